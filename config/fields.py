@@ -1,0 +1,58 @@
+"""Reading `credenciales` and `configuracion` field by field, with errors that name the field and never its value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class FieldError(ValueError):
+    """A field is missing or wrong. The message is in Spanish and names the field, never its value."""
+
+
+class Fields:
+    """Typed access to one JSON object of a provider's row; `label` is the column's name.
+
+    An empty string counts as absent, as forms save it so.
+    """
+
+    def __init__(self, label: str, values: Mapping[str, object]) -> None:
+        self._label = label
+        self._values = values
+
+    def text(self, name: str, default: str | None = None) -> str | None:
+        """The text in a field, or `default` where it is absent. Raises `FieldError` for anything but text."""
+        value = self._values.get(name)
+        if value is None or value == "":
+            return default
+        if not isinstance(value, str):
+            raise FieldError(f"{self._label}.{name}: debe ser un texto")
+        return value
+
+    def required_text(self, name: str) -> str:
+        """The text in a field that must be there. Raises `FieldError`."""
+        value = self.text(name)
+        if value is None:
+            raise FieldError(f"{self._label}.{name}: falta")
+        return value
+
+    def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
+        """A whole number, also written as text. Raises `FieldError` when it is none or out of bounds."""
+        value = self._values.get(name)
+        if value is None or value == "":
+            return default
+        try:
+            number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+        except ValueError:
+            number = None
+        if isinstance(number, bool) or not isinstance(number, int) or not minimum <= number <= maximum:
+            raise FieldError(f"{self._label}.{name}: debe ser un número entero entre {minimum} y {maximum}")
+        return number
+
+    def boolean(self, name: str, default: bool) -> bool:
+        """A truth value. Raises `FieldError` for anything but `true` and `false`."""
+        value = self._values.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise FieldError(f"{self._label}.{name}: debe ser true o false")
+        return value

@@ -1,0 +1,155 @@
+"""The plain frozen data that flows between the rooms.
+
+Paths and object keys are `str` as `os.fsdecode` makes them: bytes that are no UTF-8 travel as lone surrogates
+(PEP 383) and reach a file system or a provider only through `os.fsencode` or the provider's own key encoding.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderRow:
+    """One row of `cloud_providers`, its two JSON columns parsed. The credentials never show in a repr."""
+
+    id: int
+    name: str
+    kind: str
+    credentials: Mapping[str, object] | str | None = field(repr=False)
+    options: Mapping[str, object]
+    active: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationPolicy:
+    """What `ejecuciones_config` asks for. The defaults are those of an installation without a row."""
+
+    primary_provider_id: int | None = None
+    alternate_provider_ids: tuple[int, ...] = ()
+    retention_hours: float = 0.0
+    key_prefix: str = ""
+    migrate_automatically: bool = True
+    delete_after_migration: bool = False
+
+    @property
+    def provider_ids(self) -> tuple[int, ...]:
+        """Providers in order of preference, the primary first, none twice."""
+        if self.primary_provider_id is None:
+            return ()
+        return tuple(dict.fromkeys((self.primary_provider_id, *self.alternate_provider_ids)))
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One row of `ejecuciones_yaml` that is due for migration."""
+
+    id: int
+    uuid: str
+    directory: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """This run's right to work on one execution, until another run takes it over and raises the token."""
+
+    execution: Execution
+    fencing_token: int
+    earlier_attempts: int
+
+
+class EntryKind(enum.StrEnum):
+    """What a manifest can hold. Anything else (sockets, FIFOs, devices) makes an execution unfit to migrate."""
+
+    FILE = "file"
+    DIRECTORY = "directory"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """Tells one state of one inode from any other: rewriting a file changes at least its ctime."""
+
+    device: int
+    inode: int
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file, directory or symbolic link of an execution, its path relative to the execution's directory.
+
+    `sha256` (lower-case hex) is known for a file once its bytes have been read. `identity` is what this host saw,
+    and is `None` in a manifest that came from elsewhere.
+    """
+
+    path: str
+    kind: EntryKind
+    mode: int
+    mtime_ns: int
+    size_bytes: int = 0
+    link_target: str | None = None
+    sha256: str | None = None
+    identity: FileIdentity | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """Everything below one execution's directory, in path order; the directory itself is the entry with path ''."""
+
+    entries: tuple[Entry, ...]
+
+    @property
+    def files(self) -> tuple[Entry, ...]:
+        """The regular files: the entries whose bytes are uploaded."""
+        return tuple(entry for entry in self.entries if entry.kind is EntryKind.FILE)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all regular files together."""
+        return sum(entry.size_bytes for entry in self.entries if entry.kind is EntryKind.FILE)
+
+
+class Evidence(enum.StrEnum):
+    """How a copy was proven, strongest first. `SIZE` alone never allows deletion."""
+
+    CHECKSUM = "checksum"
+    READ_BACK = "read-back"
+    SIZE = "size"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """What a provider says, when asked anew, that it holds under a key.
+
+    `checksum` is in the provider's own notation (`etag:...`, `md5:...`, `crc32c:...`), `None` where it has none.
+    """
+
+    key: str
+    size_bytes: int
+    checksum: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutReceipt:
+    """What was really sent by one `put`, computed from the same buffers that were sent.
+
+    `checksums` are the notations, any one of which the provider may show for exactly these bytes.
+    """
+
+    size_bytes: int
+    sha256: str
+    checksums: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ContentDigest:
+    """SHA-256 (lower-case hex) of what is stored under `key`, and how it was learnt."""
+
+    key: str
+    sha256: str
+    evidence: Evidence

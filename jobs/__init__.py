@@ -1,0 +1,1 @@
+"""Every kind of housekeeping that a tick can do, one file each."""

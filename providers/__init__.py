@@ -1,0 +1,41 @@
+"""The kinds of destination, and the one place where a row of `cloud_providers` becomes a provider."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from config.fields import FieldError
+from providers.base import InvalidProviderSettings
+
+if TYPE_CHECKING:
+    from config.models import ProviderRow
+    from providers.base import Provider
+
+KINDS: dict[str, tuple[str, str]] = {
+    "s3": ("providers.s3", "S3Provider"),
+    "minio": ("providers.s3", "MinioProvider"),
+    "azure": ("providers.azure", "AzureProvider"),
+    "gcp": ("providers.gcs", "GcsProvider"),
+    "gcs": ("providers.gcs", "GcsProvider"),
+    "sftp": ("providers.sftp", "SftpProvider"),
+    "local": ("providers.local", "LocalProvider"),
+}
+"""`tipo` to module and class: a kind that comes from the database picks from this table, never from what exists."""
+
+
+def build_provider(row: ProviderRow) -> Provider:
+    """Make the provider that a row describes, importing its SDK only now. No I/O.
+
+    Raises `InvalidProviderSettings` when the kind is unknown or a field is missing or wrong.
+    """
+    if row.kind not in KINDS:
+        known = ", ".join(sorted(KINDS))
+        raise InvalidProviderSettings(f"tipo desconocido (se admite: {known})")
+    module_name, class_name = KINDS[row.kind]
+    provider_class = getattr(importlib.import_module(module_name), class_name)
+    try:
+        provider: Provider = provider_class(row)
+    except FieldError as error:
+        raise InvalidProviderSettings(str(error)) from error
+    return provider

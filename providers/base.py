@@ -1,0 +1,314 @@
+"""The contract every destination keeps, the errors it may raise, and the rules for object keys."""
+
+from __future__ import annotations
+
+import abc
+import hashlib
+import secrets
+from collections.abc import Iterable, Iterator
+from typing import ClassVar, Protocol
+
+from config.models import ContentDigest, Evidence, PutReceipt, StoredObject
+
+CHUNK_SIZE_BYTES = 1024 * 1024
+"""How much is read at a time from a file or a download."""
+
+PART_SIZE_BYTES = 8 * 1024 * 1024
+"""Files up to this size go up in one request; larger ones in parts of this size (see `part_size_for`)."""
+
+MAXIMUM_PARTS = 10_000
+"""S3's limit of parts in one multipart upload, the lowest of the providers' limits."""
+
+CONNECT_TIMEOUT_SECONDS = 4.0
+"""How long a connection may take to open."""
+
+ANSWER_TIMEOUT_SECONDS = 6.0
+"""How long a provider may take to begin to answer a request that carries no file: with the connection, a provider
+that never answers is given up in under fifteen seconds."""
+
+TRANSFER_TIMEOUT_SECONDS = 120.0
+"""How long one request that carries up to a part's bytes may take."""
+
+
+class MigrationError(Exception):
+    """Something kept an execution from being migrated. The message is in Spanish, one line, without secrets.
+
+    The class says what the caller must decide: `tries` is how often the same step is worth doing in all,
+    `try_next_provider` whether another provider may fare better, `provider_wide` whether the provider itself is
+    to blame, rather than one object, and `code` is the stable name that logs and the database record.
+    """
+
+    code: ClassVar[str] = "migration_error"
+    tries: ClassVar[int] = 1
+    try_next_provider: ClassVar[bool] = False
+    provider_wide: ClassVar[bool] = False
+
+
+class ProviderError(MigrationError):
+    """A provider could not do what was asked."""
+
+    code = "provider_error"
+    try_next_provider = True
+
+
+class ProviderUnavailable(ProviderError):
+    """Network failure, 5xx, throttling or a deadline: worth another try here, then on the next provider."""
+
+    code = "unavailable"
+    tries = 3
+    provider_wide = True
+
+
+class AccessDenied(ProviderError):
+    """Credentials missing, wrong, expired or not sufficient; or a host key that is not the expected one."""
+
+    code = "access_denied"
+    provider_wide = True
+
+
+class DestinationMissing(ProviderError):
+    """The bucket, container or base directory does not exist. It is never created silently."""
+
+    code = "destination_missing"
+    provider_wide = True
+
+
+class InvalidProviderSettings(ProviderError):
+    """A field of `credenciales` or `configuracion` is missing or wrong. Names the field, never its value."""
+
+    code = "invalid_settings"
+    provider_wide = True
+
+
+class StorageFull(ProviderError):
+    """The destination has no room or no quota left."""
+
+    code = "storage_full"
+    provider_wide = True
+
+
+class IntegrityError(ProviderError):
+    """What the provider holds is not what was sent."""
+
+    code = "integrity"
+    tries = 2
+
+
+class ObjectNotFound(ProviderError):
+    """There is no object under this key."""
+
+    code = "object_not_found"
+
+
+class InvalidKey(ProviderError):
+    """This provider cannot hold an object of this name."""
+
+    code = "invalid_key"
+
+
+class SourceError(MigrationError):
+    """The execution's own files stand in the way; no provider would fare better."""
+
+    code = "source_error"
+
+
+class SourceChanged(SourceError):
+    """A file changed, appeared or vanished while it was being migrated."""
+
+    code = "source_changed"
+    tries = 2
+
+
+class UnsafeSource(SourceError):
+    """The directory or something in it must not be touched: outside the roots, a link, a device."""
+
+    code = "unsafe_source"
+
+
+class SourceUnreadable(SourceError):
+    """A file or directory cannot be read."""
+
+    code = "source_unreadable"
+
+
+class Source(Protocol):
+    """Bytes to send: a file opened without following links, or a manifest in memory."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes `chunks` yields, neither more nor fewer."""
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        """Yield the bytes from the beginning, in pieces of exactly `chunk_size_bytes` but for the last one.
+
+        May be called again, to send again. An empty source yields nothing. Raises `SourceError` as soon as the
+        file is seen to differ from what was announced, at the latest after its last byte.
+        """
+
+
+class BytesSource:
+    """A `Source` over bytes in memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._content)
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        for start in range(0, len(self._content), chunk_size_bytes):
+            yield self._content[start : start + chunk_size_bytes]
+
+
+class Provider(abc.ABC):
+    """A place where executions are kept.
+
+    Promises of every implementation, held by `tests/test_provider_contract.py`:
+
+    - The constructor checks the settings, imports the vendor's SDK, does no I/O; it raises `InvalidProviderSettings`.
+    - Every method may be called from several threads at once, and ends within a deadline.
+    - A key is relative, `/` between its parts, and may hold any name that a Linux file can have, as `os.fsdecode`
+      gives it. What the store cannot hold literally is written as `encode_name` writes it, and read back so.
+    - After an error or a crash no reader can see a half-written object.
+    - When `put` has returned, `stat`, `list` and `open` see the object at once.
+    - Nothing raises anything but `MigrationError`s; errors of a `Source` come out unchanged.
+    - No error message holds a secret.
+    - The SDK's own retries are off: who calls decides what to repeat.
+    """
+
+    def __init__(self, provider_id: int, name: str, kind: str) -> None:
+        self.id = provider_id
+        self.name = name
+        self.kind = kind
+
+    def check(self, prefix: str = "") -> None:
+        """Write, read, list and delete one small object below `prefix`. Raises `ProviderError` for what fails first."""
+        key = f"{prefix}/.janitor-check-{secrets.token_hex(8)}".lstrip("/")
+        content = b"janitor-daemon"
+        self.put(key, BytesSource(content))
+        if b"".join(self.open(key)) != content:
+            raise IntegrityError("el objeto de prueba se leyó distinto de como se escribió")
+        if not any(stored.key == key for stored in self.list(key)):
+            raise IntegrityError("el objeto de prueba no aparece al listar")
+        self.delete(key)
+
+    @abc.abstractmethod
+    def put(self, key: str, source: Source) -> PutReceipt:
+        """Store exactly the bytes of `source` under `key`, replacing what was there, never whole in memory if large.
+
+        Raises `ProviderError`, or what `source` raises; then no object is left that was not there before.
+        """
+
+    @abc.abstractmethod
+    def open(self, key: str) -> Iterator[bytes]:
+        """Yield the stored bytes in order. Raises `ObjectNotFound` (at the latest at the first byte)."""
+
+    @abc.abstractmethod
+    def stat(self, key: str) -> StoredObject:
+        """Ask anew what is stored under `key`. Raises `ObjectNotFound`."""
+
+    @abc.abstractmethod
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """Ask anew for every object whose key starts with `prefix` (a plain string prefix), however many pages.
+
+        Unfinished uploads and the provider's own temporary names do not appear. The order is not promised.
+        """
+
+    @abc.abstractmethod
+    def delete(self, key: str) -> None:
+        """Remove the object, and directories that this left empty. What is not there is no error."""
+
+    @abc.abstractmethod
+    def abandon(self, prefix: str) -> None:
+        """Discard unfinished uploads of keys that start with `prefix`: multipart uploads, uncommitted blocks, partial
+        files. Finished objects stay. Must not be called while a `put` below `prefix` runs.
+        """
+
+    def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
+        """SHA-256 of what is stored under each key, learnt by new requests: read back, unless the provider can be
+        asked to compute it. Raises `ObjectNotFound`.
+        """
+        for key in keys:
+            digest = hashlib.sha256()
+            for chunk in self.open(key):
+                digest.update(chunk)
+            yield ContentDigest(key, digest.hexdigest(), Evidence.READ_BACK)
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give connections back. Nothing may be called afterwards."""
+
+
+def part_size_for(size_bytes: int) -> int:
+    """Size of each part of a multipart upload: `PART_SIZE_BYTES`, or more (whole MiB) where 10,000 would not do."""
+    mebibyte = 1024 * 1024
+    smallest_mebibytes = -(-size_bytes // (MAXIMUM_PARTS * mebibyte))
+    return max(PART_SIZE_BYTES, smallest_mebibytes * mebibyte)
+
+
+QUOTE = "\u201b"
+"""rclone's quote character: introduces an encoded byte, or a character that would be read as encoded."""
+
+BACKSLASH = {"\\": "\uff3c"}
+DELETE_CHARACTER = {"\x7f": "\u2421"}
+CONTROL_CHARACTERS = {chr(code): chr(0x2400 + code) for code in range(0x20)}
+LINE_ENDS = {"\r": "\u240d", "\n": "\u240a"}
+FINAL_PERIOD = "\uff0e"
+
+
+class NameEncoding:
+    """Writes the names that a store cannot hold literally, reversibly, as rclone writes them for that kind of store.
+
+    So a copy can be read and compared with its original by a program that is not ours. `replacements` are the
+    characters that the store refuses, `final_period` says that it drops one at the end of a name. A byte that is no
+    UTF-8 becomes the quote character and two hexadecimal digits. All other names stay as they are.
+    Source: rclone's "Overview of cloud storage systems", sections "Restricted filenames" and "Invalid UTF-8 bytes".
+    """
+
+    def __init__(self, *replacements: dict[str, str], final_period: bool = False) -> None:
+        self._encoded = {plain: text for mapping in replacements for plain, text in mapping.items()}
+        self._plain = {text: plain for plain, text in self._encoded.items()}
+        self._final_period = final_period
+
+    def encode(self, key: str) -> str:
+        """The name under which the store holds `key`: valid Unicode, reversible."""
+        return "/".join(self._encode_part(part) for part in key.split("/"))
+
+    def decode(self, stored_name: str) -> str:
+        """The key that `encode` turned into `stored_name`."""
+        return "/".join(self._decode_part(part) for part in stored_name.split("/"))
+
+    def _encode_part(self, part: str) -> str:
+        text = "".join(self._encode_character(character) for character in part)
+        if self._final_period and part.endswith("."):
+            return text[:-1] + FINAL_PERIOD
+        if self._final_period and part.endswith(FINAL_PERIOD):
+            return text[:-1] + QUOTE + FINAL_PERIOD
+        return text
+
+    def _encode_character(self, character: str) -> str:
+        if "\udc80" <= character <= "\udcff":  # a byte that is no UTF-8, as PEP 383 carries it
+            return f"{QUOTE}{ord(character) - 0xDC00:02X}"
+        if character == QUOTE or character in self._plain:
+            return QUOTE + character
+        return self._encoded.get(character, character)
+
+    def _decode_part(self, part: str) -> str:
+        plain = bytearray()
+        position = 0
+        while position < len(part):
+            text, position = self._decode_one(part, position)
+            plain += text
+        return plain.decode("utf-8", "surrogateescape")
+
+    def _decode_one(self, part: str, position: int) -> tuple[bytes, int]:
+        character = part[position]
+        if character == QUOTE:
+            digits = part[position + 1 : position + 3]
+            if len(digits) == 2 and all(digit in "0123456789ABCDEF" for digit in digits):
+                return bytes.fromhex(digits), position + 3
+            return part[position + 1 : position + 2].encode(), position + 2
+        if character == FINAL_PERIOD and self._final_period and position == len(part) - 1:
+            return b".", position + 1
+        return self._plain.get(character, character).encode(), position + 1
