@@ -200,6 +200,17 @@ class Provider(abc.ABC):
         Raises `ProviderError`, or what `source` raises; then no object is left that was not there before.
         """
 
+    def measure(self, source: Source) -> PutReceipt:
+        """What `put` would give back for `source`, by reading it without sending it. Raises what `source` raises.
+
+        Providers whose listings show a checksum say here which one they would show, so that an object that an
+        earlier attempt stored need not be sent again.
+        """
+        digest = hashlib.sha256()
+        for chunk in source.chunks(CHUNK_SIZE_BYTES):
+            digest.update(chunk)
+        return PutReceipt(source.size_bytes, digest.hexdigest())
+
     @abc.abstractmethod
     def open(self, key: str) -> Iterator[bytes]:
         """Yield the stored bytes in order. Raises `ObjectNotFound` (at the latest at the first byte)."""

@@ -1,0 +1,196 @@
+"""Logging as operators know it: console and a rotated file, text or JSON, with every known secret blotted out."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import logging.handlers
+import re
+import sys
+import threading
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\ud800-\udfff]")
+"""What `json.dumps` leaves as it is, and a terminal or a UTF-8 encoder would not take well."""
+
+LOGGER_NAME = "janitor_daemon"
+LOG_FILE_NAME = "janitor_daemon.log"
+TEXT_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
+ROTATE_AT_BYTES = 10 * 1024 * 1024
+ROTATED_FILES_KEPT = 10
+SHORTEST_SECRET = 4
+REDACTED = "***"
+
+PLAIN_FIELDS = frozenset({"host", "port", "username", "region", "account_name", "host_key", "known_hosts", "secreto"})
+"""Fields of `credenciales` that are no secrets, and that operators want to read in messages."""
+
+PLAIN_SERVICE_ACCOUNT_FIELDS = frozenset(
+    {
+        "type", "project_id", "client_email", "client_id", "auth_uri", "token_uri", "auth_provider_x509_cert_url",
+        "client_x509_cert_url", "universe_domain",
+    }
+)  # fmt: skip
+
+logger = logging.getLogger(LOGGER_NAME)
+
+
+class Redactor:
+    """Knows the secrets of this process and blots them out of any text, however an SDK may have encoded them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._needles: tuple[str, ...] = ()
+
+    def add(self, secret: str) -> None:
+        """Remember a secret. One shorter than four characters would blot out half of every line and is not taken."""
+        needles = {form for part in (secret, *secret.splitlines()) for form in _written_forms(part.strip())}
+        usable = {needle for needle in needles if len(needle) >= SHORTEST_SECRET}
+        with self._lock:
+            self._needles = tuple(sorted({*self._needles, *usable}, key=len, reverse=True))
+
+    def redact(self, text: str) -> str:
+        """`text` with every known secret replaced."""
+        for needle in self._needles:
+            if needle in text:
+                text = text.replace(needle, REDACTED)
+        return text
+
+
+def _written_forms(secret: str) -> Iterable[str]:
+    yield secret
+    yield urllib.parse.quote(secret, safe="")
+    yield urllib.parse.quote(secret)
+    yield urllib.parse.unquote(secret)
+    yield base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode()
+    yield json.dumps(secret)[1:-1]
+    yield repr(secret)[1:-1]
+
+
+redactor = Redactor()
+"""The process's one redactor: logs, database columns and messages all go through it."""
+
+
+def learn_secrets(credentials: object) -> None:
+    """Teach the redactor every value of a provider's `credenciales` that could be a secret, at any depth."""
+    if isinstance(credentials, str):
+        redactor.add(credentials)
+        if "=" in credentials:  # a connection string: its parts turn up alone in messages
+            for part in credentials.split(";"):
+                name, _, value = part.partition("=")
+                if name.strip().lower() in ("accountkey", "sharedaccesssignature"):
+                    redactor.add(value)
+    elif isinstance(credentials, Mapping):
+        plain = PLAIN_FIELDS | (PLAIN_SERVICE_ACCOUNT_FIELDS if "private_key_id" in credentials else frozenset())
+        for name, value in credentials.items():
+            if name not in plain:
+                learn_secrets(value)
+    elif isinstance(credentials, (list, tuple)):
+        for value in credentials:
+            learn_secrets(value)
+
+
+class _TextFormatter(logging.Formatter):
+    def __init__(self, *, tracebacks: bool) -> None:
+        super().__init__(TEXT_FORMAT)
+        self._tracebacks = tracebacks
+
+    def format(self, record: logging.LogRecord) -> str:
+        if record.exc_info and not self._tracebacks:
+            record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
+        return printable(redactor.redact(super().format(record)))
+
+
+class _JsonFormatter(logging.Formatter):
+    def __init__(self, *, tracebacks: bool) -> None:
+        super().__init__()
+        self._tracebacks = tracebacks
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "event": getattr(record, "event", "log"),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and self._tracebacks:
+            line["traceback"] = self.formatException(record.exc_info)
+        text = redactor.redact(json.dumps(line, ensure_ascii=False, default=str))
+        return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+class _RotatingFile(logging.handlers.RotatingFileHandler):
+    """Says once on the console that the file cannot be written (a full disk, say), and lets the work go on."""
+
+    _complained = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging gives it
+        if not self._complained:
+            self._complained = True
+            sys.stderr.write(f"No se puede escribir en {self.baseFilename}: {sys.exc_info()[1]}\n")
+
+
+def printable(text: str) -> str:
+    """`text` on one terminal-safe line per line: undecodable bytes and control characters escaped."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character
+        if character.isprintable() or character == "\n"
+        else character.encode("unicode_escape", "surrogatepass").decode()
+        for character in text
+    )
+
+
+def one_line(text: object) -> str:
+    """Foreign text (a name, a row's value, an SDK's message) fit for one log line, without secrets."""
+    return printable(redactor.redact(str(text)).replace("\n", "\\n"))
+
+
+def configure_logging(log_directory: Path | None, log_format: str, *, debug: bool) -> None:
+    """Send the log to the console (stderr), and to a rotated file unless `log_directory` is `None`.
+
+    A log directory that cannot be used is told on the console, and is no reason not to work. Tracebacks are
+    written at DEBUG level only.
+    """
+    formatter_class = _JsonFormatter if log_format == "json" else _TextFormatter
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    problem: OSError | None = None
+    if log_directory is not None:
+        try:
+            handlers.append(_open_log_file(log_directory))
+        except OSError as error:
+            problem = error
+    for handler in handlers:
+        handler.setFormatter(formatter_class(tracebacks=debug))
+    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=handlers, force=True)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    if problem is not None:
+        emit(
+            logging.WARNING, "log_file_unusable",
+            f"No se puede escribir el registro en {log_directory}: {problem.strerror}; solo se escribe en la consola",
+        )  # fmt: skip
+
+
+def _open_log_file(log_directory: Path) -> logging.Handler:
+    log_directory.mkdir(parents=True, exist_ok=True)
+    return _RotatingFile(
+        log_directory / LOG_FILE_NAME,
+        maxBytes=ROTATE_AT_BYTES,
+        backupCount=ROTATED_FILES_KEPT,
+        encoding="utf-8",
+        errors="backslashreplace",
+    )
+
+
+def emit(level: int, event: str, message: str, *, cause: BaseException | None = None, **fields: object) -> None:
+    """Log one line for operators. `event` is the stable English name that JSON lines carry beside the fields.
+
+    The traceback of `cause` is kept for the debug log.
+    """
+    logger.log(level, "%s", message.replace("\n", "\\n"), extra={"event": event, "fields": fields}, exc_info=cause)

@@ -1,0 +1,97 @@
+"""What the environment (and a `.env` file) says, checked once at the start."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv import load_dotenv
+
+DEFAULT_TRANSFERS = 16
+MAXIMUM_TRANSFERS = 256
+
+
+class ConfigurationError(Exception):
+    """The settings cannot be used. The message is in Spanish: what is wrong and what to do, without secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The process's settings. `database_url` may hold a password, so it never shows in a repr."""
+
+    database_url: str = field(repr=False)
+    temp_directory: Path
+    temp_retention_hours: float
+    roots: tuple[str, ...]
+    log_directory: Path
+    log_format: str
+    lock_directory: Path
+    host: str
+    transfers: int
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environment`, or from the process's own after adding what `.env` has and it lacks.
+
+    `.env` is looked for in the working directory only. Raises `ConfigurationError`.
+    """
+    if environment is None:
+        load_dotenv(Path.cwd() / ".env", override=False)
+        environment = os.environ
+    return Settings(
+        database_url=environment.get("DATABASE_URL", ""),
+        temp_directory=Path(environment.get("TEMP_DIR") or "./tmp"),
+        temp_retention_hours=_hours(environment, "TEMP_RETENTION_HOURS", default=24.0),
+        roots=_roots(environment.get("JANITOR_ROOTS", "")),
+        log_directory=Path(environment.get("JANITOR_LOG_DIR") or "logs"),
+        log_format=_log_format(environment.get("JANITOR_LOG_FORMAT") or "text"),
+        lock_directory=Path(environment.get("JANITOR_LOCK_DIR") or _default_lock_directory()),
+        host=environment.get("JANITOR_HOST") or socket.gethostname(),
+        transfers=_transfers(environment.get("JANITOR_TRANSFERS") or str(DEFAULT_TRANSFERS)),
+    )
+
+
+def _hours(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return default
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = math.nan
+    if not (math.isfinite(hours) and hours >= 0):
+        raise ConfigurationError(f"{name} debe ser un número de horas mayor o igual que 0")
+    return hours
+
+
+def _roots(text: str) -> tuple[str, ...]:
+    roots = tuple(dict.fromkeys(os.path.normpath(part) for part in text.split(":") if part))
+    for root in roots:
+        if not root.startswith("/") or root.strip("/") == "":
+            raise ConfigurationError(
+                f"JANITOR_ROOTS: {root!r} no sirve; indique directorios absolutos, separados por ':', y nunca '/'"
+            )
+    return roots
+
+
+def _log_format(text: str) -> str:
+    if text not in ("text", "json"):
+        raise ConfigurationError("JANITOR_LOG_FORMAT debe ser 'text' o 'json'")
+    return text
+
+
+def _transfers(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAXIMUM_TRANSFERS:
+        raise ConfigurationError(f"JANITOR_TRANSFERS debe ser un número entero entre 1 y {MAXIMUM_TRANSFERS}")
+    return int(text)
+
+
+def _default_lock_directory() -> str:
+    """`/run/lock` is on tmpfs, so a full disk does not keep the lock from being taken."""
+    shared = "/run/lock"
+    return shared if os.access(shared, os.W_OK) else tempfile.gettempdir()

@@ -1,0 +1,152 @@
+"""One connection to PostgreSQL, shared by the threads of a run, made anew when it is lost."""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.errors
+import psycopg2.extensions
+import psycopg2.extras
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from config.logs import one_line
+from sql.errors import DatabaseError, DatabaseUnavailable, SchemaError
+
+QUERIES = Path(__file__).parent / "queries"
+
+CONNECT_TIMEOUT_SECONDS = 10
+TRIES_WHEN_LOST = 4
+SILENCE_TIMEOUT_MILLISECONDS = 30_000
+"""How long sent data may stay unacknowledged before the connection counts as lost (TCP_USER_TIMEOUT)."""
+
+Row = Mapping[str, Any]
+Parameters = Mapping[str, object]
+
+
+class Connection:
+    """Runs the statements of `sql/queries`, each of them a transaction of its own (autocommit).
+
+    So nothing depends on session state, which a transaction pooler would lose, and no transaction is open while
+    bytes travel. Safe to use from several threads: statements take turns.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._turn = threading.RLock()
+        self._connection: psycopg2.extensions.connection | None = None
+
+    def query(self, name: str, parameters: Parameters | None = None) -> list[Row]:
+        """Run `sql/queries/{name}.sql`. When the connection is lost, try again on new ones for some seconds.
+
+        Only for statements that may be run twice. Raises `DatabaseUnavailable`, `SchemaError`, `DatabaseError`.
+        """
+        retrying = Retrying(
+            retry=retry_if_exception_type(DatabaseUnavailable),
+            stop=stop_after_attempt(TRIES_WHEN_LOST),
+            wait=wait_exponential(multiplier=0.5, max=4),
+            reraise=True,
+        )
+        return retrying(self.query_once, name, parameters)
+
+    def query_once(self, name: str, parameters: Parameters | None = None) -> list[Row]:
+        """Run `sql/queries/{name}.sql` at most once: when the connection is lost, nobody knows whether it was.
+
+        Raises `DatabaseUnavailable`, `SchemaError`, `DatabaseError`.
+        """
+        return self._execute(_statement(name), parameters or {})
+
+    def execute_script(self, statements: str) -> None:
+        """Run statements that take no parameters, all or none of them. Raises as `query` does."""
+        self._execute(statements, None)
+
+    def _execute(self, statement: str, parameters: Parameters | None) -> list[Row]:
+        with self._turn:
+            try:
+                connection = self._open()
+                with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                    cursor.execute(statement, parameters)
+                    return list(cursor.fetchall()) if cursor.description else []
+            except psycopg2.Error as error:
+                lost = self._connection is None or self._connection.closed != 0
+                if lost:
+                    self.close()
+                raise _translate(error, lost=lost) from error
+
+    def connect(self) -> None:
+        """Connect now, once. Raises `DatabaseUnavailable`."""
+        with self._turn:
+            try:
+                self._open()
+            except psycopg2.Error as error:
+                raise _translate(error, lost=True) from error
+
+    def close(self) -> None:
+        """Give the connection back, if there is one."""
+        with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _open(self) -> psycopg2.extensions.connection:
+        if self._connection is None:
+            os.environ.pop("PGTZ", None)  # naive timestamps are in the database's time zone, not in this process's
+            self._connection = psycopg2.connect(
+                self._database_url,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                application_name="janitor_daemon",
+                client_encoding="UTF8",
+                keepalives_idle=15,
+                keepalives_interval=5,
+                keepalives_count=3,
+                tcp_user_timeout=SILENCE_TIMEOUT_MILLISECONDS,
+            )
+            self._connection.autocommit = True
+        return self._connection
+
+
+@functools.cache
+def _statement(name: str) -> str:
+    return (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def database_identity(database_url: str) -> str:
+    """Names the database without user or password, so that runs against the same one on a host can find each other.
+
+    Raises `SchemaError` when the URL cannot be parsed.
+    """
+    parts = _parse(database_url)
+    chosen = [
+        parts.get("host") or parts.get("service") or os.environ.get("PGHOST", ""),
+        parts.get("port") or os.environ.get("PGPORT", "5432"),
+        parts.get("dbname") or os.environ.get("PGDATABASE", ""),
+    ]
+    return "/".join(chosen)
+
+
+def database_password(database_url: str) -> str:
+    """The password that will be used, '' without one: for the redactor. Raises `SchemaError` as above."""
+    return _parse(database_url).get("password") or os.environ.get("PGPASSWORD", "")
+
+
+def _parse(database_url: str) -> dict[str, str]:
+    try:
+        return dict(psycopg2.extensions.parse_dsn(database_url))
+    except psycopg2.ProgrammingError:
+        raise SchemaError("DATABASE_URL no es una URI de PostgreSQL válida (postgresql://usuario@host/base)") from None
+
+
+def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
+    reason = one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+    if lost:
+        return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")
+    if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)):
+        return SchemaError(f"falta una tabla o columna ({reason}); ejecute 'init-db'")
+    if isinstance(error, psycopg2.errors.InsufficientPrivilege):
+        return SchemaError(f"el usuario de la base de datos no tiene permiso: {reason}")
+    return DatabaseError(f"la base de datos rechazó la operación: {reason}")

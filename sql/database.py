@@ -1,0 +1,410 @@
+"""What the daemon asks of its database and tells it, in the daemon's own terms. Rows become objects here only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from config.fields import FieldError
+from config.logs import learn_secrets, one_line, redactor
+from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
+from config.secrets import resolve_secrets
+from sql import schema
+from sql.connection import Connection, Parameters, Row, database_identity, database_password
+from sql.errors import DatabaseError, DatabaseUnavailable, SchemaError
+
+__all__ = ["Database", "DatabaseError", "DatabaseUnavailable", "SchemaError", "database_identity"]
+
+LEASE_SECONDS = 900
+CANDIDATES_PER_PAGE = 500
+LONGEST_RETENTION_HOURS = 20_000_000.0
+"""Some 2,283 years: more would leave the range of PostgreSQL's timestamps, and means "never" all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One recorded try to store an execution at one place."""
+
+    id: int
+    provider_id: int
+    key_prefix: str
+    earlier_attempts_here: int
+    foreign_objects_here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenCopy:
+    """What is written down when an execution has been migrated."""
+
+    uri: str
+    provider_id: int
+    key_prefix: str
+    file_count: int
+    size_bytes: int
+    evidence: Evidence
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnfinishedDeletion:
+    """A migrated execution whose local copy is still to be removed."""
+
+    claim: Claim
+    provider_id: int
+    uri: str
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A failed attempt whose objects may lie at a place from which nothing points to them."""
+
+    attempt_id: int
+    execution_id: int
+    uuid: str
+    provider_id: int
+    key_prefix: str
+    foreign_objects: bool
+    migrated_provider_id: int
+    migrated_uri: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredExecution:
+    """Where a row says that an execution lies."""
+
+    id: int
+    uuid: str
+    migrated: bool
+    uri: str | None
+    provider_id: int | None
+    manifest_sha256: str | None
+
+
+class Database:
+    """Every question and order that the daemon has for PostgreSQL.
+
+    All methods raise `DatabaseUnavailable` when the database cannot be reached, `SchemaError` when its tables do not
+    fit, `DatabaseError` otherwise.
+    """
+
+    def __init__(self, database_url: str, host: str) -> None:
+        self._connection = Connection(database_url)
+        self._host = host
+        self._run_id = 0
+        redactor.add(database_password(database_url))
+
+    def connect(self) -> None:
+        """Connect now, so that an unreachable database is known before anything else is begun."""
+        self._connection.connect()
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._connection.close()
+
+    def initialize(self) -> tuple[str, ...]:
+        """Create and upgrade tables; the names of the upgrades applied. See `sql.schema.initialize`."""
+        return schema.initialize(self._connection, schema.known_upgrades())
+
+    def require_current_schema(self) -> None:
+        """Raises `SchemaError` unless the tables are those of this version."""
+        schema.require_current(self._connection, schema.known_upgrades())
+
+    # Configuration
+
+    def load_policy(self) -> MigrationPolicy | None:
+        """The row of `ejecuciones_config` in force, `None` without one. Raises `FieldError` for a wrong value."""
+        rows = self._connection.query("load_policy")
+        return _policy(rows[0]["policy"]) if rows else None
+
+    def load_provider_rows(self) -> Iterator[ProviderRow | tuple[Row, FieldError]]:
+        """Every row of `cloud_providers`, its secrets resolved; a row that cannot be read comes with its error."""
+        for row in self._connection.query("load_providers"):
+            try:
+                yield _provider_row(row, self._fetch_secret)
+            except FieldError as error:
+                yield row, error
+
+    def _fetch_secret(self, name: str) -> bytes | None:
+        rows = self._connection.query("load_secret", {"name": name})
+        return str(rows[0]["valor_cifrado"]).encode() if rows else None
+
+    # Runs
+
+    def start_run(self, process_id: int, mode: str, version: str) -> int:
+        """Record that a run begins, and act in its name from now on."""
+        parameters = {"host": self._host, "process_id": process_id, "mode": mode, "version": version}
+        self._run_id = self._connection.query("start_run", parameters)[0]["id"]
+        return self._run_id
+
+    def finish_run(self, exit_code: int, report: Mapping[str, object]) -> None:
+        """Free what the run still holds, and record how it ended."""
+        self._connection.query("release_leases", {"run_id": self._run_id})
+        text = redactor.redact(json.dumps(report, ensure_ascii=True, default=str))
+        self._connection.query("finish_run", {"run_id": self._run_id, "exit_code": exit_code, "report": text})
+
+    def renew_leases(self) -> None:
+        """Keep what this run holds for another lease."""
+        self._connection.query("renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS})
+
+    # Migrations
+
+    def candidates(self, retention_hours: float) -> Iterator[list[Execution]]:
+        """Pages of executions that are due by the database's clock and that nobody works on, oldest first.
+
+        Every due execution comes once, whatever happens to it meanwhile.
+        """
+        after: tuple[str | None, int] = (None, 0)
+        while True:
+            rows = self._connection.query(
+                "find_candidates",
+                {
+                    "retention_seconds": min(retention_hours, LONGEST_RETENTION_HOURS) * 3600,
+                    "after_executed_at": after[0],
+                    "after_id": after[1],
+                    "host": self._host,
+                    "run_id": self._run_id,
+                    "page_size": CANDIDATES_PER_PAGE,
+                },
+            )
+            if not rows:
+                return
+            yield [Execution(row["id"], row["uuid"], row["ruta_directorio"]) for row in rows]
+            after = (rows[-1]["executed_at"], rows[-1]["id"])
+
+    def conflicts(self) -> dict[int, str]:
+        """Executions that must not be migrated because of another row, by id, each with the reason in Spanish."""
+        reasons = {
+            "directory": "su directorio es, contiene o está dentro del de la ejecución con id {other_id}",
+            "uuid": "la ejecución con id {other_id} tiene el mismo uuid",
+        }
+        rows = self._connection.query("find_conflicts")
+        return {row["id"]: reasons[row["conflict"]].format(other_id=row["other_id"]) for row in rows}
+
+    def claim(self, executions: Iterable[Execution]) -> list[Claim]:
+        """Take up executions; those that another run holds or has migrated meanwhile are not in the answer."""
+        by_id = {execution.id: execution for execution in executions}
+        parameters = {
+            "execution_ids": list(by_id),
+            "host": self._host,
+            "run_id": self._run_id,
+            "lease_seconds": LEASE_SECONDS,
+        }
+        rows = self._connection.query("claim_executions", parameters)
+        claims = {
+            row["execution_id"]: Claim(by_id[row["execution_id"]], row["fencing_token"], row["attempts"])
+            for row in rows
+        }
+        return [claims[execution_id] for execution_id in by_id if execution_id in claims]
+
+    def open_attempt(self, claim: Claim, provider_id: int, key_prefix: str) -> Attempt | None:
+        """Record, before the first remote byte, that bytes will be sent; `None` when the claim is no longer ours."""
+        parameters = {
+            **_claimed(claim),
+            "run_id": self._run_id,
+            "host": self._host,
+            "provider_id": provider_id,
+            "key_prefix": key_prefix,
+        }
+        rows = self._connection.query("open_attempt", parameters)
+        if not rows:
+            return None
+        row = rows[0]
+        return Attempt(
+            row["id"], provider_id, key_prefix, row["earlier_attempts_here"], bool(row["foreign_objects_here"])
+        )
+
+    def mark_foreign_objects(self, attempt: Attempt) -> None:
+        """Record that objects which no attempt of ours made lie where this one stores: nothing there is removed."""
+        self._connection.query("mark_foreign_objects", {"attempt_id": attempt.id})
+
+    def abandon_attempt(self, attempt: Attempt, error_code: str, error: str) -> None:
+        """Record that an attempt failed, and why."""
+        parameters = {"attempt_id": attempt.id, "error_code": error_code, "error": one_line(error)}
+        self._connection.query("abandon_attempt", parameters)
+
+    def settle_attempt(self, attempt_id: int) -> None:
+        """Record that nothing of an attempt is left to remove."""
+        self._connection.query("settle_attempt", {"attempt_id": attempt_id})
+
+    def commit_migration(self, claim: Claim, attempt: Attempt, copy: ProvenCopy, *, delete_local_copy: bool) -> bool:
+        """Point the execution's row at its proven copy: the whole of it, or nothing and `False`.
+
+        `False` means that the claim was lost, or that the row changed or was migrated meanwhile. When the connection
+        breaks so that nobody knows the outcome, it is asked for on a new one.
+        """
+        parameters = {
+            **_claimed(claim),
+            "attempt_id": attempt.id,
+            "uuid": claim.execution.uuid,
+            "directory": claim.execution.directory,
+            "uri": copy.uri,
+            "provider_id": copy.provider_id,
+            "key_prefix": copy.key_prefix,
+            "file_count": copy.file_count,
+            "size_bytes": copy.size_bytes,
+            "evidence": copy.evidence.value,
+            "manifest_sha256": copy.manifest_sha256,
+            "local_copy": "deleting" if delete_local_copy else "kept",
+        }
+        try:
+            return self._commit_once(parameters)
+        except DatabaseUnavailable:
+            if self._connection.query("find_commit", {"attempt_id": attempt.id})[0]["committed"]:
+                return True
+            return self._commit_once(parameters)
+
+    def _commit_once(self, parameters: Parameters) -> bool:
+        rows = self._connection.query_once("commit_migration", parameters)
+        return bool(rows[0]["changed_rows"] == 1)
+
+    def fail_migration(self, claim: Claim, state: str, error_code: str, error: str) -> None:
+        """Record why an execution was not migrated (`failed`) or must not be (`refused`), and let go of it."""
+        parameters = {**_claimed(claim), "state": state, "error_code": error_code, "error": one_line(error)}
+        self._connection.query("fail_migration", parameters)
+
+    # Removal of local copies and of leftovers
+
+    def claim_deletions(self) -> list[UnfinishedDeletion]:
+        """Take up the removals of local copies that this host began and did not finish."""
+        rows = self._connection.query(
+            "claim_deletions", {"host": self._host, "run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
+        )
+        return [
+            UnfinishedDeletion(
+                Claim(Execution(row["execution_id"], row["uuid"], row["directory"]), row["fencing_token"], 0),
+                row["provider_id"],
+                row["uri"],
+                row["manifest_sha256"],
+            )
+            for row in rows
+        ]
+
+    def finish_deletion(self, claim: Claim) -> None:
+        """Record that the local copy is gone, and let go of the execution."""
+        self._connection.query("finish_deletion", _claimed(claim))
+
+    def stop_deletion(self, claim: Claim, error_code: str, error: str) -> None:
+        """Record why the local copy could not be removed; the next tick tries again."""
+        parameters = {**_claimed(claim), "error_code": error_code, "error": one_line(error)}
+        self._connection.query("stop_deletion", parameters)
+
+    def leftovers(self) -> Iterator[Leftover]:
+        """Failed attempts of executions that lie elsewhere now."""
+        after_id = 0
+        while rows := self._connection.query(
+            "find_leftovers", {"host": self._host, "after_id": after_id, "page_size": CANDIDATES_PER_PAGE}
+        ):
+            for row in rows:
+                yield Leftover(
+                    row["id"],
+                    row["execution_id"],
+                    row["uuid"],
+                    row["provider_id"],
+                    row["key_prefix"],
+                    row["foreign_objects"],
+                    row["migrated_provider_id"],
+                    row["migrated_uri"],
+                )
+            after_id = rows[-1]["id"]
+
+    # Questions of operators
+
+    def find_executions(self, uuid: str) -> list[StoredExecution]:
+        """The rows with this uuid, a migrated one first."""
+        return [
+            StoredExecution(
+                row["id"],
+                row["uuid"],
+                bool(row["migrado_a_nube"]),
+                row["ruta_nube"],
+                row["nube_provider_id"],
+                row["manifest_sha256"],
+            )
+            for row in self._connection.query("find_execution", {"uuid": uuid})
+        ]
+
+    def summarize(self, retention_hours: float, failures_shown: int) -> dict[str, object]:
+        """Counts of executions, by provider, the last failures and the last run: what `status` shows."""
+        retention_seconds = min(retention_hours, LONGEST_RETENTION_HOURS) * 3600
+        executions = self._connection.query("summarize_executions", {"retention_seconds": retention_seconds})[0]
+        last_runs = self._connection.query("last_run")
+        return {
+            **executions,
+            "leftover_attempts": self._connection.query("count_leftovers")[0]["count"],
+            "providers": [dict(row) for row in self._connection.query("summarize_providers")],
+            "failures": [dict(row) for row in self._connection.query("list_failures", {"page_size": failures_shown})],
+            "last_run": dict(last_runs[0]) if last_runs else None,
+        }
+
+
+def _claimed(claim: Claim) -> dict[str, object]:
+    return {"execution_id": claim.execution.id, "fencing_token": claim.fencing_token}
+
+
+def _policy(row: Mapping[str, object]) -> MigrationPolicy:
+    """A NULL, like a column that an older installation lacks, means the column's default."""
+    return MigrationPolicy(
+        primary_provider_id=_optional_integer(row.get("nube_primaria_id")),
+        alternate_provider_ids=_integers(row.get("nubes_alternativas")),
+        retention_hours=_retention(row.get("tiempo_retencion_local")),
+        key_prefix=_key_prefix(row.get("prefijo_ruta_nube")),
+        migrate_automatically=row.get("migrar_automaticamente") is not False,
+        delete_after_migration=row.get("eliminar_despues_de_migrar") is True,
+    )
+
+
+def _optional_integer(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _integers(value: object) -> tuple[int, ...]:
+    return tuple(item for item in value if isinstance(item, int)) if isinstance(value, list) else ()
+
+
+def _retention(value: object) -> float:
+    if value is None:
+        return 0.0
+    if not isinstance(value, (int, float)) or value < 0:
+        raise FieldError("ejecuciones_config.tiempo_retencion_local: debe ser un número de horas mayor o igual que 0")
+    return float(value)
+
+
+def _key_prefix(value: object) -> str:
+    """The prefix without leading, final and doubled slashes."""
+    parts = [part for part in str(value or "").split("/") if part]
+    if any(part in (".", "..") or not part.isprintable() for part in parts):
+        raise FieldError("ejecuciones_config.prefijo_ruta_nube: no admite '.', '..' ni caracteres de control")
+    return "/".join(parts)
+
+
+def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> ProviderRow:
+    credentials = _json_object("credenciales", row["credenciales"], text_allowed=True)
+    learn_secrets(credentials)
+    resolved = resolve_secrets(credentials, fetch_secret)
+    learn_secrets(resolved)
+    options = _json_object("configuracion", row["configuracion"], text_allowed=False)
+    return ProviderRow(
+        id=row["id"],
+        name=one_line(row["nombre"]),
+        kind=str(row["tipo"]).strip().lower(),
+        credentials=resolved if isinstance(resolved, (Mapping, str)) else None,
+        options=options if isinstance(options, Mapping) else {},
+        active=row["activo"] is True,
+    )
+
+
+def _json_object(column: str, text: str | None, *, text_allowed: bool) -> Mapping[str, object] | str | None:
+    """What a JSON, JSONB or TEXT column holds: an object; also JSON text within JSON; also a bare path if allowed."""
+    if text is None or text.strip() in ("", "null"):
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text.strip() if text_allowed and not text.lstrip().startswith(("{", "[")) else None
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        return _json_object(column, value, text_allowed=text_allowed)
+    if isinstance(value, Mapping) or (isinstance(value, str) and text_allowed):
+        return value
+    raise FieldError(f"{column}: debe ser un objeto JSON")

@@ -1,0 +1,1 @@
+SELECT count(*) AS count FROM janitor_attempts WHERE state IN ('open', 'abandoned')

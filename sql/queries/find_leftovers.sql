@@ -1,0 +1,12 @@
+-- Attempts that failed at one place, of executions that were migrated to another since.
+SELECT
+    attempt.id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix, attempt.foreign_objects,
+    migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri
+FROM janitor_attempts AS attempt
+JOIN janitor_migrations AS migration ON migration.execution_id = attempt.execution_id
+WHERE attempt.state IN ('open', 'abandoned')
+  AND migration.state = 'migrated'
+  AND (migration.lease_expires_at IS NULL OR migration.host = %(host)s)
+  AND attempt.id > %(after_id)s
+ORDER BY attempt.id
+LIMIT %(page_size)s

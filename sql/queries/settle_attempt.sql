@@ -1,0 +1,1 @@
+UPDATE janitor_attempts SET state = 'settled' WHERE id = %(attempt_id)s
