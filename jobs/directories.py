@@ -1,0 +1,121 @@
+"""Decides whether a row's directory may be touched, and opens it without ever following a symbolic link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from config.logs import one_line
+from config.models import Execution
+from providers.base import SourceError, SourceUnreadable, UnsafeSource
+from providers.descriptors import open_directory_beneath, open_directory_path
+
+SYSTEM_TREES = (
+    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr"),
+    *("/var/cache", "/var/lib/dpkg", "/var/log"),
+)
+SYSTEM_DIRECTORIES = frozenset(
+    ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib", "/var/tmp")  # noqa: S108
+)
+"""Without roots nothing is deleted, but what a row names would still be uploaded: never the system's own files."""
+
+
+class DirectoryMissing(SourceError):
+    """The execution's directory is not there: not on this host, or not any more."""
+
+    code = "directory_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDirectory:
+    """An execution's directory and its parent, held open: what is done through them stays inside, whatever moves."""
+
+    descriptor: int
+    parent_descriptor: int
+    name: str
+
+
+class DirectoryJudge:
+    """Applies the configured roots to what rows say."""
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        self._roots = tuple(roots)
+
+    @property
+    def may_delete(self) -> bool:
+        """Whether any local copy may be removed at all."""
+        return bool(self._roots)
+
+    def require_acceptable(self, execution: Execution) -> None:
+        """Judge the path as it is written, without looking at the disk. Raises `UnsafeSource`."""
+        self._place(execution)
+
+    def exists(self, execution: Execution) -> bool:
+        """Whether something lies at an acceptable path; whether it may be touched shows when it is opened."""
+        _, parts = self._place(execution)
+        return os.path.lexists("/" + "/".join(parts))
+
+    @contextlib.contextmanager
+    def open(self, execution: Execution) -> Iterator[OpenDirectory]:
+        """Open an execution's directory. Raises `DirectoryMissing`, `UnsafeSource`, `SourceUnreadable`."""
+        path, parts = self._place(execution)
+        with contextlib.ExitStack() as stack:
+            try:
+                parent = open_directory_path("/" + "/".join(parts[:-1]))
+                stack.callback(os.close, parent)
+                descriptor = open_directory_beneath(parent, parts[-1:])
+                stack.callback(os.close, descriptor)
+            except OSError as error:
+                raise _judge_failure(error, path) from error
+            if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev:
+                raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
+            yield OpenDirectory(descriptor, parent, parts[-1])
+
+    @contextlib.contextmanager
+    def open_parent(self, execution: Execution) -> Iterator[tuple[int, str]]:
+        """Open the directory that holds (or held) an execution's one; give it with the name. Raises as `open`."""
+        path, parts = self._place(execution)
+        try:
+            parent = open_directory_path("/" + "/".join(parts[:-1]))
+        except OSError as error:
+            raise _judge_failure(error, path) from error
+        try:
+            yield parent, parts[-1]
+        finally:
+            os.close(parent)
+
+    def _place(self, execution: Execution) -> tuple[str, list[str]]:
+        path = execution.directory
+        if not path:
+            raise UnsafeSource("ruta_directorio está vacía")
+        if not path.startswith("/"):
+            raise UnsafeSource(f"ruta_directorio no es absoluta: {one_line(path)}")
+        parts = [part for part in path.split("/") if part]
+        if "\0" in path or any(part in (".", "..") for part in parts):
+            raise UnsafeSource(f"ruta_directorio contiene '.', '..' o un carácter nulo: {one_line(path)}")
+        normal = "/" + "/".join(parts)
+        if self._roots:
+            self._require_beneath_root(normal)
+        elif normal in SYSTEM_DIRECTORIES or any(f"{normal}/".startswith(f"{tree}/") for tree in SYSTEM_TREES):
+            raise UnsafeSource(f"ruta_directorio es un directorio del sistema: {one_line(path)}")
+        return path, parts
+
+    def _require_beneath_root(self, normal: str) -> None:
+        if any(f"{root}/".startswith(f"{normal}/") for root in self._roots):
+            raise UnsafeSource(f"ruta_directorio es o contiene una de las raíces de JANITOR_ROOTS: {one_line(normal)}")
+        if not any(normal.startswith(f"{root}/") for root in self._roots):
+            raise UnsafeSource(f"ruta_directorio está fuera de JANITOR_ROOTS: {one_line(normal)}")
+
+
+def _judge_failure(error: OSError, path: str) -> SourceError:
+    where = one_line(path)
+    if error.errno == errno.ENOENT:
+        return DirectoryMissing(where)
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return UnsafeSource(f"{where} es o atraviesa un enlace simbólico, o no es un directorio")
+    if error.errno == errno.ENAMETOOLONG:
+        return UnsafeSource("ruta_directorio es demasiado larga")
+    return SourceUnreadable(f"no se puede abrir {where}: {error.strerror}")

@@ -1,0 +1,35 @@
+"""The one retrier: repeats a step as often as the error's class says that it is worth."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
+
+from providers.base import MigrationError
+
+Result = TypeVar("Result")
+
+RETRY_BUDGET_SECONDS = 5.0
+"""A step that took longer to fail is not repeated: a provider that hangs must not hold up the alternate."""
+
+
+def with_retries(step: Callable[[], Result], interruption: threading.Event) -> Result:
+    """Do a step, again after a growing pause while its error is worth it, and give its result or its last error."""
+
+    def give_up(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        tries = error.tries if isinstance(error, MigrationError) else 1
+        elapsed_seconds = state.seconds_since_start or 0.0
+        return interruption.is_set() or state.attempt_number >= tries or elapsed_seconds > RETRY_BUDGET_SECONDS
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(MigrationError),
+        stop=give_up,
+        wait=wait_random_exponential(multiplier=0.3, max=3),
+        sleep=sleep_using_event(interruption),
+        reraise=True,
+    )
+    return retrying(step)

@@ -1,0 +1,88 @@
+"""Deletes old files directly in the temporary directory, by its descriptor, and nothing anywhere else."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.logs import one_line
+from providers.descriptors import closing_descriptor, open_directory_path
+
+
+class TempDirectoryMissing(Exception):
+    """There is no temporary directory. The message is in Spanish."""
+
+
+class TempDirectoryUnsafe(Exception):
+    """The temporary directory cannot be used: a link in its path, or no permission. The message is in Spanish."""
+
+
+@dataclass(slots=True)
+class TempFilesReport:
+    """What one cleaning did (or, in a dry run, would do)."""
+
+    deleted_files: int = 0
+    deleted_bytes: int = 0
+    failures: int = 0
+    first_failure: str = ""
+
+
+def clean_temp_files(
+    directory: Path, retention_hours: float, interruption: threading.Event, *, dry_run: bool
+) -> TempFilesReport:
+    """Delete the regular files directly in `directory` whose mtime is older than the retention.
+
+    The directory is opened once, no link in its path followed; whatever is put in its place meanwhile is not seen.
+    Raises `TempDirectoryMissing`, `TempDirectoryUnsafe`.
+    """
+    oldest_kept_ns = time.time_ns() - int(retention_hours * 3600 * 1e9)
+    report = TempFilesReport()
+    with closing_descriptor(_open(directory)) as descriptor:
+        for name, size_bytes in _old_files(descriptor, oldest_kept_ns):
+            if interruption.is_set():
+                break
+            _delete(descriptor, name, size_bytes, report, dry_run=dry_run)
+    return report
+
+
+def _open(directory: Path) -> int:
+    try:
+        return open_directory_path(os.path.normpath(Path.cwd() / directory))
+    except FileNotFoundError as error:
+        raise TempDirectoryMissing(f"no existe el directorio temporal {directory}") from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            reason = "es o atraviesa un enlace simbólico, o no es un directorio; ponga en TEMP_DIR la ruta real"
+            raise TempDirectoryUnsafe(f"el directorio temporal {directory} {reason}") from error
+        raise TempDirectoryUnsafe(f"no se puede abrir el directorio temporal {directory}: {error.strerror}") from error
+
+
+def _old_files(descriptor: int, oldest_kept_ns: int) -> Iterator[tuple[str, int]]:
+    with os.scandir(descriptor) as listing:
+        for item in listing:
+            try:
+                status = item.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            if stat.S_ISREG(status.st_mode) and status.st_mtime_ns < oldest_kept_ns:
+                yield item.name, status.st_size
+
+
+def _delete(descriptor: int, name: str, size_bytes: int, report: TempFilesReport, *, dry_run: bool) -> None:
+    try:
+        if not dry_run:
+            os.unlink(name, dir_fd=descriptor)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        report.failures += 1
+        report.first_failure = report.first_failure or f"{one_line(name)}: {error.strerror}"
+        return
+    report.deleted_files += 1
+    report.deleted_bytes += size_bytes

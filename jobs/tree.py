@@ -1,0 +1,158 @@
+"""Walks an execution's directory by descriptors, and reads its files so that any change to them is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Iterator
+
+from config.logs import one_line
+from config.models import Entry, EntryKind, FileIdentity, Tree
+from providers.base import CHUNK_SIZE_BYTES, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
+from providers.descriptors import closing_descriptor, open_directory_beneath, open_file_beneath
+
+DEEPEST_NESTING = 256
+"""Deeper than any object store's key length allows, and shallow enough to hold one descriptor for each level."""
+
+
+def walk_tree(descriptor: int) -> Tree:
+    """Everything below an open directory, in path order, links not followed, nothing opened but directories.
+
+    Raises `UnsafeSource` for sockets, FIFOs, devices, mount points and absurd nesting, `SourceUnreadable` for a
+    directory that cannot be read, `SourceChanged` for what vanishes meanwhile.
+    """
+    top = os.fstat(descriptor)
+    walk = _Walk(top.st_dev)
+    walk.entries.append(_entry("", top, None))
+    walk.directory(descriptor, "", 0)
+    return Tree(tuple(sorted(walk.entries, key=lambda entry: entry.path)))
+
+
+class _Walk:
+    """Gathers the entries of one tree, which lies on one device."""
+
+    def __init__(self, device: int) -> None:
+        self.entries: list[Entry] = []
+        self._device = device
+
+    def directory(self, descriptor: int, path: str, depth: int) -> None:
+        """Gather everything in an open directory and below."""
+        if depth > DEEPEST_NESTING:
+            raise UnsafeSource(f"hay más de {DEEPEST_NESTING} directorios anidados")
+        try:
+            for name in os.listdir(descriptor):
+                self._item(descriptor, name, f"{path}/{name}" if path else name, depth)
+        except FileNotFoundError as error:
+            raise SourceChanged(f"desapareció algo de {one_line(path or 'su directorio')}") from error
+        except OSError as error:
+            raise SourceUnreadable(f"no se puede leer {one_line(path or 'su directorio')}: {error.strerror}") from error
+
+    def _item(self, parent: int, name: str, path: str, depth: int) -> None:
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if status.st_dev != self._device:
+            raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
+        if stat.S_ISLNK(status.st_mode):
+            self.entries.append(_entry(path, status, os.readlink(name, dir_fd=parent)))
+        elif stat.S_ISREG(status.st_mode):
+            self.entries.append(_entry(path, status, None))
+        elif stat.S_ISDIR(status.st_mode):
+            self.entries.append(_entry(path, status, None))
+            with closing_descriptor(open_directory_beneath(parent, [name])) as child:
+                self.directory(child, path, depth + 1)
+        else:
+            raise UnsafeSource(f"{one_line(path)} no es un fichero, un directorio ni un enlace")
+
+
+def _entry(path: str, status: os.stat_result, link_target: str | None) -> Entry:
+    kinds = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
+    return Entry(
+        path=path,
+        kind=kinds[stat.S_IFMT(status.st_mode)],
+        mode=stat.S_IMODE(status.st_mode),
+        mtime_ns=status.st_mtime_ns,
+        size_bytes=status.st_size if stat.S_ISREG(status.st_mode) else 0,
+        link_target=link_target,
+        identity=identity_of(status),
+    )
+
+
+def identity_of(status: os.stat_result) -> FileIdentity:
+    """What tells this state of the inode from any other."""
+    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def require_unchanged(before: Tree, after: Tree) -> None:
+    """Raises `SourceChanged`, naming the first difference, unless two walks saw the same."""
+    seen = {entry.path: entry for entry in after.entries}
+    for entry in before.entries:
+        found = seen.pop(entry.path, None)
+        if found is None:
+            raise SourceChanged(f"desapareció {one_line(entry.path)}")
+        if found != entry:
+            raise SourceChanged(f"cambió {one_line(entry.path) or 'su directorio'}")
+    for path in seen:
+        raise SourceChanged(f"apareció {one_line(path)}")
+
+
+class FileSource:
+    """The bytes of one file of a tree: exactly those of the state that the walk saw, or an error."""
+
+    def __init__(self, directory_descriptor: int, entry: Entry, interruption: threading.Event) -> None:
+        self._directory_descriptor = directory_descriptor
+        self._entry = entry
+        self._interruption = interruption
+
+    @property
+    def size_bytes(self) -> int:
+        return self._entry.size_bytes
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        """See `Source`. Raises `SourceChanged`, `SourceUnreadable`, `RunInterrupted`."""
+        try:
+            descriptor = open_file_beneath(self._directory_descriptor, self._entry.path.split("/"))
+        except FileNotFoundError as error:
+            raise SourceChanged(f"desapareció {one_line(self._entry.path)}") from error
+        except OSError as error:
+            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {error.strerror}") from error
+        try:
+            self._require_same(descriptor)
+            yield from self._read(descriptor, chunk_size_bytes)
+            self._require_same(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def _read(self, descriptor: int, chunk_size_bytes: int) -> Iterator[bytes]:
+        remaining = self._entry.size_bytes
+        while remaining:
+            if self._interruption.is_set():
+                raise RunInterrupted("interrumpido")
+            chunk = self._read_fully(descriptor, min(chunk_size_bytes, remaining))
+            remaining -= len(chunk)
+            yield chunk
+
+    def _read_fully(self, descriptor: int, wanted_bytes: int) -> bytes:
+        pieces = []
+        while wanted_bytes:
+            try:
+                piece = os.read(descriptor, wanted_bytes)
+            except OSError as error:
+                raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {error.strerror}") from error
+            if not piece:
+                raise SourceChanged(f"{one_line(self._entry.path)} se acortó mientras se leía")
+            pieces.append(piece)
+            wanted_bytes -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _require_same(self, descriptor: int) -> None:
+        if identity_of(os.fstat(descriptor)) != self._entry.identity:
+            raise SourceChanged(f"cambió {one_line(self._entry.path)}")
+
+
+def hash_file(directory_descriptor: int, entry: Entry, interruption: threading.Event) -> str:
+    """SHA-256 (lower-case hex) of a file's present bytes. Raises as `FileSource.chunks`."""
+    digest = hashlib.sha256()
+    for chunk in FileSource(directory_descriptor, entry, interruption).chunks(CHUNK_SIZE_BYTES):
+        digest.update(chunk)
+    return digest.hexdigest()
