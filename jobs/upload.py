@@ -67,9 +67,10 @@ class Upload:
 
     def _require_holdable_keys(self, tree: Tree) -> None:
         for entry in tree.files:
-            if len(self._place.key_of(entry.path).encode("utf-8", "surrogateescape")) > LONGEST_KEY_BYTES:
+            if len(os.fsencode(self._place.key_of(entry.path))) > self._provider.longest_key_bytes:
                 raise InvalidKey(
-                    f"la ruta de un fichero pasa de {LONGEST_KEY_BYTES} bytes: {one_line(entry.path[:80])}…"
+                    f"{self._provider.name} no admite rutas de más de {self._provider.longest_key_bytes} bytes: "
+                    f"{one_line(entry.path[:80])}…"
                 )
 
     def _look_at_the_place(self) -> None:

@@ -131,6 +131,12 @@ class SourceUnreadable(SourceError):
     code = "source_unreadable"
 
 
+class RunInterrupted(MigrationError):
+    """The run was asked to stop (SIGINT, SIGTERM)."""
+
+    code = "interrupted"
+
+
 class Source(Protocol):
     """Bytes to send: a file opened without following links, or a manifest in memory."""
 
@@ -176,6 +182,9 @@ class Provider(abc.ABC):
     - No error message holds a secret.
     - The SDK's own retries are off: who calls decides what to repeat.
     """
+
+    longest_key_bytes: ClassVar[int] = 1024
+    """S3's and GCS's limit, in UTF-8 (Azure's is 1,024 characters)."""
 
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id
