@@ -54,6 +54,12 @@ def remove_local_copy(
             raise
 
 
+def keep_local_copy(judge: DirectoryJudge, execution: Execution) -> None:
+    """Undo the beginning of a removal: the directory gets its name back. Raises as `remove_local_copy`."""
+    with judge.open_parent(execution) as (parent, name):
+        _give_name_back(parent, trash_name(execution), name)
+
+
 def _exists(parent: int, name: str) -> bool:
     try:
         os.stat(name, dir_fd=parent, follow_symlinks=False)

@@ -281,6 +281,15 @@ class Database:
             for row in rows
         ]
 
+    def list_deletions(self) -> list[Execution]:
+        """The same executions as `claim_deletions`, without taking them up."""
+        rows = self._connection.query("list_deletions", {"host": self._host})
+        return [Execution(row["execution_id"], row["uuid"], row["directory"]) for row in rows]
+
+    def keep_local_copy(self, claim: Claim) -> None:
+        """Record that a local copy is not to be removed after all, and let go of the execution."""
+        self._connection.query("keep_local_copy", _claimed(claim))
+
     def finish_deletion(self, claim: Claim) -> None:
         """Record that the local copy is gone, and let go of the execution."""
         self._connection.query("finish_deletion", _claimed(claim))

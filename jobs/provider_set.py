@@ -1,0 +1,96 @@
+"""The providers of one tick: built when first needed, and left alone once they are found to be down."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator
+
+from config.fields import FieldError
+from config.logs import emit, one_line
+from config.models import ProviderRow
+from providers import build_provider
+from providers.base import InvalidProviderSettings, MigrationError, Provider, ProviderUnavailable
+
+FAILURES_UNTIL_LEFT_ALONE = 2
+"""Provider-wide failures after which a provider that answered before is not tried again in this tick."""
+
+
+class ProviderSet:
+    """Gives providers by id or in order of preference. A problem with one is told once, and is no reason to stop."""
+
+    def __init__(self, rows: Iterable[ProviderRow], unreadable: Iterable[tuple[int, str, FieldError]]) -> None:
+        self._rows = {row.id: row for row in rows}
+        self._turn = threading.Lock()
+        self._built: dict[int, Provider] = {}
+        self._failures: dict[int, int] = {}
+        self._unusable: set[int] = set()
+        for provider_id, name, error in unreadable:
+            self._unusable.add(provider_id)
+            _tell_unusable(name, error)
+
+    def in_order(self, provider_ids: Iterable[int]) -> Iterator[Provider]:
+        """The usable ones of these providers, in this order."""
+        for provider_id in provider_ids:
+            provider = self.get(provider_id)
+            if provider is not None:
+                yield provider
+
+    def get(self, provider_id: int) -> Provider | None:
+        """A provider, unless it is missing, inactive, badly configured or down."""
+        with self._turn:
+            if provider_id in self._unusable:
+                return None
+            if provider_id not in self._built:
+                self._build(provider_id)
+            return self._built.get(provider_id)
+
+    def _build(self, provider_id: int) -> None:
+        row = self._rows.get(provider_id)
+        if row is None or not row.active:
+            what = f"{row.name} no está activo" if row else f"con id {provider_id} no existe en cloud_providers"
+            emit(logging.WARNING, "provider_not_active", f"El proveedor {what}; no se usa", provider_id=provider_id)
+            self._unusable.add(provider_id)
+            return
+        try:
+            self._built[provider_id] = build_provider(row)
+        except InvalidProviderSettings as error:
+            self._unusable.add(provider_id)
+            _tell_unusable(row.name, error)
+
+    def note_failure(self, provider: Provider, error: MigrationError) -> None:
+        """Count a failure against its provider; after too many that are the provider's own it is left alone."""
+        if not error.provider_wide:
+            return
+        with self._turn:
+            self._failures[provider.id] = self._failures.get(provider.id, 0) + 1
+            enough = self._failures[provider.id] >= FAILURES_UNTIL_LEFT_ALONE
+            hopeless = not isinstance(error, ProviderUnavailable)
+            if (enough or hopeless) and provider.id not in self._unusable:
+                self._unusable.add(provider.id)
+                emit(
+                    logging.WARNING,
+                    "provider_left_alone",
+                    f"El proveedor {provider.name} no se usará más en esta ejecución: {error}",
+                    provider=provider.name,
+                    error_code=error.code,
+                )
+
+    def note_success(self, provider: Provider) -> None:
+        """A provider that works again starts anew."""
+        with self._turn:
+            self._failures.pop(provider.id, None)
+
+    def close(self) -> None:
+        """Close every provider that was built."""
+        for provider in self._built.values():
+            provider.close()
+
+
+def _tell_unusable(name: str, error: Exception) -> None:
+    emit(
+        logging.ERROR,
+        "provider_settings_invalid",
+        f"El proveedor {one_line(name)} no se puede usar: {one_line(error)}",
+        provider=one_line(name),
+    )

@@ -1,0 +1,65 @@
+"""What one tick did: counted while it works, kept in `janitor_runs`, and turned into the exit code."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from dataclasses import dataclass
+
+EXIT_DONE = 0
+EXIT_SOMETHING_FAILED = 1
+EXIT_CONFIGURATION = 2
+EXIT_DATABASE = 3
+EXIT_LOCKED = 75
+EXIT_SIGNAL_BASE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The counted outcomes of a tick."""
+
+    migrated: int = 0
+    migrated_files: int = 0
+    migrated_bytes: int = 0
+    failed: int = 0
+    missing_directories: int = 0
+    local_copies_deleted: int = 0
+    deletions_failed: int = 0
+    leftovers_removed: int = 0
+    temp_files_deleted: int = 0
+    temp_bytes_deleted: int = 0
+    temp_failures: int = 0
+
+
+class TickReport:
+    """Counts from several threads, and the worst thing that happened to the tick as a whole."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._counts = Counts()
+        self._problem_exit_code = EXIT_DONE
+
+    def count(self, **increments: int) -> None:
+        """Add to counts, by their names."""
+        with self._turn:
+            sums = {name: getattr(self._counts, name) + number for name, number in increments.items()}
+            self._counts = dataclasses.replace(self._counts, **sums)
+
+    def note_problem(self, exit_code: int) -> None:
+        """Remember that a whole job could not be done, by the exit code that stands for the reason."""
+        with self._turn:
+            self._problem_exit_code = max(self._problem_exit_code, exit_code)
+
+    @property
+    def counts(self) -> Counts:
+        """The counts so far."""
+        return self._counts
+
+    @property
+    def exit_code(self) -> int:
+        """0 when everything that was begun was done, else what the command line promises for the worst problem."""
+        if self._problem_exit_code != EXIT_DONE:
+            return self._problem_exit_code
+        counts = self._counts
+        undone = counts.failed + counts.deletions_failed + counts.temp_failures
+        return EXIT_SOMETHING_FAILED if undone else EXIT_DONE
