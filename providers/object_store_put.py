@@ -6,9 +6,10 @@ obstore (Rust's `object_store`) only carries the bytes of S3, MinIO and Azure; t
 from __future__ import annotations
 
 import hashlib
+import mmap
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
+    CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     TRANSFER_TIMEOUT_SECONDS,
@@ -36,6 +38,7 @@ from providers.base import (
 if TYPE_CHECKING:
     from obstore import Attributes
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from typing_extensions import Buffer
 
 QUICK_SIZE_BYTES = 256 * 1024
 """Up to this size a request's body does not count: it gets the deadline of a request without one."""
@@ -94,74 +97,110 @@ class ObjectStorePut:
 
     def put_small(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in one request, with the source whole in memory."""
-        with self._memory.reserved(source.size_bytes):
-            reader = _HashingReader(source, max(source.size_bytes, 1))
-            content = b"".join(reader)  # of one piece, as here, `join` makes no second copy
-            store = self._quick if len(content) <= QUICK_SIZE_BYTES else self._patient
-            with translated_errors():
-                obstore.put(store, name, content, attributes=attributes, use_multipart=False)
-        return SentBytes(reader.size_bytes, reader.sha256, reader.md5)
+        store = self._quick if source.size_bytes <= QUICK_SIZE_BYTES else self._patient
+        reader = HashingReader(source)
+        with self._memory.reserved(source.size_bytes), translated_errors():
+            obstore.put(store, name, reader.whole(), attributes=attributes, use_multipart=False)
+        return reader.sent()
 
     def put_large(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
         part_size = part_size_for(source.size_bytes)
         parts_in_flight = max(1, min(PARTS_IN_FLIGHT, MEMORY_BUDGET_BYTES // part_size - 1))
-        with self._memory.reserved((parts_in_flight + 1) * part_size):
-            reader = _HashingReader(source, part_size)
-            with translated_errors():
-                obstore.put(
-                    self._patient,
-                    name,
-                    iter(reader),
-                    attributes=attributes,
-                    use_multipart=True,
-                    chunk_size=part_size,
-                    max_concurrency=parts_in_flight,
-                )
-        return SentBytes(reader.size_bytes, reader.sha256, reader.md5, reader.part_md5s)
+        reader = HashingReader(source)
+        with self._memory.reserved((parts_in_flight + 1) * part_size), translated_errors():
+            obstore.put(
+                self._patient,
+                name,
+                reader.parts(part_size),
+                attributes=attributes,
+                use_multipart=True,
+                chunk_size=part_size,
+                max_concurrency=parts_in_flight,
+            )
+        return reader.sent()
 
 
-class _HashingReader:
-    """Hands a source's bytes to an upload and hashes the very same buffers; raises when they are not all, or too many.
+class HashingReader:
+    """Hands a source's bytes to an upload and hashes the very same bytes; raises when they are too few or too many.
 
     The end is checked before the upload hears of it, so a wrong length aborts it instead of completing it.
     """
 
-    def __init__(self, source: Source, part_size_bytes: int) -> None:
+    def __init__(self, source: Source) -> None:
         self._source = source
-        self._part_size_bytes = part_size_bytes
         self._sha256 = hashlib.sha256()
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._part_md5s: list[str] = []
-        self.size_bytes = 0
+        self._size_bytes = 0
 
-    def __iter__(self) -> Iterator[bytes]:
-        for part in self._source.chunks(self._part_size_bytes):
-            self._count(len(part))
-            self._sha256.update(part)
-            self._md5.update(part)
-            if self._source.size_bytes > self._part_size_bytes:
-                self._part_md5s.append(hashlib.md5(part, usedforsecurity=False).hexdigest())
+    def whole(self) -> Buffer:
+        """All bytes at once."""
+        pieces = self.pieces()
+        if self._source.size_bytes <= CHUNK_SIZE_BYTES:
+            return b"".join(pieces)
+        content = _filled_map(self._source.size_bytes, pieces)
+        _run_to_end(pieces)
+        return content
+
+    def parts(self, part_size_bytes: int) -> Iterator[Buffer]:
+        """The bytes in parts of exactly `part_size_bytes` (whole MiB) but for the last one."""
+        pieces = self.pieces()
+        for start in range(0, self._source.size_bytes, part_size_bytes):
+            part = _filled_map(min(part_size_bytes, self._source.size_bytes - start), pieces)
+            self._part_md5s.append(hashlib.md5(part, usedforsecurity=False).hexdigest())
             yield part
-        if self.size_bytes != self._source.size_bytes:
-            raise IntegrityError(f"se leyeron {self.size_bytes} de {self._source.size_bytes} bytes")
+        _run_to_end(pieces)
 
-    def _count(self, size_bytes: int) -> None:
-        self.size_bytes += size_bytes
-        if self.size_bytes > self._source.size_bytes:
-            raise IntegrityError(f"se leyeron más de los {self._source.size_bytes} bytes anunciados")
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
+        announced_bytes = self._source.size_bytes
+        for piece in self._source.chunks(CHUNK_SIZE_BYTES):
+            self._size_bytes += len(piece)
+            if self._size_bytes > announced_bytes:
+                raise IntegrityError(f"se leyeron más de los {announced_bytes} bytes anunciados")
+            self._sha256.update(piece)
+            self._md5.update(piece)
+            yield piece
+        if self._size_bytes < announced_bytes:
+            raise IntegrityError(f"se leyeron {self._size_bytes} de {announced_bytes} bytes anunciados")
 
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
+    def sent(self) -> SentBytes:
+        """What was handed over, once all of it was."""
+        return SentBytes(self._size_bytes, self._sha256.hexdigest(), self._md5.hexdigest(), tuple(self._part_md5s))
 
-    @property
-    def md5(self) -> str:
-        return self._md5.hexdigest()
 
-    @property
-    def part_md5s(self) -> tuple[str, ...]:
-        return tuple(self._part_md5s)
+def hash_source(source: Source) -> SentBytes:
+    """What `ObjectStorePut.put` would give back for `source`, by reading it without sending it."""
+    reader = HashingReader(source)
+    if source.size_bytes <= PART_SIZE_BYTES:
+        _run_to_end(reader.pieces())
+    else:
+        _run_to_end(reader.parts(part_size_for(source.size_bytes)))
+    return reader.sent()
+
+
+def multipart_md5(part_md5s: Sequence[str]) -> str:
+    """The MD5 over the parts' MD5s and their number, which S3 and its kin show as the ETag of an object in parts."""
+    digests = b"".join(bytes.fromhex(md5) for md5 in part_md5s)
+    return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(part_md5s)}"
+
+
+def _filled_map(size_bytes: int, pieces: Iterator[bytes]) -> mmap.mmap:
+    """The next `size_bytes` of `pieces` in an anonymous map, which gives its memory back at once when it is dropped.
+
+    glibc keeps freed blocks of such sizes, in one arena per thread: measured, 350 MB instead of 120 MB.
+    """
+    content = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    while content.tell() < size_bytes:
+        content.write(next(pieces))
+    return content
+
+
+def _run_to_end(pieces: Iterator[object]) -> None:
+    """Let a source that has yielded all its bytes say whether they were sound, and whether there are more."""
+    for _ in pieces:
+        pass
 
 
 class _MemoryBudget:
