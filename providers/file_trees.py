@@ -1,0 +1,79 @@
+"""What the kinds that keep objects as plain files share: names, temporary names, and counting what is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator
+
+from config.logs import one_line
+from config.models import PutReceipt
+from providers.base import IntegrityError, InvalidKey, Source
+
+TEMPORARY_NAME = re.compile(r"\.janitor-[0-9a-f]{16}\.part")
+
+FORSAKEN_AFTER_SECONDS = 3600.0
+"""A `put` that goes this long without writing has failed, so an unfinished file this old belongs to nobody."""
+
+
+def temporary_name() -> str:
+    """A new name for an unfinished file: it lies beside its target, and fits however long the target's name is."""
+    return f".janitor-{secrets.token_hex(8)}.part"
+
+
+def is_temporary_name(name: str) -> bool:
+    """Whether `temporary_name` could have made it."""
+    return TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def parts_of_key(key: str) -> list[str]:
+    """The directories and the name that a key stands for. Raises `InvalidKey` for what no file could be called."""
+    parts = key.split("/")
+    if any(not _is_plain(part) for part in parts) or is_temporary_name(parts[-1]):
+        raise InvalidKey(f"no puede ser el nombre de un fichero: {one_line(repr(key))}")
+    return parts
+
+
+def parts_of_prefix(prefix: str) -> tuple[list[str], str] | None:
+    """The directories that a prefix names in full, and how the names in the last one begin.
+
+    `None` for a prefix with which no key begins.
+    """
+    *directories, beginning = prefix.split("/")
+    if any(not _is_plain(part) for part in directories) or "\0" in beginning:
+        return None
+    return directories, beginning
+
+
+def _is_plain(part: str) -> bool:
+    return part not in ("", ".", "..") and "\0" not in part
+
+
+class MeteredSource:
+    """Counts and hashes the bytes of a source while they are sent, once."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._sha256 = hashlib.sha256()
+        self._sent_bytes = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes were announced."""
+        return self._source.size_bytes
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        """The source's chunks. Raises `IntegrityError` unless they are exactly as many bytes as announced."""
+        for chunk in self._source.chunks(chunk_size_bytes):
+            self._sent_bytes += len(chunk)
+            if self._sent_bytes > self.size_bytes:
+                break
+            self._sha256.update(chunk)
+            yield chunk
+        if self._sent_bytes != self.size_bytes:
+            raise IntegrityError(f"la fuente anunció {self.size_bytes} bytes y dio otra cantidad")
+
+    def receipt(self) -> PutReceipt:
+        """What was sent."""
+        return PutReceipt(self._sent_bytes, self._sha256.hexdigest())

@@ -1,0 +1,317 @@
+"""A directory on this host, usually a mounted NAS: objects are files below it, under their literal names."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.fields import FieldError, Fields
+from config.logs import one_line
+from config.models import ProviderRow, PutReceipt, StoredObject
+from providers.base import (
+    CHUNK_SIZE_BYTES,
+    AccessDenied,
+    DestinationMissing,
+    IntegrityError,
+    InvalidKey,
+    InvalidProviderSettings,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Source,
+    StorageFull,
+)
+from providers.descriptors import (
+    closing_descriptor,
+    make_directories_beneath,
+    open_directory_beneath,
+    open_file_beneath,
+)
+from providers.file_trees import (
+    FORSAKEN_AFTER_SECONDS,
+    MeteredSource,
+    is_temporary_name,
+    parts_of_key,
+    parts_of_prefix,
+    temporary_name,
+)
+
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE_TRIES = 10
+"""How often a directory may be removed by others, as empty, between being made and being used."""
+
+NOT_AN_OBJECT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO))
+"""What opening answers where no regular file is: nothing, a link, a directory, a FIFO, a socket."""
+
+KEPT_DIRECTORY = frozenset((errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY))
+"""What `rmdir` answers for a directory that is not empty, for a link, and for a mount point."""
+
+NOT_ANSWERING = (
+    errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.ENOTCONN,
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.ENETDOWN, errno.ENETUNREACH,
+)  # fmt: skip
+"""What a mounted file system answers when its server or its disk does not."""
+
+ERRORS: dict[int, tuple[type[ProviderError], str]] = {
+    errno.ENOSPC: (StorageFull, "no queda espacio"),
+    errno.EDQUOT: (StorageFull, "la cuota está agotada"),
+    errno.EACCES: (AccessDenied, "permiso denegado"),
+    errno.EPERM: (AccessDenied, "operación no permitida"),
+    errno.EROFS: (AccessDenied, "el sistema de ficheros es de solo lectura"),
+    errno.ENAMETOOLONG: (InvalidKey, "el nombre es demasiado largo"),
+    errno.EILSEQ: (InvalidKey, "el sistema de ficheros no admite el nombre"),
+    errno.EINVAL: (InvalidKey, "el sistema de ficheros no admite el nombre"),
+    errno.EISDIR: (InvalidKey, "ya hay un directorio con ese nombre"),
+    errno.ENOTDIR: (InvalidKey, "lo que debería ser un directorio es un fichero o un enlace"),
+    errno.ELOOP: (InvalidKey, "lo que debería ser un directorio es un enlace"),
+    **dict.fromkeys(NOT_ANSWERING, (ProviderUnavailable, "el sistema de ficheros no responde")),
+}
+
+
+class LocalProvider(Provider):
+    """Keeps executions in a directory that must exist: a mount that has gone must not fill the disk below it.
+
+    The directory is opened at first use and held, and every path is taken relative to it, following no links.
+    """
+
+    def __init__(self, row: ProviderRow) -> None:
+        super().__init__(row.id, row.name, row.kind)
+        try:
+            self._directory = Fields("configuracion", row.options).required_text("ruta")
+        except FieldError as error:
+            raise InvalidProviderSettings(str(error)) from error
+        if not self._directory.startswith("/") or "\0" in self._directory:
+            raise InvalidProviderSettings("configuracion.ruta: debe ser una ruta absoluta")
+        self._root_descriptor: int | None = None
+        self._opening = threading.Lock()
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        """See `Provider`. The file and its name are on the disk (fsync) when this returns."""
+        *directories, name = parts_of_key(key)
+        metered = MeteredSource(source)
+        with self._unfinished_file(key, directories) as unfinished:
+            _write_durably(unfinished.descriptor, metered, key)
+            with _translated(key):
+                unfinished.rename(name)
+        return metered.receipt()
+
+    def open(self, key: str) -> Iterator[bytes]:
+        parts = parts_of_key(key)
+        with _object_expected(key):
+            descriptor = open_file_beneath(self._root(), parts)
+        with closing_descriptor(descriptor), _translated(key):
+            while chunk := os.read(descriptor, CHUNK_SIZE_BYTES):
+                yield chunk
+
+    def stat(self, key: str) -> StoredObject:
+        *directories, name = parts_of_key(key)
+        with _object_expected(key), closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
+        return StoredObject(key, status.st_size)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        with _translated(prefix):
+            for directory, entry in self._entries(prefix):
+                if entry.is_file(follow_symlinks=False) and not is_temporary_name(entry.name):
+                    with contextlib.suppress(FileNotFoundError):
+                        size_bytes = entry.stat(follow_symlinks=False).st_size
+                        yield StoredObject("/".join((*directory, entry.name)), size_bytes)
+
+    def delete(self, key: str) -> None:
+        *directories, name = parts_of_key(key)
+        with _translated(key):
+            self._unlink(directories, name)
+            self._remove_empty(directories)
+
+    def abandon(self, prefix: str) -> None:
+        """See `Provider`. In the directory in which a prefix ends in the middle of a name, an unfinished file may be
+        anybody's: there only those that nobody has written to for an hour are removed.
+        """
+        start = parts_of_prefix(prefix)
+        if start is None:
+            return
+        shared_directory = tuple(start[0]) if start[1] else None
+        visited = {tuple(start[0])}
+        with _translated(prefix):
+            for directory, entry in self._entries(prefix):
+                if entry.is_dir(follow_symlinks=False):
+                    visited.add((*directory, entry.name))
+                elif is_temporary_name(entry.name) and (directory != shared_directory or _is_forsaken(entry)):
+                    self._unlink(directory, entry.name)
+            for directory in sorted(visited, key=len, reverse=True):
+                self._remove_empty(directory)
+
+    def close(self) -> None:
+        with self._opening:
+            if self._root_descriptor is not None:
+                os.close(self._root_descriptor)
+                self._root_descriptor = None
+
+    def _root(self) -> int:
+        """The open directory `ruta`. Raises `DestinationMissing` when it is not there, or is not the same any more:
+        whoever unmounts it leaves an empty directory on another disk.
+        """
+        with self._opening:
+            try:
+                if self._root_descriptor is None:
+                    self._root_descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                same = os.path.samestat(Path(self._directory).stat(), os.fstat(self._root_descriptor))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise DestinationMissing(f"no existe el directorio {one_line(self._directory)}") from error
+            if not same:
+                raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
+            return self._root_descriptor
+
+    @contextlib.contextmanager
+    def _unfinished_file(self, key: str, directories: Sequence[str]) -> Iterator[_UnfinishedFile]:
+        """A new file beside its target, which vanishes if anything goes wrong before it has been renamed."""
+        with _translated(key):
+            unfinished = self._create(directories)
+        try:
+            yield unfinished
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(unfinished.name, dir_fd=unfinished.parent_descriptor)
+            raise
+        finally:
+            os.close(unfinished.descriptor)
+            os.close(unfinished.parent_descriptor)
+
+    def _create(self, directories: Sequence[str]) -> _UnfinishedFile:
+        """Create a file, and the directories to it, again when somebody removed them as empty in between."""
+        for _ in range(CREATE_TRIES):
+            try:
+                return _create_in(open_directory_beneath(self._root(), directories))
+            except FileNotFoundError:
+                with contextlib.suppress(FileNotFoundError):
+                    make_directories_beneath(self._root(), directories)
+        raise ProviderUnavailable("alguien borra los directorios a la vez que se crean")
+
+    def _entries(self, prefix: str) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
+        """All that lies below a prefix, with the directory that it is in; also every unfinished file beside."""
+        start = parts_of_prefix(prefix)
+        if start is None:
+            return
+        top, beginning = tuple(start[0]), start[1]
+        pending = [top]
+        while pending:
+            directory = pending.pop()
+            for entry in self._scan(directory):
+                if directory != top or entry.name.startswith(beginning):
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append((*directory, entry.name))
+                    yield directory, entry
+                elif is_temporary_name(entry.name) and entry.is_file(follow_symlinks=False):
+                    yield directory, entry
+
+    def _scan(self, directory: Sequence[str]) -> Iterator[os.DirEntry[str]]:
+        try:
+            descriptor = open_directory_beneath(self._root(), directory)
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+            return
+        with closing_descriptor(descriptor), os.scandir(descriptor) as listing:
+            yield from listing
+
+    def _unlink(self, directories: Sequence[str], name: str) -> None:
+        try:
+            with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+                os.unlink(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+
+    def _remove_empty(self, directories: Sequence[str]) -> None:
+        """Remove a directory that is empty, and those above it that this leaves empty, but never `ruta`."""
+        for depth in range(len(directories), 0, -1):
+            try:
+                with closing_descriptor(open_directory_beneath(self._root(), directories[: depth - 1])) as parent:
+                    os.rmdir(directories[depth - 1], dir_fd=parent)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno not in KEPT_DIRECTORY:
+                    raise
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class _UnfinishedFile:
+    """An open file under a temporary name, and the open directory that it is in."""
+
+    parent_descriptor: int
+    name: str
+    descriptor: int
+
+    def rename(self, target: str) -> None:
+        """Give it its name, durably, replacing what had it."""
+        os.rename(self.name, target, src_dir_fd=self.parent_descriptor, dst_dir_fd=self.parent_descriptor)
+        os.fsync(self.parent_descriptor)
+
+
+def _create_in(parent_descriptor: int) -> _UnfinishedFile:
+    """Create a file in a directory, whose descriptor this takes over."""
+    name = temporary_name()
+    try:
+        return _UnfinishedFile(parent_descriptor, name, os.open(name, CREATE_FLAGS, 0o666, dir_fd=parent_descriptor))
+    except BaseException:
+        os.close(parent_descriptor)
+        raise
+
+
+def _write_durably(descriptor: int, source: MeteredSource, key: str) -> None:
+    """Write a source to the disk, and drop it from the page cache, so that who reads it back asks the disk."""
+    for chunk in source.chunks(CHUNK_SIZE_BYTES):
+        with _translated(key):
+            _write_all(descriptor, chunk)
+    with _translated(key):
+        os.fsync(descriptor)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        stored_bytes = os.fstat(descriptor).st_size
+    if stored_bytes != source.size_bytes:
+        raise IntegrityError(f"se escribieron {source.size_bytes} bytes y el fichero tiene {stored_bytes}")
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    remaining = memoryview(chunk)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
+
+
+def _is_forsaken(entry: os.DirEntry[str]) -> bool:
+    return time.time() - entry.stat(follow_symlinks=False).st_mtime > FORSAKEN_AFTER_SECONDS
+
+
+@contextlib.contextmanager
+def _object_expected(key: str) -> Iterator[None]:
+    """Turn the errors of looking for a file into `ProviderError`s."""
+    with _translated(key):
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+            raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}") from error
+
+
+@contextlib.contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """Turn an `OSError` into the `ProviderError` that says what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        unknown = (ProviderError, error.strerror or "error de entrada y salida")
+        error_class, explanation = ERRORS.get(error.errno or 0, unknown)
+        raise error_class(f"{explanation}: {one_line(key)}") from error
