@@ -1,0 +1,298 @@
+"""Azure Blob Storage: obstore carries the bytes; Azure's own SDK lists, asks, reads back and deletes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import requests
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
+from obstore.store import AzureStore
+from requests.adapters import HTTPAdapter
+
+from config.fields import FieldError, Fields
+from config.models import ProviderRow, PutReceipt, StoredObject
+from providers.base import (
+    ANSWER_TIMEOUT_SECONDS,
+    BACKSLASH,
+    CONNECT_TIMEOUT_SECONDS,
+    CONTROL_CHARACTERS,
+    DELETE_CHARACTER,
+    FINAL_PERIOD,
+    PART_SIZE_BYTES,
+    QUOTE,
+    AccessDenied,
+    DestinationMissing,
+    InvalidKey,
+    NameEncoding,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Source,
+)
+from providers.object_store_put import ObjectStorePut, SentBytes, hash_source
+
+if TYPE_CHECKING:
+    from obstore import Attributes
+    from obstore.store import AzureConfig, ClientConfig, RetryConfig
+
+CONNECTIONS = 32
+"""Connections that the SDK keeps open: more than the threads that anyone uses."""
+
+LISTING_PAGE = 5000
+"""Azure's largest page of a listing."""
+
+LONGEST_NAME_CHARACTERS = 1024
+"""Azure's limit for a blob's name."""
+
+ACCESS_TIERS = ("Hot", "Cool", "Cold")
+"""Tiers whose blobs can be read at once. See `_access_tier` for the fourth one."""
+
+NONCHARACTERS = {
+    character: "".join(f"{QUOTE}{byte:02X}" for byte in character.encode()) for character in ("\ufffe", "\uffff")
+}
+"""Valid in a file name, not in the XML of a listing: written as bytes that are no UTF-8 are."""
+
+DIRECTORY_MARK = "hdi_isfolder"
+"""Metadata of the entries that accounts with a hierarchical namespace list for directories."""
+
+
+class AzureProvider(Provider):
+    """A container of Azure Blob Storage. See `Provider` for what it promises.
+
+    Up to `PART_SIZE_BYTES` a file is one Put Blob, whose MD5 Azure computes, keeps and lists. A larger one consists of
+    blocks and has no checksum of Azure's making (one that the client sets is never checked): it must be read back.
+    """
+
+    def __init__(self, row: ProviderRow) -> None:
+        super().__init__(row.id, row.name, row.kind)
+        options = Fields("configuracion", row.options)
+        container = options.required_text("container")
+        tier = _access_tier(options)
+        account = _account(row.credentials, options)
+        self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
+        self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
+        self._uploads = ObjectStorePut(lambda client, retry: _store(account, container, client, retry), account.url)
+        self._container = _container_client(account, container)
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        return _receipt(self._uploads.put(self._name(key), source, self._attributes))
+
+    def measure(self, source: Source) -> PutReceipt:
+        return _receipt(hash_source(source))
+
+    def open(self, key: str) -> Iterator[bytes]:
+        with _translated_errors():
+            yield from self._container.download_blob(self._name(key), max_concurrency=1).chunks()
+
+    def stat(self, key: str) -> StoredObject:
+        with _translated_errors():
+            blob = self._container.get_blob_client(self._name(key)).get_blob_properties()
+        return StoredObject(key, blob.size, _checksum(blob))
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        for blob in self._blobs(prefix, "metadata"):
+            if (blob.metadata or {}).get(DIRECTORY_MARK) != "true":
+                yield StoredObject(self._names.decode(blob.name), blob.size, _checksum(blob))
+
+    def delete(self, key: str) -> None:
+        try:
+            with _translated_errors():
+                self._container.delete_blob(self._name(key))
+        except ObjectNotFound:
+            return
+
+    def abandon(self, prefix: str) -> None:
+        finished_names = {blob.name for blob in self._blobs(prefix, "metadata")}
+        for blob in self._blobs(prefix, "uncommittedblobs"):
+            if blob.name not in finished_names:
+                self._discard_blocks(blob.name)
+
+    def close(self) -> None:
+        self._container.close()
+
+    def _discard_blocks(self, name: str) -> None:
+        """Azure has no request for this: an empty blob takes the blocks' place, unless a blob is there, and goes."""
+        blob = self._container.get_blob_client(name)
+        try:
+            with _translated_errors():
+                empty = blob.upload_blob(b"", overwrite=False)
+                blob.delete_blob(etag=empty["etag"], match_condition=MatchConditions.IfNotModified)
+        except (_AlreadyThere, ObjectNotFound):
+            return  # finished or removed meanwhile
+
+    def _blobs(self, prefix: str, include: str) -> Iterator[BlobProperties]:
+        """Blobs whose key starts with `prefix`. Its end is not asked for where a name would write it otherwise."""
+        stem = self._names.encode(prefix.rstrip("." + FINAL_PERIOD))
+        with _translated_errors():
+            blobs = self._container.list_blobs(stem, include=[include], results_per_page=LISTING_PAGE)
+            yield from (blob for blob in blobs if self._names.decode(blob.name).startswith(prefix))
+
+    def _name(self, key: str) -> str:
+        name = self._names.encode(key)
+        if len(name) > LONGEST_NAME_CHARACTERS:
+            raise InvalidKey(f"el nombre ocuparía {len(name)} caracteres y Azure admite {LONGEST_NAME_CHARACTERS}")
+        return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Where a storage account is and how to prove who asks: by `key`, or else by `sas_token` (without `?`)."""
+
+    name: str
+    url: str
+    key: str | None = field(default=None, repr=False)
+    sas_token: str | None = field(default=None, repr=False)
+
+
+def _account(credentials: Mapping[str, object] | str | None, options: Fields) -> _Account:
+    if not isinstance(credentials, Mapping):
+        raise FieldError("credenciales: debe ser un objeto JSON")
+    fields = Fields("credenciales", credentials)
+    url = options.text("account_url")
+    if url is not None:
+        _require_account_url(url)
+    connection_string = fields.text("connection_string")
+    if connection_string is not None:
+        return _account_of_connection_string(connection_string, url)
+    name = fields.required_text("account_name")
+    url = (url or f"https://{name}.blob.core.windows.net").rstrip("/")
+    sas_token = fields.text("sas_token")
+    if sas_token is not None:
+        return _Account(name, url, sas_token=sas_token.strip().lstrip("?"))
+    key = fields.text("account_key")
+    if key is None:
+        raise FieldError("credenciales.sas_token: falta (o account_key, o connection_string)")
+    _require_key(key, "credenciales.account_key")
+    return _Account(name, url, key=key)
+
+
+def _account_of_connection_string(text: str, url: str | None) -> _Account:
+    """The SDK reads the connection string, in all its forms."""
+    wrong = FieldError("credenciales.connection_string: no es una cadena de conexión válida")
+    try:
+        client = BlobServiceClient.from_connection_string(text.strip())
+    except ValueError:
+        raise wrong from None
+    own_url, _, sas_token = str(client.url).partition("?")
+    url = (url or own_url).rstrip("/")
+    key = getattr(client.credential, "account_key", None)
+    if key is not None:
+        _require_key(key, "credenciales.connection_string")
+    elif not sas_token:
+        raise wrong
+    # An emulator's address has the account in its path.
+    name = client.account_name or urlsplit(url).path.strip("/") or (urlsplit(url).hostname or "").partition(".")[0]
+    return _Account(name, url, key, sas_token or None)
+
+
+def _require_account_url(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise FieldError("configuracion.account_url: debe ser una dirección http(s) sin parámetros")
+
+
+def _require_key(key: str, label: str) -> None:
+    try:
+        base64.b64decode(key, validate=True)
+    except (binascii.Error, ValueError):
+        raise FieldError(f"{label}: la clave no es base64 válido") from None
+
+
+def _access_tier(options: Fields) -> str | None:
+    """The tier as Azure writes it. Archive is refused: its blobs cannot be read, so no copy could be read back."""
+    tier = options.text("access_tier")
+    if tier is None or tier.capitalize() in ACCESS_TIERS:
+        return tier and tier.capitalize()
+    if tier.capitalize() == "Archive":
+        raise FieldError("configuracion.access_tier: Archive no permite releer la copia; use Cold y un ciclo de vida")
+    raise FieldError(f"configuracion.access_tier: debe ser uno de {', '.join(ACCESS_TIERS)}")
+
+
+def _store(account: _Account, container: str, client: ClientConfig, retry: RetryConfig) -> AzureStore:
+    """obstore's client. It also reads `AZURE_*` from the environment, where what is given here does not forbid it."""
+    config: AzureConfig = {"credential_type": "access_key" if account.key else "sas_token"}
+    if account.key:
+        config["account_key"] = account.key
+    if account.sas_token:
+        config["sas_key"] = account.sas_token
+    return AzureStore(
+        container,
+        config=config,
+        account_name=account.name,
+        endpoint=account.url,
+        use_emulator=False,
+        use_fabric_endpoint=False,
+        skip_signature=False,
+        client_options=client,
+        retry_config=retry,
+    )
+
+
+def _container_client(account: _Account, container: str) -> ContainerClient:
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    return ContainerClient(
+        account.url,
+        container,
+        credential=account.sas_token or {"account_name": account.name, "account_key": account.key or ""},
+        transport=RequestsTransport(
+            session=session, connection_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=ANSWER_TIMEOUT_SECONDS
+        ),
+        retry_total=0,
+        max_single_get_size=PART_SIZE_BYTES,
+        max_chunk_get_size=PART_SIZE_BYTES,
+    )
+
+
+def _receipt(sent: SentBytes) -> PutReceipt:
+    checksums = frozenset[str]() if sent.part_md5s else frozenset({f"md5:{sent.md5}"})
+    return PutReceipt(sent.size_bytes, sent.sha256, checksums)
+
+
+def _checksum(blob: BlobProperties) -> str | None:
+    md5 = blob.content_settings.content_md5
+    return f"md5:{bytes(md5).hex()}" if md5 else None
+
+
+class _AlreadyThere(ProviderError):
+    """A blob exists where none was expected."""
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """Turn what the SDK raises within into a `ProviderError`."""
+    try:
+        yield
+    except HttpResponseError as error:
+        # Not chained: the SDK's messages and their causes hold whole answers and addresses with signatures.
+        raise _answer_error(error) from None
+    except (AzureError, requests.RequestException) as error:
+        raise ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})") from None
+
+
+def _answer_error(error: HttpResponseError) -> ProviderError:
+    status = error.status_code
+    code = str(getattr(error, "error_code", None) or "")
+    answer = f"HTTP {status} {code}".strip()
+    if status is None or status in {408, 429} or status >= 500:
+        return ProviderUnavailable(f"Azure no pudo atender la petición ({answer})")
+    if status in {401, 403}:
+        return AccessDenied(f"acceso denegado por Azure ({answer})")
+    if code in {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}:
+        return DestinationMissing(f"el contenedor no existe ({answer})")
+    if isinstance(error, ResourceNotFoundError):
+        return ObjectNotFound(f"el objeto no existe ({answer})")
+    if code in {"BlobAlreadyExists", "ConditionNotMet"}:
+        return _AlreadyThere(f"el objeto ya existe ({answer})")
+    return ProviderError(f"Azure rechazó la petición ({answer})")
