@@ -10,7 +10,7 @@ Item = TypeVar("Item")
 
 
 class Flights:
-    """At most `size` calls at a time, submitted from one thread. The first error of a call comes out of the next step."""
+    """At most `size` calls at a time, submitted from one thread. A call's error comes out of the next step."""
 
     def __init__(self, size: int) -> None:
         self._size = size

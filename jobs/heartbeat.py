@@ -13,7 +13,7 @@ from sql.database import LEASE_SECONDS, Database, DatabaseError
 
 @contextlib.contextmanager
 def renewing_leases(database: Database) -> Iterator[None]:
-    """Renew three times in each lease. A failure is logged: the work goes on, and its commit will be refused if late."""
+    """Renew three times in each lease. A failure is logged: the work goes on, and a late commit is refused."""
     finished = threading.Event()
 
     def renew() -> None:

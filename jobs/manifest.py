@@ -19,12 +19,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from config.models import Entry, EntryKind, Execution, Tree
-from providers.base import IntegrityError, NameEncoding
+from jobs.keys import Place
+from jobs.retries import with_retries
+from providers.base import IntegrityError, NameEncoding, Provider
 
 FORMAT = "janitor-manifest"
 VERSION = 1
@@ -103,3 +106,12 @@ def _from_json(item: Mapping[str, str | int]) -> Entry:
         link_target=TEXT.decode(str(item["target"])) if kind is EntryKind.LINK else None,
         sha256=str(item["sha256"]) if kind is EntryKind.FILE else None,
     )
+
+
+def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interruption: threading.Event) -> Manifest:
+    """Read the manifest of a committed copy. Raises `IntegrityError` when it is not the one recorded as `sha256`."""
+    content = with_retries(lambda: b"".join(provider.open(place.manifest_key)), interruption)
+    manifest = read_manifest(content)
+    if sha256 is not None and manifest.sha256 != sha256:
+        raise IntegrityError("el manifiesto de la nube no es el que se guardó al migrar")
+    return manifest

@@ -1,0 +1,790 @@
+"""Housekeeping for SAGE: moves old executions to the cloud, proven and recorded, and cleans temporary files.
+
+The class `JanitorDaemon` holds order and policy; the work is done in `jobs`. The command line is at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from config.fields import FieldError
+from config.logs import configure_logging, emit, one_line
+from config.models import Claim, Execution, MigrationPolicy, ProviderRow, Tree
+from config.settings import ConfigurationError, Settings, load_settings
+from jobs.check import check_everything
+from jobs.directories import DirectoryJudge, DirectoryMissing, OpenDirectory
+from jobs.flights import Flights
+from jobs.heartbeat import renewing_leases
+from jobs.host_lock import LockHeld, host_lock
+from jobs.keys import Place, place_from_uri, place_of
+from jobs.leftovers import remove_leftover
+from jobs.manifest import Manifest, fetch_manifest
+from jobs.preview import Preview, preview_deletion
+from jobs.provider_set import ProviderSet
+from jobs.removal import keep_local_copy, remove_local_copy
+from jobs.report import (
+    EXIT_CONFIGURATION,
+    EXIT_DATABASE,
+    EXIT_DONE,
+    EXIT_LOCKED,
+    EXIT_SIGNAL_BASE,
+    EXIT_SOMETHING_FAILED,
+    TickReport,
+)
+from jobs.restore import DestinationUnusable, restore_execution
+from jobs.status import FAILURES_SHOWN, describe_status
+from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files
+from jobs.transfers import TransferPool
+from jobs.tree import walk_tree
+from jobs.upload import Upload
+from providers.base import MigrationError, Provider, ProviderUnavailable, RunInterrupted, SourceChanged, UnsafeSource
+from sql.database import (
+    Database,
+    DatabaseError,
+    DatabaseUnavailable,
+    ProvenCopy,
+    SchemaError,
+    UnfinishedDeletion,
+    database_identity,
+)
+
+VERSION = "0.1.0"
+EXECUTIONS_IN_FLIGHT = 4
+CLAIMED_AT_A_TIME = 8
+MISSING_DIRECTORIES_NAMED = 100
+SECONDS_TO_END_AFTER_SIGNAL = 4.0
+
+
+class ClaimLost(MigrationError):
+    """Another run took the execution over, or its row changed meanwhile: this run must not touch it any more."""
+
+    code = "claim_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line asks of one run."""
+
+    migrate: bool = True
+    clean: bool = True
+    retention_hours: float | None = None
+    skip_missing_directories: bool = True
+    dry_run: bool = False
+
+    @property
+    def mode(self) -> str:
+        """How the run is recorded."""
+        return {(True, True): "tick", (True, False): "migrate-only", (False, True): "clean-only"}[
+            self.migrate, self.clean
+        ]
+
+
+class JanitorDaemon:
+    """One tick of housekeeping: migrate what is old enough, remove what is proven, clean temporary files.
+
+    `run` raises `LockHeld`, `ConfigurationError`, `DatabaseError`; everything that concerns one execution, provider
+    or job is logged, counted in the report, and stops none of the others.
+    """
+
+    def __init__(self, settings: Settings | None = None, options: RunOptions | None = None) -> None:
+        self._settings = settings or load_settings()
+        self._options = options or RunOptions()
+        self._database = Database(self._settings.database_url, self._settings.host)
+        self._judge = DirectoryJudge(self._settings.roots)
+        self._policy = MigrationPolicy()
+        self._providers = ProviderSet((), ())
+        self._pool = TransferPool(self._settings.transfers)
+        self._flights = Flights(EXECUTIONS_IN_FLIGHT)
+        self._conflicts: dict[int, str] = {}  # read anew by each run, once something is due
+        self.interruption = threading.Event()
+        """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
+        self.report = TickReport()
+
+    def run(self) -> int:
+        """Do one tick and give its exit code."""
+        try:
+            if self._options.dry_run:
+                self._preview()
+            else:
+                with host_lock(self._settings.lock_directory, database_identity(self._settings.database_url)):
+                    self._tick()
+        finally:
+            self._close()
+        return self.report.exit_code
+
+    def _tick(self) -> None:
+        self._connect()
+        self._database.start_run(os.getpid(), self._options.mode, VERSION)
+        try:
+            with renewing_leases(self._database):
+                if self._options.migrate:
+                    self._do_job("migración", self._migrate_old_executions)
+                if self._options.clean:
+                    self._do_job("limpieza", self._clean_temp_files)
+        finally:
+            with contextlib.suppress(DatabaseUnavailable):  # told already by the job that found out
+                self._database.finish_run(self.report.exit_code, asdict(self.report.counts))
+
+    def _connect(self) -> None:
+        self._database.connect()
+        self._database.require_current_schema()
+
+    def _do_job(self, name: str, job: Callable[[], None]) -> None:
+        """Whatever stops one job does not stop the next; what stopped it decides the exit code."""
+        if self.interruption.is_set():
+            return
+        try:
+            job()
+        except DatabaseUnavailable as error:
+            self._note_stopped_job(name, error, EXIT_DATABASE)
+        except (FieldError, SchemaError, ConfigurationError) as error:
+            self._note_stopped_job(name, error, EXIT_CONFIGURATION)
+        except (DatabaseError, MigrationError) as error:
+            self._note_stopped_job(name, error, EXIT_SOMETHING_FAILED)
+
+    def _note_stopped_job(self, name: str, error: Exception, exit_code: int) -> None:
+        emit(logging.ERROR, "job_stopped", f"La {name} no pudo terminar: {one_line(error)}", cause=error, job=name)
+        self.report.note_problem(exit_code)
+
+    # Configuration
+
+    def _load_configuration(self) -> None:
+        """Read the policy in force, and apply what the command line overrides. Raises `FieldError`."""
+        policy = self._database.load_policy()
+        if policy is None:
+            emit(
+                logging.WARNING,
+                "no_configuration",
+                "No hay ninguna fila en ejecuciones_config; se usan los valores por defecto: sin proveedor",
+            )
+        self._policy = policy or MigrationPolicy()
+        if not self._settings.roots:
+            emit(
+                logging.WARNING,
+                "roots_not_set",
+                "JANITOR_ROOTS no está definida: no se borrará ninguna copia local; "
+                "indique en ella los directorios que contienen las ejecuciones",
+            )
+
+    def _load_cloud_providers(self) -> None:
+        """Read the rows of the providers; none is contacted yet."""
+        rows: list[ProviderRow] = []
+        unreadable: list[tuple[int, str, FieldError]] = []
+        for item in self._database.load_provider_rows():
+            if isinstance(item, ProviderRow):
+                rows.append(item)
+            else:
+                unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
+        self._providers = ProviderSet(rows, unreadable)
+
+    @property
+    def _retention_hours(self) -> float:
+        override = self._options.retention_hours
+        return self._policy.retention_hours if override is None else override
+
+    # Dry run
+
+    def _preview(self) -> None:
+        """Say what a tick would do; nothing is written, not even that this was asked, and no provider is contacted."""
+        self._connect()
+        if self._options.migrate:
+            self._do_job("simulación", self._preview_migrations)
+        if self._options.clean:
+            self._do_job("simulación", self._clean_temp_files)
+
+    def _preview_migrations(self) -> None:
+        self._load_configuration()
+        self._load_cloud_providers()
+        names = [provider.name for provider in self._providers.in_order(self._policy.provider_ids)]
+        for execution in self._database.list_deletions():
+            preview_deletion(execution)
+        if not self._migration_is_on():
+            return
+        for ready in self._ready_executions():
+            preview = Preview(self._judge, self._policy.key_prefix, names, self._conflicts)
+            for execution in ready:
+                preview.migration(execution, deletes=self._delete_after_migration)
+
+    # Migration
+
+    def _migrate_old_executions(self) -> None:
+        """Finish what earlier runs began, migrate what is due, and remove what failed attempts left."""
+        self._load_configuration()
+        self._load_cloud_providers()
+        self._finish_deletions()
+        if self._migration_is_on():
+            try:
+                for ready in self._ready_executions():
+                    self._migrate_page(ready)
+            finally:
+                self._wait_for_flights()
+        self._remove_leftovers()
+
+    def _migration_is_on(self) -> bool:
+        if not self._policy.migrate_automatically:
+            emit(logging.INFO, "migration_off", "La migración automática está desactivada: no se migra nada")
+            return False
+        if self._policy.primary_provider_id is None:
+            emit(logging.INFO, "no_primary_provider", "No hay nube primaria configurada: no se migra nada")
+            return False
+        return True
+
+    def _ready_executions(self) -> Iterator[list[Execution]]:
+        """Pages of due executions that this host can take up: not those whose directory is not here."""
+        for number, page in enumerate(self._database.candidates(self._retention_hours)):
+            if number == 0:
+                self._conflicts = self._database.conflicts()
+            yield [execution for execution in page if self._is_ready(execution)]
+
+    def _is_ready(self, execution: Execution) -> bool:
+        """Whether to take an execution up: those that are refused are taken up, too, to record why."""
+        try:
+            if self._judge.exists(execution):
+                return True
+        except UnsafeSource:
+            return True
+        self.report.count(missing_directories=1)
+        named = self.report.counts.missing_directories <= MISSING_DIRECTORIES_NAMED
+        emit(
+            logging.WARNING if named else logging.DEBUG,
+            "directory_missing",
+            f"Directorio no encontrado para ejecución {one_line(execution.uuid)}: {one_line(execution.directory)}",
+            execution=execution.uuid,
+        )
+        return not self._options.skip_missing_directories
+
+    def _migrate_page(self, executions: list[Execution]) -> None:
+        remaining = iter(executions)
+        while batch := list(islice(remaining, CLAIMED_AT_A_TIME)):
+            if self.interruption.is_set():
+                return
+            for claim in self._database.claim(batch):
+                self._flights.launch(self._migrate_execution, claim)
+
+    def _wait_for_flights(self) -> None:
+        """After a signal, what does not end in time is left to die with the process; the next tick picks it up."""
+        while not self._flights.land_all(timeout_seconds=0.5):
+            if self.interruption.is_set():
+                self._flights.land_all(timeout_seconds=SECONDS_TO_END_AFTER_SIGNAL)
+                return
+
+    def _migrate_execution(self, claim: Claim) -> None:
+        """One execution's whole way: judged, stored, proven, committed, and its local copy removed if that is wanted.
+
+        Raises `DatabaseUnavailable` only.
+        """
+        execution = claim.execution
+        uuid = one_line(execution.uuid)
+        try:
+            self._require_no_conflict(execution)
+            place = place_of(self._policy.key_prefix, execution.uuid)
+            with self._judge.open(execution) as directory:
+                emit(logging.INFO, "migration_started", f"Migrando ejecución {uuid} a la nube", execution=uuid)
+                copy, manifest = self._upload_directory_to_cloud(claim, place, directory)
+        except DatabaseUnavailable:
+            raise
+        except (MigrationError, DatabaseError) as error:
+            self._note_failed_migration(claim, error)
+        except Exception as error:
+            self._note_failed_migration(claim, MigrationError(f"error inesperado ({type(error).__name__})"), error)
+        else:
+            self._note_migrated(execution, copy)
+            if self._delete_after_migration:
+                self._remove_local_copy(claim, lambda: manifest.tree)
+
+    @property
+    def _delete_after_migration(self) -> bool:
+        return self._policy.delete_after_migration and self._judge.may_delete
+
+    def _require_no_conflict(self, execution: Execution) -> None:
+        if execution.id in self._conflicts:
+            raise UnsafeSource(self._conflicts[execution.id])
+
+    def _upload_directory_to_cloud(
+        self, claim: Claim, place: Place, directory: OpenDirectory
+    ) -> tuple[ProvenCopy, Manifest]:
+        """Store an execution whole on the first provider in order that can take it, and commit that.
+
+        Raises `MigrationError`: the last provider's, or the execution's own.
+        """
+        last_error: MigrationError = ProviderUnavailable("no hay ningún proveedor que se pueda usar")
+        for provider in self._providers.in_order(self._policy.provider_ids):
+            if provider.id != self._policy.primary_provider_id:
+                emit(
+                    logging.INFO,
+                    "trying_alternate",
+                    f"Intentando migrar al proveedor alternativo: {provider.name}",
+                    execution=claim.execution.uuid,
+                    provider=provider.name,
+                )
+            try:
+                return self._upload_to(provider, claim, place, directory)
+            except MigrationError as error:
+                self._note_failed_upload(claim, provider, error)
+                if not error.try_next_provider:
+                    raise
+                last_error = error
+        raise last_error
+
+    def _upload_to(
+        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
+    ) -> tuple[ProvenCopy, Manifest]:
+        """A file that changes while it is sent is worth one more attempt; then it is left for the next tick."""
+        try:
+            return self._attempt(provider, claim, place, directory)
+        except SourceChanged as error:
+            emit(logging.INFO, "source_changed", f"Se repite {one_line(claim.execution.uuid)}: {error}")
+            return self._attempt(provider, claim, place, directory)
+
+    def _attempt(
+        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
+    ) -> tuple[ProvenCopy, Manifest]:
+        attempt = self._database.open_attempt(claim, provider.id, place.key_prefix)
+        if attempt is None:
+            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila ya está migrada")
+        upload = Upload(
+            provider, attempt, claim.execution, directory.descriptor, self._database, self._pool, self.interruption
+        )
+        try:
+            copy, manifest = upload.run(walk_tree(directory.descriptor))
+            if not self._database.commit_migration(
+                claim, attempt, copy, delete_local_copy=self._delete_after_migration
+            ):
+                raise ClaimLost("la fila cambió, o se hizo cargo otra ejecución del programa")
+        except MigrationError as error:
+            self._providers.note_failure(provider, error)
+            self._database.abandon_attempt(attempt, error.code, str(error))
+            raise
+        self._providers.note_success(provider)
+        return copy, manifest
+
+    def _note_failed_upload(self, claim: Claim, provider: Provider, error: MigrationError) -> None:
+        uuid = one_line(claim.execution.uuid)
+        emit(
+            logging.ERROR,
+            "upload_failed",
+            f"Error subiendo {uuid} a {provider.name}: {one_line(error)}",
+            cause=error,
+            execution=uuid,
+            provider=provider.name,
+            error_code=error.code,
+        )
+
+    def _note_failed_migration(
+        self, claim: Claim, error: MigrationError | DatabaseError, cause: Exception | None = None
+    ) -> None:
+        uuid = one_line(claim.execution.uuid)
+        code = error.code if isinstance(error, MigrationError) else "database_error"
+        self.report.count(failed=1)
+        emit(
+            logging.ERROR,
+            "migration_failed",
+            f"No se pudo migrar la ejecución {uuid}: {one_line(error)}",
+            cause=cause or error,
+            execution=uuid,
+            error_code=code,
+        )
+        refused = isinstance(error, UnsafeSource)
+        self._database.fail_migration(claim, "refused" if refused else "failed", code, str(error))
+
+    def _note_migrated(self, execution: Execution, copy: ProvenCopy) -> None:
+        uuid = one_line(execution.uuid)
+        self.report.count(migrated=1, migrated_files=copy.file_count, migrated_bytes=copy.size_bytes)
+        emit(
+            logging.INFO,
+            "migration_finished",
+            f"Ejecución {uuid} migrada exitosamente a {copy.uri}",
+            execution=uuid,
+            uri=copy.uri,
+            provider_id=copy.provider_id,
+            file_count=copy.file_count,
+            size_bytes=copy.size_bytes,
+            evidence=copy.evidence.value,
+        )
+
+    # Removal of local copies and leftovers
+
+    def _finish_deletions(self) -> None:
+        """Removals that an earlier run began: they were committed, and are finished before anything new."""
+        for deletion in self._database.claim_deletions():
+            if self.interruption.is_set():
+                return
+            if self._delete_after_migration:
+                self._remove_local_copy(deletion.claim, lambda deletion=deletion: self._proven_tree(deletion))
+            else:
+                self._keep_local_copy(deletion.claim)
+
+    def _proven_tree(self, deletion: UnfinishedDeletion) -> Tree:
+        provider = self._providers.get(deletion.provider_id)
+        if provider is None:
+            raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
+        place = place_from_uri(deletion.uri)
+        return fetch_manifest(provider, place, deletion.manifest_sha256, self.interruption).tree
+
+    def _remove_local_copy(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
+        uuid = one_line(claim.execution.uuid)
+        try:
+            remove_local_copy(self._judge, claim.execution, load_proven, self.interruption)
+        except DirectoryMissing:
+            self._database.finish_deletion(claim)
+        except MigrationError as error:
+            self.report.count(deletions_failed=1)
+            emit(
+                logging.ERROR,
+                "local_copy_kept",
+                f"No se borró la copia local de la ejecución {uuid}: {one_line(error)}",
+                cause=error,
+                execution=uuid,
+                error_code=error.code,
+            )
+            self._database.stop_deletion(claim, error.code, str(error))
+        else:
+            self._database.finish_deletion(claim)
+            self.report.count(local_copies_deleted=1)
+            emit(logging.INFO, "local_copy_deleted", f"Copia local de la ejecución {uuid} borrada", execution=uuid)
+
+    def _keep_local_copy(self, claim: Claim) -> None:
+        """Removal was switched off since it was begun."""
+        try:
+            keep_local_copy(self._judge, claim.execution)
+        except MigrationError as error:
+            self._database.stop_deletion(claim, error.code, str(error))
+        else:
+            self._database.keep_local_copy(claim)
+
+    def _remove_leftovers(self) -> None:
+        """What failed attempts left at places where the execution does not lie. A provider that is down can wait."""
+        for leftover in self._database.leftovers():
+            abandoned = self._providers.get(leftover.provider_id)
+            migrated = self._providers.get(leftover.migrated_provider_id)
+            if abandoned is None or migrated is None or self.interruption.is_set():
+                continue
+            try:
+                remove_leftover(leftover, abandoned, migrated, self.interruption)
+            except MigrationError as error:
+                self._providers.note_failure(abandoned, error)
+                message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {error}"
+                emit(logging.WARNING, "leftover_kept", message, cause=error, execution=leftover.uuid)
+                continue
+            self._database.settle_attempt(leftover.attempt_id)
+            self.report.count(leftovers_removed=1)
+
+    # Temporary files
+
+    def _clean_temp_files(self) -> None:
+        """Delete old files directly in the temporary directory."""
+        dry_run = self._options.dry_run
+        try:
+            cleaned = clean_temp_files(
+                self._settings.temp_directory, self._settings.temp_retention_hours, self.interruption, dry_run=dry_run
+            )
+        except TempDirectoryMissing as error:
+            emit(logging.WARNING, "temp_directory_missing", f"Limpieza omitida: {error}")
+            return
+        except TempDirectoryUnsafe as error:
+            self.report.count(temp_failures=1)
+            emit(logging.ERROR, "temp_directory_unsafe", f"Limpieza omitida: {error}", cause=error)
+            return
+        self.report.count(
+            temp_files_deleted=cleaned.deleted_files,
+            temp_bytes_deleted=cleaned.deleted_bytes,
+            temp_failures=cleaned.failures,
+        )
+        if cleaned.failures:
+            message = (
+                f"No se pudieron borrar {cleaned.failures} archivos temporales; el primero, {cleaned.first_failure}"
+            )
+            emit(logging.ERROR, "temp_files_kept", message)
+        megabytes = cleaned.deleted_bytes / 1024 / 1024
+        text = f"{cleaned.deleted_files} archivos temporales eliminados ({megabytes:.2f} MB)"
+        emit(
+            logging.INFO,
+            "temp_files_previewed" if dry_run else "temp_files_cleaned",
+            f"[simulación] Limpieza: serían {text}" if dry_run else f"Limpieza completada: {text}",
+            deleted_files=cleaned.deleted_files,
+            deleted_bytes=cleaned.deleted_bytes,
+        )
+
+    def _close(self) -> None:
+        self._flights.close()
+        self._pool.close()
+        self._providers.close()
+        self._database.close()
+
+
+# Command line
+
+CLICK_IN_SPANISH = (
+    (r"^Usage:", "Uso:"),
+    (r"^Options:", "Opciones:"),
+    (r"^Commands:", "Órdenes:"),
+    (r"\[OPTIONS\]", "[OPCIONES]"),
+    (r"COMMAND \[ARGS\]\.\.\.", "ORDEN [ARGUMENTOS]..."),
+    (r"Show this message and exit\.", "Muestra esta ayuda y termina."),
+    (r"Show the version and exit\.", "Muestra la versión y termina."),
+    (r"No such option:? (\S+?)\.?(?= |$)", r"No existe la opción \1."),
+    (r"No such command (\S+?)\.(?= |$)", r"No existe la orden \1."),
+    (r"Did you mean", "¿Quería decir"),
+    (r"Missing argument (\S+)\.", r"Falta el argumento \1."),
+    (r"Option (\S+) requires an argument\.", r"La opción \1 necesita un valor."),
+    (r"Option (\S+) does not take a value\.", r"La opción \1 no lleva valor."),
+    (r"Got unexpected extra arguments? \((.*)\)", r"Sobran argumentos: \1"),
+    (r"Invalid value for (.+?): ", r"Valor no válido para \1: "),
+)
+
+
+def in_spanish(text: str) -> str:
+    """What click says, in the language of the operators."""
+    for english, spanish in CLICK_IN_SPANISH:
+        text = re.sub(english, spanish, text, flags=re.MULTILINE)
+    return text
+
+
+class SpanishCommand(click.Command):
+    """A command whose help is in Spanish, click's own words included."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return in_spanish(super().get_help(ctx))
+
+
+class SpanishGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = SpanishCommand
+
+    def get_help(self, ctx: click.Context) -> str:
+        return in_spanish(super().get_help(ctx))
+
+
+def _hours(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = math.nan
+    if not (math.isfinite(hours) and hours >= 0):
+        raise click.BadParameter("debe ser un número de horas mayor o igual que 0 (0.5 es media hora)")
+    return hours
+
+
+@click.group(
+    cls=SpanishGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Ejemplos:
+  janitor-daemon                        un ciclo completo: migrar y limpiar
+  janitor-daemon --dry-run              decir qué se haría, sin cambiar nada
+  janitor-daemon --clean-only           solo limpiar los archivos temporales
+  janitor-daemon --retention-hours 0.5  migrar lo que tenga más de media hora
+  janitor-daemon check                  comprobar base de datos y proveedores
+  janitor-daemon restore 1234-abcd /tmp/recuperada
+
+\b
+Códigos de salida: 0 hecho; 1 algo falló y el resto se hizo; 2 uso o configuración;
+3 sin base de datos; 75 ya hay otra ejecución en esta máquina; 130/143 interrumpido.""",
+)
+@click.version_option(VERSION, prog_name="janitor-daemon", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Registro con nivel DEBUG.")
+@click.option("--clean-only", is_flag=True, help="Solo limpiar; no se carga ni contacta ningún proveedor.")
+@click.option("--migrate-only", is_flag=True, help="Solo migrar.")
+@click.option(
+    "--retention-hours",
+    metavar="H",
+    callback=_hours,
+    help="Horas de retención para esta vez, en lugar de tiempo_retencion_local; admite decimales.",
+)
+@click.option(
+    "--existing-dirs-only/--all-dirs",
+    default=True,
+    help="Omitir las filas cuyo directorio no está (por defecto), o intentarlas y darlas por fallidas.",
+)
+@click.option("--dry-run", is_flag=True, help="Decir qué se migraría, borraría y limpiaría, sin cambiar nada.")
+@click.pass_context
+def cli(
+    context: click.Context,
+    *,
+    debug: bool,
+    clean_only: bool,
+    migrate_only: bool,
+    retention_hours: float | None,
+    existing_dirs_only: bool,
+    dry_run: bool,
+) -> int:
+    """Mantenimiento de SAGE: migra a la nube las ejecuciones antiguas y limpia los archivos temporales.
+
+    Sin orden hace un ciclo completo, como desde cron.
+    """
+    if clean_only and migrate_only:
+        raise click.UsageError("--clean-only y --migrate-only no se pueden usar juntas")
+    settings = load_settings()
+    context.obj = settings
+    is_tick = context.invoked_subcommand is None
+    log_directory = settings.log_directory if is_tick and not dry_run else None
+    configure_logging(log_directory, settings.log_format, debug=debug)
+    if not is_tick:
+        return EXIT_DONE
+    options = RunOptions(
+        migrate=not clean_only,
+        clean=not migrate_only,
+        retention_hours=retention_hours,
+        skip_missing_directories=existing_dirs_only,
+        dry_run=dry_run,
+    )
+    daemon = JanitorDaemon(settings, options)
+    with _stopping_on_signal(daemon.interruption):
+        return daemon.run()
+
+
+@cli.command("init-db")
+@click.pass_obj
+def init_db(settings: Settings) -> int:
+    """Crea y actualiza las tablas del programa, y las de la plataforma que falten. Se puede repetir."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        database.connect()
+        applied = database.initialize()
+    for name in applied:
+        click.echo(f"Aplicada la actualización {name}")
+    click.echo("La base de datos está al día")
+    return EXIT_DONE
+
+
+@cli.command()
+@click.pass_obj
+def check(settings: Settings) -> int:
+    """Comprueba la base de datos, la configuración y cada proveedor, con un objeto de prueba."""
+    exit_code = EXIT_DONE
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        for finding in check_everything(database, settings):
+            click.echo(f"{'bien ' if finding.in_order else 'ERROR'}  {finding.subject}: {finding.text}")
+            exit_code = exit_code if finding.in_order else EXIT_SOMETHING_FAILED
+    return exit_code
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
+@click.pass_obj
+def status(settings: Settings, *, as_json: bool) -> int:
+    """Dice cuántas ejecuciones hay pendientes, migradas y con error, y en qué proveedor están."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        database.connect()
+        database.require_current_schema()
+        policy = database.load_policy() or MigrationPolicy()
+        summary = database.summarize(policy.retention_hours, FAILURES_SHOWN)
+    click.echo(json.dumps(summary, ensure_ascii=False, indent=2) if as_json else "\n".join(describe_status(summary)))
+    return EXIT_DONE
+
+
+@cli.command()
+@click.argument("uuid", metavar="UUID")
+@click.argument("destination", metavar="DESTINO", type=click.Path(path_type=Path))
+@click.pass_obj
+def restore(settings: Settings, uuid: str, destination: Path) -> int:
+    """Descarga una ejecución migrada, la verifica y la reconstruye idéntica en DESTINO, un directorio vacío."""
+    interruption = threading.Event()
+    with (
+        contextlib.closing(Database(settings.database_url, settings.host)) as database,
+        _stopping_on_signal(interruption),
+    ):
+        tree = restore_execution(database, uuid, destination, settings.transfers, interruption)
+    click.echo(f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes")
+    return EXIT_DONE
+
+
+@cli.command()
+@click.option("--keep", is_flag=True, help="Dejar la base de datos en marcha al terminar, para probar a mano.")
+@click.option("--directory", type=click.Path(path_type=Path), default=Path("demo-data"), metavar="DIRECTORIO",
+              help="Dónde guardar los datos de la demostración (por defecto, ./demo-data).")  # fmt: skip
+def demo(*, keep: bool, directory: Path) -> int:
+    """Enseña el programa en marcha, con una base de datos y un servidor S3 propios, sin tocar nada más."""
+    from jobs.demo import run_demo
+
+    return run_demo(directory, keep=keep)
+
+
+@contextlib.contextmanager
+def _stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM ask the work to stop, a second one ends the process at once; afterwards `Interrupted`."""
+    received: list[int] = []
+
+    def handle(signal_number: int, _frame: FrameType | None) -> None:
+        if received:
+            os._exit(EXIT_SIGNAL_BASE + signal_number)
+        received.append(signal_number)
+        interruption.set()
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except RunInterrupted:
+        if not received:
+            raise
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if received:
+            raise Interrupted(received[0])
+
+
+class Interrupted(Exception):
+    """A signal ended the work; everything is left consistent."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.exit_code = EXIT_SIGNAL_BASE + signal_number
+
+
+EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (LockHeld, EXIT_LOCKED),
+    (DatabaseUnavailable, EXIT_DATABASE),
+    (SchemaError, EXIT_CONFIGURATION),
+    (ConfigurationError, EXIT_CONFIGURATION),
+    (FieldError, EXIT_CONFIGURATION),
+    (DestinationUnusable, EXIT_CONFIGURATION),
+    (Exception, EXIT_SOMETHING_FAILED),
+)
+
+
+def run_command_line(arguments: Sequence[str]) -> int:
+    """Run one command and give its exit code. Errors are one line in Spanish; the traceback is in the debug log."""
+    try:
+        result = cli.main(list(arguments), prog_name="janitor-daemon", standalone_mode=False)
+        return result if isinstance(result, int) else EXIT_DONE
+    except click.UsageError as error:
+        usage = f"{in_spanish(error.ctx.get_usage())}\n" if error.ctx else ""
+        click.echo(f"{usage}Error: {in_spanish(error.format_message())}", err=True)
+        return EXIT_CONFIGURATION
+    except click.Abort:
+        return EXIT_SIGNAL_BASE + signal.SIGINT
+    except Interrupted as interrupted:
+        emit(logging.WARNING, "interrupted", "Interrumpido: lo que quedó a medias se retoma la próxima vez")
+        logging.shutdown()
+        os._exit(interrupted.exit_code)  # threads that wait for a provider must not hold up the end
+    except Exception as error:
+        emit(logging.ERROR, "run_failed", f"Error: {one_line(error) or type(error).__name__}", cause=error)
+        return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
+
+
+def main() -> None:
+    """The command `janitor-daemon`."""
+    sys.exit(run_command_line(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""Looks whether a tick could work: database, configuration, directories, and each provider by a probe object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from config.fields import FieldError
+from config.logs import one_line
+from config.models import MigrationPolicy, ProviderRow
+from config.settings import Settings
+from providers import build_provider
+from providers.base import (
+    AccessDenied,
+    DestinationMissing,
+    InvalidProviderSettings,
+    MigrationError,
+    ProviderUnavailable,
+    StorageFull,
+)
+from providers.descriptors import closing_descriptor, open_directory_path
+from sql.database import Database
+
+ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
+    (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
+    (AccessDenied, "revise las credenciales y sus permisos de lectura, escritura, listado y borrado"),
+    (DestinationMissing, "créelo o corrija la configuración: el programa no lo crea"),
+    (ProviderUnavailable, "compruebe dirección, red y cortafuegos"),
+    (StorageFull, "libere espacio o amplíe la cuota"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check: what was looked at, whether it is in order, what is wrong and what to do."""
+
+    subject: str
+    in_order: bool
+    text: str
+
+
+def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
+    """Look at one thing after the other. Raises `DatabaseError` when the database cannot be used at all."""
+    database.connect()
+    database.require_current_schema()
+    yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
+    try:
+        policy = database.load_policy()
+    except FieldError as error:
+        policy = None
+        yield Finding("configuración", in_order=False, text=str(error))
+    else:
+        yield _check_policy(policy)
+    yield from _check_directories(settings)
+    yield from _check_providers(database, policy or MigrationPolicy())
+
+
+def _check_policy(policy: MigrationPolicy | None) -> Finding:
+    if policy is None:
+        return Finding("configuración", in_order=False, text="ejecuciones_config no tiene ninguna fila; añada una")
+    if policy.primary_provider_id is None:
+        return Finding("configuración", in_order=False, text="nube_primaria_id está vacía: no se migrará nada")
+    deletion = "se borra" if policy.delete_after_migration else "se conserva"
+    automatic = "activada" if policy.migrate_automatically else "DESACTIVADA"
+    return Finding(
+        "configuración",
+        in_order=True,
+        text=f"migración {automatic} tras {policy.retention_hours:g} h; la copia local {deletion}; "
+        f"proveedores en orden: {', '.join(map(str, policy.provider_ids))}",
+    )
+
+
+def _check_directories(settings: Settings) -> Iterator[Finding]:
+    if not settings.roots:
+        text = "JANITOR_ROOTS no está definida: no se borrará ninguna copia local"
+        yield Finding("raíces", in_order=True, text=text)
+    for root in settings.roots:
+        try:
+            with closing_descriptor(open_directory_path(root)):
+                yield Finding(f"raíz {root}", in_order=True, text="existe")
+        except OSError as error:
+            text = f"{error.strerror}; use la ruta real, sin enlaces simbólicos"
+            yield Finding(f"raíz {root}", in_order=False, text=text)
+
+
+def _check_providers(database: Database, policy: MigrationPolicy) -> Iterator[Finding]:
+    known: set[int] = set()
+    for item in database.load_provider_rows():
+        if isinstance(item, ProviderRow):
+            known.add(item.id)
+            yield _check_provider(item, policy)
+        else:
+            known.add(item[0]["id"])
+            yield Finding(f"proveedor {one_line(item[0]['nombre'])}", in_order=False, text=str(item[1]))
+    for provider_id in policy.provider_ids:
+        if provider_id not in known:
+            yield Finding(f"proveedor {provider_id}", in_order=False, text="no existe en cloud_providers")
+
+
+def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Finding:
+    subject = f"proveedor {row.name} ({row.kind})"
+    if not row.active:
+        wanted = row.id in policy.provider_ids
+        return Finding(subject, in_order=not wanted, text="no está activo: no se usa")
+    try:
+        provider = build_provider(row)
+    except InvalidProviderSettings as error:
+        return Finding(subject, in_order=False, text=_with_advice(error))
+    try:
+        provider.check(policy.key_prefix)
+    except MigrationError as error:
+        return Finding(subject, in_order=False, text=_with_advice(error))
+    finally:
+        provider.close()
+    return Finding(subject, in_order=True, text="escribe, lee, lista y borra")
+
+
+def _with_advice(error: MigrationError) -> str:
+    advice = next((text for kind, text in ADVICE if isinstance(error, kind)), "")
+    return one_line(f"{error}; {advice}" if advice else str(error))

@@ -1,0 +1,349 @@
+"""Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
+
+obstore carries the bytes; boto3 lists, asks, deletes and aborts.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import botocore.config
+import botocore.exceptions
+from boto3.exceptions import S3UploadFailedError
+from boto3.s3.transfer import TransferConfig
+from obstore.auth.boto3 import Boto3CredentialProvider
+from obstore.store import S3Store
+
+from config.fields import FieldError, Fields
+from config.models import ProviderRow, PutReceipt, StoredObject
+from providers.base import (
+    ANSWER_TIMEOUT_SECONDS,
+    CHUNK_SIZE_BYTES,
+    CONNECT_TIMEOUT_SECONDS,
+    PART_SIZE_BYTES,
+    AccessDenied,
+    DestinationMissing,
+    NameEncoding,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Source,
+    StorageFull,
+    part_size_for,
+)
+from providers.object_store_put import HashingReader, ObjectStorePut, SentBytes, hash_source, multipart_md5
+
+if TYPE_CHECKING:
+    from obstore import Attributes
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+CONNECTIONS = 32
+CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
+"""What obstore refuses in a name; such objects, which are rare, go up through boto3."""
+
+BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
+
+DENIED_CODES = frozenset(
+    "AccessDenied AllAccessDisabled AuthorizationHeaderMalformed ExpiredToken Forbidden InvalidAccessKeyId InvalidToken "
+    "RequestTimeTooSkewed SignatureDoesNotMatch TokenRefreshRequired 401 403".split()  # noqa: SIM905
+)
+FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
+MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
+
+
+class S3Provider(Provider):
+    """A bucket on S3. See `Provider` for what it promises."""
+
+    endpoint_required = False
+
+    def __init__(self, row: ProviderRow) -> None:
+        super().__init__(row.id, row.name, row.kind)
+        options = Fields("configuracion", row.options)
+        self._bucket = _bucket(options)
+        self._endpoint_url = _endpoint_url(options, required=self.endpoint_required)
+        self._accelerate = options.boolean("acelerar", default=False)
+        if self._accelerate and self._endpoint_url:
+            raise FieldError("configuracion.acelerar: solo sirve con Amazon S3, sin endpoint_url")
+        self._storage_class = options.text("storage_class")
+        self._encryption = _encryption(options)
+        self._credentials = _credentials(row.credentials)
+        self._names = NameEncoding()
+        self._first_use = threading.Lock()
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        name = self._names.encode(key)
+        if CONTROL_CHARACTER.search(name):
+            return _receipt(self._put_through_boto3(name, source))
+        return _receipt(self._upload.put(name, source, self._attributes))
+
+    def measure(self, source: Source) -> PutReceipt:
+        return _receipt(hash_source(source))
+
+    def open(self, key: str) -> Iterator[bytes]:
+        with _translated_errors():
+            body = self._client.get_object(Bucket=self._bucket, Key=self._names.encode(key))["Body"]
+            yield from body.iter_chunks(CHUNK_SIZE_BYTES)
+
+    def stat(self, key: str) -> StoredObject:
+        with _translated_errors():
+            answer = self._client.head_object(Bucket=self._bucket, Key=self._names.encode(key))
+        return StoredObject(key, answer["ContentLength"], _checksum(answer["ETag"]))
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        with _translated_errors():
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self._bucket, Prefix=self._names.encode(prefix)
+            )
+            for page in pages:
+                for item in page.get("Contents", ()):
+                    yield StoredObject(self._names.decode(item["Key"]), item["Size"], _checksum(item["ETag"]))
+
+    def delete(self, key: str) -> None:
+        with _translated_errors():
+            self._client.delete_object(Bucket=self._bucket, Key=self._names.encode(key))
+
+    def abandon(self, prefix: str) -> None:
+        with _translated_errors():
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self._bucket, Prefix=self._names.encode(prefix), EncodingType="url"
+            )
+            unfinished = [(page, item) for page in pages for item in page.get("Uploads", ())]
+        for page, item in unfinished:
+            # boto3 decodes the keys of object listings, but not of this one.
+            key = urllib.parse.unquote_plus(item["Key"]) if page.get("EncodingType") == "url" else item["Key"]
+            with _translated_errors():
+                self._abort(key, item["UploadId"])
+
+    def _abort(self, stored_name: str, upload_id: str) -> None:
+        try:
+            self._client.abort_multipart_upload(Bucket=self._bucket, Key=stored_name, UploadId=upload_id)
+        except self._client.exceptions.NoSuchUpload:
+            return  # finished or aborted meanwhile
+
+    def close(self) -> None:
+        if "_client" in self.__dict__:
+            self._client.close()
+
+    @functools.cached_property
+    def _session(self) -> boto3.Session:
+        return boto3.Session(
+            aws_access_key_id=self._credentials.get("access_key"),
+            aws_secret_access_key=self._credentials.get("secret_key"),
+            aws_session_token=self._credentials.get("session_token"),
+            region_name=self._credentials["region"],
+        )
+
+    @functools.cached_property
+    def _boto3_client(self) -> Any:  # noqa: ANN401 - boto3 makes the class of its clients at run time
+        style = "path" if self._endpoint_url else "auto"
+        return self._session.client(
+            "s3",
+            endpoint_url=self._endpoint_url,
+            config=botocore.config.Config(
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                read_timeout=ANSWER_TIMEOUT_SECONDS,
+                retries={"total_max_attempts": 1},
+                max_pool_connections=CONNECTIONS,
+                signature_version="s3v4",
+                # Many servers that are not Amazon's reject the checksums that boto3 adds by default since 1.36.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3={"addressing_style": style, "use_accelerate_endpoint": self._accelerate},
+            ),
+        )
+
+    @property
+    def _client(self) -> Any:  # noqa: ANN401
+        with self._first_use:
+            return self._boto3_client
+
+    @functools.cached_property
+    def _obstore_upload(self) -> ObjectStorePut:
+        return ObjectStorePut(self._build_store, self._endpoint_url)
+
+    @property
+    def _upload(self) -> ObjectStorePut:
+        with self._first_use, _translated_errors():
+            return self._obstore_upload
+
+    def _build_store(self, client_options: ClientConfig, retry_config: RetryConfig) -> ObjectStore:
+        settings: dict[str, Any] = {"virtual_hosted_style_request": self._endpoint_url is None}
+        if self._endpoint_url:
+            settings["endpoint"] = self._endpoint_url
+        elif self._accelerate:
+            settings["endpoint"] = f"https://{self._bucket}.s3-accelerate.amazonaws.com"
+        if "access_key" in self._credentials:
+            settings["access_key_id"] = self._credentials["access_key"]
+            settings["secret_access_key"] = self._credentials["secret_key"]
+            if "session_token" in self._credentials:
+                settings["session_token"] = self._credentials["session_token"]
+        else:
+            settings["credential_provider"] = self._default_credentials()
+        if "sse" in self._encryption:
+            settings["server_side_encryption"] = self._encryption["sse"]
+        if "kms_key_id" in self._encryption:
+            settings["sse_kms_key_id"] = self._encryption["kms_key_id"]
+        return S3Store(
+            self._bucket,
+            region=self._credentials["region"],
+            client_options=client_options,
+            retry_config=retry_config,
+            **settings,
+        )
+
+    def _default_credentials(self) -> Boto3CredentialProvider:
+        """The SDK's default chain: environment, profile, role of the machine."""
+        if self._session.get_credentials() is None:
+            raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
+        return Boto3CredentialProvider(self._session)
+
+    @property
+    def _attributes(self) -> Attributes | None:
+        return {"Storage-Class": self._storage_class} if self._storage_class else None
+
+    def _put_through_boto3(self, name: str, source: Source) -> SentBytes:
+        """Slower, but takes names with control characters."""
+        part_size = part_size_for(source.size_bytes)
+        reader = HashingReader(source, part_size if source.size_bytes > PART_SIZE_BYTES else PART_SIZE_BYTES)
+        transfer = TransferConfig(
+            multipart_threshold=PART_SIZE_BYTES + 1, multipart_chunksize=part_size, use_threads=False
+        )
+        extra = {"StorageClass": self._storage_class} if self._storage_class else {}
+        if "sse" in self._encryption:
+            extra["ServerSideEncryption"] = self._encryption["sse"]
+        if "kms_key_id" in self._encryption:
+            extra["SSEKMSKeyId"] = self._encryption["kms_key_id"]
+        with _translated_errors():
+            self._client.upload_fileobj(_Stream(iter(reader)), self._bucket, name, ExtraArgs=extra, Config=transfer)
+        return SentBytes(reader.size_bytes, reader.sha256, reader.md5, reader.part_md5s)
+
+
+class MinioProvider(S3Provider):
+    """A bucket on MinIO, or on another server at an address of its own."""
+
+    endpoint_required = True
+
+
+class _Stream(io.RawIOBase):
+    """An iterator of bytes as the file-like object that boto3 wants."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        super().__init__()
+        self._pieces = pieces
+        self._rest = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes, fewer only at the end; all that are left when negative."""
+        pieces = [self._rest]
+        have_bytes = len(self._rest)
+        while size < 0 or have_bytes < size:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            pieces.append(piece)
+            have_bytes += len(piece)
+        content = b"".join(pieces)
+        wanted_bytes = have_bytes if size < 0 else size
+        self._rest = content[wanted_bytes:]
+        return content[:wanted_bytes]
+
+
+def _bucket(options: Fields) -> str:
+    bucket = options.required_text("bucket")
+    if not BUCKET_NAME.fullmatch(bucket):
+        raise FieldError("configuracion.bucket: no es un nombre de bucket válido")
+    return bucket
+
+
+def _endpoint_url(options: Fields, *, required: bool) -> str | None:
+    url = options.required_text("endpoint_url") if required else options.text("endpoint_url")
+    if url is None:
+        return None
+    try:
+        parts = urllib.parse.urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.username
+    except ValueError:
+        usable = False
+    if not usable:
+        raise FieldError("configuracion.endpoint_url: debe ser como https://servidor:puerto")
+    return url.rstrip("/")
+
+
+def _encryption(options: Fields) -> Mapping[str, str]:
+    kind, key = options.text("sse"), options.text("kms_key_id")
+    if kind is not None and kind not in ENCRYPTIONS:
+        raise FieldError(f"configuracion.sse: debe ser uno de {', '.join(ENCRYPTIONS)}")
+    if key is not None and kind in (None, "AES256"):
+        raise FieldError("configuracion.kms_key_id: necesita configuracion.sse = aws:kms")
+    return {name: value for name, value in (("sse", kind), ("kms_key_id", key)) if value is not None}
+
+
+def _credentials(values: Mapping[str, object] | str | None) -> Mapping[str, str]:
+    """The key pair if there is one, and always the region. Neither key means the SDK's default chain."""
+    if isinstance(values, str):
+        raise FieldError("credenciales: debe ser un objeto JSON")
+    fields = Fields("credenciales", values or {})
+    credentials = {"region": fields.text("region") or "us-east-1"}
+    if fields.text("access_key") is None and fields.text("secret_key") is None:
+        return credentials
+    for name in ("access_key", "secret_key"):
+        credentials[name] = fields.required_text(name)
+    session_token = fields.text("session_token")
+    return credentials if session_token is None else {**credentials, "session_token": session_token}
+
+
+def _receipt(sent: SentBytes) -> PutReceipt:
+    """The ETags that a server may show: the MD5; for a multipart object usually that of its parts' MD5s instead."""
+    checksums = {_checksum(sent.md5)}
+    if sent.part_md5s:
+        checksums.add(_checksum(multipart_md5(sent.part_md5s)))
+    return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums))
+
+
+def _checksum(etag: str) -> str:
+    return "etag:" + etag.strip('"').lower()
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    """Turn what boto3 raises within into a `ProviderError`; what a source raises comes out unchanged."""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        raise _answered_error(error) from None  # not chained: the answer may repeat signed addresses
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError):
+        raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno") from None
+    except botocore.exceptions.ParamValidationError:
+        raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
+    except (botocore.exceptions.BotoCoreError, S3UploadFailedError) as error:
+        raise ProviderUnavailable(f"no se pudo hablar con el servidor ({type(error).__name__})") from None
+
+
+def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    answer = " ".join(part for part in (f"HTTP {status}" if status else "", re.sub(r"\W", "", code)[:60]) if part)
+    kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
+        (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
+        (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
+        (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
+        (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),
+    )
+    for applies, error_class, text in kinds:
+        if applies:
+            return error_class(f"{text} ({answer})")
+    return ProviderError(f"el servidor rechazó la petición ({answer})")
