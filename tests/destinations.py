@@ -1,0 +1,182 @@
+"""Places to keep executions in, one per kind of provider and server, as an operator would describe them in a row."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from config.models import ProviderRow
+from jobs.embedded_s3 import rclone_program
+from tests.servers.azurite import Azurite
+from tests.servers.base import S3Server, Server
+from tests.servers.gcs_emulator import GcsEmulator
+from tests.servers.ssh import SftpServer
+
+RCLONE_TIMEOUT_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Destination:
+    """An empty bucket, container or directory on a running server, and what a row of `cloud_providers` says of it.
+
+    `name` tells kind and server (`s3-swift`), `kind` is the column `tipo`; `credentials` and `options` are the columns
+    `credenciales` and `configuracion`. `secrets` are the texts that must not show anywhere. `server` is `None` for a
+    local directory.
+    """
+
+    name: str
+    kind: str
+    credentials: Mapping[str, Any] | None
+    options: Mapping[str, Any]
+    remote: str
+    secrets: tuple[str, ...] = ()
+    server: Server | None = field(default=None, compare=False)
+
+    def provider_row(self, provider_id: int = 1, name: str = "Destino de prueba") -> ProviderRow:
+        """The row, as the daemon reads it from `cloud_providers`."""
+        return ProviderRow(provider_id, name, self.kind, self.credentials, self.options, active=True)
+
+    def with_credentials(self, **changes: object) -> Destination:
+        """The same destination with other fields in `credenciales`; `None` takes a field away."""
+        return replace(self, credentials=_changed(self.credentials or {}, changes))
+
+    def with_options(self, **changes: object) -> Destination:
+        """The same destination with other fields in `configuracion`; `None` takes a field away."""
+        return replace(self, options=_changed(self.options, changes))
+
+    def rclone_remote(self, prefix: str = "") -> str:
+        """What to call the objects below `prefix` on rclone's command line."""
+        return f"{self.remote}/{prefix}".rstrip("/")
+
+    def rclone(self, *arguments: str) -> str:
+        """Run rclone, a reader that is not ours, and return what it prints; raises `AssertionError` with its errors.
+
+        For example `destination.rclone("check", "--download", directory, destination.rclone_remote("prefix"))`.
+        `check` without `--download` proves nothing: it returns 0 where it could compute no hash.
+        """
+        result = subprocess.run(
+            [str(rclone_program()), "--retries", "1", *arguments],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=RCLONE_TIMEOUT_SECONDS,
+            env={**os.environ, "RCLONE_CONFIG": ""},
+        )
+        assert result.returncode == 0, f"rclone {arguments[0]} returned {result.returncode}: {result.stderr}"
+        return result.stdout
+
+
+def _changed(fields: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in {**fields, **changes}.items() if value is not None}
+
+
+def s3_destination(name: str, server: S3Server) -> Destination:
+    """A new bucket, as `s3` or, where the name begins so, as `minio`."""
+    bucket = server.new_bucket()
+    fields = {
+        "provider": "Other",
+        "endpoint": server.endpoint_url,
+        "access_key_id": server.access_key,
+        "secret_access_key": server.secret_key,
+    }
+    return Destination(
+        name,
+        name.partition("-")[0],
+        {"access_key": server.access_key, "secret_key": server.secret_key},
+        {"bucket": bucket, "endpoint_url": server.endpoint_url},
+        f"{_remote('s3', fields)}{bucket}",
+        (server.secret_key,),
+        server,
+    )
+
+
+def azure_destination(name: str, server: Azurite) -> Destination:
+    """A new container."""
+    container = server.new_container()
+    fields = {"account": server.account_name, "key": server.account_key, "endpoint": server.endpoint}
+    return Destination(
+        name,
+        "azure",
+        {"account_name": server.account_name, "account_key": server.account_key},
+        {"container": container, "account_url": server.endpoint},
+        f"{_remote('azureblob', fields)}{container}",
+        (server.account_key,),
+        server,
+    )
+
+
+def gcs_destination(name: str, server: GcsEmulator) -> Destination:
+    """A new bucket, without credentials, as the emulator asks for none."""
+    bucket = server.new_bucket()
+    fields = {
+        "anonymous": "true",
+        "endpoint": f"{server.endpoint_url}/storage/v1/",
+        "project_number": server.project,
+    }
+    return Destination(
+        name,
+        "gcs",
+        None,
+        {"bucket": bucket, "endpoint_url": server.endpoint_url, "project": server.project},
+        f"{_remote('gcs', fields)}{bucket}",
+        (),
+        server,
+    )
+
+
+def sftp_destination(name: str, server: SftpServer) -> Destination:
+    """A new directory; the password where the server takes one, otherwise the key."""
+    base_path = server.new_directory()
+    secret = {"private_key": server.private_key} if server.password is None else {"password": server.password}
+    fields = {
+        "host": server.host,
+        "port": str(server.port),
+        "user": server.username,
+        "key_file": str(server.private_key_path),
+        "shell_type": "none",
+    }
+    return Destination(
+        name,
+        "sftp",
+        {
+            "host": server.host,
+            "port": server.port,
+            "username": server.username,
+            "host_key": server.host_key,
+            **secret,
+        },
+        {"base_path": str(base_path)},
+        f"{_remote('sftp', fields)}{base_path}",
+        tuple(line for text in secret.values() for line in text.splitlines() if "PRIVATE KEY" not in line),
+        server,
+    )
+
+
+def local_destination(name: str, directory: Path) -> Destination:
+    """A new directory on this machine."""
+    directory.mkdir()
+    return Destination(name, "local", None, {"ruta": str(directory)}, str(directory))
+
+
+def _remote(backend: str, fields: Mapping[str, str]) -> str:
+    """rclone's notation of a remote that is in no configuration file: `:backend,name='value',...:`."""
+    written = ",".join(f"{name}='{value}'" for name, value in fields.items())
+    return f":{backend},{written}:"
+
+
+DESTINATIONS: dict[str, tuple[str, Callable[[str, Any], Destination]]] = {
+    "s3-swift": ("swift_s3", s3_destination),
+    "s3-rclone": ("rclone_s3", s3_destination),
+    "s3-moto": ("moto_s3", s3_destination),
+    "minio-rclone": ("rclone_s3", s3_destination),
+    "azure": ("azurite", azure_destination),
+    "gcs": ("gcs_emulator", gcs_destination),
+    "sftp-openssh": ("openssh_server", sftp_destination),
+    "sftp-asyncssh": ("asyncssh_server", sftp_destination),
+    "local": ("new_directory", local_destination),
+}
+"""Name of a destination to the fixture of its server and the function that makes it."""

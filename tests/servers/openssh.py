@@ -1,0 +1,47 @@
+"""OpenSSH's own sshd, as root or as whoever runs the tests. It takes keys only, as passwords would be real ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.servers.base import ServerUnavailable
+from tests.servers.ssh import SftpServer
+
+SSHD_CONFIG = """
+Port {port}
+ListenAddress 127.0.0.1
+HostKey {host_key_path}
+PidFile none
+AuthorizedKeysFile {authorized_keys_path}
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+Subsystem sftp internal-sftp
+# many connections at once are the test, not an attack
+MaxStartups 1000
+MaxSessions 1000
+"""
+
+
+class OpenSsh(SftpServer):
+    """sshd in the foreground. The account may run commands, `sha256sum` among them."""
+
+    name = "OpenSSH"
+
+    def command(self) -> Sequence[str]:
+        program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        if program is None:
+            raise ServerUnavailable("there is no sshd (Debian: apt-get install openssh-server)")
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd as root locks its child into it
+        configuration = self._write("sshd_config", SSHD_CONFIG.format(**vars(self)))
+        # since OpenSSH 9.8 failed logins are punished by silence, which the tests of wrong keys would run into
+        lenient = [program, "-D", "-e", "-f", str(configuration), "-o", "PerSourcePenalties=no"]
+        known = subprocess.run([*lenient, "-t"], check=False, capture_output=True, timeout=30).returncode == 0
+        return lenient if known else lenient[:-2]
