@@ -10,7 +10,6 @@ import json
 import logging
 import math
 import os
-import re
 import signal
 import sys
 import threading
@@ -18,25 +17,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from config.fields import FieldError
 from config.logs import configure_logging, emit, one_line
-from config.models import Claim, Execution, MigrationPolicy, ProviderRow, Tree
+from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.settings import ConfigurationError, Settings, load_settings
+from config.wording import in_spanish
 from jobs.check import check_everything
-from jobs.directories import DirectoryJudge, DirectoryMissing, OpenDirectory
+from jobs.directories import DirectoryJudge, OpenDirectory
 from jobs.flights import Flights
 from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock
-from jobs.keys import Place, place_from_uri, place_of
-from jobs.leftovers import remove_leftover
-from jobs.manifest import Manifest, fetch_manifest
+from jobs.keys import Place, place_of
+from jobs.leftovers import remove_leftovers
+from jobs.local_copies import LocalCopies
+from jobs.manifest import Manifest
 from jobs.preview import Preview, preview_deletion
 from jobs.provider_set import ProviderSet
-from jobs.removal import keep_local_copy, remove_local_copy
 from jobs.report import (
     EXIT_CONFIGURATION,
     EXIT_DATABASE,
@@ -47,19 +46,19 @@ from jobs.report import (
     TickReport,
 )
 from jobs.restore import DestinationUnusable, restore_execution
+from jobs.signals import Interrupted, stopping_on_signal
 from jobs.status import FAILURES_SHOWN, describe_status
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files
 from jobs.transfers import TransferPool
 from jobs.tree import walk_tree
 from jobs.upload import Upload
-from providers.base import MigrationError, Provider, ProviderUnavailable, RunInterrupted, SourceChanged, UnsafeSource
+from providers.base import MigrationError, Provider, ProviderUnavailable, SourceChanged, UnsafeSource
 from sql.database import (
     Database,
     DatabaseError,
     DatabaseUnavailable,
     ProvenCopy,
     SchemaError,
-    UnfinishedDeletion,
     database_identity,
 )
 
@@ -114,6 +113,7 @@ class JanitorDaemon:
         self.interruption = threading.Event()
         """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
         self.report = TickReport()
+        self._local_copies = LocalCopies(self._database, self._judge, self.report, self.interruption)
 
     def run(self) -> int:
         """Do one tick and give its exit code."""
@@ -137,8 +137,22 @@ class JanitorDaemon:
                 if self._options.clean:
                     self._do_job("limpieza", self._clean_temp_files)
         finally:
-            with contextlib.suppress(DatabaseUnavailable):  # told already by the job that found out
-                self._database.finish_run(self.report.exit_code, asdict(self.report.counts))
+            self._finish()
+
+    def _finish(self) -> None:
+        """Sum up in one line, and record the report; a database that was lost has been told of by its job."""
+        counts = self.report.counts
+        emit(
+            logging.INFO,
+            "run_finished",
+            f"Ciclo terminado: {counts.migrated} migradas ({counts.migrated_files} ficheros, "
+            f"{counts.migrated_bytes / 1024 / 1024:.2f} MB), {counts.failed} con error, "
+            f"{counts.missing_directories} sin directorio, {counts.local_copies_deleted} copias locales borradas",
+            **asdict(counts),
+        )
+        report = {**asdict(counts), "interrupted": self.interruption.is_set()}
+        with contextlib.suppress(DatabaseUnavailable):
+            self._database.finish_run(self.report.exit_code, report)
 
     def _connect(self) -> None:
         self._database.connect()
@@ -158,7 +172,13 @@ class JanitorDaemon:
             self._note_stopped_job(name, error, EXIT_SOMETHING_FAILED)
 
     def _note_stopped_job(self, name: str, error: Exception, exit_code: int) -> None:
-        emit(logging.ERROR, "job_stopped", f"La {name} no pudo terminar: {one_line(error)}", cause=error, job=name)
+        emit(
+            logging.ERROR,
+            "job_stopped",
+            f"El trabajo de {name} no pudo terminar: {one_line(error)}",
+            cause=error,
+            job=name,
+        )
         self.report.note_problem(exit_code)
 
     # Configuration
@@ -226,14 +246,17 @@ class JanitorDaemon:
         """Finish what earlier runs began, migrate what is due, and remove what failed attempts left."""
         self._load_configuration()
         self._load_cloud_providers()
-        self._finish_deletions()
+        if self._delete_after_migration:
+            self._local_copies.finish_removals(self._providers)
+        else:
+            self._local_copies.keep_all()
         if self._migration_is_on():
             try:
                 for ready in self._ready_executions():
                     self._migrate_page(ready)
             finally:
                 self._wait_for_flights()
-        self._remove_leftovers()
+        remove_leftovers(self._database, self._providers, self.report, self.interruption)
 
     def _migration_is_on(self) -> bool:
         if not self._policy.migrate_automatically:
@@ -305,7 +328,7 @@ class JanitorDaemon:
         else:
             self._note_migrated(execution, copy)
             if self._delete_after_migration:
-                self._remove_local_copy(claim, lambda: manifest.tree)
+                self._local_copies.remove(claim, lambda: manifest.tree)
 
     @property
     def _delete_after_migration(self) -> bool:
@@ -417,73 +440,6 @@ class JanitorDaemon:
             evidence=copy.evidence.value,
         )
 
-    # Removal of local copies and leftovers
-
-    def _finish_deletions(self) -> None:
-        """Removals that an earlier run began: they were committed, and are finished before anything new."""
-        for deletion in self._database.claim_deletions():
-            if self.interruption.is_set():
-                return
-            if self._delete_after_migration:
-                self._remove_local_copy(deletion.claim, lambda deletion=deletion: self._proven_tree(deletion))
-            else:
-                self._keep_local_copy(deletion.claim)
-
-    def _proven_tree(self, deletion: UnfinishedDeletion) -> Tree:
-        provider = self._providers.get(deletion.provider_id)
-        if provider is None:
-            raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
-        place = place_from_uri(deletion.uri)
-        return fetch_manifest(provider, place, deletion.manifest_sha256, self.interruption).tree
-
-    def _remove_local_copy(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
-        uuid = one_line(claim.execution.uuid)
-        try:
-            remove_local_copy(self._judge, claim.execution, load_proven, self.interruption)
-        except DirectoryMissing:
-            self._database.finish_deletion(claim)
-        except MigrationError as error:
-            self.report.count(deletions_failed=1)
-            emit(
-                logging.ERROR,
-                "local_copy_kept",
-                f"No se borró la copia local de la ejecución {uuid}: {one_line(error)}",
-                cause=error,
-                execution=uuid,
-                error_code=error.code,
-            )
-            self._database.stop_deletion(claim, error.code, str(error))
-        else:
-            self._database.finish_deletion(claim)
-            self.report.count(local_copies_deleted=1)
-            emit(logging.INFO, "local_copy_deleted", f"Copia local de la ejecución {uuid} borrada", execution=uuid)
-
-    def _keep_local_copy(self, claim: Claim) -> None:
-        """Removal was switched off since it was begun."""
-        try:
-            keep_local_copy(self._judge, claim.execution)
-        except MigrationError as error:
-            self._database.stop_deletion(claim, error.code, str(error))
-        else:
-            self._database.keep_local_copy(claim)
-
-    def _remove_leftovers(self) -> None:
-        """What failed attempts left at places where the execution does not lie. A provider that is down can wait."""
-        for leftover in self._database.leftovers():
-            abandoned = self._providers.get(leftover.provider_id)
-            migrated = self._providers.get(leftover.migrated_provider_id)
-            if abandoned is None or migrated is None or self.interruption.is_set():
-                continue
-            try:
-                remove_leftover(leftover, abandoned, migrated, self.interruption)
-            except MigrationError as error:
-                self._providers.note_failure(abandoned, error)
-                message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {error}"
-                emit(logging.WARNING, "leftover_kept", message, cause=error, execution=leftover.uuid)
-                continue
-            self._database.settle_attempt(leftover.attempt_id)
-            self.report.count(leftovers_removed=1)
-
     # Temporary files
 
     def _clean_temp_files(self) -> None:
@@ -528,31 +484,6 @@ class JanitorDaemon:
 
 
 # Command line
-
-CLICK_IN_SPANISH = (
-    (r"^Usage:", "Uso:"),
-    (r"^Options:", "Opciones:"),
-    (r"^Commands:", "Órdenes:"),
-    (r"\[OPTIONS\]", "[OPCIONES]"),
-    (r"COMMAND \[ARGS\]\.\.\.", "ORDEN [ARGUMENTOS]..."),
-    (r"Show this message and exit\.", "Muestra esta ayuda y termina."),
-    (r"Show the version and exit\.", "Muestra la versión y termina."),
-    (r"No such option:? (\S+?)\.?(?= |$)", r"No existe la opción \1."),
-    (r"No such command (\S+?)\.(?= |$)", r"No existe la orden \1."),
-    (r"Did you mean", "¿Quería decir"),
-    (r"Missing argument (\S+)\.", r"Falta el argumento \1."),
-    (r"Option (\S+) requires an argument\.", r"La opción \1 necesita un valor."),
-    (r"Option (\S+) does not take a value\.", r"La opción \1 no lleva valor."),
-    (r"Got unexpected extra arguments? \((.*)\)", r"Sobran argumentos: \1"),
-    (r"Invalid value for (.+?): ", r"Valor no válido para \1: "),
-)
-
-
-def in_spanish(text: str) -> str:
-    """What click says, in the language of the operators."""
-    for english, spanish in CLICK_IN_SPANISH:
-        text = re.sub(english, spanish, text, flags=re.MULTILINE)
-    return text
 
 
 class SpanishCommand(click.Command):
@@ -648,7 +579,7 @@ def cli(
         dry_run=dry_run,
     )
     daemon = JanitorDaemon(settings, options)
-    with _stopping_on_signal(daemon.interruption):
+    with stopping_on_signal(daemon.interruption):
         return daemon.run()
 
 
@@ -700,7 +631,7 @@ def restore(settings: Settings, uuid: str, destination: Path) -> int:
     interruption = threading.Event()
     with (
         contextlib.closing(Database(settings.database_url, settings.host)) as database,
-        _stopping_on_signal(interruption),
+        stopping_on_signal(interruption),
     ):
         tree = restore_execution(database, uuid, destination, settings.transfers, interruption)
     click.echo(f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes")
@@ -716,38 +647,6 @@ def demo(*, keep: bool, directory: Path) -> int:
     from jobs.demo import run_demo
 
     return run_demo(directory, keep=keep)
-
-
-@contextlib.contextmanager
-def _stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM ask the work to stop, a second one ends the process at once; afterwards `Interrupted`."""
-    received: list[int] = []
-
-    def handle(signal_number: int, _frame: FrameType | None) -> None:
-        if received:
-            os._exit(EXIT_SIGNAL_BASE + signal_number)
-        received.append(signal_number)
-        interruption.set()
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except RunInterrupted:
-        if not received:
-            raise
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        if received:
-            raise Interrupted(received[0])
-
-
-class Interrupted(Exception):
-    """A signal ended the work; everything is left consistent."""
-
-    def __init__(self, signal_number: int) -> None:
-        super().__init__(signal_number)
-        self.exit_code = EXIT_SIGNAL_BASE + signal_number
 
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (

@@ -27,7 +27,7 @@ def resolve_secrets(credentials: object, fetch: FetchSecret) -> object:
 
 
 def _decrypt(name: str, encrypted: bytes | None) -> str:
-    from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # noqa: PLC0415 - rarely needed, slow to load
+    from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
     keys = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
     if not keys:

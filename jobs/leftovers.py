@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
+from config.logs import emit, one_line
 from jobs.keys import Place, place_from_uri
+from jobs.provider_set import ProviderSet
+from jobs.report import TickReport
 from jobs.retries import with_retries
-from providers.base import BytesSource, ObjectNotFound, Provider
-from sql.database import Leftover
+from providers.base import BytesSource, MigrationError, ObjectNotFound, Provider
+from sql.database import Database, Leftover
 
 
-def remove_leftover(leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event) -> None:
+def remove_leftovers(
+    database: Database, providers: ProviderSet, report: TickReport, interruption: threading.Event
+) -> None:
+    """Clear away what can be; what lies on a provider that is down now can wait for another tick."""
+    for leftover in database.leftovers():
+        abandoned = providers.get(leftover.provider_id)
+        migrated = providers.get(leftover.migrated_provider_id)
+        if abandoned is None or migrated is None or interruption.is_set():
+            continue
+        try:
+            _remove_leftover(leftover, abandoned, migrated, interruption)
+        except MigrationError as error:
+            providers.note_failure(abandoned, error)
+            message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"
+            emit(logging.WARNING, "leftover_kept", message, cause=error, execution=one_line(leftover.uuid))
+            continue
+        database.settle_attempt(leftover.attempt_id)
+        report.count(leftovers_removed=1)
+
+
+def _remove_leftover(
+    leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event
+) -> None:
     """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
 
     Two rows of `cloud_providers` may name the same bucket, and then the place of the failed attempt is that of the

@@ -13,7 +13,7 @@ placed AS (
     FROM pending
     WHERE path LIKE '/%%'
 ),
-overlaps AS (
+nested AS (
     SELECT inner_execution.id AS inner_id, outer_execution.id AS outer_id
     FROM placed AS inner_execution
     CROSS JOIN LATERAL generate_series(2, cardinality(inner_execution.parts)) AS depth
@@ -21,9 +21,9 @@ overlaps AS (
         ON outer_execution.path = array_to_string(inner_execution.parts[1:depth], '/')
         AND outer_execution.id <> inner_execution.id
 )
-SELECT inner_id AS id, min(outer_id) AS other_id, 'directory' AS conflict FROM overlaps GROUP BY inner_id
+SELECT inner_id AS id, min(outer_id) AS other_id, 'directory' AS conflict FROM nested GROUP BY inner_id
 UNION ALL
-SELECT outer_id, min(inner_id), 'directory' FROM overlaps GROUP BY outer_id
+SELECT outer_id, min(inner_id), 'directory' FROM nested GROUP BY outer_id
 UNION ALL
 SELECT pending.id, min(other.id), 'uuid'
 FROM pending

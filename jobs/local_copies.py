@@ -1,0 +1,77 @@
+"""Takes local copies away once they are proven and committed, and says so, or says why they stay."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable
+
+from config.logs import emit, one_line
+from config.models import Claim, Tree
+from jobs.directories import DirectoryJudge, DirectoryMissing
+from jobs.keys import place_from_uri
+from jobs.manifest import fetch_manifest
+from jobs.provider_set import ProviderSet
+from jobs.removal import keep_local_copy, remove_local_copy
+from jobs.report import TickReport
+from providers.base import MigrationError, ProviderUnavailable
+from sql.database import Database, UnfinishedDeletion
+
+
+class LocalCopies:
+    """The removal of local copies: of those just migrated, and of those that an earlier run did not finish."""
+
+    def __init__(
+        self, database: Database, judge: DirectoryJudge, report: TickReport, interruption: threading.Event
+    ) -> None:
+        self._database = database
+        self._judge = judge
+        self._report = report
+        self._interruption = interruption
+
+    def finish_removals(self, providers: ProviderSet) -> None:
+        """Take up what this host began and did not finish; the proven copy's manifest is fetched for it."""
+        for deletion in self._database.claim_deletions():
+            if self._interruption.is_set():
+                return
+            self.remove(deletion.claim, lambda deletion=deletion: self._proven_tree(providers, deletion))  # type: ignore[misc]
+
+    def keep_all(self) -> None:
+        """Removal was switched off since it was begun: what was set aside for it gets its name back."""
+        for deletion in self._database.claim_deletions():
+            try:
+                with contextlib.suppress(DirectoryMissing):
+                    keep_local_copy(self._judge, deletion.claim.execution)
+            except MigrationError as error:
+                self._note_kept(deletion.claim, error)
+            else:
+                self._database.keep_local_copy(deletion.claim)
+
+    def remove(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
+        """Remove one local copy, as far as `load_proven` gives what the proven copy holds."""
+        uuid = one_line(claim.execution.uuid)
+        try:
+            remove_local_copy(self._judge, claim.execution, load_proven, self._interruption)
+        except DirectoryMissing:
+            self._database.finish_deletion(claim)
+        except MigrationError as error:
+            self._note_kept(claim, error)
+        else:
+            self._database.finish_deletion(claim)
+            self._report.count(local_copies_deleted=1)
+            emit(logging.INFO, "local_copy_deleted", f"Copia local de la ejecución {uuid} borrada", execution=uuid)
+
+    def _note_kept(self, claim: Claim, error: MigrationError) -> None:
+        self._report.count(deletions_failed=1)
+        uuid = one_line(claim.execution.uuid)
+        message = f"No se borró la copia local de la ejecución {uuid}: {one_line(error)}"
+        emit(logging.ERROR, "local_copy_kept", message, cause=error, execution=uuid, error_code=error.code)
+        self._database.stop_deletion(claim, error.code, str(error))
+
+    def _proven_tree(self, providers: ProviderSet, deletion: UnfinishedDeletion) -> Tree:
+        provider = providers.get(deletion.provider_id)
+        if provider is None:
+            raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
+        place = place_from_uri(deletion.uri)
+        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption).tree
