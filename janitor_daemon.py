@@ -676,7 +676,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
         logging.shutdown()
         os._exit(interrupted.exit_code)  # threads that wait for a provider must not hold up the end
     except Exception as error:
-        emit(logging.ERROR, "run_failed", f"Error: {one_line(error) or type(error).__name__}", cause=error)
+        emit(logging.ERROR, "run_failed", one_line(error) or type(error).__name__, cause=error)
         return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
 
 

@@ -9,7 +9,7 @@ SPANISH = (
     (r"^Options:", "Opciones:"),
     (r"^Commands:", "Órdenes:"),
     (r"\[OPTIONS\]", "[OPCIONES]"),
-    (r"COMMAND \[ARGS\]\.\.\.", "ORDEN [ARGUMENTOS]..."),
+    (r"\[?COMMAND\]? \[ARGS\]\.\.\.", "[ORDEN [ARGUMENTOS]...]"),
     (r"Show this message and exit\.", "Muestra esta ayuda y termina."),
     (r"Show the version and exit\.", "Muestra la versión y termina."),
     (r"No such option:? (\S+?)\.?(?= |$)", r"No existe la opción \1."),

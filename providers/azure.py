@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -62,8 +64,15 @@ NONCHARACTERS = {
 }
 """Valid in a file name, not in the XML of a listing: written as bytes that are no UTF-8 are."""
 
+ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
+CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
+SAS_TOKEN = re.compile(r"(?=.*\bsig=)[^\s&=?]+=[^\s&]*(?:&[^\s&=]+=[^\s&]*)*")
+
 DIRECTORY_MARK = "hdi_isfolder"
 """Metadata of the entries that accounts with a hierarchical namespace list for directories."""
+
+# The SDK also warns of answers that its own errors tell of; without a handler of ours that would go to the console.
+logging.getLogger("azure").addHandler(logging.NullHandler())
 
 
 class AzureProvider(Provider):
@@ -76,7 +85,7 @@ class AzureProvider(Provider):
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         options = Fields("configuracion", row.options)
-        container = options.required_text("container")
+        container = _container(options)
         tier = _access_tier(options)
         account = _account(row.credentials, options)
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
@@ -160,15 +169,17 @@ def _account(credentials: Mapping[str, object] | str | None, options: Fields) ->
     fields = Fields("credenciales", credentials)
     url = options.text("account_url")
     if url is not None:
-        _require_account_url(url)
+        _require_url(url, "configuracion.account_url")
     connection_string = fields.text("connection_string")
     if connection_string is not None:
         return _account_of_connection_string(connection_string, url)
     name = fields.required_text("account_name")
+    if not ACCOUNT_NAME.fullmatch(name):
+        raise FieldError("credenciales.account_name: no es un nombre de cuenta de Azure")
     url = (url or f"https://{name}.blob.core.windows.net").rstrip("/")
     sas_token = fields.text("sas_token")
     if sas_token is not None:
-        return _Account(name, url, sas_token=sas_token.strip().lstrip("?"))
+        return _Account(name, url, sas_token=_checked_sas_token(sas_token, "credenciales.sas_token"))
     key = fields.text("account_key")
     if key is None:
         raise FieldError("credenciales.sas_token: falta (o account_key, o connection_string)")
@@ -176,29 +187,44 @@ def _account(credentials: Mapping[str, object] | str | None, options: Fields) ->
     return _Account(name, url, key=key)
 
 
-def _account_of_connection_string(text: str, url: str | None) -> _Account:
+def _account_of_connection_string(text: str, account_url: str | None) -> _Account:
     """The SDK reads the connection string, in all its forms."""
-    wrong = FieldError("credenciales.connection_string: no es una cadena de conexión válida")
+    label = "credenciales.connection_string"
     try:
         client = BlobServiceClient.from_connection_string(text.strip())
     except ValueError:
-        raise wrong from None
+        raise FieldError(f"{label}: no es una cadena de conexión válida") from None
     own_url, _, sas_token = str(client.url).partition("?")
-    url = (url or own_url).rstrip("/")
-    key = getattr(client.credential, "account_key", None)
-    if key is not None:
-        _require_key(key, "credenciales.connection_string")
-    elif not sas_token:
-        raise wrong
+    url = (account_url or own_url).rstrip("/")
+    _require_url(url, label)
     # An emulator's address has the account in its path.
-    name = client.account_name or urlsplit(url).path.strip("/") or (urlsplit(url).hostname or "").partition(".")[0]
-    return _Account(name, url, key, sas_token or None)
+    name = client.account_name or urlsplit(url).path.strip("/") or urlsplit(url).netloc.partition(".")[0]
+    key = getattr(client.credential, "account_key", None)
+    if key is None:
+        return _Account(name, url, sas_token=_checked_sas_token(sas_token, label))
+    _require_key(key, label)
+    return _Account(name, url, key=key)
 
 
-def _require_account_url(url: str) -> None:
+def _container(options: Fields) -> str:
+    name = options.required_text("container")
+    if not CONTAINER_NAME.fullmatch(name):
+        raise FieldError("configuracion.container: no es un nombre de contenedor de Azure")
+    return name
+
+
+def _require_url(url: str, label: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise FieldError("configuracion.account_url: debe ser una dirección http(s) sin parámetros")
+        raise FieldError(f"{label}: la dirección de la cuenta debe ser http(s) y sin parámetros")
+
+
+def _checked_sas_token(token: str, label: str) -> str:
+    """The token without the `?` that the portal shows before it."""
+    token = token.strip().lstrip("?")
+    if not SAS_TOKEN.fullmatch(token):
+        raise FieldError(f"{label}: no contiene un token SAS")
+    return token
 
 
 def _require_key(key: str, label: str) -> None:
@@ -283,7 +309,8 @@ def _translated_errors() -> Iterator[None]:
 
 def _answer_error(error: HttpResponseError) -> ProviderError:
     status = error.status_code
-    code = str(getattr(error, "error_code", None) or "")
+    code = getattr(error, "error_code", None) or ""
+    code = str(getattr(code, "value", code))
     answer = f"HTTP {status} {code}".strip()
     if status is None or status in {408, 429} or status >= 500:
         return ProviderUnavailable(f"Azure no pudo atender la petición ({answer})")
