@@ -9,11 +9,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
@@ -52,6 +52,9 @@ CONNECTIONS = 32
 
 LISTING_PAGE = 5000
 """Azure's largest page of a listing."""
+
+BEFORE_AZURE = datetime(2000, 1, 1, tzinfo=UTC)
+"""Every finished blob was modified later."""
 
 LONGEST_NAME_CHARACTERS = 1024
 """Azure's limit for a blob's name."""
@@ -130,14 +133,15 @@ class AzureProvider(Provider):
         self._container.close()
 
     def _discard_blocks(self, name: str) -> None:
-        """Azure has no request for this: an empty blob takes the blocks' place, unless a blob is there, and goes."""
-        blob = self._container.get_blob_client(name)
+        """Delete Blob discards blocks that were never committed; the condition holds for no blob that is finished.
+
+        Where a store takes the condition to fail on such blocks too, they stay until Azure drops them, after a week.
+        """
         try:
             with _translated_errors():
-                empty = blob.upload_blob(b"", overwrite=False)
-                blob.delete_blob(etag=empty["etag"], match_condition=MatchConditions.IfNotModified)
-        except (_AlreadyThere, ObjectNotFound):
-            return  # finished or removed meanwhile
+                self._container.delete_blob(name, if_unmodified_since=BEFORE_AZURE)
+        except (_ConditionNotMet, ObjectNotFound):
+            return  # finished or discarded meanwhile
 
     def _blobs(self, prefix: str, include: str) -> Iterator[BlobProperties]:
         """Blobs whose key starts with `prefix`. Its end is not asked for where a name would write it otherwise."""
@@ -291,8 +295,8 @@ def _checksum(blob: BlobProperties) -> str | None:
     return f"md5:{bytes(md5).hex()}" if md5 else None
 
 
-class _AlreadyThere(ProviderError):
-    """A blob exists where none was expected."""
+class _ConditionNotMet(ProviderError):
+    """The blob is not in the state that a request asked for."""
 
 
 @contextmanager
@@ -320,6 +324,6 @@ def _answer_error(error: HttpResponseError) -> ProviderError:
         return DestinationMissing(f"el contenedor no existe ({answer})")
     if isinstance(error, ResourceNotFoundError):
         return ObjectNotFound(f"el objeto no existe ({answer})")
-    if code in {"BlobAlreadyExists", "ConditionNotMet"}:
-        return _AlreadyThere(f"el objeto ya existe ({answer})")
+    if status == 412:
+        return _ConditionNotMet(f"el objeto ha cambiado ({answer})")
     return ProviderError(f"Azure rechazó la petición ({answer})")
