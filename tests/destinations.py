@@ -18,6 +18,16 @@ from tests.servers.ssh import SftpServer
 
 RCLONE_TIMEOUT_SECONDS = 120
 
+LITERAL_NAMES = "Slash,InvalidUtf8,Dot"
+"""rclone's encoding for file systems that take every name: it only marks what Unicode cannot hold."""
+
+RCLONE_ENVIRONMENT = {
+    "RCLONE_CONFIG": "",
+    "RCLONE_LOCAL_ENCODING": LITERAL_NAMES,
+    "RCLONE_NO_UNICODE_NORMALIZATION": "true",  # two names of one look are two files
+    "RCLONE_RETRIES": "1",
+}
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -48,6 +58,31 @@ class Destination:
         """The same destination with other fields in `configuracion`; `None` takes a field away."""
         return replace(self, options=_changed(self.options, changes))
 
+    def everything_stored(self) -> set[str]:
+        """All that is there, asked of the server past our own code, under the server's own names.
+
+        Unfinished uploads end in ` (unfinished)`, empty directories in `/`. GCS does not tell its unfinished uploads.
+        """
+        match self.server:
+            case S3Server(client=client):
+                bucket = self.options["bucket"]
+                pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+                finished = {stored["Key"] for page in pages for stored in page.get("Contents", [])}
+                uploads = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
+                return finished | {f"{upload['Key']} (unfinished)" for upload in uploads}
+            case Azurite(client=client):
+                blobs = client.get_container_client(self.options["container"]).list_blobs(include=["uncommittedblobs"])
+                return {blob.name if blob.etag else f"{blob.name} (unfinished)" for blob in blobs}
+            case GcsEmulator(client=client):
+                return {blob.name for blob in client.list_blobs(self.options["bucket"])}
+            case _:
+                return _files_below(self.directory)
+
+    @property
+    def directory(self) -> Path:
+        """Where a destination of kind `sftp` or `local` is in this machine's file system."""
+        return Path(self.options["base_path"] if self.kind == "sftp" else self.options["ruta"])
+
     def rclone_remote(self, prefix: str = "") -> str:
         """What to call the objects below `prefix` on rclone's command line."""
         return f"{self.remote}/{prefix}".rstrip("/")
@@ -59,15 +94,26 @@ class Destination:
         `check` without `--download` proves nothing: it returns 0 where it could compute no hash.
         """
         result = subprocess.run(
-            [str(rclone_program()), "--retries", "1", *arguments],
+            [str(rclone_program()), *arguments],
             check=False,
             capture_output=True,
             text=True,
+            errors="backslashreplace",
             timeout=RCLONE_TIMEOUT_SECONDS,
-            env={**os.environ, "RCLONE_CONFIG": ""},
+            env={**os.environ, **RCLONE_ENVIRONMENT},
         )
         assert result.returncode == 0, f"rclone {arguments[0]} returned {result.returncode}: {result.stderr}"
         return result.stdout
+
+
+def _files_below(top: Path) -> set[str]:
+    found: set[str] = set()
+    for directory, directories, files in os.walk(top):
+        here = Path(directory).relative_to(top)
+        found.update(str(here / name) for name in files)
+        if here.parts and not directories and not files:
+            found.add(f"{here}/")
+    return found
 
 
 def _changed(fields: Mapping[str, Any], changes: Mapping[str, object]) -> dict[str, Any]:
@@ -138,6 +184,7 @@ def sftp_destination(name: str, server: SftpServer) -> Destination:
         "user": server.username,
         "key_file": str(server.private_key_path),
         "shell_type": "none",
+        "encoding": LITERAL_NAMES,
     }
     return Destination(
         name,

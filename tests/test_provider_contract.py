@@ -1,0 +1,585 @@
+"""One suite for every kind of destination: each promise of `providers.base.Provider`, on real servers.
+
+A promise that a server cannot show (moto takes wrong keys, say) is left out there by name, with the reason.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from config.models import Evidence, PutReceipt, StoredObject
+from providers import build_provider
+from providers.base import (
+    PART_SIZE_BYTES,
+    AccessDenied,
+    BytesSource,
+    DestinationMissing,
+    InvalidProviderSettings,
+    MigrationError,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    SourceChanged,
+)
+from tests.destinations import DESTINATIONS, Destination
+from tests.servers.base import REPOSITORY, random_name
+from tests.servers.ssh import new_key_pair
+from tests.sources import FailingSource, MisannouncedSource, PatternSource, sha256_of
+
+MEBIBYTE = 1024 * 1024
+LARGE_SIZE_BYTES = 300_000_000
+LARGEST_MEMORY_GROWTH_BYTES = 160 * MEBIBYTE
+"""Well below the large file's size, and above what an upload may hold: 96 MiB of parts, and the SDK's own buffers."""
+
+GIVE_UP_SECONDS = 15.0
+THREADS = 16
+
+ODD_NAMES = [
+    "plain",
+    "a b",
+    " leading space",
+    "trailing space ",
+    "#%?+&=;@!$,:*|<>()[]{}^`~",
+    "a%20b%2Fc",
+    "q'u\"o",
+    "new\nline",
+    "carriage\rreturn",
+    "tab\tx",
+    "\x01\x1b\x7f",
+    ".hidden",
+    "..two dots",
+    "...",
+    "trailing.",
+    "trailing..",
+    "back\\slash",
+    "n\u0303",
+    "\u00f1",
+    "日本語 🗂",
+    "x" * 255,
+    "\u00f1" * 127 + "y",
+    os.fsdecode(b"no utf-8 \xff\xfe\x80"),
+    os.fsdecode(b"\xc3"),
+    "\u201b",
+    "\u201bFE",
+    "\u201b\u201b",
+    "\uff3c\u240a\u2421\uff0e",
+    "\u240a",
+    "full stop\uff0e",
+    "\ufffd\ufffe",
+    "CON",
+    "-rf",
+]
+
+DESTINATION_FIELD = {"s3": "bucket", "minio": "bucket", "azure": "container", "gcs": "bucket", "sftp": "base_path"}
+"""The field of `configuracion` without which a kind knows no place."""
+
+WITHOUT_NETWORK = {"local"}
+TAKES_ANY_KEY = {
+    "s3-moto": "moto checks no signature",
+    "gcs": "the emulator asks for no identity",
+    "local": "there are no credentials",
+}
+
+networked = pytest.mark.parametrize("destinations", sorted(DESTINATIONS.keys() - WITHOUT_NETWORK), indirect=True)
+one_of_each_kind = pytest.mark.parametrize(
+    "destinations", ["s3-swift", "minio-rclone", "azure", "gcs", "sftp-openssh"], indirect=True
+)
+with_credentials = pytest.mark.parametrize("destinations", sorted(DESTINATIONS.keys() - TAKES_ANY_KEY), indirect=True)
+
+
+@pytest.fixture
+def provider(destinations: Destination) -> Iterator[Provider]:
+    """The provider for the test's destination."""
+    made = build_provider(destinations.provider_row())
+    yield made
+    made.close()
+
+
+def prove(provider: Provider, key: str, receipt: PutReceipt) -> Evidence:
+    """Assert, by new requests, that exactly the bytes of `receipt` are under `key`, as the daemon does: by the
+    checksum in the listing, or else by their digest. Returns how it was proven.
+    """
+    listed = [stored for stored in provider.list(key) if stored.key == key]
+    assert [stored.size_bytes for stored in listed] == [receipt.size_bytes]
+    assert provider.stat(key).size_bytes == receipt.size_bytes
+    if listed[0].checksum in receipt.checksums:
+        return Evidence.CHECKSUM
+    [digest] = provider.digests([key])
+    assert (digest.key, digest.sha256) == (key, receipt.sha256)
+    assert digest.evidence in {Evidence.CHECKSUM, Evidence.READ_BACK}
+    return digest.evidence
+
+
+def put_bytes(provider: Provider, *keys: str) -> None:
+    """Store a few bytes, the key's own, under each key, from several threads."""
+    with ThreadPoolExecutor(THREADS) as executor:
+        list(executor.map(lambda key: provider.put(key, BytesSource(bytes_of(key))), keys))
+
+
+def bytes_of(key: str) -> bytes:
+    return key.encode("utf-8", "surrogateescape")
+
+
+def content(provider: Provider, key: str) -> bytes:
+    return b"".join(provider.open(key))
+
+
+def keys(provider: Provider, prefix: str) -> list[str]:
+    return sorted(stored.key for stored in provider.list(prefix))
+
+
+def error_of(action: Callable[[], object]) -> MigrationError:
+    """The error that `action` ends with. Nothing but a `MigrationError` may come out of a provider."""
+    with pytest.raises(MigrationError) as caught:
+        action()
+    return caught.value
+
+
+def every_call(provider: Provider, key: str = "p/a") -> dict[str, Callable[[], object]]:
+    """Each thing that can be asked of a provider, on one key."""
+    return {
+        "put": lambda: provider.put(key, BytesSource(b"x")),
+        "put in parts": lambda: provider.put(key, PatternSource(2 * PART_SIZE_BYTES)),
+        "open": lambda: content(provider, key),
+        "stat": lambda: provider.stat(key),
+        "list": lambda: list(provider.list("p")),
+        "delete": lambda: provider.delete(key),
+        "abandon": lambda: provider.abandon("p"),
+        "digests": lambda: list(provider.digests([key])),
+        "check": lambda: provider.check("p"),
+    }
+
+
+def assert_silent(destination: Destination, *errors: BaseException, log: str = "") -> None:
+    """No secret of the destination may show in any of these errors, however they are printed, or in the log."""
+    texts = [log]
+    for error in errors:
+        texts += [str(error), repr(error), *traceback.format_exception(error)]
+    assert not [secret for secret in destination.secrets if secret in "\n".join(texts)]
+
+
+# Bytes go in and come out
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, PART_SIZE_BYTES - 1, PART_SIZE_BYTES, PART_SIZE_BYTES + 1, 20 * MEBIBYTE])
+def test_what_is_put_is_what_is_read(provider: Provider, size_bytes: int) -> None:
+    source = PatternSource(size_bytes)
+    receipt = provider.put("p/file", source)
+    assert (receipt.size_bytes, receipt.sha256) == (size_bytes, source.sha256())
+    assert sha256_of(provider.open("p/file")) == receipt.sha256
+    evidence = prove(provider, "p/file", receipt)
+    assert prove(provider, "p/file", provider.measure(source)) == evidence
+
+
+def test_a_large_file_needs_little_memory(provider: Provider) -> None:
+    provider.check()  # whatever is loaded at first use is not the file's
+    source = PatternSource(LARGE_SIZE_BYTES)
+    before_bytes = reset_peak_memory()
+    receipt = provider.put("p/large", source)
+    assert receipt.sha256 == source.sha256()
+    assert prove(provider, "p/large", receipt) in {Evidence.CHECKSUM, Evidence.READ_BACK}
+    assert peak_memory_bytes() - before_bytes < LARGEST_MEMORY_GROWTH_BYTES
+
+
+def reset_peak_memory() -> int:
+    """Make the kernel forget this process' highest memory use, and return the present one (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_memory_bytes()
+
+
+def peak_memory_bytes() -> int:
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize(
+    ("first_bytes", "second_bytes"), [(10, 10), (PART_SIZE_BYTES + 1, 5), (5, PART_SIZE_BYTES + 1)]
+)
+def test_overwriting_replaces_and_old_evidence_is_void(provider: Provider, first_bytes: int, second_bytes: int) -> None:
+    old = provider.put("p/file", PatternSource(first_bytes, seed=1))
+    new = provider.put("p/file", PatternSource(second_bytes, seed=2))
+    prove(provider, "p/file", new)
+    assert provider.stat("p/file").checksum not in old.checksums
+    with pytest.raises(AssertionError):
+        prove(provider, "p/file", PutReceipt(new.size_bytes, old.sha256, old.checksums))
+
+
+def test_stat_and_list_agree(provider: Provider) -> None:
+    put_bytes(provider, "p/a", "p/b")
+    assert sorted(provider.list("p/"), key=lambda stored: stored.key) == [provider.stat("p/a"), provider.stat("p/b")]
+
+
+def test_sixteen_threads_at_once(provider: Provider) -> None:
+    def story(number: int) -> PutReceipt:
+        key = f"p/{number}/file"
+        size_bytes = PART_SIZE_BYTES + number if number % 4 == 0 else number
+        receipt = provider.put(key, PatternSource(size_bytes, seed=number))
+        provider.put(f"p/{number}/gone", BytesSource(b"gone"))
+        assert provider.stat(key).size_bytes == size_bytes
+        assert sha256_of(provider.open(key)) == receipt.sha256
+        provider.delete(f"p/{number}/gone")
+        assert keys(provider, f"p/{number}/") == [key]
+        return receipt
+
+    with ThreadPoolExecutor(THREADS) as executor:
+        receipts = list(executor.map(story, range(2 * THREADS)))
+    for number, receipt in enumerate(receipts):
+        prove(provider, f"p/{number}/file", receipt)
+
+
+# Names
+
+
+def test_every_name_that_a_file_can_have(provider: Provider, destinations: Destination) -> None:
+    odd_keys = sorted(f"p/{name}/{name}" for name in ODD_NAMES)
+    put_bytes(provider, *odd_keys)
+    assert keys(provider, "p/") == odd_keys
+    for key in odd_keys:
+        assert keys(provider, key) == [other for other in odd_keys if other.startswith(key)]
+        assert provider.stat(key).size_bytes == len(bytes_of(key))
+    assert {key: content(provider, key) for key in odd_keys} == {key: bytes_of(key) for key in odd_keys}
+    assert [digest.sha256 for digest in provider.digests(odd_keys)] == [sha256_of([bytes_of(key)]) for key in odd_keys]
+    for key in odd_keys:
+        provider.delete(key)
+    assert destinations.everything_stored() == set()
+
+
+def test_every_name_in_a_multipart_upload(provider: Provider) -> None:
+    """Names that the SDK and the fast path treat differently must not differ for large files either."""
+    source = PatternSource(PART_SIZE_BYTES + 1)
+    for name in ("new\nline %2F+", os.fsdecode(b"\xff\xfe"), "back\\slash."):
+        receipt = provider.put(f"p/{name}", source)
+        prove(provider, f"p/{name}", receipt)
+
+
+def test_another_program_reads_the_same_files(provider: Provider, destinations: Destination, tmp_path: Path) -> None:
+    original = tmp_path / "original"
+    for name in ODD_NAMES:
+        path = original / name / name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(bytes_of(name) * 100)
+        provider.put(f"prefix/{name}/{name}", BytesSource(path.read_bytes()))
+    destinations.rclone("check", "--download", str(original), destinations.rclone_remote("prefix"))
+
+
+# Listing
+
+
+def test_a_listing_is_complete_beyond_one_page(provider: Provider) -> None:
+    many = sorted(f"p/{number}" for number in range(1_050))
+    put_bytes(provider, *many)
+    listed = list(provider.list("p/"))
+    assert sorted(stored.key for stored in listed) == many
+    assert {stored.key: stored.size_bytes for stored in listed} == {key: len(key) for key in many}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        ("", ["p/ab", "p/abc/x", "p/b", "pq"]),
+        ("p", ["p/ab", "p/abc/x", "p/b", "pq"]),
+        ("p/", ["p/ab", "p/abc/x", "p/b"]),
+        ("p/a", ["p/ab", "p/abc/x"]),
+        ("p/abc", ["p/abc/x"]),
+        ("p/abc/", ["p/abc/x"]),
+        ("p/ab/", []),
+        ("p/b", ["p/b"]),
+        ("p/c", []),
+        ("nothing/at/all", []),
+    ],
+)
+def test_a_prefix_is_the_beginning_of_a_text(populated_provider: Provider, prefix: str, expected: list[str]) -> None:
+    assert keys(populated_provider, prefix) == expected
+
+
+@pytest.fixture
+def populated_provider(provider: Provider) -> Provider:
+    put_bytes(provider, "p/ab", "p/abc/x", "p/b", "pq")
+    return provider
+
+
+# What is not there
+
+
+@pytest.mark.parametrize("key", ["absent", "absent/too", "p", "p/a/b", "p/aa"])
+def test_what_is_not_there(provider: Provider, destinations: Destination, key: str) -> None:
+    put_bytes(provider, "p/a")
+    for name in ("open", "stat", "digests"):
+        assert isinstance(error_of(every_call(provider, key)[name]), ObjectNotFound), name
+    provider.delete(key)
+    assert destinations.everything_stored() == {"p/a"}
+
+
+def test_delete_removes_one_object_and_nothing_else(provider: Provider, destinations: Destination) -> None:
+    put_bytes(provider, "p/a", "p/ab", "p/deep/er/x")
+    provider.delete("p/a")
+    provider.delete("p/deep/er/x")
+    assert destinations.everything_stored() == {"p/ab"}
+    provider.delete("p/ab")
+    assert destinations.everything_stored() == set()
+
+
+def test_check_leaves_nothing(provider: Provider, destinations: Destination) -> None:
+    provider.check()
+    provider.check("some/prefix")
+    assert destinations.everything_stored() == set()
+
+
+# Sources that fail
+
+
+FAILING_SOURCES = {
+    "small, at the first byte": (100, 0),
+    "small, after the last byte": (100, 100),
+    "one part, in the middle": (PART_SIZE_BYTES, PART_SIZE_BYTES // 2),
+    "parts, at the first byte": (5 * PART_SIZE_BYTES, 0),
+    "parts, in the middle": (5 * PART_SIZE_BYTES, 3 * PART_SIZE_BYTES + MEBIBYTE),
+    "parts, after the last byte": (5 * PART_SIZE_BYTES, 5 * PART_SIZE_BYTES),
+    "empty": (0, 0),
+}
+
+
+@pytest.mark.parametrize("case", FAILING_SOURCES)
+def test_a_source_that_raises_leaves_nothing(provider: Provider, destinations: Destination, case: str) -> None:
+    error = SourceChanged("cambió mientras se leía")
+    assert error_of(lambda: provider.put("p/new", FailingSource(*FAILING_SOURCES[case], error))) is error
+    assert keys(provider, "") == []
+    assert isinstance(error_of(lambda: provider.stat("p/new")), ObjectNotFound)
+    provider.abandon("p/")
+    assert destinations.everything_stored() == set()
+
+
+@pytest.mark.parametrize("case", FAILING_SOURCES)
+def test_a_source_that_raises_leaves_the_old_object(provider: Provider, destinations: Destination, case: str) -> None:
+    old = provider.put("p/old", BytesSource(b"old"))
+    error = SourceChanged("cambió mientras se leía")
+    assert error_of(lambda: provider.put("p/old", FailingSource(*FAILING_SOURCES[case], error))) is error
+    prove(provider, "p/old", old)
+    provider.abandon("p/")
+    assert destinations.everything_stored() == {"p/old"}
+    assert content(provider, "p/old") == b"old"
+
+
+@pytest.mark.parametrize(
+    ("announced_bytes", "yielded_bytes"),
+    [
+        (0, 1),
+        (1, 0),
+        (100, 99),
+        (100, 101),
+        (MEBIBYTE, 2 * MEBIBYTE),
+        (3 * PART_SIZE_BYTES, 2 * PART_SIZE_BYTES),
+        (3 * PART_SIZE_BYTES, 3 * PART_SIZE_BYTES - 1),
+        (2 * PART_SIZE_BYTES, 2 * PART_SIZE_BYTES + 1),
+    ],
+)
+def test_a_source_of_another_size_is_refused(
+    provider: Provider, destinations: Destination, announced_bytes: int, yielded_bytes: int
+) -> None:
+    source = MisannouncedSource(announced_bytes, yielded_bytes)
+    error_of(lambda: provider.put("p/file", source))
+    assert keys(provider, "") == []
+    provider.abandon("p/")
+    assert destinations.everything_stored() == set()
+
+
+KILLED_WHILE_UPLOADING = """
+import json, os, signal, sys
+from config.models import ProviderRow
+from providers import build_provider
+from providers.base import PART_SIZE_BYTES
+from tests.sources import PatternSource
+
+class DeadlySource(PatternSource):
+    def chunks(self, chunk_size_bytes):
+        sent_bytes = 0
+        for chunk in super().chunks(chunk_size_bytes):
+            if sent_bytes > 10 * PART_SIZE_BYTES:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield chunk
+            sent_bytes += len(chunk)
+
+row = ProviderRow(**json.load(sys.stdin))
+build_provider(row).put("p/victim", DeadlySource(12 * PART_SIZE_BYTES))
+"""
+
+
+def test_a_killed_upload_is_invisible_and_can_be_abandoned(provider: Provider, destinations: Destination) -> None:
+    row = destinations.provider_row()
+    written = json.dumps({name: getattr(row, name) for name in row.__slots__})
+    command = [sys.executable, "-c", KILLED_WHILE_UPLOADING]
+    result = subprocess.run(command, check=False, input=written, text=True, cwd=REPOSITORY, timeout=60)
+    assert result.returncode == -signal.SIGKILL
+    assert keys(provider, "") == []
+    remains = destinations.everything_stored()
+    provider.abandon("other/")
+    assert destinations.everything_stored() == remains
+    put_bytes(provider, "p/finished")
+    provider.abandon("p/")
+    assert destinations.everything_stored() == {"p/finished"}
+
+
+# Providers that are away, deny, or know no such place
+
+
+@networked
+def test_a_refused_port_is_soon_found_out(
+    destinations: Destination, refused_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    elsewhere = at_port(destinations, refused_port)
+    assert_given_up(elsewhere, caplog, list(every_call(build_provider(elsewhere.provider_row()))))
+
+
+@one_of_each_kind
+def test_a_server_that_never_answers_is_given_up(
+    destinations: Destination, silent_port: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A part of a large file has longer, and is not tried here: it has to travel."""
+    caplog.set_level(logging.DEBUG)
+    quick = ["put", "open", "stat", "list", "delete", "abandon", "digests", "check"]
+    assert_given_up(at_port(destinations, silent_port), caplog, quick)
+
+
+def assert_given_up(destination: Destination, caplog: pytest.LogCaptureFixture, names: list[str]) -> None:
+    """All calls at once, each of a provider of its own, must soon end in `ProviderUnavailable`."""
+
+    def outcome(name: str) -> tuple[str, MigrationError, float]:
+        provider = build_provider(destination.provider_row())
+        started = time.monotonic()
+        error = error_of(every_call(provider)[name])
+        seconds = time.monotonic() - started
+        provider.close()
+        return name, error, seconds
+
+    with ThreadPoolExecutor(THREADS) as executor:
+        outcomes = list(executor.map(outcome, names))
+    assert [(name, type(error)) for name, error, _ in outcomes] == [(name, ProviderUnavailable) for name in names]
+    assert not [(name, seconds) for name, _, seconds in outcomes if seconds > GIVE_UP_SECONDS]
+    assert_silent(destination, *(error for _, error, _ in outcomes), log=caplog.text)
+
+
+@pytest.fixture
+def refused_port() -> Iterator[int]:
+    """A port that is taken, so that nobody else gets it, but on which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A port on which the kernel accepts connections and nobody ever answers."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listener:
+        yield listener.getsockname()[1]
+
+
+def at_port(destination: Destination, port: int) -> Destination:
+    """The destination as it would look if its server listened elsewhere."""
+    if destination.kind == "sftp":
+        return destination.with_credentials(port=port)
+    field = "account_url" if destination.kind == "azure" else "endpoint_url"
+    return destination.with_options(**{field: re.sub(r":\d+", f":{port}", destination.options[field])})
+
+
+@with_credentials
+def test_wrong_credentials_are_denied(destinations: Destination, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    put_bytes(build_provider(destinations.provider_row()), "p/a")
+    wrong = with_wrong_secret(destinations)
+    provider = build_provider(wrong.provider_row())
+    errors = {name: error_of(call) for name, call in every_call(provider).items()}
+    provider.close()
+    assert {name: type(error) for name, error in errors.items()} == dict.fromkeys(errors, AccessDenied)
+    assert_silent(wrong, *errors.values(), log=caplog.text)
+    assert destinations.everything_stored() == {"p/a"}
+
+
+def with_wrong_secret(destination: Destination) -> Destination:
+    """The same user with a secret of the right form that is not his; and that must show just as little."""
+    match destination.kind:
+        case "azure":
+            field, secret = "account_key", base64.b64encode(random_name("wrong").encode()).decode()
+        case "sftp" if "private_key" in (destination.credentials or {}):
+            field, secret = "private_key", new_key_pair()[0]
+        case "sftp":
+            field, secret = "password", random_name("wrong")
+        case _:
+            field, secret = "secret_key", random_name("wrong")
+    changed = destination.with_credentials(**{field: secret})
+    secrets = tuple(line for line in secret.splitlines() if "PRIVATE KEY" not in line)
+    return replace_secrets(changed, secrets)
+
+
+def replace_secrets(destination: Destination, secrets: tuple[str, ...]) -> Destination:
+    return Destination(**{**vars(destination), "secrets": secrets})
+
+
+@pytest.mark.parametrize("destinations", ["sftp-openssh", "sftp-asyncssh"], indirect=True)
+def test_another_host_key_is_refused(destinations: Destination) -> None:
+    _, other_host_key = new_key_pair()
+    provider = build_provider(destinations.with_credentials(host_key=other_host_key).provider_row())
+    errors = {name: type(error_of(call)) for name, call in every_call(provider).items()}
+    assert errors == dict.fromkeys(errors, AccessDenied)
+    assert destinations.everything_stored() == set()
+
+
+def test_a_missing_destination_is_never_made(destinations: Destination) -> None:
+    missing = elsewhere(destinations)
+    provider = build_provider(missing.provider_row())
+    calls = every_call(provider)
+    for name in ("put", "put in parts", "list", "check"):
+        assert isinstance(error_of(calls[name]), DestinationMissing), name
+    for name in ("stat", "open"):  # where a server answers these with a bare 404, the object is missing, too
+        assert isinstance(error_of(calls[name]), DestinationMissing | ObjectNotFound), name
+    provider.close()
+    with pytest.raises(Exception):  # noqa: B017, PT011 each SDK has its own way to say that there is no such place
+        missing.everything_stored() if destinations.kind not in {"sftp", "local"} else missing.directory.stat()
+
+
+def elsewhere(destination: Destination) -> Destination:
+    """A place on the same server that does not exist."""
+    field = DESTINATION_FIELD.get(destination.kind, "ruta")
+    return destination.with_options(**{field: f"{destination.options[field]}-missing"})
+
+
+def test_a_missing_field_is_named_and_no_value_is(destinations: Destination) -> None:
+    required = {**dict.fromkeys(["endpoint_url"] if destinations.kind == "minio" else [], "options")}
+    required[DESTINATION_FIELD.get(destinations.kind, "ruta")] = "options"
+    required |= dict.fromkeys(["host", "username"] if destinations.kind == "sftp" else [], "credentials")
+    for field, column in required.items():
+        change = destinations.with_options if column == "options" else destinations.with_credentials
+        with pytest.raises(InvalidProviderSettings, match=field) as caught:
+            build_provider(change(**{field: None}).provider_row())
+        assert_silent(destinations, caught.value)
+
+
+def test_errors_say_what_to_do_next() -> None:
+    """Callers decide by these facts alone; a provider that is away must not be taken for a broken object."""
+    assert ProviderUnavailable.tries > 1
+    assert ProviderUnavailable.provider_wide
+    assert all(
+        kind.try_next_provider for kind in (ProviderError, ProviderUnavailable, AccessDenied, DestinationMissing)
+    )
+    assert not SourceChanged.try_next_provider
+
+
+def test_a_stored_object_compares_by_value() -> None:
+    assert StoredObject("k", 1, "etag:x") == StoredObject("k", 1, "etag:x")
