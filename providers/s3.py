@@ -6,7 +6,6 @@ obstore carries the bytes; boto3 lists, asks, deletes and aborts.
 from __future__ import annotations
 
 import functools
-import io
 import re
 import threading
 import urllib.parse
@@ -17,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.config
 import botocore.exceptions
-from boto3.exceptions import S3UploadFailedError
-from boto3.s3.transfer import TransferConfig
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.store import S3Store
 
@@ -45,6 +42,7 @@ from providers.object_store_put import HashingReader, ObjectStorePut, SentBytes,
 if TYPE_CHECKING:
     from obstore import Attributes
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from typing_extensions import Buffer
 
 CONNECTIONS = 32
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
@@ -54,8 +52,11 @@ BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
 DENIED_CODES = frozenset(
-    "AccessDenied AllAccessDisabled AuthorizationHeaderMalformed ExpiredToken Forbidden InvalidAccessKeyId InvalidToken "
-    "RequestTimeTooSkewed SignatureDoesNotMatch TokenRefreshRequired 401 403".split()  # noqa: SIM905
+    (
+        *("AccessDenied", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken", "Forbidden"),
+        *("InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch"),
+        *("TokenRefreshRequired", "401", "403"),
+    )
 )
 FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
 MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
@@ -144,8 +145,8 @@ class S3Provider(Provider):
         )
 
     @functools.cached_property
-    def _boto3_client(self) -> Any:  # noqa: ANN401 - boto3 makes the class of its clients at run time
-        style = "path" if self._endpoint_url else "auto"
+    def _boto3_client(self) -> Any:
+        style: dict[str, Any] = {"addressing_style": "path" if self._endpoint_url else "auto"}
         return self._session.client(
             "s3",
             endpoint_url=self._endpoint_url,
@@ -158,12 +159,12 @@ class S3Provider(Provider):
                 # Many servers that are not Amazon's reject the checksums that boto3 adds by default since 1.36.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
-                s3={"addressing_style": style, "use_accelerate_endpoint": self._accelerate},
+                s3={**style, "use_accelerate_endpoint": self._accelerate},
             ),
         )
 
     @property
-    def _client(self) -> Any:  # noqa: ANN401
+    def _client(self) -> Any:
         with self._first_use:
             return self._boto3_client
 
@@ -213,52 +214,41 @@ class S3Provider(Provider):
 
     def _put_through_boto3(self, name: str, source: Source) -> SentBytes:
         """Slower, but takes names with control characters."""
-        part_size = part_size_for(source.size_bytes)
-        reader = HashingReader(source, part_size if source.size_bytes > PART_SIZE_BYTES else PART_SIZE_BYTES)
-        transfer = TransferConfig(
-            multipart_threshold=PART_SIZE_BYTES + 1, multipart_chunksize=part_size, use_threads=False
-        )
-        extra = {"StorageClass": self._storage_class} if self._storage_class else {}
-        if "sse" in self._encryption:
-            extra["ServerSideEncryption"] = self._encryption["sse"]
-        if "kms_key_id" in self._encryption:
-            extra["SSEKMSKeyId"] = self._encryption["kms_key_id"]
+        reader = HashingReader(source)
+        target = {"Bucket": self._bucket, "Key": name}
         with _translated_errors():
-            self._client.upload_fileobj(_Stream(iter(reader)), self._bucket, name, ExtraArgs=extra, Config=transfer)
-        return SentBytes(reader.size_bytes, reader.sha256, reader.md5, reader.part_md5s)
+            if source.size_bytes <= PART_SIZE_BYTES:
+                self._client.put_object(**target, **self._object_settings, Body=bytes(reader.whole()))
+            else:
+                self._put_parts(target, reader.parts(part_size_for(source.size_bytes)))
+        return reader.sent()
+
+    def _put_parts(self, target: Mapping[str, str], parts: Iterator[Buffer]) -> None:
+        upload_id = self._client.create_multipart_upload(**target, **self._object_settings)["UploadId"]
+        try:
+            finished = []
+            for number, part in enumerate(parts, start=1):
+                answer = self._client.upload_part(**target, UploadId=upload_id, PartNumber=number, Body=bytes(part))
+                finished.append({"PartNumber": number, "ETag": answer["ETag"]})
+            self._client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": finished})
+        except BaseException:
+            self._abort(target["Key"], upload_id)
+            raise
+
+    @property
+    def _object_settings(self) -> dict[str, str]:
+        settings = {
+            "StorageClass": self._storage_class,
+            "ServerSideEncryption": self._encryption.get("sse"),
+            "SSEKMSKeyId": self._encryption.get("kms_key_id"),
+        }
+        return {name: value for name, value in settings.items() if value is not None}
 
 
 class MinioProvider(S3Provider):
     """A bucket on MinIO, or on another server at an address of its own."""
 
     endpoint_required = True
-
-
-class _Stream(io.RawIOBase):
-    """An iterator of bytes as the file-like object that boto3 wants."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        super().__init__()
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes, fewer only at the end; all that are left when negative."""
-        pieces = [self._rest]
-        have_bytes = len(self._rest)
-        while size < 0 or have_bytes < size:
-            piece = next(self._pieces, None)
-            if piece is None:
-                break
-            pieces.append(piece)
-            have_bytes += len(piece)
-        content = b"".join(pieces)
-        wanted_bytes = have_bytes if size < 0 else size
-        self._rest = content[wanted_bytes:]
-        return content[:wanted_bytes]
 
 
 def _bucket(options: Fields) -> str:
@@ -328,7 +318,7 @@ def _translated_errors() -> Iterator[None]:
         raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno") from None
     except botocore.exceptions.ParamValidationError:
         raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
-    except (botocore.exceptions.BotoCoreError, S3UploadFailedError) as error:
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
         raise ProviderUnavailable(f"no se pudo hablar con el servidor ({type(error).__name__})") from None
 
 
