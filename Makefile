@@ -1,0 +1,81 @@
+# Everything runs in .venv of this checkout; nothing is installed outside of it. `make` alone lists the targets.
+
+PYTHON ?= python3
+UV ?= uv
+IN_VENV := .venv/bin/python
+INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --only-binary :all:
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--custom-compile-command "make lock" pyproject.toml
+
+# A virtual environment whose Python is gone (uninstalled, upgraded) is made anew.
+WITHOUT_PYTHON := $(shell $(IN_VENV) -c "" 2>/dev/null || echo without-python)
+
+# What belongs to another Python installation must not be seen by the one in .venv.
+unexport PYTHONPATH
+unexport PYTHONHOME
+
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help venv demo test lint types lock bench-small clean without-python
+
+help:
+	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"
+	@echo "make test         the whole test suite, against real servers"
+	@echo "make lint         ruff: rules and format"
+	@echo "make types        mypy --strict"
+	@echo "make venv         only the virtual environment, with what the demo needs"
+	@echo "make lock         choose the newest versions anew (needs uv)"
+	@echo "make bench-small  a short benchmark beside other programs"
+	@echo "make clean        remove .venv, caches and the demo's data"
+	@echo "Another Python (3.11 or newer): make clean, then make PYTHON=python3.12 demo"
+
+venv: .venv/demo.stamp
+
+demo: .venv/demo.stamp
+	@$(IN_VENV) janitor_daemon.py demo
+
+test: .venv/test.stamp
+	@echo "Running the tests"
+	@$(IN_VENV) -m pytest
+
+lint: .venv/test.stamp
+	@echo "Checking rules and format"
+	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check .
+
+types: .venv/test.stamp
+	@echo "Checking types"
+	@$(IN_VENV) -m mypy .
+
+bench-small: .venv/test.stamp
+	@test -f benchmarks/__main__.py || { echo "There is no benchmark in this checkout" >&2; exit 1; }
+	@$(IN_VENV) -m benchmarks --small
+
+# The three agree: a version is chosen once, for production, and kept by the other two.
+lock:
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or make UV=/path/to/uv lock" >&2; exit 1; }
+	$(LOCK) --upgrade --output-file requirements.lock
+	$(LOCK) --upgrade --extra demo --constraint requirements.lock --output-file requirements-demo.lock
+	$(LOCK) --upgrade --extra test --constraint requirements-demo.lock --output-file requirements-test.lock
+
+clean:
+	rm -rf .venv .cache .mypy_cache .pytest_cache .ruff_cache build dist janitor_daemon.egg-info demo-data
+
+.venv/created.stamp: $(WITHOUT_PYTHON)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "Python 3.11 or newer is needed; $(PYTHON) is $$($(PYTHON) --version 2>/dev/null || echo not there)." >&2; \
+		echo "If you have one under another name: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@echo "Making a virtual environment in .venv ($$($(PYTHON) --version))"
+	@$(PYTHON) -m venv --clear .venv || { rm -rf .venv; \
+		echo "Python's module venv does not work (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1; }
+	@touch $@
+
+.venv/demo.stamp: requirements-demo.lock .venv/created.stamp
+	@echo "Installing the packages of requirements-demo.lock"
+	@$(INSTALL) -r requirements-demo.lock
+	@touch $@
+
+.venv/test.stamp: requirements-test.lock .venv/created.stamp
+	@echo "Installing the packages of requirements-test.lock"
+	@$(INSTALL) -r requirements-test.lock
+	@touch $@ .venv/demo.stamp
