@@ -146,7 +146,10 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _boto3_client(self) -> Any:
-        style: dict[str, Any] = {"addressing_style": "path" if self._endpoint_url else "auto"}
+        addressing: Any = {
+            "addressing_style": "path" if self._endpoint_url else "auto",
+            "use_accelerate_endpoint": self._accelerate,
+        }
         return self._session.client(
             "s3",
             endpoint_url=self._endpoint_url,
@@ -159,7 +162,7 @@ class S3Provider(Provider):
                 # Many servers that are not Amazon's reject the checksums that boto3 adds by default since 1.36.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
-                s3={**style, "use_accelerate_endpoint": self._accelerate},
+                s3=addressing,
             ),
         )
 
