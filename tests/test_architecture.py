@@ -1,0 +1,257 @@
+"""Holds the rules of the house: which room may use what, how long a function may be, that nothing is swallowed.
+
+Each rule gives the places that break it, as `file:line: what`, and is itself shown a breach that it must find.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ROOMS = ("config", "sql", "providers", "jobs")
+PROGRAM = "janitor_daemon.py"
+LONGEST_FUNCTION_LINES = 60
+
+ROOMS_THAT_A_ROOM_MAY_IMPORT = {
+    "config": {"config"},
+    "providers": {"config", "providers"},
+    "sql": {"config", "sql"},
+    "jobs": {"config", "providers", "sql", "jobs"},
+    PROGRAM: {"config", "providers", "sql", "jobs"},
+}
+
+FILES_THAT_MAY_IMPORT = {
+    "boto3": ("providers/s3.py",),
+    "botocore": ("providers/s3.py",),
+    "azure": ("providers/azure.py",),
+    "google": ("providers/gcs.py",),
+    "google_crc32c": ("providers/gcs.py",),
+    "paramiko": ("providers/sftp.py", "providers/ssh.py"),
+    "obstore": ("providers/object_store_put.py", "providers/s3.py", "providers/azure.py"),
+    "psycopg2": ("sql/*.py",),
+    "click": (PROGRAM,),
+}
+"""Each package of others that only some files know, and those files."""
+
+SLOW_PACKAGES = ("azure", "boto3", "botocore", "cryptography", "google", "obstore", "paramiko", "requests")
+"""Together they cost seconds of start-up, which a tick with nothing to do must not pay."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One of our modules, parsed."""
+
+    path: str
+    tree: ast.Module
+
+    @property
+    def room(self) -> str:
+        """The room it lies in; the program itself is one."""
+        return self.path.split("/", maxsplit=1)[0]
+
+    def at(self, node: ast.stmt | ast.expr | ast.excepthandler, what: str) -> str:
+        """A breach, as an editor understands it."""
+        return f"{self.path}:{node.lineno}: {what}"
+
+
+def parsed(path: str, source: str) -> SourceFile:
+    """A file as a rule sees it."""
+    return SourceFile(path, ast.parse(source))
+
+
+def files_of(*patterns: str) -> list[SourceFile]:
+    """The modules of this checkout that match the patterns."""
+    found = sorted({path for pattern in patterns for path in REPOSITORY.glob(pattern)})
+    return [parsed(path.relative_to(REPOSITORY).as_posix(), path.read_text(encoding="utf-8")) for path in found]
+
+
+def product_files() -> list[SourceFile]:
+    """What is installed: the program and its rooms, without tests and benchmarks."""
+    return files_of(PROGRAM, *(f"{room}/**/*.py" for room in ROOMS))
+
+
+def imports(file: SourceFile) -> Iterator[tuple[ast.stmt | ast.expr, str]]:
+    """Every import of a file with its full name, also inside functions and as a literal `import_module("...")`."""
+    for node in ast.walk(file.tree):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node, alias.name) for alias in names)
+            case ast.ImportFrom(level=0, module=str(module), names=names):
+                yield from ((node, f"{module}.{alias.name}") for alias in names)
+            case ast.ImportFrom(module=module, names=names):
+                package = ".".join(PurePosixPath(file.path).parts[: -node.level])
+                base = ".".join(filter(None, (package, module)))
+                yield from ((node, f"{base}.{alias.name}") for alias in names)
+            case ast.Call(func=ast.Attribute(attr="import_module"), args=[ast.Constant(value=str(name)), *_]):
+                yield node, name
+
+
+def foreign_imports(file: SourceFile) -> Iterator[str]:
+    """Packages of others that this file must not know."""
+    for node, name in imports(file):
+        package = name.split(".", maxsplit=1)[0]
+        allowed = FILES_THAT_MAY_IMPORT.get(package, ("*",))
+        if not any(fnmatch(file.path, pattern) for pattern in allowed):
+            yield file.at(node, f"imports {package}, which only {' and '.join(allowed)} may")
+
+
+def imports_of_wrong_rooms(file: SourceFile) -> Iterator[str]:
+    """Rooms of ours that this file's room must not know."""
+    ours = {*ROOMS, "janitor_daemon", "tests", "benchmarks"}
+    allowed = ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room]
+    for node, name in imports(file):
+        room = name.split(".", maxsplit=1)[0]
+        if room in ours - allowed:
+            yield file.at(node, f"{file.room} imports {room}")
+
+
+def long_functions(file: SourceFile) -> Iterator[str]:
+    """Functions of more lines than a page holds, decorators not counted."""
+    for node in ast.walk(file.tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or node.lineno) - node.lineno + 1
+            if lines > LONGEST_FUNCTION_LINES:
+                yield file.at(node, f"{node.name} has {lines} lines")
+
+
+def swallowed_errors(file: SourceFile) -> Iterator[str]:
+    """Places where any error at all, whatever it means, is caught and forgotten."""
+    for node in ast.walk(file.tree):
+        if isinstance(node, ast.ExceptHandler) and catches_everything(node.type) and does_nothing(node.body):
+            yield file.at(node, "catches everything and does nothing")
+        if isinstance(node, ast.Call) and name_of(node.func) == "suppress" and any(map(catches_everything, node.args)):
+            yield file.at(node, "suppresses everything")
+
+
+def catches_everything(caught: ast.expr | None) -> bool:
+    """Whether an `except` of this takes in every error."""
+    if isinstance(caught, ast.Tuple):
+        return any(map(catches_everything, caught.elts))
+    return caught is None or name_of(caught) in ("Exception", "BaseException")
+
+
+def does_nothing(body: list[ast.stmt]) -> bool:
+    """Whether these statements have no effect but to go on."""
+    return all(
+        isinstance(statement, ast.Pass | ast.Continue)
+        or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
+        for statement in body
+    )
+
+
+def name_of(expression: ast.expr) -> str:
+    """The last word of `name` and of `module.name`."""
+    match expression:
+        case ast.Name(id=name) | ast.Attribute(attr=name):
+            return name
+    return ""
+
+
+def sql_in_strings(file: SourceFile) -> Iterator[str]:
+    """Statements written outside the room that holds them all."""
+    if file.room == "sql":
+        return
+    beginnings = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE TABLE ", "ALTER TABLE ")
+    for node in ast.walk(file.tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(beginnings):
+            yield file.at(node, "holds an SQL statement")
+
+
+Rule = Callable[[SourceFile], Iterator[str]]
+
+
+def require_kept(rule: Rule, files: Iterable[SourceFile]) -> None:
+    """Fail with every place that breaks the rule."""
+    breaches = [breach for file in files for breach in rule(file)]
+    assert not breaches, "\n".join(["", *breaches])
+
+
+@pytest.mark.parametrize(
+    "rule", [foreign_imports, imports_of_wrong_rooms, long_functions, sql_in_strings, swallowed_errors]
+)
+def test_product_keeps_the_rule(rule: Rule) -> None:
+    files = product_files()
+    assert {file.room for file in files} == {*ROOMS, PROGRAM}
+    require_kept(rule, files)
+
+
+@pytest.mark.parametrize("rule", [long_functions, swallowed_errors])
+def test_tests_and_benchmarks_keep_the_rule(rule: Rule) -> None:
+    files = files_of("tests/**/*.py", "benchmarks/**/*.py")
+    assert "tests/test_architecture.py" in {file.path for file in files}
+    require_kept(rule, files)
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "source"),
+    [
+        (foreign_imports, "providers/base.py", "import boto3"),
+        (foreign_imports, "jobs/upload.py", "from botocore.config import Config"),
+        (foreign_imports, "jobs/upload.py", "def late():\n    import boto3.session"),
+        (foreign_imports, "providers/azure.py", "from google.cloud import storage"),
+        (foreign_imports, "jobs/check.py", "import importlib\nimportlib.import_module('paramiko')"),
+        (foreign_imports, "janitor_daemon.py", "from psycopg2 import errors"),
+        (foreign_imports, "config/settings.py", "import click"),
+        (foreign_imports, "config/providers/s3.py", "import obstore"),
+        (imports_of_wrong_rooms, "config/logs.py", "import sql.database"),
+        (imports_of_wrong_rooms, "config/logs.py", "from providers import base"),
+        (imports_of_wrong_rooms, "providers/base.py", "from ..jobs import upload"),
+        (imports_of_wrong_rooms, "sql/database.py", "from providers.base import ProviderError"),
+        (imports_of_wrong_rooms, "jobs/upload.py", "import janitor_daemon"),
+        (imports_of_wrong_rooms, "janitor_daemon.py", "from tests.servers import swift"),
+        (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 60),
+        (long_functions, "jobs/a.py", "class A:\n    async def f(self):\n" + "        pass\n" * 60),
+        (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception:\n    pass"),
+        (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept (OSError, BaseException):\n    'why'"),
+        (swallowed_errors, "jobs/a.py", "for a in b:\n    try:\n        f()\n    except:\n        continue"),
+        (swallowed_errors, "jobs/a.py", "with contextlib.suppress(Exception):\n    f()"),
+        (sql_in_strings, "jobs/a.py", "database.execute('DELETE FROM ejecuciones_yaml')"),
+    ],
+)
+def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
+    (breach,) = rule(parsed(path, source))
+    assert breach.startswith(f"{path}:")
+
+
+@pytest.mark.parametrize(
+    ("rule", "path", "source"),
+    [
+        (foreign_imports, "providers/s3.py", "import boto3, botocore.config, obstore.store"),
+        (foreign_imports, "sql/connection.py", "import psycopg2.extras"),
+        (foreign_imports, "jobs/upload.py", "import tenacity"),
+        (imports_of_wrong_rooms, "jobs/upload.py", "from providers.base import Provider\nfrom . import tree"),
+        (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 59),
+        (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
+        (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),
+        (sql_in_strings, "sql/schema.py", "execute('SELECT 1')"),
+    ],
+)
+def test_rule_leaves_good_code_alone(rule: Rule, path: str, source: str) -> None:
+    assert list(rule(parsed(path, source))) == []
+
+
+def loaded_packages(statement: str) -> set[str]:
+    """The top-level packages that a new Python has loaded after a statement."""
+    report = f"import sys\n{statement}\nprint(*sorted({{name.split('.')[0] for name in sys.modules}}))"
+    answer = subprocess.run(
+        [sys.executable, "-c", report], cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
+    )
+    return set(answer.stdout.split())
+
+
+def test_starting_the_program_loads_no_slow_package() -> None:
+    loaded = loaded_packages("import janitor_daemon")
+    assert {"click", "psycopg2", "providers", "jobs"} <= loaded
+    assert loaded & set(SLOW_PACKAGES) == set()
+
+
+def test_loading_a_provider_is_what_loads_its_package() -> None:
+    assert "boto3" in loaded_packages("import janitor_daemon, providers.s3")
