@@ -45,8 +45,12 @@ class EmbeddedS3:
             "rclone serve s3",
             [str(rclone_program()), "serve", "s3", "--addr", address, str(self.directory)],
             self.directory.with_name(f"{self.directory.name}.log"),
-            # in the environment, because every user can read a command line; quoted, because rclone reads a list here
-            environment={"RCLONE_AUTH_KEY": f'"{self.access_key},{self.secret_key}"', "RCLONE_CONFIG": ""},
+            environment={
+                "RCLONE_CONFIG": "",
+                # not an option, as every user can read a command line; quoted, as rclone reads a list here
+                "RCLONE_AUTH_KEY": f'"{self.access_key},{self.secret_key}"',
+                "RCLONE_NO_UNICODE_NORMALIZATION": "true",  # or two names of one look are one object
+            },
         )
         self._process.wait_until(lambda: answers_http(self._port))
 

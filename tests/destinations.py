@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.models import ProviderRow
 from jobs.embedded_s3 import rclone_program
@@ -16,16 +16,20 @@ from tests.servers.base import S3Server, Server
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.ssh import SftpServer
 
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
 RCLONE_TIMEOUT_SECONDS = 120
 
-LITERAL_NAMES = "Slash,InvalidUtf8,Dot"
-"""rclone's encoding for file systems that take every name: it only marks what Unicode cannot hold."""
+LITERAL_NAMES = "None"
+"""rclone's encoding for file systems on which a name is a name, whatever rclone could mean by it elsewhere."""
 
 RCLONE_ENVIRONMENT = {
     "RCLONE_CONFIG": "",
     "RCLONE_LOCAL_ENCODING": LITERAL_NAMES,
     "RCLONE_NO_UNICODE_NORMALIZATION": "true",  # two names of one look are two files
     "RCLONE_RETRIES": "1",
+    "RCLONE_LOW_LEVEL_RETRIES": "1",
 }
 
 
@@ -68,8 +72,7 @@ class Destination:
                 bucket = self.options["bucket"]
                 pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
                 finished = {stored["Key"] for page in pages for stored in page.get("Contents", [])}
-                uploads = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
-                return finished | {f"{upload['Key']} (unfinished)" for upload in uploads}
+                return finished | {f"{key} (unfinished)" for key in _unfinished_uploads(client, bucket)}
             case Azurite(client=client):
                 blobs = client.get_container_client(self.options["container"]).list_blobs(include=["uncommittedblobs"])
                 return {blob.name if blob.etag else f"{blob.name} (unfinished)" for blob in blobs}
@@ -106,6 +109,13 @@ class Destination:
         return result.stdout
 
 
+def _unfinished_uploads(client: S3Client, bucket: str) -> list[str]:
+    try:
+        return [upload["Key"] for upload in client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+    except client.exceptions.NoSuchUpload:  # how `rclone serve s3` says that there are none
+        return []
+
+
 def _files_below(top: Path) -> set[str]:
     found: set[str] = set()
     for directory, directories, files in os.walk(top):
@@ -128,6 +138,7 @@ def s3_destination(name: str, server: S3Server) -> Destination:
         "endpoint": server.endpoint_url,
         "access_key_id": server.access_key,
         "secret_access_key": server.secret_key,
+        "list_url_encode": "true",  # XML cannot hold control characters
     }
     return Destination(
         name,

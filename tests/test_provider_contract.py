@@ -86,6 +86,9 @@ ODD_NAMES = [
     "-rf",
 ]
 
+UNREADABLE_FOR_RCLONE = {"\u201b", "\u201bFE", "\u201b\u201b", "\ufffd\ufffe"}
+"""Names that rclone itself misreads in a local directory (its quote character) or in a listing (no XML character)."""
+
 DESTINATION_FIELD = {"s3": "bucket", "minio": "bucket", "azure": "container", "gcs": "bucket", "sftp": "base_path"}
 """The field of `configuracion` without which a kind knows no place."""
 
@@ -271,7 +274,7 @@ def test_every_name_in_a_multipart_upload(provider: Provider) -> None:
 
 def test_another_program_reads_the_same_files(provider: Provider, destinations: Destination, tmp_path: Path) -> None:
     original = tmp_path / "original"
-    for name in ODD_NAMES:
+    for name in sorted(set(ODD_NAMES) - UNREADABLE_FOR_RCLONE):
         path = original / name / name
         path.parent.mkdir(parents=True)
         path.write_bytes(bytes_of(name) * 100)
