@@ -1,0 +1,83 @@
+"""Ways to a server that go wrong: one that never answers, one that nobody listens at, one that holds a request up."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from jobs.embedded_process import free_port
+
+LONGEST_REQUEST_LINE_BYTES = 2000
+
+
+@contextlib.contextmanager
+def silent_server() -> Iterator[int]:
+    """The port of a server whose connections open, as the kernel sees to, and which never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=512) as listener:
+        yield listener.getsockname()[1]
+
+
+def refused_port() -> int:
+    """A port at which nobody listens."""
+    return free_port()
+
+
+class Door:
+    """Passes everything on to a server, but for requests that match `hold`: those wait until `open` is called.
+
+    `held` tells that one waits. Its bytes have not reached the server.
+    """
+
+    def __init__(self, target_port: int, hold: bytes) -> None:
+        self._target_port = target_port
+        self._pattern = re.compile(hold)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._sockets: list[socket.socket] = []
+        self._opened = threading.Event()
+        self.held = threading.Event()
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def open(self) -> None:
+        """Let everything pass from now on."""
+        self._opened.set()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target_port))
+                self._sockets += [client, server]
+                threading.Thread(target=self._pass, args=(client, server, True), daemon=True).start()
+                threading.Thread(target=self._pass, args=(server, client, False), daemon=True).start()
+
+    def _pass(self, source: socket.socket, target: socket.socket, watched: bool) -> None:
+        seen = b""
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                seen = (seen + data)[-len(data) - LONGEST_REQUEST_LINE_BYTES :]
+                if watched and not self._opened.is_set() and self._pattern.search(seen):
+                    self.held.set()
+                    self._opened.wait()
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that accepts
+        self._listener.close()
+        for connection in self._sockets:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
+        self._opened.set()

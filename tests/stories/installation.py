@@ -1,0 +1,318 @@
+"""One installation of the platform and the daemon: its directories, its database, and the commands run in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg2
+import psycopg2.extras
+
+from tests.destinations import Destination
+from tests.servers.base import REPOSITORY
+
+COMMAND_TIMEOUT_SECONDS = 120
+LOG_LINE = re.compile(
+    r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - janitor_daemon - (?P<level>[A-Z]+) - (?P<message>.*)", re.DOTALL
+)
+
+PLATFORM_TABLES = """
+CREATE TABLE cloud_providers (
+    id            SERIAL PRIMARY KEY,
+    nombre        VARCHAR(255) NOT NULL,
+    tipo          VARCHAR(50)  NOT NULL,
+    credenciales  JSONB,
+    configuracion JSONB,
+    activo        BOOLEAN DEFAULT true
+);
+CREATE TABLE ejecuciones_config (
+    id                         SERIAL PRIMARY KEY,
+    nube_primaria_id           INTEGER,
+    nubes_alternativas         INTEGER[],
+    tiempo_retencion_local     INTEGER DEFAULT 0,
+    prefijo_ruta_nube          VARCHAR(255) DEFAULT '',
+    migrar_automaticamente     BOOLEAN DEFAULT true,
+    eliminar_despues_de_migrar BOOLEAN DEFAULT false
+);
+CREATE TABLE ejecuciones_yaml (
+    id               SERIAL PRIMARY KEY,
+    uuid             VARCHAR(64) NOT NULL,
+    ruta_directorio  TEXT,
+    fecha_ejecucion  TIMESTAMP,
+    migrado_a_nube   BOOLEAN DEFAULT false,
+    ruta_nube        TEXT,
+    nube_provider_id INTEGER
+);
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one command did: how it ended, what it wrote, how long it took."""
+
+    exit_code: int
+    output: str
+    errors: str
+    seconds: float
+
+    def messages(self, level: str = "") -> list[str]:
+        """The log lines on the console, of one level or of all, without time and logger."""
+        found = [match for line in self.errors.splitlines() if (match := LOG_LINE.fullmatch(line))]
+        return [match["message"] for match in found if level in ("", match["level"])]
+
+    def said(self, level: str, message: str) -> bool:
+        """Whether exactly this line was logged, exactly once."""
+        return self.messages(level).count(message) == 1
+
+    def __repr__(self) -> str:
+        return f"exit code {self.exit_code} after {self.seconds:.1f} s\n{self.output}\n{self.errors}"
+
+
+class RunningCommand:
+    """A command under way. Leaving the context kills it if it still runs."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
+        number = len(list(directory.glob("*.stderr")))
+        self._output = directory / f"{number}.stdout"
+        self._errors = directory / f"{number}.stderr"
+        self._started = time.monotonic()
+        with self._output.open("wb") as output, self._errors.open("wb") as errors:
+            self.process = subprocess.Popen(
+                command, env=dict(environment), cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+            )
+
+    def errors(self) -> str:
+        """What it has written to the console so far."""
+        return self._errors.read_text(encoding="utf-8")
+
+    def wait_for_line(self, text: str, seconds: float = 30) -> None:
+        """Wait until the console shows `text`."""
+        wait_until(lambda: text in self.errors() or self.process.poll() is not None, seconds)
+        assert text in self.errors(), self.errors()
+
+    def finish(self, seconds: float = COMMAND_TIMEOUT_SECONDS) -> Run:
+        """Wait for its end."""
+        self.process.wait(seconds)
+        return Run(
+            self.process.returncode,
+            self._output.read_text(encoding="utf-8"),
+            self.errors(),
+            time.monotonic() - self._started,
+        )
+
+    def stop(self, signal_number: signal.Signals, seconds: float = 30) -> Run:
+        """Send a signal and wait for the end; the time in the answer runs from the signal."""
+        self._started = time.monotonic()
+        self.process.send_signal(signal_number)
+        return self.finish(seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+
+
+class Installation:
+    """The platform's directories below one directory, its database, and the daemon's command line.
+
+    `executions` is where executions live and what JANITOR_ROOTS names; `environment` is all that a command sees.
+    """
+
+    def __init__(self, directory: Path, database_url: str) -> None:
+        self.directory = directory
+        self.database_url = database_url
+        self.executions = directory / "ejecuciones"
+        self.temporary = directory / "temporales"
+        self.logs = directory / "registros"
+        self._work = directory / "trabajo"
+        self.program = REPOSITORY / "janitor_daemon.py"
+        for made in (self.executions, self.temporary, self._work, directory / "bloqueos"):
+            made.mkdir()
+        self.environment = {
+            "PATH": "/usr/bin:/bin",
+            "HOME": str(self._work),
+            "LANG": "C.UTF-8",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "DATABASE_URL": database_url,
+            "JANITOR_ROOTS": str(self.executions),
+            "JANITOR_LOG_DIR": str(self.logs),
+            "JANITOR_LOCK_DIR": str(directory / "bloqueos"),
+            "TEMP_DIR": str(self.temporary),
+        }
+        self._connection = psycopg2.connect(database_url)
+        self._connection.autocommit = True
+
+    def close(self) -> None:
+        """Leave the database."""
+        self._connection.close()
+
+    # The platform
+
+    def create_platform_tables(self, *variants: tuple[str, str]) -> None:
+        """Make the platform's tables as production has them; each variant replaces one text of their definition."""
+        statements = PLATFORM_TABLES
+        for usual, unusual in variants:
+            assert usual in statements
+            statements = statements.replace(usual, unusual)
+        self.execute(statements)
+
+    def install(self, *variants: tuple[str, str]) -> None:
+        """The platform's tables and, by `init-db`, the daemon's own."""
+        self.create_platform_tables(*variants)
+        run = self.run("init-db")
+        assert run.exit_code == 0, run
+
+    def add_provider(self, destination: Destination, name: str | None = None, *, active: bool | None = True) -> int:
+        """Add a row for a destination; give its id."""
+        return self.add_provider_row(
+            name or destination.name, destination.kind, destination.credentials, destination.options, active=active
+        )
+
+    def add_provider_row(
+        self, name: str, kind: str, credentials: object, options: object, *, active: bool | None = True
+    ) -> int:
+        """Add a row with whatever it holds; give its id."""
+        return self._insert(
+            "INSERT INTO cloud_providers (nombre, tipo, credenciales, configuracion, activo) "
+            "VALUES (%s, %s, %s, %s, %s) RETURNING id",
+            (name, kind, _json(credentials), _json(options), active),
+        )
+
+    def configure(self, primary: int | None, *alternates: int, **columns: object) -> int:
+        """Add a row of `ejecuciones_config`, which is then the one in force."""
+        values = {"nube_primaria_id": primary, "nubes_alternativas": list(alternates) or None, **columns}
+        names = ", ".join(values)
+        places = ", ".join(["%s"] * len(values))
+        return self._insert(
+            f"INSERT INTO ejecuciones_config ({names}) VALUES ({places}) RETURNING id",  # noqa: S608 our own names
+            tuple(values.values()),
+        )
+
+    def new_directory(self, uuid: str) -> Path:
+        """An empty directory in which an execution would keep its files."""
+        directory = self.executions / uuid
+        directory.mkdir()
+        return directory
+
+    def add_execution(
+        self, uuid: str, directory: Path | str | None, age_hours: float = 48, migrated: bool | None = False
+    ) -> int:
+        """Add the row of an execution that ended so long ago; give its id."""
+        return self._insert(
+            "INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, fecha_ejecucion, migrado_a_nube) "
+            "VALUES (%s, %s, now() - make_interval(secs => %s), %s) RETURNING id",
+            (uuid, None if directory is None else str(directory), age_hours * 3600, migrated),
+        )
+
+    def small_execution(self, uuid: str, age_hours: float = 48, **contents: str) -> Path:
+        """An execution of two small files, or of those named; give its directory."""
+        directory = self.new_directory(uuid)
+        for name, text in (contents or {"ejecucion": "nombre: prueba\n", "tabla": f"a,b\n1,{uuid}\n"}).items():
+            (directory / f"{name}.txt").write_text(text)
+        self.add_execution(uuid, directory, age_hours)
+        return directory
+
+    # The daemon
+
+    def start(self, *arguments: str, **environment: str | None) -> RunningCommand:
+        """Start a command; `environment` adds variables, or takes them away with `None`."""
+        changed = {**self.environment, **environment}
+        present = {name: value for name, value in changed.items() if value is not None}
+        return RunningCommand([sys.executable, str(self.program), *arguments], present, self._work)
+
+    def run(self, *arguments: str, **environment: str | None) -> Run:
+        """Run a command to its end."""
+        with self.start(*arguments, **environment) as command:
+            return command.finish()
+
+    @property
+    def log_file(self) -> Path:
+        """The log file that operators read."""
+        return self.logs / "janitor_daemon.log"
+
+    # What is in the database
+
+    def execute(self, statement: str, parameters: Sequence[object] = ()) -> None:
+        """Run a statement, as the platform or an operator would."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+
+    def rows(self, question: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:
+        """Ask the database."""
+        with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+            cursor.execute(question, parameters or None)
+            return [dict(row) for row in cursor.fetchall()]
+
+    def execution(self, uuid: str) -> dict[str, Any]:
+        """The platform's row of an execution."""
+        (row,) = self.rows("SELECT * FROM ejecuciones_yaml WHERE uuid::text = %s", (uuid,))
+        return row
+
+    def place(self, uuid: str) -> tuple[bool | None, str | None, int | None]:
+        """What the platform reads of an execution: whether it is migrated, whereto, and on which provider."""
+        row = self.execution(uuid)
+        return row["migrado_a_nube"], row["ruta_nube"], row["nube_provider_id"]
+
+    def migration(self, uuid: str) -> dict[str, Any]:
+        """The daemon's own row of an execution."""
+        (row,) = self.rows("SELECT * FROM janitor_migrations WHERE uuid = %s", (uuid,))
+        return row
+
+    def attempts(self, uuid: str) -> list[tuple[int, str]]:
+        """Provider and state of every attempt for an execution, in order."""
+        rows = self.rows(
+            "SELECT attempt.provider_id, attempt.state FROM janitor_attempts AS attempt "
+            "JOIN ejecuciones_yaml AS execution ON execution.id = attempt.execution_id "
+            "WHERE execution.uuid::text = %s ORDER BY attempt.id",
+            (uuid,),
+        )
+        return [(row["provider_id"], row["state"]) for row in rows]
+
+    def unfinished(self) -> dict[str, int]:
+        """What two clean ticks must not leave: open attempts, leases, removals under way, runs without an end."""
+        (row,) = self.rows(
+            "SELECT (SELECT count(*) FROM janitor_attempts WHERE state IN ('open', 'abandoned')) AS attempts, "
+            "(SELECT count(*) FROM janitor_migrations WHERE lease_expires_at IS NOT NULL) AS leases, "
+            "(SELECT count(*) FROM janitor_migrations WHERE local_copy = 'deleting') AS removals"
+        )
+        return row
+
+    def everything_in_the_database(self) -> dict[str, list[str]]:
+        """Every row of every table, and where every sequence stands, as text."""
+        tables = [row["name"] for row in self.rows("SELECT tablename AS name FROM pg_tables WHERE schemaname='public'")]
+        content = {
+            table: [row["line"] for row in self.rows(f'SELECT t::text AS line FROM "{table}" AS t ORDER BY 1')]  # noqa: S608
+            for table in tables
+        }
+        sequences = self.rows("SELECT sequencename || ' ' || coalesce(last_value, 0) AS line FROM pg_sequences")
+        return {**content, "(sequences)": sorted(row["line"] for row in sequences)}
+
+    def _insert(self, statement: str, parameters: Iterable[object]) -> int:
+        (row,) = self.rows(statement, tuple(parameters))
+        return int(row["id"])
+
+
+def _json(value: object) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> None:
+    """Wait until something holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.02)

@@ -1,0 +1,227 @@
+"""What cron starts every six hours, on every kind of destination, from first look to restored copy."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.destinations import Destination
+from tests.stories.installation import Installation
+from tests.stories.trees import make_odd_tree, make_usual_tree, require_stored, snapshot
+
+ROOTS_WARNING = "JANITOR_ROOTS no está definida"
+
+
+def _restore(installation: Installation, uuid: str) -> Path:
+    destination = installation.directory / "restaurada" / uuid
+    destination.parent.mkdir(exist_ok=True)
+    run = installation.run("restore", uuid, str(destination))
+    assert run.exit_code == 0, run
+    return destination
+
+
+def _keep_original(installation: Installation, uuid: str) -> Path:
+    """A copy of an execution to compare with, made by `cp`, before the daemon comes."""
+    original = installation.directory / "original" / uuid
+    original.parent.mkdir(exist_ok=True)
+    assert os.spawnlp(os.P_WAIT, "cp", "cp", "-a", str(installation.executions / uuid), str(original)) == 0
+    return original
+
+
+@pytest.mark.parametrize("prefix", ["", "/sage//producción/"], ids=["no-prefix", "prefix"])
+def test_a_tick_moves_executions_to_every_kind_of_destination(
+    installation: Installation, destinations: Destination, prefix: str
+) -> None:
+    destination = destinations
+    provider = installation.add_provider(destination)
+    installation.configure(provider, prefijo_ruta_nube=prefix, eliminar_despues_de_migrar=True)
+    makers: dict[str, Callable[[Path], None]] = {
+        "1234-abcd": make_usual_tree,
+        "rara": make_odd_tree,
+        "vacia": lambda directory: None,
+    }
+    for uuid, make in makers.items():
+        directory = installation.new_directory(uuid)
+        make(directory)
+        installation.add_execution(uuid, directory)
+        _keep_original(installation, uuid)
+    originals = {uuid: installation.directory / "original" / uuid for uuid in makers}
+
+    run = installation.run()
+
+    assert run.exit_code == 0, run
+    key_prefix = "sage/producción/ejecuciones" if prefix else "ejecuciones"
+    for uuid, original in originals.items():
+        uri = f"cloud://{destination.kind}/{key_prefix}/{uuid}"
+        assert installation.place(uuid) == (True, uri, provider)
+        assert run.said("INFO", f"Migrando ejecución {uuid} a la nube")
+        assert run.said("INFO", f"Ejecución {uuid} migrada exitosamente a {uri}")
+        if uuid != "vacia":  # there is nothing under the prefix for rclone to find
+            require_stored(destination, f"{key_prefix}/{uuid}", original)
+        assert installation.migration(uuid)["evidence"] in ("checksum", "read-back")
+        assert snapshot(_restore(installation, uuid)) == snapshot(original)
+    assert run.messages("WARNING") == run.messages("ERROR") == []
+    assert os.listdir(installation.executions) == []
+    assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
+
+    stored = destination.everything_stored()
+    assert not [name for name in stored if name.endswith((" (unfinished)", ".part", "/"))]
+    platform = installation.rows("SELECT * FROM ejecuciones_yaml ORDER BY id")
+    again = installation.run()
+    assert again.exit_code == 0, again
+    assert not [line for line in again.messages() if "Migrando" in line]
+    assert destination.everything_stored() == stored
+    assert installation.rows("SELECT * FROM ejecuciones_yaml ORDER BY id") == platform
+
+
+def test_status_tells_what_a_tick_did(installation: Installation, nas: Destination) -> None:
+    provider = installation.add_provider(nas, "NAS del sótano")
+    installation.configure(provider, tiempo_retencion_local=24)
+    installation.small_execution("uno", contenido="doce bytes..")
+    installation.small_execution("dos", contenido="doce bytes..")
+    installation.small_execution("joven", age_hours=1)
+    installation.add_execution("mala", "/etc")
+    assert "Pendientes: 4 (listas para migrar ahora: 3)" in installation.run("status").output
+    assert installation.run().exit_code == 1
+
+    run = installation.run("status")
+    assert run.exit_code == 0, run
+    assert "Pendientes: 2 (listas para migrar ahora: 1)" in run.output
+    assert "Migradas: 2" in run.output
+    assert f"en NAS del sótano (local, id {provider}): 2 ejecuciones, 2 ficheros" in run.output
+    assert "Con error: 1" in run.output
+    assert "mala: " in run.output
+
+    report = json.loads(installation.run("status", "--json").output)
+    counts = {name: report[name] for name in ("pending", "due", "migrated", "failed", "deletions_unfinished")}
+    assert counts == {"pending": 2, "due": 1, "migrated": 2, "failed": 1, "deletions_unfinished": 0}
+    assert report["providers"] == [
+        {
+            "provider_id": provider,
+            "name": "NAS del sótano",
+            "kind": "local",
+            "migrated": 2,
+            "file_count": 2,
+            "size_bytes": 24,
+        }
+    ]
+    assert [failure["uuid"] for failure in report["failures"]] == ["mala"]
+    assert report["last_run"]["exit_code"] == 1
+
+
+@pytest.mark.parametrize("name", ["s3-swift", "azure"])
+def test_an_execution_of_more_files_than_a_page_of_a_listing(
+    installation: Installation, new_destination: Callable[[str], Destination], name: str
+) -> None:
+    destination = new_destination(name)
+    installation.configure(installation.add_provider(destination), eliminar_despues_de_migrar=True)
+    directory = installation.new_directory("enorme")
+    for number in range(1100):
+        (directory / f"{number:04d}.txt").write_text(f"fichero {number}")
+    installation.add_execution("enorme", directory)
+    original = _keep_original(installation, "enorme")
+
+    run = installation.run()
+
+    assert run.exit_code == 0, run
+    require_stored(destination, "ejecuciones/enorme", original)
+    assert len(destination.everything_stored()) == 1101
+    assert not directory.exists()
+    assert snapshot(_restore(installation, "enorme")) == snapshot(original)
+
+
+def test_a_file_that_goes_up_in_parts(installation: Installation, destinations: Destination) -> None:
+    installation.configure(installation.add_provider(destinations), eliminar_despues_de_migrar=True)
+    directory = installation.new_directory("grande")
+    (directory / "datos.bin").write_bytes(os.urandom(20_000_000))
+    installation.add_execution("grande", directory)
+    original = _keep_original(installation, "grande")
+
+    run = installation.run()
+
+    assert run.exit_code == 0, run
+    require_stored(destinations, "ejecuciones/grande", original)
+    assert len(destinations.everything_stored()) == 2
+    assert not directory.exists()
+    assert snapshot(_restore(installation, "grande")) == snapshot(original)
+
+
+def test_local_copies_stay_where_deletion_is_off(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=False)
+    directory = installation.new_directory("rara")
+    make_odd_tree(directory)
+    installation.add_execution("rara", directory)
+    before = snapshot(directory)
+    for _ in range(2):
+        assert installation.run().exit_code == 0
+    assert installation.place("rara")[0] is True
+    assert snapshot(directory) == before
+    assert installation.migration("rara")["local_copy"] == "kept"
+
+
+def test_without_roots_local_copies_stay_and_one_warning_says_what_to_set(
+    installation: Installation, nas: Destination
+) -> None:
+    installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
+    directories = [installation.small_execution(uuid) for uuid in ("uno", "dos")]
+    run = installation.run(JANITOR_ROOTS=None)
+    assert run.exit_code == 0, run
+    (warning,) = run.messages("WARNING")
+    assert warning.startswith(ROOTS_WARNING)
+    assert [installation.place(uuid)[0] for uuid in ("uno", "dos")] == [True, True]
+    assert all(list(directory.iterdir()) for directory in directories)
+
+    later = installation.run()  # roots set afterwards concern what is migrated from now on
+    assert later.exit_code == 0, later
+    assert all(directory.exists() for directory in directories)
+
+
+def test_the_log_file_holds_what_the_console_shows(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno")
+    first = installation.run()
+    second = installation.run()
+    assert installation.log_file.read_text() == first.errors + second.errors
+    assert "Traceback" not in first.errors
+    assert len(first.messages()) == len(first.errors.splitlines())
+
+
+def test_a_restore_needs_neither_the_platforms_rows_nor_a_writable_place(
+    installation: Installation, nas: Destination
+) -> None:
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno")
+    assert installation.run().exit_code == 0
+    full = installation.directory / "llena"
+    full.mkdir()
+    (full / "algo").touch()
+    for uuid, destination, exit_code in (("uno", full, 2), ("no-hay", full.parent / "nueva", 1)):
+        run = installation.run("restore", uuid, str(destination))
+        assert run.exit_code == exit_code, run
+        assert len(run.messages("ERROR")) == 1
+    assert os.listdir(full) == ["algo"]
+
+
+def test_a_restore_of_a_copy_that_was_damaged_fails_loudly(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno", tabla="los bytes de siempre")
+    assert installation.run().exit_code == 0
+    stored = nas.directory / "ejecuciones" / "uno" / "tabla.txt"
+    stored.write_text("otros bytes, tantos.")
+    destination = installation.directory / "restaurada"
+    run = installation.run("restore", "uno", str(destination))
+    assert run.exit_code == 1, run
+    assert "tabla.txt" in run.messages("ERROR")[0]
+    assert ".janitor-restore-incomplete" in os.listdir(destination)
+
+
+def test_an_idle_tick_starts_quickly(installation: Installation, new_destination: Callable[[str], Destination]) -> None:
+    installation.configure(installation.add_provider(new_destination("s3-rclone")))
+    started = time.monotonic()
+    assert installation.run().exit_code == 0
+    assert time.monotonic() - started < 3
