@@ -1,0 +1,116 @@
+"""What the README and the examples say, tried out: they must not drift away from the program."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from config.models import ProviderRow
+from config.settings import load_settings
+from providers import KINDS, build_provider
+from sql.database import Database
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+ENVIRONMENT_VARIABLE = re.compile(r"\b(?:DATABASE_URL|TEMP_DIR|TEMP_RETENTION_HOURS|JANITOR_[A-Z_]+)\b")
+NOT_OURS_TO_SET = {"JANITOR_CI_RUN"}
+
+
+def readme() -> str:
+    """The README's text."""
+    return (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of the README in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
+
+
+def variables_of(*texts: str) -> set[str]:
+    """The environment variables that texts mention."""
+    return {name for text in texts for name in ENVIRONMENT_VARIABLE.findall(text)}
+
+
+def test_rows_of_the_readme_make_a_policy_and_usable_providers(database_url: str) -> None:
+    with contextlib.closing(Database(database_url, "host")) as database:
+        database.connect()
+        database.initialize()
+        with contextlib.closing(psycopg2.connect(database_url)) as platform, platform, platform.cursor() as cursor:
+            for statement in blocks("sql"):
+                cursor.execute(statement)
+        policy = database.load_policy()
+        rows = list(database.load_provider_rows())
+    assert policy is not None
+    assert policy.provider_ids == (1, 2, 3)
+    kinds = set()
+    for row in rows:
+        assert isinstance(row, ProviderRow)
+        build_provider(row).close()
+        kinds.add(row.kind)
+    assert kinds == set(KINDS) - {"gcs"}  # another name of gcp
+
+
+def test_readme_and_example_know_every_environment_variable() -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "config").glob("*.py")]
+    used = variables_of(*sources)
+    example = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
+    assert len(used) >= 10
+    assert variables_of(readme()) - NOT_OURS_TO_SET == used
+    assert variables_of(example) == used
+
+
+def test_example_of_the_environment_is_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in variables_of((REPOSITORY / ".env.example").read_text(encoding="utf-8")):
+        monkeypatch.setenv(name, "")  # so that what load_settings puts there is undone
+        monkeypatch.delenv(name)
+    (tmp_path / ".env").write_bytes((REPOSITORY / ".env.example").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings()
+    assert settings.roots == ("/srv/sage/ejecuciones",)
+    assert settings.database_url == "postgresql://janitor:password@localhost:5432/sage"
+
+
+@pytest.fixture
+def run_cron_line(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Run the line of crontab.example as cron does, with a program that behaves as a shell script says."""
+
+    def run(program: str) -> subprocess.CompletedProcess[str]:
+        installation = tmp_path / "janitor daemon"
+        python = installation / ".venv/bin/python"
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.write_text(
+            f'#!/bin/sh\n[ "$1" = janitor_daemon.py ] && [ "$PWD" = "{installation}" ] || exit 99\n{program}\n'
+        )
+        python.chmod(0o755)
+        table = (REPOSITORY / "crontab.example").read_text(encoding="utf-8")
+        (line,) = (line for line in table.splitlines() if re.match(r"[0-9*]", line))
+        return subprocess.run(
+            ["/bin/sh", "-c", line.split(maxsplit=5)[5]],
+            env={"PATH": "/usr/bin:/bin", "JANITOR": str(installation)},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    return run
+
+
+CronLine = Callable[[str], subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize("exit_code", [0, 75])
+def test_cron_line_is_silent_when_nothing_is_wrong(run_cron_line: CronLine, exit_code: int) -> None:
+    result = run_cron_line(f"echo a log line >&2; exit {exit_code}")
+    assert (result.stdout, result.stderr, result.returncode) == ("", "", 0)
+
+
+@pytest.mark.parametrize("exit_code", [1, 3])
+def test_cron_line_shows_what_went_wrong(run_cron_line: CronLine, exit_code: int) -> None:
+    result = run_cron_line(f"echo a log line >&2; exit {exit_code}")
+    assert (result.stdout, result.returncode) == ("a log line\n", exit_code)
