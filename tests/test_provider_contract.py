@@ -89,9 +89,13 @@ ODD_NAMES = [
 UNREADABLE_FOR_RCLONE = {"\u201b", "\u201bFE", "\u201b\u201b", "\ufffd\ufffe"}
 """Names that rclone itself misreads in a local directory (its quote character) or in a listing (no XML character)."""
 
+UNKNOWN_TO_MOTO = {"new\nline"}
+"""moto answers 404 before it looks at the bucket: its URL patterns stop at a line end."""
+
 DESTINATION_FIELD = {"s3": "bucket", "minio": "bucket", "azure": "container", "gcs": "bucket", "sftp": "base_path"}
 """The field of `configuracion` without which a kind knows no place."""
 
+KEEPS_OBJECTS_AS_FILES = {"s3-rclone", "minio-rclone"}
 WITHOUT_NETWORK = {"local"}
 TAKES_ANY_KEY = {
     "s3-moto": "moto checks no signature",
@@ -251,12 +255,12 @@ def test_sixteen_threads_at_once(provider: Provider) -> None:
 
 
 def test_every_name_that_a_file_can_have(provider: Provider, destinations: Destination) -> None:
-    odd_keys = sorted(f"p/{name}/{name}" for name in ODD_NAMES)
+    odd_keys = sorted(key for name in names_for(destinations) for key in (f"p/{name}", f"q/{name}/x"))
     put_bytes(provider, *odd_keys)
-    assert keys(provider, "p/") == odd_keys
-    for key in odd_keys:
-        assert keys(provider, key) == [other for other in odd_keys if other.startswith(key)]
-        assert provider.stat(key).size_bytes == len(bytes_of(key))
+    assert keys(provider, "") == odd_keys
+    for prefix in [*odd_keys, *(key[:-1] for key in odd_keys)]:
+        assert keys(provider, prefix) == [key for key in odd_keys if key.startswith(prefix)], ascii(prefix)
+    assert {key: provider.stat(key).size_bytes for key in odd_keys} == {key: len(bytes_of(key)) for key in odd_keys}
     assert {key: content(provider, key) for key in odd_keys} == {key: bytes_of(key) for key in odd_keys}
     assert [digest.sha256 for digest in provider.digests(odd_keys)] == [sha256_of([bytes_of(key)]) for key in odd_keys]
     for key in odd_keys:
@@ -264,17 +268,20 @@ def test_every_name_that_a_file_can_have(provider: Provider, destinations: Desti
     assert destinations.everything_stored() == set()
 
 
-def test_every_name_in_a_multipart_upload(provider: Provider) -> None:
-    """Names that the SDK and the fast path treat differently must not differ for large files either."""
-    source = PatternSource(PART_SIZE_BYTES + 1)
-    for name in ("new\nline %2F+", os.fsdecode(b"\xff\xfe"), "back\\slash."):
-        receipt = provider.put(f"p/{name}", source)
-        prove(provider, f"p/{name}", receipt)
+def names_for(destination: Destination) -> set[str]:
+    return set(ODD_NAMES) - (UNKNOWN_TO_MOTO if destination.name == "s3-moto" else set())
+
+
+@pytest.mark.parametrize("name", ["tab\tand %2F+", os.fsdecode(b"\xff\xfe"), "back\\slash."])
+def test_odd_names_of_large_files(provider: Provider, name: str) -> None:
+    """Large files go up by other requests than small ones."""
+    receipt = provider.put(f"p/{name}", PatternSource(PART_SIZE_BYTES + 1))
+    prove(provider, f"p/{name}", receipt)
 
 
 def test_another_program_reads_the_same_files(provider: Provider, destinations: Destination, tmp_path: Path) -> None:
     original = tmp_path / "original"
-    for name in sorted(set(ODD_NAMES) - UNREADABLE_FOR_RCLONE):
+    for name in sorted(names_for(destinations) - UNREADABLE_FOR_RCLONE):
         path = original / name / name
         path.parent.mkdir(parents=True)
         path.write_bytes(bytes_of(name) * 100)
@@ -322,10 +329,17 @@ def populated_provider(provider: Provider) -> Provider:
 
 
 @pytest.mark.parametrize("key", ["absent", "absent/too", "p", "p/a/b", "p/aa"])
-def test_what_is_not_there(provider: Provider, destinations: Destination, key: str) -> None:
+def test_what_is_not_there_is_not_found(provider: Provider, key: str) -> None:
     put_bytes(provider, "p/a")
     for name in ("open", "stat", "digests"):
         assert isinstance(error_of(every_call(provider, key)[name]), ObjectNotFound), name
+
+
+@pytest.mark.parametrize("key", ["absent", "absent/too", "p", "p/a/b", "p/aa"])
+def test_deleting_what_is_not_there_is_no_error(provider: Provider, destinations: Destination, key: str) -> None:
+    if destinations.name in KEEPS_OBJECTS_AS_FILES and key in {"p", "p/a/b"}:
+        pytest.skip("`rclone serve s3` takes a directory for an object")
+    put_bytes(provider, "p/a")
     provider.delete(key)
     assert destinations.everything_stored() == {"p/a"}
 
