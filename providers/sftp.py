@@ -1,0 +1,548 @@
+"""A directory on an SSH server: objects are files below it, under their literal names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import stat
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from config.fields import FieldError, Fields
+from config.logs import one_line
+from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, StoredObject
+from providers.base import (
+    TRANSFER_TIMEOUT_SECONDS,
+    AccessDenied,
+    BytesSource,
+    DestinationMissing,
+    IntegrityError,
+    InvalidKey,
+    InvalidProviderSettings,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Source,
+    StorageFull,
+)
+from providers.file_trees import (
+    FORSAKEN_AFTER_SECONDS,
+    MeteredSource,
+    is_temporary_name,
+    parts_of_key,
+    parts_of_prefix,
+    temporary_name,
+)
+from providers.sftp_protocol import (
+    CREATE_FLAGS,
+    FSYNC,
+    POSIX_RENAME,
+    READ_FLAGS,
+    STATVFS,
+    Answer,
+    Attributes,
+    DirectoryEntry,
+    PacketType,
+    SessionLost,
+    SftpSession,
+    StatusCode,
+    StatusError,
+    string,
+)
+from providers.sftp_sessions import SessionPool
+from providers.ssh import CommandFailed, read_settings
+
+VERIFICATIONS = ("auto", "comando", "lectura")
+
+HASH_COMMAND = "xargs -0 sha256sum -z --"
+"""Safe in any login shell and for any name: names come by standard input, and `-z` keeps them as they are."""
+
+KEYS_PER_COMMAND = 500
+NAME_BYTES_PER_COMMAND = 256 * 1024
+SLOWEST_HASHING_BYTES_PER_SECOND = 20 * 1024 * 1024
+"""A server that hashes more slowly than this is better read back."""
+
+DIRECTORIES_AT_ONCE = 32
+"""How many directories are listed in one burst of requests."""
+
+CREATE_TRIES = 10
+"""How often a directory may be removed by others, as empty, between being made and being used."""
+
+NO_ATTRIBUTES = struct.pack(">I", 0)
+READ_ONLY_FLAG = 1
+"""`ST_RDONLY` among the flags of `statvfs@openssh.com`."""
+
+ROOM_FOR_ONE_FILE_BYTES = 64 * 1024
+PAGES_AT_ONCE = 16
+
+ERRORS: Mapping[int, tuple[type[ProviderError], str]] = {
+    StatusCode.NO_SUCH_FILE: (ObjectNotFound, "no existe"),
+    StatusCode.PERMISSION_DENIED: (AccessDenied, "permiso denegado"),
+    StatusCode.WRITE_PROTECT: (AccessDenied, "el sistema de ficheros es de solo lectura"),
+    StatusCode.BAD_MESSAGE: (InvalidKey, "el servidor no admite el nombre"),
+    StatusCode.INVALID_NAME: (InvalidKey, "el servidor no admite el nombre"),
+    StatusCode.NO_SPACE: (StorageFull, "no queda espacio"),
+    StatusCode.QUOTA_EXCEEDED: (StorageFull, "la cuota está agotada"),
+    StatusCode.NO_CONNECTION: (ProviderUnavailable, "el servidor perdió su propia conexión"),
+    StatusCode.CONNECTION_LOST: (ProviderUnavailable, "el servidor perdió su propia conexión"),
+}
+
+NOT_THERE = (StatusCode.NO_SUCH_FILE, StatusCode.NOT_A_DIRECTORY)
+VAGUE = (StatusCode.FAILURE, *NOT_THERE)
+
+
+class SftpProvider(Provider):
+    """Keeps executions below `base_path`, which must exist.
+
+    A file is on the server's disk when `put` returns, where the server has `fsync@openssh.com`; SFTP knows no way to
+    make the directory that names it durable.
+    """
+
+    def __init__(self, row: ProviderRow) -> None:
+        super().__init__(row.id, row.name, row.kind)
+        try:
+            if not isinstance(row.credentials, Mapping):
+                raise FieldError("credenciales: debe ser un objeto JSON")
+            options = Fields("configuracion", row.options)
+            self._base_path = os.fsencode(options.required_text("base_path"))
+            self._verification = options.text("verificacion", "auto")
+            if self._verification not in VERIFICATIONS:
+                raise FieldError(f"configuracion.verificacion: debe ser una de {', '.join(VERIFICATIONS)}")
+            self._pool = SessionPool(read_settings(Fields("credenciales", row.credentials)))
+        except FieldError as error:
+            raise InvalidProviderSettings(str(error)) from error
+        self._resolved_base: bytes | None = None
+        self._runs_commands: bool | None = None
+        self._probing = threading.Lock()
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        *directories, name = parts_of_key(key)
+        metered = MeteredSource(source)
+        with self._session(key) as session:
+            unfinished = self._path(session, directories, temporary_name())
+            target = self._path(session, directories, name)
+            try:
+                handle = self._create(session, directories, unfinished)
+                with _discarded_on_error(session, handle, unfinished):
+                    _send(session, handle, unfinished, metered)
+                    _rename(session, unfinished, target)
+            except StatusError as error:
+                raise self._explain_refusal(session, error, key, target, source.size_bytes) from error
+        return metered.receipt()
+
+    def open(self, key: str) -> Iterator[bytes]:
+        parts = parts_of_key(key)
+        with self._reading_session(key) as session:
+            path = self._path(session, parts)
+            looked = session.post(PacketType.LSTAT, string(path))
+            opened = session.post(PacketType.OPEN, string(path) + struct.pack(">I", READ_FLAGS) + NO_ATTRIBUTES)
+            size_bytes = _size_of_file(session.answer(looked), key)
+            handle = session.answer(opened).handle()
+            yield from session.read_file(handle, size_bytes)
+            session.post(PacketType.CLOSE, string(handle))
+            session.settle()
+
+    def stat(self, key: str) -> StoredObject:
+        parts = parts_of_key(key)
+        with self._session(key) as session:
+            answer = session.ask(PacketType.LSTAT, string(self._path(session, parts)))
+            return StoredObject(key, _size_of_file(answer, key))
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        with self._reading_session(prefix) as session:
+            for directory, name, attributes in self._entries(session, prefix):
+                if _is_file(attributes) and not is_temporary_name(name):
+                    yield StoredObject("/".join((*directory, name)), attributes.size_bytes or 0)
+
+    def delete(self, key: str) -> None:
+        *directories, name = parts_of_key(key)
+        with self._session(key) as session:
+            path = self._path(session, directories, name)
+            removed = session.post(PacketType.REMOVE, string(path))
+            looked = session.post(PacketType.LSTAT, string(path))
+            self._post_removals(session, [directories])
+            _require_gone(session.answer(removed), session.answer(looked))
+            session.settle()
+
+    def abandon(self, prefix: str) -> None:
+        """See `Provider`. In the directory in which a prefix ends in the middle of a name, an unfinished file may be
+        anybody's: there only those that nobody has written to for an hour are removed.
+        """
+        start = parts_of_prefix(prefix)
+        if start is None:
+            return
+        top = tuple(start[0])
+        visited = {top}
+        with self._reading_session(prefix) as session:
+            for directory, name, attributes in self._entries(session, prefix):
+                if _is_directory(attributes):
+                    visited.add((*directory, name))
+                elif is_temporary_name(name) and (directory != top or not start[1] or _is_forsaken(attributes)):
+                    session.post(PacketType.REMOVE, string(self._path(session, directory, name)))
+            self._post_removals(session, sorted(visited, key=len, reverse=True))
+            session.settle()
+
+    def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
+        """See `Provider`. The server computes them where the account may run commands; otherwise they are read back."""
+        for batch in _batches(keys):
+            computed = self._computed_digests(batch)
+            yield from super().digests(batch) if computed is None else computed
+
+    def close(self) -> None:
+        self._pool.close()
+
+    @contextlib.contextmanager
+    def _session(self, key: str) -> Iterator[SftpSession]:
+        """A session, its refusals turned into `ProviderError`s."""
+        with self._pool.session() as session:
+            try:
+                yield session
+            except StatusError as error:
+                raise _explain(error, key) from error
+
+    @contextlib.contextmanager
+    def _reading_session(self, key: str) -> Iterator[SftpSession]:
+        """As `_session`, for what holds handles open: whoever stops half-way leaves none in a session that lives on."""
+        with self._session(key) as session:
+            try:
+                yield session
+            except BaseException:
+                session.close()
+                raise
+
+    def _path(self, session: SftpSession, directories: Sequence[str], name: str | None = None) -> bytes:
+        """The absolute path on the server. Raises `DestinationMissing`."""
+        parts = directories if name is None else (*directories, name)
+        return b"/".join((self._base(session), *map(os.fsencode, parts)))
+
+    def _base(self, session: SftpSession) -> bytes:
+        """`base_path` as the server resolves it, without a final slash, asked once. Raises `DestinationMissing`."""
+        if self._resolved_base is None:
+            with self._base_expected():
+                reader = session.ask(PacketType.REALPATH, string(self._base_path)).names()
+                resolved = reader[0].name if reader else self._base_path
+            self._require_base(session, resolved)
+            self._resolved_base = resolved.rstrip(b"/")
+        return self._resolved_base
+
+    def _require_base(self, session: SftpSession, path: bytes) -> None:
+        with self._base_expected():
+            if not _is_directory(session.ask(PacketType.STAT, string(path or b"/")).attributes()):
+                raise StatusError(StatusCode.NO_SUCH_FILE, "")
+
+    @contextlib.contextmanager
+    def _base_expected(self) -> Iterator[None]:
+        try:
+            yield
+        except StatusError as error:
+            if error.code not in NOT_THERE:
+                raise
+            name = one_line(os.fsdecode(self._base_path))
+            raise DestinationMissing(f"no existe el directorio {name} en el servidor") from error
+
+    def _create(self, session: SftpSession, directories: Sequence[str], path: bytes) -> bytes:
+        """Create a file, and the directories to it, again when somebody removed them as empty in between."""
+        for _ in range(CREATE_TRIES):
+            answer = session.ask(PacketType.OPEN, string(path) + struct.pack(">I", CREATE_FLAGS) + NO_ATTRIBUTES)
+            try:
+                return answer.handle()
+            except StatusError as error:
+                if error.code not in NOT_THERE:
+                    raise
+                refusal = error
+            self._make_directories(session, directories)
+        raise refusal
+
+    def _make_directories(self, session: SftpSession, directories: Sequence[str]) -> None:
+        """Make those that are missing. Only what the last one answers is looked at: those above may well exist where
+        we may not write, and version 3 has no code that says so.
+        """
+        paths = [self._path(session, directories[:depth]) for depth in range(1, len(directories) + 1)]
+        numbers = [session.post(PacketType.MKDIR, string(path) + NO_ATTRIBUTES) for path in paths]
+        last = [session.answer(number) for number in numbers][-1]
+        try:
+            last.require_ok()
+        except StatusError as error:
+            if error.code in ERRORS and error.code not in NOT_THERE:
+                raise
+
+    def _explain_refusal(
+        self, session: SftpSession, error: StatusError, key: str, target: bytes, size_bytes: int
+    ) -> ProviderError:
+        """Find out what is behind a refusal to store: version 3 has one code for most reasons."""
+        if session.in_step and error.code in VAGUE:
+            self._require_base(session, self._base(session))
+            reason = self._file_system_refusal(session, size_bytes)
+            if reason is not None:
+                return reason
+            found = session.ask(PacketType.LSTAT, string(target))
+            if found.packet_type == PacketType.ATTRIBUTES and _is_directory(found.attributes()):
+                return InvalidKey(f"ya hay un directorio con ese nombre: {one_line(key)}")
+            if error.code in NOT_THERE:
+                return InvalidKey(f"lo que debería ser un directorio es un fichero o un enlace: {one_line(key)}")
+        return _explain(error, key)
+
+    def _file_system_refusal(self, session: SftpSession, size_bytes: int) -> ProviderError | None:
+        """Why the server's file system takes no file of this size, if it says so."""
+        if STATVFS not in session.extensions:
+            return None
+        answer = session.answer(session.extended(STATVFS, string(self._base(session) or b"/")))
+        try:
+            _, fragment_bytes, _, _, free_fragments, inodes, _, free_inodes, _, flags = answer.numbers(10)
+        except StatusError:
+            return None
+        if flags & READ_ONLY_FLAG:
+            return AccessDenied("el sistema de ficheros del servidor es de solo lectura")
+        if fragment_bytes * free_fragments < size_bytes + ROOM_FOR_ONE_FILE_BYTES or (inodes and free_inodes <= 1):
+            return StorageFull("no queda espacio en el servidor")
+        return None
+
+    def _entries(self, session: SftpSession, prefix: str) -> Iterator[tuple[tuple[str, ...], str, Attributes]]:
+        """All that lies below a prefix, with the directory that it is in; also every unfinished file beside."""
+        start = parts_of_prefix(prefix)
+        if start is None:
+            return
+        top, beginning = tuple(start[0]), start[1]
+        pending = deque([top])
+        while pending:
+            batch = [pending.popleft() for _ in range(min(len(pending), DIRECTORIES_AT_ONCE))]
+            for directory, entry in self._read_directories(session, batch):
+                name, attributes = os.fsdecode(entry.name), entry.attributes
+                if attributes.mode is None or attributes.size_bytes is None:
+                    attributes = self._look(session, directory, name)
+                if directory != top or name.startswith(beginning):
+                    if _is_directory(attributes):
+                        pending.append((*directory, name))
+                    yield directory, name, attributes
+                elif is_temporary_name(name) and _is_file(attributes):
+                    yield directory, name, attributes
+
+    def _look(self, session: SftpSession, directory: Sequence[str], name: str) -> Attributes:
+        """Ask for what the listing does not say; nothing is known of what has vanished meanwhile."""
+        answer = session.ask(PacketType.LSTAT, string(self._path(session, directory, name)))
+        try:
+            return answer.attributes()
+        except StatusError as error:
+            if error.code not in NOT_THERE:
+                raise
+            return Attributes(None, None, None)
+
+    def _read_directories(
+        self, session: SftpSession, directories: Sequence[tuple[str, ...]]
+    ) -> Iterator[tuple[tuple[str, ...], DirectoryEntry]]:
+        """What several directories hold, read side by side, page by page."""
+        handles = self._open_directories(session, directories)
+        while handles:
+            pages_ahead = max(1, PAGES_AT_ONCE // len(handles))
+            asked = [
+                (directory, session.post(PacketType.READDIR, string(handle)))
+                for directory, handle in handles.items()
+                for _ in range(pages_ahead)
+            ]
+            for directory, number in asked:
+                entries = session.answer(number).names()
+                if not entries and directory in handles:
+                    session.post(PacketType.CLOSE, string(handles.pop(directory)))
+                yield from ((directory, entry) for entry in entries if entry.name not in (b".", b".."))
+        session.settle()
+
+    def _open_directories(
+        self, session: SftpSession, directories: Sequence[tuple[str, ...]]
+    ) -> dict[tuple[str, ...], bytes]:
+        """Handles of those that are there."""
+        numbers = [session.post(PacketType.OPENDIR, string(self._path(session, path) or b"/")) for path in directories]
+        handles = {}
+        for directory, number in zip(directories, numbers, strict=True):
+            try:
+                handles[directory] = session.answer(number).handle()
+            except StatusError as error:
+                if error.code not in NOT_THERE:
+                    raise
+        if not handles:
+            self._require_base(session, self._base(session))
+        return handles
+
+    def _post_removals(self, session: SftpSession, directories: Iterable[Sequence[str]]) -> None:
+        """Ask to remove directories that are empty, and those above them that this leaves empty, but never `base_path`.
+
+        The server refuses for those that are not empty, which is all that its answers could tell.
+        """
+        for path in directories:
+            for depth in range(len(path), 0, -1):
+                session.post(PacketType.RMDIR, string(self._path(session, path[:depth])))
+
+    def _computed_digests(self, keys: Sequence[str]) -> Sequence[ContentDigest] | None:
+        """What the server computes; `None` where it will not. Raises `ObjectNotFound`."""
+        if self._verification == "lectura" or not self._may_run_commands(keys[0]):
+            return None
+        paths, size_bytes = self._look_for_all(keys)
+        try:
+            hashes = self._hash_on_server(paths, size_bytes)
+        except CommandFailed as error:
+            self._refuse_commands(error)
+            return None
+        return [ContentDigest(key, sha256, Evidence.CHECKSUM) for key, sha256 in zip(keys, hashes, strict=True)]
+
+    def _look_for_all(self, keys: Sequence[str]) -> tuple[Sequence[bytes], int]:
+        """The paths of files that are there, and their size in all. Raises `ObjectNotFound`."""
+        with self._session(keys[0]) as session:
+            paths = [self._path(session, parts_of_key(key)) for key in keys]
+            numbers = [session.post(PacketType.LSTAT, string(path)) for path in paths]
+            answers = [session.answer(number) for number in numbers]
+            return paths, sum(_size_of_file(answer, key) for answer, key in zip(answers, keys, strict=True))
+
+    def _hash_on_server(self, paths: Sequence[bytes], size_bytes: int) -> Sequence[str]:
+        """SHA-256 of files, in order. Raises `CommandFailed` for anything but a plain and complete answer."""
+        names = b"".join(path + b"\0" for path in paths)
+        deadline_seconds = TRANSFER_TIMEOUT_SECONDS + size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
+        lines = self._pool.run(HASH_COMMAND, names, deadline_seconds).split(b"\0")
+        expected = [re.compile(rb"([0-9a-f]{64}) [ *]" + re.escape(path)) for path in paths]
+        if len(lines) != len(paths) + 1 or lines[-1]:
+            raise CommandFailed("la respuesta no es la de sha256sum")
+        matches = [pattern.fullmatch(line) for pattern, line in zip(expected, lines, strict=False)]
+        if not all(matches):
+            raise CommandFailed("la respuesta no es la de sha256sum")
+        return [match[1].decode() for match in matches if match]
+
+    def _may_run_commands(self, key: str) -> bool:
+        """Whether commands run, and see the same files as SFTP does: found out once, on a file of random content."""
+        with self._probing:
+            if self._runs_commands is None:
+                try:
+                    self._runs_commands = self._probe_commands(parts_of_key(key)[:-1])
+                except CommandFailed as error:
+                    self._refuse_commands(error)
+            return bool(self._runs_commands)
+
+    def _probe_commands(self, directories: Sequence[str]) -> bool:
+        content = BytesSource(secrets.token_bytes(32))
+        metered = MeteredSource(content)
+        with self._session("") as session:
+            path = self._path(session, directories, temporary_name())
+            handle = self._create(session, directories, path)
+            with _discarded_on_error(session, handle, path):
+                _send(session, handle, path, metered)
+        try:
+            return self._hash_on_server([path], 0) == [metered.receipt().sha256]
+        finally:
+            with self._session("") as session:
+                session.post(PacketType.REMOVE, string(path))
+                session.settle()
+
+    def _refuse_commands(self, error: CommandFailed) -> None:
+        """Ask for no more commands; raise `AccessDenied` where nothing else would do."""
+        self._runs_commands = False
+        if self._verification == "comando":
+            raise AccessDenied(
+                f"configuracion.verificacion es 'comando' y no se puede ejecutar sha256sum en el servidor: {error}"
+            ) from error
+
+
+def _send(session: SftpSession, handle: bytes, path: bytes, source: MeteredSource) -> None:
+    """Write a source to an open file, on to the disk where the server can, close it, and ask how large it is now.
+
+    All of it is on its way before the first answer is waited for, as far as the source is small.
+    """
+    numbers = list(session.write_file(handle, source.chunks(session.write_size_bytes)))
+    if FSYNC in session.extensions:
+        numbers.append(session.extended(FSYNC, string(handle)))
+    numbers.append(session.post(PacketType.CLOSE, string(handle)))
+    looked = session.post(PacketType.LSTAT, string(path))
+    for number in numbers:
+        session.answer(number, patient=True).require_ok()
+    stored_bytes = session.answer(looked).attributes().size_bytes
+    if stored_bytes != source.size_bytes:
+        raise IntegrityError(f"se enviaron {source.size_bytes} bytes y el servidor tiene {stored_bytes}")
+
+
+def _rename(session: SftpSession, path: bytes, target: bytes) -> None:
+    """Give a finished file its name, replacing what had it.
+
+    Without OpenSSH's extension a server refuses to replace: then the old file is removed first. A reader may find
+    nothing for that moment, but never half a file, and whoever stores over an object has not been told yet that it is
+    stored.
+    """
+    if POSIX_RENAME in session.extensions:
+        session.answer(session.extended(POSIX_RENAME, string(path) + string(target))).require_ok()
+        return
+    try:
+        session.ask(PacketType.RENAME, string(path) + string(target)).require_ok()
+    except StatusError:
+        session.post(PacketType.REMOVE, string(target))
+        session.ask(PacketType.RENAME, string(path) + string(target)).require_ok()
+        session.settle()
+
+
+@contextlib.contextmanager
+def _discarded_on_error(session: SftpSession, handle: bytes, path: bytes) -> Iterator[None]:
+    """Remove an unfinished file if anything goes wrong; where the connection is lost that is left to `abandon`."""
+    try:
+        yield
+    except BaseException:
+        if session.in_step:
+            with contextlib.suppress(SessionLost):
+                session.post(PacketType.CLOSE, string(handle))
+                session.post(PacketType.REMOVE, string(path))
+                session.settle()
+        raise
+
+
+def _require_gone(removed: Answer, looked: Answer) -> None:
+    """Raises `StatusError` when a file could not be removed and is still there."""
+    try:
+        removed.require_ok()
+    except StatusError:
+        if looked.packet_type == PacketType.ATTRIBUTES and _is_file(looked.attributes()):
+            raise
+
+
+def _size_of_file(answer: Answer, key: str) -> int:
+    """The size in an answer to LSTAT. Raises `ObjectNotFound` where there is no regular file."""
+    try:
+        attributes = answer.attributes()
+    except StatusError as error:
+        if error.code not in NOT_THERE:
+            raise
+        attributes = Attributes(None, None, None)
+    if not _is_file(attributes) or attributes.size_bytes is None:
+        raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
+    return attributes.size_bytes
+
+
+def _is_file(attributes: Attributes) -> bool:
+    return attributes.mode is not None and stat.S_ISREG(attributes.mode)
+
+
+def _is_directory(attributes: Attributes) -> bool:
+    return attributes.mode is not None and stat.S_ISDIR(attributes.mode)
+
+
+def _is_forsaken(attributes: Attributes) -> bool:
+    return attributes.mtime is not None and time.time() - attributes.mtime > FORSAKEN_AFTER_SECONDS
+
+
+def _explain(error: StatusError, key: str) -> ProviderError:
+    """What a refusal means to the caller."""
+    unknown = (ProviderError, f"el servidor lo rechazó (código {error.code}, {one_line(error.message)})")
+    error_class, explanation = ERRORS.get(error.code, unknown)
+    return error_class(f"{explanation}: {one_line(key)}")
+
+
+def _batches(keys: Iterable[str]) -> Iterator[Sequence[str]]:
+    """Keys in groups that one command takes."""
+    batch: list[str] = []
+    name_bytes = 0
+    for key in keys:
+        batch.append(key)
+        name_bytes += len(os.fsencode(key))
+        if len(batch) == KEYS_PER_COMMAND or name_bytes >= NAME_BYTES_PER_COMMAND:
+            yield batch
+            batch, name_bytes = [], 0
+    if batch:
+        yield batch

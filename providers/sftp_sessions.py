@@ -1,0 +1,198 @@
+"""A bounded pool of SFTP sessions over a few SSH connections, shared by all threads."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from providers.base import TRANSFER_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
+from providers.sftp_protocol import SessionLost, SftpSession
+from providers.ssh import ConnectionFull, SshConnection, SshSettings
+
+SESSIONS_PER_CONNECTION = 8
+"""Two less than sshd's `MaxSessions` (10) allows: commands need channels too."""
+
+COMMANDS_AT_ONCE = 2
+
+MAXIMUM_SESSIONS = 32
+"""More than enough threads can use at a time; enough that one that reads here while it writes here gets both."""
+
+
+class _Connection:
+    """An SSH connection and the number of sessions on it, which the pool's lock guards."""
+
+    def __init__(self, settings: SshSettings) -> None:
+        self.ssh = SshConnection(settings)
+        self.sessions = 0
+        self.capacity = SESSIONS_PER_CONNECTION
+
+    @property
+    def has_room(self) -> bool:
+        return self.ssh.alive and self.sessions < self.capacity
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lease:
+    """A session and the connection that carries it."""
+
+    session: SftpSession
+    connection: _Connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The last vain attempt to open a session, and when it ended."""
+
+    error: ProviderError
+    at: float
+
+
+class SessionPool:
+    """Gives out sessions, opening them, and the connections they need, when none is idle.
+
+    A server that refuses more than it has already given is not asked for more while any of that is in use.
+    """
+
+    def __init__(self, settings: SshSettings) -> None:
+        self._settings = settings
+        self._changed = threading.Condition()
+        self._opening = threading.Lock()
+        self._commands = threading.Semaphore(COMMANDS_AT_ONCE)
+        self._connections: set[_Connection] = set()
+        self._idle: list[_Lease] = []
+        self._established = 0
+        self._being_opened = 0
+        self._limit = MAXIMUM_SESSIONS
+        self._failure: _Failure | None = None
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[SftpSession]:
+        """A session for this thread alone. Raises `ProviderUnavailable`, `AccessDenied`; turns `SessionLost` into
+        the former, and gives the connection up then.
+        """
+        lease = self._take()
+        try:
+            yield lease.session
+        except SessionLost as error:
+            lease.connection.ssh.close()
+            raise ProviderUnavailable(str(error)) from error
+        finally:
+            self._give_back(lease)
+
+    def run(self, command: str, standard_input: bytes, deadline_seconds: float) -> bytes:
+        """What a command on the server writes. Raises `CommandFailed`, `ProviderUnavailable`, `AccessDenied`."""
+        with self._commands:
+            lease = self._take()
+            try:
+                return lease.connection.ssh.run(command, standard_input, deadline_seconds)
+            finally:
+                self._give_back(lease)
+
+    def close(self) -> None:
+        """End all connections."""
+        with self._changed:
+            connections, self._connections = self._connections, set()
+            self._idle.clear()
+        for connection in connections:
+            connection.ssh.close()
+
+    def _take(self) -> _Lease:
+        give_up_at = time.monotonic() + TRANSFER_TIMEOUT_SECONDS
+        while True:
+            lease = self._take_idle_or_permission(give_up_at)
+            if lease is not None:
+                return lease
+            try:
+                return self._open()
+            except ProviderError:
+                if not self._make_do():
+                    raise
+
+    def _take_idle_or_permission(self, give_up_at: float) -> _Lease | None:
+        """An idle session; or `None`, and the right to open one, where fewer are open than may be."""
+        with self._changed:
+            while True:
+                self._retire_dead()
+                if self._idle:
+                    return self._idle.pop()
+                if self._established + self._being_opened < self._limit:
+                    self._being_opened += 1
+                    return None
+                if not self._changed.wait(give_up_at - time.monotonic()):
+                    raise ProviderUnavailable("todas las sesiones SFTP están ocupadas")
+
+    def _make_do(self) -> bool:
+        """After a failure to open one more: whether there are sessions to wait for. No more than these from now on."""
+        with self._changed:
+            self._being_opened -= 1
+            self._limit = self._established or MAXIMUM_SESSIONS
+            self._changed.notify()
+            return self._established > 0
+
+    def _open(self) -> _Lease:
+        """Open a session, one thread at a time. Threads that waited for one that failed share its failure."""
+        asked_at = time.monotonic()
+        with self._opening:
+            if self._failure is not None and self._failure.at > asked_at:
+                raise type(self._failure.error)(str(self._failure.error))
+            try:
+                return self._establish()
+            except ProviderError as error:
+                self._failure = _Failure(error, time.monotonic())
+                raise
+
+    def _establish(self) -> _Lease:
+        while True:
+            connection = self._connection_with_room()
+            try:
+                session = connection.ssh.open_sftp()
+            except ConnectionFull as error:
+                if not self._note_full(connection):
+                    connection.ssh.close()
+                    raise ProviderUnavailable(str(error)) from error
+                continue
+            except SessionLost as error:
+                connection.ssh.close()
+                raise ProviderUnavailable(str(error)) from error
+            with self._changed:
+                connection.sessions += 1
+                self._established += 1
+                self._being_opened -= 1
+            return _Lease(session, connection)
+
+    def _connection_with_room(self) -> _Connection:
+        with self._changed:
+            self._connections = {connection for connection in self._connections if connection.ssh.alive}
+            for connection in self._connections:
+                if connection.has_room:
+                    return connection
+        connection = _Connection(self._settings)
+        with self._changed:
+            self._connections.add(connection)
+        return connection
+
+    def _note_full(self, connection: _Connection) -> bool:
+        """Ask no more of a connection than it carries now; whether that is anything."""
+        with self._changed:
+            connection.capacity = connection.sessions
+            return connection.capacity > 0
+
+    def _give_back(self, lease: _Lease) -> None:
+        with self._changed:
+            self._idle.append(lease)
+            self._retire_dead()
+            self._changed.notify()
+
+    def _retire_dead(self) -> None:
+        """Drop idle sessions that cannot be used again, and connections that have ended. Needs the lock."""
+        dead = [lease for lease in self._idle if not (lease.session.reusable and lease.connection.ssh.alive)]
+        for lease in dead:
+            self._idle.remove(lease)
+            self._established -= 1
+            lease.connection.sessions -= 1
+            lease.session.close()
+        if dead:
+            self._limit = self._limit if self._established else MAXIMUM_SESSIONS
