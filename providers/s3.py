@@ -5,11 +5,12 @@ obstore carries the bytes; boto3 lists, asks, deletes and aborts.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import threading
 import urllib.parse
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -115,21 +116,27 @@ class S3Provider(Provider):
 
     def abandon(self, prefix: str) -> None:
         with _translated_errors():
-            pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self._bucket, Prefix=self._names.encode(prefix), EncodingType="url"
-            )
-            unfinished = [(page, item) for page in pages for item in page.get("Uploads", ())]
-        for page, item in unfinished:
-            # boto3 decodes the keys of object listings, but not of this one.
-            key = urllib.parse.unquote_plus(item["Key"]) if page.get("EncodingType") == "url" else item["Key"]
-            with _translated_errors():
-                self._abort(key, item["UploadId"])
+            for stored_name, upload_id in self._unfinished_uploads(prefix):
+                self._abort(stored_name, upload_id)
+
+    def _unfinished_uploads(self, prefix: str) -> Sequence[tuple[str, str]]:
+        """Every multipart upload that was begun and neither finished nor aborted: stored name and upload id."""
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=self._bucket, Prefix=self._names.encode(prefix), EncodingType="url"
+        )
+        found = []
+        try:
+            for page in pages:
+                # boto3 decodes the keys of object listings, but not of this one.
+                decode = urllib.parse.unquote_plus if page.get("EncodingType") == "url" else str
+                found += [(decode(item["Key"]), item["UploadId"]) for item in page.get("Uploads", ())]
+        except self._client.exceptions.NoSuchUpload:
+            return found  # how some servers (gofakes3, and so rclone's) say that there is none
+        return found
 
     def _abort(self, stored_name: str, upload_id: str) -> None:
-        try:
+        with contextlib.suppress(self._client.exceptions.NoSuchUpload):  # finished or aborted meanwhile
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=stored_name, UploadId=upload_id)
-        except self._client.exceptions.NoSuchUpload:
-            return  # finished or aborted meanwhile
 
     def close(self) -> None:
         if "_client" in self.__dict__:
