@@ -1,4 +1,4 @@
-"""Azure Blob Storage: obstore carries the bytes; Azure's own SDK lists, asks, reads back and deletes."""
+"""Azure Blob Storage: obstore carries the bytes, both ways; Azure's own SDK lists, asks and deletes."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import obstore
 import requests
-from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
 from obstore.store import AzureStore
@@ -25,11 +26,11 @@ from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     BACKSLASH,
+    CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     CONTROL_CHARACTERS,
     DELETE_CHARACTER,
     FINAL_PERIOD,
-    PART_SIZE_BYTES,
     QUOTE,
     AccessDenied,
     DestinationMissing,
@@ -41,7 +42,7 @@ from providers.base import (
     ProviderUnavailable,
     Source,
 )
-from providers.object_store_put import ObjectStorePut, SentBytes, hash_source
+from providers.object_store_put import ObjectStorePut, SentBytes, client_options, hash_source, translated_errors
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -49,6 +50,12 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 32
 """Connections that the SDK keeps open: more than the threads that anyone uses."""
+
+READ_TIMEOUT = timedelta(seconds=ANSWER_TIMEOUT_SECONDS)
+"""How long a download may stand still."""
+
+DOWNLOAD_TIMEOUT_SECONDS = 24 * 3600
+"""How long a download that moves may take in all: obstore's own default, half a minute, is for small ones."""
 
 LISTING_PAGE = 5000
 """Azure's largest page of a listing."""
@@ -66,6 +73,8 @@ NONCHARACTERS = {
     character: "".join(f"{QUOTE}{byte:02X}" for byte in character.encode()) for character in ("\ufffe", "\uffff")
 }
 """Valid in a file name, not in the XML of a listing: written as bytes that are no UTF-8 are."""
+
+MISSING_CONTAINER_CODES = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
@@ -94,6 +103,9 @@ class AzureProvider(Provider):
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
         self._uploads = ObjectStorePut(lambda client, retry: _store(account, container, client, retry), account.url)
+        reading = client_options(account.url, DOWNLOAD_TIMEOUT_SECONDS)
+        reading["read_timeout"] = READ_TIMEOUT
+        self._downloads = _store(account, container, reading, {"max_retries": 0})
         self._container = _container_client(account, container)
 
     def put(self, key: str, source: Source) -> PutReceipt:
@@ -103,8 +115,9 @@ class AzureProvider(Provider):
         return _receipt(hash_source(source))
 
     def open(self, key: str) -> Iterator[bytes]:
-        with _translated_errors():
-            yield from self._container.download_blob(self._name(key), max_concurrency=1).chunks()
+        with translated_errors():
+            for chunk in obstore.get(self._downloads, self._name(key)).stream(min_chunk_size=CHUNK_SIZE_BYTES):
+                yield bytes(chunk)
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
@@ -280,8 +293,6 @@ def _container_client(account: _Account, container: str) -> ContainerClient:
             session=session, connection_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=ANSWER_TIMEOUT_SECONDS
         ),
         retry_total=0,
-        max_single_get_size=PART_SIZE_BYTES,
-        max_chunk_get_size=PART_SIZE_BYTES,
     )
 
 
@@ -313,17 +324,18 @@ def _translated_errors() -> Iterator[None]:
 
 def _answer_error(error: HttpResponseError) -> ProviderError:
     status = error.status_code
+    if status is None:
+        return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
     code = getattr(error, "error_code", None) or ""
     code = str(getattr(code, "value", code))
     answer = f"HTTP {status} {code}".strip()
-    if status is None or status in {408, 429} or status >= 500:
-        return ProviderUnavailable(f"Azure no pudo atender la petición ({answer})")
-    if status in {401, 403}:
-        return AccessDenied(f"acceso denegado por Azure ({answer})")
-    if code in {"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"}:
-        return DestinationMissing(f"el contenedor no existe ({answer})")
-    if isinstance(error, ResourceNotFoundError):
-        return ObjectNotFound(f"el objeto no existe ({answer})")
-    if status == 412:
-        return _ConditionNotMet(f"el objeto ha cambiado ({answer})")
+    for applies, error_class, reason in (
+        (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
+        (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
+        (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
+        (status == 404, ObjectNotFound, "el objeto no existe"),
+        (status == 412, _ConditionNotMet, "el objeto ha cambiado"),
+    ):
+        if applies:
+            return error_class(f"{reason} ({answer})")
     return ProviderError(f"Azure rechazó la petición ({answer})")

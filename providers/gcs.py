@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import google.auth
 import google_crc32c
 import requests
+import urllib3.exceptions
 from google.api_core.exceptions import GoogleAPICallError, NotFound, RequestRangeNotSatisfiable, from_http_response
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
@@ -437,9 +438,11 @@ def _translated_errors(missing: ProviderError) -> Iterator[None]:
     except GoogleAPICallError as error:
         # Not chained: the SDK's messages hold addresses of upload sessions, which are as good as a password.
         raise _answer_error(error) from None
-    except (requests.RequestException, TransportError) as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError, TransportError) as error:
         raise ProviderUnavailable(f"fallo de red con GCS ({type(error).__name__})") from None
     except GoogleAuthError as error:
+        if error.retryable:
+            raise ProviderUnavailable(f"Google no pudo dar acceso ahora ({type(error).__name__})") from None
         raise AccessDenied(f"Google no aceptó las credenciales ({type(error).__name__})") from None
 
 

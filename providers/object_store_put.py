@@ -28,6 +28,7 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidKey,
+    ObjectNotFound,
     ProviderError,
     ProviderUnavailable,
     Source,
@@ -54,6 +55,9 @@ FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFu
 
 DENIED_CODES = frozenset({"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"})
 """Codes about credentials that S3 sends with status 400."""
+
+ABSENT_CODES = frozenset({"NoSuchKey", "BlobNotFound"})
+"""Codes of a 404 that means the object; any other one means the bucket or container."""
 
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted"})
 """Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
@@ -247,22 +251,31 @@ def translated_errors() -> Iterator[None]:
 
 
 def provider_error(error: Exception) -> ProviderError:
-    """The `ProviderError` for an error of an upload, its message reduced to the status and the store's error code."""
+    """The `ProviderError` for an error of obstore, its message reduced to the status and the store's error code."""
     text = str(error)
     status = _first_group(r"status code: (\d{3})", text)
     code = _first_group(r"<Code>\s*(\w{1,80})\s*</Code>", text)
     if status is None and code is None:
         return _error_without_answer(error, text)
     answer = " ".join(part for part in (status and f"HTTP {status}", code) if part)
-    if status == "507" or code in FULL_CODES:
-        return StorageFull(f"el destino no tiene espacio o cuota ({answer})")
-    if code in TRANSIENT_CODES or status is None or status in {"408", "429"} or status.startswith("5"):
-        return ProviderUnavailable(f"el proveedor no pudo atender la subida ({answer})")
-    if code in DENIED_CODES or isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        return AccessDenied(f"acceso denegado al subir ({answer})")
-    if isinstance(error, FileNotFoundError):
-        return DestinationMissing(f"el bucket o contenedor no existe ({answer})")
-    return ProviderError(f"el proveedor rechazó la subida ({answer})")
+    error_class, reason = _meaning(error, int(status or 500), code)
+    return error_class(f"{reason} ({answer})")
+
+
+def _meaning(error: Exception, status: int, code: str | None) -> tuple[type[ProviderError], str]:
+    """What an answer of the store means: the first line that applies."""
+    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    unavailable = status in {408, 429} or status >= 500
+    for applies, error_class, reason in (
+        (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
+        (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
+        (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),
+        (isinstance(error, FileNotFoundError), DestinationMissing, "el bucket o contenedor no existe"),
+    ):
+        if applies:
+            return error_class, reason
+    return ProviderError, "el proveedor rechazó la petición"
 
 
 def _error_without_answer(error: Exception, text: str) -> ProviderError:
@@ -272,10 +285,10 @@ def _error_without_answer(error: Exception, text: str) -> ProviderError:
     kind = _first_group(r"kind: (Timeout|Connect|Interrupted|Request|Decode)\b", text)
     reasons = {"Timeout": "se agotó el tiempo de espera", "Connect": "no se pudo conectar"}
     if kind is not None:
-        return ProviderUnavailable(f"fallo de red al subir: {reasons.get(kind, 'se cortó la conexión')}")
+        return ProviderUnavailable(f"fallo de red: {reasons.get(kind, 'se cortó la conexión')}")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        return AccessDenied("acceso denegado al subir")
-    return ProviderError(f"la subida falló ({type(error).__name__})")
+        return AccessDenied("acceso denegado")
+    return ProviderError(f"la petición falló ({type(error).__name__})")
 
 
 def _first_group(pattern: str, text: str) -> str | None:
