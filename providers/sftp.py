@@ -63,7 +63,9 @@ VERIFICATIONS = ("auto", "comando", "lectura")
 HASH_COMMAND = "xargs -0 sha256sum -z --"
 """Safe in any login shell and for any name: names come by standard input, and `-z` keeps them as they are."""
 
-KEYS_PER_COMMAND = 500
+KEYS_PER_COMMAND = 2000
+"""Beginning a command costs a login shell, often more than hashing a thousand small files."""
+
 NAME_BYTES_PER_COMMAND = 256 * 1024
 SLOWEST_HASHING_BYTES_PER_SECOND = 20 * 1024 * 1024
 """A server that hashes more slowly than this is better read back."""

@@ -260,8 +260,7 @@ def _open_transport(settings: SshSettings, where: str) -> paramiko.Transport:
     try:
         tcp = socket.create_connection((settings.host, settings.port), timeout=CONNECT_TIMEOUT_SECONDS)
     except OSError as error:
-        reason = "no responde" if isinstance(error, TimeoutError) else error.strerror
-        raise ProviderUnavailable(f"no se pudo conectar con {where}: {reason}") from error
+        raise ProviderUnavailable(f"no se pudo conectar con {where}: {_explain_socket(error)}") from error
     try:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # paramiko goes on trying to send for ever; the kernel gives up when nothing is acknowledged for this long.
@@ -316,7 +315,19 @@ def _explain(error: BaseException, where: str) -> ProviderError:
     no_answer = "timeout" in str(error) or "EOF" in str(error)
     if isinstance(error, paramiko.AuthenticationException) and not no_answer:
         return AccessDenied(f"{where} no acepta las credenciales")
-    return ProviderUnavailable(f"no se pudo establecer la sesión SSH con {where}: {one_line(error)}")
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        return ProviderUnavailable(f"{where} no comparte ningún algoritmo SSH con este programa")
+    return ProviderUnavailable(f"{where} no completó la conexión SSH")
+
+
+def _explain_socket(error: OSError) -> str:
+    if isinstance(error, TimeoutError):
+        return "no responde"
+    if isinstance(error, ConnectionRefusedError):
+        return "conexión rechazada"
+    if isinstance(error, socket.gaierror):
+        return "no se encuentra el nombre del servidor"
+    return error.strerror or "error de red"
 
 
 @contextlib.contextmanager
