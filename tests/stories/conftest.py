@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from jobs.embedded_postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
 from tests.stories.installation import Installation
 
@@ -14,9 +16,8 @@ from tests.stories.installation import Installation
 @pytest.fixture
 def bare_installation(tmp_path: Path, database_url: str) -> Iterator[Installation]:
     """A checkout, directories and an empty database, in which nothing was run yet."""
-    installation = Installation(tmp_path, database_url)
-    yield installation
-    installation.close()
+    with contextlib.closing(Installation(tmp_path / "sage", database_url)) as installation:
+        yield installation
 
 
 @pytest.fixture
@@ -24,6 +25,27 @@ def installation(bare_installation: Installation) -> Installation:
     """An installation with the platform's tables, after `init-db`."""
     bare_installation.install()
     return bare_installation
+
+
+@pytest.fixture
+def new_installation(
+    tmp_path: Path,
+    postgres: EmbeddedPostgres,
+    database_administrator: Callable[[str], None],
+    database_numbers: Iterator[int],
+) -> Iterator[Callable[[], Installation]]:
+    """Make installations with databases of their own, for stories that may happen at the same time."""
+    with contextlib.ExitStack() as stack:
+
+        def make() -> Installation:
+            name = f"test_{next(database_numbers)}"
+            database_administrator(f"CREATE DATABASE {name}")
+            stack.callback(database_administrator, f"DROP DATABASE {name} WITH (FORCE)")
+            installation = stack.enter_context(contextlib.closing(Installation(tmp_path / name, postgres.url_of(name))))
+            installation.install()
+            return installation
+
+        yield make
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from typing import Self
 from jobs.embedded_process import free_port
 
 LONGEST_REQUEST_LINE_BYTES = 2000
+NOTHING = b"(?!)"
+"""A pattern that never matches."""
 
 
 @contextlib.contextmanager
@@ -28,18 +30,25 @@ def refused_port() -> int:
 
 
 class Door:
-    """Passes everything on to a server, but for requests that match `hold`: those wait until `open` is called.
+    """Passes everything on to a server until a request matches a pattern, and everything once `open` was called.
 
-    `held` tells that one waits. Its bytes have not reached the server.
+    Requests that match `hold` wait, the connections of those that match `cut` break, and with the first one that
+    matches `die` all connections break, and each new one. `met` tells that there was such a request; its bytes have
+    not reached the server.
     """
 
-    def __init__(self, target_port: int, hold: bytes) -> None:
+    def __init__(
+        self, target_port: int, *, hold: bytes = NOTHING, cut: bytes = NOTHING, die: bytes = NOTHING
+    ) -> None:
         self._target_port = target_port
-        self._pattern = re.compile(hold)
+        self._hold = re.compile(hold)
+        self._cut = re.compile(cut)
+        self._die = re.compile(die)
+        self._dead = False
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._sockets: list[socket.socket] = []
         self._opened = threading.Event()
-        self.held = threading.Event()
+        self.met = threading.Event()
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
@@ -61,11 +70,23 @@ class Door:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
                 seen = (seen + data)[-len(data) - LONGEST_REQUEST_LINE_BYTES :]
-                if watched and not self._opened.is_set() and self._pattern.search(seen):
-                    self.held.set()
-                    self._opened.wait()
+                if watched and not self._opened.is_set() and not self._lets_pass(seen):
+                    break
                 target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+        for connection in (source, target):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _lets_pass(self, seen: bytes) -> bool:
+        if self._die.search(seen):
+            self._dead = True
+        if self._dead or self._cut.search(seen):
+            self.met.set()
+            return False
+        if self._hold.search(seen):
+            self.met.set()
+            self._opened.wait()
+        return True
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()

