@@ -40,36 +40,39 @@ def _remove_leftover(
     """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
 
     Two rows of `cloud_providers` may name the same bucket, and then the place of the failed attempt is that of the
-    committed copy. So nothing is removed before it is known that the committed copy lies elsewhere.
+    committed copy. So no object is removed before it is known that the committed copy lies elsewhere.
     """
     if leftover.foreign_objects:
         return
     place = Place(leftover.key_prefix)
-    committed = place_from_uri(leftover.migrated_uri)
     with_retries(lambda: abandoned.abandon(place.key_prefix), interruption)
-    if _is_committed_copy(place, committed, abandoned, migrated, interruption):
-        return
-    for stored in with_retries(lambda: list(abandoned.list(place.files_prefix)), interruption):
-        with_retries(lambda key=stored.key: abandoned.delete(key), interruption)  # type: ignore[misc]
+    keys = [stored.key for stored in with_retries(lambda: list(abandoned.list(place.files_prefix)), interruption)]
+    if _holds(abandoned, place.manifest_key, interruption):
+        keys.insert(0, place.manifest_key)
+    if keys and not _is_same_place(leftover, abandoned, migrated, interruption):
+        for key in keys:
+            with_retries(lambda key=key: abandoned.delete(key), interruption)  # type: ignore[misc]
 
 
-def _is_committed_copy(
-    place: Place, committed: Place, abandoned: Provider, migrated: Provider, interruption: threading.Event
-) -> bool:
-    """Whether both places are the same, seen through two providers.
+def _is_same_place(leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event) -> bool:
+    """Whether the committed copy lies where the failed attempt was, though through another row of the table.
 
-    A committed copy has a manifest. Where the attempt left none, it lies elsewhere. Where there is one, taking it away
-    shows whether the committed one went with it; then it is put back.
+    A probe that is put in the one place shows in the other only if they are the same. Its name depends on the attempt
+    alone, so one that a crash left is removed when this is done again.
     """
-    with_retries(lambda: migrated.stat(committed.manifest_key), interruption)
+    probe = f".janitor-probe-{leftover.attempt_id}"
+    put_key = leftover.key_prefix + probe
+    seen_key = place_from_uri(leftover.migrated_uri).key_prefix + probe
+    with_retries(lambda: abandoned.put(put_key, BytesSource(b"janitor-daemon")), interruption)
     try:
-        content = with_retries(lambda: b"".join(abandoned.open(place.manifest_key)), interruption)
+        return _holds(migrated, seen_key, interruption)
+    finally:
+        with_retries(lambda: abandoned.delete(put_key), interruption)
+
+
+def _holds(provider: Provider, key: str, interruption: threading.Event) -> bool:
+    try:
+        with_retries(lambda: provider.stat(key), interruption)
     except ObjectNotFound:
         return False
-    with_retries(lambda: abandoned.delete(place.manifest_key), interruption)
-    try:
-        with_retries(lambda: migrated.stat(committed.manifest_key), interruption)
-    except ObjectNotFound:
-        with_retries(lambda: abandoned.put(place.manifest_key, BytesSource(content)), interruption)
-        return True
-    return False
+    return True
