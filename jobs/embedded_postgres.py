@@ -34,9 +34,11 @@ class EmbeddedPostgres:
     The directory is made where it is missing and can be used again. PostgreSQL refuses to run as root: for root, the
     server runs as `postgres` or `nobody`, who then owns the directory; where they could not reach it (below `/root`,
     say) the data live in a temporary directory that belongs to that path instead. The attribute `data_directory`
-    tells. `settings` are parameters of `postgresql.conf`; tests pass `{"fsync": "off"}`.
+    tells. `settings` are parameters of `postgresql.conf`; tests pass `{"fsync": "off"}`. Started again after a stop, it
+    has the same address.
 
-    Start it in a thread that lives as long as the server is needed: should this process die, the server ends too.
+    Start it in a thread that lives as long as the server is needed: should this process die, the server ends too,
+    unless it was started to outlive it.
     """
 
     def __init__(self, data_directory: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -64,7 +66,12 @@ class EmbeddedPostgres:
         """A libpq URI of one database of this server, with the password of the superuser."""
         return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self._port}/{quote(database, safe='')}"
 
-    def start(self) -> None:
+    @property
+    def process_id(self) -> int | None:
+        """The running server's process id."""
+        return self._process.process_id if self._process else None
+
+    def start(self, *, outlives_parent: bool = False) -> None:
         """Make the database cluster if there is none, start the server and wait until it accepts connections.
 
         Raises `ServerDidNotStart`.
@@ -73,7 +80,7 @@ class EmbeddedPostgres:
         self._password = self._password_path.read_text()
         if not (self._cluster / "PG_VERSION").exists():
             self._initialise_cluster()
-        self._port = free_port()
+        self._port = self._port or free_port()
         options = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self._port)}.items()]
         self._process = ServerProcess(
             "PostgreSQL",
@@ -81,6 +88,7 @@ class EmbeddedPostgres:
             self.data_directory / "server.log",
             account=self._account,
             stop_signal=signal.SIGINT,  # "fast shutdown": does not wait for clients to leave
+            outlives_parent=outlives_parent,
         )
         self._process.wait_until(self._accepts_connections)
 

@@ -1,4 +1,4 @@
-"""Servers that run as children of this process, for the demonstration and the tests, and never outlive it."""
+"""Servers that run as children of this process, for the demonstration and the tests, and end with it unless asked."""
 
 from __future__ import annotations
 
@@ -35,8 +35,9 @@ os.execv(sys.argv[5], sys.argv[5:])
 """
 """Becomes the server, after asking the kernel to send it a signal when its parent dies, be it by SIGKILL.
 
-1 is `PR_SET_PDEATHSIG` (prctl(2)): it survives execve, is lost with a change of user, hence the order, and is bound
-to the thread that started the child, hence a server must be started by a thread that lives as long as it is needed.
+1 is `PR_SET_PDEATHSIG` (prctl(2)), and signal 0 stands for none: it survives execve, is lost with a change of user,
+hence the order, and is bound to the thread that started the child, hence a server must be started by a thread that
+lives as long as it is needed.
 """
 
 
@@ -57,7 +58,7 @@ class ServerProcess:
     """A running server, in a session of its own so that a Ctrl-C at the terminal reaches only its parent.
 
     `command` begins with an absolute path; its output is appended to `log_path`. `stop_signal` is what ends the
-    server in order, and what the kernel sends it when this process dies (on Linux).
+    server in order, and what the kernel sends it when this process dies (on Linux), unless it `outlives_parent`.
     """
 
     def __init__(
@@ -70,12 +71,14 @@ class ServerProcess:
         environment: Mapping[str, str] | None = None,
         working_directory: Path = Path("/"),
         stop_signal: signal.Signals = signal.SIGTERM,
+        outlives_parent: bool = False,
     ) -> None:
         self.name = name
         self._log_path = log_path
         self._stop_signal = stop_signal
         identity = (account.user_id, account.group_id) if account else (-1, -1)
-        guard = [sys.executable, "-I", "-S", "-c", GUARD, *map(str, (os.getpid(), int(stop_signal), *identity))]
+        death_signal = 0 if outlives_parent else int(stop_signal)
+        guard = [sys.executable, "-I", "-S", "-c", GUARD, *map(str, (os.getpid(), death_signal, *identity))]
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 the commands are those of our own modules
                 [*guard, *command],

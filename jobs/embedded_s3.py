@@ -20,8 +20,9 @@ COMMAND_TIMEOUT_SECONDS = 60
 class EmbeddedS3:
     """An S3 server on a free port of 127.0.0.1. Buckets are the directories in `directory`, objects the files in them.
 
-    Path-style addressing, any region. Start it in a thread that lives as long as the server is needed: should this
-    process die, the server ends too. Its log is beside `directory`.
+    Path-style addressing, any region. Started again after a stop, it has the same address. Start it in a thread that
+    lives as long as the server is needed: should this process die, the server ends too, unless it was started to
+    outlive it. Its log is beside `directory`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -36,10 +37,15 @@ class EmbeddedS3:
         """Where the running server listens."""
         return f"http://127.0.0.1:{self._port}"
 
-    def start(self) -> None:
+    @property
+    def process_id(self) -> int | None:
+        """The running server's process id."""
+        return self._process.process_id if self._process else None
+
+    def start(self, *, outlives_parent: bool = False) -> None:
         """Start the server and wait until it answers. Raises `ServerDidNotStart`."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._port = free_port()
+        self._port = self._port or free_port()
         address = f"127.0.0.1:{self._port}"
         self._process = ServerProcess(
             "rclone serve s3",
@@ -49,8 +55,12 @@ class EmbeddedS3:
                 "RCLONE_CONFIG": "",
                 # not an option, as every user can read a command line; quoted, as rclone reads a list here
                 "RCLONE_AUTH_KEY": f'"{self.access_key},{self.secret_key}"',
+                # rclone's own internal encoding, so that it translates nothing: any other one makes it lose sight of
+                # names with line ends or its quote character once it is started anew
+                "RCLONE_LOCAL_ENCODING": "Slash,Del,Ctl,Dot",
                 "RCLONE_NO_UNICODE_NORMALIZATION": "true",  # or two names of one look are one object
             },
+            outlives_parent=outlives_parent,
         )
         self._process.wait_until(lambda: answers_http(self._port))
 
