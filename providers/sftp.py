@@ -348,11 +348,21 @@ class SftpProvider(Provider):
                 for _ in range(pages_ahead)
             ]
             for directory, number in asked:
-                entries = session.answer(number).names()
+                entries = self._names(session, session.answer(number))
                 if not entries and directory in handles:
                     session.post(PacketType.CLOSE, string(handles.pop(directory)))
                 yield from ((directory, entry) for entry in entries if entry.name not in (b".", b".."))
         session.settle()
+
+    def _names(self, session: SftpSession, answer: Answer) -> Sequence[DirectoryEntry]:
+        """The next names; none of a directory that is not there, which some servers notice only when they read it."""
+        try:
+            return answer.names()
+        except StatusError as error:
+            if error.code not in NOT_THERE:
+                raise
+        self._require_base(session, self._base(session))
+        return ()
 
     def _open_directories(
         self, session: SftpSession, directories: Sequence[tuple[str, ...]]
