@@ -6,6 +6,7 @@ It ignores `if_generation_match` and shows no ETag.
 from __future__ import annotations
 
 import importlib.util
+import socketserver
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -31,7 +32,7 @@ class GcsEmulator(CommandServer):
         if importlib.util.find_spec("gcp_storage_emulator") is None:
             raise ServerUnavailable("the Python package gcp-storage-emulator is not installed")
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--in-memory", "--quiet"]
-        return python_module("gcp_storage_emulator", "start", *options)
+        return python_module("tests.servers.gcs_emulator", "start", *options)
 
     def answers(self) -> bool:
         return answers_http(self.port)
@@ -53,3 +54,15 @@ class GcsEmulator(CommandServer):
         name = random_name("bucket")
         self.client.create_bucket(name)
         return name
+
+
+def serve() -> None:
+    """Run the emulator, with room for the connections that wait: it serves one after the other."""
+    from gcp_storage_emulator.__main__ import main
+
+    socketserver.TCPServer.request_queue_size = 128
+    main()
+
+
+if __name__ == "__main__":
+    serve()
