@@ -25,6 +25,7 @@ from config.logs import configure_logging, emit, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.settings import ConfigurationError, Settings, load_settings
 from config.wording import in_spanish
+from jobs.attempts import Attempts
 from jobs.check import check_everything
 from jobs.directories import DirectoryJudge, OpenDirectory
 from jobs.flights import Flights
@@ -48,11 +49,9 @@ from jobs.report import (
 from jobs.restore import DestinationUnusable, restore_execution
 from jobs.signals import Interrupted, stopping_on_signal
 from jobs.status import FAILURES_SHOWN, describe_status
-from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files
+from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.transfers import TransferPool
-from jobs.tree import walk_tree
-from jobs.upload import Upload
-from providers.base import MigrationError, Provider, ProviderUnavailable, SourceChanged, UnsafeSource
+from providers.base import MigrationError, Provider, ProviderUnavailable, UnsafeSource
 from sql.database import (
     Database,
     DatabaseError,
@@ -67,12 +66,6 @@ EXECUTIONS_IN_FLIGHT = 4
 CLAIMED_AT_A_TIME = 8
 MISSING_DIRECTORIES_NAMED = 100
 SECONDS_TO_END_AFTER_SIGNAL = 4.0
-
-
-class ClaimLost(MigrationError):
-    """Another run took the execution over, or its row changed meanwhile: this run must not touch it any more."""
-
-    code = "claim_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +338,9 @@ class JanitorDaemon:
 
         Raises `MigrationError`: the last provider's, or the execution's own.
         """
+        attempts = Attempts(
+            self._database, self._providers, self._pool, self.interruption, self._delete_after_migration
+        )
         last_error: MigrationError = ProviderUnavailable("no hay ningún proveedor que se pueda usar")
         for provider in self._providers.in_order(self._policy.provider_ids):
             if provider.id != self._policy.primary_provider_id:
@@ -356,45 +352,13 @@ class JanitorDaemon:
                     provider=provider.name,
                 )
             try:
-                return self._upload_to(provider, claim, place, directory)
+                return attempts.store(provider, claim, place, directory)
             except MigrationError as error:
                 self._note_failed_upload(claim, provider, error)
                 if not error.try_next_provider:
                     raise
                 last_error = error
         raise last_error
-
-    def _upload_to(
-        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
-    ) -> tuple[ProvenCopy, Manifest]:
-        """A file that changes while it is sent is worth one more attempt; then it is left for the next tick."""
-        try:
-            return self._attempt(provider, claim, place, directory)
-        except SourceChanged as error:
-            emit(logging.INFO, "source_changed", f"Se repite {one_line(claim.execution.uuid)}: {error}")
-            return self._attempt(provider, claim, place, directory)
-
-    def _attempt(
-        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
-    ) -> tuple[ProvenCopy, Manifest]:
-        attempt = self._database.open_attempt(claim, provider.id, place.key_prefix)
-        if attempt is None:
-            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila ya está migrada")
-        upload = Upload(
-            provider, attempt, claim.execution, directory.descriptor, self._database, self._pool, self.interruption
-        )
-        try:
-            copy, manifest = upload.run(walk_tree(directory.descriptor))
-            if not self._database.commit_migration(
-                claim, attempt, copy, delete_local_copy=self._delete_after_migration
-            ):
-                raise ClaimLost("la fila cambió, o se hizo cargo otra ejecución del programa")
-        except MigrationError as error:
-            self._providers.note_failure(provider, error)
-            self._database.abandon_attempt(attempt, error.code, str(error))
-            raise
-        self._providers.note_success(provider)
-        return copy, manifest
 
     def _note_failed_upload(self, claim: Claim, provider: Provider, error: MigrationError) -> None:
         uuid = one_line(claim.execution.uuid)
@@ -461,20 +425,7 @@ class JanitorDaemon:
             temp_bytes_deleted=cleaned.deleted_bytes,
             temp_failures=cleaned.failures,
         )
-        if cleaned.failures:
-            message = (
-                f"No se pudieron borrar {cleaned.failures} archivos temporales; el primero, {cleaned.first_failure}"
-            )
-            emit(logging.ERROR, "temp_files_kept", message)
-        megabytes = cleaned.deleted_bytes / 1024 / 1024
-        text = f"{cleaned.deleted_files} archivos temporales eliminados ({megabytes:.2f} MB)"
-        emit(
-            logging.INFO,
-            "temp_files_previewed" if dry_run else "temp_files_cleaned",
-            f"[simulación] Limpieza: serían {text}" if dry_run else f"Limpieza completada: {text}",
-            deleted_files=cleaned.deleted_files,
-            deleted_bytes=cleaned.deleted_bytes,
-        )
+        report_cleaning(cleaned, dry_run=dry_run)
 
     def _close(self) -> None:
         self._flights.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import stat
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.logs import one_line
+from config.logs import emit, one_line
 from providers.descriptors import closing_descriptor, open_directory_path
 
 
@@ -86,3 +87,18 @@ def _delete(descriptor: int, name: str, size_bytes: int, report: TempFilesReport
         return
     report.deleted_files += 1
     report.deleted_bytes += size_bytes
+
+
+def report_cleaning(cleaned: TempFilesReport, *, dry_run: bool) -> None:
+    """Say what a cleaning did, or would do."""
+    if cleaned.failures:
+        message = f"No se pudieron borrar {cleaned.failures} archivos temporales; el primero, {cleaned.first_failure}"
+        emit(logging.ERROR, "temp_files_kept", message, failures=cleaned.failures)
+    megabytes = f"{cleaned.deleted_bytes / 1024 / 1024:.2f} MB"
+    if dry_run:
+        event = "temp_files_previewed"
+        message = f"[simulación] Limpieza: se eliminarían {cleaned.deleted_files} archivos temporales ({megabytes})"
+    else:
+        event = "temp_files_cleaned"
+        message = f"Limpieza completada: {cleaned.deleted_files} archivos temporales eliminados ({megabytes})"
+    emit(logging.INFO, event, message, deleted_files=cleaned.deleted_files, deleted_bytes=cleaned.deleted_bytes)

@@ -1,0 +1,69 @@
+"""Attempts to store an execution on one provider: recorded before the first byte, committed or abandoned after."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+
+from config.logs import emit, one_line
+from config.models import Claim
+from jobs.directories import OpenDirectory
+from jobs.keys import Place
+from jobs.manifest import Manifest
+from jobs.provider_set import ProviderSet
+from jobs.transfers import TransferPool
+from jobs.tree import walk_tree
+from jobs.upload import Upload
+from providers.base import MigrationError, Provider, SourceChanged
+from sql.database import Database, ProvenCopy
+
+
+class ClaimLost(MigrationError):
+    """Another run took the execution over, or its row changed meanwhile: this run must not touch it any more."""
+
+    code = "claim_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What every attempt of a run needs; `delete_local_copy` is what is recorded as to be done after the commit."""
+
+    database: Database
+    providers: ProviderSet
+    pool: TransferPool
+    interruption: threading.Event
+    delete_local_copy: bool
+
+    def store(
+        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
+    ) -> tuple[ProvenCopy, Manifest]:
+        """Store an execution whole, prove it and commit that, or raise `MigrationError`.
+
+        A file that changes while it is sent is worth one more attempt; then it is left for the next tick.
+        """
+        try:
+            return self._store_once(provider, claim, place, directory)
+        except SourceChanged as error:
+            emit(logging.INFO, "source_changed", f"Se repite la subida de {one_line(claim.execution.uuid)}: {error}")
+            return self._store_once(provider, claim, place, directory)
+
+    def _store_once(
+        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
+    ) -> tuple[ProvenCopy, Manifest]:
+        attempt = self.database.open_attempt(claim, provider.id, place.key_prefix)
+        if attempt is None:
+            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila ya está migrada")
+        upload = Upload(
+            provider, attempt, claim.execution, directory.descriptor, self.database, self.pool, self.interruption
+        )
+        try:
+            copy, manifest = upload.run(walk_tree(directory.descriptor))
+            if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
+                raise ClaimLost("la fila cambió, o se hizo cargo otra ejecución del programa")
+        except MigrationError as error:
+            self.providers.note_failure(provider, error)
+            self.database.abandon_attempt(attempt, error.code, str(error))
+            raise
+        self.providers.note_success(provider)
+        return copy, manifest
