@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import mmap
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -83,6 +84,9 @@ FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
 TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 
 CONTENT_TYPE = "application/octet-stream"
+
+# Without this the SDK asks for the bucket in a thread of its own, with its own retries, to describe requests in traces.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
 
 class GcsProvider(Provider):
