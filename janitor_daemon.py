@@ -65,7 +65,6 @@ VERSION = "0.1.0"
 EXECUTIONS_IN_FLIGHT = 4
 CLAIMED_AT_A_TIME = 8
 MISSING_DIRECTORIES_NAMED = 100
-SECONDS_TO_END_AFTER_SIGNAL = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +100,11 @@ class JanitorDaemon:
         self._policy = MigrationPolicy()
         self._providers = ProviderSet((), ())
         self._pool = TransferPool(self._settings.transfers)
-        self._flights = Flights(EXECUTIONS_IN_FLIGHT)
         self._conflicts: dict[int, str] = {}  # read anew by each run, once something is due
         self.interruption = threading.Event()
         """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
         self.report = TickReport()
+        self._flights = Flights(EXECUTIONS_IN_FLIGHT, self.interruption)
         self._local_copies = LocalCopies(self._database, self._judge, self.report, self.interruption)
 
     def run(self) -> int:
@@ -163,15 +162,16 @@ class JanitorDaemon:
             self._note_stopped_job(name, error, EXIT_CONFIGURATION)
         except (DatabaseError, MigrationError) as error:
             self._note_stopped_job(name, error, EXIT_SOMETHING_FAILED)
+        except Exception as error:
+            message = f"error inesperado ({type(error).__name__}); --debug registra dónde"
+            self._note_stopped_job(name, message, EXIT_SOMETHING_FAILED, error)
 
-    def _note_stopped_job(self, name: str, error: Exception, exit_code: int) -> None:
-        emit(
-            logging.ERROR,
-            "job_stopped",
-            f"El trabajo de {name} no pudo terminar: {one_line(error)}",
-            cause=error,
-            job=name,
-        )
+    def _note_stopped_job(
+        self, name: str, problem: Exception | str, exit_code: int, cause: Exception | None = None
+    ) -> None:
+        message = f"El trabajo de {name} no pudo terminar: {one_line(problem)}"
+        cause = problem if isinstance(problem, Exception) else cause
+        emit(logging.ERROR, "job_stopped", message, cause=cause, job=name)
         self.report.note_problem(exit_code)
 
     # Configuration
@@ -248,7 +248,7 @@ class JanitorDaemon:
                 for ready in self._ready_executions():
                     self._migrate_page(ready)
             finally:
-                self._wait_for_flights()
+                self._flights.land_all()
         remove_leftovers(self._database, self._providers, self.report, self.interruption)
 
     def _migration_is_on(self) -> bool:
@@ -291,13 +291,6 @@ class JanitorDaemon:
                 return
             for claim in self._database.claim(batch):
                 self._flights.launch(self._migrate_execution, claim)
-
-    def _wait_for_flights(self) -> None:
-        """After a signal, what does not end in time is left to die with the process; the next tick picks it up."""
-        while not self._flights.land_all(timeout_seconds=0.5):
-            if self.interruption.is_set():
-                self._flights.land_all(timeout_seconds=SECONDS_TO_END_AFTER_SIGNAL)
-                return
 
     def _migrate_execution(self, claim: Claim) -> None:
         """One execution's whole way: judged, stored, proven, committed, and its local copy removed if that is wanted.

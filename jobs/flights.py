@@ -2,37 +2,44 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
+POLL_SECONDS = 0.5
+SECONDS_TO_END_AFTER_SIGNAL = 4.0
+
 
 class Flights:
     """At most `size` calls at a time, submitted from one thread. A call's error comes out of the next step."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, interruption: threading.Event) -> None:
         self._size = size
+        self._interruption = interruption
         self._executor = ThreadPoolExecutor(size, thread_name_prefix="execution")
         self._running: set[Future[None]] = set()
 
-    @property
-    def size(self) -> int:
-        """How many calls run at a time."""
-        return self._size
-
     def launch(self, function: Callable[[Item], None], item: Item) -> None:
-        """Call `function(item)` in another thread, once fewer than `size` others run. Raises what earlier ones did."""
-        while len(self._running) >= self._size:
-            self._land(wait(self._running, return_when=FIRST_COMPLETED).done)
-        self._running.add(self._executor.submit(function, item))
+        """Call `function(item)` in another thread, once fewer than `size` others run. Raises what earlier ones did.
 
-    def land_all(self, timeout_seconds: float | None = None) -> bool:
-        """Wait for every call; `False` when some still run after the timeout. Raises what they did."""
-        done, running = wait(self._running, timeout=timeout_seconds)
-        self._land(done)
-        return not running
+        Does nothing once the run was asked to stop: the others may take long to notice.
+        """
+        while len(self._running) >= self._size and not self._interruption.is_set():
+            self._land(wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done)
+        if not self._interruption.is_set():
+            self._running.add(self._executor.submit(function, item))
+
+    def land_all(self) -> None:
+        """Wait for every call; after a request to stop only for some seconds. Raises what they did.
+
+        What does not end in time is left to die with the process; the next tick picks it up.
+        """
+        while self._running and not self._interruption.is_set():
+            self._land(wait(self._running, timeout=POLL_SECONDS).done)
+        self._land(wait(self._running, timeout=SECONDS_TO_END_AFTER_SIGNAL).done)
 
     def _land(self, done: set[Future[None]]) -> None:
         self._running -= done
