@@ -163,15 +163,11 @@ class JanitorDaemon:
         except (DatabaseError, MigrationError) as error:
             self._note_stopped_job(name, error, EXIT_SOMETHING_FAILED)
         except Exception as error:
-            message = f"error inesperado ({type(error).__name__}); --debug registra dónde"
-            self._note_stopped_job(name, message, EXIT_SOMETHING_FAILED, error)
+            self._note_stopped_job(name, _unexpected(error), EXIT_SOMETHING_FAILED)
 
-    def _note_stopped_job(
-        self, name: str, problem: Exception | str, exit_code: int, cause: Exception | None = None
-    ) -> None:
-        message = f"El trabajo de {name} no pudo terminar: {one_line(problem)}"
-        cause = problem if isinstance(problem, Exception) else cause
-        emit(logging.ERROR, "job_stopped", message, cause=cause, job=name)
+    def _note_stopped_job(self, name: str, error: Exception, exit_code: int) -> None:
+        message = f"El trabajo de {name} no pudo terminar: {one_line(error)}"
+        emit(logging.ERROR, "job_stopped", message, cause=error, job=name)
         self.report.note_problem(exit_code)
 
     # Configuration
@@ -310,7 +306,7 @@ class JanitorDaemon:
         except (MigrationError, DatabaseError) as error:
             self._note_failed_migration(claim, error)
         except Exception as error:
-            self._note_failed_migration(claim, MigrationError(f"error inesperado ({type(error).__name__})"), error)
+            self._note_failed_migration(claim, _unexpected(error))
         else:
             self._note_migrated(execution, copy)
             if self._delete_after_migration:
@@ -365,9 +361,7 @@ class JanitorDaemon:
             error_code=error.code,
         )
 
-    def _note_failed_migration(
-        self, claim: Claim, error: MigrationError | DatabaseError, cause: Exception | None = None
-    ) -> None:
+    def _note_failed_migration(self, claim: Claim, error: MigrationError | DatabaseError) -> None:
         uuid = one_line(claim.execution.uuid)
         code = error.code if isinstance(error, MigrationError) else "database_error"
         self.report.count(failed=1)
@@ -375,7 +369,7 @@ class JanitorDaemon:
             logging.ERROR,
             "migration_failed",
             f"No se pudo migrar la ejecución {uuid}: {one_line(error)}",
-            cause=cause or error,
+            cause=error,
             execution=uuid,
             error_code=code,
         )
@@ -425,6 +419,13 @@ class JanitorDaemon:
         self._pool.close()
         self._providers.close()
         self._database.close()
+
+
+def _unexpected(error: Exception) -> MigrationError:
+    """A defect of the program, brought out by one execution or job, which must not stop the others."""
+    wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
+    wrapped.__cause__ = error
+    return wrapped
 
 
 # Command line
