@@ -7,6 +7,7 @@ Both move identical trees to the same server (`rclone serve s3`), in turn. What 
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
 import random
@@ -17,7 +18,6 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-import click
 import psycopg2
 
 from benchmarks.measure import Cost, compare, run_measured
@@ -29,12 +29,18 @@ SMALLEST_FILE_BYTES = 1024
 LARGEST_FILE_BYTES = 64 * 1024
 
 
-@click.command()
-@click.option("--executions", default=200, help="How many executions.")
-@click.option("--files", default=100, help="How many files in each.")
-@click.option("--rounds", default=5, help="How often each program runs.")
-def main(executions: int, files: int, rounds: int) -> None:
-    """Run the comparison and print its table."""
+def main() -> None:
+    """Read the command line and run the comparison."""
+    parser = argparse.ArgumentParser(description="Many small files to S3: janitor-daemon against rclone move")
+    parser.add_argument("--executions", type=int, default=200, help="how many executions (200)")
+    parser.add_argument("--files", type=int, default=100, help="how many files in each (100)")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each program runs (5)")
+    arguments = parser.parse_args()
+    run(arguments.executions, arguments.files, arguments.rounds)
+
+
+def run(executions: int, files: int, rounds: int) -> None:
+    """Run the comparison and print its table. Raises `RuntimeError` when something did not arrive as it was."""
     with tempfile.TemporaryDirectory(prefix="janitor-bench-") as name:
         Path(name).chmod(0o755)
         comparison = Comparison(Path(name), executions, files)
