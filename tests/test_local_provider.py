@@ -1,0 +1,260 @@
+"""What is special to directories on this host, beyond `test_provider_contract.py`."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from config.models import ProviderRow
+from providers.base import (
+    AccessDenied,
+    BytesSource,
+    DestinationMissing,
+    InvalidKey,
+    InvalidProviderSettings,
+    ObjectNotFound,
+    ProviderError,
+    StorageFull,
+)
+from providers.descriptors import (
+    make_directories_beneath,
+    open_directory_beneath,
+    open_directory_path,
+    open_file_beneath,
+)
+from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
+from providers.local import LocalProvider
+from tests.small_disk import make_read_only, mounted_small_disk
+from tests.sources import FailingSource
+
+DISK_SIZE_BYTES = 2_000_000
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The directory that the provider keeps things in."""
+    path = tmp_path / "nas"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def provider(directory: Path) -> Iterator[LocalProvider]:
+    made = provider_at(str(directory))
+    yield made
+    made.close()
+
+
+def provider_at(path: object) -> LocalProvider:
+    return LocalProvider(ProviderRow(1, "nas", "local", None, {"ruta": path}, active=True))
+
+
+def files_below(directory: Path) -> set[str]:
+    return {str(path.relative_to(directory)) for path in directory.rglob("*") if not path.is_dir()}
+
+
+def open_descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("path", [None, "", "relative/path", 7, "/with\0null"])
+def test_the_directory_must_be_an_absolute_path(path: object) -> None:
+    with pytest.raises(InvalidProviderSettings, match=r"configuracion\.ruta"):
+        provider_at(path)
+
+
+def test_an_unmounted_directory_is_not_filled_below(provider: LocalProvider, directory: Path) -> None:
+    provider.put("a", BytesSource(b"on the mounted disk"))
+    directory.rename(directory.with_name("unmounted"))
+    directory.mkdir()
+    for action in every_action(provider):
+        with pytest.raises(DestinationMissing):
+            action()
+    directory.rmdir()
+    for action in every_action(provider):
+        with pytest.raises(DestinationMissing):
+            action()
+    assert not directory.exists()
+
+
+def every_action(provider: LocalProvider) -> list[Callable[[], object]]:
+    return [
+        lambda: provider.put("a", BytesSource(b"x")),
+        lambda: list(provider.open("a")),
+        lambda: provider.stat("a"),
+        lambda: list(provider.list("")),
+        lambda: provider.delete("a"),
+        lambda: provider.abandon(""),
+    ]
+
+
+def test_no_link_is_followed(provider: LocalProvider, directory: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_bytes(b"secret")
+    unfinished = outside / temporary_name()
+    unfinished.write_bytes(b"of somebody else")
+    (directory / "link").symlink_to(outside)
+    (directory / "file").symlink_to(outside / "secret")
+
+    with pytest.raises(InvalidKey):
+        provider.put("link/new", BytesSource(b"x"))
+    for key in ("link/secret", "file", "link"):
+        with pytest.raises(ObjectNotFound):
+            provider.stat(key)
+        with pytest.raises(ObjectNotFound):
+            list(provider.open(key))
+    assert list(provider.list("")) == list(provider.list("link/")) == []
+    provider.delete("link/secret")
+    provider.abandon("")
+    provider.abandon("link/")
+    assert files_below(outside) == {"secret", unfinished.name}
+    provider.put("file", BytesSource(b"replaces the link"))
+    assert (outside / "secret").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a\0b", temporary_name()])
+def test_a_key_that_is_no_file_name_is_refused(provider: LocalProvider, directory: Path, key: str) -> None:
+    with pytest.raises(InvalidKey):
+        provider.put(key, BytesSource(b"x"))
+    assert list(directory.iterdir()) == []
+
+
+def test_a_file_and_a_directory_cannot_share_a_name(provider: LocalProvider, directory: Path) -> None:
+    provider.put("file", BytesSource(b"x"))
+    provider.put("directory/file", BytesSource(b"x"))
+    for key in ("file/below", "directory"):
+        with pytest.raises(InvalidKey):
+            provider.put(key, BytesSource(b"y"))
+    provider.delete("directory")
+    assert files_below(directory) == {"file", "directory/file"}
+
+
+def test_the_bytes_are_on_the_disk_before_the_name(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = []
+    fsync, rename = os.fsync, os.rename
+
+    def recorded_fsync(descriptor: int) -> None:
+        steps.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    def recorded_rename(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        steps.append(("rename", new))
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "rename", recorded_rename)
+    provider.put("one/two/file", BytesSource(b"x"))
+    [written] = {name for step, name in steps if name.endswith(".part")}
+    assert steps == [
+        ("fsync", directory.name),
+        ("fsync", "one"),
+        ("fsync", written),
+        ("rename", "file"),
+        ("fsync", "two"),
+    ]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "the source's own"), SystemExit()])
+def test_what_the_source_raises_comes_out_and_nothing_stays(
+    provider: LocalProvider, directory: Path, error: BaseException
+) -> None:
+    provider.put("a/file", BytesSource(b"old"))
+    before = open_descriptors()
+    with pytest.raises(type(error)) as caught:
+        provider.put("a/file", FailingSource(3_000_000, 2_000_000, error))  # type: ignore[arg-type]
+    assert caught.value is error
+    assert (directory / "a/file").read_bytes() == b"old"
+    assert files_below(directory) == {"a/file"}
+    assert open_descriptors() == before
+
+
+def test_no_descriptor_stays_open(provider: LocalProvider, directory: Path) -> None:
+    provider.put("a/b/file", BytesSource(b"x"))
+    (directory / "a/link").symlink_to("/")
+    before = open_descriptors()
+    for key in ("a/b/file", "a/b/none", "a/none/file", "a/link/etc", "a/b", "a/b/file/below"):
+        for action in (provider.stat, lambda key: list(provider.open(key)), lambda key: list(provider.list(key))):
+            try:
+                action(key)
+            except ProviderError:
+                continue
+    next(provider.open("a/b/file"))
+    next(provider.list(""))
+    assert open_descriptors() == before
+
+
+def test_a_full_disk_is_told_and_left_clean(provider: LocalProvider, directory: Path) -> None:
+    with mounted_small_disk(directory, DISK_SIZE_BYTES):
+        provider.put("old", BytesSource(b"old"))
+        free_bytes = os.statvfs(directory).f_bavail
+        with pytest.raises(StorageFull):
+            provider.put("old", BytesSource(bytes(DISK_SIZE_BYTES)))
+        assert os.statvfs(directory).f_bavail == free_bytes
+        assert files_below(directory) == {"old"}
+        make_read_only(directory)
+        with pytest.raises(AccessDenied):
+            provider.put("new", BytesSource(b"x"))
+        with pytest.raises(AccessDenied):
+            provider.delete("old")
+        provider.close()
+
+
+def test_abandon_in_a_shared_directory_takes_only_what_is_old(provider: LocalProvider, directory: Path) -> None:
+    """An unfinished file beside `executions/1` may be the manifest of `executions/2`, just being stored."""
+    old, new, below = (temporary_name() for _ in range(3))
+    provider.put("executions/1/kept", BytesSource(b"x"))
+    (directory / "executions/1/empty").mkdir()
+    for name in (old, new, f"1/{below}", f"1/empty/{below}"):
+        (directory / "executions" / name).write_bytes(b"unfinished")
+    long_ago = time.time() - 2 * FORSAKEN_AFTER_SECONDS
+    os.utime(directory / "executions" / old, (long_ago, long_ago))
+    provider.abandon("executions/1")
+    assert files_below(directory) == {f"executions/{new}", "executions/1/kept"}
+    assert not (directory / "executions/1/empty").exists()
+
+
+@pytest.mark.parametrize("position", [0, 1, 2])
+def test_a_link_in_any_component_is_refused(tmp_path: Path, position: int) -> None:
+    names = ["a", "b", "c"]
+    tmp_path.joinpath(*names).mkdir(parents=True)
+    os.close(open_directory_path(str(tmp_path.joinpath(*names))))
+    linked = tmp_path.joinpath(*names[: position + 1])
+    linked.rename(tmp_path / "moved")
+    linked.symlink_to(tmp_path / "moved")
+    before = open_descriptors()
+    with pytest.raises(OSError, match=r"directory|symbolic") as caught:
+        open_directory_path(str(tmp_path.joinpath(*names)))
+    assert caught.value.errno in {errno.ELOOP, errno.ENOTDIR}
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0"])
+def test_a_part_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> None:
+    root = open_directory_path(str(tmp_path))
+    for action in (open_directory_beneath, open_file_beneath, make_directories_beneath):
+        with pytest.raises(OSError, match="Invalid argument"):
+            action(root, [name])
+    os.close(root)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    root = open_directory_path(str(tmp_path))
+    before = open_descriptors()
+    for name, code in (("fifo", errno.EINVAL), ("directory", errno.EINVAL), ("link", errno.ELOOP)):
+        with pytest.raises(OSError, match=name) as caught:
+            open_file_beneath(root, [name])
+        assert caught.value.errno == code
+    assert open_descriptors() == before
+    os.close(root)
