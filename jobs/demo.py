@@ -365,7 +365,7 @@ class Demo:
         note(f'{_quoted(self._postgres.binaries / "psql")} "$DATABASE_URL"')
         self._say_how_to_compare()
         say("\nPara parar los dos servidores:")
-        note(f"kill $(cat {_quoted(self._folder.process_ids)})")
+        note(f"kill -INT $(cat {_quoted(self._folder.process_ids)})")
         self._say_how_to_remove()
 
     def _say_summary(self) -> None:

@@ -22,6 +22,7 @@ FREE_BYTES_NEEDED = 1024**3
 """The 200 MB log lies there up to three times (original, copy, restored), PostgreSQL's files beside it."""
 
 STOP_TIMEOUT_SECONDS = 10.0
+POLL_INTERVAL_SECONDS = 0.05
 
 
 class DemoRefused(Exception):
@@ -153,15 +154,16 @@ def stop_processes_of(path: Path) -> None:
     """End what a former demonstration left running for this folder (`--keep`), and return when it is gone.
 
     Told by the environment it was started with, never by a process id that may belong to somebody else by now.
+    SIGINT, because PostgreSQL would wait for its clients to leave after SIGTERM.
     """
-    process_ids = list(_processes_of(path))
-    for process_id in process_ids:
-        _send(process_id, signal.SIGTERM)
+    for process_id in _processes_of(path):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process_id, signal.SIGINT)
     deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-    while any(Path(f"/proc/{process_id}").exists() for process_id in process_ids):
+    while remaining := list(_processes_of(path)):
         if time.monotonic() > deadline:
-            raise DemoRefused(f"siguen en marcha los procesos {process_ids} de una demostración anterior en {path}")
-        time.sleep(0.05)
+            raise DemoRefused(f"no terminan los procesos {remaining} de una demostración anterior en {path}")
+        time.sleep(POLL_INTERVAL_SECONDS)
 
 
 def _processes_of(path: Path) -> Iterator[int]:
@@ -171,8 +173,3 @@ def _processes_of(path: Path) -> Iterator[int]:
         with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
             if variable in environment.read_bytes().split(b"\0") and int(environment.parent.name) != os.getpid():
                 yield int(environment.parent.name)
-
-
-def _send(process_id: int, signal_number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process_id, signal_number)
