@@ -509,6 +509,7 @@ def cli(
     """
     if clean_only and migrate_only:
         raise click.UsageError("--clean-only y --migrate-only no se pueden usar juntas")
+    configure_logging(None, "text", debug=debug)
     settings = load_settings()
     context.obj = settings
     is_tick = context.invoked_subcommand is None
