@@ -83,6 +83,8 @@ LONGEST_NAME_BYTES = 1024
 FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
 TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 
+REASON = re.compile(r"[A-Za-z]{1,60}")
+
 CONTENT_TYPE = "application/octet-stream"
 
 # Without this the SDK asks for the bucket in a thread of its own, with its own retries, to describe requests in traces.
@@ -452,7 +454,7 @@ def _translated_errors(missing: ProviderError) -> Iterator[None]:
 
 def _answer_error(error: GoogleAPICallError) -> ProviderError:
     status = error.code
-    reason = next((str(detail["reason"]) for detail in error.errors if "reason" in detail), "")
+    reason = _reason(error)
     answer = f"HTTP {status} {reason}".strip()
     if status == 507 or reason in FULL_REASONS:
         return StorageFull(f"el destino no tiene espacio o cuota ({answer})")
@@ -461,3 +463,14 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
     if status in {401, 403}:
         return AccessDenied(f"acceso denegado por GCS ({answer})")
     return ProviderError(f"GCS rechazó la petición ({answer})")
+
+
+def _reason(error: GoogleAPICallError) -> str:
+    """The word by which GCS says why. After an upload the SDK leaves it in the answer that it did not read."""
+    details = error.errors
+    if not details and isinstance(error.response, requests.Response):
+        try:
+            details = error.response.json()["error"]["errors"]
+        except (ValueError, KeyError, TypeError):
+            return ""
+    return next((detail["reason"] for detail in details if REASON.fullmatch(str(detail.get("reason")))), "")

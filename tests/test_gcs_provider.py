@@ -1,0 +1,345 @@
+"""What is special to Google Cloud Storage. What all kinds share is in `test_provider_contract.py`."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import google_crc32c
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from config.models import ProviderRow
+from providers import build_provider
+from providers.base import (
+    PART_SIZE_BYTES,
+    AccessDenied,
+    BytesSource,
+    DestinationMissing,
+    IntegrityError,
+    InvalidKey,
+    InvalidProviderSettings,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    SourceChanged,
+    StorageFull,
+)
+from providers.gcs import ONE_REQUEST_BYTES
+from tests.servers.canned_http import Answer, CannedHttp, Request
+from tests.servers.gcs_emulator import GcsEmulator
+from tests.sources import FailingSource, PatternSource
+
+SIZES = [0, 1, ONE_REQUEST_BYTES, ONE_REQUEST_BYTES + 1, PART_SIZE_BYTES, PART_SIZE_BYTES + 1, 3 * PART_SIZE_BYTES]
+SESSION = "/session?upload_id=as-good-as-a-password"
+
+
+def provider_of(credentials: object = None, **options: object) -> Provider:
+    return build_provider(ProviderRow(1, "Google", "gcs", credentials, options, active=True))  # type: ignore[arg-type]
+
+
+def json_answer(status: int, content: object) -> Answer:
+    return Answer(status, json.dumps(content).encode(), {"Content-Type": "application/json"})
+
+
+def crc32c_of(source: PatternSource) -> str:
+    content = b"".join(source.chunks(PART_SIZE_BYTES))
+    return base64.b64encode(google_crc32c.value(content).to_bytes(4, "big")).decode()
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(65537, 2048)
+    form = serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+@pytest.fixture
+def service_account(private_key: str) -> Callable[..., dict[str, object]]:
+    """Make the JSON object of a service account, with some fields other than good ones."""
+
+    def make(**changes: object) -> dict[str, object]:
+        fields = {
+            "type": "service_account",
+            "project_id": "project",
+            "private_key_id": "1",
+            "private_key": private_key,
+            "client_email": "janitor@project.iam.gserviceaccount.com",
+            "token_uri": "http://127.0.0.1:1/token",
+        }
+        return {**fields, **changes}
+
+    return make
+
+
+@pytest.mark.parametrize("size_bytes", SIZES)
+def test_gcs_lists_the_crc32c_of_what_was_sent(gcs_emulator: GcsEmulator, size_bytes: int) -> None:
+    source = PatternSource(size_bytes)
+    provider = provider_of(bucket=gcs_emulator.new_bucket(), endpoint_url=gcs_emulator.endpoint_url)
+    receipt = provider.put("key", source)
+    (stored,) = provider.list("")
+    content = b"".join(provider.open("key"))
+    assert receipt == provider.measure(source)
+    assert (receipt.size_bytes, receipt.sha256) == (size_bytes, source.sha256())
+    assert receipt.checksums == {stored.checksum} == {f"crc32c:{crc32c_of(source)}"}
+    assert content == b"".join(source.chunks(PART_SIZE_BYTES))
+    provider.close()
+
+
+@pytest.mark.parametrize("storage_class", ["nearline", "ARCHIVE"])
+def test_objects_get_the_storage_class_that_was_asked_for(gcs_emulator: GcsEmulator, storage_class: str) -> None:
+    bucket = gcs_emulator.new_bucket()
+    provider = provider_of(bucket=bucket, endpoint_url=gcs_emulator.endpoint_url, storage_class=storage_class)
+    provider.put("small", BytesSource(b"content"))
+    provider.put("large", PatternSource(ONE_REQUEST_BYTES + 1))
+    provider.close()
+    classes = {blob.name: blob.storage_class for blob in gcs_emulator.client.list_blobs(bucket)}
+    assert classes == {"small": storage_class.upper(), "large": storage_class.upper()}
+
+
+@pytest.mark.parametrize("form", ["object", "path"])
+def test_a_service_account_asks_for_a_token_and_sends_it(
+    service_account: Callable[..., dict[str, object]], tmp_path: Path, form: str
+) -> None:
+    def answer(request: Request) -> Answer:
+        if request.path == "/token":
+            return json_answer(200, {"access_token": "the-token", "expires_in": 3600, "token_type": "Bearer"})
+        return json_answer(200, {"items": []})
+
+    with CannedHttp(answer) as server:
+        credentials: object = service_account(token_uri=f"{server.url}/token")
+        if form == "path":
+            file = tmp_path / "service-account.json"
+            file.write_text(json.dumps(credentials))
+            credentials = str(file)
+        provider = provider_of(credentials, bucket="bucket", endpoint_url=server.url)
+        assert list(provider.list("")) == []
+        provider.close()
+    asked, listed = server.requests
+    assert asked.path == "/token"
+    assert "assertion" in parse_qs(asked.body.decode())
+    assert listed.headers["authorization"] == "Bearer the-token"
+
+
+def test_nothing_is_looked_for_before_first_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    default, of_file = provider_of(bucket="bucket"), provider_of(str(tmp_path / "absent.json"), bucket="bucket")
+    with pytest.raises(AccessDenied, match="credenciales predeterminadas"):
+        default.put("key", BytesSource(b""))
+    with pytest.raises(InvalidProviderSettings, match="credenciales"):
+        of_file.stat("key")
+
+
+def test_a_failed_search_for_credentials_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may take seconds, and every file of every execution would wait for it anew."""
+    provider = provider_of(str(tmp_path / "late.json"), bucket="bucket")
+    with pytest.raises(InvalidProviderSettings):
+        provider.stat("key")
+    monkeypatch.setattr("providers.gcs._credentials", lambda *_: pytest.fail("searched again"))
+    with pytest.raises(InvalidProviderSettings):
+        provider.stat("key")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"type": "authorized_user"}, "credenciales.type"),
+        ({"private_key": ""}, "credenciales.private_key"),
+        ({"private_key": "secret"}, "credenciales.private_key"),
+        ({"client_email": None}, "credenciales.client_email"),
+        ({"token_uri": 5}, "credenciales.token_uri"),
+    ],
+)
+def test_a_wrong_field_of_a_service_account_is_named_and_its_value_is_not(
+    service_account: Callable[..., dict[str, object]], changes: dict[str, object], field: str
+) -> None:
+    provider_of(service_account(), bucket="bucket")
+    with pytest.raises(InvalidProviderSettings) as caught:
+        provider_of(service_account(**changes), bucket="bucket")
+    assert str(caught.value).startswith(f"{field}:")
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({}, "configuracion.bucket"),
+        ({"bucket": "Secret Bucket"}, "configuracion.bucket"),
+        ({"bucket": "bucket", "endpoint_url": "secret"}, "configuracion.endpoint_url"),
+        ({"bucket": "bucket", "storage_class": "secret"}, "configuracion.storage_class"),
+    ],
+)
+def test_a_wrong_option_is_named_and_its_value_is_not(options: dict[str, object], field: str) -> None:
+    with pytest.raises(InvalidProviderSettings) as caught:
+        provider_of(**options)
+    assert str(caught.value).startswith(f"{field}:")
+    assert "secret" not in str(caught.value).lower()
+
+
+@pytest.mark.parametrize("call", ["stat", "open", "delete", "list"])
+def test_a_404_without_a_reason_is_the_buckets_where_the_bucket_is_missing(
+    gcs_emulator: GcsEmulator, call: str
+) -> None:
+    provider = provider_of(bucket="no-such-bucket", endpoint_url=gcs_emulator.endpoint_url)
+    with pytest.raises(DestinationMissing):
+        list(getattr(provider, call)("key") or ())
+    provider.close()
+
+
+def test_a_name_beyond_the_limit_is_refused_before_it_is_sent(gcs_emulator: GcsEmulator) -> None:
+    provider = provider_of(bucket=gcs_emulator.new_bucket(), endpoint_url=gcs_emulator.endpoint_url)
+    provider.put("ñ" * 512, BytesSource(b""))
+    with pytest.raises(InvalidKey):
+        provider.put("ñ" * 512 + "b", BytesSource(b""))
+    provider.close()
+
+
+class SessionServer(CannedHttp):
+    """Its resumable sessions say that `kept_bytes` of those sent so far are there, and in the end that `crc32c` is."""
+
+    def __init__(self, crc32c: str, kept_bytes: Callable[[int], int] = lambda sent_bytes: sent_bytes) -> None:
+        super().__init__(self._answer)
+        self._crc32c = crc32c
+        self._kept_bytes = kept_bytes
+
+    def _answer(self, request: Request) -> Answer:
+        if request.method == "POST":
+            return Answer(200, headers={"Location": f"{self.url}{SESSION}"})
+        if request.method == "DELETE":
+            return Answer(499 if request.path == SESSION else 204)
+        sent, _, size = request.headers["Content-Range"].removeprefix("bytes ").partition("/")
+        sent_bytes = int(sent.partition("-")[2]) + 1
+        if sent_bytes == int(size):
+            return json_answer(200, {"crc32c": self._crc32c, "size": size})
+        return Answer(308, headers={"Range": f"bytes=0-{self._kept_bytes(sent_bytes) - 1}"})
+
+
+def sent_to(server: CannedHttp) -> list[tuple[str, str]]:
+    """Method and path of all requests."""
+    return [(request.method, urlsplit(request.path).path) for request in server.requests]
+
+
+def test_a_large_file_is_sent_part_by_part_with_its_crc32c_at_the_end() -> None:
+    source = PatternSource(2 * PART_SIZE_BYTES + 5)
+    with SessionServer(crc32c_of(source)) as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        provider.put("key", source)
+        provider.close()
+    started, *parts = server.requests
+    assert started.path.startswith("/upload/storage/v1/b/bucket/o?uploadType=resumable")
+    assert [len(part.body) for part in parts] == [PART_SIZE_BYTES, PART_SIZE_BYTES, 5]
+    assert b"".join(part.body for part in parts) == b"".join(source.chunks(PART_SIZE_BYTES))
+    assert parts[-1].headers["X-Goog-Hash"] == f"crc32c={crc32c_of(source)}"
+
+
+def test_a_session_is_cancelled_when_its_source_fails() -> None:
+    failure = SourceChanged("cambió")
+    with SessionServer("") as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        with pytest.raises(SourceChanged) as caught:
+            provider.put("key", FailingSource(2 * PART_SIZE_BYTES, PART_SIZE_BYTES, failure))
+        provider.close()
+    assert caught.value is failure
+    assert sent_to(server)[1:] == [("PUT", "/session"), ("DELETE", "/session")]
+
+
+def test_a_source_that_fails_at_its_very_end_is_not_sent_whole() -> None:
+    """The object would be there as soon as the last part has arrived."""
+    with SessionServer("") as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        with pytest.raises(SourceChanged):
+            provider.put("key", FailingSource(PART_SIZE_BYTES, PART_SIZE_BYTES, SourceChanged("cambió")))
+        provider.close()
+    assert sent_to(server)[1:] == [("DELETE", "/session")]
+
+
+def test_a_part_that_was_not_kept_whole_ends_the_upload() -> None:
+    with SessionServer("", kept_bytes=lambda sent_bytes: sent_bytes - 1) as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        with pytest.raises(ProviderUnavailable) as caught:
+            provider.put("key", PatternSource(2 * PART_SIZE_BYTES))
+        provider.close()
+    assert "password" not in str(caught.value)
+    assert sent_to(server)[1:] == [("PUT", "/session"), ("DELETE", "/session")]
+
+
+def test_an_object_that_gcs_stored_differently_is_removed() -> None:
+    with SessionServer("AAAAAA==") as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        with pytest.raises(IntegrityError):
+            provider.put("key", PatternSource(ONE_REQUEST_BYTES + 1))
+        provider.close()
+    assert sent_to(server)[-1] == ("DELETE", "/storage/v1/b/bucket/o/key")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "expected"),
+    [
+        (400, "invalid", ProviderError),
+        (401, "authError", AccessDenied),
+        (403, "forbidden", AccessDenied),
+        (403, "rateLimitExceeded", ProviderUnavailable),
+        (403, "quotaExceeded", StorageFull),
+        (404, "notFound", DestinationMissing),
+        (408, "", ProviderUnavailable),
+        (429, "rateLimitExceeded", ProviderUnavailable),
+        (503, "backendError", ProviderUnavailable),
+        (507, "", StorageFull),
+    ],
+)
+@pytest.mark.parametrize("size_bytes", [1, ONE_REQUEST_BYTES + 1])
+def test_refused_uploads_say_what_the_caller_must_decide(
+    status: int, reason: str, expected: type[ProviderError], size_bytes: int
+) -> None:
+    content = {"error": {"code": status, "message": "leaked\nleaked", "errors": [{"reason": reason}]}}
+    with CannedHttp(lambda _: json_answer(status, content)) as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        with pytest.raises(ProviderError) as caught:
+            provider.put("key", PatternSource(size_bytes))
+        provider.close()
+    assert type(caught.value) is expected
+    assert "leaked" not in str(caught.value)
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("status", "content", "expected"),
+    [(400, {"error": "invalid_grant"}, AccessDenied), (503, {"error": "internal_failure"}, ProviderUnavailable)],
+)
+def test_a_refused_token_is_told_from_a_server_that_is_down(
+    service_account: Callable[..., dict[str, object]],
+    status: int,
+    content: object,
+    expected: type[ProviderError],
+) -> None:
+    with CannedHttp(lambda _: json_answer(status, content)) as server:
+        provider = provider_of(service_account(token_uri=f"{server.url}/token"), bucket="bucket")
+        with pytest.raises(expected):
+            provider.stat("key")
+        provider.close()
+
+
+def test_a_download_cut_short_is_an_error_and_not_a_short_file() -> None:
+    headers = {"Content-Range": "bytes 0-99999/100000"}
+    with CannedHttp(lambda _: Answer(206, bytes(100_000), headers, cut_after_bytes=500)) as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        with pytest.raises(ProviderUnavailable):
+            list(provider.open("key"))
+        provider.close()
+
+
+def test_the_sdk_sends_no_request_that_was_not_asked_for() -> None:
+    """Recent versions look up the bucket in the background, with retries of their own, for traces nobody reads."""
+    with CannedHttp(lambda _: json_answer(200, {"name": "key", "size": "1", "crc32c": "AAAAAA=="})) as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        provider.put("key", BytesSource(b"1"))
+        provider.stat("key")
+        provider.close()
+    assert [urlsplit(request.path).path for request in server.requests] == [
+        "/upload/storage/v1/b/bucket/o",
+        "/storage/v1/b/bucket/o/key",
+    ]
