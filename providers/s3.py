@@ -63,6 +63,15 @@ FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFu
 MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
 
 
+UNANSWERED: tuple[tuple[type[Exception], str], ...] = (
+    (botocore.exceptions.SSLError, "la conexión segura (TLS) con el servidor falló"),
+    (botocore.exceptions.ConnectTimeoutError, "el servidor no acepta la conexión"),
+    (botocore.exceptions.ReadTimeoutError, "el servidor no responde"),
+    (botocore.exceptions.EndpointConnectionError, "no se pudo conectar con el servidor"),
+)
+"""What boto3 raises when there is no answer, and what it means; the first that fits."""
+
+
 class S3Provider(Provider):
     """A bucket on S3. See `Provider` for what it promises."""
 
@@ -329,7 +338,8 @@ def _translated_errors() -> Iterator[None]:
     except botocore.exceptions.ParamValidationError:
         raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
-        raise ProviderUnavailable(f"no se pudo hablar con el servidor ({type(error).__name__})") from None
+        reason = next((text for kind, text in UNANSWERED if isinstance(error, kind)), "se cortó la conexión")
+        raise ProviderUnavailable(f"{reason} ({type(error).__name__})") from None
 
 
 def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
