@@ -78,9 +78,11 @@ class Upload:
         """Ask what lies there already; this also finds out quickly whether the provider answers at all."""
         listed = with_retries(lambda: list(self._provider.list(self._place.files_prefix)), self._interruption)
         self._stored_before = {stored.key: stored for stored in listed}
+        foreign_objects = bool(listed) and not self._everything_here_is_ours
+        self._database.note_place(self._attempt, foreign_objects=foreign_objects)
         if self._attempt.earlier_attempts_here:
             with_retries(lambda: self._provider.abandon(self._place.key_prefix), self._interruption)
-        if listed and not self._everything_here_is_ours:
+        if foreign_objects:
             self._tell_of_foreign_objects()
         elif listed:
             # Until the new manifest is there this copy is not complete, and must not look so.
@@ -91,7 +93,6 @@ class Upload:
         return self._attempt.earlier_attempts_here > 0 and not self._attempt.foreign_objects_here
 
     def _tell_of_foreign_objects(self) -> None:
-        self._database.mark_foreign_objects(self._attempt)
         emit(
             logging.WARNING,
             "foreign_objects",

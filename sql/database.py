@@ -24,7 +24,9 @@ LONGEST_RETENTION_HOURS = 20_000_000.0
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One recorded try to store an execution at one place."""
+    """One recorded try to store an execution at one place. Earlier ones that did not come to look at it, and so sent
+    nothing, do not count.
+    """
 
     id: int
     provider_id: int
@@ -215,9 +217,11 @@ class Database:
             row["id"], provider_id, key_prefix, row["earlier_attempts_here"], bool(row["foreign_objects_here"])
         )
 
-    def mark_foreign_objects(self, attempt: Attempt) -> None:
-        """Record that objects which no attempt of ours made lie where this one stores: nothing there is removed."""
-        self._connection.query("mark_foreign_objects", {"attempt_id": attempt.id})
+    def note_place(self, attempt: Attempt, *, foreign_objects: bool) -> None:
+        """Record, before the first object is sent, whether objects lie at the attempt's place which no attempt of ours
+        made: then nothing there is ever removed.
+        """
+        self._connection.query("note_place", {"attempt_id": attempt.id, "foreign_objects": foreign_objects})
 
     def abandon_attempt(self, attempt: Attempt, error_code: str, error: str) -> None:
         """Record that an attempt failed, and why."""

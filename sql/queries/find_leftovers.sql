@@ -1,6 +1,7 @@
 -- Attempts that failed at one place, of executions that were migrated to another since.
 SELECT
-    attempt.id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix, attempt.foreign_objects,
+    attempt.id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
+    coalesce(attempt.foreign_objects, true) AS foreign_objects, -- nobody has looked: nothing was sent
     migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri
 FROM janitor_attempts AS attempt
 JOIN janitor_migrations AS migration ON migration.execution_id = attempt.execution_id

@@ -12,7 +12,9 @@ WITH claimed AS (
     RETURNING execution_id
 ),
 earlier AS (
-    SELECT count(*) AS count, coalesce(bool_or(foreign_objects OR state = 'committed'), false) AS foreign_objects
+    SELECT
+        count(*) FILTER (WHERE foreign_objects IS NOT NULL) AS count,
+        coalesce(bool_or(foreign_objects OR state = 'committed'), false) AS foreign_objects
     FROM janitor_attempts
     WHERE execution_id = %(execution_id)s AND provider_id = %(provider_id)s AND key_prefix = %(key_prefix)s
 )

@@ -48,6 +48,8 @@ CREATE INDEX janitor_migrations_leases ON janitor_migrations (run_id) WHERE leas
 --              elsewhere (then it is removed)
 --   committed  the execution's row points at what it stored
 --   settled    nothing of it is left to remove
+-- foreign_objects says whether objects lay there that no attempt of ours had sent. It is NULL until somebody has looked:
+-- such an attempt has sent nothing, so nothing there is its own.
 CREATE TABLE janitor_attempts (
     id              BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     execution_id    BIGINT      NOT NULL,
@@ -57,7 +59,7 @@ CREATE TABLE janitor_attempts (
     provider_id     INTEGER     NOT NULL,
     key_prefix      TEXT        NOT NULL,
     state           TEXT        NOT NULL CHECK (state IN ('open', 'abandoned', 'committed', 'settled')),
-    foreign_objects BOOLEAN     NOT NULL DEFAULT false,
+    foreign_objects BOOLEAN,
     error_code      TEXT,
     error           TEXT,
     started_at      TIMESTAMPTZ NOT NULL DEFAULT now(),
