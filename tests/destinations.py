@@ -138,6 +138,7 @@ def s3_destination(name: str, server: S3Server) -> Destination:
         "endpoint": server.endpoint_url,
         "access_key_id": server.access_key,
         "secret_access_key": server.secret_key,
+        "list_version": "2",
         "list_url_encode": "true",  # XML cannot hold control characters
     }
     return Destination(

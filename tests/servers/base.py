@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -91,6 +92,7 @@ class CommandServer(Server):
             self.directory / "server.log",
             environment=self.environment(),
             working_directory=REPOSITORY,
+            stop_signal=signal.SIGKILL,  # some wait for their clients, and nothing that they hold is worth a wait
         )
         self._process.wait_until(self.answers)
 

@@ -57,9 +57,13 @@ class GcsEmulator(CommandServer):
 
 
 def serve() -> None:
-    """Run the emulator, with room for the connections that wait: it serves one after the other."""
+    """Run the emulator, with room for the connections that wait, as it serves one after the other, and without its
+    file of all objects' properties, which it writes anew with each of them.
+    """
     from gcp_storage_emulator.__main__ import main
+    from gcp_storage_emulator.storage import Storage
 
+    Storage._write_config_to_file = lambda storage: None
     socketserver.TCPServer.request_queue_size = 128
     main()
 
