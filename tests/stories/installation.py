@@ -153,7 +153,11 @@ class Installation:
             "JANITOR_LOCK_DIR": str(directory / "bloqueos"),
             "TEMP_DIR": str(self.temporary),
         }
-        self._connection = psycopg2.connect(database_url)
+        self.connect()
+
+    def connect(self) -> None:
+        """Enter the database, as the platform would."""
+        self._connection = psycopg2.connect(self.database_url)
         self._connection.autocommit = True
 
     def close(self) -> None:
