@@ -129,6 +129,7 @@ class EmbeddedPostgres:
 
     def _prepare_directory(self) -> None:
         self.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _refuse_foreign(self.data_directory, *([self._account.user_id] if self._account else []))
         if not self._password_path.exists():
             self._password_path.touch(mode=0o600)
             self._password_path.write_text(secrets.token_urlsafe(24))
@@ -243,8 +244,8 @@ def _temporary_path(purpose: str, key: str) -> Path:
     return Path(tempfile.gettempdir()) / f"janitor-{purpose}-{os.geteuid()}-{digest}"
 
 
-def _refuse_foreign(path: Path) -> None:
-    """In a directory that everyone may write to, run nothing that somebody else has put there."""
+def _refuse_foreign(path: Path, *other_owners: int) -> None:
+    """In a directory that everyone may write to, run and own nothing that somebody else has put there."""
     status = path.lstat()
-    if path.is_symlink() or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+    if path.is_symlink() or status.st_uid not in (os.geteuid(), *other_owners) or status.st_mode & 0o022:
         raise ServerDidNotStart(f"{path} no pertenece a este usuario; elimínelo")
