@@ -391,13 +391,18 @@ class SftpProvider(Provider):
 
     def _computed_digests(self, keys: Sequence[str]) -> Sequence[ContentDigest] | None:
         """What the server computes; `None` where it will not. Raises `ObjectNotFound`."""
-        if self._verification == "lectura" or not self._may_run_commands(keys[0]):
+        if self._verification == "lectura":
             return None
-        paths, size_bytes = self._look_for_all(keys)
         try:
+            self._require_commands(keys[0])
+            paths, size_bytes = self._look_for_all(keys)
             hashes = self._hash_on_server(paths, size_bytes)
         except CommandFailed as error:
-            self._refuse_commands(error)
+            self._runs_commands = False
+            if self._verification == "comando":
+                raise AccessDenied(
+                    f"configuracion.verificacion es 'comando' y sha256sum no se puede usar en el servidor: {error}"
+                ) from error
             return None
         return [ContentDigest(key, sha256, Evidence.CHECKSUM) for key, sha256 in zip(keys, hashes, strict=True)]
 
@@ -422,17 +427,18 @@ class SftpProvider(Provider):
             raise CommandFailed("la respuesta no es la de sha256sum")
         return [match[1].decode() for match in matches if match]
 
-    def _may_run_commands(self, key: str) -> bool:
-        """Whether commands run, and see the same files as SFTP does: found out once, on a file of random content."""
+    def _require_commands(self, key: str) -> None:
+        """Raises `CommandFailed` unless commands run and see the same files as SFTP does: found out once, on a file
+        of random content beside `key`.
+        """
         with self._probing:
             if self._runs_commands is None:
-                try:
-                    self._runs_commands = self._probe_commands(parts_of_key(key)[:-1])
-                except CommandFailed as error:
-                    self._refuse_commands(error)
-            return bool(self._runs_commands)
+                self._probe_commands(parts_of_key(key)[:-1])
+                self._runs_commands = True
+        if not self._runs_commands:
+            raise CommandFailed("ya falló antes")
 
-    def _probe_commands(self, directories: Sequence[str]) -> bool:
+    def _probe_commands(self, directories: Sequence[str]) -> None:
         content = BytesSource(secrets.token_bytes(32))
         metered = MeteredSource(content)
         with self._session("") as session:
@@ -441,19 +447,12 @@ class SftpProvider(Provider):
             with _discarded_on_error(session, handle, path):
                 _send(session, handle, path, metered)
         try:
-            return self._hash_on_server([path], 0) == [metered.receipt().sha256]
+            if self._hash_on_server([path], 0) != [metered.receipt().sha256]:
+                raise CommandFailed("las órdenes no ven los mismos ficheros que SFTP")
         finally:
             with self._session("") as session:
                 session.post(PacketType.REMOVE, string(path))
                 session.settle()
-
-    def _refuse_commands(self, error: CommandFailed) -> None:
-        """Ask for no more commands; raise `AccessDenied` where nothing else would do."""
-        self._runs_commands = False
-        if self._verification == "comando":
-            raise AccessDenied(
-                f"configuracion.verificacion es 'comando' y no se puede ejecutar sha256sum en el servidor: {error}"
-            ) from error
 
 
 def _send(session: SftpSession, handle: bytes, path: bytes, source: MeteredSource) -> None:

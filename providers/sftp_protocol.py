@@ -369,7 +369,8 @@ class SftpSession:
 
     def close(self) -> None:
         """End the session."""
-        self._channel.close()
+        with contextlib.suppress(SessionLost), self._in_step():
+            self._channel.close()
 
     def _post_read(self, handle: bytes, offset: int, length: int) -> _Read:
         number = self.post(PacketType.READ, string(handle) + struct.pack(">QI", offset, length))

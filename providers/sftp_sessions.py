@@ -100,28 +100,33 @@ class SessionPool:
             connection.ssh.close()
 
     def _take(self) -> _Lease:
-        give_up_at = time.monotonic() + TRANSFER_TIMEOUT_SECONDS
+        asked_at = time.monotonic()
         while True:
-            lease = self._take_idle_or_permission(give_up_at)
+            lease = self._take_idle_or_permission(asked_at)
             if lease is not None:
                 return lease
             try:
-                return self._open()
+                return self._open(asked_at)
             except ProviderError:
                 if not self._make_do():
                     raise
 
-    def _take_idle_or_permission(self, give_up_at: float) -> _Lease | None:
-        """An idle session; or `None`, and the right to open one, where fewer are open than may be."""
+    def _take_idle_or_permission(self, asked_at: float) -> _Lease | None:
+        """An idle session; or `None`, and the right to open one, where fewer are open than may be.
+
+        Who waited for sessions that have all been lost since, and cannot be had anew, need not find that out again.
+        """
         with self._changed:
             while True:
                 self._retire_dead()
                 if self._idle:
                     return self._idle.pop()
+                if not self._established:
+                    self._raise_failure_since(asked_at)
                 if self._established + self._being_opened < self._limit:
                     self._being_opened += 1
                     return None
-                if not self._changed.wait(give_up_at - time.monotonic()):
+                if not self._changed.wait(asked_at + TRANSFER_TIMEOUT_SECONDS - time.monotonic()):
                     raise ProviderUnavailable("todas las sesiones SFTP están ocupadas")
 
     def _make_do(self) -> bool:
@@ -129,20 +134,22 @@ class SessionPool:
         with self._changed:
             self._being_opened -= 1
             self._limit = self._established or MAXIMUM_SESSIONS
-            self._changed.notify()
+            self._changed.notify_all()
             return self._established > 0
 
-    def _open(self) -> _Lease:
+    def _open(self, asked_at: float) -> _Lease:
         """Open a session, one thread at a time. Threads that waited for one that failed share its failure."""
-        asked_at = time.monotonic()
         with self._opening:
-            if self._failure is not None and self._failure.at > asked_at:
-                raise type(self._failure.error)(str(self._failure.error))
+            self._raise_failure_since(asked_at)
             try:
                 return self._establish()
             except ProviderError as error:
                 self._failure = _Failure(error, time.monotonic())
                 raise
+
+    def _raise_failure_since(self, moment: float) -> None:
+        if self._failure is not None and self._failure.at > moment:
+            raise type(self._failure.error)(str(self._failure.error))
 
     def _establish(self) -> _Lease:
         while True:
@@ -184,7 +191,7 @@ class SessionPool:
         with self._changed:
             self._idle.append(lease)
             self._retire_dead()
-            self._changed.notify()
+            self._changed.notify_all()
 
     def _retire_dead(self) -> None:
         """Drop idle sessions that cannot be used again, and connections that have ended. Needs the lock."""

@@ -51,6 +51,9 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 RECEIVE_BYTES = 256 * 1024
 
+BROKEN = (paramiko.SSHException, OSError, EOFError)
+"""What paramiko raises when a connection ends, is refused something or goes silent, also from `close`."""
+
 
 class ConnectionFull(Exception):
     """The server allows no further channel on this connection."""
@@ -68,7 +71,10 @@ class Closable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SshSettings:
-    """Where to connect, as whom, and which public keys (in SSH's binary form) the server may show."""
+    """Where to connect, as whom, and which public keys (in SSH's binary form) the server may show.
+
+    Where there is a private key, the password is not used.
+    """
 
     host: str
     port: int
@@ -203,7 +209,7 @@ class SshConnection:
                 _negotiate(self._transport, settings)
         except BaseException as error:
             self._transport.close()
-            if isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+            if isinstance(error, BROKEN):
                 raise _explain(error, where) from error
             raise
 
@@ -222,7 +228,8 @@ class SshConnection:
         except paramiko.SSHException as error:
             raise AccessDenied("el servidor no abre el subsistema sftp para esta cuenta") from error
         except BaseException:
-            channel.close()
+            with contextlib.suppress(*BROKEN):
+                channel.close()
             raise
 
     def run(self, command: str, standard_input: bytes, deadline_seconds: float) -> bytes:
@@ -237,7 +244,7 @@ class SshConnection:
                 channel.shutdown_write()
                 output = b"".join(iter(lambda: channel.recv(RECEIVE_BYTES), b""))
                 status = channel.recv_exit_status()
-        except (paramiko.SSHException, SessionLost, ConnectionFull, OSError, EOFError) as error:
+        except (*BROKEN, SessionLost, ConnectionFull) as error:
             raise CommandFailed("el servidor no ejecuta órdenes para esta cuenta") from error
         if status != 0:
             raise CommandFailed(f"la orden terminó con el código {status}")
@@ -252,7 +259,7 @@ class SshConnection:
             return self._transport.open_session(timeout=ANSWER_TIMEOUT_SECONDS)
         except paramiko.ChannelException as error:
             raise ConnectionFull("el servidor no abre más canales") from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except BROKEN as error:
             raise SessionLost("se perdió la conexión") from error
 
 
@@ -297,15 +304,11 @@ def _key_type_of(algorithm: str) -> str:
 
 
 def _authenticate(transport: paramiko.Transport, settings: SshSettings) -> None:
-    """Show the key, then, if that is not enough, the password."""
+    """Show the key, if there is one, otherwise the password."""
     if settings.private_key is not None:
-        try:
-            transport.auth_publickey(settings.username, settings.private_key)
-        except paramiko.AuthenticationException:
-            if settings.password is None:
-                raise
-    if settings.password is not None and not transport.is_authenticated():
-        transport.auth_password(settings.username, settings.password)
+        transport.auth_publickey(settings.username, settings.private_key)
+    else:
+        transport.auth_password(settings.username, settings.password or "")
     if not transport.is_authenticated():
         raise paramiko.AuthenticationException("more factors are asked for")
 

@@ -232,14 +232,14 @@ def test_private_keys_of_every_kind_and_form(
             make_provider(private_key=text)
 
 
-def test_the_password_is_tried_where_the_key_is_not_enough(
-    make_provider: MakeProvider, asyncssh_server: AsyncSsh
-) -> None:
-    another_key, _ = new_key_pair()
-    credentials = {"private_key": another_key, "base_path": asyncssh_server.new_directory()}
-    make_provider(asyncssh_server, password=asyncssh_server.password, **credentials).check()
+def test_a_key_counts_more_than_a_password(make_provider: MakeProvider, asyncssh_server: AsyncSsh) -> None:
+    directory, another_key = asyncssh_server.new_directory(), new_key_pair()[0]
+    make_provider(asyncssh_server, base_path=directory, password="no").check()
+    make_provider(
+        asyncssh_server, base_path=directory, without=["private_key"], password=asyncssh_server.password
+    ).check()
     with pytest.raises(AccessDenied):
-        make_provider(asyncssh_server, **credentials).check()
+        make_provider(asyncssh_server, base_path=directory, private_key=another_key).check()
 
 
 @pytest.mark.parametrize(
@@ -252,10 +252,10 @@ def test_the_password_is_tried_where_the_key_is_not_enough(
         ([], {"port": "ssh"}, "credenciales.port"),
         ([], {"port": 65536}, "credenciales.port"),
         ([], {"host_key": "AAAA"}, "credenciales.host_key"),
-        ([], {"host_key": "ssh-ed25519 AAAA"}, "credenciales.host_key"),
+        ([], {"host_key": "ssh-ed25519 AAAAB3NzaC1yc2E="}, "credenciales.host_key"),
         (["host_key"], {"known_hosts": "# none"}, "credenciales.known_hosts"),
         ([], {"private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----"}, "private_key"),
-        ([], {"private_key": private_text(dsa.generate_private_key(1024), PrivateFormat.PKCS8)}, "private_key"),
+        ([], {"private_key": private_text(dsa.generate_private_key(2048), PrivateFormat.PKCS8)}, "private_key"),
         ([], {"base_path": ""}, "configuracion.base_path"),
         ([], {"verificacion": "nada"}, "configuracion.verificacion"),
     ],
