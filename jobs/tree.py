@@ -45,9 +45,9 @@ class _Walk:
             for name in os.listdir(descriptor):
                 self._item(descriptor, name, f"{path}/{name}" if path else name, depth)
         except FileNotFoundError as error:
-            raise SourceChanged(f"desapareció algo de {one_line(path or 'su directorio')}") from error
+            raise SourceChanged(f"desapareció {_where(path, error)}") from error
         except OSError as error:
-            raise SourceUnreadable(f"no se puede leer {one_line(path or 'su directorio')}: {error.strerror}") from error
+            raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {error.strerror}") from error
 
     def _item(self, parent: int, name: str, path: str, depth: int) -> None:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
@@ -63,6 +63,12 @@ class _Walk:
                 self.directory(child, path, depth + 1)
         else:
             raise UnsafeSource(f"{one_line(path)} no es un fichero, un directorio ni un enlace")
+
+
+def _where(path: str, error: OSError) -> str:
+    """What in a directory an error is about; `filename` is a number where it is about the directory itself."""
+    name = error.filename if isinstance(error.filename, str) else ""
+    return one_line("/".join(part for part in (path, name) if part) or "su directorio")
 
 
 def _entry(path: str, status: os.stat_result, link_target: str | None) -> Entry:
