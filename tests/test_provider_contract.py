@@ -20,11 +20,12 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from config.models import Evidence, PutReceipt, StoredObject
+from config.models import Evidence, PutReceipt
 from providers import build_provider
 from providers.base import (
     PART_SIZE_BYTES,
@@ -35,8 +36,8 @@ from providers.base import (
     MigrationError,
     ObjectNotFound,
     Provider,
-    ProviderError,
     ProviderUnavailable,
+    Source,
     SourceChanged,
 )
 from tests.destinations import DESTINATIONS, Destination
@@ -142,10 +143,21 @@ def prove(provider: Provider, key: str, receipt: PutReceipt) -> Evidence:
     return digest.evidence
 
 
+def put(provider: Provider, key: str, source: Source) -> PutReceipt:
+    """`put` as its callers do it, who try again what is worth trying again.
+
+    `rclone serve s3`, for one, stumbles now and then when two objects make the same directory.
+    """
+    for _ in range(ProviderUnavailable.tries - 1):
+        with suppress(ProviderUnavailable):
+            return provider.put(key, source)
+    return provider.put(key, source)
+
+
 def put_bytes(provider: Provider, *keys: str) -> None:
     """Store a few bytes, the key's own, under each key, from several threads."""
     with ThreadPoolExecutor(THREADS) as executor:
-        list(executor.map(lambda key: provider.put(key, BytesSource(bytes_of(key))), keys))
+        list(executor.map(lambda key: put(provider, key, BytesSource(bytes_of(key))), keys))
 
 
 def bytes_of(key: str) -> bytes:
@@ -255,8 +267,8 @@ def test_sixteen_threads_at_once(provider: Provider) -> None:
     def story(number: int) -> PutReceipt:
         key = f"p/{number}/file"
         size_bytes = PART_SIZE_BYTES + number if number % 4 == 0 else number
-        receipt = provider.put(key, PatternSource(size_bytes, seed=number))
-        provider.put(f"p/{number}/gone", BytesSource(b"gone"))
+        receipt = put(provider, key, PatternSource(size_bytes, seed=number))
+        put(provider, f"p/{number}/gone", BytesSource(b"gone"))
         assert provider.stat(key).size_bytes == size_bytes
         assert sha256_of(provider.open(key)) == receipt.sha256
         provider.delete(f"p/{number}/gone")
@@ -619,17 +631,3 @@ def test_a_missing_field_is_named_and_no_value_is(destinations: Destination) -> 
         with pytest.raises(InvalidProviderSettings, match=field) as caught:
             build_provider(change(**{field: None}).provider_row())
         assert_silent(destinations, caught.value)
-
-
-def test_errors_say_what_to_do_next() -> None:
-    """Callers decide by these facts alone; a provider that is away must not be taken for a broken object."""
-    assert ProviderUnavailable.tries > 1
-    assert ProviderUnavailable.provider_wide
-    assert all(
-        kind.try_next_provider for kind in (ProviderError, ProviderUnavailable, AccessDenied, DestinationMissing)
-    )
-    assert not SourceChanged.try_next_provider
-
-
-def test_a_stored_object_compares_by_value() -> None:
-    assert StoredObject("k", 1, "etag:x") == StoredObject("k", 1, "etag:x")
