@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from config.logs import one_line
-from config.models import Entry, EntryKind, Execution, Tree
+from config.models import Entry, EntryKind, Execution, FileIdentity, Tree
 from jobs.directories import DirectoryJudge
-from jobs.tree import hash_file, walk_tree
+from jobs.tree import hash_file, identity_of, walk_tree
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath
 
@@ -36,8 +38,8 @@ def remove_local_copy(
     """
     if not judge.may_delete:
         raise UnsafeSource("sin JANITOR_ROOTS no se borra nada")
-    with judge.open_parent(execution) as (parent, name):
-        trash = trash_name(execution)
+    trash = trash_name(execution)
+    with judge.open_parent(execution) as (parent, name), _translated("borrar"):
         if not _exists(parent, trash):
             if not _exists(parent, name):
                 return
@@ -47,17 +49,25 @@ def remove_local_copy(
             with closing_descriptor(open_directory_beneath(parent, [trash])) as descriptor:
                 _remove_contents(descriptor, load_proven(), interruption)
             os.rmdir(trash, dir_fd=parent)
-        except BaseException as error:
+        except BaseException:
             _give_name_back(parent, trash, name)
-            if isinstance(error, OSError):
-                raise SourceUnreadable(f"no se pudo borrar: {error.strerror}") from error
             raise
 
 
 def keep_local_copy(judge: DirectoryJudge, execution: Execution) -> None:
     """Undo the beginning of a removal: the directory gets its name back. Raises as `remove_local_copy`."""
-    with judge.open_parent(execution) as (parent, name):
+    with judge.open_parent(execution) as (parent, name), _translated("devolver su nombre a"):
         _give_name_back(parent, trash_name(execution), name)
+
+
+@contextlib.contextmanager
+def _translated(action: str) -> Iterator[None]:
+    """Whatever the file system refuses concerns one execution, and must not stop the others."""
+    try:
+        yield
+    except OSError as error:
+        where = f" ({one_line(error.filename)})" if isinstance(error.filename, str) else ""
+        raise SourceUnreadable(f"no se pudo {action} el directorio: {error.strerror}{where}") from error
 
 
 def _exists(parent: int, name: str) -> bool:
@@ -70,10 +80,7 @@ def _exists(parent: int, name: str) -> bool:
 
 def _rename_to_trash(parent: int, name: str, trash: str, descriptor: int) -> None:
     """Rename, and make sure that what was renamed is the directory that was judged."""
-    try:
-        os.rename(name, trash, src_dir_fd=parent, dst_dir_fd=parent)
-    except OSError as error:
-        raise SourceUnreadable(f"no se pudo apartar el directorio: {error.strerror}") from error
+    os.rename(name, trash, src_dir_fd=parent, dst_dir_fd=parent)
     renamed = os.stat(trash, dir_fd=parent, follow_symlinks=False)
     if not os.path.samestat(renamed, os.fstat(descriptor)):
         _give_name_back(parent, trash, name)
@@ -89,9 +96,10 @@ def _remove_contents(descriptor: int, proven: Tree, interruption: threading.Even
     """Compare everything first, so that a difference is found before anything is gone; then remove, leaves first."""
     present = walk_tree(descriptor)
     _require_proven(descriptor, present, proven, interruption)
+    compared: dict[int, FileIdentity] = {}
     for entry in reversed(present.entries):  # path order puts a directory before what is in it
         if entry.path:
-            _remove_entry(descriptor, entry)
+            _remove_entry(descriptor, entry, compared)
 
 
 def _require_proven(descriptor: int, present: Tree, proven: Tree, interruption: threading.Event) -> None:
@@ -114,19 +122,22 @@ def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: thre
     return entry.size_bytes == proven.size_bytes and hash_file(descriptor, entry, interruption) == proven.sha256
 
 
-def _remove_entry(descriptor: int, entry: Entry) -> None:
-    """Remove one entry if it still is what was compared a moment ago."""
+def _remove_entry(descriptor: int, entry: Entry, compared: dict[int, FileIdentity]) -> None:
+    """Remove one entry if it still is what was compared a moment ago.
+
+    Removing one of several hard links changes the ctime of the others: `compared` keeps, by inode, what they look
+    like since.
+    """
     *parents, name = entry.path.split("/")
     with closing_descriptor(open_directory_beneath(descriptor, parents)) as parent:
         if entry.kind is EntryKind.DIRECTORY:
             os.rmdir(name, dir_fd=parent)
             return
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if entry.identity is None or (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size) != (
-            entry.identity.inode,
-            entry.identity.mtime_ns,
-            entry.identity.ctime_ns,
-            entry.identity.size_bytes,
-        ):
-            raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
-        os.unlink(name, dir_fd=parent)
+        with closing_descriptor(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as link:
+            identity = identity_of(os.fstat(link))
+            if identity != compared.get(identity.inode, entry.identity):
+                raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
+            os.unlink(name, dir_fd=parent)
+            rest = os.fstat(link)
+            if rest.st_nlink:
+                compared[identity.inode] = dataclasses.replace(identity, ctime_ns=rest.st_ctime_ns)

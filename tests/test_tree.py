@@ -310,7 +310,7 @@ def test_a_change_is_noticed_whenever_it_happens(
     MUTATIONS[mutation](directory / "below" / "file")
     not_a_file = mutation in ("replaced by a link", "replaced by a FIFO") and not chunks_before
     with pytest.raises(SourceUnreadable if not_a_file else SourceChanged, match="below/file"):
-        list(chunks)
+        next(chunks) if chunks_before == 0 else list(chunks)  # not one byte of a file that is another already
 
 
 def test_a_directory_on_the_way_that_becomes_a_link_is_not_followed(

@@ -1,0 +1,460 @@
+"""Only what is proven is removed, and whatever stops a removal leaves the directory under its own name."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from config.models import Execution, Tree
+from jobs.directories import DirectoryJudge, DirectoryMissing
+from jobs.manifest import make_manifest, read_manifest
+from jobs.removal import LocalCopyDiffers, keep_local_copy, remove_local_copy, trash_name
+from jobs.tree import hash_file, walk_tree
+from providers.base import ProviderUnavailable, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
+from providers.descriptors import closing_descriptor
+from tests.servers.base import REPOSITORY
+from tests.stories.trees import Snapshot, make_odd_tree, make_usual_tree, snapshot
+
+NEVER = threading.Event()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The one root in which executions lie."""
+    path = tmp_path / "executions"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def directory(root: Path) -> Path:
+    """An execution's directory with a neighbour."""
+    (root / "neighbour").mkdir()
+    path = root / "e1"
+    path.mkdir()
+    make_usual_tree(path)
+    (path / "enlace").symlink_to("registro.log")
+    return path
+
+
+@pytest.fixture
+def trash(root: Path, directory: Path) -> Path:
+    """Where the directory is while it is removed."""
+    return root / trash_name(execution_at(directory))
+
+
+@pytest.fixture
+def judge(root: Path) -> DirectoryJudge:
+    """Applies that root."""
+    return DirectoryJudge([str(root)])
+
+
+def execution_at(directory: Path) -> Execution:
+    return Execution(7, "uuid-7", str(directory))
+
+
+def proven_tree(directory: Path, *, from_cloud: bool) -> Tree:
+    """What a copy of the directory as it is now holds: as this run knows it, or as read back from its manifest."""
+    with closing_descriptor(os.open(directory, os.O_RDONLY)) as descriptor:
+        tree = walk_tree(descriptor)
+        hashes = {entry.path: hash_file(descriptor, entry, NEVER) for entry in tree.files}
+    manifest = make_manifest(execution_at(directory), tree, hashes)
+    return read_manifest(manifest.content).tree if from_cloud else manifest.tree
+
+
+def remove(judge: DirectoryJudge, directory: Path, proven: Tree, interruption: threading.Event = NEVER) -> None:
+    remove_local_copy(judge, execution_at(directory), lambda: proven, interruption)
+
+
+def contents(root: Path) -> Snapshot:
+    """All that lies below the root; its own time changes when a directory in it is renamed, even back."""
+    return {path: described for path, described in snapshot(root).items() if path}
+
+
+def not_asked() -> Tree:
+    raise AssertionError("the proven copy was asked for")
+
+
+both_ways = pytest.mark.parametrize("from_cloud", [False, True], ids=["same run", "from its manifest"])
+
+
+@both_ways
+def test_what_is_proven_goes(judge: DirectoryJudge, root: Path, directory: Path, from_cloud: bool) -> None:
+    (directory / "odd").mkdir()
+    make_odd_tree(directory / "odd")
+    remove(judge, directory, proven_tree(directory, from_cloud=from_cloud))
+    assert os.listdir(root) == ["neighbour"]
+
+
+def rewrite_in_place(directory: Path) -> None:
+    """The same size and time of change, other bytes."""
+    file = directory / "registro.log"
+    status = file.stat()
+    with file.open("r+b") as opened:
+        opened.write(b"#")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def relink(directory: Path) -> None:
+    (directory / "enlace").unlink()
+    (directory / "enlace").symlink_to("ejecucion.yaml")
+
+
+def file_to_directory(directory: Path) -> None:
+    (directory / "registro.log").unlink()
+    (directory / "registro.log").mkdir()
+
+
+def file_to_link(directory: Path) -> None:
+    (directory / "registro.log").rename(directory.parent / "neighbour" / "registro.log")
+    (directory / "registro.log").symlink_to("../neighbour/registro.log")
+
+
+def append(directory: Path) -> None:
+    with (directory / "registro.log").open("ab") as file:
+        file.write(b"!")
+
+
+DIFFERENCES: dict[str, Callable[[Path], object]] = {
+    "a new file": lambda directory: (directory / "resultados" / "nuevo").touch(),
+    "a new link": lambda directory: (directory / "nuevo").symlink_to("/etc"),
+    "an extra directory": lambda directory: (directory / "resultados" / "nuevo").mkdir(),
+    "a renamed file": lambda directory: (directory / "registro.log").rename(directory / "registro.old"),
+    "other bytes": rewrite_in_place,
+    "more bytes": append,
+    "another link target": relink,
+    "a directory in place of a file": file_to_directory,
+    "a link in place of a file": file_to_link,
+}
+
+
+@both_ways
+@pytest.mark.parametrize("difference", DIFFERENCES)
+def test_a_difference_keeps_everything(
+    judge: DirectoryJudge, root: Path, directory: Path, difference: str, from_cloud: bool
+) -> None:
+    proven = proven_tree(directory, from_cloud=from_cloud)
+    wait_for_the_clock(root, directory)
+    DIFFERENCES[difference](directory)
+    before = contents(root)
+    with pytest.raises(LocalCopyDiffers, match=r"nuevo|registro|enlace"):
+        remove(judge, directory, proven)
+    assert contents(root) == before
+
+
+def wait_for_the_clock(root: Path, directory: Path) -> None:
+    """Until the kernel gives new changes another time than the last one has."""
+    last_ns = max(path.lstat().st_ctime_ns for path in directory.rglob("*"))
+    probe = root.parent / "clock"
+    while not probe.exists() or probe.stat().st_ctime_ns <= last_ns:
+        probe.touch()
+
+
+def test_a_special_file_keeps_everything(judge: DirectoryJudge, root: Path, directory: Path) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    os.mkfifo(directory / "fifo")
+    with pytest.raises(UnsafeSource, match="fifo"):
+        remove(judge, directory, proven)
+    assert len(os.listdir(directory)) == 5
+    assert sorted(os.listdir(root)) == ["e1", "neighbour"]
+
+
+@both_ways
+def test_equal_bytes_of_another_age_are_proven_by_reading(
+    judge: DirectoryJudge, root: Path, directory: Path, from_cloud: bool
+) -> None:
+    proven = proven_tree(directory, from_cloud=from_cloud)
+    os.utime(directory / "registro.log", ns=(1, 1))
+    (directory / "resultados").chmod(0o700)
+    remove(judge, directory, proven)
+    assert os.listdir(root) == ["neighbour"]
+
+
+def test_without_a_known_hash_nothing_is_proven(judge: DirectoryJudge, directory: Path) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    unknown = Tree(tuple(dataclasses.replace(entry, sha256=None) for entry in proven.entries))
+    with pytest.raises(LocalCopyDiffers):
+        remove(judge, directory, unknown)
+    assert directory.exists()
+
+
+@both_ways
+def test_hard_links_go_in_one_removal(judge: DirectoryJudge, root: Path, directory: Path, from_cloud: bool) -> None:
+    for name in ("otro nombre", "resultados/y otro", "zzz"):
+        os.link(directory / "registro.log", directory / name)
+    os.link(directory / "registro.log", root / "neighbour" / "outside")
+    remove(judge, directory, proven_tree(directory, from_cloud=from_cloud))
+    assert sorted(os.listdir(root)) == ["neighbour"]
+    assert (root / "neighbour" / "outside").stat().st_nlink == 1
+
+
+# Removals that are interrupted
+
+
+def test_a_request_to_stop_keeps_everything(judge: DirectoryJudge, root: Path, directory: Path) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    before = contents(root)
+    interruption = threading.Event()
+    interruption.set()
+    with pytest.raises(RunInterrupted):
+        remove(judge, directory, proven, interruption)
+    assert contents(root) == before
+
+
+def test_an_unreachable_copy_keeps_everything(judge: DirectoryJudge, root: Path, directory: Path) -> None:
+    before = contents(root)
+    error = ProviderUnavailable("no responde")
+
+    def load_proven() -> Tree:
+        raise error
+
+    with pytest.raises(ProviderUnavailable) as caught:
+        remove_local_copy(judge, execution_at(directory), load_proven, NEVER)
+    assert caught.value is error
+    assert contents(root) == before
+
+
+KILLED_WHILE_REMOVING = """
+import os, signal, sys, threading
+from pathlib import Path
+from jobs.directories import DirectoryJudge
+from tests import test_removal
+
+directory, entries_removed = Path(sys.argv[1]), int(sys.argv[2])
+proven = test_removal.proven_tree(directory, from_cloud=False)
+remaining = iter(range(entries_removed))
+
+def counted(remove):
+    def remove_or_die(*arguments, **keywords):
+        if next(remaining, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        remove(*arguments, **keywords)
+    return remove_or_die
+
+os.unlink, os.rmdir = counted(os.unlink), counted(os.rmdir)
+test_removal.remove(DirectoryJudge([str(directory.parent)]), directory, proven)
+"""
+
+
+@pytest.mark.parametrize("entries_removed", [0, 3, 6])
+def test_a_killed_removal_is_finished_from_the_manifest(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, entries_removed: int
+) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    assert len(proven.entries) == 7
+    command = [sys.executable, "-c", KILLED_WHILE_REMOVING, str(directory), str(entries_removed)]
+    assert subprocess.run(command, check=False, cwd=REPOSITORY, timeout=60).returncode == -signal.SIGKILL
+    assert sorted(os.listdir(root)) == [trash.name, "neighbour"]
+    assert len(list(trash.rglob("*"))) == 6 - entries_removed
+    remove(judge, directory, proven)
+    assert os.listdir(root) == ["neighbour"]
+
+
+def test_what_was_left_of_a_removal_is_compared_again(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    (directory / "ejecucion.yaml").unlink()
+    directory.rename(trash)
+    rewrite_in_place(trash)
+    with pytest.raises(LocalCopyDiffers, match=r"registro\.log"):
+        remove(judge, directory, proven)
+    assert sorted(os.listdir(root)) == ["e1", "neighbour"]
+    assert len(os.listdir(directory)) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(KeyboardInterrupt(), KeyboardInterrupt), (OSError(5, "Input/output error"), SourceUnreadable)]
+)
+def test_an_error_in_the_middle_gives_the_name_back(
+    judge: DirectoryJudge,
+    root: Path,
+    directory: Path,
+    error: BaseException,
+    told: type[BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+
+    def fail() -> None:
+        raise error
+
+    with after_first_unlink(monkeypatch, fail), pytest.raises(told):
+        remove(judge, directory, proven)
+    assert sorted(os.listdir(root)) == ["e1", "neighbour"]
+    remove(judge, directory, proven)
+    assert os.listdir(root) == ["neighbour"]
+
+
+# What happens while it is removed
+
+
+def test_a_file_that_changes_after_it_was_compared_stays(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    wait_for_the_clock(root, directory)
+    with after_first_unlink(monkeypatch, lambda: append(trash)), pytest.raises(SourceChanged, match=r"registro\.log"):
+        remove(judge, directory, proven)
+    assert (directory / "registro.log").read_bytes().endswith(b"!")
+
+
+def test_a_file_that_appears_after_all_was_compared_stays(
+    judge: DirectoryJudge, directory: Path, trash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    appear = (trash / "resultados" / "nuevo").touch
+    with after_first_unlink(monkeypatch, appear), pytest.raises(SourceUnreadable, match="resultados"):
+        remove(judge, directory, proven)
+    assert os.listdir(directory / "resultados") == ["nuevo"]
+
+
+@contextlib.contextmanager
+def after_first_unlink(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> Iterator[None]:
+    """Within, something happens once the first file is gone."""
+    unlink = os.unlink
+    pending = [action]
+
+    def unlink_and_act(path: str, *, dir_fd: int) -> None:
+        unlink(path, dir_fd=dir_fd)
+        if pending:
+            pending.pop()()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", unlink_and_act)
+        yield
+
+
+@pytest.mark.parametrize("kind", ["directory", "link"])
+def test_a_directory_swapped_before_it_is_renamed_is_not_touched(
+    judge: DirectoryJudge, root: Path, directory: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    moved = root / "moved"
+    rename = os.rename
+
+    def swap_and_rename(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        monkeypatch.undo()
+        rename(directory, moved)
+        if kind == "link":
+            directory.symlink_to("neighbour")
+        else:
+            directory.mkdir()
+            make_usual_tree(directory)
+        rename(source, target, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    before = snapshot(directory)
+    monkeypatch.setattr(os, "rename", swap_and_rename)
+    with pytest.raises(UnsafeSource, match="sustituido"):
+        remove(judge, directory, proven)
+    assert sorted(os.listdir(root)) == ["e1", "moved", "neighbour"]
+    assert directory.is_symlink() == (kind == "link")
+    assert snapshot(moved) == before
+
+
+def test_a_directory_made_anew_beside_the_trash_is_not_touched(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(trash)
+    directory.mkdir()
+    (directory / "new").write_text("another execution")
+    remove(judge, directory, proven)
+    assert sorted(os.listdir(root)) == ["e1", "neighbour"]
+    assert os.listdir(directory) == ["new"]
+
+
+def test_trash_that_differs_stays_beside_a_directory_made_anew(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    append(directory)
+    directory.rename(trash)
+    directory.mkdir()
+    before = contents(root)
+    with pytest.raises(LocalCopyDiffers):
+        remove(judge, directory, proven)
+    assert contents(root) == before
+
+
+def test_a_link_called_like_the_trash_is_not_followed(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, tmp_path: Path
+) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    outside = tmp_path / "outside"
+    directory.rename(outside)
+    trash.symlink_to(outside)
+    before = snapshot(outside)
+    with pytest.raises(SourceUnreadable):
+        remove(judge, directory, proven)
+    assert snapshot(outside) == before
+
+
+# What is not removed at all
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_without_roots_nothing_is_removed(root: Path, directory: Path, trash: Path, renamed: bool) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    if renamed:
+        directory.rename(trash)
+    before = contents(root)
+    with pytest.raises(UnsafeSource, match="JANITOR_ROOTS"):
+        remove(DirectoryJudge([]), directory, proven)
+    assert contents(root) == before
+
+
+def test_outside_the_roots_nothing_is_removed(judge: DirectoryJudge, directory: Path, tmp_path: Path) -> None:
+    outside = directory.rename(tmp_path / "outside")
+    before = snapshot(outside)
+    with pytest.raises(UnsafeSource, match="fuera de JANITOR_ROOTS"):
+        remove(judge, outside, proven_tree(outside, from_cloud=False))
+    assert snapshot(outside) == before
+
+
+def test_what_is_gone_already_is_no_error(judge: DirectoryJudge, root: Path) -> None:
+    remove_local_copy(judge, execution_at(root / "gone"), not_asked, NEVER)
+
+
+def test_a_missing_parent_is_told(judge: DirectoryJudge, root: Path) -> None:
+    with pytest.raises(DirectoryMissing):
+        remove_local_copy(judge, execution_at(root / "gone" / "e1"), not_asked, NEVER)
+
+
+def test_a_name_that_no_file_can_have_is_this_executions_problem_alone(judge: DirectoryJudge, directory: Path) -> None:
+    execution = Execution(7, "ñ" * 200, str(directory))
+    with pytest.raises(SourceUnreadable):
+        remove_local_copy(judge, execution, not_asked, NEVER)
+    with pytest.raises(SourceUnreadable):
+        keep_local_copy(judge, execution)
+    assert directory.exists()
+
+
+# Removal that is not wanted any more
+
+
+def test_what_was_set_aside_gets_its_name_back(judge: DirectoryJudge, root: Path, directory: Path, trash: Path) -> None:
+    directory.rename(trash)
+    keep_local_copy(judge, execution_at(directory))
+    assert sorted(os.listdir(root)) == ["e1", "neighbour"]
+    keep_local_copy(judge, execution_at(directory))
+    assert sorted(os.listdir(root)) == ["e1", "neighbour"]
+
+
+def test_what_was_set_aside_does_not_replace_a_directory_made_anew(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    directory.rename(trash)
+    directory.mkdir()
+    before = contents(root)
+    keep_local_copy(judge, execution_at(directory))
+    assert contents(root) == before
