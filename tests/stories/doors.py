@@ -37,9 +37,7 @@ class Door:
     not reached the server.
     """
 
-    def __init__(
-        self, target_port: int, *, hold: bytes = NOTHING, cut: bytes = NOTHING, die: bytes = NOTHING
-    ) -> None:
+    def __init__(self, target_port: int, *, hold: bytes = NOTHING, cut: bytes = NOTHING, die: bytes = NOTHING) -> None:
         self._target_port = target_port
         self._hold = re.compile(hold)
         self._cut = re.compile(cut)

@@ -156,7 +156,9 @@ def test_all_dirs_tries_them_and_reports_them_as_failed(installation: Installati
     installation.small_execution("uno")
     run = installation.run("--all-dirs")
     assert run.exit_code == 1, str(run)
-    assert [line for line in run.messages("WARNING") if line.startswith("Directorio no encontrado para ejecución no-esta")]
+    assert [
+        line for line in run.messages("WARNING") if line.startswith("Directorio no encontrado para ejecución no-esta")
+    ]
     assert [line for line in run.messages("ERROR") if line.startswith("No se pudo migrar la ejecución no-esta")]
     assert installation.place("uno")[0] is True
     assert nas.everything_stored() == {
@@ -196,7 +198,9 @@ def test_a_dry_run_changes_nothing_anywhere(
     assert installation.log_file.read_bytes() == log
     told = "\n".join(run.messages())
     assert ("Se migraría la ejecución uno" in told) == ("--clean-only" not in arguments)
-    assert ("[simulación] Limpieza: se eliminarían 1 archivos temporales (0.00 MB)" in told) == ("--migrate-only" not in arguments)
+    assert ("[simulación] Limpieza: se eliminarían 1 archivos temporales (0.00 MB)" in told) == (
+        "--migrate-only" not in arguments
+    )
     if "--clean-only" not in arguments:
         assert "La nube" in told
         assert "No se migraría la ejecución mala" in told

@@ -105,7 +105,9 @@ def test_when_all_providers_are_down_nothing_is_lost_and_each_execution_is_named
     primary = installation.add_provider(_at_port("s3", refused_port()), "Una")
     other = installation.add_provider(_at_port("azure", refused_port()), "Otra")
     installation.configure(primary, other, eliminar_despues_de_migrar=True)
-    directories = {uuid: installation.small_execution(uuid) for uuid in ("uno", "dos", "tres", "cuatro", "cinco", "seis")}
+    directories = {
+        uuid: installation.small_execution(uuid) for uuid in ("uno", "dos", "tres", "cuatro", "cinco", "seis")
+    }
     before = {uuid: snapshot(directory) for uuid, directory in directories.items()}
 
     run = installation.run()

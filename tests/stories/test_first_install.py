@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
@@ -65,9 +66,9 @@ def test_init_db_again_changes_nothing(bare_installation: Installation) -> None:
 
 
 def test_several_init_db_at_once_all_succeed(bare_installation: Installation) -> None:
-    with bare_installation.start("init-db") as one, bare_installation.start("init-db") as two:
-        with bare_installation.start("init-db") as three:
-            runs = [one.finish(), two.finish(), three.finish()]
+    with contextlib.ExitStack() as stack:
+        commands = [stack.enter_context(bare_installation.start("init-db")) for _ in range(3)]
+        runs = [command.finish() for command in commands]
     assert [run.exit_code for run in runs] == [0, 0, 0], str(runs)
     numbers = [row["number"] for row in bare_installation.rows("SELECT number FROM janitor_upgrades ORDER BY 1")]
     assert numbers == list(range(1, len(numbers) + 1))

@@ -29,7 +29,9 @@ def _require_refused(installation: Installation, nas: Destination, run: Run, ids
     assert "error inesperado" not in run.errors
     (migrated,) = installation.rows("SELECT uuid::text AS uuid FROM ejecuciones_yaml WHERE migrado_a_nube")
     assert migrated["uuid"] == "buena"
-    refused = installation.rows("SELECT execution_id AS id FROM janitor_migrations WHERE state IN ('refused', 'failed')")
+    refused = installation.rows(
+        "SELECT execution_id AS id FROM janitor_migrations WHERE state IN ('refused', 'failed')"
+    )
     assert sorted(row["id"] for row in refused) == sorted(ids)
     assert {name.split("/")[1] for name in nas.everything_stored()} == {"buena", "buena.manifest.json"}
     assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
@@ -86,9 +88,7 @@ MUST_NOT_BE_TOUCHED: dict[str, Callable[[Installation, str], Path | str | None]]
 def test_directories_that_must_not_be_touched_are_refused(
     installation: Installation, nas: Destination, roots: str
 ) -> None:
-    ids = [
-        installation.add_execution(name, make(installation, name)) for name, make in MUST_NOT_BE_TOUCHED.items()
-    ]
+    ids = [installation.add_execution(name, make(installation, name)) for name, make in MUST_NOT_BE_TOUCHED.items()]
     before = snapshot(installation.directory / "de otros")
     run = _tick_with_a_good_one_beside(installation, nas, **({} if roots == "set" else {"JANITOR_ROOTS": None}))
     _require_refused(installation, nas, run, ids)
@@ -102,7 +102,7 @@ def test_with_roots_set_only_what_lies_properly_inside_one_is_touched(
     third = installation.directory / "ejecuciones-3" / "uno"
     for path in (second_root / "dentro", third):
         path.mkdir(parents=True)
-    bad = {
+    bad: dict[str, Path | str] = {
         "outside": _outside(installation, "outside"),
         "a root": installation.executions,
         "a root, with a slash": f"{installation.executions}/",
@@ -137,7 +137,7 @@ def test_executions_that_share_contain_or_lie_in_each_others_directories_are_ref
     outer = installation.new_directory("fuera")
     (outer / "medio" / "dentro").mkdir(parents=True)
     similar = installation.new_directory("fuera-parecido")
-    rows = {
+    rows: dict[str, Path | str] = {
         "comparte-1": shared,
         "comparte-2": f"{installation.executions}//compartido/",
         "contiene": outer,

@@ -12,7 +12,7 @@ import pytest
 from tests.destinations import Destination
 from tests.stories.doors import Door, refused_port
 from tests.stories.installation import Installation, wait_until
-from tests.stories.trees import make_usual_tree, require_stored, snapshot
+from tests.stories.trees import copy_tree, make_usual_tree, require_stored, snapshot
 
 NEVER_AGAIN = {"attempts": 0, "leases": 0, "removals": 0}
 
@@ -70,14 +70,10 @@ def patient(
         door.__exit__(None, None, None)
 
 
-def _copy(directory: Path, to: Path) -> Path:
-    assert os.spawnlp(os.P_WAIT, "cp", "cp", "-a", str(directory), str(to)) == 0
-    return to
-
-
 SECOND_PART = rb"PUT /[^ ]*grande\.bin\?[^ ]*partNumber=2"
 MANIFEST_IS_PUT = rb"PUT /[^ ]*\.manifest\.json"
 MANIFEST_IS_READ = rb"GET /[^ ]*\.manifest\.json"
+DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
 
 
 def test_a_second_run_on_the_host_gives_way_at_once(patient: MakePatient) -> None:
@@ -108,7 +104,9 @@ def test_runs_against_different_databases_do_not_get_in_each_others_way(
         assert (one.finish().exit_code, two.finish().exit_code) == (0, 0)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--clean-only"], ["--dry-run"], ["status"], ["check"], ["init-db"]], ids=str)
+@pytest.mark.parametrize(
+    "arguments", [[], ["--clean-only"], ["--dry-run"], ["status"], ["check"], ["init-db"]], ids=str
+)
 def test_without_the_database_nothing_is_touched(
     installation: Installation, nas: Destination, arguments: list[str]
 ) -> None:
@@ -132,15 +130,13 @@ def test_a_database_that_is_lost_in_the_middle_loses_nothing(
     patient: MakePatient, database_administrator: Callable[[str], None]
 ) -> None:
     case = patient(MANIFEST_IS_PUT)
-    original = _copy(case.directory, case.installation.directory / "original")
+    original = copy_tree(case.directory, case.installation.directory / "original")
     (row,) = case.installation.rows("SELECT current_database() AS name")
     with case.installation.start() as command:
         wait_until(case.door.met.is_set, 30)
         case.installation.close()
         database_administrator(f"ALTER DATABASE {row['name']} ALLOW_CONNECTIONS false")
-        database_administrator(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{row['name']}'"
-        )
+        database_administrator(DISCONNECT.format(**row))
         case.door.open()
         run = command.finish()
     assert run.exit_code == 3, str(run)
@@ -159,10 +155,7 @@ def test_a_database_that_breaks_the_connection_once_is_asked_again(
     (row,) = case.installation.rows("SELECT current_database() AS name")
     with case.installation.start() as command:
         wait_until(case.door.met.is_set, 30)
-        database_administrator(
-            f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            f"WHERE datname = '{row['name']}' AND application_name = 'janitor_daemon'"
-        )
+        database_administrator(DISCONNECT.format(**row) + " AND application_name = 'janitor_daemon'")
         case.door.open()
         run = command.finish()
     assert run.exit_code == 0, str(run)
@@ -174,7 +167,7 @@ def test_a_signal_in_the_middle_of_an_upload_leaves_everything_for_the_next_tick
     patient: MakePatient, number: signal.Signals
 ) -> None:
     case = patient(SECOND_PART)
-    original = _copy(case.directory, case.installation.directory / "original")
+    original = copy_tree(case.directory, case.installation.directory / "original")
     with case.installation.start() as command:
         wait_until(case.door.met.is_set, 30)
         run = command.stop(number)
@@ -188,7 +181,7 @@ def test_a_signal_in_the_middle_of_an_upload_leaves_everything_for_the_next_tick
 @pytest.mark.parametrize("moment", [SECOND_PART, MANIFEST_IS_PUT], ids=["second part", "manifest"])
 def test_a_death_in_the_middle_of_an_upload_loses_nothing(patient: MakePatient, moment: bytes) -> None:
     case = patient(moment)
-    original = _copy(case.directory, case.installation.directory / "original")
+    original = copy_tree(case.directory, case.installation.directory / "original")
     with case.installation.start() as command:
         wait_until(case.door.met.is_set, 30)
         command.stop(signal.SIGKILL)
@@ -215,7 +208,7 @@ def test_a_death_after_the_commit_and_before_the_deletion_is_finished_by_the_nex
 def test_a_death_in_the_middle_of_the_deletion_is_finished_by_the_next_tick(patient: MakePatient) -> None:
     case = patient(MANIFEST_IS_READ)
     installation = case.installation
-    original = _copy(case.directory, installation.directory / "original")
+    original = copy_tree(case.directory, installation.directory / "original")
     installation.configure(case.provider, eliminar_despues_de_migrar=False)
     assert installation.run().exit_code == 0
     installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting'")

@@ -86,7 +86,10 @@ WRONG: Mapping[str, list[tuple[str, object]]] = {
         ("credenciales.port", True),
         ("credenciales.username", ABSENT),
         ("credenciales.password", ABSENT),
-        ("credenciales.private_key", f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----"),
+        (
+            "credenciales.private_key",
+            f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----",
+        ),
         ("credenciales.host_key", ABSENT),
         ("credenciales.host_key", f"ssh-ed25519 {SECRET}"),
         ("configuracion.base_path", ABSENT),
@@ -107,7 +110,9 @@ WRONG: Mapping[str, list[tuple[str, object]]] = {
 
 def _with_wrong_field(kind: str, field: str, value: object) -> tuple[object, object]:
     """Valid columns, but for one field, or for one whole column."""
-    columns: dict[str, Any] = dict(zip(("credenciales", "configuracion"), json.loads(json.dumps(VALID[kind])), strict=True))
+    columns: dict[str, Any] = dict(
+        zip(("credenciales", "configuracion"), json.loads(json.dumps(VALID[kind])), strict=True)
+    )
     column, _, name = field.partition(".")
     if not name:
         columns[column] = value

@@ -31,7 +31,8 @@ def test_an_install_without_the_deletion_column_keeps_local_copies(
 
 def test_an_install_with_the_least_of_columns_works(bare_installation: Installation, nas: Destination) -> None:
     bare_installation.execute(
-        "CREATE TABLE cloud_providers (id INT, nombre TEXT, tipo TEXT, credenciales TEXT, configuracion TEXT, activo BOOL);"
+        "CREATE TABLE cloud_providers (id INT, nombre TEXT, tipo TEXT, credenciales TEXT, "
+        "configuracion TEXT, activo BOOL);"
         "CREATE TABLE ejecuciones_config (id INT, nube_primaria_id INT);"
         "CREATE TABLE ejecuciones_yaml (id BIGINT, uuid TEXT, ruta_directorio TEXT, fecha_ejecucion TIMESTAMP, "
         "migrado_a_nube BOOL, ruta_nube TEXT, nube_provider_id INT)"

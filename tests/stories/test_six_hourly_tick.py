@@ -12,7 +12,7 @@ import pytest
 
 from tests.destinations import Destination
 from tests.stories.installation import Installation
-from tests.stories.trees import make_odd_tree, make_usual_tree, require_stored, snapshot
+from tests.stories.trees import copy_tree, make_odd_tree, make_usual_tree, require_stored, snapshot
 
 ROOTS_WARNING = "JANITOR_ROOTS no está definida"
 
@@ -26,11 +26,10 @@ def _restore(installation: Installation, uuid: str) -> Path:
 
 
 def _keep_original(installation: Installation, uuid: str) -> Path:
-    """A copy of an execution to compare with, made by `cp`, before the daemon comes."""
+    """A copy of an execution to compare with, made before the daemon comes."""
     original = installation.directory / "original" / uuid
     original.parent.mkdir(exist_ok=True)
-    assert os.spawnlp(os.P_WAIT, "cp", "cp", "-a", str(installation.executions / uuid), str(original)) == 0
-    return original
+    return copy_tree(installation.executions / uuid, original)
 
 
 NAMES_THAT_A_SERVER_REFUSES = {"s3-moto": ["salto\nde línea"]}  # moto finds no route to it and answers 404

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import stat
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def make_odd_tree(directory: Path, without: Sequence[str] = ()) -> None:
         _write(top + b"/" + name.encode(), f"contenido de {name}".encode())
     assert len(os.fsencode("ñ" * 127 + "x")) == 255
     _write(top + b"/latin1 \xe9\xff.txt", b"bytes que no son UTF-8")
-    os.mkdir(top + b"/dir \xfe")
+    (directory / "dir \udcfe").mkdir()
     _write(top + b"/dir \xfe/\xc3(", b"dentro")
     (directory / "vacio").mkdir()
     (directory / "a" / "b" / "vacio tambien").mkdir(parents=True)
@@ -57,7 +58,7 @@ def _make_links(directory: Path) -> None:
     (directory / "enlace absoluto").symlink_to("/etc/hostname")
     (directory / "enlace a directorio").symlink_to("resultados")
     (directory / "enlace hacia fuera").symlink_to("../..")
-    os.symlink(b"no UTF-8 \xff", os.fsencode(directory) + b"/enlace \xff")
+    (directory / "enlace \udcff").symlink_to("no UTF-8 \udcff")
     link = directory / "enlace colgante"
     os.utime(link, ns=(1_234_567_890_123_456_789, 1_234_567_890_123_456_789), follow_symlinks=False)
 
@@ -79,6 +80,12 @@ def _write(path: bytes, content: bytes) -> None:
         file.write(content)
 
 
+def copy_tree(directory: Path, to: Path) -> Path:
+    """A copy with all its modes, times and links, made by `cp`."""
+    subprocess.run(["cp", "-a", str(directory), str(to)], check=True)
+    return to
+
+
 def snapshot(directory: Path) -> Snapshot:
     """All that a tree is: names, kinds, modes, times, bytes, link targets."""
     top = os.fsencode(directory)
@@ -94,7 +101,7 @@ def _describe(path: bytes) -> tuple[object, ...]:
     status = os.lstat(path)
     common = (stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode), status.st_mtime_ns)
     if stat.S_ISLNK(status.st_mode):
-        return (*common, os.readlink(path))
+        return (*common, os.readlink(path))  # noqa: PTH115 its bytes
     if stat.S_ISREG(status.st_mode):
         return (*common, status.st_size, hashlib.sha256(_read(path)).hexdigest())
     return common
@@ -106,7 +113,10 @@ def _read(path: bytes) -> bytes:
 
 
 UNREADABLE_BY_RCLONE = {
-    "": ("*\u201b*", "*\u201b*/**"),  # local names that are no UTF-8 or hold rclone's quote character: it cannot open them
+    "": (
+        "*\u201b*",
+        "*\u201b*/**",
+    ),  # local names that are no UTF-8 or hold rclone's quote character: it cannot open them
     "gcs": ("*[#%?]*", "*[\u2409\u240a]*"),  # the emulator gives download links in which names are not escaped
 }
 
