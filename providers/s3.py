@@ -42,7 +42,7 @@ from providers.object_store_put import HashingReader, ObjectStorePut, SentBytes,
 
 if TYPE_CHECKING:
     from obstore import Attributes
-    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Credential
     from typing_extensions import Buffer
 
 CONNECTIONS = 32
@@ -163,18 +163,20 @@ class S3Provider(Provider):
     @functools.cached_property
     def _boto3_client(self) -> Any:
         addressing: Any = {
-            "addressing_style": "path" if self._endpoint_url else "auto",
+            "addressing_style": "path" if self._path_style else "virtual",
             "use_accelerate_endpoint": self._accelerate,
         }
+        settings: Any = botocore.config.Config  # its stubs lack `ignore_configured_endpoint_urls`
         return self._session.client(
             "s3",
             endpoint_url=self._endpoint_url,
-            config=botocore.config.Config(
+            config=settings(
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 read_timeout=ANSWER_TIMEOUT_SECONDS,
                 retries={"total_max_attempts": 1},
                 max_pool_connections=CONNECTIONS,
                 signature_version="s3v4",
+                ignore_configured_endpoint_urls=True,
                 # Many servers that are not Amazon's reject the checksums that boto3 adds by default since 1.36.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
@@ -197,32 +199,48 @@ class S3Provider(Provider):
             return self._obstore_upload
 
     def _build_store(self, client_options: ClientConfig, retry_config: RetryConfig) -> ObjectStore:
-        settings: dict[str, Any] = {"virtual_hosted_style_request": self._endpoint_url is None}
-        if self._endpoint_url:
-            settings["endpoint"] = self._endpoint_url
-        elif self._accelerate:
-            settings["endpoint"] = f"https://{self._bucket}.s3-accelerate.amazonaws.com"
-        if "access_key" in self._credentials:
-            settings["access_key_id"] = self._credentials["access_key"]
-            settings["secret_access_key"] = self._credentials["secret_key"]
-            if "session_token" in self._credentials:
-                settings["session_token"] = self._credentials["session_token"]
-        else:
-            settings["credential_provider"] = self._default_credentials()
+        """obstore's client. It also reads `AWS_*` from the environment, where what is given here does not forbid it.
+
+        `AWS_ENDPOINT_URL_S3` outranks even the argument `endpoint`, so the endpoint is set under that name, too.
+        """
+        endpoint = self._obstore_endpoint()
+        config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
         if "sse" in self._encryption:
-            settings["server_side_encryption"] = self._encryption["sse"]
+            config["server_side_encryption"] = self._encryption["sse"]
         if "kms_key_id" in self._encryption:
-            settings["sse_kms_key_id"] = self._encryption["kms_key_id"]
+            config["sse_kms_key_id"] = self._encryption["kms_key_id"]
         return S3Store(
             self._bucket,
+            config=config,
+            endpoint=endpoint,
+            virtual_hosted_style_request=not self._path_style,
             region=self._credentials["region"],
+            credential_provider=self._obstore_credentials(),
             client_options=client_options,
             retry_config=retry_config,
-            **settings,
         )
 
-    def _default_credentials(self) -> Boto3CredentialProvider:
-        """The SDK's default chain: environment, profile, role of the machine."""
+    @property
+    def _path_style(self) -> bool:
+        """Whether the bucket stands in the path: Amazon's certificates do not cover bucket names with dots."""
+        return self._endpoint_url is not None or "." in self._bucket
+
+    def _obstore_endpoint(self) -> str:
+        if self._accelerate:
+            return f"https://{self._bucket}.s3-accelerate.amazonaws.com"
+        endpoint = str(self._boto3_client.meta.endpoint_url)
+        return endpoint if self._path_style else endpoint.replace("://", f"://{self._bucket}.", 1)
+
+    def _obstore_credentials(self) -> Callable[[], S3Credential]:
+        """The row's key pair, or the SDK's default chain: environment, profile, role of the machine."""
+        if "access_key" in self._credentials:
+            fixed: S3Credential = {
+                "access_key_id": self._credentials["access_key"],
+                "secret_access_key": self._credentials["secret_key"],
+                "token": self._credentials.get("session_token"),
+                "expires_at": None,
+            }
+            return lambda: fixed
         if self._session.get_credentials() is None:
             raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
         return Boto3CredentialProvider(self._session)
