@@ -60,6 +60,7 @@ HOSTILE_PATHS: dict[str, Callable[[Path], object]] = {
     "a slash": lambda _root: "/",
     "slashes": lambda _root: "///",
     "relative": lambda _root: "2026/january/e1",
+    "without its first slash": lambda root: f"{root}/2026/january/e1".removeprefix("/"),
     "relative to here": lambda _root: "./2026",
     "home": lambda _root: "~/e1",
     "the root": lambda root: root,
@@ -85,6 +86,14 @@ def test_a_hostile_path_is_refused_in_one_line(judge: DirectoryJudge, root: Path
     for message in refusals(judge, HOSTILE_PATHS[hostile](root)):
         assert "ruta_directorio" in message
         assert message.isprintable()
+
+
+def test_a_root_in_a_root_is_no_execution(root: Path) -> None:
+    judge = DirectoryJudge([str(root), str(root / "2026" / "january")])
+    for path in (root / "2026", root / "2026" / "january", root):
+        assert all("contiene una de las raíces" in message for message in refusals(judge, path))
+    with judge.open(at(root / "2026" / "january" / "e1")):
+        pass
 
 
 @pytest.mark.parametrize("form", ["{}/2026/january/e1", "/{}//2026///january/e1/", "{}/2026/january/e1//"])
