@@ -52,7 +52,7 @@ def _link(installation: Installation, name: str) -> Path:
 
 
 def _through_a_link(installation: Installation, name: str) -> Path:
-    (_outside(installation, name) / "dentro").mkdir()
+    (_outside(installation, name) / "dentro" / "más").mkdir(parents=True)
     (installation.executions / name).symlink_to(installation.directory / "de otros" / name)
     return installation.executions / name / "dentro"
 
@@ -76,6 +76,7 @@ MUST_NOT_BE_TOUCHED: dict[str, Callable[[Installation, str], Path | str | None]]
     "a link": _link,
     "a link, with a slash": lambda installation, name: f"{_link(installation, name)}/",
     "through a link": _through_a_link,
+    "far through a link": lambda installation, name: _through_a_link(installation, name) / "más",
     "a file": _file,
     "NULL": lambda installation, name: None,
     "empty": lambda installation, name: "",

@@ -50,17 +50,19 @@ class Patient:
 
 
 MakePatient = Callable[[bytes], Patient]
+ON_BOTH_SERVERS = pytest.mark.parametrize("patient", ["s3-swift", "s3-rclone"], indirect=True)
 
 
-@pytest.fixture(params=["s3-swift", "s3-rclone"])
+@pytest.fixture
 def patient(
     request: pytest.FixtureRequest, installation: Installation, new_destination: Callable[[str], Destination]
 ) -> Iterator[MakePatient]:
-    """Make the patient; requests that match the pattern wait."""
+    """Make the patient; requests that match the pattern wait. The test may name the server: see `ON_BOTH_SERVERS`."""
+    name = getattr(request, "param", "s3-rclone")
     doors: list[Door] = []
 
     def make(hold: bytes) -> Patient:
-        real = new_destination(request.param)
+        real = new_destination(name)
         door = Door(int(str(real.options["endpoint_url"]).rpartition(":")[2]), hold=hold).__enter__()
         doors.append(door)
         return Patient(installation, real, door)
@@ -162,7 +164,9 @@ def test_a_database_that_breaks_the_connection_once_is_asked_again(
     assert case.installation.place("uno")[0] is True
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("patient", "number"), [("s3-swift", signal.SIGTERM), ("s3-rclone", signal.SIGINT)], indirect=["patient"]
+)
 def test_a_signal_in_the_middle_of_an_upload_leaves_everything_for_the_next_tick(
     patient: MakePatient, number: signal.Signals
 ) -> None:
@@ -178,6 +182,7 @@ def test_a_signal_in_the_middle_of_an_upload_leaves_everything_for_the_next_tick
     case.require_finished_by_the_next_tick(original)
 
 
+@ON_BOTH_SERVERS
 @pytest.mark.parametrize("moment", [SECOND_PART, MANIFEST_IS_PUT], ids=["second part", "manifest"])
 def test_a_death_in_the_middle_of_an_upload_loses_nothing(patient: MakePatient, moment: bytes) -> None:
     case = patient(moment)
