@@ -51,6 +51,7 @@ class Attempts:
     def _store_once(
         self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
     ) -> tuple[ProvenCopy, Manifest]:
+        tree = walk_tree(directory.descriptor)
         attempt = self.database.open_attempt(claim, provider.id, place.key_prefix)
         if attempt is None:
             raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila ya está migrada")
@@ -58,7 +59,7 @@ class Attempts:
             provider, attempt, claim.execution, directory.descriptor, self.database, self.pool, self.interruption
         )
         try:
-            copy, manifest = upload.run(walk_tree(directory.descriptor))
+            copy, manifest = upload.run(tree)
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
                 raise ClaimLost("la fila cambió, o se hizo cargo otra ejecución del programa")
         except MigrationError as error:
