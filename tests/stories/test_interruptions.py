@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -242,3 +243,66 @@ def test_what_was_set_aside_gets_its_name_back_where_deletion_was_switched_off(p
     assert installation.run().exit_code == 0
     assert snapshot(case.directory) == case.before
     assert installation.unfinished() == NEVER_AGAIN
+
+
+def test_parts_that_a_death_left_are_removed_though_the_execution_went_elsewhere(
+    patient: MakePatient, nas: Destination
+) -> None:
+    case = patient(SECOND_PART)
+    installation = case.installation
+    original = copy_tree(case.directory, installation.directory / "original")
+    with installation.start() as command:
+        wait_until(case.door.met.is_set, 30)
+        command.stop(signal.SIGKILL)
+    case.door.open()
+    alternate = installation.add_provider(nas, "El NAS")
+    installation.configure(case.provider, alternate, eliminar_despues_de_migrar=True)
+    place = "UPDATE cloud_providers SET configuracion = jsonb_set(configuracion, '{endpoint_url}', to_jsonb(%s::text))"
+    installation.execute(f"{place} WHERE id = %s", (f"http://127.0.0.1:{refused_port()}", case.provider))
+    run = installation.run()
+    assert run.exit_code == 0, str(run)
+    assert installation.place("uno") == (True, "cloud://local/ejecuciones/uno", alternate)
+
+    installation.execute(f"{place} WHERE id = %s", (case.real.options["endpoint_url"], case.provider))
+    for _ in range(2):
+        run = installation.run()
+        assert run.exit_code == 0, str(run)
+    assert case.real.everything_stored() == set()
+    require_stored(nas, "ejecuciones/uno", original)
+    assert installation.unfinished() == NEVER_AGAIN
+
+
+def test_two_hosts_share_the_work_and_do_none_of_it_twice(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
+    uuids = [f"e{number:02d}" for number in range(24)]
+    for uuid in uuids:
+        installation.small_execution(uuid)
+    with contextlib.ExitStack() as stack:
+        commands = []
+        for host in ("norte", "sur"):
+            locks = installation.directory / f"bloqueos-{host}"
+            locks.mkdir()
+            variables = {"JANITOR_HOST": host, "JANITOR_LOCK_DIR": str(locks), "JANITOR_LOG_DIR": str(locks)}
+            commands.append(stack.enter_context(installation.start(**variables)))
+        runs = [command.finish() for command in commands]
+    assert [run.exit_code for run in runs] == [0, 0], str(runs)
+    done = [line for run in runs for line in run.messages("INFO") if "migrada exitosamente" in line]
+    assert sorted(line.split()[1] for line in done) == uuids
+    assert os.listdir(installation.executions) == []
+    assert installation.unfinished() == NEVER_AGAIN
+
+
+def test_a_host_leaves_alone_what_another_one_has_on_its_disk(installation: Installation, nas: Destination) -> None:
+    provider = installation.add_provider(nas)
+    installation.configure(provider, eliminar_despues_de_migrar=False)
+    directory = installation.small_execution("del-norte")
+    assert installation.run(JANITOR_HOST="norte").exit_code == 0
+    installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting'")
+    installation.configure(provider, eliminar_despues_de_migrar=True)
+    aside = directory.rename(installation.directory / "disco del norte")
+    run = installation.run(JANITOR_HOST="sur")
+    assert run.exit_code == 0, str(run)
+    assert installation.migration("del-norte")["local_copy"] == "deleting"
+    aside.rename(directory)
+    assert installation.run(JANITOR_HOST="norte").exit_code == 0
+    assert not directory.exists()
