@@ -112,17 +112,12 @@ class SessionPool:
                     raise
 
     def _take_idle_or_permission(self, asked_at: float) -> _Lease | None:
-        """An idle session; or `None`, and the right to open one, where fewer are open than may be.
-
-        Who waited for sessions that have all been lost since, and cannot be had anew, need not find that out again.
-        """
+        """An idle session; or `None`, and the right to open one, where fewer are open than may be."""
         with self._changed:
             while True:
                 self._retire_dead()
                 if self._idle:
                     return self._idle.pop()
-                if not self._established:
-                    self._raise_failure_since(asked_at)
                 if self._established + self._being_opened < self._limit:
                     self._being_opened += 1
                     return None
@@ -138,18 +133,15 @@ class SessionPool:
             return self._established > 0
 
     def _open(self, asked_at: float) -> _Lease:
-        """Open a session, one thread at a time. Threads that waited for one that failed share its failure."""
+        """Open a session, one thread at a time. Threads that already waited when it failed for another share that."""
         with self._opening:
-            self._raise_failure_since(asked_at)
+            if self._failure is not None and self._failure.at > asked_at:
+                raise type(self._failure.error)(str(self._failure.error))
             try:
                 return self._establish()
             except ProviderError as error:
                 self._failure = _Failure(error, time.monotonic())
                 raise
-
-    def _raise_failure_since(self, moment: float) -> None:
-        if self._failure is not None and self._failure.at > moment:
-            raise type(self._failure.error)(str(self._failure.error))
 
     def _establish(self) -> _Lease:
         while True:

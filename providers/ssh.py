@@ -204,14 +204,16 @@ class SshConnection:
         where = one_line(f"{settings.host}:{settings.port}")
         self._transport = _open_transport(settings, where)
         self._pulse = Pulse(time.monotonic())
-        try:
-            with _closed_after(self._transport, OPENING_SECONDS):
-                _negotiate(self._transport, settings)
-        except BaseException as error:
-            self._transport.close()
-            if isinstance(error, BROKEN):
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._transport.close)
+            try:
+                with _closed_after(self._transport, OPENING_SECONDS):
+                    _negotiate(self._transport, settings)
+            except ProviderError:
+                raise
+            except Exception as error:  # paramiko hands on whatever its own thread stumbled over
                 raise _explain(error, where) from error
-            raise
+            stack.pop_all()
 
     @property
     def alive(self) -> bool:
@@ -313,7 +315,7 @@ def _authenticate(transport: paramiko.Transport, settings: SshSettings) -> None:
         raise paramiko.AuthenticationException("more factors are asked for")
 
 
-def _explain(error: BaseException, where: str) -> ProviderError:
+def _explain(error: Exception, where: str) -> ProviderError:
     # paramiko raises the same class for a refusal, for its own deadline, and for a connection that ended.
     no_answer = "timeout" in str(error) or "EOF" in str(error)
     if isinstance(error, paramiko.AuthenticationException) and not no_answer:

@@ -425,23 +425,33 @@ def test_commands_that_cannot_be_relied_on_are_not(make_provider: MakeProvider, 
 
 
 class Line:
-    """A TCP line to a server that can be made to carry nothing any more, or be cut."""
+    """A TCP line to a server, whose connections can be jammed (they carry nothing any more) or cut."""
 
     def __init__(self, port: int) -> None:
         self._target = port
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # so that jams are soon felt
         self._ends: list[socket.socket] = []
-        self._open = threading.Event()
-        self._open.set()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._gates = [self._flowing]
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
     def jam(self) -> None:
-        """Carry nothing from now on."""
-        self._open.clear()
+        """Let the connections that there are carry nothing from now on."""
+        self._flowing.clear()
+        self._flowing = threading.Event()
+        self._flowing.set()
+        self._gates.append(self._flowing)
+
+    def jam_new(self) -> None:
+        """Let connections that are made from now on carry nothing."""
+        self._flowing = threading.Event()
+        self._gates.append(self._flowing)
 
     def cut(self) -> None:
-        """End what is open now; new connections are carried."""
+        """End the connections that there are."""
         ends, self._ends = self._ends, []
         for end in ends:
             with contextlib.suppress(OSError):
@@ -452,7 +462,8 @@ class Line:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
-        self._open.set()
+        for gate in self._gates:
+            gate.set()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -461,12 +472,12 @@ class Line:
                 far = socket.create_connection(("127.0.0.1", self._target))
                 self._ends += [near, far]
                 for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=self._carry, args=(source, target), daemon=True).start()
+                    threading.Thread(target=self._carry, args=(source, target, self._flowing), daemon=True).start()
 
-    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+    def _carry(self, source: socket.socket, target: socket.socket, flowing: threading.Event) -> None:
         with contextlib.suppress(OSError), source:
             while content := source.recv(65536):
-                self._open.wait()
+                flowing.wait()
                 target.sendall(content)
             target.shutdown(socket.SHUT_WR)
 
@@ -516,7 +527,7 @@ def test_an_idle_connection_that_was_cut_is_replaced(make_provider: MakeProvider
     assert provider.stat("a/file").size_bytes == 1
 
 
-def test_a_jammed_connection_is_given_up_soon(make_provider: MakeProvider, line: Line) -> None:
+def test_a_jammed_connection_is_given_up_soon_and_replaced(make_provider: MakeProvider, line: Line) -> None:
     provider = make_provider(port=line.port)
     provider.put("a/file", BytesSource(b"x"))
     line.jam()
@@ -524,6 +535,33 @@ def test_a_jammed_connection_is_given_up_soon(make_provider: MakeProvider, line:
     with pytest.raises(ProviderUnavailable):
         provider.stat("a/file")
     assert time.monotonic() - started < SILENCE_ENDS_SECONDS
+    assert provider.stat("a/file").size_bytes == 1
+
+
+def test_threads_that_wait_for_a_session_do_not_each_find_out_that_there_is_none(
+    make_provider: MakeProvider, line: Line
+) -> None:
+    """The first connection carries half of the threads, the second cannot be had, then the first is lost as well."""
+    provider = make_provider(port=line.port)
+    provider.put("a/file", BytesSource(b"x"))
+    line.jam_new()
+    cut_at: list[float] = []
+
+    def cut_when_the_others_wait() -> None:
+        deadline = time.monotonic() + SILENCE_ENDS_SECONDS
+        while provider._pool._failure is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        cut_at.append(time.monotonic())
+        line.cut()
+
+    def outcome(number: int) -> type[BaseException]:
+        with pytest.raises(ProviderUnavailable) as caught:
+            provider.put(f"a/{number}", Interrupting(1_000_000, cut_when_the_others_wait))
+        return caught.type
+
+    with ThreadPoolExecutor(THREADS) as executor:
+        assert set(executor.map(outcome, range(THREADS))) == {ProviderUnavailable}
+    assert time.monotonic() - cut_at[0] < SILENCE_ENDS_SECONDS
 
 
 def test_transfers_on_a_jammed_connection_end(
