@@ -103,7 +103,7 @@ class ObjectStorePut:
         """Like `put`, in one request, with the source whole in memory."""
         store = self._quick if source.size_bytes <= QUICK_SIZE_BYTES else self._patient
         reader = HashingReader(source)
-        with self._memory.reserved(source.size_bytes), translated_errors():
+        with self._memory.reserved(source.size_bytes), _uploading(reader):
             obstore.put(store, name, reader.whole(), attributes=attributes, use_multipart=False)
         return reader.sent()
 
@@ -112,7 +112,7 @@ class ObjectStorePut:
         part_size = part_size_for(source.size_bytes)
         parts_in_flight = max(1, min(PARTS_IN_FLIGHT, MEMORY_BUDGET_BYTES // part_size - 1))
         reader = HashingReader(source)
-        with self._memory.reserved((parts_in_flight + 1) * part_size), translated_errors():
+        with self._memory.reserved((parts_in_flight + 1) * part_size), _uploading(reader):
             obstore.put(
                 self._patient,
                 name,
@@ -137,6 +137,8 @@ class HashingReader:
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._part_md5s: list[str] = []
         self._size_bytes = 0
+        self.failure: Exception | None = None
+        """What reading the source raised, if it did."""
 
     def whole(self) -> Buffer:
         """All bytes at once."""
@@ -158,6 +160,13 @@ class HashingReader:
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
+        try:
+            yield from self._checked_pieces()
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _checked_pieces(self) -> Iterator[bytes]:
         announced_bytes = self._source.size_bytes
         for piece in self._source.chunks(CHUNK_SIZE_BYTES):
             self._size_bytes += len(piece)
@@ -172,6 +181,22 @@ class HashingReader:
     def sent(self) -> SentBytes:
         """What was handed over, once all of it was."""
         return SentBytes(self._size_bytes, self._sha256.hexdigest(), self._md5.hexdigest(), tuple(self._part_md5s))
+
+
+@contextmanager
+def _uploading(reader: HashingReader) -> Iterator[None]:
+    """Turn what obstore raises within into a `ProviderError`, and let what the source raised come out unchanged.
+
+    That is the cause of whatever else goes wrong then: when the source fails while parts are on their way, obstore
+    aborts the upload, and a part or the abort may fail and be told of instead.
+    """
+    try:
+        with translated_errors():
+            yield
+    except Exception:
+        if reader.failure is not None:
+            raise reader.failure from None
+        raise
 
 
 def hash_source(source: Source) -> SentBytes:

@@ -367,13 +367,13 @@ def test_what_is_not_there_is_not_found(provider: Provider, key: str) -> None:
         assert isinstance(error_of(every_call(provider, key)[name]), ObjectNotFound), name
 
 
-@pytest.mark.parametrize("key", ["absent", "absent/too", "p", "p/a/b", "p/aa"])
-def test_deleting_what_is_not_there_is_no_error(provider: Provider, destinations: Destination, key: str) -> None:
-    if destinations.name in KEEPS_OBJECTS_AS_FILES and key in {"p", "p/a/b"}:
-        pytest.skip("`rclone serve s3` takes a directory for an object")
+def test_deleting_what_is_not_there_is_no_error(provider: Provider, destinations: Destination) -> None:
     put_bytes(provider, "p/a")
-    provider.delete(key)
-    assert destinations.everything_stored() == {"p/a"}
+    for key in ("absent", "absent/too", "p", "p/a/b", "p/aa"):
+        if destinations.name in KEEPS_OBJECTS_AS_FILES and key in {"p", "p/a/b"}:
+            continue  # that server takes a directory for an object
+        provider.delete(key)
+        assert destinations.everything_stored() == {"p/a"}
 
 
 def test_delete_removes_one_object_and_nothing_else(provider: Provider, destinations: Destination) -> None:
