@@ -399,6 +399,17 @@ def test_a_provider_that_loses_objects_while_they_are_read_back_is_not_believed(
         bench.upload(provider)
 
 
+@with_checksums
+def test_what_only_an_old_listing_shows_is_sent_after_all(bench: Bench) -> None:
+    failed_attempt(bench)
+    with closing(bench.real_provider()) as real:
+        old_listing = list(real.list(f"{KEY_PREFIX}/"))
+        real.delete(f"{KEY_PREFIX}/registro.log")
+    with bench.provider(Fault("list", lambda _call: old_listing)) as provider:
+        copy, manifest = bench.upload(provider)
+    bench.require_complete(copy, manifest)
+
+
 # Failures
 
 

@@ -1,0 +1,289 @@
+"""What failed attempts left is removed, but never what a row points to, nor what is not ours."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from config.logs import logger
+from config.models import Evidence, ProviderRow
+from jobs import provider_set
+from jobs.embedded_postgres import EmbeddedPostgres
+from jobs.leftovers import remove_leftovers
+from jobs.provider_set import ProviderSet
+from jobs.report import TickReport
+from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
+from providers.local import LocalProvider
+from sql.database import Attempt, Database, ProvenCopy
+from tests.faulty_provider import Fault, FaultyProvider, fail, lose_answer
+from tests.platform_database import Platform, claim_one, open_attempt
+
+NEVER = threading.Event()
+PRIMARY, ALTERNATE = 1, 2
+OBJECTS = ("a", "deep/er/b", "c")
+
+
+class Scene:
+    """Two local providers, and an execution that failed on the first and went to the second."""
+
+    def __init__(self, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.platform = platform
+        self.database: Database = platform.run()
+        self.report = TickReport()
+        self.faults: dict[int, list[Fault]] = {}
+        self.used: dict[int, FaultyProvider] = {}
+        self.directories = {PRIMARY: tmp_path / "primary", ALTERNATE: tmp_path / "alternate"}
+        for directory in self.directories.values():
+            directory.mkdir()
+        self.claim = claim_one(self.database, platform.add_execution())
+        monkeypatch.setattr(provider_set, "build_provider", self._build)
+
+    def _build(self, row: ProviderRow) -> Provider:
+        self.used[row.id] = FaultyProvider(LocalProvider(row), self.faults.get(row.id, ()))
+        return self.used[row.id]
+
+    def rows(self) -> list[ProviderRow]:
+        return [
+            ProviderRow(provider_id, f"proveedor {provider_id}", "local", None, {"ruta": str(directory)}, active=True)
+            for provider_id, directory in self.directories.items()
+        ]
+
+    def fail_on(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1", *, foreign: bool | None) -> Attempt:
+        """An attempt that stored some objects and a manifest there, and failed."""
+        attempt = open_attempt(self.database, self.claim, provider_id, key_prefix)
+        if foreign is not None:
+            self.database.note_place(attempt, foreign_objects=foreign)
+        self.store(provider_id, key_prefix)
+        self.database.abandon_attempt(attempt, "unavailable", "no responde")
+        return attempt
+
+    def store(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1") -> None:
+        """Objects and a manifest."""
+        with closing(LocalProvider(self.rows()[provider_id - 1])) as provider:
+            for name in OBJECTS:
+                provider.put(f"{key_prefix}/{name}", BytesSource(name.encode()))
+            provider.put(f"{key_prefix}.manifest.json", BytesSource(b"{}"))
+
+    def commit_on(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1") -> None:
+        """Another attempt, which is committed."""
+        attempt = open_attempt(self.database, self.claim, provider_id, key_prefix)
+        self.database.note_place(attempt, foreign_objects=False)
+        self.store(provider_id, key_prefix)
+        copy = ProvenCopy(f"cloud://local/{key_prefix}", provider_id, key_prefix, 3, 3, Evidence.READ_BACK, "00")
+        assert self.database.commit_migration(self.claim, attempt, copy, delete_local_copy=False)
+
+    def remove(self, interruption: threading.Event = NEVER) -> None:
+        """Remove leftovers as a tick does, with providers of its own; every fault must happen."""
+        providers = ProviderSet(self.rows(), [])
+        self.used.clear()
+        remove_leftovers(self.database, providers, self.report, interruption)
+        for provider in self.used.values():
+            with provider:
+                pass
+
+    def files(self, provider_id: int) -> set[str]:
+        top = self.directories[provider_id]
+        return {str(path.relative_to(top)) for path in top.rglob("*") if not path.is_dir()}
+
+    def states(self) -> list[str]:
+        rows = self.platform.sql("SELECT state FROM janitor_attempts ORDER BY id")
+        return [row["state"] for row in rows]
+
+
+def copy_at(key_prefix: str = "ejecuciones/uuid-1") -> set[str]:
+    """The names of a whole copy's objects."""
+    return {*(f"{key_prefix}/{name}" for name in OBJECTS), f"{key_prefix}.manifest.json"}
+
+
+@pytest.fixture(scope="module")
+def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
+    """One database for these tests."""
+    with closing(Platform(postgres.new_database("leftovers"))) as made:
+        yield made
+
+
+@pytest.fixture
+def scene(shared_platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """An execution that this run has claimed."""
+    shared_platform.clear()
+    return Scene(shared_platform, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """What operators were warned of."""
+    monkeypatch.setattr(logger, "propagate", True)
+    return lambda: [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_what_a_failed_attempt_left_is_removed(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    unfinished = scene.directories[PRIMARY] / "ejecuciones/uuid-1/.janitor-0123456789abcdef.part"
+    unfinished.write_bytes(b"half")
+    scene.store(PRIMARY, "ejecuciones/uuid-10")  # of a neighbour whose name begins alike
+    scene.store(PRIMARY, "ejecuciones/uuid-1-b")
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at("ejecuciones/uuid-10") | copy_at("ejecuciones/uuid-1-b")
+    assert scene.files(ALTERNATE) == copy_at()
+    assert scene.states() == ["settled", "committed"]
+    assert scene.report.counts.leftovers_removed == 1
+    scene.remove()
+    assert scene.report.counts.leftovers_removed == 1
+
+
+def test_nothing_is_removed_before_the_execution_is_committed(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.remove()
+    scene.database.fail_migration(scene.claim, "failed", "unavailable", "no responde")
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states() == ["abandoned"]
+
+
+def test_an_attempt_at_the_committed_place_is_part_of_it(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(PRIMARY)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states() == ["settled", "committed"]
+
+
+def test_another_prefix_on_the_same_provider_is_another_place(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, "old/ejecuciones/uuid-1", foreign=False)
+    scene.commit_on(PRIMARY)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+@pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/.", "{}/../primary"])
+def test_a_committed_copy_survives_when_two_rows_name_its_place(scene: Scene, spelling: str) -> None:
+    scene.directories[ALTERNATE] = Path(spelling.format(scene.directories[PRIMARY]))
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states() == ["settled", "committed"]
+
+
+@pytest.mark.parametrize("linked", [PRIMARY, ALTERNATE])
+def test_a_committed_copy_survives_when_one_row_names_its_place_by_a_link(
+    scene: Scene, tmp_path: Path, linked: int
+) -> None:
+    real = scene.directories[PRIMARY]
+    link = tmp_path / "link"
+    link.symlink_to(real)
+    scene.directories = {PRIMARY: real, ALTERNATE: real, linked: link}
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+@pytest.mark.parametrize("deeper", [PRIMARY, ALTERNATE])
+def test_a_committed_copy_survives_when_one_rows_directory_is_in_the_others(scene: Scene, deeper: int) -> None:
+    """`archive` as part of the directory in the one row, and as the prefix of the keys for the other."""
+    top = scene.directories[PRIMARY]
+    (top / "archive").mkdir()
+    scene.directories = {PRIMARY: top, ALTERNATE: top, deeper: top / "archive"}
+    prefixes = {PRIMARY: "archive/ejecuciones/uuid-1", ALTERNATE: "archive/ejecuciones/uuid-1"}
+    prefixes[deeper] = "ejecuciones/uuid-1"
+    scene.fail_on(PRIMARY, prefixes[PRIMARY], foreign=False)
+    scene.commit_on(ALTERNATE, prefixes[ALTERNATE])
+    scene.remove()
+    with closing(LocalProvider(scene.rows()[ALTERNATE - 1])) as provider:
+        assert {stored.key for stored in provider.list("")} >= copy_at(prefixes[ALTERNATE])
+    assert not any("probe" in name for name in scene.files(PRIMARY))
+
+
+@pytest.mark.parametrize("foreign", [True, None])
+def test_objects_that_are_not_ours_are_kept(scene: Scene, foreign: bool | None) -> None:
+    """`None`: the attempt failed before it looked at the place, so it stored nothing of what is there."""
+    scene.fail_on(PRIMARY, foreign=foreign)
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states() == ["settled", "committed"]
+    assert scene.used[PRIMARY].calls == []
+
+
+@pytest.mark.parametrize(
+    ("provider_id", "method", "error"),
+    [
+        (PRIMARY, "abandon", AccessDenied("denegado")),
+        (PRIMARY, "list", AccessDenied("denegado")),
+        (PRIMARY, "put", AccessDenied("denegado")),
+        (ALTERNATE, "stat", AccessDenied("denegado")),
+        (PRIMARY, "delete", AccessDenied("denegado")),
+    ],
+)
+def test_what_cannot_be_removed_now_waits(
+    scene: Scene, provider_id: int, method: str, error: AccessDenied, warnings: Callable[[], list[str]]
+) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.faults = {provider_id: [Fault(method, fail(error))]}
+    scene.remove()
+    assert any("Quedan restos de la ejecución uuid-1" in warning for warning in warnings())
+    assert scene.files(PRIMARY) >= copy_at()
+    assert scene.files(ALTERNATE) == copy_at()
+    assert scene.states() == ["abandoned", "committed"]
+    scene.faults = {}
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+    assert scene.files(ALTERNATE) == copy_at()
+    assert scene.states() == ["settled", "committed"]
+
+
+def test_a_probe_whose_answer_was_lost_is_removed(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.faults = {PRIMARY: [Fault("put", lose_answer(AccessDenied("denegado")))]}
+    scene.remove()
+    assert scene.files(PRIMARY) > copy_at()
+    scene.faults = {}
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
+def test_one_that_fails_does_not_stop_the_others(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, "first/ejecuciones/uuid-1", foreign=False)
+    scene.fail_on(PRIMARY, "second/ejecuciones/uuid-1", foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.faults = {PRIMARY: [Fault("list", fail(ProviderUnavailable("no responde")), key="first/*", calls=(1, 2, 3))]}
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at("first/ejecuciones/uuid-1")
+    assert scene.states() == ["abandoned", "settled", "committed"]
+
+
+@pytest.mark.parametrize("missing", [PRIMARY, ALTERNATE])
+def test_without_one_of_the_providers_nothing_is_removed(scene: Scene, missing: int) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    known = [row for row in scene.rows() if row.id != missing]
+    remove_leftovers(scene.database, ProviderSet(known, []), scene.report, NEVER)
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states() == ["abandoned", "committed"]
+
+
+def test_a_run_that_was_asked_to_stop_removes_nothing(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    interruption = threading.Event()
+    interruption.set()
+    scene.remove(interruption)
+    assert scene.files(PRIMARY) == copy_at()
+
+
+def test_an_attempt_that_stored_nothing_asks_for_no_probe(scene: Scene) -> None:
+    attempt = open_attempt(scene.database, scene.claim, PRIMARY, "ejecuciones/uuid-1")
+    scene.database.note_place(attempt, foreign_objects=False)
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.used[PRIMARY].keys("put") == []
+    assert scene.states() == ["settled", "committed"]
