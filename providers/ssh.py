@@ -223,11 +223,14 @@ class SshConnection:
     def open_sftp(self) -> SftpSession:
         """Begin a session. Raises `ConnectionFull`, `SessionLost`, `AccessDenied`."""
         channel = self._open_channel()
+        deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
         try:
             with _closed_after(channel, ANSWER_TIMEOUT_SECONDS):
                 channel.invoke_subsystem("sftp")
             return SftpSession(channel, self._pulse, ANSWER_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS)
         except paramiko.SSHException as error:
+            if not self.alive or time.monotonic() >= deadline:
+                raise SessionLost("se perdió la conexión") from error
             raise AccessDenied("el servidor no abre el subsistema sftp para esta cuenta") from error
         except BaseException:
             with contextlib.suppress(*BROKEN):

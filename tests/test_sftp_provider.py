@@ -358,6 +358,12 @@ def test_a_server_without_extensions_does_too(make_provider: MakeProvider) -> No
         assert files_below(directory) == {"a/file"}
 
 
+def test_a_server_without_sftp_is_told(make_provider: MakeProvider) -> None:
+    server = SpecialOpenSsh("Subsystem another internal-sftp")
+    with server, pytest.raises(AccessDenied, match="subsistema sftp"):
+        make_provider(server, base_path=server.new_directory()).check()
+
+
 def test_a_server_that_allows_few_sessions_is_used_within_its_bounds(make_provider: MakeProvider) -> None:
     with SpecialOpenSsh("MaxSessions 1", "MaxStartups 2") as server:
         provider = make_provider(server, base_path=server.new_directory())
