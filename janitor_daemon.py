@@ -260,7 +260,7 @@ class JanitorDaemon:
         """Pages of due executions that this host can take up: not those whose directory is not here."""
         for number, page in enumerate(self._database.candidates(self._retention_hours)):
             if number == 0:
-                self._conflicts = self._database.conflicts()
+                self._conflicts = self._database.conflicts(self._judge.is_acceptable)
             yield [execution for execution in page if self._is_ready(execution)]
 
     def _is_ready(self, execution: Execution) -> bool:

@@ -49,9 +49,13 @@ class DirectoryJudge:
         """Whether any local copy may be removed at all."""
         return bool(self._roots)
 
-    def require_acceptable(self, execution: Execution) -> None:
-        """Judge the path as it is written, without looking at the disk. Raises `UnsafeSource`."""
-        self._place(execution)
+    def is_acceptable(self, execution: Execution) -> bool:
+        """Judge the path as it is written, without looking at the disk."""
+        try:
+            self._place(execution)
+        except UnsafeSource:
+            return False
+        return True
 
     def exists(self, execution: Execution) -> bool:
         """Whether something lies at an acceptable path; whether it may be touched shows when it is opened."""

@@ -175,13 +175,22 @@ class Database:
             yield [Execution(row["id"], row["uuid"], row["ruta_directorio"]) for row in rows]
             after = (rows[-1]["executed_at"], rows[-1]["id"])
 
-    def conflicts(self) -> dict[int, str]:
-        """Executions that must not be migrated because of another row, by id, each with the reason in Spanish."""
+    def conflicts(self, is_acceptable: Callable[[Execution], bool]) -> dict[int, str]:
+        """Executions that must not be migrated because of another row, by id, each with the reason in Spanish.
+
+        A row that is not acceptable is refused for its own sake, and stands in no other one's way: otherwise a single
+        one that names a directory above all others would stop everything.
+        """
         reasons = {
             "directory": "su directorio es, contiene o está dentro del de la ejecución con id {other_id}",
             "uuid": "la ejecución con id {other_id} tiene el mismo uuid",
         }
-        rows = self._connection.query("find_conflicts")
+        containers = [
+            Execution(row["id"], row["uuid"], row["ruta_directorio"])
+            for row in self._connection.query("find_containers")
+        ]
+        refused_ids = [execution.id for execution in containers if not is_acceptable(execution)]
+        rows = self._connection.query("find_conflicts", {"refused_ids": refused_ids})
         return {row["id"]: reasons[row["conflict"]].format(other_id=row["other_id"]) for row in rows}
 
     def claim(self, executions: Iterable[Execution]) -> list[Claim]:

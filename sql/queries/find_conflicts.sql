@@ -1,5 +1,5 @@
 -- Executions still to be migrated whose directory is, or lies in, or contains that of another one, and those whose
--- uuid (and so whose place in the cloud) another row has too. Paths are compared without doubled or final slashes.
+-- uuid (and so whose place in the cloud) another row has too. Rows that are refused anyway stand in nobody's way. Paths are compared without doubled or final slashes.
 WITH pending AS (
     SELECT
         id,
@@ -12,6 +12,7 @@ placed AS (
     SELECT id, path, string_to_array(path, '/') AS parts
     FROM pending
     WHERE path LIKE '/%%'
+      AND id <> ALL(%(refused_ids)s)
 ),
 nested AS (
     SELECT inner_execution.id AS inner_id, outer_execution.id AS outer_id
