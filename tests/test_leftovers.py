@@ -146,6 +146,17 @@ def test_nothing_is_removed_before_the_execution_is_committed(scene: Scene) -> N
     assert scene.states() == ["abandoned"]
 
 
+def test_nothing_is_removed_while_the_execution_is_migrated_anew(scene: Scene) -> None:
+    """The platform took the migration back: what the failed attempt left may be used again."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    claim_one(scene.database, scene.claim.execution)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states() == ["abandoned", "committed"]
+
+
 def test_an_attempt_at_the_committed_place_is_part_of_it(scene: Scene) -> None:
     scene.fail_on(PRIMARY, foreign=False)
     scene.commit_on(PRIMARY)

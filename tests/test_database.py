@@ -1,0 +1,726 @@
+"""What keeps several runs from harming each other, and rows from being misread: claims, leases, tokens, pages."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+
+import psycopg2
+import pytest
+
+from config.fields import FieldError
+from config.models import Evidence, Execution, MigrationPolicy, ProviderRow
+from jobs.embedded_postgres import EmbeddedPostgres
+from sql import database as database_module
+from sql.database import Attempt, Database, DatabaseUnavailable, ProvenCopy, SchemaError, database_identity
+from tests.platform_database import Platform, claim_one, open_attempt
+
+COPY = ProvenCopy("cloud://local/p/uuid-1", 1, "p/uuid-1", 2, 10, Evidence.READ_BACK, "ab" * 32)
+
+
+@pytest.fixture(scope="module")
+def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
+    """One database for these tests."""
+    with closing(Platform(postgres.new_database("database"))) as made:
+        yield made
+
+
+@pytest.fixture
+def platform(shared_platform: Platform) -> Platform:
+    """The platform's database, its tables empty."""
+    shared_platform.clear()
+    return shared_platform
+
+
+def commit(database: Database, execution: Execution, *, delete_local_copy: bool = False) -> Attempt:
+    """Migrate an execution, as far as the database is concerned."""
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    assert database.commit_migration(claim, attempt, COPY, delete_local_copy=delete_local_copy)
+    return attempt
+
+
+# Claims
+
+
+def test_of_several_hosts_exactly_one_gets_each_execution(platform: Platform) -> None:
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(200)]
+    runs = [platform.run(f"host-{number}") for number in range(4)]
+    start = threading.Barrier(len(runs))
+
+    def claim_in_batches(database: Database) -> list[int]:
+        start.wait()
+        claimed: list[int] = []
+        for first in range(0, len(executions), 8):
+            claimed += [claim.execution.id for claim in database.claim(executions[first : first + 8])]
+        return claimed
+
+    with ThreadPoolExecutor(len(runs)) as executor:
+        claimed = [ids for answer in executor.map(claim_in_batches, runs) for ids in answer]
+    assert sorted(claimed) == [execution.id for execution in executions]
+
+
+def test_claims_come_in_the_order_asked_for(platform: Platform) -> None:
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(5)]
+    asked = executions[::-1]
+    assert [claim.execution for claim in platform.run().claim(asked)] == asked
+
+
+def test_a_lease_protects_until_it_expires(platform: Platform) -> None:
+    execution = platform.add_execution()
+    first = claim_one(platform.run("host-1"), execution)
+    other = platform.run("host-2")
+    assert other.claim([execution]) == []
+    assert list(other.candidates(0)) == []
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() - interval '1 second'")
+    assert list(other.candidates(0)) == [[execution]]
+    assert claim_one(other, execution).fencing_token == first.fencing_token + 1
+
+
+def test_a_renewed_lease_protects_longer(platform: Platform) -> None:
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    claim_one(database, execution)
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() + interval '1 second'")
+    database.renew_leases()
+    remaining = platform.value("SELECT extract(epoch FROM lease_expires_at - now()) FROM janitor_migrations")
+    assert remaining > database_module.LEASE_SECONDS - 10
+
+
+def test_a_finished_run_frees_what_it_held(platform: Platform) -> None:
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    claim_one(database, execution)
+    database.finish_run(0, {"migrated": 0})
+    assert len(platform.run("host-2").claim([execution])) == 1
+    (run,) = platform.sql(
+        "SELECT exit_code, report, finished_at IS NOT NULL AS finished FROM janitor_runs WHERE id = 1"
+    )
+    assert run == {"exit_code": 0, "report": {"migrated": 0}, "finished": True}
+
+
+def test_a_host_takes_over_what_its_dead_run_held(platform: Platform) -> None:
+    execution = platform.add_execution()
+    first = claim_one(platform.run("host-1"), execution)
+    after = platform.run("host-1")
+    assert list(after.candidates(0)) == [[execution]]
+    assert claim_one(after, execution).fencing_token == first.fencing_token + 1
+    assert after.claim([execution]) == []  # but not from itself
+
+
+def test_an_execution_migrated_meanwhile_is_not_claimed(platform: Platform) -> None:
+    execution = platform.add_execution()
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true")
+    assert platform.run().claim([execution]) == []
+    platform.sql("DELETE FROM ejecuciones_yaml")
+    assert platform.run().claim([execution]) == []
+
+
+# Fencing
+
+
+def taken_over(platform: Platform) -> tuple[Database, Database, Execution]:
+    """A run that was thought dead, and the one that took over from it."""
+    execution = platform.add_execution()
+    return platform.run("host-1"), platform.run("host-2"), execution
+
+
+def expire_leases(platform: Platform) -> None:
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() - interval '1 second'")
+
+
+def test_an_old_token_can_begin_and_commit_nothing(platform: Platform) -> None:
+    late, current, execution = taken_over(platform)
+    old = claim_one(late, execution)
+    attempt = open_attempt(late, old)
+    expire_leases(platform)
+    new = claim_one(current, execution)
+    assert late.open_attempt(old, 1, "p/uuid-1") is None
+    assert not late.commit_migration(old, attempt, COPY, delete_local_copy=True)
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False
+    late.fail_migration(old, "failed", "late", "tarde")
+    assert platform.value("SELECT state FROM janitor_migrations") == "migrating"
+    assert current.commit_migration(new, open_attempt(current, new), COPY, delete_local_copy=False)
+    assert not late.commit_migration(old, attempt, COPY, delete_local_copy=True)
+    assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
+
+
+def test_an_old_token_can_end_no_deletion(platform: Platform) -> None:
+    database = platform.run("host-1")
+    execution = platform.add_execution()
+    old = claim_one(database, execution)
+    database.commit_migration(old, open_attempt(database, old), COPY, delete_local_copy=True)
+    later = platform.run("host-1")
+    (deletion,) = later.claim_deletions()
+    assert deletion.claim.fencing_token == old.fencing_token + 1
+    for end in (database.finish_deletion, database.keep_local_copy):
+        end(old)
+        assert platform.value("SELECT local_copy FROM janitor_migrations") == "deleting"
+    database.stop_deletion(old, "late", "tarde")
+    assert platform.value("SELECT error FROM janitor_migrations") is None
+    later.finish_deletion(deletion.claim)
+    assert platform.value("SELECT local_copy FROM janitor_migrations") == "deleted"
+    assert later.claim_deletions() == []
+
+
+def test_the_end_of_an_old_run_frees_nothing_of_a_new_one(platform: Platform) -> None:
+    late, current, execution = taken_over(platform)
+    claim_one(late, execution)
+    expire_leases(platform)
+    claim_one(current, execution)
+    late.finish_run(1, {})
+    late.renew_leases()
+    assert platform.run("host-3").claim([execution]) == []
+
+
+# The commit
+
+
+def test_a_commit_says_everything_at_once(platform: Platform) -> None:
+    database, execution = platform.run("host-1"), platform.add_execution()
+    attempt = commit(database, execution, delete_local_copy=True)
+    (row,) = platform.sql("SELECT migrado_a_nube, ruta_nube, nube_provider_id FROM ejecuciones_yaml")
+    assert row == {"migrado_a_nube": True, "ruta_nube": COPY.uri, "nube_provider_id": 1}
+    (migration,) = platform.sql(
+        "SELECT state, local_copy, file_count, size_bytes, evidence, manifest_sha256, uri, directory, "
+        "lease_expires_at IS NOT NULL AS held FROM janitor_migrations"
+    )
+    assert migration == {
+        "state": "migrated",
+        "local_copy": "deleting",
+        "file_count": 2,
+        "size_bytes": 10,
+        "evidence": "read-back",
+        "manifest_sha256": "ab" * 32,
+        "uri": COPY.uri,
+        "directory": "/data/e",
+        "held": True,
+    }
+    assert platform.value("SELECT state FROM janitor_attempts WHERE id = %s", attempt.id) == "committed"
+    (stored,) = database.find_executions("uuid-1")
+    assert (stored.migrated, stored.uri, stored.manifest_sha256) == (True, COPY.uri, "ab" * 32)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ejecuciones_yaml SET uuid = 'other'",
+        "UPDATE ejecuciones_yaml SET ruta_directorio = '/data/other'",
+        "UPDATE ejecuciones_yaml SET ruta_directorio = NULL",
+        "UPDATE ejecuciones_yaml SET migrado_a_nube = true, ruta_nube = 'cloud://s3/by/hand'",
+        "DELETE FROM ejecuciones_yaml",
+    ],
+)
+def test_a_row_that_changed_is_not_committed(platform: Platform, change: str) -> None:
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    platform.sql(change)
+    before = platform.sql("SELECT * FROM ejecuciones_yaml")
+    assert not database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
+    assert platform.sql("SELECT * FROM ejecuciones_yaml") == before
+    assert platform.sql("SELECT state, local_copy FROM janitor_migrations") == [
+        {"state": "migrating", "local_copy": "kept"}
+    ]
+    assert platform.value("SELECT state FROM janitor_attempts") == "open"
+
+
+def test_a_null_migration_flag_counts_as_false(platform: Platform) -> None:
+    database, execution = platform.run(), platform.add_execution()
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = NULL")
+    assert list(database.candidates(0)) == [[execution]]
+    commit(database, execution)
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is True
+
+
+def test_a_commit_settles_attempts_at_the_same_place_alone(platform: Platform) -> None:
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    for provider_id, key_prefix in ((1, "p/uuid-1"), (2, "p/uuid-1"), (1, "q/uuid-1")):
+        attempt = open_attempt(database, claim, provider_id, key_prefix)
+        database.note_place(attempt, foreign_objects=False)
+        database.abandon_attempt(attempt, "unavailable", "no responde")
+    last = open_attempt(database, claim)
+    assert (last.earlier_attempts_here, last.foreign_objects_here) == (1, False)
+    assert database.commit_migration(claim, last, COPY, delete_local_copy=False)
+    states = [row["state"] for row in platform.sql("SELECT state FROM janitor_attempts ORDER BY id")]
+    assert states == ["settled", "abandoned", "abandoned", "committed"]
+    assert [leftover.attempt_id for leftover in database.leftovers()] == [2, 3]
+
+
+def test_a_committed_place_is_foreign_to_a_later_migration(platform: Platform) -> None:
+    """The platform took the migration back: the old copy there may still be wanted by somebody."""
+    database, execution = platform.run(), platform.add_execution()
+    commit(database, execution)
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    assert open_attempt(database, claim_one(database, execution)).foreign_objects_here
+
+
+def test_a_failure_is_recorded_in_one_line(platform: Platform) -> None:
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    database.fail_migration(claim, "refused", "unsafe_source", "dos\nlíneas")
+    (row,) = platform.sql("SELECT state, error_code, error, lease_expires_at FROM janitor_migrations")
+    assert list(row.values()) == ["refused", "unsafe_source", "dos\\nlíneas", None]
+    assert claim_one(database, execution).fencing_token == 2  # the next run tries again
+
+
+# A connection that is lost
+
+
+class AnswerSwallower:
+    """Passes everything on to PostgreSQL, until a statement holds a text: it reaches the server, its answer nobody."""
+
+    def __init__(self, target_port: int, statement: bytes) -> None:
+        self._target_port = target_port
+        self._statement = statement
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self.swallowed = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(("127.0.0.1", self._target_port))
+                armed = threading.Event()
+                threading.Thread(target=self._send, args=(client, server, armed), daemon=True).start()
+                threading.Thread(target=self._answer, args=(server, client, armed), daemon=True).start()
+
+    def _send(self, client: socket.socket, server: socket.socket, armed: threading.Event) -> None:
+        with contextlib.suppress(OSError), server:
+            while data := client.recv(65536):
+                if self._statement in data and not self.swallowed:
+                    armed.set()
+                server.sendall(data)
+
+    def _answer(self, server: socket.socket, client: socket.socket, armed: threading.Event) -> None:
+        with contextlib.suppress(OSError), client:
+            while data := server.recv(65536):
+                if armed.is_set():
+                    self.swallowed += 1
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
+                client.sendall(data)
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        self._listener.close()
+
+
+@pytest.fixture
+def swallower(platform: Platform) -> Iterator[Callable[[bytes], tuple[AnswerSwallower, Database]]]:
+    """Make one, and a run whose connection goes through it."""
+    with contextlib.ExitStack() as stack:
+
+        def make(statement: bytes) -> tuple[AnswerSwallower, Database]:
+            parts = psycopg2.extensions.parse_dsn(platform.database_url)
+            swallower = stack.enter_context(closing(AnswerSwallower(int(parts["port"]), statement)))
+            url = psycopg2.extensions.make_dsn(platform.database_url, port=swallower.port, sslmode="disable")
+            database = stack.enter_context(closing(Database(url, "host-1")))
+            database.start_run(1, "tick", "test")
+            return swallower, database
+
+        yield make
+
+
+Swallower = Callable[[bytes], tuple[AnswerSwallower, Database]]
+
+
+def test_a_commit_whose_answer_is_lost_is_known_to_have_happened(platform: Platform, swallower: Swallower) -> None:
+    execution = platform.add_execution()
+    proxy, database = swallower(b"The one moment in which")
+    attempt = commit(database, execution)
+    assert proxy.swallowed == 1
+    assert platform.value("SELECT state FROM janitor_attempts WHERE id = %s", attempt.id) == "committed"
+    assert platform.value("SELECT count(*) FROM janitor_attempts") == 1
+
+
+def test_a_commit_that_was_refused_unheard_is_refused(platform: Platform, swallower: Swallower) -> None:
+    execution = platform.add_execution()
+    proxy, database = swallower(b"The one moment in which")
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    platform.sql("UPDATE ejecuciones_yaml SET ruta_directorio = '/data/other'")
+    assert not database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
+    assert proxy.swallowed == 1
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False
+
+
+def test_a_commit_that_did_not_reach_the_server_is_sent_again(platform: Platform) -> None:
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    platform.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'janitor_daemon' "
+        "AND datname = current_database()"
+    )
+    assert database.commit_migration(claim, attempt, COPY, delete_local_copy=False)
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is True
+
+
+def test_an_attempt_recorded_twice_because_the_answer_was_lost_counts_for_nothing(
+    platform: Platform, swallower: Swallower
+) -> None:
+    execution = platform.add_execution()
+    proxy, database = swallower(b"Written before the first remote byte")
+    attempt = open_attempt(database, claim_one(database, execution))
+    assert proxy.swallowed == 1
+    assert platform.value("SELECT count(*) FROM janitor_attempts") == 2
+    assert (attempt.earlier_attempts_here, attempt.foreign_objects_here) == (0, False)
+
+
+def test_a_claim_whose_answer_was_lost_is_not_worked_on_by_anybody(platform: Platform, swallower: Swallower) -> None:
+    execution = platform.add_execution()
+    proxy, database = swallower(b"of several runs exactly one")
+    assert database.claim([execution]) == []
+    assert proxy.swallowed == 1
+    database.finish_run(0, {})
+    assert len(platform.run("host-2").claim([execution])) == 1
+
+
+def test_a_database_that_is_not_there_is_unavailable_and_its_password_is_not_told() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"postgresql://janitor:contra%40sena@127.0.0.1:{taken.getsockname()[1]}/sage"
+        with closing(Database(url, "host-1")) as database, pytest.raises(DatabaseUnavailable) as caught:
+            database.connect()
+    assert "contra" not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+# Candidates
+
+
+def ids(pages: Iterator[list[Execution]]) -> list[int]:
+    return [execution.id for page in pages for execution in page]
+
+
+def test_pages_are_complete_and_oldest_first(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 7)
+    platform.sql(
+        "INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, fecha_ejecucion) "
+        "SELECT 'u' || n, '/data/' || n, timestamp '2020-01-01' + (n * 37 % 10) * interval '1.000001 days' "
+        "FROM generate_series(1, 50) AS n"  # five of each age
+    )
+    pages = list(platform.run().candidates(0))
+    assert [len(page) for page in pages] == [7] * 7 + [1]
+    ordered = platform.sql("SELECT id FROM ejecuciones_yaml ORDER BY fecha_ejecucion, id")
+    assert ids(iter(pages)) == [row["id"] for row in ordered]
+
+
+def test_every_due_execution_comes_once_whatever_happens_meanwhile(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 2)
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(7)]
+    database = platform.run()
+    seen: list[Execution] = []
+    for page in database.candidates(0):
+        seen += page
+        for claim in database.claim(page):  # some are migrated, some fail, and are due again at once
+            if claim.execution.id % 2:
+                database.fail_migration(claim, "failed", "unavailable", "no responde")
+            else:
+                database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=False)
+    assert seen == executions
+
+
+@pytest.mark.parametrize(
+    ("age", "retention_hours", "due"),
+    [
+        ("now() - interval '31 minutes'", 0.5, True),
+        ("now() - interval '29 minutes'", 0.5, False),
+        ("now()", 0, True),
+        ("now() + interval '1 minute'", 0, False),
+        ("now() - interval '100 years'", 24 * 365 * 101, False),
+        ("now() - interval '100 years'", 1e300, False),
+        ("NULL", 0, False),
+        ("'-infinity'", 0, True),
+        ("'-infinity'", 1e300, True),
+        ("'infinity'", 0, False),
+        ("'0044-03-15 BC'", 0, True),
+    ],
+)
+@pytest.mark.parametrize("column_type", ["timestamp", "timestamptz"])
+def test_what_is_due(platform: Platform, age: str, retention_hours: float, due: bool, column_type: str) -> None:
+    platform.sql(f"ALTER TABLE ejecuciones_yaml ALTER COLUMN fecha_ejecucion TYPE {column_type}")
+    try:
+        execution = platform.add_execution()
+        platform.sql(f"UPDATE ejecuciones_yaml SET fecha_ejecucion = {age}")  # noqa: S608 from the list above
+        assert ids(platform.run().candidates(retention_hours)) == ([execution.id] if due else [])
+        assert platform.run().summarize(retention_hours, 5)["due"] == (1 if due else 0)
+    finally:
+        platform.sql("ALTER TABLE ejecuciones_yaml ALTER COLUMN fecha_ejecucion TYPE timestamp")
+
+
+def test_dates_from_the_beginning_of_time_do_not_break_the_pages(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 1)
+    dates = ("-infinity", "0044-03-15 BC", "1969-12-31 23:59:59.999999", "2020-01-01")
+    executions = [platform.add_execution(f"/data/{number}", f"u{number}", date) for number, date in enumerate(dates)]
+    assert ids(platform.run().candidates(0)) == [execution.id for execution in executions]
+
+
+def test_a_naive_date_is_in_the_databases_time_zone(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGTZ", "Pacific/Kiritimati")
+    execution = platform.add_execution()
+    platform.sql("UPDATE ejecuciones_yaml SET fecha_ejecucion = (now() - interval '10 minutes')::timestamp")
+    assert ids(platform.run().candidates(0)) == [execution.id]
+    assert ids(platform.run().candidates(0.5)) == []
+
+
+# Conflicts
+
+
+def conflicts(platform: Platform, *directories: str | None) -> dict[int, str]:
+    """What is said of rows with these directories, by position from 1."""
+    for number, directory in enumerate(directories):
+        platform.add_execution(directory, f"uuid-{number}")
+    return platform.run().conflicts(acceptable)
+
+
+def acceptable(execution: Execution) -> bool:
+    """All but what looks like a directory of the system."""
+    return execution.directory not in ("/data/sage", "/data//sage/")
+
+
+@pytest.mark.parametrize(
+    ("directories", "in_conflict"),
+    [
+        (("/data/a", "/data/b"), set()),
+        (("/data/a", "/data/a"), {1, 2}),
+        (("/data/a", "/data/a/"), {1, 2}),
+        (("/data/a", "//data///a//"), {1, 2}),
+        (("/data/a", "/data/a/b"), {1, 2}),
+        (("/data/a//b/c/", "/data/a"), {1, 2}),
+        (("/data", "/data/a/b/c", "/data/x"), {1, 2, 3}),
+        (("/data/a", "/data/ab", "/data/a b", "/data/a.b", "/data/A"), set()),
+        (("/data/a%", "/data/a_", "/data/ab"), set()),
+        (("/data/a\\", "/data/a\\b"), set()),
+        ((None, None, "", "relative", "relative"), set()),
+        (("/", "/data/a"), set()),
+        (("/data/sage", "/data/sage/a", "/data//sage/"), set()),
+        (("/data/sage", "/data/sage/a", "/data/sage/a/b", "/data"), {2, 3, 4}),
+    ],
+)
+def test_conflicting_directories(
+    platform: Platform, directories: tuple[str | None, ...], in_conflict: set[int]
+) -> None:
+    found = conflicts(platform, *directories)
+    assert set(found) == in_conflict
+    assert all("su directorio es, contiene o está dentro del de la ejecución con id" in text for text in found.values())
+
+
+def test_a_migrated_row_is_no_conflict_of_directories(platform: Platform) -> None:
+    platform.add_execution("/data/a", "uuid-1")
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true")
+    assert conflicts(platform, "/data/a") == {}
+
+
+def test_duplicate_uuids_conflict_also_with_migrated_rows(platform: Platform) -> None:
+    """Both would have the same place in the cloud."""
+    for number in range(3):
+        platform.add_execution(f"/data/{number}", "the same")
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE id = 1")
+    assert platform.run().conflicts(acceptable) == {
+        2: "la ejecución con id 1 tiene el mismo uuid",
+        3: "la ejecución con id 1 tiene el mismo uuid",
+    }
+
+
+def test_ten_thousand_rows_are_compared_quickly(platform: Platform) -> None:
+    platform.sql(
+        "INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, fecha_ejecucion) "
+        "SELECT 'u' || n, '/data/sage/executions/2020/' || n % 300 || '/' || n, '2020-01-01' "
+        "FROM generate_series(1, 10000) AS n"
+    )
+    platform.add_execution("/data/sage/executions/2020/7", "outer")
+    database = platform.run()
+    started = time.monotonic()
+    found = database.conflicts(acceptable)
+    assert time.monotonic() - started < 5
+    assert len(found) == 1 + sum(1 for number in range(1, 10001) if number % 300 == 7)
+
+
+# Configuration
+
+
+def policy_of(platform: Platform, **columns: object) -> MigrationPolicy | None:
+    names = ", ".join(columns)
+    values = ", ".join(["%s"] * len(columns))
+    statement = f"INSERT INTO ejecuciones_config ({names}) VALUES ({values})"  # noqa: S608 names that tests give
+    platform.sql(statement, *columns.values())
+    return platform.run().load_policy()
+
+
+def test_without_a_row_there_is_no_policy(platform: Platform) -> None:
+    assert platform.run().load_policy() is None
+
+
+def test_the_row_with_the_highest_id_is_in_force(platform: Platform) -> None:
+    policy_of(platform, nube_primaria_id=1)
+    policy = policy_of(
+        platform,
+        nube_primaria_id=3,
+        nubes_alternativas=[5, 3, 4, 5],
+        tiempo_retencion_local=48,
+        prefijo_ruta_nube="//prod//sage/",
+        migrar_automaticamente=False,
+        eliminar_despues_de_migrar=True,
+    )
+    assert policy == MigrationPolicy(3, (5, 3, 4, 5), 48.0, "prod/sage", False, True)
+    assert policy.provider_ids == (3, 5, 4)
+
+
+def test_nulls_mean_the_defaults(platform: Platform) -> None:
+    columns = ("nube_primaria_id", "nubes_alternativas", "tiempo_retencion_local", "prefijo_ruta_nube")
+    flags = ("migrar_automaticamente", "eliminar_despues_de_migrar")
+    policy = policy_of(platform, **dict.fromkeys((*columns, *flags)))
+    assert policy == MigrationPolicy()
+    assert policy.provider_ids == ()
+
+
+def test_missing_columns_mean_the_defaults(database_url: str) -> None:
+    with closing(Platform(database_url)) as old:
+        old.sql(
+            "ALTER TABLE ejecuciones_config DROP COLUMN eliminar_despues_de_migrar, DROP COLUMN nubes_alternativas, "
+            "DROP COLUMN migrar_automaticamente, DROP COLUMN prefijo_ruta_nube"
+        )
+        policy = policy_of(old, nube_primaria_id=2, tiempo_retencion_local=1)
+    assert policy == MigrationPolicy(primary_provider_id=2, retention_hours=1.0)
+
+
+@pytest.mark.parametrize(
+    ("columns", "field"),
+    [
+        ({"tiempo_retencion_local": -1}, "tiempo_retencion_local"),
+        ({"prefijo_ruta_nube": "a/../b"}, "prefijo_ruta_nube"),
+        ({"prefijo_ruta_nube": "./a"}, "prefijo_ruta_nube"),
+        ({"prefijo_ruta_nube": "a\nb"}, "prefijo_ruta_nube"),
+    ],
+)
+def test_a_wrong_policy_is_told_by_its_field(platform: Platform, columns: dict[str, object], field: str) -> None:
+    with pytest.raises(FieldError, match=f"ejecuciones_config.{field}"):
+        policy_of(platform, **columns)
+
+
+def test_rows_of_providers_are_read_however_they_are_stored(platform: Platform) -> None:
+    platform.sql(
+        "ALTER TABLE cloud_providers ALTER COLUMN credenciales TYPE text, ALTER COLUMN configuracion TYPE text"
+    )
+    try:
+        rows = (
+            ("S3 ", '{"access_key": "AK", "secret_key": "SK1234"}', '{"bucket": "b"}', True),
+            ("gcp", '"{\\"type\\": \\"service_account\\"}"', "null", True),
+            ("gcp", "/etc/gcp.json", "", False),
+            ("gcp", '"/etc/gcp.json"', None, None),
+            ("local", None, '"{\\"ruta\\": \\"/nas\\"}"', True),
+            ("local", None, "[1]", True),
+            ("local", "{", "{}", True),
+        )
+        for kind, credentials, options, active in rows:
+            platform.sql(
+                "INSERT INTO cloud_providers (nombre, tipo, credenciales, configuracion, activo) "
+                "VALUES (%s, %s, %s, %s, %s)",
+                "dos\nlíneas", kind, credentials, options, active,
+            )  # fmt: skip
+        found = list(platform.run().load_provider_rows())
+    finally:
+        platform.sql("TRUNCATE cloud_providers")
+        platform.sql(
+            "ALTER TABLE cloud_providers ALTER COLUMN credenciales TYPE jsonb USING credenciales::jsonb, "
+            "ALTER COLUMN configuracion TYPE jsonb USING configuracion::jsonb"
+        )
+    name = "dos\\nlíneas"
+    assert found[:5] == [
+        ProviderRow(1, name, "s3", {"access_key": "AK", "secret_key": "SK1234"}, {"bucket": "b"}, active=True),
+        ProviderRow(2, name, "gcp", {"type": "service_account"}, {}, active=True),
+        ProviderRow(3, name, "gcp", "/etc/gcp.json", {}, active=False),
+        ProviderRow(4, name, "gcp", "/etc/gcp.json", {}, active=False),
+        ProviderRow(5, name, "local", None, {"ruta": "/nas"}, active=True),
+    ]
+    errors = [str(item[1]) for item in found[5:] if isinstance(item, tuple)]
+    assert errors == ["configuracion: debe ser un objeto JSON", "credenciales: debe ser un objeto JSON"]
+
+
+def test_credentials_do_not_show_in_a_repr() -> None:
+    row = ProviderRow(1, "n", "s3", {"secret_key": "top-secret"}, {}, active=True)
+    assert "top-secret" not in repr(row)
+
+
+# Deletions
+
+
+def test_unfinished_deletions_belong_to_their_host(platform: Platform) -> None:
+    execution = platform.add_execution()
+    commit(platform.run("host-1"), execution, delete_local_copy=True)
+    assert platform.run("host-2").claim_deletions() == []
+    assert platform.run("host-1").list_deletions() == [execution]
+    (deletion,) = platform.run("host-1").claim_deletions()
+    assert (deletion.claim.execution, deletion.uri, deletion.provider_id) == (execution, COPY.uri, 1)
+    assert deletion.manifest_sha256 == COPY.manifest_sha256
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ejecuciones_yaml SET migrado_a_nube = false",
+        "UPDATE ejecuciones_yaml SET ruta_nube = 'cloud://s3/elsewhere'",
+        "UPDATE ejecuciones_yaml SET nube_provider_id = 9",
+        "UPDATE ejecuciones_yaml SET ruta_nube = NULL",
+        "DELETE FROM ejecuciones_yaml",
+    ],
+)
+def test_no_deletion_goes_on_when_the_row_points_elsewhere(platform: Platform, change: str) -> None:
+    commit(platform.run("host-1"), platform.add_execution(), delete_local_copy=True)
+    platform.sql(change)
+    assert platform.run("host-1").claim_deletions() == []
+
+
+def test_a_stopped_deletion_is_tried_again_by_the_next_run(platform: Platform) -> None:
+    database = platform.run("host-1")
+    commit(database, platform.add_execution(), delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions()
+    database.stop_deletion(deletion.claim, "local_copy_differs", "difiere")
+    assert platform.value("SELECT error FROM janitor_migrations") == "difiere"
+    assert len(platform.run("host-1").claim_deletions()) == 1
+
+
+# Names and errors of databases
+
+
+@pytest.mark.parametrize("url", ["postgresql://u:p@h:1/d", "host=h port=1 dbname=d user=u password=other"])
+def test_a_database_is_named_without_user_and_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PGHOST", "PGPORT", "PGDATABASE"):
+        monkeypatch.delenv(name, raising=False)
+    assert database_identity(url) == "h/1/d"
+
+
+def test_a_database_without_url_is_named_by_libpqs_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PGHOST": "h", "PGPORT": "1", "PGDATABASE": "d"}.items():
+        monkeypatch.setenv(name, value)
+    assert database_identity("") == "h/1/d"
+
+
+def test_a_url_that_is_none_is_told_without_its_password() -> None:
+    with pytest.raises(SchemaError) as caught:
+        database_identity("postgresql://user:s3cret@[host/db")
+    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(caught.value.__cause__)
+
+
+def test_a_user_without_rights_is_told(platform: Platform) -> None:
+    platform.sql("DROP ROLE IF EXISTS nobody")
+    platform.sql("CREATE ROLE nobody LOGIN PASSWORD 'nobody'")
+    url = psycopg2.extensions.make_dsn(platform.database_url, user="nobody", password="nobody")
+    with closing(Database(url, "host-1")) as database, pytest.raises(SchemaError, match="permiso"):
+        database.load_policy()
+    platform.sql("DROP ROLE nobody")
