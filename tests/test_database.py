@@ -274,11 +274,15 @@ def test_a_failure_is_recorded_in_one_line(platform: Platform) -> None:
 
 
 class AnswerSwallower:
-    """Passes everything on to PostgreSQL, until a statement holds a text: it reaches the server, its answer nobody."""
+    """Passes everything on to PostgreSQL, until a statement holds a text: it reaches the server, its answer nobody.
 
-    def __init__(self, target_port: int, statement: bytes) -> None:
+    The connection breaks when the answer comes, or `at_once`, while the server works on it.
+    """
+
+    def __init__(self, target_port: int, statement: bytes, *, at_once: bool) -> None:
         self._target_port = target_port
         self._statement = statement
+        self._at_once = at_once
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self.swallowed = 0
@@ -299,6 +303,10 @@ class AnswerSwallower:
                 if self._statement in data and not self.swallowed:
                     armed.set()
                 server.sendall(data)
+                if armed.is_set() and self._at_once:
+                    self.swallowed += 1
+                    client.shutdown(socket.SHUT_RDWR)
+                    return
 
     def _answer(self, server: socket.socket, client: socket.socket, armed: threading.Event) -> None:
         with contextlib.suppress(OSError), client:
@@ -314,23 +322,24 @@ class AnswerSwallower:
         self._listener.close()
 
 
+Swallower = Callable[..., tuple[AnswerSwallower, Database]]
+
+
 @pytest.fixture
-def swallower(platform: Platform) -> Iterator[Callable[[bytes], tuple[AnswerSwallower, Database]]]:
+def swallower(platform: Platform) -> Iterator[Swallower]:
     """Make one, and a run whose connection goes through it."""
     with contextlib.ExitStack() as stack:
 
-        def make(statement: bytes) -> tuple[AnswerSwallower, Database]:
+        def make(statement: bytes, at_once: bool = False) -> tuple[AnswerSwallower, Database]:
             parts = psycopg2.extensions.parse_dsn(platform.database_url)
-            swallower = stack.enter_context(closing(AnswerSwallower(int(parts["port"]), statement)))
+            swallower = AnswerSwallower(int(parts["port"]), statement, at_once=at_once)
+            stack.callback(swallower.close)
             url = psycopg2.extensions.make_dsn(platform.database_url, port=swallower.port, sslmode="disable")
             database = stack.enter_context(closing(Database(url, "host-1")))
             database.start_run(1, "tick", "test")
             return swallower, database
 
         yield make
-
-
-Swallower = Callable[[bytes], tuple[AnswerSwallower, Database]]
 
 
 def test_a_commit_whose_answer_is_lost_is_known_to_have_happened(platform: Platform, swallower: Swallower) -> None:
@@ -340,6 +349,23 @@ def test_a_commit_whose_answer_is_lost_is_known_to_have_happened(platform: Platf
     assert proxy.swallowed == 1
     assert platform.value("SELECT state FROM janitor_attempts WHERE id = %s", attempt.id) == "committed"
     assert platform.value("SELECT count(*) FROM janitor_attempts") == 1
+
+
+def test_a_commit_that_happens_only_after_the_connection_broke_is_known_too(
+    platform: Platform, swallower: Swallower
+) -> None:
+    """It waits for a lock that somebody holds on the row; so does the second one, which then finds it done."""
+    execution = platform.add_execution()
+    _, database = swallower(b"The one moment in which", at_once=True)
+    with closing(psycopg2.connect(platform.database_url)) as somebody, ThreadPoolExecutor(1) as executor:
+        with somebody.cursor() as cursor:
+            cursor.execute("SELECT FROM ejecuciones_yaml FOR UPDATE")
+        committing = executor.submit(commit, database, execution)
+        while platform.value("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2 and not committing.done():
+            time.sleep(0.01)
+        somebody.rollback()
+        committing.result()
+    assert platform.value("SELECT count(*) FROM janitor_attempts WHERE state = 'committed'") == 1
 
 
 def test_a_commit_that_was_refused_unheard_is_refused(platform: Platform, swallower: Swallower) -> None:

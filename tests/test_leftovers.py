@@ -172,6 +172,33 @@ def test_another_prefix_on_the_same_provider_is_another_place(scene: Scene) -> N
     assert scene.files(PRIMARY) == copy_at()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "migrado_a_nube = false",
+        "migrado_a_nube = NULL",
+        "ruta_nube = 'cloud://local/ejecuciones/by-hand'",
+        "nube_provider_id = 1",
+    ],
+)
+def test_nothing_is_removed_when_the_row_says_otherwise(scene: Scene, change: str) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.platform.sql(f"UPDATE ejecuciones_yaml SET {change}")  # noqa: S608 from the list above
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+def test_a_claim_that_came_too_late_keeps_nothing_from_being_removed(scene: Scene) -> None:
+    """Another host's claim can overlap the commit; it then notes a failure over it."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.platform.sql("UPDATE janitor_migrations SET state = 'failed'")
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+    assert scene.files(ALTERNATE) == copy_at()
+
+
 @pytest.mark.parametrize("spelling", ["{}", "{}/", "{}/.", "{}/../primary"])
 def test_a_committed_copy_survives_when_two_rows_name_its_place(scene: Scene, spelling: str) -> None:
     scene.directories[ALTERNATE] = Path(spelling.format(scene.directories[PRIMARY]))
