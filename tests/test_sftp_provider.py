@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import hmac
 import os
+import pwd
 import secrets
 import shutil
 import socket
@@ -277,8 +278,8 @@ def test_a_wrong_field_is_named(
 
 
 def test_base_path_may_be_relative_to_the_login_directory(make_provider: MakeProvider, base_path: Path) -> None:
-    home = Path.home()
-    relative = os.path.relpath(base_path, home)
+    login_directory = pwd.getpwuid(os.getuid()).pw_dir  # sshd asks the account, not the variable HOME
+    relative = os.path.relpath(base_path, login_directory)
     make_provider(base_path=relative).put("a/file", BytesSource(b"x"))
     assert files_below(base_path) == {"a/file"}
 
