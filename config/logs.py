@@ -8,14 +8,19 @@ import logging
 import logging.handlers
 import re
 import sys
+import textwrap
 import threading
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import TracebackType
 
-UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\ud800-\udfff]")
-"""What `json.dumps` leaves as it is, and a terminal or a UTF-8 encoder would not take well."""
+UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What `json.dumps` leaves as it is, and a reader of lines, a terminal or a UTF-8 encoder would not take well."""
+
+SIGNATURE_IN_URL = re.compile(r"\bsig=([^&;]+)")
+"""The secret part of an Azure SAS: its other parts change places when an SDK adds parameters of its own."""
 
 LOGGER_NAME = "janitor_daemon"
 LOG_FILE_NAME = "janitor_daemon.log"
@@ -59,14 +64,26 @@ class Redactor:
                 text = text.replace(needle, REDACTED)
         return text
 
+    def redact_all(self, value: object) -> object:
+        """A value for JSON with the secrets in its texts replaced: in the JSON itself, a secret that looks like a
+        number or like punctuation would take some of that with it.
+        """
+        if isinstance(value, Mapping):
+            return {str(key): self.redact_all(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.redact_all(item) for item in value]
+        return value if value is None or isinstance(value, (bool, int, float)) else self.redact(str(value))
+
 
 def _written_forms(secret: str) -> Iterable[str]:
     yield secret
-    yield urllib.parse.quote(secret, safe="")
-    yield urllib.parse.quote(secret)
+    yield urllib.parse.quote(secret, safe="", errors="surrogatepass")
+    yield urllib.parse.quote(secret, errors="surrogatepass")
+    yield urllib.parse.quote_plus(secret, errors="surrogatepass")
     yield urllib.parse.unquote(secret)
-    yield base64.b64encode(secret.encode("utf-8", "surrogateescape")).decode()
+    yield base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode()
     yield json.dumps(secret)[1:-1]
+    yield json.dumps(secret, ensure_ascii=False)[1:-1]
     yield repr(secret)[1:-1]
 
 
@@ -78,6 +95,8 @@ def learn_secrets(credentials: object) -> None:
     """Teach the redactor every value of a provider's `credenciales` that could be a secret, at any depth."""
     if isinstance(credentials, str):
         redactor.add(credentials)
+        for signature in SIGNATURE_IN_URL.findall(credentials):
+            redactor.add(signature)
         if "=" in credentials:  # a connection string: its parts turn up alone in messages
             for part in credentials.split(";"):
                 name, _, value = part.partition("=")
@@ -93,6 +112,9 @@ def learn_secrets(credentials: object) -> None:
             learn_secrets(value)
 
 
+_ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
 class _TextFormatter(logging.Formatter):
     def __init__(self, *, tracebacks: bool) -> None:
         super().__init__(TEXT_FORMAT)
@@ -102,6 +124,12 @@ class _TextFormatter(logging.Formatter):
         if record.exc_info and not self._tracebacks:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
         return printable(redactor.redact(super().format(record)))
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging gives it
+        return super().formatMessage(record).replace("\n", "\\n")  # a library's message may quote foreign text
+
+    def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - the name that logging gives it
+        return textwrap.indent(redactor.redact(super().formatException(ei)), "  ")  # no line of it passes for a record
 
 
 class _JsonFormatter(logging.Formatter):
@@ -115,12 +143,12 @@ class _JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "event": getattr(record, "event", "log"),
             "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
+            "message": redactor.redact(record.getMessage()),
+            **{name: redactor.redact_all(value) for name, value in getattr(record, "fields", {}).items()},
         }
         if record.exc_info and self._tracebacks:
-            line["traceback"] = self.formatException(record.exc_info)
-        text = redactor.redact(json.dumps(line, ensure_ascii=False, default=str))
+            line["traceback"] = redactor.redact(self.formatException(record.exc_info))
+        text = json.dumps(line, ensure_ascii=False)
         return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
@@ -168,7 +196,9 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
             problem = error
     for handler in handlers:
         handler.setFormatter(formatter_class(tracebacks=debug))
-    logging.basicConfig(level=logging.DEBUG if debug else logging.WARNING, handlers=handlers, force=True)
+    # What libraries log of failures is told by our own errors, in one line and in Spanish; but for a bad line in .env.
+    logging.basicConfig(level=logging.DEBUG if debug else logging.CRITICAL, handlers=handlers, force=True)
+    logging.getLogger("dotenv").setLevel(logging.DEBUG if debug else logging.WARNING)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     if problem is not None:
         emit(
