@@ -245,8 +245,8 @@ class Database:
         """Point the execution's row at its proven copy: the whole of it, or nothing and `False`.
 
         `False` means that the claim was lost, or that the row changed or was migrated meanwhile. When the connection
-        breaks so that nobody knows the outcome, it is asked for on a new one, and once more after a refusal: what was
-        sent before the break may have been waiting for a lock.
+        breaks so that nobody knows the outcome, it is done again on a new one, and when that is refused, asked for:
+        what was sent before the break has happened then, at the latest while this one waited for its locks.
         """
         parameters = {
             **_claimed(claim),
@@ -265,7 +265,7 @@ class Database:
         try:
             return self._commit_once(parameters)
         except DatabaseUnavailable:
-            return self._is_committed(attempt) or self._commit_once(parameters) or self._is_committed(attempt)
+            return self._commit_once(parameters) or self._is_committed(attempt)
 
     def _is_committed(self, attempt: Attempt) -> bool:
         return bool(self._connection.query("find_commit", {"attempt_id": attempt.id})[0]["committed"])

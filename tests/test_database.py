@@ -206,6 +206,25 @@ def test_a_commit_says_everything_at_once(platform: Platform) -> None:
     assert (stored.migrated, stored.uri, stored.manifest_sha256) == (True, COPY.uri, "ab" * 32)
 
 
+def test_no_attempt_begins_at_a_row_that_was_migrated_meanwhile(platform: Platform) -> None:
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true")
+    assert database.open_attempt(claim, 1, "p/uuid-1") is None
+    assert platform.sql("SELECT FROM janitor_attempts") == []
+
+
+def test_a_failure_that_is_noted_too_late_changes_nothing(platform: Platform) -> None:
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    database.commit_migration(claim, attempt, COPY, delete_local_copy=False)
+    database.fail_migration(claim, "failed", "late", "tarde")
+    database.abandon_attempt(attempt, "late", "tarde")
+    assert platform.value("SELECT state FROM janitor_migrations") == "migrated"
+    assert platform.value("SELECT state FROM janitor_attempts") == "committed"
+
+
 @pytest.mark.parametrize(
     "change",
     [
