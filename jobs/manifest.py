@@ -74,7 +74,7 @@ def read_manifest(content: bytes) -> Manifest:
         if document["format"] != FORMAT or document["version"] != VERSION:
             raise IntegrityError("el manifiesto es de un formato o una versión que este programa no conoce")
         return Manifest(content, Tree(tuple(_from_json(item) for item in document["entries"])))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise IntegrityError("el manifiesto no se puede leer") from error
 
 
