@@ -94,14 +94,8 @@ redactor = Redactor()
 def learn_secrets(credentials: object) -> None:
     """Teach the redactor every value of a provider's `credenciales` that could be a secret, at any depth."""
     if isinstance(credentials, str):
-        redactor.add(credentials)
-        for signature in SIGNATURE_IN_URL.findall(credentials):
-            redactor.add(signature)
-        if "=" in credentials:  # a connection string: its parts turn up alone in messages
-            for part in credentials.split(";"):
-                name, _, value = part.partition("=")
-                if name.strip().lower() in ("accountkey", "sharedaccesssignature"):
-                    redactor.add(value)
+        for secret in (credentials, *_parts_that_are_secrets(credentials)):
+            redactor.add(secret)
     elif isinstance(credentials, Mapping):
         plain = PLAIN_FIELDS | (PLAIN_SERVICE_ACCOUNT_FIELDS if "private_key_id" in credentials else frozenset())
         for name, value in credentials.items():
@@ -110,6 +104,15 @@ def learn_secrets(credentials: object) -> None:
     elif isinstance(credentials, (list, tuple)):
         for value in credentials:
             learn_secrets(value)
+
+
+def _parts_that_are_secrets(credential: str) -> Iterable[str]:
+    """The parts of a connection string or a SAS that turn up alone in messages."""
+    yield from SIGNATURE_IN_URL.findall(credential)
+    for part in credential.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip().lower() in ("accountkey", "sharedaccesssignature"):
+            yield value
 
 
 _ExceptionInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
