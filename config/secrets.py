@@ -36,7 +36,9 @@ def _decrypt(name: str, encrypted: bytes | None) -> str:
         raise FieldError(f"no existe el secreto {name!r} en secretos_nube")
     try:
         return MultiFernet([Fernet(key) for key in keys]).decrypt(encrypted).decode()
-    except ValueError:
-        raise FieldError(f"{KEYS_VARIABLE}: alguna clave no es válida (32 bytes en base64 de URL)") from None
     except InvalidToken:
         raise FieldError(f"ninguna clave de {KEYS_VARIABLE} abre el secreto {name!r}") from None
+    except UnicodeDecodeError:
+        raise FieldError(f"el secreto {name!r} no es un texto en UTF-8") from None
+    except ValueError:
+        raise FieldError(f"{KEYS_VARIABLE}: alguna clave no es válida (32 bytes en base64 de URL)") from None

@@ -41,7 +41,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     `.env` is looked for in the working directory only. Raises `ConfigurationError`.
     """
     if environment is None:
-        load_dotenv(Path.cwd() / ".env", override=False)
+        _add_dotenv(Path.cwd() / ".env")
         environment = os.environ
     return Settings(
         database_url=environment.get("DATABASE_URL", ""),
@@ -54,6 +54,15 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         host=environment.get("JANITOR_HOST") or socket.gethostname(),
         transfers=_transfers(environment.get("JANITOR_TRANSFERS") or str(DEFAULT_TRANSFERS)),
     )
+
+
+def _add_dotenv(path: Path) -> None:
+    try:
+        load_dotenv(path, override=False)
+    except OSError as error:
+        raise ConfigurationError(f".env: no se puede leer: {error.strerror}") from error
+    except ValueError:  # its words would quote what the file says
+        raise ConfigurationError(".env: no es un texto en UTF-8, o tiene un carácter nulo") from None
 
 
 def _hours(environment: Mapping[str, str], name: str, default: float) -> float:

@@ -1,0 +1,167 @@
+"""Fields of a provider's row are told by name and never by value; secrets are opened by the right key alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from cryptography.fernet import Fernet, MultiFernet
+
+from config.fields import FieldError, Fields
+from config.models import ProviderRow
+from config.secrets import KEYS_VARIABLE, resolve_secrets
+from tests.platform_database import Platform
+
+HIDDEN = "no-debe-verse"
+OLD_KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(3))
+
+
+def fields(**values: object) -> Fields:
+    """The fields of a column `credenciales`."""
+    return Fields("credenciales", values)
+
+
+def test_absent_null_and_empty_are_the_same() -> None:
+    for given in (fields(), fields(x=None), fields(x="")):
+        assert given.text("x") is None
+        assert given.text("x", "default") == "default"
+        assert given.integer("x", 7, 1, 9) == 7
+    assert fields().boolean("x", True) is True
+    assert fields(x=None).boolean("x", False) is False
+
+
+def test_good_values_are_given_as_they_are() -> None:
+    assert fields(x=" a ").text("x") == " a "
+    assert fields(x="a").required_text("x") == "a"
+    assert [fields(x=value).integer("x", 0, 1, 65535) for value in (1, 65535, "22", " 22 ")] == [1, 65535, 22, 22]
+    assert [fields(x=value).boolean("x", not value) for value in (True, False)] == [True, False]
+
+
+BAD_TEXTS: list[object] = [1, True, 0, False, [HIDDEN], {"a": HIDDEN}]
+BAD_NUMBERS: list[object] = [
+    0, -1, 65536, "0", "65536", "-1", "1.0", 1.0, "0x16", "²", "9" * 5000, HIDDEN, True, False, [22], {},
+]  # fmt: skip
+BAD_TRUTHS: list[object] = [1, 0, "true", "", HIDDEN, [True]]
+
+
+def require_told(read: Callable[[str], object]) -> None:
+    """Reading the field `x` fails with its name, and without its value."""
+    with pytest.raises(FieldError, match=r"^credenciales\.x: ") as caught:
+        read("x")
+    assert HIDDEN not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", BAD_TEXTS)
+def test_what_is_no_text_is_told(value: object) -> None:
+    require_told(fields(x=value).text)
+    require_told(fields(x=value).required_text)
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_text_is_told(value: object) -> None:
+    require_told(fields(x=value).required_text)
+    require_told(fields().required_text)
+
+
+@pytest.mark.parametrize("value", BAD_NUMBERS, ids=lambda value: repr(value)[:10])
+def test_what_is_no_number_in_bounds_is_told(value: object) -> None:
+    require_told(lambda name: fields(x=value).integer(name, 22, 1, 65535))
+
+
+@pytest.mark.parametrize("value", BAD_TRUTHS)
+def test_what_is_no_truth_value_is_told(value: object) -> None:
+    require_told(lambda name: fields(x=value).boolean(name, False))
+
+
+def encrypted(text: str, key: str = NEW_KEY) -> bytes:
+    """What `secretos_nube` holds."""
+    return Fernet(key).encrypt(text.encode())
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEYS_VARIABLE, f"{NEW_KEY},{OLD_KEY}")
+
+
+def test_names_are_replaced_at_any_depth() -> None:
+    secrets = {"clave": encrypted("uno"), "pem": encrypted("dos\nñ", OLD_KEY)}
+    credentials = {"host": "h", "password": {"secreto": "clave"}, "deep": {"deeper": {"secreto": "pem"}}, "n": 1}
+    resolved = resolve_secrets(credentials, secrets.get)
+    assert resolved == {"host": "h", "password": "uno", "deep": {"deeper": "dos\nñ"}, "n": 1}
+    assert resolve_secrets({"secreto": "clave"}, secrets.get) == "uno"
+
+
+@pytest.mark.parametrize(
+    "literal", [None, "clave", 5, {}, {"secreto": 5}, {"secreto": "a", "b": "c"}, {"secreto": None}, {"Secreto": "a"}]
+)
+def test_what_names_no_secret_is_left_alone(literal: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEYS_VARIABLE)
+    assert resolve_secrets({"x": literal}, lambda name: pytest.fail(f"asked for {name}")) == {"x": literal}
+
+
+@pytest.mark.parametrize("separator", [",", " ", ", ", "\n"])
+def test_each_of_several_keys_opens(separator: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEYS_VARIABLE, separator.join((NEW_KEY, OLD_KEY)))
+    for key in (OLD_KEY, NEW_KEY):
+        assert resolve_secrets({"secreto": "x"}, {"x": encrypted("valor", key)}.get) == "valor"
+    rotated = MultiFernet([Fernet(NEW_KEY), Fernet(OLD_KEY)]).rotate(encrypted("valor", OLD_KEY))
+    assert resolve_secrets({"secreto": "x"}, lambda _name: rotated) == "valor"
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "reason"),
+    [
+        ("", encrypted(HIDDEN), "el secreto 'x' está cifrado y falta la variable JANITOR_SECRET_KEYS"),
+        (" , ", encrypted(HIDDEN), "falta la variable JANITOR_SECRET_KEYS"),
+        (NEW_KEY, None, "no existe el secreto 'x' en secretos_nube"),
+        (OTHER_KEY, encrypted(HIDDEN), "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'x'"),
+        (NEW_KEY, encrypted(HIDDEN)[:-8], "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'x'"),
+        (NEW_KEY, HIDDEN.encode(), "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'x'"),
+        (NEW_KEY, b"", "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'x'"),
+        (NEW_KEY, Fernet(NEW_KEY).encrypt(b"\xff\xfe"), "el secreto 'x' no es un texto en UTF-8"),
+        (f"{NEW_KEY},{HIDDEN}", encrypted("y"), "JANITOR_SECRET_KEYS: alguna clave no es válida"),
+        ("ñ", encrypted("y"), "JANITOR_SECRET_KEYS: alguna clave no es válida"),
+        (NEW_KEY[:-4], encrypted("y"), "JANITOR_SECRET_KEYS: alguna clave no es válida"),
+    ],
+    ids=[
+        "no key",
+        "blank keys",
+        "no row",
+        "another key",
+        "cut off",
+        "not encrypted",
+        "empty",
+        "no text",
+        "one key wrong",
+        "key not ASCII",
+        "key too short",
+    ],
+)
+def test_a_secret_that_cannot_be_opened_is_told_by_its_name(
+    keys: str, value: bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEYS_VARIABLE, keys)
+    with pytest.raises(FieldError, match=reason) as caught:
+        resolve_secrets({"password": {"secreto": "x"}}, lambda _name: value)
+    assert not [part for part in (HIDDEN, NEW_KEY, OTHER_KEY) if part in str(caught.value)]
+
+
+def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(KEYS_VARIABLE)
+    with pytest.raises(FieldError, match=f"falta la variable {KEYS_VARIABLE}"):
+        resolve_secrets({"secreto": "x"}, lambda _name: encrypted("y"))
+
+
+def test_secrets_come_from_their_table_and_a_missing_one_stops_its_provider_alone(database_url: str) -> None:
+    platform = Platform(database_url)
+    platform.sql("INSERT INTO secretos_nube VALUES ('clave', %s)", encrypted("valor").decode())
+    for name in ("clave", "no-existe", "' OR true --"):
+        platform.add_provider("s3", {"bucket": "b"}, {"secret_key": {"secreto": name}})
+    good, *bad = platform.database().load_provider_rows()
+    platform.close()
+    assert isinstance(good, ProviderRow)
+    assert good.credentials == {"secret_key": "valor"}
+    assert [str(problem[1]) for problem in bad if isinstance(problem, tuple)] == [
+        "no existe el secreto 'no-existe' en secretos_nube",
+        'no existe el secreto "\' OR true --" en secretos_nube',
+    ]
