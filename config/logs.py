@@ -28,6 +28,7 @@ TEXT_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
 ROTATED_FILES_KEPT = 10
 SHORTEST_SECRET = 4
+SHORTEST_ACCESS_KEY = 16
 REDACTED = "***"
 
 PLAIN_FIELDS = frozenset({"host", "port", "username", "region", "account_name", "host_key", "known_hosts", "secreto"})
@@ -52,7 +53,8 @@ class Redactor:
 
     def add(self, secret: str) -> None:
         """Remember a secret. One shorter than four characters would blot out half of every line and is not taken."""
-        needles = {form for part in (secret, *secret.splitlines()) for form in _written_forms(part.strip())}
+        parts = (secret, secret.strip(), *(line.strip() for line in secret.splitlines()))
+        needles = {form for part in parts for form in _written_forms(part)}
         usable = {needle for needle in needles if len(needle) >= SHORTEST_SECRET}
         with self._lock:
             self._needles = tuple(sorted({*self._needles, *usable}, key=len, reverse=True))
@@ -99,11 +101,16 @@ def learn_secrets(credentials: object) -> None:
     elif isinstance(credentials, Mapping):
         plain = PLAIN_FIELDS | (PLAIN_SERVICE_ACCOUNT_FIELDS if "private_key_id" in credentials else frozenset())
         for name, value in credentials.items():
-            if name not in plain:
+            if name not in plain and not _is_mere_name(name, value):
                 learn_secrets(value)
     elif isinstance(credentials, (list, tuple)):
         for value in credentials:
             learn_secrets(value)
+
+
+def _is_mere_name(field: str, value: object) -> bool:
+    """An access key is half a secret, but one like `minio` stands in every URI, and blotting it out spoils the log."""
+    return field == "access_key" and isinstance(value, str) and len(value) < SHORTEST_ACCESS_KEY
 
 
 def _parts_that_are_secrets(credential: str) -> Iterable[str]:

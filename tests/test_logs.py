@@ -17,7 +17,7 @@ import pytest
 from config import logs
 from config.logs import LOG_FILE_NAME, Redactor, configure_logging, emit, learn_secrets, one_line
 
-SECRET = 'Cl4ve+"ñ"/de \\prueba='
+SECRET = 'Cl4ve%2B+"ñ"/de \\prueba='
 PEM = "-----BEGIN KEY-----\nQUJDREVGR0g\nSUpLTE1OT1A\n-----END KEY-----\n"
 TIMESTAMP = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}"
 FORGED = "2026-01-01 00:00:00,000 - janitor_daemon - INFO - Ejecución falsa migrada exitosamente a cloud://nada"
@@ -120,6 +120,7 @@ def test_no_secret_is_written_however_it_is_encoded(tmp_path: Path, log_format: 
     emit(logging.INFO, "a", shown, field=shown, deep={"x": [shown, RuntimeError(shown)]})
     log_error(shown)
     logging.getLogger("urllib3").debug("PUT %s", shown)
+    assert one_line(shown) == "antes *** después"
     text = log_of(tmp_path)
     assert text.count("antes *** después") == (3 if log_format == "text" else 6)
     assert "prueba" not in text
@@ -140,7 +141,7 @@ def test_no_line_of_a_private_key_is_written(tmp_path: Path, log_format: str) ->
 def test_the_longest_secret_goes_first(redactor: Redactor) -> None:
     for secret in ("clave", "clave-larga", "corta clave-larga no"):
         redactor.add(secret)
-    assert redactor.redact("x corta clave-larga no, clave-larga, clave") == "x ***, ***, ***"
+    assert logs.redactor.redact("x corta clave-larga no, clave-larga, clave") == "x ***, ***, ***"
 
 
 def test_what_is_no_secret_stays_readable(redactor: Redactor) -> None:
@@ -150,19 +151,23 @@ def test_what_is_no_secret_stays_readable(redactor: Redactor) -> None:
         "other": {"secreto": "nombre-del-secreto"},
     })  # fmt: skip
     plain = "nas.example sage eu-west-1 cuenta 2222 ssh-ed25519 AAAA nombre-del-secreto abc"
-    assert redactor.redact(f"{plain} hush-hush deep-one") == f"{plain} *** ***"
+    assert logs.redactor.redact(f"{plain} hush-hush deep-one") == f"{plain} *** ***"
 
 
 def test_a_service_account_hides_its_key_and_not_its_name(redactor: Redactor) -> None:
     learn_secrets(
         {"type": "service_account", "client_email": "robot@p.iam", "private_key_id": "0a1b2c", "private_key": PEM}
     )
-    assert redactor.redact("service_account robot@p.iam 0a1b2c QUJDREVGR0g") == "service_account robot@p.iam *** ***"
+    assert (
+        logs.redactor.redact("service_account robot@p.iam 0a1b2c QUJDREVGR0g") == "service_account robot@p.iam *** ***"
+    )
 
 
 def test_the_parts_of_a_connection_string_are_secrets_alone(redactor: Redactor) -> None:
     learn_secrets("AccountName=cuenta;AccountKey=YWJjZGVm==;SharedAccessSignature=sig=a%2Fb%3D&sv=2024")
-    assert redactor.redact("cuenta YWJjZGVm== sv=2024&sig=a%2Fb%3D sig=a/b=") == "cuenta *** sv=2024&sig=*** sig=***"
+    assert (
+        logs.redactor.redact("cuenta YWJjZGVm== sv=2024&sig=a%2Fb%3D sig=a/b=") == "cuenta *** sv=2024&sig=*** sig=***"
+    )
 
 
 @pytest.mark.parametrize("token", ["?sv=2024&sig=a%2Fb%3D", "sig=a%2Fb%3D&sv=2024", "sv=2024&sig=a/b="])
@@ -170,13 +175,14 @@ def test_the_signature_of_an_azure_url_is_hidden_in_any_order(redactor: Redactor
     learn_secrets({"sas_token": token})
     for url in ("/c/b?comp=block&sig=a%2Fb%3D&sv=2024", "/c/b?comp=block&sig=a/b=&sv=2024"):
         assert (
-            redactor.redact(url) == "/c/b?comp=block&sig=***&sv=2024" or redactor.redact(url) == "/c/b?comp=block&***"
+            logs.redactor.redact(url) == "/c/b?comp=block&sig=***&sv=2024"
+            or logs.redactor.redact(url) == "/c/b?comp=block&***"
         )
 
 
 def test_a_secret_that_is_no_utf8_is_a_secret_too(redactor: Redactor) -> None:
     learn_secrets({"password": "clave\ud800x", "token": "clave\udcffy"})
-    assert redactor.redact("clave\ud800x clave\udcffy") == "*** ***"
+    assert logs.redactor.redact("clave\ud800x clave\udcffy") == "*** ***"
 
 
 def test_a_secret_that_looks_like_json_leaves_json_whole(tmp_path: Path) -> None:
@@ -258,3 +264,14 @@ def test_a_full_disk_is_told_once_and_the_console_goes_on(tmp_path: Path, capsys
     assert "No space left on device" in errors
     assert [f"línea {number}" in errors for number in range(3)] == [True, True, True]
     assert "Traceback" not in errors
+
+
+def test_a_short_access_key_is_a_name_and_does_not_spoil_the_log() -> None:
+    learn_secrets({"access_key": "minio", "secret_key": "a-secret-beside-it"})
+    assert logs.redactor.redact("cloud://minio/x a-secret-beside-it") == f"cloud://minio/x {logs.REDACTED}"
+
+
+def test_white_space_at_the_end_of_a_secret_hides_none_of_its_forms() -> None:
+    learn_secrets({"password": "ends-in-a-line-end\n"})
+    encoded = base64.b64encode(b"ends-in-a-line-end\n").decode()
+    assert logs.redactor.redact(f"{encoded} ends-in-a-line-end") == f"{logs.REDACTED} {logs.REDACTED}"
