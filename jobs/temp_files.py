@@ -42,7 +42,7 @@ def clean_temp_files(
     The directory is opened once, no link in its path followed; whatever is put in its place meanwhile is not seen.
     Raises `TempDirectoryMissing`, `TempDirectoryUnsafe`.
     """
-    oldest_kept_ns = time.time_ns() - int(retention_hours * 3600 * 1e9)
+    oldest_kept_ns = time.time_ns() - retention_hours * 3600e9  # which may be minus infinity
     report = TempFilesReport()
     with closing_descriptor(_open(directory)) as descriptor:
         for name, size_bytes in _old_files(descriptor, oldest_kept_ns):
@@ -64,7 +64,7 @@ def _open(directory: Path) -> int:
         raise TempDirectoryUnsafe(f"no se puede abrir el directorio temporal {directory}: {error.strerror}") from error
 
 
-def _old_files(descriptor: int, oldest_kept_ns: int) -> Iterator[tuple[str, int]]:
+def _old_files(descriptor: int, oldest_kept_ns: float) -> Iterator[tuple[str, int]]:
     with os.scandir(descriptor) as listing:
         for item in listing:
             try:

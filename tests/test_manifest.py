@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Iterator
@@ -155,10 +156,10 @@ def test_an_entry_without_a_field_is_refused(number: int) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *(("kind", kind) for kind in ("socket", "", None, 3, [])),
-        *(("mode", mode) for mode in ("rwx", "", None, "9", "0x1ff", 1.5)),
-        *(("mtime_ns", time) for time in ("x", None, [], float("nan"), float("inf"))),
-        *(("size_bytes", size) for size in ("x", None, {}, float("inf"))),
+        *[("kind", "socket"), ("kind", ""), ("kind", None), ("kind", 3), ("kind", [])],
+        *[("mode", "rwx"), ("mode", ""), ("mode", None), ("mode", "9"), ("mode", "0x1ff"), ("mode", 1.5)],
+        *[("mtime_ns", "x"), ("mtime_ns", None), ("mtime_ns", []), ("mtime_ns", math.nan), ("mtime_ns", math.inf)],
+        *[("size_bytes", "x"), ("size_bytes", None), ("size_bytes", {}), ("size_bytes", math.inf)],
     ],
 )
 def test_a_value_that_cannot_be_is_refused(name: str, value: object) -> None:

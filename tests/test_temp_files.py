@@ -1,0 +1,348 @@
+"""Old regular files directly in the temporary directory go; everything else stays, whatever is swapped in."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from config.logs import logger
+from jobs.temp_files import (
+    TempDirectoryMissing,
+    TempDirectoryUnsafe,
+    TempFilesReport,
+    clean_temp_files,
+    report_cleaning,
+)
+from tests.privileges import unprivileged
+from tests.small_disk import make_read_only, mounted_small_disk
+
+NEVER = threading.Event()
+RETENTION_HOURS = 24.0
+DAY_SECONDS = 24 * 3600
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """The temporary directory, some way down."""
+    path = tmp_path / "sage" / "tmp"
+    path.mkdir(parents=True)
+    return path
+
+
+def make_file(path: Path, age_seconds: float = 2 * DAY_SECONDS, size_bytes: int = 10) -> Path:
+    path.write_bytes(b"x" * size_bytes)
+    age(path, age_seconds)
+    return path
+
+
+def age(path: Path, age_seconds: float = 2 * DAY_SECONDS) -> None:
+    """Say that something changed so long ago."""
+    then_ns = time.time_ns() - int(age_seconds * 1e9)
+    os.utime(path, ns=(then_ns, then_ns), follow_symlinks=False)
+
+
+def clean(directory: Path, retention_hours: float = RETENTION_HOURS, *, dry_run: bool = False) -> TempFilesReport:
+    return clean_temp_files(directory, retention_hours, NEVER, dry_run=dry_run)
+
+
+def names(directory: Path) -> set[str]:
+    return set(os.listdir(directory))
+
+
+# What goes and what stays
+
+
+def test_old_files_go_and_recent_ones_stay(directory: Path) -> None:
+    make_file(directory / "old", size_bytes=1000)
+    make_file(directory / "just old enough", DAY_SECONDS + 60, size_bytes=24)
+    make_file(directory / "just too young", DAY_SECONDS - 60)
+    make_file(directory / "from the future", -DAY_SECONDS)
+    make_file(directory / ".hidden", size_bytes=0)
+    assert clean(directory) == TempFilesReport(deleted_files=3, deleted_bytes=1024)
+    assert names(directory) == {"just too young", "from the future"}
+    assert clean(directory) == TempFilesReport()
+
+
+@pytest.mark.parametrize(
+    ("retention_hours", "age_seconds", "goes"),
+    [(0, 1, True), (0.5, 1790, False), (0.5, 1810, True), (1e6, 30 * 365 * DAY_SECONDS, False), (1e308, 1e9, False)],
+)
+def test_the_retention_is_any_number_of_hours(
+    directory: Path, retention_hours: float, age_seconds: float, goes: bool
+) -> None:
+    make_file(directory / "file", age_seconds)
+    assert clean(directory, retention_hours).deleted_files == (1 if goes else 0)
+
+
+def test_the_time_of_change_counts_and_no_other(directory: Path) -> None:
+    file = make_file(directory / "read lately")
+    os.utime(file, ns=(time.time_ns(), file.stat().st_mtime_ns))
+    written = make_file(directory / "written lately", 0)
+    os.utime(written, ns=(0, written.stat().st_mtime_ns))
+    clean(directory)
+    assert names(directory) == {"written lately"}
+
+
+def test_odd_names_go_too(directory: Path) -> None:
+    odd = [b"new\nline", b"latin1 \xff", b"-rf", b"*", b" ", "日本語".encode(), b"x" * 255, b"\x1b[31m"]
+    for name in odd:
+        path = os.fsdecode(os.fsencode(directory) + b"/" + name)
+        make_file(Path(path))
+    assert clean(directory).deleted_files == len(odd)
+    assert names(directory) == set()
+
+
+def test_modes_do_not_matter(directory: Path) -> None:
+    make_file(directory / "file").chmod(0)
+    assert clean(directory).deleted_files == 1
+
+
+def test_only_regular_files_directly_in_it_go(directory: Path, tmp_path: Path) -> None:
+    outside = make_file(tmp_path / "outside")
+    make_file(directory / "target")
+    (directory / "link to a file").symlink_to(outside)
+    (directory / "link to nowhere").symlink_to("nowhere")
+    (directory / "link to a directory").symlink_to(tmp_path)
+    (directory / "empty").mkdir()
+    (directory / "full").mkdir()
+    make_file(directory / "full" / "old")
+    os.mkfifo(directory / "fifo")
+    bind_socket(directory / "socket")
+    for name in names(directory) - {"target"}:
+        age(directory / name)
+    kept = names(directory) - {"target"}
+    assert clean(directory) == TempFilesReport(deleted_files=1, deleted_bytes=10)
+    assert names(directory) == kept
+    assert outside.exists()
+    assert (directory / "full" / "old").exists()
+
+
+def bind_socket(path: Path) -> None:
+    here = Path.cwd()
+    os.chdir(path.parent)  # the path of a socket may have 107 bytes only
+    try:
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")
+def test_a_device_stays(directory: Path) -> None:
+    os.mknod(directory / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    age(directory / "null")
+    assert clean(directory) == TempFilesReport()
+    assert names(directory) == {"null"}
+
+
+def test_one_of_several_hard_links_goes_alone(directory: Path, tmp_path: Path) -> None:
+    outside = make_file(tmp_path / "outside")
+    os.link(outside, directory / "link")
+    clean(directory)
+    assert names(directory) == set()
+    assert outside.read_bytes() == b"x" * 10
+
+
+def test_a_dry_run_counts_and_deletes_nothing(directory: Path) -> None:
+    make_file(directory / "old", size_bytes=7)
+    make_file(directory / "young", 0)
+    assert clean(directory, dry_run=True) == TempFilesReport(deleted_files=1, deleted_bytes=7)
+    assert names(directory) == {"old", "young"}
+
+
+def test_a_run_that_was_asked_to_stop_stops(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(5):
+        make_file(directory / str(number))
+    interruption = threading.Event()
+    unlink = os.unlink
+
+    def unlink_and_stop(path: str, *, dir_fd: int) -> None:
+        unlink(path, dir_fd=dir_fd)
+        interruption.set()
+
+    monkeypatch.setattr(os, "unlink", unlink_and_stop)
+    assert clean_temp_files(directory, RETENTION_HOURS, interruption, dry_run=False).deleted_files == 1
+    assert len(names(directory)) == 4
+
+
+# Directories that are not what they should be
+
+
+def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+    for path in (tmp_path / "gone", tmp_path / "gone" / "too"):
+        with pytest.raises(TempDirectoryMissing, match="no existe"):
+            clean(path)
+
+
+def test_a_relative_directory_is_in_the_working_directory(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_file(directory / "old")
+    monkeypatch.chdir(directory.parent)
+    for path in ("./tmp", "tmp/", "../sage/tmp"):
+        assert clean(Path(path), dry_run=True).deleted_files == 1
+
+
+def test_a_link_in_any_component_is_refused(directory: Path, tmp_path: Path) -> None:
+    make_file(directory / "old")
+    for component in (directory, directory.parent):
+        elsewhere = tmp_path / "elsewhere"
+        component.rename(elsewhere)
+        component.symlink_to(elsewhere)
+        with pytest.raises(TempDirectoryUnsafe, match="enlace simbólico"):
+            clean(directory)
+        component.unlink()
+        elsewhere.rename(component)
+    assert names(directory) == {"old"}
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
+    make_file(tmp_path / "file")
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("file", "fifo"):
+        with pytest.raises(TempDirectoryUnsafe, match="no es un directorio"):
+            clean(tmp_path / name)
+    assert (tmp_path / "file").exists()
+
+
+def test_a_directory_swapped_while_it_is_cleaned_is_not_followed(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name leads to another directory with files of the same names: those are not touched."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    for number in range(5):
+        make_file(directory / str(number))
+        make_file(victim / str(number))
+    moved = tmp_path / "moved"
+    unlink = os.unlink
+
+    def swap_and_unlink(path: str, *, dir_fd: int) -> None:
+        if not moved.exists():
+            directory.rename(moved)
+            directory.symlink_to(victim)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", swap_and_unlink)
+    assert clean(directory).deleted_files == 5
+    assert names(moved) == set()
+    assert len(names(victim)) == 5
+
+
+def test_a_file_that_vanishes_meanwhile_is_nobodys_failure(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        make_file(directory / str(number))
+    unlink = os.unlink
+
+    def somebody_else_first(path: str, *, dir_fd: int) -> None:
+        for name in names(directory):
+            unlink(name, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", somebody_else_first)
+    assert clean(directory) == TempFilesReport()
+    assert names(directory) == set()
+
+
+def test_a_file_that_becomes_a_directory_meanwhile_stays(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_file(directory / "file")
+    unlink = os.unlink
+
+    def swap_and_unlink(path: str, *, dir_fd: int) -> None:
+        unlink(path, dir_fd=dir_fd)
+        os.mkdir(path, dir_fd=dir_fd)
+        unlink(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", swap_and_unlink)
+    report = clean(directory)
+    assert (report.deleted_files, report.failures) == (0, 1)
+    assert names(directory) == {"file"}
+
+
+# Failures
+
+
+@pytest.fixture
+def immutable_file(directory: Path) -> Iterator[Path]:
+    """An old file that not even root can delete."""
+    file = make_file(directory / "immutable\nfile")
+    made = subprocess.run(["chattr", "+i", str(file)], check=False, capture_output=True, timeout=30)
+    if made.returncode != 0:
+        pytest.skip("no file can be made immutable here")
+    yield file
+    subprocess.run(["chattr", "-i", str(file)], check=True, timeout=30)
+
+
+def test_what_cannot_be_deleted_is_counted_and_the_rest_goes(directory: Path, immutable_file: Path) -> None:
+    for name in ("before", "z-after"):
+        make_file(directory / name)
+    report = clean(directory)
+    assert (report.deleted_files, report.deleted_bytes, report.failures) == (2, 20, 1)
+    assert report.first_failure == "immutable\\nfile: Operation not permitted"
+    assert names(directory) == {immutable_file.name}
+
+
+def test_a_read_only_disk_is_a_failure_of_each_file(directory: Path) -> None:
+    with mounted_small_disk(directory, 100_000):
+        make_file(directory / "a")
+        make_file(directory / "b")
+        make_read_only(directory)
+        report = clean(directory)
+        assert (report.deleted_files, report.failures) == (0, 2)
+        assert "Read-only file system" in report.first_failure
+
+
+def test_a_directory_without_permission_is_told(directory: Path) -> None:
+    make_file(directory / "old")
+    directory.chmod(0)
+    with unprivileged(), pytest.raises(TempDirectoryUnsafe, match="no se puede abrir"):
+        clean(directory)
+
+
+def test_no_descriptor_is_left_open(directory: Path, tmp_path: Path) -> None:
+    make_file(directory / "old")
+    (tmp_path / "link").symlink_to(directory)
+    before = len(os.listdir("/proc/self/fd"))
+    clean(directory)
+    with pytest.raises(TempDirectoryUnsafe):
+        clean(tmp_path / "link")
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+# What is said
+
+
+Messages = Callable[[], list[tuple[str, str]]]
+
+
+@pytest.fixture
+def messages(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> Messages:
+    """Level and message of what was logged."""
+    monkeypatch.setattr(logger, "propagate", True)
+    caplog.set_level(logging.INFO, logger.name)
+    return lambda: [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_the_line_that_operators_look_for(messages: Messages) -> None:
+    report_cleaning(TempFilesReport(3, 1_572_864), dry_run=False)
+    assert messages() == [("INFO", "Limpieza completada: 3 archivos temporales eliminados (1.50 MB)")]
+
+
+def test_a_dry_run_does_not_claim_to_have_deleted(messages: Messages) -> None:
+    report_cleaning(TempFilesReport(3, 0), dry_run=True)
+    assert messages() == [("INFO", "[simulación] Limpieza: se eliminarían 3 archivos temporales (0.00 MB)")]
+
+
+def test_failures_are_errors(messages: Messages) -> None:
+    report_cleaning(TempFilesReport(1, 0, 2, "a: Operation not permitted"), dry_run=False)
+    failure = "No se pudieron borrar 2 archivos temporales; el primero, a: Operation not permitted"
+    assert messages()[0] == ("ERROR", failure)
+    assert messages()[1][1].startswith("Limpieza completada: 1 ")
