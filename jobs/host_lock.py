@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,8 +42,15 @@ def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    """Open the file, made if need be. In a directory open to all a FIFO may lie in its place: it must not block."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     try:
-        return os.open(path, flags)
+        descriptor = os.open(path, flags)
     except FileNotFoundError:
-        return os.open(path, flags | os.O_CREAT, 0o644)
+        descriptor = os.open(path, flags | os.O_CREAT, 0o644)
+        with contextlib.suppress(PermissionError):  # then somebody else was quicker, and will have done this
+            os.fchmod(descriptor, 0o644)  # whatever the umask: other users must be able to open it
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "no es un fichero")
+    return descriptor
