@@ -55,7 +55,7 @@ class Redactor:
         """Remember a secret. One shorter than four characters would blot out half of every line and is not taken."""
         parts = (secret, secret.strip(), *(line.strip() for line in secret.splitlines()))
         needles = {form for part in parts for form in _written_forms(part)}
-        usable = {needle for needle in needles if len(needle) >= SHORTEST_SECRET}
+        usable = {needle for needle in needles if len(needle.strip()) >= SHORTEST_SECRET}
         with self._lock:
             self._needles = tuple(sorted({*self._needles, *usable}, key=len, reverse=True))
 

@@ -39,7 +39,7 @@ def test_good_values_are_given_as_they_are() -> None:
 
 BAD_TEXTS: list[object] = [1, True, 0, False, [HIDDEN], {"a": HIDDEN}]
 BAD_NUMBERS: list[object] = [
-    0, -1, 65536, "0", "65536", "-1", "1.0", 1.0, "0x16", "²", "9" * 5000, HIDDEN, True, False, [22], {},
+    0, -1, 65536, "0", "65536", "-1", "1.0", 1.0, "0x16", "1_0", "+22", "²", "9" * 5000, HIDDEN, True, False, [22], {},
 ]  # fmt: skip
 BAD_TRUTHS: list[object] = [1, 0, "true", "", HIDDEN, [True]]
 

@@ -144,6 +144,22 @@ def test_the_longest_secret_goes_first(redactor: Redactor) -> None:
     assert logs.redactor.redact("x corta clave-larga no, clave-larga, clave") == "x ***, ***, ***"
 
 
+@pytest.mark.parametrize("secret", ["  ab-cd  ", "ab-cd\n", "\tab-cd", "ab-cd\nef-gh\n"])
+def test_white_space_around_a_secret_does_not_give_it_away(redactor: Redactor, secret: str) -> None:
+    redactor.add(secret)
+    for written in (
+        secret,
+        secret.strip(),
+        *(encode(part) for encode in ENCODINGS.values() for part in (secret, secret.strip())),
+    ):
+        assert redactor.redact(f"<{written}>").strip("<> \t\n") == "***"
+
+
+def test_blanks_are_no_secret(redactor: Redactor) -> None:
+    redactor.add(" " * 8)
+    assert redactor.redact("a" + " " * 8) == "a" + " " * 8
+
+
 def test_what_is_no_secret_stays_readable(redactor: Redactor) -> None:
     learn_secrets({
         "host": "nas.example", "username": "sage", "region": "eu-west-1", "account_name": "cuenta", "port": 2222,
