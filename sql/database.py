@@ -143,7 +143,7 @@ class Database:
     def finish_run(self, exit_code: int, report: Mapping[str, object]) -> None:
         """Free what the run still holds, and record how it ended."""
         self._connection.query("release_leases", {"run_id": self._run_id})
-        text = redactor.redact(json.dumps(report, ensure_ascii=True, default=str))
+        text = json.dumps(redactor.redact_all(report), ensure_ascii=True)
         self._connection.query("finish_run", {"run_id": self._run_id, "exit_code": exit_code, "report": text})
 
     def renew_leases(self) -> None:

@@ -14,6 +14,7 @@ import psycopg2
 import pytest
 
 from config.fields import FieldError
+from config.logs import Redactor
 from config.models import Evidence, Execution, MigrationPolicy, ProviderRow
 from jobs.embedded_postgres import EmbeddedPostgres
 from sql import database as database_module
@@ -102,6 +103,17 @@ def test_a_finished_run_frees_what_it_held(platform: Platform) -> None:
         "SELECT exit_code, report, finished_at IS NOT NULL AS finished FROM janitor_runs WHERE id = 1"
     )
     assert run == {"exit_code": 0, "report": {"migrated": 0}, "finished": True}
+
+
+def test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redactor = Redactor()
+    redactor.add("4096")
+    monkeypatch.setattr("sql.database.redactor", redactor)
+    platform.run().finish_run(1, {"bytes": 40961, "problems": ["x 4096 y"], "ok": True, "none": None})
+    report = platform.value("SELECT report FROM janitor_runs")
+    assert report == {"bytes": 40961, "problems": ["x *** y"], "ok": True, "none": None}
 
 
 def test_a_host_takes_over_what_its_dead_run_held(platform: Platform) -> None:
