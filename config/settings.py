@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ def _hours(environment: Mapping[str, str], name: str, default: float) -> float:
 
 
 def _roots(text: str) -> tuple[str, ...]:
-    roots = tuple(dict.fromkeys(os.path.normpath(part) for part in text.split(":") if part))
+    roots = tuple(dict.fromkeys(os.path.normpath(re.sub("/+", "/", part)) for part in text.split(":") if part))
     for root in roots:
         if not root.startswith("/") or root.strip("/") == "":
             raise ConfigurationError(
@@ -95,7 +96,7 @@ def _log_format(text: str) -> str:
 
 
 def _transfers(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MAXIMUM_TRANSFERS:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAXIMUM_TRANSFERS:
         raise ConfigurationError(f"JANITOR_TRANSFERS debe ser un número entero entre 1 y {MAXIMUM_TRANSFERS}")
     return int(text)
 

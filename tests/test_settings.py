@@ -75,7 +75,7 @@ def test_every_variable_is_read() -> None:
             for value in ("a", "./a", "/", "//", "/.", "/a/..", "/a:/", "/a:b", "~/a", "/a: /b")
         ),
         *(("JANITOR_LOG_FORMAT", value) for value in ("xml", "JSON", " text")),
-        *(("JANITOR_TRANSFERS", value) for value in ("0", "-1", "257", "1.5", "x", " 4", "²")),
+        *(("JANITOR_TRANSFERS", value) for value in ("0", "-1", "257", "1.5", "x", " 4", "²", "9" * 5000)),
     ],
 )
 def test_a_bad_value_is_named_by_its_variable(name: str, value: str) -> None:
@@ -99,6 +99,7 @@ def test_transfers_up_to_the_bounds(count: int) -> None:
     [
         ("/a/", ("/a",)),
         ("/a//b/./c", ("/a/b/c",)),
+        ("//a", ("/a",)),
         (":/a::/b:", ("/a", "/b")),
         ("/a:/a/:/b", ("/a", "/b")),
         ("/a b", ("/a b",)),
