@@ -130,7 +130,7 @@ class Database:
 
     def _fetch_secret(self, name: str) -> bytes | None:
         rows = self._connection.query("load_secret", {"name": name})
-        return str(rows[0]["valor_cifrado"]).encode() if rows else None
+        return _stored_bytes(str(rows[0]["valor_cifrado"])) if rows else None
 
     # Runs
 
@@ -407,6 +407,8 @@ def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> Prov
     credentials = _json_object("credenciales", row["credenciales"], text_allowed=True)
     learn_secrets(credentials)
     resolved = resolve_secrets(credentials, fetch_secret)
+    if isinstance(resolved, str) and resolved.lstrip().startswith("{"):  # a secret that holds a whole JSON object
+        resolved = _json_object("credenciales", resolved, text_allowed=False)
     learn_secrets(resolved)
     options = _json_object("configuracion", row["configuracion"], text_allowed=False)
     return ProviderRow(
@@ -417,6 +419,11 @@ def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> Prov
         options=options if isinstance(options, Mapping) else {},
         active=row["activo"] is True,
     )
+
+
+def _stored_bytes(text: str) -> bytes:
+    """A column of type TEXT as it is, and one of type BYTEA, which as text is `\\x` and hexadecimal digits."""
+    return bytes.fromhex(text[2:]) if text.startswith("\\x") else text.encode()
 
 
 def _json_object(column: str, text: str | None, *, text_allowed: bool) -> Mapping[str, object] | str | None:

@@ -12,9 +12,10 @@ from contextlib import closing
 
 import psycopg2
 import pytest
+from cryptography.fernet import Fernet
 
 from config.fields import FieldError
-from config.logs import Redactor
+from config.logs import Redactor, redactor
 from config.models import Evidence, Execution, MigrationPolicy, ProviderRow
 from jobs.embedded_postgres import EmbeddedPostgres
 from sql import database as database_module
@@ -706,6 +707,34 @@ def test_rows_of_providers_are_read_however_they_are_stored(platform: Platform) 
     ]
     errors = [str(item[1]) for item in found[5:] if isinstance(item, tuple)]
     assert errors == ["configuracion: debe ser un objeto JSON", "credenciales: debe ser un objeto JSON"]
+
+
+@pytest.mark.parametrize("column_type", ["text", "bytea"])
+def test_secrets_are_read_however_they_are_stored(
+    platform: Platform, column_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of them holds what a whole column `credenciales` would."""
+    key = Fernet.generate_key()
+    monkeypatch.setenv("JANITOR_SECRET_KEYS", key.decode())
+    monkeypatch.setattr(redactor, "_needles", ())  # what this test teaches is forgotten afterwards
+    platform.sql(f"ALTER TABLE secretos_nube ALTER COLUMN valor_cifrado TYPE {column_type} USING NULL")
+    try:
+        for name, value in {"part": "s3cret", "whole": '{"type": "service_account", "private_key": "pr1vate"}'}.items():
+            encrypted = Fernet(key).encrypt(value.encode())
+            written = encrypted.decode() if column_type == "text" else encrypted
+            platform.sql("INSERT INTO secretos_nube VALUES (%s, %s)", name, written)
+        platform.add_provider("s3", {}, {"access_key": "AK", "secret_key": {"secreto": "part"}})
+        platform.add_provider("gcp", {}, {"secreto": "whole"})
+        rows = [row for row in platform.run().load_provider_rows() if isinstance(row, ProviderRow)]
+    finally:
+        platform.sql("TRUNCATE secretos_nube")
+        platform.sql("ALTER TABLE secretos_nube ALTER COLUMN valor_cifrado TYPE text USING NULL")
+    assert [row.credentials for row in rows] == [
+        {"access_key": "AK", "secret_key": "s3cret"},
+        {"type": "service_account", "private_key": "pr1vate"},
+    ]
+    assert redactor.redact("s3cret pr1vate") == "*** ***"
+    assert "s3cret" not in str(rows)
 
 
 def test_credentials_do_not_show_in_a_repr() -> None:
