@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -38,6 +39,9 @@ class OpenSsh(SftpServer):
         program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if program is None:
             raise ServerUnavailable("there is no sshd (Debian: apt-get install openssh-server)")
+        account = pwd.getpwuid(os.geteuid())
+        if Path(account.pw_shell).name in ("nologin", "false"):
+            raise ServerUnavailable(f"the account {account.pw_name} may not log in, not even to an sshd of its own")
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd as root locks its child into it
         configuration = self._write("sshd_config", SSHD_CONFIG.format(**vars(self)))
