@@ -26,6 +26,13 @@ class Place:
         """What the key of every file begins with."""
         return f"{self.key_prefix}/"
 
+    @property
+    def unfinished_prefixes(self) -> tuple[str, str]:
+        """Where unfinished uploads of this execution can be, and of no other: `key_prefix` alone is also the beginning
+        of every longer uuid.
+        """
+        return (self.files_prefix, self.manifest_key)
+
     def key_of(self, path: str) -> str:
         """The key of a file, from its path in the execution's directory."""
         return f"{self.key_prefix}/{path}"

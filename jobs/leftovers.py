@@ -45,7 +45,8 @@ def _remove_leftover(
     if leftover.foreign_objects:
         return
     place = Place(leftover.key_prefix)
-    with_retries(lambda: abandoned.abandon(place.key_prefix), interruption)
+    for prefix in place.unfinished_prefixes:
+        with_retries(lambda prefix=prefix: abandoned.abandon(prefix), interruption)  # type: ignore[misc]
     keys = [stored.key for stored in with_retries(lambda: list(abandoned.list(place.files_prefix)), interruption)]
     if _holds(abandoned, place.manifest_key, interruption):
         keys.insert(0, place.manifest_key)

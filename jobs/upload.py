@@ -81,7 +81,8 @@ class Upload:
         foreign_objects = bool(listed) and not self._everything_here_is_ours
         self._database.note_place(self._attempt, foreign_objects=foreign_objects)
         if self._attempt.earlier_attempts_here:
-            with_retries(lambda: self._provider.abandon(self._place.key_prefix), self._interruption)
+            for prefix in self._place.unfinished_prefixes:
+                with_retries(lambda prefix=prefix: self._provider.abandon(prefix), self._interruption)  # type: ignore[misc]
         if foreign_objects:
             self._tell_of_foreign_objects()
         elif listed:
