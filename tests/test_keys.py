@@ -32,7 +32,9 @@ def test_a_uuid_that_is_no_part_of_a_key_is_refused(uuid: str) -> None:
         place_of("", uuid)
 
 
-@pytest.mark.parametrize("uri", ["nonsense", "s3://x/ejecuciones/1", "cloud://s3", "cloud://s3/../x", "cloud://s3/a//b"])
+@pytest.mark.parametrize(
+    "uri", ["nonsense", "s3://x/ejecuciones/1", "cloud://s3", "cloud://s3/../x", "cloud://s3/a//b"]
+)
 def test_what_is_no_uri_of_ours_is_refused(uri: str) -> None:
     with pytest.raises(ValueError, match=re.escape(uri)):
         place_from_uri(uri)
