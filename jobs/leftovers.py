@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 
 from config.logs import emit, one_line
 from jobs.keys import Place, place_from_uri
@@ -46,13 +47,13 @@ def _remove_leftover(
         return
     place = Place(leftover.key_prefix)
     for prefix in place.unfinished_prefixes:
-        with_retries(lambda prefix=prefix: abandoned.abandon(prefix), interruption)  # type: ignore[misc]
+        with_retries(partial(abandoned.abandon, prefix), interruption)
     keys = [stored.key for stored in with_retries(lambda: list(abandoned.list(place.files_prefix)), interruption)]
     if _holds(abandoned, place.manifest_key, interruption):
         keys.insert(0, place.manifest_key)
     if keys and not _is_same_place(leftover, abandoned, migrated, interruption):
         for key in keys:
-            with_retries(lambda key=key: abandoned.delete(key), interruption)  # type: ignore[misc]
+            with_retries(partial(abandoned.delete, key), interruption)
 
 
 def _is_same_place(leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event) -> bool:

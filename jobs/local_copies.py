@@ -6,6 +6,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable
+from functools import partial
 
 from config.logs import emit, one_line
 from config.models import Claim, Tree
@@ -35,7 +36,7 @@ class LocalCopies:
         for deletion in self._database.claim_deletions():
             if self._interruption.is_set():
                 return
-            self.remove(deletion.claim, lambda deletion=deletion: self._proven_tree(providers, deletion))  # type: ignore[misc]
+            self.remove(deletion.claim, partial(self._proven_tree, providers, deletion))
 
     def keep_all(self) -> None:
         """Removal was switched off since it was begun: what was set aside for it gets its name back."""

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable, Sequence
+from functools import partial
 
 from config.logs import emit, one_line
 from config.models import Entry, Evidence, Execution, PutReceipt, StoredObject, Tree
@@ -82,7 +83,7 @@ class Upload:
         self._database.note_place(self._attempt, foreign_objects=foreign_objects)
         if self._attempt.earlier_attempts_here:
             for prefix in self._place.unfinished_prefixes:
-                with_retries(lambda prefix=prefix: self._provider.abandon(prefix), self._interruption)  # type: ignore[misc]
+                with_retries(partial(self._provider.abandon, prefix), self._interruption)
         if foreign_objects:
             self._tell_of_foreign_objects()
         elif listed:
@@ -183,4 +184,4 @@ class Upload:
         """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""
         if self._everything_here_is_ours:
             for key in keys:
-                with_retries(lambda key=key: self._provider.delete(key), self._interruption)  # type: ignore[misc]
+                with_retries(partial(self._provider.delete, key), self._interruption)
