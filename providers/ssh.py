@@ -232,6 +232,8 @@ class SshConnection:
             if not self.alive or time.monotonic() >= deadline:
                 raise SessionLost("se perdió la conexión") from error
             raise AccessDenied("el servidor no abre el subsistema sftp para esta cuenta") from error
+        except (EOFError, OSError) as error:  # paramiko hands on what its own thread stumbled over
+            raise SessionLost("se perdió la conexión") from error
         except BaseException:
             with contextlib.suppress(*BROKEN):
                 channel.close()

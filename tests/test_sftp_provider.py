@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import paramiko
 import pytest
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
@@ -608,3 +609,17 @@ def test_readers_that_stop_half_way_use_nothing_up(make_provider: MakeProvider, 
     provider.put("a/other", BytesSource(b"while others read"))
     del reader, readers
     assert provider.stat("a/other").size_bytes == 17
+
+
+@pytest.mark.parametrize("error", [EOFError(), ConnectionResetError(104, "reset")])
+def test_a_connection_that_ends_while_a_session_is_begun_is_unavailable(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """paramiko then raises what its own thread stumbled over, and not one of its own errors."""
+
+    def break_off(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(paramiko.Channel, "invoke_subsystem", break_off)
+    with pytest.raises(ProviderUnavailable):
+        make_provider().stat("a/file")
