@@ -60,11 +60,12 @@ def _is_same_place(leftover: Leftover, abandoned: Provider, migrated: Provider, 
     """Whether the committed copy lies where the failed attempt was, though through another row of the table.
 
     A probe that is put in the one place shows in the other only if they are the same. Its name depends on the attempt
-    alone, so one that a crash left is removed when this is done again.
+    alone, so one that a crash left, finished or not, is removed when this is done again.
     """
     probe = f".janitor-probe-{leftover.attempt_id}"
     put_key = leftover.key_prefix + probe
     seen_key = place_from_uri(leftover.migrated_uri).key_prefix + probe
+    with_retries(lambda: abandoned.abandon(put_key), interruption)
     with_retries(lambda: abandoned.put(put_key, BytesSource(b"janitor-daemon")), interruption)
     try:
         return _holds(migrated, seen_key, interruption)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from collections.abc import Iterator
@@ -11,20 +12,33 @@ from config.logs import one_line
 from config.models import PutReceipt
 from providers.base import IntegrityError, InvalidKey, Source
 
-TEMPORARY_NAME = re.compile(r"\.janitor-[0-9a-f]{16}\.part")
+TEMPORARY_NAME = re.compile(r"\.janitor-(?:(?P<target>[0-9a-f]{16})-)?[0-9a-f]{16}\.part")
+"""Earlier releases made names without `target`, and such files may still lie about."""
 
 FORSAKEN_AFTER_SECONDS = 3600.0
 """A `put` that goes this long without writing has failed, so an unfinished file this old belongs to nobody."""
 
 
-def temporary_name() -> str:
-    """A new name for an unfinished file: it lies beside its target, and fits however long the target's name is."""
-    return f".janitor-{secrets.token_hex(8)}.part"
+def temporary_name(target: str) -> str:
+    """A new name for the unfinished file that is to be called `target`: it lies beside its target, tells which one
+    that is, and fits however long the target's name is.
+    """
+    return f".janitor-{_mark_of(target)}-{secrets.token_hex(8)}.part"
 
 
 def is_temporary_name(name: str) -> bool:
     """Whether `temporary_name` could have made it."""
     return TEMPORARY_NAME.fullmatch(name) is not None
+
+
+def is_temporary_name_of(target: str, name: str) -> bool:
+    """Whether `temporary_name` could have made it for `target`."""
+    match = TEMPORARY_NAME.fullmatch(name)
+    return match is not None and match["target"] == _mark_of(target)
+
+
+def _mark_of(target: str) -> str:
+    return hashlib.sha256(os.fsencode(target)).hexdigest()[:16]
 
 
 def parts_of_key(key: str) -> list[str]:

@@ -39,6 +39,7 @@ from providers.file_trees import (
     FORSAKEN_AFTER_SECONDS,
     MeteredSource,
     is_temporary_name,
+    is_temporary_name_of,
     parts_of_key,
     parts_of_prefix,
     temporary_name,
@@ -98,7 +99,7 @@ class LocalProvider(Provider):
         """See `Provider`. The file and its name are on the disk (fsync) when this returns."""
         *directories, name = parts_of_key(key)
         metered = MeteredSource(source)
-        with self._unfinished_file(key, directories) as unfinished:
+        with self._unfinished_file(key, directories, name) as unfinished:
             _write_durably(unfinished.descriptor, metered, key)
             with _translated(key):
                 unfinished.rename(name)
@@ -136,18 +137,21 @@ class LocalProvider(Provider):
 
     def abandon(self, prefix: str) -> None:
         """See `Provider`. In the directory in which a prefix ends in the middle of a name, an unfinished file may be
-        anybody's: there only those that nobody has written to for an hour are removed.
+        anybody's: there only those of an object with exactly that name are removed, and those that nobody has written
+        to for an hour.
         """
         start = parts_of_prefix(prefix)
         if start is None:
             return
-        shared_directory = tuple(start[0]) if start[1] else None
-        visited = {tuple(start[0])}
+        top, beginning = tuple(start[0]), start[1]
+        visited = {top}
         with _translated(prefix):
             for directory, entry in self._entries(prefix):
                 if entry.is_dir(follow_symlinks=False):
                     visited.add((*directory, entry.name))
-                elif is_temporary_name(entry.name) and (directory != shared_directory or _is_forsaken(entry)):
+                elif is_temporary_name(entry.name) and (
+                    directory != top or not beginning or _is_of_nobody_else(entry, beginning)
+                ):
                     self._unlink(directory, entry.name)
             for directory in sorted(visited, key=len, reverse=True):
                 self._remove_empty(directory)
@@ -174,10 +178,10 @@ class LocalProvider(Provider):
             return self._root_descriptor
 
     @contextlib.contextmanager
-    def _unfinished_file(self, key: str, directories: Sequence[str]) -> Iterator[_UnfinishedFile]:
+    def _unfinished_file(self, key: str, directories: Sequence[str], name: str) -> Iterator[_UnfinishedFile]:
         """A new file beside its target, which vanishes if anything goes wrong before it has been renamed."""
         with _translated(key):
-            unfinished = self._create(directories)
+            unfinished = self._create(directories, temporary_name(name))
         try:
             yield unfinished
         except BaseException:
@@ -188,11 +192,11 @@ class LocalProvider(Provider):
             os.close(unfinished.descriptor)
             os.close(unfinished.parent_descriptor)
 
-    def _create(self, directories: Sequence[str]) -> _UnfinishedFile:
+    def _create(self, directories: Sequence[str], name: str) -> _UnfinishedFile:
         """Create a file, and the directories to it, again when somebody removed them as empty in between."""
         for _ in range(CREATE_TRIES):
             try:
-                return _create_in(open_directory_beneath(self._root(), directories))
+                return _create_in(open_directory_beneath(self._root(), directories), name)
             except FileNotFoundError:
                 with contextlib.suppress(FileNotFoundError):
                     make_directories_beneath(self._root(), directories)
@@ -261,9 +265,8 @@ class _UnfinishedFile:
         os.fsync(self.parent_descriptor)
 
 
-def _create_in(parent_descriptor: int) -> _UnfinishedFile:
+def _create_in(parent_descriptor: int, name: str) -> _UnfinishedFile:
     """Create a file in a directory, whose descriptor this takes over."""
-    name = temporary_name()
     try:
         return _UnfinishedFile(parent_descriptor, name, os.open(name, CREATE_FLAGS, 0o666, dir_fd=parent_descriptor))
     except BaseException:
@@ -290,8 +293,14 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
         remaining = remaining[os.write(descriptor, remaining) :]
 
 
-def _is_forsaken(entry: os.DirEntry[str]) -> bool:
-    return time.time() - entry.stat(follow_symlinks=False).st_mtime > FORSAKEN_AFTER_SECONDS
+def _is_of_nobody_else(entry: os.DirEntry[str], target: str) -> bool:
+    """Whether an unfinished file is one of `target`, or has been left by whoever wrote it."""
+    if is_temporary_name_of(target, entry.name):
+        return True
+    try:
+        return time.time() - entry.stat(follow_symlinks=False).st_mtime > FORSAKEN_AFTER_SECONDS
+    except FileNotFoundError:  # its owner has just given it its name
+        return False
 
 
 @contextlib.contextmanager

@@ -35,6 +35,7 @@ from providers.file_trees import (
     FORSAKEN_AFTER_SECONDS,
     MeteredSource,
     is_temporary_name,
+    is_temporary_name_of,
     parts_of_key,
     parts_of_prefix,
     temporary_name,
@@ -127,7 +128,7 @@ class SftpProvider(Provider):
         *directories, name = parts_of_key(key)
         metered = MeteredSource(source)
         with self._session(key) as session:
-            unfinished = self._path(session, directories, temporary_name())
+            unfinished = self._path(session, directories, temporary_name(name))
             target = self._path(session, directories, name)
             try:
                 handle = self._create(session, directories, unfinished)
@@ -174,18 +175,21 @@ class SftpProvider(Provider):
 
     def abandon(self, prefix: str) -> None:
         """See `Provider`. In the directory in which a prefix ends in the middle of a name, an unfinished file may be
-        anybody's: there only those that nobody has written to for an hour are removed.
+        anybody's: there only those of an object with exactly that name are removed, and those that nobody has written
+        to for an hour.
         """
         start = parts_of_prefix(prefix)
         if start is None:
             return
-        top = tuple(start[0])
+        top, beginning = tuple(start[0]), start[1]
         visited = {top}
         with self._reading_session(prefix) as session:
             for directory, name, attributes in self._entries(session, prefix):
                 if _is_directory(attributes):
                     visited.add((*directory, name))
-                elif is_temporary_name(name) and (directory != top or not start[1] or _is_forsaken(attributes)):
+                elif is_temporary_name(name) and (
+                    directory != top or not beginning or _is_of_nobody_else(name, attributes, beginning)
+                ):
                     session.post(PacketType.REMOVE, string(self._path(session, directory, name)))
             self._post_removals(session, sorted(visited, key=len, reverse=True))
             session.settle()
@@ -433,16 +437,17 @@ class SftpProvider(Provider):
         """
         with self._probing:
             if self._runs_commands is None:
-                self._probe_commands(parts_of_key(key)[:-1])
+                self._probe_commands(key)
                 self._runs_commands = True
         if not self._runs_commands:
             raise CommandFailed("ya falló antes")
 
-    def _probe_commands(self, directories: Sequence[str]) -> None:
+    def _probe_commands(self, key: str) -> None:
+        *directories, name = parts_of_key(key)
         content = BytesSource(secrets.token_bytes(32))
         metered = MeteredSource(content)
         with self._session("") as session:
-            path = self._path(session, directories, temporary_name())
+            path = self._path(session, directories, temporary_name(name))
             handle = self._create(session, directories, path)
             with _discarded_on_error(session, handle, path):
                 _send(session, handle, path, metered)
@@ -534,7 +539,10 @@ def _is_directory(attributes: Attributes) -> bool:
     return attributes.mode is not None and stat.S_ISDIR(attributes.mode)
 
 
-def _is_forsaken(attributes: Attributes) -> bool:
+def _is_of_nobody_else(name: str, attributes: Attributes, target: str) -> bool:
+    """Whether an unfinished file is one of `target`, or has been left by whoever wrote it."""
+    if is_temporary_name_of(target, name):
+        return True
     return attributes.mtime is not None and time.time() - attributes.mtime > FORSAKEN_AFTER_SECONDS
 
 

@@ -18,6 +18,7 @@ from jobs.leftovers import remove_leftovers
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
+from providers.file_trees import temporary_name
 from providers.local import LocalProvider
 from sql.database import Attempt, Database, ProvenCopy
 from tests.faulty_provider import Fault, FaultyProvider, fail, lose_answer
@@ -285,6 +286,15 @@ def test_a_probe_whose_answer_was_lost_is_removed(scene: Scene) -> None:
     scene.remove()
     assert scene.files(PRIMARY) > copy_at()
     scene.faults = {}
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
+def test_a_probe_that_a_crash_left_unfinished_is_removed(scene: Scene) -> None:
+    attempt = scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    beside = scene.directories[PRIMARY] / "ejecuciones"
+    (beside / temporary_name(f"uuid-1.janitor-probe-{attempt.id}")).write_bytes(b"janitor")
     scene.remove()
     assert scene.files(PRIMARY) == set()
 

@@ -97,7 +97,7 @@ def test_no_link_is_followed(provider: LocalProvider, directory: Path, tmp_path:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "secret").write_bytes(b"secret")
-    unfinished = outside / temporary_name()
+    unfinished = outside / temporary_name("file")
     unfinished.write_bytes(b"of somebody else")
     (directory / "link").symlink_to(outside)
     (directory / "file").symlink_to(outside / "secret")
@@ -118,7 +118,7 @@ def test_no_link_is_followed(provider: LocalProvider, directory: Path, tmp_path:
     assert (outside / "secret").read_bytes() == b"secret"
 
 
-@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a\0b", temporary_name()])
+@pytest.mark.parametrize("key", ["", "/a", "a/", "a//b", ".", "..", "a/../b", "a\0b", temporary_name("a")])
 def test_a_key_that_is_no_file_name_is_refused(provider: LocalProvider, directory: Path, key: str) -> None:
     with pytest.raises(InvalidKey):
         provider.put(key, BytesSource(b"x"))
@@ -207,17 +207,24 @@ def test_a_full_disk_is_told_and_left_clean(provider: LocalProvider, directory: 
         provider.close()
 
 
-def test_abandon_in_a_shared_directory_takes_only_what_is_old(provider: LocalProvider, directory: Path) -> None:
+def test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old(
+    provider: LocalProvider, directory: Path
+) -> None:
     """An unfinished file beside `executions/1` may be the manifest of `executions/2`, just being stored."""
-    old, new, below = (temporary_name() for _ in range(3))
+    own, below = temporary_name("1"), temporary_name("file")
+    old, new, longer = temporary_name("2"), temporary_name("2"), temporary_name("10")
+    of_an_earlier_release, old_of_an_earlier_release = (f".janitor-{digit * 16}.part" for digit in "ab")
     provider.put("executions/1/kept", BytesSource(b"x"))
     (directory / "executions/1/empty").mkdir()
-    for name in (old, new, f"1/{below}", f"1/empty/{below}"):
+    beside = (own, old, new, longer, of_an_earlier_release, old_of_an_earlier_release)
+    for name in (*beside, f"1/{below}", f"1/empty/{below}"):
         (directory / "executions" / name).write_bytes(b"unfinished")
     long_ago = time.time() - 2 * FORSAKEN_AFTER_SECONDS
-    os.utime(directory / "executions" / old, (long_ago, long_ago))
+    for name in (old, old_of_an_earlier_release):
+        os.utime(directory / "executions" / name, (long_ago, long_ago))
+    assert [stored.key for stored in provider.list("executions/")] == ["executions/1/kept"]
     provider.abandon("executions/1")
-    assert files_below(directory) == {f"executions/{new}", "executions/1/kept"}
+    assert files_below(directory) == {f"executions/{name}" for name in (new, longer, of_an_earlier_release, "1/kept")}
     assert not (directory / "executions/1/empty").exists()
 
 

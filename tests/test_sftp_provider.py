@@ -323,18 +323,25 @@ def test_directories_may_be_removed_at_any_moment(make_provider: MakeProvider, b
     assert list(base_path.iterdir()) == []
 
 
-def test_abandon_in_a_shared_directory_takes_only_what_is_old(make_provider: MakeProvider, base_path: Path) -> None:
+def test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old(
+    make_provider: MakeProvider, base_path: Path
+) -> None:
     """An unfinished file beside `executions/1` may be the manifest of `executions/2`, just being stored."""
-    old, new, below = (temporary_name() for _ in range(3))
+    own, below = temporary_name("1"), temporary_name("file")
+    old, new, longer = temporary_name("2"), temporary_name("2"), temporary_name("10")
+    of_an_earlier_release, old_of_an_earlier_release = (f".janitor-{digit * 16}.part" for digit in "ab")
     provider = make_provider()
     provider.put("executions/1/kept", BytesSource(b"x"))
     (base_path / "executions/1/empty").mkdir()
-    for name in (old, new, f"1/{below}", f"1/empty/{below}"):
+    beside = (own, old, new, longer, of_an_earlier_release, old_of_an_earlier_release)
+    for name in (*beside, f"1/{below}", f"1/empty/{below}"):
         (base_path / "executions" / name).write_bytes(b"unfinished")
     long_ago = time.time() - 2 * FORSAKEN_AFTER_SECONDS
-    os.utime(base_path / "executions" / old, (long_ago, long_ago))
+    for name in (old, old_of_an_earlier_release):
+        os.utime(base_path / "executions" / name, (long_ago, long_ago))
+    assert [stored.key for stored in provider.list("executions/")] == ["executions/1/kept"]
     provider.abandon("executions/1")
-    assert files_below(base_path) == {f"executions/{new}", "executions/1/kept"}
+    assert files_below(base_path) == {f"executions/{name}" for name in (new, longer, of_an_earlier_release, "1/kept")}
     assert not (base_path / "executions/1/empty").exists()
 
 
