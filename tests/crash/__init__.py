@@ -1,0 +1,1 @@
+"""Kills runs at every boundary between two steps, and looks with a program of its own at what is left."""

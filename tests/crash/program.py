@@ -1,0 +1,146 @@
+"""Runs the command line many times, each in a process of its own, without paying for the start of Python each time.
+
+`Program` starts this module as a process that has imported everything and begun nothing. For every order, one line of
+JSON, it forks; the child is what `janitor_daemon.py` would be at the same arguments, and ends as that would.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+REPOSITORY = Path(__file__).parents[2]
+PRELOADED = ("providers.s3", "providers.azure", "providers.gcs", "providers.sftp", "providers.local", "jobs.restore")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How one run ended: its exit code (negative: the signal that killed it), its console, the boundaries it reached."""
+
+    exit_code: int
+    errors: str
+    reached: tuple[str, ...]
+    seconds: float
+
+    def __str__(self) -> str:
+        last = self.reached[-1] if self.reached else "nothing"
+        return f"exit code {self.exit_code} after {self.seconds:.1f} s, last came to: {last}\n{self.errors}"
+
+
+class Program:
+    """The process that forks the runs. Leave the context to end it."""
+
+    def __init__(self) -> None:
+        self._directory = tempfile.TemporaryDirectory(prefix="janitor-crash-")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.program"], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def run(
+        self,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str],
+        working_directory: Path,
+        *,
+        strike_at: int | None = None,
+        signal_number: signal.Signals = signal.SIGKILL,
+        refused_put: str = "",
+    ) -> Ended:
+        """Run the command line. At boundary number `strike_at`, counted from one, it gets the signal."""
+        console, record = Path(self._directory.name, "console"), Path(self._directory.name, "record")
+        order = {
+            "arguments": arguments,
+            "environment": dict(environment),
+            "directory": str(working_directory),
+            "console": str(console),
+            "record": str(record),
+            "strike_at": strike_at,
+            "signal_number": int(signal_number),
+            "refused_put": refused_put,
+        }
+        started = time.monotonic()
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order).encode() + b"\n")
+        self._process.stdin.flush()
+        answer = self._process.stdout.readline()
+        assert answer, "the process that forks the runs is gone"
+        seconds = time.monotonic() - started
+        reached = tuple(record.read_text(encoding="utf-8", errors="surrogateescape").splitlines())
+        return Ended(int(answer), console.read_text(encoding="utf-8", errors="replace"), reached, seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+        self._directory.cleanup()
+
+
+def serve() -> None:
+    """Fork a run for each line of standard input, and answer how it ended. Returns at the end of the input."""
+    from tests.crash.boundaries import watch_everything
+
+    watch_everything()
+    import importlib
+
+    for name in PRELOADED:
+        importlib.import_module(name)
+    import janitor_daemon
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        child = os.fork()
+        if not child:
+            _become(order)
+            _end(janitor_daemon.run_command_line(order["arguments"]))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 the answer
+
+
+def _become(order: Mapping[str, Any]) -> None:
+    """Make this new process the run that was ordered."""
+    from tests.crash.boundaries import boundaries
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    console = os.open(order["console"], flags, 0o600)
+    for standard in (1, 2):
+        os.dup2(console, standard)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(order["directory"])
+    os.environ.clear()
+    os.environ.update(order["environment"])
+    record = os.open(order["record"], flags, 0o600)
+    boundaries.begin(record, order["strike_at"], order["signal_number"], order["refused_put"])
+
+
+def _end(exit_code: int) -> None:
+    """End as the interpreter would, which waits for threads, but without taking a hundred modules down."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(exit_code)
+
+
+if __name__ == "__main__":
+    serve()
