@@ -6,6 +6,7 @@ The class `JanitorDaemon` holds order and policy; the work is done in `jobs`. Th
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import math
@@ -47,6 +48,16 @@ from jobs.report import (
     TickReport,
 )
 from jobs.restore import DestinationUnusable, restore_execution
+from jobs.secret_store import (
+    SecretRefused,
+    force_removal,
+    list_secrets,
+    new_key,
+    read_secret,
+    remove_secret,
+    rotate_secrets,
+    set_secret,
+)
 from jobs.signals import Interrupted, stopping_on_signal
 from jobs.status import FAILURES_SHOWN, describe_status
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
@@ -549,7 +560,7 @@ def check(settings: Settings) -> int:
     exit_code = EXIT_DONE
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         for finding in check_everything(database, settings):
-            click.echo(f"{'bien ' if finding.in_order else 'ERROR'}  {finding.subject}: {finding.text}")
+            click.echo(f"{finding.mark}  {finding.subject}: {finding.text}")
             exit_code = exit_code if finding.in_order else EXIT_SOMETHING_FAILED
     return exit_code
 
@@ -593,6 +604,99 @@ def demo(*, keep: bool, directory: Path) -> int:
     from jobs.demo import run_demo
 
     return run_demo(directory, keep=keep)
+
+
+@cli.group(
+    "secret",
+    cls=SpanishGroup,
+    invoke_without_command=True,
+    short_help="Guarda cifrados los secretos de los proveedores.",
+)
+@click.pass_context
+def secret(context: click.Context) -> int:
+    """Guarda cifrados, en secretos_nube, los secretos de los proveedores.
+
+    En credenciales se escribe {"secreto": "NOMBRE"} en lugar del valor. Las claves que los cifran están en
+    JANITOR_SECRET_KEYS y en ningún otro sitio: quien las pierde, pierde los secretos.
+    """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        return EXIT_CONFIGURATION
+    return EXIT_DONE
+
+
+@secret.command("new-key", short_help="Escribe una clave nueva.")
+def secret_new_key() -> int:
+    """Escribe una clave nueva; no la guarda en ningún sitio."""
+    click.echo(new_key())
+    click.echo("Póngala la primera de JANITOR_SECRET_KEYS (en .env, por ejemplo) en todas las máquinas.", err=True)
+    return EXIT_DONE
+
+
+@secret.command("set", short_help="Cifra un secreto y lo guarda.")
+@click.argument("name", metavar="NOMBRE")
+@click.pass_obj
+def secret_set(settings: Settings, *, name: str) -> int:
+    """Cifra un secreto y lo guarda como NOMBRE, en lugar del que hubiera.
+
+    En un terminal lo pide dos veces, sin mostrarlo. Si no, lee toda la entrada estándar, tal cual salvo un fin de
+    línea al final: así se guarda una clave privada o un JSON de varias líneas:
+
+    \b
+      janitor-daemon secret set clave-sftp < id_ed25519
+    """
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        replaced = set_secret(database, name, _given_secret)
+    click.echo(f"Secreto {one_line(name)} {'reemplazado' if replaced else 'guardado'}")
+    return EXIT_DONE
+
+
+def _given_secret() -> str:
+    """What is typed twice and unseen at a terminal, otherwise all of the standard input."""
+    if sys.stdin is None or not sys.stdin.isatty():
+        return read_secret(sys.stdin.buffer if sys.stdin else io.BytesIO())
+    first, again = (
+        click.prompt(text, hide_input=True, default="", show_default=False, err=True) for text in ("Valor", "Otra vez")
+    )
+    if first != again:
+        raise SecretRefused("los dos valores no son iguales; no se guardó nada")
+    return str(first)
+
+
+@secret.command("list", short_help="Dice qué secretos hay y quién los usa.")
+@click.pass_obj
+def secret_list(settings: Settings) -> int:
+    """Dice qué secretos hay, con qué clave está cifrado cada uno y qué proveedores lo usan; nunca su valor."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        for listing in list_secrets(database):
+            click.echo(str(listing))
+    return EXIT_DONE
+
+
+@secret.command("rotate", short_help="Cifra todos de nuevo con la primera clave.")
+@click.pass_obj
+def secret_rotate(settings: Settings) -> int:
+    """Cifra de nuevo todos los secretos con la primera clave de JANITOR_SECRET_KEYS, todos o ninguno.
+
+    Después se pueden quitar de ahí las claves anteriores, en todas las máquinas.
+    """
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        count = rotate_secrets(database)
+    click.echo(f"Cifrados de nuevo con la primera clave: {count}; las demás claves ya no hacen falta")
+    return EXIT_DONE
+
+
+@secret.command("remove", short_help="Borra un secreto.")
+@click.argument("name", metavar="NOMBRE")
+@click.option("--force", is_flag=True, help="También si lo usa un proveedor activo.")
+@click.pass_obj
+def secret_remove(settings: Settings, *, name: str, force: bool) -> int:
+    """Borra el secreto NOMBRE, si no lo usa ningún proveedor activo."""
+    remove = force_removal if force else remove_secret
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        remove(database, name)
+    click.echo(f"Secreto {one_line(name)} borrado")
+    return EXIT_DONE
 
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (

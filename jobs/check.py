@@ -32,11 +32,22 @@ ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the check: what was looked at, whether it is in order, what is wrong and what to do."""
+    """One line of the check: what was looked at, whether it is in order, what is wrong and what to do.
+
+    Advice is in order, and yet something to think about.
+    """
 
     subject: str
     in_order: bool
     text: str
+    advice: bool = False
+
+    @property
+    def mark(self) -> str:
+        """How the line begins, in five characters."""
+        if not self.in_order:
+            return "ERROR"
+        return "aviso" if self.advice else "bien "
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -53,6 +64,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
         yield _check_policy(policy)
     yield from _check_directories(settings)
     yield from _check_providers(database, policy or MigrationPolicy())
+    yield from _check_secrets(database)
 
 
 def _check_policy(policy: MigrationPolicy | None) -> Finding:
@@ -113,6 +125,18 @@ def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Finding:
     finally:
         provider.close()
     return Finding(subject, in_order=True, text="escribe, lee, lista y borra")
+
+
+def _check_secrets(database: Database) -> Iterator[Finding]:
+    """Literal secrets work, but lie open to whoever may read the table or a backup of it."""
+    for use in database.secret_uses():
+        if use.literal_fields:
+            fields = ", ".join(f"credenciales.{name}" for name in use.literal_fields)
+            text = (
+                f"guarda sin cifrar {fields}; para cifrarlo ejecute 'secret set NOMBRE' "
+                'y ponga {"secreto": "NOMBRE"} en lugar del valor'
+            )
+            yield Finding(f"proveedor {use.provider}", in_order=True, text=text, advice=True)
 
 
 def _with_advice(error: MigrationError) -> str:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line, redactor
 from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
-from config.secrets import resolve_secrets
+from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.connection import Connection, Parameters, Row, database_identity, database_password
-from sql.errors import DatabaseError, DatabaseUnavailable, SchemaError
+from sql.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable, SchemaError
 
-__all__ = ["Database", "DatabaseError", "DatabaseUnavailable", "SchemaError", "database_identity"]
+__all__ = ["Database", "DatabaseBusy", "DatabaseError", "DatabaseUnavailable", "SchemaError", "database_identity"]
 
 LEASE_SECONDS = 900
 CANDIDATES_PER_PAGE = 500
 LONGEST_RETENTION_HOURS = 20_000_000.0
 """Some 2,283 years: more would leave the range of PostgreSQL's timestamps, and means "never" all the same."""
+
+
+BYTEA_AS_TEXT = re.compile(r"\\x(?:[0-9a-f]{2})*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,26 @@ class StoredExecution:
     manifest_sha256: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """One row of `secretos_nube`: the token in it, and the column as text, by which the same state is known again."""
+
+    name: str
+    token: bytes
+    column_text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SecretUse:
+    """The secrets that a provider's row names, and the fields in which it holds some itself."""
+
+    provider_id: int
+    provider: str
+    active: bool
+    names: tuple[str, ...]
+    literal_fields: tuple[str, ...]
+
+
 class Database:
     """Every question and order that the daemon has for PostgreSQL.
 
@@ -128,9 +152,40 @@ class Database:
             except FieldError as error:
                 yield row, error
 
+    # Secrets
+
     def _fetch_secret(self, name: str) -> bytes | None:
         rows = self._connection.query("load_secret", {"name": name})
-        return _stored_bytes(str(rows[0]["valor_cifrado"])) if rows else None
+        if len(rows) > 1:  # the platform's own table may have nothing that makes names unique
+            raise FieldError(f"el secreto {name!r} tiene varios valores distintos en secretos_nube")
+        return _stored_bytes(rows[0]["valor_cifrado"]) if rows else None
+
+    def load_secrets(self) -> list[StoredSecret]:
+        """Every secret, still encrypted, by name; a name twice if it has two values."""
+        return [
+            StoredSecret(row["nombre"], _stored_bytes(row["valor_cifrado"]), row["valor_cifrado"])
+            for row in self._connection.query("list_secrets")
+        ]
+
+    def store_secret(self, name: str, token: str) -> bool:
+        """Put an encrypted secret in the place of the one of this name, and give `True`, or add it: never a second."""
+        secret = json.dumps({"nombre": name, "valor_cifrado": token})
+        return bool(self._connection.query("store_secret", {"secret": secret})[0]["replaced"])
+
+    def replace_secrets(self, renewed: Iterable[tuple[StoredSecret, str]]) -> bool:
+        """Put new tokens in the place of all that were read, at once; `False`, and nothing, if there are others now."""
+        secrets = [
+            {"nombre": secret.name, "valor_cifrado": token, "previous": secret.column_text} for secret, token in renewed
+        ]
+        return not self._connection.query("replace_secrets", {"secrets": json.dumps(secrets)})[0]["changed"]
+
+    def remove_secret(self, name: str) -> bool:
+        """Remove a secret; `False` if there was none of this name."""
+        return bool(self._connection.query_once("remove_secret", {"name": name}))
+
+    def secret_uses(self) -> list[SecretUse]:
+        """What each row of `cloud_providers` does about its secrets; rows that cannot be read are left out."""
+        return [use for row in self._connection.query("load_providers") if (use := _secret_use(row)) is not None]
 
     # Runs
 
@@ -149,6 +204,13 @@ class Database:
     def renew_leases(self) -> None:
         """Keep what this run holds for another lease."""
         self._connection.query("renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS})
+
+    def lease_seconds_left(self, claim: Claim) -> float | None:
+        """For how long a claim is still ours, by the database's clock; `None` when it is not ours any more, or its row
+        does not say what the claim needs: that it is still to be migrated, or that its local copy is to be removed.
+        """
+        rows = self._connection.query_once("lease_seconds_left", _claimed(claim))
+        return float(rows[0]["seconds_left"]) if rows else None
 
     # Migrations
 
@@ -245,8 +307,8 @@ class Database:
         """Point the execution's row at its proven copy: the whole of it, or nothing and `False`.
 
         `False` means that the claim was lost, or that the row changed or was migrated meanwhile. When the connection
-        breaks so that nobody knows the outcome, it is done again on a new one, and when that is refused, asked for:
-        what was sent before the break has happened then, at the latest while this one waited for its locks.
+        breaks so that nobody knows the outcome, it is done again on new ones, and when that changes nothing, asked
+        for: what was sent before the break has happened then, at the latest while this one waited for its locks.
         """
         parameters = {
             **_claimed(claim),
@@ -262,17 +324,11 @@ class Database:
             "manifest_sha256": copy.manifest_sha256,
             "local_copy": "deleting" if delete_local_copy else "kept",
         }
-        try:
-            return self._commit_once(parameters)
-        except DatabaseUnavailable:
-            return self._commit_once(parameters) or self._is_committed(attempt)
+        changed_rows = self._connection.query("commit_migration", parameters)[0]["changed_rows"]
+        return changed_rows == 1 or self._is_committed(attempt)
 
     def _is_committed(self, attempt: Attempt) -> bool:
         return bool(self._connection.query("find_commit", {"attempt_id": attempt.id})[0]["committed"])
-
-    def _commit_once(self, parameters: Parameters) -> bool:
-        rows = self._connection.query_once("commit_migration", parameters)
-        return bool(rows[0]["changed_rows"] == 1)
 
     def fail_migration(self, claim: Claim, state: str, error_code: str, error: str) -> None:
         """Record why an execution was not migrated (`failed`) or must not be (`refused`), and let go of it."""
@@ -421,9 +477,23 @@ def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> Prov
     )
 
 
-def _stored_bytes(text: str) -> bytes:
+def _secret_use(row: Row) -> SecretUse | None:
+    try:
+        credentials = _json_object("credenciales", row["credenciales"], text_allowed=True)
+    except FieldError:
+        return None
+    names = tuple(dict.fromkeys(named_secrets(credentials)))
+    provider = one_line(row["nombre"])
+    return SecretUse(row["id"], provider, row["activo"] is True, names, literal_secrets(credentials))
+
+
+def _stored_bytes(text: str | None) -> bytes:
     """A column of type TEXT as it is, and one of type BYTEA, which as text is `\\x` and hexadecimal digits."""
-    return bytes.fromhex(text[2:]) if text.startswith("\\x") else text.encode()
+    if text is None:
+        return b""
+    if BYTEA_AS_TEXT.fullmatch(text):
+        return bytes.fromhex(text[2:])
+    return text.strip().encode()
 
 
 def _json_object(column: str, text: str | None, *, text_allowed: bool) -> Mapping[str, object] | str | None:

@@ -7,9 +7,11 @@ from collections.abc import Callable
 import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
+from config import logs
 from config.fields import FieldError, Fields
+from config.logs import Redactor
 from config.models import ProviderRow
-from config.secrets import KEYS_VARIABLE, resolve_secrets
+from config.secrets import KEYS_VARIABLE, SECRET_FIELDS, literal_secrets, named_secrets, resolve_secrets
 from tests.platform_database import Platform
 
 HIDDEN = "no-debe-verse"
@@ -79,8 +81,12 @@ def encrypted(text: str, key: str = NEW_KEY) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+def redactor(monkeypatch: pytest.MonkeyPatch) -> Redactor:
+    """A redactor that knows nothing yet, in place of the process's own, and the two good keys."""
     monkeypatch.setenv(KEYS_VARIABLE, f"{NEW_KEY},{OLD_KEY}")
+    fresh = Redactor()
+    monkeypatch.setattr(logs, "redactor", fresh)
+    return fresh
 
 
 def test_names_are_replaced_at_any_depth() -> None:
@@ -111,7 +117,11 @@ def test_each_of_several_keys_opens(separator: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("keys", "value", "reason"),
     [
-        ("", encrypted(HIDDEN), "el secreto 'x' está cifrado y falta la variable JANITOR_SECRET_KEYS"),
+        (
+            "",
+            encrypted(HIDDEN),
+            "^el secreto 'x' está cifrado y no se puede abrir: falta la variable JANITOR_SECRET_KEYS$",
+        ),
         (" , ", encrypted(HIDDEN), "falta la variable JANITOR_SECRET_KEYS"),
         (NEW_KEY, None, "no existe el secreto 'x' en secretos_nube"),
         (OTHER_KEY, encrypted(HIDDEN), "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'x'"),
@@ -119,9 +129,9 @@ def test_each_of_several_keys_opens(separator: str, monkeypatch: pytest.MonkeyPa
         (NEW_KEY, HIDDEN.encode(), "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'x'"),
         (NEW_KEY, b"", "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'x'"),
         (NEW_KEY, Fernet(NEW_KEY).encrypt(b"\xff\xfe"), "el secreto 'x' no es un texto en UTF-8"),
-        (f"{NEW_KEY},{HIDDEN}", encrypted("y"), "JANITOR_SECRET_KEYS: alguna clave no es válida"),
-        ("ñ", encrypted("y"), "JANITOR_SECRET_KEYS: alguna clave no es válida"),
-        (NEW_KEY[:-4], encrypted("y"), "JANITOR_SECRET_KEYS: alguna clave no es válida"),
+        (f"{NEW_KEY},{HIDDEN}", encrypted("y"), "JANITOR_SECRET_KEYS: la clave número 2 no es válida"),
+        ("ñ", encrypted("y"), "JANITOR_SECRET_KEYS: la clave número 1 no es válida"),
+        (NEW_KEY[:-4], encrypted("y"), "JANITOR_SECRET_KEYS: la clave número 1 no es válida"),
     ],
     ids=[
         "no key",
@@ -144,6 +154,33 @@ def test_a_secret_that_cannot_be_opened_is_told_by_its_name(
     with pytest.raises(FieldError, match=reason) as caught:
         resolve_secrets({"password": {"secreto": "x"}}, lambda _name: value)
     assert not [part for part in (HIDDEN, NEW_KEY, OTHER_KEY) if part in str(caught.value)]
+
+
+def test_what_is_opened_is_hidden_from_then_on_whatever_its_field_and_so_are_the_keys(redactor: Redactor) -> None:
+    secrets = {"host": encrypted("nas-interno.example"), "user": encrypted("sage")}
+    resolve_secrets({"host": {"secreto": "host"}, "username": {"secreto": "user"}}, secrets.get)
+    shown = redactor.redact(f"nas-interno.example {NEW_KEY} {OLD_KEY} /srv/sage")
+    assert shown == "*** *** *** /srv/sage"
+
+
+def test_the_names_that_would_be_asked_for_are_those_that_are_told() -> None:
+    credentials = {"a": {"secreto": "uno"}, "b": {"c": {"secreto": "dos"}, "secreto": "x"}, "d": ["secreto"], "e": None}
+    asked: list[str] = []
+
+    def fetch(name: str) -> bytes:
+        asked.append(name)
+        return encrypted("valor")
+
+    resolve_secrets(credentials, fetch)
+    assert list(named_secrets(credentials)) == asked == ["uno", "dos"]
+    assert list(named_secrets({"secreto": "todo"})) == ["todo"]
+    assert list(named_secrets("/ruta.json")) == list(named_secrets(None)) == []
+
+
+def test_literal_secrets_are_told_by_their_fields() -> None:
+    assert literal_secrets(dict.fromkeys((*SECRET_FIELDS, "host", "username"), HIDDEN)) == SECRET_FIELDS
+    assert literal_secrets({"password": {"secreto": "x"}, "secret_key": "", "account_key": None, "host": "h"}) == ()
+    assert literal_secrets({"secreto": "x"}) == literal_secrets("/ruta.json") == literal_secrets(None) == ()
 
 
 def test_a_variable_that_is_not_set_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

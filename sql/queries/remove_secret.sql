@@ -1,0 +1,1 @@
+DELETE FROM secretos_nube WHERE nombre = %(name)s RETURNING 1
