@@ -92,9 +92,9 @@ def rotate_secrets(database: Database) -> int:
     """
     keys = SecretKeys.from_environment()
     for _ in range(TRIES_OF_ROTATION):
-        stored = database.load_secrets()
-        if database.replace_secrets(_encrypted_anew(keys, stored)):
-            return len(stored)
+        count = database.replace_secrets(_encrypted_anew(keys, database.load_secrets()))
+        if count is not None:
+            return count
     raise SecretRefused("los secretos cambian mientras se cifran de nuevo; no se cambió ninguno, repítalo")
 
 

@@ -12,7 +12,7 @@ from config.logs import learn_secrets, one_line, redactor
 from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
-from sql.connection import Connection, Parameters, Row, database_identity, database_password
+from sql.connection import Connection, Row, database_identity, database_password
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable, SchemaError
 
 __all__ = ["Database", "DatabaseBusy", "DatabaseError", "DatabaseUnavailable", "SchemaError", "database_identity"]
@@ -172,12 +172,15 @@ class Database:
         secret = json.dumps({"nombre": name, "valor_cifrado": token})
         return bool(self._connection.query("store_secret", {"secret": secret})[0]["replaced"])
 
-    def replace_secrets(self, renewed: Iterable[tuple[StoredSecret, str]]) -> bool:
-        """Put new tokens in the place of all that were read, at once; `False`, and nothing, if there are others now."""
+    def replace_secrets(self, renewed: Iterable[tuple[StoredSecret, str]]) -> int | None:
+        """Put new tokens in the place of all that were read, at once; how many. `None`, and nothing, if there is any
+        other by now.
+        """
         secrets = [
             {"nombre": secret.name, "valor_cifrado": token, "previous": secret.column_text} for secret, token in renewed
         ]
-        return not self._connection.query("replace_secrets", {"secrets": json.dumps(secrets)})[0]["changed"]
+        (outcome,) = self._connection.query("replace_secrets", {"secrets": json.dumps(secrets)})
+        return None if outcome["changed"] else int(outcome["replaced"])
 
     def remove_secret(self, name: str) -> bool:
         """Remove a secret; `False` if there was none of this name."""
