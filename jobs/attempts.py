@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from functools import partial
 
 from config.logs import emit, one_line
 from config.models import Claim
 from jobs.directories import OpenDirectory
 from jobs.keys import Place
+from jobs.lease import ClaimLost, Lease, LeasedProvider
 from jobs.manifest import Manifest
 from jobs.provider_set import ProviderSet
 from jobs.transfers import TransferPool
@@ -17,12 +19,6 @@ from jobs.tree import walk_tree
 from jobs.upload import Upload
 from providers.base import MigrationError, Provider, SourceChanged
 from sql.database import Database, ProvenCopy
-
-
-class ClaimLost(MigrationError):
-    """Another run took the execution over, or its row changed meanwhile: this run must not touch it any more."""
-
-    code = "claim_lost"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +51,10 @@ class Attempts:
         attempt = self.database.open_attempt(claim, provider.id, place.key_prefix)
         if attempt is None:
             raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila ya está migrada")
+        lease = Lease(partial(self.database.lease_seconds_left, claim))
+        leased = LeasedProvider(provider, lease)
         upload = Upload(
-            provider, attempt, claim.execution, directory.descriptor, self.database, self.pool, self.interruption
+            leased, attempt, claim.execution, directory.descriptor, self.database, self.pool, self.interruption
         )
         try:
             copy, manifest = upload.run(tree)

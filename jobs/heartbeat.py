@@ -13,14 +13,19 @@ from sql.database import LEASE_SECONDS, Database, DatabaseError
 
 @contextlib.contextmanager
 def renewing_leases(database: Database) -> Iterator[None]:
-    """Renew three times in each lease. A failure is logged: the work goes on, and a late commit is refused."""
+    """Renew three times in each lease, and more often after a failure, which is logged: the work goes on as long as the
+    lease does (see `jobs.lease`).
+    """
     finished = threading.Event()
 
     def renew() -> None:
-        while not finished.wait(LEASE_SECONDS / 3):
+        pause_seconds = LEASE_SECONDS / 3
+        while not finished.wait(pause_seconds):
             try:
                 database.renew_leases()
+                pause_seconds = LEASE_SECONDS / 3
             except DatabaseError as error:
+                pause_seconds = LEASE_SECONDS / 30
                 emit(logging.WARNING, "lease_not_renewed", f"No se pudo renovar la reserva: {error}", cause=error)
 
     thread = threading.Thread(target=renew, name="leases", daemon=True)

@@ -12,6 +12,7 @@ from config.logs import emit, one_line
 from config.models import Claim, Tree
 from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.keys import place_from_uri
+from jobs.lease import Lease
 from jobs.manifest import fetch_manifest
 from jobs.provider_set import ProviderSet
 from jobs.removal import keep_local_copy, remove_local_copy
@@ -50,10 +51,22 @@ class LocalCopies:
                 self._database.keep_local_copy(deletion.claim)
 
     def remove(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
-        """Remove one local copy, as far as `load_proven` gives what the proven copy holds."""
+        """Remove one local copy, as far as `load_proven` gives what the proven copy holds.
+
+        Asked right before it is set aside, and again before anything of it is removed, the database must still say that
+        it is to go.
+        """
         uuid = one_line(claim.execution.uuid)
+        lease = Lease(partial(self._database.lease_seconds_left, claim))
+
+        def load_proven_while_held() -> Tree:
+            proven = load_proven()
+            lease.require_held()
+            return proven
+
         try:
-            remove_local_copy(self._judge, claim.execution, load_proven, self._interruption)
+            lease.require_held()
+            remove_local_copy(self._judge, claim.execution, load_proven_while_held, self._interruption)
         except DirectoryMissing:
             self._database.finish_deletion(claim)
         except MigrationError as error:

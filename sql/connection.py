@@ -13,17 +13,38 @@ import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
 import psycopg2.extras
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    wait_exponential,
+    wait_random_exponential,
+)
 
 from config.logs import one_line
-from sql.errors import DatabaseError, DatabaseUnavailable, SchemaError
+from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
 
 QUERIES = Path(__file__).parent / "queries"
 
 CONNECT_TIMEOUT_SECONDS = 10
-TRIES_WHEN_LOST = 4
+LOST_FOR_SECONDS = 15.0
+"""How long a lost database is waited for: a restart in order takes a few seconds."""
+
+TRIES_WHEN_BUSY = 3
+LOCK_WAIT_SECONDS = 10
+"""How long a statement waits for somebody else's lock: a session forgotten in the middle of a transaction must not
+hold up a run, and its leases, for ever."""
+
 SILENCE_TIMEOUT_MILLISECONDS = 30_000
 """How long sent data may stay unacknowledged before the connection counts as lost (TCP_USER_TIMEOUT)."""
+
+NOTHING_HAPPENED = (
+    psycopg2.errors.DeadlockDetected,
+    psycopg2.errors.SerializationFailure,
+    psycopg2.errors.LockNotAvailable,
+    psycopg2.errors.QueryCanceled,
+)
+"""What PostgreSQL answers for a statement that it took back because of others, or because of a limit of time."""
 
 Row = Mapping[str, Any]
 Parameters = Mapping[str, object]
@@ -42,14 +63,16 @@ class Connection:
         self._connection: psycopg2.extensions.connection | None = None
 
     def query(self, name: str, parameters: Parameters | None = None) -> list[Row]:
-        """Run `sql/queries/{name}.sql`. When the connection is lost, try again on new ones for some seconds.
+        """Run `sql/queries/{name}.sql`: again when others stand in the way, and for some seconds, on new connections,
+        when the connection is lost.
 
-        Only for statements that may be run twice. Raises `DatabaseUnavailable`, `SchemaError`, `DatabaseError`.
+        Only for statements that may be run twice. Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`,
+        `DatabaseError`.
         """
         retrying = Retrying(
-            retry=retry_if_exception_type(DatabaseUnavailable),
-            stop=stop_after_attempt(TRIES_WHEN_LOST),
-            wait=wait_exponential(multiplier=0.5, max=4),
+            retry=retry_if_exception_type((DatabaseUnavailable, DatabaseBusy)),
+            stop=_is_enough,
+            wait=_pause,
             reraise=True,
         )
         return retrying(self.query_once, name, parameters)
@@ -57,7 +80,7 @@ class Connection:
     def query_once(self, name: str, parameters: Parameters | None = None) -> list[Row]:
         """Run `sql/queries/{name}.sql` at most once: when the connection is lost, nobody knows whether it was.
 
-        Raises `DatabaseUnavailable`, `SchemaError`, `DatabaseError`.
+        Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`, `DatabaseError`.
         """
         return self._execute(_statement(name), parameters or {})
 
@@ -74,9 +97,10 @@ class Connection:
                     return list(cursor.fetchall()) if cursor.description else []
             except psycopg2.Error as error:
                 lost = self._connection is None or self._connection.closed != 0
-                if lost:
+                translated = _translate(error, lost=lost)
+                if isinstance(translated, DatabaseUnavailable):
                     self.close()
-                raise _translate(error, lost=lost) from error
+                raise translated from error
 
     def connect(self) -> None:
         """Connect now, once. Raises `DatabaseUnavailable`."""
@@ -112,7 +136,31 @@ class Connection:
 
 @functools.cache
 def _statement(name: str) -> str:
-    return (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+    """A statement and, before it and in the same transaction, the limit for its waiting: sent as one string, so that it
+    holds on a transaction pooler too, and is gone with the transaction.
+    """
+    text = (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+    return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\n{text}"
+
+
+def _is_enough(state: RetryCallState) -> bool:
+    error = _error_of(state)
+    if isinstance(error, DatabaseBusy):
+        return state.attempt_number >= TRIES_WHEN_BUSY
+    if isinstance(error, DatabaseReadOnly):
+        return True
+    return (state.seconds_since_start or 0.0) >= LOST_FOR_SECONDS
+
+
+def _pause(state: RetryCallState) -> float:
+    """Those who stood in each other's way must not meet again, hence the chance in it."""
+    busy = isinstance(_error_of(state), DatabaseBusy)
+    wait = wait_random_exponential(multiplier=0.2, max=2) if busy else wait_exponential(multiplier=0.25, max=2)
+    return wait(state)
+
+
+def _error_of(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def database_identity(database_url: str) -> str:
@@ -145,6 +193,10 @@ def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
     reason = one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")
+    if isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
+        return DatabaseReadOnly(f"la base de datos solo admite lecturas, como una réplica: {reason}")
+    if isinstance(error, NOTHING_HAPPENED):
+        return DatabaseBusy(f"la base de datos no hizo la operación, por otras que están en curso: {reason}")
     if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)):
         return SchemaError(f"falta una tabla o columna ({reason}); ejecute 'init-db'")
     if isinstance(error, psycopg2.errors.InsufficientPrivilege):

@@ -11,5 +11,13 @@ class DatabaseUnavailable(DatabaseError):
     """The database cannot be reached, or was lost and did not come back."""
 
 
+class DatabaseReadOnly(DatabaseUnavailable):
+    """The database takes nothing down: a standby server, or one that was switched to reading only."""
+
+
+class DatabaseBusy(DatabaseError):
+    """Others' transactions, or a limit of time, kept a statement from being done. Nothing was changed."""
+
+
 class SchemaError(DatabaseError):
     """The tables are not those that this version of the program needs, or may not be used."""

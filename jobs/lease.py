@@ -1,0 +1,136 @@
+"""What a run may still do with an execution: nothing, once its lease is over or another run took the execution over.
+
+A process can be stopped at any moment for longer than its lease (SIGSTOP, a suspended machine, a disk that hangs), and
+does not notice when it goes on. The database then refuses what it wants to record; no provider and no file system can.
+So every step that changes something outside the database asks first, unless the last answer is younger than
+`FRESH_SECONDS`. What has left for the provider when the process is stopped may still arrive: for equal files that
+changes nothing, as equal files have equal manifests.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from config.models import ContentDigest, PutReceipt, StoredObject
+from providers.base import MigrationError, Provider, Source
+from sql.database import LEASE_SECONDS, DatabaseError
+
+FRESH_SECONDS = 0.5
+ASK_AGAIN_SECONDS = 10.0
+"""How long the work goes on before a database that did not answer is asked again."""
+
+MARGIN_SECONDS = LEASE_SECONDS / 6
+"""Nothing is begun so shortly before the end of a lease: it would not be done in time."""
+
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
+
+
+class ClaimLost(MigrationError):
+    """Another run took the execution over, or its row changed meanwhile: this run must not touch it any more."""
+
+    code = "claim_lost"
+
+
+class Lease:
+    """The right to work on one execution. `ask` gives for how many seconds it is still ours, `None` when it is not.
+
+    Time is measured from before the question, by a clock that nobody sets: so this lease ends before the one in the
+    database does, whatever the time of day is here and there. Safe to use from several threads.
+    """
+
+    def __init__(self, ask: Callable[[], float | None]) -> None:
+        self._ask = ask
+        self._turn = threading.Lock()
+        self._fresh_until = 0.0
+        self._ends_at = 0.0
+
+    def require_held(self) -> None:
+        """Raises `ClaimLost`; also when the database cannot be asked and the lease is about to end."""
+        if now() < self._fresh_until:
+            return
+        with self._turn:
+            if now() >= self._fresh_until:
+                self._renew_knowledge()
+
+    def _renew_knowledge(self) -> None:
+        asked_at = now()
+        try:
+            seconds_left = self._ask()
+        except DatabaseError as error:
+            if now() >= self._ends_at:
+                raise ClaimLost(f"no se sabe si la reserva sigue vigente: {error}") from error
+            self._fresh_until = min(now() + ASK_AGAIN_SECONDS, self._ends_at)
+            return
+        if seconds_left is None:
+            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió")
+        self._ends_at = asked_at + seconds_left - MARGIN_SECONDS
+        if now() >= self._ends_at:
+            raise ClaimLost("la reserva venció: el programa estuvo parado o sin base de datos demasiado tiempo")
+        self._fresh_until = asked_at + FRESH_SECONDS
+
+
+def now() -> float:
+    """Seconds since the machine was started."""
+    return time.clock_gettime(CLOCK)
+
+
+class LeasedProvider(Provider):
+    """A provider as the holder of a lease may use it: nothing is changed there once the lease is over.
+
+    The methods that change something raise `ClaimLost` besides what the provider's own raise.
+    """
+
+    def __init__(self, provider: Provider, lease: Lease) -> None:
+        super().__init__(provider.id, provider.name, provider.kind)
+        self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
+        self._provider = provider
+        self._lease = lease
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        self._lease.require_held()
+        return self._provider.put(key, _LeasedSource(source, self._lease))
+
+    def delete(self, key: str) -> None:
+        self._lease.require_held()
+        self._provider.delete(key)
+
+    def abandon(self, prefix: str) -> None:
+        self._lease.require_held()
+        self._provider.abandon(prefix)
+
+    def measure(self, source: Source) -> PutReceipt:
+        return self._provider.measure(source)
+
+    def open(self, key: str) -> Iterator[bytes]:
+        return self._provider.open(key)
+
+    def stat(self, key: str) -> StoredObject:
+        return self._provider.stat(key)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        return self._provider.list(prefix)
+
+    def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
+        return self._provider.digests(keys)
+
+    def close(self) -> None:
+        """Nothing: the provider belongs to the run, and outlives the lease."""
+
+
+class _LeasedSource:
+    """Bytes that stop coming once the lease is over, so that a long upload does not end as if nothing had happened."""
+
+    def __init__(self, source: Source, lease: Lease) -> None:
+        self._source = source
+        self._lease = lease
+
+    @property
+    def size_bytes(self) -> int:
+        return self._source.size_bytes
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        for chunk in self._source.chunks(chunk_size_bytes):
+            self._lease.require_held()
+            yield chunk
