@@ -16,7 +16,15 @@ from jobs.manifest import Manifest, make_manifest
 from jobs.retries import with_retries
 from jobs.transfers import TransferPool
 from jobs.tree import FileSource, require_unchanged, walk_tree
-from providers.base import BytesSource, IntegrityError, InvalidKey, ObjectNotFound, Provider
+from providers.base import (
+    BytesSource,
+    IntegrityError,
+    InvalidKey,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    Source,
+)
 from sql.database import Attempt, Database, ProvenCopy
 
 DIGESTS_PER_REQUEST = 64
@@ -46,6 +54,7 @@ class Upload:
         self._interruption = interruption
         self._stored_before: dict[str, StoredObject] = {}
         self._receipts: dict[str, PutReceipt] = {}
+        self._unfinished = False
 
     def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
         """Store `tree` and its manifest, and prove both by new requests. Raises `MigrationError`."""
@@ -82,8 +91,7 @@ class Upload:
         foreign_objects = bool(listed) and not self._everything_here_is_ours
         self._database.note_place(self._attempt, foreign_objects=foreign_objects)
         if self._attempt.earlier_attempts_here:
-            for prefix in self._place.unfinished_prefixes:
-                with_retries(partial(self._provider.abandon, prefix), self._interruption)
+            self._discard_unfinished()
         if foreign_objects:
             self._tell_of_foreign_objects()
         elif listed:
@@ -117,7 +125,19 @@ class Upload:
             if stored.checksum in receipt.checksums:
                 self._receipts[key] = receipt
                 return
-        self._receipts[key] = with_retries(lambda: self._provider.put(key, source), self._interruption)
+        self._receipts[key] = with_retries(lambda: self._put(key, source), self._interruption)
+
+    def _put(self, key: str, source: Source) -> PutReceipt:
+        try:
+            return self._provider.put(key, source)
+        except ProviderError:
+            self._unfinished = True  # what it had begun may well be there still, if the connection broke
+            raise
+
+    def _discard_unfinished(self) -> None:
+        for prefix in self._place.unfinished_prefixes:
+            with_retries(partial(self._provider.abandon, prefix), self._interruption)
+        self._unfinished = False
 
     def _sha256_by_path(self, tree: Tree) -> dict[str, str]:
         return {entry.path: self._receipts[self._place.key_of(entry.path)].sha256 for entry in tree.files}
@@ -125,7 +145,7 @@ class Upload:
     def _send_manifest(self, manifest: Manifest) -> None:
         key = self._place.manifest_key
         source = BytesSource(manifest.content)
-        self._receipts[key] = with_retries(lambda: self._provider.put(key, source), self._interruption)
+        self._receipts[key] = with_retries(lambda: self._put(key, source), self._interruption)
 
     def _prove(self, files: Sequence[Entry], manifest: Manifest) -> Evidence:
         """Compare what the provider says it holds with what was sent; what differs is sent once more.
@@ -146,6 +166,8 @@ class Upload:
 
     def _compare(self) -> tuple[set[str], Evidence]:
         """The keys whose stored bytes are not those sent, and the evidence for the others."""
+        if self._unfinished:
+            self._discard_unfinished()
         listed = with_retries(self._list_copy, self._interruption)
         self._remove_own_extras([stored.key for stored in listed if stored.key not in self._receipts])
         stored_by_key = {stored.key: stored for stored in listed}
