@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
+import psycopg2
 import pytest
 from cryptography.fernet import Fernet
 
@@ -31,6 +31,7 @@ from jobs.secret_store import (
 from sql.database import Database, StoredSecret
 from sql.errors import DatabaseError
 from tests.platform_database import Platform
+from tests.stories.installation import wait_until
 
 SECRET = "no-debe-verse ñ\n\tsegunda línea\n"
 OLD_KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(3))
@@ -124,18 +125,17 @@ def test_a_secret_of_the_same_name_takes_the_place_of_the_one_before(each_platfo
     assert count(each_platform) == 2
 
 
-def test_many_writers_at_once_leave_one_secret(platform: Platform) -> None:
-    start = threading.Barrier(8)
-
-    def write(number: int) -> bool:
-        database = platform.database()
-        database.connect()
-        start.wait()
-        return set_secret(database, "clave", lambda: f"valor {number}")
-
-    with ThreadPoolExecutor(8) as executor:
-        replaced = list(executor.map(write, range(8)))
-    assert replaced.count(False) == 1
+def test_a_writer_waits_for_another_one_and_leaves_one_secret(platform: Platform) -> None:
+    """The other writer is the platform itself, say, which knows nothing of ours and has not committed yet."""
+    token = Fernet(NEW_KEY).encrypt(b"uno")
+    with closing(psycopg2.connect(platform.database_url)) as other, ThreadPoolExecutor(1) as executor:
+        with other.cursor() as cursor:
+            cursor.execute("INSERT INTO secretos_nube (nombre, valor_cifrado) VALUES ('clave', %s)", (token,))
+        ours = executor.submit(store, platform, "clave", "dos")
+        wait_until(lambda: ours.done() or platform.value("SELECT count(*) FROM pg_locks WHERE NOT granted"), 20)
+        other.commit()
+        assert ours.result() is True
+    assert opened(platform, NEW_KEY) == {"clave": "dos"}
     assert count(platform) == 1
 
 
