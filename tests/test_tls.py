@@ -1,0 +1,127 @@
+"""A server whose certificate nobody vouches for is sent nothing: neither bytes nor credentials."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import ipaddress
+import ssl
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from config.models import ProviderRow
+from providers import build_provider
+from providers.base import BytesSource, Provider, ProviderUnavailable
+
+
+class Impostor:
+    """An HTTPS server with a certificate of its own making. `requests` is what it was asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self.requests: list[str] = []
+        requests = self.requests
+
+        class Handler(BaseHTTPRequestHandler):
+            def handle_one_request(self) -> None:
+                self.raw_requestline = self.rfile.readline(65537)
+                if self.raw_requestline and self.parse_request():
+                    requests.append(self.command)
+                    self.send_error(403)
+                self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
+                """Say nothing."""
+
+        class Server(ThreadingHTTPServer):
+            def handle_error(self, request: Any, client_address: Any) -> None:
+                """Whoever hangs up is right to."""
+
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate_of_its_own(directory))
+        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+def certificate_of_its_own(directory: Path) -> Path:
+    """A file with a key and a certificate for 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = directory / "certificate.pem"
+    key_text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(key_text + certificate.public_bytes(Encoding.PEM))
+    return path
+
+
+@pytest.fixture
+def impostor(tmp_path: Path) -> Iterator[Impostor]:
+    """It listens, and whoever does not look at its certificate is answered."""
+    server = Impostor(tmp_path)
+    unchecked = ssl.create_default_context()
+    unchecked.check_hostname = False
+    unchecked.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=unchecked))
+    with pytest.raises(urllib.request.HTTPError, match="403"):
+        opener.open(f"https://127.0.0.1:{server.port}/", timeout=10)
+    assert server.requests == ["GET"]
+    server.requests.clear()
+    yield server
+    server.close()
+
+
+ROWS: dict[str, Callable[[str], tuple[object, dict[str, object]]]] = {
+    "s3": lambda url: ({"access_key": "AK", "secret_key": "top-secret"}, {"bucket": "bucket", "endpoint_url": url}),
+    "minio": lambda url: ({"access_key": "AK", "secret_key": "top-secret"}, {"bucket": "bucket", "endpoint_url": url}),
+    "azure": lambda url: (
+        {"account_name": "account", "account_key": base64.b64encode(b"top-secret").decode()},
+        {"container": "container", "account_url": f"{url}/account"},
+    ),
+    "gcp": lambda url: (None, {"bucket": "bucket", "endpoint_url": url}),
+}
+
+CALLS: dict[str, Callable[[Provider], object]] = {
+    "put": lambda provider: provider.put("key", BytesSource(b"content")),
+    "put in parts": lambda provider: provider.put("key", BytesSource(bytes(20_000_000))),
+    "put of an odd name": lambda provider: provider.put("line\nend", BytesSource(b"content")),
+    "open": lambda provider: list(provider.open("key")),
+    "stat": lambda provider: provider.stat("key"),
+    "list": lambda provider: list(provider.list("")),
+    "delete": lambda provider: provider.delete("key"),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS)
+def test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing(impostor: Impostor, kind: str) -> None:
+    credentials, options = ROWS[kind](f"https://127.0.0.1:{impostor.port}")
+    provider = build_provider(ProviderRow(1, "impostor", kind, credentials, options, active=True))  # type: ignore[arg-type]
+    for name, call in CALLS.items():
+        with pytest.raises(ProviderUnavailable):
+            call(provider)
+        assert impostor.requests == [], name
+    provider.close()
