@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
+import logging
 import os
+import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.logs import one_line
+from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow, Tree
 from jobs.keys import Place, place_from_uri
 from jobs.manifest import fetch_manifest
@@ -21,9 +24,16 @@ from providers.descriptors import closing_descriptor, open_directory_beneath, op
 from sql.database import Database
 
 INCOMPLETE_MARK = ".janitor-restore-incomplete"
-"""Lies in the destination while it is being filled, so that half an execution never looks like a whole one."""
+"""Lies in the destination while it is being filled, so that half an execution never looks like a whole one. Where the
+execution itself has a file of that name, a number is added.
+"""
 
 NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+LENDING_BITS = stat.S_ISUID | stat.S_ISGID
+"""On a file, they lend whoever runs it the rights of its owner, who after a restore is somebody else: whoever restores.
+An ordinary user could have left a shell in an execution, to get it back as root's.
+"""
 
 
 class DestinationUnusable(Exception):
@@ -47,19 +57,21 @@ class Restore:
         """Download everything the manifest names, verify it, rebuild the rest; give what was restored.
 
         Raises `MigrationError` and `DestinationUnusable`. After an error the destination keeps what came, with a
-        file in it that says that it is incomplete.
+        file in it that says that it is incomplete. Files come back without setuid and setgid: see `LENDING_BITS`.
         """
         tree = fetch_manifest(self._provider, self._place, manifest_sha256, self._interruption).tree
         with closing_descriptor(_open_empty(destination)) as descriptor:
             try:
-                os.close(os.open(INCOMPLETE_MARK, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor))
+                mark = _mark_beside(tree)
+                os.close(os.open(mark, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor))
                 self._rebuild(descriptor, tree)
-                os.unlink(INCOMPLETE_MARK, dir_fd=descriptor)
+                os.unlink(mark, dir_fd=descriptor)
                 _set_directory_attributes(descriptor, tree)
             except OSError as error:
                 raise DestinationUnusable(
                     f"no se puede escribir en {destination}: {error.strerror} ({one_line(error.filename or '')})"
                 ) from error
+        _tell_what_lends_nothing_any_more(tree)
         return tree
 
     def _rebuild(self, descriptor: int, tree: Tree) -> None:
@@ -86,13 +98,41 @@ class Restore:
             os.unlink(name, dir_fd=parent)
         with closing_descriptor(os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)) as file:
             digest = hashlib.sha256()
-            for chunk in self._provider.open(self._place.key_of(entry.path)):
+            for chunk in self._announced_bytes(entry):
                 digest.update(chunk)
                 _write_fully(file, chunk)
             if digest.hexdigest() != entry.sha256:
                 raise IntegrityError("lo descargado difiere del manifiesto")
-            os.fchmod(file, entry.mode)
+            os.fchmod(file, entry.mode & ~LENDING_BITS)
             os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
+
+    def _announced_bytes(self, entry: Entry) -> Iterator[bytes]:
+        """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
+        remaining_bytes = entry.size_bytes
+        for chunk in self._provider.open(self._place.key_of(entry.path)):
+            remaining_bytes -= len(chunk)
+            if remaining_bytes < 0:
+                raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")
+            yield chunk
+
+
+def _mark_beside(tree: Tree) -> str:
+    """A name for the mark that nothing in the tree has."""
+    taken = {entry.path for entry in tree.entries}
+    names = itertools.chain([INCOMPLETE_MARK], (f"{INCOMPLETE_MARK}-{number}" for number in itertools.count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
+    paths = [entry.path for entry in tree.files if entry.mode & LENDING_BITS]
+    if paths:
+        emit(
+            logging.WARNING,
+            "setuid_not_restored",
+            f"{len(paths)} ficheros tenían setuid o setgid y se restauraron sin ellos: aquí son de quien restaura; "
+            f"el primero, {one_line(paths[0])}",
+            files=len(paths),
+        )
 
 
 def _write_fully(descriptor: int, content: bytes) -> None:
@@ -119,17 +159,20 @@ def _set_directory_attributes(descriptor: int, tree: Tree) -> None:
 
 def _open_empty(destination: Path) -> int:
     """Open the destination, made if it is not there. Raises `DestinationUnusable` unless it is an empty directory."""
-    path = os.path.realpath(destination.parent) + "/" + destination.name
     try:
-        with contextlib.suppress(FileExistsError):
-            Path(path).mkdir()
-        descriptor = open_directory_path(path)
+        with closing_descriptor(open_directory_path(os.path.realpath(destination.parent))) as parent:
+            parts = [destination.name] if destination.name else []  # "." and "/" have no name
+            for name in parts:
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(name, dir_fd=parent)
+            descriptor = open_directory_beneath(parent, parts)
     except OSError as error:
         raise DestinationUnusable(f"no se puede usar {destination}: {error.strerror}") from error
     names = os.listdir(descriptor)
     if names:
         os.close(descriptor)
-        halfway = " (una restauración anterior quedó a medias)" if INCOMPLETE_MARK in names else ""
+        was_interrupted = any(name.startswith(INCOMPLETE_MARK) for name in names)
+        halfway = " (una restauración anterior quedó a medias)" if was_interrupted else ""
         raise DestinationUnusable(f"el destino {destination} no está vacío{halfway}")
     return descriptor
 

@@ -129,7 +129,7 @@ def test_a_path_that_leaves_its_directory_is_refused(path: str, number: int) -> 
 
 
 @pytest.mark.parametrize(
-    "path", ["...", "..a", "a..", "a/..b/c", "~", "-r", " ", "a\nb", "\u201b\u201b2E", "a\u201bFF"]
+    "path", ["...", "..a", "a..", "..b", "~", "-r", " ", "a\nb", "\u201b\u201b2E", "a\u201bFF"]
 )
 def test_an_odd_path_is_none_that_leaves(path: str) -> None:
     odd = document()
