@@ -42,7 +42,7 @@ class EmbeddedPostgres:
     """
 
     def __init__(self, data_directory: Path, settings: Mapping[str, str] | None = None) -> None:
-        self._account = _unprivileged_account()
+        self._account = unprivileged_account()
         self.data_directory = _reachable_directory(data_directory.absolute(), self._account)
         self._settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", **(settings or {})}
         self._port = 0
@@ -169,7 +169,7 @@ class EmbeddedPostgres:
         return ours and len(lines) >= 8 and lines[7].strip() == "ready"
 
 
-def _unprivileged_account() -> Account | None:
+def unprivileged_account() -> Account | None:
     """Whom the server runs as: `None`, for whoever runs this, unless that is root."""
     if os.geteuid() != 0:
         return None

@@ -25,6 +25,7 @@ from tests.servers.base import Server, ServerUnavailable
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.moto_s3 import MotoS3
 from tests.servers.openssh import OpenSsh
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.rclone_s3 import RcloneS3
 from tests.servers.swift import SwiftS3
 
@@ -108,6 +109,12 @@ def postgres() -> Iterator[EmbeddedPostgres]:
         Path(directory).chmod(0o755)  # the server of a run by root has another user, who must pass
         with EmbeddedPostgres(Path(directory, "postgres"), {"fsync": "off"}) as server:
             yield server
+
+
+@pytest.fixture(scope="session")
+def pgbouncer(postgres: EmbeddedPostgres, pytestconfig: pytest.Config) -> Iterator[PgBouncer]:
+    """PgBouncer in transaction mode before that server."""
+    yield from _running(PgBouncer(postgres.database_url), pytestconfig)
 
 
 @pytest.fixture(scope="session")

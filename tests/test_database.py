@@ -21,6 +21,7 @@ from jobs.embedded_postgres import EmbeddedPostgres
 from sql import database as database_module
 from sql.database import Attempt, Database, DatabaseUnavailable, ProvenCopy, SchemaError, database_identity
 from tests.platform_database import Platform, claim_one, open_attempt
+from tests.servers.postgres_proxy import Accident, PostgresProxy
 
 COPY = ProvenCopy("cloud://local/p/uuid-1", 1, "p/uuid-1", 2, 10, Evidence.READ_BACK, "ab" * 32)
 
@@ -305,71 +306,19 @@ def test_a_failure_is_recorded_in_one_line(platform: Platform) -> None:
 # A connection that is lost
 
 
-class AnswerSwallower:
-    """Passes everything on to PostgreSQL, until a statement holds a text: it reaches the server, its answer nobody.
-
-    The connection breaks when the answer comes, or `at_once`, while the server works on it.
-    """
-
-    def __init__(self, target_port: int, statement: bytes, *, at_once: bool) -> None:
-        self._target_port = target_port
-        self._statement = statement
-        self._at_once = at_once
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self.swallowed = 0
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(("127.0.0.1", self._target_port))
-                armed = threading.Event()
-                threading.Thread(target=self._send, args=(client, server, armed), daemon=True).start()
-                threading.Thread(target=self._answer, args=(server, client, armed), daemon=True).start()
-
-    def _send(self, client: socket.socket, server: socket.socket, armed: threading.Event) -> None:
-        with contextlib.suppress(OSError), server:
-            while data := client.recv(65536):
-                if self._statement in data and not self.swallowed:
-                    armed.set()
-                server.sendall(data)
-                if armed.is_set() and self._at_once:
-                    self.swallowed += 1
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-
-    def _answer(self, server: socket.socket, client: socket.socket, armed: threading.Event) -> None:
-        with contextlib.suppress(OSError), client:
-            while data := server.recv(65536):
-                if armed.is_set():
-                    self.swallowed += 1
-                    client.shutdown(socket.SHUT_RDWR)
-                    return
-                client.sendall(data)
-
-    def close(self) -> None:
-        """Accept no more connections."""
-        self._listener.close()
-
-
-Swallower = Callable[..., tuple[AnswerSwallower, Database]]
+Swallower = Callable[..., tuple[PostgresProxy, Database]]
 
 
 @pytest.fixture
 def swallower(platform: Platform) -> Iterator[Swallower]:
-    """Make one, and a run whose connection goes through it."""
+    """Make a way on which the answer to a statement is lost, and a run whose connection goes that way."""
     with contextlib.ExitStack() as stack:
 
-        def make(statement: bytes, at_once: bool = False) -> tuple[AnswerSwallower, Database]:
-            parts = psycopg2.extensions.parse_dsn(platform.database_url)
-            swallower = AnswerSwallower(int(parts["port"]), statement, at_once=at_once)
-            stack.callback(swallower.close)
-            url = psycopg2.extensions.make_dsn(platform.database_url, port=swallower.port, sslmode="disable")
-            database = stack.enter_context(closing(Database(url, "host-1")))
+        def make(statement: bytes, accident: Accident = Accident.ANSWER_LOST) -> tuple[PostgresProxy, Database]:
+            proxy = stack.enter_context(PostgresProxy(platform.database_url, statement, accident))
+            database = stack.enter_context(closing(Database(proxy.url, "host-1")))
             database.start_run(1, "tick", "test")
-            return swallower, database
+            return proxy, database
 
         yield make
 
@@ -378,7 +327,7 @@ def test_a_commit_whose_answer_is_lost_is_known_to_have_happened(platform: Platf
     execution = platform.add_execution()
     proxy, database = swallower(b"The one moment in which")
     attempt = commit(database, execution)
-    assert proxy.swallowed == 1
+    assert proxy.struck == 1
     assert platform.value("SELECT state FROM janitor_attempts WHERE id = %s", attempt.id) == "committed"
     assert platform.value("SELECT count(*) FROM janitor_attempts") == 1
 
@@ -388,7 +337,7 @@ def test_a_commit_that_happens_only_after_the_connection_broke_is_known_too(
 ) -> None:
     """It waits for a lock that somebody holds on the row; so does the second one, which then finds it done."""
     execution = platform.add_execution()
-    _, database = swallower(b"The one moment in which", at_once=True)
+    _, database = swallower(b"The one moment in which", Accident.BROKEN_AT_ONCE)
     with closing(psycopg2.connect(platform.database_url)) as somebody, ThreadPoolExecutor(1) as executor:
         with somebody.cursor() as cursor:
             cursor.execute("SELECT FROM ejecuciones_yaml FOR UPDATE")
@@ -407,7 +356,7 @@ def test_a_commit_that_was_refused_unheard_is_refused(platform: Platform, swallo
     attempt = open_attempt(database, claim)
     platform.sql("UPDATE ejecuciones_yaml SET ruta_directorio = '/data/other'")
     assert not database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
-    assert proxy.swallowed == 1
+    assert proxy.struck == 1
     assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False
 
 
@@ -429,7 +378,7 @@ def test_an_attempt_recorded_twice_because_the_answer_was_lost_counts_for_nothin
     execution = platform.add_execution()
     proxy, database = swallower(b"Written before the first remote byte")
     attempt = open_attempt(database, claim_one(database, execution))
-    assert proxy.swallowed == 1
+    assert proxy.struck == 1
     assert platform.value("SELECT count(*) FROM janitor_attempts") == 2
     assert (attempt.earlier_attempts_here, attempt.foreign_objects_here) == (0, False)
 
@@ -438,7 +387,7 @@ def test_a_claim_whose_answer_was_lost_is_not_worked_on_by_anybody(platform: Pla
     execution = platform.add_execution()
     proxy, database = swallower(b"of several runs exactly one")
     assert database.claim([execution]) == []
-    assert proxy.swallowed == 1
+    assert proxy.struck == 1
     database.finish_run(0, {})
     assert len(platform.run("host-2").claim([execution])) == 1
 
