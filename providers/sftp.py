@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import secrets
@@ -71,6 +72,11 @@ NAME_BYTES_PER_COMMAND = 256 * 1024
 SLOWEST_HASHING_BYTES_PER_SECOND = 20 * 1024 * 1024
 """A server that hashes more slowly than this is better read back."""
 
+COMMANDS_AT_ONCE = 2
+
+PROBE_SECONDS = 20.0
+"""How long a login shell may take to hash one small file before it is left alone."""
+
 DIRECTORIES_AT_ONCE = 32
 """How many directories are listed in one burst of requests."""
 
@@ -95,6 +101,9 @@ ERRORS: Mapping[int, tuple[type[ProviderError], str]] = {
     StatusCode.NO_CONNECTION: (ProviderUnavailable, "el servidor perdió su propia conexión"),
     StatusCode.CONNECTION_LOST: (ProviderUnavailable, "el servidor perdió su propia conexión"),
 }
+
+FULL = re.compile(r"no space|disk (is )?full|quota", re.IGNORECASE)
+"""How servers that know no code for it say that there is no room; the first two are the system's own words."""
 
 NOT_THERE = (StatusCode.NO_SUCH_FILE, StatusCode.NOT_A_DIRECTORY)
 VAGUE = (StatusCode.FAILURE, *NOT_THERE)
@@ -123,6 +132,7 @@ class SftpProvider(Provider):
         self._resolved_base: bytes | None = None
         self._runs_commands: bool | None = None
         self._probing = threading.Lock()
+        self._commanding = threading.Semaphore(COMMANDS_AT_ONCE)
 
     def put(self, key: str, source: Source) -> PutReceipt:
         *directories, name = parts_of_key(key)
@@ -147,7 +157,14 @@ class SftpProvider(Provider):
             opened = session.post(PacketType.OPEN, string(path) + struct.pack(">I", READ_FLAGS) + NO_ATTRIBUTES)
             size_bytes = _size_of_file(session.answer(looked), key)
             handle = session.answer(opened).handle()
-            yield from session.read_file(handle, size_bytes)
+            received_bytes = 0
+            for chunk in session.read_file(handle, size_bytes):
+                received_bytes += len(chunk)
+                if received_bytes > size_bytes:
+                    raise IntegrityError(
+                        f"el servidor da más de los {size_bytes} bytes que dice tener: {one_line(key)}"
+                    )
+                yield chunk
             session.post(PacketType.CLOSE, string(handle))
             session.settle()
 
@@ -344,6 +361,7 @@ class SftpProvider(Provider):
     ) -> Iterator[tuple[tuple[str, ...], DirectoryEntry]]:
         """What several directories hold, read side by side, page by page."""
         handles = self._open_directories(session, directories)
+        last_pages: dict[tuple[str, ...], Sequence[DirectoryEntry]] = {}
         while handles:
             pages_ahead = max(1, PAGES_AT_ONCE // len(handles))
             asked = [
@@ -355,7 +373,10 @@ class SftpProvider(Provider):
                 entries = self._names(session, session.answer(number))
                 if not entries and directory in handles:
                     session.post(PacketType.CLOSE, string(handles.pop(directory)))
-                yield from ((directory, entry) for entry in entries if entry.name not in (b".", b".."))
+                if entries and entries == last_pages.get(directory):
+                    raise SessionLost("el servidor repite la misma lista sin fin")
+                last_pages[directory] = entries
+                yield from ((directory, entry) for entry in entries if _is_below(entry.name))
         session.settle()
 
     def _names(self, session: SftpSession, answer: Answer) -> Sequence[DirectoryEntry]:
@@ -400,7 +421,8 @@ class SftpProvider(Provider):
         try:
             self._require_commands(keys[0])
             paths, size_bytes = self._look_for_all(keys)
-            hashes = self._hash_on_server(paths, size_bytes)
+            deadline_seconds = TRANSFER_TIMEOUT_SECONDS + size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
+            hashes = self._hash_on_server(paths, deadline_seconds)
         except CommandFailed as error:
             self._runs_commands = False
             if self._verification == "comando":
@@ -418,11 +440,12 @@ class SftpProvider(Provider):
             answers = [session.answer(number) for number in numbers]
             return paths, sum(_size_of_file(answer, key) for answer, key in zip(answers, keys, strict=True))
 
-    def _hash_on_server(self, paths: Sequence[bytes], size_bytes: int) -> Sequence[str]:
+    def _hash_on_server(self, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
         """SHA-256 of files, in order. Raises `CommandFailed` for anything but a plain and complete answer."""
         names = b"".join(path + b"\0" for path in paths)
-        deadline_seconds = TRANSFER_TIMEOUT_SECONDS + size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
-        lines = self._pool.run(HASH_COMMAND, names, deadline_seconds).split(b"\0")
+        with self._commanding:
+            self._require_no_failure()  # those who waited here need not all find out by themselves
+            lines = self._pool.run(HASH_COMMAND, names, deadline_seconds).split(b"\0")
         expected = [re.compile(rb"([0-9a-f]{64}) [ *]" + re.escape(path)) for path in paths]
         if len(lines) != len(paths) + 1 or lines[-1]:
             raise CommandFailed("la respuesta no es la de sha256sum")
@@ -439,25 +462,37 @@ class SftpProvider(Provider):
             if self._runs_commands is None:
                 self._probe_commands(key)
                 self._runs_commands = True
-        if not self._runs_commands:
+        self._require_no_failure()
+
+    def _require_no_failure(self) -> None:
+        if self._runs_commands is False:
             raise CommandFailed("ya falló antes")
 
     def _probe_commands(self, key: str) -> None:
+        content = secrets.token_bytes(32)
+        try:
+            path = self._store_probe(key, content)
+        except ProviderUnavailable:
+            raise
+        except ProviderError as error:  # a full disk, say, which is no reason not to prove what it holds
+            raise CommandFailed("no se pudo guardar un fichero de prueba") from error
+        try:
+            if self._hash_on_server([path], PROBE_SECONDS) != [hashlib.sha256(content).hexdigest()]:
+                raise CommandFailed("las órdenes no ven los mismos ficheros que SFTP")
+        finally:
+            with self._session(key) as session:
+                session.post(PacketType.REMOVE, string(path))
+                session.settle()
+
+    def _store_probe(self, key: str, content: bytes) -> bytes:
+        """Store an unfinished file beside a key, and give its path."""
         *directories, name = parts_of_key(key)
-        content = BytesSource(secrets.token_bytes(32))
-        metered = MeteredSource(content)
-        with self._session("") as session:
+        with self._session(key) as session:
             path = self._path(session, directories, temporary_name(name))
             handle = self._create(session, directories, path)
             with _discarded_on_error(session, handle, path):
-                _send(session, handle, path, metered)
-        try:
-            if self._hash_on_server([path], 0) != [metered.receipt().sha256]:
-                raise CommandFailed("las órdenes no ven los mismos ficheros que SFTP")
-        finally:
-            with self._session("") as session:
-                session.post(PacketType.REMOVE, string(path))
-                session.settle()
+                _send(session, handle, path, MeteredSource(BytesSource(content)))
+        return path
 
 
 def _send(session: SftpSession, handle: bytes, path: bytes, source: MeteredSource) -> None:
@@ -531,6 +566,15 @@ def _size_of_file(answer: Answer, key: str) -> int:
     return attributes.size_bytes
 
 
+def _is_below(name: bytes) -> bool:
+    """Whether a name is one of a directory's own. Raises `SessionLost` for what can be no name at all, and would lead
+    elsewhere.
+    """
+    if not name or b"/" in name or b"\0" in name:
+        raise SessionLost("el servidor da nombres de fichero imposibles")
+    return name not in (b".", b"..")
+
+
 def _is_file(attributes: Attributes) -> bool:
     return attributes.mode is not None and stat.S_ISREG(attributes.mode)
 
@@ -548,7 +592,10 @@ def _is_of_nobody_else(name: str, attributes: Attributes, target: str) -> bool:
 
 def _explain(error: StatusError, key: str) -> ProviderError:
     """What a refusal means to the caller."""
-    unknown = (ProviderError, f"el servidor lo rechazó (código {error.code}, {one_line(error.message)})")
+    if error.code == StatusCode.FAILURE and FULL.search(error.message):
+        return StorageFull(f"no queda espacio, o la cuota está agotada: {one_line(key)}")
+    reason = ", ".join(filter(None, (f"código {error.code}", one_line(error.message))))
+    unknown = (ProviderError, f"el servidor lo rechazó ({reason})")
     error_class, explanation = ERRORS.get(error.code, unknown)
     return error_class(f"{explanation}: {one_line(key)}")
 

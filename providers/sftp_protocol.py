@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import math
 import struct
 import time
 from collections import deque
@@ -263,6 +264,9 @@ class SftpSession:
     """One SFTP session. For one thread at a time.
 
     `post` only notes a request down; it is sent when an answer is waited for, or when enough has gathered.
+
+    `due_at` (`time.monotonic`) is until when a transfer must have got on by `IN_FLIGHT_BYTES`. Whoever lent the session
+    has to end the connection then: on a line that only trickles, sending takes as long as it likes.
     """
 
     def __init__(self, channel: Channel, pulse: Pulse, silence_seconds: float, deadline_seconds: float) -> None:
@@ -280,6 +284,7 @@ class SftpSession:
         self._unanswered: set[int] = set()
         self._answers: dict[int, Answer] = {}
         self._broken = False
+        self.due_at = math.inf
         self.extensions = self._greet()
         self.read_size_bytes, self.write_size_bytes = self._transfer_sizes()
 
@@ -333,11 +338,14 @@ class SftpSession:
         window = max(1, IN_FLIGHT_BYTES // self.write_size_bytes)
         unconfirmed: deque[int] = deque()
         offset = 0
-        for chunk in chunks:
+        for number, chunk in enumerate(chunks):
+            if number % window == 0:
+                self._require_progress()
             if len(unconfirmed) == window:
                 self.answer(unconfirmed.popleft(), patient=True).require_ok()
             unconfirmed.append(self.post(PacketType.WRITE, string(handle) + struct.pack(">Q", offset) + string(chunk)))
             offset += len(chunk)
+        self._require_progress()
         return unconfirmed
 
     def read_file(self, handle: bytes, expected_bytes: int) -> Iterator[bytes]:
@@ -348,6 +356,8 @@ class SftpSession:
         window = max(2, IN_FLIGHT_BYTES // self.read_size_bytes)
         asked: deque[_Read] = deque()
         position = 0
+        self._require_progress()
+        received_bytes = 0
         while True:
             while len(asked) < window and (position <= expected_bytes or not asked):
                 length = min(self.read_size_bytes, expected_bytes - position)
@@ -357,7 +367,12 @@ class SftpSession:
             content = self.answer(read.number, patient=True).data()
             if not content:
                 return
-            yield content
+            received_bytes += len(content)
+            if received_bytes >= IN_FLIGHT_BYTES:
+                self._require_progress()
+                received_bytes = 0
+            with self._time_stopped():
+                yield content
             if len(content) < read.length:
                 asked.appendleft(self._post_read(handle, read.offset + len(content), read.length - len(content)))
 
@@ -371,6 +386,16 @@ class SftpSession:
         """End the session."""
         with contextlib.suppress(SessionLost), self._in_step():
             self._channel.close()
+
+    def _require_progress(self) -> None:
+        self.due_at = time.monotonic() + self._deadline_seconds
+
+    @contextlib.contextmanager
+    def _time_stopped(self) -> Iterator[None]:
+        """What whoever reads does meanwhile is no fault of the server's."""
+        seconds_left, self.due_at = self.due_at - time.monotonic(), math.inf
+        yield
+        self.due_at = time.monotonic() + seconds_left
 
     def _post_read(self, handle: bytes, offset: int, length: int) -> _Read:
         number = self.post(PacketType.READ, string(handle) + struct.pack(">QI", offset, length))
@@ -477,5 +502,7 @@ class SftpSession:
         try:
             yield
         except Exception as error:
+            if time.monotonic() >= self.due_at:
+                raise SessionLost("la transferencia apenas avanza") from error
             raise error if isinstance(error, SessionLost) else SessionLost("se perdió la conexión") from error
         self._broken = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from providers.ssh import ConnectionFull, SshConnection, SshSettings
 SESSIONS_PER_CONNECTION = 8
 """Two less than sshd's `MaxSessions` (10) allows: commands need channels too."""
 
-COMMANDS_AT_ONCE = 2
+WATCH_SECONDS = 1.0
+"""How often it is looked whether transfers get on."""
 
 MAXIMUM_SESSIONS = 32
 """More than enough threads can use at a time; enough that one that reads here while it writes here gets both."""
@@ -60,9 +62,11 @@ class SessionPool:
         self._settings = settings
         self._changed = threading.Condition()
         self._opening = threading.Lock()
-        self._commands = threading.Semaphore(COMMANDS_AT_ONCE)
         self._connections: set[_Connection] = set()
         self._idle: list[_Lease] = []
+        self._lent: set[_Lease] = set()
+        self._watch: threading.Thread | None = None
+        self._closed = threading.Event()
         self._established = 0
         self._being_opened = 0
         self._limit = MAXIMUM_SESSIONS
@@ -84,15 +88,15 @@ class SessionPool:
 
     def run(self, command: str, standard_input: bytes, deadline_seconds: float) -> bytes:
         """What a command on the server writes. Raises `CommandFailed`, `ProviderUnavailable`, `AccessDenied`."""
-        with self._commands:
-            lease = self._take()
-            try:
-                return lease.connection.ssh.run(command, standard_input, deadline_seconds)
-            finally:
-                self._give_back(lease)
+        lease = self._take()
+        try:
+            return lease.connection.ssh.run(command, standard_input, deadline_seconds)
+        finally:
+            self._give_back(lease)
 
     def close(self) -> None:
         """End all connections."""
+        self._closed.set()
         with self._changed:
             connections, self._connections = self._connections, set()
             self._idle.clear()
@@ -111,13 +115,24 @@ class SessionPool:
                 if not self._make_do():
                     raise
 
+    def _watch_transfers(self) -> None:
+        """End the connections of transfers that do not get on, which whoever waits for them cannot always do."""
+        while not self._closed.wait(WATCH_SECONDS):
+            with self._changed:
+                now = time.monotonic()
+                overdue = {lease.connection for lease in self._lent if lease.session.due_at <= now}
+            for connection in overdue:
+                connection.ssh.close()
+
     def _take_idle_or_permission(self, asked_at: float) -> _Lease | None:
         """An idle session; or `None`, and the right to open one, where fewer are open than may be."""
         with self._changed:
             while True:
                 self._retire_dead()
                 if self._idle:
-                    return self._idle.pop()
+                    lease = self._idle.pop()
+                    self._lent.add(lease)
+                    return lease
                 if self._established + self._being_opened < self._limit:
                     self._being_opened += 1
                     return None
@@ -160,7 +175,16 @@ class SessionPool:
                 connection.sessions += 1
                 self._established += 1
                 self._being_opened -= 1
-            return _Lease(session, connection)
+                lease = _Lease(session, connection)
+                self._lent.add(lease)
+                self._keep_watch()
+            return lease
+
+    def _keep_watch(self) -> None:
+        """Begin to watch, if nobody does yet. Needs the lock."""
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._watch_transfers, name="sftp-watch", daemon=True)
+            self._watch.start()
 
     def _connection_with_room(self) -> _Connection:
         with self._changed:
@@ -180,7 +204,9 @@ class SessionPool:
             return connection.capacity > 0
 
     def _give_back(self, lease: _Lease) -> None:
+        lease.session.due_at = math.inf
         with self._changed:
+            self._lent.discard(lease)
             self._idle.append(lease)
             self._retire_dead()
             self._changed.notify_all()
