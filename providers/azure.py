@@ -19,14 +19,13 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
 from obstore.store import AzureStore
-from requests.adapters import HTTPAdapter
 
 from config.fields import FieldError, Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
+from providers.answers import PARSER_ERRORS, paced_chunks, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     BACKSLASH,
-    CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     CONTROL_CHARACTERS,
     DELETE_CHARACTER,
@@ -43,13 +42,11 @@ from providers.base import (
     Source,
 )
 from providers.object_store_put import ObjectStorePut, SentBytes, client_options, hash_source, translated_errors
+from providers.paced_requests import mount_paced
 
 if TYPE_CHECKING:
     from obstore import Attributes
     from obstore.store import AzureConfig, ClientConfig, RetryConfig
-
-CONNECTIONS = 32
-"""Connections that the SDK keeps open: more than the threads that anyone uses."""
 
 READ_TIMEOUT = timedelta(seconds=ANSWER_TIMEOUT_SECONDS)
 """How long a download may stand still."""
@@ -115,18 +112,23 @@ class AzureProvider(Provider):
         return _receipt(hash_source(source))
 
     def open(self, key: str) -> Iterator[bytes]:
-        with translated_errors():
-            for chunk in obstore.get(self._downloads, self._name(key)).stream(min_chunk_size=CHUNK_SIZE_BYTES):
-                yield bytes(chunk)
+        try:
+            with translated_errors():
+                # Whatever has arrived, as a larger piece may take for ever to fill.
+                yield from paced_chunks(iter(obstore.get(self._downloads, self._name(key)).stream(min_chunk_size=1)))
+        except TimeoutError:
+            raise ProviderUnavailable("fallo de red: los datos llegan demasiado despacio") from None
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
             blob = self._container.get_blob_client(self._name(key)).get_blob_properties()
-        return StoredObject(key, blob.size, _checksum(blob))
+            _require_blob(blob)
+            return StoredObject(key, blob.size, _checksum(blob))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for blob in self._blobs(prefix, "metadata"):
             if (blob.metadata or {}).get(DIRECTORY_MARK) != "true":
+                _require_blob(blob)
                 yield StoredObject(self._names.decode(blob.name), blob.size, _checksum(blob))
 
     def delete(self, key: str) -> None:
@@ -283,8 +285,7 @@ def _store(account: _Account, container: str, client: ClientConfig, retry: Retry
 
 def _container_client(account: _Account, container: str) -> ContainerClient:
     session = requests.Session()
-    for scheme in ("https://", "http://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+    mount_paced(session)
     return ContainerClient(
         account.url,
         container,
@@ -306,6 +307,12 @@ def _checksum(blob: BlobProperties) -> str | None:
     return f"md5:{bytes(md5).hex()}" if md5 else None
 
 
+def _require_blob(blob: BlobProperties) -> None:
+    """The SDK also makes one, empty and of no size, of an answer that tells of none."""
+    if not blob.etag or not isinstance(blob.size, int):
+        raise unintelligible("no describe ningún objeto")
+
+
 class _ConditionNotMet(ProviderError):
     """The blob is not in the state that a request asked for."""
 
@@ -320,6 +327,8 @@ def _translated_errors() -> Iterator[None]:
         raise _answer_error(error) from None
     except (AzureError, requests.RequestException) as error:
         raise ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})") from None
+    except PARSER_ERRORS as error:
+        raise unintelligible(type(error).__name__) from None
 
 
 def _answer_error(error: HttpResponseError) -> ProviderError:
@@ -329,6 +338,8 @@ def _answer_error(error: HttpResponseError) -> ProviderError:
     code = getattr(error, "error_code", None) or ""
     code = str(getattr(code, "value", code))
     answer = f"HTTP {status} {code}".strip()
+    if status < 300:
+        return unintelligible(answer)
     for applies, error_class, reason in (
         (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),

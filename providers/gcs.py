@@ -26,17 +26,16 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, Tra
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Blob, Client
 from google.oauth2 import service_account
-from requests.adapters import HTTPAdapter
 
 from config.fields import FieldError, Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
+from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     LINE_ENDS,
     PART_SIZE_BYTES,
-    TRANSFER_TIMEOUT_SECONDS,
     AccessDenied,
     DestinationMissing,
     IntegrityError,
@@ -50,9 +49,7 @@ from providers.base import (
     Source,
     StorageFull,
 )
-
-CONNECTIONS = 32
-"""Connections that are kept open: more than the threads that anyone uses."""
+from providers.paced_requests import mount_paced
 
 ONE_REQUEST_BYTES = 256 * 1024
 """Up to this size a file is one request. The SDK gives such a request's body to the socket in one piece, and Python
@@ -62,7 +59,6 @@ SESSIONS_AT_ONCE = 8
 """Files in parts that are sent at once: each holds one part in memory."""
 
 ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
-TRANSFER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS)
 
 GOOGLE_ENDPOINT_URL = "https://storage.googleapis.com"
 """Given to the SDK explicitly, as it would otherwise obey `STORAGE_EMULATOR_HOST`."""
@@ -143,18 +139,21 @@ class GcsProvider(Provider):
         blob = self._blob(key)
         with self._object_errors():
             blob.reload(timeout=ANSWER_TIMEOUTS, retry=None)
-        return self._stored_object(blob)
+            return self._stored_object(blob)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
             blobs = self._client.list_blobs(
                 self._bucket_name,
                 prefix=self._names.encode(prefix),
-                fields="items(name,size,crc32c),nextPageToken",
+                fields="kind,items(name,size,crc32c),nextPageToken",
                 timeout=ANSWER_TIMEOUTS,
                 retry=None,
             )
-            yield from map(self._stored_object, blobs)
+            for page in blobs.pages:
+                if "kind" not in page.raw_page:  # for the SDK, whatever else it may be is a listing without entries
+                    raise unintelligible("no es un listado")
+                yield from map(self._stored_object, page)
 
     def delete(self, key: str) -> None:
         blob = self._blob(key)
@@ -195,7 +194,8 @@ class GcsProvider(Provider):
             headers = {"Content-Range": f"bytes {first_byte}-{sent_bytes - 1}/{size_bytes}"}
             if sent_bytes == size_bytes:
                 headers["X-Goog-Hash"] = f"crc32c={reader.crc32c}"
-            response = self._session.put(session_url, data=part, headers=headers, timeout=TRANSFER_TIMEOUTS)
+            timeouts = (CONNECT_TIMEOUT_SECONDS, deadline_seconds(len(part)))
+            response = self._session.put(session_url, data=part, headers=headers, timeout=timeouts)
             if sent_bytes < size_bytes:
                 _require_kept(response, sent_bytes)
         if response.status_code not in {200, 201}:
@@ -226,6 +226,8 @@ class GcsProvider(Provider):
         return part
 
     def _stored_object(self, blob: Blob) -> StoredObject:
+        if blob.size is None:
+            raise unintelligible("no describe ningún objeto")
         checksum = f"crc32c:{blob.crc32c}" if blob.crc32c else None
         return StoredObject(self._names.decode(blob.name), blob.size, checksum)
 
@@ -280,10 +282,11 @@ class GcsProvider(Provider):
 
     @functools.cached_property
     def _session(self) -> AuthorizedSession:
-        ask = functools.partial(Request(requests.Session()), timeout=ANSWER_TIMEOUTS)
+        asking = requests.Session()
+        mount_paced(asking)
+        ask = functools.partial(Request(asking), timeout=ANSWER_TIMEOUTS)
         session = AuthorizedSession(_credentials(self._credentials, ask), auth_request=ask)
-        for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        mount_paced(session)
         return session
 
 
@@ -444,18 +447,24 @@ def _translated_errors(missing: ProviderError) -> Iterator[None]:
     except GoogleAPICallError as error:
         # Not chained: the SDK's messages hold addresses of upload sessions, which are as good as a password.
         raise _answer_error(error) from None
+    except requests.exceptions.InvalidJSONError as error:
+        raise unintelligible(type(error).__name__) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, TransportError) as error:
         raise ProviderUnavailable(f"fallo de red con GCS ({type(error).__name__})") from None
     except GoogleAuthError as error:
         if error.retryable:
             raise ProviderUnavailable(f"Google no pudo dar acceso ahora ({type(error).__name__})") from None
         raise AccessDenied(f"Google no aceptó las credenciales ({type(error).__name__})") from None
+    except PARSER_ERRORS as error:
+        raise unintelligible(type(error).__name__) from None
 
 
 def _answer_error(error: GoogleAPICallError) -> ProviderError:
     status = error.code
     reason = _reason(error)
     answer = f"HTTP {status} {reason}".strip()
+    if status is not None and status < 300:
+        return unintelligible(answer)
     if status == 507 or reason in FULL_REASONS:
         return StorageFull(f"el destino no tiene espacio o cuota ({answer})")
     if status is None or status in {408, 429} or status >= 500 or reason in TRANSIENT_REASONS:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+from providers.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.base import (
-    ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
-    TRANSFER_TIMEOUT_SECONDS,
     AccessDenied,
     DestinationMissing,
     IntegrityError,
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
     from obstore import Attributes
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
     from typing_extensions import Buffer
-
-QUICK_SIZE_BYTES = 256 * 1024
-"""Up to this size a request's body does not count: it gets the deadline of a request without one."""
 
 PARTS_IN_FLIGHT = 4
 """Parts of one large file that travel at once, where they are of the ordinary size."""
@@ -79,15 +75,17 @@ class SentBytes:
 class ObjectStorePut:
     """Uploads to one bucket or container, from any number of threads, within `MEMORY_BUDGET_BYTES`.
 
-    Two clients, because obstore knows only one deadline for a whole request: a provider that never answers is
-    given up in seconds on a small file, while a part of a large one has time to travel.
+    A client for each class of sizes, because obstore knows only one deadline for a whole request: a provider that
+    never answers is given up in seconds on a small file, while a part of a large one has time to travel.
     """
 
     def __init__(self, build_store: BuildStore, endpoint_url: str | None = None) -> None:
-        retry: RetryConfig = {"max_retries": 0}
-        self._quick = build_store(client_options(endpoint_url, CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS), retry)
-        self._patient = build_store(client_options(endpoint_url, TRANSFER_TIMEOUT_SECONDS), retry)
+        self._build_store = build_store
+        self._endpoint_url = endpoint_url
+        self._stores: dict[int, ObjectStore] = {}
+        self._first_use = threading.Lock()
         self._memory = _MemoryBudget(MEMORY_BUDGET_BYTES)
+        self._store_for(0)  # finds out at once whether there are credentials
 
     def put(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Store exactly the bytes of `source` under `name`: in one request up to `PART_SIZE_BYTES`, else in parts.
@@ -101,7 +99,7 @@ class ObjectStorePut:
 
     def put_small(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in one request, with the source whole in memory."""
-        store = self._quick if source.size_bytes <= QUICK_SIZE_BYTES else self._patient
+        store = self._store_for(source.size_bytes)
         reader = HashingReader(source)
         with self._memory.reserved(source.size_bytes), _uploading(reader):
             obstore.put(store, name, reader.whole(), attributes=attributes, use_multipart=False)
@@ -114,7 +112,7 @@ class ObjectStorePut:
         reader = HashingReader(source)
         with self._memory.reserved((parts_in_flight + 1) * part_size), _uploading(reader):
             obstore.put(
-                self._patient,
+                self._store_for(part_size),
                 name,
                 reader.parts(part_size),
                 attributes=attributes,
@@ -123,6 +121,17 @@ class ObjectStorePut:
                 max_concurrency=parts_in_flight,
             )
         return reader.sent()
+
+    def _store_for(self, body_bytes: int) -> ObjectStore:
+        """The client whose deadline suits requests that carry so many bytes."""
+        class_bytes = QUICK_SIZE_BYTES  # and each class is twice as large as the one before
+        while class_bytes < body_bytes:
+            class_bytes *= 2
+        with self._first_use:
+            if class_bytes not in self._stores:
+                options = client_options(self._endpoint_url, deadline_seconds(class_bytes))
+                self._stores[class_bytes] = self._build_store(options, {"max_retries": 0})
+            return self._stores[class_bytes]
 
 
 class HashingReader:
@@ -189,10 +198,17 @@ def _uploading(reader: HashingReader) -> Iterator[None]:
 
     That is the cause of whatever else goes wrong then: when the source fails while parts are on their way, obstore
     aborts the upload, and a part or the abort may fail and be told of instead.
+
+    The abort may also be told of in place of what led to it, a lost answer for instance: what is then said not to
+    exist is the upload that was to be aborted, and no object.
     """
     try:
         with translated_errors():
             yield
+    except ObjectNotFound:
+        if reader.failure is None:
+            raise ProviderUnavailable("la subida por partes se interrumpió en el servidor") from None
+        raise reader.failure from None
     except Exception:
         if reader.failure is not None:
             raise reader.failure from None
@@ -313,7 +329,7 @@ def _error_without_answer(error: Exception, text: str) -> ProviderError:
         return ProviderUnavailable(f"fallo de red: {reasons.get(kind, 'se cortó la conexión')}")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return AccessDenied("acceso denegado")
-    return ProviderError(f"la petición falló ({type(error).__name__})")
+    return unintelligible(type(error).__name__)
 
 
 def _first_group(pattern: str, text: str) -> str | None:

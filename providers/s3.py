@@ -22,6 +22,7 @@ from obstore.store import S3Store
 
 from config.fields import FieldError, Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
+from providers.answers import PARSER_ERRORS, paced, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
@@ -108,7 +109,7 @@ class S3Provider(Provider):
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
             answer = self._client.head_object(Bucket=self._bucket, Key=self._names.encode(key))
-        return StoredObject(key, answer["ContentLength"], _checksum(answer["ETag"]))
+            return StoredObject(key, answer["ContentLength"], _checksum(answer["ETag"]))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with _translated_errors():
@@ -116,6 +117,7 @@ class S3Provider(Provider):
                 Bucket=self._bucket, Prefix=self._names.encode(prefix)
             )
             for page in pages:
+                _require_listing(page)
                 for item in page.get("Contents", ()):
                     yield StoredObject(self._names.decode(item["Key"]), item["Size"], _checksum(item["ETag"]))
 
@@ -136,6 +138,7 @@ class S3Provider(Provider):
         found = []
         try:
             for page in pages:
+                _require_listing(page)
                 # boto3 decodes the keys of object listings, but not of this one.
                 decode = urllib.parse.unquote_plus if page.get("EncodingType") == "url" else str
                 found += [(decode(item["Key"]), item["UploadId"]) for item in page.get("Uploads", ())]
@@ -167,7 +170,7 @@ class S3Provider(Provider):
             "use_accelerate_endpoint": self._accelerate,
         }
         settings: Any = botocore.config.Config  # its stubs lack `ignore_configured_endpoint_urls`
-        return self._session.client(
+        client: Any = self._session.client(
             "s3",
             endpoint_url=self._endpoint_url,
             config=settings(
@@ -183,6 +186,10 @@ class S3Provider(Provider):
                 s3=addressing,
             ),
         )
+        # boto3 offers no way to say this; `tests/test_answers.py` notices if it has moved.
+        pool_classes = client._endpoint.http_session._pool_classes_by_scheme
+        pool_classes.update(paced(pool_classes))
+        return client
 
     @property
     def _client(self) -> Any:
@@ -344,6 +351,12 @@ def _checksum(etag: str) -> str:
     return "etag:" + etag.strip('"').lower()
 
 
+def _require_listing(page: Mapping[str, object]) -> None:
+    """For boto3 a page of any other meaning, a login page for instance, is a listing without entries."""
+    if not page.keys() & {"Bucket", "IsTruncated", "Name"}:
+        raise unintelligible("no es un listado")
+
+
 @contextmanager
 def _translated_errors() -> Iterator[None]:
     """Turn what boto3 raises within into a `ProviderError`; what a source raises comes out unchanged."""
@@ -358,6 +371,8 @@ def _translated_errors() -> Iterator[None]:
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
         reason = next((text for kind, text in UNANSWERED if isinstance(error, kind)), "se cortó la conexión")
         raise ProviderUnavailable(f"{reason} ({type(error).__name__})") from None
+    except PARSER_ERRORS as error:
+        raise unintelligible(type(error).__name__) from None
 
 
 def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:

@@ -108,7 +108,7 @@ def test_a_service_account_asks_for_a_token_and_sends_it(
     def answer(request: Request) -> Answer:
         if request.path == "/token":
             return json_answer(200, {"access_token": "the-token", "expires_in": 3600, "token_type": "Bearer"})
-        return json_answer(200, {"items": []})
+        return json_answer(200, {"kind": "storage#objects"})
 
     with CannedHttp(answer) as server:
         credentials: object = service_account(token_uri=f"{server.url}/token")

@@ -1,0 +1,116 @@
+"""What servers answer: it must come at a pace, and make sense.
+
+The SDKs' timeouts run anew with every byte, so an answer at a trickle would keep them waiting for ever. And an answer
+that is damaged, or that a proxy on the way has made up, is not always an error for them: it comes out as whatever their
+parsers trip over, or as an empty listing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import time
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from providers.base import (
+    ANSWER_TIMEOUT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    PART_SIZE_BYTES,
+    TRANSFER_TIMEOUT_SECONDS,
+    ProviderUnavailable,
+)
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PARSER_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
+"""What the SDKs raise, unintended, when an answer is not what they expect."""
+
+QUICK_SIZE_BYTES = 256 * 1024
+"""Up to this size a request's body does not count: it gets the deadline of a request without one."""
+
+SLOWEST_UPLOAD_BYTES_PER_SECOND = PART_SIZE_BYTES / TRANSFER_TIMEOUT_SECONDS
+"""How fast a larger body must travel."""
+
+PATIENCE_SECONDS = CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS
+SLOWEST_ANSWER_BYTES_PER_SECOND = 4096
+"""A sixteenth of a line of half a megabit per second: sixteen answers may share one."""
+
+
+def deadline_seconds(body_bytes: int) -> float:
+    """How long a request that carries so many bytes may take until it is answered."""
+    travel_seconds = body_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND if body_bytes > QUICK_SIZE_BYTES else 0
+    return CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS + travel_seconds
+
+
+def unintelligible(detail: object) -> ProviderUnavailable:
+    """The error for an answer that makes no sense; the next one may."""
+    return ProviderUnavailable(f"la respuesta del servidor no se entiende ({detail})")
+
+
+class Pace:
+    """Counts what has arrived and the time spent waiting for it; time that the reader takes for itself is free."""
+
+    def __init__(self) -> None:
+        self._arrived_bytes = 0
+        self._waited_seconds = 0.0
+
+    def note(self, arrived_bytes: int, waited_seconds: float) -> None:
+        """Raises `TimeoutError` for what comes too slowly, once patience is at an end."""
+        self._arrived_bytes += arrived_bytes
+        self._waited_seconds += waited_seconds
+        if self._waited_seconds > PATIENCE_SECONDS + self._arrived_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND:
+            raise TimeoutError("timed out")
+
+
+def paced_chunks(chunks: Iterator[Buffer]) -> Iterator[bytes]:
+    """The same chunks. Raises `TimeoutError` when they come too slowly."""
+    pace = Pace()
+    started = time.monotonic()
+    for chunk in chunks:
+        content = bytes(chunk)
+        pace.note(len(content), time.monotonic() - started)
+        yield content
+        started = time.monotonic()
+
+
+class _PacedFile(io.RawIOBase):
+    """A socket's readable end, at a pace."""
+
+    def __init__(self, raw: io.RawIOBase) -> None:
+        self._raw = raw
+        self._pace = Pace()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        started = time.monotonic()
+        arrived_bytes = cast("int | None", self._raw.readinto(buffer))
+        self._pace.note(arrived_bytes or 0, time.monotonic() - started)
+        return arrived_bytes
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class PacedResponse(http.client.HTTPResponse):
+    """An answer whose status, headers and body must come at a pace."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = io.BufferedReader(_PacedFile(cast("Any", self.fp).detach()))
+
+
+def paced(pool_classes: Mapping[str, type[Any]]) -> dict[str, type[Any]]:
+    """urllib3's classes of connection pools by scheme, or an SDK's own, changed to read `PacedResponse`s."""
+    return {
+        scheme: type(
+            pool.__name__,
+            (pool,),
+            {"ConnectionCls": type("PacedConnection", (pool.ConnectionCls,), {"response_class": PacedResponse})},
+        )
+        for scheme, pool in pool_classes.items()
+    }

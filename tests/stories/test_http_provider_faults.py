@@ -1,0 +1,439 @@
+"""What S3, Azure and GCS can do wrong over HTTP: in bounded time the execution lies whole elsewhere, or where it was.
+
+One row of `cloud_providers` for each fault, all of them in one chain of alternates with a directory at its end: one
+tick meets them all, one after the other, and tells of each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pytest
+
+from providers.base import PART_SIZE_BYTES
+from tests.destinations import Destination, local_destination
+from tests.faults.http_effects import (
+    acknowledge_only,
+    address_of,
+    answer,
+    answer_slowly,
+    behind,
+    change_answer,
+    change_body,
+    flip_a_bit,
+    lose_the_answer,
+    never_answer,
+    refuse,
+    reset_at_once,
+    reset_in_the_answer,
+    reset_in_the_request,
+    take_slowly,
+    truncate,
+)
+from tests.faults.http_proxy import EVERY, ONCE, Effect, Fault, HttpFaultProxy, Response
+from tests.stories.installation import Installation, Run
+from tests.stories.trees import require_stored, snapshot
+
+MakeDestination = Callable[[str], Destination]
+MakeInstallation = Callable[[], Installation]
+
+SERVERS = ("s3-rclone", "s3-swift", "azure", "gcs")
+ONE_OF_EACH_KIND = ("s3-rclone", "azure", "gcs")
+LEAKED = "FILTRADO"
+
+STEPS: dict[str, dict[str, tuple[str, bytes]]] = {
+    "s3": {
+        "list": ("^GET .*list-type=2", b""),
+        "put": ("^PUT .*/tabla", b""),
+        "manifest": ("^PUT .*manifest.json", b""),
+        "stat": ("^HEAD .*manifest.json", b""),
+        "delete": ("^DELETE ", b""),
+        "part": ("^PUT .*partNumber=2", b""),
+        "finish": ("^POST .*uploadId=", b""),
+    },
+    "azure": {
+        "list": ("^GET .*comp=list", b""),
+        "put": ("^PUT .*/tabla", b""),
+        "manifest": ("^PUT .*manifest.json", b""),
+        "stat": ("^HEAD .*manifest.json", b""),
+        "delete": ("^DELETE ", b""),
+        "part": ("^PUT .*comp=block&", b""),
+        "finish": ("^PUT .*comp=blocklist", b""),
+    },
+    "gcs": {
+        "list": (r"^GET /storage/v1/b/[^/]*/o\?", b""),
+        "put": ("^POST /upload/", b"/tabla"),
+        "manifest": ("^POST /upload/", b"manifest.json"),
+        "stat": ("^GET .*manifest.json", b""),
+        "delete": ("^DELETE /storage/", b""),
+        "part": ("^PUT /upload/", b""),
+        "finish": ("^PUT /upload/", b""),
+    },
+}
+"""How to tell what a request is for: by its line, or, where all lines look alike, by the beginning of its body."""
+
+
+def strike(kind: str, step: str, effect: Effect, on: Container[int] = EVERY, uuid: str = "") -> Fault:
+    """A fault that strikes one step, of one execution if there are several."""
+    line, body = STEPS[kind][step]
+    if uuid and body:
+        body = f"/{uuid}.*".encode() + body.lstrip(b"/")
+    elif uuid:
+        line = f"(?=.*{uuid}){line.lstrip('^')}"
+    return Fault(f"{step} {uuid}", effect, line, on, body)
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """A provider that fails: what strikes it, what is to be said of it, and after how many seconds at the most."""
+
+    faults: tuple[Fault, ...]
+    reason: str
+    seconds: float = 20
+
+
+def error_document(kind: str) -> Response:
+    """An error with the status of a success."""
+    if kind == "gcs":
+        return Response(200, b'{"error": {"code": 500, "message": "FILTRADO"}}', {"Content-Type": "application/json"})
+    content = b"<?xml version='1.0'?><Error><Code>InternalError</Code><Message>FILTRADO</Message></Error>"
+    return Response(200, content, {"Content-Type": "application/xml"})
+
+
+LOGIN_PAGE = Response(200, b"<html><body>FILTRADO</body></html>", {"Content-Type": "text/html"})
+
+REFUSALS: dict[str, dict[str, tuple[int, str]]] = {
+    "s3": {
+        "denied": (403, "AccessDenied"),
+        "unknown": (401, "Unauthorized"),
+        "expired": (400, "ExpiredToken"),
+        "missing": (404, "NoSuchBucket"),
+        "full": (403, "QuotaExceeded"),
+        "no room": (507, "XMinioStorageFull"),
+    },
+    "azure": {
+        "denied": (403, "AuthorizationPermissionMismatch"),
+        "unknown": (401, "NoAuthenticationInformation"),
+        "expired": (403, "AuthenticationFailed"),
+        "missing": (404, "ContainerNotFound"),
+        "full": (507, "InsufficientStorage"),
+        "no room": (507, "InsufficientStorage"),
+    },
+    "gcs": {
+        "denied": (403, "forbidden"),
+        "unknown": (401, "authError"),
+        "expired": (401, "authError"),
+        "missing": (404, "notFound"),
+        "full": (403, "quotaExceeded"),
+        "no room": (507, "insufficientStorage"),
+    },
+}
+"""What the servers of each kind write, from their references of error codes."""
+
+AN_HOUR = "3600"
+DENIED = "acceso denegado|no aceptó las credenciales"
+MISSING = "el (bucket|contenedor|bucket o contenedor) no existe"
+FULL = "no tiene espacio o cuota"
+BUSY = "no pudo atender la petición"
+CUT = "se cortó la conexión|fallo de red"
+SENSELESS = "la respuesta del servidor no se entiende|no pudo atender la petición"
+DIFFERS = "difieren de lo enviado|contenido distinto"
+
+
+def troubles(kind: str) -> dict[str, Trouble]:
+    """Every way to fail quickly and for good."""
+
+    def one(step: str, effect: Effect, reason: str) -> Trouble:
+        return Trouble((strike(kind, step, effect),), reason)
+
+    def refused(step: str, case: str, reason: str) -> Trouble:
+        return one(step, refuse(kind, *REFUSALS[kind][case]), reason)
+
+    lost = strike(kind, "put", lose_the_answer)
+    lost_later = strike(kind, "delete", lose_the_answer, ONCE)
+    return {
+        "corta siempre": Trouble((Fault("all", reset_at_once),), CUT),
+        "corta al listar": one("list", reset_in_the_answer(120), CUT),
+        "corta al recibir": one("put", reset_in_the_request(3), CUT),
+        "corta al responder": one("put", reset_in_the_answer(20), CUT),
+        "calla lo hecho": Trouble((lost, lost_later), CUT),
+        "frena al listar": one("list", refuse(kind, 429, "TooManyRequests", Retry_After=AN_HOUR), BUSY),
+        "frena al recibir": one("put", refuse(kind, 503, "SlowDown", Retry_After=AN_HOUR), BUSY),
+        "no conoce": refused("list", "unknown", DENIED),
+        "no deja": refused("list", "denied", DENIED),
+        "ya no deja": refused("put", "denied", DENIED),
+        "caducada": refused("list", "expired", DENIED),
+        "caduca": refused("manifest", "expired", DENIED),
+        "sin bucket": refused("list", "missing", MISSING),
+        "ya sin bucket": refused("put", "missing", MISSING),
+        "sin cuota": refused("put", "full", FULL),
+        "sin sitio": refused("manifest", "no room", FULL),
+        "lista un error": one("list", answer(error_document(kind)), SENSELESS),
+        "lista una portada": one("list", answer(LOGIN_PAGE), SENSELESS),
+        "lista nada": one("list", answer(Response(200)), SENSELESS),
+        "lista media": one("list", change_answer(truncate), SENSELESS),
+        "deja de dar fe": refused("stat", "denied", DENIED),
+        "recibe y yerra": one("put", answer(error_document(kind)), f"{SENSELESS}|{DIFFERS}"),
+        "cambia un bit": one("put", change_body(flip_a_bit), f"{DIFFERS}|rechazó|{DENIED}|{BUSY}"),
+        "trunca": one("put", change_body(truncate), f"{DIFFERS}|rechazó|{DENIED}|{BUSY}|{SENSELESS}"),
+        "no guarda": one("put", acknowledge_only, DIFFERS),
+    }
+
+
+def slow_troubles(kind: str) -> dict[str, Trouble]:
+    """Every way to keep a client waiting."""
+
+    def one(step: str, effect: Effect) -> Trouble:
+        return Trouble((strike(kind, step, effect),), "tiempo de espera|no responde|fallo de red", 40)
+
+    return {
+        "gotea al listar": one("list", answer_slowly),
+        "gotea al responder": one("put", answer_slowly),
+        "sorbe": one("put", take_slowly),
+        "se duerme": one("manifest", never_answer),
+    }
+
+
+def troubles_with_parts(kind: str) -> dict[str, Trouble]:
+    """What may happen to a file that goes up in parts."""
+
+    def one(step: str, effect: Effect, reason: str, on: Container[int] = EVERY) -> Trouble:
+        return Trouble((strike(kind, step, effect, on),), reason, 40)
+
+    no_finish = "interrumpió en el servidor|se cortó la conexión|fallo de red"
+    made = {
+        "cambia un bit": one("part", change_body(flip_a_bit), f"{DIFFERS}|rechazó"),
+        "corta una parte": one("part", reset_in_the_request(1), CUT),
+        "calla el final": one("finish", lose_the_answer, no_finish),
+        "no acaba": one("finish", refuse(kind, 503, "SlowDown", Retry_After=AN_HOUR), BUSY),
+    }
+    if kind == "s3":
+        made["acaba en error"] = one("finish", answer(error_document(kind)), f"{SENSELESS}|{no_finish}")
+    return made
+
+
+class Chain:
+    """An installation whose providers all fail, but for the directory at the end; and what its tick said of them."""
+
+    def __init__(self, installation: Installation, kind: str) -> None:
+        self.installation = installation
+        self.kind = kind
+        self.nas = local_destination("nas", installation.directory / "nas")
+        self.destinations: dict[str, Destination] = {}
+        self.ids: dict[str, int] = {}
+        self._stack = contextlib.ExitStack()
+
+    def add(self, name: str, destination: Destination, trouble: Trouble) -> None:
+        """One more provider."""
+        proxy = self._stack.enter_context(HttpFaultProxy(address_of(destination), *trouble.faults))
+        self.add_row(name, destination, behind(destination, proxy.url))
+
+    def add_row(self, name: str, destination: Destination, row: Destination) -> None:
+        """One more provider, by its row."""
+        self.destinations[name] = destination
+        self.ids[name] = self.installation.add_provider(row, name)
+
+    def __enter__(self) -> Chain:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.__exit__(*error)  # type: ignore[arg-type] # just as they came
+
+    def begin(self) -> contextlib.AbstractContextManager[object]:
+        """Configure all of them, the directory last, and start a tick with one file at a time."""
+        self.nas_id = self.installation.add_provider(self.nas, "El NAS")
+        primary, *others = [*self.ids.values(), self.nas_id]
+        self.installation.configure(primary, *others)
+        self.command = self.installation.start("--migrate-only", JANITOR_TRANSFERS="1")
+        return self.command
+
+    def require_told(self, told: dict[str, Trouble]) -> Run:
+        """The execution went past all of them to the directory; each one was told of in time, and nothing leaked."""
+        run = self.command.finish(280)
+        assert run.exit_code == 0, str(run)
+        assert self.installation.place("uno") == (True, "cloud://local/ejecuciones/uno", self.nas_id)
+        require_stored(self.nas, "ejecuciones/uno", self.installation.executions / "uno")
+        lines = list(_failures(run))
+        assert [name for name, _, _ in lines] == list(told), str(run)
+        for name, reason, seconds in lines:
+            assert re.search(told[name].reason, reason), f"{self.kind}, {name}: {reason}"
+            assert seconds < told[name].seconds, f"{self.kind}, {name}: {seconds} s"
+        for secret in (LEAKED, "sig=", *next(iter(self.destinations.values())).secrets):
+            assert secret not in run.errors
+        return run
+
+    def require_nothing_left(self) -> None:
+        """What a failed attempt stored is gone, unless its attempt is still noted for the next tick."""
+        states = dict(self.installation.attempts("uno"))
+        for name, destination in self.destinations.items():
+            if states[self.ids[name]] != "abandoned":
+                assert destination.everything_stored() == set(), f"{self.kind}, {name}"
+
+
+def _failures(run: Run) -> Iterator[tuple[str, str, float]]:
+    """Provider, reason and duration of each failed attempt."""
+    line = re.compile(r"^(\S+ \S+) - janitor_daemon - (?:INFO - Migrando |ERROR - Error subiendo uno a ([^:]*): (.*))")
+    found = [match for text in run.errors.splitlines() if (match := line.match(text))]
+    times = [datetime.strptime(f"{match[1]}000+0000", "%Y-%m-%d %H:%M:%S,%f%z") for match in found]
+    for before, now, match in zip(times, times[1:], found[1:], strict=False):
+        yield match[2], match[3], (now - before).total_seconds()
+
+
+def _run_chains(
+    new_installation: MakeInstallation,
+    new_destination: MakeDestination,
+    servers: Sequence[str],
+    make: Callable[[str], dict[str, Trouble]],
+    prepare: Callable[[Installation], object],
+    others: Callable[[Chain], dict[str, Trouble]] = lambda _chain: {},
+) -> None:
+    """A tick for each server, all at the same time."""
+    with contextlib.ExitStack() as stack:
+        chains = []
+        for server in servers:
+            kind = server.partition("-")[0]
+            chain = stack.enter_context(Chain(new_installation(), kind))
+            told = make(kind)
+            for name, trouble in told.items():
+                chain.add(name, new_destination(server), trouble)
+            told |= others(chain)
+            prepare(chain.installation)
+            stack.enter_context(chain.begin())
+            chains.append((chain, told))
+        for chain, told in chains:
+            chain.require_told(told)
+            chain.require_nothing_left()
+
+
+def test_every_way_to_fail_leads_to_the_alternate_and_is_told(
+    new_installation: MakeInstallation, new_destination: MakeDestination
+) -> None:
+    _run_chains(
+        new_installation,
+        new_destination,
+        SERVERS,
+        troubles,
+        lambda installation: installation.small_execution("uno"),
+    )
+
+
+@contextlib.contextmanager
+def unroutable() -> Iterator[int]:
+    """A port at which attempts to connect get no answer at all, as from a machine that is off: its queue is full."""
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(4):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        with socket.socket() as attempt:
+            attempt.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                attempt.connect(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_a_slow_provider_is_given_up_in_time(
+    new_installation: MakeInstallation, new_destination: MakeDestination
+) -> None:
+    with unroutable() as port:
+
+        def unroutable_row(chain: Chain) -> dict[str, Trouble]:
+            destination = next(iter(chain.destinations.values()))
+            chain.add_row("apagada", destination, behind(destination, f"http://127.0.0.1:{port}"))
+            return {"apagada": Trouble((), "conectar|conexión|fallo de red")}
+
+        _run_chains(
+            new_installation,
+            new_destination,
+            ONE_OF_EACH_KIND,
+            slow_troubles,
+            lambda installation: installation.small_execution("uno"),
+            unroutable_row,
+        )
+
+
+def _with_a_large_file(installation: Installation, uuid: str = "uno") -> None:
+    directory = installation.small_execution(uuid)
+    (directory / "grande.bin").write_bytes(os.urandom(PART_SIZE_BYTES + 1000))
+
+
+def test_every_way_to_fail_in_a_large_file_leads_to_the_alternate_and_is_told(
+    new_installation: MakeInstallation, new_destination: MakeDestination
+) -> None:
+    _run_chains(new_installation, new_destination, SERVERS, troubles_with_parts, _with_a_large_file)
+
+
+def passing_troubles(kind: str) -> dict[str, Fault]:
+    """What happens once, each to an execution of its own."""
+    once: dict[str, tuple[str, Effect]] = {
+        "frenada-al-listar": ("list", refuse(kind, 503, "SlowDown", Retry_After=AN_HOUR)),
+        "lista-media": ("list", change_answer(truncate)),
+        "frenada": ("put", refuse(kind, 429, "TooManyRequests", Retry_After=AN_HOUR)),
+        "cortada": ("put", reset_in_the_request(3)),
+        "callada": ("put", lose_the_answer),
+        "errada": ("put", answer(error_document(kind))),
+        "cambiada": ("put", change_body(flip_a_bit)),
+        "sin-guardar": ("put", acknowledge_only),
+        "manifiesto-callado": ("manifest", lose_the_answer),
+        "manifiesto-sin-guardar": ("manifest", acknowledge_only),
+    }
+    return {uuid: strike(kind, step, effect, ONCE, uuid) for uuid, (step, effect) in once.items()}
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_what_fails_once_is_healed_and_the_right_bytes_lie_on_the_primary(
+    installation: Installation, new_destination: MakeDestination, server: str
+) -> None:
+    real = new_destination(server)
+    small = passing_troubles(real.kind)
+    large = {"parte": "part", "final": "finish"}
+    faults = [strike(real.kind, step, lose_the_answer, ONCE) for step in large.values()]
+    with HttpFaultProxy(address_of(real), *small.values(), *faults) as proxy:
+        primary = installation.add_provider(behind(real, proxy.url), "La primaria")
+        installation.configure(primary)
+        for uuid in small:
+            installation.small_execution(uuid)
+        _with_a_large_file(installation, "grande")
+        run = installation.run()
+    assert run.exit_code == 0, str(run)
+    assert {installation.place(uuid)[2] for uuid in (*small, "grande")} == {primary}
+    real.rclone("check", "--download", "--one-way", str(installation.executions), real.rclone_remote("ejecuciones"))
+    require_stored(real, "ejecuciones/cambiada", installation.executions / "cambiada")
+    assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
+    assert not [key for key in real.everything_stored() if key.endswith("(unfinished)")]
+
+
+WITHOUT_ALTERNATE = {"s3-swift": "frena al recibir", "azure": "caduca", "gcs": "sin cuota"}
+
+
+def test_without_an_alternate_the_local_copy_stays_and_the_row_too(
+    new_installation: MakeInstallation, new_destination: MakeDestination
+) -> None:
+    with contextlib.ExitStack() as stack:
+        started = []
+        for server, name in WITHOUT_ALTERNATE.items():
+            installation, real = new_installation(), new_destination(server)
+            trouble = troubles(real.kind)[name]
+            proxy = stack.enter_context(HttpFaultProxy(address_of(real), *trouble.faults))
+            installation.configure(
+                installation.add_provider(behind(real, proxy.url), "La única"), eliminar_despues_de_migrar=True
+            )
+            before = snapshot(installation.small_execution("uno"))
+            started.append((installation, stack.enter_context(installation.start()), trouble, before))
+        for installation, command, trouble, before in started:
+            run = command.finish()
+            assert run.exit_code == 1, str(run)
+            assert installation.place("uno") == (False, None, None)
+            assert snapshot(installation.executions / "uno") == before
+            (line,) = [line for line in run.messages("ERROR") if line.startswith("Error subiendo uno a La única: ")]
+            assert re.search(trouble.reason, line)
+            assert [line for line in run.messages("ERROR") if line.startswith("No se pudo migrar la ejecución uno: ")]
+            assert LEAKED not in run.errors
+            assert run.seconds < 40
