@@ -10,6 +10,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+READY_FOR_QUERY = b"Z\x00\x00\x00\x05I"
+
 
 class Accident(enum.Enum):
     """What happens to the statement, and to the connection that it comes on."""
@@ -24,7 +26,8 @@ class PostgresProxy:
     """Passes everything on to a database, but for the first `times` statements that hold a text.
 
     `url` is the database's URL by this way; `struck` counts the accidents that have happened, and `met` is set with the
-    first one. Accidents that break a connection leave the others alone.
+    first one. Accidents that break a connection leave the others alone. `refused` counts the connections that the
+    server did not take, or ended before it was ready for a statement.
     """
 
     def __init__(self, database_url: str, statement: bytes, accident: Accident, *, times: int = 1) -> None:
@@ -41,6 +44,7 @@ class PostgresProxy:
         login = parts.netloc.rpartition("@")[0]
         self.url = parts._replace(netloc=f"{login}@127.0.0.1:{port}", query="sslmode=disable").geturl()
         self.struck = 0
+        self.refused = 0
         self.met = threading.Event()
 
     def release(self) -> None:
@@ -54,6 +58,7 @@ class PostgresProxy:
                 try:
                     server = socket.create_connection(self._target)
                 except OSError:  # the server is not there at the moment
+                    self.refused += 1
                     client.close()
                     continue
                 self._sockets += [client, server]
@@ -86,9 +91,12 @@ class PostgresProxy:
         return True
 
     def _answer(self, server: socket.socket, client: socket.socket, struck: threading.Event) -> None:
+        ready = False
         with contextlib.suppress(OSError):
             while (data := server.recv(1 << 20)) and not struck.is_set():
+                ready = ready or READY_FOR_QUERY in data
                 client.sendall(data)
+        self.refused += not ready
         _shut(client, server)
 
     def __enter__(self) -> Self:

@@ -1,0 +1,27 @@
+-- What a run needs and this role may not do. Asked before anything is sent: a commit that is refused comes too late.
+WITH needed (table_name, column_name, right_name) AS (
+    VALUES
+        ('cloud_providers', NULL, 'SELECT'),
+        ('ejecuciones_config', NULL, 'SELECT'),
+        ('ejecuciones_yaml', NULL, 'SELECT'),
+        ('ejecuciones_yaml', 'migrado_a_nube', 'UPDATE'),
+        ('ejecuciones_yaml', 'ruta_nube', 'UPDATE'),
+        ('ejecuciones_yaml', 'nube_provider_id', 'UPDATE'),
+        ('janitor_runs', NULL, 'SELECT'),
+        ('janitor_runs', NULL, 'INSERT'),
+        ('janitor_runs', NULL, 'UPDATE'),
+        ('janitor_migrations', NULL, 'SELECT'),
+        ('janitor_migrations', NULL, 'INSERT'),
+        ('janitor_migrations', NULL, 'UPDATE'),
+        ('janitor_attempts', NULL, 'SELECT'),
+        ('janitor_attempts', NULL, 'INSERT'),
+        ('janitor_attempts', NULL, 'UPDATE')
+)
+SELECT right_name || ' en ' || table_name AS missing
+FROM needed
+WHERE NOT CASE
+    WHEN column_name IS NULL THEN has_any_column_privilege(table_name, right_name)
+    ELSE has_column_privilege(table_name, column_name, right_name)
+END
+GROUP BY right_name, table_name
+ORDER BY 1
