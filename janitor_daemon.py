@@ -65,6 +65,7 @@ from jobs.transfers import TransferPool
 from providers.base import MigrationError, Provider, ProviderUnavailable, UnsafeSource
 from sql.database import (
     Database,
+    DatabaseBusy,
     DatabaseError,
     DatabaseUnavailable,
     ProvenCopy,
@@ -154,8 +155,12 @@ class JanitorDaemon:
             **asdict(counts),
         )
         report = {**asdict(counts), "interrupted": self.interruption.is_set()}
-        with contextlib.suppress(DatabaseUnavailable):
-            self._database.finish_run(self.report.exit_code, report)
+        try:
+            with contextlib.suppress(DatabaseUnavailable):
+                self._database.finish_run(self.report.exit_code, report)
+        except DatabaseError as error:
+            message = f"No se pudo anotar el final; lo reservado queda libre cuando venza: {error}"
+            emit(logging.WARNING, "end_not_recorded", message, cause=error)
 
     def _connect(self) -> None:
         self._database.connect()
@@ -244,6 +249,7 @@ class JanitorDaemon:
 
     def _migrate_old_executions(self) -> None:
         """Finish what earlier runs began, migrate what is due, and remove what failed attempts left."""
+        self._database.require_rights()
         self._load_configuration()
         self._load_cloud_providers()
         if self._delete_after_migration:
@@ -296,8 +302,18 @@ class JanitorDaemon:
         while batch := list(islice(remaining, CLAIMED_AT_A_TIME)):
             if self.interruption.is_set():
                 return
-            for claim in self._database.claim(batch):
+            for claim in self._claim(batch):
                 self._flights.launch(self._migrate_execution, claim)
+
+    def _claim(self, executions: list[Execution]) -> list[Claim]:
+        """Take up what can be: one whose row somebody holds locked must not stand in the way of the others."""
+        try:
+            return self._database.claim(executions)
+        except DatabaseBusy as error:
+            if len(executions) > 1:
+                return [claim for execution in executions for claim in self._claim([execution])]
+            self._tell_of_failed_migration(executions[0], error)
+            return []
 
     def _migrate_execution(self, claim: Claim) -> None:
         """One execution's whole way: judged, stored, proven, committed, and its local copy removed if that is wanted.
@@ -373,8 +389,13 @@ class JanitorDaemon:
         )
 
     def _note_failed_migration(self, claim: Claim, error: MigrationError | DatabaseError) -> None:
-        uuid = one_line(claim.execution.uuid)
-        code = error.code if isinstance(error, MigrationError) else "database_error"
+        self._tell_of_failed_migration(claim.execution, error)
+        state = "refused" if isinstance(error, UnsafeSource) else "failed"
+        with contextlib.suppress(DatabaseBusy):  # then the end of the run lets go of it
+            self._database.fail_migration(claim, state, _code(error), str(error))
+
+    def _tell_of_failed_migration(self, execution: Execution, error: MigrationError | DatabaseError) -> None:
+        uuid = one_line(execution.uuid)
         self.report.count(failed=1)
         emit(
             logging.ERROR,
@@ -382,10 +403,8 @@ class JanitorDaemon:
             f"No se pudo migrar la ejecución {uuid}: {one_line(error)}",
             cause=error,
             execution=uuid,
-            error_code=code,
+            error_code=_code(error),
         )
-        refused = isinstance(error, UnsafeSource)
-        self._database.fail_migration(claim, "refused" if refused else "failed", code, str(error))
 
     def _note_migrated(self, execution: Execution, copy: ProvenCopy) -> None:
         uuid = one_line(execution.uuid)
@@ -430,6 +449,10 @@ class JanitorDaemon:
         self._pool.close()
         self._providers.close()
         self._database.close()
+
+
+def _code(error: MigrationError | DatabaseError) -> str:
+    return error.code if isinstance(error, MigrationError) else "database_error"
 
 
 def _unexpected(error: Exception) -> MigrationError:

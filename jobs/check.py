@@ -19,7 +19,7 @@ from providers.base import (
     StorageFull,
 )
 from providers.descriptors import closing_descriptor, open_directory_path
-from sql.database import Database
+from sql.database import Database, DatabaseReadOnly, SchemaError
 
 ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
     (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
@@ -55,6 +55,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     database.connect()
     database.require_current_schema()
     yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
+    yield _check_rights(database)
     try:
         policy = database.load_policy()
     except FieldError as error:
@@ -65,6 +66,14 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     yield from _check_directories(settings)
     yield from _check_providers(database, policy or MigrationPolicy())
     yield from _check_secrets(database)
+
+
+def _check_rights(database: Database) -> Finding:
+    try:
+        database.require_rights()
+    except (DatabaseReadOnly, SchemaError) as error:
+        return Finding("permisos en la base de datos", in_order=False, text=str(error))
+    return Finding("permisos en la base de datos", in_order=True, text="los que hacen falta")
 
 
 def _check_policy(policy: MigrationPolicy | None) -> Finding:

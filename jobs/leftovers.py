@@ -8,6 +8,7 @@ from functools import partial
 
 from config.logs import emit, one_line
 from jobs.keys import Place, place_from_uri
+from jobs.lease import ClaimLost
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from jobs.retries import with_retries
@@ -25,7 +26,7 @@ def remove_leftovers(
         if abandoned is None or migrated is None or interruption.is_set():
             continue
         try:
-            _remove_leftover(leftover, abandoned, migrated, interruption)
+            _remove_leftover(database, leftover, abandoned, migrated, interruption)
         except MigrationError as error:
             providers.note_failure(abandoned, error)
             message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"
@@ -36,12 +37,13 @@ def remove_leftovers(
 
 
 def _remove_leftover(
-    leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event
+    database: Database, leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event
 ) -> None:
     """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
 
     Two rows of `cloud_providers` may name the same bucket, and then the place of the failed attempt is that of the
-    committed copy. So no object is removed before it is known that the committed copy lies elsewhere.
+    committed copy. So no object is removed before it is known that the committed copy lies elsewhere; and none once the
+    row says otherwise, as it may since this process was stopped.
     """
     if leftover.foreign_objects:
         return
@@ -53,6 +55,8 @@ def _remove_leftover(
         keys.insert(0, place.manifest_key)
     if keys and not _is_same_place(leftover, abandoned, migrated, interruption):
         for key in keys:
+            if not database.is_leftover(leftover):
+                raise ClaimLost("la fila cambió")
             with_retries(partial(abandoned.delete, key), interruption)
 
 

@@ -18,7 +18,7 @@ from jobs.provider_set import ProviderSet
 from jobs.removal import keep_local_copy, remove_local_copy
 from jobs.report import TickReport
 from providers.base import MigrationError, ProviderUnavailable
-from sql.database import Database, UnfinishedDeletion
+from sql.database import Database, DatabaseBusy, UnfinishedDeletion
 
 
 class LocalCopies:
@@ -48,7 +48,7 @@ class LocalCopies:
             except MigrationError as error:
                 self._note_kept(deletion.claim, error)
             else:
-                self._database.keep_local_copy(deletion.claim)
+                self._record(self._database.keep_local_copy, deletion.claim)
 
     def remove(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
         """Remove one local copy, as far as `load_proven` gives what the proven copy holds.
@@ -68,20 +68,30 @@ class LocalCopies:
             lease.require_held()
             remove_local_copy(self._judge, claim.execution, load_proven_while_held, self._interruption)
         except DirectoryMissing:
-            self._database.finish_deletion(claim)
+            self._record(self._database.finish_deletion, claim)
         except MigrationError as error:
             self._note_kept(claim, error)
         else:
-            self._database.finish_deletion(claim)
             self._report.count(local_copies_deleted=1)
             emit(logging.INFO, "local_copy_deleted", f"Copia local de la ejecución {uuid} borrada", execution=uuid)
+            self._record(self._database.finish_deletion, claim)
 
     def _note_kept(self, claim: Claim, error: MigrationError) -> None:
         self._report.count(deletions_failed=1)
         uuid = one_line(claim.execution.uuid)
         message = f"No se borró la copia local de la ejecución {uuid}: {one_line(error)}"
         emit(logging.ERROR, "local_copy_kept", message, cause=error, execution=uuid, error_code=error.code)
-        self._database.stop_deletion(claim, error.code, str(error))
+        self._record(partial(self._database.stop_deletion, error_code=error.code, error=str(error)), claim)
+
+    def _record(self, record: Callable[[Claim], None], claim: Claim) -> None:
+        """Write down how a removal ended. Where that fails for one execution the others go on; the next run does it."""
+        try:
+            record(claim)
+        except DatabaseBusy as error:
+            self._report.count(deletions_failed=1)
+            uuid = one_line(claim.execution.uuid)
+            message = f"No se anotó qué fue de la copia local de la ejecución {uuid}: {one_line(error)}"
+            emit(logging.ERROR, "removal_not_recorded", message, cause=error, execution=uuid)
 
     def _proven_tree(self, providers: ProviderSet, deletion: UnfinishedDeletion) -> Tree:
         provider = providers.get(deletion.provider_id)

@@ -13,9 +13,17 @@ from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderR
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.connection import Connection, Row, database_identity, database_password
-from sql.errors import DatabaseBusy, DatabaseError, DatabaseUnavailable, SchemaError
+from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
 
-__all__ = ["Database", "DatabaseBusy", "DatabaseError", "DatabaseUnavailable", "SchemaError", "database_identity"]
+__all__ = [
+    "Database",
+    "DatabaseBusy",
+    "DatabaseError",
+    "DatabaseReadOnly",
+    "DatabaseUnavailable",
+    "SchemaError",
+    "database_identity",
+]
 
 LEASE_SECONDS = 900
 CANDIDATES_PER_PAGE = 500
@@ -137,6 +145,14 @@ class Database:
         """Raises `SchemaError` unless the tables are those of this version."""
         schema.require_current(self._connection, schema.known_upgrades())
 
+    def require_rights(self) -> None:
+        """Raises `DatabaseReadOnly` or, naming tables, `SchemaError` unless this role may do what a run needs."""
+        if self._connection.query("is_read_only")[0]["read_only"]:
+            raise DatabaseReadOnly("la base de datos solo admite lecturas, como una réplica")
+        missing = [row["missing"] for row in self._connection.query("find_missing_rights")]
+        if missing:
+            raise SchemaError(f"el usuario de la base de datos no tiene permiso de {', '.join(missing)}")
+
     # Configuration
 
     def load_policy(self) -> MigrationPolicy | None:
@@ -199,10 +215,10 @@ class Database:
         return self._run_id
 
     def finish_run(self, exit_code: int, report: Mapping[str, object]) -> None:
-        """Free what the run still holds, and record how it ended."""
-        self._connection.query("release_leases", {"run_id": self._run_id})
+        """Record how the run ended, and free what it still holds."""
         text = json.dumps(redactor.redact_all(report), ensure_ascii=True)
         self._connection.query("finish_run", {"run_id": self._run_id, "exit_code": exit_code, "report": text})
+        self._connection.query("release_leases", {"run_id": self._run_id})
 
     def renew_leases(self) -> None:
         """Keep what this run holds for another lease."""
@@ -391,6 +407,11 @@ class Database:
                     row["migrated_uri"],
                 )
             after_id = rows[-1]["id"]
+
+    def is_leftover(self, leftover: Leftover) -> bool:
+        """Whether this still is one, and not part of a copy that was committed meanwhile."""
+        parameters = {"host": self._host, "after_id": leftover.attempt_id - 1, "page_size": 1}
+        return [row["id"] for row in self._connection.query("find_leftovers", parameters)] == [leftover.attempt_id]
 
     # Questions of operators
 
