@@ -95,7 +95,15 @@ class Upload:
         if foreign_objects:
             self._tell_of_foreign_objects()
         elif listed:
-            # Until the new manifest is there this copy is not complete, and must not look so.
+            self._remove_own_manifest()
+
+    def _remove_own_manifest(self) -> None:
+        """Until the new manifest is there this copy is not complete, and must not look so.
+
+        Where there is none, nothing is sent: a request to remove it could arrive late, after another run's manifest.
+        """
+        with contextlib.suppress(ObjectNotFound):
+            with_retries(lambda: self._provider.stat(self._place.manifest_key), self._interruption)
             with_retries(lambda: self._provider.delete(self._place.manifest_key), self._interruption)
 
     @property
