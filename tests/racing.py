@@ -24,7 +24,7 @@ import pytest
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2 and inotify")
 
 RENAME_EXCHANGE = 2
-LONGEST_PAUSE_SECONDS = 0.002
+LONGEST_PAUSE_SECONDS = 0.004
 SWITCH_INTERVAL_SECONDS = 0.00005
 
 _library = ctypes.CDLL(None, use_errno=True)
@@ -45,31 +45,33 @@ class Swapper:
 
     @contextlib.contextmanager
     def racing(self) -> Iterator[None]:
-        """Swap while the body runs."""
+        """Swap while the body runs, in the directory that holds the name when it is there first, wherever that goes."""
         stop = threading.Event()
-        with _open_path(self._name.parent) as parent, _open_path(self._decoy.parent) as decoy_parent:
-            thread = threading.Thread(target=self._swap_until, args=(stop, parent, decoy_parent))
-            interval = sys.getswitchinterval()
-            sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
-            thread.start()
-            try:
-                yield
-            finally:
-                stop.set()
-                thread.join()
-                sys.setswitchinterval(interval)
+        thread = threading.Thread(target=self._swap_until, args=(stop,))
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            sys.setswitchinterval(interval)
 
-    def _swap_until(self, stop: threading.Event, parent: int, decoy_parent: int) -> None:
-        swapped = False
-        while not stop.is_set():
-            swapped ^= self._swap(parent, decoy_parent)
-            time.sleep(self._pauses.random() ** 3 * LONGEST_PAUSE_SECONDS)
-        if swapped:
-            self._swap(parent, decoy_parent)
+    def _swap_until(self, stop: threading.Event) -> None:
+        while not stop.is_set() and not self._name.parent.is_dir():
+            time.sleep(0)
+        with contextlib.suppress(FileNotFoundError), _open_path(self._name.parent) as parent:
+            swapped = False
+            while not stop.is_set():
+                swapped ^= self._swap(parent)
+                time.sleep(self._pauses.random() ** 3 * LONGEST_PAUSE_SECONDS)
+            if swapped:
+                self._swap(parent)
 
-    def _swap(self, parent: int, decoy_parent: int) -> bool:
-        names = os.fsencode(self._name.name), os.fsencode(self._decoy.name)
-        if _library.renameat2(parent, names[0], decoy_parent, names[1], RENAME_EXCHANGE) == 0:
+    def _swap(self, parent: int) -> bool:
+        name, decoy = os.fsencode(self._name.name), os.fsencode(self._decoy)
+        if _library.renameat2(parent, name, parent, decoy, RENAME_EXCHANGE) == 0:
             self.swaps += 1
             return True
         if ctypes.get_errno() != errno.ENOENT:  # the product has taken it away
