@@ -77,6 +77,9 @@ ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
 SAS_TOKEN = re.compile(r"(?=.*\bsig=)[^\s&=?]+=[^\s&]*(?:&[^\s&=]+=[^\s&]*)*")
 
+ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
+"""Anything else is no code of Azure's, and may be a part of the request that a server repeats."""
+
 DIRECTORY_MARK = "hdi_isfolder"
 """Metadata of the entries that accounts with a hierarchical namespace list for directories."""
 
@@ -234,8 +237,8 @@ def _container(options: Fields) -> str:
 
 def _require_url(url: str, label: str) -> None:
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise FieldError(f"{label}: la dirección de la cuenta debe ser http(s) y sin parámetros")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in url:
+        raise FieldError(f"{label}: la dirección de la cuenta debe ser http(s) y sin parámetros ni usuario")
 
 
 def _checked_sas_token(token: str, label: str) -> str:
@@ -337,6 +340,8 @@ def _answer_error(error: HttpResponseError) -> ProviderError:
         return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
     code = getattr(error, "error_code", None) or ""
     code = str(getattr(code, "value", code))
+    if not ERROR_CODE.fullmatch(code):
+        code = ""
     answer = f"HTTP {status} {code}".strip()
     if status < 300:
         return unintelligible(answer)

@@ -79,6 +79,9 @@ LONGEST_NAME_BYTES = 1024
 FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
 TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 
+DAMAGED_MESSAGE = "doesn't match calculated"
+"""In the message where other bytes arrived than the checksum belongs to; the reason is only that something is wrong."""
+
 REASON = re.compile(r"[A-Za-z]{1,60}")
 
 CONTENT_TYPE = "application/octet-stream"
@@ -369,8 +372,8 @@ def _endpoint_url(options: Fields) -> str | None:
     if url is None:
         return None
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
-        raise FieldError("configuracion.endpoint_url: debe ser una dirección http(s) sin parámetros")
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in url:
+        raise FieldError("configuracion.endpoint_url: debe ser una dirección http(s) sin parámetros ni usuario")
     return url.rstrip("/")
 
 
@@ -461,10 +464,13 @@ def _translated_errors(missing: ProviderError) -> Iterator[None]:
 
 def _answer_error(error: GoogleAPICallError) -> ProviderError:
     status = error.code
-    reason = _reason(error)
+    detail = _detail(error)
+    reason = detail.get("reason", "")
     answer = f"HTTP {status} {reason}".strip()
     if status is not None and status < 300:
         return unintelligible(answer)
+    if status == 400 and (reason == "parseError" or DAMAGED_MESSAGE in detail.get("message", "")):
+        return IntegrityError(f"los datos llegaron dañados al servidor ({answer})")
     if status == 507 or reason in FULL_REASONS:
         return StorageFull(f"el destino no tiene espacio o cuota ({answer})")
     if status is None or status in {408, 429} or status >= 500 or reason in TRANSIENT_REASONS:
@@ -474,12 +480,12 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
     return ProviderError(f"GCS rechazó la petición ({answer})")
 
 
-def _reason(error: GoogleAPICallError) -> str:
-    """The word by which GCS says why. After an upload the SDK leaves it in the answer that it did not read."""
+def _detail(error: GoogleAPICallError) -> Mapping[str, str]:
+    """`reason`, the word by which GCS says why, and `message`. After an upload the SDK leaves them in the answer."""
     details = error.errors
     if not details and isinstance(error.response, requests.Response):
         try:
             details = error.response.json()["error"]["errors"]
         except (ValueError, KeyError, TypeError):
-            return ""
-    return next((detail["reason"] for detail in details if REASON.fullmatch(str(detail.get("reason")))), "")
+            return {}
+    return next((detail for detail in details if REASON.fullmatch(str(detail.get("reason")))), {})

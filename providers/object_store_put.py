@@ -52,6 +52,9 @@ FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFu
 DENIED_CODES = frozenset({"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"})
 """Codes about credentials that S3 sends with status 400."""
 
+DAMAGED_CODES = frozenset({"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "Md5Mismatch", "Crc64Mismatch"})
+"""Codes by which S3 and Azure say that other bytes arrived than were announced."""
+
 ABSENT_CODES = frozenset({"NoSuchKey", "BlobNotFound"})
 """Codes of a 404 that means the object; any other one means the bucket or container."""
 
@@ -295,7 +298,7 @@ def provider_error(error: Exception) -> ProviderError:
     """The `ProviderError` for an error of obstore, its message reduced to the status and the store's error code."""
     text = str(error)
     status = _first_group(r"status code: (\d{3})", text)
-    code = _first_group(r"<Code>\s*(\w{1,80})\s*</Code>", text)
+    code = _first_group(r"<Code>\s*([A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?)\s*</Code>", text)
     if status is None and code is None:
         return _error_without_answer(error, text)
     answer = " ".join(part for part in (status and f"HTTP {status}", code) if part)
@@ -309,6 +312,7 @@ def _meaning(error: Exception, status: int, code: str | None) -> tuple[type[Prov
     unavailable = status in {408, 429} or status >= 500
     for applies, error_class, reason in (
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),

@@ -30,6 +30,7 @@ from providers.base import (
     PART_SIZE_BYTES,
     AccessDenied,
     DestinationMissing,
+    IntegrityError,
     NameEncoding,
     ObjectNotFound,
     Provider,
@@ -39,7 +40,14 @@ from providers.base import (
     StorageFull,
     part_size_for,
 )
-from providers.object_store_put import HashingReader, ObjectStorePut, SentBytes, hash_source, multipart_md5
+from providers.object_store_put import (
+    DAMAGED_CODES,
+    HashingReader,
+    ObjectStorePut,
+    SentBytes,
+    hash_source,
+    multipart_md5,
+)
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -51,6 +59,8 @@ CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
 """What obstore refuses in a name; such objects, which are rare, go up through boto3."""
 
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
+"""Anything else is no code of S3's, and may be a part of the request that a server repeats."""
 ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
 DENIED_CODES = frozenset(
@@ -308,7 +318,8 @@ def _endpoint_url(options: Fields, *, required: bool) -> str | None:
         return None
     try:
         parts = urllib.parse.urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not parts.username
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        usable = usable and not (parts.query or parts.fragment or "@" in parts.netloc)
     except ValueError:
         usable = False
     if not usable:
@@ -378,10 +389,12 @@ def _translated_errors() -> Iterator[None]:
 def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
     code = str(error.response.get("Error", {}).get("Code", ""))
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    answer = " ".join(part for part in (f"HTTP {status}" if status else "", re.sub(r"\W", "", code)[:60]) if part)
+    told = (f"HTTP {status}" if status else "", code if ERROR_CODE.fullmatch(code) else "")
+    answer = " ".join(part for part in told if part)
     kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
+        (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
         (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),

@@ -62,6 +62,8 @@ class Exchange:
 
     def body_beginning(self, size_bytes: int) -> bytes:
         """The first bytes of the body; the rest is left where it is."""
+        if "body" in self.__dict__:  # already read, to find out which file it is
+            return self.body[:size_bytes]
         return self._handler.rfile.read(min(size_bytes, self.announced_bytes))
 
     def _chunk(self) -> bytes:

@@ -43,8 +43,10 @@ from tests.stories.trees import require_stored, snapshot
 MakeDestination = Callable[[str], Destination]
 MakeInstallation = Callable[[], Installation]
 
-SERVERS = ("s3-rclone", "s3-swift", "azure", "gcs")
-ONE_OF_EACH_KIND = ("s3-rclone", "azure", "gcs")
+WITH_RCLONE = ("s3-rclone", "azure", "gcs")
+WITH_SWIFT = ("s3-swift", "azure", "gcs")
+"""One server of each kind: rclone's checks nothing that it is sent, Swift checks everything."""
+
 LEAKED = "FILTRADO"
 
 STEPS: dict[str, dict[str, tuple[str, bytes]]] = {
@@ -143,7 +145,7 @@ FULL = "no tiene espacio o cuota"
 BUSY = "no pudo atender la petición"
 CUT = "se cortó la conexión|fallo de red"
 SENSELESS = "la respuesta del servidor no se entiende|no pudo atender la petición"
-DIFFERS = "difieren de lo enviado|contenido distinto"
+DIFFERS = "difieren de lo enviado|contenido distinto|llegaron dañados"
 
 
 def troubles(kind: str) -> dict[str, Trouble]:
@@ -180,8 +182,8 @@ def troubles(kind: str) -> dict[str, Trouble]:
         "lista media": one("list", change_answer(truncate), SENSELESS),
         "deja de dar fe": refused("stat", "denied", DENIED),
         "recibe y yerra": one("put", answer(error_document(kind)), f"{SENSELESS}|{DIFFERS}"),
-        "cambia un bit": one("put", change_body(flip_a_bit), f"{DIFFERS}|rechazó|{DENIED}|{BUSY}"),
-        "trunca": one("put", change_body(truncate), f"{DIFFERS}|rechazó|{DENIED}|{BUSY}|{SENSELESS}"),
+        "cambia un bit": one("put", change_body(flip_a_bit), DIFFERS),
+        "trunca": one("put", change_body(truncate), f"{DIFFERS}|{DENIED}|{SENSELESS}"),
         "no guarda": one("put", acknowledge_only, DIFFERS),
     }
 
@@ -206,9 +208,9 @@ def troubles_with_parts(kind: str) -> dict[str, Trouble]:
     def one(step: str, effect: Effect, reason: str, on: Container[int] = EVERY) -> Trouble:
         return Trouble((strike(kind, step, effect, on),), reason, 40)
 
-    no_finish = "interrumpió en el servidor|se cortó la conexión|fallo de red"
+    no_finish = "interrumpió en el servidor|NoSuchUpload|se cortó la conexión|fallo de red"
     made = {
-        "cambia un bit": one("part", change_body(flip_a_bit), f"{DIFFERS}|rechazó"),
+        "cambia un bit": one("part", change_body(flip_a_bit), DIFFERS),
         "corta una parte": one("part", reset_in_the_request(1), CUT),
         "calla el final": one("finish", lose_the_answer, no_finish),
         "no acaba": one("finish", refuse(kind, 503, "SlowDown", Retry_After=AN_HOUR), BUSY),
@@ -317,7 +319,7 @@ def test_every_way_to_fail_leads_to_the_alternate_and_is_told(
     _run_chains(
         new_installation,
         new_destination,
-        SERVERS,
+        WITH_RCLONE,
         troubles,
         lambda installation: installation.small_execution("uno"),
     )
@@ -352,7 +354,7 @@ def test_a_slow_provider_is_given_up_in_time(
         _run_chains(
             new_installation,
             new_destination,
-            ONE_OF_EACH_KIND,
+            WITH_RCLONE,
             slow_troubles,
             lambda installation: installation.small_execution("uno"),
             unroutable_row,
@@ -367,7 +369,7 @@ def _with_a_large_file(installation: Installation, uuid: str = "uno") -> None:
 def test_every_way_to_fail_in_a_large_file_leads_to_the_alternate_and_is_told(
     new_installation: MakeInstallation, new_destination: MakeDestination
 ) -> None:
-    _run_chains(new_installation, new_destination, SERVERS, troubles_with_parts, _with_a_large_file)
+    _run_chains(new_installation, new_destination, WITH_SWIFT, troubles_with_parts, _with_a_large_file)
 
 
 def passing_troubles(kind: str) -> dict[str, Fault]:
@@ -387,7 +389,7 @@ def passing_troubles(kind: str) -> dict[str, Fault]:
     return {uuid: strike(kind, step, effect, ONCE, uuid) for uuid, (step, effect) in once.items()}
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", ["s3-rclone", *WITH_SWIFT])
 def test_what_fails_once_is_healed_and_the_right_bytes_lie_on_the_primary(
     installation: Installation, new_destination: MakeDestination, server: str
 ) -> None:
@@ -402,12 +404,19 @@ def test_what_fails_once_is_healed_and_the_right_bytes_lie_on_the_primary(
             installation.small_execution(uuid)
         _with_a_large_file(installation, "grande")
         run = installation.run()
-    assert run.exit_code == 0, str(run)
+        assert run.exit_code == 0, str(run)
+        # GCS' emulator gives links that lead to where an object came in.
+        require_all_stored(real, installation)
     assert {installation.place(uuid)[2] for uuid in (*small, "grande")} == {primary}
-    real.rclone("check", "--download", "--one-way", str(installation.executions), real.rclone_remote("ejecuciones"))
-    require_stored(real, "ejecuciones/cambiada", installation.executions / "cambiada")
     assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
     assert not [key for key in real.everything_stored() if key.endswith("(unfinished)")]
+
+
+def require_all_stored(real: Destination, installation: Installation) -> None:
+    """Every file of every execution lies where it belongs, byte for byte, says rclone; a manifest beside each."""
+    real.rclone("check", "--download", "--one-way", str(installation.executions), real.rclone_remote("ejecuciones"))
+    uuids = {directory.name for directory in installation.executions.iterdir()}
+    assert {f"ejecuciones/{uuid}.manifest.json" for uuid in uuids} <= real.everything_stored()
 
 
 WITHOUT_ALTERNATE = {"s3-swift": "frena al recibir", "azure": "caduca", "gcs": "sin cuota"}
