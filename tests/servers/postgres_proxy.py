@@ -38,6 +38,7 @@ class PostgresProxy:
         self._times = times
         self._turn = threading.Lock()
         self._released = threading.Event()
+        self._closed = False
         self._sockets: list[socket.socket] = []
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         port = self._listener.getsockname()[1]
@@ -74,6 +75,8 @@ class PostgresProxy:
                         break
                     if self._accident is Accident.HELD:
                         self._released.wait()
+                        if self._closed:
+                            break
                     else:
                         struck.set()
                 server.sendall(data)
@@ -106,6 +109,7 @@ class PostgresProxy:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._closed = True
         self._released.set()
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)  # closing alone would not wake the thread that accepts
