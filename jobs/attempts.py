@@ -15,7 +15,7 @@ from jobs.lease import ClaimLost, Lease, LeasedProvider
 from jobs.manifest import Manifest
 from jobs.provider_set import ProviderSet
 from jobs.transfers import TransferPool
-from jobs.tree import walk_tree
+from jobs.tree import walk_quiet_tree
 from jobs.upload import Upload
 from providers.base import MigrationError, Provider, SourceChanged
 from sql.database import Database, ProvenCopy
@@ -47,7 +47,8 @@ class Attempts:
     def _store_once(
         self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
     ) -> tuple[ProvenCopy, Manifest]:
-        tree = walk_tree(directory.descriptor)
+        directory.require_in_place()
+        tree = walk_quiet_tree(directory.descriptor, self.interruption)
         attempt = self.database.open_attempt(claim, provider.id, place.key_prefix)
         if attempt is None:
             raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila ya está migrada")
@@ -58,6 +59,7 @@ class Attempts:
         )
         try:
             copy, manifest = upload.run(tree)
+            directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
                 raise ClaimLost("la fila cambió, o se hizo cargo otra ejecución del programa")
         except MigrationError as error:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from config.logs import one_line
 from config.models import Execution
-from providers.base import SourceError, SourceUnreadable, UnsafeSource
-from providers.descriptors import open_directory_beneath, open_directory_path
+from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
+from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 
 SYSTEM_TREES = (
     *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr"),
@@ -36,6 +36,17 @@ class OpenDirectory:
     descriptor: int
     parent_descriptor: int
     name: str
+    path: str
+
+    def require_in_place(self) -> None:
+        """Raises `SourceError` unless its path still leads to it."""
+        try:
+            descriptor = open_directory_path(self.path)
+        except OSError as error:
+            raise _judge_failure(error, self.path) from error
+        with closing_descriptor(descriptor):
+            if not os.path.samestat(os.fstat(descriptor), os.fstat(self.descriptor)):
+                raise SourceChanged(f"{one_line(self.path)} fue sustituido por otro directorio")
 
 
 class DirectoryJudge:
@@ -76,7 +87,7 @@ class DirectoryJudge:
                 raise _judge_failure(error, path) from error
             if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev:
                 raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
-            yield OpenDirectory(descriptor, parent, parts[-1])
+            yield OpenDirectory(descriptor, parent, parts[-1], "/" + "/".join(parts))
 
     @contextlib.contextmanager
     def open_parent(self, execution: Execution) -> Iterator[tuple[int, str]]:

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import itertools
 import os
+import stat
 import threading
 from collections.abc import Callable, Iterator
 
 from config.logs import one_line
 from config.models import Entry, EntryKind, Execution, FileIdentity, Tree
 from jobs.directories import DirectoryJudge
-from jobs.tree import hash_file, identity_of, walk_tree
+from jobs.tree import hash_file, identity_of, walk_quiet_tree
+from jobs.writers import FileInUse, has_writer, lease_is_whole, release_lease, take_lease
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
-from providers.descriptors import closing_descriptor, open_directory_beneath
+from providers.descriptors import closing_descriptor, open_directory_beneath, open_file_beneath
+
+SET_ASIDE = ".janitor-removing-"
+"""How the name begins that a file has, at the top of its execution, in the moment before it is removed."""
+
+LONGEST_NAME_BYTES = 255
 
 
 class LocalCopyDiffers(SourceError):
@@ -22,9 +31,21 @@ class LocalCopyDiffers(SourceError):
     code = "local_copy_differs"
 
 
+class LocalCopyInUse(SourceError):
+    """Some program has a file open for writing: what it may write yet is in no copy, so the local one stays."""
+
+    code = "local_copy_in_use"
+
+
 def trash_name(execution: Execution) -> str:
-    """The name that a directory gets, beside itself, before anything in it is removed. The next tick knows it too."""
-    return f".janitor-trash-{execution.id}-{execution.uuid}"
+    """The name that a directory gets, beside itself, before anything in it is removed. The next tick knows it too.
+
+    It ends in the uuid, or in its hash where that is too long for a name: 64 characters may be 256 bytes.
+    """
+    name = f".janitor-trash-{execution.id}-{execution.uuid}"
+    if len(os.fsencode(name)) <= LONGEST_NAME_BYTES:
+        return name
+    return f".janitor-trash-{execution.id}-{hashlib.sha256(os.fsencode(execution.uuid)).hexdigest()}"
 
 
 def remove_local_copy(
@@ -33,8 +54,8 @@ def remove_local_copy(
     """Remove an execution's directory, or what an earlier, interrupted removal left of it. Gone already is no error.
 
     `load_proven` gives the tree that the proven copy holds; it is asked only when there is something to remove.
-    Raises `LocalCopyDiffers`, `UnsafeSource`, `SourceUnreadable`, `SourceChanged`; then whatever is left has its own
-    name again.
+    Raises `LocalCopyDiffers`, `LocalCopyInUse`, `UnsafeSource`, `SourceUnreadable`, `SourceChanged`; then whatever is
+    left has its own name again.
     """
     if not judge.may_delete:
         raise UnsafeSource("sin JANITOR_ROOTS no se borra nada")
@@ -94,25 +115,57 @@ def _give_name_back(parent: int, trash: str, name: str) -> None:
 
 def _remove_contents(descriptor: int, proven: Tree, interruption: threading.Event) -> None:
     """Compare everything first, so that a difference is found before anything is gone; then remove, leaves first."""
-    present = walk_tree(descriptor)
+    present = walk_quiet_tree(descriptor, interruption)
     _require_proven(descriptor, present, proven, interruption)
-    compared: dict[int, FileIdentity] = {}
+    removal = _Removal(descriptor, _free_name(present, proven))
     for entry in reversed(present.entries):  # path order puts a directory before what is in it
         if entry.path:
-            _remove_entry(descriptor, entry, compared)
+            removal.remove(entry)
+
+
+def _free_name(*trees: Tree) -> str:
+    """A name at the top that no entry has."""
+    taken = {entry.path for tree in trees for entry in tree.entries}
+    return next(name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
 
 
 def _require_proven(descriptor: int, present: Tree, proven: Tree, interruption: threading.Event) -> None:
-    """What an interrupted removal took away may be missing; what is there must be proven."""
+    """What an interrupted removal took away may be missing; what is there must be proven, and have no writer."""
     proven_by_path = {entry.path: entry for entry in proven.entries}
     for entry in present.entries:
+        if entry.path not in proven_by_path and entry.path.startswith(SET_ASIDE):
+            _require_proven_somewhere(descriptor, entry, proven, interruption)
+            continue
         counterpart = proven_by_path.get(entry.path)
         if counterpart is None or counterpart.kind is not entry.kind:
             raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
         if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:
             raise LocalCopyDiffers(f"el enlace {one_line(entry.path)} difiere de la copia de la nube")
-        if entry.kind is EntryKind.FILE and not _same_bytes(descriptor, entry, counterpart, interruption):
-            raise LocalCopyDiffers(f"{one_line(entry.path)} difiere de la copia de la nube")
+        if entry.kind is EntryKind.FILE:
+            _require_no_writer(descriptor, entry)
+            if not _same_bytes(descriptor, entry, counterpart, interruption):
+                raise LocalCopyDiffers(f"{one_line(entry.path)} difiere de la copia de la nube")
+
+
+def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, interruption: threading.Event) -> None:
+    """What an interrupted removal had set aside lost its name: the copy must hold it under any."""
+    content = entry.link_target
+    if entry.kind is EntryKind.FILE:
+        _require_no_writer(descriptor, entry)
+        content = hash_file(descriptor, entry, interruption)
+    held = {(other.kind, other.link_target or other.sha256) for other in proven.entries}
+    if content is None or (entry.kind, content) not in held:
+        raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
+
+
+def _require_no_writer(descriptor: int, entry: Entry) -> None:
+    with closing_descriptor(open_file_beneath(descriptor, entry.path.split("/"))) as opened:
+        if has_writer(opened):
+            raise _in_use(entry)
+
+
+def _in_use(entry: Entry) -> LocalCopyInUse:
+    return LocalCopyInUse(f"otro programa tiene abierto para escribir {one_line(entry.path)}")
 
 
 def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: threading.Event) -> bool:
@@ -122,22 +175,79 @@ def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: thre
     return entry.size_bytes == proven.size_bytes and hash_file(descriptor, entry, interruption) == proven.sha256
 
 
-def _remove_entry(descriptor: int, entry: Entry, compared: dict[int, FileIdentity]) -> None:
-    """Remove one entry if it still is what was compared a moment ago.
+class _Removal:
+    """Removes the entries of one tree, each only if it still is what was compared a moment ago.
 
-    Removing one of several hard links changes the ctime of the others: `compared` keeps, by inode, what they look
-    like since.
+    A name may come to stand for something else between a look and `unlink`. So what is to go is first renamed to
+    `aside`, a name that nobody else knows, then looked at through the descriptor that was compared, and then removed;
+    if it is another file by now, it gets its name back.
     """
-    *parents, name = entry.path.split("/")
-    with closing_descriptor(open_directory_beneath(descriptor, parents)) as parent:
-        if entry.kind is EntryKind.DIRECTORY:
-            os.rmdir(name, dir_fd=parent)
-            return
-        with closing_descriptor(os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)) as link:
-            identity = identity_of(os.fstat(link))
-            if identity != compared.get(identity.inode, entry.identity):
-                raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
-            os.unlink(name, dir_fd=parent)
-            rest = os.fstat(link)
-            if rest.st_nlink:
-                compared[identity.inode] = dataclasses.replace(identity, ctime_ns=rest.st_ctime_ns)
+
+    def __init__(self, top: int, aside: str) -> None:
+        self._top = top
+        self._aside = aside
+        self._compared: dict[int, FileIdentity] = {}
+        """By inode, what hard links look like since another one of them was removed, which changes their ctime."""
+
+    def remove(self, entry: Entry) -> None:
+        *parents, name = entry.path.split("/")
+        with closing_descriptor(open_directory_beneath(self._top, parents)) as parent:
+            if entry.kind is EntryKind.DIRECTORY:
+                os.rmdir(name, dir_fd=parent)
+                return
+            with closing_descriptor(_open(parent, name, entry.kind)) as opened:
+                leased = entry.kind is EntryKind.FILE and _lease(opened, entry)
+                identity = self._require_as_compared(opened, entry)
+                os.rename(name, self._aside, src_dir_fd=parent, dst_dir_fd=self._top)
+                try:
+                    self._require_still_the_same(opened, entry, identity, leased=leased)
+                    os.unlink(self._aside, dir_fd=self._top)
+                except BaseException:
+                    self._give_back(parent, name)
+                    raise
+                self._note_other_links(opened, identity)
+
+    def _require_as_compared(self, opened: int, entry: Entry) -> FileIdentity:
+        identity = identity_of(os.fstat(opened))
+        if identity != self._compared.get(identity.inode, entry.identity):
+            raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
+        return identity
+
+    def _require_still_the_same(self, opened: int, entry: Entry, identity: FileIdentity, *, leased: bool) -> None:
+        """Renaming has changed its ctime; that nobody wrote to it since, the lease tells."""
+        status = os.fstat(opened)
+        changed = dataclasses.replace(identity_of(status), ctime_ns=identity.ctime_ns) != identity
+        if changed or not os.path.samestat(os.stat(self._aside, dir_fd=self._top, follow_symlinks=False), status):
+            raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
+        if leased:
+            if not lease_is_whole(opened):
+                raise _in_use(entry)
+            release_lease(opened)
+
+    def _give_back(self, parent: int, name: str) -> None:
+        """Never in the place of what has the name by now: then it stays set aside, in a directory that stays, too."""
+        with contextlib.suppress(OSError):
+            if stat.S_ISDIR(os.stat(self._aside, dir_fd=self._top, follow_symlinks=False).st_mode):
+                os.rename(self._aside, name, src_dir_fd=self._top, dst_dir_fd=parent)
+            else:
+                os.link(self._aside, name, src_dir_fd=self._top, dst_dir_fd=parent, follow_symlinks=False)
+                os.unlink(self._aside, dir_fd=self._top)
+
+    def _note_other_links(self, opened: int, identity: FileIdentity) -> None:
+        status = os.fstat(opened)
+        if status.st_nlink:
+            self._compared[identity.inode] = dataclasses.replace(identity, ctime_ns=status.st_ctime_ns)
+
+
+def _lease(opened: int, entry: Entry) -> bool:
+    try:
+        return take_lease(opened)
+    except FileInUse as error:
+        raise _in_use(entry) from error
+
+
+def _open(parent: int, name: str, kind: EntryKind) -> int:
+    """A descriptor that tells which inode has the name. A link's or a file's; a lease needs one that may read."""
+    if kind is EntryKind.FILE:
+        return open_file_beneath(parent, [name])
+    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)

@@ -6,15 +6,51 @@ import hashlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
 
 from config.logs import one_line
 from config.models import Entry, EntryKind, FileIdentity, Tree
+from jobs.mounts import mount_point_in
+from jobs.writers import has_writer
 from providers.base import CHUNK_SIZE_BYTES, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_file_beneath
 
 DEEPEST_NESTING = 256
 """Deeper than any object store's key length allows, and shallow enough to hold one descriptor for each level."""
+
+CLOCK_TICK_NS = 20_000_000
+"""Twice the longest time for which kernels before 6.13 give all changes the same time."""
+
+WHOLE_SECOND_NS = 1_000_000_000
+"""The tick of file systems that keep seconds only."""
+
+WAITS_FOR_QUIET = 3
+
+
+def walk_quiet_tree(descriptor: int, interruption: threading.Event) -> Tree:
+    """The same as `walk_tree`, at a time by which no file has changed in the running tick of the kernel's clock.
+
+    A change that comes later then has another time, and so the file another identity. Waits for that, seconds at the
+    most. Raises as `walk_tree`, also `SourceChanged` when files go on changing, and `RunInterrupted`.
+    """
+    for _ in range(WAITS_FOR_QUIET):
+        started_ns = time.time_ns()
+        tree = walk_tree(descriptor)
+        wait_ns = max((_ns_until_quiet(entry, started_ns) for entry in tree.files), default=0)
+        if wait_ns <= 0:
+            return tree
+        if interruption.wait(wait_ns / 1e9):
+            raise RunInterrupted("interrumpido")
+    raise SourceChanged("sus ficheros no dejan de cambiar")
+
+
+def _ns_until_quiet(entry: Entry, started_ns: int) -> int:
+    """0 also for a time in the future, which no change gets until then."""
+    changed_ns = entry.identity.ctime_ns if entry.identity else 0
+    tick_ns = CLOCK_TICK_NS if changed_ns % WHOLE_SECOND_NS else WHOLE_SECOND_NS
+    now_ns = time.time_ns()
+    return changed_ns + tick_ns - now_ns if started_ns - tick_ns <= changed_ns <= now_ns else 0
 
 
 def walk_tree(descriptor: int) -> Tree:
@@ -23,6 +59,9 @@ def walk_tree(descriptor: int) -> Tree:
     Raises `UnsafeSource` for sockets, FIFOs, devices, mount points and absurd nesting, `SourceUnreadable` for a
     directory that cannot be read, `SourceChanged` for what vanishes meanwhile.
     """
+    mounted = mount_point_in(descriptor)
+    if mounted is not None:
+        raise UnsafeSource(f"{one_line(mounted) or 'su directorio'} es un punto de montaje")
     top = os.fstat(descriptor)
     walk = _Walk(top.st_dev)
     walk.entries.append(_entry("", top, None))
@@ -123,11 +162,20 @@ class FileSource:
         except OSError as error:
             raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {error.strerror}") from error
         try:
+            self._make_writers_noticed(descriptor)
             self._require_same(descriptor)
             yield from self._read(descriptor, chunk_size_bytes)
             self._require_same(descriptor)
         finally:
             os.close(descriptor)
+
+    def _make_writers_noticed(self, descriptor: int) -> None:
+        """A store through a mapping changes no time of the file unless its page was written to the disk before."""
+        try:
+            if has_writer(descriptor):
+                os.fsync(descriptor)
+        except OSError as error:
+            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {error.strerror}") from error
 
     def _read(self, descriptor: int, chunk_size_bytes: int) -> Iterator[bytes]:
         remaining = self._entry.size_bytes

@@ -1,0 +1,69 @@
+"""Finds out whether any program has a file open for writing, by the one way that Linux has for it: a read lease.
+
+The kernel grants a read lease only while nobody has the file open, or mapped, for writing, and makes whoever wants to
+open it so wait until the lease is given back (`fcntl(2)`, F_SETLEASE). This tells what no time stamp does: that
+somebody may write in a moment, and that he may be writing through a mapping, which need not change any time.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import functools
+import os
+import signal
+from pathlib import Path
+
+LEASES_FROM_THE_SERVER = frozenset(("nfs", "nfs4", "cifs", "smb3"))
+"""File systems that refuse a lease, with the same error, whenever their server has granted them none either."""
+
+
+class FileInUse(Exception):
+    """Some program of this host has the file open for writing."""
+
+
+def take_lease(descriptor: int) -> bool:
+    """Keep a file, opened for reading only, from being opened for writing, until `release_lease` or its closing.
+
+    Raises `FileInUse` when somebody has it open for writing already. `False`: nobody can tell, as the file system has
+    no leases, or the file is another user's and this process has no CAP_LEASE.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # the default, SIGIO, would end this process
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError as error:
+        if error.errno == errno.EAGAIN and _file_system(os.fstat(descriptor).st_dev) not in LEASES_FROM_THE_SERVER:
+            raise FileInUse from error
+        return False
+    return True
+
+
+def lease_is_whole(descriptor: int) -> bool:
+    """Whether nobody has tried to open the file for writing since the lease was taken."""
+    return fcntl.fcntl(descriptor, fcntl.F_GETLEASE) == fcntl.F_RDLCK
+
+
+def release_lease(descriptor: int) -> None:
+    """Let those who wait to write go on."""
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def has_writer(descriptor: int) -> bool:
+    """Whether some program of this host has a file, opened here for reading only, open for writing; see above."""
+    try:
+        if take_lease(descriptor):
+            release_lease(descriptor)
+    except FileInUse:
+        return True
+    return False
+
+
+@functools.cache
+def _file_system(device: int) -> str:
+    """The type of the file system on a device, '' where the list of mounts does not tell (btrfs)."""
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
+        mount, _, file_system = line.partition(" - ")
+        if mount.split()[2] == number:
+            return file_system.split()[0]
+    return ""
