@@ -22,6 +22,14 @@ UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud
 SIGNATURE_IN_URL = re.compile(r"\bsig=([^&;]+)")
 """The secret part of an Azure SAS: its other parts change places when an SDK adds parameters of its own."""
 
+TOKEN_IN_REQUEST = re.compile(
+    r"(x-amz-security-token\W{1,12}?(?:b\W{1,3})?|\bbearer\s+|\bassertion=|\bcredential=)[\w.~+/=%-]{16,}",
+    re.IGNORECASE,
+)
+"""Tokens that an SDK gets for itself, and anew when they run out, so that nobody can teach them to the redactor: the
+key and session of an IAM role, Google's access token and the assertion it is had for. Libraries log them at DEBUG, and
+a server may repeat them in its errors."""
+
 LOGGER_NAME = "janitor_daemon"
 LOG_FILE_NAME = "janitor_daemon.log"
 TEXT_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
@@ -60,11 +68,11 @@ class Redactor:
             self._needles = tuple(sorted({*self._needles, *usable}, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        """`text` with every known secret replaced."""
+        """`text` with every known secret replaced, and what can only be a token."""
         for needle in self._needles:
             if needle in text:
                 text = text.replace(needle, REDACTED)
-        return text
+        return TOKEN_IN_REQUEST.sub(rf"\g<1>{REDACTED}", text)
 
     def redact_all(self, value: object) -> object:
         """A value for JSON with the secrets in its texts replaced: in the JSON itself, a secret that looks like a

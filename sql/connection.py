@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,6 +46,9 @@ NOTHING_HAPPENED = (
     psycopg2.errors.QueryCanceled,
 )
 """What PostgreSQL answers for a statement that it took back because of others, or because of a limit of time."""
+
+PASSWORD_NOT_ENCODED = re.compile(r"postgres(?:ql)?://(?:[^/@]*@[^/?]*@|[^@?]*/[^?]*@)")
+"""libpq takes what comes after the first `@`, or before the first `/`, for a host, and would say so in its errors."""
 
 Row = Mapping[str, Any]
 Parameters = Mapping[str, object]
@@ -183,6 +187,8 @@ def database_password(database_url: str) -> str:
 
 
 def _parse(database_url: str) -> dict[str, str]:
+    if PASSWORD_NOT_ENCODED.match(database_url):
+        raise SchemaError("DATABASE_URL: la contraseña tiene '@' o '/' sin codificar; escriba %40 o %2F en su lugar")
     try:
         return dict(psycopg2.extensions.parse_dsn(database_url))
     except psycopg2.ProgrammingError:
