@@ -6,7 +6,6 @@ import math
 import os
 import re
 import socket
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,7 +41,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     `.env` is looked for in the working directory only. Raises `ConfigurationError`.
     """
     if environment is None:
-        _add_dotenv(Path.cwd() / ".env")
+        _add_dotenv(Path(".env"))
         environment = os.environ
     return Settings(
         database_url=environment.get("DATABASE_URL", ""),
@@ -51,7 +50,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         roots=_roots(environment.get("JANITOR_ROOTS", "")),
         log_directory=Path(environment.get("JANITOR_LOG_DIR") or "logs"),
         log_format=_log_format(environment.get("JANITOR_LOG_FORMAT") or "text"),
-        lock_directory=Path(environment.get("JANITOR_LOCK_DIR") or _default_lock_directory()),
+        lock_directory=Path(environment.get("JANITOR_LOCK_DIR") or _default_lock_directory(environment)),
         host=environment.get("JANITOR_HOST") or socket.gethostname(),
         transfers=_transfers(environment.get("JANITOR_TRANSFERS") or str(DEFAULT_TRANSFERS)),
     )
@@ -101,7 +100,11 @@ def _transfers(text: str) -> int:
     return int(text)
 
 
-def _default_lock_directory() -> str:
-    """`/run/lock` is on tmpfs, so a full disk does not keep the lock from being taken."""
+def _default_lock_directory(environment: Mapping[str, str]) -> str:
+    """`/run/lock` is on tmpfs, so a full disk does not keep the lock from being taken.
+
+    `tempfile.gettempdir` will not do: it looks which directory has room, so when a disk is full two runs could find two
+    different ones, or none at all.
+    """
     shared = "/run/lock"
-    return shared if os.access(shared, os.W_OK) else tempfile.gettempdir()
+    return shared if os.access(shared, os.W_OK) else environment.get("TMPDIR") or "/tmp"  # noqa: S108

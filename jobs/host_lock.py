@@ -14,6 +14,9 @@ from pathlib import Path
 from config.settings import ConfigurationError
 from providers.descriptors import closing_descriptor
 
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
+"""What making a file answers where the directory is right, but no file fits in."""
+
 
 class LockHeld(Exception):
     """Another run on this host holds the lock. The message is in Spanish."""
@@ -24,7 +27,8 @@ def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
     """Hold this host's lock for one database. Raises `LockHeld`, `ConfigurationError`.
 
     The file is never removed: a run could hold the lock on a file that has no name any more. Opening for reading is
-    enough to lock, so root and an ordinary user may share it.
+    enough to lock, so root and an ordinary user may share it. Where there is no file and none can be made, as the disk
+    is full or may not be written to, the directory itself is locked: a full disk needs this program most.
     """
     path = directory / f"janitor-daemon-{hashlib.sha256(database_identity.encode()).hexdigest()[:16]}.lock"
     try:
@@ -34,22 +38,46 @@ def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
             f"no se puede abrir el bloqueo {path}: {error.strerror}; indique otro directorio en JANITOR_LOCK_DIR"
         ) from error
     with closing_descriptor(descriptor):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockHeld("otra ejecución de janitor-daemon está en marcha en esta máquina") from error
+        _lock(descriptor, fcntl.LOCK_EX)
         yield
 
 
-def _open(path: Path) -> int:
-    """Open the file, made if need be. In a directory open to all a FIFO may lie in its place: it must not block."""
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+def _lock(descriptor: int, kind: int) -> None:
     try:
-        descriptor = os.open(path, flags)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LockHeld("otra ejecución de janitor-daemon está en marcha en esta máquina") from error
+
+
+def _open(path: Path) -> int:
+    """Open the file, made if need be, or the directory where none can be made."""
+    try:
+        return _open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
-        descriptor = os.open(path, flags | os.O_CREAT, 0o644)
-        with contextlib.suppress(PermissionError):  # then somebody else was quicker, and will have done this
-            os.fchmod(descriptor, 0o644)  # whatever the umask: other users must be able to open it
+        with closing_descriptor(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
+            return _make(path, directory)
+
+
+def _make(path: Path, directory: int) -> int:
+    """Nobody makes the file while a run that could not make it goes on, and holds the lock of the directory."""
+    _lock(directory, fcntl.LOCK_SH)
+    try:
+        descriptor = _open_regular(path, os.O_RDONLY | os.O_CREAT)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        _lock(directory, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):  # somebody else may have found room meanwhile
+            return _open_regular(path, os.O_RDONLY)
+        return os.dup(directory)
+    with contextlib.suppress(PermissionError):  # then somebody else was quicker, and will have done this
+        os.fchmod(descriptor, 0o644)  # whatever the umask: other users must be able to open it
+    return descriptor
+
+
+def _open_regular(path: Path, flags: int) -> int:
+    """In a directory open to all a FIFO may lie in its place: it must not block."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(errno.EINVAL, "no es un fichero")

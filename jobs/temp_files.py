@@ -54,7 +54,7 @@ def clean_temp_files(
 
 def _open(directory: Path) -> int:
     try:
-        return open_directory_path(os.path.normpath(Path.cwd() / directory))
+        return open_directory_path(os.path.normpath(directory if directory.is_absolute() else Path.cwd() / directory))
     except FileNotFoundError as error:
         raise TempDirectoryMissing(f"no existe el directorio temporal {directory}") from error
     except OSError as error:

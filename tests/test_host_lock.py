@@ -16,6 +16,7 @@ from config.settings import ConfigurationError
 from jobs.host_lock import LockHeld, host_lock
 from tests.privileges import NOBODY, unprivileged
 from tests.servers.base import REPOSITORY
+from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
 
 IDENTITY = "db.example/5432/sage"
 
@@ -151,3 +152,68 @@ def test_root_and_an_ordinary_user_share_the_lock(umask: int) -> None:
         for file in directory.iterdir():
             file.unlink()
         directory.rmdir()
+
+
+# Where no file can be made
+
+
+@pytest.fixture(params=["no inodes", "read-only"])
+def barren(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A directory in which no file can be made."""
+    path = tmp_path / "barren"
+    path.mkdir()
+    with mounted_small_disk(path, 65_536, inodes=20):
+        if request.param == "read-only":
+            make_read_only(path)
+        else:
+            use_up_inodes(path)
+        yield path
+
+
+def locks(directory: Path) -> list[Path]:
+    return list(directory.glob("*.lock"))
+
+
+def test_where_no_file_can_be_made_there_is_still_one_run_at_a_time(barren: Path) -> None:
+    for _ in range(2):
+        with other_process(barren) as (_, answer):
+            assert answer == "held"
+            with pytest.raises(LockHeld), host_lock(barren, IDENTITY):
+                raise AssertionError
+            assert locks(barren) == []
+    with host_lock(barren, IDENTITY), other_process(barren) as (_, answer):
+        assert answer == "refused"
+
+
+@pytest.mark.parametrize("barren", ["no inodes"], indirect=True)
+def test_who_finds_room_for_the_file_waits_for_who_did_not(barren: Path) -> None:
+    with host_lock(barren, IDENTITY):
+        (barren / "vacío-0").unlink()
+        with other_process(barren) as (_, answer):
+            assert answer == "refused"
+        assert locks(barren) == []
+    with host_lock(barren, IDENTITY), other_process(barren) as (_, answer):
+        assert answer == "refused"
+        assert len(locks(barren)) == 1
+
+
+def test_a_file_that_is_there_is_used_where_none_could_be_made(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted_small_disk(disk, 65_536):
+        with host_lock(disk, IDENTITY):
+            pass
+        make_read_only(disk)
+        with host_lock(disk, IDENTITY), other_process(disk) as (_, answer):
+            assert answer == "refused"
+        with host_lock(disk, IDENTITY), other_process(disk, "db.example/5432/other") as (_, answer):
+            assert answer == "held"
+
+
+def test_a_disk_whose_every_block_is_used_has_room_for_the_lock(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    with mounted_small_disk(disk, 65_536):
+        use_up_space(disk)
+        with host_lock(disk, IDENTITY), other_process(disk) as (_, answer):
+            assert answer == "refused"

@@ -296,6 +296,7 @@ def endless(handed_out: list[int]) -> Iterator[bytes]:
         yield bytes(65536)
 
 
+@pytest.mark.timeout(60)
 def test_an_object_without_end_fills_no_disk(tmp_path: Path, provider: LocalProvider, pool: TransferPool) -> None:
     provider.put(PLACE.manifest_key, BytesSource(written(directory(), file("a", size_bytes=100_000))))
     handed_out: list[int] = []
@@ -309,6 +310,7 @@ def test_an_object_without_end_fills_no_disk(tmp_path: Path, provider: LocalProv
     assert (tmp_path / "destination" / "a").stat().st_size <= 100_000
 
 
+@pytest.mark.timeout(60)
 def test_a_manifest_without_end_fills_no_memory(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAXIMUM_SIZE_BYTES > 100_000_000
     monkeypatch.setattr(manifest_module, "MAXIMUM_SIZE_BYTES", 1_000_000)

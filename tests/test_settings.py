@@ -109,10 +109,14 @@ def test_roots_are_normal_and_none_twice(value: str, roots: tuple[str, ...]) -> 
     assert load_settings({"JANITOR_ROOTS": value}).roots == roots
 
 
-def test_locks_lie_in_the_temporary_directory_where_there_is_no_better(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("environment", "directory"), [({}, "/tmp"), ({"TMPDIR": "/otro/tmp"}, "/otro/tmp")])  # noqa: S108
+def test_locks_lie_in_the_temporary_directory_where_there_is_no_better(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], directory: str
+) -> None:
+    """Always in the same one, whether it has room or not: two runs must find one lock."""
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
-    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/otro/tmp")
-    assert load_settings({}).lock_directory == Path("/otro/tmp")
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: "/one/that/has/room")
+    assert load_settings(environment).lock_directory == Path(directory)
 
 
 def test_a_file_adds_what_the_environment_lacks(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
