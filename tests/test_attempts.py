@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -82,3 +83,51 @@ def test_an_attempt_whose_commit_is_refused_has_failed(
     assert platform.value("SELECT ruta_nube FROM ejecuciones_yaml") == "cloud://s3/by/hand"
     assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
     assert platform.value("SELECT state FROM janitor_attempts") == "abandoned"
+
+
+def replace(directory: Path) -> None:
+    directory.rename(directory.with_name("moved"))
+    directory.mkdir()
+    (directory / "file").write_bytes(b"content")
+
+
+def replace_parent(directory: Path) -> None:
+    parent = directory.parent
+    parent.rename(parent.with_name("moved"))
+    directory.mkdir(parents=True)
+    (directory / "file").write_bytes(b"content")
+
+
+def replace_by_link(directory: Path) -> None:
+    directory.rename(directory.with_name("moved"))
+    directory.symlink_to("moved")
+
+
+def move_away(directory: Path) -> None:
+    directory.rename(directory.with_name("moved"))
+
+
+SENT_ELSEWHERE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "another one in its place": (replace, "source_changed"),
+    "another one by another parent": (replace_parent, "source_changed"),
+    "a link in its place": (replace_by_link, "unsafe_source"),
+    "nothing in its place": (move_away, "directory_missing"),
+}
+
+
+@pytest.mark.parametrize("moment", ["put", "digests"])
+@pytest.mark.parametrize("change", SENT_ELSEWHERE)
+def test_a_directory_that_is_not_at_its_place_any_more_is_not_committed(
+    platform: Platform, directory: Path, provider: LocalProvider, change: str, moment: str
+) -> None:
+    """It is whole and held open, and yet not what the row names."""
+    action, code = SENT_ELSEWHERE[change]
+    execution = platform.add_execution(directory)
+    database = platform.run()
+    claim = claim_one(database, execution)
+    fault = Fault(moment, after(partial(action, directory)))
+    with FaultyProvider(provider, [fault]) as watched, pytest.raises(MigrationError) as caught:
+        store(database, claim, watched)
+    assert caught.value.code == code
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False
+    assert platform.sql("SELECT FROM janitor_attempts WHERE state <> 'abandoned'") == []

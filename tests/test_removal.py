@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import mmap
 import os
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 from config.models import Execution, Tree
 from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.manifest import make_manifest, read_manifest
-from jobs.removal import LocalCopyDiffers, keep_local_copy, remove_local_copy, trash_name
+from jobs.removal import LocalCopyDiffers, LocalCopyInUse, keep_local_copy, remove_local_copy, trash_name
 from jobs.tree import hash_file, walk_tree
 from providers.base import ProviderUnavailable, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor
@@ -124,6 +125,22 @@ def append(directory: Path) -> None:
         file.write(b"!")
 
 
+def swap_for_file(path: Path) -> None:
+    path.unlink()
+    path.write_text("late")
+
+
+def swap_for_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("late")
+
+
+def swap_for_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+    (path / "late").touch()
+
+
 DIFFERENCES: dict[str, Callable[[Path], object]] = {
     "a new file": lambda directory: (directory / "resultados" / "nuevo").touch(),
     "a new link": lambda directory: (directory / "nuevo").symlink_to("/etc"),
@@ -197,6 +214,26 @@ def test_hard_links_go_in_one_removal(judge: DirectoryJudge, root: Path, directo
     assert (root / "neighbour" / "outside").stat().st_nlink == 1
 
 
+@both_ways
+@pytest.mark.parametrize("how", ["a descriptor", "a mapping"])
+def test_a_file_that_somebody_has_open_for_writing_keeps_everything(
+    judge: DirectoryJudge, root: Path, directory: Path, how: str, from_cloud: bool
+) -> None:
+    """What he may write yet is in no copy; and nothing is freed before he closes it anyway."""
+    proven = proven_tree(directory, from_cloud=from_cloud)
+    before = contents(root)
+    with contextlib.ExitStack() as writer:
+        opened = writer.enter_context((directory / "registro.log").open("r+b"))
+        if how == "a mapping":
+            writer.enter_context(mmap.mmap(opened.fileno(), 0))
+            opened.close()
+        with pytest.raises(LocalCopyInUse, match=r"registro\.log"):
+            remove(judge, directory, proven)
+        assert contents(root) == before
+    remove(judge, directory, proven)
+    assert os.listdir(root) == ["neighbour"]
+
+
 # Removals that are interrupted
 
 
@@ -256,6 +293,38 @@ def test_a_killed_removal_is_finished_from_the_manifest(
     assert sorted(os.listdir(root)) == [trash.name, "neighbour"]
     assert len(list(trash.rglob("*"))) == 6 - entries_removed
     remove(judge, directory, proven)
+    assert os.listdir(root) == ["neighbour"]
+
+
+@pytest.mark.parametrize("name", ["registro.log", "enlace"])
+def test_what_a_death_left_set_aside_goes_if_the_copy_holds_it(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, name: str
+) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(trash)
+    (trash / name).rename(trash / ".janitor-removing-0")
+    remove(judge, directory, proven)
+    assert os.listdir(root) == ["neighbour"]
+
+
+@pytest.mark.parametrize("late", [swap_for_file, swap_for_link, swap_for_directory], ids=["file", "link", "directory"])
+def test_what_a_death_left_set_aside_stays_if_no_copy_holds_it(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, late: Callable[[Path], None]
+) -> None:
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(trash)
+    (trash / "registro.log").rename(trash / ".janitor-removing-0")
+    late(trash / ".janitor-removing-0")
+    with pytest.raises(LocalCopyDiffers, match="janitor-removing"):
+        remove(judge, directory, proven)
+    assert (directory / ".janitor-removing-0").lstat()
+
+
+def test_an_execution_may_hold_a_file_called_like_one_set_aside(
+    judge: DirectoryJudge, root: Path, directory: Path
+) -> None:
+    (directory / ".janitor-removing-0").write_text("its own")
+    remove(judge, directory, proven_tree(directory, from_cloud=True))
     assert os.listdir(root) == ["neighbour"]
 
 
@@ -331,6 +400,98 @@ def after_first_unlink(monkeypatch: pytest.MonkeyPatch, action: Callable[[], obj
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "unlink", unlink_and_act)
+        yield
+
+
+@pytest.mark.parametrize("swap", [swap_for_file, swap_for_link, swap_for_directory])
+@pytest.mark.parametrize("name", ["registro.log", "enlace"])
+def test_what_comes_under_a_name_at_the_last_moment_keeps_it(
+    judge: DirectoryJudge,
+    directory: Path,
+    trash: Path,
+    name: str,
+    swap: Callable[[Path], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    late: list[Snapshot] = []
+
+    def change(source: str) -> None:
+        if source == name and not late:
+            swap(trash / name)
+            late.append(snapshot(trash))
+
+    with before_rename(monkeypatch, change), pytest.raises(SourceChanged, match=name):
+        remove(judge, directory, proven)
+    assert late[0].keys() == snapshot(directory).keys()
+    present = [path for path in (b"registro.log", b"enlace", b"registro.log/late", b"enlace/late") if path in late[0]]
+    assert all(snapshot(directory)[path] == late[0][path] for path in present)
+    with pytest.raises(LocalCopyDiffers, match=name):
+        remove(judge, directory, proven)
+
+
+def test_what_was_replaced_twice_stays_twice(
+    judge: DirectoryJudge, directory: Path, trash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The late file cannot get its name back, as another one has it: it stays set aside, in the same directory."""
+    proven = proven_tree(directory, from_cloud=False)
+    file = trash / "registro.log"
+    samestat = os.path.samestat
+
+    def change(source: str) -> None:
+        if source == "registro.log":
+            swap_for_file(file)
+
+    def later(one: os.stat_result, other: os.stat_result) -> bool:
+        if trash.exists() and not file.exists():
+            file.write_text("later")
+        return samestat(one, other)
+
+    with before_rename(monkeypatch, change), monkeypatch.context() as patch:
+        patch.setattr(os.path, "samestat", later)
+        with pytest.raises(SourceChanged, match="registro"):
+            remove(judge, directory, proven)
+    assert (directory / "registro.log").read_text() == "later"
+    assert [path.read_text() for path in directory.glob(".janitor-*")] == ["late"]
+    (directory / "registro.log").unlink()
+    with pytest.raises(LocalCopyDiffers, match="janitor-removing"):
+        remove(judge, directory, proven)
+
+
+def test_a_writer_who_comes_at_the_last_moment_keeps_his_file(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """He has to wait, by which he is noticed, and writes to a file that has its name."""
+    proven = proven_tree(directory, from_cloud=False)
+    writers: list[threading.Thread] = []
+
+    def change(source: str) -> None:
+        if source == "registro.log":
+            path = trash / source
+            writers.append(threading.Thread(target=lambda: path.open("r+b", buffering=0).close()))
+            writers[0].start()
+            writers[0].join(0.2)
+            assert writers[0].is_alive()
+
+    with before_rename(monkeypatch, change), pytest.raises(LocalCopyInUse, match="registro"):
+        remove(judge, directory, proven)
+    writers[0].join(30)
+    assert (directory / "registro.log").exists()
+    remove(judge, directory, proven)
+    assert os.listdir(root) == ["neighbour"]
+
+
+@contextlib.contextmanager
+def before_rename(monkeypatch: pytest.MonkeyPatch, action: Callable[[str], object]) -> Iterator[None]:
+    """Within, something happens before each rename."""
+    rename = os.rename
+
+    def act_and_rename(source: str, target: str, **directories: int) -> None:
+        action(source)
+        rename(source, target, **directories)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", act_and_rename)
         yield
 
 
@@ -430,13 +591,17 @@ def test_a_missing_parent_is_told(judge: DirectoryJudge, root: Path) -> None:
         remove_local_copy(judge, execution_at(root / "gone" / "e1"), not_asked, NEVER)
 
 
-def test_a_name_that_no_file_can_have_is_this_executions_problem_alone(judge: DirectoryJudge, directory: Path) -> None:
-    execution = Execution(7, "ñ" * 200, str(directory))
-    with pytest.raises(SourceUnreadable):
-        remove_local_copy(judge, execution, not_asked, NEVER)
-    with pytest.raises(SourceUnreadable):
-        keep_local_copy(judge, execution)
-    assert directory.exists()
+@pytest.mark.parametrize("uuid", ["😀" * 64, "ñ" * 200])
+def test_a_uuid_that_is_too_long_for_a_name_hinders_nothing(
+    judge: DirectoryJudge, root: Path, directory: Path, uuid: str
+) -> None:
+    """64 characters, as many as the column holds, are up to 256 bytes; a name has 255 at most."""
+    execution = Execution(7, uuid, str(directory))
+    directory.rename(root / trash_name(execution))
+    keep_local_copy(judge, execution)
+    proven = proven_tree(directory, from_cloud=False)
+    remove_local_copy(judge, execution, lambda: proven, NEVER)
+    assert os.listdir(root) == ["neighbour"]
 
 
 # Removal that is not wanted any more

@@ -6,11 +6,13 @@ import contextlib
 import ctypes
 import dataclasses
 import hashlib
+import mmap
 import os
 import socket
 import stat
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,7 +20,7 @@ import pytest
 
 from config.models import Entry, EntryKind, FileIdentity, Tree
 from jobs import tree as tree_module
-from jobs.tree import DEEPEST_NESTING, FileSource, hash_file, require_unchanged, walk_tree
+from jobs.tree import DEEPEST_NESTING, FileSource, hash_file, require_unchanged, walk_quiet_tree, walk_tree
 from providers.base import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath
 from tests.privileges import unprivileged
@@ -347,6 +349,92 @@ def test_reading_gives_its_descriptor_back(directory: Path, descriptor: int, ent
     with pytest.raises(SourceChanged):
         list(source.chunks(CHUNK_SIZE_BYTES))
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_what_is_stored_through_a_mapping_after_the_reading_is_noticed(
+    directory: Path, descriptor: int, entry: Entry
+) -> None:
+    """Of a page that is dirty already it would change no time at all."""
+    with (directory / "below" / "file").open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapping:
+        mapping[0:1] = b"!"
+        before = walk_tree(descriptor)
+        (entry,) = before.files
+        assert b"".join(FileSource(descriptor, entry, NEVER).chunks(CHUNK_SIZE_BYTES))[:1] == b"!"
+        require_unchanged(before, walk_tree(descriptor))
+        mapping[0:1] = b"?"
+        with pytest.raises(SourceChanged, match="below/file"):
+            require_unchanged(before, walk_tree(descriptor))
+
+
+# The kernel's clock
+
+
+def test_a_walk_waits_until_a_later_change_would_have_another_time(directory: Path, descriptor: int) -> None:
+    (directory / "file").write_bytes(CONTENT)
+    (entry,) = walk_quiet_tree(descriptor, NEVER).files
+    assert entry.identity
+    assert time.time_ns() - entry.identity.ctime_ns >= tree_module.CLOCK_TICK_NS
+
+
+@pytest.mark.parametrize(
+    ("changed_ns", "waits_seconds"),
+    [
+        (-1, [0.02]),
+        (-19_999_999, [pytest.approx(0.000_000_001)]),
+        (-20_000_000, []),
+        (5, []),  # in the future: the clock was set back, or is another host's
+        (-5_000_000_000, []),
+    ],
+)
+def test_how_long_a_walk_waits(
+    monkeypatch: pytest.MonkeyPatch, descriptor: int, changed_ns: int, waits_seconds: list[float]
+) -> None:
+    assert waits(monkeypatch, descriptor, NOW_NS + 123 + changed_ns) == pytest.approx(waits_seconds, abs=1e-8)
+
+
+def test_a_file_system_that_keeps_whole_seconds_is_given_one(monkeypatch: pytest.MonkeyPatch, descriptor: int) -> None:
+    assert waits(monkeypatch, descriptor, NOW_NS) == pytest.approx([1.0], abs=1e-6)
+
+
+NOW_NS = 1_700_000_000_000_000_000
+
+
+def waits(monkeypatch: pytest.MonkeyPatch, descriptor: int, changed_ns: int) -> list[float]:
+    """How long a walk waits, by a clock that goes on only then, when a file has changed at `changed_ns`."""
+    clock_ns = [NOW_NS + 123]
+    waited: list[float] = []
+
+    class Clock(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            waited.append(timeout or 0.0)
+            clock_ns[0] += round(waited[-1] * 1e9)
+            return False
+
+    file = dataclasses.replace(FILE, identity=FileIdentity(1, 2, 5, 1, changed_ns))
+    monkeypatch.setattr(time, "time_ns", lambda: clock_ns[0])
+    monkeypatch.setattr(tree_module, "walk_tree", lambda _descriptor: Tree((file,)))
+    assert walk_quiet_tree(descriptor, Clock()).files == (file,)
+    return waited
+
+
+def test_files_that_do_not_come_to_rest_are_a_change(
+    directory: Path, descriptor: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_walk(opened: int) -> Tree:
+        (directory / "file").write_bytes(CONTENT)
+        return walk_tree(opened)
+
+    monkeypatch.setattr(tree_module, "walk_tree", write_and_walk)
+    with pytest.raises(SourceChanged, match="no dejan de cambiar"):
+        walk_quiet_tree(descriptor, NEVER)
+
+
+def test_a_request_to_stop_ends_the_waiting(directory: Path, descriptor: int) -> None:
+    interruption = threading.Event()
+    interruption.set()
+    (directory / "file").write_bytes(CONTENT)
+    with pytest.raises(RunInterrupted):
+        walk_quiet_tree(descriptor, interruption)
 
 
 # Two walks
