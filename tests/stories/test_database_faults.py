@@ -18,10 +18,10 @@ import pytest
 
 from jobs.embedded_postgres import EmbeddedPostgres
 from tests.destinations import Destination
-from tests.servers.base import REPOSITORY
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 from tests.stories.installation import Installation, Run, wait_until
+from tests.stories.programs import use_program_with
 from tests.stories.trees import copy_tree, require_stored, snapshot
 
 COMMIT = b"The one moment in which"
@@ -49,16 +49,6 @@ def _name(installation: Installation) -> str:
 def _set_for_the_database(installation: Installation, setting: str) -> None:
     """For every session that begins from now on."""
     installation.execute(f"ALTER DATABASE {_name(installation)} SET {setting}")
-
-
-def _use_program_with(installation: Installation, module: str, **values: object) -> None:
-    """Use the command line with other values of constants, where the real ones would make a test wait."""
-    changes = "".join(f"{module}.{name} = {value!r}\n" for name, value in values.items())
-    installation.program = installation.directory / "programa.py"
-    installation.program.write_text(
-        f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})\nimport {module}\n{changes}"
-        "import janitor_daemon\njanitor_daemon.main()\n"
-    )
 
 
 def _require_done(installation: Installation, nas: Destination, *uuids: str) -> None:
@@ -188,7 +178,7 @@ def test_a_row_that_somebody_holds_locked_fails_alone(two: Installation, nas: De
     if limit == "statement_timeout":
         _set_for_the_database(two, "statement_timeout TO '1s'")
     else:
-        _use_program_with(two, "sql.connection", LOCK_WAIT_SECONDS=1)
+        use_program_with(two, sql__connection__LOCK_WAIT_SECONDS=1)
     with _rival(two) as rival, rival.cursor() as cursor:
         cursor.execute(ROW)
         run = two.run()
@@ -208,7 +198,7 @@ def test_a_row_of_the_daemons_own_that_somebody_holds_locked_fails_alone(
     two: Installation, nas: Destination, row: str
 ) -> None:
     """When it is to be taken up, and when the end of its removal is to be recorded."""
-    _use_program_with(two, "sql.connection", LOCK_WAIT_SECONDS=1)
+    use_program_with(two, sql__connection__LOCK_WAIT_SECONDS=1)
     two.execute("UPDATE ejecuciones_config SET nube_primaria_id = 99")
     assert two.run().exit_code == 1  # so that both are known to the daemon
     two.execute("UPDATE ejecuciones_config SET nube_primaria_id = 1")
@@ -514,7 +504,7 @@ def test_a_setting_that_the_pooler_would_lose_is_not_relied_upon(
     installation: Installation, nas: Destination, pgbouncer: PgBouncer
 ) -> None:
     """A statement waits for a lock no longer than it should, though each is sent in a session of its own."""
-    _use_program_with(installation, "sql.connection", LOCK_WAIT_SECONDS=1)
+    use_program_with(installation, sql__connection__LOCK_WAIT_SECONDS=1)
     installation.configure(installation.add_provider(nas))
     installation.small_execution("uno")
     with _rival(installation) as rival, rival.cursor() as cursor:

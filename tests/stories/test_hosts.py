@@ -21,6 +21,7 @@ from tests.destinations import Destination
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 from tests.stories.doors import NOTHING, Door
 from tests.stories.installation import Installation, Run, RunningCommand, wait_until
+from tests.stories.programs import use_program_with
 from tests.stories.trees import copy_tree, make_usual_tree, require_stored, snapshot
 
 NEVER_AGAIN = {"attempts": 0, "leases": 0, "removals": 0}
@@ -99,7 +100,9 @@ def hosts(installation: Installation, new_destination: Callable[[str], Destinati
 
 
 @contextlib.contextmanager
-def _asleep(hosts: TwoHosts, request: bytes = NOTHING, statement: bytes = b"\0never\0") -> Iterator[RunningCommand]:
+def _asleep(
+    hosts: TwoHosts, request: bytes = NOTHING, statement: bytes = b"\0never\0", *, expire: bool = True
+) -> Iterator[RunningCommand]:
     """The run of "norte", stopped while a request or a statement of its own is on the way, its lease over.
 
     In the end it is woken, and what was on the way arrives.
@@ -115,7 +118,8 @@ def _asleep(hosts: TwoHosts, request: bytes = NOTHING, statement: bytes = b"\0ne
             assert door.met.is_set() or proxy.met.is_set(), command.errors()
             command.process.send_signal(signal.SIGSTOP)
             asleep_since = time.monotonic()
-            hosts.expire_lease()
+            if expire:
+                hosts.expire_lease()
             hosts.lead_through(endpoint)
             yield command
             while time.monotonic() < asleep_since + FRESH_SECONDS:
@@ -260,6 +264,60 @@ def test_a_host_that_nobody_took_over_from_goes_on_or_begins_anew(hosts: TwoHost
     hosts.require_left_in_order()
     assert hosts.installation.place("uno")[0] is True
     hosts.require_restorable(hosts.original)
+
+
+# Leases that are short, so that they really run out
+
+LEASE = {"sql__database__LEASE_SECONDS": 9}
+RENEWAL = b"SET lease_expires_at = now() + make_interval"
+
+
+def test_a_lease_that_runs_out_while_its_holder_is_stopped_is_taken_over(hosts: TwoHosts) -> None:
+    """Nobody helps it along: the other host waits until it is over."""
+    use_program_with(hosts.installation, **LEASE)
+    with _asleep(hosts, THE_MANIFEST, expire=False) as command:
+        assert hosts.run("sur").exit_code == 0
+        assert hosts.installation.place("uno")[0] is False  # too early
+        wait_until(lambda: not hosts.installation.rows(LEASES_IN_FORCE), 30)
+        run = hosts.run("sur")
+        assert run.exit_code == 0, str(run)
+        assert hosts.installation.place("uno")[0] is True
+        stored = hosts.stored()
+    assert command.finish().exit_code == 1
+    assert hosts.stored() == stored
+    hosts.require_restorable(hosts.original)
+    hosts.require_left_in_order()
+
+
+LEASES_IN_FORCE = "SELECT FROM janitor_migrations WHERE lease_expires_at > now()"
+
+
+def test_renewals_that_fail_for_a_while_are_made_up_for(hosts: TwoHosts) -> None:
+    """The run waits for a provider for longer than its lease, and for a while the database does not listen."""
+    use_program_with(hosts.installation, sql__connection__LOST_FOR_SECONDS=0.5, **LEASE)
+    endpoint = str(hosts.real.options["endpoint_url"])
+    with (
+        Door(int(endpoint.rpartition(":")[2]), hold=A_FILE) as door,
+        PostgresProxy(hosts.installation.database_url, RENEWAL, Accident.STATEMENT_LOST, times=5) as proxy,
+    ):
+        hosts.lead_through(door.url)
+        with hosts.start("norte", DATABASE_URL=proxy.url) as command:
+            wait_until(door.met.is_set, 30)
+            (first,) = hosts.installation.rows("SELECT lease_expires_at AS at FROM janitor_migrations")
+            renewed = "SELECT FROM janitor_migrations WHERE lease_expires_at > %s::timestamptz + interval '9 seconds'"
+            wait_until(lambda: hosts.installation.rows(renewed, (first["at"],)), 30)
+            assert hosts.run("sur").exit_code == 0
+            door.open()
+            run = command.finish()
+    assert proxy.struck == 5
+    assert [line for line in run.messages("WARNING") if line.startswith("No se pudo renovar la reserva")]
+    assert run.exit_code == 0, str(run)
+    assert hosts.installation.place("uno")[0] is True
+    assert hosts.installation.migration("uno")["host"] == "norte"
+    hosts.require_restorable(hosts.original)
+
+
+# The clock
 
 
 CLOCK_IS_WRONG = """
