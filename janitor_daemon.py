@@ -24,6 +24,7 @@ import click
 from config.fields import FieldError
 from config.logs import configure_logging, emit, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
+from config.process import drop_what_cannot_be_written, open_missing_streams, require_utf8_names
 from config.settings import ConfigurationError, Settings, load_settings
 from config.wording import in_spanish
 from jobs.attempts import Attempts
@@ -58,10 +59,11 @@ from jobs.secret_store import (
     rotate_secrets,
     set_secret,
 )
-from jobs.signals import Interrupted, stopping_on_signal
+from jobs.signals import Interrupted, end_now, stopping_on_signal
 from jobs.status import FAILURES_SHOWN, describe_status
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.transfers import TransferPool
+from jobs.under_way import UploadsUnderWay
 from providers.base import MigrationError, Provider, ProviderUnavailable, UnsafeSource
 from sql.database import (
     Database,
@@ -77,6 +79,7 @@ VERSION = "0.1.0"
 EXECUTIONS_IN_FLIGHT = 4
 CLAIMED_AT_A_TIME = 8
 MISSING_DIRECTORIES_NAMED = 100
+SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class JanitorDaemon:
         self._options = options or RunOptions()
         self._database = Database(self._settings.database_url, self._settings.host)
         self._judge = DirectoryJudge(self._settings.roots)
+        self._judge.keep_out_of(map(str, (self._settings.temp_directory, self._settings.log_directory)))
         self._policy = MigrationPolicy()
         self._providers = ProviderSet((), ())
         self._pool = TransferPool(self._settings.transfers)
@@ -118,6 +122,7 @@ class JanitorDaemon:
         self.report = TickReport()
         self._flights = Flights(EXECUTIONS_IN_FLIGHT, self.interruption)
         self._local_copies = LocalCopies(self._database, self._judge, self.report, self.interruption)
+        self._under_way = UploadsUnderWay()
 
     def run(self) -> int:
         """Do one tick and give its exit code."""
@@ -216,6 +221,8 @@ class JanitorDaemon:
             else:
                 unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
         self._providers = ProviderSet(rows, unreadable)
+        directories = (row.options.get("ruta") for row in rows if row.kind == "local")
+        self._judge.keep_out_of(path for path in directories if isinstance(path, str))
 
     @property
     def _retention_hours(self) -> float:
@@ -262,6 +269,8 @@ class JanitorDaemon:
                     self._migrate_page(ready)
             finally:
                 self._flights.land_all()
+                if self.interruption.is_set():
+                    self._under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
         remove_leftovers(self._database, self._providers, self.report, self.interruption)
 
     def _migration_is_on(self) -> bool:
@@ -368,7 +377,8 @@ class JanitorDaemon:
                     provider=provider.name,
                 )
             try:
-                return attempts.store(provider, claim, place, directory)
+                with self._under_way.noted(provider, place):
+                    return attempts.store(provider, claim, place, directory)
             except MigrationError as error:
                 self._note_failed_upload(claim, provider, error)
                 if not error.try_next_provider:
@@ -745,9 +755,7 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except click.Abort:
         return EXIT_SIGNAL_BASE + signal.SIGINT
     except Interrupted as interrupted:
-        emit(logging.WARNING, "interrupted", "Interrumpido: lo que quedó a medias se retoma la próxima vez")
-        logging.shutdown()
-        os._exit(interrupted.exit_code)  # threads that wait for a provider must not hold up the end
+        end_now(interrupted.exit_code)
     except Exception as error:
         emit(logging.ERROR, "run_failed", one_line(error) or type(error).__name__, cause=error)
         return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
@@ -755,7 +763,11 @@ def run_command_line(arguments: Sequence[str]) -> int:
 
 def main() -> None:
     """The command `janitor-daemon`."""
-    sys.exit(run_command_line(sys.argv[1:]))
+    open_missing_streams()
+    require_utf8_names()
+    exit_code = run_command_line(sys.argv[1:])
+    drop_what_cannot_be_written()
+    sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 POLL_SECONDS = 0.5
-SECONDS_TO_END_AFTER_SIGNAL = 4.0
+SECONDS_TO_LAND_AFTER_SIGNAL = 1.5
 
 
 class Flights:
@@ -39,7 +39,7 @@ class Flights:
         """
         while self._running and not self._interruption.is_set():
             self._land(wait(self._running, timeout=POLL_SECONDS).done)
-        self._land(wait(self._running, timeout=SECONDS_TO_END_AFTER_SIGNAL).done)
+        self._land(wait(self._running, timeout=SECONDS_TO_LAND_AFTER_SIGNAL).done)
 
     def _land(self, done: set[Future[None]]) -> None:
         self._running -= done

@@ -9,7 +9,7 @@ import logging
 import os
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from config.logs import emit, one_line
@@ -65,8 +65,10 @@ class Restore:
                 mark = _mark_beside(tree)
                 os.close(os.open(mark, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor))
                 self._rebuild(descriptor, tree)
+                directories = [entry for entry in tree.entries if entry.kind is EntryKind.DIRECTORY]
+                _set_directory_attributes(descriptor, directories[1:])
                 os.unlink(mark, dir_fd=descriptor)
-                _set_directory_attributes(descriptor, tree)
+                _set_directory_attributes(descriptor, directories[:1])  # the top one, whose time this has changed
             except OSError as error:
                 raise DestinationUnusable(
                     f"no se puede escribir en {destination}: {error.strerror} ({one_line(error.filename or '')})"
@@ -148,13 +150,12 @@ def _parent_of(descriptor: int, entry: Entry) -> Iterator[tuple[int, str]]:
         yield parent, name
 
 
-def _set_directory_attributes(descriptor: int, tree: Tree) -> None:
+def _set_directory_attributes(descriptor: int, directories: Sequence[Entry]) -> None:
     """Last and deepest first: filling a directory changes its time, and its mode may forbid to fill it."""
-    for entry in reversed(tree.entries):
-        if entry.kind is EntryKind.DIRECTORY:
-            with closing_descriptor(open_directory_beneath(descriptor, [p for p in entry.path.split("/") if p])) as own:
-                os.fchmod(own, entry.mode)
-                os.utime(own, ns=(entry.mtime_ns, entry.mtime_ns))
+    for entry in reversed(directories):
+        with closing_descriptor(open_directory_beneath(descriptor, [p for p in entry.path.split("/") if p])) as own:
+            os.fchmod(own, entry.mode)
+            os.utime(own, ns=(entry.mtime_ns, entry.mtime_ns))
 
 
 def _open_empty(destination: Path) -> int:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
+from config.logs import emit
 from jobs.report import EXIT_SIGNAL_BASE
 from providers.base import RunInterrupted
+
+LONGEST_SECONDS_TO_END = 4.5
 
 
 class Interrupted(Exception):
@@ -23,21 +28,43 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
-    """Within, a first signal sets `interruption`, a second one ends the process at once. Raises `Interrupted` after."""
+    """Within, a first signal sets `interruption`, a second one ends the process at once. Raises `Interrupted` after.
+
+    Where the work has not ended some seconds after the first one (it may wait for a provider, a lock in the database, a
+    disk), the process ends without it: any moment may be the last, and the next run goes on from there.
+    """
     received: list[int] = []
+    over = threading.Event()
+    signalled_or_over = threading.Event()
 
     def handle(signal_number: int, _frame: FrameType | None) -> None:
         if received:
             os._exit(EXIT_SIGNAL_BASE + signal_number)
         received.append(signal_number)
         interruption.set()
+        signalled_or_over.set()
+
+    def end_in_time() -> None:
+        signalled_or_over.wait()
+        if received and not over.wait(LONGEST_SECONDS_TO_END):
+            end_now(EXIT_SIGNAL_BASE + received[0])
 
     previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    threading.Thread(target=end_in_time, name="signals", daemon=True).start()
     try:
         with contextlib.suppress(RunInterrupted):
             yield
     finally:
+        over.set()
+        signalled_or_over.set()
         for number, handler in previous.items():
             signal.signal(number, handler)
     if received:
         raise Interrupted(received[0])
+
+
+def end_now(exit_code: int) -> NoReturn:
+    """Say so, and end the process without waiting for threads, which may be waiting for a provider."""
+    emit(logging.WARNING, "interrupted", "Interrumpido: lo que quedó a medias se retoma la próxima vez")
+    logging.shutdown()
+    os._exit(exit_code)

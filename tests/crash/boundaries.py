@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import providers
@@ -19,7 +20,19 @@ from providers import build_provider
 from providers.base import Provider, ProviderUnavailable, Source
 from sql.connection import Connection
 
-CHANGING_CALLS = ("rename", "replace", "unlink", "remove", "rmdir", "mkdir", "link", "symlink", "fsync", "chmod", "utime")
+CHANGING_CALLS = (
+    "rename",
+    "replace",
+    "unlink",
+    "remove",
+    "rmdir",
+    "mkdir",
+    "link",
+    "symlink",
+    "fsync",
+    "chmod",
+    "utime",
+)
 
 
 class Boundaries:
@@ -53,7 +66,7 @@ boundaries = Boundaries()
 
 
 class WatchedProvider(Provider):
-    """Passes everything on to another provider. A put whose key ends in the text to be refused fails, once."""
+    """Passes everything on to another provider. A put to provider 1 whose key ends in the text to be refused fails."""
 
     def __init__(self, provider: Provider) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
@@ -140,4 +153,4 @@ def _watch(owner: Any, attribute: str, describe: Callable[..., str]) -> None:
 
 
 def _shown(target: object) -> str:
-    return os.fsdecode(os.path.basename(target)) if isinstance(target, (str, bytes, os.PathLike)) else "descriptor"
+    return Path(os.fsdecode(target)).name if isinstance(target, (str, bytes, os.PathLike)) else "descriptor"

@@ -47,6 +47,7 @@ class Store:
         self.kind = kind
         self._credentials = credentials
         self._options = options
+        self._client: Any = None
 
     def hashes(self, prefix: str) -> dict[str, str]:
         """SHA-256 of every object whose key begins so."""
@@ -56,7 +57,7 @@ class Store:
         """For every object what changes when it is written anew, be it with the same bytes."""
         return {key: stamp for key, stamp, _ in self._listing("")}
 
-    def keys(self) -> set[str]:
+    def names(self) -> set[str]:
         """The names of everything that is there: also unfinished uploads, partial files and empty directories."""
         match self.kind:
             case "s3" | "minio":
@@ -103,7 +104,7 @@ class Store:
         return content
 
     def _s3(self) -> Any:
-        if not hasattr(self, "_client"):
+        if self._client is None:
             import boto3
             from botocore.config import Config
 
@@ -131,7 +132,7 @@ class Store:
         return [upload["Key"] for upload in answer.get("Uploads", [])]
 
     def _azure(self) -> Any:
-        if not hasattr(self, "_client"):
+        if self._client is None:
             from azure.storage.blob import ContainerClient
 
             self._client = ContainerClient(
@@ -142,9 +143,9 @@ class Store:
         return self._client
 
     def _gcs(self) -> Any:
-        if not hasattr(self, "_client"):
+        if self._client is None:
             from google.auth.credentials import AnonymousCredentials
-            from google.cloud import storage
+            from google.cloud import storage  # type: ignore[import-untyped]
 
             client = storage.Client(
                 project=self._options["project"],
@@ -203,7 +204,7 @@ class Checker:
             for table in TABLES
         }
         for provider_id, store in self.stores.items():
-            rows[f"store {provider_id}"] = (store.keys(), store.stamps())
+            rows[f"store {provider_id}"] = (store.names(), store.stamps())
             if store.kind in ("sftp", "local"):
                 rows[f"directories {provider_id}"] = _stamps(store.directory)
         return rows
@@ -225,7 +226,7 @@ class Checker:
         found = store.hashes(f"{place}/")
         if found != expected_objects(original, place):
             yield f"{original.uuid}: committed, but {place} holds {found}"
-        if f"{place}.manifest.json" not in store.keys():
+        if f"{place}.manifest.json" not in store.names():
             yield f"{original.uuid}: committed without a manifest"
 
     def _wrong_locally(self, original: Original, *, deleted: bool) -> Iterator[str]:
@@ -243,7 +244,7 @@ class Checker:
             if found:
                 yield f"{what}: {found}"
         for provider_id, store in self.stores.items():
-            for key in sorted(store.keys() - self._known_keys[provider_id]):
+            for key in sorted(store.names() - self._known_keys[provider_id]):
                 yield f"no row knows of {key} in store {provider_id}"
 
     def _row(self, uuid: str) -> Mapping[str, Any]:
@@ -269,7 +270,7 @@ def tree_of(directory: Path) -> Tree:
     found: Tree = {b"": _describe(top)}
     for parent, directories, files in os.walk(top):
         for name in (*directories, *files):
-            path = os.path.join(parent, name)
+            path = parent + b"/" + name
             found[path[len(top) + 1 :]] = _describe(path)
     return found
 
@@ -278,10 +279,9 @@ def _describe(path: bytes) -> tuple[object, ...]:
     status = os.lstat(path)
     common = (stat.S_IFMT(status.st_mode), stat.S_IMODE(status.st_mode), status.st_mtime_ns)
     if stat.S_ISLNK(status.st_mode):
-        return (*common, os.readlink(path))
+        return (*common, os.readlink(path))  # noqa: PTH115 its bytes
     if stat.S_ISREG(status.st_mode):
-        with open(path, "rb") as file:
-            return (*common, _sha256(file.read()))
+        return (*common, _sha256(Path(os.fsdecode(path)).read_bytes()))
     return (*common, None)
 
 
@@ -290,8 +290,8 @@ def _stamps(directory: Path) -> dict[str, tuple[int, int]]:
     found = {}
     for parent, directories, files in os.walk(directory):
         for name in (".", *directories, *files):
-            status = os.lstat(os.path.join(parent, name))
-            found[os.path.join(parent, name)] = (status.st_ino, status.st_ctime_ns)
+            status = Path(parent, name).lstat()
+            found[f"{parent}/{name}"] = (status.st_ino, status.st_ctime_ns)
     return found
 
 

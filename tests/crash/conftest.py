@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from jobs.embedded_postgres import EmbeddedPostgres
 from tests.crash.program import Program
 from tests.crash.scene import Scene
+from tests.destinations import Destination
 from tests.stories.installation import Installation
 
 
@@ -21,14 +24,22 @@ def program() -> Iterator[Program]:
 
 
 @pytest.fixture
-def new_scene(program: Program, tmp_path: Path, database_url: str) -> Iterator[Callable[..., Scene]]:
-    """Make the scene in a new installation: `new_scene(destination, alternate, delete=True)`. Closed after the test."""
+def new_scene(
+    program: Program,
+    tmp_path: Path,
+    postgres: EmbeddedPostgres,
+    database_administrator: Callable[[str], None],
+    database_numbers: Iterator[int],
+) -> Iterator[Callable[..., Scene]]:
+    """Make scenes, each in an installation of its own: `new_scene(destination, alternate, delete=True)`."""
     with contextlib.ExitStack() as stack:
-        installation = stack.enter_context(contextlib.closing(Installation(tmp_path / "sage", database_url)))
-        installation.install()
 
-        def make(*destinations: object, **options: object) -> Scene:
-            scene = Scene(program, installation, destinations, **options)  # type: ignore[arg-type]
-            return stack.enter_context(contextlib.closing(scene))
+        def make(*destinations: Destination, **options: Any) -> Scene:
+            name = f"test_{next(database_numbers)}"
+            database_administrator(f"CREATE DATABASE {name}")
+            stack.callback(database_administrator, f"DROP DATABASE {name} WITH (FORCE)")
+            installation = stack.enter_context(contextlib.closing(Installation(tmp_path / name, postgres.url_of(name))))
+            installation.install()
+            return stack.enter_context(contextlib.closing(Scene(program, installation, destinations, **options)))
 
         yield make

@@ -27,7 +27,7 @@ PRELOADED = ("providers.s3", "providers.azure", "providers.gcs", "providers.sftp
 
 @dataclass(frozen=True)
 class Ended:
-    """How one run ended: its exit code (negative: the signal that killed it), its console, the boundaries it reached."""
+    """How one run ended: its exit code (negative: the signal that killed it), its console, the boundaries reached."""
 
     exit_code: int
     errors: str
@@ -56,9 +56,12 @@ class Program:
         *,
         strike_at: int | None = None,
         signal_number: signal.Signals = signal.SIGKILL,
+        kill_after_seconds: float | None = None,
         refused_put: str = "",
     ) -> Ended:
-        """Run the command line. At boundary number `strike_at`, counted from one, it gets the signal."""
+        """Run the command line. At boundary number `strike_at`, counted from one, it gets the signal; or it is killed
+        after some time, wherever it is then. A put to provider 1 of a key that ends in `refused_put` fails.
+        """
         console, record = Path(self._directory.name, "console"), Path(self._directory.name, "record")
         order = {
             "arguments": arguments,
@@ -68,6 +71,7 @@ class Program:
             "record": str(record),
             "strike_at": strike_at,
             "signal_number": int(signal_number),
+            "kill_after_seconds": kill_after_seconds,
             "refused_put": refused_put,
         }
         started = time.monotonic()
@@ -129,6 +133,10 @@ def _become(order: Mapping[str, Any]) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     record = os.open(order["record"], flags, 0o600)
+    if order["kill_after_seconds"] is not None:
+        death = threading.Timer(order["kill_after_seconds"], os.kill, (os.getpid(), signal.SIGKILL))
+        death.daemon = True
+        death.start()
     boundaries.begin(record, order["strike_at"], order["signal_number"], order["refused_put"])
 
 

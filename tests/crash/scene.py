@@ -86,7 +86,7 @@ class Scene:
 
     def require_nothing_unfinished(self, ended: Ended) -> None:
         """No upload is left unfinished at any store."""
-        left = {key for store in self._stores() for key in store.keys() if "(unfinished)" in key or ".part" in key}
+        left = {key for store in self._stores() for key in store.names() if "(unfinished)" in key or ".part" in key}
         assert not left, f"{left} after {ended}"
 
     def require_all_is_well_after_two_ticks(self, ended: Ended) -> None:

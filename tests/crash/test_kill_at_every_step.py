@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Callable
 
 import pytest
 
+from tests.crash.checker import Tree, tree_of
 from tests.crash.scene import KILLED, Scene
 from tests.destinations import Destination
 
-FEWEST_STEPS = 30
+FEWEST_STEPS = 20
 """A run that migrates has more: a sweep that ends before has not watched it."""
 
 NewScene = Callable[..., Scene]
+NewDestination = Callable[[str], Destination]
 
 
 @pytest.mark.parametrize("delete", [True, False], ids=["deleting", "keeping"])
 @pytest.mark.parametrize("name", ["local", "s3-rclone", "s3-swift", "azure", "gcs", "sftp-openssh"])
 def test_a_kill_at_any_step_loses_nothing_and_leaves_nothing(
-    new_scene: NewScene, new_destination: Callable[[str], Destination], name: str, *, delete: bool
+    new_scene: NewScene, new_destination: NewDestination, name: str, *, delete: bool
 ) -> None:
     scene = new_scene(new_destination(name), delete=delete)
     for step in itertools.count(1):
@@ -31,3 +34,82 @@ def test_a_kill_at_any_step_loses_nothing_and_leaves_nothing(
         scene.require_nothing_lost(ended)
         scene.require_all_is_well_after_two_ticks(ended)
     assert step > FEWEST_STEPS
+
+
+@pytest.mark.parametrize("name", ["s3-rclone", "s3-swift", "azure", "gcs"])
+def test_a_kill_between_the_parts_of_a_large_file_leaves_none_of_them(
+    new_scene: NewScene, new_destination: NewDestination, name: str
+) -> None:
+    scene = new_scene(new_destination(name), delete=True)
+    scene.add_execution(large=True)
+    ended = scene.run()
+    parts = [step for step, what in enumerate(ended.reached, start=1) if what.startswith("sent") and "grande" in what]
+    assert len(parts) >= 2, str(ended)
+    for step in parts:
+        scene.add_execution(large=True)
+        ended = scene.run(strike_at=step)
+        assert ended.exit_code == KILLED, str(ended)
+        scene.require_nothing_lost(ended)
+        scene.require_all_is_well_after_two_ticks(ended)
+
+
+@pytest.mark.parametrize(("primary", "alternate"), [("s3-rclone", "local"), ("local", "s3-rclone")])
+def test_a_kill_on_the_way_to_the_alternate_leaves_nothing_at_the_primary(
+    new_scene: NewScene, new_destination: NewDestination, primary: str, alternate: str
+) -> None:
+    """The primary refuses the manifest; what it holds by then is removed after the alternate's copy is committed."""
+    scene = new_scene(new_destination(primary), new_destination(alternate), delete=True)
+    for step in itertools.count(1):
+        scene.add_execution()
+        ended = scene.run(strike_at=step, refused_put=".manifest.json")
+        if ended.exit_code == 0:
+            break
+        assert ended.exit_code == KILLED, str(ended)
+        scene.require_nothing_lost(ended)
+        scene.require_all_is_well_after_two_ticks(ended)
+    assert "Intentando migrar al proveedor alternativo" in ended.errors
+    assert step > FEWEST_STEPS
+
+
+@pytest.mark.parametrize("name", ["local", "s3-rclone"])
+def test_a_kill_while_a_killed_run_is_taken_up_again_loses_nothing(
+    new_scene: NewScene, new_destination: NewDestination, name: str
+) -> None:
+    """What repairs may die, too: a run is killed in its middle, and the next one at each of its steps."""
+    scene = new_scene(new_destination(name), delete=True)
+    scene.add_execution()
+    whole = scene.run()
+    commit = 1 + whole.reached.index("sql commit_migration")
+    for middle in (commit - 1, commit + 5):
+        for step in itertools.count(1):
+            scene.add_execution()
+            assert scene.run(strike_at=middle).exit_code == KILLED
+            ended = scene.run(strike_at=step)
+            if ended.exit_code == 0:
+                break
+            assert ended.exit_code == KILLED, str(ended)
+            scene.require_nothing_lost(ended)
+            scene.require_all_is_well_after_two_ticks(ended)
+
+
+def test_a_killed_restore_never_looks_like_a_whole_one(new_scene: NewScene, new_destination: NewDestination) -> None:
+    scene = new_scene(new_destination("s3-rclone"), delete=True)
+    original = scene.add_execution()
+    assert scene.run().exit_code == 0
+    target = scene.installation.directory / "recuperada"
+    for step in itertools.count(1):
+        ended = scene.run("restore", original.uuid, str(target), strike_at=step)
+        if ended.exit_code == 0:
+            break
+        assert ended.exit_code == KILLED, str(ended)
+        if target.exists() and any(target.iterdir()) and _contents(tree_of(target)) != _contents(original.tree):
+            assert (target / ".janitor-restore-incomplete").exists(), str(ended)
+        shutil.rmtree(target, ignore_errors=True)
+    assert tree_of(target) == original.tree
+    shutil.rmtree(target)
+    scene.require_all_is_well_after_two_ticks(ended)
+
+
+def _contents(tree: Tree) -> Tree:
+    """All but the top directory's own mode and time, which come last of all, after the mark is gone."""
+    return {path: entry for path, entry in tree.items() if path}

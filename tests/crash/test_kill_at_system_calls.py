@@ -1,0 +1,89 @@
+"""The command line as operators start it, killed by strace at the Nth system call of a kind, for growing N."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.crash.program import REPOSITORY, Ended
+from tests.crash.scene import Scene
+from tests.destinations import Destination
+
+NewScene = Callable[..., Scene]
+NewDestination = Callable[[str], Destination]
+
+EVERY_ONE = "JANITOR_CRASH_COUNT" in os.environ
+"""By hand every N; otherwise those of a series that grows, so that late calls are reached in few runs."""
+
+CALLS = {
+    "rename": "rename,renameat,renameat2",
+    "unlink": "unlink,unlinkat,rmdir",
+    "fsync": "fsync,fdatasync",
+    "write": "write,writev,pwrite64",
+    "send": "sendto,sendmsg",
+}
+"""The kinds of calls by which a run changes the world. strace counts each thread's own."""
+
+
+@pytest.fixture(scope="module")
+def strace() -> str:
+    """The program strace; without it these tests are skipped, loudly, and fail where nothing may be skipped."""
+    found = shutil.which("strace")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("strace is not installed (Debian, Ubuntu: apt-get install strace)")
+        pytest.skip("strace is not installed (Debian, Ubuntu: apt-get install strace)")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("local", kind) for kind in CALLS),
+        *(("s3-rclone", kind) for kind in ("send", "write")),
+        ("sftp-openssh", "send"),
+    ],
+)
+def test_a_kill_at_any_system_call_loses_nothing_and_leaves_nothing(
+    strace: str, new_scene: NewScene, new_destination: NewDestination, name: str, kind: str
+) -> None:
+    scene = new_scene(new_destination(name), delete=True)
+    kills = 0
+    for number in _growing():
+        scene.add_execution()
+        ended = _run_killed_at(strace, scene, CALLS[kind], number)
+        if ended.exit_code == 0:
+            break
+        assert ended.exit_code == -signal.SIGKILL, str(ended)
+        kills += 1
+        scene.require_nothing_lost(ended)
+        scene.require_all_is_well_after_two_ticks(ended)
+    assert kills >= 3
+
+
+def _growing() -> Iterator[int]:
+    number, next_number = 1, 2
+    while True:
+        yield number
+        number, next_number = next_number, next_number + 1 if EVERY_ONE else number + next_number
+
+
+def _run_killed_at(strace: str, scene: Scene, calls: str, number: int) -> Ended:
+    """Run the program itself, from its start on. Without --seccomp-bpf, with which strace 6.1 counts wrongly."""
+    inject = ("-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={number}")
+    run = subprocess.run(
+        [strace, "-f", "-qq", "-o", os.devnull, *inject, sys.executable, "janitor_daemon.py"],
+        cwd=REPOSITORY,
+        env={**scene.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return Ended(run.returncode, run.stderr, (f"{calls.partition(',')[0]} number {number}",), 0.0)
