@@ -33,7 +33,7 @@ from jobs.directories import DirectoryJudge, OpenDirectory
 from jobs.flights import Flights
 from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock
-from jobs.keys import Place, place_of
+from jobs.keys import Place, place_of, shared_prefix
 from jobs.leftovers import remove_leftovers
 from jobs.local_copies import LocalCopies
 from jobs.manifest import Manifest
@@ -112,7 +112,6 @@ class JanitorDaemon:
         self._options = options or RunOptions()
         self._database = Database(self._settings.database_url, self._settings.host)
         self._judge = DirectoryJudge(self._settings.roots)
-        self._judge.keep_out_of(map(str, (self._settings.temp_directory, self._settings.log_directory)))
         self._policy = MigrationPolicy()
         self._providers = ProviderSet((), ())
         self._pool = TransferPool(self._settings.transfers)
@@ -222,7 +221,7 @@ class JanitorDaemon:
                 unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
         self._providers = ProviderSet(rows, unreadable)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
-        self._judge.keep_out_of(path for path in directories if isinstance(path, str))
+        self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
 
     @property
     def _retention_hours(self) -> float:

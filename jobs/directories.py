@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from config.logs import one_line
 from config.models import Execution
+from jobs.keys import MANIFEST_SUFFIX
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 
@@ -54,11 +55,19 @@ class DirectoryJudge:
 
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = tuple(roots)
+        self._copies: tuple[str, ...] = ()
 
     @property
     def may_delete(self) -> bool:
         """Whether any local copy may be removed at all."""
         return bool(self._roots)
+
+    def keep_out_of(self, directories: Iterable[str]) -> None:
+        """Refuse from now on what is, contains or lies in one of these directories, in which copies are kept.
+
+        A row that names a copy would let it be removed as if it were an original.
+        """
+        self._copies = tuple({os.path.realpath(directory) for directory in directories if "\0" not in directory})
 
     def is_acceptable(self, execution: Execution) -> bool:
         """Judge the path as it is written, without looking at the disk."""
@@ -69,14 +78,22 @@ class DirectoryJudge:
         return True
 
     def exists(self, execution: Execution) -> bool:
-        """Whether something lies at an acceptable path; whether it may be touched shows when it is opened."""
+        """Whether something lies at an acceptable path; whether it may be touched shows when it is opened.
+
+        So does why it cannot be told: a disk that fails, or a directory above without permission, is no missing one.
+        """
         _, parts = self._place(execution)
-        return os.path.lexists("/" + "/".join(parts))
+        try:
+            os.lstat("/" + "/".join(parts))
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+        return True
 
     @contextlib.contextmanager
     def open(self, execution: Execution) -> Iterator[OpenDirectory]:
         """Open an execution's directory. Raises `DirectoryMissing`, `UnsafeSource`, `SourceUnreadable`."""
         path, parts = self._place(execution)
+        _require_no_copy(parts)
         with contextlib.ExitStack() as stack:
             try:
                 parent = open_directory_path("/" + "/".join(parts[:-1]))
@@ -116,6 +133,9 @@ class DirectoryJudge:
             self._require_beneath_root(normal)
         elif normal in SYSTEM_DIRECTORIES or any(f"{normal}/".startswith(f"{tree}/") for tree in SYSTEM_TREES):
             raise UnsafeSource(f"ruta_directorio es un directorio del sistema: {one_line(path)}")
+        for copies in self._copies:
+            if f"{normal}/".startswith(f"{copies}/") or f"{copies}/".startswith(f"{normal}/"):
+                raise UnsafeSource(f"ruta_directorio lleva a donde se guardan las copias: {one_line(normal)}")
         return path, parts
 
     def _require_beneath_root(self, normal: str) -> None:
@@ -123,6 +143,14 @@ class DirectoryJudge:
             raise UnsafeSource(f"ruta_directorio es o contiene una de las raíces de JANITOR_ROOTS: {one_line(normal)}")
         if not any(normal.startswith(f"{root}/") for root in self._roots):
             raise UnsafeSource(f"ruta_directorio está fuera de JANITOR_ROOTS: {one_line(normal)}")
+
+
+def _require_no_copy(parts: Sequence[str]) -> None:
+    """A manifest beside a directory, or beside one above it, tells a copy, wherever and by whomever it was made."""
+    for depth in range(len(parts), 0, -1):
+        path = "/" + "/".join(parts[:depth])
+        if os.path.lexists(path + MANIFEST_SUFFIX):
+            raise UnsafeSource(f"ruta_directorio es o está en una copia, con su manifiesto al lado: {one_line(path)}")
 
 
 def _judge_failure(error: OSError, path: str) -> SourceError:

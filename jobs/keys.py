@@ -53,7 +53,12 @@ def place_of(prefix: str, uuid: str) -> Place:
         or uuid.endswith(MANIFEST_SUFFIX)
     ):
         raise UnsafeSource(f"el uuid no sirve como nombre en la nube: {one_line(repr(uuid))}")
-    return Place("/".join(part for part in (prefix, "ejecuciones", uuid) if part))
+    return Place(f"{shared_prefix(prefix)}/{uuid}")
+
+
+def shared_prefix(prefix: str) -> str:
+    """What the places of all executions have in common."""
+    return f"{prefix}/ejecuciones" if prefix else "ejecuciones"
 
 
 def place_from_uri(uri: str) -> Place:

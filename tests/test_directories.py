@@ -222,6 +222,48 @@ def test_no_descriptor_is_left_open(judge: DirectoryJudge, root: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+def test_why_it_cannot_be_told_is_no_reason_to_think_that_it_is_missing() -> None:
+    """A missing directory is another host's; one below a directory without permission is this host's trouble."""
+    with tempfile.TemporaryDirectory() as root:
+        Path(root).chmod(0o755)
+        (Path(root) / "locked" / "e1").mkdir(parents=True)
+        (Path(root) / "locked").chmod(0)
+        judge = DirectoryJudge([root])
+        with unprivileged():
+            assert judge.exists(at(f"{root}/locked/e1"))
+            assert not judge.exists(at(f"{root}/other/e1"))
+            with pytest.raises(SourceUnreadable), judge.open(at(f"{root}/locked/e1")):
+                raise AssertionError
+
+
+# Copies, which a mounted directory may hold within the roots
+
+
+def test_a_directory_of_copies_is_no_execution(root: Path, tmp_path: Path) -> None:
+    copies = root / "nas" / "prefix" / "ejecuciones"
+    (copies / "uuid" / "sub").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(root / "nas")
+    judge = DirectoryJudge([str(root)])
+    judge.keep_out_of([f"{tmp_path}/link//prefix/ejecuciones", "/not/there", "a\0b"])
+    for path in (copies, copies / "uuid", copies / "uuid" / "sub", copies.parent, root / "nas"):
+        assert all("copias" in message for message in refusals(judge, path))
+    for beside in ("ejecuciones-2", "prefix/trabajo"):
+        (root / "nas" / beside).mkdir()
+        with judge.open(at(root / "nas" / beside)):
+            pass
+
+
+@pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
+def test_a_manifest_beside_a_directory_tells_a_copy(judge: DirectoryJudge, root: Path, below: str) -> None:
+    (root / "copies" / "uuid" / "sub" / "sub").mkdir(parents=True)
+    (root / "copies" / "uuid.manifest.json").touch()
+    with (
+        pytest.raises(UnsafeSource, match="es o está en una copia"),
+        judge.open(at(root / "copies" / "uuid" / below)),
+    ):
+        raise AssertionError
+
+
 # Without roots
 
 

@@ -1,0 +1,40 @@
+"""What a process stands on, whoever started it: three open standard streams, and file names in UTF-8."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+
+
+def open_missing_streams() -> None:
+    """Open the null device as each standard stream that is closed, as after `>&-`.
+
+    Otherwise the next file or connection gets its number, and whatever a library prints goes there.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 for the whole run
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
+def require_utf8_names() -> None:
+    """Begin anew in Python's UTF-8 mode where the locale has another encoding for the names of files.
+
+    The same file would get another key on each host, and another name when it is restored on another one.
+    """
+    if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 this very program
+
+
+def drop_what_cannot_be_written() -> None:
+    """Let what a full disk does not take from a standard stream not decide how the process ends: it would be 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
