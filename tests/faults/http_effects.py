@@ -58,7 +58,7 @@ def reset_in_the_request(after_bytes: int) -> Effect:
 
 def reset_in_the_answer(after_bytes: int) -> Effect:
     """The server does it, and the connection breaks after so many bytes of its answer."""
-    return lambda exchange: exchange.answer(exchange.forward(), only_bytes=after_bytes)
+    return lambda exchange: exchange.answer_beginning(exchange.forward(), after_bytes)
 
 
 def lose_the_answer(exchange: Exchange) -> None:
@@ -74,7 +74,7 @@ def take_slowly(exchange: Exchange) -> None:
 
 def answer_slowly(exchange: Exchange) -> None:
     """The server does it, and its answer comes at a trickle."""
-    exchange.answer(exchange.forward(), seconds_per_byte=SLOW_SECONDS_PER_BYTE)
+    exchange.answer_slowly(exchange.forward(), SLOW_SECONDS_PER_BYTE)
 
 
 # Other answers
@@ -111,6 +111,11 @@ def change_answer(change: Change) -> Effect:
         exchange.answer(Response(response.status, change(response.body), response.headers))
 
     return effect
+
+
+def damage_answer(change: Change) -> Effect:
+    """The server does it, and its answer is damaged on the way, its head included."""
+    return lambda exchange: exchange.answer_damaged(exchange.forward(), change)
 
 
 def acknowledge_only(exchange: Exchange) -> None:

@@ -105,15 +105,29 @@ class Exchange:
             server.putheader("Content-Length", str(length))
         server.endheaders()
 
-    def answer(self, response: Response, *, only_bytes: int | None = None, seconds_per_byte: float = 0) -> None:
-        """Answer the client: whole, or only the first bytes and a reset, or byte after byte, ever so slowly."""
-        content = self._head(response) + (b"" if self.method == "HEAD" else response.body)
-        if seconds_per_byte:
-            self._trickle(content, seconds_per_byte)
-        else:
-            self._handler.wfile.write(content[:only_bytes])
-        if only_bytes is not None:
-            self.reset()
+    def answer(self, response: Response) -> None:
+        """Answer the client."""
+        self._handler.wfile.write(self._written(response))
+
+    def answer_beginning(self, response: Response, size_bytes: int) -> None:
+        """Answer the client with the first bytes, and break the connection."""
+        self._handler.wfile.write(self._written(response)[:size_bytes])
+        self.reset()
+
+    def answer_damaged(self, response: Response, change: Callable[[bytes], bytes]) -> None:
+        """Answer the client with other bytes, from the status to the end of the body, and hang up."""
+        self._handler.close_connection = True
+        self._handler.wfile.write(change(self._written(response)))
+
+    def answer_slowly(self, response: Response, seconds_per_byte: float) -> None:
+        """Answer the client, byte after byte, until it has had enough."""
+        for byte in self._written(response):
+            self._handler.wfile.write(bytes([byte]))
+            if self._proxy.closed.wait(seconds_per_byte):
+                return
+
+    def _written(self, response: Response) -> bytes:
+        return self._head(response) + (b"" if self.method == "HEAD" else response.body)
 
     def _head(self, response: Response) -> bytes:
         lines = [f"HTTP/1.1 {response.status} {http.client.responses.get(response.status, 'Answer')}"]
@@ -124,12 +138,6 @@ class Exchange:
         if response.status not in (204, 304):
             lines.append(f"Content-Length: {length}")
         return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-    def _trickle(self, content: bytes, seconds_per_byte: float) -> None:
-        for position in range(len(content)):
-            self._handler.wfile.write(content[position : position + 1])
-            if self._proxy.closed.wait(seconds_per_byte):
-                return
 
     def read_slowly(self, seconds_per_byte: float) -> None:
         """Take the request byte after byte until the client has had enough."""
