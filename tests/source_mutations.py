@@ -5,7 +5,6 @@ checker of what is left, which shares no code with the product.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 import itertools
 import json
@@ -13,6 +12,7 @@ import mmap
 import os
 import re
 import stat
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -104,6 +104,16 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.uuid}: {self.mutation}, {self.moment}"
+
+
+def require_file_system_that_notices(path: Path, *blind: str) -> None:
+    """Skip a test about stores through mappings where the file system does not tell of them: tmpfs changes no time of
+    the file, overlayfs does not count them as writers.
+    """
+    command = ["stat", "--file-system", "--format=%T", str(path)]
+    kind = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
+    if kind in blind:
+        pytest.skip(f"{kind} does not tell of what is stored through a mapping")
 
 
 # Mutations. Each is called with the case, changes what lies there, and gives the contents that it wrote.
@@ -324,8 +334,52 @@ MUTATIONS: dict[str, Mutation] = {
     )
 }
 
+
+def mount_another_disk(case: Case) -> list[bytes]:
+    return _mount(case, "-t", "tmpfs", "janitor-test")
+
+
+def mount_what_lies_outside(case: Case) -> list[bytes]:
+    return _mount(case, "--bind", str(case.outside / "sentinel"))
+
+
+def _mount(case: Case, *arguments: str) -> list[bytes]:
+    subprocess.run(["mount", *arguments, str(case.subdirectory())], check=True, timeout=30, capture_output=True)
+    return []
+
+
+def unmount_everything(below: Path) -> int:
+    """Take away what was mounted; how much that was."""
+    mounts = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
+    points = [point for point in (line.split()[4] for line in mounts) if point.startswith(f"{below}/")]
+    for point in reversed(points):
+        subprocess.run(["umount", "--lazy", point], check=True, timeout=30)
+    return len(points)
+
+
+MOUNTS: dict[str, Mutation] = {
+    "mount another disk": mount_another_disk,
+    "mount what lies outside": mount_what_lies_outside,
+}
+"""For root only."""
+
+RIGHTS = {
+    "take all rights of a file": take_all_rights_of_a_file,
+    "take all rights of a directory": take_all_rights_of_a_directory,
+}
+"""For others than root, who reads what he has no right to."""
+
 WRITERS = ("write through an open descriptor", "store through an open mapping")
 """Mutations that need a writer who has had the file open since before the run."""
+
+
+ELSEWHERE = (
+    "replace everything",
+    "replace everything by equal directory",
+    "replace everything by link",
+    "move everything away",
+)
+"""Mutations after which the row's path does not lead to the directory any more."""
 
 
 def make_tree(directory: Path, mark: str) -> None:
@@ -358,11 +412,12 @@ def make_ready(case: Case) -> None:
 def strike(case: Case) -> None:
     """Let it happen, and note what the directory is then. What is gone already cannot change."""
     try:
-        case.written = MUTATIONS[case.mutation](case)
+        case.written = (MUTATIONS | MOUNTS)[case.mutation](case)
     except NothingLeft:
         return
     case.struck = True
-    case.states.append(state_of(case.directory))
+    if case.mutation not in MOUNTS:
+        case.states.append(state_of(case.directory, case.states[0]))
 
 
 # Moments
@@ -382,6 +437,8 @@ MIGRATION_MOMENTS = (
     *_both("open_attempt", "note_place", "commit_migration"),
 )
 DIGEST_MOMENTS = _both("digests")
+BEFORE_THE_COMMIT = frozenset(MIGRATION_MOMENTS) - set(_both("commit_migration"))
+
 COMPARING_MOMENTS = (
     *_both("rename to the trash"),
     *_both(*(f"listing of directory {number}" for number in range(7, 10))),
@@ -395,12 +452,12 @@ REMOVAL_MOMENTS = (
 )
 
 
-def pairs_of(moments: Iterable[str]) -> list[tuple[str, str]]:
-    """Every moment with every mutation that can happen then.
+def pairs_of(moments: Iterable[str], mutations: Iterable[str]) -> list[tuple[str, str]]:
+    """Every moment with every one of these mutations that can happen then.
 
     Nothing of what a writer has open is removed, so what follows on the comparison does not come.
     """
-    pairs = itertools.product(moments, MUTATIONS)
+    pairs = itertools.product(moments, mutations)
     return [pair for pair in pairs if not (pair[0] in REMOVAL_MOMENTS and pair[1] in WRITERS)]
 
 
@@ -590,18 +647,26 @@ class _WatchedSource:
 # The checker
 
 
-def state_of(directory: Path) -> State:
-    """What a manifest would have to say of a directory; nothing if there is none."""
+def state_of(directory: Path, known: State | None = None) -> State:
+    """What a manifest would have to say of a directory; nothing if there is none.
+
+    What may not be read now is what it was in the state that is `known`.
+    """
     found: State = {}
     pending = [directory]
     if directory.is_symlink() or not directory.is_dir():
         return found
     while pending:
         path = pending.pop()
-        entry = _entry_of(path)
-        found["" if path == directory else str(path.relative_to(directory))] = entry
-        if entry["kind"] == "directory":
-            pending.extend(path.iterdir())
+        name = "" if path == directory else str(path.relative_to(directory))
+        try:
+            found[name] = _entry_of(path)
+            if found[name]["kind"] == "directory":
+                pending.extend(path.iterdir())
+        except PermissionError:
+            assert known is not None, path
+            found |= {other: entry for other, entry in known.items() if f"{other}/".startswith(f"{name}/")}
+            found[name] = {**known[name], "mode": f"{stat.S_IMODE(path.lstat().st_mode):04o}"}
     return found
 
 
@@ -665,6 +730,8 @@ def problems(case: Case, row: Row, stored: Objects) -> Iterator[str]:
     copy: State = {}
     if row.migrated:
         copy = yield from _problems_of_copy(case, row, stored)
+        if case.mutation in ELSEWHERE and case.moment in BEFORE_THE_COMMIT and case.moved.exists() and copy == before:
+            yield "committed, and it was no longer where its row says"
     local = [state_of(place) for place in case.places]
     if not row.migrated:
         yield from _problems_of_failure(case, row)
@@ -726,8 +793,3 @@ def problems_at_rest(case: Case, row: Row, stored: Objects) -> Iterator[str]:
             yield f"all of it is proven, and yet it is there: {row}"
         elif row.local_copy == "deleting" and not (row.error_code and row.error):
             yield f"it stays, and nobody says why: {row}"
-
-
-def dataclass_lines(cases: Iterable[Case]) -> str:
-    """Cases, one to a line, for a failure's message."""
-    return "\n".join(str(dataclasses.replace(case, states=[])) for case in cases)

@@ -23,6 +23,7 @@ from jobs.tree import hash_file, walk_tree
 from providers.base import ProviderUnavailable, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor
 from tests.servers.base import REPOSITORY
+from tests.source_mutations import require_file_system_that_notices
 from tests.stories.trees import Snapshot, make_odd_tree, make_usual_tree, snapshot
 
 NEVER = threading.Event()
@@ -225,6 +226,7 @@ def test_a_file_that_somebody_has_open_for_writing_keeps_everything(
     with contextlib.ExitStack() as writer:
         opened = writer.enter_context((directory / "registro.log").open("r+b"))
         if how == "a mapping":
+            require_file_system_that_notices(directory, "overlayfs")
             writer.enter_context(mmap.mmap(opened.fileno(), 0))
             opened.close()
         with pytest.raises(LocalCopyInUse, match=r"registro\.log"):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +14,17 @@ from config.settings import Settings
 from janitor_daemon import JanitorDaemon, RunOptions
 from tests.destinations import Destination, local_destination
 from tests.platform_database import Platform
+from tests.privileges import unprivileged
 from tests.servers.base import S3Server
+from tests.small_disk import mounted_small_disk
 from tests.source_mutations import (
     COMPARING_MOMENTS,
     DIGEST_MOMENTS,
     MIGRATION_MOMENTS,
+    MOUNTS,
+    MUTATIONS,
     REMOVAL_MOMENTS,
+    RIGHTS,
     ROWS,
     Case,
     Row,
@@ -29,6 +33,7 @@ from tests.source_mutations import (
     pairs_of,
     problems,
     problems_at_rest,
+    unmount_everything,
 )
 
 SEED = int(os.environ.get("JANITOR_MUTATIONS_SEED", "3"))
@@ -97,6 +102,20 @@ class Theatre:
         for case in self.cases:
             case.held.close()
 
+    def give_rights_back(self) -> None:
+        """Let everything be read again: each directory is then what it was before."""
+        for case in self.cases:
+            (before, *_) = case.states
+            case.states = [before]
+            for name in sorted(before):
+                path = case.directory / name
+                if path.exists() and not path.is_symlink():
+                    path.chmod(int(str(before[name]["mode"]), 8))
+
+    def reasons(self) -> list[str]:
+        """Why something was not done, by the codes in the database."""
+        return [row["error_code"] for row in self._platform.sql(ROWS) if row["error_code"]]
+
     def wrong(self, problems_of: Callable[[Case, Row, dict[str, bytes]], Iterator[str]]) -> list[str]:
         """All that is wrong with any of them, and with what lies outside."""
         rows = {row["uuid"]: Row.of(row) for row in self._platform.sql(ROWS)}
@@ -119,26 +138,36 @@ class Theatre:
         return {str(path.relative_to(directory)): path.read_bytes() for path in files}
 
 
-def draw(count: int, moments: tuple[str, ...]) -> list[tuple[str, str]]:
+def draw(count: int, moments: Iterable[str], mutations: Iterable[str] = MUTATIONS) -> list[tuple[str, str]]:
     """So many of all the pairs of a moment and a mutation, in an order that the seed decides."""
-    pairs = pairs_of(moments)
+    pairs = pairs_of(moments, mutations)
     random.Random(SEED).shuffle(pairs)  # noqa: S311 not a secret
     return pairs[:count]
 
 
-def play(theatre: Theatre, pairs: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
-    """One run in which everything happens, then one in which nothing more does: each must leave nothing wrong."""
+def play(
+    theatre: Theatre,
+    pairs: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    undo: Callable[[], object] = lambda: None,
+) -> None:
+    """One run in which everything happens, then one in which nothing more does: each must leave nothing wrong.
+
+    `undo` takes away, between them, what would hide a directory from the checker and from the second run.
+    """
     uuid_by_execution_id = theatre.cast(pairs)
     stage = Stage(theatre.cases, theatre.executions)
-    with contextlib.ExitStack() as failing, monkeypatch.context() as patch:
-        failing.callback(theatre.let_writers_end)
-        stage.watch(patch, uuid_by_execution_id)
-        theatre.tick()
-        stage.finish()
-        failing.pop_all()
+    try:
+        with monkeypatch.context() as patch:
+            stage.watch(patch, uuid_by_execution_id)
+            theatre.tick()
+            stage.finish()
+    finally:
+        theatre.let_writers_end()
+        undo()
     require_nothing(theatre.wrong(problems))
     assert_everything_happened(theatre.cases, stage)
-    theatre.let_writers_end()
     theatre.tick()
     require_nothing(theatre.wrong(problems_at_rest))
 
@@ -173,3 +202,48 @@ def test_the_same_holds_on_an_object_store(
 ) -> None:
     theatre = Theatre(tmp_path, platform, new_destination("s3-rclone"))
     play(theatre, draw(100, (*MIGRATION_MOMENTS, *COMPARING_MOMENTS, *REMOVAL_MOMENTS)), monkeypatch)
+
+
+@pytest.mark.timeout(300)
+def test_what_is_mounted_into_an_execution_is_neither_sent_nor_deleted(
+    tmp_path: Path, memory: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_mounts(tmp_path)
+    theatre = Theatre(tmp_path, platform, local_destination("nas", memory / "nas"))
+    pairs = draw(40, (*MIGRATION_MOMENTS, *COMPARING_MOMENTS, *REMOVAL_MOMENTS), MOUNTS)
+    reasons: list[str] = []
+
+    def undo() -> None:
+        assert unmount_everything(tmp_path) > len(pairs) / 2
+        reasons.extend(theatre.reasons())
+
+    play(theatre, pairs, monkeypatch, undo=undo)
+    assert "unsafe_source" in reasons
+
+
+def require_mounts(tmp_path: Path) -> None:
+    """Skip, loudly, where nothing can be mounted."""
+    (tmp_path / "probe").mkdir()
+    with mounted_small_disk(tmp_path / "probe", 4096):
+        pass
+
+
+@pytest.mark.timeout(300)
+def test_what_becomes_unreadable_is_left_until_it_can_be_read(
+    memory: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As anybody but root, who may read everything."""
+    pairs = draw(50, (*MIGRATION_MOMENTS, *COMPARING_MOMENTS), RIGHTS)
+    memory.chmod(0o777)
+    with unprivileged():
+        stage = memory / "stage"
+        stage.mkdir()
+        theatre = Theatre(stage, platform, local_destination("nas", memory / "nas"))
+        reasons: list[str] = []
+
+        def undo() -> None:
+            theatre.give_rights_back()
+            reasons.extend(theatre.reasons())
+
+        play(theatre, pairs, monkeypatch, undo=undo)
+    assert "source_unreadable" in reasons

@@ -25,6 +25,7 @@ from providers.base import RunInterrupted, SourceChanged, SourceUnreadable, Unsa
 from providers.descriptors import closing_descriptor, open_directory_beneath
 from tests.privileges import unprivileged
 from tests.small_disk import mounted_small_disk
+from tests.source_mutations import require_file_system_that_notices
 from tests.stories.trees import make_odd_tree, snapshot
 
 NEVER = threading.Event()
@@ -355,6 +356,7 @@ def test_what_is_stored_through_a_mapping_after_the_reading_is_noticed(
     directory: Path, descriptor: int, entry: Entry
 ) -> None:
     """Of a page that is dirty already it would change no time at all."""
+    require_file_system_that_notices(directory, "tmpfs", "overlayfs")
     with (directory / "below" / "file").open("r+b") as opened, mmap.mmap(opened.fileno(), 0) as mapping:
         mapping[0:1] = b"!"
         before = walk_tree(descriptor)

@@ -16,6 +16,7 @@ import pytest
 from jobs import writers
 from jobs.writers import FileInUse, has_writer, lease_is_whole, release_lease, take_lease
 from providers.descriptors import closing_descriptor
+from tests.source_mutations import require_file_system_that_notices
 
 
 @pytest.fixture
@@ -48,6 +49,7 @@ def test_a_file_that_is_open_for_writing_has_a_writer(file: Path, reading: int, 
 
 
 def test_a_mapping_is_a_writer_though_the_descriptor_is_closed(file: Path, reading: int) -> None:
+    require_file_system_that_notices(file, "overlayfs")
     with file.open("r+b") as opened:
         mapping = mmap.mmap(opened.fileno(), 0)
     assert has_writer(reading)
@@ -67,9 +69,7 @@ def test_who_wants_to_write_waits_and_is_noticed_and_nobody_is_killed(file: Path
 
     writer = threading.Thread(target=write)
     writer.start()
-    while lease_is_whole(
-        reading
-    ):  # until the kernel has told: ends by the signal's default action, if that were to end us
+    while lease_is_whole(reading):  # until the kernel has told, by a signal that must not end this process
         assert not entered.is_set()
     release_lease(reading)
     writer.join(30)
