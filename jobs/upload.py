@@ -162,6 +162,7 @@ class Upload:
         """
         wrong, evidence = self._compare()
         if wrong:
+            self._unfinished = True  # what did not get its name, say
             self._stored_before = {}
             self._send_files([entry for entry in files if self._place.key_of(entry.path) in wrong])
             self._send_manifest(manifest)

@@ -453,13 +453,14 @@ class SftpSession:
     def _receive(self, since: float) -> None:
         """Take in what has arrived, waiting for the first of it."""
         self._receive_bytes(since)
-        while (packet := self._next_packet()) is not None:
-            reader = _Reader(packet)
-            packet_type, number = reader.number(">B"), reader.number()
-            if number not in self._unanswered:
-                raise SessionLost("el servidor respondió a lo que no se preguntó")
-            self._unanswered.remove(number)
-            self._answers[number] = Answer(packet_type, packet[5:])
+        with self._in_step():
+            while (packet := self._next_packet()) is not None:
+                reader = _Reader(packet)
+                packet_type, number = reader.number(">B"), reader.number()
+                if number not in self._unanswered:
+                    raise SessionLost("el servidor respondió a lo que no se preguntó")
+                self._unanswered.remove(number)
+                self._answers[number] = Answer(packet_type, packet[5:])
 
     def _next_packet(self) -> bytes | None:
         """A packet without its length, if a whole one is there."""

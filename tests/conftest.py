@@ -19,6 +19,7 @@ import pytest
 
 from jobs.embedded_postgres import EmbeddedPostgres
 from tests.destinations import DESTINATIONS, Destination
+from tests.faults.sftp_liar import LyingSftpServer
 from tests.servers.asyncssh_server import AsyncSsh
 from tests.servers.azurite import Azurite
 from tests.servers.base import Server, ServerUnavailable
@@ -100,6 +101,12 @@ def openssh_server(pytestconfig: pytest.Config) -> Iterator[OpenSsh]:
 def asyncssh_server(pytestconfig: pytest.Config) -> Iterator[AsyncSsh]:
     """asyncssh's SFTP server; takes a key and a password."""
     yield from _running(AsyncSsh(), pytestconfig)
+
+
+@pytest.fixture(scope="session")
+def lying_sftp_server(pytestconfig: pytest.Config) -> Iterator[LyingSftpServer]:
+    """OpenSSH's sftp-server behind somebody who lies as told; takes a key and a password."""
+    yield from _running(LyingSftpServer(), pytestconfig)
 
 
 @pytest.fixture(scope="session")

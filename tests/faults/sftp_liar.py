@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.servers.base import ServerUnavailable
-from tests.servers.ssh import SftpServer, new_key_pair
+from tests.servers.ssh import SftpServer
 
 if TYPE_CHECKING:
     import asyncssh
@@ -89,8 +89,8 @@ Effect = Callable[[Request], None]
 
 @dataclass
 class Fault:
-    """What happens to certain requests: those of a kind whose path (or open file's path) a pattern matches, counted
-    from one. `struck` tells how often.
+    """What happens to certain requests: those of a kind (`*`: of any) whose path (or open file's path) a pattern
+    matches, counted from one. `struck` tells how often.
     """
 
     kind: str
@@ -102,7 +102,7 @@ class Fault:
 
     def meets(self, request: Request) -> bool:
         """Whether it is this request's turn."""
-        if request.kind != self.kind or not re.search(self.path, request.paths):
+        if self.kind not in ("*", request.kind) or not re.search(self.path, request.paths):
             return False
         self._seen += 1
         if self._seen not in self.calls:
@@ -260,6 +260,7 @@ class LyingSftpServer(SftpServer):
         self.logins = 0
         self.refused_logins = 0
         self.commands_run = 0
+        self.connections: list[asyncssh.SSHServerConnection] = []
         self.children: list[subprocess.Popen[bytes]] = []
         self.program = ""
         self._loop = asyncio.new_event_loop()
@@ -301,11 +302,6 @@ class LyingSftpServer(SftpServer):
         missed = [fault for fault in faults if not fault.struck]
         assert not missed, f"never happened: {missed}"
 
-    def change_host_key(self) -> None:
-        """Let the server have another key from now on, which nobody knows."""
-        self._write("host_key", new_key_pair()[0])
-        asyncio.run_coroutine_threadsafe(self._listen_anew(), self._loop).result(timeout=30)
-
     async def _listen(self) -> None:
         import asyncssh
 
@@ -315,22 +311,18 @@ class LyingSftpServer(SftpServer):
             server_factory=lambda: _door_keeper(self),
             server_host_keys=[str(self.host_key_path)],
             authorized_client_keys=str(self.authorized_keys_path),
-            reuse_address=True,
         )
-
-    async def _listen_anew(self) -> None:
-        assert self._acceptor is not None
-        self._acceptor.close()
-        await self._acceptor.wait_closed()
-        await self._listen()
 
     async def _end(self) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
+        for connection in self.connections:
+            connection.abort()
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0.1)  # asyncio closes sockets in later rounds
 
 
 def _door_keeper(server: LyingSftpServer) -> asyncssh.SSHServer:
@@ -341,6 +333,7 @@ def _door_keeper(server: LyingSftpServer) -> asyncssh.SSHServer:
 
         def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
             self._connection = connection
+            server.connections.append(connection)
 
         def password_auth_supported(self) -> bool:
             return True
@@ -379,6 +372,7 @@ class _Session:
         self._asked: dict[int, tuple[Request, Callable[[int, bytes], None]]] = {}
         self._paths_by_handle: dict[bytes, bytes] = {}
         self._task: asyncio.Task[None] | None = None
+        self._ending = False
 
     # What asyncssh calls
 
@@ -460,6 +454,8 @@ class _Session:
                 incoming = incoming[4 + length :]
 
     def _on_request(self, packet: bytes) -> None:
+        if self._ending:
+            return
         if packet[0] == INIT:
             self._write(packet)
             return
@@ -506,7 +502,10 @@ class _Session:
         request, then = self._asked.pop(int.from_bytes(packet[1:5], "big"))
         if packet[0] == HANDLE:
             self._paths_by_handle[take_string(packet[5:])[0]] = request.paths
-        then(packet[0], packet[5:])
+        if not self._ending:
+            then(packet[0], packet[5:])
+        elif not self._asked:
+            self._connection.abort()
 
     def _offered(self, extensions: bytes) -> bytes:
         offered = b""
@@ -527,5 +526,7 @@ class _Session:
             self._channel.write(content)
 
     def abort(self) -> None:
-        """End the connection."""
-        self._connection.abort()
+        """End the connection, once the server has done what it was asked before: what comes later finds it done."""
+        self._ending = True
+        if not self._asked:
+            self._connection.abort()
