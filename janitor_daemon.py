@@ -749,7 +749,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
         return result if isinstance(result, int) else EXIT_DONE
     except click.UsageError as error:
         usage = f"{in_spanish(error.ctx.get_usage())}\n" if error.ctx else ""
-        click.echo(f"{usage}Error: {in_spanish(error.format_message())}", err=True)
+        with contextlib.suppress(OSError):  # nobody reads, or the disk is full
+            click.echo(f"{usage}Error: {in_spanish(error.format_message())}", err=True)
         return EXIT_CONFIGURATION
     except click.Abort:
         return EXIT_SIGNAL_BASE + signal.SIGINT

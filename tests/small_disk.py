@@ -39,7 +39,7 @@ def use_up_space(directory: Path) -> None:
 def use_up_inodes(directory: Path) -> None:
     """Leave room for no file, not even an empty one, on a small disk."""
     with pytest.raises(OSError, match="No space left"):
-        _for_ever(lambda number: (directory / f"vacío-{number}").touch(exist_ok=False))
+        _for_ever(lambda number: (directory / f"vacío-{number}").touch())
 
 
 def _for_ever(step: Callable[[int], object]) -> None:
