@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 UV ?= uv
+N ?= 100
+ONLY ?=
 IN_VENV := .venv/bin/python
 INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --only-binary :all:
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -16,13 +18,15 @@ unexport PYTHONHOME
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test lint types lock bench-small clean without-python
+.PHONY: help venv demo test lint types mutants crash lock bench-small clean without-python
 
 help:
 	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"
 	@echo "make test         the whole test suite, against real servers"
 	@echo "make lint         ruff: rules and format"
 	@echo "make types        mypy --strict"
+	@echo "make mutants      take each safety check away in turn: the tests must turn red (ONLY=fencing: only these)"
+	@echo "make crash        kill runs at random moments and check what is left (N=1000: so many times)"
 	@echo "make venv         only the virtual environment, with what the demo needs"
 	@echo "make lock         choose the newest versions anew (needs uv)"
 	@echo "make bench-small  a short benchmark beside other programs"
@@ -46,6 +50,12 @@ lint: .venv/test.stamp
 types: .venv/test.stamp
 	@echo "Checking types"
 	@$(IN_VENV) -m mypy .
+
+mutants: .venv/test.stamp
+	@$(IN_VENV) -m tests.guards $(if $(ONLY),--only "$(ONLY)")
+
+crash: .venv/test.stamp
+	@$(IN_VENV) -m tests.crash --count $(N)
 
 bench-small: .venv/test.stamp
 	@test -f benchmarks/__main__.py || { echo "There is no benchmark in this checkout" >&2; exit 1; }

@@ -16,7 +16,7 @@ from jobs.directories import DirectoryJudge
 from jobs.keys import Place
 from jobs.provider_set import ProviderSet
 from jobs.transfers import TransferPool
-from providers.base import MigrationError
+from providers.base import MigrationError, SourceChanged
 from providers.local import LocalProvider
 from sql.database import Database
 from tests.faulty_provider import Fault, FaultyProvider, after
@@ -131,3 +131,39 @@ def test_a_directory_that_is_not_at_its_place_any_more_is_not_committed(
     assert caught.value.code == code
     assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False
     assert platform.sql("SELECT FROM janitor_attempts WHERE state <> 'abandoned'") == []
+
+
+def swap(directory: Path) -> None:
+    """Another directory of the same content takes the execution's place."""
+    directory.rename(directory.with_name("moved"))
+    directory.mkdir()
+    (directory / "file").write_bytes(b"content")
+
+
+def test_a_directory_that_was_swapped_before_it_is_walked_is_not_sent(
+    platform: Platform, directory: Path, provider: LocalProvider
+) -> None:
+    database = platform.run()
+    claim = claim_one(database, platform.add_execution(directory))
+    with (
+        FaultyProvider(provider) as watched,
+        closing(TransferPool(1)) as pool,
+        DirectoryJudge([]).open(claim.execution) as opened,
+    ):
+        swap(directory)
+        attempts = Attempts(database, ProviderSet((), ()), pool, NEVER, delete_local_copy=True)
+        with pytest.raises(SourceChanged):
+            attempts.store(watched, claim, PLACE, opened)
+    assert watched.calls == []
+
+
+def test_a_directory_that_is_swapped_while_it_is_sent_is_not_committed(
+    platform: Platform, directory: Path, provider: LocalProvider
+) -> None:
+    """In the last moment: after the second walk, which still sees the one that was sent."""
+    database = platform.run()
+    claim = claim_one(database, platform.add_execution(directory))
+    last_question = Fault("digests", after(lambda: swap(directory)))
+    with FaultyProvider(provider, [last_question]) as watched, pytest.raises(SourceChanged):
+        store(database, claim, watched)
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False

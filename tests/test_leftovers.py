@@ -21,7 +21,7 @@ from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavaila
 from providers.file_trees import temporary_name
 from providers.local import LocalProvider
 from sql.database import Attempt, Database, ProvenCopy
-from tests.faulty_provider import Fault, FaultyProvider, fail, lose_answer
+from tests.faulty_provider import Fault, FaultyProvider, after, fail, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
@@ -335,3 +335,14 @@ def test_an_attempt_that_stored_nothing_asks_for_no_probe(scene: Scene) -> None:
     scene.remove()
     assert scene.used[PRIMARY].keys("put") == []
     assert scene.states() == ["settled", "committed"]
+
+
+def test_nothing_more_is_removed_once_the_row_says_otherwise(scene: Scene) -> None:
+    """The platform takes the migration back while leftovers are removed: what is left of them may be used again."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    taken_back = after(lambda: scene.platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false"))
+    scene.faults = {PRIMARY: [Fault("delete", taken_back, key="*.manifest.json")]}
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at() - {"ejecuciones/uuid-1.manifest.json"}
+    assert scene.states() == ["abandoned", "committed"]

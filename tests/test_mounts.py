@@ -104,3 +104,16 @@ def test_a_host_with_many_mounts_is_no_slower_to_walk(tmp_path: Path, monkeypatc
     for _ in range(10):
         assert mount_point_of(tmp_path) is None
     assert time.process_time() - started < 1
+
+
+def test_another_disk_is_not_walked_where_the_system_does_not_tell_what_is_mounted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mounts, "MOUNTS", tmp_path / "not there")
+    (tmp_path / "execution" / "disk").mkdir(parents=True)
+    with (
+        mounted_small_disk(tmp_path / "execution" / "disk", 100_000),
+        closing_descriptor(os.open(tmp_path / "execution", os.O_RDONLY)) as descriptor,
+        pytest.raises(UnsafeSource, match="disk es un punto de montaje"),
+    ):
+        walk_tree(descriptor)
