@@ -12,7 +12,7 @@ from jobs.lease import ClaimLost
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from jobs.retries import with_retries
-from providers.base import BytesSource, MigrationError, ObjectNotFound, Provider
+from providers.base import BytesSource, IntegrityError, MigrationError, ObjectNotFound, Provider
 from sql.database import Database, Leftover
 
 
@@ -58,6 +58,14 @@ def _remove_leftover(
             if not database.is_leftover(leftover):
                 raise ClaimLost("la fila cambió")
             with_retries(partial(abandoned.delete, key), interruption)
+        _require_gone(abandoned, place, interruption)
+
+
+def _require_gone(provider: Provider, place: Place, interruption: threading.Event) -> None:
+    """A removal is believed like a copy: when the provider, asked anew, shows it. Raises `IntegrityError`."""
+    remaining = with_retries(lambda: list(provider.list(place.files_prefix)), interruption)
+    if remaining:
+        raise IntegrityError(f"siguen allí {len(remaining)} objetos que el proveedor dice haber borrado")
 
 
 def _is_same_place(leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event) -> bool:

@@ -159,7 +159,9 @@ def troubles(kind: str) -> dict[str, Trouble]:
 
     lost = strike(kind, "put", lose_the_answer)
     lost_later = strike(kind, "delete", lose_the_answer, ONCE)
+    not_removed = answer(Response({"s3": 204, "azure": 202, "gcs": 204}[kind]))
     return {
+        "no borra": Trouble((strike(kind, "put", reset_at_once), strike(kind, "delete", not_removed)), CUT),
         "corta siempre": Trouble((Fault("all", reset_at_once),), CUT),
         "corta al listar": one("list", reset_in_the_answer(120), CUT),
         "corta al recibir": one("put", reset_in_the_request(3), CUT),
