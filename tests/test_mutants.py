@@ -53,9 +53,7 @@ def test_no_mandatory_check_is_without_a_mutant() -> None:
 
 # The runner
 
-MUTANT = Mutant(
-    "names", "the prefix is left out", "jobs/keys.py", "for part in (prefix, ", "for part in (", ("tests/a",)
-)
+MUTANT = Mutant("names", "a URI without its end", "jobs/keys.py", "{kind}/{self.key_prefix}", "{kind}/", ("tests/a",))
 STATEMENT = Mutant("names", "a statement", "sql/queries/last_run.sql", "DESC", "ASC", ("tests/a",))
 PASSED = Outcome("tests/a::test_one", "call", "passed", "")
 
