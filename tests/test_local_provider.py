@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +32,7 @@ from providers.descriptors import (
 )
 from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.local import LocalProvider
+from tests.servers.base import REPOSITORY
 from tests.small_disk import make_read_only, mounted_small_disk
 from tests.sources import FailingSource
 
@@ -265,3 +269,73 @@ def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
         assert caught.value.errno == code
     assert open_descriptors() == before
     os.close(root)
+
+
+# What is left by whoever dies in the middle
+
+KILLED_AT_EVERY_STEP = """
+import itertools, json, os, signal, sys
+from config.models import ProviderRow
+from providers.base import BytesSource
+from providers.local import LocalProvider
+
+STEPS = ("mkdir", "open", "write", "fsync", "rename", "unlink", "rmdir")
+
+def die_at(number, moment):
+    counter = itertools.count(1)
+    def watched(step):
+        def call(*arguments, **options):
+            reached = next(counter) == number
+            if reached and moment == "before":
+                os.kill(os.getpid(), signal.SIGKILL)
+            try:
+                return step(*arguments, **options)
+            finally:
+                if reached:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        return call
+    for name in STEPS:
+        setattr(os, name, watched(getattr(os, name)))
+
+def provider():
+    return LocalProvider(ProviderRow(1, "nas", "local", None, {"ruta": sys.argv[1]}, active=True))
+
+def store_and_delete(number, moment):
+    die_at(number, moment)
+    used = provider()
+    used.put("p/executions/1/a/b/file", BytesSource(b"x"))
+    used.put("p/executions/1.manifest", BytesSource(b"{}"))
+    used.delete("p/executions/1/a/b/file")
+
+def remove_leftovers():
+    used = provider()
+    used.abandon("p/executions/1/")
+    used.abandon("p/executions/1.manifest")
+    for stored in list(used.list("p/executions/1/")):
+        used.delete(stored.key)
+    used.delete("p/executions/1.manifest")
+    used.close()
+
+for number in itertools.count(1):
+    for moment in ("before", "after"):
+        child = os.fork()
+        if child == 0:
+            store_and_delete(number, moment)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        remove_leftovers()
+        print(number, moment, json.dumps(os.listdir(sys.argv[1])), flush=True)
+    if status == 0:
+        break
+"""
+
+
+def test_what_a_death_at_any_step_leaves_is_removed(directory: Path) -> None:
+    """Before and after each change to the disk, and each opening, by storing an object and a manifest and deleting the
+    object. No file stays, and no directory that was made.
+    """
+    command = [sys.executable, "-c", KILLED_AT_EVERY_STEP, str(directory)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY, timeout=120)
+    lines = [line.split(" ", 2) for line in result.stdout.splitlines()]
+    assert [line for line in lines if json.loads(line[2]) != []] == []
+    assert len(lines) > 2 * 20

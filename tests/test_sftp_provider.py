@@ -6,8 +6,10 @@ import base64
 import contextlib
 import hashlib
 import hmac
+import itertools
 import os
 import pwd
+import re
 import secrets
 import shutil
 import socket
@@ -42,6 +44,7 @@ from providers.base import (
 )
 from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.sftp import SftpProvider
+from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, cut, lose_answer, run_command
 from tests.servers.asyncssh_server import AsyncSsh
 from tests.servers.openssh import OpenSsh
 from tests.servers.ssh import SftpServer, new_key_pair
@@ -630,3 +633,50 @@ def test_a_connection_that_ends_while_a_session_is_begun_is_unavailable(
     monkeypatch.setattr(paramiko.Channel, "invoke_subsystem", break_off)
     with pytest.raises(ProviderUnavailable):
         make_provider().stat("a/file")
+
+
+# What is left by whoever dies in the middle
+
+
+@pytest.mark.parametrize("effect", [cut, lose_answer], ids=["before a request", "before its answer"])
+@pytest.mark.parametrize("hidden", [(), tuple(EXTENSIONS)], ids=["", "without extensions"])
+def test_what_a_death_at_any_request_leaves_is_removed(
+    lying_sftp_server: LyingSftpServer, effect: Effect, hidden: tuple[bytes, ...]
+) -> None:
+    """For the server, a client that dies is a connection that ends: before each request of storing an object and a
+    manifest, hashing the object by a command and deleting it. No file stays, and no directory that was made.
+    """
+    base_path = lying_sftp_server.new_directory()
+    below = re.escape(os.fsencode(base_path)) + b"/"
+    lying_sftp_server.commands, lying_sftp_server.hidden_extensions = run_command, hidden
+    try:
+        for number in itertools.count(1):
+            fault = Fault("*", effect, below, calls=(number,))
+            with contextlib.closing(SftpProvider(row(lying_sftp_server, base_path))) as provider:
+                lying_sftp_server.faults = [fault]
+                with contextlib.suppress(ProviderUnavailable):
+                    store_prove_and_delete(provider)
+                lying_sftp_server.faults = []
+                remove_leftovers(provider)
+            assert list(base_path.iterdir()) == [], f"request {number}"
+            if not fault.struck:
+                break
+    finally:
+        lying_sftp_server.commands, lying_sftp_server.hidden_extensions, lying_sftp_server.faults = None, (), []
+    assert number > 15
+
+
+def store_prove_and_delete(provider: SftpProvider) -> None:
+    provider.put("p/executions/1/a/b/file", BytesSource(b"x"))
+    provider.put("p/executions/1.manifest", BytesSource(b"{}"))
+    list(provider.digests(["p/executions/1.manifest"]))
+    provider.delete("p/executions/1/a/b/file")
+
+
+def remove_leftovers(provider: SftpProvider) -> None:
+    """What the next run does with what an attempt left."""
+    provider.abandon("p/executions/1/")
+    provider.abandon("p/executions/1.manifest")
+    for stored in list(provider.list("p/executions/1/")):
+        provider.delete(stored.key)
+    provider.delete("p/executions/1.manifest")
