@@ -53,6 +53,7 @@ STEPS: dict[str, dict[str, tuple[str, bytes]]] = {
     "s3": {
         "list": ("^GET .*list-type=2", b""),
         "put": ("^PUT .*/tabla", b""),
+        "medium": ("^PUT .*/mediana", b""),
         "manifest": ("^PUT .*manifest.json", b""),
         "stat": ("^HEAD .*manifest.json", b""),
         "delete": ("^DELETE ", b""),
@@ -62,6 +63,7 @@ STEPS: dict[str, dict[str, tuple[str, bytes]]] = {
     "azure": {
         "list": ("^GET .*comp=list", b""),
         "put": ("^PUT .*/tabla", b""),
+        "medium": ("^PUT .*/mediana", b""),
         "manifest": ("^PUT .*manifest.json", b""),
         "stat": ("^HEAD .*manifest.json", b""),
         "delete": ("^DELETE ", b""),
@@ -71,6 +73,7 @@ STEPS: dict[str, dict[str, tuple[str, bytes]]] = {
     "gcs": {
         "list": (r"^GET /storage/v1/b/[^/]*/o\?", b""),
         "put": ("^POST /upload/", b"/tabla"),
+        "medium": ("^PUT /upload/", b""),
         "manifest": ("^POST /upload/", b"manifest.json"),
         "stat": ("^GET .*manifest.json", b""),
         "delete": ("^DELETE /storage/", b""),
@@ -200,7 +203,7 @@ def slow_troubles(kind: str) -> dict[str, Trouble]:
         "gotea al listar": one("list", answer_slowly),
         "gotea al responder": one("put", answer_slowly),
         "sorbe": one("put", take_slowly),
-        "se duerme": one("manifest", never_answer),
+        "se duerme": one("medium", never_answer),
     }
 
 
@@ -358,9 +361,14 @@ def test_a_slow_provider_is_given_up_in_time(
             new_destination,
             WITH_RCLONE,
             slow_troubles,
-            lambda installation: installation.small_execution("uno"),
+            _with_a_medium_file,
             unroutable_row,
         )
+
+
+def _with_a_medium_file(installation: Installation) -> None:
+    """Too large for the deadline of a small one, and far from a part's: a silence costs little all the same."""
+    (installation.small_execution("uno") / "mediana.bin").write_bytes(os.urandom(300 * 1024))
 
 
 def _with_a_large_file(installation: Installation, uuid: str = "uno") -> None:
