@@ -164,6 +164,32 @@ def test_an_old_token_can_begin_and_commit_nothing(platform: Platform) -> None:
     assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
 
 
+def test_what_an_old_token_saw_at_a_place_does_not_count(platform: Platform) -> None:
+    """It was the work of the run that took over: taken for somebody else's, it would never be removed again."""
+    late, current, execution = taken_over(platform)
+    attempt = open_attempt(late, claim_one(late, execution))
+    expire_leases(platform)
+    new = claim_one(current, execution)
+    current.note_place(open_attempt(current, new), foreign_objects=False)
+    late.note_place(attempt, foreign_objects=True)
+    again = open_attempt(current, new)
+    assert (again.earlier_attempts_here, again.foreign_objects_here) == (1, False)
+
+
+def test_a_claim_is_held_until_it_is_taken_over_or_its_row_says_otherwise(platform: Platform) -> None:
+    late, current, execution = taken_over(platform)
+    old = claim_one(late, execution)
+    assert 0 < (late.lease_seconds_left(old) or 0) <= database_module.LEASE_SECONDS
+    expire_leases(platform)
+    assert (late.lease_seconds_left(old) or 0) < 0
+    new = claim_one(current, execution)
+    assert late.lease_seconds_left(old) is None
+    current.commit_migration(new, open_attempt(current, new), COPY, delete_local_copy=True)
+    assert (current.lease_seconds_left(new) or 0) > 0  # its local copy is to be removed
+    platform.sql("UPDATE ejecuciones_yaml SET ruta_nube = 'cloud://s3/elsewhere'")
+    assert current.lease_seconds_left(new) is None
+
+
 def test_an_old_token_can_end_no_deletion(platform: Platform) -> None:
     database = platform.run("host-1")
     execution = platform.add_execution()

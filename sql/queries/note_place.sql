@@ -1,2 +1,11 @@
--- Written after looking at the place and before the first object is sent there.
-UPDATE janitor_attempts SET foreign_objects = %(foreign_objects)s WHERE id = %(attempt_id)s
+-- Written after looking at the place and before the first object is sent there; not by a run that lost its claim
+-- meanwhile, for it sends nothing, and what it saw there is another run's work.
+UPDATE janitor_attempts AS attempt
+SET foreign_objects = %(foreign_objects)s
+WHERE attempt.id = %(attempt_id)s
+  AND EXISTS (
+      SELECT FROM janitor_migrations AS migration
+      WHERE migration.execution_id = attempt.execution_id
+        AND migration.fencing_token = attempt.fencing_token
+        AND migration.state = 'migrating'
+  )
