@@ -36,10 +36,10 @@ def tick(
     setting: str = 'exec "$@"',
     directory: Path | None = None,
     program: Sequence[str] = (),
-    **environment: str | None,
+    environment: Mapping[str, str | None] | None = None,
 ) -> Run:
     """A tick whose process a shell has prepared, as cron's does; `setting` is what it does."""
-    changed: Mapping[str, str | None] = {**installation.environment, **environment}
+    changed: Mapping[str, str | None] = {**installation.environment, **(environment or {})}
     command = program or [str(installation.program)]
     started = time.monotonic()
     done = subprocess.run(
@@ -115,9 +115,8 @@ def test_a_tick_works_with_everything_local_on_a_full_disk(ready: Installation, 
     for uuid in ("tres", "cuatro"):
         (ready.directory / "ejecuciones" / uuid).mkdir()
         ready.add_execution(uuid, ready.directory / "ejecuciones" / uuid)
-    again = tick(
-        ready, directory=disk / "trabajo", JANITOR_ROOTS=f"{ready.executions}:{ready.directory / 'ejecuciones'}"
-    )
+    roots = f"{ready.executions}:{ready.directory / 'ejecuciones'}"
+    again = tick(ready, directory=disk / "trabajo", environment={"JANITOR_ROOTS": roots})
     require_all_done(ready, again, 4)
 
 
@@ -143,12 +142,18 @@ def test_the_disk_of_the_log_fills_up_in_the_middle(ready: Installation, disk: P
         ready.small_execution(f"numero-{number}")
     use_up_space(disk)
     os.truncate(disk / "todo", (disk / "todo").stat().st_size - LEFT_BYTES)
-    run = tick(ready, "--debug", directory=disk / "trabajo", JANITOR_ROOTS=str(ready.executions))
+    run = tick(ready, "--debug", directory=disk / "trabajo", environment={"JANITOR_ROOTS": str(ready.executions)})
     require_all_done(ready, run, 30)
     assert run.errors.count("No se puede escribir en ") == 1
     written = (disk / "registros" / "janitor_daemon.log").read_bytes()
     assert 0 < len(written) <= LEFT_BYTES
     assert len(run.errors) > 2 * LEFT_BYTES
+
+
+def test_neither_a_log_nor_a_console_is_no_reason_not_to_work(ready: Installation, disk: Path) -> None:
+    ready.small_execution("uno")
+    use_up_space(disk)
+    require_all_done(ready, tick(ready, setting='exec "$@" <&- >&- 2>&-'), 1)
 
 
 def test_messages_that_go_to_a_full_disk_do_not_decide_how_it_ends(ready: Installation, disk: Path) -> None:
@@ -168,7 +173,11 @@ def test_what_may_not_be_written_to_is_no_reason_not_to_work(ready: Installation
     (executions / "uno").mkdir()
     ready.add_execution("uno", executions / "uno")
     make_read_only(disk)
-    run = tick(ready, directory=disk / "trabajo", JANITOR_ROOTS=str(executions), TEMP_DIR=str(ready.temporary))
+    run = tick(
+        ready,
+        directory=disk / "trabajo",
+        environment={"JANITOR_ROOTS": str(executions), "TEMP_DIR": str(ready.temporary)},
+    )
     require_all_done(ready, run, 1)
     (warning,) = run.messages("WARNING")
     assert warning.startswith("No se puede escribir el registro en ")
@@ -177,10 +186,9 @@ def test_what_may_not_be_written_to_is_no_reason_not_to_work(ready: Installation
 def test_executions_on_a_read_only_disk_are_migrated_and_stay(ready: Installation, disk: Path) -> None:
     directory = ready.small_execution("uno")
     make_read_only(disk)
+    elsewhere = {"JANITOR_LOG_DIR": ready.logs, "JANITOR_LOCK_DIR": ready.directory, "TEMP_DIR": ready.temporary}
     for _ in range(2):
-        run = tick(
-            ready, JANITOR_LOG_DIR=str(ready.logs), JANITOR_LOCK_DIR=str(ready.directory), TEMP_DIR=str(ready.temporary)
-        )
+        run = tick(ready, environment={name: str(path) for name, path in elsewhere.items()})
         assert run.exit_code == 1, str(run)
         assert ready.place("uno")[0] is True
         (error,) = run.messages("ERROR")
@@ -222,13 +230,13 @@ def test_it_does_not_matter_where_it_is_started_from(ready: Installation, nas: D
     original = ready.directory / "original"
     subprocess.run(["cp", "-a", str(directory), str(original)], check=True)
     old_temporary_files(ready.temporary)
-    run = tick(ready, setting=setting, **environment)
+    run = tick(ready, setting=setting, environment=environment)
     require_all_done(ready, run, 1)
     assert os.listdir(ready.temporary) == []
     assert "Ejecución uno migrada exitosamente" in ready.log_file.read_text()
     require_stored(nas, "ejecuciones/uno", original)
     restored = ready.directory / "restaurada"
-    assert tick(ready, "restore", "uno", str(restored), setting=setting, **environment).exit_code == 0
+    assert tick(ready, "restore", "uno", str(restored), setting=setting, environment=environment).exit_code == 0
     assert snapshot(restored) == snapshot(original)
 
 
@@ -245,7 +253,7 @@ def test_too_few_files_for_a_deep_execution_fail_it_alone(ready: Installation) -
     deep.mkdir(parents=True)
     ready.add_execution("honda", ready.executions / "honda")
     ready.small_execution("plana")
-    run = tick(ready, setting='ulimit -n 64 && exec "$@"', JANITOR_TRANSFERS="2")
+    run = tick(ready, setting='ulimit -n 64 && exec "$@"', environment={"JANITOR_TRANSFERS": "2"})
     assert run.exit_code == 1, str(run)
     assert ready.place("plana")[0] is True
     assert ready.place("honda")[0] is False
