@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -15,25 +15,46 @@ from tests.destinations import Destination
 FEWEST_STEPS = 20
 """A run that migrates has more: a sweep that ends before has not watched it."""
 
+MOST_STEPS = 500
+
 NewScene = Callable[..., Scene]
 NewDestination = Callable[[str], Destination]
 
 
-@pytest.mark.parametrize("delete", [True, False], ids=["deleting", "keeping"])
-@pytest.mark.parametrize("name", ["local", "s3-rclone", "s3-swift", "azure", "gcs", "sftp-openssh"])
+EVERY_DESTINATION = pytest.mark.parametrize("name", ["local", "s3-rclone", "s3-swift", "azure", "gcs", "sftp-openssh"])
+
+
+@EVERY_DESTINATION
 def test_a_kill_at_any_step_loses_nothing_and_leaves_nothing(
-    new_scene: NewScene, new_destination: NewDestination, name: str, *, delete: bool
+    new_scene: NewScene, new_destination: NewDestination, name: str
 ) -> None:
-    scene = new_scene(new_destination(name), delete=delete)
-    for step in itertools.count(1):
+    scene = new_scene(new_destination(name), delete=True)
+    assert _kill_at_each_step(scene, range(1, MOST_STEPS)) > FEWEST_STEPS
+
+
+@EVERY_DESTINATION
+def test_a_kill_at_any_step_keeps_the_local_copy_where_deletion_is_off(
+    new_scene: NewScene, new_destination: NewDestination, name: str
+) -> None:
+    """Where only the commit and what follows differ from a run that deletes, the sweep begins shortly before it."""
+    scene = new_scene(new_destination(name), delete=False)
+    scene.add_execution()
+    commit = 1 + scene.run().reached.index("sql commit_migration")
+    first = 1 if name in ("local", "s3-rclone") else commit - 3
+    assert _kill_at_each_step(scene, range(first, MOST_STEPS)) > commit
+
+
+def _kill_at_each_step(scene: Scene, steps: Sequence[int], **how: str) -> int:
+    """Kill a run at each of these steps, as many as it has; the number of the first that no run reaches any more."""
+    for step in steps:
         scene.add_execution()
-        ended = scene.run(strike_at=step)
+        ended = scene.run(strike_at=step, **how)
         if ended.exit_code == 0:
-            break
+            return step
         assert ended.exit_code == KILLED, str(ended)
         scene.require_nothing_lost(ended)
         scene.require_all_is_well_after_two_ticks(ended)
-    assert step > FEWEST_STEPS
+    raise AssertionError(f"a run has more than {steps[-1]} steps")
 
 
 @pytest.mark.parametrize("name", ["s3-rclone", "s3-swift", "azure", "gcs"])
@@ -59,29 +80,23 @@ def test_a_kill_on_the_way_to_the_alternate_leaves_nothing_at_the_primary(
 ) -> None:
     """The primary refuses the manifest; what it holds by then is removed after the alternate's copy is committed."""
     scene = new_scene(new_destination(primary), new_destination(alternate), delete=True)
-    for step in itertools.count(1):
-        scene.add_execution()
-        ended = scene.run(strike_at=step, refused_put=".manifest.json")
-        if ended.exit_code == 0:
-            break
-        assert ended.exit_code == KILLED, str(ended)
-        scene.require_nothing_lost(ended)
-        scene.require_all_is_well_after_two_ticks(ended)
+    scene.add_execution()
+    ended = scene.run(refused_put=".manifest.json")
     assert "Intentando migrar al proveedor alternativo" in ended.errors
-    assert step > FEWEST_STEPS
+    refused = next(step for step, what in enumerate(ended.reached, start=1) if what.endswith(".manifest.json"))
+    assert _kill_at_each_step(scene, range(refused, MOST_STEPS), refused_put=".manifest.json") > refused + FEWEST_STEPS
 
 
-@pytest.mark.parametrize("name", ["local", "s3-rclone"])
+@pytest.mark.parametrize(("name", "stride"), [("local", 1), ("s3-rclone", 3)])
 def test_a_kill_while_a_killed_run_is_taken_up_again_loses_nothing(
-    new_scene: NewScene, new_destination: NewDestination, name: str
+    new_scene: NewScene, new_destination: NewDestination, name: str, stride: int
 ) -> None:
-    """What repairs may die, too: a run is killed in its middle, and the next one at each of its steps."""
+    """What repairs may die, too: a run is killed right before or after its commit, and the next one at its steps."""
     scene = new_scene(new_destination(name), delete=True)
     scene.add_execution()
-    whole = scene.run()
-    commit = 1 + whole.reached.index("sql commit_migration")
-    for middle in (commit - 1, commit + 5):
-        for step in itertools.count(1):
+    commit = 1 + scene.run().reached.index("sql commit_migration")
+    for middle in (commit, commit + 5):
+        for step in range(1, MOST_STEPS, stride):
             scene.add_execution()
             assert scene.run(strike_at=middle).exit_code == KILLED
             ended = scene.run(strike_at=step)

@@ -168,7 +168,7 @@ def test_a_database_that_breaks_the_connection_once_is_asked_again(
 @pytest.mark.parametrize(
     ("patient", "number"), [("s3-swift", signal.SIGTERM), ("s3-rclone", signal.SIGINT)], indirect=["patient"]
 )
-def test_a_signal_in_the_middle_of_an_upload_leaves_everything_for_the_next_tick(
+def test_a_signal_in_the_middle_of_an_upload_that_hangs_discards_it_and_loses_nothing(
     patient: MakePatient, number: signal.Signals
 ) -> None:
     case = patient(SECOND_PART)
@@ -177,8 +177,9 @@ def test_a_signal_in_the_middle_of_an_upload_leaves_everything_for_the_next_tick
         wait_until(case.door.met.is_set, 30)
         run = command.stop(number)
     assert run.exit_code == 128 + number, str(run)
-    assert run.seconds < 8
+    assert run.seconds < 8  # it ends after five; the machine may be busy
     assert "Traceback" not in run.errors
+    assert not [name for name in case.real.everything_stored() if "(unfinished)" in name]
     case.require_untouched()
     case.require_finished_by_the_next_tick(original)
 
