@@ -15,9 +15,9 @@ from config.logs import one_line
 from config.models import Entry, EntryKind, Execution, FileIdentity, Tree
 from jobs.directories import DirectoryJudge
 from jobs.tree import hash_file, identity_of, walk_quiet_tree
-from jobs.writers import FileInUse, has_writer, lease_is_whole, release_lease, take_lease
+from jobs.writers import FileInUse, lease_is_whole, release_lease, take_lease
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
-from providers.descriptors import closing_descriptor, open_directory_beneath, open_file_beneath
+from providers.descriptors import FILE_FLAGS, closing_descriptor, open_directory_beneath
 
 SET_ASIDE = ".janitor-removing-"
 """How the name begins that a file has, at the top of its execution, in the moment before it is removed."""
@@ -116,11 +116,36 @@ def _give_name_back(parent: int, trash: str, name: str) -> None:
 def _remove_contents(descriptor: int, proven: Tree, interruption: threading.Event) -> None:
     """Compare everything first, so that a difference is found before anything is gone; then remove, leaves first."""
     present = walk_quiet_tree(descriptor, interruption)
-    _require_proven(descriptor, present, proven, interruption)
-    removal = _Removal(descriptor, _free_name(present, proven))
-    for entry in reversed(present.entries):  # path order puts a directory before what is in it
-        if entry.path:
-            removal.remove(entry)
+    with contextlib.closing(_Parents(descriptor)) as parents:
+        _require_proven(descriptor, parents, present, proven, interruption)
+        removal = _Removal(descriptor, parents, _free_name(present, proven))
+        for entry in reversed(present.entries):  # path order puts a directory before what is in it
+            if entry.path:
+                removal.remove(entry)
+
+
+class _Parents:
+    """Opens the directories that entries are in. The last one stays open, as most entries share it with the next."""
+
+    def __init__(self, top: int) -> None:
+        self._top = top
+        self._path = ""
+        self._descriptor: int | None = None
+
+    def of(self, entry: Entry) -> tuple[int, str]:
+        """A descriptor, good until the next call, and the entry's name in it. Raises `OSError`."""
+        path, _, name = entry.path.rpartition("/")
+        if self._descriptor is None or path != self._path:
+            self.close()
+            self._descriptor = open_directory_beneath(self._top, path.split("/") if path else [])
+            self._path = path
+        return self._descriptor, name
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 def _free_name(*trees: Tree) -> str:
@@ -129,11 +154,14 @@ def _free_name(*trees: Tree) -> str:
     return next(name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
 
 
-def _require_proven(descriptor: int, present: Tree, proven: Tree, interruption: threading.Event) -> None:
+def _require_proven(
+    descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
+) -> None:
     """What an interrupted removal took away may be missing; what is there must be proven, and have no writer."""
     proven_by_path = {entry.path: entry for entry in proven.entries}
     for entry in present.entries:
         if entry.path not in proven_by_path and entry.path.startswith(SET_ASIDE):
+            _require_no_writer(parents, entry)
             _require_proven_somewhere(descriptor, entry, proven, interruption)
             continue
         counterpart = proven_by_path.get(entry.path)
@@ -141,31 +169,25 @@ def _require_proven(descriptor: int, present: Tree, proven: Tree, interruption: 
             raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
         if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:
             raise LocalCopyDiffers(f"el enlace {one_line(entry.path)} difiere de la copia de la nube")
-        if entry.kind is EntryKind.FILE:
-            _require_no_writer(descriptor, entry)
-            if not _same_bytes(descriptor, entry, counterpart, interruption):
-                raise LocalCopyDiffers(f"{one_line(entry.path)} difiere de la copia de la nube")
+        _require_no_writer(parents, entry)
+        if entry.kind is EntryKind.FILE and not _same_bytes(descriptor, entry, counterpart, interruption):
+            raise LocalCopyDiffers(f"{one_line(entry.path)} difiere de la copia de la nube")
 
 
 def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, interruption: threading.Event) -> None:
     """What an interrupted removal had set aside lost its name: the copy must hold it under any."""
     content = entry.link_target
     if entry.kind is EntryKind.FILE:
-        _require_no_writer(descriptor, entry)
         content = hash_file(descriptor, entry, interruption)
     held = {(other.kind, other.link_target or other.sha256) for other in proven.entries}
     if content is None or (entry.kind, content) not in held:
         raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
 
 
-def _require_no_writer(descriptor: int, entry: Entry) -> None:
-    with closing_descriptor(open_file_beneath(descriptor, entry.path.split("/"))) as opened:
-        if has_writer(opened):
-            raise _in_use(entry)
-
-
-def _in_use(entry: Entry) -> LocalCopyInUse:
-    return LocalCopyInUse(f"otro programa tiene abierto para escribir {one_line(entry.path)}")
+def _require_no_writer(parents: _Parents, entry: Entry) -> None:
+    if entry.kind is EntryKind.FILE:
+        with _opened(*parents.of(entry), entry.kind) as opened:
+            _take_lease(opened, entry)
 
 
 def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: threading.Event) -> bool:
@@ -183,29 +205,29 @@ class _Removal:
     if it is another file by now, it gets its name back.
     """
 
-    def __init__(self, top: int, aside: str) -> None:
+    def __init__(self, top: int, parents: _Parents, aside: str) -> None:
         self._top = top
+        self._parents = parents
         self._aside = aside
         self._compared: dict[int, FileIdentity] = {}
         """By inode, what hard links look like since another one of them was removed, which changes their ctime."""
 
     def remove(self, entry: Entry) -> None:
-        *parents, name = entry.path.split("/")
-        with closing_descriptor(open_directory_beneath(self._top, parents)) as parent:
-            if entry.kind is EntryKind.DIRECTORY:
-                os.rmdir(name, dir_fd=parent)
-                return
-            with closing_descriptor(_open(parent, name, entry.kind)) as opened:
-                leased = entry.kind is EntryKind.FILE and _lease(opened, entry)
-                identity = self._require_as_compared(opened, entry)
-                os.rename(name, self._aside, src_dir_fd=parent, dst_dir_fd=self._top)
-                try:
-                    self._require_still_the_same(opened, entry, identity, leased=leased)
-                    os.unlink(self._aside, dir_fd=self._top)
-                except BaseException:
-                    self._give_back(parent, name)
-                    raise
-                self._note_other_links(opened, identity)
+        parent, name = self._parents.of(entry)
+        if entry.kind is EntryKind.DIRECTORY:
+            os.rmdir(name, dir_fd=parent)
+            return
+        with _opened(parent, name, entry.kind) as opened:
+            leased = entry.kind is EntryKind.FILE and _take_lease(opened, entry)
+            identity = self._require_as_compared(opened, entry)
+            os.rename(name, self._aside, src_dir_fd=parent, dst_dir_fd=self._top)
+            try:
+                self._require_still_the_same(opened, entry, identity, leased=leased)
+                os.unlink(self._aside, dir_fd=self._top)
+            except BaseException:
+                self._give_back(parent, name)
+                raise
+            self._note_other_links(opened, identity)
 
     def _require_as_compared(self, opened: int, entry: Entry) -> FileIdentity:
         identity = identity_of(os.fstat(opened))
@@ -221,7 +243,7 @@ class _Removal:
             raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
         if leased:
             if not lease_is_whole(opened):
-                raise _in_use(entry)
+                raise LocalCopyInUse(f"otro programa quiso escribir en {one_line(entry.path)}")
             release_lease(opened)
 
     def _give_back(self, parent: int, name: str) -> None:
@@ -239,15 +261,15 @@ class _Removal:
             self._compared[identity.inode] = dataclasses.replace(identity, ctime_ns=status.st_ctime_ns)
 
 
-def _lease(opened: int, entry: Entry) -> bool:
+def _take_lease(opened: int, entry: Entry) -> bool:
+    """Until the descriptor is closed; see `take_lease`."""
     try:
         return take_lease(opened)
     except FileInUse as error:
-        raise _in_use(entry) from error
+        raise LocalCopyInUse(f"otro programa tiene abierto para escribir {one_line(entry.path)}") from error
 
 
-def _open(parent: int, name: str, kind: EntryKind) -> int:
+def _opened(parent: int, name: str, kind: EntryKind) -> contextlib.AbstractContextManager[int]:
     """A descriptor that tells which inode has the name. A link's or a file's; a lease needs one that may read."""
-    if kind is EntryKind.FILE:
-        return open_file_beneath(parent, [name])
-    return os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    link_flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    return closing_descriptor(os.open(name, FILE_FLAGS if kind is EntryKind.FILE else link_flags, dir_fd=parent))

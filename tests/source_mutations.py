@@ -23,8 +23,6 @@ from typing import Any
 import pytest
 
 import jobs.provider_set
-import jobs.removal
-import jobs.tree
 from config.models import ContentDigest, ProviderRow, PutReceipt, StoredObject
 from providers import build_provider
 from providers.base import Provider, Source
@@ -478,8 +476,7 @@ class Stage:
         self._uuid_by_execution_id = dict(uuid_by_execution_id)
         patch.setattr(jobs.provider_set, "build_provider", lambda row: _WatchedProvider(self, row))
         self._watch_call(patch, os, "listdir", self._of_listing)
-        for module in (jobs.tree, jobs.removal):
-            self._watch_call(patch, module, "open_file_beneath", self._of_opening)
+        self._watch_call(patch, os, "open", self._of_opening)
         for name in ("rename", "unlink", "rmdir"):
             self._watch_call(patch, os, name, self._of_change(name))
         self._watch_statements(patch)
@@ -534,8 +531,10 @@ class Stage:
     def _of_listing(self, target: object = ".") -> tuple[str, str] | None:
         return self._numbered_in(self._path(target), "listing of directory")
 
-    def _of_opening(self, descriptor: int, _parts: object) -> tuple[str, str] | None:
-        return self._numbered_in(self._path(descriptor), "opening of file")
+    def _of_opening(self, name: object, flags: int, *_mode: int, dir_fd: int | None = None) -> tuple[str, str] | None:
+        if flags & (os.O_DIRECTORY | os.O_PATH):
+            return None
+        return self._numbered_in(self._path(dir_fd), "opening of file")
 
     def _of_change(self, kind: str) -> Callable[..., tuple[str, str] | None]:
         def describe(name: object, *_rest: object, **named: Any) -> tuple[str, str] | None:
@@ -732,16 +731,11 @@ def problems(case: Case, row: Row, stored: Objects) -> Iterator[str]:
         copy = yield from _problems_of_copy(case, row, stored)
         if case.mutation in ELSEWHERE and case.moment in BEFORE_THE_COMMIT and case.moved.exists() and copy == before:
             yield "committed, and it was no longer where its row says"
-    local = [state_of(place) for place in case.places]
-    if not row.migrated:
+    else:
         yield from _problems_of_failure(case, row)
-    elif not case.directory.exists() and not case.struck and copy != before:
-        yield "removed, and the copy is another one"
-    had = things(after) if case.struck else things(before)
+    local = [state_of(place) for place in case.places]
     kept = things(copy).union(*(things(state) for state in local))
-    for thing in sorted(had - kept, key=str):
-        if not (case.struck and row.migrated and thing in things(copy)):
-            yield f"lost: {thing}"
+    yield from (f"lost: {thing}" for thing in sorted(things(after) - kept, key=str))
     contents = hashes(copy).union(*(hashes(state) for state in local))
     for content in case.written:
         if hashlib.sha256(content).hexdigest() not in contents:

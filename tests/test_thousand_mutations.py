@@ -182,6 +182,8 @@ def assert_everything_happened(cases: list[Case], stage: Stage) -> None:
     absent = [str(case) for case in cases if case.thread is None]
     assert not never, f"seed {SEED}: these moments never came: {never}"
     assert not absent, f"seed {SEED}: these changes did not happen: {absent}"
+    in_vain = [str(case) for case in cases if not case.struck and case.moment not in REMOVAL_MOMENTS]
+    assert not in_vain, f"seed {SEED}: these changes found nothing to change: {in_vain}"
 
 
 @pytest.mark.timeout(600)
@@ -191,6 +193,7 @@ def test_of_a_thousand_executions_that_change_at_any_moment_none_loses_a_byte(
     theatre = Theatre(tmp_path, platform, local_destination("nas", memory / "nas"))
     moments = (*MIGRATION_MOMENTS, *DIGEST_MOMENTS, *COMPARING_MOMENTS, *REMOVAL_MOMENTS)
     play(theatre, draw(1000, moments), monkeypatch)
+    assert {case.mutation for case in theatre.cases if case.struck} == set(MUTATIONS)
 
 
 @pytest.mark.timeout(300)
