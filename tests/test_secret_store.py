@@ -173,6 +173,7 @@ def test_other_names_are_refused_before_anything_is_asked(platform: Platform, na
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [(None, "falta la variable"), (" ,", "falta la variable"), (f"{NEW_KEY},{SECRET}", "la clave número 2 no es")],
+    ids=["none", "only separators", "a second one that is no key"],
 )
 def test_without_good_keys_nothing_is_asked_or_done(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, keys: str | None, reason: str
