@@ -41,19 +41,12 @@ def _turn_a_link(directory: Path) -> None:
     (directory / "enlace colgante").symlink_to("otro sitio")
 
 
-def _replace_the_directory(directory: Path) -> None:
-    directory.rename(directory.with_name("el de antes"))
-    directory.mkdir()
-    (directory / "ajeno.txt").write_text("de otros")
-
-
 CHANGES: dict[str, tuple[Change, str]] = {
     "a new file": (_add_a_file, "nuevo.txt"),
     "a new directory": (_add_an_empty_directory, "nuevo"),
     "other bytes of the same size and time": (_change_bytes_and_keep_size_and_time, "resultados/tabla.csv"),
     "a link for a file": (_replace_a_file_by_a_link, "registro.log"),
     "another target of a link": (_turn_a_link, "enlace colgante"),
-    "another directory of the same name": (_replace_the_directory, "uno"),
 }
 
 
