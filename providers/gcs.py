@@ -55,6 +55,8 @@ ONE_REQUEST_BYTES = 256 * 1024
 """Up to this size a file is one request. The SDK gives such a request's body to the socket in one piece, and Python
 counts the time for all of it against the connect timeout: a larger one would need a fast line."""
 
+SENT_AT_A_TIME_BYTES = 16 * 1024
+
 SESSIONS_AT_ONCE = 8
 """Files in parts that are sent at once: each holds one part in memory."""
 
@@ -324,21 +326,38 @@ class _HashingReader:
         if self._size_bytes < announced_bytes:
             raise IntegrityError(f"se leyeron {self._size_bytes} de {announced_bytes} bytes anunciados")
 
-    def parts(self) -> Iterator[mmap.mmap]:
-        """The bytes in parts of `PART_SIZE_BYTES`: files in memory, which `requests` sends in small pieces.
+    def parts(self) -> Iterator[_Part]:
+        """The bytes in parts of `PART_SIZE_BYTES`.
 
         The last one comes only after the source has said that its end is sound.
         """
         pieces = self.pieces()
         for start in range(0, self._source.size_bytes, PART_SIZE_BYTES):
             size_bytes = min(PART_SIZE_BYTES, self._source.size_bytes - start)
-            part = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            while part.tell() < size_bytes:
-                part.write(next(pieces))
+            content = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            while content.tell() < size_bytes:
+                content.write(next(pieces))
             if start + size_bytes == self._source.size_bytes:
                 _run_to_end(pieces)
-            part.seek(0)
-            yield part
+            yield _Part(content)
+
+
+class _Part:
+    """A part in memory, which `requests` sends in small pieces, each with its own timeout.
+
+    It begins anew each time: a token that expired makes the SDK fetch another one and send the part again, and of a
+    file that had been read to its end it would send nothing.
+    """
+
+    def __init__(self, content: mmap.mmap) -> None:
+        self._content = content
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(0, len(self._content), SENT_AT_A_TIME_BYTES):
+            yield self._content[start : start + SENT_AT_A_TIME_BYTES]
 
 
 def _run_to_end(pieces: Iterator[bytes]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import io
 import re
 import threading
 import urllib.parse
@@ -22,7 +23,7 @@ from obstore.store import S3Store
 
 from config.fields import FieldError, Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, paced, unintelligible
+from providers.answers import PARSER_ERRORS, deadline_seconds, paced, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
@@ -199,6 +200,7 @@ class S3Provider(Provider):
         # boto3 offers no way to say this; `tests/test_answers.py` notices if it has moved.
         pool_classes = client._endpoint.http_session._pool_classes_by_scheme
         pool_classes.update(paced(pool_classes))
+        client.meta.events.register("before-call.s3", _give_body_time_to_travel)
         return client
 
     @property
@@ -272,7 +274,7 @@ class S3Provider(Provider):
         target = {"Bucket": self._bucket, "Key": name}
         with _translated_errors():
             if source.size_bytes <= PART_SIZE_BYTES:
-                self._client.put_object(**target, **self._object_settings, Body=bytes(reader.whole()))
+                self._client.put_object(**target, **self._object_settings, Body=io.BytesIO(reader.whole()))
             else:
                 self._put_parts(target, reader.parts(part_size_for(source.size_bytes)))
         return reader.sent()
@@ -282,7 +284,9 @@ class S3Provider(Provider):
         try:
             finished = []
             for number, part in enumerate(parts, start=1):
-                answer = self._client.upload_part(**target, UploadId=upload_id, PartNumber=number, Body=bytes(part))
+                answer = self._client.upload_part(
+                    **target, UploadId=upload_id, PartNumber=number, Body=io.BytesIO(part)
+                )
                 finished.append({"PartNumber": number, "ETag": answer["ETag"]})
             self._client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": finished})
         except BaseException:
@@ -348,6 +352,15 @@ def _credentials(values: Mapping[str, object] | str | None) -> Mapping[str, str]
         credentials[name] = fields.required_text(name)
     session_token = fields.text("session_token")
     return credentials if session_token is None else {**credentials, "session_token": session_token}
+
+
+def _give_body_time_to_travel(params: Mapping[str, Any], **_: object) -> None:
+    """A file-like body is handed to the kernel in small pieces, each with its own timeout; but then boto3 waits for
+    the answer no longer than to a request without one, while much of the body may still be on its way.
+    """
+    if isinstance(params["body"], io.BytesIO):
+        body_bytes = params["body"].getbuffer().nbytes
+        params["context"]["read_timeout"] = max(ANSWER_TIMEOUT_SECONDS, deadline_seconds(body_bytes))
 
 
 def _receipt(sent: SentBytes) -> PutReceipt:

@@ -13,6 +13,7 @@ from contextlib import closing
 
 import pytest
 
+import providers.s3
 from config.models import ProviderRow
 from providers import build_provider
 from providers.answers import PATIENCE_SECONDS, SLOWEST_ANSWER_BYTES_PER_SECOND, Pace, deadline_seconds, paced_chunks
@@ -28,6 +29,7 @@ from tests.destinations import Destination
 from tests.faults.http_effects import (
     address_of,
     answer,
+    answer_after,
     answer_slowly,
     behind,
     damage_answer,
@@ -177,6 +179,23 @@ def test_a_lost_answer_to_a_removal_is_asked_for_again(
             provider.delete("p/file")
         provider.delete("p/file")
     assert real.everything_stored() == set()
+
+
+@pytest.mark.parametrize("size_bytes", [300 * 1024, PART_SIZE_BYTES + 1])
+def test_what_boto3_carries_has_time_to_travel_too(
+    new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    """Files whose names obstore refuses."""
+    monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    real = new_destination("s3-rclone")
+    line = "^PUT .*%0A"
+    with (
+        HttpFaultProxy(address_of(real), Fault("late", answer_after(2), line)) as proxy,
+        closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
+    ):
+        provider.put("p/two\nlines", BytesSource(bytes(size_bytes)))
+        assert proxy.strikes["late"]
+        assert provider.stat("p/two\nlines").size_bytes == size_bytes
 
 
 def test_a_pace_is_kept_over_all_that_has_come() -> None:

@@ -30,9 +30,11 @@ from providers.base import (
     StorageFull,
 )
 from providers.gcs import ONE_REQUEST_BYTES
+from tests.faults.http_effects import refuse
+from tests.faults.http_proxy import ONCE, Fault, HttpFaultProxy
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.servers.gcs_emulator import GcsEmulator
-from tests.sources import FailingSource, PatternSource
+from tests.sources import FailingSource, PatternSource, sha256_of
 
 SIZES = [0, 1, ONE_REQUEST_BYTES, ONE_REQUEST_BYTES + 1, PART_SIZE_BYTES, PART_SIZE_BYTES + 1, 3 * PART_SIZE_BYTES]
 SESSION = "/session?upload_id=as-good-as-a-password"
@@ -321,6 +323,25 @@ def test_a_refused_token_is_told_from_a_server_that_is_down(
         with pytest.raises(expected):
             provider.stat("key")
         provider.close()
+
+
+def test_a_token_that_expires_amid_a_large_file_is_renewed_and_the_part_sent_again(
+    service_account: Callable[..., dict[str, object]], gcs_emulator: GcsEmulator
+) -> None:
+    bucket = gcs_emulator.new_bucket()
+    expired = Fault("expired", refuse("gcs", 401, "authError"), "^PUT /upload/", ONCE)
+    token = {"access_token": "the-token", "expires_in": 3600, "token_type": "Bearer"}
+    source = PatternSource(PART_SIZE_BYTES + 1)
+    with (
+        CannedHttp(lambda _: json_answer(200, token)) as tokens,
+        HttpFaultProxy(gcs_emulator.endpoint_url, expired) as proxy,
+    ):
+        credentials = service_account(token_uri=f"{tokens.url}/token")
+        provider = provider_of(credentials, bucket=bucket, endpoint_url=proxy.url)
+        provider.put("key", source)
+        assert sha256_of(provider.open("key")) == source.sha256()
+        provider.close()
+    assert len(tokens.requests) == 2
 
 
 def test_a_download_cut_short_is_an_error_and_not_a_short_file() -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import random
+import time
 from collections.abc import Callable
 from email.utils import formatdate
 
@@ -70,6 +71,16 @@ def lose_the_answer(exchange: Exchange) -> None:
 def take_slowly(exchange: Exchange) -> None:
     """Read the request at a trickle; the server never sees it."""
     exchange.read_slowly(SLOW_SECONDS_PER_BYTE)
+
+
+def answer_after(seconds: float) -> Effect:
+    """The server does it, but not at once."""
+
+    def effect(exchange: Exchange) -> None:
+        time.sleep(seconds)
+        exchange.answer(exchange.forward())
+
+    return effect
 
 
 def answer_slowly(exchange: Exchange) -> None:
