@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import math
 import os
@@ -22,7 +21,7 @@ from pathlib import Path
 import click
 
 from config.fields import FieldError
-from config.logs import configure_logging, emit, one_line
+from config.logs import configure_logging, emit, one_line, printable_json
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.process import drop_what_cannot_be_written, open_missing_streams, require_utf8_names
 from config.settings import ConfigurationError, Settings, load_settings
@@ -592,7 +591,7 @@ def check(settings: Settings) -> int:
     exit_code = EXIT_DONE
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         for finding in check_everything(database, settings):
-            click.echo(f"{finding.mark}  {finding.subject}: {finding.text}")
+            click.echo(one_line(f"{finding.mark}  {finding.subject}: {finding.text}"))
             exit_code = exit_code if finding.in_order else EXIT_SOMETHING_FAILED
     return exit_code
 
@@ -607,7 +606,8 @@ def status(settings: Settings, *, as_json: bool) -> int:
         database.require_current_schema()
         policy = database.load_policy() or MigrationPolicy()
         summary = database.summarize(policy.retention_hours, FAILURES_SHOWN)
-    click.echo(json.dumps(summary, ensure_ascii=False, indent=2) if as_json else "\n".join(describe_status(summary)))
+    lines = "\n".join(map(one_line, describe_status(summary)))
+    click.echo(printable_json(summary, indent=2) if as_json else lines)
     return EXIT_DONE
 
 
@@ -623,7 +623,8 @@ def restore(settings: Settings, uuid: str, destination: Path) -> int:
         stopping_on_signal(interruption),
     ):
         tree = restore_execution(database, uuid, destination, settings.transfers, interruption)
-    click.echo(f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes")
+    done = f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes"
+    click.echo(one_line(done))
     return EXIT_DONE
 
 

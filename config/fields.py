@@ -3,6 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+
+def is_plain_url(text: str) -> bool:
+    """Whether a text is an http(s) address with a host, and without parameters, fragment and user."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # a bracket in the host, say
+        return False
+    plain = not (parts.query or parts.fragment or "@" in text)
+    return text.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and plain
 
 
 class FieldError(ValueError):

@@ -166,8 +166,7 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info and self._tracebacks:
             line["traceback"] = redactor.redact(self.formatException(record.exc_info))
-        text = json.dumps(line, ensure_ascii=False)
-        return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+        return printable_json(line)
 
 
 class _RotatingFile(logging.handlers.RotatingFileHandler):
@@ -191,6 +190,12 @@ def printable(text: str) -> str:
         else character.encode("unicode_escape", "surrogatepass").decode()
         for character in text
     )
+
+
+def printable_json(value: object, indent: int | None = None) -> str:
+    """A value as JSON that is fit for a terminal, too, and that whoever reads it understands as the same value."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def one_line(text: object) -> str:

@@ -38,4 +38,6 @@ def build_provider(row: ProviderRow) -> Provider:
         provider: Provider = provider_class(row)
     except FieldError as error:
         raise InvalidProviderSettings(str(error)) from error
+    except ValueError as error:  # an SDK's, whose words may quote the field; a bad row must not stop the others
+        raise InvalidProviderSettings("un campo tiene un valor con el que no se puede empezar") from error
     return provider

@@ -20,7 +20,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
 from obstore.store import AzureStore
 
-from config.fields import FieldError, Fields
+from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.answers import PARSER_ERRORS, paced_chunks, unintelligible
 from providers.base import (
@@ -236,8 +236,7 @@ def _container(options: Fields) -> str:
 
 
 def _require_url(url: str, label: str) -> None:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in url:
+    if not is_plain_url(url):
         raise FieldError(f"{label}: la dirección de la cuenta debe ser http(s) y sin parámetros ni usuario")
 
 

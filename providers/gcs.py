@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import google.auth
 import google_crc32c
@@ -27,7 +26,7 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Blob, Client
 from google.oauth2 import service_account
 
-from config.fields import FieldError, Fields
+from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.base import (
@@ -390,8 +389,7 @@ def _endpoint_url(options: Fields) -> str | None:
     url = options.text("endpoint_url")
     if url is None:
         return None
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in url:
+    if not is_plain_url(url):
         raise FieldError("configuracion.endpoint_url: debe ser una dirección http(s) sin parámetros ni usuario")
     return url.rstrip("/")
 
