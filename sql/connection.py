@@ -24,6 +24,7 @@ from tenacity import (
 
 from config.logs import one_line
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
+from sql.watchdog import Watchdog
 
 QUERIES = Path(__file__).parent / "queries"
 
@@ -65,6 +66,7 @@ class Connection:
         self._database_url = database_url
         self._turn = threading.RLock()
         self._connection: psycopg2.extensions.connection | None = None
+        self._watchdog: Watchdog | None = None
 
     def query(self, name: str, parameters: Parameters | None = None) -> list[Row]:
         """Run `sql/queries/{name}.sql`: again when others stand in the way, and for some seconds, on new connections,
@@ -95,8 +97,11 @@ class Connection:
     def _execute(self, statement: str, parameters: Parameters | None) -> list[Row]:
         with self._turn:
             try:
-                connection = self._open()
-                with connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
+                connection, watchdog = self._open()
+                with (
+                    watchdog.watching(),
+                    connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor,
+                ):
                     cursor.execute(statement, parameters)
                     return list(cursor.fetchall()) if cursor.description else []
             except psycopg2.Error as error:
@@ -117,12 +122,15 @@ class Connection:
     def close(self) -> None:
         """Give the connection back, if there is one."""
         with self._turn:
+            if self._watchdog is not None:
+                self._watchdog.end()
+                self._watchdog = None
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
 
-    def _open(self) -> psycopg2.extensions.connection:
-        if self._connection is None:
+    def _open(self) -> tuple[psycopg2.extensions.connection, Watchdog]:
+        if self._connection is None or self._watchdog is None:
             os.environ.pop("PGTZ", None)  # naive timestamps are in the database's time zone, not in this process's
             self._connection = psycopg2.connect(
                 self._database_url,
@@ -135,7 +143,8 @@ class Connection:
                 tcp_user_timeout=SILENCE_TIMEOUT_MILLISECONDS,
             )
             self._connection.autocommit = True
-        return self._connection
+            self._watchdog = Watchdog(self._connection)
+        return self._connection, self._watchdog
 
 
 @functools.cache

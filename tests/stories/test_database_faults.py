@@ -99,6 +99,21 @@ def test_a_commit_whose_outcome_stays_unknown_is_finished_by_the_next_run(two: I
     _require_done(two, nas, "uno", "dos")
 
 
+def test_a_statement_that_is_never_answered_is_sent_again_on_a_new_connection(
+    two: Installation, nas: Destination
+) -> None:
+    """The server is there, takes the connection, and stays silent: nobody waits for it without end."""
+    use_program_with(two, sql__watchdog__ANSWER_TIMEOUT_SECONDS=3)
+    with (
+        PostgresProxy(two.database_url, COMMIT, Accident.HELD) as proxy,
+        two.start(DATABASE_URL=proxy.url) as command,
+    ):
+        run = command.finish()
+        assert proxy.struck == 1  # and it is held still
+    assert run.exit_code == 0, str(run)
+    _require_done(two, nas, "uno", "dos")
+
+
 # A database that takes nothing down
 
 
