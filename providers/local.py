@@ -246,9 +246,21 @@ class LocalProvider(Provider):
             except FileNotFoundError:
                 continue
             except OSError as error:
+                if error.errno == errno.EROFS and not self._is_empty(directories[:depth]):
+                    continue  # what is mounted read-only says so first, also of what is not there or not empty
                 if error.errno not in KEPT_DIRECTORY:
                     raise
                 return
+
+    def _is_empty(self, directory: Sequence[str]) -> bool:
+        """Whether it is there, and nothing is in it."""
+        try:
+            with closing_descriptor(open_directory_beneath(self._root(), directory)) as descriptor:
+                return not os.listdir(descriptor)
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+            return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -441,6 +441,7 @@ class _Session:
         answers = asyncio.get_running_loop().create_task(self._pass_answers(reader))
         try:
             await self._pass_requests()
+            self._channel.exit(0)
         finally:
             self._to_server.close()
             answers.cancel()
