@@ -33,7 +33,7 @@ State = dict[str, dict[str, object]]
 
 UUID = re.compile(r"mutado-\d{4}")
 NOBODY = 65534
-SECONDS_FOR_A_BLOCKED_WRITER = 0.1
+SECONDS_FOR_A_BLOCKED_WRITER = 1.0
 
 
 class NothingLeft(Exception):
@@ -59,6 +59,7 @@ class Case:
     """Descriptors and mappings of writers."""
     writer: Callable[[bytes], None] | None = None
     thread: threading.Thread | None = None
+    """Does it, while the program waits."""
 
     @property
     def directory(self) -> Path:
@@ -79,9 +80,10 @@ class Case:
     @property
     def current(self) -> Path:
         """Where it lies at this moment. Raises `NothingLeft`."""
-        if not self.places:
+        places = self.places
+        if not places:
             raise NothingLeft
-        return self.places[0]
+        return places[0]
 
     def file(self) -> Path:
         """One of the files that are still there, another one for each case. Raises `NothingLeft`."""
@@ -371,6 +373,9 @@ WRITERS = ("write through an open descriptor", "store through an open mapping")
 """Mutations that need a writer who has had the file open since before the run."""
 
 
+IN_PLACE = ("append", "truncate", "rewrite with times put back", "rewrite through a mapping", "make sparse")
+"""Mutations that open a file for writing, for which they may have to wait."""
+
 ELSEWHERE = (
     "replace everything",
     "replace everything by equal directory",
@@ -408,13 +413,17 @@ def make_ready(case: Case) -> None:
 
 
 def strike(case: Case) -> None:
-    """Let it happen, and note what the directory is then. What is gone already cannot change."""
+    """Let it happen. What is gone already cannot change."""
     try:
         case.written = (MUTATIONS | MOUNTS)[case.mutation](case)
     except NothingLeft:
         return
     case.struck = True
-    if case.mutation not in MOUNTS:
+
+
+def note_state(case: Case) -> None:
+    """Note what the directory is after the mutation; what was mounted is no part of it."""
+    if case.struck and case.mutation not in MOUNTS:
         case.states.append(state_of(case.directory, case.states[0]))
 
 
@@ -469,6 +478,7 @@ class Stage:
         self._counts: Counter[tuple[str, str]] = Counter()
         self._uuid_by_attempt: dict[object, str] = {}
         self._uuid_by_execution_id: dict[object, str] = {}
+        self._blocked: list[Case] = []
         self._turn = threading.Lock()
 
     def watch(self, patch: pytest.MonkeyPatch, uuid_by_execution_id: Mapping[object, str]) -> None:
@@ -483,10 +493,11 @@ class Stage:
 
     def finish(self) -> None:
         """Wait for writers that were blocked."""
-        for case in self.cases.values():
-            if case.thread is not None:
-                case.thread.join(60)
-                assert not case.thread.is_alive(), case
+        for case in self._blocked:
+            assert case.thread is not None
+            case.thread.join(60)
+            assert not case.thread.is_alive(), case
+            note_state(case)
 
     @contextlib.contextmanager
     def around(self, uuid: str | None, name: str | None) -> Iterator[None]:
@@ -513,8 +524,11 @@ class Stage:
             self.reached[moment] += 1
             case.thread = threading.Thread(target=strike, args=[case])
         case.thread.start()
-        # It cannot end while the program holds a lease on the file that it wants to open for writing.
-        case.thread.join(SECONDS_FOR_A_BLOCKED_WRITER if "rename" in moment else 60)
+        case.thread.join(SECONDS_FOR_A_BLOCKED_WRITER if case.mutation in IN_PLACE else 60)
+        if case.thread.is_alive():  # the program holds a lease on the file that it wants to open for writing
+            self._blocked.append(case)
+        else:
+            note_state(case)
 
     def _watch_call(
         self, patch: pytest.MonkeyPatch, owner: Any, attribute: str, describe: Callable[..., tuple[str, str] | None]
