@@ -155,15 +155,3 @@ def test_a_directory_that_was_swapped_before_it_is_walked_is_not_sent(
         with pytest.raises(SourceChanged):
             attempts.store(watched, claim, PLACE, opened)
     assert watched.calls == []
-
-
-def test_a_directory_that_is_swapped_while_it_is_sent_is_not_committed(
-    platform: Platform, directory: Path, provider: LocalProvider
-) -> None:
-    """In the last moment: after the second walk, which still sees the one that was sent."""
-    database = platform.run()
-    claim = claim_one(database, platform.add_execution(directory))
-    last_question = Fault("digests", after(lambda: swap(directory)))
-    with FaultyProvider(provider, [last_question]) as watched, pytest.raises(SourceChanged):
-        store(database, claim, watched)
-    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False

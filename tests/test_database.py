@@ -785,3 +785,32 @@ def test_a_user_without_rights_is_told(platform: Platform) -> None:
     with closing(Database(url, "host-1")) as database, pytest.raises(SchemaError, match="permiso"):
         database.load_policy()
     platform.sql("DROP ROLE nobody")
+
+
+# Secrets
+
+
+def test_no_error_is_recorded_with_a_secret(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redactor, "_needles", ())  # what this test teaches is forgotten afterwards
+    redactor.add("top-secret")
+    told = "el servidor respondió:\ntop-secret"
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    database.abandon_attempt(open_attempt(database, claim), "provider_error", told)
+    database.fail_migration(claim, "failed", "provider_error", told)
+    (again,) = platform.run().claim([execution])
+    assert database.commit_migration(again, open_attempt(database, again), COPY, delete_local_copy=True)
+    failed = platform.value("SELECT error FROM janitor_attempts WHERE error IS NOT NULL")
+    database.stop_deletion(again, "provider_error", told)
+    kept = platform.value("SELECT error FROM janitor_migrations")
+    assert {failed, kept} == {"el servidor respondió:\\n***"}
+
+
+@pytest.mark.parametrize("given", ["in the URL", "in the environment"])
+def test_the_password_of_the_database_is_blotted_out_wherever_it_turns_up(
+    given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redactor, "_needles", ())
+    monkeypatch.setenv("PGPASSWORD", "top-secret" if given == "in the environment" else "")
+    with closing(Database(f"postgresql://sage{':top-secret' if given == 'in the URL' else ''}@nowhere/sage", "host-1")):
+        assert redactor.redact("contraseña top-secret") == "contraseña ***"

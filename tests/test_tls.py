@@ -116,6 +116,9 @@ CALLS: dict[str, Callable[[Provider], object]] = {
 }
 
 
+@pytest.mark.filterwarnings(
+    "ignore::urllib3.exceptions.InsecureRequestWarning"
+)  # as an error it would hide what it says
 @pytest.mark.parametrize("kind", ROWS)
 def test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing(impostor: Impostor, kind: str) -> None:
     credentials, options = ROWS[kind](f"https://127.0.0.1:{impostor.port}")
