@@ -77,13 +77,13 @@ def put_file(destination: Destination) -> None:
 
 def test_an_answer_at_a_trickle_is_not_waited_for(new_destination: Callable[[str], Destination]) -> None:
     with contextlib.ExitStack() as stack:
+        executor = stack.enter_context(ThreadPoolExecutor(len(ONE_OF_EACH_KIND) * len(CALLS)))
         waiting = []
         for name in ONE_OF_EACH_KIND:
             real = new_destination(name)
             put_file(real)
             proxy = stack.enter_context(HttpFaultProxy(address_of(real), Fault("trickle", answer_slowly)))
             row = behind(real, proxy.url).provider_row()
-            executor = stack.enter_context(ThreadPoolExecutor(len(CALLS)))
             waiting += [(name, call, executor.submit(outcome, row, call)) for call in calls_of(real.kind)]
         for name, call, future in waiting:
             result, seconds = future.result()
