@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
+
+NOT_IN_A_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+"""What no address, name or secret holds and no SDK can send: control characters, but for tabs and line ends of keys,
+and halves of characters, which JSON can express. Libraries answer them with errors that nobody expects.
+"""
 
 
 def is_plain_url(text: str) -> bool:
@@ -37,6 +43,8 @@ class Fields:
             return default
         if not isinstance(value, str):
             raise FieldError(f"{self._label}.{name}: debe ser un texto")
+        if NOT_IN_A_TEXT.search(value):
+            raise FieldError(f"{self._label}.{name}: tiene un carácter nulo o de control")
         return value
 
     def required_text(self, name: str) -> str:

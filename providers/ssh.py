@@ -86,7 +86,7 @@ class SshSettings:
 
 def read_settings(fields: Fields) -> SshSettings:
     """Read `credenciales`. Raises `FieldError`."""
-    host = fields.required_text("host").strip()
+    host = _host(fields.required_text("host").strip())
     port = fields.integer("port", default=22, minimum=1, maximum=65535)
     password, private_key = fields.text("password"), fields.text("private_key")
     if password is None and private_key is None:
@@ -99,6 +99,15 @@ def read_settings(fields: Fields) -> SshSettings:
         private_key=_load_private_key(private_key, fields.text("private_key_passphrase")) if private_key else None,
         trusted_keys=_trusted_keys(fields.text("host_key"), fields.text("known_hosts"), host, port),
     )
+
+
+def _host(text: str) -> str:
+    """Raises `FieldError` for what no resolver could be asked for: Python answers that with `UnicodeError`."""
+    try:
+        text.encode("idna")
+    except UnicodeError:
+        raise FieldError("credenciales.host: no es el nombre ni la dirección de un servidor") from None
+    return text
 
 
 def _load_private_key(text: str, passphrase: str | None) -> paramiko.PKey:

@@ -8,7 +8,7 @@ import pytest
 from cryptography.fernet import Fernet, MultiFernet
 
 from config import logs
-from config.fields import FieldError, Fields
+from config.fields import FieldError, Fields, is_plain_url
 from config.logs import Redactor
 from config.models import ProviderRow
 from config.secrets import KEYS_VARIABLE, SECRET_FIELDS, literal_secrets, named_secrets, resolve_secrets
@@ -37,6 +37,36 @@ def test_good_values_are_given_as_they_are() -> None:
     assert fields(x="a").required_text("x") == "a"
     assert [fields(x=value).integer("x", 0, 1, 65535) for value in (1, 65535, "22", " 22 ")] == [1, 65535, 22, 22]
     assert [fields(x=value).boolean("x", not value) for value in (True, False)] == [True, False]
+
+
+@pytest.mark.parametrize("character", ["\0", "\x1b", "\x7f", "\r\n\x08", "\ud800"])
+def test_a_character_that_no_library_expects_is_told_by_field(character: str) -> None:
+    for text in (f"a{character}b", character, f"{HIDDEN}{character}"):
+        with pytest.raises(FieldError, match=r"^credenciales\.x: tiene un carácter nulo o de control$"):
+            fields(x=text).text("x")
+
+
+def test_the_lines_of_a_key_are_text() -> None:
+    for text in ("a\nb\n", "a\r\nb", "a\tb", "contraseña \u00a0 \U0001f600"):
+        assert fields(x=text).text("x") == text
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        *[("https://a.example", True), ("http://127.0.0.1:9000/", True), ("http://[::1]:9", True)],
+        *[
+            ("ftp://a", False),
+            ("https://", False),
+            ("a.example", False),
+            ("https://a?b", False),
+            ("https://a#b", False),
+        ],
+        *[("https://u:p@a", False), ("http://[", False), ("http://a[b", False), ("http://a\u202eb", False)],
+    ],
+)
+def test_a_plain_address_has_a_host_and_nothing_more(text: str, plain: bool) -> None:
+    assert is_plain_url(text) is plain
 
 
 BAD_TEXTS: list[object] = [1, True, 0, False, [HIDDEN], {"a": HIDDEN}]
