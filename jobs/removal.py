@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import itertools
 import os
@@ -20,7 +21,9 @@ from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeS
 from providers.descriptors import FILE_FLAGS, closing_descriptor, open_directory_beneath
 
 SET_ASIDE = ".janitor-removing-"
-"""How the name begins that a file has, at the top of its execution, in the moment before it is removed."""
+"""How the name begins that a file has, in its own directory, in the moment before it is removed."""
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 LONGEST_NAME_BYTES = 255
 
@@ -118,10 +121,14 @@ def _remove_contents(descriptor: int, proven: Tree, interruption: threading.Even
     present = walk_quiet_tree(descriptor, interruption)
     with contextlib.closing(_Parents(descriptor)) as parents:
         _require_proven(descriptor, parents, present, proven, interruption)
-        removal = _Removal(descriptor, parents, _free_name(present, proven))
-        for entry in reversed(present.entries):  # path order puts a directory before what is in it
-            if entry.path:
-                removal.remove(entry)
+    removal = _Removal(descriptor, _free_name(present, proven))
+    for entry in reversed(present.entries):  # path order puts a directory before what is in it
+        if entry.path:
+            removal.remove(entry)
+
+
+def _name(entry: Entry) -> str:
+    return entry.path.rpartition("/")[2]
 
 
 class _Parents:
@@ -149,8 +156,8 @@ class _Parents:
 
 
 def _free_name(*trees: Tree) -> str:
-    """A name at the top that no entry has."""
-    taken = {entry.path for tree in trees for entry in tree.entries}
+    """A name that no entry has."""
+    taken = {_name(entry) for tree in trees for entry in tree.entries}
     return next(name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
 
 
@@ -160,7 +167,7 @@ def _require_proven(
     """What an interrupted removal took away may be missing; what is there must be proven, and have no writer."""
     proven_by_path = {entry.path: entry for entry in proven.entries}
     for entry in present.entries:
-        if entry.path not in proven_by_path and entry.path.startswith(SET_ASIDE):
+        if entry.path not in proven_by_path and _name(entry).startswith(SET_ASIDE):
             _require_no_writer(parents, entry)
             _require_proven_somewhere(descriptor, entry, proven, interruption)
             continue
@@ -205,29 +212,40 @@ class _Removal:
     if it is another file by now, it gets its name back.
     """
 
-    def __init__(self, top: int, parents: _Parents, aside: str) -> None:
+    def __init__(self, top: int, aside: str) -> None:
         self._top = top
-        self._parents = parents
         self._aside = aside
         self._compared: dict[int, FileIdentity] = {}
         """By inode, what hard links look like since another one of them was removed, which changes their ctime."""
 
     def remove(self, entry: Entry) -> None:
-        parent, name = self._parents.of(entry)
-        if entry.kind is EntryKind.DIRECTORY:
-            os.rmdir(name, dir_fd=parent)
-            return
-        with _opened(parent, name, entry.kind) as opened:
-            leased = entry.kind is EntryKind.FILE and _take_lease(opened, entry)
-            identity = self._require_as_compared(opened, entry)
-            os.rename(name, self._aside, src_dir_fd=parent, dst_dir_fd=self._top)
-            try:
-                self._require_still_the_same(opened, entry, identity, leased=leased)
-                os.unlink(self._aside, dir_fd=self._top)
-            except BaseException:
-                self._give_back(parent, name)
-                raise
-            self._note_other_links(opened, identity)
+        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`; then it lies where it did.
+
+        Its directory is found anew each time: one that was moved away meanwhile is somebody's who wants to keep it.
+        """
+        *parents, name = entry.path.split("/")
+        with closing_descriptor(open_directory_beneath(self._top, parents)) as parent:
+            if entry.kind is EntryKind.DIRECTORY:
+                os.rmdir(name, dir_fd=parent)
+                return
+            with _opened(parent, name, entry.kind) as opened:
+                self._remove(parent, name, opened, entry)
+
+    def _remove(self, parent: int, name: str, opened: int, entry: Entry) -> None:
+        leased = entry.kind is EntryKind.FILE and _take_lease(opened, entry)
+        identity = self._require_as_compared(opened, entry)
+        present_name = self._set_aside(parent, name)
+        try:
+            _require_still_the_same(os.stat(present_name, dir_fd=parent, follow_symlinks=False), identity, entry)
+            if leased:
+                _end_lease(opened, entry)
+            os.unlink(present_name, dir_fd=parent)
+        except BaseException:
+            self._give_back(parent, name)
+            raise
+        status = os.fstat(opened)
+        if status.st_nlink:
+            self._compared[identity.inode] = dataclasses.replace(identity, ctime_ns=status.st_ctime_ns)
 
     def _require_as_compared(self, opened: int, entry: Entry) -> FileIdentity:
         identity = identity_of(os.fstat(opened))
@@ -235,30 +253,30 @@ class _Removal:
             raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
         return identity
 
-    def _require_still_the_same(self, opened: int, entry: Entry, identity: FileIdentity, *, leased: bool) -> None:
-        """Renaming has changed its ctime; that nobody wrote to it since, the lease tells."""
-        status = os.fstat(opened)
-        changed = dataclasses.replace(identity_of(status), ctime_ns=identity.ctime_ns) != identity
-        if changed or not os.path.samestat(os.stat(self._aside, dir_fd=self._top, follow_symlinks=False), status):
-            raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
-        if leased:
-            if not lease_is_whole(opened):
-                raise LocalCopyInUse(f"otro programa quiso escribir en {one_line(entry.path)}")
-            release_lease(opened)
+    def _set_aside(self, parent: int, name: str) -> str:
+        """The name that it has then: its own where a full disk has no room for another one."""
+        try:
+            os.rename(name, self._aside, src_dir_fd=parent, dst_dir_fd=parent)
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return name
+            raise
+        return self._aside
 
     def _give_back(self, parent: int, name: str) -> None:
         """Never in the place of what has the name by now: then it stays set aside, in a directory that stays, too."""
         with contextlib.suppress(OSError):
-            if stat.S_ISDIR(os.stat(self._aside, dir_fd=self._top, follow_symlinks=False).st_mode):
-                os.rename(self._aside, name, src_dir_fd=self._top, dst_dir_fd=parent)
+            if stat.S_ISDIR(os.stat(self._aside, dir_fd=parent, follow_symlinks=False).st_mode):
+                os.rename(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)
             else:
-                os.link(self._aside, name, src_dir_fd=self._top, dst_dir_fd=parent, follow_symlinks=False)
-                os.unlink(self._aside, dir_fd=self._top)
+                os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+                os.unlink(self._aside, dir_fd=parent)
 
-    def _note_other_links(self, opened: int, identity: FileIdentity) -> None:
-        status = os.fstat(opened)
-        if status.st_nlink:
-            self._compared[identity.inode] = dataclasses.replace(identity, ctime_ns=status.st_ctime_ns)
+
+def _require_still_the_same(status: os.stat_result, identity: FileIdentity, entry: Entry) -> None:
+    """But for its ctime, which renaming has changed."""
+    if dataclasses.replace(identity_of(status), ctime_ns=identity.ctime_ns) != identity:
+        raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
 
 
 def _take_lease(opened: int, entry: Entry) -> bool:
@@ -267,6 +285,12 @@ def _take_lease(opened: int, entry: Entry) -> bool:
         return take_lease(opened)
     except FileInUse as error:
         raise LocalCopyInUse(f"otro programa tiene abierto para escribir {one_line(entry.path)}") from error
+
+
+def _end_lease(opened: int, entry: Entry) -> None:
+    if not lease_is_whole(opened):
+        raise LocalCopyInUse(f"otro programa quiso escribir en {one_line(entry.path)}")
+    release_lease(opened)
 
 
 def _opened(parent: int, name: str, kind: EntryKind) -> contextlib.AbstractContextManager[int]:

@@ -58,6 +58,8 @@ class Case:
     held: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     """Descriptors and mappings of writers."""
     writer: Callable[[bytes], None] | None = None
+    at_hand: str = ""
+    """What the program is at when the mutation comes. A name that the program itself gives nobody else uses."""
     thread: threading.Thread | None = None
     """Does it, while the program waits."""
 
@@ -86,10 +88,10 @@ class Case:
         return places[0]
 
     def file(self) -> Path:
-        """One of the files that are still there, another one for each case. Raises `NothingLeft`."""
+        """The file that the program is at, or one that is still there. Raises `NothingLeft`."""
         names = ["datos.bin", "registro.log", "sub/tabla.csv"]
         start = self.number % len(names)
-        for name in names[start:] + names[:start]:
+        for name in [self.at_hand, *names[start:], *names[:start]]:
             path = self.current / name
             if path.is_file() and not path.is_symlink():
                 return path
@@ -533,22 +535,33 @@ class Stage:
     def _watch_call(
         self, patch: pytest.MonkeyPatch, owner: Any, attribute: str, describe: Callable[..., tuple[str, str] | None]
     ) -> None:
+        """Put a moment before and after a call that `describe` says is about a path, and how it is called then."""
         original = getattr(owner, attribute)
 
         def watched(*arguments: Any, **named: Any) -> Any:
-            uuid, name = describe(*arguments, **named) or (None, None)
-            with self.around(uuid, name):
+            path, name = describe(*arguments, **named) or ("", "")
+            found = UUID.search(path)
+            if not found or found[0] not in self.cases:
+                return original(*arguments, **named)
+            if name != "rename to the trash":
+                name = self.numbered(found[0], name)
+            case = self.cases[found[0]]
+            if case.moment in (f"before {name}", f"after {name}") and ".janitor-removing" not in path:
+                case.at_hand = path[found.end() + 1 :]
+            with self.around(case.uuid, name):
                 return original(*arguments, **named)
 
         patch.setattr(owner, attribute, watched)
 
     def _of_listing(self, target: object = ".") -> tuple[str, str] | None:
-        return self._numbered_in(self._path(target), "listing of directory")
+        path = self._path(target)
+        return (path, "listing of directory") if path else None
 
     def _of_opening(self, name: object, flags: int, *_mode: int, dir_fd: int | None = None) -> tuple[str, str] | None:
-        if flags & (os.O_DIRECTORY | os.O_PATH):
+        directory = self._path(dir_fd)
+        if directory is None or flags & (os.O_DIRECTORY | os.O_PATH):
             return None
-        return self._numbered_in(self._path(dir_fd), "opening of file")
+        return f"{directory}/{name}", "opening of file"
 
     def _of_change(self, kind: str) -> Callable[..., tuple[str, str] | None]:
         def describe(name: object, *_rest: object, **named: Any) -> tuple[str, str] | None:
@@ -556,14 +569,10 @@ class Stage:
             if directory is None:
                 return None
             if kind == "rename" and f"{directory}/" == self._executions:
-                return (str(name), "rename to the trash") if UUID.fullmatch(str(name)) else None
-            return self._numbered_in(f"{directory}/{name}", kind)
+                return (f"{directory}/{name}", "rename to the trash") if UUID.fullmatch(str(name)) else None
+            return f"{directory}/{name}", kind
 
         return describe
-
-    def _numbered_in(self, path: str | None, name: str) -> tuple[str, str] | None:
-        found = UUID.search(path or "")
-        return (found[0], self.numbered(found[0], name)) if found else None
 
     def _path(self, descriptor: object) -> str | None:
         """Where an open directory lies, if it is among the executions."""

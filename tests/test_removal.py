@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import mmap
 import os
 import signal
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -298,13 +300,13 @@ def test_a_killed_removal_is_finished_from_the_manifest(
     assert os.listdir(root) == ["neighbour"]
 
 
-@pytest.mark.parametrize("name", ["registro.log", "enlace"])
+@pytest.mark.parametrize("name", ["registro.log", "enlace", "resultados/tabla.csv"])
 def test_what_a_death_left_set_aside_goes_if_the_copy_holds_it(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path, name: str
 ) -> None:
     proven = proven_tree(directory, from_cloud=True)
     directory.rename(trash)
-    (trash / name).rename(trash / ".janitor-removing-0")
+    (trash / name).rename((trash / name).with_name(".janitor-removing-0"))
     remove(judge, directory, proven)
     assert os.listdir(root) == ["neighbour"]
 
@@ -438,19 +440,17 @@ def test_what_was_replaced_twice_stays_twice(
     """The late file cannot get its name back, as another one has it: it stays set aside, in the same directory."""
     proven = proven_tree(directory, from_cloud=False)
     file = trash / "registro.log"
-    samestat = os.path.samestat
+    rename = os.rename
 
-    def change(source: str) -> None:
+    def replace_twice(source: str, target: str, **directories: int) -> None:
         if source == "registro.log":
             swap_for_file(file)
-
-    def later(one: os.stat_result, other: os.stat_result) -> bool:
-        if trash.exists() and not file.exists():
+        rename(source, target, **directories)
+        if source == "registro.log":
             file.write_text("later")
-        return samestat(one, other)
 
-    with before_rename(monkeypatch, change), monkeypatch.context() as patch:
-        patch.setattr(os.path, "samestat", later)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", replace_twice)
         with pytest.raises(SourceChanged, match="registro"):
             remove(judge, directory, proven)
     assert (directory / "registro.log").read_text() == "later"
@@ -458,6 +458,41 @@ def test_what_was_replaced_twice_stays_twice(
     (directory / "registro.log").unlink()
     with pytest.raises(LocalCopyDiffers, match="janitor-removing"):
         remove(judge, directory, proven)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_disk_without_room_for_one_more_name_is_freed_all_the_same(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    refused: list[str] = []
+    rename = os.rename
+
+    def rename_without_room(source: str, target: str, **directories: int) -> None:
+        if not target.startswith(".janitor-removing"):
+            return rename(source, target, **directories)
+        refused.append(source)
+        if late and source == "registro.log":
+            swap_for_file(trash / source)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", rename_without_room)
+        with pytest.raises(SourceChanged) if late else contextlib.nullcontext():
+            remove(judge, directory, proven)
+    assert "registro.log" in refused
+    assert (directory / "registro.log").exists() == late
+
+
+def test_a_directory_that_was_moved_away_meanwhile_keeps_what_is_in_it(
+    judge: DirectoryJudge, directory: Path, trash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    rescued = tmp_path / "rescued"
+    move = partial((trash / "resultados").rename, rescued)
+    with after_first_unlink(monkeypatch, move), pytest.raises(SourceUnreadable, match="resultados"):
+        remove(judge, directory, proven)
+    assert len(os.listdir(rescued)) == 1
 
 
 def test_a_writer_who_comes_at_the_last_moment_keeps_his_file(
