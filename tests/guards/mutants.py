@@ -41,6 +41,7 @@ MANDATORY_GROUPS = frozenset(
 )
 """What decides whether anything can be lost: every change must pass these."""
 
+PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
 STAYING = "tests/stories/test_local_copies.py"
 
 UPLOAD = "jobs/upload.py"
@@ -476,6 +477,14 @@ DELETION = (
 
 WRITERS = (
     Mutant(
+        "deletion",
+        "files are deleted up to the first that somebody has open for writing",
+        REMOVAL,
+        "def _require_no_writer(parents: _Parents, entry: Entry) -> None:\n",
+        "def _require_no_writer(parents: _Parents, entry: Entry) -> None:\n    return\n",
+        ("tests/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
+    ),
+    Mutant(
         "files being read",
         "a file that changed in the running tick of the clock is taken for quiet",
         TREE,
@@ -527,8 +536,8 @@ WRITERS = (
         "deletion",
         "what comes under a name at the last moment is deleted",
         REMOVAL,
-        "if changed or not os.path.samestat(",
-        "if changed and not os.path.samestat(",
+        "ctime_ns=identity.ctime_ns) != identity:",
+        "ctime_ns=identity.ctime_ns) is None:",
         ("tests/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
     ),
     Mutant(
@@ -543,8 +552,8 @@ WRITERS = (
         "deletion",
         "what is set aside is put in the place of what came meanwhile",
         REMOVAL,
-        "os.link(self._aside, name, src_dir_fd=self._top, dst_dir_fd=parent, follow_symlinks=False)",
-        "os.rename(self._aside, name, src_dir_fd=self._top, dst_dir_fd=parent)",
+        "os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)",
+        "os.replace(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)",
         ("tests/test_removal.py::test_what_was_replaced_twice_stays_twice",),
     ),
 )
@@ -1294,6 +1303,97 @@ SECRETS = (
     ),
 )
 
+COPIES = (
+    Mutant(
+        "copies within the roots",
+        "a row may name a directory in which copies are kept",
+        DIRECTORIES,
+        "for copies in self._copies:",
+        "for copies in self._copies[:0]:",
+        ("tests/test_directories.py::test_a_directory_of_copies_is_no_execution",),
+    ),
+    Mutant(
+        "copies within the roots",
+        "a row may name a copy that has its manifest beside it",
+        DIRECTORIES,
+        "        _require_no_copy(parts)\n",
+        "",
+        ("tests/test_directories.py::test_a_manifest_beside_a_directory_tells_a_copy",),
+    ),
+    Mutant(
+        "lease",
+        "a claim counts as held as long as nobody looks",
+        "jobs/lease.py",
+        "        if now() < self._fresh_until:\n            return",
+        "        if self._fresh_until:\n            return",
+        ("tests/test_lease.py::test_a_claim_that_was_taken_over_is_lost",),
+    ),
+    Mutant(
+        "lease",
+        "what a late run sends differs from what another one committed",
+        "jobs/manifest.py",
+        '"execution": execution.uuid,',
+        '"execution": execution.uuid, "made": threading.Event().__repr__(),',
+        ("tests/test_manifest.py::test_equal_trees_have_equal_manifests",),
+    ),
+    Mutant(
+        "files being read",
+        "what is stored through a mapping after the reading goes unnoticed",
+        TREE,
+        "                os.fsync(descriptor)\n",
+        "                pass\n",
+        ("tests/test_tree.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",),
+    ),
+    Mutant(
+        "restore",
+        "a manifest may put files below a link",
+        "jobs/manifest.py",
+        "        _require_one_directory(entries)\n",
+        "",
+        ("tests/test_hostile_manifests.py::test_a_hostile_manifest_is_refused_before_anything_is_written",),
+    ),
+    Mutant(
+        "restore",
+        "a manifest without end fills the memory",
+        "jobs/manifest.py",
+        "        content += chunk\n        if len(content) > MAXIMUM_SIZE_BYTES:",
+        "        content += chunk\n        if len(content) > 10 * MAXIMUM_SIZE_BYTES:",
+        ("tests/test_hostile_manifests.py::test_a_manifest_without_end_fills_no_memory",),
+    ),
+    Mutant(
+        "restore",
+        "a removal is the first to look at whose manifest it is",
+        "jobs/manifest.py",
+        "    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:\n",
+        "    if sha256 is not None and read_manifest(content).sha256 != sha256:\n",
+        ("tests/test_hostile_manifests.py::test_a_manifest_is_not_looked_into_unless_it_is_the_recorded_one",),
+    ),
+    Mutant(
+        "secrets",
+        "tokens that an SDK got for itself are not blotted out",
+        "config/logs.py",
+        "TOKEN_IN_REQUEST.sub(",
+        "re.compile('nothing of the kind').sub(",
+        (f"{PLANTED_SECRETS}::test_a_server_that_repeats_the_request_for_a_token_gives_nothing_away",),
+    ),
+    Mutant(
+        "secrets",
+        "a rotation that gives up has changed some secrets",
+        "sql/queries/replace_secrets.sql",
+        "        AND NOT EXISTS (SELECT FROM unknown)\n",
+        "",
+        ("tests/test_secret_store.py::test_a_rotation_that_is_disturbed_for_ever_gives_up_and_has_changed_nothing",),
+    ),
+    Mutant(
+        "object stores",
+        "a page of any other meaning is an empty listing",
+        "providers/s3.py",
+        'if not page.keys() & {"Bucket", "IsTruncated", "Name"}:',
+        "if page is None:",
+        ("tests/test_answers.py::test_an_answer_that_makes_no_sense_is_no_listing_and_no_object[nothing-s3-rclone]",),
+    ),
+)
+
 PROVIDERS = (
     Mutant(
         "retries",
@@ -1513,5 +1613,6 @@ MUTANTS = (
     *HOST,
     *RESTORE,
     *SECRETS,
+    *COPIES,
     *PROVIDERS,
 )

@@ -1,0 +1,585 @@
+"""Everything that the program promises to survive, and the tests that show it.
+
+Each promise is a sentence that must hold whatever happens; each test is one of those that would turn red if it did
+not. A new promise comes with its test, and a test that is removed or renamed leaves no promise behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """What holds, in a sentence, and the tests that show it: `file::function` below `tests`."""
+
+    sentence: str
+    tests: tuple[str, ...]
+
+
+def promise(sentence: str, *tests: str) -> Promise:
+    """A promise, with its tests one after the other."""
+    return Promise(sentence, tests)
+
+
+KILLED = (
+    promise(
+        "A kill at any step of the protocol loses no byte, and after two ordinary runs nothing of it is left.",
+        "crash/test_kill_at_every_step.py::test_a_kill_at_any_step_loses_nothing_and_leaves_nothing",
+        "crash/test_kill_at_every_step.py::test_a_kill_at_any_step_keeps_the_local_copy_where_deletion_is_off",
+    ),
+    promise(
+        "A kill at any system call that renames, removes, writes, syncs or sends does no harm either.",
+        "crash/test_kill_at_system_calls.py::test_a_kill_at_any_system_call_loses_nothing_and_leaves_nothing",
+    ),
+    promise(
+        "Kills at random moments, one after the other, do no harm.",
+        "crash/test_random_kills.py::test_random_deaths_lose_nothing_and_leave_nothing",
+    ),
+    promise(
+        "A kill between the parts of a large file leaves none of them behind.",
+        "crash/test_kill_at_every_step.py::test_a_kill_between_the_parts_of_a_large_file_leaves_none_of_them",
+        "stories/test_interruptions.py::test_parts_that_a_death_left_are_removed_though_the_execution_went_elsewhere",
+    ),
+    promise(
+        "A kill on the way to the alternate leaves nothing at the primary.",
+        "crash/test_kill_at_every_step.py::test_a_kill_on_the_way_to_the_alternate_leaves_nothing_at_the_primary",
+    ),
+    promise(
+        "A kill of the run that takes up what a killed one left does no harm.",
+        "crash/test_kill_at_every_step.py::test_a_kill_while_a_killed_run_is_taken_up_again_loses_nothing",
+    ),
+    promise(
+        "A removal that was killed is finished from the manifest, and compares again what is left.",
+        "test_removal.py::test_a_killed_removal_is_finished_from_the_manifest",
+        "test_removal.py::test_what_was_left_of_a_removal_is_compared_again",
+        "stories/test_interruptions.py::test_a_death_in_the_middle_of_the_deletion_is_finished_by_the_next_tick",
+    ),
+    promise(
+        "Nothing local is removed before the migration is committed.",
+        "crash/test_kill_at_every_step.py::test_a_kill_at_any_step_loses_nothing_and_leaves_nothing",
+        "test_attempts.py::test_an_attempt_whose_commit_is_refused_has_failed",
+    ),
+    promise(
+        "What is migrated comes back identical: names, bytes, modes, times, links, empty directories.",
+        "stories/test_six_hourly_tick.py::test_a_tick_moves_executions_to_every_kind_of_destination",
+        "crash/test_kill_at_every_step.py::test_a_kill_at_any_step_loses_nothing_and_leaves_nothing",
+    ),
+    promise(
+        "A restore that was killed never looks like a whole one.",
+        "crash/test_kill_at_every_step.py::test_a_killed_restore_never_looks_like_a_whole_one",
+    ),
+    promise(
+        "SIGTERM and SIGINT end a run within seconds, with 143 and 130, and leave nothing unfinished at a provider.",
+        "crash/test_signals_at_every_step.py"
+        "::test_a_signal_at_any_step_ends_the_run_in_time_and_leaves_nothing_unfinished",
+        "stories/test_interruptions.py::test_a_signal_in_the_middle_of_an_upload_that_hangs_discards_it_and_loses_nothing",
+        "test_signals.py::test_work_that_does_not_end_is_ended",
+    ),
+    promise(
+        "A run without anything to do writes nothing anywhere.",
+        "crash/test_kill_at_every_step.py::test_a_kill_at_any_step_loses_nothing_and_leaves_nothing",
+        "stories/test_six_hourly_tick.py"
+        "::test_without_a_prefix_executions_lie_at_the_top_and_a_second_tick_does_nothing",
+    ),
+)
+
+HTTP_FAULTS = "stories/test_http_provider_faults.py::test_every_way_to_fail_leads_to_the_alternate_and_is_told"
+HTTP_PARTS = (
+    "stories/test_http_provider_faults.py::test_every_way_to_fail_in_a_large_file_leads_to_the_alternate_and_is_told"
+)
+HTTP_SLOW = "stories/test_http_provider_faults.py::test_a_slow_provider_is_given_up_in_time"
+SFTP_LIES = "test_wire_damage_sftp_local.py::test_what_goes_on_going_wrong_is_never_called_proven"
+
+PROVIDERS = (
+    promise(
+        "A provider that refuses connections is given up at once, and the next one takes over.",
+        "test_provider_contract.py::test_a_refused_port_is_soon_found_out",
+        "stories/test_failing_providers.py::test_a_primary_whose_port_is_refused_costs_little_time",
+    ),
+    promise(
+        "A provider that no packet reaches is given up in bounded time.",
+        "test_wire_damage_sftp_local.py::test_a_host_that_no_packet_reaches_is_given_up",
+        "stories/test_sftp_faults.py::test_a_host_that_no_packet_reaches_is_given_up",
+        HTTP_SLOW,
+    ),
+    promise(
+        "A provider that accepts and never answers is given up in bounded time.",
+        "test_provider_contract.py::test_a_server_that_never_answers_is_given_up",
+        "test_wire_damage_sftp_local.py::test_a_server_that_stops_to_answer_is_given_up",
+        "stories/test_failing_providers.py::test_a_primary_that_never_answers_is_given_up_in_time",
+    ),
+    promise(
+        "A provider that only trickles is given up in bounded time.",
+        HTTP_SLOW,
+        "test_answers.py::test_an_answer_at_a_trickle_is_not_waited_for",
+        "test_wire_damage_sftp_local.py::test_a_transfer_that_only_trickles_is_given_up",
+    ),
+    promise(
+        "A connection that is cut at any byte leads to another try, to the alternate, or to a local copy that stays.",
+        HTTP_FAULTS,
+        "test_wire_damage_sftp_local.py::test_a_line_that_fails_at_any_byte_loses_nothing",
+    ),
+    promise("Throttling (429, 503 with Retry-After) holds nobody up: the alternate takes over.", HTTP_FAULTS),
+    promise(
+        "Access that is denied at the start or in the middle is told, without a secret, and the alternate takes over.",
+        HTTP_FAULTS,
+        "test_provider_contract.py::test_wrong_credentials_are_denied",
+        "test_wire_damage_sftp_local.py"
+        "::test_a_password_that_is_no_longer_accepted_in_the_middle_is_no_reason_to_go_on",
+    ),
+    promise("A token that expires in the middle leads to the alternate.", HTTP_FAULTS),
+    promise(
+        "A bucket, container or directory that is missing is never made silently, also when it vanishes in the middle.",
+        "test_provider_contract.py::test_a_missing_destination_is_never_made",
+        "stories/test_failing_providers.py::test_a_bucket_that_is_not_there_is_never_made",
+        "stories/test_sftp_faults.py::test_a_base_directory_that_vanishes_in_the_middle_is_never_made_anew",
+        "stories/test_local_faults.py::test_a_directory_that_is_not_mounted_is_told_and_not_made",
+        "test_wire_damage_sftp_local.py::test_a_base_directory_that_vanishes_in_the_middle_is_never_made_anew",
+        "test_local_provider.py::test_an_unmounted_directory_is_not_filled_below",
+        HTTP_FAULTS,
+    ),
+    promise(
+        "A destination without room or quota leads to the alternate, and is left clean.",
+        HTTP_FAULTS,
+        "stories/test_local_faults.py::test_a_disk_that_takes_no_more_is_given_up_for_the_alternate",
+        "test_sftp_provider.py::test_a_full_disk_is_told_and_left_clean",
+        "test_local_provider.py::test_a_full_disk_is_told_and_left_clean",
+    ),
+    promise(
+        "Bits that flip on the wire are found before anything is committed.",
+        HTTP_FAULTS,
+        HTTP_PARTS,
+        SFTP_LIES,
+        "test_wire_damage_http.py::test_every_damage_on_the_wire_is_refused_or_found",
+    ),
+    promise(
+        "Of a thousand random bit flips and truncations for each kind of provider all are found.",
+        "test_wire_damage_http.py::test_every_damage_on_the_wire_is_refused_or_found",
+        "test_wire_damage_sftp_local.py::test_a_thousand_random_damages_are_all_found",
+    ),
+    promise(
+        "Bytes that are damaged where they are stored, before they are proven, are found.",
+        "test_wire_damage_http.py::test_every_damage_at_rest_is_found",
+        "test_wire_damage_sftp_local.py::test_what_is_damaged_before_it_is_proven_is_stored_anew",
+    ),
+    promise(
+        "What arrives truncated is found before anything is committed.",
+        HTTP_FAULTS,
+        SFTP_LIES,
+        "test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",
+    ),
+    promise(
+        "A provider that acknowledges and stores nothing is not believed.",
+        HTTP_FAULTS,
+        SFTP_LIES,
+        "test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",
+    ),
+    promise(
+        "An answer that reports success with an error or nonsense in its body is not believed.",
+        HTTP_FAULTS,
+        "test_answers.py::test_an_answer_that_makes_no_sense_is_no_listing_and_no_object",
+    ),
+    promise(
+        "An answer that is lost after a success does no harm.",
+        HTTP_FAULTS,
+        "test_answers.py::test_a_lost_answer_to_the_end_of_an_upload_in_parts_is_worth_another_try",
+        "test_upload.py::test_an_answer_that_is_lost_once_does_no_harm",
+        "test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",
+    ),
+    promise(
+        "What fails once is healed, and the right bytes lie where they should.",
+        "stories/test_http_provider_faults.py::test_what_fails_once_is_healed_and_the_right_bytes_lie_on_the_primary",
+        "test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",
+    ),
+    promise(
+        "Where no provider works the local copy and the row stay as they were, and the run ends with 1.",
+        "stories/test_http_provider_faults.py::test_without_an_alternate_the_local_copy_stays_and_the_row_too",
+        "stories/test_sftp_faults.py::test_without_an_alternate_the_local_directory_is_kept",
+        "stories/test_local_faults.py::test_without_an_alternate_a_full_disk_leaves_the_original_and_no_half_copy",
+        "stories/test_failing_providers.py"
+        "::test_when_all_providers_are_down_nothing_is_lost_and_each_execution_is_named",
+    ),
+    promise(
+        "A provider that is down is found out once a run, not once an execution.",
+        "test_provider_set.py::test_a_provider_that_keeps_failing_is_left_alone",
+        "stories/test_failing_providers.py::test_a_primary_that_is_down_is_found_out_once_a_tick_not_once_an_execution",
+    ),
+    promise(
+        "A size alone never proves a copy: bytes are compared by checksum, or read back.",
+        "test_upload.py::test_a_lie_is_found_out_and_put_right",
+        "test_upload.py::test_a_wrong_checksum_over_wrong_bytes_is_found_out",
+    ),
+    promise(
+        "Objects that are not ours are neither replaced in silence nor ever removed.",
+        "test_upload.py::test_foreign_objects_are_kept_and_remembered",
+        "stories/test_failing_providers.py::test_objects_of_others_at_the_place_are_never_removed",
+        "test_leftovers.py::test_objects_that_are_not_ours_are_kept",
+    ),
+    promise(
+        "What a failed attempt left is removed, but never a committed copy, whatever two rows call its place.",
+        "test_leftovers.py::test_what_a_failed_attempt_left_is_removed",
+        "test_leftovers.py::test_a_committed_copy_survives_when_two_rows_name_its_place",
+    ),
+    promise(
+        "A server that cannot show who it is, is sent nothing.",
+        "test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",
+        "test_provider_contract.py::test_another_host_key_is_refused",
+        "test_wire_damage_sftp_local.py::test_a_server_that_shows_another_key_in_the_middle_is_refused",
+    ),
+)
+
+A_THOUSAND_MUTATIONS = (
+    "test_thousand_mutations.py::test_of_a_thousand_executions_that_change_at_any_moment_none_loses_a_byte",
+    "test_thousand_mutations.py::test_the_same_holds_on_an_object_store",
+)
+WHENEVER_IT_IS_READ = "test_tree.py::test_a_change_is_noticed_whenever_it_happens"
+
+SOURCES = (
+    promise(
+        "Of a thousand executions that change at any moment none is committed wrongly, and no late file is deleted.",
+        *A_THOUSAND_MUTATIONS,
+    ),
+    promise(
+        "A file that grows, shrinks, vanishes or is replaced while it is read is not committed as it was.",
+        WHENEVER_IT_IS_READ,
+        "test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",
+    ),
+    promise(
+        "A file that is rewritten in place, with its old size and time, is another file.",
+        WHENEVER_IT_IS_READ,
+        "test_removal.py::test_a_difference_keeps_everything",
+    ),
+    promise(
+        "A change within the same tick of the kernel's clock is noticed, too.",
+        "test_tree.py::test_a_walk_waits_until_a_later_change_would_have_another_time",
+    ),
+    promise(
+        "A file or directory that becomes unreadable is named, and its execution left until it can be read.",
+        "test_thousand_mutations.py::test_what_becomes_unreadable_is_left_until_it_can_be_read",
+        "test_tree.py::test_an_unreadable_file_is_named",
+    ),
+    promise(
+        "A file that appears while an execution is walked, sent, verified or deleted is never deleted unsent.",
+        "test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",
+        "test_removal.py::test_a_file_that_appears_after_all_was_compared_stays",
+        "stories/test_local_copies.py::test_what_changes_between_the_last_look_and_the_deletion_stays_and_is_reported",
+    ),
+    promise(
+        "A directory that is swapped, for a link or for another one, is neither committed nor deleted.",
+        "test_attempts.py::test_a_directory_that_is_not_at_its_place_any_more_is_not_committed",
+        "test_attempts.py::test_a_directory_that_was_swapped_before_it_is_walked_is_not_sent",
+        "test_removal.py::test_a_directory_swapped_before_it_is_renamed_is_not_touched",
+    ),
+    promise(
+        "What a program has open for writing is not deleted before it is closed.",
+        "stories/test_changing_sources.py"
+        "::test_what_a_program_has_open_for_writing_is_migrated_and_deleted_once_it_is_closed",
+        "test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",
+        "test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",
+    ),
+    promise(
+        "What is stored through a mapping is noticed as any other change.",
+        "test_tree.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",
+        "stories/test_changing_sources.py::test_what_is_stored_through_a_mapping_after_the_upload_is_not_deleted",
+    ),
+    promise(
+        "Of a log that goes on growing no line is lost.",
+        "stories/test_changing_sources.py::test_of_a_log_that_goes_on_growing_no_line_is_lost",
+    ),
+)
+
+DATABASE = (
+    promise(
+        "Without its database a run ends with 3 and touches nothing.",
+        "stories/test_interruptions.py::test_without_the_database_nothing_is_touched",
+    ),
+    promise(
+        "A database that is lost during an upload loses nothing.",
+        "stories/test_interruptions.py::test_a_database_that_is_lost_in_the_middle_loses_nothing",
+        "stories/test_interruptions.py::test_a_database_that_breaks_the_connection_once_is_asked_again",
+    ),
+    promise(
+        "When a commit's answer is lost its outcome is asked for, and never guessed.",
+        "stories/test_database_faults.py::test_the_outcome_of_a_commit_on_which_the_connection_broke_is_found_out",
+        "stories/test_database_faults.py::test_a_commit_whose_outcome_stays_unknown_is_finished_by_the_next_run",
+        "test_database.py::test_a_commit_whose_answer_is_lost_is_known_to_have_happened",
+        "test_database.py::test_a_commit_that_was_refused_unheard_is_refused",
+    ),
+    promise(
+        "On a database that only reads, nothing is touched; one that stops writing in the middle loses nothing.",
+        "stories/test_database_faults.py::test_on_a_database_that_was_set_to_reading_only_nothing_is_touched",
+        "stories/test_database_faults.py::test_a_database_that_takes_nothing_down_any_more_in_the_middle_loses_nothing",
+    ),
+    promise(
+        "A row that somebody holds locked, or a statement that takes too long, fails alone.",
+        "stories/test_database_faults.py::test_a_row_that_somebody_holds_locked_fails_alone",
+        "stories/test_database_faults.py::test_a_row_of_the_daemons_own_that_somebody_holds_locked_fails_alone",
+    ),
+    promise(
+        "Deadlocks and transactions that cannot be serialized are survived.",
+        "stories/test_database_faults.py::test_a_deadlock_is_survived",
+        "stories/test_database_faults.py::test_a_transaction_that_cannot_be_serialized_is_repeated",
+    ),
+    promise(
+        "Tables of an older or newer version are left alone by every command.",
+        "stories/test_database_faults.py::test_every_command_leaves_the_tables_of_another_version_alone",
+        "test_schema.py::test_a_newer_database_is_refused",
+        "test_schema.py::test_an_older_database_is_told_what_to_do",
+    ),
+    promise(
+        "Everything works through a pooler that hands out connections by the transaction.",
+        "stories/test_database_faults.py::test_everything_works_through_a_transaction_pooler",
+        "stories/test_database_faults.py::test_a_setting_that_the_pooler_would_lose_is_not_relied_upon",
+    ),
+    promise(
+        "Missing rights are told before anything is sent, and those that are documented are enough.",
+        "stories/test_database_faults.py::test_the_rights_that_the_readme_names_are_enough",
+        "stories/test_database_faults.py::test_a_right_that_is_missing_is_told_before_anything_is_sent",
+    ),
+    promise(
+        "A restart of the database and too many connections are waited out.",
+        "stories/test_database_faults.py::test_a_restart_of_the_database_is_waited_out_and_a_standby_can_be_read",
+        "stories/test_database_faults.py::test_too_many_connections_are_waited_out_in_the_middle",
+    ),
+    promise(
+        "A row that changed or was migrated meanwhile is not overwritten.",
+        "test_database.py::test_a_row_that_changed_is_not_committed",
+    ),
+)
+
+HOSTS = (
+    promise(
+        "A disk without room or inodes keeps nothing from being migrated and deleted: then it is needed most.",
+        "stories/test_host_faults.py::test_a_tick_works_with_everything_local_on_a_full_disk",
+        "stories/test_host_faults.py::test_a_whole_execution_is_removed_from_a_full_disk",
+        "stories/test_host_faults.py::test_the_disk_of_the_log_fills_up_in_the_middle",
+    ),
+    promise(
+        "What may not be written to, also the executions' own disk, is no reason not to migrate.",
+        "stories/test_host_faults.py::test_what_may_not_be_written_to_is_no_reason_not_to_work",
+        "stories/test_host_faults.py::test_executions_on_a_read_only_disk_are_migrated_and_stay",
+    ),
+    promise(
+        "A clock that is wrong or jumps harms nothing.",
+        "stories/test_host_faults.py::test_a_clock_that_jumps_harms_nothing",
+        "stories/test_hosts.py::test_a_host_whose_clock_is_wrong_does_the_same",
+    ),
+    promise(
+        "Of two runs at once on a host the second gives way, with 75.",
+        "stories/test_interruptions.py::test_a_second_run_on_the_host_gives_way_at_once",
+        "test_host_lock.py::test_a_second_run_is_refused_until_the_first_one_ends",
+    ),
+    promise(
+        "Several hosts with the same rows do all of the work, and none of it twice.",
+        "stories/test_interruptions.py::test_two_hosts_share_the_work_and_do_none_of_it_twice",
+        "test_database.py::test_of_several_hosts_exactly_one_gets_each_execution",
+    ),
+    promise(
+        "A host leaves alone what another one has on its disk.",
+        "stories/test_interruptions.py::test_a_host_leaves_alone_what_another_one_has_on_its_disk",
+        "test_database.py::test_unfinished_deletions_belong_to_their_host",
+    ),
+    promise(
+        "A process that was stopped past its lease and woken changes nothing of what another one did.",
+        "stories/test_hosts.py::test_a_host_that_slept_past_its_lease_changes_nothing_of_what_another_one_did",
+        "stories/test_hosts.py::test_a_host_that_slept_changes_nothing_of_a_copy_that_differs_from_its_own",
+        "test_taken_over.py::test_nothing_more_is_sent",
+        "test_taken_over.py::test_nothing_is_removed_from_the_provider",
+        "test_taken_over.py::test_a_local_copy_that_is_not_ours_to_delete_any_more_stays",
+    ),
+    promise(
+        "Whoever lost a claim can begin, commit and end nothing any more.",
+        "test_database.py::test_an_old_token_can_begin_and_commit_nothing",
+        "test_database.py::test_an_old_token_can_end_no_deletion",
+    ),
+    promise(
+        "One bad execution, defect or job stops neither the others nor the next job.",
+        "stories/test_isolation.py::test_a_defect_that_one_execution_brings_out_does_not_stop_the_others",
+        "stories/test_isolation.py::test_what_stops_one_job_decides_the_exit_code_and_does_not_stop_the_next",
+    ),
+)
+
+TIME = (
+    promise(
+        "A naive date is one of the database's time zone, and a zoned one is the moment that it names.",
+        "test_database.py::test_a_naive_date_is_in_the_databases_time_zone",
+        "stories/test_old_installations.py"
+        "::test_the_age_of_an_execution_does_not_depend_on_the_time_zone_of_this_process",
+    ),
+    promise(
+        "The hour that daylight saving repeats, or leaves out, makes no execution older than it is.",
+        "stories/test_time.py::test_an_hour_that_comes_twice_or_never_makes_an_execution_no_older_than_it_is",
+        "stories/test_time.py::test_zoned_dates_of_the_repeated_hour_are_two_moments",
+    ),
+    promise(
+        "Dates in the future, without end, or missing are not due, and stop no others.",
+        "stories/test_time.py::test_every_odd_date_is_taken_up_when_it_is_due_and_stops_no_other",
+        "test_database.py::test_what_is_due",
+    ),
+    promise(
+        "A retention of NULL is none, a negative one is refused, and one of a hundred thousand years is never over.",
+        "stories/test_time.py::test_a_retention_that_nobody_meant",
+    ),
+)
+
+HOSTILE = (
+    promise(
+        "A row that names a destination's own directory does not get what lies there moved away.",
+        "stories/test_hostile_trees.py::test_a_row_that_names_a_copy_does_not_get_it_moved_away",
+    ),
+    promise(
+        "Links swapped in at any component of a directory, while it is worked on, lead nowhere.",
+        "test_symlink_races.py::test_no_component_of_a_directory_leads_out_of_it",
+        "test_directories.py::test_a_link_in_any_component_is_refused",
+    ),
+    promise(
+        "Links swapped in at any component of TEMP_DIR, or for a file in it, lead nowhere.",
+        "test_symlink_races.py::test_no_component_of_the_temporary_directory_leads_out_of_it",
+        "test_symlink_races.py::test_a_file_in_the_temporary_directory_leads_nowhere",
+    ),
+    promise(
+        "What is mounted in an execution, also from the same disk, is neither sent nor deleted.",
+        "test_mounts.py::test_a_tree_with_a_bind_mount_is_not_walked",
+        "test_tree.py::test_a_mount_point_is_refused",
+        "test_directories.py::test_a_mount_point_is_refused",
+        "test_thousand_mutations.py::test_what_is_mounted_into_an_execution_is_neither_sent_nor_deleted",
+        "stories/test_hostile_trees.py::test_what_is_mounted_in_an_execution_is_neither_uploaded_nor_deleted",
+    ),
+    promise(
+        "Deleting one of several hard links leaves those outside as they are.",
+        "stories/test_hostile_trees.py::test_a_hard_link_to_a_file_outside_is_a_file_and_only_its_name_goes",
+        "test_removal.py::test_hard_links_go_in_one_removal",
+        "test_temp_files.py::test_one_of_several_hard_links_goes_alone",
+        "stories/test_local_copies.py::test_deletion_never_leaves_the_execution",
+    ),
+    promise(
+        "What lies outside the roots, is one of them, or contains one is never touched, also where roots overlap.",
+        "test_directories.py::test_a_hostile_path_is_refused_in_one_line",
+        "test_directories.py::test_a_root_in_a_root_is_no_execution",
+        "stories/test_hostile_trees.py::test_roots_that_nest_overlap_repeat_or_are_empty_mean_what_they_say",
+        "stories/test_hostile_rows.py::test_with_roots_set_only_what_lies_properly_inside_one_is_touched",
+    ),
+    promise(
+        "Without roots nothing is deleted, and the system's own directories are not even sent.",
+        "test_removal.py::test_without_roots_nothing_is_removed",
+        "test_directories.py::test_without_roots_the_systems_own_directories_are_refused",
+    ),
+    promise(
+        "Rows that share a directory, or one of which contains another's, are refused.",
+        "stories/test_hostile_rows.py"
+        "::test_executions_that_share_contain_or_lie_in_each_others_directories_are_refused",
+        "test_database.py::test_conflicting_directories",
+    ),
+    promise(
+        "Two rows of the same uuid never store one over the other.",
+        "stories/test_hostile_rows.py::test_rows_of_the_same_uuid_are_refused",
+        "stories/test_hostile_rows.py::test_a_uuid_that_a_migrated_row_has_is_not_stored_over_its_copy",
+    ),
+    promise(
+        "A uuid with '..', slashes or control characters is refused, and so is such a prefix.",
+        "test_keys.py::test_a_uuid_that_is_no_part_of_a_key_is_refused",
+        "test_manifest.py::test_a_uuid_that_is_no_name_is_refused",
+        "stories/test_hostile_rows.py::test_uuids_that_are_no_names_are_refused",
+        "stories/test_hostile_rows.py::test_a_prefix_that_leads_elsewhere_stops_the_migration",
+    ),
+    promise(
+        "Two names never become one key, however odd they are.",
+        "test_key_encoding.py::test_no_two_names_are_written_alike",
+        "test_provider_contract.py::test_every_name_that_a_file_can_have",
+        "test_manifest.py::test_no_file_takes_the_place_of_a_manifest",
+    ),
+    promise(
+        "Absurd lengths, depths and NUL are refused as the one execution's or provider's own problem.",
+        "stories/test_hostile_trees.py::test_an_execution_deeper_than_any_path_is_refused",
+        "stories/test_hostile_trees.py::test_directories_of_absurd_length_are_not_there",
+        "stories/test_hostile_trees.py::test_a_null_in_any_text_of_a_provider_makes_that_provider_unusable",
+        "test_directories.py::test_a_path_that_is_too_long_is_refused_or_missing",
+        "test_directories.py::test_a_hostile_path_is_refused_in_one_line",
+        "test_tree.py::test_absurd_nesting_is_refused",
+        "test_upload.py::test_names_that_the_provider_cannot_hold_are_refused_before_anything_is_sent",
+    ),
+    promise(
+        "Sockets, FIFOs and devices are refused without being opened.",
+        "test_tree.py::test_a_special_file_is_refused_by_name",
+        "stories/test_hostile_rows.py::test_sockets_and_fifos_are_refused_without_being_opened",
+    ),
+    promise(
+        "A restore does not leave its destination, whoever wrote the manifest.",
+        "test_hostile_manifests.py::test_a_hostile_manifest_is_refused_before_anything_is_written",
+        "test_hostile_manifests.py::test_links_to_outside_are_restored_as_they_are_and_never_followed",
+        "test_symlink_races.py::test_no_component_of_a_restores_destination_leads_out_of_it",
+    ),
+    promise(
+        "A restore gives nobody rights that he had not: no setuid for whoever restores, nothing readable too early.",
+        "test_hostile_manifests.py::test_a_file_comes_back_without_setuid_and_setgid_and_a_warning_says_so",
+        "test_hostile_manifests.py::test_nobody_else_can_look_into_a_file_before_it_is_whole",
+    ),
+    promise(
+        "Objects and manifests without end fill neither disk nor memory.",
+        "test_hostile_manifests.py::test_an_object_without_end_fills_no_disk",
+        "test_hostile_manifests.py::test_a_manifest_without_end_fills_no_memory",
+    ),
+    promise(
+        "A removal believes no manifest but the recorded one.",
+        "test_hostile_manifests.py::test_a_removal_believes_no_manifest_but_the_recorded_one",
+        "test_hostile_manifests.py::test_a_removal_with_a_hostile_manifest_removes_nothing",
+    ),
+    promise(
+        "Foreign text neither forges a line of the log nor steers a terminal.",
+        "stories/test_hostile_trees.py::test_names_neither_steer_a_terminal_nor_forge_a_line",
+        "stories/test_hostile_trees.py::test_texts_of_the_platforms_rows_neither_steer_a_terminal_nor_forge_a_line",
+        "test_logs.py::test_foreign_text_forges_no_line",
+        "stories/test_secrets_and_logs.py::test_foreign_text_cannot_forge_lines_of_the_log",
+    ),
+)
+
+SECRETS = (
+    promise(
+        "A run that succeeds shows no secret, at DEBUG either: not in logs, arguments, columns or reports.",
+        "stories/test_planted_secrets.py::test_a_run_that_succeeds_gives_nothing_away_and_neither_does_getting_it_back",
+        "stories/test_secrets_and_logs.py::test_no_secret_is_on_the_command_line_of_any_process",
+    ),
+    promise(
+        "No failure shows a secret: wrong fields, servers that are not there, refusals that repeat the request.",
+        "stories/test_planted_secrets.py::test_wrong_fields_and_servers_that_are_not_there_give_nothing_away",
+        "stories/test_planted_secrets.py::test_a_server_that_repeats_the_request_in_its_error_gives_nothing_away",
+        "stories/test_planted_secrets.py::test_a_server_that_repeats_the_request_for_a_token_gives_nothing_away",
+        "stories/test_planted_secrets.py::test_a_restore_that_is_refused_gives_nothing_away",
+    ),
+    promise(
+        "No traceback and no message of a database shows a secret.",
+        "stories/test_planted_secrets.py::test_a_defect_whose_error_quotes_the_credentials_gives_nothing_away",
+        "stories/test_planted_secrets.py::test_a_database_that_quotes_the_row_in_its_error_gives_nothing_away",
+    ),
+    promise(
+        "The database's own password and the keys of the secrets are not shown either.",
+        "stories/test_planted_secrets.py"
+        "::test_a_password_that_was_not_encoded_for_its_place_in_the_address_is_not_shown",
+        "stories/test_planted_secrets.py::test_keys_that_are_none_are_not_shown",
+    ),
+    promise(
+        "Secrets can be kept encrypted, each field of each kind of provider.",
+        "stories/test_secret_commands.py::test_every_field_of_every_kind_of_provider_may_be_a_secret",
+        "test_secret_store.py::test_a_secret_is_stored_encrypted_and_resolved_for_its_provider",
+    ),
+    promise(
+        "Keys are changed without a moment in which a provider is without its secret, and all secrets follow.",
+        "stories/test_secret_commands.py"
+        "::test_keys_are_changed_without_a_moment_in_which_a_provider_is_without_its_secret",
+        "test_secret_store.py::test_rotation_leaves_all_to_the_first_key_alone",
+        "test_secret_store.py::test_what_is_stored_during_a_rotation_is_neither_lost_nor_left_with_an_older_key",
+    ),
+)
+
+PROMISES: Mapping[str, tuple[Promise, ...]] = {
+    "killed at any moment": KILLED,
+    "faults of providers": PROVIDERS,
+    "faults of sources": SOURCES,
+    "faults of the database": DATABASE,
+    "faults of hosts": HOSTS,
+    "time": TIME,
+    "hostile input": HOSTILE,
+    "secrets": SECRETS,
+}
