@@ -176,6 +176,9 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 # The line
 
+PARTS = 8
+"""In so many parts is what passes cut, and a byte of each chosen by chance."""
+
 
 @pytest.mark.usefixtures("short_deadlines")
 @pytest.mark.parametrize(
@@ -200,8 +203,8 @@ def test_a_line_that_fails_at_any_byte_loses_nothing(
         with closing(build_provider(through)) as provider:
             bench.attempt(provider)
         length = line.passed[direction]
-        for part in range(10):
-            at_byte = random.Random(seed + part).randrange(length * part // 10, length * (part + 1) // 10)  # noqa: S311
+        for part in range(PARTS):
+            at_byte = random.Random(seed + part).randrange(length * part // PARTS, length * (part + 1) // PARTS)  # noqa: S311
             line.fault = LineFault(trouble, direction, at_byte, connections=(line.connections,))
             struck = line.struck
             shutil.rmtree(bench.destination.directory / "p")
@@ -254,14 +257,17 @@ def test_a_host_that_no_packet_reaches_is_given_up(bench: Bench) -> None:
 
 
 @pytest.mark.usefixtures("short_deadlines")
+@pytest.mark.parametrize("bytes_per_second", [40, 200_000])
 @pytest.mark.parametrize("direction", list(Direction))
 def test_a_transfer_that_only_trickles_is_given_up(
-    bench: Bench, lying_sftp_server: LyingSftpServer, direction: Direction
+    bench: Bench, lying_sftp_server: LyingSftpServer, direction: Direction, bytes_per_second: int
 ) -> None:
-    """However large the file: what counts is whether it gets on."""
+    """However large the file: what counts is whether it gets on. The faster one still answers each request in time."""
     with closing(build_provider(bench.destination.provider_row())) as provider:
         provider.put("p/file", PatternSource(20_000_000))
-    with FaultyLine(lying_sftp_server.port, LineFault(Trouble.TRICKLE, direction, 6_000_000)) as line:
+    with FaultyLine(
+        lying_sftp_server.port, LineFault(Trouble.TRICKLE, direction, 6_000_000, bytes_per_second=bytes_per_second)
+    ) as line:
         through = build_provider(bench.destination.with_credentials(port=line.port).provider_row())
         started = time.monotonic()
         transfers: dict[Direction, Callable[[], object]] = {
@@ -422,6 +428,19 @@ def test_what_goes_on_going_wrong_is_never_called_proven(
     assert type(error) is expected
     assert bench.seconds < GIVE_UP_SECONDS
     bench.require_that_the_next_attempt_succeeds()
+
+
+def test_a_listing_that_leads_elsewhere_is_not_followed(
+    provider: Provider, lying_sftp_server: LyingSftpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.put(PLACE.key_of("file"), BytesSource(b"x"))
+    followed = Fault("OPENDIR", liar.Request.forward, rb"\.\.")
+    fault = Fault("READDIR", liar.list_otherwise(lead_elsewhere))
+    monkeypatch.setattr(lying_sftp_server, "faults", [followed, fault])
+    with pytest.raises(ProviderUnavailable, match="nombres de fichero imposibles"):
+        list(provider.list(PLACE.files_prefix))
+    assert fault.struck
+    assert not followed.struck
 
 
 # Servers that change in the middle

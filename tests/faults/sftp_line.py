@@ -14,8 +14,7 @@ from types import TracebackType
 from typing import Self
 
 EVERY_CONNECTION = range(1_000_000)
-TRICKLE_BYTES = 16
-TRICKLE_PAUSE_SECONDS = 0.5
+TRICKLES_PER_SECOND = 10
 
 
 class Direction(enum.Enum):
@@ -38,7 +37,7 @@ class Trouble(enum.Enum):
     """Nothing passes any more, either way, and the connection stays."""
 
     TRICKLE = enum.auto()
-    """From here on a few bytes pass now and then."""
+    """From here on only so many bytes pass in a second."""
 
     LOST_ANSWER = enum.auto()
     """All passes on; what the other side says to it does not, and resets the connection."""
@@ -52,6 +51,7 @@ class LineFault:
     direction: Direction
     at_byte: int
     connections: Container[int] = EVERY_CONNECTION
+    bytes_per_second: int = 40
 
 
 class FaultyLine:
@@ -175,7 +175,7 @@ class _Carrier:
         position = fault.at_byte - self._passed[direction]
         match fault.trouble:
             case Trouble.TRICKLE if position < len(content):
-                yield from self._trickle(content, max(0, position))
+                yield from self._trickle(content, max(0, position), fault.bytes_per_second // TRICKLES_PER_SECOND)
             case _ if not 0 <= position < len(content):
                 yield content
             case Trouble.FLIPPED_BIT:
@@ -195,13 +195,13 @@ class _Carrier:
                 self.reset()
                 raise ConnectionResetError
 
-    def _trickle(self, content: bytes, position: int) -> Iterator[bytes]:
+    def _trickle(self, content: bytes, position: int, drop_bytes: int) -> Iterator[bytes]:
         yield content[:position]
         self._strike()
-        for start in range(position, len(content), TRICKLE_BYTES):
-            if self._ended.wait(TRICKLE_PAUSE_SECONDS):
+        for start in range(position, len(content), drop_bytes):
+            if self._ended.wait(1 / TRICKLES_PER_SECOND):
                 return
-            yield content[start : start + TRICKLE_BYTES]
+            yield content[start : start + drop_bytes]
 
 
 @contextlib.contextmanager
