@@ -14,7 +14,7 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +24,9 @@ import pytest
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2 and inotify")
 
 RENAME_EXCHANGE = 2
-LONGEST_PAUSE_SECONDS = 0.004
+LONGEST_PAUSES_SECONDS = (0.001, 0.004, 0.02, 0.1)
+"""One of them for each race: what is raced with takes longer on a slow machine, and must sometimes get through."""
+
 SWITCH_INTERVAL_SECONDS = 0.00005
 
 _library = ctypes.CDLL(None, use_errno=True)
@@ -34,13 +36,16 @@ class Swapper:
     """Exchanges a name with another one, again and again, so that the name always exists, as the one or as the other.
 
     It works only within `racing()`, after which each name has what it had. `swaps` counts. The pauses between two
-    swaps are of random length, so that each of them comes at any moment of what is raced with.
+    swaps, and before the first one, are of random length, so that they come at any moment of what is raced with.
     """
 
-    def __init__(self, name: Path, decoy: Path, seed: int = 1) -> None:
+    def __init__(
+        self, name: Path, decoy: Path, longest_pauses_seconds: Sequence[float] = LONGEST_PAUSES_SECONDS, seed: int = 1
+    ) -> None:
         self.swaps = 0
         self._name = name
         self._decoy = decoy
+        self._longest_pauses_seconds = longest_pauses_seconds
         self._pauses = random.Random(seed)  # noqa: S311 not a secret
 
     @contextlib.contextmanager
@@ -63,9 +68,9 @@ class Swapper:
             time.sleep(0)
         with contextlib.suppress(FileNotFoundError), _open_path(self._name.parent) as parent:
             swapped = False
-            while not stop.is_set():
+            longest_seconds = self._pauses.choice(self._longest_pauses_seconds)
+            while not stop.wait(self._pauses.random() ** 3 * longest_seconds):
                 swapped ^= self._swap(parent)
-                time.sleep(self._pauses.random() ** 3 * LONGEST_PAUSE_SECONDS)
             if swapped:
                 self._swap(parent)
 
