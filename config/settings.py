@@ -6,14 +6,19 @@ import math
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from dotenv import load_dotenv
 
+from config.amounts import OFF, UNLIMITED, AmountError, Timetable, parse_bandwidth, parse_duration, parse_size
+
 DEFAULT_TRANSFERS = 16
 MAXIMUM_TRANSFERS = 256
+
+Amount = TypeVar("Amount")
 
 
 class ConfigurationError(Exception):
@@ -33,6 +38,9 @@ class Settings:
     lock_directory: Path
     host: str
     transfers: int
+    bandwidth: Timetable = UNLIMITED
+    max_duration_seconds: float | None = None
+    max_bytes: int | None = None
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -52,7 +60,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         log_format=_log_format(environment.get("JANITOR_LOG_FORMAT") or "text"),
         lock_directory=Path(environment.get("JANITOR_LOCK_DIR") or _default_lock_directory(environment)),
         host=environment.get("JANITOR_HOST") or socket.gethostname(),
-        transfers=_transfers(environment.get("JANITOR_TRANSFERS") or str(DEFAULT_TRANSFERS)),
+        transfers=_amount(environment, "JANITOR_TRANSFERS", parse_transfers, default=str(DEFAULT_TRANSFERS)),
+        bandwidth=_amount(environment, "JANITOR_BANDWIDTH_LIMIT", parse_bandwidth),
+        max_duration_seconds=_amount(environment, "JANITOR_MAX_DURATION", parse_duration),
+        max_bytes=_amount(environment, "JANITOR_MAX_BYTES", parse_size),
     )
 
 
@@ -94,10 +105,18 @@ def _log_format(text: str) -> str:
     return text
 
 
-def _transfers(text: str) -> int:
+def parse_transfers(text: str) -> int:
+    """How many transfers may go on at the same time. Raises `AmountError`."""
     if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAXIMUM_TRANSFERS:
-        raise ConfigurationError(f"JANITOR_TRANSFERS debe ser un número entero entre 1 y {MAXIMUM_TRANSFERS}")
+        raise AmountError(f"debe ser un número entero entre 1 y {MAXIMUM_TRANSFERS}")
     return int(text)
+
+
+def _amount(environment: Mapping[str, str], name: str, parse: Callable[[str], Amount], default: str = OFF) -> Amount:
+    try:
+        return parse(environment.get(name) or default)
+    except AmountError as error:
+        raise ConfigurationError(f"{name} {error}") from error
 
 
 def _default_lock_directory(environment: Mapping[str, str]) -> str:

@@ -6,16 +6,19 @@ import errno
 import os
 import socket
 import tempfile
+from datetime import time
 from pathlib import Path
 
 import pytest
 
 from config import settings
+from config.amounts import UNLIMITED, Timetable
 from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, load_settings
 
 NAMES = (
     "DATABASE_URL", "TEMP_DIR", "TEMP_RETENTION_HOURS", "JANITOR_ROOTS", "JANITOR_LOG_DIR", "JANITOR_LOG_FORMAT",
-    "JANITOR_LOCK_DIR", "JANITOR_HOST", "JANITOR_TRANSFERS",
+    "JANITOR_LOCK_DIR", "JANITOR_HOST", "JANITOR_TRANSFERS", "JANITOR_BANDWIDTH_LIMIT",
+    "JANITOR_MAX_DURATION", "JANITOR_MAX_BYTES",
 )  # fmt: skip
 
 
@@ -43,6 +46,8 @@ def test_the_defaults_are_those_of_the_readme(environment: dict[str, str]) -> No
     assert loaded.lock_directory.is_dir()
     assert loaded.host == socket.gethostname()
     assert loaded.transfers == 16
+    assert loaded.bandwidth == UNLIMITED
+    assert (loaded.max_duration_seconds, loaded.max_bytes) == (None, None)
 
 
 def test_every_variable_is_read() -> None:
@@ -57,12 +62,17 @@ def test_every_variable_is_read() -> None:
             "JANITOR_LOCK_DIR": "/k",
             "JANITOR_HOST": "norte",
             "JANITOR_TRANSFERS": "4",
+            "JANITOR_BANDWIDTH_LIMIT": "08:00,512k 23:00,off",
+            "JANITOR_MAX_DURATION": "5h",
+            "JANITOR_MAX_BYTES": "100G",
         }
     )
     assert loaded.database_url == "postgresql://u:clave-secreta@h/b"
     assert (loaded.temp_directory, loaded.log_directory, loaded.lock_directory) == (Path("/t"), Path("/l"), Path("/k"))
     assert (loaded.temp_retention_hours, loaded.transfers) == (0.5, 4)
     assert (loaded.roots, loaded.log_format, loaded.host) == (("/a", "/b"), "json", "norte")
+    assert loaded.bandwidth == Timetable(((time(8), 512 * 1024), (time(23), None)))
+    assert (loaded.max_duration_seconds, loaded.max_bytes) == (5 * 3600, 100 * 1024**3)
     assert "clave-secreta" not in repr(loaded)
 
 
@@ -76,6 +86,9 @@ def test_every_variable_is_read() -> None:
         ),
         *(("JANITOR_LOG_FORMAT", value) for value in ("xml", "JSON", " text")),
         *(("JANITOR_TRANSFERS", value) for value in ("0", "-1", "257", "1.5", "x", " 4", "²", "9" * 5000)),
+        *(("JANITOR_BANDWIDTH_LIMIT", value) for value in ("0", "20", "rápido", "08:00", "25:00,1M")),
+        *(("JANITOR_MAX_DURATION", value) for value in ("0h", "5", "-1h", "siempre")),
+        *(("JANITOR_MAX_BYTES", value) for value in ("0", "-1G", "mucho")),
     ],
 )
 def test_a_bad_value_is_named_by_its_variable(name: str, value: str) -> None:
