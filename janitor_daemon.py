@@ -622,7 +622,7 @@ def restore(settings: Settings, uuid: str, destination: Path) -> int:
         contextlib.closing(Database(settings.database_url, settings.host)) as database,
         stopping_on_signal(interruption),
     ):
-        tree = restore_execution(database, uuid, destination, settings.transfers, interruption)
+        tree = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
     done = f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes"
     click.echo(one_line(done))
     return EXIT_DONE

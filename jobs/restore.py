@@ -10,12 +10,15 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
+from config.amounts import Timetable
 from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow, Tree
 from jobs.keys import Place, place_from_uri
 from jobs.manifest import fetch_manifest
+from jobs.pace import Pacer, Traffic, transfers_within
 from jobs.retries import with_retries
 from jobs.transfers import TransferPool
 from providers import build_provider
@@ -91,16 +94,18 @@ class Restore:
     def _fetch(self, descriptor: int, entry: Entry) -> None:
         with _parent_of(descriptor, entry) as (parent, name):
             try:
-                with_retries(lambda: self._download(parent, name, entry), self._interruption)
+                pacer = Pacer(self._pool.traffic)
+                download = partial(self._download, parent, name, entry, pacer)
+                with_retries(download, self._interruption, pacer.waited_seconds)
             except MigrationError as error:
                 raise type(error)(f"{one_line(entry.path)}: {error}") from error
 
-    def _download(self, parent: int, name: str, entry: Entry) -> None:
+    def _download(self, parent: int, name: str, entry: Entry, pacer: Pacer) -> None:
         with contextlib.suppress(FileNotFoundError):  # what an earlier try left
             os.unlink(name, dir_fd=parent)
         with closing_descriptor(os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)) as file:
             digest = hashlib.sha256()
-            for chunk in self._announced_bytes(entry):
+            for chunk in pacer.paced(self._announced_bytes(entry)):
                 digest.update(chunk)
                 _write_fully(file, chunk)
             if digest.hexdigest() != entry.sha256:
@@ -179,9 +184,14 @@ def _open_empty(destination: Path) -> int:
 
 
 def restore_execution(
-    database: Database, uuid: str, destination: Path, transfers: int, interruption: threading.Event
+    database: Database,
+    uuid: str,
+    destination: Path,
+    transfers: int,
+    bandwidth: Timetable,
+    interruption: threading.Event,
 ) -> Tree:
-    """Restore a migrated execution from where its row says that it lies.
+    """Restore a migrated execution from where its row says that it lies, no faster than a bandwidth.
 
     Raises `RestoreImpossible`, `DestinationUnusable`, `MigrationError`, `DatabaseError`.
     """
@@ -196,7 +206,7 @@ def restore_execution(
         place = place_from_uri(stored.uri)
     except ValueError:
         raise RestoreImpossible(f"ruta_nube no se entiende: {one_line(stored.uri)}") from None
-    pool = TransferPool(transfers)
+    pool = TransferPool(transfers_within(transfers, bandwidth), Traffic(bandwidth, interruption))
     try:
         with contextlib.closing(_provider(database, stored.provider_id)) as provider:
             return Restore(provider, place, pool, interruption).run(destination, stored.manifest_sha256)

@@ -16,13 +16,22 @@ RETRY_BUDGET_SECONDS = 5.0
 """A step that took longer to fail is not repeated: a provider that hangs must not hold up the alternate."""
 
 
-def with_retries(step: Callable[[], Result], interruption: threading.Event) -> Result:
-    """Do a step, again after a growing pause while its error is worth it, and give its result or its last error."""
+def _never_idle() -> float:
+    return 0.0
+
+
+def with_retries(
+    step: Callable[[], Result], interruption: threading.Event, idle_seconds: Callable[[], float] = _never_idle
+) -> Result:
+    """Do a step, again after a growing pause while its error is worth it, and give its result or its last error.
+
+    `idle_seconds` says for how long the step has waited so far of its own will: no sign of a provider that hangs.
+    """
 
     def give_up(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         tries = error.tries if isinstance(error, MigrationError) else 1
-        elapsed_seconds = state.seconds_since_start or 0.0
+        elapsed_seconds = (state.seconds_since_start or 0.0) - idle_seconds()
         return interruption.is_set() or state.attempt_number >= tries or elapsed_seconds > RETRY_BUDGET_SECONDS
 
     retrying = Retrying(

@@ -7,16 +7,21 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
+from jobs.pace import Traffic
 from providers.base import RunInterrupted
 
 Item = TypeVar("Item")
 
 
 class TransferPool:
-    """Runs one function over many items, at most `size` at a time over all callers together."""
+    """Runs one function over many items, at most `size` at a time over all callers together.
 
-    def __init__(self, size: int) -> None:
+    `traffic` is what the bytes of all these transfers are to pass through.
+    """
+
+    def __init__(self, size: int, traffic: Traffic | None = None) -> None:
         self.size = size
+        self.traffic = traffic or Traffic()
         self._executor = ThreadPoolExecutor(size, thread_name_prefix="transfer")
 
     def for_each(self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event) -> None:

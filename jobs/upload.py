@@ -13,6 +13,7 @@ from config.logs import emit, one_line
 from config.models import Entry, Evidence, Execution, PutReceipt, StoredObject, Tree
 from jobs.keys import Place
 from jobs.manifest import Manifest, make_manifest
+from jobs.pace import PacedSource, Pacer
 from jobs.retries import with_retries
 from jobs.transfers import TransferPool
 from jobs.tree import FileSource, require_unchanged, walk_tree
@@ -133,7 +134,13 @@ class Upload:
             if stored.checksum in receipt.checksums:
                 self._receipts[key] = receipt
                 return
-        self._receipts[key] = with_retries(lambda: self._put(key, source), self._interruption)
+        self._send(key, source)
+        self._pool.traffic.note_file()
+
+    def _send(self, key: str, source: Source) -> None:
+        pacer = Pacer(self._pool.traffic)
+        paced = PacedSource(source, pacer)
+        self._receipts[key] = with_retries(lambda: self._put(key, paced), self._interruption, pacer.waited_seconds)
 
     def _put(self, key: str, source: Source) -> PutReceipt:
         try:
@@ -151,9 +158,7 @@ class Upload:
         return {entry.path: self._receipts[self._place.key_of(entry.path)].sha256 for entry in tree.files}
 
     def _send_manifest(self, manifest: Manifest) -> None:
-        key = self._place.manifest_key
-        source = BytesSource(manifest.content)
-        self._receipts[key] = with_retries(lambda: self._put(key, source), self._interruption)
+        self._send(self._place.manifest_key, BytesSource(manifest.content))
 
     def _prove(self, files: Sequence[Entry], manifest: Manifest) -> Evidence:
         """Compare what the provider says it holds with what was sent; what differs is sent once more.

@@ -338,7 +338,7 @@ class SftpSession:
         window = max(1, IN_FLIGHT_BYTES // self.write_size_bytes)
         unconfirmed: deque[int] = deque()
         offset = 0
-        for number, chunk in enumerate(chunks):
+        for number, chunk in enumerate(self._unhurried(chunks)):
             if number % window == 0:
                 self._require_progress()
             if len(unconfirmed) == window:
@@ -392,10 +392,22 @@ class SftpSession:
 
     @contextlib.contextmanager
     def _time_stopped(self) -> Iterator[None]:
-        """What whoever reads does meanwhile is no fault of the server's."""
+        """What whoever reads or writes does meanwhile is no fault of the server's."""
         seconds_left, self.due_at = self.due_at - time.monotonic(), math.inf
-        yield
-        self.due_at = time.monotonic() + seconds_left
+        try:
+            yield
+        finally:
+            self.due_at = time.monotonic() + seconds_left
+
+    def _unhurried(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks: however long it takes to come by each, of a bandwidth that is kept low, say."""
+        iterator = iter(chunks)
+        while True:
+            with self._time_stopped():
+                chunk = next(iterator, None)
+            if chunk is None:
+                return
+            yield chunk
 
     def _post_read(self, handle: bytes, offset: int, length: int) -> _Read:
         number = self.post(PacketType.READ, string(handle) + struct.pack(">QI", offset, length))

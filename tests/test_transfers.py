@@ -240,7 +240,7 @@ def test_an_error_comes_out_of_the_next_step(make_flights: MakeFlights) -> None:
 def test_after_a_request_to_stop_nothing_is_launched_and_the_wait_is_bounded(
     make_flights: MakeFlights, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flights_module, "SECONDS_TO_END_AFTER_SIGNAL", 0.2)
+    monkeypatch.setattr(flights_module, "SECONDS_TO_LAND_AFTER_SIGNAL", 0.2)
     interruption = threading.Event()
     flights = make_flights(2, interruption)
     flights.launch(meter.pass_through, 1)
@@ -324,6 +324,14 @@ def test_a_step_that_took_long_to_fail_is_not_repeated(monkeypatch: pytest.Monke
     with pytest.raises(ProviderUnavailable):
         with_retries(step, NEVER)
     assert len(calls) == 1
+
+
+@pytest.mark.usefixtures("without_pauses")
+def test_time_that_a_step_waited_of_its_own_will_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "RETRY_BUDGET_SECONDS", -1.0)
+    step, calls = failing(ProviderUnavailable("x"), failures=2)
+    assert with_retries(step, NEVER, lambda: 30.0) == "done"
+    assert len(calls) == 3
 
 
 def test_there_are_pauses_between_tries() -> None:

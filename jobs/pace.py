@@ -1,0 +1,128 @@
+"""How fast the files of a run may travel, over all transfers together, and how much has.
+
+The waiting is done where bytes are read, before they are handed to a provider. S3, Azure and GCS get whole files, or
+parts of 8 MiB, from memory, so no request is under way meanwhile and no deadline runs; they leave in one burst then,
+and the limit is kept on average. SFTP and `local` get them as they are read.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from datetime import time as time_of_day
+
+from config.amounts import UNLIMITED, Timetable
+from providers.base import RunInterrupted, Source
+
+SLICE_SECONDS = 0.1
+"""For how much time bytes are granted at once: so soon a change of the timetable counts, and so small a burst is."""
+
+SHORTEST_WAIT_SECONDS = 0.005
+"""Less than this is not waited for but owed: it costs more than it slows."""
+
+BYTES_PER_SECOND_AND_TRANSFER = 16 * 1024
+"""With less, each of many transfers would be silent for so long that servers or firewalls take it for dead."""
+
+
+def _local_time_of_day() -> time_of_day:
+    return datetime.now().astimezone().time()
+
+
+class Traffic:
+    """What files pass through on their way, in either direction. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        bandwidth: Timetable = UNLIMITED,
+        interruption: threading.Event | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], time_of_day] = _local_time_of_day,
+    ) -> None:
+        self._bandwidth = bandwidth
+        self._is_limited = bandwidth != UNLIMITED
+        self._interruption = interruption or threading.Event()
+        self._clock = clock
+        self._now = now
+        self._turn = threading.Lock()
+        self._counting = threading.Lock()
+        self._free_at = 0.0
+        self.passed_bytes = 0
+        self.passed_files = 0
+
+    def pass_bytes(self, size_bytes: int) -> None:
+        """Wait until so many bytes may travel. Raises `RunInterrupted` as soon as the run is asked to stop."""
+        if self._is_limited:
+            with self._turn:  # whoever waits for its turn gets it at once when the one before is interrupted
+                self._wait(size_bytes)
+        with self._counting:
+            self.passed_bytes += size_bytes
+
+    def note_file(self) -> None:
+        """Count one file that has arrived."""
+        with self._counting:
+            self.passed_files += 1
+
+    def _wait(self, size_bytes: int) -> None:
+        remaining_bytes = size_bytes
+        while remaining_bytes > 0:
+            bytes_per_second = self._bandwidth.bytes_per_second(self._now())
+            if bytes_per_second is None:
+                return
+            granted_bytes = min(remaining_bytes, max(1, int(bytes_per_second * SLICE_SECONDS)))
+            remaining_bytes -= granted_bytes
+            self._wait_for(granted_bytes / bytes_per_second)
+
+    def _wait_for(self, seconds: float) -> None:
+        """Use up so much of the line's time: it is free again after that. What was not used before is lost."""
+        now = self._clock()
+        self._free_at = max(self._free_at, now - SLICE_SECONDS) + seconds
+        wait_seconds = self._free_at - now
+        if wait_seconds >= SHORTEST_WAIT_SECONDS and self._interruption.wait(wait_seconds):
+            raise RunInterrupted("interrumpido")
+
+
+class Pacer:
+    """Lets the bytes of one file come no faster than the traffic allows, and knows how long that has kept them."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._waited_seconds = 0.0
+
+    def waited_seconds(self) -> float:
+        """How long whoever reads was kept waiting for the limit's sake."""
+        return self._waited_seconds
+
+    def paced(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """The same chunks. Raises `RunInterrupted`, too."""
+        for chunk in chunks:
+            started = time.monotonic()
+            self._traffic.pass_bytes(len(chunk))
+            self._waited_seconds += time.monotonic() - started
+            yield chunk
+
+
+class PacedSource:
+    """A source whose bytes come no faster than a pacer lets them."""
+
+    def __init__(self, source: Source, pacer: Pacer) -> None:
+        self._source = source
+        self._pacer = pacer
+
+    @property
+    def size_bytes(self) -> int:
+        return self._source.size_bytes
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        """See `Source`. Raises `RunInterrupted`, too."""
+        return self._pacer.paced(self._source.chunks(chunk_size_bytes))
+
+
+def transfers_within(transfers: int, bandwidth: Timetable) -> int:
+    """How many transfers at a time a bandwidth can keep moving, of those that are wanted; by its best hour."""
+    bytes_per_second = bandwidth.fastest_bytes_per_second
+    if bytes_per_second is None:
+        return transfers
+    return max(1, min(transfers, bytes_per_second // BYTES_PER_SECOND_AND_TRANSFER))

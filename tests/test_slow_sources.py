@@ -1,0 +1,57 @@
+"""A source whose bytes come slowly, for a bandwidth that is kept low, is no provider that hangs: no deadline runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import pytest
+
+from providers import build_provider, object_store_put, ssh
+from providers.base import PART_SIZE_BYTES
+from tests.destinations import Destination
+
+DEADLINE_SECONDS = 1.0
+PAUSE_SECONDS = 2.5
+"""More than a deadline, and than it takes the watch over SFTP's transfers to notice one."""
+
+
+class Slow:
+    """So many bytes, with one pause in the middle, where a part of them has been sent already."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._content = os.urandom(size_bytes)
+        self.sha256 = hashlib.sha256(self._content).hexdigest()
+        self.paused = False
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self._content)
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        for start in range(0, self.size_bytes, chunk_size_bytes):
+            if start >= self.size_bytes // 2 and not self.paused:
+                self.paused = True
+                time.sleep(PAUSE_SECONDS)
+            yield self._content[start : start + chunk_size_bytes]
+
+
+@pytest.fixture(autouse=True)
+def _short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(object_store_put, "deadline_seconds", lambda _body_bytes: DEADLINE_SECONDS)
+    monkeypatch.setattr(ssh, "TRANSFER_TIMEOUT_SECONDS", DEADLINE_SECONDS)
+
+
+@pytest.mark.parametrize("name", ["s3-rclone", "azure", "sftp-openssh"])
+def test_a_pause_longer_than_any_deadline_ends_no_upload(
+    name: str, new_destination: Callable[[str], Destination]
+) -> None:
+    slow = Slow(2 * PART_SIZE_BYTES + 5)
+    with closing(build_provider(new_destination(name).provider_row())) as provider:
+        receipt = provider.put("p/lento", slow)
+        assert slow.paused
+        assert receipt.sha256 == slow.sha256
+        assert hashlib.sha256(b"".join(provider.open("p/lento"))).hexdigest() == slow.sha256
