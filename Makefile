@@ -4,6 +4,7 @@ PYTHON ?= python3
 UV ?= uv
 N ?= 100
 ONLY ?=
+ALL ?=
 IN_VENV := .venv/bin/python
 INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-input --require-hashes --only-binary :all:
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
@@ -25,7 +26,8 @@ help:
 	@echo "make test         the whole test suite, against real servers"
 	@echo "make lint         ruff: rules and format"
 	@echo "make types        mypy --strict"
-	@echo "make mutants      take each safety check away in turn: the tests must turn red (ONLY=fencing: only these)"
+	@echo "make mutants      take the chief safety checks away in turn: the tests must turn red (ALL=1: every check;"
+	@echo "                  ONLY=fencing: those with this in their name)"
 	@echo "make crash        kill runs at random moments and check what is left (N=1000: so many times)"
 	@echo "make venv         only the virtual environment, with what the demo needs"
 	@echo "make lock         choose the newest versions anew (needs uv)"
@@ -52,7 +54,7 @@ types: .venv/test.stamp
 	@$(IN_VENV) -m mypy .
 
 mutants: .venv/test.stamp
-	@$(IN_VENV) -m tests.guards $(if $(ONLY),--only "$(ONLY)")
+	@$(IN_VENV) -m tests.guards $(if $(ONLY),--only "$(ONLY)",$(if $(ALL),,--mandatory))
 
 crash: .venv/test.stamp
 	@$(IN_VENV) -m tests.crash --count $(N)

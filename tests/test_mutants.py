@@ -1,6 +1,6 @@
 """The mutants are those of the program as it is, and the runner tells a test that noticed from one that could not run.
 
-Running them all takes some minutes: `make mutants`.
+Running them all takes some minutes: `make mutants ALL=1`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Removes each safety check of the program in turn, in a copy of the checkout: the tests must turn red.
 
-Run it with `make mutants`. Exit codes: 0 every check is guarded; 1 some is not, or its mutant is broken; 2 usage.
+Run it with `make mutants`, which takes the chief checks, or `make mutants ALL=1`. Exit codes: 0 every check is guarded;
+1 some is not, or its mutant is broken; 2 usage.
 """
 
 from __future__ import annotations
