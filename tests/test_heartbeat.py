@@ -12,7 +12,7 @@ from jobs import heartbeat
 from sql.database import Database, DatabaseError
 from tests.platform_database import Platform, claim_one
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 15.0
 
 
 @pytest.fixture

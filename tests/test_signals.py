@@ -13,7 +13,7 @@ import pytest
 from jobs.signals import Interrupted, stopping_on_signal
 from tests.servers.base import REPOSITORY
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 15.0
 
 WORK_THAT_DOES_NOT_END = """
 import os, signal, sys, threading, time
