@@ -10,6 +10,9 @@ INSTALL := $(IN_VENV) -m pip install --quiet --disable-pip-version-check --no-in
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" pyproject.toml
 
+# Each process starts servers of its own, so more of them would cost more than they bring.
+IN_PARALLEL := --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
 # A virtual environment whose Python is gone (uninstalled, upgraded) is made anew.
 WITHOUT_PYTHON := $(shell $(IN_VENV) -c "" 2>/dev/null || echo without-python)
 
@@ -42,7 +45,7 @@ demo: .venv/demo.stamp
 
 test: .venv/test.stamp
 	@echo "Running the tests"
-	@$(IN_VENV) -m pytest
+	@$(IN_VENV) -m pytest $(IN_PARALLEL)
 
 lint: .venv/test.stamp
 	@echo "Checking rules and format"
