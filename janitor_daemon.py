@@ -13,18 +13,20 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import islice, takewhile
 from pathlib import Path
+from typing import Any
 
 import click
 
+from config.amounts import AmountError, parse_bandwidth, parse_duration, parse_size
 from config.fields import FieldError
 from config.logs import configure_logging, emit, one_line, printable_json
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.process import drop_what_cannot_be_written, open_missing_streams, require_utf8_names
-from config.settings import ConfigurationError, Settings, load_settings
+from config.settings import ConfigurationError, Settings, load_settings, parse_transfers
 from config.wording import in_spanish
 from jobs.attempts import Attempts
 from jobs.check import check_everything
@@ -34,8 +36,10 @@ from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock
 from jobs.keys import Place, place_of, shared_prefix
 from jobs.leftovers import remove_leftovers
+from jobs.limits import MAX_DURATION, Interruption, RunLimits, size_on_disk
 from jobs.local_copies import LocalCopies
 from jobs.manifest import Manifest
+from jobs.pace import Traffic
 from jobs.preview import Preview, preview_deletion
 from jobs.provider_set import ProviderSet
 from jobs.report import (
@@ -63,7 +67,7 @@ from jobs.status import FAILURES_SHOWN, describe_status
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.transfers import TransferPool
 from jobs.under_way import UploadsUnderWay
-from providers.base import MigrationError, Provider, ProviderUnavailable, UnsafeSource
+from providers.base import MigrationError, Provider, ProviderUnavailable, RunInterrupted, UnsafeSource
 from sql.database import (
     Database,
     DatabaseBusy,
@@ -78,6 +82,7 @@ VERSION = "0.1.0"
 EXECUTIONS_IN_FLIGHT = 4
 CLAIMED_AT_A_TIME = 8
 MISSING_DIRECTORIES_NAMED = 100
+DUE_COUNTED_TO = 10_000
 SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
 
 
@@ -113,10 +118,12 @@ class JanitorDaemon:
         self._judge = DirectoryJudge(self._settings.roots)
         self._policy = MigrationPolicy()
         self._providers = ProviderSet((), ())
-        self._pool = TransferPool(self._settings.transfers)
         self._conflicts: dict[int, str] = {}  # read anew by each run, once something is due
-        self.interruption = threading.Event()
+        self.interruption = Interruption()
         """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
+        traffic = Traffic(self._settings.bandwidth, self.interruption.migrations)
+        self._pool = TransferPool(self._settings.transfers, traffic)
+        self._limits = RunLimits(self._settings.max_duration_seconds, self._settings.max_bytes, traffic)
         self.report = TickReport()
         self._flights = Flights(EXECUTIONS_IN_FLIGHT, self.interruption)
         self._local_copies = LocalCopies(self._database, self._judge, self.report, self.interruption)
@@ -154,10 +161,11 @@ class JanitorDaemon:
             "run_finished",
             f"Ciclo terminado: {counts.migrated} migradas ({counts.migrated_files} ficheros, "
             f"{counts.migrated_bytes / 1024 / 1024:.2f} MB), {counts.failed} con error, "
-            f"{counts.missing_directories} sin directorio, {counts.local_copies_deleted} copias locales borradas",
+            f"{counts.missing_directories} sin directorio, {counts.local_copies_deleted} copias locales borradas"
+            f"{self._what_is_left}",
             **asdict(counts),
         )
-        report = {**asdict(counts), "interrupted": self.interruption.is_set()}
+        report = {**asdict(counts), "interrupted": self.interruption.is_set(), "limit_reached": self._limits.reached}
         try:
             with contextlib.suppress(DatabaseUnavailable):
                 self._database.finish_run(self.report.exit_code, report)
@@ -262,14 +270,22 @@ class JanitorDaemon:
         else:
             self._local_copies.keep_all()
         if self._migration_is_on():
-            try:
-                for ready in self._ready_executions():
-                    self._migrate_page(ready)
-            finally:
-                self._flights.land_all()
-                if self.interruption.is_set():
-                    self._under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
+            with self._limits.enforced(self.interruption.migrations):
+                self._migrate_ready_executions()
         remove_leftovers(self._database, self._providers, self.report, self.interruption)
+
+    def _migrate_ready_executions(self) -> None:
+        try:
+            for ready in self._ready_executions():
+                self._migrate_page(ready)
+                if self._limits.reached:
+                    break
+        finally:
+            self._flights.land_all()
+            if self.interruption.is_set():
+                self._under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
+        if self._limits.reached and not self.interruption.is_set():
+            self._tell_what_is_left(self._limits.reached)
 
     def _migration_is_on(self) -> bool:
         if not self._policy.migrate_automatically:
@@ -305,12 +321,31 @@ class JanitorDaemon:
         return not self._options.skip_missing_directories
 
     def _migrate_page(self, executions: list[Execution]) -> None:
-        remaining = iter(executions)
-        while batch := list(islice(remaining, CLAIMED_AT_A_TIME)):
+        remaining = takewhile(self._may_begin, executions)
+        while batch := list(islice(remaining, 1 if self._limits.any else CLAIMED_AT_A_TIME)):
             if self.interruption.is_set():
                 return
-            for claim in self._claim(batch):
-                self._flights.launch(self._migrate_execution, claim)
+            claims = self._claim(batch)
+            for claim in claims:
+                self._flights.launch(self._migrate_within_limits, claim)
+            for execution in set(batch) - {claim.execution for claim in claims}:
+                self._limits.end(execution)  # somebody else was quicker
+
+    def _may_begin(self, execution: Execution) -> bool:
+        """Whether the limits of the run leave time and room for one more execution."""
+        if not self._limits.any:
+            return True
+        self._flights.wait_for_room()
+        size_bytes = size_on_disk(self._judge, execution) if self._limits.counts_bytes else 0
+        if not self._limits.has_room(size_bytes):
+            self._flights.land_all()  # some of it may have sent less than it holds
+        return self._limits.has_time() and self._limits.begin(execution, size_bytes)
+
+    def _migrate_within_limits(self, claim: Claim) -> None:
+        try:
+            self._migrate_execution(claim)
+        finally:
+            self._limits.end(claim.execution)
 
     def _claim(self, executions: list[Execution]) -> list[Claim]:
         """Take up what can be: one whose row somebody holds locked must not stand in the way of the others."""
@@ -362,7 +397,12 @@ class JanitorDaemon:
         Raises `MigrationError`: the last provider's, or the execution's own.
         """
         attempts = Attempts(
-            self._database, self._providers, self._pool, self.interruption, self._delete_after_migration
+            self._database,
+            self._providers,
+            self._pool,
+            self.interruption.migrations,
+            self._delete_after_migration,
+            self._pool.traffic.new_place(),
         )
         last_error: MigrationError = ProviderUnavailable("no hay ningún proveedor que se pueda usar")
         for provider in self._providers.in_order(self._policy.provider_ids):
@@ -385,6 +425,8 @@ class JanitorDaemon:
         raise last_error
 
     def _note_failed_upload(self, claim: Claim, provider: Provider, error: MigrationError) -> None:
+        if self._is_put_off(error):
+            return
         uuid = one_line(claim.execution.uuid)
         emit(
             logging.ERROR,
@@ -397,7 +439,11 @@ class JanitorDaemon:
         )
 
     def _note_failed_migration(self, claim: Claim, error: MigrationError | DatabaseError) -> None:
-        self._tell_of_failed_migration(claim.execution, error)
+        if self._is_put_off(error):
+            error = RunInterrupted(f"se quedó a medias al alcanzarse {MAX_DURATION}; se retoma la próxima vez")
+            self._tell_of_put_off_migration(claim.execution, error)
+        else:
+            self._tell_of_failed_migration(claim.execution, error)
         state = "refused" if isinstance(error, UnsafeSource) else "failed"
         with contextlib.suppress(DatabaseBusy):  # then the end of the run lets go of it
             self._database.fail_migration(claim, state, _code(error), str(error))
@@ -412,6 +458,33 @@ class JanitorDaemon:
             cause=error,
             execution=uuid,
             error_code=_code(error),
+        )
+
+    def _is_put_off(self, error: Exception) -> bool:
+        """Whether an execution was stopped for no fault, because the time of the run is over."""
+        return isinstance(error, RunInterrupted) and not self.interruption.is_set()
+
+    def _tell_of_put_off_migration(self, execution: Execution, error: MigrationError) -> None:
+        uuid = one_line(execution.uuid)
+        self.report.count(put_off=1)
+        emit(logging.INFO, "migration_put_off", f"La ejecución {uuid} {error}", execution=uuid)
+
+    def _tell_what_is_left(self, limit: str) -> None:
+        """Count what was due and not begun; what is not on this host does not count, as far as it is known."""
+        due = self._database.count_due(self._retention_hours, DUE_COUNTED_TO)
+        self.report.count(left_due=max(0, due - self.report.counts.missing_directories))
+        emit(logging.INFO, "limit_reached", f"No se empieza ninguna ejecución más{self._what_is_left}", limit=limit)
+
+    @property
+    def _what_is_left(self) -> str:
+        """The end of a sentence; empty when no limit of the run was reached."""
+        if self._limits.reached is None:
+            return ""
+        counts = self.report.counts
+        at_least = "al menos " if counts.left_due >= DUE_COUNTED_TO else ""
+        return (
+            f"; se alcanzó {self._limits.reached}: quedan para la próxima vez {at_least}{counts.left_due} ejecuciones "
+            f"sin empezar y {counts.put_off} a medias"
         )
 
     def _note_migrated(self, execution: Execution, copy: ProvenCopy) -> None:
@@ -489,6 +562,33 @@ class SpanishGroup(click.Group):
         return in_spanish(super().get_help(ctx))
 
 
+def _setting(name: str, parse: Callable[[str], object]) -> Callable[..., Mapping[str, Any]]:
+    """What turns an option into a change of one setting, or into none where it is not given."""
+
+    def change(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Mapping[str, Any]:
+        try:
+            return {} if text is None else {name: parse(text)}
+        except AmountError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return change
+
+
+transfers_option = click.option(
+    "--transfers",
+    metavar="N",
+    callback=_setting("transfers", parse_transfers),
+    help="Cuántos ficheros se transfieren a la vez, de 1 a 256.",
+)
+bandwidth_option = click.option(
+    "--bandwidth-limit",
+    metavar="V",
+    callback=_setting("bandwidth", parse_bandwidth),
+    help="Cuánto por segundo, entre todas las transferencias: 20M; o según la hora local: "
+    "'08:00,512k 19:00,10M 23:00,off'.",
+)
+
+
 def _hours(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
     if text is None:
         return None
@@ -511,6 +611,8 @@ Ejemplos:
   janitor-daemon --dry-run              decir qué se haría, sin cambiar nada
   janitor-daemon --clean-only           solo limpiar los archivos temporales
   janitor-daemon --retention-hours 0.5  migrar lo que tenga más de media hora
+  janitor-daemon --bandwidth-limit 20M --max-duration 5h
+                                        sin ocupar la línea, y nada nuevo pasadas 5 horas
   janitor-daemon check                  comprobar base de datos y proveedores
   janitor-daemon restore 1234-abcd /tmp/recuperada
 
@@ -534,6 +636,22 @@ Códigos de salida: 0 hecho; 1 algo falló y el resto se hizo; 2 uso o configura
     help="Omitir las filas cuyo directorio no está (por defecto), o intentarlas y darlas por fallidas.",
 )
 @click.option("--dry-run", is_flag=True, help="Decir qué se migraría, borraría y limpiaría, sin cambiar nada.")
+@transfers_option
+@bandwidth_option
+@click.option(
+    "--max-duration",
+    metavar="T",
+    callback=_setting("max_duration_seconds", parse_duration),
+    help="No empezar ninguna ejecución pasado este tiempo: 5h, 1h30m. Lo empezado tiene un 10 % más para acabar, "
+    "5 minutos como mucho; luego se deja a medias para la próxima vez.",
+)
+@click.option(
+    "--max-bytes",
+    metavar="B",
+    callback=_setting("max_bytes", parse_size),
+    help="No empezar ninguna ejecución con la que se enviaría más que esto: 100G. Una que sea mayor ella sola se migra "
+    "cuando le toca ser la primera, y ninguna más.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -544,6 +662,10 @@ def cli(
     retention_hours: float | None,
     existing_dirs_only: bool,
     dry_run: bool,
+    transfers: Mapping[str, Any],
+    bandwidth_limit: Mapping[str, Any],
+    max_duration: Mapping[str, Any],
+    max_bytes: Mapping[str, Any],
 ) -> int:
     """Mantenimiento de SAGE: migra a la nube las ejecuciones antiguas y limpia los archivos temporales.
 
@@ -552,7 +674,7 @@ def cli(
     if clean_only and migrate_only:
         raise click.UsageError("--clean-only y --migrate-only no se pueden usar juntas")
     configure_logging(None, "text", debug=debug)
-    settings = load_settings()
+    settings = replace(load_settings(), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
     context.obj = settings
     is_tick = context.invoked_subcommand is None
     log_directory = settings.log_directory if is_tick and not dry_run else None
@@ -614,10 +736,15 @@ def status(settings: Settings, *, as_json: bool) -> int:
 @cli.command()
 @click.argument("uuid", metavar="UUID")
 @click.argument("destination", metavar="DESTINO", type=click.Path(path_type=Path))
+@transfers_option
+@bandwidth_option
 @click.pass_obj
-def restore(settings: Settings, uuid: str, destination: Path) -> int:
+def restore(
+    settings: Settings, uuid: str, destination: Path, transfers: Mapping[str, Any], bandwidth_limit: Mapping[str, Any]
+) -> int:
     """Descarga una ejecución migrada, la verifica y la reconstruye idéntica en DESTINO, un directorio vacío."""
     interruption = threading.Event()
+    settings = replace(settings, **transfers, **bandwidth_limit)
     with (
         contextlib.closing(Database(settings.database_url, settings.host)) as database,
         stopping_on_signal(interruption),

@@ -23,13 +23,17 @@ from sql.database import Database, ProvenCopy
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """What every attempt of a run needs; `delete_local_copy` is what is recorded as to be done after the commit."""
+    """What every attempt for an execution needs.
+
+    `delete_local_copy` is what is recorded as to be done after the commit; `place_in_queue` orders the use of the line.
+    """
 
     database: Database
     providers: ProviderSet
     pool: TransferPool
     interruption: threading.Event
     delete_local_copy: bool
+    place_in_queue: int = 0
 
     def store(
         self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
@@ -55,7 +59,14 @@ class Attempts:
         lease = Lease(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
         upload = Upload(
-            leased, attempt, claim.execution, directory.descriptor, self.database, self.pool, self.interruption
+            leased,
+            attempt,
+            claim.execution,
+            directory.descriptor,
+            self.database,
+            self.pool,
+            self.interruption,
+            self.place_in_queue,
         )
         try:
             copy, manifest = upload.run(tree)

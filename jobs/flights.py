@@ -27,10 +27,14 @@ class Flights:
 
         Does nothing once the run was asked to stop: the others may take long to notice.
         """
-        while len(self._running) >= self._size and not self._interruption.is_set():
-            self._land(wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done)
+        self.wait_for_room()
         if not self._interruption.is_set():
             self._running.add(self._executor.submit(function, item))
+
+    def wait_for_room(self) -> None:
+        """Wait until one more call could begin at once, or the run is asked to stop. Raises what earlier ones did."""
+        while len(self._running) >= self._size and not self._interruption.is_set():
+            self._land(wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done)
 
     def land_all(self) -> None:
         """Wait for every call; after a request to stop only for some seconds. Raises what they did.

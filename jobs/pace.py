@@ -7,6 +7,8 @@ and the limit is kept on average. SFTP and `local` get them as they are read.
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +24,12 @@ SLICE_SECONDS = 0.1
 SHORTEST_WAIT_SECONDS = 0.005
 """Less than this is not waited for but owed: it costs more than it slows."""
 
-BYTES_PER_SECOND_AND_TRANSFER = 16 * 1024
-"""With less, each of many transfers would be silent for so long that servers or firewalls take it for dead."""
+BYTES_PER_SECOND_AND_DOWNLOAD = 16 * 1024
+"""With less, each of many downloads would stand still for so long that servers or firewalls take it for dead."""
+
+
+_Ticket = tuple[int, int]
+"""A place in the queue, and the order of arrival among those who share it."""
 
 
 def _local_time_of_day() -> time_of_day:
@@ -31,7 +37,11 @@ def _local_time_of_day() -> time_of_day:
 
 
 class Traffic:
-    """What files pass through on their way, in either direction. Safe to use from several threads."""
+    """What files pass through on their way, in either direction. Safe to use from several threads.
+
+    Under a limit, whoever came first goes first: so the oldest executions are finished first, and as little as can be
+    is half sent when the time of a run is up. The line stands still for nobody who has nothing to send just then.
+    """
 
     def __init__(
         self,
@@ -46,17 +56,31 @@ class Traffic:
         self._interruption = interruption or threading.Event()
         self._clock = clock
         self._now = now
-        self._turn = threading.Lock()
         self._counting = threading.Lock()
+        self._changed = threading.Condition(self._counting)
+        self._numbers = itertools.count()
+        self._queue: list[_Ticket] = []
         self._free_at = 0.0
         self.passed_bytes = 0
         self.passed_files = 0
 
-    def pass_bytes(self, size_bytes: int) -> None:
+    def new_place(self) -> int:
+        """A place in the queue, behind all earlier ones."""
+        return next(self._numbers)
+
+    def pass_bytes(self, size_bytes: int, place: int = 0) -> None:
         """Wait until so many bytes may travel. Raises `RunInterrupted` as soon as the run is asked to stop."""
         if self._is_limited:
-            with self._turn:  # whoever waits for its turn gets it at once when the one before is interrupted
-                self._wait(size_bytes)
+            ticket = (place, next(self._numbers))
+            with self._changed:
+                heapq.heappush(self._queue, ticket)
+            try:
+                self._wait(size_bytes, ticket)
+            finally:
+                with self._changed:
+                    self._queue.remove(ticket)
+                    heapq.heapify(self._queue)
+                    self._changed.notify_all()
         with self._counting:
             self.passed_bytes += size_bytes
 
@@ -65,30 +89,37 @@ class Traffic:
         with self._counting:
             self.passed_files += 1
 
-    def _wait(self, size_bytes: int) -> None:
+    def _wait(self, size_bytes: int, ticket: _Ticket) -> None:
         remaining_bytes = size_bytes
         while remaining_bytes > 0:
-            bytes_per_second = self._bandwidth.bytes_per_second(self._now())
-            if bytes_per_second is None:
-                return
-            granted_bytes = min(remaining_bytes, max(1, int(bytes_per_second * SLICE_SECONDS)))
+            with self._changed:
+                # When the run is asked to stop, the first one leaves at once, and so on.
+                self._changed.wait_for(lambda: self._queue[0] == ticket)
+                granted_bytes, wait_seconds = self._grant(remaining_bytes)
             remaining_bytes -= granted_bytes
-            self._wait_for(granted_bytes / bytes_per_second)
+            if wait_seconds >= SHORTEST_WAIT_SECONDS and self._interruption.wait(wait_seconds):
+                raise RunInterrupted("interrumpido")
 
-    def _wait_for(self, seconds: float) -> None:
-        """Use up so much of the line's time: it is free again after that. What was not used before is lost."""
+    def _grant(self, wanted_bytes: int) -> tuple[int, float]:
+        """Give away the next slice of the line's time: how many bytes, and after how many seconds they have travelled.
+
+        What nobody used before is lost.
+        """
+        bytes_per_second = self._bandwidth.bytes_per_second(self._now())
+        if bytes_per_second is None:
+            return wanted_bytes, 0.0
+        granted_bytes = min(wanted_bytes, max(1, int(bytes_per_second * SLICE_SECONDS)))
         now = self._clock()
-        self._free_at = max(self._free_at, now - SLICE_SECONDS) + seconds
-        wait_seconds = self._free_at - now
-        if wait_seconds >= SHORTEST_WAIT_SECONDS and self._interruption.wait(wait_seconds):
-            raise RunInterrupted("interrumpido")
+        self._free_at = max(self._free_at, now - SLICE_SECONDS) + granted_bytes / bytes_per_second
+        return granted_bytes, self._free_at - now
 
 
 class Pacer:
     """Lets the bytes of one file come no faster than the traffic allows, and knows how long that has kept them."""
 
-    def __init__(self, traffic: Traffic) -> None:
+    def __init__(self, traffic: Traffic, place: int) -> None:
         self._traffic = traffic
+        self._place = place
         self._waited_seconds = 0.0
 
     def waited_seconds(self) -> float:
@@ -99,7 +130,7 @@ class Pacer:
         """The same chunks. Raises `RunInterrupted`, too."""
         for chunk in chunks:
             started = time.monotonic()
-            self._traffic.pass_bytes(len(chunk))
+            self._traffic.pass_bytes(len(chunk), self._place)
             self._waited_seconds += time.monotonic() - started
             yield chunk
 
@@ -121,8 +152,11 @@ class PacedSource:
 
 
 def transfers_within(transfers: int, bandwidth: Timetable) -> int:
-    """How many transfers at a time a bandwidth can keep moving, of those that are wanted; by its best hour."""
+    """How many downloads at a time a bandwidth can keep moving, of those that are wanted; by its best hour.
+
+    Uploads need no such bound: nearly all of them wait before their request.
+    """
     bytes_per_second = bandwidth.fastest_bytes_per_second
     if bytes_per_second is None:
         return transfers
-    return max(1, min(transfers, bytes_per_second // BYTES_PER_SECOND_AND_TRANSFER))
+    return max(1, min(transfers, bytes_per_second // BYTES_PER_SECOND_AND_DOWNLOAD))

@@ -23,6 +23,8 @@ class Counts:
     migrated_bytes: int = 0
     failed: int = 0
     missing_directories: int = 0
+    put_off: int = 0
+    left_due: int = 0
     local_copies_deleted: int = 0
     deletions_failed: int = 0
     leftovers_removed: int = 0

@@ -94,7 +94,7 @@ class Restore:
     def _fetch(self, descriptor: int, entry: Entry) -> None:
         with _parent_of(descriptor, entry) as (parent, name):
             try:
-                pacer = Pacer(self._pool.traffic)
+                pacer = Pacer(self._pool.traffic, place=0)
                 download = partial(self._download, parent, name, entry, pacer)
                 with_retries(download, self._interruption, pacer.waited_seconds)
             except MigrationError as error:

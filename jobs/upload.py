@@ -44,6 +44,7 @@ class Upload:
         database: Database,
         pool: TransferPool,
         interruption: threading.Event,
+        place_in_queue: int = 0,
     ) -> None:
         self._provider = provider
         self._attempt = attempt
@@ -56,6 +57,7 @@ class Upload:
         self._stored_before: dict[str, StoredObject] = {}
         self._receipts: dict[str, PutReceipt] = {}
         self._unfinished = False
+        self._place_in_queue = place_in_queue
 
     def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
         """Store `tree` and its manifest, and prove both by new requests. Raises `MigrationError`."""
@@ -138,7 +140,7 @@ class Upload:
         self._pool.traffic.note_file()
 
     def _send(self, key: str, source: Source) -> None:
-        pacer = Pacer(self._pool.traffic)
+        pacer = Pacer(self._pool.traffic, self._place_in_queue)
         paced = PacedSource(source, pacer)
         self._receipts[key] = with_retries(lambda: self._put(key, paced), self._interruption, pacer.waited_seconds)
 

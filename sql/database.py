@@ -256,6 +256,16 @@ class Database:
             yield [Execution(row["id"], row["uuid"], row["ruta_directorio"]) for row in rows]
             after = (rows[-1]["executed_at"], rows[-1]["id"])
 
+    def count_due(self, retention_hours: float, count_to: int) -> int:
+        """How many executions are due that nobody works on and that this run has not taken up; at most `count_to`."""
+        parameters = {
+            "retention_seconds": min(retention_hours, LONGEST_RETENTION_HOURS) * 3600,
+            "host": self._host,
+            "run_id": self._run_id,
+            "count_to": count_to,
+        }
+        return int(self._connection.query("count_due", parameters)[0]["count"])
+
     def conflicts(self, is_acceptable: Callable[[Execution], bool]) -> dict[int, str]:
         """Executions that must not be migrated because of another row, by id, each with the reason in Spanish.
 

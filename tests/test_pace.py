@@ -13,6 +13,7 @@ import pytest
 from config.amounts import UNLIMITED, Timetable, parse_bandwidth
 from jobs.pace import SLICE_SECONDS, PacedSource, Pacer, Traffic, transfers_within
 from providers.base import BytesSource, RunInterrupted
+from tests.stories.installation import wait_until
 
 KIBIBYTE = 1024
 
@@ -87,6 +88,24 @@ def test_a_change_of_the_timetable_counts_in_the_middle_of_a_file() -> None:
     assert clock.seconds == started
 
 
+def test_who_came_first_goes_first_even_in_the_middle_of_another_file() -> None:
+    traffic = Traffic(parse_bandwidth("100K"))
+    early, late = traffic.new_place(), traffic.new_place()
+    done: list[str] = []
+
+    def send(name: str, size_bytes: int, place: int) -> None:
+        traffic.pass_bytes(size_bytes, place)
+        done.append(name)
+
+    with ThreadPoolExecutor(2) as threads:
+        large = threads.submit(send, "large and late", 150 * KIBIBYTE, late)
+        wait_until(lambda: traffic._queue, 10)
+        small = threads.submit(send, "small and early", 10 * KIBIBYTE, early)
+        small.result()
+        large.result()
+    assert done == ["small and early", "large and late"]
+
+
 @pytest.mark.parametrize("bandwidth", [UNLIMITED, parse_bandwidth("off")])
 def test_without_a_limit_nobody_waits(bandwidth: Timetable) -> None:
     clock = Clock()
@@ -121,7 +140,7 @@ def test_threads_share_one_limit() -> None:
 def test_a_paced_source_gives_the_same_bytes_every_time() -> None:
     content = bytes(range(256)) * 10
     clock = Clock()
-    source = PacedSource(BytesSource(content), Pacer(traffic_at(clock, "1K")))
+    source = PacedSource(BytesSource(content), Pacer(traffic_at(clock, "1K"), 0))
     assert source.size_bytes == len(content)
     for _ in range(2):
         started = clock.seconds
@@ -139,7 +158,7 @@ def test_a_paced_source_hands_on_what_its_source_raises() -> None:
             raise RunInterrupted("interrumpido")
 
     with pytest.raises(RunInterrupted):
-        list(PacedSource(Changing(), Pacer(Traffic())).chunks(10))
+        list(PacedSource(Changing(), Pacer(Traffic(), 0)).chunks(10))
 
 
 @pytest.mark.parametrize(

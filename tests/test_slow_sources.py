@@ -14,8 +14,8 @@ from providers import build_provider, object_store_put, ssh
 from providers.base import PART_SIZE_BYTES
 from tests.destinations import Destination
 
-DEADLINE_SECONDS = 1.0
-PAUSE_SECONDS = 2.5
+DEADLINE_SECONDS = 3.0
+PAUSE_SECONDS = 5.0
 """More than a deadline, and than it takes the watch over SFTP's transfers to notice one."""
 
 
@@ -45,7 +45,7 @@ def _short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ssh, "TRANSFER_TIMEOUT_SECONDS", DEADLINE_SECONDS)
 
 
-@pytest.mark.parametrize("name", ["s3-rclone", "azure", "sftp-openssh"])
+@pytest.mark.parametrize("name", ["s3-rclone", "sftp-openssh"])
 def test_a_pause_longer_than_any_deadline_ends_no_upload(
     name: str, new_destination: Callable[[str], Destination]
 ) -> None:

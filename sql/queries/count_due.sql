@@ -1,0 +1,16 @@
+-- Due executions that nobody works on and that this run has not taken up, counted up to a number.
+SELECT count(*) AS count
+FROM (
+    SELECT 1
+    FROM ejecuciones_yaml AS execution
+    LEFT JOIN janitor_migrations AS migration ON migration.execution_id = execution.id
+    WHERE execution.migrado_a_nube IS NOT TRUE
+      AND execution.fecha_ejecucion::timestamptz <= now() - make_interval(secs => %(retention_seconds)s)
+      AND migration.run_id IS DISTINCT FROM %(run_id)s
+      AND (
+            migration.lease_expires_at IS NULL
+            OR migration.lease_expires_at < now()
+            OR migration.host = %(host)s
+        )
+    LIMIT %(count_to)s
+) AS due

@@ -1,0 +1,179 @@
+"""Operators decide how fast a run may be, how long it may take and how much it may send; what is left is told."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.destinations import Destination
+from tests.stories.installation import Installation, Run
+from tests.stories.trees import snapshot
+
+KIBIBYTE = 1024
+
+
+def add_executions(installation: Installation, count: int, kibibytes: int, files: int = 1) -> list[str]:
+    """Executions of so many random bytes, oldest first; give their uuids."""
+    uuids = [f"uuid-{number:02}" for number in range(count)]
+    for age, uuid in zip(range(500, 0, -1), uuids, strict=False):
+        directory = installation.new_directory(uuid)
+        for number in range(files):
+            (directory / f"datos-{number}.bin").write_bytes(os.urandom(kibibytes * KIBIBYTE // files))
+        installation.add_execution(uuid, directory, age)
+    return uuids
+
+
+def migrated(installation: Installation) -> list[str]:
+    """The uuids of what is migrated."""
+    rows = installation.rows("SELECT uuid FROM ejecuciones_yaml WHERE migrado_a_nube ORDER BY uuid")
+    return [row["uuid"] for row in rows]
+
+
+def last_report(installation: Installation) -> dict[str, object]:
+    """What the last run has recorded of itself."""
+    (row,) = installation.rows("SELECT report FROM janitor_runs ORDER BY id DESC LIMIT 1")
+    report: dict[str, object] = row["report"]
+    return report
+
+
+def told_what_is_left(run: Run, limit: str, not_begun: int, half_done: int = 0) -> bool:
+    """Whether both the line about the limit and the last line of the run say what is left, and why."""
+    left = (
+        f"; se alcanzó {limit}: quedan para la próxima vez {not_begun} ejecuciones sin empezar y {half_done} a medias"
+    )
+    told = [message for message in run.messages("INFO") if message.endswith(left)]
+    return [message.partition(" ")[0] for message in told] == ["No", "Ciclo"]
+
+
+# Bandwidth
+
+
+@pytest.mark.parametrize("name", ["s3-rclone", "sftp-openssh"])
+def test_a_run_and_a_restore_keep_to_the_bandwidth_and_nothing_times_out(
+    installation: Installation, new_destination: Callable[[str], Destination], name: str, tmp_path: Path
+) -> None:
+    installation.configure(installation.add_provider(new_destination(name)))
+    (uuid,) = add_executions(installation, 1, 192, files=16)
+    run = installation.run("--transfers", "16", "--bandwidth-limit", "64K", "--migrate-only")
+    assert run.exit_code == 0, str(run)
+    assert run.messages("WARNING") + run.messages("ERROR") == []
+    assert run.seconds >= 192 / 64 / 1.3
+    started = time.monotonic()
+    restored = installation.run("restore", "--bandwidth-limit", "64K", uuid, str(tmp_path / "restored"))
+    assert restored.exit_code == 0, str(restored)
+    assert time.monotonic() - started >= 192 / 64 / 1.3
+    assert snapshot(tmp_path / "restored") == snapshot(installation.executions / uuid)
+
+
+def test_a_run_that_waits_for_its_turn_on_the_line_ends_at_once_when_asked_to(
+    installation: Installation, nas: Destination
+) -> None:
+    installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
+    add_executions(installation, 2, 1024)
+    with installation.start(JANITOR_BANDWIDTH_LIMIT="1K") as command:
+        command.wait_for_line("Migrando ejecución uuid-01")
+        run = command.stop(signal.SIGTERM)
+    assert run.exit_code == 143, str(run)
+    assert run.seconds < 10
+    assert installation.run().exit_code == 0
+    assert migrated(installation) == ["uuid-00", "uuid-01"]
+    assert set(installation.unfinished().values()) == {0}
+
+
+# Time
+
+
+def test_when_the_time_is_up_nothing_is_begun_and_what_runs_is_left_for_the_next_time(
+    installation: Installation, nas: Destination
+) -> None:
+    installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
+    installation.small_execution("uuid-pequeña", 1000)
+    uuids = add_executions(installation, 8, 1024)
+    before = {uuid: snapshot(installation.executions / uuid) for uuid in uuids}
+    old = installation.temporary / "viejo"
+    old.touch()
+    os.utime(old, (0, 0))
+    run = installation.run("--max-duration", "4s", "--bandwidth-limit", "64K")
+    assert run.exit_code == 0, str(run)
+    assert run.messages("WARNING") + run.messages("ERROR") == []
+    assert told_what_is_left(run, "--max-duration", not_begun=4, half_done=4), str(run)
+    half_done = "La ejecución {} se quedó a medias al alcanzarse --max-duration; se retoma la próxima vez"
+    assert all(run.said("INFO", half_done.format(uuid)) for uuid in uuids[:4])
+    assert not old.exists()
+    report = last_report(installation)
+    assert (report["migrated"], report["put_off"], report["left_due"]) == (1, 4, 4)
+    assert (report["limit_reached"], report["failed"], report["interrupted"]) == ("--max-duration", 0, False)
+    assert {uuid: snapshot(installation.executions / uuid) for uuid in uuids} == before
+    assert installation.unfinished()["leases"] == 0
+    assert installation.run("--max-duration", "1h").exit_code == 0
+    assert sorted(migrated(installation)) == sorted(["uuid-pequeña", *uuids])
+    assert set(installation.unfinished().values()) == {0}
+    assert list(installation.executions.iterdir()) == []
+
+
+def test_a_limit_that_is_not_reached_is_not_told_of(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    add_executions(installation, 2, 10)
+    run = installation.run("--max-duration", "1h", "--max-bytes", "1G")
+    assert run.exit_code == 0
+    assert "se alcanzó" not in run.errors
+    report = last_report(installation)
+    assert (report["migrated"], report["limit_reached"], report["left_due"]) == (2, None, 0)
+
+
+# Bytes
+
+
+def test_no_more_is_begun_than_the_limit_of_bytes_has_room_for(installation: Installation, nas: Destination) -> None:
+    """What is too large for any run goes alone; what is refused uses nothing up."""
+    installation.configure(installation.add_provider(nas))
+    uuids = add_executions(installation, 6, 100)
+    os.mkfifo(installation.executions / uuids[0] / "tubería")
+    (installation.executions / uuids[0] / "grande.bin").write_bytes(bytes(1024 * KIBIBYTE))
+    run = installation.run("--max-bytes", "250K")
+    assert run.exit_code == 1  # for the pipe
+    assert migrated(installation) == uuids[1:3]
+    assert told_what_is_left(run, "--max-bytes", not_begun=3)
+    run = installation.run(JANITOR_MAX_BYTES="10K")
+    assert migrated(installation) == uuids[1:4]
+    assert told_what_is_left(run, "--max-bytes", not_begun=2)
+    run = installation.run("--max-bytes", "off", JANITOR_MAX_BYTES="10K")
+    assert migrated(installation) == uuids[1:]
+    assert "se alcanzó" not in run.errors
+
+
+# Values
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "value"),
+    [
+        ("--transfers", "JANITOR_TRANSFERS", "0"),
+        ("--bandwidth-limit", "JANITOR_BANDWIDTH_LIMIT", "20"),
+        ("--max-duration", "JANITOR_MAX_DURATION", "5"),
+        ("--max-bytes", "JANITOR_MAX_BYTES", "-1G"),
+    ],
+)
+def test_a_bad_value_is_a_usage_error_that_names_its_option_or_variable(
+    bare_installation: Installation, option: str, variable: str, value: str
+) -> None:
+    run = bare_installation.run(option, value)
+    assert (run.exit_code, run.errors.splitlines()[1:]) == (2, [run.errors.splitlines()[-1]])
+    assert run.errors.splitlines()[-1].startswith(f"Error: Valor no válido para '{option}': debe ser ")
+    run = bare_installation.run(**{variable: value})
+    assert run.exit_code == 2
+    (message,) = run.messages("ERROR")
+    assert message.startswith(f"{variable} debe ser ")
+
+
+def test_a_dry_run_takes_the_options_and_shows_everything(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    uuids = add_executions(installation, 3, 10)
+    run = installation.run("--dry-run", "--max-bytes", "1K", "--max-duration", "1s", "--bandwidth-limit", "1K")
+    assert run.exit_code == 0
+    assert all(any(uuid in message for message in run.messages()) for uuid in uuids)
