@@ -41,6 +41,7 @@ from jobs.local_copies import LocalCopies
 from jobs.manifest import Manifest
 from jobs.pace import Traffic
 from jobs.preview import Preview, preview_deletion
+from jobs.progress import Progress, is_watched, shown_on_terminal
 from jobs.provider_set import ProviderSet
 from jobs.report import (
     EXIT_CONFIGURATION,
@@ -270,9 +271,16 @@ class JanitorDaemon:
         else:
             self._local_copies.keep_all()
         if self._migration_is_on():
-            with self._limits.enforced(self.interruption.migrations):
+            with self._limits.enforced(self.interruption.migrations), self._showing_progress():
                 self._migrate_ready_executions()
         remove_leftovers(self._database, self._providers, self.report, self.interruption)
+
+    def _showing_progress(self) -> contextlib.AbstractContextManager[None]:
+        if not is_watched():
+            return contextlib.nullcontext()
+        due = self._database.count_due(self._retention_hours, DUE_COUNTED_TO)
+        progress = Progress(self.report, self._pool.traffic, due if due < DUE_COUNTED_TO else None)
+        return shown_on_terminal(progress.text)
 
     def _migrate_ready_executions(self) -> None:
         try:

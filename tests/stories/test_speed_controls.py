@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
+import re
 import signal
+import subprocess
+import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
-from tests.stories.installation import Installation, Run
+from tests.stories.installation import LOG_LINE, Installation, Run
 from tests.stories.trees import snapshot
 
 KIBIBYTE = 1024
@@ -145,6 +151,64 @@ def test_no_more_is_begun_than_the_limit_of_bytes_has_room_for(installation: Ins
     run = installation.run("--max-bytes", "off", JANITOR_MAX_BYTES="10K")
     assert migrated(installation) == uuids[1:]
     assert "se alcanzó" not in run.errors
+
+
+# Progress
+
+CLEARED = "\r\x1b[K"
+PROGRESS = re.compile(
+    r"Migradas \d de 3, \d ficheros, [\d.]+ K?B, [\d.]+ K?B/s(?:, faltan unos (?:\d+ s|\d+ min))?", re.ASCII
+)
+
+
+def run_on_a_terminal(installation: Installation, *arguments: str, **environment: str) -> list[list[str]]:
+    """What a terminal of 120 columns shows: for each of its lines, all that stood there, one after the other."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 120))
+    command = [sys.executable, str(installation.program), *arguments]
+    process = subprocess.Popen(
+        command, env={**installation.environment, "TERM": "xterm", **environment}, cwd=installation.directory,
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=theirs,
+    )  # fmt: skip
+    os.close(theirs)
+    shown = bytearray()
+    with contextlib.suppress(OSError):  # how the end of the other side is told
+        while content := os.read(ours, 65536):
+            shown += content
+    os.close(ours)
+    assert process.wait(30) == 0
+    return [line.split(CLEARED) for line in shown.decode().replace("\r\n", "\n").split("\n")]
+
+
+def test_a_terminal_shows_the_progress_and_every_log_line_whole(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    add_executions(installation, 3, 100)
+    lines = run_on_a_terminal(installation, "--bandwidth-limit", "128K")
+    stands = [line[-1] for line in lines]
+    assert stands.pop() == ""
+    assert all(LOG_LINE.fullmatch(line) for line in stands), stands
+    assert sum("migrada exitosamente" in line for line in stands) == 3
+    replaced = [text for line in lines for text in line[:-1] if text]
+    assert len(replaced) >= 2
+    assert all(PROGRESS.fullmatch(text) for text in replaced), replaced
+    assert any("faltan" in text for text in replaced)
+
+
+@pytest.mark.parametrize(("arguments", "terminal"), [(["--debug"], "xterm"), ([], "dumb")])
+def test_no_progress_where_it_would_be_in_the_way(
+    installation: Installation, nas: Destination, arguments: list[str], terminal: str
+) -> None:
+    installation.configure(installation.add_provider(nas))
+    add_executions(installation, 3, 64)
+    lines = run_on_a_terminal(installation, *arguments, "--bandwidth-limit", "128K", TERM=terminal)
+    assert all(len(line) == 1 and "faltan" not in line[0] for line in lines)
+
+
+def test_no_progress_without_a_terminal(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    add_executions(installation, 3, 64)
+    run = installation.run("--bandwidth-limit", "128K", TERM="xterm")
+    assert len(run.messages()) == len(run.errors.splitlines()) >= 7
 
 
 # Values
