@@ -49,6 +49,9 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 """What it finds wrong comes out as an exception; its log would show operators English tracebacks besides."""
 
 
+KEEPALIVE_SECONDS = 60
+"""After so long a silence something is said, for firewalls forget connections; a low bandwidth makes long silences."""
+
 RECEIVE_BYTES = 256 * 1024
 
 BROKEN = (paramiko.SSHException, OSError, EOFError)
@@ -294,6 +297,7 @@ def _open_transport(settings: SshSettings, where: str) -> paramiko.Transport:
         raise
     transport.banner_timeout = transport.handshake_timeout = ANSWER_TIMEOUT_SECONDS
     transport.auth_timeout = transport.channel_timeout = ANSWER_TIMEOUT_SECONDS
+    transport.set_keepalive(KEEPALIVE_SECONDS)
     return transport
 
 

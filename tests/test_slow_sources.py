@@ -13,6 +13,8 @@ import pytest
 from providers import build_provider, object_store_put, ssh
 from providers.base import PART_SIZE_BYTES
 from tests.destinations import Destination
+from tests.faults.sftp_line import Direction, FaultyLine
+from tests.servers.openssh import OpenSsh
 
 DEADLINE_SECONDS = 3.0
 PAUSE_SECONDS = 5.0
@@ -20,10 +22,14 @@ PAUSE_SECONDS = 5.0
 
 
 class Slow:
-    """So many bytes, with one pause in the middle, where a part of them has been sent already."""
+    """So many bytes, with one pause in the middle, where a part of them has been sent already.
 
-    def __init__(self, size_bytes: int) -> None:
+    `look` is called in the middle of the pause and at its end.
+    """
+
+    def __init__(self, size_bytes: int, look: Callable[[], None] = lambda: None) -> None:
         self._content = os.urandom(size_bytes)
+        self._look = look
         self.sha256 = hashlib.sha256(self._content).hexdigest()
         self.paused = False
 
@@ -35,7 +41,10 @@ class Slow:
         for start in range(0, self.size_bytes, chunk_size_bytes):
             if start >= self.size_bytes // 2 and not self.paused:
                 self.paused = True
-                time.sleep(PAUSE_SECONDS)
+                time.sleep(PAUSE_SECONDS / 2)  # until what was handed over is sent
+                self._look()
+                time.sleep(PAUSE_SECONDS / 2)
+                self._look()
             yield self._content[start : start + chunk_size_bytes]
 
 
@@ -55,3 +64,20 @@ def test_a_pause_longer_than_any_deadline_ends_no_upload(
         assert slow.paused
         assert receipt.sha256 == slow.sha256
         assert hashlib.sha256(b"".join(provider.open("p/lento"))).hexdigest() == slow.sha256
+
+
+def test_an_ssh_connection_is_not_silent_meanwhile(
+    openssh_server: OpenSsh, new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "KEEPALIVE_SECONDS", 1)
+    with FaultyLine(openssh_server.port) as line:
+        destination = new_destination("sftp-openssh").with_credentials(port=line.port)
+        said: list[int] = []
+
+        def look() -> None:
+            said.append(line.passed[Direction.UP])
+
+        with closing(build_provider(destination.provider_row())) as provider:
+            provider.put("p/lento", Slow(2 * 1024 * 1024, look))
+        assert said[0] > 0
+        assert said[1] > said[0]
