@@ -106,7 +106,7 @@ class SessionPool:
     def _take(self) -> _Lease:
         asked_at = time.monotonic()
         while True:
-            lease = self._take_idle_or_permission(asked_at)
+            lease = self._take_idle_or_permission()
             if lease is not None:
                 return lease
             try:
@@ -124,7 +124,7 @@ class SessionPool:
             for connection in overdue:
                 connection.ssh.close()
 
-    def _take_idle_or_permission(self, asked_at: float) -> _Lease | None:
+    def _take_idle_or_permission(self) -> _Lease | None:
         """An idle session; or `None`, and the right to open one, where fewer are open than may be."""
         with self._changed:
             while True:
@@ -136,7 +136,8 @@ class SessionPool:
                 if self._established + self._being_opened < self._limit:
                     self._being_opened += 1
                     return None
-                if not self._changed.wait(asked_at + TRANSFER_TIMEOUT_SECONDS - time.monotonic()):
+                # Whoever has a session gets on with it, or is ended: so this ends, too, however slow the line is.
+                if not self._changed.wait(TRANSFER_TIMEOUT_SECONDS) and not self._lent:
                     raise ProviderUnavailable("todas las sesiones SFTP están ocupadas")
 
     def _make_do(self) -> bool:

@@ -6,11 +6,12 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
 
-from providers import build_provider, object_store_put, ssh
+from providers import build_provider, object_store_put, sftp_sessions, ssh
 from providers.base import PART_SIZE_BYTES
 from tests.destinations import Destination
 from tests.faults.sftp_line import Direction, FaultyLine
@@ -81,3 +82,14 @@ def test_an_ssh_connection_is_not_silent_meanwhile(
             provider.put("p/lento", Slow(2 * 1024 * 1024, look))
         assert said[0] > 0
         assert said[1] > said[0]
+
+
+def test_who_waits_for_a_session_waits_as_long_as_the_others_get_on(
+    new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sftp_sessions, "TRANSFER_TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(sftp_sessions, "MAXIMUM_SESSIONS", 1)
+    row = new_destination("sftp-openssh").provider_row()
+    with closing(build_provider(row)) as provider, ThreadPoolExecutor(2) as threads:
+        puts = [threads.submit(provider.put, f"p/{number}", Slow(1024 * 1024)) for number in range(2)]
+        assert [put.result().size_bytes for put in puts] == [1024 * 1024] * 2
