@@ -89,7 +89,7 @@ def test_a_change_of_the_timetable_counts_in_the_middle_of_a_file() -> None:
 
 
 def test_who_came_first_goes_first_even_in_the_middle_of_another_file() -> None:
-    traffic = Traffic(parse_bandwidth("100K"))
+    traffic = Traffic(parse_bandwidth("40K"))
     early, late = traffic.new_place(), traffic.new_place()
     done: list[str] = []
 
@@ -98,12 +98,12 @@ def test_who_came_first_goes_first_even_in_the_middle_of_another_file() -> None:
         done.append(name)
 
     with ThreadPoolExecutor(2) as threads:
-        large = threads.submit(send, "large and late", 150 * KIBIBYTE, late)
+        small = threads.submit(send, "small and late", 40 * KIBIBYTE, late)
         wait_until(lambda: traffic._queue, 10)
-        small = threads.submit(send, "small and early", 10 * KIBIBYTE, early)
+        large = threads.submit(send, "large and early", 60 * KIBIBYTE, early)
         small.result()
         large.result()
-    assert done == ["small and early", "large and late"]
+    assert done == ["large and early", "small and late"]
 
 
 @pytest.mark.parametrize("bandwidth", [UNLIMITED, parse_bandwidth("off")])
