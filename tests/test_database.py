@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 import threading
 import time
@@ -29,7 +30,7 @@ COPY = ProvenCopy("cloud://local/p/uuid-1", 1, "p/uuid-1", 2, 10, Evidence.READ_
 @pytest.fixture(scope="module")
 def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
     """One database for these tests."""
-    with closing(Platform(postgres.new_database("database"))) as made:
+    with closing(Platform(postgres.new_database(f"database_{secrets.token_hex(4)}"))) as made:
         yield made
 
 

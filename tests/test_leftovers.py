@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -104,7 +105,7 @@ def copy_at(key_prefix: str = "ejecuciones/uuid-1") -> set[str]:
 @pytest.fixture(scope="module")
 def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
     """One database for these tests."""
-    with closing(Platform(postgres.new_database("leftovers"))) as made:
+    with closing(Platform(postgres.new_database(f"leftovers_{secrets.token_hex(4)}"))) as made:
         yield made
 
 

@@ -128,9 +128,7 @@ def test_a_path_that_leaves_its_directory_is_refused(path: str, number: int) -> 
         read(hostile)
 
 
-@pytest.mark.parametrize(
-    "path", ["...", "..a", "a..", "..b", "~", "-r", " ", "a\nb", "\u201b\u201b2E", "a\u201bFF"]
-)
+@pytest.mark.parametrize("path", ["...", "..a", "a..", "..b", "~", "-r", " ", "a\nb", "\u201b\u201b2E", "a\u201bFF"])
 def test_an_odd_path_is_none_that_leaves(path: str) -> None:
     odd = document()
     odd["entries"][1]["path"] = path

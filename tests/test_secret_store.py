@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -47,7 +48,7 @@ TABLES = {
 @pytest.fixture(scope="module")
 def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
     """One database for these tests."""
-    with closing(Platform(postgres.new_database("secrets"))) as made:
+    with closing(Platform(postgres.new_database(f"secrets_{secrets.token_hex(4)}"))) as made:
         yield made
 
 

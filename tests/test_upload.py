@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -124,7 +125,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
     """One database for these tests."""
-    with closing(Platform(postgres.new_database("upload"))) as made:
+    with closing(Platform(postgres.new_database(f"upload_{secrets.token_hex(4)}"))) as made:
         yield made
 
 

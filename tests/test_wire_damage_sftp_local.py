@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import random
+import secrets
 import shutil
 import struct
 import subprocess
@@ -131,7 +132,7 @@ class Bench:
 @pytest.fixture(scope="module")
 def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
     """One database for these tests."""
-    with closing(Platform(postgres.new_database("wire_damage"))) as made:
+    with closing(Platform(postgres.new_database(f"wire_damage_{secrets.token_hex(4)}"))) as made:
         yield made
 
 

@@ -7,6 +7,7 @@ come, so a step that is added to the program is covered without anybody naming i
 
 from __future__ import annotations
 
+import enum
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +18,7 @@ import providers
 import providers.base
 from config.models import ContentDigest, ProviderRow, PutReceipt, StoredObject
 from providers import build_provider
-from providers.base import Provider, ProviderUnavailable, Source
+from providers.base import Provider, ProviderError, Source
 from sql.connection import Connection
 
 CHANGING_CALLS = (
@@ -33,6 +34,8 @@ CHANGING_CALLS = (
     "chmod",
     "utime",
 )
+
+CHANGING_REQUESTS = ("OPEN", "MKDIR", "RENAME", "REMOVE", "RMDIR", "EXTENDED")
 
 
 class Boundaries:
@@ -76,7 +79,7 @@ class WatchedProvider(Provider):
     def put(self, key: str, source: Source) -> PutReceipt:
         boundaries.reach(f"put {key}")
         if self.id == 1 and boundaries.refused_put and key.endswith(boundaries.refused_put):
-            raise ProviderUnavailable("rechazado a propósito")
+            raise ProviderError("rechazado a propósito")
         return self._provider.put(key, WatchedSource(key, source))
 
     def measure(self, source: Source) -> PutReceipt:
@@ -139,14 +142,21 @@ def watch_everything() -> None:
         _watch(os, name, lambda target, *_rest, name=name, **_named: f"{name} {_shown(target)}")
     from providers.sftp_protocol import SftpSession
 
-    _watch(SftpSession, "post", lambda _session, packet_type, *_rest: f"sftp {packet_type.name}")
+    _watch(SftpSession, "post", _changing_request)
 
 
-def _watch(owner: Any, attribute: str, describe: Callable[..., str]) -> None:
+def _changing_request(_session: object, packet_type: enum.IntEnum, *_rest: object) -> str | None:
+    """Requests that only ask are no steps. Each single request is one in the tests of the provider itself."""
+    return f"sftp {packet_type.name}" if packet_type.name in CHANGING_REQUESTS else None
+
+
+def _watch(owner: Any, attribute: str, describe: Callable[..., str | None]) -> None:
     original = getattr(owner, attribute)
 
     def watched(*arguments: Any, **named: Any) -> Any:
-        boundaries.reach(describe(*arguments, **named))
+        name = describe(*arguments, **named)
+        if name is not None:
+            boundaries.reach(name)
         return original(*arguments, **named)
 
     setattr(owner, attribute, watched)

@@ -90,7 +90,7 @@ class Scene:
         assert not left, f"{left} after {ended}"
 
     def require_all_is_well_after_two_ticks(self, ended: Ended) -> None:
-        """Two ordinary ticks finish everything, leave nothing, and the third one writes nothing anywhere."""
+        """Two ordinary ticks finish everything and leave nothing but copies that can be restored."""
         for _ in range(2):
             tick = self.run()
             assert tick.exit_code == 0, f"{tick}\nafter {ended}"

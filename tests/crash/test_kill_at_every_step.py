@@ -21,7 +21,7 @@ NewScene = Callable[..., Scene]
 NewDestination = Callable[[str], Destination]
 
 
-EVERY_DESTINATION = pytest.mark.parametrize("name", ["local", "s3-rclone", "s3-swift", "azure", "gcs", "sftp-openssh"])
+EVERY_DESTINATION = pytest.mark.parametrize("name", ["local", "s3-rclone", "azure", "gcs", "sftp-openssh"])
 
 
 @EVERY_DESTINATION
@@ -29,7 +29,10 @@ def test_a_kill_at_any_step_loses_nothing_and_leaves_nothing(
     new_scene: NewScene, new_destination: NewDestination, name: str
 ) -> None:
     scene = new_scene(new_destination(name), delete=True)
-    assert _kill_at_each_step(scene, range(1, MOST_STEPS)) > FEWEST_STEPS
+    scene.add_execution()
+    claim = scene.run().reached.index("sql claim_executions")  # before it no destination matters
+    first = 1 if name == "local" else claim
+    assert _kill_at_each_step(scene, range(first, MOST_STEPS)) > first + FEWEST_STEPS
 
 
 @EVERY_DESTINATION
@@ -40,7 +43,7 @@ def test_a_kill_at_any_step_keeps_the_local_copy_where_deletion_is_off(
     scene = new_scene(new_destination(name), delete=False)
     scene.add_execution()
     commit = 1 + scene.run().reached.index("sql commit_migration")
-    first = 1 if name in ("local", "s3-rclone") else commit - 3
+    first = 1 if name == "local" else commit - 3
     assert _kill_at_each_step(scene, range(first, MOST_STEPS)) > commit
 
 
@@ -78,16 +81,21 @@ def test_a_kill_between_the_parts_of_a_large_file_leaves_none_of_them(
 def test_a_kill_on_the_way_to_the_alternate_leaves_nothing_at_the_primary(
     new_scene: NewScene, new_destination: NewDestination, primary: str, alternate: str
 ) -> None:
-    """The primary refuses the manifest; what it holds by then is removed after the alternate's copy is committed."""
+    """The primary refuses the manifest; what it holds by then is removed after the alternate's copy is committed.
+
+    Every third step, as the single ones are those of the other sweeps.
+    """
     scene = new_scene(new_destination(primary), new_destination(alternate), delete=True)
     scene.add_execution()
     ended = scene.run(refused_put=".manifest.json")
     assert "Intentando migrar al proveedor alternativo" in ended.errors
     refused = next(step for step, what in enumerate(ended.reached, start=1) if what.endswith(".manifest.json"))
-    assert _kill_at_each_step(scene, range(refused, MOST_STEPS), refused_put=".manifest.json") > refused + FEWEST_STEPS
+    assert (
+        _kill_at_each_step(scene, range(refused, MOST_STEPS, 3), refused_put=".manifest.json") > refused + FEWEST_STEPS
+    )
 
 
-@pytest.mark.parametrize(("name", "stride"), [("local", 1), ("s3-rclone", 3)])
+@pytest.mark.parametrize(("name", "stride"), [("local", 3), ("s3-rclone", 8)])
 def test_a_kill_while_a_killed_run_is_taken_up_again_loses_nothing(
     new_scene: NewScene, new_destination: NewDestination, name: str, stride: int
 ) -> None:

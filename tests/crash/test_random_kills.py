@@ -13,7 +13,7 @@ import pytest
 from tests.crash.scene import KILLED, Scene
 from tests.destinations import Destination, local_destination
 
-COUNT = int(os.environ.get("JANITOR_CRASH_COUNT", "24"))
+COUNT = int(os.environ.get("JANITOR_CRASH_COUNT", "16"))
 SEED = int(os.environ.get("JANITOR_CRASH_SEED") or secrets.randbelow(10**9))
 
 DESTINATIONS = ("local", "s3-rclone", "s3-swift", "azure", "gcs", "sftp-openssh", "sftp-asyncssh")
