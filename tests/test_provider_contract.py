@@ -51,8 +51,10 @@ LARGE_SIZE_BYTES = 300_000_000
 LARGEST_MEMORY_GROWTH_BYTES = 160 * MEBIBYTE
 """Well below the large file's size, and above what an upload may hold: 96 MiB of parts, and the SDK's own buffers."""
 
-GIVE_UP_SECONDS = 30.0
-"""The providers' own limits are about ten; a busy machine, on which sixteen of them start at once, adds to that."""
+GIVE_UP_SECONDS = 15.0
+GIVEN_UP_AT_ONCE = 3
+"""More clients than these, made at the same time, would be timed for their own making."""
+
 THREADS_END_SECONDS = 2.0
 THREADS = 16
 
@@ -516,7 +518,7 @@ def test_a_server_that_never_answers_is_given_up(
 
 
 def assert_given_up(destination: Destination, caplog: pytest.LogCaptureFixture, exempt: Set[str] = frozenset()) -> None:
-    """All calls at once, each of a provider of its own, must soon end in `ProviderUnavailable`."""
+    """Each call, of a provider of its own, must soon end in `ProviderUnavailable`."""
 
     def outcome(name: str) -> tuple[str, MigrationError, float]:
         provider = build_provider(destination.provider_row())
@@ -527,7 +529,7 @@ def assert_given_up(destination: Destination, caplog: pytest.LogCaptureFixture, 
         return name, error, seconds
 
     names = sorted(every_call(build_provider(destination.provider_row())).keys() - exempt)
-    with ThreadPoolExecutor(THREADS) as executor:
+    with ThreadPoolExecutor(GIVEN_UP_AT_ONCE) as executor:
         outcomes = list(executor.map(outcome, names))
     assert [(name, type(error)) for name, error, _ in outcomes] == [(name, ProviderUnavailable) for name in names]
     assert not [(name, seconds) for name, _, seconds in outcomes if seconds > GIVE_UP_SECONDS]

@@ -7,6 +7,7 @@ to what it sets aside.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -52,6 +53,10 @@ class Store:
     def hashes(self, prefix: str) -> dict[str, str]:
         """SHA-256 of every object whose key begins so."""
         return {key: _sha256(read()) for key, _, read in self._listing(prefix)}
+
+    def contents(self, key: str) -> list[bytes]:
+        """The bytes of the object with this key, none if it is not there."""
+        return [read() for found, _, read in self._listing(key) if found == key]
 
     def stamps(self) -> dict[str, object]:
         """For every object what changes when it is written anew, be it with the same bytes."""
@@ -226,8 +231,9 @@ class Checker:
         found = store.hashes(f"{place}/")
         if found != expected_objects(original, place):
             yield f"{original.uuid}: committed, but {place} holds {found}"
-        if f"{place}.manifest.json" not in store.names():
-            yield f"{original.uuid}: committed without a manifest"
+        manifests = store.contents(f"{place}.manifest.json")
+        if not manifests or _described(json.loads(*manifests)) != _described_by_tree(original.tree):
+            yield f"{original.uuid}: committed, but its manifest is {manifests}"
 
     def _wrong_locally(self, original: Original, *, deleted: bool) -> Iterator[str]:
         if deleted and original.directory.exists():
@@ -255,6 +261,28 @@ class Checker:
         with self._connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor:
             cursor.execute(question, parameters)
             return [dict(row) for row in cursor.fetchall()]
+
+
+def _described(manifest: Mapping[str, Any]) -> dict[str, tuple[object, ...]]:
+    """By path all that a restore goes by: kind, mode, time, and bytes or target."""
+    return {
+        entry["path"]: (
+            entry["kind"],
+            int(entry["mode"], 8),
+            entry["mtime_ns"],
+            entry.get("sha256") or entry.get("target"),
+        )
+        for entry in manifest["entries"]
+    }
+
+
+def _described_by_tree(tree: Tree) -> dict[str, tuple[object, ...]]:
+    kinds = {stat.S_IFREG: "file", stat.S_IFDIR: "directory", stat.S_IFLNK: "link"}
+    return {
+        _shown(path): (kinds[kind], mode, mtime_ns, _shown(content) if isinstance(content, bytes) else content)
+        for path, (kind, mode, mtime_ns, content) in tree.items()
+        if isinstance(kind, int)
+    }
 
 
 def expected_objects(original: Original, place: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ LARGE_FILE_BYTES = 8 * 1024 * 1024 + 1000
 KILLED = -signal.SIGKILL
 
 RESTORED_EACH = 3
-"""That the objects are right is looked at each time; a restore, which also needs the manifest, costs most of all."""
+"""That objects and manifest are right is looked at each time; a restore of both costs most of all."""
 
 
 class Scene:
