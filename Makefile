@@ -22,7 +22,7 @@ unexport PYTHONHOME
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test lint types mutants crash lock bench-small clean without-python
+.PHONY: help venv demo test lint types mutants crash lock bench bench-small clean without-python
 
 help:
 	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"
@@ -34,7 +34,8 @@ help:
 	@echo "make crash        kill runs at random moments and check what is left (N=1000: so many times)"
 	@echo "make venv         only the virtual environment, with what the demo needs"
 	@echo "make lock         choose the newest versions anew (needs uv)"
-	@echo "make bench-small  a short benchmark beside other programs"
+	@echo "make bench        every benchmark beside other programs, in full: hours (writes benchmarks/RESULTS.md)"
+	@echo "make bench-small  the same in a minute, in sizes that show that they work"
 	@echo "make clean        remove .venv, caches and the demo's data"
 	@echo "Another Python (3.11 or newer): make clean, then make PYTHON=python3.12 demo"
 
@@ -61,6 +62,9 @@ mutants: .venv/test.stamp
 
 crash: .venv/test.stamp
 	@$(IN_VENV) -m tests.crash --count $(N)
+
+bench: .venv/test.stamp
+	@$(IN_VENV) -m benchmarks
 
 bench-small: .venv/test.stamp
 	@test -f benchmarks/__main__.py || { echo "There is no benchmark in this checkout" >&2; exit 1; }

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import statistics
+import json
 import subprocess
+import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+PRINTED_BYTES = 2000
+"""How much of what a command printed goes into an error's message."""
+
+LAUNCHER = """
+import json, os, sys, time
+output = os.open(sys.argv[1], os.O_WRONLY)
+silent = [(os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+started = time.perf_counter()
+_, status, usage = os.wait4(os.posix_spawnp(sys.argv[2], sys.argv[2:], os.environ, file_actions=silent), 0)
+print(json.dumps([
+    os.waitstatus_to_exitcode(status), time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss
+]))
+"""
+"""Starts the command from a process that is small itself: until its `execve` a child shares its parent's memory, and
+the kernel counts that as the child's own peak (`ru_maxrss`, getrusage(2)). What is measured so is the command with
+all its children that it waited for.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What one run of one command took."""
+    """What one run of one command took: it and its children, not the servers that they talked to."""
 
     wall_seconds: float
     cpu_seconds: float
@@ -22,30 +40,18 @@ class Cost:
 
 def run_measured(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     """Run a command to its end. Raises `RuntimeError`, with what it printed, when it fails."""
-    with tempfile.TemporaryFile() as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, env=dict(environment), stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        wall_seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            output.seek(0)
-            raise RuntimeError(f"{command[0]} returned {process.returncode}: {output.read().decode()[-2000:]}")
-    return Cost(wall_seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    with tempfile.NamedTemporaryFile() as output:
+        launcher = [sys.executable, "-I", "-S", "-c", LAUNCHER, output.name]
+        done = subprocess.run([*launcher, *command], env=dict(environment), stdout=subprocess.PIPE, check=True)
+        exit_code, wall_seconds, cpu_seconds, peak_kib = read_numbers(done.stdout)
+        if exit_code != 0:
+            printed = output.read()[-PRINTED_BYTES:].decode(errors="replace")
+            raise RuntimeError(f"{command[0]} returned {exit_code:.0f}: {printed}")
+    return Cost(wall_seconds, cpu_seconds, peak_kib / 1024)
 
 
-def compare(product: Sequence[Cost], peer: Sequence[Cost], peer_name: str) -> str:
-    """A table of medians, and the medians of the ratios round by round (below 1: the product needs less)."""
-    lines = [f"{'':<14}{'wall s':>9}{'CPU s':>9}{'peak MiB':>10}"]
-    for name, costs in (("janitor-daemon", product), (peer_name, peer)):
-        lines.append(
-            f"{name:<14}"
-            f"{statistics.median(cost.wall_seconds for cost in costs):>9.2f}"
-            f"{statistics.median(cost.cpu_seconds for cost in costs):>9.2f}"
-            f"{statistics.median(cost.peak_memory_mib for cost in costs):>10.0f}"
-        )
-    pairs = list(zip(product, peer, strict=True))
-    wall_ratio = statistics.median(own.wall_seconds / other.wall_seconds for own, other in pairs)
-    cpu_ratio = statistics.median(own.cpu_seconds / other.cpu_seconds for own, other in pairs)
-    lines.append(f"{'ratio':<14}{wall_ratio:>9.2f}{cpu_ratio:>9.2f}")
-    return "\n".join(lines)
+def read_numbers(line: bytes) -> tuple[float, float, float, float]:
+    """What the launcher says: exit code, seconds, CPU seconds, peak memory in KiB."""
+    numbers: Any = json.loads(line)
+    exit_code, wall_seconds, cpu_seconds, peak_kib = map(float, numbers)
+    return exit_code, wall_seconds, cpu_seconds, peak_kib

@@ -1,0 +1,25 @@
+"""The options that all benchmarks share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+
+from benchmarks.results import Report
+
+ROUNDS = 5
+
+
+def run_from_command_line(description: str | None, run: Callable[..., Report], **sizes: int) -> None:
+    """Read `--rounds`, `--record` and one option for each size, run the benchmark and print its table."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each program runs ({ROUNDS})")
+    parser.add_argument("--record", action="store_true", help="keep the result, and write benchmarks/RESULTS.md anew")
+    for name, default in sizes.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"({default})")
+    arguments = vars(parser.parse_args())
+    keep = arguments.pop("record")
+    report = run(**arguments)
+    report.show()
+    if keep:
+        report.save()

@@ -1,0 +1,92 @@
+"""Contests in moving files: one tick of the daemon (start, claim, walk, hash, send, verify by new requests, record,
+delete) beside programs that move the same files to the same server.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
+from benchmarks.peers import Peer
+from benchmarks.results import PRODUCT, Report
+from benchmarks.stores import Store
+from benchmarks.trees import copy_into, require_nothing_left
+from benchmarks.workshop import workshop
+from jobs.embedded_postgres import EmbeddedPostgres
+from tests.stories.installation import Installation
+
+EXECUTIONS_PREFIX = "ejecuciones"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One row of the table: `make` makes its files in a directory, `store` starts its server."""
+
+    name: str
+    work: str
+    make: Callable[[Path], None]
+    store: Callable[[], AbstractContextManager[Store]]
+    peers: Sequence[Peer]
+
+    def run(self, rounds: int) -> Report:
+        """Let product and peers move the files in turn. Raises when something did not arrive as it was."""
+        with workshop(self.make) as (original, postgres), self.store() as store:
+            product = Contestant(PRODUCT, partial(_tick, original, store, postgres))
+            peers = [Contestant(peer.name, partial(_move, original, store, peer), peer.goals) for peer in self.peers]
+            played = compete(product, peers, rounds)
+        return Report(self.name, lines_of(self.work, peers, played), raw(played))
+
+
+@contextmanager
+def _tick(original: Path, store: Store, postgres: EmbeddedPostgres, scratch: Path) -> Iterator[Trial]:
+    """One tick that deletes what it moved."""
+    with store.destination() as destination, installation(scratch / "sage", postgres) as sage:
+        sage.configure(sage.add_provider(destination), eliminar_despues_de_migrar=True)
+        add_executions(sage, original)
+
+        def require_done() -> None:
+            require_nothing_left(sage.executions)
+            store.require_holds(destination, EXECUTIONS_PREFIX, original)
+            if unmoved := sage.rows("SELECT uuid FROM ejecuciones_yaml WHERE migrado_a_nube IS NOT TRUE"):
+                raise RuntimeError(f"{len(unmoved)} executions are not recorded as migrated")
+
+        yield Trial([sys.executable, str(sage.program)], sage.environment, require_done)
+
+
+@contextmanager
+def _move(original: Path, store: Store, peer: Peer, scratch: Path) -> Iterator[Trial]:
+    """The same files with another program."""
+    files = scratch / "files"
+    copy_into(original, files)
+    with store.destination() as destination:
+        command = peer.command(files, destination)
+
+        def require_done() -> None:
+            require_nothing_left(files)
+            store.require_holds(destination, "", original)
+
+        yield Trial(command.arguments, command.environment, require_done)
+
+
+@contextmanager
+def installation(directory: Path, postgres: EmbeddedPostgres) -> Iterator[Installation]:
+    """The platform and the daemon with a database of their own."""
+    sage = Installation(directory, postgres.new_database(f"bench_{secrets.token_hex(4)}"))
+    try:
+        sage.install()
+        yield sage
+    finally:
+        sage.close()
+
+
+def add_executions(sage: Installation, original: Path) -> None:
+    """Give the platform a copy of the files: each directory in `original` is an execution."""
+    copy_into(original, sage.executions)
+    for directory in sorted(sage.executions.iterdir()):
+        sage.add_execution(directory.name, directory)

@@ -1,0 +1,142 @@
+"""What was measured: lines for the table, and the raw rounds behind them.
+
+A benchmark gives a `Report`. `save` keeps it in `benchmarks/results/NAME.json`, so that every number can be checked and
+one row can be measured again; `write_table` makes `benchmarks/RESULTS.md` of all that are kept.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.machine import describe_machine
+
+DIRECTORY = Path(__file__).resolve().parent / "results"
+TABLE = Path(__file__).resolve().parent / "RESULTS.md"
+PRODUCT = "janitor-daemon"
+
+HEAD = (
+    "work",
+    "peer",
+    "product s",
+    "peer s",
+    "wall ratio",
+    "goal",
+    "CPU ratio",
+    "goal",
+    "peak MiB",
+    "peer MiB",
+    "goal",
+)
+INTRODUCTION = """\
+# Product and peers side by side
+
+Written by `make bench`: product and peer move the same files to the same server on this machine, in turn, in the same
+run; medians of the rounds, and medians of the ratios round by round (below 1: the product needs less). CPU seconds and
+memory are those of the client with its children, not the server's. **Bold**: short of its goal. The rounds
+themselves are in `benchmarks/results/`.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Goals:
+    """What the product must not exceed beside one peer; `None`: nothing is asked."""
+
+    wall_ratio: float | None = None
+    cpu_ratio: float | None = None
+    peak_memory_mib: float | None = None
+
+
+NO_GOALS = Goals()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the table. `None`: not measured."""
+
+    work: str
+    peer: str
+    goals: Goals
+    wall_seconds: float
+    peer_wall_seconds: float
+    wall_ratio: float
+    cpu_ratio: float | None = None
+    peak_memory_mib: float | None = None
+    peer_peak_memory_mib: float | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """The line as the table shows it, what misses its goal in bold."""
+        return (
+            self.work,
+            self.peer,
+            f"{self.wall_seconds:.2f}",
+            f"{self.peer_wall_seconds:.2f}",
+            *_beside_goal(self.wall_ratio, self.goals.wall_ratio, ".2f"),
+            *_beside_goal(self.cpu_ratio, self.goals.cpu_ratio, ".2f"),
+            _number(self.peak_memory_mib, ".0f"),
+            _number(self.peer_peak_memory_mib, ".0f"),
+            _goal(self.goals.peak_memory_mib),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that one benchmark found. `rounds` is raw: for each round, whatever was measured of whom."""
+
+    name: str
+    lines: Sequence[Line]
+    rounds: Sequence[Mapping[str, Any]]
+    machine: Mapping[str, str] = field(default_factory=describe_machine)
+
+    def show(self) -> None:
+        """Print it."""
+        print("\n".join(_aligned([HEAD, *(line.cells() for line in self.lines)])))
+        print(_conditions(self.machine, len(self.rounds)), end="\n\n", flush=True)
+
+    def save(self) -> None:
+        """Keep it, in place of an earlier one of its name, and write the table anew."""
+        DIRECTORY.mkdir(exist_ok=True)
+        (DIRECTORY / f"{self.name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
+        write_table()
+
+
+def write_table() -> None:
+    """Make the table of all reports that are kept."""
+    reports = [read_report(path) for path in sorted(DIRECTORY.glob("*.json"))]
+    rows = [HEAD, ("---",) * len(HEAD), *(line.cells() for report in reports for line in report.lines)]
+    conditions = [f"- {report.name}: {_conditions(report.machine, len(report.rounds))}" for report in reports]
+    table = [f"| {' | '.join(row)} |" for row in rows]
+    TABLE.write_text("\n".join([INTRODUCTION, *table, "", *conditions, ""]))
+
+
+def read_report(path: Path) -> Report:
+    """A report as `save` kept it."""
+    kept = json.loads(path.read_text())
+    lines = [Line(**{**line, "goals": Goals(**line["goals"])}) for line in kept["lines"]]
+    return Report(kept["name"], lines, kept["rounds"], kept["machine"])
+
+
+def _beside_goal(value: float | None, goal: float | None, form: str) -> tuple[str, str]:
+    text = _number(value, form)
+    missed = value is not None and goal is not None and value > goal
+    return (f"**{text}**" if missed else text), _goal(goal)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)
+
+
+def _goal(goal: float | None) -> str:
+    return "" if goal is None else f"≤ {goal:g}"
+
+
+def _conditions(machine: Mapping[str, str], rounds: int) -> str:
+    return ", ".join([*(f"{name} {value}".strip() for name, value in machine.items()), f"{rounds} rounds"])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
