@@ -6,13 +6,43 @@ import sys
 from collections.abc import Callable
 from functools import partial
 
-from benchmarks import small_files
+from benchmarks import (
+    azure_files,
+    gcs_files,
+    large_files,
+    local_files,
+    restore_large_files,
+    restore_small_files,
+    sftp_large_files,
+    sftp_small_files,
+    small_files,
+)
 from benchmarks.command_line import ROUNDS
 from benchmarks.results import Report
 
-FULL: tuple[Callable[[], Report], ...] = (partial(small_files.run, executions=200, files=100, rounds=ROUNDS),)
+FULL: tuple[Callable[[], Report], ...] = (
+    partial(small_files.run, executions=200, files=100, rounds=ROUNDS),
+    partial(large_files.run, executions=4, files=2, size_mib=512, rounds=ROUNDS),
+    partial(azure_files.run, executions=50, files=100, rounds=ROUNDS),
+    partial(gcs_files.run, executions=20, files=100, rounds=ROUNDS),
+    partial(sftp_small_files.run, executions=50, files=100, rounds=ROUNDS),
+    partial(sftp_large_files.run, executions=4, files=1, size_mib=512, rounds=ROUNDS),
+    partial(local_files.run, executions=200, files=100, rounds=ROUNDS),
+    partial(restore_small_files.run, files=20_000, rounds=ROUNDS),
+    partial(restore_large_files.run, files=8, size_mib=512, rounds=ROUNDS),
+)
 
-SMALL: tuple[Callable[[], Report], ...] = (partial(small_files.run, executions=2, files=20, rounds=1),)
+SMALL: tuple[Callable[[], Report], ...] = (
+    partial(small_files.run, executions=2, files=20, rounds=1),
+    partial(large_files.run, executions=1, files=1, size_mib=20, rounds=1),
+    partial(azure_files.run, executions=2, files=10, rounds=1),
+    partial(gcs_files.run, executions=2, files=10, rounds=1),
+    partial(sftp_small_files.run, executions=2, files=20, rounds=1),
+    partial(sftp_large_files.run, executions=1, files=1, size_mib=20, rounds=1),
+    partial(local_files.run, executions=2, files=20, rounds=1),
+    partial(restore_small_files.run, files=20, rounds=1),
+    partial(restore_large_files.run, files=1, size_mib=20, rounds=1),
+)
 
 
 def main() -> None:
