@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import obstore
 import requests
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
@@ -22,7 +22,7 @@ from obstore.store import AzureStore
 
 from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, paced_chunks, unintelligible
+from providers.answers import PARSER_ERRORS, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     BACKSLASH,
@@ -41,18 +41,13 @@ from providers.base import (
     ProviderUnavailable,
     Source,
 )
-from providers.object_store_put import ObjectStorePut, SentBytes, client_options, hash_source, translated_errors
+from providers.object_store_get import ObjectStoreGet
+from providers.object_store_put import ObjectStorePut, SentBytes, hash_source
 from providers.paced_requests import mount_paced
 
 if TYPE_CHECKING:
     from obstore import Attributes
     from obstore.store import AzureConfig, ClientConfig, RetryConfig
-
-READ_TIMEOUT = timedelta(seconds=ANSWER_TIMEOUT_SECONDS)
-"""How long a download may stand still."""
-
-DOWNLOAD_TIMEOUT_SECONDS = 24 * 3600
-"""How long a download that moves may take in all: obstore's own default, half a minute, is for small ones."""
 
 LISTING_PAGE = 5000
 """Azure's largest page of a listing."""
@@ -102,10 +97,9 @@ class AzureProvider(Provider):
         account = _account(row.credentials, options)
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
-        self._uploads = ObjectStorePut(lambda client, retry: _store(account, container, client, retry), account.url)
-        reading = client_options(account.url, DOWNLOAD_TIMEOUT_SECONDS)
-        reading["read_timeout"] = READ_TIMEOUT
-        self._downloads = _store(account, container, reading, {"max_retries": 0})
+        build_store = functools.partial(_store, account, container)
+        self._uploads = ObjectStorePut(build_store, account.url)
+        self._downloads = ObjectStoreGet(build_store, account.url)
         self._container = _container_client(account, container)
 
     def put(self, key: str, source: Source) -> PutReceipt:
@@ -115,12 +109,7 @@ class AzureProvider(Provider):
         return _receipt(hash_source(source))
 
     def open(self, key: str) -> Iterator[bytes]:
-        try:
-            with translated_errors():
-                # Whatever has arrived, as a larger piece may take for ever to fill.
-                yield from paced_chunks(iter(obstore.get(self._downloads, self._name(key)).stream(min_chunk_size=1)))
-        except TimeoutError:
-            raise ProviderUnavailable("fallo de red: los datos llegan demasiado despacio") from None
+        return self._downloads.open(self._name(key))
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():

@@ -35,7 +35,10 @@ FILES_THAT_MAY_IMPORT = {
     "google": ("providers/gcs.py",),
     "google_crc32c": ("providers/gcs.py",),
     "paramiko": ("providers/sftp.py", "providers/ssh.py"),
-    "obstore": ("providers/object_store_put.py", "providers/s3.py", "providers/azure.py"),
+    "obstore": (
+        *("providers/object_store_get.py", "providers/object_store_put.py"),
+        *("providers/azure.py", "providers/s3.py"),
+    ),
     "psycopg2": ("sql/*.py",),
     "click": (PROGRAM,),
 }
