@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -27,11 +28,36 @@ def with_retries(
 
     `idle_seconds` says for how long the step has waited so far of its own will: no sign of a provider that hangs.
     """
+    started = time.monotonic()
+    try:
+        return step()
+    except MigrationError as error:
+        first_error = error
+    return _repeated(step, first_error, started, interruption, idle_seconds)
+
+
+def _repeated(
+    step: Callable[[], Result],
+    first_error: MigrationError,
+    started: float,
+    interruption: threading.Event,
+    idle_seconds: Callable[[], float],
+) -> Result:
+    """What `with_retries` does once the first try has failed: the retrier, which counts that try, is made only then.
+
+    Making one takes as long as much of what else is done for a small file.
+    """
+    failures = [first_error]
+
+    def attempt() -> Result:
+        if failures:
+            raise failures.pop()
+        return step()
 
     def give_up(state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         tries = error.tries if isinstance(error, MigrationError) else 1
-        elapsed_seconds = (state.seconds_since_start or 0.0) - idle_seconds()
+        elapsed_seconds = time.monotonic() - started - idle_seconds()
         return interruption.is_set() or state.attempt_number >= tries or elapsed_seconds > RETRY_BUDGET_SECONDS
 
     retrying = Retrying(
@@ -41,4 +67,4 @@ def with_retries(
         sleep=sleep_using_event(interruption),
         reraise=True,
     )
-    return retrying(step)
+    return retrying(attempt)

@@ -310,6 +310,13 @@ def test_a_step_is_tried_as_often_as_its_error_is_worth(error: BaseException, tr
     assert len(calls) == tries
 
 
+def test_a_step_that_succeeds_at_once_needs_no_retrier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries, "Retrying", lambda **_options: pytest.fail("made a retrier"))
+    step, calls = failing(ProviderUnavailable("x"), failures=0)
+    assert with_retries(step, NEVER) == "done"
+    assert len(calls) == 1
+
+
 @pytest.mark.usefixtures("without_pauses")
 def test_a_step_that_succeeds_at_last_has_succeeded() -> None:
     step, calls = failing(ProviderUnavailable("x"), failures=2)
