@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from config.logs import emit, one_line
@@ -18,6 +18,7 @@ from jobs.retries import with_retries
 from jobs.transfers import TransferPool
 from jobs.tree import FileSource, require_unchanged, walk_tree
 from providers.base import (
+    SMALL_TOGETHER_BYTES,
     BytesSource,
     IntegrityError,
     InvalidKey,
@@ -125,28 +126,41 @@ class Upload:
 
     def _send_files(self, files: Sequence[Entry]) -> None:
         largest_first = sorted(files, key=lambda entry: entry.size_bytes, reverse=True)
-        self._pool.for_each(self._send_file, largest_first, self._interruption)
+        batches = list(_batches(largest_first, self._provider.objects_at_once))
+        self._pool.for_each(self._send_batch, batches, self._interruption)
 
-    def _send_file(self, entry: Entry) -> None:
-        key = self._place.key_of(entry.path)
-        source = FileSource(self._descriptor, entry, self._interruption)
+    def _send_batch(self, batch: Sequence[Entry]) -> None:
+        sources: dict[str, Source] = {}
+        for entry in batch:
+            key = self._place.key_of(entry.path)
+            source = FileSource(self._descriptor, entry, self._interruption)
+            if not self._is_stored_already(key, source):
+                sources[key] = source
+        self._send(sources)
+        for _ in sources:
+            self._pool.traffic.note_file()
+
+    def _is_stored_already(self, key: str, source: Source) -> bool:
+        """Whether an earlier attempt stored exactly this, as far as a listing can tell."""
         stored = self._stored_before.get(key)
-        if stored is not None and stored.checksum is not None and stored.size_bytes == entry.size_bytes:
+        if stored is not None and stored.checksum is not None and stored.size_bytes == source.size_bytes:
             receipt = self._provider.measure(source)
             if stored.checksum in receipt.checksums:
                 self._receipts[key] = receipt
-                return
-        self._send(key, source)
-        self._pool.traffic.note_file()
+                return True
+        return False
 
-    def _send(self, key: str, source: Source) -> None:
+    def _send(self, sources: Mapping[str, Source]) -> None:
         pacer = Pacer(self._pool.traffic, self._place_in_queue)
-        paced = PacedSource(source, pacer)
-        self._receipts[key] = with_retries(lambda: self._put(key, paced), self._interruption, pacer.waited_seconds)
+        unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, source in sources.items()}
+        with_retries(lambda: self._put(unsent), self._interruption, pacer.waited_seconds)
 
-    def _put(self, key: str, source: Source) -> PutReceipt:
+    def _put(self, unsent: dict[str, Source]) -> None:
+        """Store what has not been yet, taking out what is."""
         try:
-            return self._provider.put(key, source)
+            for key, receipt in self._provider.put_many(dict(unsent)):
+                self._receipts[key] = receipt
+                del unsent[key]
         except ProviderError:
             self._unfinished = True  # what it had begun may well be there still, if the connection broke
             raise
@@ -160,7 +174,7 @@ class Upload:
         return {entry.path: self._receipts[self._place.key_of(entry.path)].sha256 for entry in tree.files}
 
     def _send_manifest(self, manifest: Manifest) -> None:
-        self._send(self._place.manifest_key, BytesSource(manifest.content))
+        self._send({self._place.manifest_key: BytesSource(manifest.content)})
 
     def _prove(self, files: Sequence[Entry], manifest: Manifest) -> Evidence:
         """Compare what the provider says it holds with what was sent; what differs is sent once more.
@@ -223,3 +237,17 @@ class Upload:
         if self._everything_here_is_ours:
             for key in keys:
                 with_retries(partial(self._provider.delete, key), self._interruption)
+
+
+def _batches(files: Sequence[Entry], most_files: int) -> Iterator[Sequence[Entry]]:
+    """Files in groups for `Provider.put_many`, in order; one that is large goes by itself."""
+    batch: list[Entry] = []
+    batch_bytes = 0
+    for entry in files:
+        if batch and (len(batch) == most_files or batch_bytes + entry.size_bytes > SMALL_TOGETHER_BYTES):
+            yield batch
+            batch, batch_bytes = [], 0
+        batch.append(entry)
+        batch_bytes += entry.size_bytes
+    if batch:
+        yield batch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Protocol
 
 from config.models import ContentDigest, Evidence, PutReceipt, StoredObject
@@ -18,6 +18,9 @@ PART_SIZE_BYTES = 8 * 1024 * 1024
 
 MAXIMUM_PARTS = 10_000
 """S3's limit of parts in one multipart upload, the lowest of the providers' limits."""
+
+SMALL_TOGETHER_BYTES = 4 * 1024 * 1024
+"""Up to this many bytes in all go to `put_many` in one call."""
 
 CONNECT_TIMEOUT_SECONDS = 4.0
 """How long a connection may take to open."""
@@ -186,6 +189,9 @@ class Provider(abc.ABC):
     longest_key_bytes: ClassVar[int] = 1024
     """S3's and GCS's limit, in UTF-8 (Azure's is 1,024 characters)."""
 
+    objects_at_once: ClassVar[int] = 1
+    """How many small objects `put_many` had best be given: more than one where storing them together costs less."""
+
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id
         self.name = name
@@ -208,6 +214,14 @@ class Provider(abc.ABC):
 
         Raises `ProviderError`, or what `source` raises; then no object is left that was not there before.
         """
+
+    def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """As `put`, for several objects that are small together; yields each key when its object is stored.
+
+        After an error those whose keys were yielded are stored, and of the others any may be, each of them whole.
+        """
+        for key, source in sources.items():
+            yield key, self.put(key, source)
 
     def measure(self, source: Source) -> PutReceipt:
         """What `put` would give back for `source`, by reading it without sending it. Raises what `source` raises.
