@@ -1,6 +1,7 @@
 """Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
 
-obstore carries the bytes; boto3 lists, asks, deletes and aborts.
+obstore carries the bytes; `S3Requests` lists, asks and deletes; boto3 finds credentials, clears unfinished uploads away
+and serves names that obstore refuses.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import re
 import threading
 import urllib.parse
@@ -15,15 +17,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import botocore.config
 import botocore.exceptions
-from obstore.auth.boto3 import Boto3CredentialProvider
+from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
 from config.fields import FieldError, Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, deadline_seconds, paced, unintelligible
+from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
@@ -41,6 +42,7 @@ from providers.base import (
     StorageFull,
     part_size_for,
 )
+from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     DAMAGED_CODES,
     HashingReader,
@@ -49,15 +51,16 @@ from providers.object_store_put import (
     hash_source,
     multipart_md5,
 )
+from providers.s3_requests import CONNECTIONS, S3Requests, use_paced_connections
 
 if TYPE_CHECKING:
+    import boto3
     from obstore import Attributes
     from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Credential
     from typing_extensions import Buffer
 
-CONNECTIONS = 32
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
-"""What obstore refuses in a name; such objects, which are rare, go up through boto3."""
+"""What obstore refuses in a name; such objects, which are rare, travel through boto3."""
 
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
@@ -113,28 +116,22 @@ class S3Provider(Provider):
         return _receipt(hash_source(source))
 
     def open(self, key: str) -> Iterator[bytes]:
-        with _translated_errors():
-            body = self._client.get_object(Bucket=self._bucket, Key=self._names.encode(key))["Body"]
-            yield from body.iter_chunks(CHUNK_SIZE_BYTES)
+        name = self._names.encode(key)
+        return self._open_through_boto3(name) if CONTROL_CHARACTER.search(name) else self._download.open(name)
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
-            answer = self._client.head_object(Bucket=self._bucket, Key=self._names.encode(key))
-            return StoredObject(key, answer["ContentLength"], _checksum(answer["ETag"]))
+            found = self._requests.head(self._names.encode(key))
+            return StoredObject(key, found.size_bytes, _checksum(found.etag))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with _translated_errors():
-            pages = self._client.get_paginator("list_objects_v2").paginate(
-                Bucket=self._bucket, Prefix=self._names.encode(prefix)
-            )
-            for page in pages:
-                _require_listing(page)
-                for item in page.get("Contents", ()):
-                    yield StoredObject(self._names.decode(item["Key"]), item["Size"], _checksum(item["ETag"]))
+            for found in self._requests.list(self._names.encode(prefix)):
+                yield StoredObject(self._names.decode(found.name), found.size_bytes, _checksum(found.etag))
 
     def delete(self, key: str) -> None:
         with _translated_errors():
-            self._client.delete_object(Bucket=self._bucket, Key=self._names.encode(key))
+            self._requests.delete(self._names.encode(key))
 
     def abandon(self, prefix: str) -> None:
         with _translated_errors():
@@ -162,11 +159,43 @@ class S3Provider(Provider):
             self._client.abort_multipart_upload(Bucket=self._bucket, Key=stored_name, UploadId=upload_id)
 
     def close(self) -> None:
-        if "_client" in self.__dict__:
-            self._client.close()
+        for opened in ("_boto3_client", "_signed_requests"):
+            if opened in self.__dict__:
+                self.__dict__[opened].close()
+
+    @functools.cached_property
+    def _signed_requests(self) -> S3Requests:
+        bucket = f"/{self._bucket}" if self._path_style and not self._accelerate else ""
+        return S3Requests(
+            f"{self._obstore_endpoint()}{bucket}",
+            self._credentials["region"],
+            self._read_credentials(),
+            _certificates(),
+        )
+
+    @property
+    def _requests(self) -> S3Requests:
+        with self._first_use:
+            return self._signed_requests
+
+    def _read_credentials(self) -> Callable[[], ReadOnlyCredentials]:
+        """The row's key pair, or what the SDK's default chain has just then: it may be renewed at any time."""
+        if "access_key" in self._credentials:
+            names = ("access_key", "secret_key", "session_token")
+            fixed = ReadOnlyCredentials(*(self._credentials.get(name) for name in names))
+            return lambda: fixed
+        return lambda: self._chain_credentials().get_frozen_credentials()
+
+    def _chain_credentials(self) -> Any:
+        found = self._session.get_credentials()
+        if found is None:
+            raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
+        return found
 
     @functools.cached_property
     def _session(self) -> boto3.Session:
+        import boto3  # here: it takes as long as all the rest of a short run, most of which do without it
+
         return boto3.Session(
             aws_access_key_id=self._credentials.get("access_key"),
             aws_secret_access_key=self._credentials.get("secret_key"),
@@ -197,9 +226,7 @@ class S3Provider(Provider):
                 s3=addressing,
             ),
         )
-        # boto3 offers no way to say this; `tests/test_answers.py` notices if it has moved.
-        pool_classes = client._endpoint.http_session._pool_classes_by_scheme
-        pool_classes.update(paced(pool_classes))
+        use_paced_connections(client._endpoint.http_session)
         client.meta.events.register("before-call.s3", _give_body_time_to_travel)
         return client
 
@@ -216,6 +243,15 @@ class S3Provider(Provider):
     def _upload(self) -> ObjectStorePut:
         with self._first_use, _translated_errors():
             return self._obstore_upload
+
+    @functools.cached_property
+    def _obstore_download(self) -> ObjectStoreGet:
+        return ObjectStoreGet(self._build_store, self._endpoint_url)
+
+    @property
+    def _download(self) -> ObjectStoreGet:
+        with self._first_use, _translated_errors():
+            return self._obstore_download
 
     def _build_store(self, client_options: ClientConfig, retry_config: RetryConfig) -> ObjectStore:
         """obstore's client. It also reads `AWS_*` from the environment, where what is given here does not forbid it.
@@ -247,7 +283,7 @@ class S3Provider(Provider):
     def _obstore_endpoint(self) -> str:
         if self._accelerate:
             return f"https://{self._bucket}.s3-accelerate.amazonaws.com"
-        endpoint = str(self._boto3_client.meta.endpoint_url)
+        endpoint = self._endpoint_url or str(self._boto3_client.meta.endpoint_url)
         return endpoint if self._path_style else endpoint.replace("://", f"://{self._bucket}.", 1)
 
     def _obstore_credentials(self) -> Callable[[], S3Credential]:
@@ -260,13 +296,19 @@ class S3Provider(Provider):
                 "expires_at": None,
             }
             return lambda: fixed
-        if self._session.get_credentials() is None:
-            raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
+        self._chain_credentials()
+        from obstore.auth.boto3 import Boto3CredentialProvider  # it imports boto3
+
         return Boto3CredentialProvider(self._session)
 
     @property
     def _attributes(self) -> Attributes | None:
         return {"Storage-Class": self._storage_class} if self._storage_class else None
+
+    def _open_through_boto3(self, name: str) -> Iterator[bytes]:
+        with _translated_errors():
+            body = self._client.get_object(Bucket=self._bucket, Key=name)["Body"]
+            yield from body.iter_chunks(CHUNK_SIZE_BYTES)
 
     def _put_through_boto3(self, name: str, source: Source) -> SentBytes:
         """Slower, but takes names with control characters."""
@@ -352,6 +394,11 @@ def _credentials(values: Mapping[str, object] | str | None) -> Mapping[str, str]
         credentials[name] = fields.required_text(name)
     session_token = fields.text("session_token")
     return credentials if session_token is None else {**credentials, "session_token": session_token}
+
+
+def _certificates() -> str | bool:
+    """Whose certificates are believed, as boto3 has it: those of a file of the environment's, or of the usual ones."""
+    return os.environ.get("AWS_CA_BUNDLE") or True
 
 
 def _give_body_time_to_travel(params: Mapping[str, Any], **_: object) -> None:
