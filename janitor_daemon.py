@@ -69,6 +69,7 @@ from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_tem
 from jobs.transfers import TransferPool
 from jobs.under_way import UploadsUnderWay
 from providers.base import MigrationError, Provider, ProviderUnavailable, RunInterrupted, UnsafeSource
+from sql.conflicts import Conflicts
 from sql.database import (
     Database,
     DatabaseBusy,
@@ -119,7 +120,7 @@ class JanitorDaemon:
         self._judge = DirectoryJudge(self._settings.roots)
         self._policy = MigrationPolicy()
         self._providers = ProviderSet((), ())
-        self._conflicts: dict[int, str] = {}  # read anew by each run, once something is due
+        self._conflicts = Conflicts()  # read anew by each run, once something can be migrated
         self.interruption = Interruption()
         """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
         traffic = Traffic(self._settings.bandwidth, self.interruption.migrations)
@@ -306,10 +307,13 @@ class JanitorDaemon:
 
     def _ready_executions(self) -> Iterator[list[Execution]]:
         """Pages of due executions that this host can take up: not those whose directory is not here."""
-        for number, page in enumerate(self._database.candidates(self._retention_hours)):
-            if number == 0:
+        conflicts_are_known = False
+        for page in self._database.candidates(self._retention_hours):
+            ready = [execution for execution in page if self._is_ready(execution)]
+            if ready and not conflicts_are_known:
                 self._conflicts = self._database.conflicts(self._judge.is_acceptable)
-            yield [execution for execution in page if self._is_ready(execution)]
+                conflicts_are_known = True
+            yield ready
 
     def _is_ready(self, execution: Execution) -> bool:
         """Whether to take an execution up: those that are refused are taken up, too, to record why."""
@@ -394,8 +398,9 @@ class JanitorDaemon:
         return self._policy.delete_after_migration and self._judge.may_delete
 
     def _require_no_conflict(self, execution: Execution) -> None:
-        if execution.id in self._conflicts:
-            raise UnsafeSource(self._conflicts[execution.id])
+        reason = self._conflicts.reason(execution)
+        if reason is not None:
+            raise UnsafeSource(reason)
 
     def _upload_directory_to_cloud(
         self, claim: Claim, place: Place, directory: OpenDirectory

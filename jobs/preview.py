@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from config.logs import emit, one_line
 from config.models import Execution, Tree
@@ -11,13 +11,14 @@ from jobs.directories import DirectoryJudge
 from jobs.keys import Place, place_of
 from jobs.tree import walk_tree
 from providers.base import MigrationError, UnsafeSource
+from sql.conflicts import Conflicts
 
 
 class Preview:
     """What would become of each due execution."""
 
     def __init__(
-        self, judge: DirectoryJudge, key_prefix: str, provider_names: Iterable[str], conflicts: Mapping[int, str]
+        self, judge: DirectoryJudge, key_prefix: str, provider_names: Iterable[str], conflicts: Conflicts
     ) -> None:
         self._judge = judge
         self._key_prefix = key_prefix
@@ -45,8 +46,9 @@ class Preview:
         )
 
     def _look_at(self, execution: Execution) -> tuple[Place, Tree]:
-        if execution.id in self._conflicts:
-            raise UnsafeSource(self._conflicts[execution.id])
+        reason = self._conflicts.reason(execution)
+        if reason is not None:
+            raise UnsafeSource(reason)
         place = place_of(self._key_prefix, execution.uuid)
         with self._judge.open(execution) as directory:
             return place, walk_tree(directory.descriptor)

@@ -12,6 +12,7 @@ from config.logs import learn_secrets, one_line, redactor
 from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
+from sql.conflicts import Conflicts, normal_path
 from sql.connection import Connection, Row, database_identity, database_password
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
 
@@ -27,6 +28,12 @@ __all__ = [
 
 LEASE_SECONDS = 900
 CANDIDATES_PER_PAGE = 500
+PENDING_PER_LOOK = 50_000
+"""How many ids a run keeps at a time, and a look that is remembered can hold."""
+
+LARGE_TABLE_BYTES = 64 * 1024 * 1024
+"""A table from this size on, some 300,000 executions, takes longer to look through than a run to start."""
+
 LONGEST_RETENTION_HOURS = 20_000_000.0
 """Some 2,283 years: more would leave the range of PostgreSQL's timestamps, and means "never" all the same."""
 
@@ -236,25 +243,49 @@ class Database:
     def candidates(self, retention_hours: float) -> Iterator[list[Execution]]:
         """Pages of executions that are due by the database's clock and that nobody works on, oldest first.
 
-        Every due execution comes once, whatever happens to it meanwhile.
+        Every execution that was due at the beginning comes once, whatever happens to it meanwhile. However many are
+        pending, the platform's table is looked through once for each `PENDING_PER_LOOK` of them, and not at all where
+        it is large and has not changed since the last look.
         """
-        after: tuple[str | None, int] = (None, 0)
-        while True:
-            rows = self._connection.query(
-                "find_candidates",
-                {
-                    "retention_seconds": min(retention_hours, LONGEST_RETENTION_HOURS) * 3600,
-                    "after_executed_at": after[0],
-                    "after_id": after[1],
+        retention_seconds = min(retention_hours, LONGEST_RETENTION_HOURS) * 3600
+        for due_ids in self._looks(retention_seconds):
+            for first in range(0, len(due_ids), CANDIDATES_PER_PAGE):
+                parameters = {
+                    "execution_ids": due_ids[first : first + CANDIDATES_PER_PAGE],
+                    "retention_seconds": retention_seconds,
                     "host": self._host,
                     "run_id": self._run_id,
-                    "page_size": CANDIDATES_PER_PAGE,
-                },
-            )
-            if not rows:
-                return
-            yield [Execution(row["id"], row["uuid"], row["ruta_directorio"]) for row in rows]
-            after = (rows[-1]["executed_at"], rows[-1]["id"])
+                }
+                rows = self._connection.query("find_candidates", parameters)
+                if rows:
+                    yield [Execution(row["id"], row["uuid"], row["ruta_directorio"]) for row in rows]
+
+    def _looks(self, retention_seconds: float) -> Iterator[list[int]]:
+        """The ids of due executions, oldest first, as look after look finds them."""
+        recalled = self._connection.query(
+            "recall_look", {"retention_seconds": retention_seconds, "large_table_bytes": LARGE_TABLE_BYTES}
+        )
+        if recalled and recalled[0]["due_ids"] is not None:
+            yield recalled[0]["due_ids"]
+            return
+        is_wanted = bool(recalled) and self._run_id > 0  # a dry run writes nothing down
+        look = self._look(retention_seconds, None, 0, is_wanted=is_wanted)
+        if is_wanted and look["is_last"]:
+            self._connection.query("remember_look", {"table_state": recalled[0]["table_state"], **look})
+        yield look["due_ids"]
+        while look["due_ids"] and not look["is_last"]:
+            look = self._look(retention_seconds, look["last_executed_at"], look["last_id"], is_wanted=False)
+            yield look["due_ids"]
+
+    def _look(self, retention_seconds: float, after_executed_at: str | None, after_id: int, *, is_wanted: bool) -> Row:
+        parameters = {
+            "retention_seconds": retention_seconds,
+            "after_executed_at": after_executed_at,
+            "after_id": after_id,
+            "look_size": PENDING_PER_LOOK,
+            "is_wanted": is_wanted,
+        }
+        return self._connection.query("find_pending", parameters)[0]
 
     def count_due(self, retention_hours: float, count_to: int) -> int:
         """How many executions are due that nobody works on and that this run has not taken up; at most `count_to`."""
@@ -266,23 +297,28 @@ class Database:
         }
         return int(self._connection.query("count_due", parameters)[0]["count"])
 
-    def conflicts(self, is_acceptable: Callable[[Execution], bool]) -> dict[int, str]:
-        """Executions that must not be migrated because of another row, by id, each with the reason in Spanish.
+    def conflicts(self, is_acceptable: Callable[[Execution], bool]) -> Conflicts:
+        """Executions that must not be migrated because of another row.
 
         A row that is not acceptable is refused for its own sake, and stands in no other one's way: otherwise a single
         one that names a directory above all others would stop everything.
         """
-        reasons = {
-            "directory": "su directorio es, contiene o está dentro del de la ejecución con id {other_id}",
-            "uuid": "la ejecución con id {other_id} tiene el mismo uuid",
-        }
-        containers = [
-            Execution(row["id"], row["uuid"], row["ruta_directorio"])
-            for row in self._connection.query("find_containers")
-        ]
-        refused_ids = [execution.id for execution in containers if not is_acceptable(execution)]
-        rows = self._connection.query("find_conflicts", {"refused_ids": refused_ids})
-        return {row["id"]: reasons[row["conflict"]].format(other_id=row["other_id"]) for row in rows}
+        refused_ids: list[int] = []
+        while True:
+            rows = self._connection.query("find_containers", {"refused_ids": refused_ids})
+            unacceptable_ids = [
+                row["id"]
+                for row in rows
+                if not is_acceptable(Execution(row["id"], row["uuid"], row["ruta_directorio"]))
+            ]
+            if not unacceptable_ids:
+                break
+            refused_ids += unacceptable_ids
+        return Conflicts(
+            {normal_path(row["ruta_directorio"]): (row["id"], row["next_id"]) for row in rows},
+            {row["uuid"]: (row["first_id"], row["last_id"]) for row in self._connection.query("find_same_uuids")},
+            frozenset(refused_ids),
+        )
 
     def claim(self, executions: Iterable[Execution]) -> list[Claim]:
         """Take up executions; those that another run holds or has migrated meanwhile are not in the answer."""

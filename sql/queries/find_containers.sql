@@ -1,18 +1,27 @@
--- Executions still to be migrated whose directory contains that of another one, compared as in find_conflicts.
+-- Executions still to be migrated whose directory is, or contains, that of another one, each with one of those. In
+-- order of their bytes, paths that begin with the same one follow each other: so a directory contains another one if it
+-- contains the next. Paths are compared without doubled slashes and with one at the end.
 WITH placed AS (
     SELECT
         id,
         uuid::text AS uuid,
         ruta_directorio,
-        string_to_array(rtrim(regexp_replace(ruta_directorio, '/+', '/', 'g'), '/'), '/') AS parts
+        rtrim(
+            CASE WHEN ruta_directorio LIKE '%%//%%' THEN regexp_replace(ruta_directorio, '/+', '/', 'g')
+            ELSE ruta_directorio END,
+            '/'
+        ) || '/' COLLATE "C" AS path
     FROM ejecuciones_yaml
-    WHERE migrado_a_nube IS NOT TRUE AND ruta_directorio LIKE '/%%'
+    WHERE migrado_a_nube IS NOT TRUE
+      AND ruta_directorio LIKE '/%%'
+      AND id <> ALL(%(refused_ids)s)
 ),
-ancestors AS (
-    SELECT DISTINCT array_to_string(placed.parts[1:depth], '/') AS path
+ordered AS (
+    SELECT id, uuid, ruta_directorio, path, lead(id) OVER by_path AS next_id, lead(path) OVER by_path AS next_path
     FROM placed
-    CROSS JOIN LATERAL generate_series(1, cardinality(placed.parts) - 1) AS depth
+    WHERE path <> '/'
+    WINDOW by_path AS (ORDER BY path)
 )
-SELECT placed.id, placed.uuid, placed.ruta_directorio
-FROM placed
-JOIN ancestors ON ancestors.path = array_to_string(placed.parts, '/')
+SELECT id, uuid, ruta_directorio, next_id
+FROM ordered
+WHERE starts_with(next_path, path)

@@ -15,7 +15,10 @@ WITH needed (table_name, column_name, right_name) AS (
         ('janitor_migrations', NULL, 'UPDATE'),
         ('janitor_attempts', NULL, 'SELECT'),
         ('janitor_attempts', NULL, 'INSERT'),
-        ('janitor_attempts', NULL, 'UPDATE')
+        ('janitor_attempts', NULL, 'UPDATE'),
+        ('janitor_looks', NULL, 'SELECT'),
+        ('janitor_looks', NULL, 'INSERT'),
+        ('janitor_looks', NULL, 'UPDATE')
 )
 SELECT right_name || ' en ' || table_name AS missing
 FROM needed

@@ -58,6 +58,7 @@ LEASES = (
     "tests/test_database.py::test_a_lease_protects_until_it_expires",
     "tests/test_database.py::test_a_host_takes_over_what_its_dead_run_held",
 )
+LOOK_REMEMBERED = ("tests/stories/test_flat_cost.py::test_a_look_is_remembered_until_something_changes",)
 CONFLICTS = (
     "tests/test_database.py::test_conflicting_directories",
     "tests/test_database.py::test_duplicate_uuids_conflict_also_with_migrated_rows",
@@ -816,7 +817,7 @@ COMMIT = (
         "sql/queries/find_candidates.sql",
         "<= now() - make_interval(secs => %(retention_seconds)s)",
         "<= now() + make_interval(secs => %(retention_seconds)s)",
-        ("tests/test_database.py::test_what_is_due",),
+        ("tests/test_database.py::test_what_is_changed_after_the_look_is_left_out",),
     ),
     Mutant(
         "retention",
@@ -844,45 +845,72 @@ COMMIT = (
     ),
 )
 
+LOOKS = (
+    Mutant(
+        "looks",
+        "what the last look found counts though rows have changed since",
+        "sql/queries/recall_look.sql",
+        "look.table_state = present.table_state AND ",
+        "",
+        LOOK_REMEMBERED,
+    ),
+    Mutant(
+        "looks",
+        "what the last look found counts for ever",
+        "sql/queries/recall_look.sql",
+        " AND look.looked_at > now() - interval '1 day'",
+        "",
+        LOOK_REMEMBERED,
+    ),
+    Mutant(
+        "looks",
+        "a simulation remembers its look",
+        "sql/database.py",
+        "is_wanted = bool(recalled) and self._run_id > 0",
+        "is_wanted = bool(recalled)",
+        ("tests/stories/test_flat_cost.py::test_a_simulation_writes_no_look_down",),
+    ),
+)
+
 CONFLICTING_ROWS = (
     Mutant(
         "conflicts",
         "conflicts are found and not heeded",
         "janitor_daemon.py",
-        "if execution.id in self._conflicts:",
-        "if execution.id in self._conflicts and not execution.uuid:",
+        "if reason is not None:",
+        "if reason is not None and not execution.uuid:",
         ("tests/stories/test_hostile_rows.py::test_rows_of_the_same_uuid_are_refused",),
     ),
     Mutant(
         "conflicts",
         "two rows may share a directory",
-        "sql/queries/find_conflicts.sql",
-        "generate_series(2, cardinality(inner_execution.parts)) AS depth",
-        "generate_series(2, cardinality(inner_execution.parts) - 1) AS depth",
+        "sql/queries/find_containers.sql",
+        "WHERE starts_with(next_path, path)",
+        "WHERE starts_with(next_path, path) AND next_path <> path",
         CONFLICTS,
     ),
     Mutant(
         "conflicts",
         "a row may lie in another one's directory",
-        "sql/queries/find_conflicts.sql",
-        "SELECT inner_id AS id, min(outer_id) AS other_id, 'directory' AS conflict FROM nested GROUP BY inner_id",
-        "SELECT inner_id AS id, min(outer_id) AS other_id, 'directory' AS conflict FROM nested WHERE false GROUP BY 1",
+        "sql/conflicts.py",
+        "for depth in range(len(parts), 1, -1)",
+        "for depth in range(len(parts), len(parts) - 1, -1)",
         CONFLICTS,
     ),
     Mutant(
         "conflicts",
         "a row may contain another one's directory",
-        "sql/queries/find_conflicts.sql",
-        "SELECT outer_id, min(inner_id), 'directory' FROM nested GROUP BY outer_id",
-        "SELECT outer_id, min(inner_id), 'directory' FROM nested WHERE false GROUP BY outer_id",
+        "sql/conflicts.py",
+        "for depth in range(len(parts), 1, -1)",
+        "for depth in range(len(parts) - 1, 1, -1)",
         CONFLICTS,
     ),
     Mutant(
         "conflicts",
         "two rows may have the same uuid",
-        "sql/queries/find_conflicts.sql",
-        "AND other.id <> pending.id",
-        "AND other.id <> pending.id AND false",
+        "sql/queries/find_same_uuids.sql",
+        "HAVING count(*) > 1",
+        "HAVING count(*) > 1 AND false",
         CONFLICTS,
     ),
     Mutant(
@@ -1608,6 +1636,7 @@ MUTANTS = (
     *WRITERS,
     *FENCING,
     *COMMIT,
+    *LOOKS,
     *CONFLICTING_ROWS,
     *LEFTOVERS,
     *HOST,

@@ -284,7 +284,7 @@ def test_a_transaction_that_cannot_be_serialized_is_repeated(two: Installation, 
 RIGHTS = (
     "GRANT SELECT ON cloud_providers, ejecuciones_config, ejecuciones_yaml, secretos_nube, janitor_upgrades TO {role}",
     "GRANT UPDATE (migrado_a_nube, ruta_nube, nube_provider_id) ON ejecuciones_yaml TO {role}",
-    "GRANT SELECT, INSERT, UPDATE ON janitor_runs, janitor_migrations, janitor_attempts TO {role}",
+    "GRANT SELECT, INSERT, UPDATE ON janitor_runs, janitor_migrations, janitor_attempts, janitor_looks TO {role}",
 )
 """What the README says that a run needs."""
 

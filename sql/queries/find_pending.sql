@@ -1,0 +1,31 @@
+-- Executions still to be migrated, in order of age: so many after the last one of the look before, and those of them
+-- that are due; where that is wanted and these are all, also all of them with their dates, as text. A naive fecha_ejecucion is read in the database's time zone, as the session's is the database's.
+WITH pending AS (
+    SELECT id, fecha_ejecucion::timestamptz AS executed_at
+    FROM ejecuciones_yaml
+    WHERE migrado_a_nube IS NOT TRUE AND fecha_ejecucion IS NOT NULL
+),
+oldest AS (
+    SELECT id, executed_at
+    FROM pending
+    WHERE %(after_executed_at)s::timestamptz IS NULL
+       OR (executed_at, id) > (%(after_executed_at)s::timestamptz, %(after_id)s)
+    ORDER BY executed_at, id
+    LIMIT %(look_size)s
+),
+gathered AS (
+    SELECT
+        coalesce(array_agg(id ORDER BY executed_at, id), '{}') AS execution_ids,
+        coalesce(array_agg(executed_at ORDER BY executed_at, id), '{}') AS executed_at
+    FROM oldest
+)
+SELECT
+    execution_ids[
+        :width_bucket(now() - make_interval(secs => %(retention_seconds)s), executed_at)
+    ] AS due_ids,
+    executed_at[cardinality(executed_at)]::text AS last_executed_at,
+    execution_ids[cardinality(execution_ids)] AS last_id,
+    cardinality(execution_ids) < %(look_size)s AS is_last,
+    CASE WHEN %(is_wanted)s AND cardinality(execution_ids) < %(look_size)s THEN execution_ids::text END AS execution_ids,
+    CASE WHEN %(is_wanted)s AND cardinality(execution_ids) < %(look_size)s THEN executed_at::text END AS executed_at
+FROM gathered
