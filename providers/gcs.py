@@ -19,7 +19,7 @@ import google.auth
 import google_crc32c
 import requests
 import urllib3.exceptions
-from google.api_core.exceptions import GoogleAPICallError, NotFound, RequestRangeNotSatisfiable, from_http_response
+from google.api_core.exceptions import GoogleAPICallError, NotFound, from_http_response
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport.requests import AuthorizedSession, Request
@@ -48,11 +48,12 @@ from providers.base import (
     Source,
     StorageFull,
 )
+from providers.gcs_requests import CONTENT_TYPE, GcsRequests
 from providers.paced_requests import mount_paced
 
 ONE_REQUEST_BYTES = 256 * 1024
-"""Up to this size a file is one request. The SDK gives such a request's body to the socket in one piece, and Python
-counts the time for all of it against the connect timeout: a larger one would need a fast line."""
+"""Up to this size a file is one request. Its body is given to the socket in one piece, and Python counts the time for
+all of it against the connect timeout: a larger one would need a fast line."""
 
 SENT_AT_A_TIME_BYTES = 16 * 1024
 
@@ -85,8 +86,6 @@ DAMAGED_MESSAGE = "doesn't match calculated"
 
 REASON = re.compile(r"[A-Za-z]{1,60}")
 
-CONTENT_TYPE = "application/octet-stream"
-
 # Without this the SDK asks for the bucket in a thread of its own, with its own retries, to describe requests in traces.
 os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 
@@ -109,19 +108,16 @@ class GcsProvider(Provider):
         self._names = NameEncoding(LINE_ENDS)
         self._first_use = threading.Lock()
         self._first_error: ProviderError | None = None
-        self._sessions = threading.BoundedSemaphore(SESSIONS_AT_ONCE)
+        self._large_uploads = threading.BoundedSemaphore(SESSIONS_AT_ONCE)
 
     def put(self, key: str, source: Source) -> PutReceipt:
-        blob = self._blob(key)
-        if self._storage_class:
-            blob.storage_class = self._storage_class
         reader = _HashingReader(source)
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
             if source.size_bytes <= ONE_REQUEST_BYTES:
-                _send_whole(blob, reader)
+                self._send_whole(self._stored_name(key), reader)
             else:
-                with self._sessions:
-                    self._send_in_parts(blob, reader, source.size_bytes)
+                with self._large_uploads:
+                    self._send_in_parts(self._blob(key), reader, source.size_bytes)
         return reader.receipt()
 
     def measure(self, source: Source) -> PutReceipt:
@@ -131,13 +127,9 @@ class GcsProvider(Provider):
         return reader.receipt()
 
     def open(self, key: str) -> Iterator[bytes]:
-        blob = self._blob(key)
-        start = 0
-        part = self._read_part(blob, start)
-        while part:
-            yield part
-            start += len(part)
-            part = self._read_part(blob, start) if len(part) == PART_SIZE_BYTES else b""
+        name = self._stored_name(key)
+        with self._object_errors():
+            yield from self._requests.read(name)
 
     def stat(self, key: str) -> StoredObject:
         blob = self._blob(key)
@@ -174,10 +166,20 @@ class GcsProvider(Provider):
         """
 
     def close(self) -> None:
-        if "_made_client" in self.__dict__:
-            self._made_client.close()
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    def _send_whole(self, name: str, reader: _HashingReader) -> None:
+        """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
+        content = b"".join(reader.pieces())
+        properties = {"name": name, "crc32c": reader.crc32c}
+        if self._storage_class:
+            properties["storageClass"] = self._storage_class
+        self._requests.put(properties, content)
 
     def _send_in_parts(self, blob: Blob, reader: _HashingReader, size_bytes: int) -> None:
+        if self._storage_class:
+            blob.storage_class = self._storage_class
         session_url = blob.create_resumable_upload_session(
             content_type=CONTENT_TYPE, size=size_bytes, timeout=ANSWER_TIMEOUTS, checksum=None, retry=None
         )
@@ -214,21 +216,6 @@ class GcsProvider(Provider):
         except (requests.RequestException, GoogleAuthError):
             return
 
-    def _read_part(self, blob: Blob, start: int) -> bytes:
-        with self._object_errors():
-            try:
-                part: bytes = blob.download_as_bytes(
-                    start=start,
-                    end=start + PART_SIZE_BYTES - 1,
-                    raw_download=True,
-                    checksum=None,
-                    timeout=ANSWER_TIMEOUTS,
-                    retry=None,
-                )
-            except RequestRangeNotSatisfiable:
-                return b""
-        return part
-
     def _stored_object(self, blob: Blob) -> StoredObject:
         if blob.size is None:
             raise unintelligible("no describe ningún objeto")
@@ -236,11 +223,14 @@ class GcsProvider(Provider):
         return StoredObject(self._names.decode(blob.name), blob.size, checksum)
 
     def _blob(self, key: str) -> Blob:
+        return self._client.bucket(self._bucket_name).blob(self._stored_name(key))
+
+    def _stored_name(self, key: str) -> str:
         name = self._names.encode(key)
         size_bytes = len(name.encode())
         if size_bytes > LONGEST_NAME_BYTES:
             raise InvalidKey(f"el nombre ocuparía {size_bytes} bytes y GCS admite {LONGEST_NAME_BYTES}")
-        return self._client.bucket(self._bucket_name).blob(name)
+        return name
 
     @contextmanager
     def _object_errors(self) -> Iterator[None]:
@@ -262,7 +252,19 @@ class GcsProvider(Provider):
 
     @property
     def _client(self) -> Client:
-        """The SDK's client, made at first use, as finding default credentials may ask other machines.
+        """The SDK's client."""
+        with self._found_credentials():
+            return self._made_client
+
+    @property
+    def _requests(self) -> GcsRequests:
+        """What carries whole files."""
+        with self._found_credentials():
+            return self._made_requests
+
+    @contextmanager
+    def _found_credentials(self) -> Iterator[None]:
+        """What is made within is made at first use, as finding default credentials may ask other machines.
 
         What kept it from being made is remembered: the search for credentials may take seconds.
         """
@@ -270,7 +272,7 @@ class GcsProvider(Provider):
             if self._first_error is not None:
                 raise self._first_error
             try:
-                return self._made_client
+                yield
             except ProviderError as error:
                 self._first_error = error
                 raise
@@ -285,10 +287,19 @@ class GcsProvider(Provider):
         )
 
     @functools.cached_property
-    def _session(self) -> AuthorizedSession:
+    def _made_requests(self) -> GcsRequests:
+        endpoint_url = self._endpoint_url or GOOGLE_ENDPOINT_URL
+        return GcsRequests(self._session, self._ask_for_token, endpoint_url, self._bucket_name)
+
+    @functools.cached_property
+    def _ask_for_token(self) -> Any:
         asking = requests.Session()
         mount_paced(asking)
-        ask = functools.partial(Request(asking), timeout=ANSWER_TIMEOUTS)
+        return functools.partial(Request(asking), timeout=ANSWER_TIMEOUTS)
+
+    @functools.cached_property
+    def _session(self) -> AuthorizedSession:
+        ask = self._ask_for_token
         session = AuthorizedSession(_credentials(self._credentials, ask), auth_request=ask)
         mount_paced(session)
         return session
@@ -362,12 +373,6 @@ class _Part:
 def _run_to_end(pieces: Iterator[bytes]) -> None:
     for _ in pieces:
         pass
-
-
-def _send_whole(blob: Blob, reader: _HashingReader) -> None:
-    """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
-    content = b"".join(reader.pieces())
-    blob.upload_from_string(content, content_type=CONTENT_TYPE, timeout=ANSWER_TIMEOUTS, checksum="crc32c", retry=None)
 
 
 def _require_kept(response: requests.Response, sent_bytes: int) -> None:

@@ -30,9 +30,9 @@ ROOMS_THAT_A_ROOM_MAY_IMPORT = {
 
 FILES_THAT_MAY_IMPORT = {
     "boto3": ("providers/s3.py",),
-    "botocore": ("providers/s3.py",),
+    "botocore": ("providers/s3.py", "providers/s3_requests.py"),
     "azure": ("providers/azure.py",),
-    "google": ("providers/gcs.py",),
+    "google": ("providers/gcs.py", "providers/gcs_requests.py"),
     "google_crc32c": ("providers/gcs.py",),
     "paramiko": ("providers/sftp.py", "providers/ssh.py"),
     "obstore": (
@@ -257,4 +257,4 @@ def test_starting_the_program_loads_no_slow_package() -> None:
 
 
 def test_loading_a_provider_is_what_loads_its_package() -> None:
-    assert "boto3" in loaded_packages("import janitor_daemon, providers.s3")
+    assert "botocore" in loaded_packages("import janitor_daemon, providers.s3")

@@ -345,8 +345,7 @@ def test_a_token_that_expires_amid_a_large_file_is_renewed_and_the_part_sent_aga
 
 
 def test_a_download_cut_short_is_an_error_and_not_a_short_file() -> None:
-    headers = {"Content-Range": "bytes 0-99999/100000"}
-    with CannedHttp(lambda _: Answer(206, bytes(100_000), headers, cut_after_bytes=500)) as server:
+    with CannedHttp(lambda _: Answer(200, bytes(100_000), cut_after_bytes=500)) as server:
         provider = provider_of(bucket="bucket", endpoint_url=server.url)
         with pytest.raises(ProviderUnavailable):
             list(provider.open("key"))
