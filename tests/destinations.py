@@ -74,8 +74,10 @@ class Destination:
                 finished = {stored["Key"] for page in pages for stored in page.get("Contents", [])}
                 return finished | {f"{key} (unfinished)" for key in _unfinished_uploads(client, bucket)}
             case Azurite(client=client):
-                blobs = client.get_container_client(self.options["container"]).list_blobs(include=["uncommittedblobs"])
-                return {blob.name if blob.etag else f"{blob.name} (unfinished)" for blob in blobs}
+                container = client.get_container_client(self.options["container"])
+                finished = {blob.name for blob in container.list_blobs()}
+                begun = {blob.name for blob in container.list_blobs(include=["uncommittedblobs"])} - finished
+                return finished | {f"{name} (unfinished)" for name in begun}
             case GcsEmulator(client=client):
                 return {blob.name for blob in client.list_blobs(self.options["bucket"])}
             case _:

@@ -25,7 +25,7 @@ import pytest
 import jobs.provider_set
 from config.models import ContentDigest, ProviderRow, PutReceipt, StoredObject
 from providers import build_provider
-from providers.base import Provider, Source
+from providers.base import Provider, ProviderUnavailable, Source
 from sql.connection import Connection
 
 State = dict[str, dict[str, object]]
@@ -478,6 +478,7 @@ class Stage:
         self.reached: Counter[str] = Counter()
         self._executions = f"{executions}/"
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._given_back: dict[tuple[str, str], list[int]] = {}
         self._uuid_by_attempt: dict[object, str] = {}
         self._uuid_by_execution_id: dict[object, str] = {}
         self._blocked: list[Case] = []
@@ -514,8 +515,25 @@ class Stage:
     def numbered(self, uuid: str, name: str) -> str:
         """`name 1`, `name 2`, ... of one execution."""
         with self._turn:
+            given_back = self._given_back.get((uuid, name))
+            if given_back:
+                return f"{name} {given_back.pop()}"
             self._counts[uuid, name] += 1
             return f"{name} {self._counts[uuid, name]}"
+
+    @contextlib.contextmanager
+    def request(self, uuid: str, name: str) -> Iterator[str]:
+        """A numbered request. The server may stumble, as `rclone serve s3` does now and then when two objects make
+        the same directory: what is asked again then has the same number, so that the moment after it comes.
+        """
+        numbered = self.numbered(uuid, name)
+        try:
+            with self.around(uuid, numbered):
+                yield numbered
+        except ProviderUnavailable:
+            with self._turn:
+                self._given_back.setdefault((uuid, name), []).append(int(numbered.rpartition(" ")[2]))
+            raise
 
     def reach(self, uuid: str, moment: str) -> None:
         """One of an execution's moments has come: if it is the case's, its mutation happens, once."""
@@ -606,19 +624,16 @@ class _WatchedProvider(Provider):
         self._provider = build_provider(row)
         self.longest_key_bytes = self._provider.longest_key_bytes  # type: ignore[misc] # one instance's
 
-    def _around(self, key: str, name: str, *, numbered: bool = False) -> contextlib.AbstractContextManager[None]:
+    def _around(self, key: str, name: str) -> contextlib.AbstractContextManager[None]:
         found = UUID.search(key)
-        if found is None:
-            return contextlib.nullcontext()
-        return self._stage.around(found[0], self._stage.numbered(found[0], name) if numbered else name)
+        return self._stage.around(found[0], name) if found else contextlib.nullcontext()
 
     def put(self, key: str, source: Source) -> PutReceipt:
         if key.endswith(".manifest.json"):
             with self._around(key, "put of the manifest"):
                 return self._provider.put(key, source)
         (uuid,) = UUID.findall(key)
-        name = self._stage.numbered(uuid, "put")
-        with self._stage.around(uuid, name):
+        with self._stage.request(uuid, "put") as name:
             return self._provider.put(key, _WatchedSource(self._stage, uuid, name, source))
 
     def measure(self, source: Source) -> PutReceipt:
@@ -632,7 +647,8 @@ class _WatchedProvider(Provider):
             return self._provider.stat(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        with self._around(prefix, "list", numbered=True):
+        found = UUID.search(prefix)
+        with self._stage.request(found[0], "list") if found else contextlib.nullcontext():
             return iter(list(self._provider.list(prefix)))
 
     def delete(self, key: str) -> None:

@@ -415,8 +415,7 @@ def test_a_source_that_raises_leaves_nothing(provider: Provider, destinations: D
     assert error_of(lambda: provider.put("p/new", FailingSource(*FAILING_SOURCES[case], error))) is error
     assert keys(provider, "") == []
     assert isinstance(error_of(lambda: provider.stat("p/new")), ObjectNotFound)
-    provider.abandon("p/")
-    assert destinations.everything_stored() == set()
+    require_abandoned(provider, destinations, set())
 
 
 @pytest.mark.parametrize("case", FAILING_SOURCES)
@@ -425,8 +424,7 @@ def test_a_source_that_raises_leaves_the_old_object(provider: Provider, destinat
     error = SourceChanged("cambió mientras se leía")
     assert error_of(lambda: provider.put("p/old", FailingSource(*FAILING_SOURCES[case], error))) is error
     prove(provider, "p/old", old)
-    provider.abandon("p/")
-    assert destinations.everything_stored() == {"p/old"}
+    require_abandoned(provider, destinations, {"p/old"})
     assert content(provider, "p/old") == b"old"
 
 
@@ -453,10 +451,14 @@ def test_a_source_of_another_size_is_refused(
 
 
 def require_abandoned(provider: Provider, destinations: Destination, kept: set[str]) -> None:
-    """`abandon` leaves what is to be kept. A part that the server was still taking in may show after a first one."""
+    """`abandon` leaves what is to be kept, and nothing else was ever finished.
+
+    A part that the server was still taking in may show after a first `abandon`.
+    """
 
     def is_abandoned() -> bool:
         provider.abandon("p/")
+        assert set(keys(provider, "")) == kept
         return destinations.everything_stored() == kept
 
     wait_until(is_abandoned, 20)

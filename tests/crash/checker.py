@@ -69,8 +69,9 @@ class Store:
                 listed = {item["Key"] for item in self._s3_listing("")}
                 return listed | {f"{key} (unfinished)" for key in self._s3_unfinished()}
             case "azure":
-                blobs = self._azure().list_blobs(include=["uncommittedblobs"])
-                return {blob.name if blob.etag else f"{blob.name} (unfinished)" for blob in blobs}
+                finished = set(self.stamps())
+                begun = {blob.name for blob in self._azure().list_blobs(include=["uncommittedblobs"])} - finished
+                return finished | {f"{name} (unfinished)" for name in begun}
             case "gcs" | "gcp":
                 return {blob.name for blob in self._gcs().list_blobs()}
         return set(self.stamps()) | {f"{path}/" for path in _empty_directories(self.directory)}

@@ -118,7 +118,7 @@ def serve() -> None:
         child = os.fork()
         if not child:
             _become(order)
-            _end(janitor_daemon.run_command_line(order["arguments"]))
+            end_process(janitor_daemon.run_command_line(order["arguments"]))
         _, status = os.waitpid(child, 0)
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 the answer
 
@@ -154,7 +154,7 @@ def _become(order: Mapping[str, Any]) -> None:
     boundaries.begin(record, order["strike_at"], order["signal_number"], order["refused_put"])
 
 
-def _end(exit_code: int) -> None:
+def end_process(exit_code: int) -> None:
     """End as the interpreter would, which waits for threads, but without taking a hundred modules down."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:

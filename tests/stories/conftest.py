@@ -10,6 +10,7 @@ import pytest
 
 from jobs.embedded_postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
+from tests.stories.forked import ForkedCommands
 from tests.stories.installation import Installation
 
 
@@ -20,10 +21,18 @@ def bare_installation(tmp_path: Path, database_url: str) -> Iterator[Installatio
         yield installation
 
 
+@pytest.fixture(scope="session")
+def forked_commands() -> Iterator[ForkedCommands]:
+    """The process that forks commands."""
+    with contextlib.closing(ForkedCommands()) as forked:
+        yield forked
+
+
 @pytest.fixture
-def installation(bare_installation: Installation) -> Installation:
+def installation(bare_installation: Installation, forked_commands: ForkedCommands) -> Installation:
     """An installation with the platform's tables, after `init-db`."""
     bare_installation.install()
+    bare_installation.forked = forked_commands
     return bare_installation
 
 
@@ -33,6 +42,7 @@ def new_installation(
     postgres: EmbeddedPostgres,
     database_administrator: Callable[[str], None],
     database_numbers: Iterator[int],
+    forked_commands: ForkedCommands,
 ) -> Iterator[Callable[[], Installation]]:
     """Make installations with databases of their own, for stories that may happen at the same time."""
     with contextlib.ExitStack() as stack:
@@ -43,6 +53,7 @@ def new_installation(
             stack.callback(database_administrator, f"DROP DATABASE {name} WITH (FORCE)")
             installation = stack.enter_context(contextlib.closing(Installation(tmp_path / name, postgres.url_of(name))))
             installation.install()
+            installation.forked = forked_commands
             return installation
 
         yield make

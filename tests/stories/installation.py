@@ -21,7 +21,9 @@ import psycopg2.extras
 from sql.database import Database
 from tests.destinations import Destination
 from tests.servers.base import REPOSITORY
+from tests.stories.forked import ForkedCommands, may_be_forked
 
+PROGRAM = REPOSITORY / "janitor_daemon.py"
 COMMAND_TIMEOUT_SECONDS = 120
 LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - janitor_daemon - (?P<level>[A-Z]+) - (?P<message>.*)", re.DOTALL
@@ -79,13 +81,17 @@ class Run:
         return f"exit code {self.exit_code} after {self.seconds:.1f} s\n{self.output}\n{self.errors}"
 
 
+def _new_console(directory: Path) -> tuple[Path, Path]:
+    """The files for what one more command writes: its output and its errors."""
+    number = len(list(directory.glob("*.stderr")))
+    return directory / f"{number}.stdout", directory / f"{number}.stderr"
+
+
 class RunningCommand:
     """A command under way. Leaving the context kills it if it still runs."""
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
-        number = len(list(directory.glob("*.stderr")))
-        self._output = directory / f"{number}.stdout"
-        self._errors = directory / f"{number}.stderr"
+        self._output, self._errors = _new_console(directory)
         self._started = time.monotonic()
         with self._output.open("wb") as output, self._errors.open("wb") as errors:
             self.process = subprocess.Popen(
@@ -132,7 +138,10 @@ class Installation:
     """The platform's directories below one directory, its database, and the daemon's command line.
 
     `executions` is where executions live and what JANITOR_ROOTS names; `environment` is all that a command sees.
+    With `forked`, commands that are run to their end are forked; otherwise each is a Python of its own.
     """
+
+    forked: ForkedCommands | None = None
 
     def __init__(self, directory: Path, database_url: str) -> None:
         self.directory = directory
@@ -141,7 +150,7 @@ class Installation:
         self.temporary = directory / "temporales"
         self.logs = directory / "registros"
         self._work = directory / "trabajo"
-        self.program = REPOSITORY / "janitor_daemon.py"
+        self.program = PROGRAM
         for made in (directory, self.executions, self.temporary, self._work, directory / "bloqueos"):
             made.mkdir()
         self.environment = {
@@ -237,14 +246,26 @@ class Installation:
 
     def start(self, *arguments: str, **environment: str | None) -> RunningCommand:
         """Start a command; `environment` adds variables, or takes them away with `None`."""
-        changed = {**self.environment, **environment}
-        present = {name: value for name, value in changed.items() if value is not None}
-        return RunningCommand([sys.executable, str(self.program), *arguments], present, self._work)
+        command = [sys.executable, str(self.program), *arguments]
+        return RunningCommand(command, self._changed_environment(environment), self._work)
 
     def run(self, *arguments: str, **environment: str | None) -> Run:
         """Run a command to its end."""
+        changed = self._changed_environment(environment)
+        if self.forked is not None and self.program == PROGRAM and may_be_forked(changed):
+            with self.forked.turn() as free:
+                if free:
+                    return self._fork(self.forked, arguments, changed)
         with self.start(*arguments, **environment) as command:
             return command.finish()
+
+    def _changed_environment(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+        return {name: value for name, value in {**self.environment, **changes}.items() if value is not None}
+
+    def _fork(self, forked: ForkedCommands, arguments: Sequence[str], environment: Mapping[str, str]) -> Run:
+        output, errors = _new_console(self._work)
+        exit_code, seconds = forked.run(arguments, environment, self._work, output, errors, COMMAND_TIMEOUT_SECONDS)
+        return Run(exit_code, output.read_text(encoding="utf-8"), errors.read_text(encoding="utf-8"), seconds)
 
     @property
     def log_file(self) -> Path:
