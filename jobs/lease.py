@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from config.models import ContentDigest, PutReceipt, StoredObject
 from providers.base import MigrationError, Provider, Source
@@ -85,12 +85,17 @@ class LeasedProvider(Provider):
     def __init__(self, provider: Provider, lease: Lease) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
+        self.objects_at_once = provider.objects_at_once  # type: ignore[misc] # the same
         self._provider = provider
         self._lease = lease
 
     def put(self, key: str, source: Source) -> PutReceipt:
         self._lease.require_held()
         return self._provider.put(key, _LeasedSource(source, self._lease))
+
+    def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        self._lease.require_held()
+        yield from self._provider.put_many({key: _LeasedSource(source, self._lease) for key, source in sources.items()})
 
     def delete(self, key: str) -> None:
         self._lease.require_held()

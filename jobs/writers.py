@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import functools
 import os
 import signal
-from pathlib import Path
+
+from providers.file_systems import file_system_type as _file_system
 
 LEASES_FROM_THE_SERVER = frozenset(("nfs", "nfs4", "cifs", "smb3"))
 """File systems that refuse a lease, with the same error, whenever their server has granted them none either."""
@@ -56,14 +56,3 @@ def has_writer(descriptor: int) -> bool:
     except FileInUse:
         return True
     return False
-
-
-@functools.cache
-def _file_system(device: int) -> str:
-    """The type of the file system on a device, '' where the list of mounts does not tell (btrfs)."""
-    number = f"{os.major(device)}:{os.minor(device)}"
-    for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
-        mount, _, file_system = line.partition(" - ")
-        if mount.split()[2] == number:
-            return file_system.split()[0]
-    return ""

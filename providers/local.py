@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import stat
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from config.fields import FieldError, Fields
 from config.logs import one_line
-from config.models import ProviderRow, PutReceipt, StoredObject
+from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, StoredObject
 from providers.base import (
     CHUNK_SIZE_BYTES,
     AccessDenied,
@@ -30,11 +32,14 @@ from providers.base import (
     StorageFull,
 )
 from providers.descriptors import (
+    DIRECTORY_FLAGS,
+    FILE_FLAGS,
     closing_descriptor,
     make_directories_beneath,
     open_directory_beneath,
     open_file_beneath,
 )
+from providers.file_systems import can_be_synced, sync_file_system
 from providers.file_trees import (
     FORSAKEN_AFTER_SECONDS,
     MeteredSource,
@@ -48,6 +53,9 @@ from providers.file_trees import (
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE_TRIES = 10
 """How often a directory may be removed by others, as empty, between being made and being used."""
+
+DIRECTORIES_KEPT_OPEN = 16
+"""For each thread that stores or reads."""
 
 NOT_AN_OBJECT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO))
 """What opening answers where no regular file is: nothing, a link, a directory, a FIFO, a socket."""
@@ -84,6 +92,8 @@ class LocalProvider(Provider):
     The directory is opened at first use and held, and every path is taken relative to it, following no links.
     """
 
+    objects_at_once = 128
+
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         try:
@@ -96,14 +106,20 @@ class LocalProvider(Provider):
         self._opening = threading.Lock()
 
     def put(self, key: str, source: Source) -> PutReceipt:
-        """See `Provider`. The file and its name are on the disk (fsync) when this returns."""
-        *directories, name = parts_of_key(key)
-        metered = MeteredSource(source)
-        with self._unfinished_file(key, directories, name) as unfinished:
-            _write_durably(unfinished.descriptor, metered, key)
-            with _translated(key):
-                unfinished.rename(name)
-        return metered.receipt()
+        """See `Provider`. The file and its name are on the disk when this returns."""
+        [(_, receipt)] = self.put_many({key: source})
+        return receipt
+
+    def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """See `Provider`. All files and their names are on the disk when the first key is yielded: several are brought
+        there together, where the file system can do that, which takes about as long as for one.
+        """
+        with _translated("varios ficheros"):
+            batch = _Batch(self._root(), several=len(sources) > 1)
+        with batch:
+            receipts = {key: batch.write(key, source) for key, source in sources.items()}
+            batch.finish()
+        yield from receipts.items()
 
     def open(self, key: str) -> Iterator[bytes]:
         parts = parts_of_key(key)
@@ -156,6 +172,15 @@ class LocalProvider(Provider):
             for directory in sorted(visited, key=len, reverse=True):
                 self._remove_empty(directory)
 
+    def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
+        """See `Provider`. What is read back comes from the disk, not from what the kernel remembers of the writing."""
+        with _OpenDirectories(self._root()) as directories:
+            for key in keys:
+                *parts, name = parts_of_key(key)
+                with _object_expected(key):
+                    sha256 = _sha256_on_disk(directories.get(tuple(parts)), name)
+                yield ContentDigest(key, sha256, Evidence.READ_BACK)
+
     def close(self) -> None:
         with self._opening:
             if self._root_descriptor is not None:
@@ -176,31 +201,6 @@ class LocalProvider(Provider):
             if not same:
                 raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
             return self._root_descriptor
-
-    @contextlib.contextmanager
-    def _unfinished_file(self, key: str, directories: Sequence[str], name: str) -> Iterator[_UnfinishedFile]:
-        """A new file beside its target, which vanishes if anything goes wrong before it has been renamed."""
-        with _translated(key):
-            unfinished = self._create(directories, temporary_name(name))
-        try:
-            yield unfinished
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(unfinished.name, dir_fd=unfinished.parent_descriptor)
-            raise
-        finally:
-            os.close(unfinished.descriptor)
-            os.close(unfinished.parent_descriptor)
-
-    def _create(self, directories: Sequence[str], name: str) -> _UnfinishedFile:
-        """Create a file, and the directories to it, again when somebody removed them as empty in between."""
-        for _ in range(CREATE_TRIES):
-            try:
-                return _create_in(open_directory_beneath(self._root(), directories), name)
-            except FileNotFoundError:
-                with contextlib.suppress(FileNotFoundError):
-                    make_directories_beneath(self._root(), directories)
-        raise ProviderUnavailable("alguien borra los directorios a la vez que se crean")
 
     def _entries(self, prefix: str) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
         """All that lies below a prefix, with the directory that it is in; also every unfinished file beside."""
@@ -263,40 +263,141 @@ class LocalProvider(Provider):
             return False
 
 
+class _OpenDirectories:
+    """Directories below a root, kept open while they are used again and again, but few at a time. For one thread."""
+
+    def __init__(self, root_descriptor: int) -> None:
+        self._root = root_descriptor
+        self._open: dict[tuple[str, ...], int] = {}
+
+    def get(self, parts: tuple[str, ...]) -> int:
+        """An open directory, until the next call. Raises `OSError`."""
+        descriptor = self._open.get(parts)
+        if descriptor is None:
+            if len(self._open) == DIRECTORIES_KEPT_OPEN:
+                self.forget(next(iter(self._open)))
+            descriptor = self._open[parts] = open_directory_beneath(self._root, parts)
+        return descriptor
+
+    def forget(self, parts: tuple[str, ...]) -> None:
+        """Close a directory, if it is open."""
+        descriptor = self._open.pop(parts, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for parts in tuple(self._open):
+            self.forget(parts)
+
+
 @dataclass(frozen=True, slots=True)
 class _UnfinishedFile:
-    """An open file under a temporary name, and the open directory that it is in."""
+    """A file under a temporary name, and what it is to be called."""
 
-    parent_descriptor: int
+    key: str
+    directories: tuple[str, ...]
     name: str
-    descriptor: int
-
-    def rename(self, target: str) -> None:
-        """Give it its name, durably, replacing what had it."""
-        os.rename(self.name, target, src_dir_fd=self.parent_descriptor, dst_dir_fd=self.parent_descriptor)
-        os.fsync(self.parent_descriptor)
+    target: str
 
 
-def _create_in(parent_descriptor: int, name: str) -> _UnfinishedFile:
-    """Create a file in a directory, whose descriptor this takes over."""
-    try:
-        return _UnfinishedFile(parent_descriptor, name, os.open(name, CREATE_FLAGS, 0o666, dir_fd=parent_descriptor))
-    except BaseException:
-        os.close(parent_descriptor)
-        raise
+class _Batch:
+    """Files that get their names together, once they are on the disk. For one thread.
 
+    Leaving the context discards those that have not got their names by then.
+    """
 
-def _write_durably(descriptor: int, source: MeteredSource, key: str) -> None:
-    """Write a source to the disk, and drop it from the page cache, so that who reads it back asks the disk."""
-    for chunk in source.chunks(CHUNK_SIZE_BYTES):
+    def __init__(self, root_descriptor: int, *, several: bool) -> None:
+        self._root = root_descriptor
+        self._directories = _OpenDirectories(root_descriptor)
+        self._unfinished: list[_UnfinishedFile] = []
+        self._synced_together = several and can_be_synced(root_descriptor)
+        self._file_system = os.open(".", DIRECTORY_FLAGS, dir_fd=root_descriptor)
+
+    def write(self, key: str, source: Source) -> PutReceipt:
+        """Write one file under a temporary name beside its target. Raises as `Provider.put`."""
+        *directories, target = parts_of_key(key)
+        metered = MeteredSource(source)
+        file = _UnfinishedFile(key, tuple(directories), temporary_name(target), target)
         with _translated(key):
-            _write_all(descriptor, chunk)
-    with _translated(key):
-        os.fsync(descriptor)
+            descriptor = self._create(file)
+        with closing_descriptor(descriptor):
+            self._unfinished.append(file)
+            for chunk in metered.chunks(CHUNK_SIZE_BYTES):
+                with _translated(key):
+                    _write_all(descriptor, chunk)
+            with _translated(key):
+                if not self._synced_together:
+                    os.fsync(descriptor)
+                _require_size(descriptor, metered.size_bytes)
+        return metered.receipt()
+
+    def finish(self) -> None:
+        """Give all files their names, durably, replacing what had them."""
+        directories = {file.directories: file.key for file in self._unfinished}
+        if self._synced_together:
+            self._sync_file_system()
+        while self._unfinished:
+            file = self._unfinished[-1]
+            with _translated(file.key):
+                parent = self._directories.get(file.directories)
+                os.rename(file.name, file.target, src_dir_fd=parent, dst_dir_fd=parent)
+            self._unfinished.pop()
+        if self._synced_together and len(directories) > 1:
+            self._sync_file_system()
+            return
+        for parts, key in directories.items():
+            with _translated(key):
+                os.fsync(self._directories.get(parts))
+
+    def _sync_file_system(self) -> None:
+        with _translated("varios ficheros"):
+            sync_file_system(self._file_system)
+
+    def _create(self, file: _UnfinishedFile) -> int:
+        """Create a file, and the directories to it, again when somebody removed them as empty in between."""
+        for _ in range(CREATE_TRIES):
+            try:
+                return os.open(file.name, CREATE_FLAGS, 0o666, dir_fd=self._directories.get(file.directories))
+            except FileNotFoundError:
+                self._directories.forget(file.directories)
+                with contextlib.suppress(FileNotFoundError):
+                    make_directories_beneath(self._root, file.directories)
+        raise ProviderUnavailable("alguien borra los directorios a la vez que se crean")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._directories, closing_descriptor(self._file_system):
+            for file in self._unfinished:
+                with contextlib.suppress(OSError):
+                    os.unlink(file.name, dir_fd=self._directories.get(file.directories))
+
+
+def _require_size(descriptor: int, size_bytes: int) -> None:
+    stored_bytes = os.fstat(descriptor).st_size
+    if stored_bytes != size_bytes:
+        raise IntegrityError(f"se escribieron {size_bytes} bytes y el fichero tiene {stored_bytes}")
+
+
+def _sha256_on_disk(parent_descriptor: int, name: str) -> str:
+    """SHA-256 of a file, read without what the kernel still has of it in memory. Raises `OSError`."""
+    digest = hashlib.sha256()
+    with closing_descriptor(os.open(name, FILE_FLAGS, dir_fd=parent_descriptor)) as descriptor:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        stored_bytes = os.fstat(descriptor).st_size
-    if stored_bytes != source.size_bytes:
-        raise IntegrityError(f"se escribieron {source.size_bytes} bytes y el fichero tiene {stored_bytes}")
+        # One byte more than there should be, so that a small file takes one read and its end is seen all the same.
+        wanted_bytes = min(status.st_size + 1, CHUNK_SIZE_BYTES)
+        while chunk := os.read(descriptor, wanted_bytes):
+            digest.update(chunk)
+            if len(chunk) < wanted_bytes == status.st_size + 1:
+                break
+    return digest.hexdigest()
 
 
 def _write_all(descriptor: int, chunk: bytes) -> None:

@@ -137,6 +137,8 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
     with pytest.raises(ClaimLost):
         provider.put("e/a", BytesSource(b""))
     with pytest.raises(ClaimLost):
+        list(provider.put_many({"e/a": BytesSource(b"")}))
+    with pytest.raises(ClaimLost):
         provider.delete("e/a")
     with pytest.raises(ClaimLost):
         provider.abandon("e/")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from config.models import ProviderRow
+from providers import file_systems, local
 from providers.base import (
     AccessDenied,
     BytesSource,
@@ -25,6 +26,7 @@ from providers.base import (
     StorageFull,
 )
 from providers.descriptors import (
+    closing_descriptor,
     make_directories_beneath,
     open_directory_beneath,
     open_directory_path,
@@ -166,6 +168,63 @@ def test_the_bytes_are_on_the_disk_before_the_name(
         ("rename", "file"),
         ("fsync", "two"),
     ]
+
+
+TOGETHER = ["mkdir", "mkdir", "sync all", "rename", "rename", "rename", "sync all"]
+ONE_BY_ONE = ["mkdir", "file", "mkdir", "file", "file", "rename", "rename", "rename", "directory", "directory"]
+
+
+@pytest.mark.parametrize(("can_be_synced", "expected"), [(True, TOGETHER), (False, ONE_BY_ONE)])
+def test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch, can_be_synced: bool, expected: list[str]
+) -> None:
+    steps: list[str] = []
+    rename = os.rename
+
+    def recorded_fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        steps.append("file" if path.is_file() else "directory" if path != directory else "mkdir")
+
+    def recorded_rename(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        steps.append("rename")
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "rename", recorded_rename)
+    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: can_be_synced)
+    monkeypatch.setattr(local, "sync_file_system", lambda _descriptor: steps.append("sync all"))
+    sources = {key: BytesSource(key.encode()) for key in ("a/1", "b/1", "a/2")}
+    receipts = dict(provider.put_many(sources))
+    assert steps == expected
+    assert {key: receipt.size_bytes for key, receipt in receipts.items()} == dict.fromkeys(sources, 3)
+    assert files_below(directory) == set(sources)
+
+
+def test_of_many_files_none_is_stored_where_the_disk_could_not_be_written(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    provider.put("a/1", BytesSource(b"old"))
+    before = open_descriptors()
+    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    monkeypatch.setattr(local, "sync_file_system", no_room)
+    with pytest.raises(StorageFull):
+        list(provider.put_many({"a/1": BytesSource(b"new"), "b/1": BytesSource(b"new")}))
+    assert (directory / "a/1").read_bytes() == b"old"
+    assert files_below(directory) == {"a/1"}
+    assert open_descriptors() == before
+
+
+def test_only_a_file_system_on_a_disk_is_synced_as_a_whole(tmp_path: Path) -> None:
+    with closing_descriptor(os.open("/proc", os.O_RDONLY)) as processes:
+        assert not file_systems.can_be_synced(processes)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    file_systems.sync_file_system(descriptor)
+    os.close(descriptor)
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        file_systems.sync_file_system(descriptor)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "the source's own"), SystemExit()])
