@@ -6,69 +6,46 @@ The class `JanitorDaemon` holds order and policy; the work is done in `jobs`. Th
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
-import math
 import os
 import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice, takewhile
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from config.amounts import AmountError, parse_bandwidth, parse_duration, parse_size
+from config.amounts import parse_duration, parse_size
 from config.fields import FieldError
-from config.logs import configure_logging, emit, one_line, printable_json
+from config.logs import configure_logging, emit, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
+from config.options import LazyGroup, bandwidth_option, hours, setting, transfers_option
 from config.process import drop_what_cannot_be_written, open_missing_streams, require_utf8_names
-from config.settings import ConfigurationError, Settings, load_settings, parse_transfers
+from config.settings import ConfigurationError, Settings, load_settings
 from config.wording import in_spanish
-from jobs.attempts import Attempts
-from jobs.check import check_everything
 from jobs.directories import DirectoryJudge, OpenDirectory
-from jobs.flights import Flights
 from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock
 from jobs.keys import Place, place_of, shared_prefix
-from jobs.leftovers import remove_leftovers
-from jobs.limits import MAX_DURATION, Interruption, RunLimits, size_on_disk
-from jobs.local_copies import LocalCopies
-from jobs.manifest import Manifest
-from jobs.pace import Traffic
-from jobs.preview import Preview, preview_deletion
-from jobs.progress import Progress, is_watched, shown_on_terminal
+from jobs.messages import Messages, error_code, unexpected
 from jobs.provider_set import ProviderSet
 from jobs.report import (
+    DUE_COUNTED_TO,
     EXIT_CONFIGURATION,
     EXIT_DATABASE,
     EXIT_DONE,
     EXIT_LOCKED,
     EXIT_SIGNAL_BASE,
     EXIT_SOMETHING_FAILED,
+    MAX_DURATION,
     TickReport,
 )
-from jobs.restore import DestinationUnusable, restore_execution
-from jobs.secret_store import (
-    SecretRefused,
-    force_removal,
-    list_secrets,
-    new_key,
-    read_secret,
-    remove_secret,
-    rotate_secrets,
-    set_secret,
-)
-from jobs.signals import Interrupted, end_now, stopping_on_signal
-from jobs.status import FAILURES_SHOWN, describe_status
+from jobs.signals import Interrupted, Interruption, end_now, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from jobs.transfers import TransferPool
-from jobs.under_way import UploadsUnderWay
-from providers.base import MigrationError, Provider, ProviderUnavailable, RunInterrupted, UnsafeSource
+from providers.base import MigrationError, ProviderUnavailable, RunInterrupted, UnsafeSource
 from sql.conflicts import Conflicts
 from sql.database import (
     Database,
@@ -77,15 +54,17 @@ from sql.database import (
     DatabaseUnavailable,
     ProvenCopy,
     SchemaError,
+    UnfinishedDeletion,
     database_identity,
 )
 
+if TYPE_CHECKING:
+    from jobs.manifest import Manifest
+    from jobs.migration import Migration
+
 VERSION = "0.1.0"
-EXECUTIONS_IN_FLIGHT = 4
-CLAIMED_AT_A_TIME = 8
-MISSING_DIRECTORIES_NAMED = 100
-DUE_COUNTED_TO = 10_000
-SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +102,19 @@ class JanitorDaemon:
         self._conflicts = Conflicts()  # read anew by each run, once something can be migrated
         self.interruption = Interruption()
         """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
-        traffic = Traffic(self._settings.bandwidth, self.interruption.migrations)
-        self._pool = TransferPool(self._settings.transfers, traffic)
-        self._limits = RunLimits(self._settings.max_duration_seconds, self._settings.max_bytes, traffic)
         self.report = TickReport()
-        self._flights = Flights(EXECUTIONS_IN_FLIGHT, self.interruption)
-        self._local_copies = LocalCopies(self._database, self._judge, self.report, self.interruption)
-        self._under_way = UploadsUnderWay()
+        self._messages = Messages(self.report)
+        self._at_the_end = contextlib.ExitStack()
+        self._at_the_end.callback(self._database.close)
 
     def run(self) -> int:
         """Do one tick and give its exit code."""
-        try:
+        with self._at_the_end:
             if self._options.dry_run:
                 self._preview()
             else:
                 with host_lock(self._settings.lock_directory, database_identity(self._settings.database_url)):
                     self._tick()
-        finally:
-            self._close()
         return self.report.exit_code
 
     def _tick(self) -> None:
@@ -156,24 +130,18 @@ class JanitorDaemon:
             self._finish()
 
     def _finish(self) -> None:
-        """Sum up in one line, and record the report; a database that was lost has been told of by its job."""
-        counts = self.report.counts
-        emit(
-            logging.INFO,
-            "run_finished",
-            f"Ciclo terminado: {counts.migrated} migradas ({counts.migrated_files} ficheros, "
-            f"{counts.migrated_bytes / 1024 / 1024:.2f} MB), {counts.failed} con error, "
-            f"{counts.missing_directories} sin directorio, {counts.local_copies_deleted} copias locales borradas"
-            f"{self._what_is_left}",
-            **asdict(counts),
-        )
-        report = {**asdict(counts), "interrupted": self.interruption.is_set(), "limit_reached": self._limits.reached}
+        """Sum up, and record the report; a database that was lost has been told of by its job."""
+        self._messages.run_finished()
+        report = {
+            **asdict(self.report.counts),
+            "interrupted": self.interruption.is_set(),
+            "limit_reached": self.report.limit_reached,
+        }
         try:
             with contextlib.suppress(DatabaseUnavailable):
                 self._database.finish_run(self.report.exit_code, report)
         except DatabaseError as error:
-            message = f"No se pudo anotar el final; lo reservado queda libre cuando venza: {error}"
-            emit(logging.WARNING, "end_not_recorded", message, cause=error)
+            self._messages.end_not_recorded(error)
 
     def _connect(self) -> None:
         self._database.connect()
@@ -186,18 +154,13 @@ class JanitorDaemon:
         try:
             job()
         except DatabaseUnavailable as error:
-            self._note_stopped_job(name, error, EXIT_DATABASE)
+            self._messages.job_stopped(name, error, EXIT_DATABASE)
         except (FieldError, SchemaError, ConfigurationError) as error:
-            self._note_stopped_job(name, error, EXIT_CONFIGURATION)
+            self._messages.job_stopped(name, error, EXIT_CONFIGURATION)
         except (DatabaseError, MigrationError) as error:
-            self._note_stopped_job(name, error, EXIT_SOMETHING_FAILED)
+            self._messages.job_stopped(name, error, EXIT_SOMETHING_FAILED)
         except Exception as error:
-            self._note_stopped_job(name, _unexpected(error), EXIT_SOMETHING_FAILED)
-
-    def _note_stopped_job(self, name: str, error: Exception, exit_code: int) -> None:
-        message = f"El trabajo de {name} no pudo terminar: {one_line(error)}"
-        emit(logging.ERROR, "job_stopped", message, cause=error, job=name)
-        self.report.note_problem(exit_code)
+            self._messages.job_stopped(name, unexpected(error), EXIT_SOMETHING_FAILED)
 
     # Configuration
 
@@ -205,19 +168,10 @@ class JanitorDaemon:
         """Read the policy in force, and apply what the command line overrides. Raises `FieldError`."""
         policy = self._database.load_policy()
         if policy is None:
-            emit(
-                logging.WARNING,
-                "no_configuration",
-                "No hay ninguna fila en ejecuciones_config; se usan los valores por defecto: sin proveedor",
-            )
+            self._messages.no_configuration()
         self._policy = policy or MigrationPolicy()
         if not self._settings.roots:
-            emit(
-                logging.WARNING,
-                "roots_not_set",
-                "JANITOR_ROOTS no está definida: no se borrará ninguna copia local; "
-                "indique en ella los directorios que contienen las ejecuciones",
-            )
+            self._messages.roots_not_set()
 
     def _load_cloud_providers(self) -> None:
         """Read the rows of the providers; none is contacted yet."""
@@ -229,6 +183,7 @@ class JanitorDaemon:
             else:
                 unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
         self._providers = ProviderSet(rows, unreadable)
+        self._at_the_end.callback(self._providers.close)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
 
@@ -236,6 +191,21 @@ class JanitorDaemon:
     def _retention_hours(self) -> float:
         override = self._options.retention_hours
         return self._policy.retention_hours if override is None else override
+
+    @property
+    def _delete_after_migration(self) -> bool:
+        return self._policy.delete_after_migration and self._judge.may_delete
+
+    @cached_property
+    def _migration(self) -> Migration:
+        """What stores, removes and tidies up, with its threads: imported and made once there is something to do."""
+        from jobs.migration import Migration  # most runs find nothing, and need not pay for it
+
+        migration = Migration(
+            self._settings, self._database, self._judge, self._providers, self.interruption, self.report
+        )
+        self._at_the_end.callback(migration.close)
+        return migration
 
     # Dry run
 
@@ -248,6 +218,8 @@ class JanitorDaemon:
             self._do_job("simulación", self._clean_temp_files)
 
     def _preview_migrations(self) -> None:
+        from jobs.preview import Preview, preview_deletion  # what it needs to walk a tree, a real run may not need
+
         self._load_configuration()
         self._load_cloud_providers()
         names = [provider.name for provider in self._providers.in_order(self._policy.provider_ids)]
@@ -267,41 +239,28 @@ class JanitorDaemon:
         self._database.require_rights()
         self._load_configuration()
         self._load_cloud_providers()
+        if deletions := self._database.claim_deletions():
+            self._finish_removals(deletions)
+        if self._migration_is_on() and (ready := _unless_empty(self._ready_executions())):
+            self._migration.run(ready, self._migrate_execution, self._count_due)
+        if leftovers := _unless_empty(self._database.leftovers()):
+            self._migration.remove_leftovers(leftovers)
+
+    def _finish_removals(self, deletions: list[UnfinishedDeletion]) -> None:
         if self._delete_after_migration:
-            self._local_copies.finish_removals(self._providers)
+            self._migration.local_copies.finish_removals(deletions, self._providers)
         else:
-            self._local_copies.keep_all()
-        if self._migration_is_on():
-            with self._limits.enforced(self.interruption.migrations), self._showing_progress():
-                self._migrate_ready_executions()
-        remove_leftovers(self._database, self._providers, self.report, self.interruption)
+            self._migration.local_copies.keep_all(deletions)
 
-    def _showing_progress(self) -> contextlib.AbstractContextManager[None]:
-        if not is_watched():
-            return contextlib.nullcontext()
-        due = self._database.count_due(self._retention_hours, DUE_COUNTED_TO)
-        progress = Progress(self.report, self._pool.traffic, due if due < DUE_COUNTED_TO else None)
-        return shown_on_terminal(progress.text)
-
-    def _migrate_ready_executions(self) -> None:
-        try:
-            for ready in self._ready_executions():
-                self._migrate_page(ready)
-                if self._limits.reached:
-                    break
-        finally:
-            self._flights.land_all()
-            if self.interruption.is_set():
-                self._under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
-        if self._limits.reached and not self.interruption.is_set():
-            self._tell_what_is_left(self._limits.reached)
+    def _count_due(self) -> int:
+        return self._database.count_due(self._retention_hours, DUE_COUNTED_TO)
 
     def _migration_is_on(self) -> bool:
         if not self._policy.migrate_automatically:
-            emit(logging.INFO, "migration_off", "La migración automática está desactivada: no se migra nada")
+            self._messages.migration_off()
             return False
         if self._policy.primary_provider_id is None:
-            emit(logging.INFO, "no_primary_provider", "No hay nube primaria configurada: no se migra nada")
+            self._messages.no_primary_provider()
             return False
         return True
 
@@ -310,7 +269,9 @@ class JanitorDaemon:
         conflicts_are_known = False
         for page in self._database.candidates(self._retention_hours):
             ready = [execution for execution in page if self._is_ready(execution)]
-            if ready and not conflicts_are_known:
+            if not ready:
+                continue
+            if not conflicts_are_known:
                 self._conflicts = self._database.conflicts(self._judge.is_acceptable)
                 conflicts_are_known = True
             yield ready
@@ -322,52 +283,8 @@ class JanitorDaemon:
                 return True
         except UnsafeSource:
             return True
-        self.report.count(missing_directories=1)
-        named = self.report.counts.missing_directories <= MISSING_DIRECTORIES_NAMED
-        emit(
-            logging.WARNING if named else logging.DEBUG,
-            "directory_missing",
-            f"Directorio no encontrado para ejecución {one_line(execution.uuid)}: {one_line(execution.directory)}",
-            execution=execution.uuid,
-        )
+        self._messages.directory_missing(execution)
         return not self._options.skip_missing_directories
-
-    def _migrate_page(self, executions: list[Execution]) -> None:
-        remaining = takewhile(self._may_begin, executions)
-        while batch := list(islice(remaining, 1 if self._limits.any else CLAIMED_AT_A_TIME)):
-            if self.interruption.is_set():
-                return
-            claims = self._claim(batch)
-            for claim in claims:
-                self._flights.launch(self._migrate_within_limits, claim)
-            for execution in set(batch) - {claim.execution for claim in claims}:
-                self._limits.end(execution)  # somebody else was quicker
-
-    def _may_begin(self, execution: Execution) -> bool:
-        """Whether the limits of the run leave time and room for one more execution."""
-        if not self._limits.any:
-            return True
-        self._flights.wait_for_room()
-        size_bytes = size_on_disk(self._judge, execution) if self._limits.counts_bytes else 0
-        if not self._limits.has_room(size_bytes):
-            self._flights.land_all()  # some of it may have sent less than it holds
-        return self._limits.has_time() and self._limits.begin(execution, size_bytes)
-
-    def _migrate_within_limits(self, claim: Claim) -> None:
-        try:
-            self._migrate_execution(claim)
-        finally:
-            self._limits.end(claim.execution)
-
-    def _claim(self, executions: list[Execution]) -> list[Claim]:
-        """Take up what can be: one whose row somebody holds locked must not stand in the way of the others."""
-        try:
-            return self._database.claim(executions)
-        except DatabaseBusy as error:
-            if len(executions) > 1:
-                return [claim for execution in executions for claim in self._claim([execution])]
-            self._tell_of_failed_migration(executions[0], error)
-            return []
 
     def _migrate_execution(self, claim: Claim) -> None:
         """One execution's whole way: judged, stored, proven, committed, and its local copy removed if that is wanted.
@@ -375,27 +292,22 @@ class JanitorDaemon:
         Raises `DatabaseUnavailable` only.
         """
         execution = claim.execution
-        uuid = one_line(execution.uuid)
         try:
             self._require_no_conflict(execution)
             place = place_of(self._policy.key_prefix, execution.uuid)
             with self._judge.open(execution) as directory:
-                emit(logging.INFO, "migration_started", f"Migrando ejecución {uuid} a la nube", execution=uuid)
+                self._messages.migration_started(execution)
                 copy, manifest = self._upload_directory_to_cloud(claim, place, directory)
         except DatabaseUnavailable:
             raise
         except (MigrationError, DatabaseError) as error:
             self._note_failed_migration(claim, error)
         except Exception as error:
-            self._note_failed_migration(claim, _unexpected(error))
+            self._note_failed_migration(claim, unexpected(error))
         else:
-            self._note_migrated(execution, copy)
+            self._messages.migrated(execution, copy)
             if self._delete_after_migration:
-                self._local_copies.remove(claim, lambda: manifest.tree)
-
-    @property
-    def _delete_after_migration(self) -> bool:
-        return self._policy.delete_after_migration and self._judge.may_delete
+                self._migration.local_copies.remove(claim, lambda: manifest.tree)
 
     def _require_no_conflict(self, execution: Execution) -> None:
         reason = self._conflicts.reason(execution)
@@ -409,111 +321,35 @@ class JanitorDaemon:
 
         Raises `MigrationError`: the last provider's, or the execution's own.
         """
-        attempts = Attempts(
-            self._database,
-            self._providers,
-            self._pool,
-            self.interruption.migrations,
-            self._delete_after_migration,
-            self._pool.traffic.new_place(),
-        )
+        attempts = self._migration.new_attempts(delete_local_copy=self._delete_after_migration)
         last_error: MigrationError = ProviderUnavailable("no hay ningún proveedor que se pueda usar")
         for provider in self._providers.in_order(self._policy.provider_ids):
             if provider.id != self._policy.primary_provider_id:
-                emit(
-                    logging.INFO,
-                    "trying_alternate",
-                    f"Intentando migrar al proveedor alternativo: {provider.name}",
-                    execution=claim.execution.uuid,
-                    provider=provider.name,
-                )
+                self._messages.trying_alternate(claim.execution, provider)
             try:
-                with self._under_way.noted(provider, place):
+                with self._migration.under_way.noted(provider, place):
                     return attempts.store(provider, claim, place, directory)
             except MigrationError as error:
-                self._note_failed_upload(claim, provider, error)
+                if not self._is_put_off(error):
+                    self._messages.upload_failed(claim.execution, provider, error)
                 if not error.try_next_provider:
                     raise
                 last_error = error
         raise last_error
 
-    def _note_failed_upload(self, claim: Claim, provider: Provider, error: MigrationError) -> None:
-        if self._is_put_off(error):
-            return
-        uuid = one_line(claim.execution.uuid)
-        emit(
-            logging.ERROR,
-            "upload_failed",
-            f"Error subiendo {uuid} a {provider.name}: {one_line(error)}",
-            cause=error,
-            execution=uuid,
-            provider=provider.name,
-            error_code=error.code,
-        )
-
     def _note_failed_migration(self, claim: Claim, error: MigrationError | DatabaseError) -> None:
         if self._is_put_off(error):
             error = RunInterrupted(f"se quedó a medias al alcanzarse {MAX_DURATION}; se retoma la próxima vez")
-            self._tell_of_put_off_migration(claim.execution, error)
+            self._messages.migration_put_off(claim.execution, error)
         else:
-            self._tell_of_failed_migration(claim.execution, error)
+            self._messages.migration_failed(claim.execution, error)
         state = "refused" if isinstance(error, UnsafeSource) else "failed"
         with contextlib.suppress(DatabaseBusy):  # then the end of the run lets go of it
-            self._database.fail_migration(claim, state, _code(error), str(error))
-
-    def _tell_of_failed_migration(self, execution: Execution, error: MigrationError | DatabaseError) -> None:
-        uuid = one_line(execution.uuid)
-        self.report.count(failed=1)
-        emit(
-            logging.ERROR,
-            "migration_failed",
-            f"No se pudo migrar la ejecución {uuid}: {one_line(error)}",
-            cause=error,
-            execution=uuid,
-            error_code=_code(error),
-        )
+            self._database.fail_migration(claim, state, error_code(error), str(error))
 
     def _is_put_off(self, error: Exception) -> bool:
         """Whether an execution was stopped for no fault, because the time of the run is over."""
         return isinstance(error, RunInterrupted) and not self.interruption.is_set()
-
-    def _tell_of_put_off_migration(self, execution: Execution, error: MigrationError) -> None:
-        uuid = one_line(execution.uuid)
-        self.report.count(put_off=1)
-        emit(logging.INFO, "migration_put_off", f"La ejecución {uuid} {error}", execution=uuid)
-
-    def _tell_what_is_left(self, limit: str) -> None:
-        """Count what was due and not begun; what is not on this host does not count, as far as it is known."""
-        due = self._database.count_due(self._retention_hours, DUE_COUNTED_TO)
-        self.report.count(left_due=max(0, due - self.report.counts.missing_directories))
-        emit(logging.INFO, "limit_reached", f"No se empieza ninguna ejecución más{self._what_is_left}", limit=limit)
-
-    @property
-    def _what_is_left(self) -> str:
-        """The end of a sentence; empty when no limit of the run was reached."""
-        if self._limits.reached is None:
-            return ""
-        counts = self.report.counts
-        at_least = "al menos " if counts.left_due >= DUE_COUNTED_TO else ""
-        return (
-            f"; se alcanzó {self._limits.reached}: quedan para la próxima vez {at_least}{counts.left_due} ejecuciones "
-            f"sin empezar y {counts.put_off} a medias"
-        )
-
-    def _note_migrated(self, execution: Execution, copy: ProvenCopy) -> None:
-        uuid = one_line(execution.uuid)
-        self.report.count(migrated=1, migrated_files=copy.file_count, migrated_bytes=copy.size_bytes)
-        emit(
-            logging.INFO,
-            "migration_finished",
-            f"Ejecución {uuid} migrada exitosamente a {copy.uri}",
-            execution=uuid,
-            uri=copy.uri,
-            provider_id=copy.provider_id,
-            file_count=copy.file_count,
-            size_bytes=copy.size_bytes,
-            evidence=copy.evidence.value,
-        )
 
     # Temporary files
 
@@ -538,84 +374,27 @@ class JanitorDaemon:
         )
         report_cleaning(cleaned, dry_run=dry_run)
 
-    def _close(self) -> None:
-        self._flights.close()
-        self._pool.close()
-        self._providers.close()
-        self._database.close()
 
-
-def _code(error: MigrationError | DatabaseError) -> str:
-    return error.code if isinstance(error, MigrationError) else "database_error"
-
-
-def _unexpected(error: Exception) -> MigrationError:
-    """A defect of the program, brought out by one execution or job, which must not stop the others."""
-    wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
-    wrapped.__cause__ = error
-    return wrapped
+def _unless_empty(items: Iterator[Item]) -> Iterator[Item] | None:
+    """The same items, the first of which is asked for at once; `None` if there is none."""
+    for first in items:
+        return chain((first,), items)
+    return None
 
 
 # Command line
 
 
-class SpanishCommand(click.Command):
-    """A command whose help is in Spanish, click's own words included."""
+def _commands() -> Mapping[str, click.Command]:
+    """Whatever is no tick: imported only when it is asked for, as no run of cron does."""
+    from jobs.commands import commands
 
-    def get_help(self, ctx: click.Context) -> str:
-        return in_spanish(super().get_help(ctx))
-
-
-class SpanishGroup(click.Group):
-    """A group of such commands."""
-
-    command_class = SpanishCommand
-
-    def get_help(self, ctx: click.Context) -> str:
-        return in_spanish(super().get_help(ctx))
-
-
-def _setting(name: str, parse: Callable[[str], object]) -> Callable[..., Mapping[str, Any]]:
-    """What turns an option into a change of one setting, or into none where it is not given."""
-
-    def change(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Mapping[str, Any]:
-        try:
-            return {} if text is None else {name: parse(text)}
-        except AmountError as error:
-            raise click.BadParameter(str(error)) from error
-
-    return change
-
-
-transfers_option = click.option(
-    "--transfers",
-    metavar="N",
-    callback=_setting("transfers", parse_transfers),
-    help="Cuántos ficheros se transfieren a la vez, de 1 a 256.",
-)
-bandwidth_option = click.option(
-    "--bandwidth-limit",
-    metavar="V",
-    callback=_setting("bandwidth", parse_bandwidth),
-    help="Cuánto por segundo, entre todas las transferencias: 20M; o según la hora local: "
-    "'08:00,512k 19:00,10M 23:00,off'.",
-)
-
-
-def _hours(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = math.nan
-    if not (math.isfinite(hours) and hours >= 0):
-        raise click.BadParameter("debe ser un número de horas mayor o igual que 0 (0.5 es media hora)")
-    return hours
+    return commands.commands
 
 
 @click.group(
-    cls=SpanishGroup,
+    cls=LazyGroup,
+    load=_commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b
@@ -640,7 +419,7 @@ Códigos de salida: 0 hecho; 1 algo falló y el resto se hizo; 2 uso o configura
 @click.option(
     "--retention-hours",
     metavar="H",
-    callback=_hours,
+    callback=hours,
     help="Horas de retención para esta vez, en lugar de tiempo_retencion_local; admite decimales.",
 )
 @click.option(
@@ -654,14 +433,14 @@ Códigos de salida: 0 hecho; 1 algo falló y el resto se hizo; 2 uso o configura
 @click.option(
     "--max-duration",
     metavar="T",
-    callback=_setting("max_duration_seconds", parse_duration),
+    callback=setting("max_duration_seconds", parse_duration),
     help="No empezar ninguna ejecución pasado este tiempo: 5h, 1h30m. Lo empezado tiene un 10 % más para acabar, "
     "5 minutos como mucho; luego se deja a medias para la próxima vez.",
 )
 @click.option(
     "--max-bytes",
     metavar="B",
-    callback=_setting("max_bytes", parse_size),
+    callback=setting("max_bytes", parse_size),
     help="No empezar ninguna ejecución con la que se enviaría más que esto: 100G. Una que sea mayor ella sola se migra "
     "cuando le toca ser la primera, y ninguna más.",
 )
@@ -706,179 +485,12 @@ def cli(
         return daemon.run()
 
 
-@cli.command("init-db")
-@click.pass_obj
-def init_db(settings: Settings) -> int:
-    """Crea y actualiza las tablas del programa, y las de la plataforma que falten. Se puede repetir."""
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        database.connect()
-        applied = database.initialize()
-    for name in applied:
-        click.echo(f"Aplicada la actualización {name}")
-    click.echo("La base de datos está al día")
-    return EXIT_DONE
-
-
-@cli.command()
-@click.pass_obj
-def check(settings: Settings) -> int:
-    """Comprueba la base de datos, la configuración y cada proveedor, con un objeto de prueba."""
-    exit_code = EXIT_DONE
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        for finding in check_everything(database, settings):
-            click.echo(one_line(f"{finding.mark}  {finding.subject}: {finding.text}"))
-            exit_code = exit_code if finding.in_order else EXIT_SOMETHING_FAILED
-    return exit_code
-
-
-@cli.command()
-@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
-@click.pass_obj
-def status(settings: Settings, *, as_json: bool) -> int:
-    """Dice cuántas ejecuciones hay pendientes, migradas y con error, y en qué proveedor están."""
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        database.connect()
-        database.require_current_schema()
-        policy = database.load_policy() or MigrationPolicy()
-        summary = database.summarize(policy.retention_hours, FAILURES_SHOWN)
-    lines = "\n".join(map(one_line, describe_status(summary)))
-    click.echo(printable_json(summary, indent=2) if as_json else lines)
-    return EXIT_DONE
-
-
-@cli.command()
-@click.argument("uuid", metavar="UUID")
-@click.argument("destination", metavar="DESTINO", type=click.Path(path_type=Path))
-@transfers_option
-@bandwidth_option
-@click.pass_obj
-def restore(
-    settings: Settings, uuid: str, destination: Path, transfers: Mapping[str, Any], bandwidth_limit: Mapping[str, Any]
-) -> int:
-    """Descarga una ejecución migrada, la verifica y la reconstruye idéntica en DESTINO, un directorio vacío."""
-    interruption = threading.Event()
-    settings = replace(settings, **transfers, **bandwidth_limit)
-    with (
-        contextlib.closing(Database(settings.database_url, settings.host)) as database,
-        stopping_on_signal(interruption),
-    ):
-        tree = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
-    done = f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes"
-    click.echo(one_line(done))
-    return EXIT_DONE
-
-
-@cli.command()
-@click.option("--keep", is_flag=True, help="Dejar la base de datos en marcha al terminar, para probar a mano.")
-@click.option("--directory", type=click.Path(path_type=Path), default=Path("demo-data"), metavar="DIRECTORIO",
-              help="Dónde guardar los datos de la demostración (por defecto, ./demo-data).")  # fmt: skip
-def demo(*, keep: bool, directory: Path) -> int:
-    """Enseña el programa en marcha, con una base de datos y un servidor S3 propios, sin tocar nada más."""
-    from jobs.demo import run_demo
-
-    return run_demo(directory, keep=keep)
-
-
-@cli.group(
-    "secret",
-    cls=SpanishGroup,
-    invoke_without_command=True,
-    short_help="Guarda cifrados los secretos de los proveedores.",
-)
-@click.pass_context
-def secret(context: click.Context) -> int:
-    """Guarda cifrados, en secretos_nube, los secretos de los proveedores.
-
-    En credenciales se escribe {"secreto": "NOMBRE"} en lugar del valor. Las claves que los cifran están en
-    JANITOR_SECRET_KEYS y en ningún otro sitio: quien las pierde, pierde los secretos.
-    """
-    if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
-        return EXIT_CONFIGURATION
-    return EXIT_DONE
-
-
-@secret.command("new-key", short_help="Escribe una clave nueva.")
-def secret_new_key() -> int:
-    """Escribe una clave nueva; no la guarda en ningún sitio."""
-    click.echo(new_key())
-    click.echo("Póngala la primera de JANITOR_SECRET_KEYS (en .env, por ejemplo) en todas las máquinas.", err=True)
-    return EXIT_DONE
-
-
-@secret.command("set", short_help="Cifra un secreto y lo guarda.")
-@click.argument("name", metavar="NOMBRE")
-@click.pass_obj
-def secret_set(settings: Settings, *, name: str) -> int:
-    """Cifra un secreto y lo guarda como NOMBRE, en lugar del que hubiera.
-
-    En un terminal lo pide dos veces, sin mostrarlo. Si no, lee toda la entrada estándar, tal cual salvo un fin de
-    línea al final: así se guarda una clave privada o un JSON de varias líneas:
-
-    \b
-      janitor-daemon secret set clave-sftp < id_ed25519
-    """
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        replaced = set_secret(database, name, _given_secret)
-    click.echo(f"Secreto {one_line(name)} {'reemplazado' if replaced else 'guardado'}")
-    return EXIT_DONE
-
-
-def _given_secret() -> str:
-    """What is typed twice and unseen at a terminal, otherwise all of the standard input."""
-    if sys.stdin is None or not sys.stdin.isatty():
-        return read_secret(sys.stdin.buffer if sys.stdin else io.BytesIO())
-    first, again = (
-        click.prompt(text, hide_input=True, default="", show_default=False, err=True) for text in ("Valor", "Otra vez")
-    )
-    if first != again:
-        raise SecretRefused("los dos valores no son iguales; no se guardó nada")
-    return str(first)
-
-
-@secret.command("list", short_help="Dice qué secretos hay y quién los usa.")
-@click.pass_obj
-def secret_list(settings: Settings) -> int:
-    """Dice qué secretos hay, con qué clave está cifrado cada uno y qué proveedores lo usan; nunca su valor."""
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        for listing in list_secrets(database):
-            click.echo(str(listing))
-    return EXIT_DONE
-
-
-@secret.command("rotate", short_help="Cifra todos de nuevo con la primera clave.")
-@click.pass_obj
-def secret_rotate(settings: Settings) -> int:
-    """Cifra de nuevo todos los secretos con la primera clave de JANITOR_SECRET_KEYS, todos o ninguno.
-
-    Después se pueden quitar de ahí las claves anteriores, en todas las máquinas.
-    """
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        count = rotate_secrets(database)
-    click.echo(f"Cifrados de nuevo con la primera clave: {count}; las demás claves ya no hacen falta")
-    return EXIT_DONE
-
-
-@secret.command("remove", short_help="Borra un secreto.")
-@click.argument("name", metavar="NOMBRE")
-@click.option("--force", is_flag=True, help="También si lo usa un proveedor activo.")
-@click.pass_obj
-def secret_remove(settings: Settings, *, name: str, force: bool) -> int:
-    """Borra el secreto NOMBRE, si no lo usa ningún proveedor activo."""
-    remove = force_removal if force else remove_secret
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        remove(database, name)
-    click.echo(f"Secreto {one_line(name)} borrado")
-    return EXIT_DONE
-
-
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (LockHeld, EXIT_LOCKED),
     (DatabaseUnavailable, EXIT_DATABASE),
     (SchemaError, EXIT_CONFIGURATION),
     (ConfigurationError, EXIT_CONFIGURATION),
     (FieldError, EXIT_CONFIGURATION),
-    (DestinationUnusable, EXIT_CONFIGURATION),
     (Exception, EXIT_SOMETHING_FAILED),
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterable
 from functools import partial
 
 from config.logs import emit, one_line
@@ -17,10 +18,14 @@ from sql.database import Database, Leftover
 
 
 def remove_leftovers(
-    database: Database, providers: ProviderSet, report: TickReport, interruption: threading.Event
+    database: Database,
+    leftovers: Iterable[Leftover],
+    providers: ProviderSet,
+    report: TickReport,
+    interruption: threading.Event,
 ) -> None:
     """Clear away what can be; what lies on a provider that is down now can wait for another tick."""
-    for leftover in database.leftovers():
+    for leftover in leftovers:
         abandoned = providers.get(leftover.provider_id)
         migrated = providers.get(leftover.migrated_provider_id)
         if abandoned is None or migrated is None or interruption.is_set():

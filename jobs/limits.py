@@ -10,28 +10,13 @@ from collections.abc import Callable, Iterator
 from config.models import Execution
 from jobs.directories import DirectoryJudge
 from jobs.pace import Traffic
+from jobs.report import MAX_BYTES, MAX_DURATION
 from jobs.tree import walk_tree
 from providers.base import MigrationError
-
-MAX_DURATION = "--max-duration"
-MAX_BYTES = "--max-bytes"
 
 GRACE_SHARE = 0.1
 LONGEST_GRACE_SECONDS = 300.0
 """What is under way when the time is up may take a tenth more of it to end, and no longer than this."""
-
-
-class Interruption(threading.Event):
-    """A request to stop the run. One to stop only its migrations is `migrations`, which is part of it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.migrations = threading.Event()
-
-    def set(self) -> None:
-        """Ask the whole run to stop."""
-        self.migrations.set()
-        super().set()
 
 
 class RunLimits:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from config.logs import emit, one_line
@@ -32,16 +32,16 @@ class LocalCopies:
         self._report = report
         self._interruption = interruption
 
-    def finish_removals(self, providers: ProviderSet) -> None:
+    def finish_removals(self, deletions: Iterable[UnfinishedDeletion], providers: ProviderSet) -> None:
         """Take up what this host began and did not finish; the proven copy's manifest is fetched for it."""
-        for deletion in self._database.claim_deletions():
+        for deletion in deletions:
             if self._interruption.is_set():
                 return
             self.remove(deletion.claim, partial(self._proven_tree, providers, deletion))
 
-    def keep_all(self) -> None:
+    def keep_all(self, deletions: Iterable[UnfinishedDeletion]) -> None:
         """Removal was switched off since it was begun: what was set aside for it gets its name back."""
-        for deletion in self._database.claim_deletions():
+        for deletion in deletions:
             try:
                 with contextlib.suppress(DirectoryMissing):
                     keep_local_copy(self._judge, deletion.claim.execution)

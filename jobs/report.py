@@ -13,6 +13,12 @@ EXIT_DATABASE = 3
 EXIT_LOCKED = 75
 EXIT_SIGNAL_BASE = 128
 
+MAX_DURATION = "--max-duration"
+MAX_BYTES = "--max-bytes"
+
+DUE_COUNTED_TO = 10_000
+"""Up to how many executions that are left to be begun are counted; beyond that, nobody waits for the number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -40,6 +46,8 @@ class TickReport:
         self._turn = threading.Lock()
         self._counts = Counts()
         self._problem_exit_code = EXIT_DONE
+        self.limit_reached: str | None = None
+        """The option that has kept something from being begun or from being finished."""
 
     def count(self, **increments: int) -> None:
         """Add to counts, by their names."""

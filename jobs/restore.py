@@ -16,6 +16,7 @@ from pathlib import Path
 from config.amounts import Timetable
 from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow, Tree
+from config.settings import ConfigurationError
 from jobs.keys import Place, place_from_uri
 from jobs.manifest import fetch_manifest
 from jobs.pace import Pacer, Traffic, transfers_within
@@ -39,7 +40,7 @@ An ordinary user could have left a shell in an execution, to get it back as root
 """
 
 
-class DestinationUnusable(Exception):
+class DestinationUnusable(ConfigurationError):
     """The restore's destination is not an empty directory and cannot become one. The message is in Spanish."""
 
 

@@ -26,6 +26,19 @@ class Interrupted(Exception):
         self.exit_code = EXIT_SIGNAL_BASE + signal_number
 
 
+class Interruption(threading.Event):
+    """A request to stop the run. One to stop only its migrations is `migrations`, which is part of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.migrations = threading.Event()
+
+    def set(self) -> None:
+        """Ask the whole run to stop."""
+        self.migrations.set()
+        super().set()
+
+
 @contextlib.contextmanager
 def stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
     """Within, a first signal sets `interruption`, a second one ends the process at once. Raises `Interrupted` after.

@@ -10,8 +10,9 @@ import pytest
 
 from config.models import Execution
 from jobs.directories import DirectoryJudge
-from jobs.limits import GRACE_SHARE, LONGEST_GRACE_SECONDS, Interruption, RunLimits, size_on_disk
+from jobs.limits import GRACE_SHARE, LONGEST_GRACE_SECONDS, RunLimits, size_on_disk
 from jobs.pace import Traffic
+from jobs.signals import Interruption
 
 
 class Clock:

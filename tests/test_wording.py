@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 import janitor_daemon
 from config.wording import in_spanish
 from janitor_daemon import cli, run_command_line
 
-COMMANDS = [[], *([name] for name in sorted(cli.commands))]
+COMMANDS = [[], *([name] for name in cli.list_commands(click.Context(cli)))]
 ENGLISH = re.compile(
     r"\b(usage|options?|commands?|arguments?|args|show|this|message|and|exit|version|such|no such|did|you|mean|one of|"
     r"possible|missing|requires?|does|not|take|value|values|got|unexpected|extra|invalid|for|try|help|default|"

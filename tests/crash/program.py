@@ -23,7 +23,10 @@ from types import TracebackType
 from typing import Any, Self
 
 REPOSITORY = Path(__file__).parents[2]
-PRELOADED = ("providers.s3", "providers.azure", "providers.gcs", "providers.sftp", "providers.local", "jobs.restore")
+PRELOADED = (
+    *("providers.s3", "providers.azure", "providers.gcs", "providers.sftp", "providers.local"),
+    *("jobs.migration", "jobs.commands"),
+)
 
 
 @dataclass(frozen=True)

@@ -1133,8 +1133,8 @@ HOST = (
         "exit codes",
         "a database lost in the middle is any failure",
         "janitor_daemon.py",
-        "self._note_stopped_job(name, error, EXIT_DATABASE)",
-        "self._note_stopped_job(name, error, EXIT_SOMETHING_FAILED)",
+        "self._messages.job_stopped(name, error, EXIT_DATABASE)",
+        "self._messages.job_stopped(name, error, EXIT_SOMETHING_FAILED)",
         ("tests/stories/test_isolation.py::test_what_stops_one_job_decides_the_exit_code_and_does_not_stop_the_next",),
     ),
     Mutant(
@@ -1173,8 +1173,8 @@ HOST = (
         "isolation",
         "a defect that stops one job keeps the next one from beginning",
         "janitor_daemon.py",
-        "        except Exception as error:\n            self._note_stopped_job(",
-        "        except LookupError as error:\n            self._note_stopped_job(",
+        "        except Exception as error:\n            self._messages.job_stopped(",
+        "        except LookupError as error:\n            self._messages.job_stopped(",
         ("tests/stories/test_isolation.py::test_what_stops_one_job_decides_the_exit_code_and_does_not_stop_the_next",),
     ),
     Mutant(

@@ -9,8 +9,9 @@ import pytest
 from config.fields import FieldError
 from config.models import MigrationPolicy, Tree
 from config.settings import load_settings
-from janitor_daemon import CLAIMED_AT_A_TIME, JanitorDaemon
+from janitor_daemon import JanitorDaemon
 from jobs.manifest import Manifest
+from jobs.migration import CLAIMED_AT_A_TIME
 from jobs.report import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_SOMETHING_FAILED
 from jobs.upload import Upload
 from sql.database import Database, DatabaseError, DatabaseUnavailable, ProvenCopy, SchemaError

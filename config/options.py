@@ -1,0 +1,85 @@
+"""How the command line is read: what click says in English comes out in Spanish, and amounts become settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from config.amounts import AmountError, parse_bandwidth
+from config.settings import parse_transfers
+from config.wording import in_spanish
+
+
+class SpanishCommand(click.Command):
+    """A command whose help is in Spanish, click's own words included."""
+
+    def get_help(self, ctx: click.Context) -> str:
+        return in_spanish(super().get_help(ctx))
+
+
+class SpanishGroup(click.Group):
+    """A group of such commands."""
+
+    command_class = SpanishCommand
+
+    def get_help(self, ctx: click.Context) -> str:
+        return in_spanish(super().get_help(ctx))
+
+
+class LazyGroup(SpanishGroup):
+    """A group that gets its commands from `load` only when one of them, or the list of them, is asked for."""
+
+    def __init__(self, *arguments: Any, load: Callable[[], Mapping[str, click.Command]], **attributes: Any) -> None:
+        super().__init__(*arguments, **attributes)
+        self._load = load
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self.commands.update(self._load())
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        self.commands.update(self._load())
+        return super().get_command(ctx, cmd_name)
+
+
+def setting(name: str, parse: Callable[[str], object]) -> Callable[..., Mapping[str, Any]]:
+    """What turns an option into a change of one setting, or into none where it is not given."""
+
+    def change(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Mapping[str, Any]:
+        try:
+            return {} if text is None else {name: parse(text)}
+        except AmountError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return change
+
+
+transfers_option = click.option(
+    "--transfers",
+    metavar="N",
+    callback=setting("transfers", parse_transfers),
+    help="Cuántos ficheros se transfieren a la vez, de 1 a 256.",
+)
+bandwidth_option = click.option(
+    "--bandwidth-limit",
+    metavar="V",
+    callback=setting("bandwidth", parse_bandwidth),
+    help="Cuánto por segundo, entre todas las transferencias: 20M; o según la hora local: "
+    "'08:00,512k 19:00,10M 23:00,off'.",
+)
+
+
+def hours(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
+    """What turns an option into a number of hours."""
+    if text is None:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise click.BadParameter("debe ser un número de horas mayor o igual que 0 (0.5 es media hora)")
+    return number

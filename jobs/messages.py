@@ -1,0 +1,180 @@
+"""What a run tells operators of its work, in the log, and counts in its report: the one never without the other."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+
+from config.logs import emit, one_line
+from config.models import Execution
+from jobs.report import DUE_COUNTED_TO, TickReport
+from providers.base import MigrationError, Provider
+from sql.database import DatabaseError, ProvenCopy
+
+MISSING_DIRECTORIES_NAMED = 100
+
+
+class Messages:
+    """Tells of one run. Safe to use from several threads."""
+
+    def __init__(self, report: TickReport) -> None:
+        self._report = report
+
+    # Configuration
+
+    def no_configuration(self) -> None:
+        """There is no row of `ejecuciones_config`."""
+        emit(
+            logging.WARNING,
+            "no_configuration",
+            "No hay ninguna fila en ejecuciones_config; se usan los valores por defecto: sin proveedor",
+        )
+
+    def roots_not_set(self) -> None:
+        """Nothing local will be deleted."""
+        emit(
+            logging.WARNING,
+            "roots_not_set",
+            "JANITOR_ROOTS no está definida: no se borrará ninguna copia local; "
+            "indique en ella los directorios que contienen las ejecuciones",
+        )
+
+    def migration_off(self) -> None:
+        """The policy asks for none."""
+        emit(logging.INFO, "migration_off", "La migración automática está desactivada: no se migra nada")
+
+    def no_primary_provider(self) -> None:
+        """The policy names no provider."""
+        emit(logging.INFO, "no_primary_provider", "No hay nube primaria configurada: no se migra nada")
+
+    # Executions
+
+    def directory_missing(self, execution: Execution) -> None:
+        """Its directory is not on this host; where very many are missing, the debug log alone names them all."""
+        self._report.count(missing_directories=1)
+        named = self._report.counts.missing_directories <= MISSING_DIRECTORIES_NAMED
+        emit(
+            logging.WARNING if named else logging.DEBUG,
+            "directory_missing",
+            f"Directorio no encontrado para ejecución {one_line(execution.uuid)}: {one_line(execution.directory)}",
+            execution=execution.uuid,
+        )
+
+    def migration_started(self, execution: Execution) -> None:
+        """It was taken up."""
+        uuid = one_line(execution.uuid)
+        emit(logging.INFO, "migration_started", f"Migrando ejecución {uuid} a la nube", execution=uuid)
+
+    def trying_alternate(self, execution: Execution, provider: Provider) -> None:
+        """The providers before this one could not take it."""
+        emit(
+            logging.INFO,
+            "trying_alternate",
+            f"Intentando migrar al proveedor alternativo: {provider.name}",
+            execution=execution.uuid,
+            provider=provider.name,
+        )
+
+    def upload_failed(self, execution: Execution, provider: Provider, error: MigrationError) -> None:
+        """One provider could not take it, or its own files stood in the way."""
+        uuid = one_line(execution.uuid)
+        emit(
+            logging.ERROR,
+            "upload_failed",
+            f"Error subiendo {uuid} a {provider.name}: {one_line(error)}",
+            cause=error,
+            execution=uuid,
+            provider=provider.name,
+            error_code=error.code,
+        )
+
+    def migrated(self, execution: Execution, copy: ProvenCopy) -> None:
+        """It is stored, proven and recorded."""
+        uuid = one_line(execution.uuid)
+        self._report.count(migrated=1, migrated_files=copy.file_count, migrated_bytes=copy.size_bytes)
+        emit(
+            logging.INFO,
+            "migration_finished",
+            f"Ejecución {uuid} migrada exitosamente a {copy.uri}",
+            execution=uuid,
+            uri=copy.uri,
+            provider_id=copy.provider_id,
+            file_count=copy.file_count,
+            size_bytes=copy.size_bytes,
+            evidence=copy.evidence.value,
+        )
+
+    def migration_failed(self, execution: Execution, error: MigrationError | DatabaseError) -> None:
+        """It stays where it is, for this run."""
+        uuid = one_line(execution.uuid)
+        self._report.count(failed=1)
+        emit(
+            logging.ERROR,
+            "migration_failed",
+            f"No se pudo migrar la ejecución {uuid}: {one_line(error)}",
+            cause=error,
+            execution=uuid,
+            error_code=error_code(error),
+        )
+
+    def migration_put_off(self, execution: Execution, reason: MigrationError) -> None:
+        """It was stopped for no fault."""
+        uuid = one_line(execution.uuid)
+        self._report.count(put_off=1)
+        emit(logging.INFO, "migration_put_off", f"La ejecución {uuid} {reason}", execution=uuid)
+
+    # The run
+
+    def limit_reached(self, due: int) -> None:
+        """Nothing more is begun, though so much is due; what is not on this host does not count, as far as is known."""
+        self._report.count(left_due=max(0, due - self._report.counts.missing_directories))
+        message = f"No se empieza ninguna ejecución más{self._what_is_left}"
+        emit(logging.INFO, "limit_reached", message, limit=self._report.limit_reached)
+
+    def job_stopped(self, name: str, error: Exception, exit_code: int) -> None:
+        """A job could not do all that it should have."""
+        self._report.note_problem(exit_code)
+        message = f"El trabajo de {name} no pudo terminar: {one_line(error)}"
+        emit(logging.ERROR, "job_stopped", message, cause=error, job=name)
+
+    def run_finished(self) -> None:
+        """Sum up in one line."""
+        counts = self._report.counts
+        emit(
+            logging.INFO,
+            "run_finished",
+            f"Ciclo terminado: {counts.migrated} migradas ({counts.migrated_files} ficheros, "
+            f"{counts.migrated_bytes / 1024 / 1024:.2f} MB), {counts.failed} con error, "
+            f"{counts.missing_directories} sin directorio, {counts.local_copies_deleted} copias locales borradas"
+            f"{self._what_is_left}",
+            **asdict(counts),
+        )
+
+    @property
+    def _what_is_left(self) -> str:
+        """The end of a sentence; empty when no limit of the run was reached."""
+        if self._report.limit_reached is None:
+            return ""
+        counts = self._report.counts
+        at_least = "al menos " if counts.left_due >= DUE_COUNTED_TO else ""
+        return (
+            f"; se alcanzó {self._report.limit_reached}: quedan para la próxima vez {at_least}{counts.left_due} "
+            f"ejecuciones sin empezar y {counts.put_off} a medias"
+        )
+
+    def end_not_recorded(self, error: DatabaseError) -> None:
+        """The report could not be written down."""
+        message = f"No se pudo anotar el final; lo reservado queda libre cuando venza: {error}"
+        emit(logging.WARNING, "end_not_recorded", message, cause=error)
+
+
+def error_code(error: MigrationError | DatabaseError) -> str:
+    """The stable name that logs and the database record."""
+    return error.code if isinstance(error, MigrationError) else "database_error"
+
+
+def unexpected(error: Exception) -> MigrationError:
+    """A defect of the program, brought out by one execution or job, which must not stop the others."""
+    wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
+    wrapped.__cause__ = error
+    return wrapped

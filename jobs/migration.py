@@ -1,0 +1,153 @@
+"""How executions are taken up: claimed in small batches, several on their way at once, within the limits of the run.
+
+With everything that stores, removes and tidies up, and its threads: a run imports and makes this only once there is
+something to do, as most of cron's runs find nothing and should cost no more than their questions to the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable
+from itertools import islice, takewhile
+
+from config.models import Claim, Execution
+from config.settings import Settings
+from jobs.attempts import Attempts
+from jobs.directories import DirectoryJudge
+from jobs.flights import Flights
+from jobs.leftovers import remove_leftovers
+from jobs.limits import RunLimits, size_on_disk
+from jobs.local_copies import LocalCopies
+from jobs.messages import Messages
+from jobs.pace import Traffic
+from jobs.progress import Progress, is_watched, shown_on_terminal
+from jobs.provider_set import ProviderSet
+from jobs.report import DUE_COUNTED_TO, TickReport
+from jobs.signals import Interruption
+from jobs.transfers import TransferPool
+from jobs.under_way import UploadsUnderWay
+from sql.database import Database, DatabaseBusy, Leftover
+
+EXECUTIONS_IN_FLIGHT = 4
+CLAIMED_AT_A_TIME = 8
+SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
+
+
+class Migration:
+    """One run's executions on their way. What becomes of each of them is for the caller's policy to say.
+
+    `local_copies` removes what was migrated; `under_way` is to know where files are being sent. Used from one thread,
+    but for `new_attempts`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        judge: DirectoryJudge,
+        providers: ProviderSet,
+        interruption: Interruption,
+        report: TickReport,
+    ) -> None:
+        traffic = Traffic(settings.bandwidth, interruption.migrations)
+        self._pool = TransferPool(settings.transfers, traffic)
+        self._limits = RunLimits(settings.max_duration_seconds, settings.max_bytes, traffic)
+        self._flights = Flights(EXECUTIONS_IN_FLIGHT, interruption)
+        self._database = database
+        self._judge = judge
+        self._providers = providers
+        self._interruption = interruption
+        self._report = report
+        self._messages = Messages(report)
+        self.local_copies = LocalCopies(database, judge, report, interruption)
+        self.under_way = UploadsUnderWay()
+
+    def run(
+        self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None], count_due: Callable[[], int]
+    ) -> None:
+        """Call `migrate` with the claim to every execution that can be taken up, until a limit of the run is reached.
+
+        `count_due` gives how many are left to be begun, up to `DUE_COUNTED_TO`. Raises what `migrate` does.
+        """
+        try:
+            with self._limits.enforced(self._interruption.migrations), self._showing_progress(count_due):
+                self._take_up(pages, migrate)
+        finally:
+            self._report.limit_reached = self._limits.reached
+        if self._limits.reached and not self._interruption.is_set():
+            self._messages.limit_reached(count_due())
+
+    def _showing_progress(self, count_due: Callable[[], int]) -> contextlib.AbstractContextManager[None]:
+        if not is_watched():
+            return contextlib.nullcontext()
+        due = count_due()
+        progress = Progress(self._report, self._pool.traffic, due if due < DUE_COUNTED_TO else None)
+        return shown_on_terminal(progress.text)
+
+    def _take_up(self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None]) -> None:
+        try:
+            for executions in pages:
+                self._take_up_page(executions, migrate)
+                if self._limits.reached:
+                    break
+        finally:
+            self._flights.land_all()
+            if self._interruption.is_set():
+                self.under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
+
+    def _take_up_page(self, executions: list[Execution], migrate: Callable[[Claim], None]) -> None:
+        def migrate_within_limits(claim: Claim) -> None:
+            try:
+                migrate(claim)
+            finally:
+                self._limits.end(claim.execution)
+
+        remaining = takewhile(self._may_begin, executions)
+        while batch := list(islice(remaining, 1 if self._limits.any else CLAIMED_AT_A_TIME)):
+            if self._interruption.is_set():
+                return
+            claims = self._claim(batch)
+            for claim in claims:
+                self._flights.launch(migrate_within_limits, claim)
+            for execution in set(batch) - {claim.execution for claim in claims}:
+                self._limits.end(execution)  # somebody else was quicker
+
+    def _may_begin(self, execution: Execution) -> bool:
+        """Whether the limits of the run leave time and room for one more execution."""
+        if not self._limits.any:
+            return True
+        self._flights.wait_for_room()
+        size_bytes = size_on_disk(self._judge, execution) if self._limits.counts_bytes else 0
+        if not self._limits.has_room(size_bytes):
+            self._flights.land_all()  # some of it may have sent less than it holds
+        return self._limits.has_time() and self._limits.begin(execution, size_bytes)
+
+    def _claim(self, executions: list[Execution]) -> list[Claim]:
+        """Take up what can be: one whose row somebody holds locked must not stand in the way of the others."""
+        try:
+            return self._database.claim(executions)
+        except DatabaseBusy as error:
+            if len(executions) > 1:
+                return [claim for execution in executions for claim in self._claim([execution])]
+            self._messages.migration_failed(executions[0], error)
+            return []
+
+    def new_attempts(self, *, delete_local_copy: bool) -> Attempts:
+        """What it takes to store one execution, behind those that came before it."""
+        return Attempts(
+            self._database,
+            self._providers,
+            self._pool,
+            self._interruption.migrations,
+            delete_local_copy,
+            self._pool.traffic.new_place(),
+        )
+
+    def remove_leftovers(self, leftovers: Iterable[Leftover]) -> None:
+        """Remove what failed attempts left; see `jobs.leftovers`."""
+        remove_leftovers(self._database, leftovers, self._providers, self._report, self._interruption)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._flights.close()
+        self._pool.close()
