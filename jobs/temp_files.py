@@ -65,6 +65,9 @@ def _open(directory: Path) -> int:
 
 
 def _old_files(descriptor: int, oldest_kept_ns: float) -> Iterator[tuple[str, int]]:
+    """One after the other, so that a million of them take no memory. That they are deleted while they are listed keeps
+    no other one from being listed (readdir in POSIX.1).
+    """
     with os.scandir(descriptor) as listing:
         for item in listing:
             try:

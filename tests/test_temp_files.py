@@ -9,6 +9,7 @@ import stat
 import subprocess
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from jobs.temp_files import (
     clean_temp_files,
     report_cleaning,
 )
+from providers.descriptors import closing_descriptor
 from tests.privileges import unprivileged
 from tests.small_disk import make_read_only, mounted_small_disk
 
 NEVER = threading.Event()
 RETENTION_HOURS = 24.0
 DAY_SECONDS = 24 * 3600
+MANY_FILES = 20_000
 
 
 @pytest.fixture
@@ -172,6 +175,25 @@ def test_a_run_that_was_asked_to_stop_stops(directory: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "unlink", unlink_and_stop)
     assert clean_temp_files(directory, RETENTION_HOURS, interruption, dry_run=False).deleted_files == 1
     assert len(names(directory)) == 4
+
+
+def test_nothing_is_skipped_or_gathered_in_a_directory_of_many_files(directory: Path) -> None:
+    """It is read in hundreds of pieces, and files are deleted between any two of them; the names of all of them would
+    take more than a megabyte.
+    """
+    with closing_descriptor(os.open(directory, os.O_RDONLY)) as descriptor:
+        for number in range(MANY_FILES):
+            os.mknod(f"{number:06}", 0o600 | stat.S_IFREG, dir_fd=descriptor)
+    make_file(directory / "young", -DAY_SECONDS)
+    tracemalloc.start()
+    try:
+        report = clean(directory, 0)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert report == TempFilesReport(deleted_files=MANY_FILES)
+    assert names(directory) == {"young"}
+    assert peak_bytes < 500_000
 
 
 # Directories that are not what they should be

@@ -1,0 +1,109 @@
+"""Four hosts at once on one database: each execution is migrated once, by one of them, none is forgotten, and who dies
+in the middle is replaced once its lease is over.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.destinations import Destination
+from tests.faults.http_proxy import HttpFaultProxy
+from tests.stories.installation import Installation, RunningCommand, wait_until
+from tests.stories.posing_hosts import EVERY_HOST, PosingHosts
+
+DYING, *LIVING = ("norte", "sur", "este", "oeste")
+SHARED, OWN = 30, 2
+
+
+@pytest.fixture
+def hosts(installation: Installation) -> PosingHosts:
+    """Four hosts with a disk that all share and one of their own each."""
+    return PosingHosts(installation, (DYING, *LIVING))
+
+
+@pytest.fixture
+def server(installation: Installation, new_destination: Callable[[str], Destination]) -> Iterator[HttpFaultProxy]:
+    """An S3 server that all hosts send to, with somebody who counts before it."""
+    real = new_destination("s3-rclone")
+    with HttpFaultProxy(real.options["endpoint_url"]) as proxy:
+        provider = installation.add_provider(real.with_options(endpoint_url=proxy.url))
+        installation.configure(provider, eliminar_despues_de_migrar=True)
+        yield proxy
+
+
+def test_four_hosts_share_the_work_and_one_that_is_killed_is_replaced(
+    installation: Installation, hosts: PosingHosts, server: HttpFaultProxy
+) -> None:
+    directories = [hosts.add_execution(f"comun-{number:02}", EVERY_HOST) for number in range(SHARED)]
+    directories += [hosts.add_execution(f"de-{name}-{number}", name) for name in LIVING for number in range(OWN)]
+
+    with hosts.start(DYING) as command:
+        _stop_when_it_holds_something(installation, command)
+        with hosts.all_at_once(LIVING) as commands:
+            command.stop(signal.SIGKILL)
+            for name in LIVING:
+                run = commands[name].finish()
+                assert (run.exit_code, run.messages("ERROR")) == (0, []), f"{name}: {run}"
+
+    held = _uuids(installation, HELD)
+    assert held
+    assert _uuids(installation, PENDING) == held
+    share = _migrated_by(installation)
+    assert set(share) == {DYING, *LIVING}
+    assert sum(share.values()) == len(directories) - len(held)
+
+    installation.execute(
+        "UPDATE janitor_migrations SET lease_expires_at = now() - interval '1 second' WHERE host = %s", (DYING,)
+    )
+    for name in (LIVING[0], DYING):  # switched on again, it finds the removals that it had begun
+        with hosts.start(name) as command:
+            run = command.finish()
+            assert run.exit_code == 0, f"{name}: {run}"
+
+    assert _uuids(installation, PENDING) == set()
+    assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
+    assert not [path for path in directories if path.exists()]
+    assert _uuids(installation, NOT_COMMITTED_ONCE) == set()
+    assert _uuids(installation, TRIED_TWICE) <= held
+    assert installation.rows(DEADLOCKS) == [{"deadlocks": 0}]
+    sent = Counter(line.partition("?")[0] for line in server.seen if line.startswith("PUT "))
+    assert not [line for line, count in sent.items() if count > 1 and not any(f"/{uuid}" in line for uuid in held)]
+
+
+def _stop_when_it_holds_something(installation: Installation, command: RunningCommand) -> None:
+    """Stop a run in the middle of its work: some of what it has taken up is migrated, and some is not."""
+
+    def is_stopped() -> bool:
+        assert command.process.poll() is None, f"it was done before it could be stopped: {command.errors()}"
+        if not _migrated_by(installation):
+            return False
+        command.process.send_signal(signal.SIGSTOP)
+        if len(_uuids(installation, HELD)) > 1:
+            return True
+        command.process.send_signal(signal.SIGCONT)
+        return False
+
+    wait_until(is_stopped, 60)
+
+
+def _uuids(installation: Installation, question: str) -> set[str]:
+    return {row["uuid"] for row in installation.rows(question)}
+
+
+def _migrated_by(installation: Installation) -> Counter[str]:
+    rows = installation.rows("SELECT host, count(*) AS count FROM janitor_migrations WHERE state='migrated' GROUP BY 1")
+    return Counter({row["host"]: row["count"] for row in rows})
+
+
+PENDING = "SELECT uuid FROM ejecuciones_yaml WHERE migrado_a_nube IS NOT TRUE"
+HELD = "SELECT uuid FROM janitor_migrations WHERE state = 'migrating'"
+TRIED_TWICE = "SELECT uuid FROM janitor_migrations WHERE attempts > 1"
+NOT_COMMITTED_ONCE = (
+    "SELECT uuid FROM ejecuciones_yaml AS execution WHERE 1 <> "
+    "(SELECT count(*) FROM janitor_attempts WHERE execution_id = execution.id AND state = 'committed')"
+)
+DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
