@@ -102,9 +102,7 @@ class Restore:
                 raise type(error)(f"{one_line(entry.path)}: {error}") from error
 
     def _download(self, parent: int, name: str, entry: Entry, pacer: Pacer) -> None:
-        with contextlib.suppress(FileNotFoundError):  # what an earlier try left
-            os.unlink(name, dir_fd=parent)
-        with closing_descriptor(os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)) as file:
+        with closing_descriptor(_new_file(parent, name)) as file:
             digest = hashlib.sha256()
             for chunk in pacer.paced(self._announced_bytes(entry)):
                 digest.update(chunk)
@@ -141,6 +139,14 @@ def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
             f"el primero, {one_line(paths[0])}",
             files=len(paths),
         )
+
+
+def _new_file(parent: int, name: str) -> int:
+    try:
+        return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
+    except FileExistsError:  # what an earlier try left
+        os.unlink(name, dir_fd=parent)
+        return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
 
 
 def _write_fully(descriptor: int, content: bytes) -> None:

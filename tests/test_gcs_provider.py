@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from config.models import ProviderRow
 from providers import build_provider
 from providers.base import (
+    CHUNK_SIZE_BYTES,
     PART_SIZE_BYTES,
     AccessDenied,
     BytesSource,
@@ -325,13 +326,17 @@ def test_a_refused_token_is_told_from_a_server_that_is_down(
         provider.close()
 
 
-def test_a_token_that_expires_amid_a_large_file_is_renewed_and_the_part_sent_again(
-    service_account: Callable[..., dict[str, object]], gcs_emulator: GcsEmulator
+@pytest.mark.parametrize(
+    ("request_line", "size_bytes"),
+    [("^PUT /upload/", PART_SIZE_BYTES + 1), ("^POST /upload/", 1), ("^GET /download/", 1)],
+)
+def test_a_token_that_expires_is_renewed_and_the_request_sent_again(
+    service_account: Callable[..., dict[str, object]], gcs_emulator: GcsEmulator, request_line: str, size_bytes: int
 ) -> None:
     bucket = gcs_emulator.new_bucket()
-    expired = Fault("expired", refuse("gcs", 401, "authError"), "^PUT /upload/", ONCE)
+    expired = Fault("expired", refuse("gcs", 401, "authError"), request_line, ONCE)
     token = {"access_token": "the-token", "expires_in": 3600, "token_type": "Bearer"}
-    source = PatternSource(PART_SIZE_BYTES + 1)
+    source = PatternSource(size_bytes)
     with (
         CannedHttp(lambda _: json_answer(200, token)) as tokens,
         HttpFaultProxy(gcs_emulator.endpoint_url, expired) as proxy,
@@ -342,6 +347,30 @@ def test_a_token_that_expires_amid_a_large_file_is_renewed_and_the_part_sent_aga
         assert sha256_of(provider.open("key")) == source.sha256()
         provider.close()
     assert len(tokens.requests) == 2
+
+
+def test_an_object_of_any_size_is_read_by_one_request_in_small_pieces() -> None:
+    content = bytes(2 * PART_SIZE_BYTES + 1)
+    with CannedHttp(lambda _: Answer(200, content)) as server:
+        provider = provider_of(bucket="bucket", endpoint_url=server.url)
+        pieces = [len(piece) for piece in provider.open("a/key")]
+        provider.close()
+    assert (sum(pieces), max(pieces) <= CHUNK_SIZE_BYTES) == (len(content), True)
+    assert [request.path for request in server.requests] == ["/download/storage/v1/b/bucket/o/a%2Fkey?alt=media"]
+
+
+def test_files_pass_through_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    with CannedHttp(lambda _: json_answer(200, {"name": "key"})) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.url)
+        monkeypatch.setenv("no_proxy", "")
+        provider = provider_of(bucket="bucket", endpoint_url="http://storage.invalid")
+        provider.put("key", BytesSource(b"content"))
+        assert list(provider.open("key"))
+        provider.close()
+    assert [request.path.partition("?")[0] for request in proxy.requests] == [
+        "http://storage.invalid/upload/storage/v1/b/bucket/o",
+        "http://storage.invalid/download/storage/v1/b/bucket/o/key",
+    ]
 
 
 def test_a_download_cut_short_is_an_error_and_not_a_short_file() -> None:
