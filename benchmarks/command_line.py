@@ -10,10 +10,13 @@ from benchmarks.results import Report
 ROUNDS = 5
 
 
-def run_from_command_line(description: str | None, run: Callable[..., Report], **sizes: int) -> None:
-    """Read `--rounds`, `--record` and one option for each size, run the benchmark and print its table."""
+def run_from_command_line(
+    description: str | None, run: Callable[..., Report], *, rounds: int | None = ROUNDS, **sizes: int
+) -> None:
+    """Read `--record`, `--rounds` (unless it is `None`) and one option for each size, run and print."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help=f"how often each program runs ({ROUNDS})")
+    if rounds is not None:
+        parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each program runs ({rounds})")
     parser.add_argument("--record", action="store_true", help="keep the result, and write benchmarks/RESULTS.md anew")
     for name, default in sizes.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"({default})")

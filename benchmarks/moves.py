@@ -7,10 +7,12 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+
+import psycopg2
 
 from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
 from benchmarks.peers import Peer
@@ -37,14 +39,14 @@ class Move:
     def run(self, rounds: int) -> Report:
         """Let product and peers move the files in turn. Raises when something did not arrive as it was."""
         with workshop(self.make) as (original, postgres), self.store() as store:
-            product = Contestant(PRODUCT, partial(_tick, original, store, postgres))
+            product = Contestant(PRODUCT, partial(tick, original, store, postgres))
             peers = [Contestant(peer.name, partial(_move, original, store, peer), peer.goals) for peer in self.peers]
             played = compete(product, peers, rounds)
         return Report(self.name, lines_of(self.work, peers, played), raw(played))
 
 
 @contextmanager
-def _tick(original: Path, store: Store, postgres: EmbeddedPostgres, scratch: Path) -> Iterator[Trial]:
+def tick(original: Path, store: Store, postgres: EmbeddedPostgres, scratch: Path) -> Iterator[Trial]:
     """One tick that deletes what it moved."""
     with store.destination() as destination, installation(scratch / "sage", postgres) as sage:
         sage.configure(sage.add_provider(destination), eliminar_despues_de_migrar=True)
@@ -76,13 +78,23 @@ def _move(original: Path, store: Store, peer: Peer, scratch: Path) -> Iterator[T
 
 @contextmanager
 def installation(directory: Path, postgres: EmbeddedPostgres) -> Iterator[Installation]:
-    """The platform and the daemon with a database of their own."""
-    sage = Installation(directory, postgres.new_database(f"bench_{secrets.token_hex(4)}"))
+    """The platform and the daemon with a database of their own, which is dropped in the end: what nobody vacuums any
+    more disturbs nobody.
+    """
+    name = f"bench_{secrets.token_hex(4)}"
+    sage = Installation(directory, postgres.new_database(name))
     try:
         sage.install()
         yield sage
     finally:
         sage.close()
+        _drop(postgres, name)
+
+
+def _drop(postgres: EmbeddedPostgres, name: str) -> None:
+    with closing(psycopg2.connect(postgres.database_url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 def add_executions(sage: Installation, original: Path) -> None:

@@ -31,6 +31,7 @@ HEAD = (
     "peer MiB",
     "goal",
 )
+COUNTS_HEAD = ("counted", "number", "goal")
 INTRODUCTION = """\
 # Product and peers side by side
 
@@ -83,17 +84,34 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Count:
+    """Something counted, not timed, and what it must not exceed."""
+
+    what: str
+    number: float
+    goal: float | None = None
+
+    def cells(self) -> tuple[str, ...]:
+        """The count as the table shows it, what misses its goal in bold."""
+        return (self.what, *_beside_goal(self.number, self.goal, ",.10g"))
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All that one benchmark found. `rounds` is raw: for each round, whatever was measured of whom."""
 
     name: str
     lines: Sequence[Line]
     rounds: Sequence[Mapping[str, Any]]
+    counts: Sequence[Count] = ()
     machine: Mapping[str, str] = field(default_factory=describe_machine)
 
     def show(self) -> None:
         """Print it."""
-        print("\n".join(_aligned([HEAD, *(line.cells() for line in self.lines)])))
+        if self.lines:
+            print("\n".join(_aligned([HEAD, *(line.cells() for line in self.lines)])))
+        if self.counts:
+            print("\n".join(_aligned([COUNTS_HEAD, *(count.cells() for count in self.counts)])))
         print(_conditions(self.machine, len(self.rounds)), end="\n\n", flush=True)
 
     def save(self) -> None:
@@ -106,17 +124,22 @@ class Report:
 def write_table() -> None:
     """Make the table of all reports that are kept."""
     reports = [read_report(path) for path in sorted(DIRECTORY.glob("*.json"))]
-    rows = [HEAD, ("---",) * len(HEAD), *(line.cells() for report in reports for line in report.lines)]
+    lines = _markdown(HEAD, (line.cells() for report in reports for line in report.lines))
+    counts = _markdown(COUNTS_HEAD, (count.cells() for report in reports for count in report.counts))
     conditions = [f"- {report.name}: {_conditions(report.machine, len(report.rounds))}" for report in reports]
-    table = [f"| {' | '.join(row)} |" for row in rows]
-    TABLE.write_text("\n".join([INTRODUCTION, *table, "", *conditions, ""]))
+    TABLE.write_text("\n".join([INTRODUCTION, *lines, "", "Counted, not timed:", "", *counts, "", *conditions, ""]))
 
 
 def read_report(path: Path) -> Report:
     """A report as `save` kept it."""
     kept = json.loads(path.read_text())
     lines = [Line(**{**line, "goals": Goals(**line["goals"])}) for line in kept["lines"]]
-    return Report(kept["name"], lines, kept["rounds"], kept["machine"])
+    counts = [Count(**count) for count in kept["counts"]]
+    return Report(kept["name"], lines, kept["rounds"], counts, kept["machine"])
+
+
+def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
 
 
 def _beside_goal(value: float | None, goal: float | None, form: str) -> tuple[str, str]:
@@ -134,7 +157,8 @@ def _goal(goal: float | None) -> str:
 
 
 def _conditions(machine: Mapping[str, str], rounds: int) -> str:
-    return ", ".join([*(f"{name} {value}".strip() for name, value in machine.items()), f"{rounds} rounds"])
+    repeated = {"rounds": str(rounds)} if rounds else {}
+    return ", ".join(f"{name} {value}" for name, value in {**machine, **repeated}.items())
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:

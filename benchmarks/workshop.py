@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from jobs.embedded_postgres import EmbeddedPostgres
@@ -12,9 +14,20 @@ from jobs.embedded_postgres import EmbeddedPostgres
 
 @contextmanager
 def workshop(make: Callable[[Path], None]) -> Iterator[tuple[Path, EmbeddedPostgres]]:
-    """Make the original files and start the database. `TMPDIR` says on which disk."""
+    """Make the original files, which are gone in the end, and give the database server, which stays for other contests.
+
+    The environment variable `TMPDIR` says on which disk.
+    """
     with tempfile.TemporaryDirectory(prefix="janitor-bench-") as name:
-        Path(name).chmod(0o755)  # the server of a run by root has another user, who must pass
         make(Path(name, "original"))
-        with EmbeddedPostgres(Path(name, "postgres")) as postgres:
-            yield Path(name, "original"), postgres
+        yield Path(name, "original"), postgres_of_this_process()
+
+
+@functools.cache
+def postgres_of_this_process() -> EmbeddedPostgres:
+    """One server, which writes through to the disk as in production, until this process ends."""
+    until_the_end = ExitStack()
+    atexit.register(until_the_end.close)
+    directory = Path(until_the_end.enter_context(tempfile.TemporaryDirectory(prefix="janitor-bench-")))
+    directory.chmod(0o755)  # the server of a run by root has another user, who must pass
+    return until_the_end.enter_context(EmbeddedPostgres(directory / "postgres"))
