@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,7 @@ class EntryKind(enum.StrEnum):
     LINK = "link"
 
 
-@dataclass(frozen=True, slots=True)
-class FileIdentity:
+class FileIdentity(NamedTuple):
     """Tells one state of one inode from any other: rewriting a file changes at least its ctime."""
 
     device: int
@@ -79,12 +79,11 @@ class FileIdentity:
     ctime_ns: int
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file, directory or symbolic link of an execution, its path relative to the execution's directory.
 
     `sha256` (lower-case hex) is known for a file once its bytes have been read. `identity` is what this host saw,
-    and is `None` in a manifest that came from elsewhere.
+    and is `None` in a manifest that came from elsewhere. Both are tuples, as one is made for each file more than once.
     """
 
     path: str
@@ -95,23 +94,6 @@ class Entry:
     link_target: str | None = None
     sha256: str | None = None
     identity: FileIdentity | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tree:
-    """Everything below one execution's directory, in path order; the directory itself is the entry with path ''."""
-
-    entries: tuple[Entry, ...]
-
-    @property
-    def files(self) -> tuple[Entry, ...]:
-        """The regular files: the entries whose bytes are uploaded."""
-        return tuple(entry for entry in self.entries if entry.kind is EntryKind.FILE)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all regular files together."""
-        return sum(entry.size_bytes for entry in self.entries if entry.kind is EntryKind.FILE)
 
 
 class Evidence(enum.StrEnum):

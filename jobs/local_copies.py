@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from config.logs import emit, one_line
-from config.models import Claim, Tree
+from config.models import Claim
+from config.trees import Tree
 from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.keys import place_from_uri
 from jobs.lease import Lease
@@ -98,4 +99,4 @@ class LocalCopies:
         if provider is None:
             raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
         place = place_from_uri(deletion.uri)
-        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption).tree
+        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption)

@@ -15,15 +15,15 @@ is doubled, as in object keys.
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from config.models import Entry, EntryKind, Execution, Tree
+from config.models import Entry, EntryKind, Execution
+from config.trees import Tree
 from jobs.keys import Place
 from jobs.retries import with_retries
 from providers.base import IntegrityError, NameEncoding, Provider, UnsafeSource
@@ -33,152 +33,276 @@ VERSION = 1
 TEXT = NameEncoding()
 
 MAXIMUM_SIZE_BYTES = 512 * 1024 * 1024
-"""More than two million files. A larger one is neither written nor read: it is held in memory while it is checked."""
+"""More than two million files. A larger one is neither written nor read: one of another shape than ours is held in
+memory while it is understood.
+"""
+
+KEPT_SIZE_BYTES = 8 * 1024 * 1024
+"""One that is larger is read once to compare it with its record and once more to understand it, but never whole."""
+
+ENTRIES_BEGIN = b'"entries": ['
+ENTRIES_END = b"]}"
+LONGEST_LINE_BYTES = 1024 * 1024
+
+NOT_UNDERSTOOD = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 
 LONGEST_TARGET_BYTES = 4095
 """Of a symbolic link, on Linux. Source: PATH_MAX, which counts the final null."""
 
-LATEST_TIME_NS = 2**63 * 10**9
-"""Where a 64-bit number of seconds ends."""
+TIMES_NS = range(-(2**63) * 10**9, 2**63 * 10**9)
+"""Those of a 64-bit number of seconds."""
+
+SIZES_BYTES = range(2**63)
 
 SHA256 = re.compile("[0-9a-f]{64}")
+
+quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as it is stored: its bytes, and what they say."""
+    """A manifest as it is to be stored: a `Source`, whose bytes are made from the tree whenever they are read.
 
-    content: bytes
+    `sha256` is that of the bytes, which the database keeps too.
+    """
+
+    execution: Execution
     tree: Tree
+    size_bytes: int
+    sha256: str
 
-    @property
-    def sha256(self) -> str:
-        """Hash of the stored bytes, which the database keeps too."""
-        return hashlib.sha256(self.content).hexdigest()
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        """See `Source`."""
+        pending = bytearray()
+        for piece in _pieces(self.execution, self.tree):
+            pending += piece
+            while len(pending) >= chunk_size_bytes:
+                yield bytes(pending[:chunk_size_bytes])
+                del pending[:chunk_size_bytes]
+        if pending:
+            yield bytes(pending)
 
 
-def make_manifest(execution: Execution, tree: Tree, sha256_by_path: Mapping[str, str]) -> Manifest:
-    """The manifest of a tree whose files' hashes are known. Raises `KeyError` for a file without one,
+def make_manifest(execution: Execution, tree: Tree) -> Manifest:
+    """The manifest of a tree whose files' hashes are known. Raises `ValueError` for a file without one,
     and `UnsafeSource` for more files than a manifest may name.
 
     Equal trees have equal manifests: one that a run which was thought dead sends late, over that of a committed copy,
     changes nothing. So it says nothing of when or by whom the copy was made.
     """
-    entries = tuple(
-        dataclasses.replace(entry, sha256=sha256_by_path[entry.path]) if entry.kind is EntryKind.FILE else entry
-        for entry in tree.entries
-    )
+    digest = hashlib.sha256()
+    size_bytes = 0
+    for piece in _pieces(execution, tree):
+        digest.update(piece)
+        size_bytes += len(piece)
+        if size_bytes > MAXIMUM_SIZE_BYTES:
+            raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
+    return Manifest(execution, tree, size_bytes, digest.hexdigest())
+
+
+def _pieces(execution: Execution, tree: Tree) -> Iterator[bytes]:
     header = {
         "format": FORMAT,
         "version": VERSION,
         "execution": execution.uuid,
         "directory": execution.directory,
-        "file_count": len(tree.files),
+        "file_count": tree.file_count,
         "size_bytes": tree.size_bytes,
     }
-    lines = ",\n".join(json.dumps(_to_json(entry), ensure_ascii=False) for entry in entries)
-    head = json.dumps(header, ensure_ascii=False, indent=0)[:-2]
-    content = f'{head},\n"entries": [\n{lines}\n]}}\n'.encode()
-    if len(content) > MAXIMUM_SIZE_BYTES:
-        raise UnsafeSource(f"tiene demasiados ficheros: {len(entries)}")
-    return Manifest(content, Tree(entries))
+    yield json.dumps(header, ensure_ascii=False, indent=0)[:-2].encode()
+    before = f",\n{ENTRIES_BEGIN.decode()}\n"
+    for entry in tree:
+        yield f"{before}{_line(entry)}".encode()
+        before = ",\n"
+    yield b"\n%s\n" % ENTRIES_END
 
 
-def read_manifest(content: bytes) -> Manifest:
+def _line(entry: Entry) -> str:
+    """One entry as JSON. Written by hand, as it takes a tenth of the time that `json.dumps` of a dictionary takes."""
+    common = f'{_text(entry.path)}, "kind": "{entry.kind}", "mode": "{entry.mode:04o}", "mtime_ns": {entry.mtime_ns}'
+    rest = ""
+    if entry.kind is EntryKind.FILE:
+        if entry.sha256 is None:
+            raise ValueError(f"no hash of {entry.path!r}")
+        rest = f', "size_bytes": {entry.size_bytes}, "sha256": "{entry.sha256}"'
+    elif entry.link_target is not None:
+        rest = f', "target": {_text(entry.link_target)}'
+    return f'{{"path": {common}{rest}}}'
+
+
+def _text(value: str) -> str:
+    return quoted(value if value.isascii() else TEXT.encode(value))
+
+
+def read_manifest(content: bytes) -> Tree:
     """Understand a stored manifest, which may have been written by somebody who wishes harm.
 
     Raises `IntegrityError` when it is none, or of a version not known here, or describes no directory: a name twice,
     or something that lies in what is no directory of the same manifest.
     """
     try:
+        return _read_lines([content])
+    except NOT_UNDERSTOOD:
+        return _read_whole(content)
+
+
+def _read_lines(chunks: Iterable[bytes]) -> Tree:
+    """A manifest in the shape in which it is written here, an entry in each line, understood line by line.
+
+    Raises one of `NOT_UNDERSTOOD` for any other shape, too.
+    """
+    lines = _lines(chunks)
+    head = []
+    for line in lines:
+        if line == ENTRIES_BEGIN:
+            break
+        head.append(line)
+    _require_known(json.loads(b"\n".join((*head, ENTRIES_BEGIN, ENTRIES_END))))
+    return _tree_of(_entries_in(lines))
+
+
+def _entries_in(lines: Iterator[bytes]) -> Iterator[Entry]:
+    more = True
+    for line in lines:
+        if line == ENTRIES_END:
+            break
+        if not more:
+            raise ValueError("no comma before an entry")
+        more = line.endswith(b",")
+        yield _from_json(json.loads(line.removesuffix(b",").decode()))
+    else:
+        raise ValueError("no end")
+    if more or any(lines):
+        raise ValueError("an entry is missing, or something follows")
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + chunk).split(b"\n")
+        if len(rest) > LONGEST_LINE_BYTES:
+            raise ValueError("a line that is none of ours")
+        yield from lines
+    yield rest
+
+
+def _read_whole(content: bytes) -> Tree:
+    try:
         document = json.loads(content)
-        if document["format"] != FORMAT or document["version"] != VERSION:
-            raise IntegrityError("el manifiesto es de un formato o una versión que este programa no conoce")
-        entries = sorted((_from_json(item) for item in document["entries"]), key=lambda entry: entry.path)
-        _require_one_directory(entries)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        _require_known(document)
+        return _tree_of(sorted((_from_json(item) for item in document["entries"]), key=lambda entry: entry.path))
+    except NOT_UNDERSTOOD as error:
         raise IntegrityError("el manifiesto no se puede leer") from error
-    return Manifest(content, Tree(tuple(entries)))
 
 
-def _require_one_directory(entries: Sequence[Entry]) -> None:
+def _require_known(document: Mapping[str, object]) -> None:
+    if document["format"] != FORMAT or document["version"] != VERSION:
+        raise IntegrityError("el manifiesto es de un formato o una versión que este programa no conoce")
+
+
+def _tree_of(entries: Iterable[Entry]) -> Tree:
+    """Raises `ValueError` for entries out of order, or of the same path."""
+    tree = Tree(entries)
+    _require_one_directory(tree)
+    return tree
+
+
+def _require_one_directory(tree: Tree) -> None:
     """Raises `ValueError` unless every entry lies in a directory among them, up to the one at the top."""
-    kinds = {entry.path: entry.kind for entry in entries}
-    if len(kinds) != len(entries) or kinds.get("") is not EntryKind.DIRECTORY:
-        raise ValueError("a path twice, or no directory at the top")
-    if any(kinds.get(path.rpartition("/")[0]) is not EntryKind.DIRECTORY for path in kinds):
-        raise ValueError("an entry that lies in no directory")
-
-
-def _to_json(entry: Entry) -> dict[str, object]:
-    item: dict[str, object] = {
-        "path": TEXT.encode(entry.path),
-        "kind": entry.kind.value,
-        "mode": f"{entry.mode:04o}",
-        "mtime_ns": entry.mtime_ns,
-    }
-    if entry.kind is EntryKind.FILE:
-        item |= {"size_bytes": entry.size_bytes, "sha256": entry.sha256}
-    if entry.link_target is not None:
-        item["target"] = TEXT.encode(entry.link_target)
-    return item
+    directories = set()
+    for entry in tree:  # path order: a directory comes before what is in it
+        if entry.path and entry.path.rpartition("/")[0] not in directories:
+            raise ValueError("an entry that lies in no directory")
+        if entry.kind is EntryKind.DIRECTORY:
+            directories.add(entry.path)
+    if "" not in directories:
+        raise ValueError("no directory at the top")
 
 
 def _from_json(item: Mapping[str, object]) -> Entry:
-    kind = EntryKind(_text(item["kind"]))
-    path = TEXT.decode(_text(item["path"]))
+    kind = EntryKind(_string(item["kind"]))
+    path = TEXT.decode(_string(item["path"]))
     if path != "" and any(part in ("", ".", "..") or "\0" in part for part in path.split("/")):
         raise ValueError("a path that leaves its directory")
     return Entry(
         path=path,
         kind=kind,
-        mode=int(_text(item["mode"]), 8) & 0o7777,
-        mtime_ns=_number(item["mtime_ns"], -LATEST_TIME_NS, LATEST_TIME_NS),
-        size_bytes=_number(item["size_bytes"], 0, 2**63 - 1) if kind is EntryKind.FILE else 0,
+        mode=int(_string(item["mode"]), 8) & 0o7777,
+        mtime_ns=_number(item["mtime_ns"], TIMES_NS),
+        size_bytes=_number(item["size_bytes"], SIZES_BYTES) if kind is EntryKind.FILE else 0,
         link_target=_link_target(item["target"]) if kind is EntryKind.LINK else None,
         sha256=_sha256(item["sha256"]) if kind is EntryKind.FILE else None,
     )
 
 
-def _text(value: object) -> str:
+def _string(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
     return value
 
 
-def _number(value: object, minimum: int, maximum: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value <= maximum:
+def _number(value: object, possible: range) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in possible:
         raise ValueError("no whole number, or none that can be")
     return value
 
 
 def _link_target(value: object) -> str:
-    target = TEXT.decode(_text(value))
+    target = TEXT.decode(_string(value))
     if not 0 < len(target.encode("utf-8", "surrogateescape")) <= LONGEST_TARGET_BYTES or "\0" in target:
         raise ValueError("no link could have this target")
     return target
 
 
 def _sha256(value: object) -> str:
-    if not SHA256.fullmatch(_text(value)):
+    if not SHA256.fullmatch(_string(value)):
         raise ValueError("no SHA-256")
-    return _text(value)
+    return _string(value)
 
 
-def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interruption: threading.Event) -> Manifest:
+def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interruption: threading.Event) -> Tree:
     """Read the manifest of a committed copy. Raises `IntegrityError` when it is not the one recorded as `sha256`, which
     is looked at before anything in it is.
     """
-    content = with_retries(lambda: _read_bounded(provider, place.manifest_key), interruption)
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+    content, found_sha256 = with_retries(lambda: _download(provider, place.manifest_key), interruption)
+    if sha256 is not None and found_sha256 != sha256:
         raise IntegrityError("el manifiesto de la nube no es el que se guardó al migrar")
-    return read_manifest(content)
+    if content is not None:
+        return read_manifest(content)
+    return with_retries(lambda: _read_again(provider, place.manifest_key, found_sha256), interruption)
 
 
-def _read_bounded(provider: Provider, key: str) -> bytes:
-    content = bytearray()
+def _download(provider: Provider, key: str) -> tuple[bytes | None, str]:
+    """A manifest, `None` where it is large, and its SHA-256. Raises `IntegrityError` for one that is too large."""
+    kept = bytearray()
+    digest = hashlib.sha256()
+    size_bytes = 0
     for chunk in provider.open(key):
-        content += chunk
-        if len(content) > MAXIMUM_SIZE_BYTES:
+        digest.update(chunk)
+        size_bytes += len(chunk)
+        if size_bytes > MAXIMUM_SIZE_BYTES:
             raise IntegrityError("el manifiesto de la nube es demasiado grande")
-    return bytes(content)
+        if size_bytes <= KEPT_SIZE_BYTES:
+            kept += chunk
+    return bytes(kept) if size_bytes == len(kept) else None, digest.hexdigest()
+
+
+def _read_again(provider: Provider, key: str, sha256: str) -> Tree:
+    try:
+        return _read_lines(_same_bytes(provider, key, sha256))
+    except NOT_UNDERSTOOD:
+        return _read_whole(b"".join(_same_bytes(provider, key, sha256)))
+
+
+def _same_bytes(provider: Provider, key: str, sha256: str) -> Iterator[bytes]:
+    """The stored bytes. Raises `IntegrityError` at their end, or soon after, if they are not those of before."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    for chunk in provider.open(key):
+        digest.update(chunk)
+        size_bytes += len(chunk)
+        if size_bytes > MAXIMUM_SIZE_BYTES:
+            break
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise IntegrityError("el manifiesto de la nube cambió mientras se leía")

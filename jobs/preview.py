@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterable
 
 from config.logs import emit, one_line
-from config.models import Execution, Tree
+from config.models import Execution
+from config.trees import Tree
 from jobs.directories import DirectoryJudge
 from jobs.keys import Place, place_of
 from jobs.tree import walk_tree
@@ -38,10 +39,10 @@ class Preview:
         emit(
             logging.INFO,
             "migration_previewed",
-            f"[simulación] Se migraría la ejecución {uuid} ({len(tree.files)} ficheros, "
+            f"[simulación] Se migraría la ejecución {uuid} ({tree.file_count} ficheros, "
             f"{tree.size_bytes / 1024 / 1024:.2f} MB) a {self._provider_names}, en {place.key_prefix}{then}",
             execution=uuid,
-            file_count=len(tree.files),
+            file_count=tree.file_count,
             size_bytes=tree.size_bytes,
         )
 

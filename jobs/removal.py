@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import hashlib
 import itertools
@@ -13,7 +12,8 @@ import threading
 from collections.abc import Callable, Iterator
 
 from config.logs import one_line
-from config.models import Entry, EntryKind, Execution, FileIdentity, Tree
+from config.models import Entry, EntryKind, Execution, FileIdentity
+from config.trees import Tree
 from jobs.directories import DirectoryJudge
 from jobs.tree import hash_file, identity_of, walk_quiet_tree
 from jobs.writers import FileInUse, lease_is_whole, release_lease, take_lease
@@ -26,6 +26,8 @@ SET_ASIDE = ".janitor-removing-"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 LONGEST_NAME_BYTES = 255
+
+LINK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LocalCopyDiffers(SourceError):
@@ -157,7 +159,7 @@ class _Parents:
 
 def _free_name(*trees: Tree) -> str:
     """A name that no entry has."""
-    taken = {_name(entry) for tree in trees for entry in tree.entries}
+    taken = {name for tree in trees for entry in tree if (name := _name(entry)).startswith(SET_ASIDE)}
     return next(name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
 
 
@@ -165,13 +167,14 @@ def _require_proven(
     descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
 ) -> None:
     """What an interrupted removal took away may be missing; what is there must be proven, and have no writer."""
-    proven_by_path = {entry.path: entry for entry in proven.entries}
-    for entry in present.entries:
-        if entry.path not in proven_by_path and _name(entry).startswith(SET_ASIDE):
+    position = None
+    for entry in present:
+        position = proven.find(entry.path, 0 if position is None else position + 1)
+        counterpart = None if position is None else proven.entry(position)
+        if counterpart is None and _name(entry).startswith(SET_ASIDE):
             _require_no_writer(parents, entry)
             _require_proven_somewhere(descriptor, entry, proven, interruption)
             continue
-        counterpart = proven_by_path.get(entry.path)
         if counterpart is None or counterpart.kind is not entry.kind:
             raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
         if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:
@@ -186,15 +189,18 @@ def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, inter
     content = entry.link_target
     if entry.kind is EntryKind.FILE:
         content = hash_file(descriptor, entry, interruption)
-    held = {(other.kind, other.link_target or other.sha256) for other in proven.entries}
+    held = ((other.kind, other.link_target or other.sha256) for other in proven)
     if content is None or (entry.kind, content) not in held:
         raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
 
 
 def _require_no_writer(parents: _Parents, entry: Entry) -> None:
     if entry.kind is EntryKind.FILE:
-        with _opened(*parents.of(entry), entry.kind) as opened:
+        opened = _open(*parents.of(entry), entry.kind)
+        try:
             _take_lease(opened, entry)
+        finally:
+            os.close(opened)
 
 
 def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: threading.Event) -> bool:
@@ -224,14 +230,23 @@ class _Removal:
         Its directory is found anew each time: one that was moved away meanwhile is somebody's who wants to keep it.
         """
         *parents, name = entry.path.split("/")
+        if not parents:
+            self._remove(self._top, name, entry)
+            return
         with closing_descriptor(open_directory_beneath(self._top, parents)) as parent:
-            if entry.kind is EntryKind.DIRECTORY:
-                os.rmdir(name, dir_fd=parent)
-                return
-            with _opened(parent, name, entry.kind) as opened:
-                self._remove(parent, name, opened, entry)
+            self._remove(parent, name, entry)
 
-    def _remove(self, parent: int, name: str, opened: int, entry: Entry) -> None:
+    def _remove(self, parent: int, name: str, entry: Entry) -> None:
+        if entry.kind is EntryKind.DIRECTORY:
+            os.rmdir(name, dir_fd=parent)
+            return
+        opened = _open(parent, name, entry.kind)
+        try:
+            self._remove_opened(parent, name, opened, entry)
+        finally:
+            os.close(opened)
+
+    def _remove_opened(self, parent: int, name: str, opened: int, entry: Entry) -> None:
         leased = entry.kind is EntryKind.FILE and _take_lease(opened, entry)
         identity = self._require_as_compared(opened, entry)
         present_name = self._set_aside(parent, name)
@@ -245,7 +260,7 @@ class _Removal:
             raise
         status = os.fstat(opened)
         if status.st_nlink:
-            self._compared[identity.inode] = dataclasses.replace(identity, ctime_ns=status.st_ctime_ns)
+            self._compared[identity.inode] = identity._replace(ctime_ns=status.st_ctime_ns)
 
     def _require_as_compared(self, opened: int, entry: Entry) -> FileIdentity:
         identity = identity_of(os.fstat(opened))
@@ -275,7 +290,7 @@ class _Removal:
 
 def _require_still_the_same(status: os.stat_result, identity: FileIdentity, entry: Entry) -> None:
     """But for its ctime, which renaming has changed."""
-    if dataclasses.replace(identity_of(status), ctime_ns=identity.ctime_ns) != identity:
+    if identity_of(status)._replace(ctime_ns=identity.ctime_ns) != identity:
         raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
 
 
@@ -293,7 +308,6 @@ def _end_lease(opened: int, entry: Entry) -> None:
     release_lease(opened)
 
 
-def _opened(parent: int, name: str, kind: EntryKind) -> contextlib.AbstractContextManager[int]:
+def _open(parent: int, name: str, kind: EntryKind) -> int:
     """A descriptor that tells which inode has the name. A link's or a file's; a lease needs one that may read."""
-    link_flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-    return closing_descriptor(os.open(name, FILE_FLAGS if kind is EntryKind.FILE else link_flags, dir_fd=parent))
+    return os.open(name, FILE_FLAGS if kind is EntryKind.FILE else LINK_FLAGS, dir_fd=parent)

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from config.amounts import Timetable
 from config.logs import emit, one_line
-from config.models import Entry, EntryKind, ProviderRow, Tree
+from config.models import Entry, EntryKind, ProviderRow
 from config.settings import ConfigurationError
+from config.trees import Tree
 from jobs.keys import Place, place_from_uri
 from jobs.manifest import fetch_manifest
 from jobs.pace import Pacer, Traffic, transfers_within
@@ -63,7 +64,7 @@ class Restore:
         Raises `MigrationError` and `DestinationUnusable`. After an error the destination keeps what came, with a
         file in it that says that it is incomplete. Files come back without setuid and setgid: see `LENDING_BITS`.
         """
-        tree = fetch_manifest(self._provider, self._place, manifest_sha256, self._interruption).tree
+        tree = fetch_manifest(self._provider, self._place, manifest_sha256, self._interruption)
         with closing_descriptor(_open_empty(destination)) as descriptor:
             try:
                 mark = _mark_beside(tree)

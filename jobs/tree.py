@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
 
 from config.logs import one_line
-from config.models import Entry, EntryKind, FileIdentity, Tree
+from config.models import Entry, EntryKind, FileIdentity
+from config.trees import Tree
 from jobs.mounts import mount_point_in
 from jobs.writers import has_writer
 from providers.base import CHUNK_SIZE_BYTES, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
@@ -27,6 +30,11 @@ WHOLE_SECOND_NS = 1_000_000_000
 
 WAITS_FOR_QUIET = 3
 
+NAMES_SORTED_AT_ONCE = 50_000
+"""Of one directory."""
+
+KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
+
 
 def walk_quiet_tree(descriptor: int, interruption: threading.Event) -> Tree:
     """The same as `walk_tree`, at a time by which no file has changed in the running tick of the kernel's clock.
@@ -37,7 +45,8 @@ def walk_quiet_tree(descriptor: int, interruption: threading.Event) -> Tree:
     for _ in range(WAITS_FOR_QUIET):
         started_ns = time.time_ns()
         tree = walk_tree(descriptor)
-        wait_ns = max((_ns_until_quiet(entry, started_ns) for entry in tree.files), default=0)
+        now_ns = time.time_ns()
+        wait_ns = max((_ns_until_quiet(changed_ns, started_ns, now_ns) for changed_ns in tree.changes_ns()), default=0)
         if wait_ns <= 0:
             return tree
         if interruption.wait(wait_ns / 1e9):
@@ -45,15 +54,18 @@ def walk_quiet_tree(descriptor: int, interruption: threading.Event) -> Tree:
     raise SourceChanged("sus ficheros no dejan de cambiar")
 
 
-def _ns_until_quiet(entry: Entry, started_ns: int) -> int:
+def _ns_until_quiet(changed_ns: int, started_ns: int, now_ns: int) -> int:
     """0 also for a time in the future, which no change gets until then."""
-    changed_ns = entry.identity.ctime_ns if entry.identity else 0
     tick_ns = CLOCK_TICK_NS if changed_ns % WHOLE_SECOND_NS else WHOLE_SECOND_NS
-    now_ns = time.time_ns()
     return changed_ns + tick_ns - now_ns if started_ns - tick_ns <= changed_ns <= now_ns else 0
 
 
 def walk_tree(descriptor: int) -> Tree:
+    """What `walk` finds, all of it. Raises as `walk`."""
+    return Tree(walk(descriptor))
+
+
+def walk(descriptor: int) -> Generator[Entry, None, None]:
     """Everything below an open directory, in path order, links not followed, nothing opened but directories.
 
     Raises `UnsafeSource` for sockets, FIFOs, devices, mount points and absurd nesting, `SourceUnreadable` for a
@@ -63,45 +75,82 @@ def walk_tree(descriptor: int) -> Tree:
     if mounted is not None:
         raise UnsafeSource(f"{one_line(mounted) or 'su directorio'} es un punto de montaje")
     top = os.fstat(descriptor)
-    walk = _Walk(top.st_dev)
-    walk.entries.append(_entry("", top, None))
-    walk.directory(descriptor, "", 0)
-    return Tree(tuple(sorted(walk.entries, key=lambda entry: entry.path)))
+    yield _entry("", top, None)
+    yield from _below(descriptor, "", 0, top.st_dev)
 
 
-class _Walk:
-    """Gathers the entries of one tree, which lies on one device."""
+def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entry]:
+    """Everything in an open directory and below, as long as it lies on one device.
 
-    def __init__(self, device: int) -> None:
-        self.entries: list[Entry] = []
-        self._device = device
+    A directory's name comes twice: itself, and with a slash, in whose place is what it holds. So `a.txt` lies between
+    `a` and `a/b`, as in the order of whole paths.
+    """
+    if depth > DEEPEST_NESTING:
+        raise UnsafeSource(f"hay más de {DEEPEST_NESTING} directorios anidados")
+    beginning = f"{path}/" if path else ""
+    directories = set()
+    try:
+        for name in _sorted_names(descriptor):
+            if not name.endswith("/"):
+                entry = _item(descriptor, name, beginning + name, device)
+                if entry.kind is EntryKind.DIRECTORY:
+                    directories.add(f"{name}/")
+                yield entry
+            elif name in directories:
+                directories.remove(name)
+                with closing_descriptor(open_directory_beneath(descriptor, [name[:-1]])) as child:
+                    yield from _below(child, beginning + name[:-1], depth + 1, device)
+        if directories:
+            raise SourceChanged(f"cambió {one_line(beginning + directories.pop())}")
+    except FileNotFoundError as error:
+        raise SourceChanged(f"desapareció {_where(path, error)}") from error
+    except OSError as error:
+        raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {error.strerror}") from error
 
-    def directory(self, descriptor: int, path: str, depth: int) -> None:
-        """Gather everything in an open directory and below."""
-        if depth > DEEPEST_NESTING:
-            raise UnsafeSource(f"hay más de {DEEPEST_NESTING} directorios anidados")
-        try:
-            for name in os.listdir(descriptor):
-                self._item(descriptor, name, f"{path}/{name}" if path else name, depth)
-        except FileNotFoundError as error:
-            raise SourceChanged(f"desapareció {_where(path, error)}") from error
-        except OSError as error:
-            raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {error.strerror}") from error
 
-    def _item(self, parent: int, name: str, path: str, depth: int) -> None:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if status.st_dev != self._device:
-            raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
-        if stat.S_ISLNK(status.st_mode):
-            self.entries.append(_entry(path, status, os.readlink(name, dir_fd=parent)))
-        elif stat.S_ISREG(status.st_mode):
-            self.entries.append(_entry(path, status, None))
-        elif stat.S_ISDIR(status.st_mode):
-            self.entries.append(_entry(path, status, None))
-            with closing_descriptor(open_directory_beneath(parent, [name])) as child:
-                self.directory(child, path, depth + 1)
-        else:
-            raise UnsafeSource(f"{one_line(path)} no es un fichero, un directorio ni un enlace")
+def _sorted_names(descriptor: int) -> Iterator[str]:
+    """The names in a directory, in order, those of directories also with a slash at their end.
+
+    They are sorted in portions, of which each is kept as one text: a million `str` would take as much as the tree.
+    """
+    portions = []
+    with os.scandir(descriptor) as listing:
+        names = _names(listing)
+        while portion := sorted(islice(names, NAMES_SORTED_AT_ONCE)):
+            portions.append("\0".join(portion))
+            last_portion = portion
+    if not portions:
+        return iter(())
+    if len(portions) == 1:
+        return iter(last_portion)
+    return heapq.merge(*map(_split, portions))
+
+
+def _names(listing: Iterable[os.DirEntry[str]]) -> Iterator[str]:
+    for item in listing:
+        yield item.name
+        if item.is_dir(follow_symlinks=False):
+            yield f"{item.name}/"
+
+
+def _split(names: str) -> Iterator[str]:
+    """What `str.split` gives, one after the other."""
+    start = 0
+    while (end := names.find("\0", start)) >= 0:
+        yield names[start:end]
+        start = end + 1
+    yield names[start:]
+
+
+def _item(parent: int, name: str, path: str, device: int) -> Entry:
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if status.st_dev != device:
+        raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
+    if stat.S_ISLNK(status.st_mode):
+        return _entry(path, status, os.readlink(name, dir_fd=parent))
+    if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
+        raise UnsafeSource(f"{one_line(path)} no es un fichero, un directorio ni un enlace")
+    return _entry(path, status, None)
 
 
 def _where(path: str, error: OSError) -> str:
@@ -111,10 +160,9 @@ def _where(path: str, error: OSError) -> str:
 
 
 def _entry(path: str, status: os.stat_result, link_target: str | None) -> Entry:
-    kinds = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
     return Entry(
-        path=path,
-        kind=kinds[stat.S_IFMT(status.st_mode)],
+        path,
+        kind=KINDS[stat.S_IFMT(status.st_mode)],
         mode=stat.S_IMODE(status.st_mode),
         mtime_ns=status.st_mtime_ns,
         size_bytes=status.st_size if stat.S_ISREG(status.st_mode) else 0,
@@ -128,17 +176,20 @@ def identity_of(status: os.stat_result) -> FileIdentity:
     return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
-def require_unchanged(before: Tree, after: Tree) -> None:
-    """Raises `SourceChanged`, naming the first difference, unless two walks saw the same."""
-    seen = {entry.path: entry for entry in after.entries}
-    for entry in before.entries:
-        found = seen.pop(entry.path, None)
-        if found is None:
-            raise SourceChanged(f"desapareció {one_line(entry.path)}")
-        if found != entry:
-            raise SourceChanged(f"cambió {one_line(entry.path) or 'su directorio'}")
-    for path in seen:
-        raise SourceChanged(f"apareció {one_line(path)}")
+def require_unchanged(before: Tree, after: Iterable[Entry]) -> None:
+    """Raises `SourceChanged`, naming the first difference, unless a second walk sees what the first one saw."""
+    position = 0
+    for found in after:
+        seen = before.entry(position) if position < len(before) else None
+        if seen is None or found.path < seen.path:
+            raise SourceChanged(f"apareció {one_line(found.path)}")
+        if found.path > seen.path:
+            raise SourceChanged(f"desapareció {one_line(seen.path)}")
+        if found != seen._replace(sha256=found.sha256):
+            raise SourceChanged(f"cambió {one_line(found.path) or 'su directorio'}")
+        position += 1
+    if position < len(before):
+        raise SourceChanged(f"desapareció {one_line(before.path(position))}")
 
 
 class FileSource:

@@ -6,20 +6,23 @@ import contextlib
 import logging
 import os
 import threading
+from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, islice
 
 from config.logs import emit, one_line
-from config.models import Entry, Evidence, Execution, PutReceipt, StoredObject, Tree
+from config.models import Evidence, Execution, StoredObject
+from config.trees import Tree
 from jobs.keys import Place
 from jobs.manifest import Manifest, make_manifest
 from jobs.pace import PacedSource, Pacer
+from jobs.receipts import Notes, Receipts
 from jobs.retries import with_retries
 from jobs.transfers import TransferPool
-from jobs.tree import FileSource, require_unchanged, walk_tree
+from jobs.tree import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
-    BytesSource,
     IntegrityError,
     InvalidKey,
     ObjectNotFound,
@@ -31,6 +34,11 @@ from sql.database import Attempt, Database, ProvenCopy
 
 DIGESTS_PER_REQUEST = 64
 """How many objects are asked for at a time where a listing does not prove them."""
+
+LARGE_BYTES = 1024 * 1024
+
+WRONG, UNPROVEN, PROVEN = range(3)
+"""How an object stands: missing or of another size, of the right size, or proven to hold the bytes that were sent."""
 
 
 class Upload:
@@ -55,51 +63,71 @@ class Upload:
         self._database = database
         self._pool = pool
         self._interruption = interruption
-        self._stored_before: dict[str, StoredObject] = {}
-        self._receipts: dict[str, PutReceipt] = {}
         self._unfinished = False
         self._place_in_queue = place_in_queue
 
     def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
         """Store `tree` and its manifest, and prove both by new requests. Raises `MigrationError`."""
-        self._require_holdable_keys(tree)
+        self._tree = tree
+        self._receipts = Receipts(tree, self._place)
+        self._require_holdable_keys()
         self._look_at_the_place()
-        self._send_files(tree.files)
-        require_unchanged(tree, walk_tree(self._descriptor))
-        manifest = make_manifest(self._execution, tree, self._sha256_by_path(tree))
+        self._send_files(tree.file_positions())
+        self._stored_before = Notes(0)
+        with contextlib.closing(walk(self._descriptor)) as second_walk:
+            require_unchanged(tree, second_walk)
+        manifest = make_manifest(self._execution, tree)
         self._send_manifest(manifest)
-        evidence = self._prove(tree.files, manifest)
+        evidence = self._prove(manifest)
         copy = ProvenCopy(
             uri=self._place.uri(self._provider.kind),
             provider_id=self._provider.id,
             key_prefix=self._place.key_prefix,
-            file_count=len(tree.files),
+            file_count=tree.file_count,
             size_bytes=tree.size_bytes,
             evidence=evidence,
             manifest_sha256=manifest.sha256,
         )
         return copy, manifest
 
-    def _require_holdable_keys(self, tree: Tree) -> None:
-        for entry in tree.files:
-            if len(os.fsencode(self._place.key_of(entry.path))) > self._provider.longest_key_bytes:
+    def _require_holdable_keys(self) -> None:
+        longest_path_bytes = self._provider.longest_key_bytes - len(os.fsencode(self._place.files_prefix))
+        for position in self._tree.file_positions():
+            if self._tree.path_bytes_of(position) > longest_path_bytes:
                 raise InvalidKey(
                     f"{self._provider.name} no admite rutas de más de {self._provider.longest_key_bytes} bytes: "
-                    f"{one_line(entry.path[:80])}…"
+                    f"{one_line(self._tree.path(position)[:80])}…"
                 )
 
     def _look_at_the_place(self) -> None:
         """Ask what lies there already; this also finds out quickly whether the provider answers at all."""
-        listed = with_retries(lambda: list(self._provider.list(self._place.files_prefix)), self._interruption)
-        self._stored_before = {stored.key: stored for stored in listed}
-        foreign_objects = bool(listed) and not self._everything_here_is_ours
+        found = with_retries(self._note_what_lies_there, self._interruption)
+        foreign_objects = found > 0 and not self._everything_here_is_ours
         self._database.note_place(self._attempt, foreign_objects=foreign_objects)
         if self._attempt.earlier_attempts_here:
             self._discard_unfinished()
         if foreign_objects:
-            self._tell_of_foreign_objects()
-        elif listed:
+            self._tell_of_foreign_objects(found)
+        elif found:
             self._remove_own_manifest()
+
+    def _note_what_lies_there(self) -> int:
+        """How many objects; of those that may be our files the checksum is kept."""
+        self._stored_before = Notes(len(self._tree))
+        found = 0
+        for position, stored in self._listed():
+            found += 1
+            checksum = stored.checksum or ""
+            if position is not None and stored.size_bytes == self._tree.size_bytes_of(position):
+                self._stored_before.note(position, checksum if checksum.isprintable() else "")
+        return found
+
+    def _listed(self) -> Iterator[tuple[int | None, StoredObject]]:
+        """What lies at the place according to a new listing, each with the position of the file that it may be."""
+        position = None
+        for stored in self._provider.list(self._place.files_prefix):
+            position = self._receipts.position_of(stored.key, (position or 0) + 1)
+            yield position, stored
 
     def _remove_own_manifest(self) -> None:
         """Until the new manifest is there this copy is not complete, and must not look so.
@@ -114,52 +142,77 @@ class Upload:
     def _everything_here_is_ours(self) -> bool:
         return self._attempt.earlier_attempts_here > 0 and not self._attempt.foreign_objects_here
 
-    def _tell_of_foreign_objects(self) -> None:
+    def _tell_of_foreign_objects(self, found: int) -> None:
         emit(
             logging.WARNING,
             "foreign_objects",
-            f"En {self._place.files_prefix} de {self._provider.name} ya había {len(self._stored_before)} objetos "
+            f"En {self._place.files_prefix} de {self._provider.name} ya había {found} objetos "
             "que no son de un intento pendiente; no se borrará ninguno",
             execution=self._execution.uuid,
             provider=self._provider.name,
         )
 
-    def _send_files(self, files: Sequence[Entry]) -> None:
-        largest_first = sorted(files, key=lambda entry: entry.size_bytes, reverse=True)
-        batches = list(_batches(largest_first, self._provider.objects_at_once))
-        self._pool.for_each(self._send_batch, batches, self._interruption)
+    def _send_files(self, positions: Sequence[int]) -> None:
+        order = self._large_ones_first(positions)
+        starts = array("Q", chain(self._batch_starts(order), [len(order)]))
 
-    def _send_batch(self, batch: Sequence[Entry]) -> None:
-        sources: dict[str, Source] = {}
-        for entry in batch:
-            key = self._place.key_of(entry.path)
-            source = FileSource(self._descriptor, entry, self._interruption)
-            if not self._is_stored_already(key, source):
-                sources[key] = source
-        self._send(sources)
+        def send_batch(number: int) -> None:
+            self._send_batch(order[starts[number] : starts[number + 1]])
+
+        self._pool.for_each(send_batch, range(len(starts) - 1), self._interruption)
+
+    def _large_ones_first(self, positions: Sequence[int]) -> Sequence[int]:
+        """The largest before all others, so that none travels alone at the end; the small ones as they lie."""
+        large = [position for position in positions if self._tree.size_bytes_of(position) > LARGE_BYTES]
+        large.sort(key=self._tree.size_bytes_of, reverse=True)
+        small = (position for position in positions if self._tree.size_bytes_of(position) <= LARGE_BYTES)
+        return array("Q", chain(large, small))
+
+    def _batch_starts(self, order: Sequence[int]) -> Iterator[int]:
+        """Where in an order each group for `Provider.put_many` begins; a file that is large goes by itself."""
+        count = batch_bytes = 0
+        for index, position in enumerate(order):
+            size_bytes = self._tree.size_bytes_of(position)
+            full = count == self._provider.objects_at_once or batch_bytes + size_bytes > SMALL_TOGETHER_BYTES
+            if full or index == 0:
+                yield index
+                count = batch_bytes = 0
+            count += 1
+            batch_bytes += size_bytes
+
+    def _send_batch(self, batch: Sequence[int]) -> None:
+        sources: dict[int, Source] = {}
+        for position in batch:
+            source = FileSource(self._descriptor, self._tree.entry(position), self._interruption)
+            if not self._is_stored_already(position, source):
+                sources[position] = source
+        if sources:
+            self._send(sources)
         for _ in sources:
             self._pool.traffic.note_file()
 
-    def _is_stored_already(self, key: str, source: Source) -> bool:
+    def _is_stored_already(self, position: int, source: Source) -> bool:
         """Whether an earlier attempt stored exactly this, as far as a listing can tell."""
-        stored = self._stored_before.get(key)
-        if stored is not None and stored.checksum is not None and stored.size_bytes == source.size_bytes:
+        stored_checksum = self._stored_before.of(position)
+        if stored_checksum:
             receipt = self._provider.measure(source)
-            if stored.checksum in receipt.checksums:
-                self._receipts[key] = receipt
+            if stored_checksum in receipt.checksums:
+                self._receipts.note(position, receipt)
                 return True
         return False
 
-    def _send(self, sources: Mapping[str, Source]) -> None:
+    def _send(self, sources: Mapping[int, Source]) -> None:
+        """Store the files, or the manifest, at these positions."""
         pacer = Pacer(self._pool.traffic, self._place_in_queue)
-        unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, source in sources.items()}
-        with_retries(lambda: self._put(unsent), self._interruption, pacer.waited_seconds)
+        positions = {self._receipts.key(position): position for position in sources}
+        unsent: dict[str, Source] = {key: PacedSource(sources[position], pacer) for key, position in positions.items()}
+        with_retries(lambda: self._put(unsent, positions), self._interruption, pacer.waited_seconds)
 
-    def _put(self, unsent: dict[str, Source]) -> None:
+    def _put(self, unsent: dict[str, Source], positions: Mapping[str, int]) -> None:
         """Store what has not been yet, taking out what is."""
         try:
             for key, receipt in self._provider.put_many(dict(unsent)):
-                self._receipts[key] = receipt
+                self._receipts.note(positions[key], receipt)
                 del unsent[key]
         except ProviderError:
             self._unfinished = True  # what it had begun may well be there still, if the connection broke
@@ -170,13 +223,10 @@ class Upload:
             with_retries(partial(self._provider.abandon, prefix), self._interruption)
         self._unfinished = False
 
-    def _sha256_by_path(self, tree: Tree) -> dict[str, str]:
-        return {entry.path: self._receipts[self._place.key_of(entry.path)].sha256 for entry in tree.files}
-
     def _send_manifest(self, manifest: Manifest) -> None:
-        self._send({self._place.manifest_key: BytesSource(manifest.content)})
+        self._send({self._receipts.manifest_position: manifest})
 
-    def _prove(self, files: Sequence[Entry], manifest: Manifest) -> Evidence:
+    def _prove(self, manifest: Manifest) -> Evidence:
         """Compare what the provider says it holds with what was sent; what differs is sent once more.
 
         Raises `IntegrityError` for what differs then, too.
@@ -184,70 +234,63 @@ class Upload:
         wrong, evidence = self._compare()
         if wrong:
             self._unfinished = True  # what did not get its name, say
-            self._stored_before = {}
-            self._send_files([entry for entry in files if self._place.key_of(entry.path) in wrong])
+            self._send_files([position for position in wrong if position != self._receipts.manifest_position])
             self._send_manifest(manifest)
             wrong, evidence = self._compare()
         if wrong:
             raise IntegrityError(
-                f"{len(wrong)} objetos no están o difieren de lo enviado, entre ellos {one_line(min(wrong))}"
+                f"{len(wrong)} objetos no están o difieren de lo enviado, entre ellos "
+                f"{one_line(self._receipts.key(wrong[0]))}"
             )
         return evidence
 
-    def _compare(self) -> tuple[set[str], Evidence]:
-        """The keys whose stored bytes are not those sent, and the evidence for the others."""
+    def _compare(self) -> tuple[Sequence[int], Evidence]:
+        """The positions of those whose stored bytes are not those sent, and the evidence for the others."""
         if self._unfinished:
             self._discard_unfinished()
-        listed = with_retries(self._list_copy, self._interruption)
-        self._remove_own_extras([stored.key for stored in listed if stored.key not in self._receipts])
-        stored_by_key = {stored.key: stored for stored in listed}
-        wrong: set[str] = set()
-        unproven: list[str] = []
-        for key, receipt in self._receipts.items():
-            stored = stored_by_key.get(key)
-            if stored is None or stored.size_bytes != receipt.size_bytes:
-                wrong.add(key)
-            elif stored.checksum is None or stored.checksum not in receipt.checksums:
-                unproven.append(key)
-        evidence = self._compare_digests(unproven, wrong)
-        return wrong, evidence
+        standing, extras = with_retries(self._ask_what_is_there, self._interruption)
+        self._remove_own_extras(extras)
+        evidence = self._compare_digests(standing)
+        expected = chain(self._tree.file_positions(), [self._receipts.manifest_position])
+        return array("Q", (position for position in expected if standing[position] != PROVEN)), evidence
 
-    def _list_copy(self) -> list[StoredObject]:
-        listed = list(self._provider.list(self._place.files_prefix))
-        with contextlib.suppress(ObjectNotFound):  # then it is missing in the comparison
-            listed.append(self._provider.stat(self._place.manifest_key))
-        return listed
+    def _ask_what_is_there(self) -> tuple[bytearray, Sequence[str]]:
+        """How each position stands according to a new listing, and the keys of own objects that belong to none."""
+        standing = bytearray(len(self._tree) + 1)
+        extras = []
+        for position, stored in self._listed():
+            if position is not None:
+                standing[position] = self._standing(position, stored)
+            elif self._everything_here_is_ours:
+                extras.append(stored.key)
+        with contextlib.suppress(ObjectNotFound):  # then it counts as wrong
+            manifest = self._provider.stat(self._place.manifest_key)
+            standing[-1] = self._standing(self._receipts.manifest_position, manifest)
+        return standing, extras
 
-    def _compare_digests(self, keys: Sequence[str], wrong: set[str]) -> Evidence:
-        """Ask for the SHA-256 of what no listing proves; add what differs to `wrong`."""
+    def _standing(self, position: int, stored: StoredObject) -> int:
+        receipt = self._receipts.of(position)
+        if stored.size_bytes != receipt.size_bytes:
+            return WRONG
+        return PROVEN if stored.checksum is not None and stored.checksum in receipt.checksums else UNPROVEN
+
+    def _compare_digests(self, standing: bytearray) -> Evidence:
+        """Ask for the SHA-256 of what no listing proves, and note what is proven by that."""
         evidence = {Evidence.CHECKSUM}
-        batches = [keys[start : start + DIGESTS_PER_REQUEST] for start in range(0, len(keys), DIGESTS_PER_REQUEST)]
+        unproven = (position for position, how in enumerate(standing) if how == UNPROVEN)
+        batches = list(iter(lambda: array("Q", islice(unproven, DIGESTS_PER_REQUEST)), array("Q")))
 
-        def compare_batch(batch: Sequence[str]) -> None:
-            for digest in with_retries(lambda: list(self._provider.digests(batch)), self._interruption):
+        def compare_batch(batch: Sequence[int]) -> None:
+            positions = {self._receipts.key(position): position for position in batch}
+            for digest in with_retries(lambda: list(self._provider.digests(positions)), self._interruption):
                 evidence.add(digest.evidence)
-                if digest.sha256 != self._receipts[digest.key].sha256:
-                    wrong.add(digest.key)
+                if digest.sha256 == self._receipts.of(positions[digest.key]).sha256:
+                    standing[positions[digest.key]] = PROVEN
 
         self._pool.for_each(compare_batch, batches, self._interruption)
         return Evidence.READ_BACK if Evidence.READ_BACK in evidence else Evidence.CHECKSUM
 
     def _remove_own_extras(self, keys: Iterable[str]) -> None:
         """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""
-        if self._everything_here_is_ours:
-            for key in keys:
-                with_retries(partial(self._provider.delete, key), self._interruption)
-
-
-def _batches(files: Sequence[Entry], most_files: int) -> Iterator[Sequence[Entry]]:
-    """Files in groups for `Provider.put_many`, in order; one that is large goes by itself."""
-    batch: list[Entry] = []
-    batch_bytes = 0
-    for entry in files:
-        if batch and (len(batch) == most_files or batch_bytes + entry.size_bytes > SMALL_TOGETHER_BYTES):
-            yield batch
-            batch, batch_bytes = [], 0
-        batch.append(entry)
-        batch_bytes += entry.size_bytes
-    if batch:
-        yield batch
+        for key in keys:
+            with_retries(partial(self._provider.delete, key), self._interruption)

@@ -46,14 +46,7 @@ def open_directory_beneath(root_descriptor: int, parts: Sequence[str]) -> int:
 
     Raises `OSError`.
     """
-    if not parts:
-        return os.open(".", DIRECTORY_FLAGS, dir_fd=root_descriptor)
-    descriptor = os.open(".", PASSAGE_FLAGS, dir_fd=root_descriptor)
-    for part in parts[:-1]:
-        with closing_descriptor(descriptor):
-            descriptor = _open(part, PASSAGE_FLAGS, descriptor)
-    with closing_descriptor(descriptor):
-        return _open(parts[-1], DIRECTORY_FLAGS, descriptor)
+    return _open_beneath(root_descriptor, parts, DIRECTORY_FLAGS) if parts else _open_anew(root_descriptor)
 
 
 def open_file_beneath(root_descriptor: int, parts: Sequence[str]) -> int:
@@ -61,12 +54,10 @@ def open_file_beneath(root_descriptor: int, parts: Sequence[str]) -> int:
 
     Raises `OSError`: with `ELOOP` for a link, with `EINVAL` (`ENXIO` for a socket) for what is no regular file.
     """
-    *directories, name = parts
-    with closing_descriptor(open_directory_beneath(root_descriptor, directories)) as parent:
-        descriptor = _open(name, FILE_FLAGS, parent)
+    descriptor = _open_beneath(root_descriptor, parts, FILE_FLAGS)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise _named(errno.EINVAL, name)
+            raise _named(errno.EINVAL, parts[-1])
     except BaseException:
         os.close(descriptor)
         raise
@@ -78,12 +69,31 @@ def make_directories_beneath(root_descriptor: int, parts: Sequence[str]) -> None
 
     Those that exist stay as they are. Raises `OSError`.
     """
-    descriptor = os.open(".", DIRECTORY_FLAGS, dir_fd=root_descriptor)
+    descriptor = _open_anew(root_descriptor)
     for part in parts:
         with closing_descriptor(descriptor):
             _make_directory(part, descriptor)
             descriptor = _open(part, DIRECTORY_FLAGS, descriptor)
     os.close(descriptor)
+
+
+def _open_anew(directory_descriptor: int) -> int:
+    return os.open(".", DIRECTORY_FLAGS, dir_fd=directory_descriptor)
+
+
+def _open_beneath(root_descriptor: int, parts: Sequence[str], flags: int) -> int:
+    """Open the last of one or more parts, with each directory on the way opened by itself."""
+    *directories, name = parts
+    parent = root_descriptor
+    try:
+        for directory in directories:
+            passed, parent = parent, _open(directory, PASSAGE_FLAGS, parent)
+            if passed != root_descriptor:
+                os.close(passed)
+        return _open(name, flags, parent)
+    finally:
+        if parent != root_descriptor:
+            os.close(parent)
 
 
 def _make_directory(name: str, parent_descriptor: int) -> None:

@@ -33,6 +33,7 @@ from providers.base import BytesSource, IntegrityError, UnsafeSource
 from providers.descriptors import closing_descriptor
 from providers.local import LocalProvider
 from tests.faulty_provider import Call, Fault, FaultyProvider
+from tests.manifests import hashed, manifest_of_hashed
 from tests.racing import Listener, linux_only
 from tests.servers.base import REPOSITORY
 from tests.stories.trees import make_odd_tree, snapshot
@@ -333,11 +334,11 @@ def test_an_execution_whose_manifest_could_not_be_read_again_is_refused(
 ) -> None:
     (tmp_path / "a").touch()
     with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor:
-        tree = walk_tree(descriptor)
-        content = make_manifest(Execution(1, "u", "/u"), tree, {"a": "ab" * 32}).content
-        monkeypatch.setattr(manifest_module, "MAXIMUM_SIZE_BYTES", len(content) - 1)
+        tree = hashed(walk_tree(descriptor), {"a": "ab" * 32})
+        size_bytes = make_manifest(Execution(1, "u", "/u"), tree).size_bytes
+        monkeypatch.setattr(manifest_module, "MAXIMUM_SIZE_BYTES", size_bytes - 1)
         with pytest.raises(UnsafeSource, match="demasiados ficheros: 2"):
-            make_manifest(Execution(1, "u", "/u"), tree, {"a": "ab" * 32})
+            make_manifest(Execution(1, "u", "/u"), tree)
 
 
 LARGE = """
@@ -346,7 +347,7 @@ from jobs.manifest import read_manifest
 from tests.test_hostile_manifests import directory, file, written
 content = written(directory(), *(file(f"{number:07}-{'x' * 60}") for number in range(int(sys.argv[1]))))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert len(read_manifest(content).tree.files) == int(sys.argv[1])
+assert len(read_manifest(content).files) == int(sys.argv[1])
 print(len(content), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
@@ -371,16 +372,14 @@ def test_a_removal_believes_no_manifest_but_the_recorded_one(tmp_path: Path, pro
     execution = Execution(1, "uuid-1", str(root / "e1"))
     with closing_descriptor(os.open(root / "e1", os.O_RDONLY)) as descriptor:
         tree = walk_tree(descriptor)
-        forged = make_manifest(
-            execution, tree, {entry.path: hash_file(descriptor, entry, NEVER) for entry in tree.files}
-        )
-    provider.put(PLACE.manifest_key, BytesSource(forged.content))
+        hashes = {entry.path: hash_file(descriptor, entry, NEVER) for entry in tree.files}
+    provider.put(PLACE.manifest_key, manifest_of_hashed(execution, tree, hashes))
     before = snapshot(root / "e1")
     with pytest.raises(IntegrityError, match="no es el que se guardó"):
         remove_local_copy(
             DirectoryJudge([str(root)]),
             execution,
-            lambda: fetch_manifest(provider, PLACE, "ab" * 32, NEVER).tree,
+            lambda: fetch_manifest(provider, PLACE, "ab" * 32, NEVER),
             NEVER,
         )
     assert snapshot(root / "e1") == before
@@ -400,7 +399,7 @@ def test_a_removal_with_a_hostile_manifest_removes_nothing(
         remove_local_copy(
             DirectoryJudge([str(root)]),
             Execution(1, "uuid-1", str(root / "e1")),
-            lambda: fetch_manifest(provider, PLACE, None, NEVER).tree,
+            lambda: fetch_manifest(provider, PLACE, None, NEVER),
             NEVER,
         )
     assert (snapshot(root / "e1"), snapshot(outside)) == before
@@ -412,7 +411,7 @@ def test_a_link_in_the_tree_is_not_followed_by_what_a_manifest_says_of_it(tmp_pa
     (root / "e1").mkdir(parents=True)
     (root / "e1" / "sub").symlink_to(outside / "sub")
     sha256 = hashlib.sha256(b"somebody else's").hexdigest()
-    proven = read_manifest(written(directory(), directory("sub"), file("sub/b", size_bytes=15, sha256=sha256))).tree
+    proven = read_manifest(written(directory(), directory("sub"), file("sub/b", size_bytes=15, sha256=sha256)))
     before = snapshot(outside)
     with pytest.raises(LocalCopyDiffers):
         remove_local_copy(DirectoryJudge([str(root)]), Execution(1, "u", str(root / "e1")), lambda: proven, NEVER)

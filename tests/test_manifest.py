@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -13,13 +14,15 @@ from typing import Any
 
 import pytest
 
-from config.models import Entry, EntryKind, Execution, ProviderRow, Tree
+from config.models import EntryKind, Execution, ProviderRow
+from config.trees import Tree
 from jobs.keys import Place, place_from_uri, place_of
 from jobs.manifest import Manifest, fetch_manifest, make_manifest, read_manifest
 from jobs.tree import hash_file, walk_tree
 from providers.base import BytesSource, IntegrityError, ObjectNotFound, UnsafeSource
 from providers.descriptors import closing_descriptor
 from providers.local import LocalProvider
+from tests.manifests import content_of, manifest_of_hashed
 from tests.stories.trees import copy_tree, expected_entries, make_odd_tree
 
 NEVER = threading.Event()
@@ -30,7 +33,8 @@ PLACE = Place("p/ejecuciones/uuid-7")
 def manifest_of(directory: Path) -> Manifest:
     with closing_descriptor(os.open(directory, os.O_RDONLY)) as descriptor:
         tree = walk_tree(descriptor)
-        return make_manifest(EXECUTION, tree, {file.path: hash_file(descriptor, file, NEVER) for file in tree.files})
+        hashes = {file.path: hash_file(descriptor, file, NEVER) for file in tree.files}
+        return manifest_of_hashed(EXECUTION, tree, hashes)
 
 
 def document(**changes: object) -> dict[str, Any]:
@@ -44,27 +48,23 @@ def document(**changes: object) -> dict[str, Any]:
 
 
 def read(value: object) -> Tree:
-    return read_manifest(json.dumps(value).encode()).tree
+    return read_manifest(json.dumps(value).encode())
 
 
 def test_an_odd_tree_comes_back_as_it_was(tmp_path: Path) -> None:
     make_odd_tree(tmp_path)
     manifest = manifest_of(tmp_path)
-    stored = read_manifest(manifest.content)
-    assert stored.content == manifest.content
-    assert stored.sha256 == manifest.sha256
-    assert [without_identity(entry) for entry in manifest.tree.entries] == list(stored.tree.entries)
-    assert {EntryKind.FILE, EntryKind.DIRECTORY, EntryKind.LINK} == {entry.kind for entry in stored.tree.entries}
-
-
-def without_identity(entry: Entry) -> Entry:
-    return Entry(entry.path, entry.kind, entry.mode, entry.mtime_ns, entry.size_bytes, entry.link_target, entry.sha256)
+    content = content_of(manifest)
+    stored = read_manifest(content)
+    assert (manifest.size_bytes, manifest.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    assert [entry._replace(identity=None) for entry in manifest.tree] == list(stored)
+    assert {EntryKind.FILE, EntryKind.DIRECTORY, EntryKind.LINK} == {entry.kind for entry in stored}
 
 
 def test_the_stored_fields_are_those_documented(tmp_path: Path) -> None:
     make_odd_tree(tmp_path)
     manifest = manifest_of(tmp_path)
-    stored = json.loads(manifest.content.decode("utf-8"))
+    stored = json.loads(content_of(manifest).decode("utf-8"))
     assert list(stored) == [*("format", "version", "execution", "directory", "file_count", "size_bytes", "entries")]
     assert (stored["format"], stored["version"]) == ("janitor-manifest", 1)
     assert (stored["execution"], stored["directory"]) == ("uuid-7", "/data/ejecución/7")
@@ -80,28 +80,28 @@ def test_equal_trees_have_equal_manifests(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     make_odd_tree(tmp_path / "one")
     other = copy_tree(tmp_path / "one", tmp_path / "other")
-    assert manifest_of(other).content == manifest_of(tmp_path / "one").content
+    assert content_of(manifest_of(other)) == content_of(manifest_of(tmp_path / "one"))
 
 
 def test_one_entry_is_one_line(tmp_path: Path) -> None:
     """So a person can read it, and `grep` and `diff` are of use."""
     make_odd_tree(tmp_path)
     manifest = manifest_of(tmp_path)
-    lines = manifest.content.decode("utf-8").split("\n")
+    lines = content_of(manifest).decode("utf-8").split("\n")
     assert len([line for line in lines if line.startswith('{"path": ')]) == len(manifest.tree.entries)
 
 
 def test_a_file_without_a_hash_is_a_defect(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor, pytest.raises(KeyError):
-        make_manifest(EXECUTION, walk_tree(descriptor), {})
+    with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor, pytest.raises(ValueError, match="hash"):
+        make_manifest(EXECUTION, walk_tree(descriptor))
 
 
 def test_identities_do_not_travel(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     manifest = manifest_of(tmp_path)
     assert all(entry.identity for entry in manifest.tree.entries)
-    assert not any(entry.identity for entry in read_manifest(manifest.content).tree.entries)
+    assert not any(entry.identity for entry in read_manifest(content_of(manifest)).entries)
 
 
 def test_fields_of_later_versions_do_no_harm() -> None:
@@ -216,9 +216,9 @@ def provider(tmp_path: Path) -> Iterator[LocalProvider]:
 def test_a_manifest_is_fetched_and_compared_with_its_record(provider: LocalProvider) -> None:
     content = json.dumps(document()).encode()
     provider.put(PLACE.manifest_key, BytesSource(content))
-    recorded = read_manifest(content).sha256
+    recorded = hashlib.sha256(content).hexdigest()
     for sha256 in (None, recorded):
-        assert fetch_manifest(provider, PLACE, sha256, NEVER).content == content
+        assert fetch_manifest(provider, PLACE, sha256, NEVER) == read_manifest(content)
     with pytest.raises(IntegrityError, match="no es el que se guardó"):
         fetch_manifest(provider, PLACE, recorded[::-1], NEVER)
 

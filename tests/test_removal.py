@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import mmap
 import os
@@ -17,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from config.models import Execution, Tree
+from config.models import Execution
+from config.trees import Tree
 from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.manifest import make_manifest, read_manifest
 from jobs.removal import LocalCopyDiffers, LocalCopyInUse, keep_local_copy, remove_local_copy, trash_name
 from jobs.tree import hash_file, walk_tree
 from providers.base import ProviderUnavailable, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor
+from tests.manifests import content_of, hashed
 from tests.servers.base import REPOSITORY
 from tests.source_mutations import require_file_system_that_notices
 from tests.stories.trees import Snapshot, make_odd_tree, make_usual_tree, snapshot
@@ -71,8 +72,8 @@ def proven_tree(directory: Path, *, from_cloud: bool) -> Tree:
     with closing_descriptor(os.open(directory, os.O_RDONLY)) as descriptor:
         tree = walk_tree(descriptor)
         hashes = {entry.path: hash_file(descriptor, entry, NEVER) for entry in tree.files}
-    manifest = make_manifest(execution_at(directory), tree, hashes)
-    return read_manifest(manifest.content).tree if from_cloud else manifest.tree
+    proven = hashed(tree, hashes)
+    return read_manifest(content_of(make_manifest(execution_at(directory), proven))) if from_cloud else proven
 
 
 def remove(judge: DirectoryJudge, directory: Path, proven: Tree, interruption: threading.Event = NEVER) -> None:
@@ -201,7 +202,7 @@ def test_equal_bytes_of_another_age_are_proven_by_reading(
 
 def test_without_a_known_hash_nothing_is_proven(judge: DirectoryJudge, directory: Path) -> None:
     proven = proven_tree(directory, from_cloud=True)
-    unknown = Tree(tuple(dataclasses.replace(entry, sha256=None) for entry in proven.entries))
+    unknown = Tree(entry._replace(sha256=None) for entry in proven)
     with pytest.raises(LocalCopyDiffers):
         remove(judge, directory, unknown)
     assert directory.exists()

@@ -22,14 +22,14 @@ from config.models import Execution, ProviderRow
 from jobs import tree
 from jobs.directories import DirectoryJudge
 from jobs.keys import place_of
-from jobs.manifest import make_manifest
 from jobs.removal import remove_local_copy
 from jobs.restore import DestinationUnusable, Restore
 from jobs.temp_files import TempDirectoryUnsafe, clean_temp_files
 from jobs.transfers import TransferPool
 from jobs.tree import FileSource, require_unchanged, walk_tree
-from providers.base import BytesSource, SourceError
+from providers.base import SourceError
 from providers.local import LocalProvider
+from tests.manifests import hashed, manifest_of_hashed
 from tests.racing import Listener, Swapper, linux_only
 from tests.stories.trees import snapshot
 
@@ -91,7 +91,7 @@ def migrate_and_remove(judge: DirectoryJudge, execution: Execution, provider: Lo
             for file in seen.files
         }
         require_unchanged(seen, walk_tree(directory.descriptor))
-        proven = make_manifest(execution, seen, hashes).tree
+        proven = hashed(seen, hashes)
     remove_local_copy(judge, execution, lambda: proven, NEVER)
 
 
@@ -294,7 +294,7 @@ def store_copy(top: Path, provider: LocalProvider) -> None:
             file.path: provider.put(COPY.key_of(file.path), FileSource(directory.descriptor, file, NEVER)).sha256
             for file in seen.files
         }
-        provider.put(COPY.manifest_key, BytesSource(make_manifest(execution, seen, hashes).content))
+        provider.put(COPY.manifest_key, manifest_of_hashed(execution, seen, hashes))
 
 
 # The tools themselves

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from config.models import Claim, Evidence, Execution, ProviderRow, Tree
+from config.models import Claim, Evidence, Execution, ProviderRow
+from config.trees import Tree
 from jobs import lease
 from jobs.attempts import Attempts
 from jobs.directories import DirectoryJudge

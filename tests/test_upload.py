@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from config.logs import logger
-from config.models import Evidence, Tree
+from config.models import Evidence
+from config.trees import Tree
 from jobs.embedded_postgres import EmbeddedPostgres
 from jobs.manifest import Manifest, read_manifest
 from jobs.transfers import TransferPool
@@ -54,6 +55,7 @@ from tests.faulty_provider import (
     store_nothing,
     truncate,
 )
+from tests.manifests import content_of
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
@@ -118,7 +120,7 @@ class Bench:
         """The destination holds exactly the files as they are now, and the manifest."""
         now = {path.name: path.read_bytes() for path in self.directory.iterdir()}
         assert self.stored_files() == now
-        assert self.stored()[MANIFEST] == manifest.content
+        assert self.stored()[MANIFEST] == content_of(manifest)
         assert copy.manifest_sha256 == manifest.sha256
 
 
@@ -197,11 +199,11 @@ def test_the_manifest_is_sent_last_and_says_what_was_sent(bench: Bench) -> None:
     document = json.loads(bench.stored()[MANIFEST])
     assert document["execution"] == "uuid-1"
     assert document["directory"] == str(bench.directory)
-    assert read_manifest(manifest.content).tree == without_identities(manifest.tree)
+    assert read_manifest(content_of(manifest)) == without_identities(manifest.tree)
 
 
 def without_identities(tree: Tree) -> Tree:
-    return read_manifest(json_of(tree)).tree
+    return read_manifest(json_of(tree))
 
 
 def json_of(tree: Tree) -> bytes:

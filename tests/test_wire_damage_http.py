@@ -19,7 +19,10 @@ from pathlib import Path
 
 import pytest
 
-from config.models import Execution, PutReceipt
+from config.models import Entry, EntryKind, Execution, PutReceipt
+from config.trees import Tree
+from jobs.keys import Place
+from jobs.receipts import Receipts
 from jobs.transfers import TransferPool
 from jobs.upload import Upload
 from providers import build_provider
@@ -51,9 +54,15 @@ def found_wrong(provider: Provider, receipts: dict[str, PutReceipt], pool: Trans
     attempt = Attempt(1, provider.id, PREFIX, earlier_attempts_here=0, foreign_objects_here=False)
     database = Database("postgresql://unused", "host")
     upload = Upload(provider, attempt, Execution(1, "uno", None), -1, database, pool, threading.Event())
-    upload._receipts = receipts
+    keys = sorted(receipts.keys() - {MANIFEST_KEY})
+    files = [(key.removeprefix(f"{PREFIX}/"), receipts[key].size_bytes) for key in keys]
+    top = Entry("", EntryKind.DIRECTORY, 0o755, 0)
+    upload._tree = Tree((top, *(Entry(path, EntryKind.FILE, 0o644, 0, size) for path, size in files)))
+    upload._receipts = Receipts(upload._tree, Place(PREFIX))
+    for position, key in enumerate([*keys, MANIFEST_KEY], 1):
+        upload._receipts.note(position, receipts[key])
     wrong, _ = upload._compare()
-    return wrong
+    return {upload._receipts.key(position) for position in wrong}
 
 
 def random_contents(dice: random.Random, name: str, count: int, longest_bytes: int = LONGEST_BYTES) -> dict[str, bytes]:

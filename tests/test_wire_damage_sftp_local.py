@@ -50,6 +50,7 @@ from tests.faults.sftp_liar import Fault, Listed, LyingSftpServer
 from tests.faults.sftp_line import Direction, FaultyLine, LineFault, Trouble, unroutable_port
 from tests.faulty_provider import Fault as ProviderFault
 from tests.faulty_provider import FaultyProvider, after
+from tests.manifests import content_of
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.servers.ssh import SftpServer
 from tests.small_disk import make_read_only, mounted_small_disk
@@ -94,7 +95,7 @@ class Bench:
                 raise
             finally:
                 self.seconds = time.monotonic() - started
-        entries = json.loads(manifest.content)["entries"]
+        entries = json.loads(content_of(manifest))["entries"]
         return copy, {entry["path"]: entry["sha256"] for entry in entries if entry["kind"] == "file"}
 
     def outcome(self, provider: Provider) -> MigrationError | None:

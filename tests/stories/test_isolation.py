@@ -7,8 +7,9 @@ import os
 import pytest
 
 from config.fields import FieldError
-from config.models import MigrationPolicy, Tree
+from config.models import MigrationPolicy
 from config.settings import load_settings
+from config.trees import Tree
 from janitor_daemon import JanitorDaemon
 from jobs.manifest import Manifest
 from jobs.migration import CLAIMED_AT_A_TIME

@@ -1,0 +1,58 @@
+"""One execution of very many empty files: one tick of the daemon beside `rclone move`. What counts is the memory.
+
+python -m benchmarks.million_files --files 1000000 --destination local --rounds 1
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+from pathlib import Path
+
+from benchmarks import stores
+from benchmarks.moves import Move
+from benchmarks.peers import Peer, rclone_move, rclone_move_other_file_system
+from benchmarks.results import Goals, Report
+from benchmarks.stores import Store
+
+GOALS = Goals(wall_ratio=1.0, peak_memory_mib=300)
+
+DESTINATIONS: dict[str, tuple[Callable[[], AbstractContextManager[Store]], Peer]] = {
+    "local": (stores.local, Peer("rclone move", rclone_move_other_file_system, GOALS)),
+    "s3": (stores.s3, Peer("rclone move", rclone_move, GOALS)),
+}
+
+
+def run(files: int, destination: str, rounds: int) -> Report:
+    """So many files in one directory, to one of `DESTINATIONS`."""
+    store, peer = DESTINATIONS[destination]
+    work = f"{files:,} empty files in one execution, {destination}"
+    return Move(f"million_files_{destination}", work, partial(_make, files=files), store, [peer]).run(rounds)
+
+
+def _make(directory: Path, files: int) -> None:
+    execution = directory / "execution-00000"
+    execution.mkdir(parents=True)
+    for number in range(files):
+        (execution / f"{number:07}.csv").touch()
+
+
+def main() -> None:
+    """Read the command line, run and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=1_000_000, help="(1000000)")
+    parser.add_argument("--destination", choices=DESTINATIONS, default="local", help="(local)")
+    parser.add_argument("--rounds", type=int, default=1, help="how often each program runs (1)")
+    parser.add_argument("--record", action="store_true", help="keep the result, and write benchmarks/RESULTS.md anew")
+    arguments = vars(parser.parse_args())
+    keep = arguments.pop("record")
+    report = run(**arguments)
+    report.show()
+    if keep:
+        report.save()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""Everything below one execution's directory, packed: a million files take a hundred megabytes and no gigabyte.
+
+An object with a `str` for each file takes a kilobyte. Here a file is its path in one long text, a record of 60 bytes,
+and 32 bytes of SHA-256 once that is known. What is asked for becomes an `Entry` at that moment.
+"""
+
+from __future__ import annotations
+
+import stat
+import struct
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import overload
+
+from config.models import Entry, EntryKind, FileIdentity
+
+RECORD = struct.Struct("<QQQQqqIII")
+"""End of its text, device, inode, size; seconds of mtime and ctime, nanoseconds of both; mode. Some file systems keep
+more seconds than fit into 64 bits of nanoseconds.
+"""
+
+HAS_IDENTITY = 1 << 31
+"""Beside the mode: this host has seen the entry; otherwise a manifest tells of it."""
+
+SHA256_BYTES = 32
+UNKNOWN_SHA256 = bytes(SHA256_BYTES)
+
+NS_PER_SECOND = 1_000_000_000
+
+MODES = {EntryKind.FILE: stat.S_IFREG, EntryKind.DIRECTORY: stat.S_IFDIR, EntryKind.LINK: stat.S_IFLNK}
+KINDS = {mode: kind for kind, mode in MODES.items()}
+
+BEFORE_TARGET = "\0"
+"""Between a link's path and its target, which cannot hold it."""
+
+
+class Tree:
+    """The entries in path order, the directory itself, with the path '', first. Each is known by its position.
+
+    Grows at its end only. Once it has grown it may be read, and hashes be noted, from several threads.
+    """
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._texts = bytearray()
+        self._records = bytearray()
+        self._sha256 = bytearray()
+        self._last_path: str | None = None
+        self.file_count = 0
+        self.size_bytes = 0
+        """Bytes of all regular files together."""
+        for entry in entries:
+            self.append(entry)
+
+    def append(self, entry: Entry) -> None:
+        """Add an entry. Raises `ValueError` unless it comes after the last one in path order."""
+        if self._last_path is not None and entry.path <= self._last_path:
+            raise ValueError("entries out of order, or a path twice")
+        self._last_path = entry.path
+        self._texts += _text_of(entry).encode("utf-8", "surrogateescape")
+        self._records += _record_of(entry, len(self._texts))
+        if entry.kind is EntryKind.FILE:
+            self.file_count += 1
+            self.size_bytes += entry.size_bytes
+        if entry.sha256 is not None:
+            self.note_sha256(len(self) - 1, bytes.fromhex(entry.sha256))
+
+    def note_sha256(self, position: int, digest: bytes) -> None:
+        """Keep the hash of a file's bytes. Room is made for all at the first one, so call `reserve_sha256` before
+        several threads do.
+        """
+        self.reserve_sha256()
+        self._sha256[position * SHA256_BYTES : (position + 1) * SHA256_BYTES] = digest
+
+    def reserve_sha256(self) -> None:
+        """Make room for the hashes of all entries."""
+        missing_bytes = len(self) * SHA256_BYTES - len(self._sha256)
+        if missing_bytes:
+            self._sha256 += bytes(missing_bytes)
+
+    def __len__(self) -> int:
+        return len(self._records) // RECORD.size
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self.entry, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tree) and len(self) == len(other) and all(map(Entry.__eq__, self, other))
+
+    __hash__ = None  # type: ignore[assignment] # it grows
+
+    @property
+    def entries(self) -> Entries:
+        """All of them, in path order."""
+        return Entries(self.entry, range(len(self)))
+
+    @property
+    def files(self) -> Entries:
+        """The regular files: the entries whose bytes are uploaded."""
+        return Entries(self.entry, self.file_positions())
+
+    def file_positions(self) -> array[int]:
+        """The positions of the regular files."""
+        records = RECORD.iter_unpack(self._records)
+        return array("Q", (position for position, fields in enumerate(records) if stat.S_ISREG(fields[-1])))
+
+    def entry(self, position: int) -> Entry:
+        """What lies at a position."""
+        end, device, inode, size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode = self._fields(position)
+        path, _, link_target = self._text(position, end).partition(BEFORE_TARGET)
+        kind = KINDS[stat.S_IFMT(mode)]
+        mtime_ns += mtime * NS_PER_SECOND
+        identity = FileIdentity(device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
+        return Entry(
+            path,
+            kind,
+            stat.S_IMODE(mode),
+            mtime_ns,
+            size_bytes if kind is EntryKind.FILE else 0,
+            link_target if kind is EntryKind.LINK else None,
+            self.sha256(position),
+            identity if mode & HAS_IDENTITY else None,
+        )
+
+    def path(self, position: int) -> str:
+        """The path at a position."""
+        return self._text(position, self._fields(position)[0]).partition(BEFORE_TARGET)[0]
+
+    def path_bytes_of(self, position: int) -> int:
+        """How many bytes the path of the file at a position has."""
+        return self._fields(position)[0] - self._start(position)
+
+    def is_file(self, position: int) -> bool:
+        """Whether a regular file is at a position."""
+        return stat.S_ISREG(self._fields(position)[-1])
+
+    def size_bytes_of(self, position: int) -> int:
+        """The size of the file at a position."""
+        return self._fields(position)[3]
+
+    def sha256(self, position: int) -> str | None:
+        """The hash (lower-case hex) at a position, if it is known."""
+        digest = self._sha256[position * SHA256_BYTES : (position + 1) * SHA256_BYTES]
+        return None if digest in (b"", UNKNOWN_SHA256) else digest.hex()
+
+    def changes_ns(self) -> Iterator[int]:
+        """When each file was changed last (ctime), as far as this host has seen it."""
+        for *_, ctime, _, ctime_ns, mode in RECORD.iter_unpack(self._records):
+            if stat.S_ISREG(mode):
+                yield ctime * NS_PER_SECOND + ctime_ns
+
+    def find(self, path: str, likely_position: int = 0) -> int | None:
+        """The position of a path. Quick where it is the likely one, as when paths are asked for in their order."""
+        if likely_position < len(self) and self.path(likely_position) == path:
+            return likely_position
+        position = bisect_left(range(len(self)), path, key=self.path)
+        return position if position < len(self) and self.path(position) == path else None
+
+    def _fields(self, position: int) -> tuple[int, ...]:
+        return RECORD.unpack_from(self._records, position * RECORD.size)
+
+    def _text(self, position: int, end: int) -> str:
+        return self._texts[self._start(position) : end].decode("utf-8", "surrogateescape")
+
+    def _start(self, position: int) -> int:
+        return self._fields(position - 1)[0] if position else 0
+
+
+class Entries(Sequence[Entry]):
+    """Some of a tree's entries, each made when it is asked for."""
+
+    def __init__(self, entry: Callable[[int], Entry], positions: Sequence[int]) -> None:
+        self._entry = entry
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._entry, self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Entries: ...
+    def __getitem__(self, index: int | slice) -> Entry | Entries:
+        if isinstance(index, slice):
+            return Entries(self._entry, self._positions[index])
+        return self._entry(self._positions[index])
+
+
+def _text_of(entry: Entry) -> str:
+    return entry.path if entry.link_target is None else f"{entry.path}{BEFORE_TARGET}{entry.link_target}"
+
+
+def _record_of(entry: Entry, end: int) -> bytes:
+    identity = entry.identity or FileIdentity(0, 0, entry.size_bytes, entry.mtime_ns, 0)
+    mtime, mtime_ns = divmod(entry.mtime_ns, NS_PER_SECOND)
+    ctime, ctime_ns = divmod(identity.ctime_ns, NS_PER_SECOND)
+    mode = MODES[entry.kind] | entry.mode | (HAS_IDENTITY if entry.identity else 0)
+    return RECORD.pack(
+        end, identity.device, identity.inode, identity.size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode
+    )
