@@ -75,6 +75,9 @@ SAS_TOKEN = re.compile(r"(?=.*\bsig=)[^\s&=?]+=[^\s&]*(?:&[^\s&=]+=[^\s&]*)*")
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 """Anything else is no code of Azure's, and may be a part of the request that a server repeats."""
 
+NO_MD5 = ()
+"""Of a blob in blocks Azure knows no MD5."""
+
 DIRECTORY_MARK = "hdi_isfolder"
 """Metadata of the entries that accounts with a hierarchical namespace list for directories."""
 
@@ -98,7 +101,7 @@ class AzureProvider(Provider):
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
         build_store = functools.partial(_store, account, container)
-        self._uploads = ObjectStorePut(build_store, account.url)
+        self._uploads = ObjectStorePut(build_store, account.url, NO_MD5)
         self._downloads = ObjectStoreGet(build_store, account.url)
         self._container = _container_client(account, container)
 
@@ -106,7 +109,7 @@ class AzureProvider(Provider):
         return _receipt(self._uploads.put(self._name(key), source, self._attributes))
 
     def measure(self, source: Source) -> PutReceipt:
-        return _receipt(hash_source(source))
+        return _receipt(hash_source(source, NO_MD5))
 
     def open(self, key: str) -> Iterator[bytes]:
         return self._downloads.open(self._name(key))
@@ -289,7 +292,7 @@ def _container_client(account: _Account, container: str) -> ContainerClient:
 
 
 def _receipt(sent: SentBytes) -> PutReceipt:
-    checksums = frozenset[str]() if sent.part_md5s else frozenset({f"md5:{sent.md5}"})
+    checksums = frozenset({f"md5:{sent.md5}"} if sent.md5 else ())
     return PutReceipt(sent.size_bytes, sent.sha256, checksums)
 
 

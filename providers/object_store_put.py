@@ -5,11 +5,12 @@ obstore (Rust's `object_store`) only carries the bytes of S3, MinIO and Azure; t
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import mmap
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -65,13 +66,23 @@ BuildStore = Callable[["ClientConfig", "RetryConfig"], "ObjectStore"]
 """Makes the vendor's obstore store from the client and retry options given. No I/O."""
 
 
+class Md5Of(enum.Enum):
+    """What of an object in parts is hashed by MD5, because the server may show that."""
+
+    WHOLE = enum.auto()
+    EACH_PART = enum.auto()
+
+
 @dataclass(frozen=True, slots=True)
 class SentBytes:
-    """What one upload really sent. The digests are lower-case hex; `part_md5s` is empty where it was one request."""
+    """What one upload really sent. The digests are lower-case hex.
+
+    Of what went in parts there are those that were asked for: `md5`, `part_md5s`.
+    """
 
     size_bytes: int
     sha256: str
-    md5: str
+    md5: str | None
     part_md5s: tuple[str, ...] = ()
 
 
@@ -82,7 +93,12 @@ class ObjectStorePut:
     never answers is given up in seconds on a small file, while a part of a large one has time to travel.
     """
 
-    def __init__(self, build_store: BuildStore, endpoint_url: str | None = None) -> None:
+    def __init__(
+        self, build_store: BuildStore, endpoint_url: str | None = None, md5s_of_large: Collection[Md5Of] = tuple(Md5Of)
+    ) -> None:
+        self.md5s_of_large = md5s_of_large
+        """What uploads in parts are hashed for, from now on: MD5 takes longer than anything else here."""
+
         self._build_store = build_store
         self._endpoint_url = endpoint_url
         self._stores: dict[int, ObjectStore] = {}
@@ -112,17 +128,18 @@ class ObjectStorePut:
         """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
         part_size = part_size_for(source.size_bytes)
         parts_in_flight = max(1, min(PARTS_IN_FLIGHT, MEMORY_BUDGET_BYTES // part_size - 1))
-        reader = HashingReader(source)
-        with self._memory.reserved((parts_in_flight + 1) * part_size), _uploading(reader):
-            obstore.put(
-                self._store_for(part_size),
-                name,
-                reader.parts(part_size),
-                attributes=attributes,
-                use_multipart=True,
-                chunk_size=part_size,
-                max_concurrency=parts_in_flight,
-            )
+        with self._memory.reserved((parts_in_flight + 1) * part_size):
+            reader = HashingReader(source, self.md5s_of_large)
+            with _uploading(reader):
+                obstore.put(
+                    self._store_for(part_size),
+                    name,
+                    reader.parts(part_size),
+                    attributes=attributes,
+                    use_multipart=True,
+                    chunk_size=part_size,
+                    max_concurrency=parts_in_flight,
+                )
         return reader.sent()
 
     def _store_for(self, body_bytes: int) -> ObjectStore:
@@ -143,10 +160,11 @@ class HashingReader:
     The end is checked before the upload hears of it, so a wrong length aborts it instead of completing it.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, md5s: Collection[Md5Of] = (Md5Of.WHOLE,)) -> None:
         self._source = source
         self._sha256 = hashlib.sha256()
-        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._md5 = hashlib.md5(usedforsecurity=False) if Md5Of.WHOLE in md5s else None
+        self._hashes_parts = Md5Of.EACH_PART in md5s
         self._part_md5s: list[str] = []
         self._size_bytes = 0
         self.failure: Exception | None = None
@@ -166,7 +184,8 @@ class HashingReader:
         pieces = self.pieces()
         for start in range(0, self._source.size_bytes, part_size_bytes):
             part = _filled_map(min(part_size_bytes, self._source.size_bytes - start), pieces)
-            self._part_md5s.append(hashlib.md5(part, usedforsecurity=False).hexdigest())
+            if self._hashes_parts:
+                self._part_md5s.append(hashlib.md5(part, usedforsecurity=False).hexdigest())
             yield part
         _run_to_end(pieces)
 
@@ -185,14 +204,16 @@ class HashingReader:
             if self._size_bytes > announced_bytes:
                 raise IntegrityError(f"se leyeron más de los {announced_bytes} bytes anunciados")
             self._sha256.update(piece)
-            self._md5.update(piece)
+            if self._md5:
+                self._md5.update(piece)
             yield piece
         if self._size_bytes < announced_bytes:
             raise IntegrityError(f"se leyeron {self._size_bytes} de {announced_bytes} bytes anunciados")
 
     def sent(self) -> SentBytes:
         """What was handed over, once all of it was."""
-        return SentBytes(self._size_bytes, self._sha256.hexdigest(), self._md5.hexdigest(), tuple(self._part_md5s))
+        md5 = self._md5.hexdigest() if self._md5 else None
+        return SentBytes(self._size_bytes, self._sha256.hexdigest(), md5, tuple(self._part_md5s))
 
 
 @contextmanager
@@ -218,12 +239,13 @@ def _uploading(reader: HashingReader) -> Iterator[None]:
         raise
 
 
-def hash_source(source: Source) -> SentBytes:
+def hash_source(source: Source, md5s_of_large: Collection[Md5Of] = tuple(Md5Of)) -> SentBytes:
     """What `ObjectStorePut.put` would give back for `source`, by reading it without sending it."""
-    reader = HashingReader(source)
     if source.size_bytes <= PART_SIZE_BYTES:
+        reader = HashingReader(source)
         _run_to_end(reader.pieces())
     else:
+        reader = HashingReader(source, md5s_of_large)
         _run_to_end(reader.parts(part_size_for(source.size_bytes)))
     return reader.sent()
 

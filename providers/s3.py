@@ -46,6 +46,7 @@ from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     DAMAGED_CODES,
     HashingReader,
+    Md5Of,
     ObjectStorePut,
     SentBytes,
     hash_source,
@@ -110,7 +111,22 @@ class S3Provider(Provider):
         name = self._names.encode(key)
         if CONTROL_CHARACTER.search(name):
             return _receipt(self._put_through_boto3(name, source))
-        return _receipt(self._upload.put(name, source, self._attributes))
+        sent = self._upload.put(name, source, self._attributes)
+        if sent.md5 and sent.part_md5s:
+            self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
+        return _receipt(sent)
+
+    def _learn_which_md5_is_shown(self, key: str, md5: str, part_md5s: Sequence[str]) -> None:
+        """S3 shows the MD5 of the parts' MD5s, others that of the whole: from then on the other one is not computed.
+
+        What a server shows differently after all is read back.
+        """
+        with contextlib.suppress(ProviderError):
+            shown = self.stat(key).checksum
+            if shown == _checksum(multipart_md5(part_md5s)):
+                self._upload.md5s_of_large = (Md5Of.EACH_PART,)
+            elif shown == _checksum(md5):
+                self._upload.md5s_of_large = (Md5Of.WHOLE,)
 
     def measure(self, source: Source) -> PutReceipt:
         return _receipt(hash_source(source))
@@ -312,7 +328,7 @@ class S3Provider(Provider):
 
     def _put_through_boto3(self, name: str, source: Source) -> SentBytes:
         """Slower, but takes names with control characters."""
-        reader = HashingReader(source)
+        reader = HashingReader(source, tuple(Md5Of))
         target = {"Bucket": self._bucket, "Key": name}
         with _translated_errors():
             if source.size_bytes <= PART_SIZE_BYTES:
@@ -412,7 +428,7 @@ def _give_body_time_to_travel(params: Mapping[str, Any], **_: object) -> None:
 
 def _receipt(sent: SentBytes) -> PutReceipt:
     """The ETags that a server may show: the MD5; for a multipart object usually that of its parts' MD5s instead."""
-    checksums = {_checksum(sent.md5)}
+    checksums = {_checksum(sent.md5)} if sent.md5 else set()
     if sent.part_md5s:
         checksums.add(_checksum(multipart_md5(sent.part_md5s)))
     return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -78,6 +79,7 @@ def test_the_address_of_amazon(bucket: str, region: str, accelerated: bool, endp
     provider = provider_with({**KEYS, "region": region}, {"bucket": bucket, "acelerar": accelerated})
     assert isinstance(provider, S3Provider)
     assert provider._obstore_endpoint() == endpoint
+    assert provider._signed_requests._bucket_url == (f"{endpoint}/{bucket}" if "." in bucket else endpoint)
     provider.close()
 
 
@@ -138,3 +140,13 @@ def test_names_that_obstore_refuses_go_up_all_the_same(destination: Destination,
     assert b"".join(provider.open("a/new\nline")) == content
     assert receipt == provider.measure(BytesSource(content))
     provider.close()
+
+
+@pytest.mark.parametrize("name", ["s3-rclone", "s3-swift"])
+def test_after_one_large_file_only_the_md5_that_the_server_shows_is_computed(
+    new_destination: Callable[[str], Destination], name: str
+) -> None:
+    with closing(build_provider(new_destination(name).provider_row())) as provider:
+        first, second = (provider.put(f"p/{number}", BytesSource(bytes(PART_SIZE_BYTES + 1))) for number in range(2))
+        assert (len(first.checksums), len(second.checksums)) == (2, 1)
+        assert provider.stat("p/1").checksum in second.checksums
