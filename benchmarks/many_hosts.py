@@ -26,6 +26,10 @@ from tests.stories.posing_hosts import EVERY_HOST, LockWatch, PosingHosts
 
 HOSTS = (1, 2, 4, 8)
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+COPIES = 20_000
+SECONDS_TO_LEAVE = 0.5
+"""A session counts what it did when it ends, which is a little after its client has ended."""
+
 TABLES = ("ejecuciones_yaml", "janitor_migrations", "janitor_attempts", "janitor_runs")
 
 
@@ -76,6 +80,7 @@ def run(executions: int, files: int, strangers: int, hosts: Sequence[int] = HOST
             bench = Bench(Path(name), postgres, store)
             bench.print_idle_tick()
             bench.print_strangers(strangers)
+            print("CPU, transactions and WAL for each execution, beyond those of a tick with nothing to do:")
             print(HEAD)
             for disks in ("own", "shared"):
                 for number in hosts:
@@ -84,7 +89,7 @@ def run(executions: int, files: int, strangers: int, hosts: Sequence[int] = HOST
 
 HEAD = (
     f"{'disks':<8}{'hosts':>6}{'wall s':>8}{'client CPU ms':>15}{'server CPU ms':>15}{'transactions':>14}"
-    f"{'WAL KiB':>9}{'lock wait ms':>14}{'least-most of a host':>22}   (CPU, transactions, WAL: per execution)"
+    f"{'WAL KiB':>9}{'sessions':>10}{'lock wait ms':>14}{'least-most of a host':>22}"
 )
 
 
@@ -152,6 +157,8 @@ class Bench:
                 print_tables(sage, executions)
 
     def _now(self, sage: Installation) -> Spent:
+        time.sleep(SECONDS_TO_LEAVE)
+        sage.execute("SELECT pg_stat_force_next_flush()")
         (row,) = sage.rows(
             "SELECT pg_current_wal_lsn() - '0/0' AS wal, xact_commit + xact_rollback AS transactions "
             "FROM pg_stat_database WHERE datname = current_database()"
@@ -186,10 +193,11 @@ def require_each_once(sage: Installation, executions: int) -> Mapping[str, int]:
 
 def server_cpu_seconds(process_id: int) -> float:
     """What PostgreSQL has used: the postmaster, its sessions that ended, and those that run (proc(5))."""
-    own = _stat(process_id)[11:15]  # utime, stime, and those of children that were waited for
-    children = Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
-    running = [_stat(int(child))[11:13] for child in children]
-    return (sum(own) + sum(map(sum, running))) / CLOCK_TICKS
+    ticks = 0
+    for child in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split():
+        with contextlib.suppress(FileNotFoundError):  # it has ended meanwhile
+            ticks += sum(_stat(int(child))[11:13])
+    return (ticks + sum(_stat(process_id)[11:15])) / CLOCK_TICKS  # utime, stime, and those of its children that ended
 
 
 def _stat(process_id: int) -> list[int]:
@@ -200,28 +208,40 @@ def _stat(process_id: int) -> list[int]:
 
 def _line(disks: str, number: int, executions: int, spent: Spent, watch: LockWatch, share: Sequence[int]) -> str:
     each_ms = 1000 / executions
+    lock_wait_ms = watch.longest_wait_seconds * 1000
     return (
         f"{disks:<8}{number:>6}{spent.seconds:>8.1f}{spent.client_cpu_seconds * each_ms:>15.1f}"
         f"{spent.server_cpu_seconds * each_ms:>15.2f}{spent.transactions / executions:>14.1f}"
-        f"{spent.wal_bytes / executions / 1024:>9.2f}{watch.longest_wait_seconds * 1000:>14.1f}"
+        f"{spent.wal_bytes / executions / 1024:>9.2f}{watch.most_sessions:>10}{lock_wait_ms:>14.1f}"
         f"{f'{min(share)}-{max(share)}':>22}"
     )
 
 
 def print_tables(sage: Installation, executions: int) -> None:
-    """What the tables take, indexes included, and what vacuum will find in them."""
-    time.sleep(1.5)  # PostgreSQL tells what a session did when it ends, and others at most once a second
+    """What vacuum finds in the tables, and how large a row is, its part of the indexes included."""
     for table in TABLES:
         (row,) = sage.rows(
-            "SELECT pg_total_relation_size(relid) AS bytes, n_live_tup, n_tup_ins, n_tup_upd, n_tup_hot_upd "
-            "FROM pg_stat_user_tables WHERE relname = %s",
-            (table,),
+            "SELECT n_tup_ins, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", (table,)
         )
         print(
-            f"  {table}: {row['bytes'] / executions:.0f} bytes, {row['n_tup_ins'] / executions:.2f} rows inserted, "
-            f"{row['n_tup_upd'] / executions:.2f} updated (so many dead ones), "
-            f"{row['n_tup_hot_upd'] / executions:.2f} of them in place, per execution"
+            f"  {table}: {row['n_tup_ins'] / executions:.2f} rows inserted, {row['n_tup_upd'] / executions:.2f} "
+            f"updated (so many dead ones), {row['n_tup_hot_upd'] / executions:.2f} of them in their page, "
+            f"per execution; "
+            f"{bytes_per_row(sage, table):.0f} bytes a row"
         )
+
+
+def bytes_per_row(sage: Installation, table: str) -> float:
+    """The size of a table with its indexes, by the row, once one of its rows has been copied many times."""
+    sage.execute(
+        f"INSERT INTO {table} OVERRIDING SYSTEM VALUE "  # noqa: S608 our own names
+        f"SELECT (jsonb_populate_record(NULL::{table}, to_jsonb(model) || jsonb_build_object("
+        "'id', 1000000 + n, 'execution_id', 1000000 + n))).* "
+        f"FROM (SELECT * FROM {table} LIMIT 1) AS model, generate_series(1, %s) AS n",
+        (COPIES,),
+    )
+    (row,) = sage.rows("SELECT pg_total_relation_size(%s) AS bytes", (table,))
+    return float(row["bytes"]) / COPIES
 
 
 if __name__ == "__main__":

@@ -17,8 +17,12 @@ from tests.stories.installation import Installation, RunningCommand
 LOOK_SECONDS = 0.02
 
 LONGEST_WAIT = """
-SELECT count(*), coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0)
-FROM pg_locks WHERE NOT granted AND waitstart IS NOT NULL
+SELECT
+    count(*),
+    coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0),
+    (SELECT count(*) FROM pg_stat_activity WHERE application_name = 'janitor_daemon')
+FROM pg_locks
+WHERE NOT granted AND waitstart IS NOT NULL
 """
 """PostgreSQL sets `waitstart` when a session has begun to wait for a heavyweight lock: `wait_event_type = 'Lock'` in
 `pg_stat_activity` is the same, without since when."""
@@ -74,12 +78,15 @@ class PosingHosts:
 
 
 class LockWatch:
-    """Looks again and again, from a session of its own, who waits for a lock, and keeps the longest wait."""
+    """Looks again and again, from a session of its own, who waits for a lock, and keeps the longest wait, and how many
+    sessions the daemon had at most.
+    """
 
     def __init__(self, database_url: str) -> None:
         self.looks = 0
         self.waits_seen = 0
         self.longest_wait_seconds = 0.0
+        self.most_sessions = 0
         self._connection = psycopg2.connect(database_url)
         self._connection.autocommit = True
         self._finished = threading.Event()
@@ -89,10 +96,11 @@ class LockWatch:
         with self._connection.cursor() as cursor:
             while not self._finished.wait(LOOK_SECONDS):
                 cursor.execute(LONGEST_WAIT)
-                ((waiting, seconds),) = cursor.fetchall()
+                ((waiting, seconds, sessions),) = cursor.fetchall()
                 self.looks += 1
                 self.waits_seen += waiting
                 self.longest_wait_seconds = max(self.longest_wait_seconds, float(seconds))
+                self.most_sessions = max(self.most_sessions, sessions)
 
     def __enter__(self) -> Self:
         self._thread.start()
