@@ -1,0 +1,81 @@
+"""What a restore asks of a provider, counted. What it must not do is in `test_hostile_manifests.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from jobs.keys import Place
+from jobs.restore import Restore
+from jobs.transfers import TransferPool
+from providers import build_provider
+from providers.base import BytesSource
+from tests.destinations import Destination
+from tests.faults.http_effects import address_of, behind
+from tests.faults.http_proxy import HttpFaultProxy
+from tests.sources import PatternSource
+
+PLACE = Place("ejecuciones/uuid-1")
+CONTENTS = {f"directory/{number}": os.urandom(100 + number) for number in range(20)}
+ASKED_AGAIN_AT_MOST = 2
+"""A machine that is too busy answers late, and is asked again; twice for each file would be another matter."""
+
+LARGE_BYTES = 24 * 1024 * 1024
+LARGEST_PIECE_BYTES = 1024 * 1024
+
+
+def store(destination: Destination) -> None:
+    """Store an execution of a few small files, with its manifest."""
+    entries: list[dict[str, object]] = [
+        {"path": path, "kind": "directory", "mode": "0755", "mtime_ns": 1} for path in ("", "directory")
+    ]
+    with closing(build_provider(destination.provider_row())) as provider:
+        for path, content in CONTENTS.items():
+            receipt = provider.put(PLACE.key_of(path), BytesSource(content))
+            said = {"size_bytes": receipt.size_bytes, "sha256": receipt.sha256}
+            entries.append({"path": path, "kind": "file", "mode": "0644", "mtime_ns": 2, **said})
+        manifest = {"format": "janitor-manifest", "version": 1, "entries": entries}
+        provider.put(PLACE.manifest_key, BytesSource(json.dumps(manifest).encode()))
+
+
+@pytest.mark.parametrize("name", ["s3-rclone", "azure", "gcs"])
+def test_a_restore_asks_once_for_each_file_and_for_the_manifest_and_for_nothing_else(
+    new_destination: Callable[[str], Destination], tmp_path: Path, name: str
+) -> None:
+    real = new_destination(name)
+    store(real)
+    with (
+        HttpFaultProxy(address_of(real)) as proxy,
+        closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
+        closing(TransferPool(4)) as pool,
+    ):
+        Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "destination", None)
+    restored = {path: (tmp_path / "destination" / path).read_bytes() for path in CONTENTS}
+    assert restored == CONTENTS
+    assert len(set(proxy.seen)) == len(CONTENTS) + 1
+    assert len(proxy.seen) <= len(CONTENTS) + 1 + ASKED_AGAIN_AT_MOST
+    assert {line.partition(" ")[0] for line in proxy.seen} == {"GET"}
+
+
+@pytest.mark.parametrize("name", ["s3-rclone", "azure"])
+def test_a_large_object_comes_by_one_request_and_a_little_at_a_time(
+    new_destination: Callable[[str], Destination], name: str
+) -> None:
+    real = new_destination(name)
+    source = PatternSource(LARGE_BYTES)
+    with (
+        HttpFaultProxy(address_of(real)) as proxy,
+        closing(build_provider(real.provider_row())) as direct,
+        closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
+    ):
+        direct.put("p/large", source)
+        sizes = [len(piece) for piece in provider.open("p/large")]
+    assert (sum(sizes), max(sizes) <= LARGEST_PIECE_BYTES) == (LARGE_BYTES, True)
+    assert {line.partition(" ")[0] for line in proxy.seen} == {"GET"}
+    assert len(proxy.seen) == 1
