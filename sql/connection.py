@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import re
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +15,6 @@ from typing import Any
 import psycopg2
 import psycopg2.errors
 import psycopg2.extensions
-import psycopg2.extras
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    wait_exponential,
-    wait_random_exponential,
-)
 
 from config.logs import one_line
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
@@ -32,6 +26,7 @@ CONNECT_TIMEOUT_SECONDS = 10
 LOST_FOR_SECONDS = 15.0
 """How long a lost database is waited for: a restart in order takes a few seconds."""
 
+LONGEST_PAUSE_SECONDS = 2.0
 TRIES_WHEN_BUSY = 3
 LOCK_WAIT_SECONDS = 10
 """How long a statement waits for somebody else's lock: a session forgotten in the middle of a transaction must not
@@ -75,13 +70,18 @@ class Connection:
         Only for statements that may be run twice. Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`,
         `DatabaseError`.
         """
-        retrying = Retrying(
-            retry=retry_if_exception_type((DatabaseUnavailable, DatabaseBusy)),
-            stop=_is_enough,
-            wait=_pause,
-            reraise=True,
-        )
-        return retrying(self.query_once, name, parameters)
+        started = time.monotonic()
+        failures = 0
+        while True:
+            try:
+                return self.query_once(name, parameters)
+            except DatabaseReadOnly:
+                raise
+            except (DatabaseBusy, DatabaseUnavailable) as error:
+                failures += 1
+                if _is_enough(error, failures, time.monotonic() - started):
+                    raise
+                time.sleep(_pause_seconds(error, failures))
 
     def query_once(self, name: str, parameters: Parameters | None = None) -> list[Row]:
         """Run `sql/queries/{name}.sql` at most once: when the connection is lost, nobody knows whether it was.
@@ -98,12 +98,9 @@ class Connection:
         with self._turn:
             try:
                 connection, watchdog = self._open()
-                with (
-                    watchdog.watching(),
-                    connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor) as cursor,
-                ):
+                with watchdog.watching(), connection.cursor() as cursor:
                     cursor.execute(statement, parameters)
-                    return list(cursor.fetchall()) if cursor.description else []
+                    return _rows(cursor)
             except psycopg2.Error as error:
                 lost = self._connection is None or self._connection.closed != 0
                 translated = _translate(error, lost=lost)
@@ -156,24 +153,23 @@ def _statement(name: str) -> str:
     return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\n{text}"
 
 
-def _is_enough(state: RetryCallState) -> bool:
-    error = _error_of(state)
-    if isinstance(error, DatabaseBusy):
-        return state.attempt_number >= TRIES_WHEN_BUSY
-    if isinstance(error, DatabaseReadOnly):
-        return True
-    return (state.seconds_since_start or 0.0) >= LOST_FOR_SECONDS
+def _is_enough(error: DatabaseError, failures: int, seconds: float) -> bool:
+    return failures >= TRIES_WHEN_BUSY if isinstance(error, DatabaseBusy) else seconds >= LOST_FOR_SECONDS
 
 
-def _pause(state: RetryCallState) -> float:
+def _pause_seconds(error: DatabaseError, failures: int) -> float:
     """Those who stood in each other's way must not meet again, hence the chance in it."""
-    busy = isinstance(_error_of(state), DatabaseBusy)
-    wait = wait_random_exponential(multiplier=0.2, max=2) if busy else wait_exponential(multiplier=0.25, max=2)
-    return wait(state)
+    if isinstance(error, DatabaseBusy):
+        return random.uniform(0, min(0.2 * 2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 no secret
+    return min(0.125 * 2.0**failures, LONGEST_PAUSE_SECONDS)
 
 
-def _error_of(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
+def _rows(cursor: psycopg2.extensions.cursor) -> list[Row]:
+    """By the names of their columns; made here, as psycopg2's own such rows cost more than a small statement."""
+    if cursor.description is None:
+        return []
+    names = [column.name for column in cursor.description]
+    return [dict(zip(names, values, strict=True)) for values in cursor]
 
 
 def database_identity(database_url: str) -> str:
