@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict
 
-from config.logs import emit, one_line
+from config.logs import emit, logger, one_line
 from config.models import Execution
 from jobs.report import DUE_COUNTED_TO, TickReport
 from providers.base import MigrationError, Provider
@@ -53,12 +53,14 @@ class Messages:
         """Its directory is not on this host; where very many are missing, the debug log alone names them all."""
         self._report.count(missing_directories=1)
         named = self._report.counts.missing_directories <= MISSING_DIRECTORIES_NAMED
-        emit(
-            logging.WARNING if named else logging.DEBUG,
-            "directory_missing",
-            f"Directorio no encontrado para ejecución {one_line(execution.uuid)}: {one_line(execution.directory)}",
-            execution=execution.uuid,
-        )
+        level = logging.WARNING if named else logging.DEBUG
+        if logger.isEnabledFor(level):  # of those that other hosts have, the line costs more than the look
+            emit(
+                level,
+                "directory_missing",
+                f"Directorio no encontrado para ejecución {one_line(execution.uuid)}: {one_line(execution.directory)}",
+                execution=execution.uuid,
+            )
 
     def migration_started(self, execution: Execution) -> None:
         """It was taken up."""
