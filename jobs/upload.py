@@ -32,7 +32,7 @@ from providers.base import (
 )
 from sql.database import Attempt, Database, ProvenCopy
 
-DIGESTS_PER_REQUEST = 64
+DIGESTS_PER_REQUEST = 256
 """How many objects are asked for at a time where a listing does not prove them."""
 
 LARGE_BYTES = 1024 * 1024

@@ -12,7 +12,7 @@ import fcntl
 import os
 import signal
 
-from providers.file_systems import file_system_type as _file_system
+from providers.file_systems import file_system_type
 
 LEASES_FROM_THE_SERVER = frozenset(("nfs", "nfs4", "cifs", "smb3"))
 """File systems that refuse a lease, with the same error, whenever their server has granted them none either."""
@@ -32,7 +32,7 @@ def take_lease(descriptor: int) -> bool:
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # the default, SIGIO, would end this process
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        if error.errno == errno.EAGAIN and _file_system(os.fstat(descriptor).st_dev) not in LEASES_FROM_THE_SERVER:
+        if error.errno == errno.EAGAIN and file_system_type(os.fstat(descriptor).st_dev) not in LEASES_FROM_THE_SERVER:
             raise FileInUse from error
         return False
     return True

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from config.fields import FieldError, Fields
 from config.logs import one_line
@@ -116,6 +117,8 @@ class SftpProvider(Provider):
     make the directory that names it durable.
     """
 
+    objects_at_once = 16
+
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         try:
@@ -135,19 +138,15 @@ class SftpProvider(Provider):
         self._commanding = threading.Semaphore(COMMANDS_AT_ONCE)
 
     def put(self, key: str, source: Source) -> PutReceipt:
-        *directories, name = parts_of_key(key)
-        metered = MeteredSource(source)
-        with self._session(key) as session:
-            unfinished = self._path(session, directories, temporary_name(name))
-            target = self._path(session, directories, name)
-            try:
-                handle = self._create(session, directories, unfinished)
-                with _discarded_on_error(session, handle, unfinished):
-                    _send(session, handle, unfinished, metered)
-                    _rename(session, unfinished, target)
-            except StatusError as error:
-                raise self._explain_refusal(session, error, key, target, source.size_bytes) from error
-        return metered.receipt()
+        [(_, receipt)] = self.put_many({key: source})
+        return receipt
+
+    def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """See `Provider`. Each step is asked for all files before an answer is waited for: three turns for them all."""
+        with self._session(next(iter(sources), "")) as session:
+            files = [self._unfinished_file(session, key, source) for key, source in sources.items()]
+            self._store(session, files)
+        yield from ((file.key, file.source.receipt()) for file in files)
 
     def open(self, key: str) -> Iterator[bytes]:
         parts = parts_of_key(key)
@@ -269,18 +268,60 @@ class SftpProvider(Provider):
             name = one_line(os.fsdecode(self._base_path))
             raise DestinationMissing(f"no existe el directorio {name} en el servidor") from error
 
-    def _create(self, session: SftpSession, directories: Sequence[str], path: bytes) -> bytes:
-        """Create a file, and the directories to it, again when somebody removed them as empty in between."""
-        for _ in range(CREATE_TRIES):
-            answer = session.ask(PacketType.OPEN, string(path) + struct.pack(">I", CREATE_FLAGS) + NO_ATTRIBUTES)
+    def _unfinished_file(self, session: SftpSession, key: str, source: Source) -> _UnfinishedFile:
+        *directories, name = parts_of_key(key)
+        path = self._path(session, directories, temporary_name(name))
+        return _UnfinishedFile(key, directories, path, self._path(session, directories, name), MeteredSource(source))
+
+    def _store(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> None:
+        """Store files, each under its temporary name first."""
+        handles: list[bytes] = []
+        with _discarded_on_error(session, handles, [file.path for file in files]):
+            opened = [_post_open(session, file.path) for file in files]
+            for file, number in zip(files, opened, strict=True):
+                with self._refusal_explained(session, file):
+                    handles.append(self._create(session, file.directories, file.path, number))
+            sent = []
+            for file, handle in zip(files, handles, strict=True):
+                with self._refusal_explained(session, file):
+                    sent.append(_post_content(session, handle, file.path, file.source))
+            for file, content in zip(files, sent, strict=True):
+                with self._refusal_explained(session, file):
+                    _require_stored(session, content, file.source)
+            self._rename(session, files)
+
+    def _rename(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> None:
+        """Give finished files their names, replacing what had them."""
+        if POSIX_RENAME not in session.extensions:
+            for file in files:
+                with self._refusal_explained(session, file):
+                    _rename_plainly(session, file.path, file.target)
+            return
+        asked = [session.extended(POSIX_RENAME, string(file.path) + string(file.target)) for file in files]
+        for file, number in zip(files, asked, strict=True):
+            with self._refusal_explained(session, file):
+                session.answer(number).require_ok()
+
+    @contextlib.contextmanager
+    def _refusal_explained(self, session: SftpSession, file: _UnfinishedFile) -> Iterator[None]:
+        try:
+            yield
+        except StatusError as error:
+            raise self._explain_refusal(session, error, file.key, file.target, file.source.size_bytes) from error
+
+    def _create(self, session: SftpSession, directories: Sequence[str], path: bytes, opened: int) -> bytes:
+        """The handle of a new file that was asked for. The directories to it are made, again when somebody removed them
+        as empty in between.
+        """
+        for _ in range(CREATE_TRIES - 1):
             try:
-                return answer.handle()
+                return session.answer(opened).handle()
             except StatusError as error:
                 if error.code not in NOT_THERE:
                     raise
-                refusal = error
             self._make_directories(session, directories)
-        raise refusal
+            opened = _post_open(session, path)
+        return session.answer(opened).handle()
 
     def _make_directories(self, session: SftpSession, directories: Sequence[str]) -> None:
         """Make those that are missing. Only what the last one answers is looked at: those above may well exist where
@@ -489,13 +530,37 @@ class SftpProvider(Provider):
         *directories, name = parts_of_key(key)
         with self._session(key) as session:
             path = self._path(session, directories, temporary_name(name))
-            handle = self._create(session, directories, path)
-            with _discarded_on_error(session, handle, path):
-                _send(session, handle, path, MeteredSource(BytesSource(content)))
+            handle = self._create(session, directories, path, _post_open(session, path))
+            with _discarded_on_error(session, [handle], [path]):
+                source = MeteredSource(BytesSource(content))
+                _require_stored(session, _post_content(session, handle, path, source), source)
         return path
 
 
-def _send(session: SftpSession, handle: bytes, path: bytes, source: MeteredSource) -> None:
+@dataclass(frozen=True, slots=True)
+class _UnfinishedFile:
+    """A file that is being stored: under which temporary path, under which path then, and what it is to hold."""
+
+    key: str
+    directories: Sequence[str]
+    path: bytes
+    target: bytes
+    source: MeteredSource
+
+
+@dataclass(frozen=True, slots=True)
+class _SentContent:
+    """The requests that carried a file's bytes and closed it, and the one that asks how large it is now."""
+
+    numbers: Sequence[int]
+    looked: int
+
+
+def _post_open(session: SftpSession, path: bytes) -> int:
+    return session.post(PacketType.OPEN, string(path) + struct.pack(">I", CREATE_FLAGS) + NO_ATTRIBUTES)
+
+
+def _post_content(session: SftpSession, handle: bytes, path: bytes, source: MeteredSource) -> _SentContent:
     """Write a source to an open file, on to the disk where the server can, close it, and ask how large it is now.
 
     All of it is on its way before the first answer is waited for, as far as the source is small.
@@ -504,24 +569,23 @@ def _send(session: SftpSession, handle: bytes, path: bytes, source: MeteredSourc
     if FSYNC in session.extensions:
         numbers.append(session.extended(FSYNC, string(handle)))
     numbers.append(session.post(PacketType.CLOSE, string(handle)))
-    looked = session.post(PacketType.LSTAT, string(path))
-    for number in numbers:
+    return _SentContent(numbers, session.post(PacketType.LSTAT, string(path)))
+
+
+def _require_stored(session: SftpSession, sent: _SentContent, source: MeteredSource) -> None:
+    """Raises `StatusError` where anything was refused, `IntegrityError` where the server has less or more than that."""
+    for number in sent.numbers:
         session.answer(number, patient=True).require_ok()
-    stored_bytes = session.answer(looked).attributes().size_bytes
+    stored_bytes = session.answer(sent.looked).attributes().size_bytes
     if stored_bytes != source.size_bytes:
         raise IntegrityError(f"se enviaron {source.size_bytes} bytes y el servidor tiene {stored_bytes}")
 
 
-def _rename(session: SftpSession, path: bytes, target: bytes) -> None:
-    """Give a finished file its name, replacing what had it.
-
-    Without OpenSSH's extension a server refuses to replace: then the old file is removed first. A reader may find
-    nothing for that moment, but never half a file, and whoever stores over an object has not been told yet that it is
-    stored.
+def _rename_plainly(session: SftpSession, path: bytes, target: bytes) -> None:
+    """Give a finished file its name on a server without OpenSSH's extension, which refuses to replace: then the old
+    file is removed first. A reader may find nothing for that moment, but never half a file, and whoever stores over an
+    object has not been told yet that it is stored.
     """
-    if POSIX_RENAME in session.extensions:
-        session.answer(session.extended(POSIX_RENAME, string(path) + string(target))).require_ok()
-        return
     try:
         session.ask(PacketType.RENAME, string(path) + string(target)).require_ok()
     except StatusError:
@@ -531,16 +595,20 @@ def _rename(session: SftpSession, path: bytes, target: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _discarded_on_error(session: SftpSession, handle: bytes, path: bytes) -> Iterator[None]:
-    """Remove an unfinished file if anything goes wrong; where the connection is lost that is left to `abandon`."""
+def _discarded_on_error(session: SftpSession, handles: Sequence[bytes], paths: Sequence[bytes]) -> Iterator[None]:
+    """Remove unfinished files if anything goes wrong; where the connection is lost that is left to `abandon`."""
     try:
         yield
     except BaseException:
         if session.in_step:
             with contextlib.suppress(SessionLost):
-                session.post(PacketType.CLOSE, string(handle))
-                session.post(PacketType.REMOVE, string(path))
+                for handle in handles:
+                    session.post(PacketType.CLOSE, string(handle))
+                for path in paths:
+                    session.post(PacketType.REMOVE, string(path))
                 session.settle()
+                if len(handles) < len(paths):
+                    session.close()  # the server may have opened more than was looked at
         raise
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from jobs import writers
 from jobs.writers import FileInUse, has_writer, lease_is_whole, release_lease, take_lease
+from providers import file_systems
 from providers.descriptors import closing_descriptor
 from tests.source_mutations import require_file_system_that_notices
 
@@ -88,7 +89,7 @@ def test_a_lease_that_a_server_refuses_is_no_writer(
     reading: int, file_system: str, in_use: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_leases(monkeypatch, errno.EAGAIN)
-    monkeypatch.setattr(writers, "_file_system", lambda _device: file_system)
+    monkeypatch.setattr(writers, "file_system_type", lambda _device: file_system)
     assert has_writer(reading) == in_use
 
 
@@ -104,5 +105,5 @@ def refuse_leases(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
 
 
 def test_the_type_of_a_file_system_is_what_the_list_of_mounts_says() -> None:
-    assert writers._file_system(Path("/proc").stat().st_dev) == "proc"
-    assert writers._file_system(os.makedev(4095, 77)) == ""
+    assert file_systems.file_system_type(Path("/proc").stat().st_dev) == "proc"
+    assert file_systems.file_system_type(os.makedev(4095, 77)) == ""
