@@ -1,7 +1,7 @@
 """Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
 
-obstore carries the bytes; `S3Requests` lists, asks and deletes; boto3 finds credentials, clears unfinished uploads away
-and serves names that obstore refuses.
+obstore carries the bytes; `S3Requests` lists, asks and deletes; boto3 finds credentials and Amazon's addresses, and
+serves names that obstore refuses.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from providers.object_store_put import (
     hash_source,
     multipart_md5,
 )
-from providers.s3_requests import CONNECTIONS, S3Requests, use_paced_connections
+from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
 
 if TYPE_CHECKING:
     import boto3
@@ -151,28 +151,15 @@ class S3Provider(Provider):
 
     def abandon(self, prefix: str) -> None:
         with _translated_errors():
-            for stored_name, upload_id in self._unfinished_uploads(prefix):
-                self._abort(stored_name, upload_id)
+            for upload in self._unfinished_uploads(prefix):
+                self._requests.abort(upload)
 
-    def _unfinished_uploads(self, prefix: str) -> Sequence[tuple[str, str]]:
-        """Every multipart upload that was begun and neither finished nor aborted: stored name and upload id."""
-        pages = self._client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=self._bucket, Prefix=self._names.encode(prefix), EncodingType="url"
-        )
-        found = []
-        try:
-            for page in pages:
-                _require_listing(page)
-                # boto3 decodes the keys of object listings, but not of this one.
-                decode = urllib.parse.unquote_plus if page.get("EncodingType") == "url" else str
-                found += [(decode(item["Key"]), item["UploadId"]) for item in page.get("Uploads", ())]
-        except self._client.exceptions.NoSuchUpload:
-            return found  # how some servers (gofakes3, and so rclone's) say that there is none
+    def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
+        """All of them before the first is aborted, which would move the pages that follow."""
+        found: list[Unfinished] = []
+        with contextlib.suppress(NoSuchUpload):
+            found.extend(self._requests.unfinished_uploads(self._names.encode(prefix)))
         return found
-
-    def _abort(self, stored_name: str, upload_id: str) -> None:
-        with contextlib.suppress(self._client.exceptions.NoSuchUpload):  # finished or aborted meanwhile
-            self._client.abort_multipart_upload(Bucket=self._bucket, Key=stored_name, UploadId=upload_id)
 
     def close(self) -> None:
         for opened in ("_boto3_client", "_signed_requests"):
@@ -348,7 +335,7 @@ class S3Provider(Provider):
                 finished.append({"PartNumber": number, "ETag": answer["ETag"]})
             self._client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": finished})
         except BaseException:
-            self._abort(target["Key"], upload_id)
+            self._requests.abort(Unfinished(target["Key"], upload_id))
             raise
 
     @property
@@ -436,12 +423,6 @@ def _receipt(sent: SentBytes) -> PutReceipt:
 
 def _checksum(etag: str) -> str:
     return "etag:" + etag.strip('"').lower()
-
-
-def _require_listing(page: Mapping[str, object]) -> None:
-    """For boto3 a page of any other meaning, a login page for instance, is a listing without entries."""
-    if not page.keys() & {"Bucket", "IsTruncated", "Name"}:
-        raise unintelligible("no es un listado")
 
 
 @contextmanager

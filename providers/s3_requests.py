@@ -6,8 +6,9 @@ it takes 0.3 s to import it and to make its client, which a short run feels.
 
 from __future__ import annotations
 
+import contextlib
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -35,8 +36,20 @@ class Listed:
     etag: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """An upload in parts that was begun: to which stored name, and the server's own name for it."""
+
+    name: str
+    upload_id: str
+
+
+class NoSuchUpload(ClientError):
+    """The server knows no such upload; for some (gofakes3, and so rclone's) also: it knows none at all."""
+
+
 class S3Requests:
-    """Lists, asks for and deletes objects of one bucket. Safe to use from several threads.
+    """Lists, asks for and deletes objects of one bucket, and what is unfinished there. Safe for several threads.
 
     Raises what boto3 would: `ClientError` for an answer that refuses, other botocore exceptions where none comes.
     """
@@ -58,16 +71,25 @@ class S3Requests:
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Every object whose stored name begins with `prefix`, in the server's order, a page at a time."""
+        for item in self._items(OBJECTS, {"list-type": "2", "prefix": prefix}):
+            yield Listed(item["Key"], int(item["Size"]), item["ETag"])
+
+    def unfinished_uploads(self, prefix: str) -> Iterator[Unfinished]:
+        """Every upload in parts, to a name that begins with `prefix`, that was neither finished nor aborted."""
+        for item in self._items(UPLOADS, {"uploads": "", "prefix": prefix}):
+            yield Unfinished(item["Key"], item["UploadId"])
+
+    def _items(self, listing: _Listing, query: dict[str, str]) -> Iterator[dict[str, str]]:
         following: dict[str, str] = {}
         while True:
-            query = {"list-type": "2", "encoding-type": "url", "prefix": prefix, **following}
-            page = _parsed_page(self._send("GET", self._bucket_url, query).content)
-            yield from page.objects
-            if page.continuation_token is None:
+            answer = self._send("GET", self._bucket_url, {**query, "encoding-type": "url", **following})
+            items, next_following = listing.page(answer.content)
+            yield from items
+            if not next_following:
                 return
-            if page.continuation_token == following.get("continuation-token"):
+            if next_following == following:
                 raise unintelligible("un listado que no avanza")
-            following = {"continuation-token": page.continuation_token}
+            following = next_following
 
     def head(self, name: str) -> Listed:
         """What is stored under `name`."""
@@ -77,6 +99,11 @@ class S3Requests:
     def delete(self, name: str) -> None:
         """Remove what is stored under `name`; nothing there is no error."""
         self._send("DELETE", self._url_of(name))
+
+    def abort(self, upload: Unfinished) -> None:
+        """Discard the parts of an unfinished upload; one that is finished or aborted meanwhile is no error."""
+        with contextlib.suppress(NoSuchUpload):
+            self._send("DELETE", self._url_of(upload.name), {"uploadId": upload.upload_id})
 
     def close(self) -> None:
         """Close the connections."""
@@ -93,7 +120,8 @@ class S3Requests:
         answer = self._http.send(request.prepare())
         if not 200 <= answer.status_code < 300:
             refusal: Any = _refusal(answer.status_code, answer.content)
-            raise ClientError(refusal, method)
+            error_class = NoSuchUpload if refusal["Error"]["Code"] == "NoSuchUpload" else ClientError
+            raise error_class(refusal, method)
         return answer
 
 
@@ -106,40 +134,58 @@ def use_paced_connections(session: Any) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Page:
-    objects: list[Listed]
-    continuation_token: str | None
+class _Listing:
+    """A form in which S3 lists: the names of the whole and of an item, and the fields that tell where to go on."""
+
+    root: str
+    item: str
+    markers: Mapping[str, str]
+    encoded_markers: frozenset[str] = frozenset()
+
+    def page(self, content: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
+        """A page's items, and the parameters that ask for the next one, none after the last.
+
+        Raises `ProviderUnavailable` for what is no listing, a login page for instance; else what a parser trips over.
+        """
+        fields, items = self._fields_and_items(content)
+        is_encoded = fields.get("EncodingType") == "url"  # which not every server does when it is asked for
+        decode = urllib.parse.unquote_plus if is_encoded else str
+        for item in items:
+            item["Key"] = decode(item["Key"])
+        if fields.get("IsTruncated", "false").lower() != "true":
+            return items, {}
+        return items, {
+            parameter: decode(fields[field]) if field in self.encoded_markers else fields[field]
+            for field, parameter in self.markers.items()
+        }
+
+    def _fields_and_items(self, content: bytes) -> tuple[dict[str, str], list[dict[str, str]]]:
+        fields: dict[str, str] = {}
+        items = []
+        for node in self._parsed(content):
+            if _plain(node.tag) == self.item:
+                items.append({_plain(child.tag): child.text or "" for child in node})
+            else:
+                fields[_plain(node.tag)] = node.text or ""
+        return fields, items
+
+    def _parsed(self, content: bytes) -> ElementTree.Element:
+        try:
+            root = ElementTree.fromstring(content)  # noqa: S314 expat refuses to blow up entities since 2.4
+        except ElementTree.ParseError as error:
+            raise unintelligible("no es un listado") from error
+        if _plain(root.tag) != self.root:
+            raise unintelligible("no es un listado")
+        return root
 
 
-def _parsed_page(content: bytes) -> _Page:
-    """Raises `ProviderUnavailable` for what is no listing, a login page for instance; else what a parser trips over."""
-    fields, objects = _fields_and_objects(_root(content))
-    is_encoded = fields.get("EncodingType") == "url"  # which not every server does when it is asked for
-    decode = urllib.parse.unquote_plus if is_encoded else str
-    listed = [Listed(decode(item["Key"]), int(item["Size"]), item["ETag"]) for item in objects]
-    is_truncated = fields.get("IsTruncated", "false").lower() == "true"
-    return _Page(listed, fields["NextContinuationToken"] if is_truncated else None)
-
-
-def _root(content: bytes) -> ElementTree.Element:
-    try:
-        root = ElementTree.fromstring(content)  # noqa: S314 expat refuses to blow up entities since 2.4
-    except ElementTree.ParseError as error:
-        raise unintelligible("no es un listado") from error
-    if _plain(root.tag) != "ListBucketResult":
-        raise unintelligible("no es un listado")
-    return root
-
-
-def _fields_and_objects(root: ElementTree.Element) -> tuple[dict[str, str], list[dict[str, str]]]:
-    fields: dict[str, str] = {}
-    objects = []
-    for node in root:
-        if _plain(node.tag) == "Contents":
-            objects.append({_plain(child.tag): child.text or "" for child in node})
-        else:
-            fields[_plain(node.tag)] = node.text or ""
-    return fields, objects
+OBJECTS = _Listing("ListBucketResult", "Contents", {"NextContinuationToken": "continuation-token"})
+UPLOADS = _Listing(
+    "ListMultipartUploadsResult",
+    "Upload",
+    {"NextKeyMarker": "key-marker", "NextUploadIdMarker": "upload-id-marker"},
+    frozenset({"NextKeyMarker"}),
+)
 
 
 def _plain(tag: str) -> str:

@@ -67,6 +67,30 @@ def test_a_listing_that_does_not_go_on_is_no_listing(fields: str) -> None:
         keys_of(listing("p/a", fields=fields))
 
 
+def test_unfinished_uploads_are_found_on_every_page_before_the_first_is_discarded() -> None:
+    def page(name: str, fields: str = "") -> Answer:
+        upload = f"<Upload><Key>p/{name}</Key><UploadId>{name}-id</UploadId></Upload>"
+        fields = f"<EncodingType>url</EncodingType>{fields}"
+        root = "ListMultipartUploadsResult"
+        return Answer(200, f"<{root} {NAMESPACE}>{fields}{upload}</{root}>".encode())
+
+    def answer(request: Request) -> Answer:
+        if request.method == "DELETE":
+            return Answer(404, b"<Error><Code>NoSuchUpload</Code></Error>")
+        if "key-marker=p%2F%20a" in request.path and "upload-id-marker=a-id" in request.path:
+            return page("b")
+        following = "<NextKeyMarker>p/%20a</NextKeyMarker><NextUploadIdMarker>a-id</NextUploadIdMarker>"
+        return page("%20a", f"<IsTruncated>true</IsTruncated>{following}")
+
+    with provider_of(answer) as (provider, requests):
+        provider.abandon("p/")
+    assert [request.method for request in requests] == ["GET", "GET", "DELETE", "DELETE"]
+    assert [request.path for request in requests[2:]] == [
+        "/cubo/p/%20a?uploadId=%2520a-id",
+        "/cubo/p/b?uploadId=b-id",
+    ]
+
+
 def test_names_are_decoded_only_where_the_server_has_encoded_them() -> None:
     assert keys_of(listing("p/a%2Bb+c%0A", fields="<EncodingType>url</EncodingType>")) == ["p/a+b c\n"]
     assert keys_of(listing("p/a%2Bb+c &amp; d")) == ["p/a%2Bb+c & d"]
