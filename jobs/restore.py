@@ -69,8 +69,11 @@ class Restore:
             try:
                 mark = _mark_beside(tree)
                 os.close(os.open(mark, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor))
-                self._rebuild(descriptor, tree)
-                directories = [entry for entry in tree.entries if entry.kind is EntryKind.DIRECTORY]
+                others = [entry for entry in tree.entries if entry.kind is not EntryKind.FILE]
+                directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
+                _make_directories(descriptor, directories[1:])
+                self._pool.for_each(lambda entry: self._fetch(descriptor, entry), tree.files, self._interruption)
+                _make_links(descriptor, [entry for entry in others if entry.kind is EntryKind.LINK])
                 _set_directory_attributes(descriptor, directories[1:])
                 os.unlink(mark, dir_fd=descriptor)
                 _set_directory_attributes(descriptor, directories[:1])  # the top one, whose time this has changed
@@ -80,18 +83,6 @@ class Restore:
                 ) from error
         _tell_what_lends_nothing_any_more(tree)
         return tree
-
-    def _rebuild(self, descriptor: int, tree: Tree) -> None:
-        for entry in tree.entries:  # path order: a directory comes before what is in it
-            if entry.kind is EntryKind.DIRECTORY and entry.path:
-                with _parent_of(descriptor, entry) as (parent, name):
-                    os.mkdir(name, 0o700, dir_fd=parent)
-        self._pool.for_each(lambda entry: self._fetch(descriptor, entry), tree.files, self._interruption)
-        for entry in tree.entries:
-            if entry.kind is EntryKind.LINK and entry.link_target is not None:
-                with _parent_of(descriptor, entry) as (parent, name):
-                    os.symlink(entry.link_target, name, dir_fd=parent)
-                    os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
     def _fetch(self, descriptor: int, entry: Entry) -> None:
         with _parent_of(descriptor, entry) as (parent, name):
@@ -125,9 +116,8 @@ class Restore:
 
 def _mark_beside(tree: Tree) -> str:
     """A name for the mark that nothing in the tree has."""
-    taken = {entry.path for entry in tree.entries}
     names = itertools.chain([INCOMPLETE_MARK], (f"{INCOMPLETE_MARK}-{number}" for number in itertools.count(2)))
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if tree.find(name) is None)
 
 
 def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
@@ -161,6 +151,19 @@ def _parent_of(descriptor: int, entry: Entry) -> Iterator[tuple[int, str]]:
     *parents, name = entry.path.split("/")
     with closing_descriptor(open_directory_beneath(descriptor, parents)) as parent:
         yield parent, name
+
+
+def _make_directories(descriptor: int, directories: Sequence[Entry]) -> None:
+    for entry in directories:  # path order: a directory comes before what is in it
+        with _parent_of(descriptor, entry) as (parent, name):
+            os.mkdir(name, 0o700, dir_fd=parent)
+
+
+def _make_links(descriptor: int, links: Sequence[Entry]) -> None:
+    for entry in links:
+        with _parent_of(descriptor, entry) as (parent, name):
+            os.symlink(entry.link_target or "", name, dir_fd=parent)
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
 
 def _set_directory_attributes(descriptor: int, directories: Sequence[Entry]) -> None:
