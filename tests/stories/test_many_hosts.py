@@ -4,17 +4,23 @@ in the middle is replaced once its lease is over.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 from collections import Counter
 from collections.abc import Callable
 
+import psycopg2
 import pytest
 
+from sql import database as database_module
+from sql.connection import QUERIES
+from sql.database import Database
 from tests.destinations import Destination
 from tests.stories.installation import Installation, RunningCommand, wait_until
 from tests.stories.posing_hosts import EVERY_HOST, PosingHosts
 
 DYING, *LIVING = ("norte", "sur", "este", "oeste")
+REMEMBER_LOOK = (QUERIES / "remember_look.sql").read_text()
 SHARED, OWN = 30, 2
 ENDS = ("/000.csv", "/001.csv", ".manifest.json")
 
@@ -70,6 +76,22 @@ def test_four_hosts_share_the_work_and_one_that_is_killed_is_replaced(
     assert installation.rows(DEADLOCKS) == [{"deadlocks": 0}]
     copies = (f"ejecuciones/{path.name}{end}" for path in directories for end in ENDS)
     assert server.everything_stored() == set(copies)
+
+
+def test_hosts_that_look_at_the_same_moment_do_not_wait_for_each_other(
+    installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is in the middle of remembering what it found, and stays there; the other one would fail in the end."""
+    monkeypatch.setattr(database_module, "LARGE_TABLE_BYTES", 0)
+    installation.add_execution("uno", "/datos/uno")
+    with (
+        contextlib.closing(psycopg2.connect(installation.database_url)) as other,
+        contextlib.closing(Database(installation.database_url, "sur")) as database,
+    ):
+        other.cursor().execute(REMEMBER_LOOK, {"table_state": "", "execution_ids": "{}", "executed_at": "{}"})
+        database.start_run(1, "tick", "prueba")
+        assert [execution.uuid for (execution,) in database.candidates(0)] == ["uno"]
+    assert installation.rows("SELECT FROM janitor_looks") == []
 
 
 def _stop_when_it_holds_something(installation: Installation, command: RunningCommand) -> None:
