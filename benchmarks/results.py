@@ -31,6 +31,13 @@ HEAD = (
     "peer MiB",
     "goal",
 )
+ORDER = (
+    *("small_files", "large_files", "azure_files", "gcs_files", "sftp_small_files", "sftp_large_files", "local_files"),
+    *("restore_small_files", "restore_large_files", "idle_tick", "temp_files"),
+    *("million_files_local", "million_files_s3", "many_executions"),
+)
+"""The order of the table; what is not named here comes after."""
+
 COUNTS_HEAD = ("counted", "number", "goal")
 INTRODUCTION = """\
 # Product and peers side by side
@@ -123,7 +130,7 @@ class Report:
 
 def write_table() -> None:
     """Make the table of all reports that are kept."""
-    reports = [read_report(path) for path in sorted(DIRECTORY.glob("*.json"))]
+    reports = sorted(map(read_report, DIRECTORY.glob("*.json")), key=_place_in_order)
     lines = _markdown(HEAD, (line.cells() for report in reports for line in report.lines))
     counts = _markdown(COUNTS_HEAD, (count.cells() for report in reports for count in report.counts))
     conditions = [f"- {report.name}: {_conditions(report.machine, len(report.rounds))}" for report in reports]
@@ -136,6 +143,10 @@ def read_report(path: Path) -> Report:
     lines = [Line(**{**line, "goals": Goals(**line["goals"])}) for line in kept["lines"]]
     counts = [Count(**count) for count in kept["counts"]]
     return Report(kept["name"], lines, kept["rounds"], counts, kept["machine"])
+
+
+def _place_in_order(report: Report) -> tuple[int, str]:
+    return (ORDER.index(report.name) if report.name in ORDER else len(ORDER), report.name)
 
 
 def _markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
