@@ -14,9 +14,10 @@ from benchmarks.peers import Peer, rclone_move, s5cmd_move
 from benchmarks.results import Goals, Report
 from benchmarks.trees import make_large_files
 
+MEMORY_GOAL_MIB = 250e6 / 2**20
 PEERS = (
-    Peer("rclone move", rclone_move, Goals(wall_ratio=0.7, peak_memory_mib=250)),
-    Peer("s5cmd mv", s5cmd_move, Goals(wall_ratio=0.8, peak_memory_mib=250)),
+    Peer("rclone move", rclone_move, Goals(wall_ratio=0.7, peak_memory_mib=MEMORY_GOAL_MIB)),
+    Peer("s5cmd mv", s5cmd_move, Goals(wall_ratio=0.8, peak_memory_mib=MEMORY_GOAL_MIB)),
 )
 
 

@@ -17,7 +17,7 @@ from benchmarks.peers import Peer, rclone_move, rclone_move_other_file_system
 from benchmarks.results import Goals, Report
 from benchmarks.stores import Store
 
-GOALS = Goals(wall_ratio=1.0, peak_memory_mib=300)
+GOALS = Goals(wall_ratio=1.0, peak_memory_mib=300e6 / 2**20)
 
 DESTINATIONS: dict[str, tuple[Callable[[], AbstractContextManager[Store]], Peer]] = {
     "local": (stores.local, Peer("rclone move", rclone_move_other_file_system, GOALS)),

@@ -27,8 +27,8 @@ HEAD = (
     "goal",
     "CPU ratio",
     "goal",
-    "peak MiB",
     "peer MiB",
+    "peak MiB",
     "goal",
 )
 ORDER = (
@@ -84,9 +84,8 @@ class Line:
             f"{self.peer_wall_seconds:.2f}",
             *_beside_goal(self.wall_ratio, self.goals.wall_ratio, ".2f"),
             *_beside_goal(self.cpu_ratio, self.goals.cpu_ratio, ".2f"),
-            _number(self.peak_memory_mib, ".0f"),
             _number(self.peer_peak_memory_mib, ".0f"),
-            _goal(self.goals.peak_memory_mib),
+            *_beside_goal(self.peak_memory_mib, self.goals.peak_memory_mib, ".0f"),
         )
 
 
@@ -164,7 +163,7 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _goal(goal: float | None) -> str:
-    return "" if goal is None else f"≤ {goal:g}"
+    return "" if goal is None else f"≤ {goal:.3g}"
 
 
 def _conditions(machine: Mapping[str, str], rounds: int) -> str:

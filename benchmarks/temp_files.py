@@ -25,7 +25,7 @@ from jobs.embedded_postgres import EmbeddedPostgres
 RETENTION_MINUTES = 24 * 60
 TWO_DAYS_NS = 2 * 24 * 3600 * 10**9
 KEPT = {"directory", "link", "young"}
-GOALS = Goals(wall_ratio=1.5, peak_memory_mib=60)
+GOALS = Goals(wall_ratio=1.5, peak_memory_mib=60e6 / 2**20)
 
 
 def run(files: int, rounds: int) -> Report:
