@@ -62,6 +62,10 @@ ABSENT_CODES = frozenset({"NoSuchKey", "BlobNotFound"})
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted"})
 """Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
 
+LONGEST_IDLE_SECONDS = 3.0
+"""How long a connection without a request is kept: less than the five seconds after which Node's servers close one, and
+a request that is just then on its way is lost. A new one costs little beside so long a pause."""
+
 BuildStore = Callable[["ClientConfig", "RetryConfig"], "ObjectStore"]
 """Makes the vendor's obstore store from the client and retry options given. No I/O."""
 
@@ -303,6 +307,7 @@ def client_options(endpoint_url: str | None, timeout_seconds: float) -> ClientCo
         "allow_http": endpoint_url is not None and endpoint_url.lower().startswith("http://"),
         "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_SECONDS),
         "timeout": timedelta(seconds=timeout_seconds),
+        "pool_idle_timeout": timedelta(seconds=LONGEST_IDLE_SECONDS),
     }
 
 
