@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -46,8 +47,10 @@ from tests.servers.ssh import new_key_pair
 from tests.sources import FailingSource, MisannouncedSource, PatternSource, sha256_of
 from tests.stories.installation import wait_until
 
+Result = TypeVar("Result")
+
 MEBIBYTE = 1024 * 1024
-LARGE_SIZE_BYTES = 300_000_000
+LARGE_SIZE_BYTES = 240_000_000
 LARGEST_MEMORY_GROWTH_BYTES = 160 * MEBIBYTE
 """Well below the large file's size, and above what an upload may hold: 96 MiB of parts, and the SDK's own buffers."""
 
@@ -121,6 +124,16 @@ each_server_once = pytest.mark.parametrize(
 )
 """For what takes long: `minio` on rclone is the same code and the same server as `s3` on rclone."""
 
+each_behaviour_once = pytest.mark.parametrize(
+    "destinations", sorted(DESTINATIONS.keys() - {"minio-rclone", "s3-moto"}), indirect=True
+)
+"""For what moves many bytes in many cases: two servers of S3 will do."""
+
+each_client_once = pytest.mark.parametrize(
+    "destinations", ["s3-rclone", "azure", "gcs", "sftp-openssh", "local"], indirect=True
+)
+"""For what depends on our side alone, on the quickest server."""
+
 with_credentials = pytest.mark.parametrize("destinations", sorted(DESTINATIONS.keys() - TAKES_ANY_KEY), indirect=True)
 
 
@@ -147,15 +160,21 @@ def prove(provider: Provider, key: str, receipt: PutReceipt) -> Evidence:
     return digest.evidence
 
 
-def put(provider: Provider, key: str, source: Source) -> PutReceipt:
-    """`put` as its callers do it, who try again what is worth trying again.
+def as_callers_do(action: Callable[[], Result]) -> Result:
+    """What `action` gives, tried again where that is worth trying.
 
-    `rclone serve s3`, for one, stumbles now and then when two objects make the same directory.
+    `rclone serve s3`, for one, stumbles now and then when two objects make the same directory, and Azurite may close
+    an idle connection just when it is used again.
     """
     for _ in range(ProviderUnavailable.tries - 1):
         with suppress(ProviderUnavailable):
-            return provider.put(key, source)
-    return provider.put(key, source)
+            return action()
+    return action()
+
+
+def put(provider: Provider, key: str, source: Source) -> PutReceipt:
+    """`put` as its callers do it."""
+    return as_callers_do(lambda: provider.put(key, source))
 
 
 def put_bytes(provider: Provider, *keys: str) -> None:
@@ -222,7 +241,7 @@ def test_what_is_put_is_what_is_read(provider: Provider, size_bytes: int) -> Non
     assert prove(provider, "p/file", provider.measure(source)) == evidence
 
 
-@each_server_once
+@each_client_once
 def test_a_large_file_needs_little_memory(provider: Provider) -> None:
     provider.check()  # whatever is loaded at first use is not the file's
     source = PatternSource(LARGE_SIZE_BYTES)
@@ -253,6 +272,7 @@ def peak_memory_bytes() -> int:
 @pytest.mark.parametrize(
     ("first_bytes", "second_bytes"), [(10, 10), (PART_SIZE_BYTES + 1, 5), (5, PART_SIZE_BYTES + 1)]
 )
+@each_server_once
 def test_overwriting_replaces_and_old_evidence_is_void(provider: Provider, first_bytes: int, second_bytes: int) -> None:
     old = provider.put("p/file", PatternSource(first_bytes, seed=1))
     new = provider.put("p/file", PatternSource(second_bytes, seed=2))
@@ -267,16 +287,17 @@ def test_stat_and_list_agree(provider: Provider) -> None:
     assert sorted(provider.list("p/"), key=lambda stored: stored.key) == [provider.stat("p/a"), provider.stat("p/b")]
 
 
+@each_server_once
 def test_sixteen_threads_at_once(provider: Provider) -> None:
     def story(number: int) -> PutReceipt:
         key = f"p/{number}/file"
-        size_bytes = PART_SIZE_BYTES + number if number % 4 == 0 else number
+        size_bytes = PART_SIZE_BYTES + number if number % 8 == 0 else number
         receipt = put(provider, key, PatternSource(size_bytes, seed=number))
         put(provider, f"p/{number}/gone", BytesSource(b"gone"))
-        assert provider.stat(key).size_bytes == size_bytes
-        assert sha256_of(provider.open(key)) == receipt.sha256
-        provider.delete(f"p/{number}/gone")
-        assert keys(provider, f"p/{number}/") == [key]
+        assert as_callers_do(lambda: provider.stat(key)).size_bytes == size_bytes
+        assert as_callers_do(lambda: sha256_of(provider.open(key))) == receipt.sha256
+        as_callers_do(lambda: provider.delete(f"p/{number}/gone"))
+        assert as_callers_do(lambda: keys(provider, f"p/{number}/")) == [key]
         return receipt
 
     with ThreadPoolExecutor(THREADS) as executor:
@@ -288,6 +309,7 @@ def test_sixteen_threads_at_once(provider: Provider) -> None:
 # Names
 
 
+@each_server_once
 def test_every_name_that_a_file_can_have(provider: Provider, destinations: Destination) -> None:
     odd_keys = sorted(key for name in names_for(destinations) for key in (f"p/{name}", f"q/{name}/x"))
     put_bytes(provider, *odd_keys)
@@ -307,6 +329,7 @@ def names_for(destination: Destination) -> set[str]:
 
 
 @pytest.mark.parametrize("name", ["tab\tand %2F+", os.fsdecode(b"\xff\xfe"), "back\\slash."])
+@each_behaviour_once
 def test_odd_names_of_large_files(provider: Provider, name: str) -> None:
     """Large files go up by other requests than small ones."""
     receipt = provider.put(f"p/{name}", PatternSource(PART_SIZE_BYTES + 1))
@@ -327,48 +350,44 @@ def test_another_program_reads_the_same_files(provider: Provider, destinations: 
 # Listing
 
 
+BEYOND_ONE_PAGE = {"s3": 1_050, "gcs": 1_050, "azure": 250, "sftp": 250, "local": 250}
+"""S3 and GCS send a thousand keys at a time, sftp-server a hundred names; Azure's test has pages of its own size."""
+
+
 @each_server_once
-def test_a_listing_is_complete_beyond_one_page(provider: Provider) -> None:
-    many = sorted(f"p/{number}" for number in range(1_050))
+def test_a_listing_is_complete_beyond_one_page(provider: Provider, destinations: Destination) -> None:
+    many = sorted(f"p/{number}" for number in range(BEYOND_ONE_PAGE[destinations.kind]))
     put_bytes(provider, *many)
     listed = list(provider.list("p/"))
     assert sorted(stored.key for stored in listed) == many
     assert {stored.key: stored.size_bytes for stored in listed} == {key: len(key) for key in many}
 
 
-@pytest.mark.parametrize(
-    ("prefix", "expected"),
-    [
-        ("", ["p/ab", "p/abc/x", "p/b", "pq"]),
-        ("p", ["p/ab", "p/abc/x", "p/b", "pq"]),
-        ("p/", ["p/ab", "p/abc/x", "p/b"]),
-        ("p/a", ["p/ab", "p/abc/x"]),
-        ("p/abc", ["p/abc/x"]),
-        ("p/abc/", ["p/abc/x"]),
-        ("p/ab/", []),
-        ("p/b", ["p/b"]),
-        ("p/c", []),
-        ("nothing/at/all", []),
-    ],
-)
-def test_a_prefix_is_the_beginning_of_a_text(populated_provider: Provider, prefix: str, expected: list[str]) -> None:
-    assert keys(populated_provider, prefix) == expected
-
-
-@pytest.fixture
-def populated_provider(provider: Provider) -> Provider:
+def test_a_prefix_is_the_beginning_of_a_text(provider: Provider) -> None:
     put_bytes(provider, "p/ab", "p/abc/x", "p/b", "pq")
-    return provider
+    expected = {
+        "": ["p/ab", "p/abc/x", "p/b", "pq"],
+        "p": ["p/ab", "p/abc/x", "p/b", "pq"],
+        "p/": ["p/ab", "p/abc/x", "p/b"],
+        "p/a": ["p/ab", "p/abc/x"],
+        "p/abc": ["p/abc/x"],
+        "p/abc/": ["p/abc/x"],
+        "p/ab/": [],
+        "p/b": ["p/b"],
+        "p/c": [],
+        "nothing/at/all": [],
+    }
+    assert {prefix: keys(provider, prefix) for prefix in expected} == expected
 
 
 # What is not there
 
 
-@pytest.mark.parametrize("key", ["absent", "absent/too", "p", "p/a/b", "p/aa"])
-def test_what_is_not_there_is_not_found(provider: Provider, key: str) -> None:
+def test_what_is_not_there_is_not_found(provider: Provider) -> None:
     put_bytes(provider, "p/a")
-    for name in ("open", "stat", "digests"):
-        assert isinstance(error_of(every_call(provider, key)[name]), ObjectNotFound), name
+    for key in ("absent", "absent/too", "p", "p/a/b", "p/aa"):
+        for name in ("open", "stat", "digests"):
+            assert isinstance(error_of(every_call(provider, key)[name]), ObjectNotFound), (key, name)
 
 
 def test_deleting_what_is_not_there_is_no_error(provider: Provider, destinations: Destination) -> None:
@@ -404,12 +423,13 @@ FAILING_SOURCES = {
     "one part, in the middle": (PART_SIZE_BYTES, PART_SIZE_BYTES // 2),
     "parts, at the first byte": (5 * PART_SIZE_BYTES, 0),
     "parts, in the middle": (5 * PART_SIZE_BYTES, 3 * PART_SIZE_BYTES + MEBIBYTE),
-    "parts, after the last byte": (5 * PART_SIZE_BYTES, 5 * PART_SIZE_BYTES),
+    "parts, after the last byte": (2 * PART_SIZE_BYTES, 2 * PART_SIZE_BYTES),
     "empty": (0, 0),
 }
 
 
 @pytest.mark.parametrize("case", FAILING_SOURCES)
+@each_behaviour_once
 def test_a_source_that_raises_leaves_nothing(provider: Provider, destinations: Destination, case: str) -> None:
     error = SourceChanged("cambió mientras se leía")
     assert error_of(lambda: provider.put("p/new", FailingSource(*FAILING_SOURCES[case], error))) is error
@@ -419,6 +439,7 @@ def test_a_source_that_raises_leaves_nothing(provider: Provider, destinations: D
 
 
 @pytest.mark.parametrize("case", FAILING_SOURCES)
+@each_behaviour_once
 def test_a_source_that_raises_leaves_the_old_object(provider: Provider, destinations: Destination, case: str) -> None:
     old = provider.put("p/old", BytesSource(b"old"))
     error = SourceChanged("cambió mientras se leía")
@@ -441,6 +462,7 @@ def test_a_source_that_raises_leaves_the_old_object(provider: Provider, destinat
         (2 * PART_SIZE_BYTES, 2 * PART_SIZE_BYTES + 1),
     ],
 )
+@each_behaviour_once
 def test_a_source_of_another_size_is_refused(
     provider: Provider, destinations: Destination, announced_bytes: int, yielded_bytes: int
 ) -> None:
@@ -485,6 +507,7 @@ build_provider(row).put("p/victim", DeadlySource(12 * PART_SIZE_BYTES))
 """
 
 
+@each_behaviour_once
 def test_a_killed_upload_is_invisible_and_can_be_abandoned(provider: Provider, destinations: Destination) -> None:
     row = destinations.provider_row()
     written = json.dumps({name: getattr(row, name) for name in row.__slots__})

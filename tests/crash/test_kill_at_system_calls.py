@@ -46,7 +46,7 @@ def strace() -> str:
     ("name", "kind"),
     [
         *(("local", kind) for kind in CALLS),
-        *(("s3-rclone", kind) for kind in ("send", "write")),
+        ("s3-rclone", "send"),
         ("sftp-openssh", "send"),
     ],
 )

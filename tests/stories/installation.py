@@ -24,7 +24,7 @@ from tests.servers.base import REPOSITORY
 from tests.stories.forked import ForkedCommands, may_be_forked
 
 PROGRAM = REPOSITORY / "janitor_daemon.py"
-COMMAND_TIMEOUT_SECONDS = 120
+COMMAND_TIMEOUT_SECONDS = 240
 LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - janitor_daemon - (?P<level>[A-Z]+) - (?P<message>.*)", re.DOTALL
 )

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import resource
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from tests.destinations import Destination
 from tests.stories.installation import Installation
@@ -125,11 +123,11 @@ def test_status_tells_what_a_tick_did(installation: Installation, nas: Destinati
     assert report["last_run"]["exit_code"] == 1
 
 
-@pytest.mark.parametrize("name", ["s3-swift", "azure"])
 def test_an_execution_of_more_files_than_a_page_of_a_listing(
-    installation: Installation, new_destination: Callable[[str], Destination], name: str
+    installation: Installation, new_destination: Callable[[str], Destination]
 ) -> None:
-    destination = new_destination(name)
+    """Swift answers with a thousand names at a time. Azure does with five thousand, which its own test makes fewer."""
+    destination = new_destination("s3-swift")
     installation.configure(installation.add_provider(destination), eliminar_despues_de_migrar=True)
     directory = installation.new_directory("enorme")
     for number in range(1010):
@@ -231,7 +229,10 @@ def test_a_restore_of_a_copy_that_was_damaged_fails_loudly(installation: Install
 
 
 def test_an_idle_tick_starts_quickly(installation: Installation, new_destination: Callable[[str], Destination]) -> None:
+    """By the processor's time, which a busy machine hardly changes."""
     installation.configure(installation.add_provider(new_destination("s3-rclone")))
-    started = time.monotonic()
-    assert installation.run().exit_code == 0
-    assert time.monotonic() - started < 3
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with installation.start() as command:
+        assert command.finish().exit_code == 0
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
