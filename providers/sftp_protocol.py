@@ -109,7 +109,7 @@ class Channel(Protocol):
 
     def settimeout(self, timeout: float | None) -> None: ...
 
-    def send(self, data: bytes, /) -> int: ...
+    def send(self, data: bytes | memoryview, /) -> int: ...
 
     def recv(self, nbytes: int, /) -> bytes: ...
 
@@ -298,11 +298,14 @@ class SftpSession:
         """Whether somebody else may use the session: nothing half sent, no answer outstanding."""
         return self.in_step and not (self._outgoing or self._unanswered)
 
-    def post(self, packet_type: PacketType, body: bytes) -> int:
-        """Note a request down, and give the number under which to wait for its answer."""
+    def post(self, packet_type: PacketType, body: bytes, content: bytes = b"") -> int:
+        """Note a request down, and give the number under which to wait for its answer. `content` ends its body, and is
+        not copied before it is sent.
+        """
         self._last_number = (self._last_number + 1) & 0xFFFFFFFF
         self._unanswered.add(self._last_number)
-        self._enqueue(struct.pack(">IBI", len(body) + 5, packet_type, self._last_number) + body)
+        header = struct.pack(">IBI", len(body) + len(content) + 5, packet_type, self._last_number)
+        self._enqueue(header + body, content)
         return self._last_number
 
     def extended(self, name: bytes, body: bytes) -> int:
@@ -343,7 +346,8 @@ class SftpSession:
                 self._require_progress()
             if len(unconfirmed) == window:
                 self.answer(unconfirmed.popleft(), patient=True).require_ok()
-            unconfirmed.append(self.post(PacketType.WRITE, string(handle) + struct.pack(">Q", offset) + string(chunk)))
+            body = string(handle) + struct.pack(">QI", offset, len(chunk))
+            unconfirmed.append(self.post(PacketType.WRITE, body, chunk))
             offset += len(chunk)
         self._require_progress()
         return unconfirmed
@@ -442,16 +446,16 @@ class SftpSession:
             min(write or SAFE_TRANSFER_BYTES, MAXIMUM_TRANSFER_BYTES),
         )
 
-    def _enqueue(self, packet: bytes) -> None:
-        self._outgoing.append(packet)
-        self._outgoing_bytes += len(packet)
+    def _enqueue(self, packet: bytes, content: bytes = b"") -> None:
+        self._outgoing += (packet, content)
+        self._outgoing_bytes += len(packet) + len(content)
         if self._outgoing_bytes >= SEND_AT_BYTES:
             self._flush()
 
     def _flush(self) -> None:
         if not self._outgoing:
             return
-        remaining = b"".join(self._outgoing)
+        remaining = memoryview(b"".join(self._outgoing))
         self._outgoing.clear()
         self._outgoing_bytes = 0
         with self._in_step():

@@ -74,9 +74,9 @@ def test_many_small_files_take_six_requests_each_and_few_turns(
     steps: list[str] = []
     post, answer = SftpSession.post, SftpSession.answer
 
-    def recorded_post(session: SftpSession, packet_type: PacketType, body: bytes) -> int:
+    def recorded_post(session: SftpSession, packet_type: PacketType, body: bytes, content: bytes = b"") -> int:
         steps.append("ask")
-        return post(session, packet_type, body)
+        return post(session, packet_type, body, content)
 
     def recorded_answer(session: SftpSession, number: int, *, patient: bool = False) -> Answer:
         steps.append("wait")
