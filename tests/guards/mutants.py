@@ -1423,10 +1423,10 @@ COPIES = (
     Mutant(
         "object stores",
         "a page of any other meaning is an empty listing",
-        "providers/s3.py",
-        'if not page.keys() & {"Bucket", "IsTruncated", "Name"}:',
-        "if page is None:",
-        ("tests/test_answers.py::test_an_answer_that_makes_no_sense_is_no_listing_and_no_object[nothing-s3-rclone]",),
+        "providers/s3_requests.py",
+        "if _plain(root.tag) != self.root:",
+        "if root is None:",
+        ("tests/test_s3_requests.py::test_what_is_no_listing_is_refused",),
     ),
 )
 
@@ -1449,10 +1449,10 @@ PROVIDERS = (
     ),
     Mutant(
         "TLS",
-        "boto3 takes any certificate",
-        "providers/s3.py",
-        '            "s3",\n',
-        '            "s3",\n            verify=False,\n',
+        "listings of S3 take any certificate",
+        "providers/s3_requests.py",
+        "verify=certificates",
+        "verify=False",
         TLS,
     ),
     Mutant(
