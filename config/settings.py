@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from dotenv import load_dotenv
-
 from config.amounts import OFF, UNLIMITED, AmountError, Timetable, parse_bandwidth, parse_duration, parse_size
 
 DEFAULT_TRANSFERS = 16
@@ -68,6 +66,10 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def _add_dotenv(path: Path) -> None:
+    if not os.path.lexists(path):
+        return
+    from dotenv import load_dotenv  # with what it imports, slower to load than the rest of this room together
+
     try:
         load_dotenv(path, override=False)
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-import secrets
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Protocol
 
@@ -199,7 +199,7 @@ class Provider(abc.ABC):
 
     def check(self, prefix: str = "") -> None:
         """Write, read, list and delete one small object below `prefix`. Raises `ProviderError` for what fails first."""
-        key = f"{prefix}/.janitor-check-{secrets.token_hex(8)}".lstrip("/")
+        key = f"{prefix}/.janitor-check-{os.urandom(8).hex()}".lstrip("/")
         content = b"janitor-daemon"
         self.put(key, BytesSource(content))
         if b"".join(self.open(key)) != content:

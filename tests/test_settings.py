@@ -9,9 +9,9 @@ import tempfile
 from datetime import time
 from pathlib import Path
 
+import dotenv
 import pytest
 
-from config import settings
 from config.amounts import UNLIMITED, Timetable
 from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, load_settings
 
@@ -179,6 +179,6 @@ def test_a_file_that_may_not_be_read_is_told(home: Path, monkeypatch: pytest.Mon
         raise PermissionError(errno.EACCES, "Permission denied")  # for root, too, whom no mode keeps out
 
     (home / ".env").touch()
-    monkeypatch.setattr(settings, "load_dotenv", refuse)
+    monkeypatch.setattr(dotenv, "load_dotenv", refuse)
     with pytest.raises(ConfigurationError, match=r"^\.env: no se puede leer: Permission denied"):
         load_settings()
