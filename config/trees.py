@@ -1,6 +1,6 @@
 """Everything below one execution's directory, packed: a million files take a hundred megabytes and no gigabyte.
 
-An object with a `str` for each file takes a kilobyte. Here a file is its path in one long text, a record of 60 bytes,
+An object with a `str` for each file takes a kilobyte. Here a file is its path in one long text, a record of 52 bytes,
 and 32 bytes of SHA-256 once that is known. What is asked for becomes an `Entry` at that moment.
 """
 
@@ -15,8 +15,8 @@ from typing import overload
 
 from config.models import Entry, EntryKind, FileIdentity
 
-RECORD = struct.Struct("<QQQQqqIII")
-"""End of its text, device, inode, size; seconds of mtime and ctime, nanoseconds of both; mode. Some file systems keep
+RECORD = struct.Struct("<QQQqqIII")
+"""End of its text, inode, size; seconds of mtime and ctime, nanoseconds of both; mode. Some file systems keep
 more seconds than fit into 64 bits of nanoseconds.
 """
 
@@ -46,6 +46,7 @@ class Tree:
         self._records = bytearray()
         self._sha256 = bytearray()
         self._last_path: str | None = None
+        self._device = 0
         self.file_count = 0
         self.size_bytes = 0
         """Bytes of all regular files together."""
@@ -53,10 +54,14 @@ class Tree:
             self.append(entry)
 
     def append(self, entry: Entry) -> None:
-        """Add an entry. Raises `ValueError` unless it comes after the last one in path order."""
+        """Add an entry. Raises `ValueError` unless it comes after the last one in path order; whatever this host has
+        seen of a tree lies on one device.
+        """
         if self._last_path is not None and entry.path <= self._last_path:
             raise ValueError("entries out of order, or a path twice")
         self._last_path = entry.path
+        if entry.identity is not None:
+            self._device = entry.identity.device
         self._texts += _text_of(entry).encode("utf-8", "surrogateescape")
         self._records += _record_of(entry, len(self._texts))
         if entry.kind is EntryKind.FILE:
@@ -82,7 +87,10 @@ class Tree:
         return len(self._records) // RECORD.size
 
     def __iter__(self) -> Iterator[Entry]:
-        return map(self.entry, range(len(self)))
+        start = 0
+        for position, fields in enumerate(RECORD.iter_unpack(self._records)):
+            yield self._entry(position, start, fields)
+            start = fields[0]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tree) and len(self) == len(other) and all(map(Entry.__eq__, self, other))
@@ -106,11 +114,14 @@ class Tree:
 
     def entry(self, position: int) -> Entry:
         """What lies at a position."""
-        end, device, inode, size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode = self._fields(position)
-        path, _, link_target = self._text(position, end).partition(BEFORE_TARGET)
+        return self._entry(position, self._start(position), self._fields(position))
+
+    def _entry(self, position: int, start: int, fields: tuple[int, ...]) -> Entry:
+        end, inode, size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode = fields
+        path, _, link_target = self._texts[start:end].decode("utf-8", "surrogateescape").partition(BEFORE_TARGET)
         kind = KINDS[stat.S_IFMT(mode)]
         mtime_ns += mtime * NS_PER_SECOND
-        identity = FileIdentity(device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
+        identity = FileIdentity(self._device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
         return Entry(
             path,
             kind,
@@ -124,7 +135,12 @@ class Tree:
 
     def path(self, position: int) -> str:
         """The path at a position."""
-        return self._text(position, self._fields(position)[0]).partition(BEFORE_TARGET)[0]
+        text = self._texts[self._start(position) : self._fields(position)[0]]
+        return text.decode("utf-8", "surrogateescape").partition(BEFORE_TARGET)[0]
+
+    def may_mention(self, text: str) -> bool:
+        """Whether a text is part of any path or target: quick, and `False` for nearly every tree."""
+        return text.encode() in self._texts
 
     def path_bytes_of(self, position: int) -> int:
         """How many bytes the path of the file at a position has."""
@@ -136,7 +152,7 @@ class Tree:
 
     def size_bytes_of(self, position: int) -> int:
         """The size of the file at a position."""
-        return self._fields(position)[3]
+        return self._fields(position)[2]
 
     def sha256(self, position: int) -> str | None:
         """The hash (lower-case hex) at a position, if it is known."""
@@ -158,9 +174,6 @@ class Tree:
 
     def _fields(self, position: int) -> tuple[int, ...]:
         return RECORD.unpack_from(self._records, position * RECORD.size)
-
-    def _text(self, position: int, end: int) -> str:
-        return self._texts[self._start(position) : end].decode("utf-8", "surrogateescape")
 
     def _start(self, position: int) -> int:
         return self._fields(position - 1)[0] if position else 0
@@ -198,6 +211,4 @@ def _record_of(entry: Entry, end: int) -> bytes:
     mtime, mtime_ns = divmod(entry.mtime_ns, NS_PER_SECOND)
     ctime, ctime_ns = divmod(identity.ctime_ns, NS_PER_SECOND)
     mode = MODES[entry.kind] | entry.mode | (HAS_IDENTITY if entry.identity else 0)
-    return RECORD.pack(
-        end, identity.device, identity.inode, identity.size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode
-    )
+    return RECORD.pack(end, identity.inode, identity.size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode)

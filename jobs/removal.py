@@ -159,7 +159,7 @@ class _Parents:
 
 def _free_name(*trees: Tree) -> str:
     """A name that no entry has."""
-    taken = {name for tree in trees for entry in tree if (name := _name(entry)).startswith(SET_ASIDE)}
+    taken = {_name(entry) for tree in trees if tree.may_mention(SET_ASIDE) for entry in tree}
     return next(name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
 
 

@@ -90,7 +90,7 @@ def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entr
     beginning = f"{path}/" if path else ""
     directories = set()
     try:
-        for name in _sorted_names(descriptor):
+        for name in sorted_names(descriptor):
             if not name.endswith("/"):
                 entry = _item(descriptor, name, beginning + name, device)
                 if entry.kind is EntryKind.DIRECTORY:
@@ -108,7 +108,7 @@ def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entr
         raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {error.strerror}") from error
 
 
-def _sorted_names(descriptor: int) -> Iterator[str]:
+def sorted_names(descriptor: int) -> Iterator[str]:
     """The names in a directory, in order, those of directories also with a slash at their end.
 
     They are sorted in portions, of which each is kept as one text: a million `str` would take as much as the tree.
@@ -178,18 +178,17 @@ def identity_of(status: os.stat_result) -> FileIdentity:
 
 def require_unchanged(before: Tree, after: Iterable[Entry]) -> None:
     """Raises `SourceChanged`, naming the first difference, unless a second walk sees what the first one saw."""
-    position = 0
+    expected = iter(before)
     for found in after:
-        seen = before.entry(position) if position < len(before) else None
+        seen = next(expected, None)
         if seen is None or found.path < seen.path:
             raise SourceChanged(f"apareció {one_line(found.path)}")
         if found.path > seen.path:
             raise SourceChanged(f"desapareció {one_line(seen.path)}")
         if found != seen._replace(sha256=found.sha256):
             raise SourceChanged(f"cambió {one_line(found.path) or 'su directorio'}")
-        position += 1
-    if position < len(before):
-        raise SourceChanged(f"desapareció {one_line(before.path(position))}")
+    for seen in expected:
+        raise SourceChanged(f"desapareció {one_line(seen.path)}")
 
 
 class FileSource:

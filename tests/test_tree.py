@@ -191,7 +191,7 @@ def test_what_vanishes_while_it_is_walked_is_a_change(
     (directory / "gone").touch()
     names = os.listdir(descriptor)
     (directory / "gone").unlink()
-    monkeypatch.setattr(tree_module, "_sorted_names", lambda _descriptor: iter(names))  # as it was a moment ago
+    monkeypatch.setattr(tree_module, "sorted_names", lambda _descriptor: iter(names))  # as it was a moment ago
     with pytest.raises(SourceChanged, match="gone"):
         walk_tree(descriptor)
 
