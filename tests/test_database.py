@@ -253,7 +253,7 @@ def test_no_attempt_begins_at_a_row_that_was_migrated_meanwhile(platform: Platfo
     claim = claim_one(database, execution)
     platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true")
     assert database.open_attempt(claim, 1, "p/uuid-1") is None
-    assert platform.sql("SELECT FROM janitor_attempts") == []
+    assert platform.sql("SELECT id FROM janitor_attempts") == []
 
 
 def test_a_failure_that_is_noted_too_late_changes_nothing(platform: Platform) -> None:
