@@ -16,7 +16,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from pathlib import Path
 
 import pytest
 
-from config.models import Evidence, StoredObject
+from config.models import Evidence, PutReceipt, StoredObject
 from jobs.embedded_postgres import EmbeddedPostgres
 from jobs.keys import Place
 from jobs.transfers import TransferPool
@@ -40,6 +40,7 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderUnavailable,
+    Source,
     StorageFull,
 )
 from providers.descriptors import closing_descriptor
@@ -696,11 +697,11 @@ def test_a_thousand_random_damages_are_all_found(
     sent: list[str] = []
     with closing(build_provider(bench.destination.provider_row())) as provider, closing(TransferPool(8)) as pool:
         bench.pool = pool
-        put = provider.put
+        put_many = provider.put_many
 
-        def note_and_put(key: str, source: object) -> object:
-            sent.append(key.rpartition("/")[2])
-            return put(key, source)  # type: ignore[arg-type] # handed on
+        def note_and_put(sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+            sent.extend(key.rpartition("/")[2] for key in sources)
+            return put_many(sources)
 
         def damage_and_list(prefix: str) -> Iterator[StoredObject]:
             if sent and not damaged:
@@ -711,7 +712,7 @@ def test_a_thousand_random_damages_are_all_found(
             return listing(prefix)
 
         listing, damaged = provider.list, list[str]()
-        monkeypatch.setattr(provider, "put", note_and_put)
+        monkeypatch.setattr(provider, "put_many", note_and_put)
         monkeypatch.setattr(provider, "list", damage_and_list)
         copy, _ = bench.attempt(provider)
     assert len(damaged) == DAMAGED
