@@ -66,7 +66,7 @@ def test_nothing_is_sent_once_the_claim_is_lost(platform: Platform, directory: P
         store(late, old, watched)
     assert caught.value.code == "claim_lost"
     assert watched.calls == []
-    assert platform.sql("SELECT FROM janitor_attempts") == []
+    assert platform.sql("SELECT id FROM janitor_attempts") == []
 
 
 def test_an_attempt_whose_commit_is_refused_has_failed(
