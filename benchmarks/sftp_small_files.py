@@ -16,7 +16,7 @@ from benchmarks.trees import make_small_files
 
 PEERS = (
     Peer("rclone move", rclone_move_over_ssh, Goals(wall_ratio=1.0)),
-    Peer("rclone move, unverified", rclone_move),
+    Peer("rclone move, unverified", rclone_move, Goals(wall_ratio=1.0)),
     Peer("sftp put -p, unverified", openssh_put),
 )
 
