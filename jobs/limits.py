@@ -20,7 +20,9 @@ LONGEST_GRACE_SECONDS = 300.0
 
 
 class RunLimits:
-    """How long a run may begin executions, from now on, and how much it may send. Safe to use from several threads.
+    """How long a run may begin executions, and how much it may send. Safe to use from several threads.
+
+    `run_for_seconds` is how long the run has taken so far, to find out what there is to do.
 
     An execution that is larger than `max_bytes` is begun all the same where nothing was sent before it, which makes it
     the only one of its run: otherwise it would be passed over for ever.
@@ -32,12 +34,13 @@ class RunLimits:
         max_bytes: int | None,
         traffic: Traffic,
         clock: Callable[[], float] = time.monotonic,
+        run_for_seconds: float = 0.0,
     ) -> None:
         self._max_duration_seconds = max_duration_seconds
         self._max_bytes = max_bytes
         self._traffic = traffic
         self._clock = clock
-        self._started = clock()
+        self._started = clock() - run_for_seconds
         self._turn = threading.Lock()
         self._under_way: dict[int, int] = {}
         self.reached: str | None = None

@@ -51,7 +51,9 @@ class Migration:
     ) -> None:
         traffic = Traffic(settings.bandwidth, interruption.migrations)
         self._pool = TransferPool(settings.transfers, traffic)
-        self._limits = RunLimits(settings.max_duration_seconds, settings.max_bytes, traffic)
+        self._limits = RunLimits(
+            settings.max_duration_seconds, settings.max_bytes, traffic, run_for_seconds=report.elapsed_seconds
+        )
         self._flights = Flights(EXECUTIONS_IN_FLIGHT, interruption)
         self._database = database
         self._judge = judge

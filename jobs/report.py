@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+import time
 from dataclasses import dataclass
 
 EXIT_DONE = 0
@@ -43,6 +44,7 @@ class TickReport:
     """Counts from several threads, and the worst thing that happened to the tick as a whole."""
 
     def __init__(self) -> None:
+        self._started = time.monotonic()
         self._turn = threading.Lock()
         self._counts = Counts()
         self._problem_exit_code = EXIT_DONE
@@ -59,6 +61,11 @@ class TickReport:
         """Remember that a whole job could not be done, by the exit code that stands for the reason."""
         with self._turn:
             self._problem_exit_code = max(self._problem_exit_code, exit_code)
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """How long the tick has taken so far."""
+        return time.monotonic() - self._started
 
     @property
     def counts(self) -> Counts:
