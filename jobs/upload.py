@@ -28,6 +28,7 @@ from providers.base import (
     ObjectNotFound,
     Provider,
     ProviderError,
+    ProviderUnavailable,
     Source,
 )
 from sql.database import Attempt, Database, ProvenCopy
@@ -64,6 +65,7 @@ class Upload:
         self._pool = pool
         self._interruption = interruption
         self._unfinished = False
+        self._unreadable: ProviderUnavailable | None = None
         self._place_in_queue = place_in_queue
 
     def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
@@ -229,16 +231,17 @@ class Upload:
     def _prove(self, manifest: Manifest) -> Evidence:
         """Compare what the provider says it holds with what was sent; what differs is sent once more.
 
-        Raises `IntegrityError` for what differs then, too.
+        Raises `IntegrityError` for what differs then, too, `ProviderUnavailable` for what cannot be read then, either.
         """
         wrong, evidence = self._compare()
         if wrong:
             self._unfinished = True  # what did not get its name, say
             self._send_files([position for position in wrong if position != self._receipts.manifest_position])
             self._send_manifest(manifest)
+            self._unreadable = None
             wrong, evidence = self._compare()
         if wrong:
-            raise IntegrityError(
+            raise self._unreadable or IntegrityError(
                 f"{len(wrong)} objetos no están o difieren de lo enviado, entre ellos "
                 f"{one_line(self._receipts.key(wrong[0]))}"
             )
@@ -282,7 +285,12 @@ class Upload:
 
         def compare_batch(batch: Sequence[int]) -> None:
             positions = {self._receipts.key(position): position for position in batch}
-            for digest in with_retries(lambda: list(self._provider.digests(positions)), self._interruption):
+            try:
+                digests = with_retries(lambda: list(self._provider.digests(positions)), self._interruption)
+            except ProviderUnavailable as error:
+                self._unreadable = error  # perhaps as one of them is damaged at the server: they count as wrong
+                return
+            for digest in digests:
                 evidence.add(digest.evidence)
                 if digest.sha256 == self._receipts.of(positions[digest.key]).sha256:
                     standing[positions[digest.key]] = PROVEN

@@ -58,7 +58,7 @@ class ProviderUnavailable(ProviderError):
     """Network failure, 5xx, throttling or a deadline: worth another try here, then on the next provider."""
 
     code = "unavailable"
-    tries = 3
+    tries = 5
     provider_wide = True
 
 

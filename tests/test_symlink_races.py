@@ -264,15 +264,20 @@ def test_a_link_put_where_a_file_is_to_be_made_is_not_written_through(
     outside.mkdir()
     (outside / "file").write_bytes(FOREIGN)
     planted: list[str] = []
-    unlink = os.unlink
+    open_file, unlink = os.open, os.unlink
+
+    def plant_and_open(name: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+        if name == "file" and flags & os.O_CREAT and not planted:
+            os.symlink(outside / "file", name, dir_fd=dir_fd)
+        return open_file(name, flags, mode, dir_fd=dir_fd)
 
     def unlink_and_plant(name: str, *, dir_fd: int) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            unlink(name, dir_fd=dir_fd)
+        unlink(name, dir_fd=dir_fd)
         os.symlink(outside / "file", name, dir_fd=dir_fd)
         planted.append(name)
 
     with Listener(outside) as listener, contextlib.closing(TransferPool(1)) as pool:
+        monkeypatch.setattr(os, "open", plant_and_open)
         monkeypatch.setattr(os, "unlink", unlink_and_plant)
         with pytest.raises(DestinationUnusable, match="File exists"):
             Restore(provider, COPY, pool, NEVER).run(tmp_path / "destination", None)

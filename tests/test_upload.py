@@ -402,6 +402,24 @@ def test_a_provider_that_loses_objects_while_they_are_read_back_is_not_believed(
         bench.upload(provider)
 
 
+def test_what_cannot_be_read_back_is_sent_once_more(bench: Bench) -> None:
+    """A server's object may be damaged so that every answer that brings it breaks off."""
+    unreadable = fail(ProviderUnavailable("se cortó la conexión"))
+    fault = Fault("digests", unreadable, key="*registro.log*", calls=range(1, ProviderUnavailable.tries + 1))
+    with bench.provider(fault) as provider:
+        copy, manifest = bench.upload(provider)
+    assert provider.keys("put").count("registro.log") == 2
+    bench.require_complete(copy, manifest)
+
+
+def test_what_cannot_be_read_back_then_either_is_not_believed(bench: Bench) -> None:
+    error = ProviderUnavailable("se cortó la conexión")
+    fault = Fault("digests", fail(error), key="*registro.log*", calls=EVERY_CALL)
+    with bench.provider(fault) as provider, pytest.raises(ProviderUnavailable) as caught:
+        bench.upload(provider)
+    assert caught.value is error
+
+
 @with_checksums
 def test_what_only_an_old_listing_shows_is_sent_after_all(bench: Bench) -> None:
     failed_attempt(bench)

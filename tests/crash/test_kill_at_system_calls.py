@@ -24,7 +24,7 @@ EVERY_ONE = "JANITOR_CRASH_COUNT" in os.environ
 CALLS = {
     "rename": "rename,renameat,renameat2",
     "unlink": "unlink,unlinkat,rmdir",
-    "fsync": "fsync,fdatasync",
+    "fsync": "fsync,fdatasync,syncfs",
     "write": "write,writev,pwrite64",
     "send": "sendto,sendmsg",
 }
@@ -64,7 +64,7 @@ def test_a_kill_at_any_system_call_loses_nothing_and_leaves_nothing(
         kills += 1
         scene.require_nothing_lost(ended)
         scene.require_all_is_well_after_two_ticks(ended)
-    assert kills >= 3
+    assert kills >= (2 if kind == "fsync" else 3)  # files are brought to the disk together, by few calls
 
 
 def _growing() -> Iterator[int]:

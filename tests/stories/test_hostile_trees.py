@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -276,8 +276,10 @@ def test_a_prefix_of_255_characters_is_a_prefix(ready: Installation, nas: Destin
 class CaseBlindProvider(LocalProvider):
     """A disk on which `A` and `a` are one name, as on a share of Windows."""
 
-    def put(self, key: str, source: Source) -> PutReceipt:
-        return super().put(key.lower(), source)
+    def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        for key, source in sources.items():
+            ((_, receipt),) = super().put_many({key.lower(): source})
+            yield key, receipt
 
     def open(self, key: str) -> Iterator[bytes]:
         return super().open(key.lower())

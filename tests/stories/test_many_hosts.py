@@ -61,7 +61,9 @@ def test_four_hosts_share_the_work_and_one_that_is_killed_is_replaced(
     assert sum(share.values()) == len(directories) - len(held)
 
     installation.execute(
-        "UPDATE janitor_migrations SET lease_expires_at = now() - interval '1 second' WHERE host = %s", (DYING,)
+        "UPDATE janitor_migrations SET lease_expires_at = now() - interval '1 second' "
+        "WHERE lease_expires_at IS NOT NULL AND host = %s",
+        (DYING,),
     )
     for name in (LIVING[0], DYING):  # switched on again, it finds the removals that it had begun
         with hosts.start(name) as command:
