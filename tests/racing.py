@@ -51,11 +51,13 @@ class Swapper:
     @contextlib.contextmanager
     def racing(self) -> Iterator[None]:
         """Swap while the body runs, in the directory that holds the name when it is there first, wherever that goes."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._swap_until, args=(stop,))
+        stop, ready = threading.Event(), threading.Event()
+        thread = threading.Thread(target=self._swap_until, args=(stop, ready))
         interval = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         thread.start()
+        if self._name.parent.is_dir():
+            ready.wait(10)  # on a busy machine what is raced with would be over before this thread has begun
         try:
             yield
         finally:
@@ -63,12 +65,13 @@ class Swapper:
             thread.join()
             sys.setswitchinterval(interval)
 
-    def _swap_until(self, stop: threading.Event) -> None:
+    def _swap_until(self, stop: threading.Event, ready: threading.Event) -> None:
         while not stop.is_set() and not self._name.parent.is_dir():
             time.sleep(0)
         with contextlib.suppress(FileNotFoundError), _open_path(self._name.parent) as parent:
             swapped = False
             longest_seconds = self._pauses.choice(self._longest_pauses_seconds)
+            ready.set()
             while not stop.wait(self._pauses.random() ** 3 * longest_seconds):
                 swapped ^= self._swap(parent)
             if swapped:

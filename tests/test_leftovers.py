@@ -304,7 +304,16 @@ def test_one_that_fails_does_not_stop_the_others(scene: Scene) -> None:
     scene.fail_on(PRIMARY, "first/ejecuciones/uuid-1", foreign=False)
     scene.fail_on(PRIMARY, "second/ejecuciones/uuid-1", foreign=False)
     scene.commit_on(ALTERNATE)
-    scene.faults = {PRIMARY: [Fault("list", fail(ProviderUnavailable("no responde")), key="first/*", calls=(1, 2, 3))]}
+    scene.faults = {
+        PRIMARY: [
+            Fault(
+                "list",
+                fail(ProviderUnavailable("no responde")),
+                key="first/*",
+                calls=range(1, ProviderUnavailable.tries + 1),
+            )
+        ]
+    }
     scene.remove()
     assert scene.files(PRIMARY) == copy_at("first/ejecuciones/uuid-1")
     assert scene.states() == ["abandoned", "settled", "committed"]

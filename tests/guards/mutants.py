@@ -133,8 +133,8 @@ VERIFICATION = (
         "verification",
         "what still differs after it was sent again is committed",
         UPLOAD,
-        "        if wrong:\n            raise IntegrityError(",
-        "        if not evidence:\n            raise IntegrityError(",
+        "        if wrong:\n            raise self._unreadable or IntegrityError(",
+        "        if not evidence:\n            raise self._unreadable or IntegrityError(",
         ("tests/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
     ),
     Mutant(
