@@ -146,6 +146,7 @@ def _become(order: Mapping[str, Any]) -> None:
     for standard in (1, 2):
         os.dup2(console, standard)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # where tests run in the background it is ignored
     os.chdir(order["directory"])
     os.environ.clear()
     os.environ.update(order["environment"])
