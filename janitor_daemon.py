@@ -202,7 +202,13 @@ class JanitorDaemon:
         from jobs.migration import Migration  # most runs find nothing, and need not pay for it
 
         migration = Migration(
-            self._settings, self._database, self._judge, self._providers, self.interruption, self.report
+            self._settings,
+            self._policy.provider_ids,
+            self._database,
+            self._judge,
+            self._providers,
+            self.interruption,
+            self.report,
         )
         self._at_the_end.callback(migration.close)
         return migration

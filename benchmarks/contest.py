@@ -79,10 +79,16 @@ def line_of(work: str, peer: Contestant, own: Sequence[Cost], others: Sequence[C
         wall_seconds=median(cost.wall_seconds for cost in own),
         peer_wall_seconds=median(cost.wall_seconds for cost in others),
         wall_ratio=median(mine.wall_seconds / other.wall_seconds for mine, other in pairs),
+        floor_ratio=median(_floor_seconds(mine) / other.wall_seconds for mine, other in pairs),
         cpu_ratio=median(mine.cpu_seconds / other.cpu_seconds for mine, other in pairs),
         peak_memory_mib=max(cost.peak_memory_mib for cost in own),
         peer_peak_memory_mib=max(cost.peak_memory_mib for cost in others),
     )
+
+
+def _floor_seconds(cost: Cost) -> float:
+    """How long all processors together take for what the servers did in the run."""
+    return cost.others_cpu_seconds / (os.cpu_count() or 1)
 
 
 def raw(rounds: Sequence[Round]) -> list[Mapping[str, Mapping[str, float]]]:

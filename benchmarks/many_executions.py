@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,7 +45,15 @@ def run(executions: int, few: int, rounds: int) -> Report:
 def _per_thousand(played: list[Round], name: str, executions: int) -> list[Cost]:
     share = 1000 / executions
     costs = [each[name] for each in played]
-    return [Cost(cost.wall_seconds * share, cost.cpu_seconds * share, cost.peak_memory_mib) for cost in costs]
+    return [
+        replace(
+            cost,
+            wall_seconds=cost.wall_seconds * share,
+            cpu_seconds=cost.cpu_seconds * share,
+            machine_cpu_seconds=cost.machine_cpu_seconds * share,
+        )
+        for cost in costs
+    ]
 
 
 @contextmanager

@@ -25,6 +25,7 @@ HEAD = (
     "peer s",
     "wall ratio",
     "goal",
+    "floor",
     "CPU ratio",
     "goal",
     "peer MiB",
@@ -46,6 +47,10 @@ Written by `make bench`: product and peer move the same files to the same server
 run; medians of the rounds, and medians of the ratios round by round (below 1: the product needs less). CPU seconds and
 memory are those of the client with its children, not the server's. **Bold**: short of its goal. The rounds
 themselves are in `benchmarks/results/`.
+
+The floor is what the wall ratio would be if the product needed no processor at all and all processors did nothing but
+the servers' work in its run (`/proc/stat` without the client): no client that asks the same of these servers on this
+machine comes below it. What a product that does need a processor can reach lies above.
 """
 
 
@@ -71,6 +76,7 @@ class Line:
     wall_seconds: float
     peer_wall_seconds: float
     wall_ratio: float
+    floor_ratio: float | None = None
     cpu_ratio: float | None = None
     peak_memory_mib: float | None = None
     peer_peak_memory_mib: float | None = None
@@ -83,6 +89,7 @@ class Line:
             f"{self.wall_seconds:.2f}",
             f"{self.peer_wall_seconds:.2f}",
             *_beside_goal(self.wall_ratio, self.goals.wall_ratio, ".2f"),
+            _number(self.floor_ratio, ".2f"),
             *_beside_goal(self.cpu_ratio, self.goals.cpu_ratio, ".2f"),
             _number(self.peer_peak_memory_mib, ".0f"),
             *_beside_goal(self.peak_memory_mib, self.goals.peak_memory_mib, ".0f"),

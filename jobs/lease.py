@@ -85,9 +85,12 @@ class LeasedProvider(Provider):
     def __init__(self, provider: Provider, lease: Lease) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
-        self.objects_at_once = provider.objects_at_once  # type: ignore[misc] # the same
         self._provider = provider
         self._lease = lease
+
+    @property
+    def objects_at_once(self) -> int:
+        return self._provider.objects_at_once
 
     def put(self, key: str, source: Source) -> PutReceipt:
         self._lease.require_held()

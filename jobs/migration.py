@@ -7,7 +7,8 @@ something to do, as most of cron's runs find nothing and should cost no more tha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import islice, takewhile
 
 from config.models import Claim, Execution
@@ -28,7 +29,6 @@ from jobs.transfers import TransferPool
 from jobs.under_way import UploadsUnderWay
 from sql.database import Database, DatabaseBusy, Leftover
 
-EXECUTIONS_IN_FLIGHT = 4
 CLAIMED_AT_A_TIME = 8
 SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
 
@@ -36,6 +36,7 @@ SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
 class Migration:
     """One run's executions on their way. What becomes of each of them is for the caller's policy to say.
 
+    `provider_ids` are those that they go to, in order of preference.
     `local_copies` removes what was migrated; `under_way` is to know where files are being sent. Used from one thread,
     but for `new_attempts`.
     """
@@ -43,6 +44,7 @@ class Migration:
     def __init__(
         self,
         settings: Settings,
+        provider_ids: Sequence[int],
         database: Database,
         judge: DirectoryJudge,
         providers: ProviderSet,
@@ -54,7 +56,7 @@ class Migration:
         self._limits = RunLimits(
             settings.max_duration_seconds, settings.max_bytes, traffic, run_for_seconds=report.elapsed_seconds
         )
-        self._flights = Flights(EXECUTIONS_IN_FLIGHT, interruption)
+        self._provider_ids = provider_ids
         self._database = database
         self._judge = judge
         self._providers = providers
@@ -63,6 +65,12 @@ class Migration:
         self._messages = Messages(report)
         self.local_copies = LocalCopies(database, judge, report, interruption)
         self.under_way = UploadsUnderWay()
+
+    @cached_property
+    def _flights(self) -> Flights:
+        """As many as the provider is best used by that most of them will go to."""
+        usable = self._providers.in_order(self._provider_ids)
+        return Flights(next((provider.executions_at_once for provider in usable), 1), self._interruption)
 
     def run(
         self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None], count_due: Callable[[], int]
@@ -151,5 +159,6 @@ class Migration:
 
     def close(self) -> None:
         """Let the threads end."""
-        self._flights.close()
+        if "_flights" in self.__dict__:
+            self._flights.close()
         self._pool.close()

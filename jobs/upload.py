@@ -172,10 +172,11 @@ class Upload:
 
     def _batch_starts(self, order: Sequence[int]) -> Iterator[int]:
         """Where in an order each group for `Provider.put_many` begins; a file that is large goes by itself."""
+        most = self._provider.objects_at_once
         count = batch_bytes = 0
         for index, position in enumerate(order):
             size_bytes = self._tree.size_bytes_of(position)
-            full = count == self._provider.objects_at_once or batch_bytes + size_bytes > SMALL_TOGETHER_BYTES
+            full = count == most or batch_bytes + size_bytes > SMALL_TOGETHER_BYTES
             if full or index == 0:
                 yield index
                 count = batch_bytes = 0

@@ -189,13 +189,21 @@ class Provider(abc.ABC):
     longest_key_bytes: ClassVar[int] = 1024
     """S3's and GCS's limit, in UTF-8 (Azure's is 1,024 characters)."""
 
-    objects_at_once: ClassVar[int] = 1
-    """How many small objects `put_many` had best be given: more than one where storing them together costs less."""
+    executions_at_once: ClassVar[int] = 4
+    """How many executions had best be on their way here at a time: what one waits for, others can use."""
 
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id
         self.name = name
         self.kind = kind
+
+    @property
+    def objects_at_once(self) -> int:
+        """How many small objects `put_many` had best be given: more than one where storing them together costs less.
+
+        Raises `ProviderError`, as it may have to be looked at.
+        """
+        return 1
 
     def check(self, prefix: str = "") -> None:
         """Write, read, list and delete one small object below `prefix`. Raises `ProviderError` for what fails first."""

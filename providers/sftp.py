@@ -117,8 +117,6 @@ class SftpProvider(Provider):
     make the directory that names it durable.
     """
 
-    objects_at_once = 16
-
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         try:
@@ -136,6 +134,10 @@ class SftpProvider(Provider):
         self._runs_commands: bool | None = None
         self._probing = threading.Lock()
         self._commanding = threading.Semaphore(COMMANDS_AT_ONCE)
+
+    @property
+    def objects_at_once(self) -> int:
+        return 16
 
     def put(self, key: str, source: Source) -> PutReceipt:
         [(_, receipt)] = self.put_many({key: source})
