@@ -1,4 +1,4 @@
-"""Azure Blob Storage: obstore carries the bytes, both ways; Azure's own SDK lists, asks and deletes."""
+"""Azure Blob Storage: obstore carries the bytes, both ways; Azure's own SDK asks and deletes, and lists nothing."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from urllib.parse import urlsplit
 import requests
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobProperties, BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobServiceClient, ContainerClient
 from obstore.store import AzureStore
+from requests.auth import AuthBase
 
 from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.answers import PARSER_ERRORS, unintelligible
+from providers.azure_requests import AzureListings, ListedBlob, Refused, SasToken, SharedKey
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     BACKSLASH,
@@ -48,9 +50,6 @@ from providers.paced_requests import mount_paced
 if TYPE_CHECKING:
     from obstore import Attributes
     from obstore.store import AzureConfig, ClientConfig, RetryConfig
-
-LISTING_PAGE = 5000
-"""Azure's largest page of a listing."""
 
 BEFORE_AZURE = datetime(2000, 1, 1, tzinfo=UTC)
 """Every finished blob was modified later."""
@@ -78,9 +77,6 @@ ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 NO_MD5 = ()
 """Of a blob in blocks Azure knows no MD5."""
 
-DIRECTORY_MARK = "hdi_isfolder"
-"""Metadata of the entries that accounts with a hierarchical namespace list for directories."""
-
 # The SDK also warns of answers that its own errors tell of; without a handler of ours that would go to the console.
 logging.getLogger("azure").addHandler(logging.NullHandler())
 
@@ -103,7 +99,10 @@ class AzureProvider(Provider):
         build_store = functools.partial(_store, account, container)
         self._uploads = ObjectStorePut(build_store, account.url, NO_MD5)
         self._downloads = ObjectStoreGet(build_store, account.url)
-        self._container = _container_client(account, container)
+        session = requests.Session()
+        mount_paced(session)
+        self._container = _container_client(account, container, session)
+        self._listings = AzureListings(session, f"{account.url}/{container}", _authorization(account))
 
     def put(self, key: str, source: Source) -> PutReceipt:
         return _receipt(self._uploads.put(self._name(key), source, self._attributes))
@@ -117,14 +116,13 @@ class AzureProvider(Provider):
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
             blob = self._container.get_blob_client(self._name(key)).get_blob_properties()
-            _require_blob(blob)
-            return StoredObject(key, blob.size, _checksum(blob))
+            md5 = blob.content_settings.content_md5
+            return _stored(key, blob.etag, blob.size, bytes(md5).hex() if md5 else None)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for blob in self._blobs(prefix, "metadata"):
-            if (blob.metadata or {}).get(DIRECTORY_MARK) != "true":
-                _require_blob(blob)
-                yield StoredObject(self._names.decode(blob.name), blob.size, _checksum(blob))
+            if not blob.is_directory:
+                yield _stored(self._names.decode(blob.name), blob.etag, blob.size_bytes, blob.md5)
 
     def delete(self, key: str) -> None:
         try:
@@ -153,12 +151,13 @@ class AzureProvider(Provider):
         except (_ConditionNotMet, ObjectNotFound):
             return  # finished or discarded meanwhile
 
-    def _blobs(self, prefix: str, include: str) -> Iterator[BlobProperties]:
+    def _blobs(self, prefix: str, include: str) -> Iterator[ListedBlob]:
         """Blobs whose key starts with `prefix`. Its end is not asked for where a name would write it otherwise."""
         stem = self._names.encode(prefix.rstrip("." + FINAL_PERIOD))
         with _translated_errors():
-            blobs = self._container.list_blobs(stem, include=[include], results_per_page=LISTING_PAGE)
-            yield from (blob for blob in blobs if self._names.decode(blob.name).startswith(prefix))
+            for blob in self._listings.blobs(stem, include):
+                if self._names.decode(blob.name).startswith(prefix):
+                    yield blob
 
     def _name(self, key: str) -> str:
         name = self._names.encode(key)
@@ -277,9 +276,11 @@ def _store(account: _Account, container: str, client: ClientConfig, retry: Retry
     )
 
 
-def _container_client(account: _Account, container: str) -> ContainerClient:
-    session = requests.Session()
-    mount_paced(session)
+def _authorization(account: _Account) -> AuthBase:
+    return SharedKey(account.name, account.key) if account.key else SasToken(account.sas_token or "")
+
+
+def _container_client(account: _Account, container: str, session: requests.Session) -> ContainerClient:
     return ContainerClient(
         account.url,
         container,
@@ -296,15 +297,11 @@ def _receipt(sent: SentBytes) -> PutReceipt:
     return PutReceipt(sent.size_bytes, sent.sha256, checksums)
 
 
-def _checksum(blob: BlobProperties) -> str | None:
-    md5 = blob.content_settings.content_md5
-    return f"md5:{bytes(md5).hex()}" if md5 else None
-
-
-def _require_blob(blob: BlobProperties) -> None:
-    """The SDK also makes one, empty and of no size, of an answer that tells of none."""
-    if not blob.etag or not isinstance(blob.size, int):
+def _stored(key: str, etag: str | None, size_bytes: int | None, md5: str | None) -> StoredObject:
+    """The SDK also makes a blob, empty and of no size, of an answer that tells of none."""
+    if not etag or not isinstance(size_bytes, int):
         raise unintelligible("no describe ningún objeto")
+    return StoredObject(key, size_bytes, f"md5:{md5}" if md5 else None)
 
 
 class _ConditionNotMet(ProviderError):
@@ -318,19 +315,23 @@ def _translated_errors() -> Iterator[None]:
         yield
     except HttpResponseError as error:
         # Not chained: the SDK's messages and their causes hold whole answers and addresses with signatures.
-        raise _answer_error(error) from None
+        raise _sdk_answer_error(error) from None
+    except Refused as error:
+        raise _answer_error(error.status, error.code) from None
     except (AzureError, requests.RequestException) as error:
         raise ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})") from None
     except PARSER_ERRORS as error:
         raise unintelligible(type(error).__name__) from None
 
 
-def _answer_error(error: HttpResponseError) -> ProviderError:
-    status = error.status_code
-    if status is None:
+def _sdk_answer_error(error: HttpResponseError) -> ProviderError:
+    if error.status_code is None:
         return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
     code = getattr(error, "error_code", None) or ""
-    code = str(getattr(code, "value", code))
+    return _answer_error(error.status_code, str(getattr(code, "value", code)))
+
+
+def _answer_error(status: int, code: str) -> ProviderError:
     if not ERROR_CODE.fullmatch(code):
         code = ""
     answer = f"HTTP {status} {code}".strip()

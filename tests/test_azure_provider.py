@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.storage.blob import AccountSasPermissions, ContainerClient, ResourceTypes, generate_account_sas
 
-import providers.azure
+import providers.azure_requests
 from config.models import ProviderRow
 from providers import build_provider
 from providers.azure import AzureProvider
@@ -213,7 +213,7 @@ def test_a_blob_that_is_finished_meanwhile_is_not_abandoned(box: Box, monkeypatc
 
 
 def test_a_listing_goes_on_beyond_the_first_page(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(providers.azure, "LISTING_PAGE", 2)
+    monkeypatch.setattr(providers.azure_requests, "LISTING_PAGE", 2)
     with box.provider() as provider:
         for number in range(7):
             provider.put(f"prefix/{number}", BytesSource(b""))

@@ -1,0 +1,152 @@
+"""Listings of Azure Blob Storage without the SDK, which makes an object of some forty fields of each blob listed:
+measured, five times the CPU time, and more than all else that the proof of a small file costs.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.utils import formatdate
+from urllib.parse import parse_qsl, unquote, urlsplit
+from xml.etree import ElementTree
+
+import requests
+from requests.auth import AuthBase
+
+from providers.answers import unintelligible
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+
+API_VERSION = "2021-12-02"
+"""The form in which is asked and answered. From 2021-02-12 on, names that XML cannot hold are told, too, encoded."""
+
+LISTING_PAGE = 5000
+"""Azure's largest page of a listing."""
+
+DIRECTORY_MARK = "Metadata/hdi_isfolder"
+"""Metadata of the entries that accounts with a hierarchical namespace list for directories."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBlob:
+    """One blob as Azure tells of it. `etag` and `size_bytes` are `None` where it does not, `md5` is lower-case hex."""
+
+    name: str
+    size_bytes: int | None
+    etag: str | None
+    md5: str | None
+    is_directory: bool
+
+
+class Refused(Exception):
+    """An answer that is none of success."""
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(status, code)
+        self.status = status
+        self.code = code
+
+
+class SharedKey(AuthBase):
+    """Signs a request without a body by the account's key ("Authorize with Shared Key", Azure Storage REST)."""
+
+    def __init__(self, account_name: str, key: str) -> None:
+        self._account_name = account_name
+        self._key = base64.b64decode(key)
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        date = formatdate(usegmt=True)
+        url = urlsplit(str(request.url))
+        signed = [
+            str(request.method),
+            *[""] * 11,  # headers that it does not have
+            f"x-ms-date:{date}",
+            f"x-ms-version:{API_VERSION}",
+            f"/{self._account_name}{url.path}",
+            *(f"{name}:{value}" for name, value in sorted(parse_qsl(url.query, keep_blank_values=True))),
+        ]
+        signature = base64.b64encode(hmac.digest(self._key, "\n".join(signed).encode(), "sha256")).decode()
+        request.headers["x-ms-date"] = date
+        request.headers["Authorization"] = f"SharedKey {self._account_name}:{signature}"
+        return request
+
+
+class SasToken(AuthBase):
+    """Adds a token that is a part of an address."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.url = f"{request.url}&{self._token}"
+        return request
+
+
+class AzureListings:
+    """Lists one container, by a session that has been through `mount_paced`. Safe for several threads."""
+
+    def __init__(self, session: requests.Session, container_url: str, authorization: AuthBase) -> None:
+        self._session = session
+        self._container_url = container_url
+        self._authorization = authorization
+
+    def blobs(self, prefix: str, include: str) -> Iterator[ListedBlob]:
+        """Every blob whose stored name begins with `prefix`, a page at a time. `include` is Azure's parameter.
+
+        Raises `Refused`, `requests.RequestException`, `ProviderUnavailable` for what is no listing, else what a parser
+        trips over.
+        """
+        marker = ""
+        while True:
+            root = _parsed(self._page(prefix, include, marker))
+            yield from map(_listed, root.iterfind("Blobs/Blob"))
+            following = root.findtext("NextMarker")
+            if not following:
+                return
+            if following == marker:
+                raise unintelligible("un listado que no avanza")
+            marker = following
+
+    def _page(self, prefix: str, include: str, marker: str) -> bytes:
+        asked = {"restype": "container", "comp": "list", "prefix": prefix, "include": include, "marker": marker}
+        answer = self._session.get(
+            self._container_url,
+            params={**{name: value for name, value in asked.items() if value}, "maxresults": str(LISTING_PAGE)},
+            headers={"x-ms-version": API_VERSION},
+            auth=self._authorization,
+            timeout=(CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS),
+            allow_redirects=False,
+        )
+        if answer.status_code != 200:
+            raise Refused(answer.status_code, answer.headers.get("x-ms-error-code", ""))
+        return answer.content
+
+
+def _parsed(content: bytes) -> ElementTree.Element:
+    try:
+        root = ElementTree.fromstring(content)  # noqa: S314 expat refuses to blow up entities since 2.4
+    except ElementTree.ParseError as error:
+        raise unintelligible("no es un listado") from error
+    if root.tag != "EnumerationResults" or root.find("Blobs") is None:
+        raise unintelligible("no es un listado")
+    return root
+
+
+def _listed(blob: ElementTree.Element) -> ListedBlob:
+    size = blob.findtext("Properties/Content-Length")
+    md5 = blob.findtext("Properties/Content-MD5")
+    return ListedBlob(
+        _name(blob),
+        size_bytes=int(size) if size else None,
+        etag=blob.findtext("Properties/Etag"),
+        md5=base64.b64decode(md5, validate=True).hex() if md5 else None,
+        is_directory=blob.findtext(DIRECTORY_MARK) == "true",
+    )
+
+
+def _name(blob: ElementTree.Element) -> str:
+    name = blob.find("Name")
+    if name is None or not name.text:
+        raise unintelligible("un objeto sin nombre")
+    return unquote(name.text) if name.get("Encoded") == "true" else name.text
