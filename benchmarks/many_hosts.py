@@ -27,6 +27,13 @@ from tests.stories.posing_hosts import EVERY_HOST, LockWatch, PosingHosts
 HOSTS = (1, 2, 4, 8)
 CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 COPIES = 20_000
+LINE = "1M"
+"""What each host's own line carries in a second, where that is the limit."""
+
+FILES_ON_THE_LINE = 4
+LINES_OF_A_FILE = 13_000
+"""Some 256 KB."""
+
 TRANSACTIONS_OF_A_LOOK = 2
 SECONDS_TO_LEAVE = 0.5
 """A session counts what it did when it ends, which is a little after its client has ended."""
@@ -86,6 +93,9 @@ def run(executions: int, files: int, strangers: int, hosts: Sequence[int] = HOST
             for disks in ("own", "shared"):
                 for number in hosts:
                     bench.print_contest(disks, number, executions, files)
+            print(f"Throughput of hosts whose own lines are the limit, {LINE}iB/s each:")
+            for number in hosts:
+                bench.print_throughput(number, executions // 40 or 1)
 
 
 HEAD = (
@@ -157,6 +167,22 @@ class Bench:
             if number == 1 and disks == "own":
                 print_tables(sage, executions)
 
+    def print_throughput(self, number: int, executions: int) -> None:
+        """One line: what so many hosts move in all, each from its own disk, at the speed of its own line."""
+        with self._platform() as sage:
+            names = [f"host-{host}" for host in range(number)]
+            hosts = PosingHosts(sage, names)
+            for name in names:
+                for execution in range(executions):
+                    hosts.add_execution(f"{name}-{execution:06}", name, FILES_ON_THE_LINE, LINES_OF_A_FILE)
+            moved_bytes = sum(path.stat().st_size for path in sage.executions.rglob("*.csv"))
+            before = self._now(sage)
+            tick_all(hosts, names, JANITOR_BANDWIDTH_LIMIT=LINE)
+            seconds = self._since(before, sage).seconds - SECONDS_TO_LEAVE
+            require_each_once(sage, number * executions)
+            rate = moved_bytes / 2**20 / seconds
+            print(f"{number:>6} hosts: {rate:.2f} MiB/s in all, {rate / number:.2f} each, {seconds:.1f} s", flush=True)
+
     def _since(self, before: Spent, sage: Installation) -> Spent:
         spent = self._now(sage).since(before)
         return replace(spent, transactions=spent.transactions - TRANSACTIONS_OF_A_LOOK)
@@ -174,9 +200,9 @@ class Bench:
         return Spent(time.perf_counter(), client, server, int(row["transactions"]), int(row["wal"]))
 
 
-def tick_all(hosts: PosingHosts, names: Sequence[str]) -> None:
+def tick_all(hosts: PosingHosts, names: Sequence[str], **variables: str) -> None:
     """One tick of each, at once. Raises `RuntimeError` when one fails."""
-    with hosts.all_at_once(names) as commands:
+    with hosts.all_at_once(names, **variables) as commands:
         for name, command in commands.items():
             run = command.finish(math.inf)
             if run.exit_code != 0:

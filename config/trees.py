@@ -11,6 +11,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import overload
 
 from config.models import Entry, EntryKind, FileIdentity
@@ -26,6 +27,7 @@ HAS_IDENTITY = 1 << 31
 SHA256_BYTES = 32
 UNKNOWN_SHA256 = bytes(SHA256_BYTES)
 
+LARGE_BYTES = 1024 * 1024
 NS_PER_SECOND = 1_000_000_000
 
 MODES = {EntryKind.FILE: stat.S_IFREG, EntryKind.DIRECTORY: stat.S_IFDIR, EntryKind.LINK: stat.S_IFLNK}
@@ -153,6 +155,13 @@ class Tree:
     def size_bytes_of(self, position: int) -> int:
         """The size of the file at a position."""
         return self._fields(position)[2]
+
+    def large_ones_first(self, positions: Sequence[int]) -> Sequence[int]:
+        """The largest before all others, so that none travels alone at the end; the small ones as they lie."""
+        large = [position for position in positions if self.size_bytes_of(position) > LARGE_BYTES]
+        large.sort(key=self.size_bytes_of, reverse=True)
+        small = (position for position in positions if self.size_bytes_of(position) <= LARGE_BYTES)
+        return array("Q", chain(large, small))
 
     def sha256(self, position: int) -> str | None:
         """The hash (lower-case hex) at a position, if it is known."""

@@ -24,7 +24,7 @@ from jobs.pace import Pacer, Traffic, transfers_within
 from jobs.retries import with_retries
 from jobs.transfers import TransferPool
 from providers import build_provider
-from providers.base import IntegrityError, MigrationError, Provider
+from providers.base import PART_SIZE_BYTES, IntegrityError, MigrationError, Provider
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from sql.database import Database
 
@@ -72,7 +72,7 @@ class Restore:
                 others = [entry for entry in tree.entries if entry.kind is not EntryKind.FILE]
                 directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
                 _make_directories(descriptor, directories[1:])
-                self._pool.for_each(lambda entry: self._fetch(descriptor, entry), tree.files, self._interruption)
+                self._fetch_files(descriptor, tree)
                 _make_links(descriptor, [entry for entry in others if entry.kind is EntryKind.LINK])
                 _set_directory_attributes(descriptor, directories[1:])
                 os.unlink(mark, dir_fd=descriptor)
@@ -83,6 +83,10 @@ class Restore:
                 ) from error
         _tell_what_lends_nothing_any_more(tree)
         return tree
+
+    def _fetch_files(self, descriptor: int, tree: Tree) -> None:
+        order = tree.large_ones_first(tree.file_positions())
+        self._pool.for_each(lambda position: self._fetch(descriptor, tree.entry(position)), order, self._interruption)
 
     def _fetch(self, descriptor: int, entry: Entry) -> None:
         with _parent_of(descriptor, entry) as (parent, name):
@@ -107,7 +111,9 @@ class Restore:
     def _announced_bytes(self, entry: Entry) -> Iterator[bytes]:
         """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
         remaining_bytes = entry.size_bytes
-        for chunk in self._provider.open(self._place.key_of(entry.path)):
+        is_large = entry.size_bytes > PART_SIZE_BYTES
+        open_object = self._provider.open_large if is_large else self._provider.open
+        for chunk in open_object(self._place.key_of(entry.path)):
             remaining_bytes -= len(chunk)
             if remaining_bytes < 0:
                 raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")

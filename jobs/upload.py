@@ -36,8 +36,6 @@ from sql.database import Attempt, Database, ProvenCopy
 DIGESTS_PER_REQUEST = 256
 """How many objects are asked for at a time where a listing does not prove them."""
 
-LARGE_BYTES = 1024 * 1024
-
 WRONG, UNPROVEN, PROVEN = range(3)
 """How an object stands: missing or of another size, of the right size, or proven to hold the bytes that were sent."""
 
@@ -155,20 +153,13 @@ class Upload:
         )
 
     def _send_files(self, positions: Sequence[int]) -> None:
-        order = self._large_ones_first(positions)
+        order = self._tree.large_ones_first(positions)
         starts = array("Q", chain(self._batch_starts(order), [len(order)]))
 
         def send_batch(number: int) -> None:
             self._send_batch(order[starts[number] : starts[number + 1]])
 
         self._pool.for_each(send_batch, range(len(starts) - 1), self._interruption)
-
-    def _large_ones_first(self, positions: Sequence[int]) -> Sequence[int]:
-        """The largest before all others, so that none travels alone at the end; the small ones as they lie."""
-        large = [position for position in positions if self._tree.size_bytes_of(position) > LARGE_BYTES]
-        large.sort(key=self._tree.size_bytes_of, reverse=True)
-        small = (position for position in positions if self._tree.size_bytes_of(position) <= LARGE_BYTES)
-        return array("Q", chain(large, small))
 
     def _batch_starts(self, order: Sequence[int]) -> Iterator[int]:
         """Where in an order each group for `Provider.put_many` begins; a file that is large goes by itself."""

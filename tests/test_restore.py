@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from jobs.keys import Place
 from jobs.restore import Restore
 from jobs.transfers import TransferPool
 from providers import build_provider
-from providers.base import BytesSource
+from providers.base import BytesSource, Provider
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind
 from tests.faults.http_proxy import HttpFaultProxy
@@ -32,16 +32,21 @@ LARGEST_PIECE_BYTES = 1024 * 1024
 
 def store(destination: Destination) -> None:
     """Store an execution of a few small files, with its manifest."""
+    with closing(build_provider(destination.provider_row())) as provider:
+        store_in(provider, CONTENTS)
+
+
+def store_in(provider: Provider, contents: Mapping[str, bytes]) -> None:
+    """Store an execution of these files, at the top or in `directory`, with its manifest."""
     entries: list[dict[str, object]] = [
         {"path": path, "kind": "directory", "mode": "0755", "mtime_ns": 1} for path in ("", "directory")
     ]
-    with closing(build_provider(destination.provider_row())) as provider:
-        for path, content in CONTENTS.items():
-            receipt = provider.put(PLACE.key_of(path), BytesSource(content))
-            said = {"size_bytes": receipt.size_bytes, "sha256": receipt.sha256}
-            entries.append({"path": path, "kind": "file", "mode": "0644", "mtime_ns": 2, **said})
-        manifest = {"format": "janitor-manifest", "version": 1, "entries": entries}
-        provider.put(PLACE.manifest_key, BytesSource(json.dumps(manifest).encode()))
+    for path, content in contents.items():
+        receipt = provider.put(PLACE.key_of(path), BytesSource(content))
+        said = {"size_bytes": receipt.size_bytes, "sha256": receipt.sha256}
+        entries.append({"path": path, "kind": "file", "mode": "0644", "mtime_ns": 2, **said})
+    manifest = {"format": "janitor-manifest", "version": 1, "entries": entries}
+    provider.put(PLACE.manifest_key, BytesSource(json.dumps(manifest).encode()))
 
 
 @pytest.mark.parametrize("name", ["s3-rclone", "azure", "gcs"])
@@ -63,9 +68,10 @@ def test_a_restore_asks_once_for_each_file_and_for_the_manifest_and_for_nothing_
     assert {line.partition(" ")[0] for line in proxy.seen} == {"GET"}
 
 
+@pytest.mark.parametrize("open_object", [Provider.open, Provider.open_large])
 @pytest.mark.parametrize("name", ["s3-rclone", "azure"])
 def test_a_large_object_comes_by_one_request_and_a_little_at_a_time(
-    new_destination: Callable[[str], Destination], name: str
+    new_destination: Callable[[str], Destination], name: str, open_object: Callable[[Provider, str], Iterator[bytes]]
 ) -> None:
     real = new_destination(name)
     source = PatternSource(LARGE_BYTES)
@@ -75,7 +81,20 @@ def test_a_large_object_comes_by_one_request_and_a_little_at_a_time(
         closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
     ):
         direct.put("p/large", source)
-        sizes = [len(piece) for piece in provider.open("p/large")]
+        sizes = [len(piece) for piece in getattr(provider, open_object.__name__)("p/large")]
     assert (sum(sizes), max(sizes) <= LARGEST_PIECE_BYTES) == (LARGE_BYTES, True)
     assert {line.partition(" ")[0] for line in proxy.seen} == {"GET"}
     assert len(proxy.seen) == 1
+
+
+def test_large_files_come_before_the_small_ones_so_that_none_is_alone_at_the_end(
+    new_destination: Callable[[str], Destination], tmp_path: Path
+) -> None:
+    sizes = {"a": 10, "b": 2_000_000, "c": 20, "d": 3_000_000}
+    seen: list[str] = []
+    with closing(build_provider(new_destination("local").provider_row())) as provider, closing(TransferPool(1)) as pool:
+        store_in(provider, {path: os.urandom(size) for path, size in sizes.items()})
+        really_open = provider.open
+        provider.open = lambda key: seen.append(key) or really_open(key)  # type: ignore[method-assign,func-returns-value]
+        Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
+    assert [key for key in seen if key != PLACE.manifest_key] == [PLACE.key_of(path) for path in "dbac"]

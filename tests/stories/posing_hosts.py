@@ -53,28 +53,28 @@ class PosingHosts:
         for name in (EVERY_HOST, *names):
             (sage.executions / name).mkdir(exist_ok=True)
 
-    def add_execution(self, uuid: str, disk: str, files: int = 2) -> Path:
-        """An execution of small files on one host's disk, or on that of every host."""
+    def add_execution(self, uuid: str, disk: str, files: int = 2, lines: int = 20) -> Path:
+        """An execution of files of so many lines on one host's disk, or on that of every host."""
         directory = self._sage.executions / disk / uuid
         directory.mkdir()
         for number in range(files):
-            (directory / f"{number:03}.csv").write_text(f"{uuid},{number}\n" * 20)
+            (directory / f"{number:03}.csv").write_text(f"{uuid},{number}\n" * lines)
         self._sage.add_execution(uuid, directory)
         return directory
 
-    def start(self, name: str, *arguments: str) -> RunningCommand:
-        """Start a tick on one host."""
+    def start(self, name: str, *arguments: str, **variables: str) -> RunningCommand:
+        """Start a tick on one host, with these environment variables besides."""
         own = self._sage.directory / f"host-{name}"
         own.mkdir(exist_ok=True)
         self._sage.program = self._program
-        variables = {"JANITOR_HOST": name, "JANITOR_LOCK_DIR": str(own), "JANITOR_LOG_DIR": str(own)}
-        return self._sage.start(*arguments, **variables)
+        places = {"JANITOR_HOST": name, "JANITOR_LOCK_DIR": str(own), "JANITOR_LOG_DIR": str(own)}
+        return self._sage.start(*arguments, **places, **variables)
 
     @contextlib.contextmanager
-    def all_at_once(self, names: Sequence[str]) -> Iterator[dict[str, RunningCommand]]:
+    def all_at_once(self, names: Sequence[str], **variables: str) -> Iterator[dict[str, RunningCommand]]:
         """Start a tick on each of these; what still runs in the end is killed."""
         with contextlib.ExitStack() as stack:
-            yield {name: stack.enter_context(self.start(name)) for name in names}
+            yield {name: stack.enter_context(self.start(name, **variables)) for name in names}
 
 
 class LockWatch:
