@@ -267,6 +267,8 @@ class Upload:
         receipt = self._receipts.of(position)
         if stored.size_bytes != receipt.size_bytes:
             return WRONG
+        if stored.size_bytes == 0:
+            return PROVEN  # there is no byte that could differ
         return PROVEN if stored.checksum is not None and stored.checksum in receipt.checksums else UNPROVEN
 
     def _compare_digests(self, standing: bytearray) -> Evidence:

@@ -648,7 +648,11 @@ def test_a_missing_destination_is_never_made(destinations: Destination) -> None:
     calls = every_call(provider)
     for name in ("put", "put in parts", "list", "check"):
         assert isinstance(error_of(calls[name]), DestinationMissing), name
-    for name in ("stat", "open", "open_large"):  # where a server answers these with a bare 404, the object is missing, too
+    for name in (
+        "stat",
+        "open",
+        "open_large",
+    ):  # where a server answers these with a bare 404, the object is missing, too
         assert isinstance(error_of(calls[name]), DestinationMissing | ObjectNotFound), name
     provider.close()
     with pytest.raises(Exception):  # noqa: B017, PT011 each SDK has its own way to say that there is no such place

@@ -492,7 +492,8 @@ def test_a_request_to_stop_ends_the_attempt(bench: Bench, method: str) -> None:
     interruption = threading.Event()
     with bench.provider(Fault(method, after(interruption.set))) as provider, pytest.raises(RunInterrupted):
         bench.upload(provider, interruption)
-    assert len(provider.keys(method)) == (1 if method == "put" else 5)  # a batch of digests is one request
+    read = [content for content in FILES.values() if content]  # of an empty file the size is proof
+    assert len(provider.keys(method)) == (1 if method == "put" else len(read) + 1)  # a batch of digests is one request
     assert (MANIFEST in bench.stored()) == (method == "digests")
 
 

@@ -91,6 +91,14 @@ VERIFICATION = (
     ),
     Mutant(
         "verification",
+        "what a listing cannot prove is believed, as if it were empty",
+        UPLOAD,
+        "        if stored.size_bytes == 0:\n",
+        "        if stored.checksum is None:\n",
+        FOUND_LIES,
+    ),
+    Mutant(
+        "verification",
         "checksums are not compared",
         UPLOAD,
         "if stored.checksum is not None and stored.checksum in receipt.checksums else",
@@ -1547,8 +1555,8 @@ PROVIDERS = (
         "local",
         "many files get their names before their bytes are on the disk",
         "providers/local.py",
-        "        if self._synced_together:\n            self._sync_file_system()\n        while",
-        "        while",
+        "        if self.synced_together:\n            self._sync_file_system()\n\n    def give_names",
+        "        return\n\n    def give_names",
         ("tests/test_local_provider.py::test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync",),
     ),
     Mutant(
