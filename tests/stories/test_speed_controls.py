@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from janitor_daemon import run_command_line
+from providers.local import LocalProvider
 from tests.destinations import Destination
 from tests.stories.installation import LOG_LINE, Installation, Run
 from tests.stories.trees import snapshot
@@ -108,12 +109,13 @@ def test_when_the_time_is_up_nothing_is_begun_and_what_runs_is_left_for_the_next
     run = installation.run("--max-duration", "4s", "--bandwidth-limit", "64K")
     assert run.exit_code == 0, str(run)
     assert run.messages("WARNING") + run.messages("ERROR") == []
-    assert told_what_is_left(run, "--max-duration", not_begun=4, half_done=4), str(run)
+    begun = LocalProvider.executions_at_once
+    assert told_what_is_left(run, "--max-duration", not_begun=8 - begun, half_done=begun), str(run)
     half_done = "La ejecución {} se quedó a medias al alcanzarse --max-duration; se retoma la próxima vez"
-    assert all(run.said("INFO", half_done.format(uuid)) for uuid in uuids[:4])
+    assert all(run.said("INFO", half_done.format(uuid)) for uuid in uuids[:begun])
     assert not old.exists()
     report = last_report(installation)
-    assert (report["migrated"], report["put_off"], report["left_due"]) == (1, 4, 4)
+    assert (report["migrated"], report["put_off"], report["left_due"]) == (1, begun, 8 - begun)
     assert (report["limit_reached"], report["failed"], report["interrupted"]) == ("--max-duration", 0, False)
     assert {uuid: snapshot(installation.executions / uuid) for uuid in uuids} == before
     assert installation.unfinished()["leases"] == 0
