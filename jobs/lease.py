@@ -114,9 +114,6 @@ class LeasedProvider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         return self._provider.open(key)
 
-    def open_large(self, key: str) -> Iterator[bytes]:
-        return self._provider.open_large(key)
-
     def stat(self, key: str) -> StoredObject:
         return self._provider.stat(key)
 

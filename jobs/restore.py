@@ -24,7 +24,7 @@ from jobs.pace import Pacer, Traffic, transfers_within
 from jobs.retries import with_retries
 from jobs.transfers import TransferPool
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, IntegrityError, MigrationError, Provider
+from providers.base import IntegrityError, MigrationError, Provider
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from sql.database import Database
 
@@ -111,9 +111,7 @@ class Restore:
     def _announced_bytes(self, entry: Entry) -> Iterator[bytes]:
         """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
         remaining_bytes = entry.size_bytes
-        is_large = entry.size_bytes > PART_SIZE_BYTES
-        open_object = self._provider.open_large if is_large else self._provider.open
-        for chunk in open_object(self._place.key_of(entry.path)):
+        for chunk in self._provider.open(self._place.key_of(entry.path)):
             remaining_bytes -= len(chunk)
             if remaining_bytes < 0:
                 raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")

@@ -246,10 +246,6 @@ class Provider(abc.ABC):
     def open(self, key: str) -> Iterator[bytes]:
         """Yield the stored bytes in order. Raises `ObjectNotFound` (at the latest at the first byte)."""
 
-    def open_large(self, key: str) -> Iterator[bytes]:
-        """As `open`, for an object that is known to be large, if another way costs less for many bytes."""
-        return self.open(key)
-
     @abc.abstractmethod
     def stat(self, key: str) -> StoredObject:
         """Ask anew what is stored under `key`. Raises `ObjectNotFound`."""

@@ -135,11 +135,6 @@ class S3Provider(Provider):
         name = self._names.encode(key)
         return self._open_through_boto3(name) if CONTROL_CHARACTER.search(name) else self._download.open(name)
 
-    def open_large(self, key: str) -> Iterator[bytes]:
-        """See `Provider`. Measured: obstore's many small pieces cost a third more."""
-        with _translated_errors():
-            yield from self._requests.read(self._names.encode(key))
-
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
             found = self._requests.head(self._names.encode(key))

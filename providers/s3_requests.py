@@ -18,14 +18,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
-from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
 
 from providers.answers import paced, unintelligible
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
-
-PIECE_SIZE_BYTES = 256 * 1024
-"""Measured: pieces of 1 MiB of eight downloads at once do not stay in the processor's caches, and cost a fifth more."""
 
 CONNECTIONS = 32
 """Connections that are kept open: more than the threads that anyone uses."""
@@ -100,12 +96,6 @@ class S3Requests:
         headers = self._send("HEAD", self._url_of(name)).headers
         return Listed(name, int(headers["Content-Length"]), headers["ETag"])
 
-    def read(self, name: str) -> Iterator[bytes]:
-        """Yield the bytes stored under `name`, in order. Raises when fewer come than were announced."""
-        answer = self._send("GET", self._url_of(name), streamed=True)
-        with contextlib.closing(StreamingBody(answer.raw, answer.headers.get("Content-Length"))) as body:
-            yield from body.iter_chunks(PIECE_SIZE_BYTES)
-
     def delete(self, name: str) -> None:
         """Remove what is stored under `name`; nothing there is no error."""
         self._send("DELETE", self._url_of(name))
@@ -122,10 +112,10 @@ class S3Requests:
     def _url_of(self, name: str) -> str:
         return f"{self._bucket_url}/{_quoted(name, '/')}"
 
-    def _send(self, method: str, url: str, query: dict[str, str] | None = None, *, streamed: bool = False) -> Any:
-        """The answer to a signed request, `streamed` without its body. Raises `ClientError` for any but a 2xx."""
+    def _send(self, method: str, url: str, query: dict[str, str] | None = None) -> Any:
+        """The answer to a signed request. Raises `ClientError` for any but a 2xx."""
         text = "&".join(f"{name}={_quoted(value)}" for name, value in sorted((query or {}).items()))
-        request = AWSRequest(method, f"{url}?{text}" if text else url, stream_output=streamed)
+        request = AWSRequest(method, f"{url}?{text}" if text else url)
         S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
         answer = self._http.send(request.prepare())
         if not 200 <= answer.status_code < 300:

@@ -208,7 +208,6 @@ def every_call(provider: Provider, key: str = "p/a") -> dict[str, Callable[[], o
         "put": lambda: provider.put(key, BytesSource(b"x")),
         "put in parts": lambda: provider.put(key, PatternSource(2 * PART_SIZE_BYTES)),
         "open": lambda: content(provider, key),
-        "open_large": lambda: b"".join(provider.open_large(key)),
         "stat": lambda: provider.stat(key),
         "list": lambda: list(provider.list("p")),
         "delete": lambda: provider.delete(key),
@@ -238,7 +237,6 @@ def test_what_is_put_is_what_is_read(provider: Provider, size_bytes: int) -> Non
     receipt = provider.put("p/file", source)
     assert (receipt.size_bytes, receipt.sha256) == (size_bytes, source.sha256())
     assert sha256_of(provider.open("p/file")) == receipt.sha256
-    assert sha256_of(provider.open_large("p/file")) == receipt.sha256
     evidence = prove(provider, "p/file", receipt)
     assert prove(provider, "p/file", provider.measure(source)) == evidence
 
@@ -388,7 +386,7 @@ def test_a_prefix_is_the_beginning_of_a_text(provider: Provider) -> None:
 def test_what_is_not_there_is_not_found(provider: Provider) -> None:
     put_bytes(provider, "p/a")
     for key in ("absent", "absent/too", "p", "p/a/b", "p/aa"):
-        for name in ("open", "open_large", "stat", "digests"):
+        for name in ("open", "stat", "digests"):
             assert isinstance(error_of(every_call(provider, key)[name]), ObjectNotFound), (key, name)
 
 
@@ -648,11 +646,7 @@ def test_a_missing_destination_is_never_made(destinations: Destination) -> None:
     calls = every_call(provider)
     for name in ("put", "put in parts", "list", "check"):
         assert isinstance(error_of(calls[name]), DestinationMissing), name
-    for name in (
-        "stat",
-        "open",
-        "open_large",
-    ):  # where a server answers these with a bare 404, the object is missing, too
+    for name in ("stat", "open"):  # where a server answers these with a bare 404, the object is missing, too
         assert isinstance(error_of(calls[name]), DestinationMissing | ObjectNotFound), name
     provider.close()
     with pytest.raises(Exception):  # noqa: B017, PT011 each SDK has its own way to say that there is no such place

@@ -110,7 +110,6 @@ CALLS: dict[str, Callable[[Provider], object]] = {
     "put in parts": lambda provider: provider.put("key", BytesSource(bytes(20_000_000))),
     "put of an odd name": lambda provider: provider.put("line\nend", BytesSource(b"content")),
     "open": lambda provider: list(provider.open("key")),
-    "open of a large one": lambda provider: list(provider.open_large("key")),
     "stat": lambda provider: provider.stat("key"),
     "list": lambda provider: list(provider.list("")),
     "delete": lambda provider: provider.delete("key"),
