@@ -7,8 +7,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -198,6 +200,36 @@ def test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync(
     assert steps == expected
     assert {key: receipt.size_bytes for key, receipt in receipts.items()} == dict.fromkeys(sources, 3)
     assert files_below(directory) == set(sources)
+
+
+class HangingSource(BytesSource):
+    """Gives nothing before it is told to go on."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.is_read = threading.Event()
+        self.go_on = threading.Event()
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        self.is_read.set()
+        assert self.go_on.wait(60)
+        yield from super().chunks(chunk_size_bytes)
+
+
+def test_a_source_that_hangs_holds_up_no_other_files(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    hanging = HangingSource(b"late")
+    with ThreadPoolExecutor(2) as threads:
+        late = threads.submit(dict, provider.put_many({"a/1": hanging, "a/2": BytesSource(b"late")}))
+        try:
+            assert hanging.is_read.wait(60)
+            others = threads.submit(dict, provider.put_many({"b/1": BytesSource(b"1"), "b/2": BytesSource(b"2")}))
+            assert set(others.result(30)) == {"b/1", "b/2"} <= files_below(directory)
+        finally:
+            hanging.go_on.set()
+        assert set(late.result(60)) == {"a/1", "a/2"}
 
 
 def test_of_many_files_none_is_stored_where_the_disk_could_not_be_written(
