@@ -12,7 +12,7 @@ from functools import partial
 from itertools import chain, islice
 
 from config.logs import emit, one_line
-from config.models import Evidence, Execution, StoredObject
+from config.models import ContentDigest, Evidence, Execution, StoredObject
 from config.trees import Tree
 from jobs.keys import Place
 from jobs.manifest import Manifest, make_manifest
@@ -246,6 +246,8 @@ class Upload:
         standing, extras = with_retries(self._ask_what_is_there, self._interruption)
         self._remove_own_extras(extras)
         evidence = self._compare_digests(standing)
+        if self._unfinished:
+            self._discard_unfinished()
         expected = chain(self._tree.file_positions(), [self._receipts.manifest_position])
         return array("Q", (position for position in expected if standing[position] != PROVEN)), evidence
 
@@ -280,7 +282,7 @@ class Upload:
         def compare_batch(batch: Sequence[int]) -> None:
             positions = {self._receipts.key(position): position for position in batch}
             try:
-                digests = with_retries(lambda: list(self._provider.digests(positions)), self._interruption)
+                digests = with_retries(lambda: self._digests(positions), self._interruption)
             except ProviderUnavailable as error:
                 self._unreadable = error  # perhaps as one of them is damaged at the server: they count as wrong
                 return
@@ -291,6 +293,13 @@ class Upload:
 
         self._pool.for_each(compare_batch, batches, self._interruption)
         return Evidence.READ_BACK if Evidence.READ_BACK in evidence else Evidence.CHECKSUM
+
+    def _digests(self, keys: Iterable[str]) -> Sequence[ContentDigest]:
+        try:
+            return list(self._provider.digests(keys))
+        except ProviderError:
+            self._unfinished = True  # a file by which the provider tried something out, if the connection broke
+            raise
 
     def _remove_own_extras(self, keys: Iterable[str]) -> None:
         """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""

@@ -327,6 +327,9 @@ def flip_a_bit(content: bytes) -> bytes:
 
 
 THE_FILES = rb"\.janitor-.*\.part$"
+BESIDE_THE_FIRST = rb"datos/\.janitor-.*\.part$"
+THE_PROBE = (3,)
+"""Which opening beside the first file is the one that tries out commands: the first finds no directory yet."""
 MANIFEST_TARGET = rb"manifest\.json$"
 IN_THE_PLACE = rb"/ejecuciones/uuid-1$"
 LONGER = liar.say_size(longer)
@@ -348,6 +351,8 @@ HEALED: list[tuple[str, tuple[Fault, ...]]] = [
     ("the connection ends before the manifest's rename", (Fault("RENAME", liar.cut, MANIFEST_TARGET, ONCE),)),
     ("the connection ends in a write", (Fault("WRITE", liar.cut, calls=(2,)),)),
     ("the connection ends while it lists", (Fault("READDIR", liar.cut, IN_THE_PLACE, ONCE),)),
+    ("the answer to the probe's opening is lost", (Fault("OPEN", liar.lose_answer, BESIDE_THE_FIRST, THE_PROBE),)),
+    ("the connection ends before the probe is removed", (Fault("REMOVE", liar.cut, BESIDE_THE_FIRST, ONCE),)),
     ("the connection ends while it reads back", (Fault("READ", liar.cut, calls=(2,)),)),
     ("the server loses its own connection", (Fault("CLOSE", liar.refuse(7, "connection lost"), calls=ONCE),)),
     ("a listing leaves a file out", (Fault("READDIR", liar.list_otherwise(hide_table), IN_THE_PLACE, ONCE),)),
