@@ -120,6 +120,9 @@ class LeasedProvider(Provider):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         return self._provider.list(prefix)
 
+    def list_patiently(self, prefix: str, size_bytes: int) -> Iterator[StoredObject]:
+        return self._provider.list_patiently(prefix, size_bytes)
+
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         return self._provider.digests(keys)
 

@@ -115,17 +115,25 @@ class Upload:
         """How many objects; of those that may be our files the checksum is kept."""
         self._stored_before = Notes(len(self._tree))
         found = 0
-        for position, stored in self._listed():
+        size_bytes = 0
+        if self._attempt.earlier_attempts_here:
+            size_bytes = self._tree.size_bytes
+            self._manifest_there()
+        for position, stored in self._listed(size_bytes):
             found += 1
             checksum = stored.checksum or ""
             if position is not None and stored.size_bytes == self._tree.size_bytes_of(position):
                 self._stored_before.note(position, checksum if checksum.isprintable() else "")
         return found
 
-    def _listed(self) -> Iterator[tuple[int | None, StoredObject]]:
-        """What lies at the place according to a new listing, each with the position of the file that it may be."""
+    def _listed(self, size_bytes: int) -> Iterator[tuple[int | None, StoredObject]]:
+        """What lies at the place according to a new listing, each with the position of the file that it may be.
+
+        Some servers read for it all that lies there, maybe `size_bytes`. So another question comes before it, by which
+        one that is silent is found out sooner.
+        """
         position = None
-        for stored in self._provider.list(self._place.files_prefix):
+        for stored in self._provider.list_patiently(self._place.files_prefix, size_bytes):
             position = self._receipts.position_of(stored.key, (position or 0) + 1)
             yield position, stored
 
@@ -254,16 +262,22 @@ class Upload:
     def _ask_what_is_there(self) -> tuple[bytearray, Sequence[str]]:
         """How each position stands according to a new listing, and the keys of own objects that belong to none."""
         standing = bytearray(len(self._tree) + 1)
+        manifest = self._manifest_there()
+        if manifest is not None:
+            standing[-1] = self._standing(self._receipts.manifest_position, manifest)
         extras = []
-        for position, stored in self._listed():
+        for position, stored in self._listed(self._tree.size_bytes):
             if position is not None:
                 standing[position] = self._standing(position, stored)
             elif self._everything_here_is_ours:
                 extras.append(stored.key)
-        with contextlib.suppress(ObjectNotFound):  # then it counts as wrong
-            manifest = self._provider.stat(self._place.manifest_key)
-            standing[-1] = self._standing(self._receipts.manifest_position, manifest)
         return standing, extras
+
+    def _manifest_there(self) -> StoredObject | None:
+        try:
+            return self._provider.stat(self._place.manifest_key)
+        except ObjectNotFound:
+            return None
 
     def _standing(self, position: int, stored: StoredObject) -> int:
         receipt = self._receipts.of(position)

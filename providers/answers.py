@@ -52,7 +52,8 @@ def unintelligible(detail: object) -> ProviderUnavailable:
 class Pace:
     """Counts what has arrived and the time spent waiting for it; time that the reader takes for itself is free."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
         self._arrived_bytes = 0
         self._waited_seconds = 0.0
 
@@ -60,7 +61,7 @@ class Pace:
         """Raises `TimeoutError` for what comes too slowly, once patience is at an end."""
         self._arrived_bytes += arrived_bytes
         self._waited_seconds += waited_seconds
-        if self._waited_seconds > PATIENCE_SECONDS + self._arrived_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND:
+        if self._waited_seconds > self._patience_seconds + self._arrived_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND:
             raise TimeoutError("timed out")
 
 
@@ -78,9 +79,9 @@ def paced_chunks(chunks: Iterator[Buffer]) -> Iterator[bytes]:
 class _PacedFile(io.RawIOBase):
     """A socket's readable end, at a pace."""
 
-    def __init__(self, raw: io.RawIOBase) -> None:
+    def __init__(self, raw: io.RawIOBase, pace: Pace) -> None:
         self._raw = raw
-        self._pace = Pace()
+        self._pace = pace
 
     def readable(self) -> bool:
         return True
@@ -99,18 +100,21 @@ class _PacedFile(io.RawIOBase):
 class PacedResponse(http.client.HTTPResponse):
     """An answer whose status, headers and body must come at a pace."""
 
+    patience_seconds = PATIENCE_SECONDS
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.fp = io.BufferedReader(_PacedFile(cast("Any", self.fp).detach()))
+        self.fp = io.BufferedReader(_PacedFile(cast("Any", self.fp).detach(), Pace(self.patience_seconds)))
 
 
-def paced(pool_classes: Mapping[str, type[Any]]) -> dict[str, type[Any]]:
+def paced(pool_classes: Mapping[str, type[Any]], patience_seconds: float = PATIENCE_SECONDS) -> dict[str, type[Any]]:
     """urllib3's classes of connection pools by scheme, or an SDK's own, changed to read `PacedResponse`s."""
+    response_class = type("PacedResponse", (PacedResponse,), {"patience_seconds": patience_seconds})
     return {
         scheme: type(
             pool.__name__,
             (pool,),
-            {"ConnectionCls": type("PacedConnection", (pool.ConnectionCls,), {"response_class": PacedResponse})},
+            {"ConnectionCls": type("PacedConnection", (pool.ConnectionCls,), {"response_class": response_class})},
         )
         for scheme, pool in pool_classes.items()
     }

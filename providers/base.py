@@ -32,6 +32,9 @@ that never answers is given up in under fifteen seconds."""
 TRANSFER_TIMEOUT_SECONDS = 120.0
 """How long one request that carries up to a part's bytes may take."""
 
+SLOWEST_HASHING_BYTES_PER_SECOND = 20 * 1024 * 1024
+"""A server that computes checksums more slowly than this, when it is asked for them, is not waited for."""
+
 
 class MigrationError(Exception):
     """Something kept an execution from being migrated. The message is in Spanish, one line, without secrets.
@@ -256,6 +259,13 @@ class Provider(abc.ABC):
 
         Unfinished uploads and the provider's own temporary names do not appear. The order is not promised.
         """
+
+    def list_patiently(self, prefix: str, size_bytes: int) -> Iterator[StoredObject]:
+        """As `list`, where objects of so many bytes in all may lie: a server that computes their checksums only when it
+        is asked for them has the time for it.
+        """
+        del size_bytes  # most keep checksums beside the objects, or have none
+        return self.list(prefix)
 
     @abc.abstractmethod
     def delete(self, key: str) -> None:

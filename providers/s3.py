@@ -30,6 +30,7 @@ from providers.base import (
     CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
+    SLOWEST_HASHING_BYTES_PER_SECOND,
     AccessDenied,
     DestinationMissing,
     IntegrityError,
@@ -106,13 +107,15 @@ class S3Provider(Provider):
         self._credentials = _credentials(row.credentials)
         self._names = NameEncoding()
         self._first_use = threading.Lock()
+        self._not_yet_learnt = threading.Lock()
+        """Taken by the first who asks, for good: some servers read the whole object to answer."""
 
     def put(self, key: str, source: Source) -> PutReceipt:
         name = self._names.encode(key)
         if CONTROL_CHARACTER.search(name):
             return _receipt(self._put_through_boto3(name, source))
         sent = self._upload.put(name, source, self._attributes)
-        if sent.md5 and sent.part_md5s:
+        if sent.md5 and sent.part_md5s and self._not_yet_learnt.acquire(blocking=False):
             self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
         return _receipt(sent)
 
@@ -142,8 +145,21 @@ class S3Provider(Provider):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with _translated_errors():
-            for found in self._requests.list(self._names.encode(prefix)):
-                yield StoredObject(self._names.decode(found.name), found.size_bytes, _checksum(found.etag))
+            yield from self._listed(self._requests, prefix)
+
+    def list_patiently(self, prefix: str, size_bytes: int) -> Iterator[StoredObject]:
+        """See `Provider`. rclone's server, for one, reads every object for the ETag that it shows."""
+        hashing_seconds = size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
+        if hashing_seconds <= ANSWER_TIMEOUT_SECONDS:
+            yield from self.list(prefix)
+            return
+        patience_seconds = ANSWER_TIMEOUT_SECONDS + hashing_seconds
+        with _translated_errors(), contextlib.closing(self._new_requests(patience_seconds)) as requests:
+            yield from self._listed(requests, prefix)
+
+    def _listed(self, requests: S3Requests, prefix: str) -> Iterator[StoredObject]:
+        for found in requests.list(self._names.encode(prefix)):
+            yield StoredObject(self._names.decode(found.name), found.size_bytes, _checksum(found.etag))
 
     def delete(self, key: str) -> None:
         with _translated_errors():
@@ -168,12 +184,16 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _signed_requests(self) -> S3Requests:
+        return self._new_requests(ANSWER_TIMEOUT_SECONDS)
+
+    def _new_requests(self, answer_timeout_seconds: float) -> S3Requests:
         bucket = f"/{self._bucket}" if self._path_style and not self._accelerate else ""
         return S3Requests(
             f"{self._obstore_endpoint()}{bucket}",
             self._credentials["region"],
             self._read_credentials(),
             _certificates(),
+            answer_timeout_seconds,
         )
 
     @property

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 from botocore.utils import get_environ_proxies
 
-from providers.answers import paced, unintelligible
+from providers.answers import PATIENCE_SECONDS, paced, unintelligible
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 
 CONNECTIONS = 32
@@ -55,7 +55,12 @@ class S3Requests:
     """
 
     def __init__(
-        self, bucket_url: str, region: str, credentials: Callable[[], ReadOnlyCredentials], certificates: str | bool
+        self,
+        bucket_url: str,
+        region: str,
+        credentials: Callable[[], ReadOnlyCredentials],
+        certificates: str | bool,
+        answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
     ) -> None:
         self._bucket_url = bucket_url
         self._region = region
@@ -64,10 +69,10 @@ class S3Requests:
         self._http = session(
             verify=certificates,
             proxies=get_environ_proxies(bucket_url),
-            timeout=(CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS),
+            timeout=(CONNECT_TIMEOUT_SECONDS, answer_timeout_seconds),
             max_pool_connections=CONNECTIONS,
         )
-        use_paced_connections(self._http)
+        use_paced_connections(self._http, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
 
     def list(self, prefix: str) -> Iterator[Listed]:
         """Every object whose stored name begins with `prefix`, in the server's order, a page at a time."""
@@ -125,12 +130,12 @@ class S3Requests:
         return answer
 
 
-def use_paced_connections(session: Any) -> None:
+def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
     """Let a session of botocore's give up on answers at a trickle.
 
     botocore offers no way to say this; `tests/test_answers.py` notices if it has moved.
     """
-    session._pool_classes_by_scheme.update(paced(session._pool_classes_by_scheme))
+    session._pool_classes_by_scheme.update(paced(session._pool_classes_by_scheme, patience_seconds))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from config.fields import FieldError, Fields
 from config.logs import one_line
 from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, StoredObject
 from providers.base import (
+    SLOWEST_HASHING_BYTES_PER_SECOND,
     TRANSFER_TIMEOUT_SECONDS,
     AccessDenied,
     BytesSource,
@@ -70,9 +71,6 @@ KEYS_PER_COMMAND = 2000
 """Beginning a command costs a login shell, often more than hashing a thousand small files."""
 
 NAME_BYTES_PER_COMMAND = 256 * 1024
-SLOWEST_HASHING_BYTES_PER_SECOND = 20 * 1024 * 1024
-"""A server that hashes more slowly than this is better read back."""
-
 COMMANDS_AT_ONCE = 2
 
 PROBE_SECONDS = 20.0

@@ -199,6 +199,48 @@ def test_what_boto3_carries_has_time_to_travel_too(
         assert provider.stat("p/two\nlines").size_bytes == size_bytes
 
 
+LISTINGS = "^GET .*list-type="
+
+
+@pytest.mark.parametrize(("size_bytes", "has_time"), [(100_000, False), (1_000_000, True)])
+def test_a_listing_for_which_a_server_reads_all_that_it_holds_has_the_time_for_it(
+    new_destination: Callable[[str], Destination],
+    monkeypatch: pytest.MonkeyPatch,
+    size_bytes: int,
+    has_time: bool,
+) -> None:
+    """As rclone's server does for the MD5s that it shows; one that answers anything else as late is silent."""
+    monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.s3, "SLOWEST_HASHING_BYTES_PER_SECOND", 200_000)
+    real = new_destination("s3-rclone")
+    put_file(real)
+    with (
+        HttpFaultProxy(address_of(real), Fault("late", answer_after(3), LISTINGS)) as proxy,
+        closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
+    ):
+        with contextlib.nullcontext() if has_time else pytest.raises(ProviderUnavailable):
+            assert [stored.key for stored in provider.list_patiently("p/", size_bytes)] == ["p/file"]
+        with pytest.raises(ProviderUnavailable):
+            list(provider.list("p/"))
+
+
+def test_such_a_listing_is_not_waited_for_at_a_trickle_either(
+    new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.s3, "SLOWEST_HASHING_BYTES_PER_SECOND", 200_000)
+    real = new_destination("s3-rclone")
+    put_file(real)
+    with (
+        HttpFaultProxy(address_of(real), Fault("trickle", answer_slowly, LISTINGS)) as proxy,
+        closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
+    ):
+        started = time.monotonic()
+        with pytest.raises(ProviderUnavailable):
+            list(provider.list_patiently("p/", 200_000))
+        assert time.monotonic() - started < 3 * PATIENCE_SECONDS
+
+
 def test_a_pace_is_kept_over_all_that_has_come() -> None:
     pace = Pace()
     pace.note(0, PATIENCE_SECONDS)

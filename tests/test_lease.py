@@ -13,7 +13,7 @@ import pytest
 from config.models import ProviderRow
 from jobs import lease as lease_module
 from jobs.lease import ASK_AGAIN_SECONDS, FRESH_SECONDS, MARGIN_SECONDS, ClaimLost, Lease, LeasedProvider
-from providers.base import CHUNK_SIZE_BYTES, BytesSource
+from providers.base import CHUNK_SIZE_BYTES, BytesSource, Provider
 from providers.local import LocalProvider
 from sql.database import LEASE_SECONDS, DatabaseError, DatabaseUnavailable
 from tests.faulty_provider import FaultyProvider
@@ -161,3 +161,12 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
     with pytest.raises(ClaimLost):
         LeasedProvider(watched, Lease(clock.ask)).put("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_whatever_a_provider_does_in_its_own_way_is_done_so_under_a_lease() -> None:
+    """None of its methods may be shadowed by what they are where a provider does not say."""
+    of_every_provider = {
+        name for name, value in vars(Provider).items() if callable(value) or isinstance(value, property)
+    }
+    public = {name for name in of_every_provider if not name.startswith("_")}
+    assert public - vars(LeasedProvider).keys() == {"check"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from typing import Any
 
@@ -13,6 +15,8 @@ from providers import build_provider
 from providers.base import PART_SIZE_BYTES, AccessDenied, BytesSource, InvalidProviderSettings, Provider
 from providers.s3 import S3Provider
 from tests.destinations import Destination, s3_destination
+from tests.faults.http_effects import address_of, behind
+from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy
 from tests.servers.rclone_s3 import RcloneS3
 from tests.servers.swift import SwiftS3
 
@@ -150,3 +154,30 @@ def test_after_one_large_file_only_the_md5_that_the_server_shows_is_computed(
         first, second = (provider.put(f"p/{number}", BytesSource(bytes(PART_SIZE_BYTES + 1))) for number in range(2))
         assert (len(first.checksums), len(second.checksums)) == (2, 1)
         assert provider.stat("p/1").checksum in second.checksums
+
+
+def test_which_md5_a_server_shows_is_asked_once(destination: Destination) -> None:
+    """Some read the whole object to answer; several large files that end meanwhile do not ask, too."""
+    others_are_stored = threading.Event()
+
+    def answer_when_others_are_stored(exchange: Exchange) -> None:
+        assert others_are_stored.wait(60)
+        exchange.answer(exchange.forward())
+
+    asked = Fault("asked", answer_when_others_are_stored, "^HEAD ")
+    with (
+        HttpFaultProxy(address_of(destination), asked) as proxy,
+        closing(build_provider(behind(destination, proxy.url).provider_row())) as provider,
+        ThreadPoolExecutor(3) as executor,
+    ):
+        content = BytesSource(bytes(PART_SIZE_BYTES + 1))
+        puts = [executor.submit(provider.put, f"a/{number}", content) for number in range(3)]
+        stored = as_completed(puts, timeout=50)
+        try:
+            next(stored)
+            next(stored)
+        finally:
+            others_are_stored.set()
+        receipt = next(stored).result()
+        assert provider.put("a/later", content).checksums < receipt.checksums
+        assert proxy.strikes["asked"] == 1

@@ -7,6 +7,7 @@ import logging
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import providers.s3
 from config.logs import logger
 from config.models import Evidence
 from config.trees import Tree
@@ -39,6 +41,9 @@ from providers.base import (
 from providers.descriptors import closing_descriptor
 from sql.database import Database, ProvenCopy
 from tests.destinations import Destination
+from tests.faults import http_proxy
+from tests.faults.http_effects import address_of, answer_after, behind, never_answer
+from tests.faults.http_proxy import HttpFaultProxy
 from tests.faulty_provider import (
     EVERY_CALL,
     Fault,
@@ -440,6 +445,53 @@ def test_an_answer_that_is_lost_once_does_no_harm(bench: Bench) -> None:
     with bench.provider(*(Fault(method, lost) for method in methods)) as provider:
         copy, manifest = bench.upload(provider)
     bench.require_complete(copy, manifest)
+
+
+AFTER_THE_FIRST = range(2, 1_000_000)
+
+
+@with_checksums
+@pytest.mark.parametrize("earlier_attempts", [False, True])
+def test_a_server_that_reads_all_it_holds_before_it_lists_it_has_the_time_for_that(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, earlier_attempts: bool
+) -> None:
+    """To prove what was sent, and to look at what an earlier attempt may have left; but not where nothing is known."""
+    monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.s3, "SLOWEST_HASHING_BYTES_PER_SECOND", 10_000)
+    if earlier_attempts:
+        failed_attempt(bench)
+    late = http_proxy.Fault(
+        "late", answer_after(2), "^GET .*list-type=", http_proxy.EVERY if earlier_attempts else range(2, 100)
+    )
+    with (
+        HttpFaultProxy(address_of(bench.destination), late) as proxy,
+        closing(build_provider(behind(bench.destination, proxy.url).provider_row())) as provider,
+    ):
+        copy, manifest = bench.upload(provider)
+        assert proxy.strikes["late"] == 1 + earlier_attempts
+    bench.require_complete(copy, manifest)
+
+
+@with_checksums
+@pytest.mark.parametrize("earlier_attempts", [False, True])
+def test_a_server_that_has_fallen_silent_is_not_waited_for_as_if_it_read(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, earlier_attempts: bool
+) -> None:
+    monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.s3, "SLOWEST_HASHING_BYTES_PER_SECOND", 1_000)
+    if earlier_attempts:
+        failed_attempt(bench)
+    silent = http_proxy.Fault(
+        "silent", never_answer, "^(GET|HEAD) ", http_proxy.EVERY if earlier_attempts else range(2, 100)
+    )
+    with (
+        HttpFaultProxy(address_of(bench.destination), silent) as proxy,
+        closing(build_provider(behind(bench.destination, proxy.url).provider_row())) as provider,
+    ):
+        started = time.monotonic()
+        with pytest.raises(ProviderUnavailable):
+            bench.upload(provider)
+        assert time.monotonic() - started < sum(map(len, FILES.values())) / 1_000 / 2
 
 
 @pytest.mark.parametrize("method", ["list", "put", "stat", "digests"])
