@@ -43,7 +43,8 @@ FULL: Benchmarks = (
     partial(idle_tick.run, rows=10_000_000, rounds=ROUNDS),
     partial(temp_files.run, files=1_000_000, rounds=ROUNDS),
     partial(million_files.run, files=1_000_000, destination="local", rounds=1),
-    partial(million_files.run, files=1_000_000, destination="s3", rounds=1),
+    partial(million_files.run, files=150_000, destination="s3", rounds=1),
+    partial(million_files.run, files=1_000_000, destination="bare_s3", rounds=1),
     partial(many_executions.run, executions=200_000, few=2_000, rounds=1),
     partial(counts.run, files=2_000, instruction_files=500),
     partial(many_hosts.run, executions=400, files=3, strangers=20_000),
@@ -62,6 +63,7 @@ SMALL: Benchmarks = (
     partial(idle_tick.run, rows=2_000, rounds=1),
     partial(temp_files.run, files=200, rounds=1),
     partial(million_files.run, files=200, destination="local", rounds=1),
+    partial(million_files.run, files=2_000, destination="bare_s3", rounds=1),
     partial(many_executions.run, executions=20, few=10, rounds=1),
     partial(many_hosts.run, executions=4, files=1, strangers=20, hosts=(2,)),
 )

@@ -52,17 +52,20 @@ def run(files: int, instruction_files: int) -> Report:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """How many requests one execution cost: its files, its manifest, listings of it, all others."""
+    """How many requests one execution cost: its files, its manifest, listings of it and (after a repeated request) of its
+    unfinished uploads, all others.
+    """
 
     files: int
     manifest: int
     listings: int
+    unfinished: int
     others: int
 
     def beyond(self, files: int) -> int:
         """How many more than one for each file, one for the manifest, and one listing for each thousand files."""
         pages = -(-files // LISTED_PER_REQUEST)
-        return self.files + self.manifest + self.listings + self.others - (files + 1 + pages)
+        return self.files + self.manifest + self.listings + self.unfinished + self.others - (files + 1 + pages)
 
 
 def requests_of_one_execution(files: int) -> Requests:
@@ -78,12 +81,12 @@ def requests_in(execution: str, seen: list[str]) -> Requests:
     """The requests that concern one execution, among lines as a proxy writes them (`PUT /bucket/key?query`)."""
     place = re.compile(rf"{EXECUTIONS_PREFIX}(/|%2F){re.escape(execution)}(/|%2F|\.manifest\.json)")
     kinds = Counter(_kind(line) for line in seen if place.search(line))
-    return Requests(kinds["files"], kinds["manifest"], kinds["listings"], kinds["others"])
+    return Requests(kinds["files"], kinds["manifest"], kinds["listings"], kinds["unfinished"], kinds["others"])
 
 
 def _kind(line: str) -> str:
     if line.startswith("GET ") and re.search(r"[?&]prefix=", line):
-        return "listings"
+        return "unfinished" if re.search(r"[?&]uploads\b", line) else "listings"
     if not line.startswith("PUT "):
         return "others"
     return "manifest" if ".manifest.json" in line else "files"

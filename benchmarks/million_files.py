@@ -19,16 +19,18 @@ from benchmarks.stores import Store
 
 GOALS = Goals(wall_ratio=1.0, peak_memory_mib=300e6 / 2**20)
 
+NAMES = {"local": "local", "s3": "S3", "bare_s3": "S3 that keeps names only"}
 DESTINATIONS: dict[str, tuple[Callable[[], AbstractContextManager[Store]], Peer]] = {
     "local": (stores.local, Peer("rclone move", rclone_move_other_file_system, GOALS)),
     "s3": (stores.s3, Peer("rclone move", rclone_move, GOALS)),
+    "bare_s3": (stores.bare_s3, Peer("rclone move", rclone_move, GOALS)),
 }
 
 
 def run(files: int, destination: str, rounds: int) -> Report:
     """So many files in one directory, to one of `DESTINATIONS`."""
     store, peer = DESTINATIONS[destination]
-    work = f"{files:,} empty files in one execution, {destination}"
+    work = f"{files:,} empty files in one execution, {NAMES[destination]}"
     return Move(f"million_files_{destination}", work, partial(_make, files=files), store, [peer]).run(rounds)
 
 

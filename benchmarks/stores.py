@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.bare_s3 import BareS3, require_names
 from benchmarks.trees import require_identical
 from tests.destinations import (
     Destination,
@@ -66,6 +67,20 @@ def s3() -> Iterator[Store]:
     with RcloneS3() as server:
         bucket_directory = lambda destination: server.bucket_directory(destination.options["bucket"])  # noqa: E731
         yield _kept_in(bucket_directory, partial(s3_destination, "s3-rclone", server))
+
+
+@contextmanager
+def bare_s3() -> Iterator[Store]:
+    """Our own `benchmarks.bare_s3`, for very many files: no real server's work is in what is measured."""
+    with BareS3() as server:
+
+        def remove(destination: Destination) -> None:
+            server.client.delete_bucket(Bucket=str(destination.options["bucket"]))
+
+        def require_holds(destination: Destination, prefix: str, original: Path) -> None:
+            require_names(server, str(destination.options["bucket"]), prefix, original)
+
+        yield Store(partial(s3_destination, "s3-bare", server), remove, require_holds)
 
 
 @contextmanager

@@ -27,6 +27,9 @@ FEW_FILES = 20
 ASKED_AGAIN_AT_MOST = FILES // 20
 """A machine that is too busy answers late, and is asked again; twice for each file would be another matter."""
 
+PREFIXES_OF_UNFINISHED = 2
+"""What a request that was repeated may have begun is looked for among the files and beside the manifest."""
+
 LARGE_FILE_BYTES = 20 * 1024 * 1024
 """So large that it goes in several parts."""
 
@@ -72,6 +75,7 @@ def test_s3_gets_one_request_for_each_file_and_each_byte_is_read_once(
         read, sizes = migrate(sage, reached_by_proxy, tmp_path)
     asked = requests_in("many", proxy.seen)
     assert FILES <= asked.files <= FILES + ASKED_AGAIN_AT_MOST, asked
+    assert asked.unfinished == (PREFIXES_OF_UNFINISHED if asked.files > FILES else 0), asked
     look_before, pages_of_the_proof = 1, 2
     assert (asked.manifest, asked.listings, asked.others) == (1, look_before + pages_of_the_proof, 1), asked
     assert {path: read[path] for path in sizes} == sizes
@@ -98,10 +102,11 @@ def read_below(directory: Path, read: Counter[Path]) -> int:
 def test_requests_are_told_apart() -> None:
     seen = [
         "GET /bucket?list-type=2&prefix=ejecuciones%2Fone%2F&encoding-type=url",
+        "GET /bucket?encoding-type=url&prefix=ejecuciones%2Fone%2F&uploads=",
         "PUT /bucket/ejecuciones/one/a.csv",
         "PUT /bucket/ejecuciones/one.manifest.json",
         "HEAD /bucket/ejecuciones/one.manifest.json",
         "PUT /bucket/ejecuciones/one-more/a.csv",
     ]
-    assert requests_in("one", seen) == Requests(files=1, manifest=1, listings=1, others=1)
-    assert requests_in("one", seen).beyond(files=1) == 1
+    assert requests_in("one", seen) == Requests(files=1, manifest=1, listings=1, unfinished=1, others=1)
+    assert requests_in("one", seen).beyond(files=1) == 2
