@@ -52,8 +52,8 @@ def run(files: int, instruction_files: int) -> Report:
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """How many requests one execution cost: its files, its manifest, listings of it and (after a repeated request) of its
-    unfinished uploads, all others.
+    """How many requests one execution cost: its files, its manifest, listings of it, looks for unfinished uploads
+    (which come after a repeated request), all others.
     """
 
     files: int

@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -139,7 +139,7 @@ class _TextFormatter(logging.Formatter):
         self._tracebacks = tracebacks
 
     def format(self, record: logging.LogRecord) -> str:
-        if record.exc_info and not self._tracebacks:
+        if not self._tracebacks:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
         return printable(redactor.redact(super().format(record)))
 
@@ -166,6 +166,8 @@ class _JsonFormatter(logging.Formatter):
         }
         if record.exc_info and self._tracebacks:
             line["traceback"] = redactor.redact(self.formatException(record.exc_info))
+        elif record.exc_text and self._tracebacks:
+            line["traceback"] = redactor.redact(record.exc_text)
         return printable_json(line)
 
 
@@ -239,6 +241,30 @@ def _open_log_file(log_directory: Path) -> logging.Handler:
         encoding="utf-8",
         errors="backslashreplace",
     )
+
+
+class _Forwarding(logging.Handler):
+    """Hands records on, in a form that can be sent to another process."""
+
+    def __init__(self, send: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__()
+        self._send = send
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields = redactor.redact_all(getattr(record, "fields", {}))
+        traceback = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
+        told = {"msg": record.getMessage(), "args": None, "exc_info": None, "exc_text": traceback, "fields": fields}
+        self._send(logging.makeLogRecord({**record.__dict__, **told}))
+
+
+def forward_logs(send: Callable[[logging.LogRecord], None]) -> None:
+    """Write nothing in this process any more: all that is logged goes to `send`, for another one to write."""
+    logging.getLogger().handlers[:] = [_Forwarding(send)]
+
+
+def write_forwarded(record: logging.LogRecord) -> None:
+    """Write what another process has logged."""
+    logging.getLogger(record.name).handle(record)
 
 
 def emit(level: int, event: str, message: str, *, cause: BaseException | None = None, **fields: object) -> None:

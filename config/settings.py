@@ -15,6 +15,7 @@ from config.amounts import OFF, UNLIMITED, AmountError, Timetable, parse_bandwid
 
 DEFAULT_TRANSFERS = 16
 MAXIMUM_TRANSFERS = 256
+MAXIMUM_PROCESSES = 64
 
 Amount = TypeVar("Amount")
 
@@ -39,6 +40,8 @@ class Settings:
     bandwidth: Timetable = UNLIMITED
     max_duration_seconds: float | None = None
     max_bytes: int | None = None
+    processes: int | None = None
+    """How many a run may use at the most; `None`: as many as there are processors for it, up to a few."""
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -62,6 +65,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         bandwidth=_amount(environment, "JANITOR_BANDWIDTH_LIMIT", parse_bandwidth),
         max_duration_seconds=_amount(environment, "JANITOR_MAX_DURATION", parse_duration),
         max_bytes=_amount(environment, "JANITOR_MAX_BYTES", parse_size),
+        processes=_amount(environment, "JANITOR_PROCESSES", _parse_processes),
     )
 
 
@@ -109,8 +113,16 @@ def _log_format(text: str) -> str:
 
 def parse_transfers(text: str) -> int:
     """How many transfers may go on at the same time. Raises `AmountError`."""
-    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAXIMUM_TRANSFERS:
-        raise AmountError(f"debe ser un número entero entre 1 y {MAXIMUM_TRANSFERS}")
+    return _whole_number(text, MAXIMUM_TRANSFERS)
+
+
+def _parse_processes(text: str) -> int | None:
+    return None if text == OFF else _whole_number(text, MAXIMUM_PROCESSES)
+
+
+def _whole_number(text: str, most: int) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+        raise AmountError(f"debe ser un número entero entre 1 y {most}")
     return int(text)
 
 

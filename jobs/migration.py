@@ -7,10 +7,12 @@ something to do, as most of cron's runs find nothing and should cost no more tha
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice, takewhile
+from itertools import chain, islice, takewhile
 
+from config.amounts import UNLIMITED
 from config.models import Claim, Execution
 from config.settings import Settings
 from jobs.attempts import Attempts
@@ -27,9 +29,16 @@ from jobs.report import DUE_COUNTED_TO, TickReport
 from jobs.signals import Interruption
 from jobs.transfers import TransferPool
 from jobs.under_way import UploadsUnderWay
+from providers.base import share_memory
 from sql.database import Database, DatabaseBusy, Leftover
 
 CLAIMED_AT_A_TIME = 8
+PROCESSES_UNASKED = 4
+"""How many a run uses, unless it is told another number, where there are so many processors."""
+
+EXECUTIONS_FOR_SEVERAL_PROCESSES = 32
+"""With fewer, the others would end before they have begun."""
+
 SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
 
 
@@ -56,6 +65,8 @@ class Migration:
         self._limits = RunLimits(
             settings.max_duration_seconds, settings.max_bytes, traffic, run_for_seconds=report.elapsed_seconds
         )
+        self._bandwidth_is_limited = settings.bandwidth != UNLIMITED
+        self._processes = settings.processes or min(PROCESSES_UNASKED, _processors())
         self._provider_ids = provider_ids
         self._database = database
         self._judge = judge
@@ -81,11 +92,48 @@ class Migration:
         """
         try:
             with self._limits.enforced(self._interruption.migrations), self._showing_progress(count_due):
-                self._take_up(pages, migrate)
+                self._share_out(pages, migrate)
         finally:
             self._report.limit_reached = self._limits.reached
         if self._limits.reached and not self._interruption.is_set():
             self._messages.limit_reached(count_due())
+
+    def _share_out(self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None]) -> None:
+        """By several processes, where there is enough to do for them."""
+        remaining = iter(pages)
+        first = next(remaining, [])
+        everything = chain((first,), remaining)
+        processes = self._processes_for(first)
+        if processes == 1:
+            self._take_up(everything, migrate)
+            return
+        from jobs.crew import Crew  # most runs are small
+
+        crew = Crew(self._report, self._pool.traffic, self._interruption)
+        with self._database.idle():
+            members = crew.sign_on(processes, lambda batches: self._take_up_share(batches, migrate, processes))
+        if members:
+            crew.run(everything)
+        else:
+            self._take_up(everything, migrate)
+
+    def _processes_for(self, first_page: Sequence[Execution]) -> int:
+        """How many processes are worth while. Limits that hold for all transfers together are kept by one."""
+        limited = self._limits.any or self._bandwidth_is_limited
+        if limited or len(first_page) < EXECUTIONS_FOR_SEVERAL_PROCESSES or self._providers.any_is_in_use:
+            return 1
+        return min(self._processes, self._pool.size)
+
+    def _take_up_share(
+        self, batches: Iterator[list[Execution]], migrate: Callable[[Claim], None], processes: int
+    ) -> None:
+        """What one of several processes does."""
+        self._database.go_on_in_forked_process()
+        self._pool = TransferPool(self._pool.size // processes, self._pool.traffic)
+        share_memory(processes)
+        self._take_up(batches, migrate)
+        self._providers.close()
+        self._database.close()
 
     def _showing_progress(self, count_due: Callable[[], int]) -> contextlib.AbstractContextManager[None]:
         if not is_watched():
@@ -162,3 +210,8 @@ class Migration:
         if "_flights" in self.__dict__:
             self._flights.close()
         self._pool.close()
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

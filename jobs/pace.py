@@ -89,6 +89,12 @@ class Traffic:
         with self._counting:
             self.passed_files += 1
 
+    def note_passed(self, size_bytes: int, files: int) -> None:
+        """Count what has passed elsewhere, in another process of the run."""
+        with self._counting:
+            self.passed_bytes += size_bytes
+            self.passed_files += files
+
     def _wait(self, size_bytes: int, ticket: _Ticket) -> None:
         remaining_bytes = size_bytes
         while remaining_bytes > 0:

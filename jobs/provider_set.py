@@ -29,6 +29,11 @@ class ProviderSet:
             self._unusable.add(provider_id)
             _tell_unusable(name, error)
 
+    @property
+    def any_is_in_use(self) -> bool:
+        """Whether any has been given out: its connections and threads would not survive a fork."""
+        return bool(self._built)
+
     def in_order(self, provider_ids: Iterable[int]) -> Iterator[Provider]:
         """The usable ones of these providers, in this order."""
         for provider_id in provider_ids:

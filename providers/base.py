@@ -292,6 +292,20 @@ class Provider(abc.ABC):
         """Give connections back. Nothing may be called afterwards."""
 
 
+_processes_of_the_run = 1
+
+
+def share_memory(processes: int) -> None:
+    """Let this process, one of so many of one run, use no more than its part of what the run may use."""
+    global _processes_of_the_run  # noqa: PLW0603 a property of the process
+    _processes_of_the_run = processes
+
+
+def memory_share(size_bytes: int) -> int:
+    """This process's part of the bytes that a run may use for something."""
+    return size_bytes // _processes_of_the_run
+
+
 def part_size_for(size_bytes: int) -> int:
     """Size of each part of a multipart upload: `PART_SIZE_BYTES`, or more (whole MiB) where 10,000 would not do."""
     mebibyte = 1024 * 1024

@@ -33,6 +33,7 @@ from providers.base import (
     ProviderUnavailable,
     Source,
     StorageFull,
+    memory_share,
     part_size_for,
 )
 
@@ -91,7 +92,8 @@ class SentBytes:
 
 
 class ObjectStorePut:
-    """Uploads to one bucket or container, from any number of threads, within `MEMORY_BUDGET_BYTES`.
+    """Uploads to one bucket or container, from any number of threads, within this process's share of
+    `MEMORY_BUDGET_BYTES`.
 
     A client for each class of sizes, because obstore knows only one deadline for a whole request: a provider that
     never answers is given up in seconds on a small file, while a part of a large one has time to travel.
@@ -107,7 +109,8 @@ class ObjectStorePut:
         self._endpoint_url = endpoint_url
         self._stores: dict[int, ObjectStore] = {}
         self._first_use = threading.Lock()
-        self._memory = _MemoryBudget(MEMORY_BUDGET_BYTES)
+        self._memory_bytes = memory_share(MEMORY_BUDGET_BYTES)
+        self._memory = _MemoryBudget(self._memory_bytes)
         self._store_for(0)  # finds out at once whether there are credentials
 
     def put(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
@@ -131,7 +134,7 @@ class ObjectStorePut:
     def put_large(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
         part_size = part_size_for(source.size_bytes)
-        parts_in_flight = max(1, min(PARTS_IN_FLIGHT, MEMORY_BUDGET_BYTES // part_size - 1))
+        parts_in_flight = max(1, min(PARTS_IN_FLIGHT, self._memory_bytes // part_size - 1))
         with self._memory.reserved((parts_in_flight + 1) * part_size):
             reader = HashingReader(source, self.md5s_of_large)
             with _uploading(reader):

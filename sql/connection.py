@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import random
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,16 @@ class Connection:
                 self._open()
             except psycopg2.Error as error:
                 raise _translate(error, lost=True) from error
+
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[None]:
+        """Within, no thread has a statement under way."""
+        with self._turn:
+            yield
+
+    def forked(self) -> Connection:
+        """Another one to the same database, for a process that was forked: psycopg2 leaves this one alone there."""
+        return Connection(self._database_url)
 
     def close(self) -> None:
         """Give the connection back, if there is one."""

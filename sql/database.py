@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -139,6 +140,14 @@ class Database:
     def connect(self) -> None:
         """Connect now, so that an unreachable database is known before anything else is begun."""
         self._connection.connect()
+
+    def idle(self) -> contextlib.AbstractContextManager[None]:
+        """Within, no thread has a statement under way: a time at which the process may be forked."""
+        return self._connection.idle()
+
+    def go_on_in_forked_process(self) -> None:
+        """Act in the name of the same run on a connection of this process, which was forked from the run's own."""
+        self._connection = self._connection.forked()
 
     def close(self) -> None:
         """Give the connection back."""

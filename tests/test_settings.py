@@ -18,7 +18,7 @@ from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, load_settings
 NAMES = (
     "DATABASE_URL", "TEMP_DIR", "TEMP_RETENTION_HOURS", "JANITOR_ROOTS", "JANITOR_LOG_DIR", "JANITOR_LOG_FORMAT",
     "JANITOR_LOCK_DIR", "JANITOR_HOST", "JANITOR_TRANSFERS", "JANITOR_BANDWIDTH_LIMIT",
-    "JANITOR_MAX_DURATION", "JANITOR_MAX_BYTES",
+    "JANITOR_MAX_DURATION", "JANITOR_MAX_BYTES", "JANITOR_PROCESSES",
 )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def test_the_defaults_are_those_of_the_readme(environment: dict[str, str]) -> No
     assert loaded.host == socket.gethostname()
     assert loaded.transfers == 16
     assert loaded.bandwidth == UNLIMITED
-    assert (loaded.max_duration_seconds, loaded.max_bytes) == (None, None)
+    assert (loaded.max_duration_seconds, loaded.max_bytes, loaded.processes) == (None, None, None)
 
 
 def test_every_variable_is_read() -> None:
@@ -65,6 +65,7 @@ def test_every_variable_is_read() -> None:
             "JANITOR_BANDWIDTH_LIMIT": "08:00,512k 23:00,off",
             "JANITOR_MAX_DURATION": "5h",
             "JANITOR_MAX_BYTES": "100G",
+            "JANITOR_PROCESSES": "3",
         }
     )
     assert loaded.database_url == "postgresql://u:clave-secreta@h/b"
@@ -73,6 +74,7 @@ def test_every_variable_is_read() -> None:
     assert (loaded.roots, loaded.log_format, loaded.host) == (("/a", "/b"), "json", "norte")
     assert loaded.bandwidth == Timetable(((time(8), 512 * 1024), (time(23), None)))
     assert (loaded.max_duration_seconds, loaded.max_bytes) == (5 * 3600, 100 * 1024**3)
+    assert loaded.processes == 3
     assert "clave-secreta" not in repr(loaded)
 
 
@@ -86,6 +88,7 @@ def test_every_variable_is_read() -> None:
         ),
         *(("JANITOR_LOG_FORMAT", value) for value in ("xml", "JSON", " text")),
         *(("JANITOR_TRANSFERS", value) for value in ("0", "-1", "257", "1.5", "x", " 4", "²", "9" * 5000)),
+        *(("JANITOR_PROCESSES", value) for value in ("0", "-1", "65", "1.5", "auto")),
         *(("JANITOR_BANDWIDTH_LIMIT", value) for value in ("0", "20", "rápido", "08:00", "25:00,1M")),
         *(("JANITOR_MAX_DURATION", value) for value in ("0h", "5", "-1h", "siempre")),
         *(("JANITOR_MAX_BYTES", value) for value in ("0", "-1G", "mucho")),

@@ -94,6 +94,7 @@ class Theatre:
             lock_directory=self._tmp_path,
             host="host-1",
             transfers=4,
+            processes=1,  # the one in which the stage watches what happens
         )
         JanitorDaemon(settings, RunOptions(clean=False)).run()
 
