@@ -43,6 +43,7 @@ MANDATORY_GROUPS = frozenset(
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
 STAYING = "tests/stories/test_local_copies.py"
+SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
 
 UPLOAD = "jobs/upload.py"
 TREE = "jobs/tree.py"
@@ -1112,6 +1113,54 @@ HOST = (
         "flags | os.O_NOFOLLOW |",
         "flags |",
         ("tests/test_host_lock.py::test_a_link_in_its_place_is_refused",),
+    ),
+    Mutant(
+        "processes of a run",
+        "a process of a run goes on when the run's own is gone",
+        "jobs/crew.py",
+        "os._exit(EXIT_SOMETHING_FAILED)",
+        "return",
+        ("tests/test_crew.py::test_no_member_outlives_the_process_of_the_run",),
+    ),
+    Mutant(
+        "processes of a run",
+        "a process of a run keeps the others from hearing that the run's own is gone",
+        "jobs/crew.py",
+        "                    connection.close()",
+        "                    pass",
+        ("tests/test_crew.py::test_no_member_outlives_the_process_of_the_run",),
+    ),
+    Mutant(
+        "processes of a run",
+        "a run that lost one of its processes ends as if all was done",
+        "jobs/crew.py",
+        "self._report.note_problem(EXIT_SOMETHING_FAILED)",
+        "pass",
+        ("tests/test_crew.py::test_a_member_that_is_killed_costs_what_it_had_and_the_other_goes_on",),
+    ),
+    Mutant(
+        "processes of a run",
+        "what stopped one process of a run is forgotten",
+        "jobs/crew.py",
+        "raise self._error",
+        "pass",
+        ("tests/test_crew.py::test_what_the_work_of_one_raises_ends_the_run_once_the_other_has_ended",),
+    ),
+    Mutant(
+        "processes of a run",
+        "each process of a run has a limit of its own",
+        "jobs/migration.py",
+        "limited = self._limits.any or self._bandwidth_is_limited",
+        "limited = False",
+        (f"{SEVERAL_PROCESSES}::test_one_process_keeps_limits_that_hold_for_all_transfers_together",),
+    ),
+    Mutant(
+        "leftovers",
+        "what tried out commands stays in a proven copy when the line broke just then",
+        UPLOAD,
+        "self._unfinished = True  # a file by which",
+        "pass  # a file by which",
+        ("tests/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",),
     ),
     Mutant(
         "exit codes",
