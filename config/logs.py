@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import logging.handlers
+import pickle
 import re
 import sys
 import textwrap
@@ -141,13 +142,20 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if not self._tracebacks:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
+        elif record.exc_text and not record.exc_info:  # another process has logged it
+            record = logging.makeLogRecord({**record.__dict__, "exc_text": _indented(record.exc_text)})
         return printable(redactor.redact(super().format(record)))
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging gives it
         return super().formatMessage(record).replace("\n", "\\n")  # a library's message may quote foreign text
 
     def formatException(self, ei: _ExceptionInfo) -> str:  # noqa: N802 - the name that logging gives it
-        return textwrap.indent(redactor.redact(super().formatException(ei)), "  ")  # no line of it passes for a record
+        return _indented(redactor.redact(super().formatException(ei)))
+
+
+def _indented(traceback: str) -> str:
+    """So that no line of it passes for a record."""
+    return textwrap.indent(traceback, "  ")
 
 
 class _JsonFormatter(logging.Formatter):
@@ -254,7 +262,10 @@ class _Forwarding(logging.Handler):
         fields = redactor.redact_all(getattr(record, "fields", {}))
         traceback = logging.Formatter().formatException(record.exc_info) if record.exc_info else None
         told = {"msg": record.getMessage(), "args": None, "exc_info": None, "exc_text": traceback, "fields": fields}
-        self._send(logging.makeLogRecord({**record.__dict__, **told}))
+        try:
+            self._send(logging.makeLogRecord({**record.__dict__, **told}))
+        except (TypeError, AttributeError, pickle.PicklingError):  # a library has added what cannot be sent
+            self.handleError(record)
 
 
 def forward_logs(send: Callable[[logging.LogRecord], None]) -> None:

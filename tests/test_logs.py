@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import logging
+import pickle
 import random
 import re
 import urllib.parse
@@ -108,6 +109,36 @@ def test_tracebacks_are_for_debugging(tmp_path: Path, log_format: str) -> None:
         log_error("la causa")
         assert ("Traceback" in log_of(directory)) is debug
         assert ("la causa" in log_of(directory)) is debug
+
+
+def without_times(text: str) -> str:
+    return re.sub(rf'{TIMESTAMP}|"timestamp": "[^"]*"', "(time)", text)
+
+
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_what_another_process_logs_is_written_as_if_it_were_logged_here(
+    tmp_path: Path, log_format: str, debug: bool
+) -> None:
+    """Fields, tracebacks, and that nothing in them passes for a line of its own, or shows a secret."""
+    learn_secrets({"password": SECRET})
+
+    def log() -> None:
+        emit(logging.INFO, "migration_finished", f"hecho {SECRET}", execution="7", paths=(tmp_path,), size_bytes=5)
+        log_error(f"mala {SECRET}\n{FORGED}")
+
+    configure_logging(tmp_path / "here", log_format, debug=debug)
+    log()
+    configure_logging(tmp_path / "there", log_format, debug=debug)
+    handlers = logging.getLogger().handlers[:]
+    sent: list[bytes] = []
+    logs.forward_logs(lambda record: sent.append(pickle.dumps(record)))
+    log()
+    assert log_of(tmp_path / "there") == ""
+    logging.getLogger().handlers[:] = handlers
+    for record in sent:
+        logs.write_forwarded(pickle.loads(record))  # noqa: S301 our own
+    assert without_times(log_of(tmp_path / "there")) == without_times(log_of(tmp_path / "here"))
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
