@@ -230,14 +230,25 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
     for handler in handlers:
         handler.setFormatter(formatter_class(tracebacks=debug))
     # What libraries log of failures is told by our own errors, in one line and in Spanish; but for a bad line in .env.
-    logging.basicConfig(level=logging.DEBUG if debug else logging.CRITICAL, handlers=handlers, force=True)
-    logging.getLogger("dotenv").setLevel(logging.DEBUG if debug else logging.WARNING)
-    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logging.basicConfig(handlers=handlers, force=True)
+    log_debug(debug)
     if problem is not None:
         emit(
             logging.WARNING, "log_file_unusable",
             f"No se puede escribir el registro en {log_directory}: {problem.strerror}; solo se escribe en la consola",
         )  # fmt: skip
+
+
+def log_debug(debug: bool) -> None:
+    """Let everything be logged, or what operators read."""
+    logging.getLogger().setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    logging.getLogger("dotenv").setLevel(logging.DEBUG if debug else logging.WARNING)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+
+
+def logs_debug() -> bool:
+    """Whether everything is logged."""
+    return logger.isEnabledFor(logging.DEBUG)
 
 
 def _open_log_file(log_directory: Path) -> logging.Handler:

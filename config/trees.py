@@ -158,10 +158,14 @@ class Tree:
 
     def large_ones_first(self, positions: Sequence[int]) -> Sequence[int]:
         """The largest before all others, so that none travels alone at the end; the small ones as they lie."""
+        return array("Q", chain(*self.divided_by_size(positions)))
+
+    def divided_by_size(self, positions: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """The large ones, the largest first, and the small ones as they lie."""
         large = [position for position in positions if self.size_bytes_of(position) > LARGE_BYTES]
         large.sort(key=self.size_bytes_of, reverse=True)
         small = (position for position in positions if self.size_bytes_of(position) <= LARGE_BYTES)
-        return array("Q", chain(large, small))
+        return large, array("Q", small)
 
     def sha256(self, position: int) -> str | None:
         """The hash (lower-case hex) at a position, if it is known."""

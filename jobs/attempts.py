@@ -10,10 +10,12 @@ from functools import partial
 from config.logs import emit, one_line
 from config.models import Claim
 from jobs.directories import OpenDirectory
+from jobs.helpers import Helpers
 from jobs.keys import Place
 from jobs.lease import ClaimLost, Lease, LeasedProvider
 from jobs.manifest import Manifest
 from jobs.provider_set import ProviderSet
+from jobs.sending import Help
 from jobs.transfers import TransferPool
 from jobs.tree import walk_quiet_tree
 from jobs.upload import Upload
@@ -34,6 +36,7 @@ class Attempts:
     interruption: threading.Event
     delete_local_copy: bool
     place_in_queue: int = 0
+    helpers: Helpers | None = None
 
     def store(
         self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
@@ -67,6 +70,7 @@ class Attempts:
             self.pool,
             self.interruption,
             self.place_in_queue,
+            self._help(provider, lease),
         )
         try:
             copy, manifest = upload.run(tree)
@@ -79,3 +83,7 @@ class Attempts:
             raise
         self.providers.note_success(provider)
         return copy, manifest
+
+    def _help(self, provider: Provider, lease: Lease) -> Help | None:
+        row = self.providers.row(provider.id)
+        return None if self.helpers is None or row is None else Help(self.helpers, row, lease)

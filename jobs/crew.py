@@ -209,7 +209,7 @@ class _Member:
             exit_code = EXIT_DONE
         except Exception as error:
             emit(logging.DEBUG, "crew_member_failed", f"El trabajo se interrumpe: {error}", cause=error)
-            self._send(_Failed(_fit_to_be_sent(error)))
+            self._send(_Failed(fit_to_be_sent(error)))
         finally:
             self._send_progress()
             os._exit(exit_code)
@@ -268,7 +268,7 @@ class _Told:
         return _Progress(changed, passed_bytes, passed_files) if changed or passed_bytes or passed_files else None
 
 
-def _fit_to_be_sent(error: Exception) -> Exception:
+def fit_to_be_sent(error: Exception) -> Exception:
     """The same error where it survives the way, or one that says as much."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 our own

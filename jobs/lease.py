@@ -46,6 +46,16 @@ class Lease:
         self._fresh_until = 0.0
         self._ends_at = 0.0
 
+    @classmethod
+    def until(cls, ends_at: float) -> Lease:
+        """One of which only its end is known, to a process that cannot ask; see `held_until`."""
+        return cls(lambda: ends_at + MARGIN_SECONDS - now())
+
+    def held_until(self) -> float:
+        """Until when it is held at least, by the clock of `now`. Raises as `require_held`."""
+        self.require_held()
+        return self._ends_at
+
     def require_held(self) -> None:
         """Raises `ClaimLost`; also when the database cannot be asked and the lease is about to end."""
         if now() < self._fresh_until:

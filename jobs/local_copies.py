@@ -12,6 +12,7 @@ from config.logs import emit, one_line
 from config.models import Claim
 from config.trees import Tree
 from jobs.directories import DirectoryJudge, DirectoryMissing
+from jobs.helpers import Helpers
 from jobs.keys import place_from_uri
 from jobs.lease import Lease
 from jobs.manifest import fetch_manifest
@@ -26,12 +27,18 @@ class LocalCopies:
     """The removal of local copies: of those just migrated, and of those that an earlier run did not finish."""
 
     def __init__(
-        self, database: Database, judge: DirectoryJudge, report: TickReport, interruption: threading.Event
+        self,
+        database: Database,
+        judge: DirectoryJudge,
+        report: TickReport,
+        interruption: threading.Event,
+        helpers: Helpers | None = None,
     ) -> None:
         self._database = database
         self._judge = judge
         self._report = report
         self._interruption = interruption
+        self._helpers = helpers
 
     def finish_removals(self, deletions: Iterable[UnfinishedDeletion], providers: ProviderSet) -> None:
         """Take up what this host began and did not finish; the proven copy's manifest is fetched for it."""
@@ -67,7 +74,7 @@ class LocalCopies:
 
         try:
             lease.require_held()
-            remove_local_copy(self._judge, claim.execution, load_proven_while_held, self._interruption)
+            remove_local_copy(self._judge, claim.execution, load_proven_while_held, self._interruption, self._helpers)
         except DirectoryMissing:
             self._record(self._database.finish_deletion, claim)
         except MigrationError as error:

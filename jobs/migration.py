@@ -18,6 +18,7 @@ from config.settings import Settings
 from jobs.attempts import Attempts
 from jobs.directories import DirectoryJudge
 from jobs.flights import Flights
+from jobs.helpers import Helpers
 from jobs.leftovers import remove_leftovers
 from jobs.limits import RunLimits, size_on_disk
 from jobs.local_copies import LocalCopies
@@ -66,7 +67,8 @@ class Migration:
             settings.max_duration_seconds, settings.max_bytes, traffic, run_for_seconds=report.elapsed_seconds
         )
         self._bandwidth_is_limited = settings.bandwidth != UNLIMITED
-        self._processes = settings.processes or min(PROCESSES_UNASKED, _processors())
+        self._processes = min(settings.processes or min(PROCESSES_UNASKED, _processors()), settings.transfers)
+        self._helpers = Helpers(1 if self._bandwidth_is_limited else self._processes, settings.transfers, traffic)
         self._provider_ids = provider_ids
         self._database = database
         self._judge = judge
@@ -74,7 +76,7 @@ class Migration:
         self._interruption = interruption
         self._report = report
         self._messages = Messages(report)
-        self.local_copies = LocalCopies(database, judge, report, interruption)
+        self.local_copies = LocalCopies(database, judge, report, interruption, self._helpers)
         self.under_way = UploadsUnderWay()
 
     @cached_property
@@ -122,7 +124,7 @@ class Migration:
         limited = self._limits.any or self._bandwidth_is_limited
         if limited or len(first_page) < EXECUTIONS_FOR_SEVERAL_PROCESSES or self._providers.any_is_in_use:
             return 1
-        return min(self._processes, self._pool.size)
+        return self._processes
 
     def _take_up_share(
         self, batches: Iterator[list[Execution]], migrate: Callable[[Claim], None], processes: int
@@ -130,6 +132,7 @@ class Migration:
         """What one of several processes does."""
         self._database.go_on_in_forked_process()
         self._pool = TransferPool(self._pool.size // processes, self._pool.traffic)
+        self._helpers.employ_none()
         share_memory(processes)
         self._take_up(batches, migrate)
         self._providers.close()
@@ -199,6 +202,7 @@ class Migration:
             self._interruption.migrations,
             delete_local_copy,
             self._pool.traffic.new_place(),
+            self._helpers,
         )
 
     def remove_leftovers(self, leftovers: Iterable[Leftover]) -> None:
@@ -210,6 +214,7 @@ class Migration:
         if "_flights" in self.__dict__:
             self._flights.close()
         self._pool.close()
+        self._helpers.close()
 
 
 def _processors() -> int:

@@ -50,6 +50,10 @@ class ProviderSet:
                 self._build(provider_id)
             return self._built.get(provider_id)
 
+    def row(self, provider_id: int) -> ProviderRow | None:
+        """What the database says of a provider."""
+        return self._rows.get(provider_id)
+
     def _build(self, provider_id: int) -> None:
         row = self._rows.get(provider_id)
         if row is None or not row.active:

@@ -9,12 +9,16 @@ import itertools
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
 
 from config.logs import one_line
 from config.models import Entry, EntryKind, Execution, FileIdentity
 from config.trees import Tree
 from jobs.directories import DirectoryJudge
+from jobs.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Order, Workplace
 from jobs.tree import hash_file, identity_of, walk_quiet_tree
 from jobs.writers import FileInUse, lease_is_whole, release_lease, take_lease
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
@@ -54,7 +58,11 @@ def trash_name(execution: Execution) -> str:
 
 
 def remove_local_copy(
-    judge: DirectoryJudge, execution: Execution, load_proven: Callable[[], Tree], interruption: threading.Event
+    judge: DirectoryJudge,
+    execution: Execution,
+    load_proven: Callable[[], Tree],
+    interruption: threading.Event,
+    helpers: Helpers | None = None,
 ) -> None:
     """Remove an execution's directory, or what an earlier, interrupted removal left of it. Gone already is no error.
 
@@ -73,7 +81,7 @@ def remove_local_copy(
                 _rename_to_trash(parent, name, trash, directory.descriptor)
         try:
             with closing_descriptor(open_directory_beneath(parent, [trash])) as descriptor:
-                _remove_contents(descriptor, load_proven(), interruption)
+                _remove_contents(descriptor, load_proven(), interruption, helpers)
             os.rmdir(trash, dir_fd=parent)
         except BaseException:
             _give_name_back(parent, trash, name)
@@ -118,15 +126,64 @@ def _give_name_back(parent: int, trash: str, name: str) -> None:
         os.rename(trash, name, src_dir_fd=parent, dst_dir_fd=parent)
 
 
-def _remove_contents(descriptor: int, proven: Tree, interruption: threading.Event) -> None:
+def _remove_contents(descriptor: int, proven: Tree, interruption: threading.Event, helpers: Helpers | None) -> None:
     """Compare everything first, so that a difference is found before anything is gone; then remove, leaves first."""
     present = walk_quiet_tree(descriptor, interruption)
     with contextlib.closing(_Parents(descriptor)) as parents:
         _require_proven(descriptor, parents, present, proven, interruption)
-    removal = _Removal(descriptor, _free_name(present, proven))
-    for entry in reversed(present.entries):  # path order puts a directory before what is in it
+    names = _free_names(present, proven)
+    left: Sequence[int] = range(len(present))
+    if helpers is not None and helpers.are_worth_while(present.file_count):
+        try:
+            left = _remove_by_helpers(descriptor, present, names, helpers)
+        except HelperLost:
+            _remove_contents(descriptor, proven, interruption, None)
+            return
+    removal = _Removal(descriptor, next(names))
+    for position in reversed(left):  # path order puts a directory before what is in it
+        entry = present.entry(position)
         if entry.path:
             removal.remove(entry)
+
+
+def _remove_by_helpers(descriptor: int, present: Tree, names: Iterator[str], helpers: Helpers) -> Sequence[int]:
+    """Remove files, as many at a time as there are helpers. The positions of what is left, in their order."""
+    files = present.file_positions()
+    starts = range(0, len(files), FILES_HANDED_OVER)
+    set_aside = dict(zip(starts, names, strict=False))
+    linked: list[int] = []
+    until_done = threading.Event()
+
+    def hand_over(start: int) -> None:
+        entries = list(map(present.entry, files[start : start + FILES_HANDED_OVER]))
+        kept = helpers.ask(RemoveFiles(entries, set_aside[start]), descriptor, until_done)
+        linked.extend(files[start + index] for index in kept)
+
+    helpers.for_each(hand_over, starts, until_done)
+    others = (position for position in range(len(present)) if not present.is_file(position))
+    return array("Q", sorted(chain(others, linked)))
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFiles(Order[Sequence[int]]):
+    """Remove files that were compared, but for those that have more names than one: whoever removes one of these
+    changes what another one looks like, and has to know.
+    """
+
+    entries: Sequence[Entry]
+    set_aside: str
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sequence[int]:
+        """See `Order`. Gives the indexes of those that are left. Raises as `_Removal.remove`."""
+        del workplace  # this is no provider's work
+        removal = _Removal(directory_descriptor, self.set_aside)
+        left = array("Q")
+        for index, entry in enumerate(self.entries):
+            if os.stat(entry.path, dir_fd=directory_descriptor, follow_symlinks=False).st_nlink > 1:
+                left.append(index)
+            else:
+                removal.remove(entry)
+        return left
 
 
 def _name(entry: Entry) -> str:
@@ -157,10 +214,10 @@ class _Parents:
             self._descriptor = None
 
 
-def _free_name(*trees: Tree) -> str:
-    """A name that no entry has."""
+def _free_names(*trees: Tree) -> Iterator[str]:
+    """Names that no entry has."""
     taken = {_name(entry) for tree in trees if tree.may_mention(SET_ASIDE) for entry in tree}
-    return next(name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
+    return (name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
 
 
 def _require_proven(

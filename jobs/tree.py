@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import os
 import stat
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
-from itertools import islice
 
 from config.logs import one_line
 from config.models import Entry, EntryKind, FileIdentity
@@ -18,6 +16,7 @@ from jobs.mounts import mount_point_in
 from jobs.writers import has_writer
 from providers.base import CHUNK_SIZE_BYTES, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_file_beneath
+from providers.directory_names import sorted_names
 
 DEEPEST_NESTING = 256
 """Deeper than any object store's key length allows, and shallow enough to hold one descriptor for each level."""
@@ -29,9 +28,6 @@ WHOLE_SECOND_NS = 1_000_000_000
 """The tick of file systems that keep seconds only."""
 
 WAITS_FOR_QUIET = 3
-
-NAMES_SORTED_AT_ONCE = 50_000
-"""Of one directory."""
 
 KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
 
@@ -106,40 +102,6 @@ def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entr
         raise SourceChanged(f"desapareció {_where(path, error)}") from error
     except OSError as error:
         raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {error.strerror}") from error
-
-
-def sorted_names(descriptor: int) -> Iterator[str]:
-    """The names in a directory, in order, those of directories also with a slash at their end.
-
-    They are sorted in portions, of which each is kept as one text: a million `str` would take as much as the tree.
-    """
-    portions = []
-    with os.scandir(descriptor) as listing:
-        names = _names(listing)
-        while portion := sorted(islice(names, NAMES_SORTED_AT_ONCE)):
-            portions.append("\0".join(portion))
-            last_portion = portion
-    if not portions:
-        return iter(())
-    if len(portions) == 1:
-        return iter(last_portion)
-    return heapq.merge(*map(_split, portions))
-
-
-def _names(listing: Iterable[os.DirEntry[str]]) -> Iterator[str]:
-    for item in listing:
-        yield item.name
-        if item.is_dir(follow_symlinks=False):
-            yield f"{item.name}/"
-
-
-def _split(names: str) -> Iterator[str]:
-    """What `str.split` gives, one after the other."""
-    start = 0
-    while (end := names.find("\0", start)) >= 0:
-        yield names[start:end]
-        start = end + 1
-    yield names[start:]
 
 
 def _item(parent: int, name: str, path: str, device: int) -> Entry:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
@@ -12,24 +13,25 @@ from functools import partial
 from itertools import chain, islice
 
 from config.logs import emit, one_line
-from config.models import ContentDigest, Evidence, Execution, StoredObject
+from config.models import ContentDigest, Evidence, Execution, PutReceipt, StoredObject
 from config.trees import Tree
+from jobs.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost
 from jobs.keys import Place
 from jobs.manifest import Manifest, make_manifest
-from jobs.pace import PacedSource, Pacer
 from jobs.receipts import Notes, Receipts
 from jobs.retries import with_retries
+from jobs.sending import FileToSend, Help, Sender, batch_starts
 from jobs.transfers import TransferPool
-from jobs.tree import FileSource, require_unchanged, walk
+from jobs.tree import require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     IntegrityError,
     InvalidKey,
+    MigrationError,
     ObjectNotFound,
     Provider,
     ProviderError,
     ProviderUnavailable,
-    Source,
 )
 from sql.database import Attempt, Database, ProvenCopy
 
@@ -53,6 +55,7 @@ class Upload:
         pool: TransferPool,
         interruption: threading.Event,
         place_in_queue: int = 0,
+        help_: Help | None = None,
     ) -> None:
         self._provider = provider
         self._attempt = attempt
@@ -62,9 +65,9 @@ class Upload:
         self._database = database
         self._pool = pool
         self._interruption = interruption
-        self._unfinished = False
+        self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, place_in_queue)
         self._unreadable: ProviderUnavailable | None = None
-        self._place_in_queue = place_in_queue
+        self._help = help_
 
     def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
         """Store `tree` and its manifest, and prove both by new requests. Raises `MigrationError`."""
@@ -161,72 +164,74 @@ class Upload:
         )
 
     def _send_files(self, positions: Sequence[int]) -> None:
-        order = self._tree.large_ones_first(positions)
-        starts = array("Q", chain(self._batch_starts(order), [len(order)]))
+        large, small = self._tree.divided_by_size(positions)
+        if self._help is not None and self._help.helpers.are_worth_while(len(small)):
+            self._send_here(large)
+            self._send_by_helpers(small, self._help)
+        else:
+            self._send_here(array("Q", chain(large, small)))
+
+    def _send_here(self, positions: Sequence[int]) -> None:
+        starts = self._starts(positions, self._provider.objects_at_once, SMALL_TOGETHER_BYTES)
 
         def send_batch(number: int) -> None:
-            self._send_batch(order[starts[number] : starts[number + 1]])
+            self._send_batch(self._files_to_send(positions[starts[number] : starts[number + 1]]))
 
         self._pool.for_each(send_batch, range(len(starts) - 1), self._interruption)
 
-    def _batch_starts(self, order: Sequence[int]) -> Iterator[int]:
-        """Where in an order each group for `Provider.put_many` begins; a file that is large goes by itself."""
-        most = self._provider.objects_at_once
-        count = batch_bytes = 0
-        for index, position in enumerate(order):
-            size_bytes = self._tree.size_bytes_of(position)
-            full = count == most or batch_bytes + size_bytes > SMALL_TOGETHER_BYTES
-            if full or index == 0:
-                yield index
-                count = batch_bytes = 0
-            count += 1
-            batch_bytes += size_bytes
+    def _send_by_helpers(self, positions: Sequence[int], help_: Help) -> None:
+        starts = self._starts(positions, FILES_HANDED_OVER, BYTES_HANDED_OVER)
 
-    def _send_batch(self, batch: Sequence[int]) -> None:
-        sources: dict[int, Source] = {}
-        for position in batch:
-            source = FileSource(self._descriptor, self._tree.entry(position), self._interruption)
-            if not self._is_stored_already(position, source):
-                sources[position] = source
-        if sources:
-            self._send(sources)
-        for _ in sources:
-            self._pool.traffic.note_file()
+        def hand_over(number: int) -> None:
+            part = positions[starts[number] : starts[number + 1]]
+            try:
+                sent = help_.send(self._files_to_send(part), self._descriptor, self._interruption)
+            except HelperLost:
+                self._sender.left_unfinished = True
+                self._send_in_turn(part)
+                return
+            except MigrationError:
+                self._sender.left_unfinished = True
+                raise
+            self._note(sent.receipts)
+            self._sender.left_unfinished |= sent.left_unfinished
 
-    def _is_stored_already(self, position: int, source: Source) -> bool:
-        """Whether an earlier attempt stored exactly this, as far as a listing can tell."""
-        stored_checksum = self._stored_before.of(position)
-        if stored_checksum:
-            receipt = self._provider.measure(source)
-            if stored_checksum in receipt.checksums:
-                self._receipts.note(position, receipt)
-                return True
-        return False
+        help_.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
 
-    def _send(self, sources: Mapping[int, Source]) -> None:
-        """Store the files, or the manifest, at these positions."""
-        pacer = Pacer(self._pool.traffic, self._place_in_queue)
-        positions = {self._receipts.key(position): position for position in sources}
-        unsent: dict[str, Source] = {key: PacedSource(sources[position], pacer) for key, position in positions.items()}
-        with_retries(lambda: self._put(unsent, positions), self._interruption, pacer.waited_seconds)
+    def _send_in_turn(self, positions: Sequence[int]) -> None:
+        """What was to be done by a helper, by the thread that had handed it over."""
+        starts = self._starts(positions, self._provider.objects_at_once, SMALL_TOGETHER_BYTES)
+        for start, end in itertools.pairwise(starts):
+            self._send_batch(self._files_to_send(positions[start:end]))
 
-    def _put(self, unsent: dict[str, Source], positions: Mapping[str, int]) -> None:
-        """Store what has not been yet, taking out what is."""
-        try:
-            for key, receipt in self._provider.put_many(dict(unsent)):
-                self._receipts.note(positions[key], receipt)
-                del unsent[key]
-        except ProviderError:
-            self._unfinished = True  # what it had begun may well be there still, if the connection broke
-            raise
+    def _starts(self, positions: Sequence[int], most: int, most_bytes: int) -> array[int]:
+        """Where each batch begins, and where the last one ends."""
+        sizes_bytes = map(self._tree.size_bytes_of, positions)
+        return array("Q", chain(batch_starts(sizes_bytes, most, most_bytes), [len(positions)]))
+
+    def _files_to_send(self, positions: Sequence[int]) -> list[FileToSend]:
+        return [
+            FileToSend(
+                position, self._receipts.key(position), self._tree.entry(position), self._stored_before.of(position)
+            )
+            for position in positions
+        ]
+
+    def _send_batch(self, files: Sequence[FileToSend]) -> None:
+        self._note(self._sender.send(files))
+
+    def _note(self, receipts: Mapping[int, PutReceipt]) -> None:
+        for position, receipt in receipts.items():
+            self._receipts.note(position, receipt)
 
     def _discard_unfinished(self) -> None:
         for prefix in self._place.unfinished_prefixes:
             with_retries(partial(self._provider.abandon, prefix), self._interruption)
-        self._unfinished = False
+        self._sender.left_unfinished = False
 
     def _send_manifest(self, manifest: Manifest) -> None:
-        self._send({self._receipts.manifest_position: manifest})
+        receipts = self._sender.store({self._place.manifest_key: manifest})
+        self._receipts.note(self._receipts.manifest_position, receipts[self._place.manifest_key])
 
     def _prove(self, manifest: Manifest) -> Evidence:
         """Compare what the provider says it holds with what was sent; what differs is sent once more.
@@ -235,7 +240,7 @@ class Upload:
         """
         wrong, evidence = self._compare()
         if wrong:
-            self._unfinished = True  # what did not get its name, say
+            self._sender.left_unfinished = True  # what did not get its name, say
             self._send_files([position for position in wrong if position != self._receipts.manifest_position])
             self._send_manifest(manifest)
             self._unreadable = None
@@ -249,12 +254,12 @@ class Upload:
 
     def _compare(self) -> tuple[Sequence[int], Evidence]:
         """The positions of those whose stored bytes are not those sent, and the evidence for the others."""
-        if self._unfinished:
+        if self._sender.left_unfinished:
             self._discard_unfinished()
         standing, extras = with_retries(self._ask_what_is_there, self._interruption)
         self._remove_own_extras(extras)
         evidence = self._compare_digests(standing)
-        if self._unfinished:
+        if self._sender.left_unfinished:
             self._discard_unfinished()
         expected = chain(self._tree.file_positions(), [self._receipts.manifest_position])
         return array("Q", (position for position in expected if standing[position] != PROVEN)), evidence
@@ -312,7 +317,7 @@ class Upload:
         try:
             return list(self._provider.digests(keys))
         except ProviderError:
-            self._unfinished = True  # a file by which the provider tried something out, if the connection broke
+            self._sender.left_unfinished = True  # a file to try something out by, if the connection broke
             raise
 
     def _remove_own_extras(self, keys: Iterable[str]) -> None:

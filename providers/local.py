@@ -39,6 +39,7 @@ from providers.descriptors import (
     open_directory_beneath,
     open_file_beneath,
 )
+from providers.directory_names import sorted_names
 from providers.file_systems import can_be_synced, sync_file_system
 from providers.file_trees import (
     FORSAKEN_AFTER_SECONDS,
@@ -168,12 +169,20 @@ class LocalProvider(Provider):
         return StoredObject(key, status.st_size)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Provider`. In each directory in order: what is in a known order is looked up in less time."""
+        start = parts_of_prefix(prefix)
+        if start is None:
+            return
+        top, beginning = tuple(start[0]), start[1]
+        pending = [top]
         with _translated(prefix):
-            for directory, entry in self._entries(prefix):
-                if entry.is_file(follow_symlinks=False) and not is_temporary_name(entry.name):
-                    with contextlib.suppress(FileNotFoundError):
-                        size_bytes = entry.stat(follow_symlinks=False).st_size
-                        yield StoredObject("/".join((*directory, entry.name)), size_bytes)
+            while pending:
+                directory = pending.pop()
+                for name, status in self._statuses(directory, "" if directory != top else beginning):
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append((*directory, name))
+                    elif stat.S_ISREG(status.st_mode) and not is_temporary_name(name):
+                        yield StoredObject("/".join((*directory, name)), status.st_size)
 
     def delete(self, key: str) -> None:
         *directories, name = parts_of_key(key)
@@ -249,15 +258,35 @@ class LocalProvider(Provider):
                 elif is_temporary_name(entry.name) and entry.is_file(follow_symlinks=False):
                     yield directory, entry
 
+    def _statuses(self, directory: Sequence[str], beginning: str) -> Iterator[tuple[str, os.stat_result]]:
+        """What in a directory has a name that begins so, in order."""
+        with self._opened_if_there(directory) as descriptor:
+            for name in () if descriptor is None else sorted_names(descriptor):
+                if name.startswith(beginning) and not name.endswith("/"):
+                    try:
+                        status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    yield name, status
+
     def _scan(self, directory: Sequence[str]) -> Iterator[os.DirEntry[str]]:
+        with self._opened_if_there(directory) as descriptor:
+            if descriptor is not None:
+                with os.scandir(descriptor) as listing:
+                    yield from listing
+
+    @contextlib.contextmanager
+    def _opened_if_there(self, directory: Sequence[str]) -> Iterator[int | None]:
+        """A directory's descriptor; `None` where no directory is."""
         try:
             descriptor = open_directory_beneath(self._root(), directory)
         except OSError as error:
             if error.errno not in NOT_AN_OBJECT:
                 raise
+            yield None
             return
-        with closing_descriptor(descriptor), os.scandir(descriptor) as listing:
-            yield from listing
+        with closing_descriptor(descriptor):
+            yield descriptor
 
     def _unlink(self, directories: Sequence[str], name: str) -> None:
         try:

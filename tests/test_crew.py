@@ -45,8 +45,10 @@ class Bench:
         crew.run(iter(PAGES) if pages is None else pages)
 
     def sign(self, name: str) -> None:
-        """Leave a sign of this process."""
-        (self.directory / name).write_text(str(os.getpid()))
+        """Leave a sign of this process, all at once."""
+        unfinished = self.directory / f".{os.getpid()}"
+        unfinished.write_text(str(os.getpid()))
+        unfinished.rename(self.directory / name)
 
     def signs(self, pattern: str) -> dict[str, int]:
         """The signs that there are, and who left them."""

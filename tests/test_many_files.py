@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from config.models import Execution, PutReceipt, StoredObject
-from jobs import tree as tree_module
 from jobs.directories import DirectoryJudge
 from jobs.keys import Place
 from jobs.manifest import fetch_manifest, make_manifest
@@ -21,6 +20,7 @@ from jobs.removal import remove_local_copy
 from jobs.transfers import TransferPool
 from jobs.tree import walk_tree
 from jobs.upload import Upload
+from providers import directory_names
 from providers.base import BytesSource, Provider, Source
 from providers.descriptors import closing_descriptor
 from sql.database import Attempt, Database
@@ -97,7 +97,7 @@ def peak_memory_bytes(root: Path, files: int) -> int:
 @pytest.mark.timeout(120)
 def test_a_million_files_fit_into_the_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Database, "note_place", lambda *_, **__: None)
-    monkeypatch.setattr(tree_module, "NAMES_SORTED_AT_ONCE", 200)
+    monkeypatch.setattr(directory_names, "NAMES_SORTED_AT_ONCE", 200)
     few, many = (peak_memory_bytes(tmp_path, files) for files in (FEW_FILES, MANY_FILES))
     bytes_per_file = (many - few) / (MANY_FILES - FEW_FILES)
     assert bytes_per_file * MOST_FILES < MEMORY_FOR_MOST_FILES_BYTES
@@ -139,6 +139,6 @@ def test_names_are_in_order_though_they_are_sorted_in_portions(tmp_path: Path, m
     (tmp_path / "c" / "e").touch()
     with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor:
         at_once = [entry.path for entry in walk_tree(descriptor)]
-        monkeypatch.setattr(tree_module, "NAMES_SORTED_AT_ONCE", 2)
+        monkeypatch.setattr(directory_names, "NAMES_SORTED_AT_ONCE", 2)
         in_portions = [entry.path for entry in walk_tree(descriptor)]
     assert in_portions == at_once == ["", "a", "a.b", "b", "c", "c.d", "c/e", "z", "ñ", "\udcff"]

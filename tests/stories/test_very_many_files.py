@@ -1,0 +1,135 @@
+"""An execution of very many files is stored and removed by several processes: whoever ends, nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from jobs.helpers import FILES_WORTH_HELP
+from tests.destinations import Destination
+from tests.processes import children_of, is_alive
+from tests.stories.doors import Door
+from tests.stories.installation import Installation, wait_until
+from tests.stories.trees import snapshot
+
+DIRECTORIES = 7
+FILES_IN_EACH = FILES_WORTH_HELP // DIRECTORIES + 10
+SOME_PUT = rb"PUT /[^ ]*/d3/"
+NOTHING_UNFINISHED = {"attempts": 0, "leases": 0, "removals": 0}
+
+
+class VeryMany:
+    """An installation with one execution of very many files."""
+
+    def __init__(self, installation: Installation, directory: Path) -> None:
+        self.installation = installation
+        installation.environment["JANITOR_PROCESSES"] = "2"
+        self.back = directory / "back"
+        self.execution = installation.new_directory("e1")
+        for number in range(DIRECTORIES):
+            below = self.execution / f"d{number}"
+            below.mkdir()
+            for file in range(FILES_IN_EACH):
+                (below / f"f{file:05}.txt").write_text(f"{number}/{file}")
+        (self.execution / "large.bin").write_bytes(os.urandom(3_000_000))
+        for name in ("d0/one.txt", "d6/two.txt", "three.txt"):
+            os.link(self.execution / "large.bin", self.execution / name)
+        (self.execution / "d1" / "link").symlink_to("../large.bin")
+        self.original = snapshot(self.execution)
+        installation.add_execution("e1", self.execution)
+
+    def add(self, destination: Destination) -> None:
+        """Send it there."""
+        self.installation.configure(self.installation.add_provider(destination), eliminar_despues_de_migrar=True)
+
+    def require_migrated(self) -> None:
+        """It lies at the provider alone, and comes back as it was."""
+        assert self.installation.place("e1")[0]
+        assert os.listdir(self.installation.executions) == []
+        assert self.installation.unfinished() == NOTHING_UNFINISHED
+        run = self.installation.run("restore", "e1", str(self.back))
+        assert run.exit_code == 0, str(run)
+        assert snapshot(self.back) == self.original
+
+    def require_nothing_lost(self) -> None:
+        """Not migrated, it lies where it lay, whole."""
+        assert not self.installation.place("e1")[0]
+        assert snapshot(self.execution) == self.original
+
+
+@pytest.fixture
+def very_many(installation: Installation, tmp_path: Path) -> VeryMany:
+    """One execution of very many files."""
+    return VeryMany(installation, tmp_path)
+
+
+@pytest.fixture
+def door(very_many: VeryMany, new_destination: Callable[[str], Destination]) -> Iterator[Door]:
+    """The way to an S3 server, which holds one of the files up."""
+    real = new_destination("s3-rclone")
+    with Door(int(str(real.options["endpoint_url"]).rpartition(":")[2]), hold=SOME_PUT) as door:
+        very_many.add(real.with_options(endpoint_url=door.url))
+        yield door
+
+
+@pytest.mark.parametrize("kind", ["local", "sftp-openssh"])
+def test_helpers_move_it_whole(very_many: VeryMany, new_destination: Callable[[str], Destination], kind: str) -> None:
+    very_many.add(new_destination(kind))
+    with very_many.installation.start() as command:
+        wait_until(lambda: len(children_of(command.process.pid)) == 2, 30)
+        run = command.finish()
+    assert run.exit_code == 0, str(run)
+    assert run.messages("WARNING") == []
+    (row,) = very_many.installation.rows("SELECT report FROM janitor_runs")
+    assert row["report"]["migrated_files"] == DIRECTORIES * FILES_IN_EACH + 4
+    very_many.require_migrated()
+
+
+def test_a_helper_that_is_killed_is_done_without(very_many: VeryMany, door: Door) -> None:
+    with very_many.installation.start() as command:
+        wait_until(door.met.is_set, 30)
+        victim, _ = children_of(command.process.pid)
+        os.kill(victim, signal.SIGKILL)
+        door.open()
+        run = command.finish()
+    assert run.exit_code == 0, str(run)
+    (warning,) = run.messages("WARNING")
+    assert "código -9" in warning
+    very_many.require_migrated()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_none_outlives_a_run_that_is_ended_and_the_next_one_does_the_rest(
+    very_many: VeryMany, door: Door, number: signal.Signals
+) -> None:
+    with very_many.installation.start() as command:
+        wait_until(door.met.is_set, 30)
+        helpers = children_of(command.process.pid)
+        assert len(helpers) == 2
+        run = command.stop(number)
+    assert run.exit_code == (143 if number == signal.SIGTERM else -9), str(run)
+    assert run.seconds < 30
+    assert "Traceback" not in run.errors
+    wait_until(lambda: not any(map(is_alive, helpers)), 5)
+    very_many.require_nothing_lost()
+    door.open()
+    run = very_many.installation.run()
+    assert run.exit_code == 0, str(run)
+    very_many.require_migrated()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "processes"), [(["--bandwidth-limit", "900M"], "2"), ([], "1")], ids=["limit", "one"]
+)
+def test_one_process_does_it_where_that_is_asked_for(
+    very_many: VeryMany, door: Door, arguments: list[str], processes: str
+) -> None:
+    with very_many.installation.start(*arguments, JANITOR_PROCESSES=processes) as command:
+        wait_until(door.met.is_set, 30)
+        assert children_of(command.process.pid) == set()
+        command.stop(signal.SIGTERM)
+    very_many.require_nothing_lost()

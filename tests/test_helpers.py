@@ -1,0 +1,264 @@
+"""Helpers do a part of one execution's work in processes of their own: whoever ends, nobody waits for him."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from config.logs import emit, logger
+from jobs.helpers import FILES_WORTH_HELP, HelperLost, Helpers, Order, Workplace
+from jobs.pace import Traffic
+from providers.base import RunInterrupted, SourceChanged
+from tests.processes import children_of, is_alive
+from tests.servers.base import REPOSITORY
+from tests.stories.installation import wait_until
+
+NEVER = threading.Event()
+
+
+@dataclass(frozen=True)
+class Look(Order[tuple[int, list[str]]]):
+    """Who does it, and what is in the directory."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> tuple[int, list[str]]:
+        workplace.pool.traffic.note_passed(5, 2)
+        return os.getpid(), os.listdir(directory_descriptor)
+
+
+@dataclass(frozen=True)
+class Meet(Order[None]):
+    """Sign with one's number, and wait until so many have."""
+
+    number: int
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+        os.close(os.open(f"{os.getpid()}", os.O_CREAT, dir_fd=directory_descriptor))
+        wait_until(lambda: len(os.listdir(directory_descriptor)) >= self.number, 30)
+
+
+@dataclass(frozen=True)
+class Die(Order[None]):
+    """End as by the kernel, short of memory; while others wait, too."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+        time.sleep(0.2)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Fail(Order[None]):
+    """What is wrong with the source is told to whoever asked."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+        raise SourceChanged("cambió x.txt")
+
+
+@dataclass(frozen=True)
+class Tell(Order[None]):
+    """Log something."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+        emit(logging.DEBUG, "told_quietly", "en voz baja")
+        emit(logging.WARNING, "told", "en voz alta", execution="e1")
+
+
+@dataclass(frozen=True)
+class Wait(Order[bool]):
+    """Wait until it is to be given up."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> bool:
+        os.close(os.open("waiting", os.O_CREAT, dir_fd=directory_descriptor))
+        if not workplace.interruption.wait(30):
+            raise AssertionError("nobody said so")
+        raise RunInterrupted("interrumpido")
+
+
+@dataclass(frozen=True)
+class IsInterrupted(Order[bool]):
+    """Whether it is to be given up already."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> bool:
+        return workplace.interruption.is_set()
+
+
+@dataclass(frozen=True)
+class Survive(Order[int]):
+    """Get the signals that a terminal sends to all."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> int:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        return os.getpid()
+
+
+class Office:
+    """Two helpers, and a directory for them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.descriptor = os.open(directory, os.O_RDONLY)
+        self.traffic = Traffic()
+        self.helpers = Helpers(2, 4, self.traffic)
+
+    def ask(self, *orders: Order[object], interruption: threading.Event = NEVER) -> list[object]:
+        """Have all of them carried out; their answers and errors."""
+        answers: list[object] = [None] * len(orders)
+
+        def ask_one(index: int) -> None:
+            try:
+                answers[index] = self.helpers.ask(orders[index], self.descriptor, interruption)
+            except Exception as error:
+                answers[index] = error
+
+        self.helpers.for_each(ask_one, range(len(orders)), NEVER)
+        return answers
+
+    def close(self) -> None:
+        """End all."""
+        self.helpers.close()
+        os.close(self.descriptor)
+
+
+@pytest.fixture
+def office(tmp_path: Path) -> Iterator[Office]:
+    with contextlib.closing(Office(tmp_path)) as office:
+        yield office
+
+
+def test_what_is_asked_is_done_by_another_process_in_the_open_directory_and_counted(office: Office) -> None:
+    (office.directory / "a.txt").touch()
+    moved = office.directory.rename(office.directory.with_name("moved"))
+    (answer,) = office.ask(Look())
+    moved.rename(office.directory)
+    (process,) = children_of(os.getpid())
+    assert answer == (process, ["a.txt"])
+    assert (office.traffic.passed_bytes, office.traffic.passed_files) == (5, 2)
+
+
+def test_they_work_at_the_same_time_and_never_more_of_them_than_asked_for(office: Office) -> None:
+    assert office.ask(*[Meet(2)] * 6) == [None] * 6
+    assert len(os.listdir(office.directory)) == 2
+
+
+def test_errors_are_raised_where_it_was_asked_for_and_the_helper_goes_on(office: Office) -> None:
+    errors = office.ask(*[Fail()] * 5)
+    assert {(type(error), str(error)) for error in errors} == {(SourceChanged, "cambió x.txt")}
+    assert len(children_of(os.getpid())) <= 2
+
+
+def test_what_they_log_is_written_here(
+    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    office.ask(Tell())
+    assert [(record.getMessage(), record.event) for record in caplog.records] == [("en voz alta", "told")]  # type: ignore[attr-defined]
+
+
+def test_one_that_is_killed_is_told_of_and_the_others_go_on(
+    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "propagate", True)
+    office.ask(Meet(2), Meet(2))
+    lost, *others = office.ask(Die(), *[Look()] * 20)
+    assert isinstance(lost, HelperLost)
+    assert all(isinstance(answer, tuple) for answer in others)
+    (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert "código -9" in warning
+    assert office.helpers.are_worth_while(FILES_WORTH_HELP)
+
+
+def test_once_all_are_lost_nobody_waits_for_one(office: Office) -> None:
+    answers = office.ask(*[Die()] * 8)
+    assert all(isinstance(answer, HelperLost) for answer in answers)
+    assert not office.helpers.are_worth_while(FILES_WORTH_HELP)
+
+
+def test_where_no_process_can_be_had_that_is_told_once_and_all_is_left_to_who_asked(
+    office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def popen(*_: object, **__: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(logger, "propagate", True)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    answers = office.ask(*[Look()] * 8)
+    assert all(isinstance(answer, HelperLost) for answer in answers)
+    assert len([record for record in caplog.records if "No se pueden usar más procesos" in record.getMessage()]) == 1
+    assert not office.helpers.are_worth_while(FILES_WORTH_HELP)
+
+
+def test_an_order_is_given_up_when_the_run_is_to_stop_and_the_next_one_is_not(office: Office) -> None:
+    interruption = threading.Event()
+
+    def interrupt() -> None:
+        wait_until((office.directory / "waiting").exists, 30)
+        interruption.set()
+
+    watcher = threading.Thread(target=interrupt)
+    watcher.start()
+    (error,) = office.ask(Wait(), interruption=interruption)
+    watcher.join()
+    assert isinstance(error, RunInterrupted)
+    assert office.ask(IsInterrupted()) == [False]
+
+
+def test_a_signal_to_all_processes_of_the_terminal_ends_no_helper(office: Office) -> None:
+    (process,) = office.ask(Survive())
+    assert office.ask(Survive()) == [process]
+
+
+def test_no_helper_is_left_once_they_are_closed(office: Office) -> None:
+    before = children_of(os.getpid())
+    office.ask(Meet(2), Meet(2))
+    started = children_of(os.getpid()) - before
+    assert len(started) == 2
+    office.helpers.close()
+    assert not started & children_of(os.getpid())
+
+
+def test_none_is_worth_while_for_few_files_or_where_a_run_is_to_be_one_process(office: Office) -> None:
+    assert office.helpers.are_worth_while(FILES_WORTH_HELP)
+    assert not office.helpers.are_worth_while(FILES_WORTH_HELP - 1)
+    assert not Helpers(1, 16, Traffic()).are_worth_while(1_000_000)
+    office.helpers.employ_none()
+    assert not office.helpers.are_worth_while(1_000_000)
+
+
+PROGRAM = """
+import os, sys, threading
+from jobs.helpers import Helpers
+from jobs.pace import Traffic
+from tests.test_helpers import Wait, Look
+helpers = Helpers(2, 4, Traffic())
+descriptor = os.open(sys.argv[1], os.O_RDONLY)
+never = threading.Event()
+orders = [Look(), Wait(), Wait()]
+helpers.for_each(lambda order: helpers.ask(order, descriptor, never), orders, never)
+"""
+
+
+def test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_was_started(tmp_path: Path) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit('nobody should read this')")
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    with subprocess.Popen(
+        [sys.executable, "-P", "-c", PROGRAM, str(tmp_path)], cwd=tmp_path, env=environment, stderr=subprocess.PIPE
+    ) as run:
+        wait_until((tmp_path / "waiting").exists, 30)
+        started = children_of(run.pid)
+        assert len(started) == 2
+        run.kill()
+        _, errors = run.communicate(timeout=30)  # once nobody can write to it any more
+    assert errors == b""
+    wait_until(lambda: not any(map(is_alive, started)), 5)
