@@ -1,10 +1,9 @@
 """Helpers: processes that a run starts for an execution of very many files, as the threads of one share an interpreter.
 
 The run's process walks, decides, proves and commits. A helper is given a few hundred files at a time, with the open
-directory that they are in, sends them to the provider or removes them, and answers how they fared. It knows no
-database.
-Unlike the crew of a run (`jobs.crew`), helpers are new programs and no forks: when it is known how many files an
-execution has, the run has threads and connections that would not survive a fork. They end with the run's process,
+directory that they are in, sends them to the provider or removes them, and answers how they fared; it knows no
+database. Unlike the crew of a run (`jobs.crew`), helpers are new programs and no forks: when it is known how many files
+an execution has, the run has threads and connections that would not survive a fork. They end with the run's process,
 however it ends.
 """
 
@@ -289,6 +288,7 @@ def _carried_out(order: Order[Any], workplace: Workplace, directory_descriptor: 
     try:
         result = order.carry_out(workplace, directory_descriptor)
     except Exception as error:
+        emit(logging.DEBUG, "helper_failed", f"Un proceso auxiliar lo deja: {error}", cause=error)
         return _Answered(traffic.passed_bytes, traffic.passed_files, error=fit_to_be_sent(error))
     return _Answered(traffic.passed_bytes, traffic.passed_files, result)
 

@@ -27,7 +27,6 @@ from providers.base import (
     SMALL_TOGETHER_BYTES,
     IntegrityError,
     InvalidKey,
-    MigrationError,
     ObjectNotFound,
     Provider,
     ProviderError,
@@ -190,9 +189,6 @@ class Upload:
                 self._sender.left_unfinished = True
                 self._send_in_turn(part)
                 return
-            except MigrationError:
-                self._sender.left_unfinished = True
-                raise
             self._note(sent.receipts)
             self._sender.left_unfinished |= sent.left_unfinished
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TypeVar, cast
@@ -28,17 +28,22 @@ __all__ = ["directory", "judge", "root", "trash"]  # fixtures
 
 NEVER = threading.Event()
 Answer = TypeVar("Answer")
+Item = TypeVar("Item")
 
 
 class Observed(Helpers):
-    """Helpers that are this process, and of which it is known what they are asked; `before` each of which something
-    may happen.
+    """Helpers that are this process, one after the other, and of which it is known what they are asked; `before` each
+    of which something may happen.
     """
 
     def __init__(self, before: Callable[[RemoveFiles], None] = lambda _: None) -> None:
         super().__init__(2, 2, Traffic())
         self.orders: list[RemoveFiles] = []
         self._before = before
+
+    def for_each(self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event) -> None:
+        for item in items:
+            function(item)
 
     def ask(self, order: Order[Answer], directory_descriptor: int, interruption: threading.Event) -> Answer:
         assert isinstance(order, RemoveFiles)

@@ -21,6 +21,7 @@ from config.models import Evidence
 from config.trees import Tree
 from jobs.embedded_postgres import EmbeddedPostgres
 from jobs.manifest import Manifest, read_manifest
+from jobs.sending import Help
 from jobs.transfers import TransferPool
 from jobs.tree import walk_tree
 from jobs.upload import Upload
@@ -95,11 +96,16 @@ class Bench:
     def real_provider(self) -> Provider:
         return build_provider(self.destination.provider_row())
 
-    def upload(self, provider: Provider, interruption: threading.Event = NEVER) -> tuple[ProvenCopy, Manifest]:
+    def upload(
+        self, provider: Provider, interruption: threading.Event = NEVER, help_: Help | None = None
+    ) -> tuple[ProvenCopy, Manifest]:
         """A new attempt, from the recording of it to the proof."""
         attempt = open_attempt(self.database, self.claim, provider.id, KEY_PREFIX)
         with closing_descriptor(os.open(self.directory, os.O_RDONLY)) as descriptor:
-            upload = Upload(provider, attempt, self.claim.execution, descriptor, self.database, self.pool, interruption)
+            execution = self.claim.execution
+            upload = Upload(
+                provider, attempt, execution, descriptor, self.database, self.pool, interruption, help_=help_
+            )
             try:
                 return upload.run(walk_tree(descriptor))
             except MigrationError as error:

@@ -44,8 +44,10 @@ MANDATORY_GROUPS = frozenset(
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
 STAYING = "tests/stories/test_local_copies.py"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
+VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "jobs/upload.py"
+SENDING = "jobs/sending.py"
 TREE = "jobs/tree.py"
 REMOVAL = "jobs/removal.py"
 DIRECTORIES = "jobs/directories.py"
@@ -149,9 +151,9 @@ VERIFICATION = (
     Mutant(
         "verification",
         "what an earlier attempt stored is taken for equal",
-        UPLOAD,
-        "if stored_checksum in receipt.checksums:",
-        "if stored_checksum:",
+        SENDING,
+        "return receipt if file.stored_checksum in receipt.checksums else None",
+        "return receipt",
         ("tests/test_upload.py::test_only_what_differs_is_sent_again",),
     ),
     Mutant(
@@ -1155,11 +1157,87 @@ HOST = (
         (f"{SEVERAL_PROCESSES}::test_one_process_keeps_limits_that_hold_for_all_transfers_together",),
     ),
     Mutant(
+        "processes of a run",
+        "a helper goes on when the run is gone",
+        "jobs/helpers.py",
+        "finally:\n            os._exit(EXIT_SOMETHING_FAILED)",
+        "finally:\n            return",
+        (
+            "tests/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
+        ),
+    ),
+    Mutant(
+        "processes of a run",
+        "a helper believes what lies where cron started the run",
+        "jobs/helpers.py",
+        'sys.executable, "-P", "-c"',
+        'sys.executable, "-c"',
+        (
+            "tests/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
+        ),
+    ),
+    Mutant(
+        "processes of a run",
+        "a helper stores files after the lease",
+        SENDING,
+        "Lease.until(self.lease_ends_at)",
+        "Lease(lambda: 1e9)",
+        ("tests/test_sending.py::test_a_helper_stores_nothing_once_the_lease_is_over",),
+    ),
+    Mutant(
+        "processes of a run",
+        "what a lost helper left unfinished stays in a proven copy",
+        UPLOAD,
+        "except HelperLost:\n                self._sender.left_unfinished = True",
+        "except HelperLost:\n                pass",
+        ("tests/test_sending.py::test_what_a_lost_helper_was_to_send_is_sent_here_and_what_it_left_is_discarded",),
+    ),
+    Mutant(
+        "processes of a run",
+        "what a helper left unfinished stays in a proven copy",
+        UPLOAD,
+        "self._sender.left_unfinished |= sent.left_unfinished",
+        "pass",
+        ("tests/test_sending.py::test_what_a_helper_left_unfinished_is_discarded",),
+    ),
+    Mutant(
+        "processes of a run",
+        "helpers remove files of which another one changes what they look like",
+        REMOVAL,
+        ".st_nlink > 1:",
+        ".st_nlink > 1000:",
+        ("tests/test_removal_by_helpers.py::test_all_goes_files_of_several_names_too",),
+    ),
+    Mutant(
+        "processes of a run",
+        "two helpers set files aside under one name",
+        REMOVAL,
+        "set_aside[start]",
+        "set_aside[0]",
+        ("tests/test_removal_by_helpers.py::test_each_sets_aside_under_a_name_of_its_own_that_nothing_has",),
+    ),
+    Mutant(
+        "processes of a run",
+        "what a lost helper left is not compared again before it is removed",
+        REMOVAL,
+        "_remove_contents(descriptor, proven, interruption, None)\n            return",
+        "left = range(len(present := walk_quiet_tree(descriptor, interruption)))",
+        ("tests/test_removal_by_helpers.py::test_what_was_written_to_after_a_helper_was_lost_stays",),
+    ),
+    Mutant(
+        "processes of a run",
+        "helpers keep no limit of the bandwidth",
+        "jobs/migration.py",
+        "1 if self._bandwidth_is_limited else self._processes",
+        "self._processes",
+        (f"{VERY_MANY_FILES}::test_one_process_does_it_where_that_is_asked_for",),
+    ),
+    Mutant(
         "leftovers",
         "what tried out commands stays in a proven copy when the line broke just then",
         UPLOAD,
-        "self._unfinished = True  # a file by which",
-        "pass  # a file by which",
+        "self._sender.left_unfinished = True  # a file to try",
+        "pass  # a file to try",
         ("tests/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",),
     ),
     Mutant(
