@@ -15,7 +15,7 @@ from jobs.keys import Place
 from jobs.lease import ClaimLost, Lease, LeasedProvider
 from jobs.manifest import Manifest
 from jobs.provider_set import ProviderSet
-from jobs.sending import Help
+from jobs.sending import Assistance
 from jobs.transfers import TransferPool
 from jobs.tree import walk_quiet_tree
 from jobs.upload import Upload
@@ -70,7 +70,7 @@ class Attempts:
             self.pool,
             self.interruption,
             self.place_in_queue,
-            self._help(provider, lease),
+            self._assistance(provider, lease),
         )
         try:
             copy, manifest = upload.run(tree)
@@ -84,6 +84,6 @@ class Attempts:
         self.providers.note_success(provider)
         return copy, manifest
 
-    def _help(self, provider: Provider, lease: Lease) -> Help | None:
+    def _assistance(self, provider: Provider, lease: Lease) -> Assistance | None:
         row = self.providers.row(provider.id)
-        return None if self.helpers is None or row is None else Help(self.helpers, row, lease)
+        return None if self.helpers is None or row is None else Assistance(self.helpers, row, lease)

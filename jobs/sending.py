@@ -139,7 +139,7 @@ class SendFiles(Order[Sent]):
 
 
 @dataclass(frozen=True, slots=True)
-class Help:
+class Assistance:
     """The helpers of the run, for one upload."""
 
     helpers: Helpers

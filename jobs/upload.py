@@ -20,7 +20,7 @@ from jobs.keys import Place
 from jobs.manifest import Manifest, make_manifest
 from jobs.receipts import Notes, Receipts
 from jobs.retries import with_retries
-from jobs.sending import FileToSend, Help, Sender, batch_starts
+from jobs.sending import Assistance, FileToSend, Sender, batch_starts
 from jobs.transfers import TransferPool
 from jobs.tree import require_unchanged, walk
 from providers.base import (
@@ -54,7 +54,7 @@ class Upload:
         pool: TransferPool,
         interruption: threading.Event,
         place_in_queue: int = 0,
-        help_: Help | None = None,
+        assistance: Assistance | None = None,
     ) -> None:
         self._provider = provider
         self._attempt = attempt
@@ -66,7 +66,7 @@ class Upload:
         self._interruption = interruption
         self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, place_in_queue)
         self._unreadable: ProviderUnavailable | None = None
-        self._help = help_
+        self._assistance = assistance
 
     def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
         """Store `tree` and its manifest, and prove both by new requests. Raises `MigrationError`."""
@@ -164,9 +164,9 @@ class Upload:
 
     def _send_files(self, positions: Sequence[int]) -> None:
         large, small = self._tree.divided_by_size(positions)
-        if self._help is not None and self._help.helpers.are_worth_while(len(small)):
+        if self._assistance is not None and self._assistance.helpers.are_worth_while(len(small)):
             self._send_here(large)
-            self._send_by_helpers(small, self._help)
+            self._send_by_helpers(small, self._assistance)
         else:
             self._send_here(array("Q", chain(large, small)))
 
@@ -174,17 +174,17 @@ class Upload:
         starts = self._starts(positions, self._provider.objects_at_once, SMALL_TOGETHER_BYTES)
 
         def send_batch(number: int) -> None:
-            self._send_batch(self._files_to_send(positions[starts[number] : starts[number + 1]]))
+            self._send_batch(positions[starts[number] : starts[number + 1]])
 
         self._pool.for_each(send_batch, range(len(starts) - 1), self._interruption)
 
-    def _send_by_helpers(self, positions: Sequence[int], help_: Help) -> None:
+    def _send_by_helpers(self, positions: Sequence[int], assistance: Assistance) -> None:
         starts = self._starts(positions, FILES_HANDED_OVER, BYTES_HANDED_OVER)
 
         def hand_over(number: int) -> None:
             part = positions[starts[number] : starts[number + 1]]
             try:
-                sent = help_.send(self._files_to_send(part), self._descriptor, self._interruption)
+                sent = assistance.send(self._files_to_send(part), self._descriptor, self._interruption)
             except HelperLost:
                 self._sender.left_unfinished = True
                 self._send_in_turn(part)
@@ -192,13 +192,13 @@ class Upload:
             self._note(sent.receipts)
             self._sender.left_unfinished |= sent.left_unfinished
 
-        help_.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
+        assistance.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
 
     def _send_in_turn(self, positions: Sequence[int]) -> None:
         """What was to be done by a helper, by the thread that had handed it over."""
         starts = self._starts(positions, self._provider.objects_at_once, SMALL_TOGETHER_BYTES)
         for start, end in itertools.pairwise(starts):
-            self._send_batch(self._files_to_send(positions[start:end]))
+            self._send_batch(positions[start:end])
 
     def _starts(self, positions: Sequence[int], most: int, most_bytes: int) -> array[int]:
         """Where each batch begins, and where the last one ends."""
@@ -213,8 +213,8 @@ class Upload:
             for position in positions
         ]
 
-    def _send_batch(self, files: Sequence[FileToSend]) -> None:
-        self._note(self._sender.send(files))
+    def _send_batch(self, positions: Sequence[int]) -> None:
+        self._note(self._sender.send(self._files_to_send(positions)))
 
     def _note(self, receipts: Mapping[int, PutReceipt]) -> None:
         for position, receipt in receipts.items():

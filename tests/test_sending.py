@@ -16,7 +16,7 @@ from jobs import upload as upload_module
 from jobs.helpers import HelperLost, Helpers, Order, Workplace
 from jobs.lease import ClaimLost, Lease, now
 from jobs.pace import Traffic
-from jobs.sending import FileToSend, Help, SendFiles
+from jobs.sending import Assistance, FileToSend, SendFiles
 from jobs.tree import walk_tree
 from providers.descriptors import closing_descriptor
 from providers.file_trees import is_temporary_name, temporary_name
@@ -69,8 +69,8 @@ def unfinished(bench: Bench) -> list[str]:
 def test_what_helpers_send_is_complete_and_proven(bench: Bench, two_helpers: Helpers) -> None:
     before = children_of(os.getpid())
     with bench.provider() as provider:
-        help_ = Help(two_helpers, bench.destination.provider_row(), FOR_LONG)
-        copy, manifest = bench.upload(provider, help_=help_)
+        assistance = Assistance(two_helpers, bench.destination.provider_row(), FOR_LONG)
+        copy, manifest = bench.upload(provider, assistance=assistance)
     bench.require_complete(copy, manifest)
     assert len(children_of(os.getpid()) - before) == 2
     assert [key for key in provider.keys("put") if not key.endswith(".manifest.json")] == []
@@ -82,8 +82,8 @@ def test_what_a_lost_helper_was_to_send_is_sent_here_and_what_it_left_is_discard
         raise HelperLost("lost")
 
     with bench.provider() as provider:
-        help_ = Help(Observed(lose), bench.destination.provider_row(), FOR_LONG)
-        copy, manifest = bench.upload(provider, help_=help_)
+        assistance = Assistance(Observed(lose), bench.destination.provider_row(), FOR_LONG)
+        copy, manifest = bench.upload(provider, assistance=assistance)
     bench.require_complete(copy, manifest)
     assert unfinished(bench) == []
 
@@ -94,8 +94,8 @@ def test_what_a_helper_left_unfinished_is_discarded(bench: Bench) -> None:
         return dataclasses.replace(sent, left_unfinished=True)  # type: ignore[type-var] # it is `Sent`
 
     with bench.provider() as provider:
-        help_ = Help(Observed(tell_of_it), bench.destination.provider_row(), FOR_LONG)
-        copy, manifest = bench.upload(provider, help_=help_)
+        assistance = Assistance(Observed(tell_of_it), bench.destination.provider_row(), FOR_LONG)
+        copy, manifest = bench.upload(provider, assistance=assistance)
     bench.require_complete(copy, manifest)
     assert unfinished(bench) == []
 
@@ -106,8 +106,8 @@ def test_what_a_helper_did_not_send_after_all_is_sent(bench: Bench) -> None:
         return sent
 
     with bench.provider() as provider:
-        help_ = Help(Observed(remove_one), bench.destination.provider_row(), FOR_LONG)
-        copy, manifest = bench.upload(provider, help_=help_)
+        assistance = Assistance(Observed(remove_one), bench.destination.provider_row(), FOR_LONG)
+        copy, manifest = bench.upload(provider, assistance=assistance)
     bench.require_complete(copy, manifest)
     assert [key.rpartition("/")[2] for key in provider.keys("put")] == ["tabla.csv", MANIFEST, MANIFEST]
 

@@ -21,7 +21,7 @@ from config.models import Evidence
 from config.trees import Tree
 from jobs.embedded_postgres import EmbeddedPostgres
 from jobs.manifest import Manifest, read_manifest
-from jobs.sending import Help
+from jobs.sending import Assistance
 from jobs.transfers import TransferPool
 from jobs.tree import walk_tree
 from jobs.upload import Upload
@@ -97,14 +97,14 @@ class Bench:
         return build_provider(self.destination.provider_row())
 
     def upload(
-        self, provider: Provider, interruption: threading.Event = NEVER, help_: Help | None = None
+        self, provider: Provider, interruption: threading.Event = NEVER, assistance: Assistance | None = None
     ) -> tuple[ProvenCopy, Manifest]:
         """A new attempt, from the recording of it to the proof."""
         attempt = open_attempt(self.database, self.claim, provider.id, KEY_PREFIX)
         with closing_descriptor(os.open(self.directory, os.O_RDONLY)) as descriptor:
             execution = self.claim.execution
             upload = Upload(
-                provider, attempt, execution, descriptor, self.database, self.pool, interruption, help_=help_
+                provider, attempt, execution, descriptor, self.database, self.pool, interruption, assistance=assistance
             )
             try:
                 return upload.run(walk_tree(descriptor))
