@@ -23,7 +23,12 @@ from config.fields import FieldError
 from config.logs import configure_logging, emit, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.options import LazyGroup, bandwidth_option, hours, setting, transfers_option
-from config.process import drop_what_cannot_be_written, open_missing_streams, require_utf8_names
+from config.process import (
+    drop_what_cannot_be_written,
+    open_missing_streams,
+    require_utf8_names,
+    return_large_blocks,
+)
 from config.settings import ConfigurationError, Settings, load_settings
 from config.wording import in_spanish
 from jobs.directories import DirectoryJudge, OpenDirectory
@@ -201,6 +206,7 @@ class JanitorDaemon:
         """What stores, removes and tidies up, with its threads: imported and made once there is something to do."""
         from jobs.migration import Migration  # most runs find nothing, and need not pay for it
 
+        return_large_blocks()
         migration = Migration(
             self._settings,
             self._policy.provider_ids,

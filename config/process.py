@@ -30,6 +30,24 @@ def require_utf8_names() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 this very program
 
 
+LARGE_BLOCK_BYTES = 4 * 1024 * 1024
+M_MMAP_THRESHOLD = -3
+"""Source: glibc's `malloc.h`."""
+
+
+def return_large_blocks() -> None:
+    """Have blocks of memory that are large given back as soon as they are freed, where the C library is glibc.
+
+    It does so from 128 KiB on, but only until some are freed: then it keeps those of up to 32 MiB, and what grows piece
+    by piece leaves its former places behind. Measured for a million files, 330 MiB instead of 250.
+    Source: mallopt(3), M_MMAP_THRESHOLD.
+    """
+    import ctypes  # which a tick with nothing to do spares itself
+
+    with contextlib.suppress(AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK_BYTES)
+
+
 def drop_what_cannot_be_written() -> None:
     """Let what a full disk does not take from a standard stream not decide how the process ends: it would be 120."""
     for stream in (sys.stdout, sys.stderr):

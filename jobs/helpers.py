@@ -195,9 +195,10 @@ class _Helper:
         self._connection, theirs = Pipe()
         with theirs:
             number = str(theirs.fileno())
-            # -P: what lies in the directory in which cron started the run is none of ours
+            # -P: what lies in the directory in which cron started the run is none of ours. -X utf8: names of files are
+            # the same in both, see `require_utf8_names`.
             self._process = subprocess.Popen(  # noqa: S603 this program
-                [sys.executable, "-P", "-c", PROGRAM, str(PROJECT), number],
+                [sys.executable, "-P", "-X", "utf8", "-c", PROGRAM, str(PROJECT), number],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

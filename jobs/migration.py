@@ -111,6 +111,7 @@ class Migration:
             return
         from jobs.crew import Crew  # most runs are small
 
+        self._providers.import_kind_of(self._provider_ids[0])
         crew = Crew(self._report, self._pool.traffic, self._interruption)
         with self._database.idle():
             members = crew.sign_on(processes, lambda batches: self._take_up_share(batches, migrate, processes))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
-from providers import build_provider
+from providers import build_provider, import_kind
 from providers.base import InvalidProviderSettings, MigrationError, Provider, ProviderUnavailable
 
 FAILURES_UNTIL_LEFT_ALONE = 2
@@ -49,6 +49,12 @@ class ProviderSet:
             if provider_id not in self._built:
                 self._build(provider_id)
             return self._built.get(provider_id)
+
+    def import_kind_of(self, provider_id: int) -> None:
+        """Import what a provider needs, as each process that is forked afterwards would have to."""
+        row = self._rows.get(provider_id)
+        if row is not None:
+            import_kind(row.kind)
 
     def row(self, provider_id: int) -> ProviderRow | None:
         """What the database says of a provider."""

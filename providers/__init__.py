@@ -24,6 +24,12 @@ KINDS: dict[str, tuple[str, str]] = {
 """`tipo` to module and class: a kind that comes from the database picks from this table, never from what exists."""
 
 
+def import_kind(kind: str) -> None:
+    """Import what a kind needs, with its vendor's SDK. An unknown kind needs nothing."""
+    if kind in KINDS:
+        importlib.import_module(KINDS[kind][0])
+
+
 def build_provider(row: ProviderRow) -> Provider:
     """Make the provider that a row describes, importing its SDK only now. No I/O.
 

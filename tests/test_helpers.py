@@ -151,6 +151,15 @@ def test_what_is_asked_is_done_by_another_process_in_the_open_directory_and_coun
     assert (office.traffic.passed_bytes, office.traffic.passed_files) == (5, 2)
 
 
+def test_names_are_the_same_for_a_helper_whatever_the_locale(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}.items():
+        monkeypatch.setenv(name, value)
+    (office.directory / "ñ\udcff.txt").touch()
+    (answer,) = office.ask(Look())
+    (process,) = office.processes()
+    assert answer == (process, ["ñ\udcff.txt"])
+
+
 def test_they_work_at_the_same_time_and_never_more_of_them_than_asked_for(office: Office) -> None:
     assert office.ask(*[Meet(2)] * 6) == [None] * 6
     assert len(os.listdir(office.directory)) == 2

@@ -1170,11 +1170,19 @@ HOST = (
         "processes of a run",
         "a helper believes what lies where cron started the run",
         "jobs/helpers.py",
-        'sys.executable, "-P", "-c"',
-        'sys.executable, "-c"',
+        'sys.executable, "-P", "-X"',
+        'sys.executable, "-X"',
         (
             "tests/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
         ),
+    ),
+    Mutant(
+        "processes of a run",
+        "a helper reads other names than the run where the locale is not UTF-8",
+        "jobs/helpers.py",
+        '"-X", "utf8", ',
+        "",
+        ("tests/test_helpers.py::test_names_are_the_same_for_a_helper_whatever_the_locale",),
     ),
     Mutant(
         "processes of a run",
