@@ -16,6 +16,7 @@ from config.amounts import UNLIMITED
 from config.models import Claim, Execution
 from config.settings import Settings
 from jobs.attempts import Attempts
+from jobs.crew import Crew
 from jobs.directories import DirectoryJudge
 from jobs.flights import Flights
 from jobs.helpers import Helpers
@@ -109,8 +110,6 @@ class Migration:
         if processes == 1:
             self._take_up(everything, migrate)
             return
-        from jobs.crew import Crew  # most runs are small
-
         self._providers.import_kind_of(self._provider_ids[0])
         crew = Crew(self._report, self._pool.traffic, self._interruption)
         with self._database.idle():

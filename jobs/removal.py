@@ -66,7 +66,8 @@ def remove_local_copy(
 ) -> None:
     """Remove an execution's directory, or what an earlier, interrupted removal left of it. Gone already is no error.
 
-    `load_proven` gives the tree that the proven copy holds; it is asked only when there is something to remove.
+    `load_proven` gives the tree that the proven copy holds; it is asked only when there is something to remove. The
+    files of a large one are removed by `helpers`.
     Raises `LocalCopyDiffers`, `LocalCopyInUse`, `UnsafeSource`, `SourceUnreadable`, `SourceChanged`; then whatever is
     left has its own name again.
     """
