@@ -39,7 +39,7 @@ def return_large_blocks() -> None:
     """Have blocks of memory that are large given back as soon as they are freed, where the C library is glibc.
 
     It does so from 128 KiB on, but only until some are freed: then it keeps those of up to 32 MiB, and what grows piece
-    by piece leaves its former places behind. Measured for a million files, 330 MiB instead of 250.
+    by piece leaves its former places behind. Measured for a million files, 330 MiB instead of 222.
     Source: mallopt(3), M_MMAP_THRESHOLD.
     """
     import ctypes  # which a tick with nothing to do spares itself
