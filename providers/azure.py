@@ -1,4 +1,6 @@
-"""Azure Blob Storage: obstore carries the bytes, both ways; Azure's own SDK asks and deletes, and lists nothing."""
+"""Azure Blob Storage: obstore carries the bytes both ways, but for small files, which go there by `DirectHttp`; Azure's
+own SDK asks and deletes, and lists nothing.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +14,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import requests
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobServiceClient, ContainerClient
 from obstore.store import AzureStore
-from requests.auth import AuthBase
 
 from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.answers import PARSER_ERRORS, unintelligible
-from providers.azure_requests import AzureListings, ListedBlob, Refused, SasToken, SharedKey
+from providers.azure_requests import Authorization, AzureListings, ListedBlob, Refused, SasToken, SharedKey
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     BACKSLASH,
@@ -43,8 +44,9 @@ from providers.base import (
     ProviderUnavailable,
     Source,
 )
+from providers.direct_http import DirectHttp, reaches_directly
 from providers.object_store_get import ObjectStoreGet
-from providers.object_store_put import ObjectStorePut, SentBytes, hash_source
+from providers.object_store_put import ObjectStorePut, SentBytes, hash_source, require_stored
 from providers.paced_requests import mount_paced
 
 if TYPE_CHECKING:
@@ -97,15 +99,25 @@ class AzureProvider(Provider):
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
         build_store = functools.partial(_store, account, container)
-        self._uploads = ObjectStorePut(build_store, account.url, NO_MD5)
         self._downloads = ObjectStoreGet(build_store, account.url)
         session = requests.Session()
         mount_paced(session)
         self._container = _container_client(account, container, session)
-        self._listings = AzureListings(session, f"{account.url}/{container}", _authorization(account))
+        self._container_url = f"{account.url}/{container}"
+        self._authorization = _authorization(account)
+        self._listings = AzureListings(session, self._container_url, self._authorization)
+        self._direct = DirectHttp(account.url, _certificates(session, account.url))
+        self._blob_headers = {"x-ms-blob-type": "BlockBlob", **({"x-ms-access-tier": tier} if tier else {})}
+        send_small = self._send_small if reaches_directly(account.url) else None
+        self._uploads = ObjectStorePut(build_store, account.url, NO_MD5, send_small)
 
     def put(self, key: str, source: Source) -> PutReceipt:
         return _receipt(self._uploads.put(self._name(key), source, self._attributes))
+
+    def _send_small(self, name: str, content: bytes, _: SentBytes) -> None:
+        path = f"{urlsplit(self._container_url).path}/{quote(name)}"
+        target, headers = self._authorization.of_put(path, self._blob_headers, len(content))
+        require_stored(self._direct.put(target, headers.items(), content))
 
     def measure(self, source: Source) -> PutReceipt:
         return _receipt(hash_source(source, NO_MD5))
@@ -139,6 +151,7 @@ class AzureProvider(Provider):
 
     def close(self) -> None:
         self._container.close()
+        self._direct.close()
 
     def _discard_blocks(self, name: str) -> None:
         """Delete Blob discards blocks that were never committed; the condition holds for no blob that is finished.
@@ -276,8 +289,14 @@ def _store(account: _Account, container: str, client: ClientConfig, retry: Retry
     )
 
 
-def _authorization(account: _Account) -> AuthBase:
+def _authorization(account: _Account) -> Authorization:
     return SharedKey(account.name, account.key) if account.key else SasToken(account.sas_token or "")
+
+
+def _certificates(session: requests.Session, url: str) -> str:
+    """Whose certificates `requests` believes: those of a file of the environment's, or of the usual ones."""
+    verify = session.merge_environment_settings(url, {}, None, None, None)["verify"]
+    return verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
 
 
 def _container_client(account: _Account, container: str, session: requests.Session) -> ContainerClient:

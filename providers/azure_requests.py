@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -49,27 +49,33 @@ class Refused(Exception):
 
 
 class SharedKey(AuthBase):
-    """Signs a request without a body by the account's key ("Authorize with Shared Key", Azure Storage REST)."""
+    """Signs requests by the account's key ("Authorize with Shared Key", Azure Storage REST)."""
 
     def __init__(self, account_name: str, key: str) -> None:
         self._account_name = account_name
         self._key = base64.b64decode(key)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        date = formatdate(usegmt=True)
+        """Sign a request without a body."""
         url = urlsplit(str(request.url))
-        signed = [
-            str(request.method),
-            *[""] * 11,  # headers that it does not have
-            f"x-ms-date:{date}",
-            f"x-ms-version:{API_VERSION}",
-            f"/{self._account_name}{url.path}",
-            *(f"{name}:{value}" for name, value in sorted(parse_qsl(url.query, keep_blank_values=True))),
-        ]
-        signature = base64.b64encode(hmac.digest(self._key, "\n".join(signed).encode(), "sha256")).decode()
-        request.headers["x-ms-date"] = date
-        request.headers["Authorization"] = f"SharedKey {self._account_name}:{signature}"
+        query = [f"{name}:{value}" for name, value in sorted(parse_qsl(url.query, keep_blank_values=True))]
+        request.headers.update(self._signed(str(request.method), url.path, query, {}, 0))
         return request
+
+    def of_put(self, path: str, headers: Mapping[str, str], size_bytes: int) -> tuple[str, Mapping[str, str]]:
+        """A path and the headers with which so many bytes are put there."""
+        return path, self._signed("PUT", path, [], headers, size_bytes)
+
+    def _signed(
+        self, method: str, path: str, query: Sequence[str], headers: Mapping[str, str], size_bytes: int
+    ) -> Mapping[str, str]:
+        """The headers, whose names begin with `x-ms-`, and those that vouch for them."""
+        headers = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": API_VERSION}
+        others = ["", "", str(size_bytes or ""), *[""] * 8]  # of eleven named ones a request has its length at the most
+        named = [f"{name}:{value}" for name, value in sorted(headers.items())]
+        lines = [method, *others, *named, f"/{self._account_name}{path}", *query]
+        signature = base64.b64encode(hmac.digest(self._key, "\n".join(lines).encode(), "sha256")).decode()
+        return {**headers, "Authorization": f"SharedKey {self._account_name}:{signature}"}
 
 
 class SasToken(AuthBase):
@@ -82,11 +88,19 @@ class SasToken(AuthBase):
         request.url = f"{request.url}&{self._token}"
         return request
 
+    def of_put(self, path: str, headers: Mapping[str, str], size_bytes: int) -> tuple[str, Mapping[str, str]]:
+        """See `SharedKey`."""
+        del size_bytes
+        return f"{path}?{self._token}", {**headers, "x-ms-version": API_VERSION}
+
+
+Authorization = SharedKey | SasToken
+
 
 class AzureListings:
     """Lists one container, by a session that has been through `mount_paced`. Safe for several threads."""
 
-    def __init__(self, session: requests.Session, container_url: str, authorization: AuthBase) -> None:
+    def __init__(self, session: requests.Session, container_url: str, authorization: Authorization) -> None:
         self._session = session
         self._container_url = container_url
         self._authorization = authorization

@@ -36,6 +36,7 @@ from providers.base import (
     memory_share,
     part_size_for,
 )
+from providers.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS, Answer
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -60,15 +61,16 @@ DAMAGED_CODES = frozenset({"BadDigest", "IncompleteBody", "XAmzContentSHA256Mism
 ABSENT_CODES = frozenset({"NoSuchKey", "BlobNotFound"})
 """Codes of a 404 that means the object; any other one means the bucket or container."""
 
+ERROR_CODE = r"<Code>\s*([A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?)\s*</Code>"
+
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted"})
 """Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
 
-LONGEST_IDLE_SECONDS = 3.0
-"""How long a connection without a request is kept: less than the five seconds after which Node's servers close one, and
-a request that is just then on its way is lost. A new one costs little beside so long a pause."""
-
 BuildStore = Callable[["ClientConfig", "RetryConfig"], "ObjectStore"]
 """Makes the vendor's obstore store from the client and retry options given. No I/O."""
+
+SendSmall = Callable[[str, bytes, "SentBytes"], None]
+"""Stores content of up to `LARGEST_BODY_BYTES` under a name, its hashes known. Raises `ProviderError`."""
 
 
 class Md5Of(enum.Enum):
@@ -100,13 +102,19 @@ class ObjectStorePut:
     """
 
     def __init__(
-        self, build_store: BuildStore, endpoint_url: str | None = None, md5s_of_large: Collection[Md5Of] = tuple(Md5Of)
+        self,
+        build_store: BuildStore,
+        endpoint_url: str | None = None,
+        md5s_of_large: Collection[Md5Of] = tuple(Md5Of),
+        send_small: SendSmall | None = None,
     ) -> None:
+        """`send_small` carries small files past obstore, where the provider knows a way that costs less."""
         self.md5s_of_large = md5s_of_large
         """What uploads in parts are hashed for, from now on: MD5 takes longer than anything else here."""
 
         self._build_store = build_store
         self._endpoint_url = endpoint_url
+        self._send_small = send_small
         self._stores: dict[int, ObjectStore] = {}
         self._first_use = threading.Lock()
         self._memory_bytes = memory_share(MEMORY_BUDGET_BYTES)
@@ -125,11 +133,16 @@ class ObjectStorePut:
 
     def put_small(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in one request, with the source whole in memory."""
-        store = self._store_for(source.size_bytes)
         reader = HashingReader(source)
         with self._memory.reserved(source.size_bytes), _uploading(reader):
-            obstore.put(store, name, reader.whole(), attributes=attributes, use_multipart=False)
-        return reader.sent()
+            content = reader.whole()
+            sent = reader.sent()
+            if self._send_small and isinstance(content, bytes) and len(content) <= LARGEST_BODY_BYTES:
+                self._send_small(name, content, sent)
+            else:
+                store = self._store_for(source.size_bytes)
+                obstore.put(store, name, content, attributes=attributes, use_multipart=False)
+        return sent
 
     def put_large(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
@@ -328,17 +341,31 @@ def provider_error(error: Exception) -> ProviderError:
     """The `ProviderError` for an error of obstore, its message reduced to the status and the store's error code."""
     text = str(error)
     status = _first_group(r"status code: (\d{3})", text)
-    code = _first_group(r"<Code>\s*([A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?)\s*</Code>", text)
+    code = _first_group(ERROR_CODE, text)
     if status is None and code is None:
         return _error_without_answer(error, text)
     answer = " ".join(part for part in (status and f"HTTP {status}", code) if part)
-    error_class, reason = _meaning(error, int(status or 500), code)
+    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
+    absent = isinstance(error, FileNotFoundError)
+    error_class, reason = _meaning(int(status or 500), code, denied=denied, absent=absent)
     return error_class(f"{reason} ({answer})")
 
 
-def _meaning(error: Exception, status: int, code: str | None) -> tuple[type[ProviderError], str]:
+def require_stored(answer: Answer) -> None:
+    """Raises the `ProviderError` for an answer to a PUT that is none of success, as `provider_error` has it."""
+    if 200 <= answer.status < 300:
+        return
+    if answer.status < 200:
+        raise unintelligible(f"HTTP {answer.status}")
+    text = f"<Code>{answer.headers.get('x-ms-error-code', '')}</Code>{answer.content.decode('latin-1')}"
+    code = _first_group(ERROR_CODE, text)
+    refused = answer.status in {401, 403}
+    error_class, reason = _meaning(answer.status, code, denied=refused, absent=answer.status == 404)
+    raise error_class(f"{reason} ({' '.join(filter(None, (f'HTTP {answer.status}', code)))})")
+
+
+def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tuple[type[ProviderError], str]:
     """What an answer of the store means: the first line that applies."""
-    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
     unavailable = status in {408, 429} or status >= 500
     for applies, error_class, reason in (
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
@@ -346,7 +373,7 @@ def _meaning(error: Exception, status: int, code: str | None) -> tuple[type[Prov
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),
-        (isinstance(error, FileNotFoundError), DestinationMissing, "el bucket o contenedor no existe"),
+        (absent, DestinationMissing, "el bucket o contenedor no existe"),
     ):
         if applies:
             return error_class, reason

@@ -1,7 +1,7 @@
 """Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
 
-obstore carries the bytes; `S3Requests` lists, asks and deletes; boto3 finds credentials and Amazon's addresses, and
-serves names that obstore refuses.
+obstore carries the bytes, but for small files, which go by `DirectHttp`; `S3Requests` lists, asks and deletes; boto3
+finds credentials and Amazon's addresses, and serves names that obstore refuses.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.config
 import botocore.exceptions
+import botocore.httpsession
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
@@ -43,6 +44,7 @@ from providers.base import (
     StorageFull,
     part_size_for,
 )
+from providers.direct_http import DirectHttp, reaches_directly
 from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     DAMAGED_CODES,
@@ -52,8 +54,10 @@ from providers.object_store_put import (
     SentBytes,
     hash_source,
     multipart_md5,
+    require_stored,
 )
 from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
+from providers.s3_signature import PutSigner
 
 if TYPE_CHECKING:
     import boto3
@@ -178,7 +182,7 @@ class S3Provider(Provider):
         return found
 
     def close(self) -> None:
-        for opened in ("_boto3_client", "_signed_requests"):
+        for opened in ("_boto3_client", "_signed_requests", "_direct"):
             if opened in self.__dict__:
                 self.__dict__[opened].close()
 
@@ -187,14 +191,18 @@ class S3Provider(Provider):
         return self._new_requests(ANSWER_TIMEOUT_SECONDS)
 
     def _new_requests(self, answer_timeout_seconds: float) -> S3Requests:
-        bucket = f"/{self._bucket}" if self._path_style and not self._accelerate else ""
         return S3Requests(
-            f"{self._obstore_endpoint()}{bucket}",
+            self._bucket_url,
             self._credentials["region"],
             self._read_credentials(),
             _certificates(),
             answer_timeout_seconds,
         )
+
+    @property
+    def _bucket_url(self) -> str:
+        bucket = f"/{self._bucket}" if self._path_style and not self._accelerate else ""
+        return f"{self._obstore_endpoint()}{bucket}"
 
     @property
     def _requests(self) -> S3Requests:
@@ -260,7 +268,26 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _obstore_upload(self) -> ObjectStorePut:
-        return ObjectStorePut(self._build_store, self._endpoint_url)
+        send_small = self._send_small if reaches_directly(self._bucket_url) else None
+        return ObjectStorePut(self._build_store, self._endpoint_url, send_small=send_small)
+
+    def _send_small(self, name: str, content: bytes, sent: SentBytes) -> None:
+        path, headers = self._signer.sign(name, sent.sha256)
+        require_stored(self._direct.put(path, headers, content))
+
+    @functools.cached_property
+    def _direct(self) -> DirectHttp:
+        return DirectHttp(self._bucket_url, _certificates())
+
+    @functools.cached_property
+    def _signer(self) -> PutSigner:
+        settings = {
+            "x-amz-storage-class": self._storage_class,
+            "x-amz-server-side-encryption": self._encryption.get("sse"),
+            "x-amz-server-side-encryption-aws-kms-key-id": self._encryption.get("kms_key_id"),
+        }
+        headers = {name: value for name, value in settings.items() if value is not None}
+        return PutSigner(self._bucket_url, self._credentials["region"], self._read_credentials(), headers)
 
     @property
     def _upload(self) -> ObjectStorePut:
@@ -419,9 +446,9 @@ def _credentials(values: Mapping[str, object] | str | None) -> Mapping[str, str]
     return credentials if session_token is None else {**credentials, "session_token": session_token}
 
 
-def _certificates() -> str | bool:
+def _certificates() -> str:
     """Whose certificates are believed, as boto3 has it: those of a file of the environment's, or of the usual ones."""
-    return os.environ.get("AWS_CA_BUNDLE") or True
+    return os.environ.get("AWS_CA_BUNDLE") or str(botocore.httpsession.get_cert_path(True))
 
 
 def _give_body_time_to_travel(params: Mapping[str, Any], **_: object) -> None:

@@ -59,7 +59,7 @@ class S3Requests:
         bucket_url: str,
         region: str,
         credentials: Callable[[], ReadOnlyCredentials],
-        certificates: str | bool,
+        certificates: str,
         answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
     ) -> None:
         self._bucket_url = bucket_url

@@ -1592,6 +1592,14 @@ PROVIDERS = (
     ),
     Mutant(
         "TLS",
+        "small files are sent to a server with any certificate",
+        "providers/direct_http.py",
+        "            self._tls.set_default_verify_paths()\n",
+        "            self._tls.check_hostname, self._tls.verify_mode = False, ssl.CERT_NONE\n",
+        TLS,
+    ),
+    Mutant(
+        "TLS",
         "listings of S3 take any certificate",
         "providers/s3_requests.py",
         "verify=certificates",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,14 +31,24 @@ class Answer:
 
 
 class CannedHttp:
-    """Answers each request with what `answer` makes of it, and remembers all requests in order."""
+    """Answers each request with what `answer` makes of it, and remembers all requests in order.
 
-    def __init__(self, answer: Callable[[Request], Answer]) -> None:
+    `connections` is how many were opened. With `tls` it speaks HTTPS.
+    """
+
+    def __init__(self, answer: Callable[[Request], Answer], tls: ssl.SSLContext | None = None) -> None:
         self.requests: list[Request] = []
+        self.connections = 0
+        self._scheme = "https" if tls else "http"
         requests = self.requests
+        count_connection = self._count_connection
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                count_connection()
+                super().setup()
 
             def handle_one_request(self) -> None:
                 try:
@@ -67,13 +78,16 @@ class CannedHttp:
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
                 """Say nothing."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _listening(Handler, tls)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+
+    def _count_connection(self) -> None:
+        self.connections += 1
 
     @property
     def url(self) -> str:
         """Where the server listens, without a final slash."""
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> CannedHttp:
         self._thread.start()
@@ -85,3 +99,10 @@ class CannedHttp:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _listening(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None) -> ThreadingHTTPServer:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    return server
