@@ -17,6 +17,7 @@ import ssl
 import time
 import urllib.parse
 import urllib.request
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -72,6 +73,7 @@ class DirectHttp:
         self._certificates = certificates
         self._tls: ssl.SSLContext | None = None
         self._idle: deque[_Connection] = deque()
+        self._ending = weakref.finalize(self, _close_all, self._idle)  # as urllib3's pools do, when nobody says so
 
     def put(self, target: str, headers: Headers, body: bytes) -> Answer:
         """Send a body to a path (with its query), both already in percent notation, and give the answer, any answer.
@@ -92,8 +94,7 @@ class DirectHttp:
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
-        while self._idle:
-            self._idle.pop().close()
+        self._ending()
 
     def _kept(self) -> _Connection | None:
         """The connection used last, if it is still open as far as can be seen."""
@@ -126,6 +127,11 @@ class DirectHttp:
         except BaseException:
             plain.close()
             raise
+
+
+def _close_all(connections: deque[_Connection]) -> None:
+    while connections:
+        connections.pop().close()
 
 
 class _Connection:
