@@ -1771,6 +1771,22 @@ PROVIDERS = (
     ),
     Mutant(
         "object stores",
+        "a small file that the server refused counts as stored",
+        "providers/object_store_put.py",
+        "    if 200 <= answer.status < 300:\n",
+        "    if answer.status:\n",
+        ("tests/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
+    ),
+    Mutant(
+        "object stores",
+        "half an answer to a small file is one",
+        "providers/direct_http.py",
+        "                raise ConnectionResetError",
+        "                break",
+        ("tests/test_direct_http.py::test_what_is_no_answer_is_none[cut]",),
+    ),
+    Mutant(
+        "object stores",
         "a source that gives too little is stored",
         "providers/object_store_put.py",
         "        if self._size_bytes < announced_bytes:\n",
