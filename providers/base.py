@@ -336,13 +336,18 @@ class NameEncoding:
         self._encoded = {plain: text for mapping in replacements for plain, text in mapping.items()}
         self._plain = {text: plain for plain, text in self._encoded.items()}
         self._final_period = final_period
+        self._encoded_ascii = frozenset(filter(str.isascii, self._encoded))
 
     def encode(self, key: str) -> str:
         """The name under which the store holds `key`: valid Unicode, reversible."""
+        if key.isascii() and self._encoded_ascii.isdisjoint(key) and not self._final_period:
+            return key
         return "/".join(self._encode_part(part) for part in key.split("/"))
 
     def decode(self, stored_name: str) -> str:
         """The key that `encode` turned into `stored_name`."""
+        if stored_name.isascii():  # whatever `encode` puts in place of something else is not
+            return stored_name
         return "/".join(self._decode_part(part) for part in stored_name.split("/"))
 
     def _encode_part(self, part: str) -> str:
