@@ -53,6 +53,7 @@ from providers.object_store_put import (
     hash_source,
     multipart_md5,
 )
+from providers.part_buffers import PartBuffers
 from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
 
 if TYPE_CHECKING:
@@ -341,7 +342,7 @@ class S3Provider(Provider):
             if source.size_bytes <= PART_SIZE_BYTES:
                 self._client.put_object(**target, **self._object_settings, Body=io.BytesIO(reader.whole()))
             else:
-                self._put_parts(target, reader.parts(part_size_for(source.size_bytes)))
+                self._put_parts(target, reader.parts(PartBuffers(part_size_for(source.size_bytes))))
         return reader.sent()
 
     def _put_parts(self, target: Mapping[str, str], parts: Iterator[Buffer]) -> None:
