@@ -1,7 +1,7 @@
 """Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
 
-obstore carries the bytes; `S3Requests` lists, asks and deletes; boto3 finds credentials and Amazon's addresses, and
-serves names that obstore refuses.
+obstore carries the bytes, but for large objects on their way back: `S3Requests` brings those, lists, asks and deletes;
+boto3 finds credentials and Amazon's addresses, and serves names that obstore refuses.
 """
 
 from __future__ import annotations
@@ -64,6 +64,10 @@ if TYPE_CHECKING:
 
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
 """What obstore refuses in a name; such objects, which are rare, travel through boto3."""
+
+RANGE_SIZE_BYTES = 64 * 1024 * 1024
+"""Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
+less at once, and while it reads for one, another one's bytes travel."""
 
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
@@ -138,6 +142,14 @@ class S3Provider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         name = self._names.encode(key)
         return self._open_through_boto3(name) if CONTROL_CHARACTER.search(name) else self._download.open(name)
+
+    def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
+        """See `Provider`: above `RANGE_SIZE_BYTES` by requests for ranges of this size, one after another."""
+        if size_bytes <= RANGE_SIZE_BYTES:
+            yield from self.open(key)
+            return
+        with _translated_errors():
+            yield from self._requests.read_in_ranges(self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
@@ -473,6 +485,7 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
+        (status == 416, IntegrityError, "en la nube faltan bytes"),
         (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
         (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),
