@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.config
 import botocore.exceptions
+import urllib3.exceptions
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
@@ -92,6 +93,12 @@ UNANSWERED: tuple[tuple[type[Exception], str], ...] = (
     (botocore.exceptions.EndpointConnectionError, "no se pudo conectar con el servidor"),
 )
 """What boto3 raises when there is no answer, and what it means; the first that fits."""
+
+
+NO_ANSWER_OR_HALF_OF_ONE = (
+    *(botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError),
+    urllib3.exceptions.HTTPError,  # botocore lets some of them through while a body is read, about TLS for instance
+)
 
 
 class S3Provider(Provider):
@@ -469,7 +476,7 @@ def _translated_errors() -> Iterator[None]:
         raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno") from None
     except botocore.exceptions.ParamValidationError:
         raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
+    except NO_ANSWER_OR_HALF_OF_ONE as error:
         reason = next((text for kind, text in UNANSWERED if isinstance(error, kind)), "se cortó la conexión")
         raise ProviderUnavailable(f"{reason} ({type(error).__name__})") from None
     except PARSER_ERRORS as error:

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
 
-import urllib3.exceptions
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
@@ -57,7 +56,8 @@ class NoSuchUpload(ClientError):
 class S3Requests:
     """Lists, reads and deletes objects of one bucket, and what is unfinished there. Safe for several threads.
 
-    Raises what boto3 would: `ClientError` for an answer that refuses, other botocore exceptions where none comes.
+    Raises what boto3 would: `ClientError` for an answer that refuses, other botocore exceptions where none comes, now
+    and then one of urllib3's where one breaks off.
     """
 
     def __init__(
@@ -261,12 +261,9 @@ def _require_range(content_range: str | None, announced_bytes: int, start: int, 
 
 
 def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
-    """A body as it comes. Raises botocore's exceptions, also when it ends before what was announced has come."""
+    """A body as it comes. Raises also when it ends before what was announced has come."""
     body: Any = StreamingBody  # its stubs do not know that a length may be missing
-    try:
-        yield from body(raw, announced_bytes).iter_chunks(PIECE_SIZE_BYTES)
-    except urllib3.exceptions.HTTPError as error:  # StreamingBody knows two of them
-        raise HTTPClientError(error=error) from error
+    yield from body(raw, announced_bytes).iter_chunks(PIECE_SIZE_BYTES)
 
 
 def _refusal(status: int, content: bytes) -> dict[str, Any]:

@@ -257,23 +257,6 @@ def test_a_range_at_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.usefixtures("small_ranges")
-def test_the_rest_of_a_range_that_nobody_wants_any_more_is_no_answer_to_another_request(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(providers.s3_requests, "PIECE_SIZE_BYTES", 10)
-
-    def answer(request: Request) -> Answer:
-        return as_amazon(request) if "Range" in request.headers else listing("p/a")
-
-    with provider_of(answer) as (provider, _):
-        for _ in range(3):
-            pieces = provider.open_sized("p/large", len(CONTENT))
-            assert next(pieces) == CONTENT[:10]
-            del pieces
-            assert [stored.key for stored in provider.list("p/")] == ["p/a"]
-
-
-@pytest.mark.usefixtures("small_ranges")
 def test_ranges_of_one_object_share_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
     really_connect = urllib3.connection.HTTPConnection.connect
