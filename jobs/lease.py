@@ -124,6 +124,9 @@ class LeasedProvider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         return self._provider.open(key)
 
+    def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
+        return self._provider.open_sized(key, size_bytes)
+
     def stat(self, key: str) -> StoredObject:
         return self._provider.stat(key)
 

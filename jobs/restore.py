@@ -111,7 +111,7 @@ class Restore:
     def _announced_bytes(self, entry: Entry) -> Iterator[bytes]:
         """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
         remaining_bytes = entry.size_bytes
-        for chunk in self._provider.open(self._place.key_of(entry.path)):
+        for chunk in self._provider.open_sized(self._place.key_of(entry.path), entry.size_bytes):
             remaining_bytes -= len(chunk)
             if remaining_bytes < 0:
                 raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")

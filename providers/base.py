@@ -249,6 +249,14 @@ class Provider(abc.ABC):
     def open(self, key: str) -> Iterator[bytes]:
         """Yield the stored bytes in order. Raises `ObjectNotFound` (at the latest at the first byte)."""
 
+    def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
+        """As `open`, for an object that should have so many bytes, which may come by several requests if it is large.
+
+        Whether there are just as many is for the caller to see; where there are too few it may raise `IntegrityError`.
+        """
+        del size_bytes  # most send an object of any size at once
+        return self.open(key)
+
     @abc.abstractmethod
     def stat(self, key: str) -> StoredObject:
         """Ask anew what is stored under `key`. Raises `ObjectNotFound`."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import mmap
 import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -37,6 +36,7 @@ from providers.base import (
     part_size_for,
 )
 from providers.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS, Answer
+from providers.part_buffers import PartBuffers, anonymous_map, fill
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -119,6 +119,7 @@ class ObjectStorePut:
         self._first_use = threading.Lock()
         self._memory_bytes = memory_share(MEMORY_BUDGET_BYTES)
         self._memory = _MemoryBudget(self._memory_bytes)
+        self._ordinary_buffers = PartBuffers(PART_SIZE_BYTES)
         self._store_for(0)  # finds out at once whether there are credentials
 
     def put(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
@@ -148,13 +149,15 @@ class ObjectStorePut:
         """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
         part_size = part_size_for(source.size_bytes)
         parts_in_flight = max(1, min(PARTS_IN_FLIGHT, self._memory_bytes // part_size - 1))
-        with self._memory.reserved((parts_in_flight + 1) * part_size):
+        parts_in_memory = parts_in_flight + 1
+        buffers = self._ordinary_buffers if part_size == PART_SIZE_BYTES else PartBuffers(part_size)
+        with self._memory.reserved(parts_in_memory * part_size), buffers.kept(parts_in_memory):
             reader = HashingReader(source, self.md5s_of_large)
             with _uploading(reader):
                 obstore.put(
                     self._store_for(part_size),
                     name,
-                    reader.parts(part_size),
+                    reader.parts(buffers),
                     attributes=attributes,
                     use_multipart=True,
                     chunk_size=part_size,
@@ -195,18 +198,23 @@ class HashingReader:
         pieces = self.pieces()
         if self._source.size_bytes <= CHUNK_SIZE_BYTES:
             return b"".join(pieces)
-        content = _filled_map(self._source.size_bytes, pieces)
+        content = anonymous_map(self._source.size_bytes)
+        fill(content, self._source.size_bytes, pieces)
         _run_to_end(pieces)
         return content
 
-    def parts(self, part_size_bytes: int) -> Iterator[Buffer]:
-        """The bytes in parts of exactly `part_size_bytes` (whole MiB) but for the last one."""
+    def parts(self, buffers: PartBuffers) -> Iterator[Buffer]:
+        """The bytes in parts of exactly the size of `buffers` (whole MiB) but for the last one.
+
+        Each part stays as it is for as long as it is held; after that its memory is used for another one.
+        """
         pieces = self.pieces()
-        for start in range(0, self._source.size_bytes, part_size_bytes):
-            part = _filled_map(min(part_size_bytes, self._source.size_bytes - start), pieces)
+        for start in range(0, self._source.size_bytes, buffers.size_bytes):
+            part = buffers.filled(min(buffers.size_bytes, self._source.size_bytes - start), pieces)
             if self._hashes_parts:
                 self._part_md5s.append(hashlib.md5(part, usedforsecurity=False).hexdigest())
             yield part
+            del part
         _run_to_end(pieces)
 
     def pieces(self) -> Iterator[bytes]:
@@ -266,7 +274,7 @@ def hash_source(source: Source, md5s_of_large: Collection[Md5Of] = tuple(Md5Of))
         _run_to_end(reader.pieces())
     else:
         reader = HashingReader(source, md5s_of_large)
-        _run_to_end(reader.parts(part_size_for(source.size_bytes)))
+        _run_to_end(reader.parts(PartBuffers(part_size_for(source.size_bytes))))
     return reader.sent()
 
 
@@ -276,21 +284,10 @@ def multipart_md5(part_md5s: Sequence[str]) -> str:
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(part_md5s)}"
 
 
-def _filled_map(size_bytes: int, pieces: Iterator[bytes]) -> mmap.mmap:
-    """The next `size_bytes` of `pieces` in an anonymous map, which gives its memory back at once when it is dropped.
-
-    glibc keeps freed blocks of such sizes, in one arena per thread: measured, 350 MB instead of 120 MB.
-    """
-    content = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    while content.tell() < size_bytes:
-        content.write(next(pieces))
-    return content
-
-
 def _run_to_end(pieces: Iterator[object]) -> None:
     """Let a source that has yielded all its bytes say whether they were sound, and whether there are more."""
-    for _ in pieces:
-        pass
+    for piece in pieces:
+        del piece  # not held while the next one is read
 
 
 class _MemoryBudget:

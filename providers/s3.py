@@ -1,7 +1,8 @@
 """Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
 
-obstore carries the bytes, but for small files, which go by `DirectHttp`; `S3Requests` lists, asks and deletes; boto3
-finds credentials and Amazon's addresses, and serves names that obstore refuses.
+obstore carries the bytes, but for small files on their way there, which go by `DirectHttp`, and large objects on their
+way back: `S3Requests` brings those, lists, asks and deletes. boto3 finds credentials and Amazon's addresses, and serves
+names that obstore refuses.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import botocore.config
 import botocore.exceptions
 import botocore.httpsession
+import urllib3.exceptions
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
@@ -56,6 +58,7 @@ from providers.object_store_put import (
     multipart_md5,
     require_stored,
 )
+from providers.part_buffers import PartBuffers
 from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
 from providers.s3_signature import PutSigner
 
@@ -67,6 +70,10 @@ if TYPE_CHECKING:
 
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
 """What obstore refuses in a name; such objects, which are rare, travel through boto3."""
+
+RANGE_SIZE_BYTES = 64 * 1024 * 1024
+"""Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
+less at once, and while it reads for one, another one's bytes travel."""
 
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
@@ -91,6 +98,12 @@ UNANSWERED: tuple[tuple[type[Exception], str], ...] = (
     (botocore.exceptions.EndpointConnectionError, "no se pudo conectar con el servidor"),
 )
 """What boto3 raises when there is no answer, and what it means; the first that fits."""
+
+
+NO_ANSWER_OR_HALF_OF_ONE = (
+    *(botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError),
+    urllib3.exceptions.HTTPError,  # botocore lets some of them through while a body is read, about TLS for instance
+)
 
 
 class S3Provider(Provider):
@@ -141,6 +154,14 @@ class S3Provider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         name = self._names.encode(key)
         return self._open_through_boto3(name) if CONTROL_CHARACTER.search(name) else self._download.open(name)
+
+    def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
+        """See `Provider`: above `RANGE_SIZE_BYTES` by requests for ranges of this size, one after another."""
+        if size_bytes <= RANGE_SIZE_BYTES:
+            yield from self.open(key)
+            return
+        with _translated_errors():
+            yield from self._requests.read_in_ranges(self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
@@ -368,7 +389,7 @@ class S3Provider(Provider):
             if source.size_bytes <= PART_SIZE_BYTES:
                 self._client.put_object(**target, **self._object_settings, Body=io.BytesIO(reader.whole()))
             else:
-                self._put_parts(target, reader.parts(part_size_for(source.size_bytes)))
+                self._put_parts(target, reader.parts(PartBuffers(part_size_for(source.size_bytes))))
         return reader.sent()
 
     def _put_parts(self, target: Mapping[str, str], parts: Iterator[Buffer]) -> None:
@@ -483,7 +504,7 @@ def _translated_errors() -> Iterator[None]:
         raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno") from None
     except botocore.exceptions.ParamValidationError:
         raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError) as error:
+    except NO_ANSWER_OR_HALF_OF_ONE as error:
         reason = next((text for kind, text in UNANSWERED if isinstance(error, kind)), "se cortó la conexión")
         raise ProviderUnavailable(f"{reason} ({type(error).__name__})") from None
     except PARSER_ERRORS as error:
@@ -499,6 +520,7 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
+        (status == 416, IntegrityError, "en la nube faltan bytes"),
         (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
         (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),

@@ -7,6 +7,7 @@ it takes 0.3 s to import it and to make its client, which a short run feels.
 from __future__ import annotations
 
 import contextlib
+import re
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,13 +19,17 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
+from botocore.response import StreamingBody
 from botocore.utils import get_environ_proxies
 
 from providers.answers import PATIENCE_SECONDS, paced, unintelligible
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, IntegrityError
 
 CONNECTIONS = 32
 """Connections that are kept open: more than the threads that anyone uses."""
+
+PIECE_SIZE_BYTES = 256 * 1024
+"""How much of an object is read at a time: large enough for Python, and still in the processor's cache afterwards."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +54,10 @@ class NoSuchUpload(ClientError):
 
 
 class S3Requests:
-    """Lists, asks for and deletes objects of one bucket, and what is unfinished there. Safe for several threads.
+    """Lists, reads and deletes objects of one bucket, and what is unfinished there. Safe for several threads.
 
-    Raises what boto3 would: `ClientError` for an answer that refuses, other botocore exceptions where none comes.
+    Raises what boto3 would: `ClientError` for an answer that refuses, other botocore exceptions where none comes, now
+    and then one of urllib3's where one breaks off.
     """
 
     def __init__(
@@ -101,6 +107,35 @@ class S3Requests:
         headers = self._send("HEAD", self._url_of(name)).headers
         return Listed(name, int(headers["Content-Length"]), headers["ETag"])
 
+    def read_in_ranges(self, name: str, size_bytes: int, range_bytes: int) -> Iterator[bytes]:
+        """The bytes under `name`, of which there should be so many, by requests for ranges, one after another.
+
+        A server that knows no ranges sends everything at once, and that is read through. Raises `IntegrityError` when
+        there are fewer bytes, `ProviderUnavailable` for other bytes than those that were asked for.
+        """
+        for start in range(0, size_bytes, range_bytes):
+            asked_bytes = min(range_bytes, size_bytes - start)
+            answer = self._answer_with_range(name, start, asked_bytes)
+            with contextlib.closing(answer.raw):
+                announced_bytes = int(answer.headers["Content-Length"])
+                is_everything = start == 0 and answer.status_code == 200 and announced_bytes > asked_bytes
+                if not is_everything:
+                    _require_range(answer.headers.get("Content-Range"), announced_bytes, start, asked_bytes)
+                yield from _pieces(answer.raw, announced_bytes)
+            if is_everything:
+                return
+
+    def _answer_with_range(self, name: str, start: int, size_bytes: int) -> Any:
+        """The beginning of an answer, whose body is still to come."""
+        request = AWSRequest("GET", self._url_of(name), stream_output=True)
+        request.headers["Range"] = f"bytes={start}-{start + size_bytes - 1}"
+        answer = self._answer_to(request)
+        if not _accepts(answer):
+            with contextlib.closing(answer.raw):
+                content = next(_pieces(answer.raw, None), b"")
+            raise _refused(answer.status_code, content, "GET")
+        return answer
+
     def delete(self, name: str) -> None:
         """Remove what is stored under `name`; nothing there is no error."""
         self._send("DELETE", self._url_of(name))
@@ -120,14 +155,15 @@ class S3Requests:
     def _send(self, method: str, url: str, query: dict[str, str] | None = None) -> Any:
         """The answer to a signed request. Raises `ClientError` for any but a 2xx."""
         text = "&".join(f"{name}={_quoted(value)}" for name, value in sorted((query or {}).items()))
-        request = AWSRequest(method, f"{url}?{text}" if text else url)
-        S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
-        answer = self._http.send(request.prepare())
-        if not 200 <= answer.status_code < 300:
-            refusal: Any = _refusal(answer.status_code, answer.content)
-            error_class = NoSuchUpload if refusal["Error"]["Code"] == "NoSuchUpload" else ClientError
-            raise error_class(refusal, method)
+        answer = self._answer_to(AWSRequest(method, f"{url}?{text}" if text else url))
+        if not _accepts(answer):
+            raise _refused(answer.status_code, answer.content, method)
         return answer
+
+    def _answer_to(self, request: AWSRequest) -> Any:
+        """Whatever is answered, once the request is signed."""
+        S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
+        return self._http.send(request.prepare())
 
 
 def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -201,6 +237,33 @@ def _plain(tag: str) -> str:
 def _quoted(text: str, safe: str = "") -> str:
     """As the signature wants it: everything but letters, digits and `-_.~` in percent notation."""
     return urllib.parse.quote(text, safe=safe)
+
+
+def _accepts(answer: Any) -> bool:
+    return bool(200 <= answer.status_code < 300)
+
+
+def _refused(status: int, content: bytes, method: str) -> ClientError:
+    refusal: Any = _refusal(status, content)
+    error_class = NoSuchUpload if refusal["Error"]["Code"] == "NoSuchUpload" else ClientError
+    return error_class(refusal, method)
+
+
+def _require_range(content_range: str | None, announced_bytes: int, start: int, asked_bytes: int) -> None:
+    """Some servers (`rclone serve s3`) answer with the range that was asked for, but with status 200.
+
+    Source: RFC 9110, 14.4, for the form of `Content-Range`.
+    """
+    if announced_bytes < asked_bytes:
+        raise IntegrityError(f"en la nube faltan bytes: {announced_bytes} de {asked_bytes} a partir del {start}")
+    if announced_bytes > asked_bytes or (content_range and not re.match(rf"bytes {start}-", content_range)):
+        raise unintelligible("no es la parte que se pidió")
+
+
+def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
+    """A body as it comes. Raises also when it ends before what was announced has come."""
+    body: Any = StreamingBody  # its stubs do not know that a length may be missing
+    yield from body(raw, announced_bytes).iter_chunks(PIECE_SIZE_BYTES)
 
 
 def _refusal(status: int, content: bytes) -> dict[str, Any]:

@@ -42,12 +42,16 @@ from tests.faults.http_proxy import ONCE, Fault, HttpFaultProxy, Response
 ONE_OF_EACH_KIND = ("s3-rclone", "azure", "gcs")
 SEED = int(os.environ.get("WIRE_DAMAGE_SEED", secrets.randbelow(1_000_000)))
 DAMAGED_ANSWERS = 60
+LARGE_BYTES = 1024 * 1024 * 1024
+"""So large that it is asked for in ranges, where there are any."""
+
 THREADS = 8
 
 CALLS: dict[str, Callable[[Provider], object]] = {
     "list": lambda provider: list(provider.list("p/")),
     "stat": lambda provider: provider.stat("p/file"),
     "open": lambda provider: b"".join(provider.open("p/file")),
+    "open sized": lambda provider: b"".join(provider.open_sized("p/file", LARGE_BYTES)),
     "put": lambda provider: provider.put("p/other", BytesSource(b"other")),
     "delete": lambda provider: provider.delete("p/other"),
     "abandon": lambda provider: provider.abandon("p/"),

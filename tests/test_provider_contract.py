@@ -191,6 +191,11 @@ def content(provider: Provider, key: str) -> bytes:
     return b"".join(provider.open(key))
 
 
+def content_of_size(provider: Provider, key: str, size_bytes: int) -> bytes:
+    """What is stored under a key, for who knows how much it is."""
+    return as_callers_do(lambda: b"".join(provider.open_sized(key, size_bytes)))
+
+
 def keys(provider: Provider, prefix: str) -> list[str]:
     return sorted(stored.key for stored in provider.list(prefix))
 
@@ -208,6 +213,7 @@ def every_call(provider: Provider, key: str = "p/a") -> dict[str, Callable[[], o
         "put": lambda: provider.put(key, BytesSource(b"x")),
         "put in parts": lambda: provider.put(key, PatternSource(2 * PART_SIZE_BYTES)),
         "open": lambda: content(provider, key),
+        "open sized": lambda: b"".join(provider.open_sized(key, LARGE_SIZE_BYTES)),
         "stat": lambda: provider.stat(key),
         "list": lambda: list(provider.list("p")),
         "delete": lambda: provider.delete(key),
@@ -239,6 +245,20 @@ def test_what_is_put_is_what_is_read(provider: Provider, size_bytes: int) -> Non
     assert sha256_of(provider.open("p/file")) == receipt.sha256
     evidence = prove(provider, "p/file", receipt)
     assert prove(provider, "p/file", provider.measure(source)) == evidence
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> int:
+    """The size of the ranges in which S3 is asked for objects that are larger."""
+    monkeypatch.setattr("providers.s3.RANGE_SIZE_BYTES", 1000)
+    return 1000
+
+
+def test_what_is_put_is_what_is_read_by_who_knows_how_much_it_is(provider: Provider, small_ranges: int) -> None:
+    for size_bytes in (0, 1, small_ranges, small_ranges + 1, 3 * small_ranges, 300 * small_ranges + 1):
+        source = PatternSource(size_bytes)
+        put(provider, "p/file", source)
+        assert sha256_of([content_of_size(provider, "p/file", size_bytes)]) == source.sha256()
 
 
 @each_client_once
@@ -328,6 +348,17 @@ def names_for(destination: Destination) -> set[str]:
     return set(ODD_NAMES) - (UNKNOWN_TO_MOTO if destination.name == "s3-moto" else set())
 
 
+@each_server_once
+def test_odd_names_of_what_is_read_in_ranges(
+    provider: Provider, destinations: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("providers.s3.RANGE_SIZE_BYTES", 3)
+    odd_keys = sorted(f"p/{name[:20]}" for name in names_for(destinations))
+    put_bytes(provider, *odd_keys)
+    for key in odd_keys:
+        assert content_of_size(provider, key, len(bytes_of(key))) == bytes_of(key), ascii(key)
+
+
 @pytest.mark.parametrize("name", ["tab\tand %2F+", os.fsdecode(b"\xff\xfe"), "back\\slash."])
 @each_behaviour_once
 def test_odd_names_of_large_files(provider: Provider, name: str) -> None:
@@ -386,7 +417,7 @@ def test_a_prefix_is_the_beginning_of_a_text(provider: Provider) -> None:
 def test_what_is_not_there_is_not_found(provider: Provider) -> None:
     put_bytes(provider, "p/a")
     for key in ("absent", "absent/too", "p", "p/a/b", "p/aa"):
-        for name in ("open", "stat", "digests"):
+        for name in ("open", "open sized", "stat", "digests"):
             assert isinstance(error_of(every_call(provider, key)[name]), ObjectNotFound), (key, name)
 
 
@@ -646,7 +677,11 @@ def test_a_missing_destination_is_never_made(destinations: Destination) -> None:
     calls = every_call(provider)
     for name in ("put", "put in parts", "list", "check"):
         assert isinstance(error_of(calls[name]), DestinationMissing), name
-    for name in ("stat", "open"):  # where a server answers these with a bare 404, the object is missing, too
+    for name in (
+        "stat",
+        "open",
+        "open sized",
+    ):  # where a server answers these with a bare 404, the object is missing, too
         assert isinstance(error_of(calls[name]), DestinationMissing | ObjectNotFound), name
     provider.close()
     with pytest.raises(Exception):  # noqa: B017, PT011 each SDK has its own way to say that there is no such place

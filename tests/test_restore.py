@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -84,6 +85,27 @@ def test_a_large_object_comes_by_one_request_and_a_little_at_a_time(
     assert (sum(sizes), max(sizes) <= LARGEST_PIECE_BYTES) == (LARGE_BYTES, True)
     assert {line.partition(" ")[0] for line in proxy.seen} == {"GET"}
     assert len(proxy.seen) == 1
+
+
+def test_a_restore_from_s3_asks_for_large_objects_in_ranges(
+    new_destination: Callable[[str], Destination], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    range_bytes = 50
+    monkeypatch.setattr("providers.s3.RANGE_SIZE_BYTES", range_bytes)
+    real = new_destination("s3-rclone")
+    store(real)
+    with (
+        HttpFaultProxy(address_of(real)) as proxy,
+        closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
+        closing(TransferPool(4)) as pool,
+    ):
+        Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "destination", None)
+    restored = {path: (tmp_path / "destination" / path).read_bytes() for path in CONTENTS}
+    assert restored == CONTENTS
+    ranges = sum(math.ceil(len(content) / range_bytes) for content in CONTENTS.values())
+    assert len(set(proxy.seen)) == len(CONTENTS) + 1
+    assert ranges + 1 <= len(proxy.seen) <= ranges + 1 + ASKED_AGAIN_AT_MOST * math.ceil(120 / range_bytes)
+    assert {line.partition(" ")[0] for line in proxy.seen} == {"GET"}
 
 
 def test_large_files_come_before_the_small_ones_so_that_none_is_alone_at_the_end(

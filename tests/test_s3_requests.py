@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 
 import pytest
+import urllib3.connection
 
+import providers.s3
+import providers.s3_requests
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
-from providers.base import AccessDenied, DestinationMissing, Provider, ProviderUnavailable
+from providers.base import (
+    AccessDenied,
+    DestinationMissing,
+    IntegrityError,
+    MigrationError,
+    ObjectNotFound,
+    Provider,
+    ProviderUnavailable,
+)
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
 NAMESPACE = 'xmlns="http://s3.amazonaws.com/doc/2006-03-01/"'
@@ -122,3 +137,135 @@ def test_an_ordinary_bucket_is_used_without_boto3() -> None:
         "sys.exit('boto3' in sys.modules)\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+CONTENT = bytes(range(250))
+RANGE_BYTES = 100
+RANGES = ["bytes=0-99", "bytes=100-199", "bytes=200-249"]
+
+
+@pytest.fixture
+def small_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(providers.s3, "RANGE_SIZE_BYTES", RANGE_BYTES)
+
+
+def asked(request: Request) -> tuple[int, int]:
+    """The first and the last byte that a request asks for."""
+    found = re.fullmatch(r"bytes=(\d+)-(\d+)", request.headers["Range"])
+    assert found
+    return int(found[1]), int(found[2])
+
+
+def as_amazon(request: Request) -> Answer:
+    first, last = asked(request)
+    return Answer(206, CONTENT[first : last + 1], {"Content-Range": f"bytes {first}-{last}/{len(CONTENT)}"})
+
+
+def as_rclone(request: Request) -> Answer:
+    first, last = asked(request)
+    return Answer(200, CONTENT[first : last + 1])
+
+
+def everything(_request: Request) -> Answer:
+    return Answer(200, CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("answer", "ranges"),
+    [(as_amazon, RANGES), (as_rclone, RANGES), (everything, RANGES[:1])],
+    ids=["as Amazon", "as rclone", "everything"],
+)
+@pytest.mark.usefixtures("small_ranges")
+def test_a_large_object_comes_in_ranges_or_all_at_once(answer: Callable[[Request], Answer], ranges: list[str]) -> None:
+    with provider_of(answer) as (provider, requests):
+        assert b"".join(provider.open_sized("p/large", len(CONTENT))) == CONTENT
+    assert [request.headers["Range"] for request in requests] == ranges
+    assert {(request.method, request.path) for request in requests} == {("GET", "/cubo/p/large")}
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_an_object_of_the_size_of_a_range_is_asked_for_whole() -> None:
+    whole = Answer(200, CONTENT[:100], {"Last-Modified": "Fri, 01 Jan 2021 00:00:00 GMT", "ETag": '"x"'})
+    with provider_of(lambda _: whole) as (provider, requests):
+        assert b"".join(provider.open_sized("p/small", RANGE_BYTES)) == whole.body
+    assert ["Range" in request.headers for request in requests] == [False]
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_what_does_not_end_where_it_was_announced_is_given_as_it_is() -> None:
+    """Whoever reads sees that there is more, and does not believe it."""
+    with provider_of(lambda _: Answer(200, CONTENT * 2)) as (provider, requests):
+        assert b"".join(provider.open_sized("p/large", len(CONTENT))) == CONTENT * 2
+    assert len(requests) == 1
+
+
+SECOND = {"Content-Range": "bytes 100-199/250"}
+SECRET = b"<Error><Code>%b</Code><Message>FILTRADO</Message></Error>"
+
+WRONG_ANSWERS: dict[str, tuple[Answer, type[MigrationError]]] = {
+    "everything": (Answer(200, CONTENT), ProviderUnavailable),
+    "more than was asked for": (Answer(206, CONTENT[100:201], SECOND), ProviderUnavailable),
+    "another range": (Answer(206, CONTENT[:100], {"Content-Range": "bytes 0-99/250"}), ProviderUnavailable),
+    "no length": (Answer(206, CONTENT[100:200], {"Content-Length": "FILTRADO"}), ProviderUnavailable),
+    "less than was asked for": (Answer(206, CONTENT[100:150], SECOND), IntegrityError),
+    "no such range": (Answer(416, SECRET % b"InvalidRange"), IntegrityError),
+    "a connection that breaks": (Answer(206, CONTENT[100:200], SECOND, cut_after_bytes=50), ProviderUnavailable),
+    "a connection that breaks at once": (Answer(206, CONTENT[100:200], SECOND, 0), ProviderUnavailable),
+    "no such object": (Answer(404, SECRET % b"NoSuchKey"), ObjectNotFound),
+    "no such bucket": (Answer(404, SECRET % b"NoSuchBucket"), DestinationMissing),
+    "denied": (Answer(403, SECRET % b"AccessDenied"), AccessDenied),
+    "denied by half": (Answer(403, SECRET % b"AccessDenied", cut_after_bytes=20), AccessDenied),
+    "busy": (Answer(503, SECRET % b"SlowDown"), ProviderUnavailable),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_ANSWERS)
+@pytest.mark.usefixtures("small_ranges")
+def test_what_is_not_the_range_that_was_asked_for_is_an_error(case: str) -> None:
+    wrong, error_class = WRONG_ANSWERS[case]
+
+    def answer(request: Request) -> Answer:
+        return wrong if asked(request)[0] == RANGE_BYTES else as_amazon(request)
+
+    with provider_of(answer) as (provider, requests):
+        pieces = provider.open_sized("p/large", len(CONTENT))
+        assert next(pieces) == CONTENT[:RANGE_BYTES]
+        with pytest.raises(MigrationError) as caught:
+            list(pieces)
+    assert type(caught.value) is error_class
+    assert "FILTRADO" not in "".join(traceback.format_exception(caught.value))
+    assert [request.headers["Range"] for request in requests] == RANGES[:2]
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_the_first_range_may_be_too_short_too() -> None:
+    with provider_of(lambda _: Answer(206, CONTENT[:50])) as (provider, _), pytest.raises(IntegrityError):
+        list(provider.open_sized("p/large", len(CONTENT)))
+
+
+@pytest.mark.usefixtures("small_ranges")
+@pytest.mark.parametrize("answer", [Answer(206, CONTENT[:100], SECOND), Answer(403, b"x" * 100)], ids=["range", "no"])
+def test_a_range_at_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
+    monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.s3_requests, "CONNECT_TIMEOUT_SECONDS", 0.5)
+    slow = replace(answer, headers={}, seconds_per_byte=0.1)
+    started = time.monotonic()
+    with provider_of(lambda _: slow) as (provider, _):
+        with pytest.raises(ProviderUnavailable):
+            list(provider.open_sized("p/large", len(CONTENT)))
+        assert time.monotonic() - started < 5  # all of it would take ten
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_ranges_of_one_object_share_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    really_connect = urllib3.connection.HTTPConnection.connect
+
+    def connect(connection: urllib3.connection.HTTPConnection) -> None:
+        made.append(connection)
+        really_connect(connection)
+
+    monkeypatch.setattr(urllib3.connection.HTTPConnection, "connect", connect)
+    with provider_of(as_amazon) as (provider, _):
+        list(provider.open_sized("p/large", len(CONTENT)))
+    assert len(made) == 1

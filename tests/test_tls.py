@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import datetime
 import ipaddress
+import os
+import socket
 import ssl
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from config.models import ProviderRow
 from providers import build_provider
 from providers.base import BytesSource, Provider, ProviderUnavailable
+
+LARGE_BYTES = 1024 * 1024 * 1024
+"""So large that it is asked for in ranges, where there are any."""
 
 
 class Impostor:
@@ -110,6 +116,8 @@ CALLS: dict[str, Callable[[Provider], object]] = {
     "put in parts": lambda provider: provider.put("key", BytesSource(bytes(20_000_000))),
     "put of an odd name": lambda provider: provider.put("line\nend", BytesSource(b"content")),
     "open": lambda provider: list(provider.open("key")),
+    "open of an odd name": lambda provider: list(provider.open("line\nend")),
+    "open sized": lambda provider: list(provider.open_sized("key", LARGE_BYTES)),
     "stat": lambda provider: provider.stat("key"),
     "list": lambda provider: list(provider.list("")),
     "delete": lambda provider: provider.delete("key"),
@@ -128,3 +136,33 @@ def test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing(impostor:
             call(provider)
         assert impostor.requests == [], name
     provider.close()
+
+
+DESCRIPTION = b'ETag: "x"\r\nLast-Modified: Fri, 01 Jan 2021 00:00:00 GMT\r\n\r\n'
+
+
+def send_half_an_answer_and_then_what_is_no_tls(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Answer one request, and damage the connection below its encryption."""
+    plain, _ = listener.accept()
+    with context.wrap_socket(plain, server_side=True) as connection:
+        connection.recv(65536)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 67108864\r\n" + DESCRIPTION + bytes(1000))
+        os.write(connection.fileno(), b"no record of TLS" * 100)
+
+
+@pytest.mark.parametrize("name", ["open of an odd name", "open sized"])
+def test_an_answer_that_is_damaged_below_its_encryption_is_worth_another_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    certificate = certificate_of_its_own(tmp_path)
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(certificate))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        credentials, options = ROWS["s3"](f"https://127.0.0.1:{listener.getsockname()[1]}")
+        row = ProviderRow(1, "S3", "s3", credentials, options, active=True)  # type: ignore[arg-type]
+        server = threading.Thread(target=send_half_an_answer_and_then_what_is_no_tls, args=(listener, context))
+        server.start()
+        with closing(build_provider(row)) as provider, pytest.raises(ProviderUnavailable, match="se cortó la conexión"):
+            CALLS[name](provider)
+        server.join()

@@ -1803,6 +1803,22 @@ PROVIDERS = (
     ),
     Mutant(
         "object stores",
+        "the memory of a part is used again while it travels",
+        "providers/part_buffers.py",
+        "    except BufferError:\n        return False\n",
+        "    except BufferError:\n        return True\n",
+        ("tests/test_part_buffers.py::test_a_part_that_is_held_stays_as_it_is[the part]",),
+    ),
+    Mutant(
+        "object stores",
+        "whatever answers for a range is taken for it",
+        "providers/s3_requests.py",
+        "                if not is_everything:\n",
+        "                if False:\n",
+        ("tests/test_s3_requests.py::test_what_is_not_the_range_that_was_asked_for_is_an_error[everything]",),
+    ),
+    Mutant(
+        "object stores",
         "a part that Google did not keep whole is passed over",
         "providers/gcs.py",
         "                _require_kept(response, sent_bytes)\n",

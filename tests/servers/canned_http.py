@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -22,12 +23,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What it is answered. With `cut_after_bytes` the connection closes in the middle of the body."""
+    """What it is answered. With `cut_after_bytes` the connection closes in the middle of the body; with
+    `seconds_per_byte` the body comes byte after byte.
+    """
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut_after_bytes: int | None = None
+    seconds_per_byte: float | None = None
 
 
 class CannedHttp:
@@ -71,8 +75,8 @@ class CannedHttp:
                 for name, value in {"Content-Length": str(len(made.body)), **made.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                if self.command != "HEAD":
-                    self.wfile.write(made.body[: made.cut_after_bytes])
+                pieces = _slowly(made) if made.seconds_per_byte else [made.body[: made.cut_after_bytes]]
+                self.wfile.writelines(pieces if self.command != "HEAD" else [])
                 self.close_connection = made.cut_after_bytes is not None
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name is http.server's
@@ -106,3 +110,9 @@ def _listening(handler: type[BaseHTTPRequestHandler], tls: ssl.SSLContext | None
     if tls:
         server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     return server
+
+
+def _slowly(made: Answer) -> Iterator[bytes]:
+    for byte in made.body:
+        yield bytes([byte])
+        time.sleep(made.seconds_per_byte or 0)
