@@ -35,3 +35,27 @@ def test_a_large_block_has_memory_of_its_own_only_if_that_is_asked_for(how: str,
     command = [sys.executable, "-c", PROGRAM, how]
     told = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True)
     assert int(told.stdout) == own_blocks
+
+
+PIECES_PROGRAM = """
+import mmap, resource, sys
+from config.process import return_large_blocks
+from providers.base import CHUNK_SIZE_BYTES
+return_large_blocks()
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(2):
+    before = faults()
+    for _ in range(100):
+        piece = bytearray(CHUNK_SIZE_BYTES)
+        del piece
+print((faults() - before) * mmap.PAGESIZE / (100 * CHUNK_SIZE_BYTES))
+"""
+"""Prints how much of the memory for the pieces of a file the kernel had to provide anew, once it was there."""
+
+
+def test_the_memory_of_a_piece_serves_for_the_next_one() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", PIECES_PROGRAM], cwd=REPOSITORY, check=True, capture_output=True, text=True
+    )
+    assert float(told.stdout) < 0.1
