@@ -54,6 +54,9 @@ KEEPALIVE_SECONDS = 60
 
 RECEIVE_BYTES = 256 * 1024
 
+NO_EXIT_STATUS = -1
+"""What paramiko gives where the server told of none, as for a channel that was closed meanwhile."""
+
 BROKEN = (paramiko.SSHException, OSError, EOFError)
 """What paramiko raises when a connection ends, is refused something or goes silent, also from `close`."""
 
@@ -64,6 +67,10 @@ class ConnectionFull(Exception):
 
 class CommandFailed(Exception):
     """A command could not be run, or did not succeed."""
+
+
+class CommandUnanswered(CommandFailed):
+    """It was not run, or did not end: nothing that another command would change."""
 
 
 class Closable(Protocol):
@@ -253,7 +260,7 @@ class SshConnection:
             raise
 
     def run(self, command: str, standard_input: bytes, deadline_seconds: float) -> bytes:
-        """What a command on the server writes, if it succeeds in time. Raises `CommandFailed`.
+        """What a command on the server writes. Raises `CommandFailed` unless it succeeds, in time.
 
         `standard_input` is sent before anything is read, so it must fit into a channel's window, as its output must.
         """
@@ -265,7 +272,9 @@ class SshConnection:
                 output = b"".join(iter(lambda: channel.recv(RECEIVE_BYTES), b""))
                 status = channel.recv_exit_status()
         except (*BROKEN, SessionLost, ConnectionFull) as error:
-            raise CommandFailed("el servidor no ejecuta órdenes para esta cuenta") from error
+            raise CommandUnanswered("el servidor no ejecuta órdenes para esta cuenta") from error
+        if status == NO_EXIT_STATUS:
+            raise CommandUnanswered("la orden no terminó a tiempo")
         if status != 0:
             raise CommandFailed(f"la orden terminó con el código {status}")
         return output

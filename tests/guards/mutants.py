@@ -1762,6 +1762,14 @@ PROVIDERS = (
         ("tests/test_sftp_provider.py::test_commands_that_cannot_be_relied_on_are_not",),
     ),
     Mutant(
+        "sftp",
+        "the hash of another file is taken for this one's",
+        "providers/hash_commands.py",
+        "re.escape(path), line)",
+        'b".*", line)',
+        ("tests/test_wire_damage_sftp_local.py::test_hashes_that_cannot_be_relied_on_are_replaced_by_reading_back",),
+    ),
+    Mutant(
         "object stores",
         "a source that gives too little is stored",
         "providers/object_store_put.py",
