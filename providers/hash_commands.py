@@ -50,7 +50,7 @@ HASH_COMMANDS = (
     HashCommand("openssl", "xargs -0 openssl dgst -sha256 -r", rb" \*", b"\n", re.compile(rb"/[^\n\\]*")),
     HashCommand("sha256sum", "xargs -0 sha256sum -z --", rb" [ *]", b"\0", re.compile(rb"[^\0]+")),
 )
-"""The best first. OpenSSL uses the processor's instructions for SHA-256, coreutils only where it was built with OpenSSL,
+"""The best first. OpenSSL uses the processor's instructions for SHA-256, coreutils only where it was built with it,
 which Debian's is not: measured, 0.47 and 2.8 s for 512 MiB. Names with a line end are written in two ways by OpenSSL's
 releases (from 1.1.1d on escaped, a backslash before the hash), and no release promises what becomes of a backslash;
 `sha256sum -z` writes every name as it is.

@@ -118,6 +118,9 @@ class SftpProvider(Provider):
     fifth where the files are large.
     """
 
+    large_bytes_worth_help = 256 * 1024 * 1024
+    """One process carries some 100 MB/s, however many files at once: the SSH protocol's packets are paramiko's work."""
+
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         try:

@@ -1187,8 +1187,8 @@ HOST = (
     Mutant(
         "processes of a run",
         "a helper stores files after the lease",
-        SENDING,
-        "Lease.until(self.lease_ends_at)",
+        "jobs/helpers.py",
+        "Lease.until(lambda: terms.ends_at)",
         "Lease(lambda: 1e9)",
         ("tests/test_sending.py::test_a_helper_stores_nothing_once_the_lease_is_over",),
     ),
