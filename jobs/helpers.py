@@ -3,8 +3,8 @@ through the interpreter, as the threads of one process share it.
 
 The run's process walks, decides, proves and commits. A helper is given a few hundred small files at a time, or a few
 large ones, with the open directory that they are in, sends them to the provider or removes them, and answers how they
-fared; it knows no database, but is told meanwhile how long the lease holds, and when the run is to stop. Unlike the crew
-of a run (`jobs.crew`), helpers are new programs and no forks: when it is known how many files an execution has, the run
+fared. It knows no database, but is told meanwhile how long the lease holds, and when the run is to stop. Unlike the
+crew of a run (`jobs.crew`), helpers are new programs and no forks: when it is known what an execution has, the run
 has threads and connections that would not survive a fork. They end with the run's process, however it ends.
 """
 
