@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -33,7 +33,7 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
 )
-from providers.sftp_protocol import Channel, Pulse, SessionLost, SftpSession, string
+from providers.sftp_protocol import Pulse, SessionLost, SftpSession, string
 
 OPENING_SECONDS = CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS
 """How long a connection may take to be ready once TCP is up: with it, under fifteen seconds in all."""
@@ -246,8 +246,7 @@ class SshConnection:
         try:
             with _closed_after(channel, ANSWER_TIMEOUT_SECONDS):
                 channel.invoke_subsystem("sftp")
-            sending = cast("Channel", channel)  # it takes any buffer, which its stubs do not say
-            return SftpSession(sending, self._pulse, ANSWER_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS)
+            return SftpSession(channel, self._pulse, ANSWER_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS)
         except paramiko.SSHException as error:
             if not self.alive or time.monotonic() >= deadline:
                 raise SessionLost("se perdió la conexión") from error
