@@ -1,16 +1,18 @@
-"""Helpers: processes that a run starts for an execution of very many files, as the threads of one share an interpreter.
+"""Helpers: processes that a run starts for an execution of very many files, or of large ones where all their bytes pass
+through the interpreter, as the threads of one process share it.
 
-The run's process walks, decides, proves and commits. A helper is given a few hundred files at a time, with the open
-directory that they are in, sends them to the provider or removes them, and answers how they fared; it knows no
-database. Unlike the crew of a run (`jobs.crew`), helpers are new programs and no forks: when it is known how many files
-an execution has, the run has threads and connections that would not survive a fork. They end with the run's process,
-however it ends.
+The run's process walks, decides, proves and commits. A helper is given a few hundred small files at a time, or a few
+large ones, with the open directory that they are in, sends them to the provider or removes them, and answers how they
+fared. It knows no database, but is told meanwhile how long the lease holds, and when the run is to stop. Unlike the
+crew of a run (`jobs.crew`), helpers are new programs and no forks: when it is known what an execution has, the run
+has threads and connections that would not survive a fork. They end with the run's process, however it ends.
 """
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import signal
@@ -27,7 +29,8 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
 from config.models import ProviderRow
-from jobs.crew import fit_to_be_sent
+from jobs.crew import PROGRESS_SECONDS, fit_to_be_sent
+from jobs.lease import Lease
 from jobs.pace import Traffic
 from jobs.report import EXIT_SOMETHING_FAILED
 from jobs.transfers import TransferPool
@@ -69,9 +72,13 @@ class Workplace:
 
     def __init__(self, transfers: int) -> None:
         self.pool = TransferPool(transfers)
-        self.interruption = threading.Event()
-        """Of the present order."""
+        self.accept(_Terms(math.inf, threading.Event()))
         self._providers: dict[int, Provider] = {}
+
+    def accept(self, terms: _Terms) -> None:
+        """Let `interruption` and `lease` be those of another order."""
+        self.interruption = terms.interruption
+        self.lease = Lease.until(lambda: terms.ends_at)
 
     def provider(self, row: ProviderRow) -> Provider:
         """A provider, with connections of this process's own. Raises `InvalidProviderSettings`."""
@@ -99,22 +106,40 @@ class Helpers:
         """From now on, in this process: those of the run's own process are not for others that were forked from it."""
         self._most = 0
 
+    @property
+    def are_there(self) -> bool:
+        """Whether there are any, or can be."""
+        return self._most > 1 and self._lost < self._most
+
     def are_worth_while(self, files: int) -> bool:
         """Whether an execution of so many files is done sooner with them."""
-        return self._most > 1 and files >= FILES_WORTH_HELP and self._lost < self._most
+        return self.are_there and files >= FILES_WORTH_HELP
+
+    def share_of(self, files: int) -> int:
+        """How many of so many large files one of them is best given at a time: as many as it sends at once, unless the
+        others had none then.
+        """
+        return max(1, min(self._transfers // self._size, -(-files // self._size)))
 
     def for_each(self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event) -> None:
         """See `TransferPool.for_each`: as many calls at a time as there are helpers to be asked by them."""
         self._pool.for_each(function, items, interruption)
 
-    def ask(self, order: Order[Answer], directory_descriptor: int, interruption: threading.Event) -> Answer:
+    def ask(
+        self,
+        order: Order[Answer],
+        directory_descriptor: int,
+        interruption: threading.Event,
+        held_until: Callable[[], float] = lambda: math.inf,
+    ) -> Answer:
         """Have one of them carry out an order in an open directory, and give its answer or raise its error.
 
+        `held_until` is asked again and again, see `Lease.held_until`: what it raises ends the order, and is raised.
         Raises `HelperLost`. To be called from within `for_each`.
         """
         helper = self._take()
         try:
-            answer = helper.ask(order, directory_descriptor, interruption)
+            answer = helper.ask(order, directory_descriptor, interruption, held_until)
         except HelperLost:
             self._note_lost(helper, interruption)
             raise
@@ -122,7 +147,6 @@ class Helpers:
             self._give_back(helper)
             raise
         self._give_back(helper)
-        self._traffic.note_passed(answer.passed_bytes, answer.passed_files)
         if answer.error is not None:
             raise answer.error
         return cast("Answer", answer.result)
@@ -139,7 +163,7 @@ class Helpers:
 
     def _start(self) -> _Helper:
         try:
-            helper = _Helper(max(1, self._transfers // self._size), self._size)
+            helper = _Helper(max(1, self._transfers // self._size), self._size, self._traffic)
         except OSError as error:  # a limit on processes, or on memory
             self._most = len(self._started)
             message = f"No se pueden usar más procesos auxiliares: {error.strerror}"
@@ -177,10 +201,16 @@ class Helpers:
 class _Answered:
     """What became of an order."""
 
-    passed_bytes: int
-    passed_files: int
     result: object = None
     error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """What has travelled since a helper last said so."""
+
+    size_bytes: int
+    files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,10 +218,18 @@ class _Stop:
     """The present order is to be given up."""
 
 
+@dataclass(frozen=True, slots=True)
+class _HeldUntil:
+    """How long the lease of the present order is held at least."""
+
+    ends_at: float
+
+
 class _Helper:
     """One helper, as the run's process sees it. For one thread at a time."""
 
-    def __init__(self, transfers: int, helpers: int) -> None:
+    def __init__(self, transfers: int, helpers: int, traffic: Traffic) -> None:
+        self._traffic = traffic
         self._connection, theirs = Pipe()
         with theirs:
             number = str(theirs.fileno())
@@ -206,27 +244,55 @@ class _Helper:
         with contextlib.suppress(OSError):  # it has ended, which is noticed when it is asked something
             self._connection.send((transfers, helpers, logs_debug()))
 
-    def ask(self, order: Order[Any], directory_descriptor: int, interruption: threading.Event) -> _Answered:
-        """Raises `HelperLost`."""
+    def ask(
+        self,
+        order: Order[Any],
+        directory_descriptor: int,
+        interruption: threading.Event,
+        held_until: Callable[[], float],
+    ) -> _Answered:
+        """Raises `HelperLost`, and what `held_until` raises."""
+        ends_at = held_until()
         try:
-            self._connection.send(order)
+            self._connection.send((order, ends_at))
             send_handle(self._connection, directory_descriptor, self._process.pid)
-            return self._answer(interruption)
+            return self._answer(interruption, held_until, ends_at)
         except (EOFError, OSError) as error:
             raise HelperLost("un proceso auxiliar terminó antes de tiempo") from error
 
-    def _answer(self, interruption: threading.Event) -> _Answered:
-        told_to_stop = False
-        while True:
-            if interruption.is_set() and not told_to_stop:
-                self._connection.send(_Stop())
-                told_to_stop = True
-            if self._connection.poll(POLL_SECONDS):
-                match self._connection.recv():
-                    case _Answered() as answer:
-                        return answer
-                    case logging.LogRecord() as record:
-                        write_forwarded(record)
+    def _answer(self, interruption: threading.Event, held_until: Callable[[], float], ends_at: float) -> _Answered:
+        """The lease outlasts the order, however long that takes; where it does not, the order is given up first."""
+        answer = None
+        while answer is None and not interruption.is_set():
+            answer = self._listen()
+            try:
+                told, ends_at = ends_at, held_until()
+            except MigrationError as error:
+                self._answer_to_stop(answer)
+                return _Answered(error=error)
+            if ends_at != told:
+                self._connection.send(_HeldUntil(ends_at))
+        return self._answer_to_stop(answer)
+
+    def _answer_to_stop(self, answer: _Answered | None) -> _Answered:
+        """The answer, if there is none yet once the helper was told to give the order up."""
+        if answer is None:
+            self._connection.send(_Stop())
+        while answer is None:
+            answer = self._listen()
+        return answer
+
+    def _listen(self) -> _Answered | None:
+        """Take in what the helper says, and wait for that; its answer, if it was that."""
+        if self._connection.poll(POLL_SECONDS):
+            match self._connection.recv():
+                case _Answered() as answer:
+                    return answer
+                case _Passed() as passed:
+                    self._traffic.note_passed(passed.size_bytes, passed.files)
+                case logging.LogRecord() as record:
+                    write_forwarded(record)
+        return None
 
     def close(self) -> int:
         """End it, and give its exit code."""
@@ -238,13 +304,22 @@ class _Helper:
             return self._process.wait()
 
 
+@dataclass(slots=True)
+class _Terms:
+    """How long an order may be carried out; the run's process changes that meanwhile."""
+
+    ends_at: float
+    interruption: threading.Event
+
+
 class _Served:
     """The run's process, as a helper sees it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._turn = threading.Lock()
-        self._orders: queue.SimpleQueue[tuple[Order[Any], int, threading.Event]] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[Order[Any], int, _Terms]] = queue.SimpleQueue()
+        self._told = _Passed(0, 0)
 
     def serve(self) -> NoReturn:
         """Carry out what it asks for, one order after the other, until it is gone."""
@@ -256,42 +331,65 @@ class _Served:
         forward_logs(self._send)
         log_debug(debug)
         share_memory(helpers)
-        threading.Thread(target=self._hear, name="orders", daemon=True).start()
         workplace = Workplace(transfers)
+        traffic = workplace.pool.traffic
+        threading.Thread(target=self._hear, name="orders", daemon=True).start()
+        threading.Thread(target=self._tell_passed, args=(traffic,), name="progress", daemon=True).start()
         while True:
-            order, descriptor, workplace.interruption = self._orders.get()
+            order, descriptor, terms = self._orders.get()
+            workplace.accept(terms)
             try:
-                self._send(_carried_out(order, workplace, descriptor))
+                answer = _carried_out(order, workplace, descriptor)
+                self._send_passed(traffic)
+                self._send(answer)
             finally:
                 os.close(descriptor)
 
     def _hear(self) -> None:
         """When the run's process is gone, whatever is under way here must not go on without it."""
-        interruption = threading.Event()
+        terms = _Terms(0.0, threading.Event())
         try:
             while True:
                 match self._connection.recv():
                     case _Stop():
-                        interruption.set()
-                    case order:
-                        interruption = threading.Event()
-                        self._orders.put((order, recv_handle(self._connection), interruption))
+                        terms.interruption.set()
+                    case _HeldUntil(ends_at):
+                        terms.ends_at = ends_at
+                    case (order, ends_at):
+                        terms = _Terms(ends_at, threading.Event())
+                        self._orders.put((order, recv_handle(self._connection), terms))
         finally:
             os._exit(EXIT_SOMETHING_FAILED)
 
+    def _tell_passed(self, traffic: Traffic) -> None:
+        """Large files take long: that they get on is shown meanwhile."""
+        pause = threading.Event()
+        while not pause.wait(PROGRESS_SECONDS):
+            self._send_passed(traffic)
+
+    def _send_passed(self, traffic: Traffic) -> None:
+        with self._turn:
+            now = _Passed(traffic.passed_bytes, traffic.passed_files)
+            new = _Passed(now.size_bytes - self._told.size_bytes, now.files - self._told.files)
+            self._told = now
+            if new != _Passed(0, 0):
+                self._tell(new)
+
     def _send(self, message: object) -> None:
-        with self._turn, contextlib.suppress(OSError):  # `_hear` notices
+        with self._turn:
+            self._tell(message)
+
+    def _tell(self, message: object) -> None:
+        with contextlib.suppress(OSError):  # `_hear` notices
             self._connection.send(message)
 
 
 def _carried_out(order: Order[Any], workplace: Workplace, directory_descriptor: int) -> _Answered:
-    workplace.pool.traffic = traffic = Traffic()
     try:
-        result = order.carry_out(workplace, directory_descriptor)
+        return _Answered(order.carry_out(workplace, directory_descriptor))
     except Exception as error:
         emit(logging.DEBUG, "helper_failed", f"Un proceso auxiliar lo deja: {error}", cause=error)
-        return _Answered(traffic.passed_bytes, traffic.passed_files, error=fit_to_be_sent(error))
-    return _Answered(traffic.passed_bytes, traffic.passed_files, result)
+        return _Answered(error=fit_to_be_sent(error))
 
 
 def serve(descriptor: int) -> NoReturn:

@@ -47,9 +47,9 @@ class Lease:
         self._ends_at = 0.0
 
     @classmethod
-    def until(cls, ends_at: float) -> Lease:
-        """One of which only its end is known, to a process that cannot ask; see `held_until`."""
-        return cls(lambda: ends_at + MARGIN_SECONDS - now())
+    def until(cls, ends_at: Callable[[], float]) -> Lease:
+        """One of which only its end is known, to a process that is told of it and cannot ask; see `held_until`."""
+        return cls(lambda: ends_at() + MARGIN_SECONDS - now())
 
     def held_until(self) -> float:
         """Until when it is held at least, by the clock of `now`. Raises as `require_held`."""
@@ -95,6 +95,7 @@ class LeasedProvider(Provider):
     def __init__(self, provider: Provider, lease: Lease) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
+        self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self._provider = provider
         self._lease = lease
 

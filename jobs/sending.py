@@ -117,15 +117,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class SendFiles(Order[Sent]):
-    """Store files, as long as a lease is held at least."""
+    """Store files, as long as the lease is held."""
 
     provider_row: ProviderRow
-    lease_ends_at: float
     files: Sequence[FileToSend]
 
     def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sent:
         """See `Order`."""
-        provider = LeasedProvider(workplace.provider(self.provider_row), Lease.until(self.lease_ends_at))
+        provider = LeasedProvider(workplace.provider(self.provider_row), workplace.lease)
         sender = Sender(provider, directory_descriptor, workplace.pool.traffic, workplace.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
         starts = [*batch_starts(sizes_bytes, provider.objects_at_once), len(self.files)]
@@ -148,5 +147,5 @@ class Assistance:
 
     def send(self, files: Sequence[FileToSend], directory_descriptor: int, interruption: threading.Event) -> Sent:
         """Have a helper store files. Raises `MigrationError`; to be called from within `Helpers.for_each`."""
-        order = SendFiles(self.provider_row, self.lease.held_until(), files)
-        return self.helpers.ask(order, directory_descriptor, interruption)
+        order = SendFiles(self.provider_row, files)
+        return self.helpers.ask(order, directory_descriptor, interruption, self.lease.held_until)

@@ -15,7 +15,7 @@ from itertools import chain, islice
 from config.logs import emit, one_line
 from config.models import ContentDigest, Evidence, Execution, PutReceipt, StoredObject
 from config.trees import Tree
-from jobs.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost
+from jobs.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost, Helpers
 from jobs.keys import Place
 from jobs.manifest import Manifest, make_manifest
 from jobs.receipts import Notes, Receipts
@@ -164,11 +164,24 @@ class Upload:
 
     def _send_files(self, positions: Sequence[int]) -> None:
         large, small = self._tree.divided_by_size(positions)
-        if self._assistance is not None and self._assistance.helpers.are_worth_while(len(small)):
-            self._send_here(large)
-            self._send_by_helpers(small, self._assistance)
+        here: list[Sequence[int]] = []
+        if self._assistance is not None and self._are_worth_help(large, self._assistance.helpers):
+            at_once = self._assistance.helpers.share_of(len(large))
+            self._send_by_helpers(large, self._assistance, self._starts(large, at_once, self._tree.size_bytes))
         else:
-            self._send_here(array("Q", chain(large, small)))
+            here.append(large)
+        if self._assistance is not None and self._assistance.helpers.are_worth_while(len(small)):
+            starts = self._starts(small, FILES_HANDED_OVER, BYTES_HANDED_OVER)
+            self._send_by_helpers(small, self._assistance, starts)
+        else:
+            here.append(small)
+        self._send_here(array("Q", chain(*here)))
+
+    def _are_worth_help(self, large: Sequence[int], helpers: Helpers) -> bool:
+        worth_bytes = self._provider.large_bytes_worth_help
+        if worth_bytes is None or not helpers.are_there:
+            return False
+        return sum(map(self._tree.size_bytes_of, large)) >= worth_bytes
 
     def _send_here(self, positions: Sequence[int]) -> None:
         starts = self._starts(positions, self._provider.objects_at_once, SMALL_TOGETHER_BYTES)
@@ -178,9 +191,7 @@ class Upload:
 
         self._pool.for_each(send_batch, range(len(starts) - 1), self._interruption)
 
-    def _send_by_helpers(self, positions: Sequence[int], assistance: Assistance) -> None:
-        starts = self._starts(positions, FILES_HANDED_OVER, BYTES_HANDED_OVER)
-
+    def _send_by_helpers(self, positions: Sequence[int], assistance: Assistance, starts: Sequence[int]) -> None:
         def hand_over(number: int) -> None:
             part = positions[starts[number] : starts[number + 1]]
             try:

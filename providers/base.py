@@ -195,6 +195,11 @@ class Provider(abc.ABC):
     executions_at_once: ClassVar[int] = 4
     """How many executions had best be on their way here at a time: what one waits for, others can use."""
 
+    large_bytes_worth_help: ClassVar[int | None] = None
+    """From how many bytes on, in the large files of one execution, other processes carry them sooner, though it takes
+    half a second to start one: where all bytes pass through the interpreter. `None`: never.
+    """
+
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id
         self.name = name

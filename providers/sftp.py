@@ -43,6 +43,7 @@ from providers.file_trees import (
     parts_of_prefix,
     temporary_name,
 )
+from providers.hash_commands import HASH_COMMANDS, HashCommand
 from providers.sftp_protocol import (
     CREATE_FLAGS,
     FSYNC,
@@ -60,12 +61,9 @@ from providers.sftp_protocol import (
     string,
 )
 from providers.sftp_sessions import SessionPool
-from providers.ssh import CommandFailed, read_settings
+from providers.ssh import CommandFailed, CommandUnanswered, read_settings
 
 VERIFICATIONS = ("auto", "comando", "lectura")
-
-HASH_COMMAND = "xargs -0 sha256sum -z --"
-"""Safe in any login shell and for any name: names come by standard input, and `-z` keeps them as they are."""
 
 KEYS_PER_COMMAND = 2000
 """Beginning a command costs a login shell, often more than hashing a thousand small files."""
@@ -120,6 +118,9 @@ class SftpProvider(Provider):
     fifth where the files are large.
     """
 
+    large_bytes_worth_help = 256 * 1024 * 1024
+    """One process carries some 100 MB/s, however many files at once: the SSH protocol's packets are paramiko's work."""
+
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         try:
@@ -134,7 +135,8 @@ class SftpProvider(Provider):
         except FieldError as error:
             raise InvalidProviderSettings(str(error)) from error
         self._resolved_base: bytes | None = None
-        self._runs_commands: bool | None = None
+        self._command_failures: dict[HashCommand, str | None] = {}
+        """Why a command cannot be used, `None` where it can; nothing about those that were not tried yet."""
         self._probing = threading.Lock()
         self._commanding = threading.Semaphore(COMMANDS_AT_ONCE)
 
@@ -465,15 +467,15 @@ class SftpProvider(Provider):
         if self._verification == "lectura":
             return None
         try:
-            self._require_commands(keys[0])
+            self._require_hope()
             paths, size_bytes = self._look_for_all(keys)
             deadline_seconds = TRANSFER_TIMEOUT_SECONDS + size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
-            hashes = self._hash_on_server(paths, deadline_seconds)
+            hashes = self._hash_on_server(keys[0], paths, deadline_seconds)
         except CommandFailed as error:
-            self._runs_commands = False
             if self._verification == "comando":
+                programs = " ni ".join(command.program for command in HASH_COMMANDS)
                 raise AccessDenied(
-                    f"configuracion.verificacion es 'comando' y sha256sum no se puede usar en el servidor: {error}"
+                    f"configuracion.verificacion es 'comando' y en el servidor no se puede usar ni {programs}: {error}"
                 ) from error
             return None
         return [ContentDigest(key, sha256, Evidence.CHECKSUM) for key, sha256 in zip(keys, hashes, strict=True)]
@@ -486,44 +488,65 @@ class SftpProvider(Provider):
             answers = [session.answer(number) for number in numbers]
             return paths, sum(_size_of_file(answer, key) for answer, key in zip(answers, keys, strict=True))
 
-    def _hash_on_server(self, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
-        """SHA-256 of files, in order. Raises `CommandFailed` for anything but a plain and complete answer."""
-        names = b"".join(path + b"\0" for path in paths)
-        with self._commanding:
-            self._require_no_failure()  # those who waited here need not all find out by themselves
-            lines = self._pool.run(HASH_COMMAND, names, deadline_seconds).split(b"\0")
-        expected = [re.compile(rb"([0-9a-f]{64}) [ *]" + re.escape(path)) for path in paths]
-        if len(lines) != len(paths) + 1 or lines[-1]:
-            raise CommandFailed("la respuesta no es la de sha256sum")
-        matches = [pattern.fullmatch(line) for pattern, line in zip(expected, lines, strict=False)]
-        if not all(matches):
-            raise CommandFailed("la respuesta no es la de sha256sum")
-        return [match[1].decode() for match in matches if match]
+    def _hash_on_server(self, key: str, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
+        """SHA-256 of files, `key` one of them, in order, by the best command that can be used.
 
-    def _require_commands(self, key: str) -> None:
-        """Raises `CommandFailed` unless commands run and see the same files as SFTP does: found out once, on a file
+        Raises `CommandFailed` where none gives a plain and complete answer. One that failed is not used again.
+        """
+        failures = []
+        for command in HASH_COMMANDS:
+            if not command.can_name(paths):
+                failures.append(f"{command.program}: no sirve para esos nombres")
+                continue
+            try:
+                self._require_tried(command, key)
+                return self._run(command, paths, deadline_seconds)
+            except CommandUnanswered as error:
+                self._command_failures = {each: str(error) for each in HASH_COMMANDS}
+                raise
+            except CommandFailed as error:
+                self._command_failures[command] = str(error)
+                failures.append(f"{command.program}: {error}")
+        raise CommandFailed("; ".join(failures))
+
+    def _run(self, command: HashCommand, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
+        with self._commanding:
+            self._require_no_failure(command)  # those who waited here need not all find out by themselves
+            answer = self._pool.run(command.line, command.standard_input(paths), deadline_seconds)
+        return command.hashes(answer, paths)
+
+    def _require_tried(self, command: HashCommand, key: str) -> None:
+        """Raises `CommandFailed` unless a command runs and sees the same files as SFTP does: found out once, on a file
         of random content beside `key`.
         """
+        if command in self._command_failures:
+            return
         with self._probing:
-            if self._runs_commands is None:
-                self._probe_commands(key)
-                self._runs_commands = True
-        self._require_no_failure()
+            if command not in self._command_failures:
+                self._probe(command, key)
+                self._command_failures[command] = None
 
-    def _require_no_failure(self) -> None:
-        if self._runs_commands is False:
-            raise CommandFailed("ya falló antes")
+    def _require_no_failure(self, command: HashCommand) -> None:
+        failure = self._command_failures.get(command)
+        if failure is not None:
+            raise CommandFailed(failure)
 
-    def _probe_commands(self, key: str) -> None:
+    def _require_hope(self) -> None:
+        """Raises `CommandFailed` where every command has failed already."""
+        failures = [self._command_failures.get(command) for command in HASH_COMMANDS]
+        if None not in failures:
+            raise CommandFailed("; ".join(filter(None, dict.fromkeys(failures))))
+
+    def _probe(self, command: HashCommand, key: str) -> None:
         content = secrets.token_bytes(32)
         try:
             path = self._store_probe(key, content)
         except ProviderUnavailable:
             raise
         except ProviderError as error:  # a full disk, say, which is no reason not to prove what it holds
-            raise CommandFailed("no se pudo guardar un fichero de prueba") from error
+            raise CommandUnanswered("no se pudo guardar un fichero de prueba") from error
         try:
-            if self._hash_on_server([path], PROBE_SECONDS) != [hashlib.sha256(content).hexdigest()]:
+            if self._run(command, [path], PROBE_SECONDS) != [hashlib.sha256(content).hexdigest()]:
                 raise CommandFailed("las órdenes no ven los mismos ficheros que SFTP")
         finally:
             with self._session(key) as session:

@@ -36,6 +36,11 @@ MAXIMUM_TRANSFER_BYTES = 255 * 1024
 IN_FLIGHT_BYTES = 2 * 1024 * 1024
 """How much may be on its way in one session: an SSH channel's usual window, so more would only wait."""
 
+CHANNEL_PACKET_BYTES = 32 * 1024
+"""The most that OpenSSH takes in one packet of a channel. It is handed to paramiko as `bytes`: for any other buffer two
+exceptions are raised and caught inside it for every packet.
+"""
+
 SEND_AT_BYTES = 32 * 1024
 """Requests are gathered into one SSH packet, up to about its usual size."""
 
@@ -109,7 +114,7 @@ class Channel(Protocol):
 
     def settimeout(self, timeout: float | None) -> None: ...
 
-    def send(self, data: bytes | memoryview, /) -> int: ...
+    def send(self, data: bytes, /) -> int: ...
 
     def recv(self, nbytes: int, /) -> bytes: ...
 
@@ -461,7 +466,7 @@ class SftpSession:
         with self._in_step():
             self._channel.settimeout(self._deadline_seconds)
             while remaining:
-                sent_bytes = self._channel.send(remaining)
+                sent_bytes = self._channel.send(bytes(remaining[:CHANNEL_PACKET_BYTES]))
                 if not sent_bytes:
                     raise SessionLost("el servidor cerró la conexión")
                 remaining = remaining[sent_bytes:]

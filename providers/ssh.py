@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, cast
+from typing import Protocol
 
 import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -33,7 +33,7 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
 )
-from providers.sftp_protocol import Channel, Pulse, SessionLost, SftpSession, string
+from providers.sftp_protocol import Pulse, SessionLost, SftpSession, string
 
 OPENING_SECONDS = CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS
 """How long a connection may take to be ready once TCP is up: with it, under fifteen seconds in all."""
@@ -54,6 +54,9 @@ KEEPALIVE_SECONDS = 60
 
 RECEIVE_BYTES = 256 * 1024
 
+NO_EXIT_STATUS = -1
+"""What paramiko gives where the server told of none, as for a channel that was closed meanwhile."""
+
 BROKEN = (paramiko.SSHException, OSError, EOFError)
 """What paramiko raises when a connection ends, is refused something or goes silent, also from `close`."""
 
@@ -64,6 +67,10 @@ class ConnectionFull(Exception):
 
 class CommandFailed(Exception):
     """A command could not be run, or did not succeed."""
+
+
+class CommandUnanswered(CommandFailed):
+    """It was not run, or did not end: nothing that another command would change."""
 
 
 class Closable(Protocol):
@@ -239,8 +246,7 @@ class SshConnection:
         try:
             with _closed_after(channel, ANSWER_TIMEOUT_SECONDS):
                 channel.invoke_subsystem("sftp")
-            sending = cast("Channel", channel)  # it takes any buffer, which its stubs do not say
-            return SftpSession(sending, self._pulse, ANSWER_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS)
+            return SftpSession(channel, self._pulse, ANSWER_TIMEOUT_SECONDS, TRANSFER_TIMEOUT_SECONDS)
         except paramiko.SSHException as error:
             if not self.alive or time.monotonic() >= deadline:
                 raise SessionLost("se perdió la conexión") from error
@@ -253,7 +259,7 @@ class SshConnection:
             raise
 
     def run(self, command: str, standard_input: bytes, deadline_seconds: float) -> bytes:
-        """What a command on the server writes, if it succeeds in time. Raises `CommandFailed`.
+        """What a command on the server writes. Raises `CommandFailed` unless it succeeds, in time.
 
         `standard_input` is sent before anything is read, so it must fit into a channel's window, as its output must.
         """
@@ -265,7 +271,9 @@ class SshConnection:
                 output = b"".join(iter(lambda: channel.recv(RECEIVE_BYTES), b""))
                 status = channel.recv_exit_status()
         except (*BROKEN, SessionLost, ConnectionFull) as error:
-            raise CommandFailed("el servidor no ejecuta órdenes para esta cuenta") from error
+            raise CommandUnanswered("el servidor no ejecuta órdenes para esta cuenta") from error
+        if status == NO_EXIT_STATUS:
+            raise CommandUnanswered("la orden no terminó a tiempo")
         if status != 0:
             raise CommandFailed(f"la orden terminó con el código {status}")
         return output

@@ -18,6 +18,7 @@ import pytest
 
 from config.logs import emit, logger
 from jobs.helpers import FILES_WORTH_HELP, HelperLost, Helpers, Order, Workplace
+from jobs.lease import ClaimLost, now
 from jobs.pace import Traffic
 from providers.base import RunInterrupted, SourceChanged
 from tests.processes import children_of, is_alive
@@ -100,6 +101,17 @@ class Survive(Order[int]):
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(os.getpid(), number)
         return os.getpid()
+
+
+@dataclass(frozen=True)
+class Last(Order[None]):
+    """Tell of some bytes, and work until somebody has seen them; then until the lease holds longer than it did."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+        held_until = workplace.lease.held_until()
+        workplace.pool.traffic.note_passed(5, 2)
+        wait_until(lambda: "seen" in os.listdir(directory_descriptor), 30)
+        wait_until(lambda: workplace.lease.held_until() > held_until + 100, 30)
 
 
 class Office:
@@ -226,6 +238,37 @@ def test_an_order_is_given_up_when_the_run_is_to_stop_and_the_next_one_is_not(of
     watcher.join()
     assert isinstance(error, RunInterrupted)
     assert office.ask(IsInterrupted()) == [False]
+
+
+def test_what_a_helper_does_for_long_is_seen_meanwhile_and_the_lease_is_kept_up(office: Office) -> None:
+    ends_at = [now() + 100]
+
+    def see() -> None:
+        wait_until(lambda: (office.traffic.passed_bytes, office.traffic.passed_files) == (5, 2), 30)
+        (office.directory / "seen").touch()
+        ends_at[0] += 200
+
+    watcher = threading.Thread(target=see)
+    watcher.start()
+    office.helpers.ask(Last(), office.descriptor, NEVER, lambda: ends_at[0])
+    watcher.join()
+    assert (office.traffic.passed_bytes, office.traffic.passed_files) == (5, 2)
+
+
+def test_an_order_is_given_up_when_the_lease_is_lost_and_nothing_is_begun_then(office: Office) -> None:
+    def held_until() -> float:
+        if (office.directory / "waiting").exists():
+            raise ClaimLost("otra ejecución se hizo cargo")
+        return now() + 100
+
+    for order in (Wait(), Survive()):
+        with pytest.raises(ClaimLost, match="se hizo cargo"):
+            office.helpers.ask(order, office.descriptor, NEVER, held_until)
+    assert office.ask(IsInterrupted()) == [False]
+
+
+def test_large_files_are_shared_out_so_that_all_have_some_and_none_waits(office: Office) -> None:
+    assert [office.helpers.share_of(files) for files in (1, 2, 3, 4, 5, 100)] == [1, 1, 2, 2, 2, 2]
 
 
 def test_a_signal_to_all_processes_of_the_terminal_ends_no_helper(office: Office) -> None:

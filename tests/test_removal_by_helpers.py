@@ -45,7 +45,7 @@ class Observed(Helpers):
         for item in items:
             function(item)
 
-    def ask(self, order: Order[Answer], directory_descriptor: int, interruption: threading.Event) -> Answer:
+    def ask(self, order: Order[Answer], directory_descriptor: int, *_: object) -> Answer:
         assert isinstance(order, RemoveFiles)
         self.orders.append(order)
         self._before(order)

@@ -37,7 +37,7 @@ class Observed(Helpers):
         super().__init__(2, 2, Traffic())
         self._after = after
 
-    def ask(self, order: Order[Answer], directory_descriptor: int, interruption: threading.Event) -> Answer:
+    def ask(self, order: Order[Answer], directory_descriptor: int, *_: object) -> Answer:
         return cast("Answer", self._after(order.carry_out(Workplace(1), directory_descriptor)))
 
 
@@ -116,8 +116,9 @@ def test_a_helper_stores_nothing_once_the_lease_is_over(bench: Bench, two_helper
     with closing_descriptor(os.open(bench.directory, os.O_RDONLY)) as descriptor:
         tree = walk_tree(descriptor)
         files = [FileToSend(p, f"{KEY_PREFIX}/{tree.path(p)}", tree.entry(p)) for p in tree.file_positions()]
+        order = SendFiles(bench.destination.provider_row(), files)
         with pytest.raises(ClaimLost, match="venció"):
-            two_helpers.ask(SendFiles(bench.destination.provider_row(), now() - 0.1, files), descriptor, NEVER)
+            two_helpers.ask(order, descriptor, NEVER, lambda: now() - 0.1)
         assert bench.stored() == {}
-        sent = two_helpers.ask(SendFiles(bench.destination.provider_row(), now() + 60, files), descriptor, NEVER)
+        sent = two_helpers.ask(order, descriptor, NEVER, lambda: now() + 60)
     assert len(sent.receipts) == len(bench.stored_files()) == len(files)

@@ -408,6 +408,7 @@ def test_digests_are_computed_where_commands_run(
 
 HASH_OF_SOMETHING_ELSE = f"""#!/bin/sh
 case "$SSH_ORIGINAL_COMMAND" in
+*openssl*) tr '\\0' '\\n' | while read -r name; do printf '%064d *%s\\n' 7 "$name"; done ;;
 *sha256sum*) tr '\\0' '\\n' | while read -r name; do printf '%064d  %s\\0' 7 "$name"; done ;;
 *) exec {SFTP_SERVER} ;;
 esac
@@ -415,7 +416,7 @@ esac
 
 NOISE = f"""#!/bin/sh
 case "$SSH_ORIGINAL_COMMAND" in
-*sha256sum*) echo "Welcome!"; exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
+xargs*) echo "Welcome!"; exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
 *) exec {SFTP_SERVER} ;;
 esac
 """
@@ -441,6 +442,111 @@ def test_commands_that_cannot_be_relied_on_are_not(make_provider: MakeProvider, 
         with pytest.raises(AccessDenied, match="verificacion"):
             list(strict.digests(["a/file"]))
         assert files_below(directory) == {"a/file"}
+
+
+PROGRAMS = f"""#!/bin/sh
+case "$SSH_ORIGINAL_COMMAND" in
+xargs*) echo "$SSH_ORIGINAL_COMMAND" >> "$HOME/commands" ;;
+*) exec {SFTP_SERVER} ;;
+esac
+case "$SSH_ORIGINAL_COMMAND" in
+*openssl*) test -e "$HOME/no-openssl" && exit 127 ;;
+*sha256sum*) test -e "$HOME/no-sha256sum" && exit 127 ;;
+esac
+exec sh -c "$SSH_ORIGINAL_COMMAND"
+"""
+
+
+class ProgramsServer(SpecialOpenSsh):
+    """sshd whose account has the programs that a test leaves it, and tells which ones were run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines.append(f"ForceCommand {self.add_script(PROGRAMS)}")
+
+    def take_away(self, *programs: str) -> None:
+        """Let the account have these no longer."""
+        for program in programs:
+            (self.directory / f"no-{program}").touch()
+
+    def programs_run(self) -> list[str]:
+        """Which ones were, since this was last asked."""
+        log = self.directory / "commands"
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        log.unlink(missing_ok=True)
+        return [line.split()[2] for line in lines]
+
+
+@pytest.fixture
+def programs_server() -> Iterator[ProgramsServer]:
+    with ProgramsServer() as server:
+        yield server
+
+
+PLAIN_NAMES = ["plain", "-rf", "a'b\"c $(x) *", "(a)= b", " led", "cr\r", "ñ\x07", os.fsdecode(b"\xff")]
+ODD_NAMES = ["new\nline", "back\\slash", "back\\nslash"]
+
+
+def require_proven(provider: SftpProvider, names: Sequence[str], evidence: Evidence) -> None:
+    expected = {f"a/{name}": provider.put(f"a/{name}", BytesSource(os.fsencode(name))).sha256 for name in names}
+    digests = list(provider.digests(expected))
+    assert {digest.key: digest.sha256 for digest in digests} == expected
+    assert {digest.evidence for digest in digests} == {evidence}
+
+
+def test_openssl_hashes_where_it_can_and_sha256sum_where_names_are_odd(
+    make_provider: MakeProvider, programs_server: ProgramsServer
+) -> None:
+    provider = make_provider(programs_server, base_path=programs_server.new_directory(), verificacion="comando")
+    require_proven(provider, PLAIN_NAMES, Evidence.CHECKSUM)
+    assert programs_server.programs_run() == ["openssl", "openssl"]  # tried out once, then used
+    for name in ODD_NAMES:
+        require_proven(provider, [name, "plain"], Evidence.CHECKSUM)
+    assert programs_server.programs_run() == ["sha256sum"] * (1 + len(ODD_NAMES))
+    require_proven(provider, PLAIN_NAMES, Evidence.CHECKSUM)
+    assert programs_server.programs_run() == ["openssl"]
+
+
+def test_without_openssl_sha256sum_hashes(make_provider: MakeProvider, programs_server: ProgramsServer) -> None:
+    programs_server.take_away("openssl")
+    provider = make_provider(programs_server, base_path=programs_server.new_directory(), verificacion="comando")
+    for _ in range(2):
+        require_proven(provider, PLAIN_NAMES, Evidence.CHECKSUM)
+    assert programs_server.programs_run() == ["openssl", "sha256sum", "sha256sum", "sha256sum"]
+
+
+def test_once_a_command_has_failed_the_next_one_is_used_and_in_the_end_none(
+    make_provider: MakeProvider, programs_server: ProgramsServer
+) -> None:
+    provider = make_provider(programs_server, base_path=programs_server.new_directory())
+    require_proven(provider, PLAIN_NAMES, Evidence.CHECKSUM)
+    programs_server.take_away("openssl")
+    require_proven(provider, PLAIN_NAMES, Evidence.CHECKSUM)
+    programs_server.take_away("sha256sum")
+    require_proven(provider, PLAIN_NAMES, Evidence.READ_BACK)
+    programs_server.programs_run()
+    require_proven(provider, PLAIN_NAMES, Evidence.READ_BACK)
+    assert programs_server.programs_run() == []
+
+
+def test_names_that_no_command_tells_plainly_are_read_back_and_the_others_are_not(
+    make_provider: MakeProvider, programs_server: ProgramsServer
+) -> None:
+    programs_server.take_away("sha256sum")
+    provider = make_provider(programs_server, base_path=programs_server.new_directory())
+    require_proven(provider, ODD_NAMES, Evidence.READ_BACK)
+    require_proven(provider, PLAIN_NAMES, Evidence.CHECKSUM)
+
+
+def test_where_only_commands_are_to_prove_it_is_told_which_ones_were_tried(
+    make_provider: MakeProvider, programs_server: ProgramsServer
+) -> None:
+    programs_server.take_away("openssl", "sha256sum")
+    provider = make_provider(programs_server, base_path=programs_server.new_directory(), verificacion="comando")
+    provider.put("a/file", BytesSource(b"x"))
+    for _ in range(2):
+        with pytest.raises(AccessDenied, match=r"ni openssl ni sha256sum: .*código 127"):
+            list(provider.digests(["a/file"]))
 
 
 # Connections that break

@@ -1187,8 +1187,8 @@ HOST = (
     Mutant(
         "processes of a run",
         "a helper stores files after the lease",
-        SENDING,
-        "Lease.until(self.lease_ends_at)",
+        "jobs/helpers.py",
+        "Lease.until(lambda: terms.ends_at)",
         "Lease(lambda: 1e9)",
         ("tests/test_sending.py::test_a_helper_stores_nothing_once_the_lease_is_over",),
     ),
@@ -1768,6 +1768,14 @@ PROVIDERS = (
         "!= [hashlib.sha256(content).hexdigest()]:",
         "== []:",
         ("tests/test_sftp_provider.py::test_commands_that_cannot_be_relied_on_are_not",),
+    ),
+    Mutant(
+        "sftp",
+        "the hash of another file is taken for this one's",
+        "providers/hash_commands.py",
+        "re.escape(path), line)",
+        'b".*", line)',
+        ("tests/test_wire_damage_sftp_local.py::test_hashes_that_cannot_be_relied_on_are_replaced_by_reading_back",),
     ),
     Mutant(
         "object stores",

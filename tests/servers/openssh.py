@@ -33,7 +33,7 @@ MaxSessions 1000
 
 
 class OpenSsh(SftpServer):
-    """sshd in the foreground. The account may run commands, `sha256sum` among them."""
+    """sshd in the foreground. The account may run commands, `openssl` and `sha256sum` among them."""
 
     name = "OpenSSH"
 

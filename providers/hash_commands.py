@@ -1,0 +1,57 @@
+"""Commands of a server with a shell that compute the SHA-256 of files, and what each of them answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from providers.ssh import CommandFailed
+
+
+@dataclass(frozen=True, slots=True)
+class HashCommand:
+    """One way to have files hashed. Safe in any login shell and for any name: names come by standard input."""
+
+    program: str
+    line: str
+    before_name: bytes
+    """What stands between a hash and a name, as a pattern."""
+    terminator: bytes
+    """What ends each line of the answer."""
+    names: re.Pattern[bytes]
+    """Which names it takes for names and writes as they are."""
+
+    def can_name(self, paths: Sequence[bytes]) -> bool:
+        """Whether the answer for these paths would be plain."""
+        return all(self.names.fullmatch(path) for path in paths)
+
+    def standard_input(self, paths: Sequence[bytes]) -> bytes:
+        """The names as `xargs -0` reads them."""
+        return b"".join(path + b"\0" for path in paths)
+
+    def hashes(self, answer: bytes, paths: Sequence[bytes]) -> Sequence[str]:
+        """The hashes in an answer for these paths. Raises `CommandFailed` where it is anything but plain and complete,
+        in their order.
+        """
+        lines = answer.split(self.terminator)
+        if len(lines) != len(paths) + 1 or lines[-1]:
+            raise CommandFailed("la respuesta no es la esperada")
+        return [self._hash(line, path) for line, path in zip(lines, paths, strict=False)]
+
+    def _hash(self, line: bytes, path: bytes) -> str:
+        match = re.fullmatch(rb"([0-9a-f]{64})" + self.before_name + re.escape(path), line)
+        if match is None:
+            raise CommandFailed("la respuesta no es la esperada")
+        return match[1].decode()
+
+
+HASH_COMMANDS = (
+    HashCommand("openssl", "xargs -0 openssl dgst -sha256 -r", rb" \*", b"\n", re.compile(rb"/[^\n\\]*")),
+    HashCommand("sha256sum", "xargs -0 sha256sum -z --", rb" [ *]", b"\0", re.compile(rb"[^\0]+")),
+)
+"""The best first. OpenSSL uses the processor's instructions for SHA-256, coreutils only where it was built with it,
+which Debian's is not: measured, 0.47 and 2.8 s for 512 MiB. Names with a line end are written in two ways by OpenSSL's
+releases (from 1.1.1d on escaped, a backslash before the hash), and no release promises what becomes of a backslash;
+`sha256sum -z` writes every name as it is.
+"""
