@@ -52,6 +52,6 @@ HASH_COMMANDS = (
 )
 """The best first. OpenSSL uses the processor's instructions for SHA-256, coreutils only where it was built with it,
 which Debian's is not: measured, 0.47 and 2.8 s for 512 MiB. Names with a line end are written in two ways by OpenSSL's
-releases (from 1.1.1d on escaped, a backslash before the hash), and no release promises what becomes of a backslash;
+releases (newer ones escape it, with a backslash before the hash), and none of them promises what becomes of a backslash;
 `sha256sum -z` writes every name as it is.
 """
