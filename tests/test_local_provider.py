@@ -21,6 +21,7 @@ from providers.base import (
     AccessDenied,
     BytesSource,
     DestinationMissing,
+    IntegrityError,
     InvalidKey,
     InvalidProviderSettings,
     ObjectNotFound,
@@ -200,6 +201,70 @@ def test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync(
     assert steps == expected
     assert {key: receipt.size_bytes for key, receipt in receipts.items()} == dict.fromkeys(sources, 3)
     assert files_below(directory) == set(sources)
+
+
+def test_many_empty_files_get_their_names_at_once_and_cost_one_sync(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside others they wait until those are on the disk; without, there is nothing to wait for."""
+    steps: list[str] = []
+    (directory / "a").mkdir()
+    rename = os.rename
+
+    def recorded_rename(old: str, new: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        steps.append("rename")
+        rename(old, new, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+    def recorded_sync(_descriptor: int) -> None:
+        steps.append(f"sync all, then {sorted(name for name in files_below(directory) if 'janitor' not in name)}")
+
+    monkeypatch.setattr(os, "rename", recorded_rename)
+    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    monkeypatch.setattr(local, "sync_file_system", recorded_sync)
+    receipts = dict(provider.put_many({"a/1": BytesSource(b""), "a/2": BytesSource(b"")}))
+    assert steps == ["sync all, then ['a/1', 'a/2']"]
+    assert {key: receipt.size_bytes for key, receipt in receipts.items()} == {"a/1": 0, "a/2": 0}
+    steps.clear()
+    list(provider.put_many({"a/3": BytesSource(b""), "a/4": BytesSource(b"x")}))
+    assert steps == [
+        "sync all, then ['a/1', 'a/2']",
+        "rename",
+        "sync all, then ['a/1', 'a/2', 'a/3', 'a/4']",
+    ]
+
+
+def test_many_empty_files_replace_what_has_their_names(
+    provider: LocalProvider, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"secret")
+    (directory / "file").write_bytes(b"old")
+    (directory / "link").symlink_to(outside)
+    (directory / "dangling").symlink_to(tmp_path / "nothing")
+    list(provider.put_many({key: BytesSource(b"") for key in ("file", "link", "dangling", "new")}))
+    before = open_descriptors()
+    assert {path.name: path.read_bytes() for path in directory.iterdir() if not path.is_symlink()} == dict.fromkeys(
+        ("file", "link", "dangling", "new"), b""
+    )
+    assert outside.read_bytes() == b"secret"
+    assert not (tmp_path / "nothing").exists()
+    (directory / "below").mkdir()
+    with pytest.raises(InvalidKey):
+        list(provider.put_many({"below": BytesSource(b""), "other": BytesSource(b"")}))
+    assert files_below(directory) <= {"file", "link", "dangling", "new", "other"}
+    assert open_descriptors() == before
+
+
+def test_what_turns_out_not_to_be_empty_is_not_stored(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    grown = BytesSource(b"")
+    monkeypatch.setattr(grown, "chunks", lambda _size: iter([b"x"]))
+    with pytest.raises(IntegrityError):
+        list(provider.put_many({"first": BytesSource(b""), "grown": grown}))
+    assert files_below(directory) == set()
 
 
 class HangingSource(BytesSource):
