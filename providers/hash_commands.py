@@ -51,7 +51,7 @@ HASH_COMMANDS = (
     HashCommand("sha256sum", "xargs -0 sha256sum -z --", rb" [ *]", b"\0", re.compile(rb"[^\0]+")),
 )
 """The best first. OpenSSL uses the processor's instructions for SHA-256, coreutils only where it was built with it,
-which Debian's is not: measured, 0.47 and 2.8 s for 512 MiB. Names with a line end are written in two ways by OpenSSL's
-releases (newer ones escape it, with a backslash before the hash), and none of them promises what becomes of a backslash;
+which Debian's is not: measured, 0.47 and 2.8 s for 512 MiB. OpenSSL's releases differ in how they write a line end in a
+name (newer ones escape it, with a backslash before the hash), and none promises what becomes of a backslash;
 `sha256sum -z` writes every name as it is.
 """
