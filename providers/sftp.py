@@ -113,11 +113,6 @@ class SftpProvider(Provider):
     make the directory that names it durable.
     """
 
-    executions_at_once = 2
-    """More of them wait for each other's turn in the interpreter: measured, four take an eighth longer than two, and a
-    fifth where the files are large.
-    """
-
     large_bytes_worth_help = 256 * 1024 * 1024
     """One process carries some 100 MB/s, however many files at once: the SSH protocol's packets are paramiko's work."""
 
