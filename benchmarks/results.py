@@ -46,8 +46,8 @@ INTRODUCTION = """\
 Written by `make bench`: product and peer move the same files to the same server on this machine, in turn, in the same
 run; medians of the rounds, and medians of the ratios round by round (below 1: the product needs less). CPU seconds are
 those of the client with its children, not the server's, and memory is that of the largest of its processes: with 32
-executions or more the product uses two on this machine, for one of 10,000 files or more two beside its own. **Bold**:
-short of its goal. The rounds themselves are in `benchmarks/results/`.
+executions or more the product uses two on this machine, for one of 10,000 files or more, or of 256 MiB or more in large
+files over SFTP, two beside its own. **Bold**: short of its goal. The rounds themselves are in `benchmarks/results/`.
 
 The floor is what the wall ratio would be if the product needed no processor at all and all processors did nothing but
 the servers' work in its run (`/proc/stat` without the client): no client that asks the same of these servers on this
