@@ -242,17 +242,22 @@ def test_it_does_not_matter_whether_anybody_reads(ready: Installation) -> None:
 
 
 def test_too_few_files_for_a_deep_execution_fail_it_alone(ready: Installation) -> None:
-    """One descriptor for each level: 200 levels do not fit into 64 files."""
+    """One descriptor for each level: 200 levels do not fit into 64 files. What is under way just then shares them, and
+    may have to wait for the next tick; the deep one, which goes on failing, does not stop it.
+    """
     deep = ready.new_directory("honda").joinpath(*["d"] * 200)
     deep.mkdir(parents=True)
     ready.add_execution("honda", ready.executions / "honda")
     ready.small_execution("plana")
-    run = tick(ready, setting='ulimit -n 64 && exec "$@"', environment={"JANITOR_TRANSFERS": "2"})
-    assert run.exit_code == 1, str(run)
-    assert ready.place("plana")[0] is True
-    assert ready.place("honda")[0] is False
-    assert deep.is_dir()
-    assert "Too many open files" in run.errors
+    for _ in range(6):
+        run = tick(ready, setting='ulimit -n 64 && exec "$@"', environment={"JANITOR_TRANSFERS": "2"})
+        assert run.exit_code == 1, str(run)
+        assert "Too many open files" in run.errors
+        assert ready.place("honda")[0] is False
+        assert deep.is_dir()
+        if ready.place("plana")[0]:
+            break
+    assert ready.place("plana")[0] is True, str(run)
     require_all_done(ready, tick(ready))
 
 

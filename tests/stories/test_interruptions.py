@@ -217,7 +217,8 @@ def test_a_death_in_the_middle_of_the_deletion_is_finished_by_the_next_tick(pati
     installation = case.installation
     original = copy_tree(case.directory, installation.directory / "original")
     installation.configure(case.provider, eliminar_despues_de_migrar=False)
-    assert installation.run().exit_code == 0
+    run = installation.run()
+    assert run.exit_code == 0, str(run)
     installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting'")
     installation.configure(case.provider, eliminar_despues_de_migrar=True)
     with installation.start() as command:
@@ -233,7 +234,8 @@ def test_what_was_set_aside_gets_its_name_back_where_deletion_was_switched_off(p
     case = patient(MANIFEST_IS_READ)
     installation = case.installation
     installation.configure(case.provider, eliminar_despues_de_migrar=False)
-    assert installation.run().exit_code == 0
+    run = installation.run()
+    assert run.exit_code == 0, str(run)
     installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting'")
     installation.configure(case.provider, eliminar_despues_de_migrar=True)
     with installation.start() as command:
