@@ -1,5 +1,5 @@
-"""Listings of Azure Blob Storage without the SDK, which makes an object of some forty fields of each blob listed:
-measured, a sixth of all the CPU time that a run takes for small files.
+"""Requests of Azure Blob Storage without the SDK: how listings and small files are signed, and the listings themselves,
+for which it makes an object of some forty fields of each blob: measured, a sixth of all the CPU time of small files.
 """
 
 from __future__ import annotations
