@@ -50,7 +50,13 @@ from jobs.report import (
 )
 from jobs.signals import Interrupted, Interruption, end_now, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from providers.base import MigrationError, ProviderUnavailable, RunInterrupted, UnsafeSource
+from providers.base import (
+    MigrationError,
+    ProviderUnavailable,
+    RunInterrupted,
+    UnsafeSource,
+    is_for_want_of_descriptors,
+)
 from sql.conflicts import Conflicts
 from sql.database import (
     Database,
@@ -344,12 +350,15 @@ class JanitorDaemon:
             except MigrationError as error:
                 if not self._is_put_off(error):
                     self._messages.upload_failed(claim.execution, provider, error)
-                if not error.try_next_provider:
+                if not error.try_next_provider or is_for_want_of_descriptors(error):
                     raise
                 last_error = error
         raise last_error
 
     def _note_failed_migration(self, claim: Claim, error: MigrationError | DatabaseError) -> None:
+        if is_for_want_of_descriptors(error) and self._migration.put_to_the_end(claim):
+            self._messages.descriptors_wanting(claim.execution)
+            return
         if self._is_put_off(error):
             error = RunInterrupted(f"se quedó a medias al alcanzarse {MAX_DURATION}; se retoma la próxima vez")
             self._messages.migration_put_off(claim.execution, error)

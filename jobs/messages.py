@@ -119,6 +119,17 @@ class Messages:
             error_code=error_code(error),
         )
 
+    def descriptors_wanting(self, execution: Execution) -> None:
+        """It could not open what it had to while others did the same."""
+        uuid = one_line(execution.uuid)
+        emit(
+            logging.WARNING,
+            "descriptors_wanting",
+            f"Demasiados ficheros abiertos a la vez: la ejecución {uuid} se intenta otra vez al final, ella sola; si "
+            "se repite, suba el límite (ulimit -n)",
+            execution=uuid,
+        )
+
     def migration_put_off(self, execution: Execution, reason: MigrationError) -> None:
         """It was stopped for no fault."""
         uuid = one_line(execution.uuid)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice, takewhile
@@ -79,6 +80,8 @@ class Migration:
         self._messages = Messages(report)
         self.local_copies = LocalCopies(database, judge, report, interruption, self._helpers)
         self.under_way = UploadsUnderWay()
+        self._for_the_end: deque[Claim] = deque()
+        self._taken_up_alone: set[int] = set()
 
     @cached_property
     def _flights(self) -> Flights:
@@ -151,27 +154,51 @@ class Migration:
                 self._take_up_page(executions, migrate)
                 if self._limits.reached:
                     break
+            self._take_up_alone(migrate)
         finally:
             self._flights.land_all()
             if self._interruption.is_set():
                 self.under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
 
     def _take_up_page(self, executions: list[Execution], migrate: Callable[[Claim], None]) -> None:
-        def migrate_within_limits(claim: Claim) -> None:
-            try:
-                migrate(claim)
-            finally:
-                self._limits.end(claim.execution)
-
         remaining = takewhile(self._may_begin, executions)
         while batch := list(islice(remaining, 1 if self._limits.any else CLAIMED_AT_A_TIME)):
             if self._interruption.is_set():
                 return
             claims = self._claim(batch)
             for claim in claims:
-                self._flights.launch(migrate_within_limits, claim)
+                self._launch(migrate, claim)
             for execution in set(batch) - {claim.execution for claim in claims}:
                 self._limits.end(execution)  # somebody else was quicker
+
+    def _launch(self, migrate: Callable[[Claim], None], claim: Claim) -> None:
+        def migrate_within_limits(claim: Claim) -> None:
+            try:
+                migrate(claim)
+            finally:
+                self._limits.end(claim.execution)
+
+        self._flights.launch(migrate_within_limits, claim)
+
+    def put_to_the_end(self, claim: Claim) -> bool:
+        """Whether an execution is taken up once more, when no other one of this process is under way any more.
+
+        It is, the first time: what others held meanwhile, it may then have. Until then the claim stays.
+        """
+        if claim.execution.id in self._taken_up_alone:
+            return False
+        self._taken_up_alone.add(claim.execution.id)
+        self._for_the_end.append(claim)
+        return True
+
+    def _take_up_alone(self, migrate: Callable[[Claim], None]) -> None:
+        self._flights.land_all()
+        while self._for_the_end and not self._interruption.is_set():
+            claim = self._for_the_end.popleft()
+            if not self._may_begin(claim.execution):
+                return
+            self._launch(migrate, claim)
+            self._flights.land_all()
 
     def _may_begin(self, execution: Execution) -> bool:
         """Whether the limits of the run leave time and room for one more execution."""

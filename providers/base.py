@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -48,6 +49,15 @@ class MigrationError(Exception):
     tries: ClassVar[int] = 1
     try_next_provider: ClassVar[bool] = False
     provider_wide: ClassVar[bool] = False
+
+
+def is_for_want_of_descriptors(error: BaseException | None) -> bool:
+    """Whether an error came of too many open files, here or in the whole system: no fault of what met it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 class ProviderError(MigrationError):

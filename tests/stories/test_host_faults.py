@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.destinations import Destination
+from tests.destinations import Destination, local_destination
 from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
 from tests.stories.installation import COMMAND_TIMEOUT_SECONDS, Installation, Run
 from tests.stories.trees import make_odd_tree, make_usual_tree, require_stored, snapshot
@@ -242,22 +242,86 @@ def test_it_does_not_matter_whether_anybody_reads(ready: Installation) -> None:
 
 
 def test_too_few_files_for_a_deep_execution_fail_it_alone(ready: Installation) -> None:
-    """One descriptor for each level: 200 levels do not fit into 64 files. What is under way just then shares them, and
-    may have to wait for the next tick; the deep one, which goes on failing, does not stop it.
+    """One descriptor for each level: 200 levels do not fit into 64 files. What it took away from the other one that is
+    under way, this one is given again.
     """
     deep = ready.new_directory("honda").joinpath(*["d"] * 200)
     deep.mkdir(parents=True)
     ready.add_execution("honda", ready.executions / "honda")
     ready.small_execution("plana")
-    for _ in range(6):
-        run = tick(ready, setting='ulimit -n 64 && exec "$@"', environment={"JANITOR_TRANSFERS": "2"})
-        assert run.exit_code == 1, str(run)
-        assert "Too many open files" in run.errors
-        assert ready.place("honda")[0] is False
-        assert deep.is_dir()
-        if ready.place("plana")[0]:
-            break
+    run = tick(ready, setting='ulimit -n 64 && exec "$@"', environment={"JANITOR_TRANSFERS": "2"})
+    assert run.exit_code == 1, str(run)
     assert ready.place("plana")[0] is True, str(run)
+    assert ready.place("honda")[0] is False
+    assert deep.is_dir()
+    assert "Too many open files" in run.errors
+    require_all_done(ready, tick(ready))
+
+
+FEW_FILES = """
+import errno, os, sys
+sys.path.insert(0, sys.argv.pop(1))
+concerns, times = eval(sys.argv.pop(1)), int(sys.argv.pop(1))
+real_open, refused = os.open, []
+
+def open_unless_too_many(name, flags, *arguments, dir_fd=None, **more):
+    if dir_fd is not None and concerns(name, flags) and len(refused) < times:
+        refused.append(name)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), name)
+    return real_open(name, flags, *arguments, dir_fd=dir_fd, **more)
+
+os.open = open_unless_too_many
+import janitor_daemon
+try:
+    janitor_daemon.main()
+finally:
+    print("refused", len(refused))
+"""
+
+WHAT_FINDS_TOO_MANY = {
+    "its directory": "lambda name, flags: name == 'plana'",
+    "a file of it": "lambda name, flags: name == 'tabla.txt'",
+    "a file on the provider": "lambda name, flags: flags & os.O_CREAT",
+}
+
+
+def tick_with_few_files(installation: Installation, concerns: str, times: int) -> Run:
+    driver = installation.directory / "driver.py"
+    driver.write_text(FEW_FILES)
+    return tick(installation, program=[str(driver), str(installation.program.parent), concerns, str(times)])
+
+
+@pytest.mark.parametrize("name", WHAT_FINDS_TOO_MANY)
+def test_what_found_too_many_files_open_is_tried_again_when_the_others_are_done(
+    installation: Installation, nas: Destination, tmp_path: Path, name: str
+) -> None:
+    """In the same run, by itself, and on the same provider: it was not the provider's fault."""
+    alternate = local_destination("alterno", tmp_path / "alterno")
+    providers = [installation.add_provider(destination) for destination in (nas, alternate)]
+    installation.configure(*providers, eliminar_despues_de_migrar=True)
+    installation.small_execution("plana")
+    installation.small_execution("otra", otra="x")
+    run = tick_with_few_files(installation, WHAT_FINDS_TOO_MANY[name], 1)
+    require_all_done(installation, run)
+    assert "refused 1" in run.output
+    assert "WARNING - Demasiados ficheros abiertos a la vez: la ejecución " in run.errors, str(run)
+    assert not os.listdir(tmp_path / "alterno")
+
+
+@pytest.mark.parametrize("name", ["its directory", "a file of it"])
+def test_what_finds_too_many_files_open_by_itself_too_has_failed(ready: Installation, name: str) -> None:
+    """It is said, recorded, and left for the next tick; the other one is migrated."""
+    directory = ready.small_execution("plana")
+    ready.small_execution("otra", otra="x")
+    run = tick_with_few_files(ready, WHAT_FINDS_TOO_MANY[name], 1000)
+    assert run.exit_code == 1, str(run)
+    assert "refused 2" in run.output
+    assert run.errors.count("se intenta otra vez al final") == 1
+    assert [line for line in run.errors.splitlines() if "No se pudo migrar la ejecución plana" in line][0].endswith(
+        "Too many open files"
+    ), str(run)
+    assert (ready.place("plana")[0], ready.place("otra")[0]) == (False, True)
+    assert directory.is_dir()
     require_all_done(ready, tick(ready))
 
 
