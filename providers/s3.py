@@ -13,21 +13,17 @@ import io
 import os
 import re
 import threading
-import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import botocore.config
 import botocore.exceptions
 import botocore.httpsession
-import urllib3.exceptions
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
-from config.fields import FieldError, Fields
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
+from providers.answers import deadline_seconds
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
@@ -35,21 +31,15 @@ from providers.base import (
     PART_SIZE_BYTES,
     SLOWEST_HASHING_BYTES_PER_SECOND,
     AccessDenied,
-    DestinationMissing,
-    IntegrityError,
     NameEncoding,
-    ObjectNotFound,
     Provider,
     ProviderError,
-    ProviderUnavailable,
     Source,
-    StorageFull,
     part_size_for,
 )
 from providers.direct_http import DirectHttp, reaches_directly
 from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
-    DAMAGED_CODES,
     HashingReader,
     Md5Of,
     ObjectStorePut,
@@ -59,7 +49,9 @@ from providers.object_store_put import (
     require_stored,
 )
 from providers.part_buffers import PartBuffers
+from providers.s3_errors import translated_errors
 from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
+from providers.s3_settings import read_settings
 from providers.s3_signature import PutSigner
 
 if TYPE_CHECKING:
@@ -75,36 +67,6 @@ RANGE_SIZE_BYTES = 64 * 1024 * 1024
 """Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
 less at once, and while it reads for one, another one's bytes travel."""
 
-BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
-ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
-"""Anything else is no code of S3's, and may be a part of the request that a server repeats."""
-ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
-
-DENIED_CODES = frozenset(
-    (
-        *("AccessDenied", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken", "Forbidden"),
-        *("InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch"),
-        *("TokenRefreshRequired", "401", "403"),
-    )
-)
-FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
-MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
-
-
-UNANSWERED: tuple[tuple[type[Exception], str], ...] = (
-    (botocore.exceptions.SSLError, "la conexión segura (TLS) con el servidor falló"),
-    (botocore.exceptions.ConnectTimeoutError, "el servidor no acepta la conexión"),
-    (botocore.exceptions.ReadTimeoutError, "el servidor no responde"),
-    (botocore.exceptions.EndpointConnectionError, "no se pudo conectar con el servidor"),
-)
-"""What boto3 raises when there is no answer, and what it means; the first that fits."""
-
-
-NO_ANSWER_OR_HALF_OF_ONE = (
-    *(botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError),
-    urllib3.exceptions.HTTPError,  # botocore lets some of them through while a body is read, about TLS for instance
-)
-
 
 class S3Provider(Provider):
     """A bucket on S3. See `Provider` for what it promises."""
@@ -113,15 +75,7 @@ class S3Provider(Provider):
 
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
-        options = Fields("configuracion", row.options)
-        self._bucket = _bucket(options)
-        self._endpoint_url = _endpoint_url(options, required=self.endpoint_required)
-        self._accelerate = options.boolean("acelerar", default=False)
-        if self._accelerate and self._endpoint_url:
-            raise FieldError("configuracion.acelerar: solo sirve con Amazon S3, sin endpoint_url")
-        self._storage_class = options.text("storage_class")
-        self._encryption = _encryption(options)
-        self._credentials = _credentials(row.credentials)
+        self._settings = read_settings(row, endpoint_required=self.endpoint_required)
         self._names = NameEncoding()
         self._first_use = threading.Lock()
         self._not_yet_learnt = threading.Lock()
@@ -160,16 +114,16 @@ class S3Provider(Provider):
         if size_bytes <= RANGE_SIZE_BYTES:
             yield from self.open(key)
             return
-        with _translated_errors():
+        with translated_errors():
             yield from self._requests.read_in_ranges(self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
 
     def stat(self, key: str) -> StoredObject:
-        with _translated_errors():
+        with translated_errors():
             found = self._requests.head(self._names.encode(key))
             return StoredObject(key, found.size_bytes, _checksum(found.etag))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        with _translated_errors():
+        with translated_errors():
             yield from self._listed(self._requests, prefix)
 
     def list_patiently(self, prefix: str, size_bytes: int) -> Iterator[StoredObject]:
@@ -179,7 +133,7 @@ class S3Provider(Provider):
             yield from self.list(prefix)
             return
         patience_seconds = ANSWER_TIMEOUT_SECONDS + hashing_seconds
-        with _translated_errors(), contextlib.closing(self._new_requests(patience_seconds)) as requests:
+        with translated_errors(), contextlib.closing(self._new_requests(patience_seconds)) as requests:
             yield from self._listed(requests, prefix)
 
     def _listed(self, requests: S3Requests, prefix: str) -> Iterator[StoredObject]:
@@ -187,11 +141,11 @@ class S3Provider(Provider):
             yield StoredObject(self._names.decode(found.name), found.size_bytes, _checksum(found.etag))
 
     def delete(self, key: str) -> None:
-        with _translated_errors():
+        with translated_errors():
             self._requests.delete(self._names.encode(key))
 
     def abandon(self, prefix: str) -> None:
-        with _translated_errors():
+        with translated_errors():
             for upload in self._unfinished_uploads(prefix):
                 self._requests.abort(upload)
 
@@ -214,7 +168,7 @@ class S3Provider(Provider):
     def _new_requests(self, answer_timeout_seconds: float) -> S3Requests:
         return S3Requests(
             self._bucket_url,
-            self._credentials["region"],
+            self._settings.credentials["region"],
             self._read_credentials(),
             _certificates(),
             answer_timeout_seconds,
@@ -222,7 +176,7 @@ class S3Provider(Provider):
 
     @property
     def _bucket_url(self) -> str:
-        bucket = f"/{self._bucket}" if self._path_style and not self._accelerate else ""
+        bucket = f"/{self._settings.bucket}" if self._path_style and not self._settings.accelerate else ""
         return f"{self._obstore_endpoint()}{bucket}"
 
     @property
@@ -232,9 +186,9 @@ class S3Provider(Provider):
 
     def _read_credentials(self) -> Callable[[], ReadOnlyCredentials]:
         """The row's key pair, or what the SDK's default chain has just then: it may be renewed at any time."""
-        if "access_key" in self._credentials:
+        if "access_key" in self._settings.credentials:
             names = ("access_key", "secret_key", "session_token")
-            fixed = ReadOnlyCredentials(*(self._credentials.get(name) for name in names))
+            fixed = ReadOnlyCredentials(*(self._settings.credentials.get(name) for name in names))
             return lambda: fixed
         return lambda: self._chain_credentials().get_frozen_credentials()
 
@@ -249,22 +203,22 @@ class S3Provider(Provider):
         import boto3  # here: it takes as long as all the rest of a short run, most of which do without it
 
         return boto3.Session(
-            aws_access_key_id=self._credentials.get("access_key"),
-            aws_secret_access_key=self._credentials.get("secret_key"),
-            aws_session_token=self._credentials.get("session_token"),
-            region_name=self._credentials["region"],
+            aws_access_key_id=self._settings.credentials.get("access_key"),
+            aws_secret_access_key=self._settings.credentials.get("secret_key"),
+            aws_session_token=self._settings.credentials.get("session_token"),
+            region_name=self._settings.credentials["region"],
         )
 
     @functools.cached_property
     def _boto3_client(self) -> Any:
         addressing: Any = {
             "addressing_style": "path" if self._path_style else "virtual",
-            "use_accelerate_endpoint": self._accelerate,
+            "use_accelerate_endpoint": self._settings.accelerate,
         }
         settings: Any = botocore.config.Config  # its stubs lack `ignore_configured_endpoint_urls`
         client: Any = self._session.client(
             "s3",
-            endpoint_url=self._endpoint_url,
+            endpoint_url=self._settings.endpoint_url,
             config=settings(
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 read_timeout=ANSWER_TIMEOUT_SECONDS,
@@ -290,7 +244,7 @@ class S3Provider(Provider):
     @functools.cached_property
     def _obstore_upload(self) -> ObjectStorePut:
         send_small = self._send_small if reaches_directly(self._bucket_url) else None
-        return ObjectStorePut(self._build_store, self._endpoint_url, send_small=send_small)
+        return ObjectStorePut(self._build_store, self._settings.endpoint_url, send_small=send_small)
 
     def _send_small(self, name: str, content: bytes, sent: SentBytes) -> None:
         path, headers = self._signer.sign(name, sent.sha256)
@@ -303,25 +257,25 @@ class S3Provider(Provider):
     @functools.cached_property
     def _signer(self) -> PutSigner:
         settings = {
-            "x-amz-storage-class": self._storage_class,
-            "x-amz-server-side-encryption": self._encryption.get("sse"),
-            "x-amz-server-side-encryption-aws-kms-key-id": self._encryption.get("kms_key_id"),
+            "x-amz-storage-class": self._settings.storage_class,
+            "x-amz-server-side-encryption": self._settings.encryption.get("sse"),
+            "x-amz-server-side-encryption-aws-kms-key-id": self._settings.encryption.get("kms_key_id"),
         }
         headers = {name: value for name, value in settings.items() if value is not None}
-        return PutSigner(self._bucket_url, self._credentials["region"], self._read_credentials(), headers)
+        return PutSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
 
     @property
     def _upload(self) -> ObjectStorePut:
-        with self._first_use, _translated_errors():
+        with self._first_use, translated_errors():
             return self._obstore_upload
 
     @functools.cached_property
     def _obstore_download(self) -> ObjectStoreGet:
-        return ObjectStoreGet(self._build_store, self._endpoint_url)
+        return ObjectStoreGet(self._build_store, self._settings.endpoint_url)
 
     @property
     def _download(self) -> ObjectStoreGet:
-        with self._first_use, _translated_errors():
+        with self._first_use, translated_errors():
             return self._obstore_download
 
     def _build_store(self, client_options: ClientConfig, retry_config: RetryConfig) -> ObjectStore:
@@ -331,16 +285,16 @@ class S3Provider(Provider):
         """
         endpoint = self._obstore_endpoint()
         config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
-        if "sse" in self._encryption:
-            config["server_side_encryption"] = self._encryption["sse"]
-        if "kms_key_id" in self._encryption:
-            config["sse_kms_key_id"] = self._encryption["kms_key_id"]
+        if "sse" in self._settings.encryption:
+            config["server_side_encryption"] = self._settings.encryption["sse"]
+        if "kms_key_id" in self._settings.encryption:
+            config["sse_kms_key_id"] = self._settings.encryption["kms_key_id"]
         return S3Store(
-            self._bucket,
+            self._settings.bucket,
             config=config,
             endpoint=endpoint,
             virtual_hosted_style_request=not self._path_style,
-            region=self._credentials["region"],
+            region=self._settings.credentials["region"],
             credential_provider=self._obstore_credentials(),
             client_options=client_options,
             retry_config=retry_config,
@@ -349,21 +303,21 @@ class S3Provider(Provider):
     @property
     def _path_style(self) -> bool:
         """Whether the bucket stands in the path: Amazon's certificates do not cover bucket names with dots."""
-        return self._endpoint_url is not None or "." in self._bucket
+        return self._settings.endpoint_url is not None or "." in self._settings.bucket
 
     def _obstore_endpoint(self) -> str:
-        if self._accelerate:
-            return f"https://{self._bucket}.s3-accelerate.amazonaws.com"
-        endpoint = self._endpoint_url or str(self._boto3_client.meta.endpoint_url)
-        return endpoint if self._path_style else endpoint.replace("://", f"://{self._bucket}.", 1)
+        if self._settings.accelerate:
+            return f"https://{self._settings.bucket}.s3-accelerate.amazonaws.com"
+        endpoint = self._settings.endpoint_url or str(self._boto3_client.meta.endpoint_url)
+        return endpoint if self._path_style else endpoint.replace("://", f"://{self._settings.bucket}.", 1)
 
     def _obstore_credentials(self) -> Callable[[], S3Credential]:
         """The row's key pair, or the SDK's default chain: environment, profile, role of the machine."""
-        if "access_key" in self._credentials:
+        if "access_key" in self._settings.credentials:
             fixed: S3Credential = {
-                "access_key_id": self._credentials["access_key"],
-                "secret_access_key": self._credentials["secret_key"],
-                "token": self._credentials.get("session_token"),
+                "access_key_id": self._settings.credentials["access_key"],
+                "secret_access_key": self._settings.credentials["secret_key"],
+                "token": self._settings.credentials.get("session_token"),
                 "expires_at": None,
             }
             return lambda: fixed
@@ -374,18 +328,18 @@ class S3Provider(Provider):
 
     @property
     def _attributes(self) -> Attributes | None:
-        return {"Storage-Class": self._storage_class} if self._storage_class else None
+        return {"Storage-Class": self._settings.storage_class} if self._settings.storage_class else None
 
     def _open_through_boto3(self, name: str) -> Iterator[bytes]:
-        with _translated_errors():
-            body = self._client.get_object(Bucket=self._bucket, Key=name)["Body"]
+        with translated_errors():
+            body = self._client.get_object(Bucket=self._settings.bucket, Key=name)["Body"]
             yield from body.iter_chunks(CHUNK_SIZE_BYTES)
 
     def _put_through_boto3(self, name: str, source: Source) -> SentBytes:
         """Slower, but takes names with control characters."""
         reader = HashingReader(source, tuple(Md5Of))
-        target = {"Bucket": self._bucket, "Key": name}
-        with _translated_errors():
+        target = {"Bucket": self._settings.bucket, "Key": name}
+        with translated_errors():
             if source.size_bytes <= PART_SIZE_BYTES:
                 self._client.put_object(**target, **self._object_settings, Body=io.BytesIO(reader.whole()))
             else:
@@ -409,9 +363,9 @@ class S3Provider(Provider):
     @property
     def _object_settings(self) -> dict[str, str]:
         settings = {
-            "StorageClass": self._storage_class,
-            "ServerSideEncryption": self._encryption.get("sse"),
-            "SSEKMSKeyId": self._encryption.get("kms_key_id"),
+            "StorageClass": self._settings.storage_class,
+            "ServerSideEncryption": self._settings.encryption.get("sse"),
+            "SSEKMSKeyId": self._settings.encryption.get("kms_key_id"),
         }
         return {name: value for name, value in settings.items() if value is not None}
 
@@ -420,51 +374,6 @@ class MinioProvider(S3Provider):
     """A bucket on MinIO, or on another server at an address of its own."""
 
     endpoint_required = True
-
-
-def _bucket(options: Fields) -> str:
-    bucket = options.required_text("bucket")
-    if not BUCKET_NAME.fullmatch(bucket):
-        raise FieldError("configuracion.bucket: no es un nombre de bucket válido")
-    return bucket
-
-
-def _endpoint_url(options: Fields, *, required: bool) -> str | None:
-    url = options.required_text("endpoint_url") if required else options.text("endpoint_url")
-    if url is None:
-        return None
-    try:
-        parts = urllib.parse.urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        usable = usable and not (parts.query or parts.fragment or "@" in parts.netloc)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise FieldError("configuracion.endpoint_url: debe ser como https://servidor:puerto")
-    return url.rstrip("/")
-
-
-def _encryption(options: Fields) -> Mapping[str, str]:
-    kind, key = options.text("sse"), options.text("kms_key_id")
-    if kind is not None and kind not in ENCRYPTIONS:
-        raise FieldError(f"configuracion.sse: debe ser uno de {', '.join(ENCRYPTIONS)}")
-    if key is not None and kind in (None, "AES256"):
-        raise FieldError("configuracion.kms_key_id: necesita configuracion.sse = aws:kms")
-    return {name: value for name, value in (("sse", kind), ("kms_key_id", key)) if value is not None}
-
-
-def _credentials(values: Mapping[str, object] | str | None) -> Mapping[str, str]:
-    """The key pair if there is one, and always the region. Neither key means the SDK's default chain."""
-    if isinstance(values, str):
-        raise FieldError("credenciales: debe ser un objeto JSON")
-    fields = Fields("credenciales", values or {})
-    credentials = {"region": fields.text("region") or "us-east-1"}
-    if fields.text("access_key") is None and fields.text("secret_key") is None:
-        return credentials
-    for name in ("access_key", "secret_key"):
-        credentials[name] = fields.required_text(name)
-    session_token = fields.text("session_token")
-    return credentials if session_token is None else {**credentials, "session_token": session_token}
 
 
 def _certificates() -> str:
@@ -491,41 +400,3 @@ def _receipt(sent: SentBytes) -> PutReceipt:
 
 def _checksum(etag: str) -> str:
     return "etag:" + etag.strip('"').lower()
-
-
-@contextmanager
-def _translated_errors() -> Iterator[None]:
-    """Turn what boto3 raises within into a `ProviderError`; what a source raises comes out unchanged."""
-    try:
-        yield
-    except botocore.exceptions.ClientError as error:
-        raise _answered_error(error) from None  # not chained: the answer may repeat signed addresses
-    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError):
-        raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno") from None
-    except botocore.exceptions.ParamValidationError:
-        raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
-    except NO_ANSWER_OR_HALF_OF_ONE as error:
-        reason = next((text for kind, text in UNANSWERED if isinstance(error, kind)), "se cortó la conexión")
-        raise ProviderUnavailable(f"{reason} ({type(error).__name__})") from None
-    except PARSER_ERRORS as error:
-        raise unintelligible(type(error).__name__) from None
-
-
-def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    told = (f"HTTP {status}" if status else "", code if ERROR_CODE.fullmatch(code) else "")
-    answer = " ".join(part for part in told if part)
-    kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
-        (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
-        (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
-        (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
-        (status == 416, IntegrityError, "en la nube faltan bytes"),
-        (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
-        (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
-        (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),
-    )
-    for applies, error_class, text in kinds:
-        if applies:
-            return error_class(f"{text} ({answer})")
-    return ProviderError(f"el servidor rechazó la petición ({answer})")

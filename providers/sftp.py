@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
-import secrets
 import stat
 import struct
-import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,7 +40,8 @@ from providers.file_trees import (
     parts_of_prefix,
     temporary_name,
 )
-from providers.hash_commands import HASH_COMMANDS, HashCommand
+from providers.hash_commands import HASH_COMMANDS
+from providers.server_hashing import ServerHashing
 from providers.sftp_protocol import (
     CREATE_FLAGS,
     FSYNC,
@@ -69,10 +67,6 @@ KEYS_PER_COMMAND = 2000
 """Beginning a command costs a login shell, often more than hashing a thousand small files."""
 
 NAME_BYTES_PER_COMMAND = 256 * 1024
-COMMANDS_AT_ONCE = 2
-
-PROBE_SECONDS = 20.0
-"""How long a login shell may take to hash one small file before it is left alone."""
 
 DIRECTORIES_AT_ONCE = 32
 """How many directories are listed in one burst of requests."""
@@ -130,10 +124,7 @@ class SftpProvider(Provider):
         except FieldError as error:
             raise InvalidProviderSettings(str(error)) from error
         self._resolved_base: bytes | None = None
-        self._command_failures: dict[HashCommand, str | None] = {}
-        """Why a command cannot be used, `None` where it can; nothing about those that were not tried yet."""
-        self._probing = threading.Lock()
-        self._commanding = threading.Semaphore(COMMANDS_AT_ONCE)
+        self._hashing = ServerHashing(self._pool.run, self._probe_beside)
 
     @property
     def objects_at_once(self) -> int:
@@ -462,10 +453,10 @@ class SftpProvider(Provider):
         if self._verification == "lectura":
             return None
         try:
-            self._require_hope()
+            self._hashing.require_hope()
             paths, size_bytes = self._look_for_all(keys)
             deadline_seconds = TRANSFER_TIMEOUT_SECONDS + size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
-            hashes = self._hash_on_server(keys[0], paths, deadline_seconds)
+            hashes = self._hashing.hash_files(keys[0], paths, deadline_seconds)
         except CommandFailed as error:
             if self._verification == "comando":
                 programs = " ni ".join(command.program for command in HASH_COMMANDS)
@@ -483,57 +474,12 @@ class SftpProvider(Provider):
             answers = [session.answer(number) for number in numbers]
             return paths, sum(_size_of_file(answer, key) for answer, key in zip(answers, keys, strict=True))
 
-    def _hash_on_server(self, key: str, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
-        """SHA-256 of files, `key` one of them, in order, by the best command that can be used.
+    @contextlib.contextmanager
+    def _probe_beside(self, key: str, content: bytes) -> Iterator[bytes]:
+        """The path of a small file that is stored beside a key for as long as it is needed.
 
-        Raises `CommandFailed` where none gives a plain and complete answer. One that failed is not used again.
+        Raises `ProviderUnavailable`, and `CommandUnanswered` where nothing can be stored.
         """
-        failures = []
-        for command in HASH_COMMANDS:
-            if not command.can_name(paths):
-                failures.append(f"{command.program}: no sirve para esos nombres")
-                continue
-            try:
-                self._require_tried(command, key)
-                return self._run(command, paths, deadline_seconds)
-            except CommandUnanswered as error:
-                self._command_failures = {each: str(error) for each in HASH_COMMANDS}
-                raise
-            except CommandFailed as error:
-                self._command_failures[command] = str(error)
-                failures.append(f"{command.program}: {error}")
-        raise CommandFailed("; ".join(failures))
-
-    def _run(self, command: HashCommand, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
-        with self._commanding:
-            self._require_no_failure(command)  # those who waited here need not all find out by themselves
-            answer = self._pool.run(command.line, command.standard_input(paths), deadline_seconds)
-        return command.hashes(answer, paths)
-
-    def _require_tried(self, command: HashCommand, key: str) -> None:
-        """Raises `CommandFailed` unless a command runs and sees the same files as SFTP does: found out once, on a file
-        of random content beside `key`.
-        """
-        if command in self._command_failures:
-            return
-        with self._probing:
-            if command not in self._command_failures:
-                self._probe(command, key)
-                self._command_failures[command] = None
-
-    def _require_no_failure(self, command: HashCommand) -> None:
-        failure = self._command_failures.get(command)
-        if failure is not None:
-            raise CommandFailed(failure)
-
-    def _require_hope(self) -> None:
-        """Raises `CommandFailed` where every command has failed already."""
-        failures = [self._command_failures.get(command) for command in HASH_COMMANDS]
-        if None not in failures:
-            raise CommandFailed("; ".join(filter(None, dict.fromkeys(failures))))
-
-    def _probe(self, command: HashCommand, key: str) -> None:
-        content = secrets.token_bytes(32)
         try:
             path = self._store_probe(key, content)
         except ProviderUnavailable:
@@ -541,8 +487,7 @@ class SftpProvider(Provider):
         except ProviderError as error:  # a full disk, say, which is no reason not to prove what it holds
             raise CommandUnanswered("no se pudo guardar un fichero de prueba") from error
         try:
-            if self._run(command, [path], PROBE_SECONDS) != [hashlib.sha256(content).hexdigest()]:
-                raise CommandFailed("las órdenes no ven los mismos ficheros que SFTP")
+            yield path
         finally:
             with self._session(key) as session:
                 session.post(PacketType.REMOVE, string(path))

@@ -31,7 +31,7 @@ from jobs.keys import Place
 from jobs.transfers import TransferPool
 from jobs.tree import walk_tree
 from jobs.upload import Upload
-from providers import build_provider, sftp, ssh
+from providers import build_provider, server_hashing, sftp, ssh
 from providers.base import (
     AccessDenied,
     BytesSource,
@@ -175,7 +175,7 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up after seconds what may take minutes."""
     for module in (ssh, sftp):
         monkeypatch.setattr(module, "TRANSFER_TIMEOUT_SECONDS", 2.0)
-    monkeypatch.setattr(sftp, "PROBE_SECONDS", 1.0)
+    monkeypatch.setattr(server_hashing, "PROBE_SECONDS", 1.0)
 
 
 # The line
@@ -647,7 +647,7 @@ def test_threads_that_wait_to_run_commands_do_not_each_find_out_that_they_hang(
     finally:
         lying_sftp_server.commands = None
     assert {digest.evidence for (digest,) in found} == {Evidence.READ_BACK}
-    assert lying_sftp_server.commands_run - before <= 1 + sftp.COMMANDS_AT_ONCE
+    assert lying_sftp_server.commands_run - before <= 1 + server_hashing.COMMANDS_AT_ONCE
 
 
 def test_a_full_disk_keeps_nothing_from_being_proven(

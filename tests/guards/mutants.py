@@ -1780,7 +1780,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "commands that see other files are believed",
-        "providers/sftp.py",
+        "providers/server_hashing.py",
         "!= [hashlib.sha256(content).hexdigest()]:",
         "== []:",
         ("tests/test_sftp_provider.py::test_commands_that_cannot_be_relied_on_are_not",),

@@ -317,7 +317,7 @@ def test_what_finds_too_many_files_open_by_itself_too_has_failed(ready: Installa
     assert run.exit_code == 1, str(run)
     assert "refused 2" in run.output
     assert run.errors.count("se intenta otra vez al final") == 1
-    assert [line for line in run.errors.splitlines() if "No se pudo migrar la ejecución plana" in line][0].endswith(
+    assert next(line for line in run.errors.splitlines() if "No se pudo migrar la ejecución plana" in line).endswith(
         "Too many open files"
     ), str(run)
     assert (ready.place("plana")[0], ready.place("otra")[0]) == (False, True)

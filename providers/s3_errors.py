@@ -1,0 +1,86 @@
+"""What boto3, botocore and `S3Requests` raise, as the `ProviderError` that it means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import botocore.exceptions
+import urllib3.exceptions
+
+from providers.answers import PARSER_ERRORS, unintelligible
+from providers.base import (
+    AccessDenied,
+    DestinationMissing,
+    IntegrityError,
+    ObjectNotFound,
+    ProviderError,
+    ProviderUnavailable,
+    StorageFull,
+)
+from providers.object_store_put import DAMAGED_CODES
+
+ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
+"""Anything else is no code of S3's, and may be a part of the request that a server repeats."""
+
+DENIED_CODES = frozenset(
+    (
+        *("AccessDenied", "AllAccessDisabled", "AuthorizationHeaderMalformed", "ExpiredToken", "Forbidden"),
+        *("InvalidAccessKeyId", "InvalidToken", "RequestTimeTooSkewed", "SignatureDoesNotMatch"),
+        *("TokenRefreshRequired", "401", "403"),
+    )
+)
+FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
+MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
+
+UNANSWERED: tuple[tuple[type[Exception], str], ...] = (
+    (botocore.exceptions.SSLError, "la conexión segura (TLS) con el servidor falló"),
+    (botocore.exceptions.ConnectTimeoutError, "el servidor no acepta la conexión"),
+    (botocore.exceptions.ReadTimeoutError, "el servidor no responde"),
+    (botocore.exceptions.EndpointConnectionError, "no se pudo conectar con el servidor"),
+)
+"""What boto3 raises when there is no answer, and what it means; the first that fits."""
+
+NO_ANSWER_OR_HALF_OF_ONE = (
+    *(botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError),
+    urllib3.exceptions.HTTPError,  # botocore lets some of them through while a body is read, about TLS for instance
+)
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn what boto3 raises within into a `ProviderError`; what a source raises comes out unchanged."""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        raise _answered_error(error) from None  # not chained: the answer may repeat signed addresses
+    except (botocore.exceptions.NoCredentialsError, botocore.exceptions.PartialCredentialsError):
+        raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno") from None
+    except botocore.exceptions.ParamValidationError:
+        raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
+    except NO_ANSWER_OR_HALF_OF_ONE as error:
+        reason = next((text for kind, text in UNANSWERED if isinstance(error, kind)), "se cortó la conexión")
+        raise ProviderUnavailable(f"{reason} ({type(error).__name__})") from None
+    except PARSER_ERRORS as error:
+        raise unintelligible(type(error).__name__) from None
+
+
+def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    told = (f"HTTP {status}" if status else "", code if ERROR_CODE.fullmatch(code) else "")
+    answer = " ".join(part for part in told if part)
+    kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
+        (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
+        (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
+        (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
+        (status == 416, IntegrityError, "en la nube faltan bytes"),
+        (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
+        (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),
+    )
+    for applies, error_class, text in kinds:
+        if applies:
+            return error_class(f"{text} ({answer})")
+    return ProviderError(f"el servidor rechazó la petición ({answer})")
