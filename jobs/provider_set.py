@@ -10,7 +10,13 @@ from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
 from providers import build_provider, import_kind
-from providers.base import InvalidProviderSettings, MigrationError, Provider, ProviderUnavailable
+from providers.base import (
+    InvalidProviderSettings,
+    MigrationError,
+    Provider,
+    ProviderUnavailable,
+    is_for_want_of_descriptors,
+)
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
@@ -75,7 +81,7 @@ class ProviderSet:
 
     def note_failure(self, provider: Provider, error: MigrationError) -> None:
         """Count a failure against its provider; after too many that are the provider's own it is left alone."""
-        if not error.provider_wide:
+        if not error.provider_wide or is_for_want_of_descriptors(error):
             return
         with self._turn:
             self._failures[provider.id] = self._failures.get(provider.id, 0) + 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -58,6 +60,14 @@ def test_a_provider_without_hope_is_left_alone_at_once(providers: ProviderSet, e
 
 @pytest.mark.parametrize("error", [SourceChanged("x"), IntegrityError("x"), ObjectNotFound("x")])
 def test_what_is_not_the_providers_own_fault_is_not_counted(providers: ProviderSet, error: MigrationError) -> None:
+    for _ in range(10 * FAILURES_UNTIL_LEFT_ALONE):
+        providers.note_failure(first(providers), error)
+    assert usable(providers) == [1, 2]
+
+
+def test_files_that_this_host_has_open_are_not_the_providers_fault(providers: ProviderSet) -> None:
+    error = ProviderUnavailable("no se pudo conectar")
+    error.__cause__ = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
     for _ in range(10 * FAILURES_UNTIL_LEFT_ALONE):
         providers.note_failure(first(providers), error)
     assert usable(providers) == [1, 2]
