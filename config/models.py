@@ -117,6 +117,17 @@ class StoredObject:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Some of the keys below a prefix: those after one and up to another, which is one of them; `None`: no bound."""
+
+    after: str | None = None
+    up_to: str | None = None
+
+
+EVERYTHING = Span()
+
+
+@dataclass(frozen=True, slots=True)
 class PutReceipt:
     """What was really sent by one `put`, computed from the same buffers that were sent.
 

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from config.models import ContentDigest, PutReceipt, StoredObject
+from config.models import EVERYTHING, ContentDigest, PutReceipt, Span, StoredObject
 from providers.base import MigrationError, Provider, Source
 from sql.database import LEASE_SECONDS, DatabaseError
 
@@ -96,6 +96,7 @@ class LeasedProvider(Provider):
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
+        self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
         self._provider = provider
         self._lease = lease
 
@@ -134,8 +135,8 @@ class LeasedProvider(Provider):
     def list(self, prefix: str) -> Iterator[StoredObject]:
         return self._provider.list(prefix)
 
-    def list_patiently(self, prefix: str, size_bytes: int) -> Iterator[StoredObject]:
-        return self._provider.list_patiently(prefix, size_bytes)
+    def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
+        return self._provider.list_patiently(prefix, size_bytes, span)
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         return self._provider.digests(keys)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import os
 import threading
 from array import array
@@ -13,7 +14,7 @@ from functools import partial
 from itertools import chain, islice
 
 from config.logs import emit, one_line
-from config.models import ContentDigest, Evidence, Execution, PutReceipt, StoredObject
+from config.models import EVERYTHING, ContentDigest, Evidence, Execution, PutReceipt, Span, StoredObject
 from config.trees import Tree
 from jobs.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost, Helpers
 from jobs.keys import Place
@@ -36,6 +37,10 @@ from sql.database import Attempt, Database, ProvenCopy
 
 DIGESTS_PER_REQUEST = 256
 """How many objects are asked for at a time where a listing does not prove them."""
+
+SPANS_AT_ONCE = 8
+PAGES_WORTH_A_SPAN = 4
+"""A listing of so many pages is asked for in several parts at the same time, each at least so long."""
 
 WRONG, UNPROVEN, PROVEN = range(3)
 """How an object stands: missing or of another size, of the right size, or proven to hold the bytes that were sent."""
@@ -128,14 +133,14 @@ class Upload:
                 self._stored_before.note(position, checksum if checksum.isprintable() else "")
         return found
 
-    def _listed(self, size_bytes: int) -> Iterator[tuple[int | None, StoredObject]]:
+    def _listed(self, size_bytes: int, span: Span = EVERYTHING) -> Iterator[tuple[int | None, StoredObject]]:
         """What lies at the place according to a new listing, each with the position of the file that it may be.
 
         Some servers read for it all that lies there, maybe `size_bytes`. So another question comes before it, by which
         one that is silent is found out sooner.
         """
         position = None
-        for stored in self._provider.list_patiently(self._place.files_prefix, size_bytes):
+        for stored in self._provider.list_patiently(self._place.files_prefix, size_bytes, span):
             position = self._receipts.position_of(stored.key, (position or 0) + 1)
             yield position, stored
 
@@ -277,13 +282,37 @@ class Upload:
         manifest = self._manifest_there()
         if manifest is not None:
             standing[-1] = self._standing(self._receipts.manifest_position, manifest)
-        extras = []
-        for position, stored in self._listed(self._tree.size_bytes):
-            if position is not None:
-                standing[position] = self._standing(position, stored)
-            elif self._everything_here_is_ours:
-                extras.append(stored.key)
+        extras: list[str] = []
+
+        def look(span: Span) -> None:
+            for position, stored in self._listed(self._tree.size_bytes, span):
+                if position is not None:
+                    standing[position] = self._standing(position, stored)
+                elif self._everything_here_is_ours:
+                    extras.append(stored.key)
+
+        spans = self._spans()
+        if len(spans) > 1:
+            with contextlib.closing(TransferPool(len(spans))) as pool:
+                pool.for_each(look, spans, self._interruption)
+        if len(spans) == 1 or any(standing[position] == WRONG for position in self._tree.file_positions()):
+            look(EVERYTHING)  # also as a server may list in an order of its own
         return standing, extras
+
+    def _spans(self) -> Sequence[Span]:
+        """What to list at the same time: whole pages of what should lie there, or all in one go.
+
+        After an earlier attempt there may be more, which is only found by going through all in one go.
+        """
+        positions = self._tree.file_positions()
+        page = self._provider.listed_at_once
+        if page is None or self._everything_here_is_ours:
+            return [EVERYTHING]
+        pages = math.ceil(len(positions) / page)
+        count = max(1, min(SPANS_AT_ONCE, pages // PAGES_WORTH_A_SPAN))
+        every = math.ceil(pages / count) * page
+        bounds = [None, *(self._receipts.key(position) for position in positions[every - 1 : -1 : every]), None]
+        return [Span(after, up_to) for after, up_to in itertools.pairwise(bounds)]
 
     def _manifest_there(self) -> StoredObject | None:
         try:

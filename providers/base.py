@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Protocol
 
-from config.models import ContentDigest, Evidence, PutReceipt, StoredObject
+from config.models import EVERYTHING, ContentDigest, Evidence, PutReceipt, Span, StoredObject
 
 CHUNK_SIZE_BYTES = 1024 * 1024
 """How much is read at a time from a file or a download."""
@@ -205,6 +205,9 @@ class Provider(abc.ABC):
     executions_at_once: ClassVar[int] = 4
     """How many executions had best be on their way here at a time: what one waits for, others can use."""
 
+    listed_at_once: ClassVar[int | None] = None
+    """How many objects one request lists, where several parts of a listing can be asked for at the same time."""
+
     large_bytes_worth_help: ClassVar[int | None] = None
     """From how many bytes on, in the large files of one execution, other processes carry them sooner, though it takes
     half a second to start one: where all bytes pass through the interpreter. `None`: never.
@@ -283,11 +286,14 @@ class Provider(abc.ABC):
         Unfinished uploads and the provider's own temporary names do not appear. The order is not promised.
         """
 
-    def list_patiently(self, prefix: str, size_bytes: int) -> Iterator[StoredObject]:
+    def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
         """As `list`, where objects of so many bytes in all may lie: a server that computes their checksums only when it
         is asked for them has the time for it.
+
+        Of a `span` only what lies in it need be there, in the order of the store, which the caller cannot rely on: what
+        is found lies there, but what is not found may lie there, too. Only where `listed_at_once` is known.
         """
-        del size_bytes  # most keep checksums beside the objects, or have none
+        del size_bytes, span  # most keep checksums beside the objects, or have none
         return self.list(prefix)
 
     @abc.abstractmethod

@@ -22,7 +22,7 @@ import botocore.httpsession
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
-from config.models import ProviderRow, PutReceipt, StoredObject
+from config.models import EVERYTHING, ProviderRow, PutReceipt, Span, StoredObject
 from providers.answers import deadline_seconds
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
@@ -72,6 +72,8 @@ class S3Provider(Provider):
     """A bucket on S3. See `Provider` for what it promises."""
 
     endpoint_required = False
+
+    listed_at_once = 1000
 
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
@@ -126,19 +128,26 @@ class S3Provider(Provider):
         with translated_errors():
             yield from self._listed(self._requests, prefix)
 
-    def list_patiently(self, prefix: str, size_bytes: int) -> Iterator[StoredObject]:
+    def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
         """See `Provider`. rclone's server, for one, reads every object for the ETag that it shows."""
         hashing_seconds = size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
-        if hashing_seconds <= ANSWER_TIMEOUT_SECONDS:
-            yield from self.list(prefix)
-            return
-        patience_seconds = ANSWER_TIMEOUT_SECONDS + hashing_seconds
-        with translated_errors(), contextlib.closing(self._new_requests(patience_seconds)) as requests:
-            yield from self._listed(requests, prefix)
+        with translated_errors():
+            if hashing_seconds <= ANSWER_TIMEOUT_SECONDS:
+                yield from self._listed(self._requests, prefix, span)
+                return
+            with contextlib.closing(self._new_requests(ANSWER_TIMEOUT_SECONDS + hashing_seconds)) as requests:
+                yield from self._listed(requests, prefix, span)
 
-    def _listed(self, requests: S3Requests, prefix: str) -> Iterator[StoredObject]:
-        for found in requests.list(self._names.encode(prefix)):
-            yield StoredObject(self._names.decode(found.name), found.size_bytes, _checksum(found.etag))
+    def _listed(self, requests: S3Requests, prefix: str, span: Span = EVERYTHING) -> Iterator[StoredObject]:
+        """S3 lists in the order of the names' UTF-8, which is that of Python's strings; some others do not."""
+        after, up_to = (None if key is None else self._names.encode(key) for key in (span.after, span.up_to))
+        for found in requests.list(self._names.encode(prefix), after):
+            if after is not None and found.name <= after:
+                continue
+            if up_to is None or found.name <= up_to:
+                yield StoredObject(self._names.decode(found.name), found.size_bytes, _checksum(found.etag))
+            if up_to is not None and found.name >= up_to:
+                return
 
     def delete(self, key: str) -> None:
         with translated_errors():

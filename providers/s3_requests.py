@@ -80,18 +80,22 @@ class S3Requests:
         )
         use_paced_connections(self._http, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
 
-    def list(self, prefix: str) -> Iterator[Listed]:
-        """Every object whose stored name begins with `prefix`, in the server's order, a page at a time."""
-        for item in self._items(OBJECTS, {"list-type": "2", "prefix": prefix}):
+    def list(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
+        """Every object whose stored name begins with `prefix`, in the server's order, a page at a time.
+
+        Or only those that come after a name in that order, at least where there is an object of that name.
+        """
+        beginning = {} if after is None else {"start-after": after}
+        for item in self._items(OBJECTS, {"list-type": "2", "prefix": prefix}, beginning):
             yield Listed(item["Key"], int(item["Size"]), item["ETag"])
 
     def unfinished_uploads(self, prefix: str) -> Iterator[Unfinished]:
         """Every upload in parts, to a name that begins with `prefix`, that was neither finished nor aborted."""
-        for item in self._items(UPLOADS, {"uploads": "", "prefix": prefix}):
+        for item in self._items(UPLOADS, {"uploads": "", "prefix": prefix}, {}):
             yield Unfinished(item["Key"], item["UploadId"])
 
-    def _items(self, listing: _Listing, query: dict[str, str]) -> Iterator[dict[str, str]]:
-        following: dict[str, str] = {}
+    def _items(self, listing: _Listing, query: dict[str, str], beginning: dict[str, str]) -> Iterator[dict[str, str]]:
+        following = beginning
         while True:
             answer = self._send("GET", self._bucket_url, {**query, "encoding-type": "url", **following})
             items, next_following = listing.page(answer.content)
