@@ -26,6 +26,7 @@ from jobs.transfers import TransferPool
 from jobs.tree import require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
+    SPANS_AT_ONCE,
     IntegrityError,
     InvalidKey,
     ObjectNotFound,
@@ -38,9 +39,8 @@ from sql.database import Attempt, Database, ProvenCopy
 DIGESTS_PER_REQUEST = 256
 """How many objects are asked for at a time where a listing does not prove them."""
 
-SPANS_AT_ONCE = 8
 PAGES_WORTH_A_SPAN = 4
-"""A listing of so many pages is asked for in several parts at the same time, each at least so long."""
+"""A listing of so many pages or more can be one of several that are asked for at the same time."""
 
 WRONG, UNPROVEN, PROVEN = range(3)
 """How an object stands: missing or of another size, of the right size, or proven to hold the bytes that were sent."""

@@ -23,6 +23,9 @@ MAXIMUM_PARTS = 10_000
 SMALL_TOGETHER_BYTES = 4 * 1024 * 1024
 """Up to this many bytes in all go to `put_many` in one call."""
 
+SPANS_AT_ONCE = 4
+"""How many parts of a listing are asked for at the same time; for each a server may then take so many times as long."""
+
 CONNECT_TIMEOUT_SECONDS = 4.0
 """How long a connection may take to open."""
 

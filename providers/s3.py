@@ -30,6 +30,7 @@ from providers.base import (
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     SLOWEST_HASHING_BYTES_PER_SECOND,
+    SPANS_AT_ONCE,
     AccessDenied,
     NameEncoding,
     Provider,
@@ -129,14 +130,17 @@ class S3Provider(Provider):
             yield from self._listed(self._requests, prefix)
 
     def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
-        """See `Provider`. rclone's server, for one, reads every object for the ETag that it shows."""
+        """See `Provider`. rclone's server, for one, reads every object for the ETag that it shows, and goes through the
+        whole bucket for each page.
+        """
         hashing_seconds = size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
-        with translated_errors():
-            if hashing_seconds <= ANSWER_TIMEOUT_SECONDS:
-                yield from self._listed(self._requests, prefix, span)
-                return
-            with contextlib.closing(self._new_requests(ANSWER_TIMEOUT_SECONDS + hashing_seconds)) as requests:
-                yield from self._listed(requests, prefix, span)
+        if hashing_seconds <= ANSWER_TIMEOUT_SECONDS and span == EVERYTHING:
+            yield from self.list(prefix)
+            return
+        at_once = 1 if span == EVERYTHING else SPANS_AT_ONCE
+        patience_seconds = ANSWER_TIMEOUT_SECONDS * at_once + hashing_seconds
+        with translated_errors(), contextlib.closing(self._new_requests(patience_seconds)) as requests:
+            yield from self._listed(requests, prefix, span)
 
     def _listed(self, requests: S3Requests, prefix: str, span: Span = EVERYTHING) -> Iterator[StoredObject]:
         """S3 lists in the order of the names' UTF-8, which is that of Python's strings; some others do not."""

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import pytest
 
 import jobs.upload
+import providers.s3
 from config.models import EVERYTHING, Evidence, Span, StoredObject
 from providers import build_provider
-from providers.base import BytesSource, IntegrityError, Provider
+from providers.base import BytesSource, IntegrityError, Provider, ProviderUnavailable
 from providers.s3 import S3Provider
 from providers.s3_requests import Listed, S3Requests
 from tests.destinations import Destination
-from tests.faults.http_effects import address_of, behind
+from tests.faults import http_proxy
+from tests.faults.http_effects import address_of, answer_after, behind
 from tests.faults.http_proxy import HttpFaultProxy
 from tests.faulty_provider import Fault, FaultyProvider, flip_bit, store, store_nothing
 from tests.test_upload import MANIFEST, Bench, bench, failed_attempt, platform, pool, shared_platform
@@ -95,6 +97,23 @@ def test_a_server_that_begins_at_the_beginning_does_no_harm(provider: S3Provider
     assert keys_in(provider, Span("p/b", None)) == ["p/c"]
 
 
+def test_a_server_has_as_much_more_time_as_it_is_asked_for_at_once(
+    destination: Destination, provider: S3Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that goes through its whole bucket for each page shares its time between the spans."""
+    monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
+    for name in "ab":
+        provider.put(f"p/{name}", BytesSource(b"x"))
+    late = http_proxy.Fault("late", answer_after(1), "^GET .*list-type=", http_proxy.EVERY)
+    with (
+        HttpFaultProxy(address_of(destination), late) as proxy,
+        closing(build_provider(behind(destination, proxy.url).provider_row())) as delayed,
+    ):
+        assert keys_in(delayed, Span("p/a", None)) == ["p/b"]
+        with pytest.raises(ProviderUnavailable):
+            keys_in(delayed, EVERYTHING)
+
+
 # What an attempt makes of it
 
 
@@ -111,7 +130,7 @@ class ListedBySpans(FaultyProvider):
 
     listed_at_once = 1
 
-    def __init__(self, provider: Provider, faults: Sequence[Fault], order: Callable[[str], object] = str) -> None:
+    def __init__(self, provider: Provider, faults: Sequence[Fault], order: Callable[[str], str] = str) -> None:
         super().__init__(provider, faults)
         self._order = order
         self.listings: list[Listing] = []
