@@ -292,25 +292,26 @@ class Upload:
                     extras.append(stored.key)
 
         spans = self._spans()
-        if len(spans) > 1:
+        if spans:
             with contextlib.closing(TransferPool(len(spans))) as pool:
                 pool.for_each(look, spans, self._interruption)
-        if len(spans) == 1 or any(standing[position] == WRONG for position in self._tree.file_positions()):
+        if not spans or any(standing[position] == WRONG for position in self._tree.file_positions()):
             look(EVERYTHING)  # also as a server may list in an order of its own
         return standing, extras
 
     def _spans(self) -> Sequence[Span]:
-        """What to list at the same time: whole pages of what should lie there, or all in one go.
+        """What to list at the same time, each some whole pages of what should lie there; none: all in one go.
 
         After an earlier attempt there may be more, which is only found by going through all in one go.
         """
         positions = self._tree.file_positions()
         page = self._provider.listed_at_once
         if page is None or self._everything_here_is_ours:
-            return [EVERYTHING]
-        pages = math.ceil(len(positions) / page)
-        count = max(1, min(SPANS_AT_ONCE, pages // PAGES_WORTH_A_SPAN))
-        every = math.ceil(pages / count) * page
+            return []
+        count = min(SPANS_AT_ONCE, len(positions) // (PAGES_WORTH_A_SPAN * page))
+        if count < 2:
+            return []
+        every = math.ceil(len(positions) / page / count) * page
         bounds = [None, *(self._receipts.key(position) for position in positions[every - 1 : -1 : every]), None]
         return [Span(after, up_to) for after, up_to in itertools.pairwise(bounds)]
 

@@ -228,6 +228,7 @@ def json_of(tree: Tree) -> bytes:
     return json.dumps({"format": "janitor-manifest", "version": 1, "entries": entries}).encode()
 
 
+@both_ways
 def test_an_execution_without_files_is_its_manifest(bench: Bench) -> None:
     for name in FILES:
         (bench.directory / name).unlink()
