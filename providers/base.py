@@ -56,9 +56,11 @@ class MigrationError(Exception):
 
 def is_for_want_of_descriptors(error: BaseException | None) -> bool:
     """Whether an error came of too many open files, here or in the whole system: no fault of what met it."""
-    while error is not None:
+    looked_at: set[int] = set()
+    while error is not None and id(error) not in looked_at:  # one that is kept and raised again can lead to itself
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return True
+        looked_at.add(id(error))
         error = error.__cause__ or error.__context__
     return False
 

@@ -22,6 +22,7 @@ from providers.base import (
     ProviderUnavailable,
     SourceChanged,
     StorageFull,
+    is_for_want_of_descriptors,
 )
 
 
@@ -71,6 +72,15 @@ def test_files_that_this_host_has_open_are_not_the_providers_fault(providers: Pr
     for _ in range(10 * FAILURES_UNTIL_LEFT_ALONE):
         providers.note_failure(first(providers), error)
     assert usable(providers) == [1, 2]
+
+
+def test_an_error_that_leads_to_itself_is_looked_at_once() -> None:
+    """A lost session's error is kept and raised again, for each who waits for it."""
+    kept, told = OSError(errno.ECONNRESET, "reset"), ProviderUnavailable("se cortó")
+    told.__cause__, kept.__context__ = kept, told
+    assert not is_for_want_of_descriptors(told)
+    kept.errno = errno.EMFILE
+    assert is_for_want_of_descriptors(told)
 
 
 def test_a_success_makes_up_for_the_failures_before(providers: ProviderSet) -> None:
