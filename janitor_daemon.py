@@ -339,7 +339,7 @@ class JanitorDaemon:
 
         Raises `MigrationError`: the last provider's, or the execution's own.
         """
-        attempts = self._migration.new_attempts(delete_local_copy=self._delete_after_migration)
+        attempts = self._migration.new_attempts(claim.execution, delete_local_copy=self._delete_after_migration)
         last_error: MigrationError = ProviderUnavailable("no hay ningún proveedor que se pueda usar")
         for provider in self._providers.in_order(self._policy.provider_ids):
             if provider.id != self._policy.primary_provider_id:

@@ -80,6 +80,8 @@ class Migration:
         self._messages = Messages(report)
         self.local_copies = LocalCopies(database, judge, report, interruption, self._helpers)
         self.under_way = UploadsUnderWay()
+        self._places: dict[int, int] = {}
+        """In the queue for the line, by execution: given here, in their order, as the threads would race for them."""
         self._for_the_end: deque[Claim] = deque()
         self._taken_up_alone: set[int] = set()
 
@@ -176,8 +178,10 @@ class Migration:
             try:
                 migrate(claim)
             finally:
+                del self._places[claim.execution.id]
                 self._limits.end(claim.execution)
 
+        self._places[claim.execution.id] = self._pool.traffic.new_place()
         self._flights.launch(migrate_within_limits, claim)
 
     def put_to_the_end(self, claim: Claim) -> bool:
@@ -220,15 +224,15 @@ class Migration:
             self._messages.migration_failed(executions[0], error)
             return []
 
-    def new_attempts(self, *, delete_local_copy: bool) -> Attempts:
-        """What it takes to store one execution, behind those that came before it."""
+    def new_attempts(self, execution: Execution, *, delete_local_copy: bool) -> Attempts:
+        """What it takes to store one execution that is under way, behind those that came before it."""
         return Attempts(
             self._database,
             self._providers,
             self._pool,
             self._interruption.migrations,
             delete_local_copy,
-            self._pool.traffic.new_place(),
+            self._places[execution.id],
             self._helpers,
         )
 
