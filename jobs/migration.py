@@ -50,7 +50,7 @@ class Migration:
 
     `provider_ids` are those that they go to, in order of preference.
     `local_copies` removes what was migrated; `under_way` is to know where files are being sent. Used from one thread,
-    but for `new_attempts`.
+    but for `new_attempts` and `put_to_the_end`.
     """
 
     def __init__(

@@ -19,6 +19,7 @@ import pytest
 from janitor_daemon import run_command_line
 from providers.local import LocalProvider
 from tests.destinations import Destination
+from tests.servers.base import REPOSITORY
 from tests.stories.installation import LOG_LINE, Installation, Run
 from tests.stories.trees import snapshot
 
@@ -123,6 +124,37 @@ def test_when_the_time_is_up_nothing_is_begun_and_what_runs_is_left_for_the_next
     assert sorted(migrated(installation)) == sorted(["uuid-pequeña", *uuids])
     assert set(installation.unfinished().values()) == {0}
     assert list(installation.executions.iterdir()) == []
+
+
+LATE_THREAD = """
+import sys, time
+sys.path.insert(0, {repository!r})
+import janitor_daemon
+from jobs.migration import Migration
+new_attempts = Migration.new_attempts
+
+def new_attempts_late(self, execution, **more):
+    if execution.uuid == "uuid-vieja":
+        time.sleep(1)
+    return new_attempts(self, execution, **more)
+
+Migration.new_attempts = new_attempts_late
+janitor_daemon.main()
+"""
+
+
+def test_the_oldest_execution_goes_first_although_its_thread_comes_late(
+    installation: Installation, nas: Destination
+) -> None:
+    """By then a younger one, which takes longer than the run may, is using the line."""
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uuid-vieja", 1000)
+    add_executions(installation, 1, 1024)
+    installation.program = installation.directory / "programa.py"
+    installation.program.write_text(LATE_THREAD.format(repository=str(REPOSITORY)))
+    run = installation.run("--max-duration", "4s", "--bandwidth-limit", "64K")
+    assert run.exit_code == 0, str(run)
+    assert migrated(installation) == ["uuid-vieja"], str(run)
 
 
 def test_a_limit_that_is_not_reached_is_not_told_of(installation: Installation, nas: Destination) -> None:
