@@ -116,6 +116,22 @@ class LeasedProvider(Provider):
         self._lease.require_held()
         self._provider.delete(key)
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        self._lease.require_held()
+        return self._provider.replace(key, _LeasedSource(source, self._lease), expected)
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        self._lease.require_held()
+        self._provider.delete_exactly(stored)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.replaces_safely(prefix)
+
+    def folds_names(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.folds_names(prefix)
+
     def abandon(self, prefix: str) -> None:
         self._lease.require_held()
         self._provider.abandon(prefix)

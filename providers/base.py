@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Protocol
 
+from config.logs import one_line
 from config.models import EVERYTHING, ContentDigest, Evidence, PutReceipt, Span, StoredObject
 
 CHUNK_SIZE_BYTES = 1024 * 1024
@@ -119,6 +120,15 @@ class ObjectNotFound(ProviderError):
     """There is no object under this key."""
 
     code = "object_not_found"
+
+
+class ConditionFailed(ProviderError):
+    """What lies under a key is not what was expected there. Nothing was changed.
+
+    After an answer that was lost, it may be the object that this very caller stored: who repeats a request looks.
+    """
+
+    code = "condition_failed"
 
 
 class InvalidKey(ProviderError):
@@ -305,10 +315,62 @@ class Provider(abc.ABC):
     def delete(self, key: str) -> None:
         """Remove the object, and directories that this left empty. What is not there is no error."""
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """As `put`, only while exactly `expected` (`None`: nothing) lies under `key`; otherwise `ConditionFailed`.
+
+        Whether others can come in between the look and the storing is what `replaces_safely` says.
+        """
+        self._require_expected(key, expected)
+        return self.put(key, source)
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        """As `delete`, only while it is this very object that lies under its key.
+
+        What is gone already is no error. Raises `ConditionFailed` for another object, which stays.
+        """
+        try:
+            found = self.stat(stored.key)
+        except ObjectNotFound:
+            return
+        _require_same(found, stored)
+        self.delete(stored.key)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        """Whether a `replace` that arrives late, when others have replaced the object or discarded the unfinished
+        upload by `abandon`, is shown to change nothing.
+
+        May ask the provider, by a probe object below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        """
+        del prefix
+        return False
+
+    def folds_names(self, prefix: str = "") -> bool:
+        """Whether two keys that differ only in case, or in how Unicode composes a character, can be one object here.
+
+        May ask the provider, by probe objects below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        """
+        del prefix
+        return False
+
+    def _require_expected(self, key: str, expected: StoredObject | None) -> None:
+        """Look, and raise `ConditionFailed` unless exactly `expected` lies under `key`."""
+        try:
+            found = self.stat(key)
+        except ObjectNotFound:
+            if expected is None:
+                return
+            raise ConditionFailed(f"ya no está el objeto que había: {one_line(key)}") from None
+        if expected is None:
+            raise ConditionFailed(f"ya hay un objeto con ese nombre: {one_line(key)}")
+        _require_same(found, expected)
+
     @abc.abstractmethod
     def abandon(self, prefix: str) -> None:
-        """Discard unfinished uploads of keys that start with `prefix`: multipart uploads, uncommitted blocks, partial
-        files. Finished objects stay. Must not be called while a `put` below `prefix` runs.
+        """Discard unfinished uploads: of all keys below a directory, where `prefix` ends in `/` (or is empty: of all
+        keys), otherwise of exactly the key `prefix`, and of none that only begins so.
+
+        Multipart uploads, uncommitted blocks, partial files: finished objects stay. Must not be called while a `put` of
+        such a key runs.
         """
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
@@ -324,6 +386,11 @@ class Provider(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Give connections back. Nothing may be called afterwards."""
+
+
+def _require_same(found: StoredObject, expected: StoredObject) -> None:
+    if not found.is_same_as(expected):
+        raise ConditionFailed(f"el objeto ya no es el que había: {one_line(found.key)}")
 
 
 _processes_of_the_run = 1

@@ -69,7 +69,8 @@ class FaultyProvider(Provider):
 
     def _call(self, method: str, *arguments: Any) -> Any:
         call = Call(self._provider, method, arguments)
-        effect = self._effect(method, str(arguments[0]))
+        subject = arguments[0].key if isinstance(arguments[0], StoredObject) else str(arguments[0])
+        effect = self._effect(method, subject)
         return effect(call) if effect else call.proceed()
 
     def _effect(self, method: str, key: str) -> Effect | None:
@@ -102,6 +103,19 @@ class FaultyProvider(Provider):
 
     def delete(self, key: str) -> None:
         self._call("delete", key)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        receipt: PutReceipt = self._call("replace", key, source, expected)
+        return receipt
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        self._call("delete_exactly", stored)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("replaces_safely", prefix))
+
+    def folds_names(self, prefix: str = "") -> bool:
+        return bool(self._call("folds_names", prefix))
 
     def abandon(self, prefix: str) -> None:
         self._call("abandon", prefix)

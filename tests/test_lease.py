@@ -131,6 +131,7 @@ def watched(tmp_path: Path) -> Iterator[FaultyProvider]:
 def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, watched: FaultyProvider) -> None:
     provider = LeasedProvider(watched, Lease(clock.ask))
     provider.put("e/a", BytesSource(b"content"))
+    stored = provider.stat("e/a")
     clock.answer = None
     clock.pass_by(1)
     watched.calls.clear()
@@ -142,14 +143,23 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
         provider.delete("e/a")
     with pytest.raises(ClaimLost):
         provider.abandon("e/")
+    with pytest.raises(ClaimLost):
+        provider.replace("e/a", BytesSource(b""), stored)
+    with pytest.raises(ClaimLost):
+        provider.delete_exactly(stored)
+    with pytest.raises(ClaimLost):
+        provider.replaces_safely("e")
+    with pytest.raises(ClaimLost):
+        provider.folds_names("e")
     assert watched.calls == []
     assert b"".join(provider.open("e/a")) == b"content"
     assert [stored.key for stored in provider.list("e/")] == [provider.stat("e/a").key]
     assert [digest.key for digest in provider.digests(["e/a"])] == ["e/a"]
 
 
+@pytest.mark.parametrize("method", ["put", "replace"])
 def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
-    clock: Clock, watched: FaultyProvider, tmp_path: Path
+    clock: Clock, watched: FaultyProvider, tmp_path: Path, method: str
 ) -> None:
     class Slow(BytesSource):
         def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
@@ -158,8 +168,12 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
                 clock.pass_by(1)
                 clock.answer = None
 
+    leased = LeasedProvider(watched, Lease(clock.ask))
     with pytest.raises(ClaimLost):
-        LeasedProvider(watched, Lease(clock.ask)).put("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
+        if method == "put":
+            leased.put("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
+        else:
+            leased.replace("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)), None)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

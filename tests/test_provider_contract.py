@@ -6,6 +6,7 @@ A promise that a server cannot show (moto takes wrong keys, say) is left out the
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import json
 import logging
@@ -26,12 +27,13 @@ from typing import TypeVar
 
 import pytest
 
-from config.models import Evidence, PutReceipt
+from config.models import Evidence, PutReceipt, StoredObject
 from providers import build_provider
 from providers.base import (
     PART_SIZE_BYTES,
     AccessDenied,
     BytesSource,
+    ConditionFailed,
     DestinationMissing,
     InvalidProviderSettings,
     MigrationError,
@@ -220,6 +222,9 @@ def every_call(provider: Provider, key: str = "p/a") -> dict[str, Callable[[], o
         "abandon": lambda: provider.abandon("p"),
         "digests": lambda: list(provider.digests([key])),
         "check": lambda: provider.check("p"),
+        "replace": lambda: provider.replace(key, BytesSource(b"x"), None),
+        "replace in parts": lambda: provider.replace(key, PatternSource(2 * PART_SIZE_BYTES), None),
+        "delete exactly": lambda: provider.delete_exactly(StoredObject(key, 1, "etag:0", "0")),
     }
     if provider.kind == "gcs":  # tells nobody its unfinished uploads, so there is nothing to ask
         del calls["abandon"]
@@ -445,6 +450,65 @@ def test_check_leaves_nothing(provider: Provider, destinations: Destination) -> 
     assert destinations.everything_stored() == set()
 
 
+# Conditions
+
+
+SIZES_BY_WAY = {"small": 100, "whole": MEBIBYTE, "in parts": 2 * PART_SIZE_BYTES}
+"""Objects of these sizes are stored by different requests."""
+
+
+@pytest.mark.parametrize("size_bytes", SIZES_BY_WAY.values(), ids=SIZES_BY_WAY.keys())
+def test_nothing_is_replaced_but_what_was_expected(provider: Provider, size_bytes: int) -> None:
+    first = provider.replace("p/a", PatternSource(size_bytes), None)
+    prove(provider, "p/a", first)
+    seen = provider.stat("p/a")
+    assert isinstance(error_of(lambda: provider.replace("p/a", BytesSource(b"x"), None)), ConditionFailed)
+    prove(provider, "p/a", first)
+    second = provider.replace("p/a", BytesSource(b"second"), seen)
+    assert content(provider, "p/a") == b"second"
+    late = error_of(lambda: provider.replace("p/a", PatternSource(size_bytes), seen))
+    assert isinstance(late, ConditionFailed)
+    prove(provider, "p/a", second)
+    provider.delete("p/a")
+    assert isinstance(error_of(lambda: provider.replace("p/a", PatternSource(size_bytes), seen)), ConditionFailed)
+    assert keys(provider, "") == []
+
+
+def test_an_object_of_the_same_size_is_another_one(provider: Provider) -> None:
+    provider.put("p/a", BytesSource(b"old"))
+    seen = provider.stat("p/a")
+    assert provider.stat("p/a") == seen
+    assert seen.version
+    provider.put("p/a", BytesSource(b"new"))
+    assert provider.stat("p/a").version != seen.version
+    assert isinstance(error_of(lambda: provider.replace("p/a", BytesSource(b"x"), seen)), ConditionFailed)
+    assert isinstance(error_of(lambda: provider.delete_exactly(seen)), ConditionFailed)
+    assert content(provider, "p/a") == b"new"
+
+
+def test_only_the_very_object_is_deleted(provider: Provider, destinations: Destination) -> None:
+    put_bytes(provider, "p/a", "p/deep/er/x")
+    provider.delete_exactly(provider.stat("p/deep/er/x"))
+    assert destinations.everything_stored() == {"p/a"}
+    [listed] = provider.list("p/a")
+    provider.delete_exactly(listed)
+    assert destinations.everything_stored() == set()
+    for key in ("absent", "absent/too", "p/a"):
+        provider.delete_exactly(dataclasses.replace(listed, key=key))
+
+
+@pytest.mark.parametrize("name", ["tab\tand %2F+", os.fsdecode(b"\xff\xfe"), "back\\slash.", "\u00f1 \u65e5"])
+@pytest.mark.parametrize("size_bytes", SIZES_BY_WAY.values(), ids=SIZES_BY_WAY.keys())
+@each_behaviour_once
+def test_odd_names_can_be_replaced_and_deleted_exactly(provider: Provider, name: str, size_bytes: int) -> None:
+    provider.replace(f"p/{name}", PatternSource(size_bytes), None)
+    old = provider.stat(f"p/{name}")
+    provider.replace(f"p/{name}", PatternSource(size_bytes + 1), old)
+    assert isinstance(error_of(lambda: provider.delete_exactly(old)), ConditionFailed)
+    provider.delete_exactly(provider.stat(f"p/{name}"))
+    assert keys(provider, "") == []
+
+
 # Sources that fail
 
 
@@ -570,7 +634,7 @@ def test_a_server_that_never_answers_is_given_up(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     # a part of a large file is given longer, as it has to travel
-    assert_given_up(at_port(destinations, silent_port), caplog, {"put in parts"})
+    assert_given_up(at_port(destinations, silent_port), caplog, {"put in parts", "replace in parts"})
 
 
 def assert_given_up(destination: Destination, caplog: pytest.LogCaptureFixture, exempt: Set[str] = frozenset()) -> None:
