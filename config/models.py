@@ -53,12 +53,27 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class CommittedCopy:
+    """What was recorded when an execution was last committed, whatever its row says now."""
+
+    uri: str
+    provider_id: int
+    file_count: int
+    size_bytes: int
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """This run's right to work on one execution, until another run takes it over and raises the token."""
+    """This run's right to work on one execution, until another run takes it over and raises the token.
+
+    `last_copy` is that of an execution that was migrated before and is to be migrated again.
+    """
 
     execution: Execution
     fencing_token: int
     earlier_attempts: int
+    last_copy: CommittedCopy | None = None
 
 
 class EntryKind(enum.StrEnum):

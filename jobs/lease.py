@@ -94,6 +94,7 @@ class LeasedProvider(Provider):
 
     def __init__(self, provider: Provider, lease: Lease) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
+        self.store = provider.store
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
@@ -127,6 +128,10 @@ class LeasedProvider(Provider):
     def replaces_safely(self, prefix: str = "") -> bool:
         self._lease.require_held()
         return self._provider.replaces_safely(prefix)
+
+    def deletes_exactly(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.deletes_exactly(prefix)
 
     def folds_names(self, prefix: str = "") -> bool:
         self._lease.require_held()

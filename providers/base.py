@@ -131,6 +131,12 @@ class ConditionFailed(ProviderError):
     code = "condition_failed"
 
 
+class UnsafeDestination(ProviderError):
+    """What lies at the place is not known to be this execution's own: nothing is written there, and a person looks."""
+
+    code = "unsafe_destination"
+
+
 class InvalidKey(ProviderError):
     """This provider cannot hold an object of this name."""
 
@@ -227,6 +233,9 @@ class Provider(abc.ABC):
     """From how many bytes on, in the large files of one execution, other processes carry them sooner, though it takes
     half a second to start one: where all bytes pass through the interpreter. `None`: never.
     """
+
+    store: str = ""
+    """Which real store this is, whatever row leads to it: see `providers.stores`. '' where nobody has said."""
 
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id
@@ -340,6 +349,14 @@ class Provider(abc.ABC):
         upload by `abandon`, is shown to change nothing.
 
         May ask the provider, by a probe object below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        """
+        del prefix
+        return False
+
+    def deletes_exactly(self, prefix: str = "") -> bool:
+        """Whether a `delete_exactly` that arrives late, when others have stored another object, leaves that alone.
+
+        May ask the provider, as `replaces_safely`. Raises `ProviderError`.
         """
         del prefix
         return False

@@ -94,7 +94,7 @@ def test_one_entry_is_one_line(tmp_path: Path) -> None:
 def test_a_file_without_a_hash_is_a_defect(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor, pytest.raises(ValueError, match="hash"):
-        make_manifest(EXECUTION, walk_tree(descriptor))
+        make_manifest(EXECUTION, walk_tree(descriptor), "installation-1")
 
 
 def test_identities_do_not_travel(tmp_path: Path) -> None:

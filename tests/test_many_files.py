@@ -125,7 +125,7 @@ def test_a_large_manifest_is_understood_without_being_held(
         (tmp_path / name_of(number)).touch()
     with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor:
         tree = hashed(walk_tree(descriptor), {name_of(number): EMPTY_SHA256 for number in range(20)})
-    manifest = make_manifest(Execution(1, "uuid-1", "/e1"), tree)
+    manifest = make_manifest(Execution(1, "uuid-1", "/e1"), tree, "installation-1")
     provider = ManifestProvider(content_of(manifest))
     found = fetch_manifest(provider, PLACE, manifest.sha256, NEVER)
     assert [entry.path for entry in found] == [entry.path for entry in tree]
