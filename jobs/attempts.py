@@ -63,7 +63,7 @@ class Attempts:
         require_no_remnant(self.providers, claim, tree, self.interruption)
         lease = Lease(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
-        attempt = self._open_attempt(leased, claim, place, directory)
+        attempt = self._open_attempt(leased, claim, place)
         upload = Upload(
             leased,
             attempt,
@@ -76,6 +76,7 @@ class Attempts:
             self._assistance(provider, lease),
         )
         try:
+            self.neighbours.require_elsewhere(leased, place, directory, self.interruption)
             copy, manifest = upload.run(tree)
             directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
@@ -87,10 +88,9 @@ class Attempts:
         self.providers.note_success(provider)
         return copy, manifest
 
-    def _open_attempt(self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory) -> Attempt:
-        """Begin, once it is known that the place is neither another execution's nor where the execution itself lies."""
+    def _open_attempt(self, provider: Provider, claim: Claim, place: Place) -> Attempt:
+        """Begin, once it is known that the place is no other execution's."""
         try:
-            self.neighbours.require_elsewhere(provider, place, directory, self.interruption)
             return open_attempt(self.database, self.providers, claim, provider, place, self.interruption)
         except MigrationError as error:
             self.providers.note_failure(provider, error)

@@ -24,18 +24,16 @@ from sql.database import Database, Leftover
 class Leftovers:
     """The removal of what one run finds left over. Used from one thread."""
 
-    def __init__(
-        self, database: Database, providers: ProviderSet, judge: DirectoryJudge, interruption: threading.Event
-    ) -> None:
+    def __init__(self, database: Database, judge: DirectoryJudge, interruption: threading.Event) -> None:
         self._database = database
-        self._providers = providers
         self._judge = judge
         self._interruption = interruption
 
-    def remove(self, leftover: Leftover, abandoned: Provider) -> None:
+    def remove(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> None:
         """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
 
-        Nothing is removed that somebody else has, or may have, stored there, or that a row points to.
+        Nothing is removed that somebody else has, or may have, stored there, or that a row points to. `migrated` is the
+        provider that holds the copy of the same execution, if it has one.
         """
         if leftover.foreign_objects:
             return
@@ -48,7 +46,7 @@ class Leftovers:
         if not objects and manifest is None:
             return
         self._require_nobody_points_there(leftover)
-        if self._is_place_of_copy(leftover, abandoned):
+        if self._is_place_of_copy(leftover, abandoned, migrated):
             return
         self._require_own(leftover, manifest)
         self._delete(leftover, abandoned, [manifest.stored, *objects] if manifest else objects)
@@ -64,36 +62,35 @@ class Leftovers:
         if rows:
             raise UnsafeDestination(f"la ejecución con id {rows[0]} dice estar allí, en su ruta_nube")
 
-    def _is_place_of_copy(self, leftover: Leftover, abandoned: Provider) -> bool:
+    def _is_place_of_copy(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> bool:
         """Whether the committed copy lies where the failed attempt was, though through another row of the table.
 
-        Raises `UnsafeDestination` where one lies in the other, or where the copy's provider cannot be asked.
+        Two rows may name the same bucket, or a directory and one in it, so keys do not tell. Raises `UnsafeDestination`
+        where the one place lies in the other.
         """
-        if leftover.migrated_uri is None or leftover.migrated_provider_id is None:
+        if leftover.migrated_uri is None or migrated is None:
             return False
         copy = place_from_uri(leftover.migrated_uri)
-        if not paths_overlap(copy.key_prefix, leftover.key_prefix):
-            return False
-        migrated = self._providers.get(leftover.migrated_provider_id)
-        if migrated is None:
-            raise UnsafeDestination("el proveedor que tiene la copia no se puede usar, y podría ser el mismo sitio")
         probe = f".janitor-probe-{leftover.attempt_id}"
-        same_store = is_same_store(
-            abandoned, leftover.key_prefix + probe, migrated, leftover.key_prefix + probe, self._interruption
-        )
-        if same_store and copy.key_prefix != leftover.key_prefix:
+        put_key, seen_key = leftover.key_prefix + probe, copy.key_prefix + probe
+        if is_same_store(abandoned, put_key, migrated, seen_key, self._interruption):
+            return True
+        if copy.key_prefix == leftover.key_prefix or not paths_overlap(copy.key_prefix, leftover.key_prefix):
+            return False
+        if is_same_store(abandoned, put_key, migrated, put_key, self._interruption):
             raise UnsafeDestination(f"la copia guardada en {leftover.migrated_uri} está dentro, o al revés")
-        return same_store
+        return False
 
     def _require_own(self, leftover: Leftover, manifest: FoundManifest | None) -> None:
-        """A manifest tells whose the objects are. A whole copy whose row is gone stays unless the original is here."""
-        if manifest is None:
+        """A manifest tells whose the objects are, but for those of earlier versions, which name the uuid only. A whole
+        copy whose row is gone stays unless the original is here.
+        """
+        if manifest is None or manifest.head is None:
             return
         head = manifest.head
-        if head is None or (head.installation, head.row) != (self._database.installation, leftover.execution_id):
-            is_old = head is not None and head.installation is None and head.execution == leftover.uuid
-            if not is_old:
-                raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
+        wrote_it = (head.installation, head.row) == (self._database.installation, leftover.execution_id)
+        if not wrote_it and (head.installation is not None or head.execution != Place(leftover.key_prefix).name):
+            raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
         if leftover.row_is_gone and manifest.tree is not None and not self._has_original(leftover):
             raise UnsafeDestination("es una copia entera de una fila que ya no existe, y aquí no está su directorio")
 
@@ -128,13 +125,15 @@ def remove_leftovers(
     interruption: threading.Event,
 ) -> None:
     """Clear away what can be; what lies on a provider that is down now can wait for another tick."""
-    removal = Leftovers(database, providers, judge, interruption)
+    removal = Leftovers(database, judge, interruption)
     for leftover in leftovers:
         abandoned = providers.get(leftover.provider_id)
-        if abandoned is None or interruption.is_set():
+        migrated = providers.get(leftover.migrated_provider_id) if leftover.migrated_provider_id else None
+        cannot_be_asked = leftover.migrated_provider_id is not None and migrated is None
+        if abandoned is None or cannot_be_asked or interruption.is_set():
             continue
         try:
-            removal.remove(leftover, abandoned)
+            removal.remove(leftover, abandoned, migrated)
         except MigrationError as error:
             providers.note_failure(abandoned, error)
             message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"

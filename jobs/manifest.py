@@ -41,9 +41,6 @@ memory while it is understood.
 KEPT_SIZE_BYTES = 8 * 1024 * 1024
 """One that is larger is read once to compare it with its record and once more to understand it, but never whole."""
 
-INCOMPLETE = "incomplete"
-"""The `state` of what lies in the place of a manifest while its copy is being replaced."""
-
 LEAST_BYTES_OF_FILE = 150
 """What is written of a file beside its path, at the least; two thirds are its hash and the names of the fields."""
 
@@ -93,15 +90,11 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ManifestHead:
-    """What a manifest says before its entries. `installation` and `row` are `None` in those of earlier versions.
-
-    One that is not `complete` says only that a copy is being replaced.
-    """
+    """What a manifest says before its entries. `installation` and `row` are `None` in those of earlier versions."""
 
     execution: str
     installation: str | None
     row: int | None
-    complete: bool = True
 
 
 def make_manifest(execution: Execution, tree: Tree, installation: str) -> Manifest:
@@ -129,19 +122,6 @@ def require_nameable(tree: Tree) -> None:
     least_bytes = tree.file_count * LEAST_BYTES_OF_FILE + tree.text_bytes
     if least_bytes > MAXIMUM_SIZE_BYTES:
         raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
-
-
-def incomplete_manifest(execution: Execution, installation: str) -> bytes:
-    """What takes the place of a manifest while the copy that it described is being replaced."""
-    head = {
-        "format": FORMAT,
-        "version": VERSION,
-        "state": INCOMPLETE,
-        "execution": execution.uuid,
-        "row": execution.id,
-        "installation": installation,
-    }
-    return json.dumps(head, ensure_ascii=False, indent=0).encode() + b"\n"
 
 
 def _pieces(execution: Execution, installation: str, tree: Tree) -> Iterator[bytes]:
@@ -249,8 +229,6 @@ def _read_whole(content: bytes) -> Tree:
 
 
 def _require_known(document: Mapping[str, object]) -> None:
-    if document.get("state") == INCOMPLETE:
-        raise IntegrityError("la copia está incompleta: se estaba sustituyendo por otra que no se terminó")
     if document["format"] != FORMAT or document["version"] != VERSION:
         raise IntegrityError("el manifiesto es de un formato o una versión que este programa no conoce")
 
@@ -365,8 +343,8 @@ def _same_bytes(provider: Provider, key: str, sha256: str) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class FoundManifest:
-    """What lies under the key of a manifest. `head` and `tree` are `None` for what is none that is known here; `tree`
-    also for one that says that it is incomplete.
+    """What lies under the key of a manifest. `head` is `None` for what is none that is known here, `tree` for one that
+    cannot be read.
     """
 
     stored: StoredObject
@@ -397,7 +375,7 @@ def _understood(stored: StoredObject, sha256: str, content: bytes) -> FoundManif
     except NOT_UNDERSTOOD:
         return FoundManifest(stored, sha256, None, None)
     try:
-        tree = read_manifest(content) if head.complete else None
+        tree = read_manifest(content)
     except IntegrityError:
         tree = None
     return FoundManifest(stored, sha256, head, tree)
@@ -408,7 +386,9 @@ def _document(content: bytes) -> dict[str, object]:
     try:
         return _document_before_entries(_lines([content]))
     except NOT_UNDERSTOOD:
-        document: dict[str, object] = json.loads(content)
+        document = json.loads(content)
+        if not isinstance(document, dict):
+            raise TypeError("no object") from None
         return document
 
 
@@ -420,5 +400,4 @@ def _head(document: Mapping[str, object]) -> ManifestHead:
         execution=_string(document["execution"]),
         installation=installation if isinstance(installation, str) else None,
         row=row if isinstance(row, int) else None,
-        complete=document.get("state") != INCOMPLETE,
     )

@@ -22,7 +22,6 @@ from jobs.manifest import (
     FoundManifest,
     Manifest,
     find_manifest,
-    incomplete_manifest,
     make_manifest,
     require_nameable,
 )
@@ -35,7 +34,6 @@ from jobs.tree import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     SPANS_AT_ONCE,
-    BytesSource,
     ConditionFailed,
     IntegrityError,
     InvalidKey,
@@ -162,7 +160,6 @@ class Upload:
             self._tell_of_foreign_objects(found)
             self._require_equal_sizes()
         if manifest is not None:
-            self._manifest_seen = manifest.stored
             self._withdraw(manifest)
         return None
 
@@ -174,20 +171,16 @@ class Upload:
         return head.installation == self._database.installation and head.row == self._execution.id
 
     def _withdraw(self, manifest: FoundManifest) -> None:
-        """As soon as anything of the copy changes, its manifest must not say any more that it is whole.
+        """As soon as anything of the copy changes, it is not complete any more, and must not look so.
 
-        It is not removed, as that request could arrive late, after the manifest of another run: what takes its place
-        does so under the condition that nothing else has. Where the store knows no conditions, the old one stays until
-        the new one takes its place: it names hashes, so nobody takes the new files for the old ones.
+        Where it stays the same, nothing is removed: that request could arrive late, after another run's manifest.
         """
+        self._manifest_seen = manifest.stored
         if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
-            return  # what is sent will be equal, as a run that was killed before its commit has left it
-        if manifest.head is not None and not manifest.head.complete:
-            return
-        if self._provider.replaces_safely(self._place.parent):
-            content = incomplete_manifest(self._execution, self._database.installation)
-            self._sender.replace(self._place.manifest_key, BytesSource(content), manifest.stored)
-            self._manifest_seen = self._manifest_there()
+            return  # a run that was killed before its commit has left it
+        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._place.parent):
+            with_retries(partial(self._provider.delete_exactly, manifest.stored), self._interruption)
+        self._manifest_seen = None
 
     def _note_what_lies_there(self) -> int:
         """How many objects; of those that may be our files the checksum is kept."""
@@ -343,10 +336,12 @@ class Upload:
             return PutReceipt(manifest.size_bytes, manifest.sha256)
         if found is not None and not self._is_own(found):
             raise UnsafeDestination(f"otro programa ha guardado allí mientras tanto {self._place.manifest_key}")
-        return self._sender.replace(self._place.manifest_key, manifest, found.stored if found else None)
+        if found is None:  # though the provider has just refused to store it, as there is one
+            raise _differing(1, self._place.manifest_key)
+        return self._sender.replace(self._place.manifest_key, manifest, found.stored)
 
-    def _send_manifest_in_place_of_wrong_one(self, manifest: Manifest) -> None:
-        """What was stored just now is gone, or damaged. Raises `UnsafeDestination` for a manifest of somebody else."""
+    def _send_manifest_once_more(self, manifest: Manifest) -> None:
+        """After files that were sent once more. Raises `UnsafeDestination` for a manifest of somebody else."""
         found = find_manifest(self._provider, self._place, self._interruption)
         if found is not None and found.head is not None and not self._is_own(found):
             raise self._claimed_by_others()
@@ -419,15 +414,11 @@ class Upload:
                 raise self._written_by_others()
             self._sender.not_sent.clear()
             self._send_files(files)
-            if len(files) < len(wrong):
-                self._send_manifest_in_place_of_wrong_one(manifest)
+            self._send_manifest_once_more(manifest)
             self._unreadable = None
             wrong, evidence = self._compare()
         if wrong:
-            raise self._unreadable or IntegrityError(
-                f"{len(wrong)} objetos no están o difieren de lo enviado, entre ellos "
-                f"{one_line(self._receipts.key(wrong[0]))}"
-            )
+            raise self._unreadable or _differing(len(wrong), self._receipts.key(wrong[0]))
         return evidence
 
     def _compare(self) -> tuple[Sequence[int], Evidence]:
@@ -532,6 +523,10 @@ class Upload:
         with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._place.parent):
             for stored in extras:
                 with_retries(partial(self._provider.delete_exactly, stored), self._interruption)
+
+
+def _differing(count: int, key: str) -> IntegrityError:
+    return IntegrityError(f"{count} objetos no están o difieren de lo enviado, entre ellos {one_line(key)}")
 
 
 def _is_same_but_for_bytes(one: Tree, other: Tree) -> bool:
