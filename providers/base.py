@@ -407,6 +407,11 @@ def memory_share(size_bytes: int) -> int:
     return size_bytes // _processes_of_the_run
 
 
+def is_directory_of_keys(prefix: str) -> bool:
+    """Whether `Provider.abandon` takes this for all keys below it, and not for one key."""
+    return not prefix or prefix.endswith("/")
+
+
 def part_size_for(size_bytes: int) -> int:
     """Size of each part of a multipart upload: `PART_SIZE_BYTES`, or more (whole MiB) where 10,000 would not do."""
     mebibyte = 1024 * 1024
