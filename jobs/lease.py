@@ -128,6 +128,10 @@ class LeasedProvider(Provider):
         self._lease.require_held()
         return self._provider.replaces_safely(prefix)
 
+    def deletes_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.deletes_safely(prefix)
+
     def folds_names(self, prefix: str = "") -> bool:
         self._lease.require_held()
         return self._provider.folds_names(prefix)

@@ -328,18 +328,21 @@ class Provider(abc.ABC):
 
         What is gone already is no error. Raises `ConditionFailed` for another object, which stays.
         """
-        try:
-            found = self.stat(stored.key)
-        except ObjectNotFound:
-            return
-        _require_same(found, stored)
-        self.delete(stored.key)
+        if self._look_for(stored) is not None:
+            self.delete(stored.key)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         """Whether a `replace` that arrives late, when others have replaced the object or discarded the unfinished
         upload by `abandon`, is shown to change nothing.
 
         May ask the provider, by a probe object below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        """
+        del prefix
+        return False
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        """Whether a `delete_exactly` that arrives late, when others have replaced the object, is shown to change
+        nothing. As `replaces_safely` otherwise.
         """
         del prefix
         return False
@@ -351,6 +354,24 @@ class Provider(abc.ABC):
         """
         del prefix
         return False
+
+    def _look_for(self, stored: StoredObject) -> StoredObject | None:
+        """The object as `stat` gives it, `None` where there is nothing. Raises `ConditionFailed` for another one."""
+        try:
+            found = self.stat(stored.key)
+        except ObjectNotFound:
+            return None
+        _require_same(found, stored)
+        return found
+
+    def _as_seen(self, expected: StoredObject | None) -> StoredObject | None:
+        """What was expected, with its version, for which a listing may have had no room. Raises `ConditionFailed`."""
+        if expected is None or expected.version is not None:
+            return expected
+        found = self._look_for(expected)
+        if found is None:
+            raise ConditionFailed(f"ya no está el objeto que había: {one_line(expected.key)}")
+        return found
 
     def _require_expected(self, key: str, expected: StoredObject | None) -> None:
         """Look, and raise `ConditionFailed` unless exactly `expected` lies under `key`."""

@@ -139,6 +139,9 @@ class S3Provider(Provider):
         conditions = self._conditions.get(prefix)
         return conditions.on_put or conditions.on_uploads
 
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return self._conditions.get(prefix).on_delete
+
     def _probe_conditions(self, prefix: str) -> Conditions:
         with translated_errors():
             return probe_conditions(self._requests, self._names.encode(probe_key(prefix, CONDITIONS_NAME)))

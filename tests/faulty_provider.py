@@ -114,6 +114,9 @@ class FaultyProvider(Provider):
     def replaces_safely(self, prefix: str = "") -> bool:
         return bool(self._call("replaces_safely", prefix))
 
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("deletes_safely", prefix))
+
     def folds_names(self, prefix: str = "") -> bool:
         return bool(self._call("folds_names", prefix))
 

@@ -150,6 +150,8 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
     with pytest.raises(ClaimLost):
         provider.replaces_safely("e")
     with pytest.raises(ClaimLost):
+        provider.deletes_safely("e")
+    with pytest.raises(ClaimLost):
         provider.folds_names("e")
     assert watched.calls == []
     assert b"".join(provider.open("e/a")) == b"content"
