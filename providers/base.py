@@ -361,7 +361,7 @@ class Provider(abc.ABC):
             found = self.stat(stored.key)
         except ObjectNotFound:
             return None
-        _require_same(found, stored)
+        require_expected(stored.key, found, stored)
         return found
 
     def _as_seen(self, expected: StoredObject | None) -> StoredObject | None:
@@ -376,14 +376,9 @@ class Provider(abc.ABC):
     def _require_expected(self, key: str, expected: StoredObject | None) -> None:
         """Look, and raise `ConditionFailed` unless exactly `expected` lies under `key`."""
         try:
-            found = self.stat(key)
+            require_expected(key, self.stat(key), expected)
         except ObjectNotFound:
-            if expected is None:
-                return
-            raise ConditionFailed(f"ya no está el objeto que había: {one_line(key)}") from None
-        if expected is None:
-            raise ConditionFailed(f"ya hay un objeto con ese nombre: {one_line(key)}")
-        _require_same(found, expected)
+            require_expected(key, None, expected)
 
     @abc.abstractmethod
     def abandon(self, prefix: str) -> None:
@@ -409,9 +404,16 @@ class Provider(abc.ABC):
         """Give connections back. Nothing may be called afterwards."""
 
 
-def _require_same(found: StoredObject, expected: StoredObject) -> None:
+def require_expected(key: str, found: StoredObject | None, expected: StoredObject | None) -> None:
+    """Raises `ConditionFailed` unless what was found under a key is what was expected there."""
+    if found is None and expected is None:
+        return
+    if expected is None:
+        raise ConditionFailed(f"ya hay un objeto con ese nombre: {one_line(key)}")
+    if found is None:
+        raise ConditionFailed(f"ya no está el objeto que había: {one_line(key)}")
     if not found.is_same_as(expected):
-        raise ConditionFailed(f"el objeto ya no es el que había: {one_line(found.key)}")
+        raise ConditionFailed(f"el objeto ya no es el que había: {one_line(key)}")
 
 
 _processes_of_the_run = 1

@@ -231,12 +231,17 @@ class S3Provider(Provider):
                 self._requests.abort(upload)
 
     def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
-        """All of them before the first is aborted, which would move the pages that follow."""
+        """All of them before the first is aborted, which would move the pages that follow.
+
+        Swift also shows the one of a key that the prefix is, without its final slash.
+        """
         found: list[Unfinished] = []
         name = self._names.encode(prefix)
         with contextlib.suppress(NoSuchUpload):
             found.extend(self._requests.unfinished_uploads(name))
-        return [upload for upload in found if is_directory_of_keys(prefix) or upload.name == name]
+        if is_directory_of_keys(prefix):
+            return [upload for upload in found if upload.name.startswith(name)]
+        return [upload for upload in found if upload.name == name]
 
     def close(self) -> None:
         for opened in ("_boto3_client", "_signed_requests", "_direct"):

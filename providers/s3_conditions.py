@@ -50,9 +50,7 @@ def probe_conditions(requests: S3Requests, name: str) -> Conditions:
 
 
 def _refuses_to_create_twice(requests: S3Requests, name: str) -> bool:
-    return any(
-        _refuses(lambda: requests.put(name, PROBE_CONTENT, {"If-None-Match": "*"})) for _ in range(CREATE_TRIES)
-    )
+    return any(_refuses(lambda: requests.put(name, PROBE_CONTENT, {"If-None-Match": "*"})) for _ in range(CREATE_TRIES))
 
 
 def _refuses(action: Callable[[], None]) -> bool:

@@ -33,7 +33,6 @@ PIECE_SIZE_BYTES = 256 * 1024
 """How much of an object is read at a time: large enough for Python, and still in the processor's cache afterwards."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Listed:
     """One object as S3 tells of it. `name` is the stored one; `etag` is as S3 shows it."""
