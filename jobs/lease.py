@@ -129,9 +129,9 @@ class LeasedProvider(Provider):
         self._lease.require_held()
         return self._provider.replaces_safely(prefix)
 
-    def deletes_exactly(self, prefix: str = "") -> bool:
+    def deletes_safely(self, prefix: str = "") -> bool:
         self._lease.require_held()
-        return self._provider.deletes_exactly(prefix)
+        return self._provider.deletes_safely(prefix)
 
     def folds_names(self, prefix: str = "") -> bool:
         self._lease.require_held()

@@ -226,7 +226,7 @@ def late_deletions_kept_off(database: Database, attempt_id: int, provider: Provi
     place for a while: one that was on its way when this run ended, and that knows no condition, could hit what that
     run has stored. Where deletions name the very object that they mean, they hit nothing else however late they are.
     """
-    if provider.deletes_exactly(prefix):
+    if provider.deletes_safely(prefix):
         yield
         return
     if not database.close_place(attempt_id):

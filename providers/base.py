@@ -337,12 +337,8 @@ class Provider(abc.ABC):
 
         What is gone already is no error. Raises `ConditionFailed` for another object, which stays.
         """
-        try:
-            found = self.stat(stored.key)
-        except ObjectNotFound:
-            return
-        _require_same(found, stored)
-        self.delete(stored.key)
+        if self._look_for(stored) is not None:
+            self.delete(stored.key)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         """Whether a `replace` that arrives late, when others have replaced the object or discarded the unfinished
@@ -353,10 +349,9 @@ class Provider(abc.ABC):
         del prefix
         return False
 
-    def deletes_exactly(self, prefix: str = "") -> bool:
-        """Whether a `delete_exactly` that arrives late, when others have stored another object, leaves that alone.
-
-        May ask the provider, as `replaces_safely`. Raises `ProviderError`.
+    def deletes_safely(self, prefix: str = "") -> bool:
+        """Whether a `delete_exactly` that arrives late, when others have replaced the object, is shown to change
+        nothing. As `replaces_safely` otherwise.
         """
         del prefix
         return False
@@ -369,17 +364,30 @@ class Provider(abc.ABC):
         del prefix
         return False
 
+    def _look_for(self, stored: StoredObject) -> StoredObject | None:
+        """The object as `stat` gives it, `None` where there is nothing. Raises `ConditionFailed` for another one."""
+        try:
+            found = self.stat(stored.key)
+        except ObjectNotFound:
+            return None
+        require_expected(stored.key, found, stored)
+        return found
+
+    def _as_seen(self, expected: StoredObject | None) -> StoredObject | None:
+        """What was expected, with its version, for which a listing may have had no room. Raises `ConditionFailed`."""
+        if expected is None or expected.version is not None:
+            return expected
+        found = self._look_for(expected)
+        if found is None:
+            raise ConditionFailed(f"ya no está el objeto que había: {one_line(expected.key)}")
+        return found
+
     def _require_expected(self, key: str, expected: StoredObject | None) -> None:
         """Look, and raise `ConditionFailed` unless exactly `expected` lies under `key`."""
         try:
-            found = self.stat(key)
+            require_expected(key, self.stat(key), expected)
         except ObjectNotFound:
-            if expected is None:
-                return
-            raise ConditionFailed(f"ya no está el objeto que había: {one_line(key)}") from None
-        if expected is None:
-            raise ConditionFailed(f"ya hay un objeto con ese nombre: {one_line(key)}")
-        _require_same(found, expected)
+            require_expected(key, None, expected)
 
     @abc.abstractmethod
     def abandon(self, prefix: str) -> None:
@@ -405,9 +413,16 @@ class Provider(abc.ABC):
         """Give connections back. Nothing may be called afterwards."""
 
 
-def _require_same(found: StoredObject, expected: StoredObject) -> None:
+def require_expected(key: str, found: StoredObject | None, expected: StoredObject | None) -> None:
+    """Raises `ConditionFailed` unless what was found under a key is what was expected there."""
+    if found is None and expected is None:
+        return
+    if expected is None:
+        raise ConditionFailed(f"ya hay un objeto con ese nombre: {one_line(key)}")
+    if found is None:
+        raise ConditionFailed(f"ya no está el objeto que había: {one_line(key)}")
     if not found.is_same_as(expected):
-        raise ConditionFailed(f"el objeto ya no es el que había: {one_line(found.key)}")
+        raise ConditionFailed(f"el objeto ya no es el que había: {one_line(key)}")
 
 
 _processes_of_the_run = 1
@@ -422,6 +437,11 @@ def share_memory(processes: int) -> None:
 def memory_share(size_bytes: int) -> int:
     """This process's part of the bytes that a run may use for something."""
     return size_bytes // _processes_of_the_run
+
+
+def is_directory_of_keys(prefix: str) -> bool:
+    """Whether `Provider.abandon` takes this for all keys below it, and not for one key."""
+    return not prefix or prefix.endswith("/")
 
 
 def part_size_for(size_bytes: int) -> int:

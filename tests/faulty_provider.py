@@ -119,11 +119,14 @@ class FaultyProvider(Provider):
     def replaces_safely(self, prefix: str = "") -> bool:
         return bool(self._call("replaces_safely", prefix))
 
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("deletes_safely", prefix))
+
     def folds_names(self, prefix: str = "") -> bool:
         return bool(self._call("folds_names", prefix))
 
-    def deletes_exactly(self, prefix: str = "") -> bool:
-        return bool(self._call("deletes_exactly", prefix))
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("deletes_safely", prefix))
 
     def abandon(self, prefix: str) -> None:
         self._call("abandon", prefix)

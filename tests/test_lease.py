@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -150,6 +151,8 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
     with pytest.raises(ClaimLost):
         provider.replaces_safely("e")
     with pytest.raises(ClaimLost):
+        provider.deletes_safely("e")
+    with pytest.raises(ClaimLost):
         provider.folds_names("e")
     assert watched.calls == []
     assert b"".join(provider.open("e/a")) == b"content"
@@ -169,11 +172,9 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
                 clock.answer = None
 
     leased = LeasedProvider(watched, Lease(clock.ask))
+    store = leased.put if method == "put" else functools.partial(leased.replace, expected=None)
     with pytest.raises(ClaimLost):
-        if method == "put":
-            leased.put("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
-        else:
-            leased.replace("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)), None)
+        store("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -21,7 +21,7 @@ from jobs.transfers import TransferPool
 from jobs.tree import walk_tree
 from jobs.upload import Upload
 from providers import directory_names
-from providers.base import ObjectNotFound, BytesSource, Provider, Source
+from providers.base import BytesSource, ObjectNotFound, Provider, Source
 from providers.descriptors import closing_descriptor
 from sql.database import Attempt, Database
 from tests.manifests import content_of, hashed
