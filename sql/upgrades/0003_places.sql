@@ -8,7 +8,7 @@ CREATE TABLE janitor_installation (
     origin       TEXT NOT NULL
 );
 
--- store is the real store (an address and a bucket, container or directory), whichever row of cloud_providers led to it;
+-- store is the bucket, container or directory to which the row of cloud_providers led then: see providers/stores.py;
 -- '' for attempts that are older than this column. place is key_prefix as a store sees it that makes no difference
 -- between small and capital letters.
 -- closed_until: deletions were sent to this place, and an answer is missing: one may arrive until then. closed_by is the
