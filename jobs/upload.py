@@ -101,7 +101,7 @@ class Upload:
         foreign = self._look_at_the_place()
         if foreign is not None:
             return self._adopt(foreign)
-        self._measure(self._others)
+        self._require_equal_to_others()
         self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
         self._require_unchanged()
@@ -204,6 +204,16 @@ class Upload:
     def _require_equal_sizes(self) -> None:
         if self._of_right_size != len(self._others):
             raise self._written_by_others()
+
+    def _require_equal_to_others(self) -> None:
+        """Before anything is sent. Raises `UnsafeDestination` for a file of somebody else with other bytes."""
+        self._measure(self._others)
+        standing = bytearray(len(self._tree) + 1)
+        for position in self._others:
+            standing[position] = UNPROVEN if self._tree.size_bytes_of(position) else PROVEN
+        self._compare_digests(standing)
+        if any(standing[position] != PROVEN for position in self._others):
+            raise self._unreadable or self._written_by_others()
 
     def _written_by_others(self) -> UnsafeDestination:
         return UnsafeDestination(
