@@ -93,6 +93,21 @@ def test_a_late_new_manifest_replaces_nothing(
         assert content(others) == NEWER
 
 
+@pytest.mark.parametrize("name", ["s3-moto", "azure"])
+def test_the_end_of_a_late_upload_in_parts_meets_the_condition_too(
+    new_destination: Callable[[str], Destination], name: str
+) -> None:
+    """Also where nobody has discarded the parts."""
+
+    def others_come_first(others: Provider) -> None:
+        others.put(KEY, BytesSource(NEWER))
+
+    with held_up(new_destination(name), MAKES_IT_VISIBLE, others_come_first) as (late, others):
+        with pytest.raises(ConditionFailed):
+            late.replace(KEY, PatternSource(LARGE_BYTES), None)
+        assert content(others) == NEWER
+
+
 @pytest.mark.parametrize("name", ["s3-moto", "s3-swift", "azure"])
 def test_a_late_deletion_removes_nothing(new_destination: Callable[[str], Destination], name: str) -> None:
     """Where the server compares. `deletes_safely` says where it does not."""
@@ -122,8 +137,14 @@ def directory_provider(path: Path) -> Provider:
     return build_provider(ProviderRow(2, "NAS", "local", None, {"ruta": str(path)}, active=True))
 
 
-@pytest.mark.parametrize("is_first", [True, False])
-def test_a_late_rename_on_an_sftp_server_replaces_nothing(lying_sftp_server: LyingSftpServer, is_first: bool) -> None:
+@pytest.mark.parametrize(
+    ("is_first", "others_discard"),
+    [(True, True), (False, True), (True, False)],
+    ids=["first", "newer", "first, and nobody has discarded the unfinished file"],
+)
+def test_a_late_rename_on_an_sftp_server_replaces_nothing(
+    lying_sftp_server: LyingSftpServer, is_first: bool, others_discard: bool
+) -> None:
     """The others are at the server's own directory: they would wait for this very server."""
     base_path = lying_sftp_server.new_directory()
     row = ProviderRow(
@@ -143,7 +164,9 @@ def test_a_late_rename_on_an_sftp_server_replaces_nothing(lying_sftp_server: Lyi
     with closing(build_provider(row)) as late, closing(directory_provider(base_path)) as others:
 
         def effect(request: sftp_liar.Request) -> None:
-            take_over(others, None if is_first else others.stat(KEY))
+            if others_discard:
+                others.abandon(KEY)
+            others.put(KEY, BytesSource(NEWER))
             request.forward()
 
         expected = None
