@@ -1575,6 +1575,12 @@ COPIES = (
 
 LATE = "tests/test_late_requests.py::"
 CONTRACT = "tests/test_provider_contract.py::"
+SAFE_S3 = "tests/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen"
+CLOCKS = (
+    "tests/test_sftp_provider.py::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written"
+)
+LATE_RENAME = LATE + "test_a_late_rename_on_an_sftp_server_replaces_nothing"
+NO_SUCH_CLASS = "test_a_storage_class_that_cannot_be_read_at_once_is_refused_with_what_to_use_instead"
 
 CONDITIONS = (
     Mutant(
@@ -1631,9 +1637,7 @@ CONDITIONS = (
         "providers/s3_conditions.py",
         "return is_listed and _is_unknown(requests, upload)",
         "return is_listed",
-        (
-            "tests/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen[does not forget]",
-        ),
+        (SAFE_S3 + "[does not forget]",),
     ),
     Mutant(
         "conditions",
@@ -1641,7 +1645,7 @@ CONDITIONS = (
         "providers/s3_conditions.py",
         "return is_listed and _is_unknown(requests, upload)",
         "return _is_unknown(requests, upload)",
-        ("tests/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen[does not list]",),
+        (SAFE_S3 + "[does not list]",),
     ),
     Mutant(
         "conditions",
@@ -1649,10 +1653,7 @@ CONDITIONS = (
         "providers/s3_conditions.py",
         "CREATE_TRIES = 3",
         "CREATE_TRIES = 2",
-        (
-            "tests/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen"
-            "[refuses what another probe has not removed]",
-        ),
+        (SAFE_S3 + "[refuses what another probe has not removed]",),
     ),
     Mutant(
         "conditions",
@@ -1747,7 +1748,8 @@ CONDITIONS = (
         "conditions",
         "nobody looks again once a file is on an SFTP server",
         "providers/sftp.py",
-        "                require_expected(key, self._find(session, key), expected)\n                if expected is None:",
+        "                require_expected(key, self._find(session, key), expected)\n               "
+        " if expected is None:",
         "                if expected is None:",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[sftp-asyncssh-False-small]",),
     ),
@@ -1757,10 +1759,7 @@ CONDITIONS = (
         "providers/sftp.py",
         "                if expected is None:\n                    self._rename_to_nothing(session, file)",
         "                if file is None:\n                    self._rename_to_nothing(session, file)",
-        (
-            LATE + "test_a_late_rename_on_an_sftp_server_replaces_nothing"
-            "[first, and nobody has discarded the unfinished file]",
-        ),
+        (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
     ),
     Mutant(
         "conditions",
@@ -1799,8 +1798,8 @@ CONDITIONS = (
         "conditions",
         "nobody asks whether the claim still holds before something is replaced",
         "jobs/lease.py",
-        "        self._lease.require_held()\n        return self._provider.replace(key, _LeasedSource(source, self._lease), ",
-        "        return self._provider.replace(key, _LeasedSource(source, self._lease), ",
+        "        self._lease.require_held()\n        return self._provider.replace(",
+        "        return self._provider.replace(",
         ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
@@ -1907,10 +1906,7 @@ CONDITIONS = (
         "providers/s3_settings.py",
         "if storage_class is not None and storage_class.upper() in UNREADABLE_STORAGE_CLASSES:",
         "if storage_class is not None and not storage_class:",
-        (
-            "tests/test_s3_provider.py"
-            "::test_a_storage_class_that_cannot_be_read_at_once_is_refused_with_what_to_use_instead",
-        ),
+        ("tests/test_s3_provider.py::" + NO_SUCH_CLASS,),
     ),
     Mutant(
         "local",

@@ -229,7 +229,7 @@ PROVIDERS = (
         "test_wire_damage_sftp_local.py::test_a_server_that_shows_another_key_in_the_middle_is_refused",
     ),
     promise(
-        "A request that arrives late, when others have stored meanwhile, replaces and deletes nothing of theirs wherever "
+        "A request that arrives late, when others have stored meanwhile, replaces and deletes nothing of theirs where "
         "the destination can compare or forget what was discarded; where it cannot, that is known.",
         "test_late_requests.py::test_a_late_first_manifest_replaces_nothing",
         "test_late_requests.py::test_a_late_new_manifest_replaces_nothing",
