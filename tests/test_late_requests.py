@@ -6,6 +6,7 @@ destination and in each way in which it stores: in one request, in parts, by a n
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -241,3 +242,30 @@ def test_a_file_that_is_given_its_name_back_takes_that_of_no_other(
         with pytest.raises(ConditionFailed):
             late.delete_exactly(seen)
         assert content(others) == NEWER
+
+
+def test_a_file_gets_its_name_back_where_there_are_no_hard_links(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on exFAT and on some shares of a NAS."""
+
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with closing(directory_provider(directory)) as late, closing(directory_provider(directory)) as others:
+        others.put(KEY, BytesSource(b"older"))
+        seen = late.stat(KEY)
+        monkeypatch.setattr(os, "link", refuse)
+        rename_late(monkeypatch, lambda: others.put(KEY, BytesSource(NEWER)))
+        with pytest.raises(ConditionFailed):
+            late.delete_exactly(seen)
+        assert content(others) == NEWER
+
+
+def test_a_file_that_others_remove_meanwhile_is_removed(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(directory_provider(directory)) as late, closing(directory_provider(directory)) as others:
+        others.put(KEY, BytesSource(b"older"))
+        seen = late.stat(KEY)
+        rename_late(monkeypatch, lambda: others.delete(KEY))
+        late.delete_exactly(seen)
+        assert list(others.list("")) == []

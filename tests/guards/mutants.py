@@ -1789,10 +1789,17 @@ CONDITIONS = (
         "conditions",
         "what gets its name back takes it from another file",
         "providers/local.py",
-        "            os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, "
-        "follow_symlinks=False)",
-        "            os.replace(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)",
+        "os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)",
+        "os.replace(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)",
         (LATE + "test_a_file_that_is_given_its_name_back_takes_that_of_no_other",),
+    ),
+    Mutant(
+        "conditions",
+        "what was set aside where there are no hard links is removed",
+        "providers/local.py",
+        "        if name not in os.listdir(parent_descriptor):",
+        "        if not name:",
+        (LATE + "test_a_file_gets_its_name_back_where_there_are_no_hard_links",),
     ),
     Mutant(
         "conditions",
