@@ -148,6 +148,8 @@ def test_an_upload_that_cannot_be_completed_after_all_is_told() -> None:
     def answer(request: Request) -> Answer:
         if request.method == "HEAD":
             return Answer(404)
+        if request.method == "GET":
+            return Answer(200, b"<ListMultipartUploadsResult/>")
         if request.method == "PUT":
             return Answer(501 if "partNumber" not in request.path else 200, headers={"ETag": '"e"'})
         if request.method == "POST" and "uploads" in request.path:

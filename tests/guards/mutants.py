@@ -1658,10 +1658,10 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "S3 is not told what it may delete",
-        "providers/s3_requests.py",
-        """self._url_of(name), headers={"If-Match": etag})""",
-        "self._url_of(name))",
-        (CONTRACT + "test_an_object_of_the_same_size_is_another_one[s3-moto]",),
+        "providers/s3.py",
+        "self._requests.delete_if(self._names.encode(stored.key), etag)",
+        "self._requests.delete(self._names.encode(stored.key))",
+        (LATE + "test_a_late_deletion_removes_nothing[s3-moto]",),
     ),
     Mutant(
         "conditions",
