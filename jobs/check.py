@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 from config.fields import FieldError
@@ -27,6 +28,12 @@ ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
     (DestinationMissing, "créelo o corrija la configuración: el programa no lo crea"),
     (ProviderUnavailable, "compruebe dirección, red y cortafuegos"),
     (StorageFull, "libere espacio o amplíe la cuota"),
+)
+
+
+UNSAFE_REPLACEMENT = (
+    "no comprueba condiciones al escribir: una petición de un programa interrumpido que llegase tarde podría sustituir "
+    "un manifiesto más nuevo; actualice el servidor o elija otro (en SFTP: con posix-rename@openssh.com)"
 )
 
 
@@ -109,7 +116,7 @@ def _check_providers(database: Database, policy: MigrationPolicy) -> Iterator[Fi
     for item in database.load_provider_rows():
         if isinstance(item, ProviderRow):
             known.add(item.id)
-            yield _check_provider(item, policy)
+            yield from _check_provider(item, policy)
         else:
             known.add(item[0]["id"])
             yield Finding(f"proveedor {one_line(item[0]['nombre'])}", in_order=False, text=str(item[1]))
@@ -118,22 +125,22 @@ def _check_providers(database: Database, policy: MigrationPolicy) -> Iterator[Fi
             yield Finding(f"proveedor {provider_id}", in_order=False, text="no existe en cloud_providers")
 
 
-def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Finding:
+def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Finding]:
     subject = f"proveedor {row.name} ({row.kind})"
     if not row.active:
         wanted = row.id in policy.provider_ids
-        return Finding(subject, in_order=not wanted, text="no está activo: no se usa")
+        yield Finding(subject, in_order=not wanted, text="no está activo: no se usa")
+        return
     try:
-        provider = build_provider(row)
-    except InvalidProviderSettings as error:
-        return Finding(subject, in_order=False, text=_with_advice(error))
-    try:
-        provider.check(policy.key_prefix)
+        with closing(build_provider(row)) as provider:
+            provider.check(policy.key_prefix)
+            replaces_safely = provider.replaces_safely(policy.key_prefix)
     except MigrationError as error:
-        return Finding(subject, in_order=False, text=_with_advice(error))
-    finally:
-        provider.close()
-    return Finding(subject, in_order=True, text="escribe, lee, lista y borra")
+        yield Finding(subject, in_order=False, text=_with_advice(error))
+        return
+    yield Finding(subject, in_order=True, text="escribe, lee, lista y borra")
+    if not replaces_safely:
+        yield Finding(subject, in_order=True, text=UNSAFE_REPLACEMENT, advice=True)
 
 
 def _check_secrets(database: Database) -> Iterator[Finding]:

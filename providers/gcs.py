@@ -557,16 +557,17 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
     answer = f"HTTP {status} {reason}".strip()
     if status is not None and status < 300:
         return unintelligible(answer)
-    if status == 400 and (reason == "parseError" or DAMAGED_MESSAGE in detail.get("message", "")):
-        return IntegrityError(f"los datos llegaron dañados al servidor ({answer})")
-    if status == 507 or reason in FULL_REASONS:
-        return StorageFull(f"el destino no tiene espacio o cuota ({answer})")
-    if status is None or status in {408, 429} or status >= 500 or reason in TRANSIENT_REASONS:
-        return ProviderUnavailable(f"GCS no pudo atender la petición ({answer})")
-    if status in {401, 403}:
-        return AccessDenied(f"acceso denegado por GCS ({answer})")
-    if status == 412:
-        return ConditionFailed(f"el objeto ya no es el que había ({answer})")
+    is_damaged = status == 400 and (reason == "parseError" or DAMAGED_MESSAGE in detail.get("message", ""))
+    is_unavailable = status is None or status in {408, 429} or status >= 500 or reason in TRANSIENT_REASONS
+    for applies, error_class, text in (
+        (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),
+        (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),
+        (is_unavailable, ProviderUnavailable, "GCS no pudo atender la petición"),
+        (status in {401, 403}, AccessDenied, "acceso denegado por GCS"),
+        (status == 412, ConditionFailed, "el objeto ya no es el que había"),
+    ):
+        if applies:
+            return error_class(f"{text} ({answer})")
     return ProviderError(f"GCS rechazó la petición ({answer})")
 
 

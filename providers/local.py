@@ -226,7 +226,10 @@ class LocalProvider(Provider):
         with _translated(stored.key):
             with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
                 aside = temporary_name(name)
-                os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
+                try:
+                    os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
+                except FileNotFoundError:
+                    return
                 _remove_or_give_back(parent, aside, name, stored)
             self._remove_empty(directories)
 
@@ -562,11 +565,22 @@ def _remove_or_give_back(parent_descriptor: int, aside: str, name: str, expected
     try:
         require_expected(expected.key, found, expected)
     except ConditionFailed:
-        with contextlib.suppress(FileExistsError):
-            os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)
-            os.fsync(parent_descriptor)
-        os.unlink(aside, dir_fd=parent_descriptor)
+        _give_back(parent_descriptor, aside, name)
         raise
+    os.unlink(aside, dir_fd=parent_descriptor)
+
+
+def _give_back(parent_descriptor: int, aside: str, name: str) -> None:
+    """By a link, which takes no name that is in use; where the file system knows none, by a look. Raises `OSError`."""
+    try:
+        os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)
+    except FileExistsError:
+        pass  # what has the name now is newer
+    except OSError:
+        if name not in os.listdir(parent_descriptor):
+            os.rename(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)
+            return
+    os.fsync(parent_descriptor)
     os.unlink(aside, dir_fd=parent_descriptor)
 
 

@@ -11,6 +11,7 @@ from config.fields import FieldError, Fields
 from config.models import ProviderRow
 
 BUCKET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
+UNREADABLE_STORAGE_CLASSES = frozenset(("GLACIER", "DEEP_ARCHIVE"))
 ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
 
@@ -37,9 +38,8 @@ def read_settings(row: ProviderRow, *, endpoint_required: bool) -> S3Settings:
     accelerate = options.boolean("acelerar", default=False)
     if accelerate and endpoint_url:
         raise FieldError("configuracion.acelerar: solo sirve con Amazon S3, sin endpoint_url")
-    storage_class = options.text("storage_class")
     return S3Settings(
-        bucket, endpoint_url, accelerate, storage_class, _encryption(options), _credentials(row.credentials)
+        bucket, endpoint_url, accelerate, _storage_class(options), _encryption(options), _credentials(row.credentials)
     )
 
 
@@ -63,6 +63,19 @@ def _endpoint_url(options: Fields, *, required: bool) -> str | None:
     if not usable:
         raise FieldError("configuracion.endpoint_url: debe ser como https://servidor:puerto")
     return url.rstrip("/")
+
+
+def _storage_class(options: Fields) -> str | None:
+    """Any that the server may know, but for those whose objects must be restored, for hours, before they can be read:
+    no copy could be read back, to prove it or to restore it. Those of `GLACIER_IR` can be read at once.
+    """
+    storage_class = options.text("storage_class")
+    if storage_class is not None and storage_class.upper() in UNREADABLE_STORAGE_CLASSES:
+        raise FieldError(
+            f"configuracion.storage_class: {storage_class.upper()} no permite releer la copia; use GLACIER_IR, o "
+            "STANDARD y una regla de ciclo de vida del bucket que la mueva después"
+        )
+    return storage_class
 
 
 def _encryption(options: Fields) -> Mapping[str, str]:

@@ -31,7 +31,13 @@ ROOMS_THAT_A_ROOM_MAY_IMPORT = {
 FILES_THAT_MAY_IMPORT = {
     "boto3": ("providers/s3.py",),
     "botocore": (
-        *("providers/s3.py", "providers/s3_errors.py", "providers/s3_requests.py", "providers/s3_signature.py"),
+        *(
+            "providers/s3.py",
+            "providers/s3_conditions.py",
+            "providers/s3_errors.py",
+            "providers/s3_requests.py",
+            "providers/s3_signature.py",
+        ),
     ),
     "azure": ("providers/azure.py",),
     "google": ("providers/gcs.py", "providers/gcs_requests.py"),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import google_crc32c
 import pytest
@@ -20,6 +21,7 @@ from providers.base import (
     PART_SIZE_BYTES,
     AccessDenied,
     BytesSource,
+    ConditionFailed,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
@@ -217,7 +219,7 @@ class SessionServer(CannedHttp):
         sent, _, size = request.headers["Content-Range"].removeprefix("bytes ").partition("/")
         sent_bytes = int(sent.partition("-")[2]) + 1
         if sent_bytes == int(size):
-            return json_answer(200, {"crc32c": self._crc32c, "size": size})
+            return json_answer(200, {"crc32c": self._crc32c, "size": size, "generation": "17"})
         return Answer(308, headers={"Range": f"bytes=0-{self._kept_bytes(sent_bytes) - 1}"})
 
 
@@ -277,11 +279,108 @@ def test_an_object_that_gcs_stored_differently_is_removed() -> None:
             provider.put("key", PatternSource(ONE_REQUEST_BYTES + 1))
         provider.close()
     assert sent_to(server)[-1] == ("DELETE", "/storage/v1/b/bucket/o/key")
+    assert parse_qs(urlsplit(server.requests[-1].path).query)["ifGenerationMatch"] == ["17"]  # and nobody else's
+
+
+class GenerationServer(CannedHttp):
+    """Keeps the size and generation of objects, and the conditions on them, as the real one does and the emulator does
+    not. `before` is called before it looks at a condition.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(self._answer)
+        self.generations: dict[str, int] = {}
+        self.before: Callable[[], object] = lambda: None
+        self._sizes: dict[str, int] = {}
+        self._uploads: dict[str, tuple[str, str]] = {}
+        self._latest = 100
+
+    def store(self, name: str, size_bytes: int) -> dict[str, object]:
+        """What others do."""
+        self._latest += 1
+        self.generations[name] = self._latest
+        self._sizes[name] = size_bytes
+        return self._described(name)
+
+    def _described(self, name: str) -> dict[str, object]:
+        return {"name": name, "size": str(self._sizes[name]), "generation": str(self.generations[name])}
+
+    def _answer(self, request: Request) -> Answer:
+        address = urlsplit(request.path)
+        query = {name: values[0] for name, values in parse_qs(address.query).items()}
+        if request.method == "GET" and address.path.endswith("/o"):
+            return json_answer(200, {"kind": "storage#objects"})
+        if request.method == "GET":
+            name = unquote(address.path.rpartition("/")[2])
+            known = name in self.generations
+            return json_answer(200, self._described(name)) if known else json_answer(404, {"error": {"code": 404}})
+        if query.get("uploadType") == "resumable":
+            session = f"/session/{len(self._uploads)}"
+            self._uploads[session] = (json.loads(request.body)["name"], query.get("ifGenerationMatch", ""))
+            return Answer(200, headers={"Location": f"{self.url}{session}"})
+        if address.path.startswith("/session/"):
+            name, condition = self._uploads[address.path]
+        else:
+            name, condition = unquote(address.path.rpartition("/")[2]), query.get("ifGenerationMatch", "")
+        if request.method == "POST":
+            name = json.loads(request.body.split(b"\r\n\r\n")[1].partition(b"\r\n")[0])["name"]
+        self.before()
+        if condition and int(condition) != self.generations.get(name, 0):
+            return json_answer(412, {"error": {"code": 412, "errors": [{"reason": "conditionNotMet"}]}})
+        return self._changed(request, name)
+
+    def _changed(self, request: Request, name: str) -> Answer:
+        if request.method == "DELETE":
+            del self.generations[name]
+            return Answer(204)
+        return json_answer(
+            200, {**self.store(name, len(request.body)), "crc32c": request.headers.get("X-Goog-Hash", "")[7:]}
+        )
+
+
+@pytest.fixture
+def generations() -> Iterator[GenerationServer]:
+    server = GenerationServer()
+    with server:
+        yield server
+
+
+@pytest.mark.parametrize("size_bytes", [10, ONE_REQUEST_BYTES + 1])
+def test_gcs_is_told_which_generation_it_may_replace(generations: GenerationServer, size_bytes: int) -> None:
+    with closing(provider_of(bucket="bucket", endpoint_url=generations.url)) as provider:
+        assert provider.replaces_safely()
+        assert provider.deletes_safely()
+        provider.replace("p/key", PatternSource(size_bytes), None)
+        with pytest.raises(ConditionFailed):
+            provider.replace("p/key", PatternSource(size_bytes), None)
+        seen = provider.stat("p/key")
+        provider.replace("p/key", PatternSource(size_bytes), seen)
+        with pytest.raises(ConditionFailed):
+            provider.replace("p/key", PatternSource(size_bytes), seen)
+        provider.delete_exactly(provider.stat("p/key"))
+        provider.delete_exactly(seen)
+        with pytest.raises(ConditionFailed):
+            provider.replace("p/key", PatternSource(size_bytes), seen)
+    assert generations.generations == {}
+
+
+@pytest.mark.parametrize("size_bytes", [10, ONE_REQUEST_BYTES + 1])
+def test_what_comes_late_to_gcs_changes_nothing(generations: GenerationServer, size_bytes: int) -> None:
+    with closing(provider_of(bucket="bucket", endpoint_url=generations.url)) as provider:
+        provider.replace("p/key", PatternSource(size_bytes), None)
+        seen = provider.stat("p/key")
+        generations.before = lambda: generations.store("p/key", 3)
+        with pytest.raises(ConditionFailed):
+            provider.replace("p/key", PatternSource(size_bytes), seen)
+        with pytest.raises(ConditionFailed):
+            provider.delete_exactly(provider.stat("p/key"))
+        assert provider.stat("p/key").size_bytes == 3
 
 
 @pytest.mark.parametrize(
     ("status", "reason", "expected"),
     [
+        (412, "conditionNotMet", ConditionFailed),
         (400, "invalid", ProviderError),
         (401, "authError", AccessDenied),
         (403, "forbidden", AccessDenied),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -176,6 +177,14 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
     with pytest.raises(ClaimLost):
         store("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_machine_that_sleeps_does_not_stop_the_clock_of_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only one of the kernel's clocks goes on then. Looked for besides: nothing else in `jobs` reckons with leases."""
+    asked: list[int] = []
+    monkeypatch.setattr(time, "clock_gettime", asked.append)
+    lease_module.now()
+    assert asked == [time.CLOCK_BOOTTIME]
 
 
 def test_whatever_a_provider_does_in_its_own_way_is_done_so_under_a_lease() -> None:

@@ -11,7 +11,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +41,7 @@ from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.local import LocalProvider
 from tests.servers.base import REPOSITORY
 from tests.small_disk import make_read_only, mounted_small_disk
-from tests.sources import FailingSource
+from tests.sources import FailingSource, PatternSource
 
 DISK_SIZE_BYTES = 2_000_000
 
@@ -395,6 +397,22 @@ def test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old_and_an
     assert not (directory / "executions/1/empty").exists()
 
 
+@pytest.mark.parametrize("hours_off", [-5, 5])
+def test_a_clock_that_is_not_the_servers_makes_no_unfinished_file_old(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch, hours_off: int
+) -> None:
+    """A NAS dates files by its own clock. Looked for besides: SFTP."""
+    new, old = (f".janitor-{digit * 16}.part" for digit in "ab")
+    for name in (new, old):
+        (directory / name).write_bytes(b"unfinished")
+    long_ago = time.time() - 2 * FORSAKEN_AFTER_SECONDS
+    os.utime(directory / old, (long_ago, long_ago))
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + hours_off * 3600)
+    provider.abandon("1.manifest.json")
+    assert files_below(directory) == {new}
+
+
 @pytest.mark.parametrize("position", [0, 1, 2])
 def test_a_link_in_any_component_is_refused(tmp_path: Path, position: int) -> None:
     names = ["a", "b", "c"]
@@ -502,3 +520,50 @@ def test_what_a_death_at_any_step_leaves_is_removed(directory: Path) -> None:
     lines = [line.split(" ", 2) for line in result.stdout.splitlines()]
     assert [line for line in lines if json.loads(line[2]) != []] == []
     assert len(lines) > 2 * 20
+
+
+READ_BACK = """
+import sys
+from config.models import ProviderRow
+from providers.local import LocalProvider
+provider = LocalProvider(ProviderRow(1, "nas", "local", None, {"ruta": sys.argv[1]}, active=True))
+print([digest.sha256 for digest in provider.digests(["a/file"])])
+"""
+
+
+def test_what_is_read_back_is_first_taken_out_of_the_kernels_memory(
+    provider: LocalProvider, directory: Path, tmp_path: Path
+) -> None:
+    """Else the proof could be of what was written, not of what has arrived on the disk."""
+    source = PatternSource(3_000_000)
+    provider.put("a/file", source)
+    trace = tmp_path / "trace"
+    strace = ["strace", "-f", "-qq", "-y", "-e", "trace=fadvise64,read,pread64", "-o", str(trace)]
+    command = [*strace, sys.executable, "-c", READ_BACK, str(directory)]
+    result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
+    assert source.sha256() in result.stdout
+    calls = [line.split()[1].partition("(")[0] for line in trace.read_text().splitlines() if "/a/file>" in line]
+    assert calls[0] == "fadvise64"
+    assert "POSIX_FADV_DONTNEED" in trace.read_text()
+    assert set(calls[1:]) == {"read"}
+
+
+def test_a_file_system_that_folds_names_is_seen(
+    provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that takes no heed of case finds a file under names that it does not have; no kernel here can mount one."""
+    stat_of = os.stat
+
+    def folding(name: Any, **options: Any) -> os.stat_result:
+        if "dir_fd" in options:
+            names = {other.casefold(): other for other in os.listdir(options["dir_fd"])}
+            name = names.get(str(name).casefold(), name)
+        return stat_of(name, **options)
+
+    assert not provider.folds_names("p")
+    with closing(LocalProvider(ProviderRow(1, "NAS", "local", None, {"ruta": str(directory)}, active=True))) as blind:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", folding)
+            assert blind.folds_names("p")
+        assert blind.folds_names("q")  # it is remembered
+    assert list(directory.iterdir()) == []

@@ -460,6 +460,9 @@ def test_check_leaves_nothing(provider: Provider, destinations: Destination) -> 
 # Conditions
 
 
+CANNOT_BE_SAFE = {"gcs": "the emulator ignores every condition"}
+"""Whose late requests may replace what others have stored."""
+
 SIZES_BY_WAY = {"small": 100, "whole": MEBIBYTE, "in parts": 2 * PART_SIZE_BYTES}
 """Objects of these sizes are stored by different requests."""
 
@@ -479,6 +482,39 @@ def test_nothing_is_replaced_but_what_was_expected(provider: Provider, size_byte
     provider.delete("p/a")
     assert isinstance(error_of(lambda: provider.replace("p/a", PatternSource(size_bytes), seen)), ConditionFailed)
     assert keys(provider, "") == []
+
+
+class Overtaken(PatternSource):
+    """Bytes, while which are read others do something."""
+
+    def __init__(self, size_bytes: int, action: Callable[[], object]) -> None:
+        super().__init__(size_bytes)
+        self._action = action
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        """See `Source`."""
+        yield from super().chunks(chunk_size_bytes)
+        self._action()
+
+
+@pytest.mark.parametrize("size_bytes", SIZES_BY_WAY.values(), ids=SIZES_BY_WAY.keys())
+@pytest.mark.parametrize("is_first", [True, False])
+def test_what_others_store_while_an_object_is_sent_stays(
+    provider: Provider, destinations: Destination, size_bytes: int, is_first: bool
+) -> None:
+    """However long it takes to send it."""
+    if destinations.name in CANNOT_BE_SAFE:
+        return
+    if not is_first:
+        provider.put("p/a", BytesSource(b"old"))
+    seen = None if is_first else provider.stat("p/a")
+    others = build_provider(destinations.provider_row())
+    source = Overtaken(size_bytes, lambda: others.put("p/a", BytesSource(b"newer")))
+    assert isinstance(error_of(lambda: provider.replace("p/a", source, seen)), ConditionFailed)
+    others.close()
+    assert content(provider, "p/a") == b"newer"
+    provider.abandon("p/a")
+    assert destinations.everything_stored() == {"p/a"}
 
 
 def test_an_object_of_the_same_size_is_another_one(provider: Provider, destinations: Destination) -> None:
@@ -518,9 +554,6 @@ def test_odd_names_can_be_replaced_and_deleted_exactly(provider: Provider, name:
     provider.delete_exactly(provider.stat(f"p/{name}"))
     assert keys(provider, "") == []
 
-
-CANNOT_BE_SAFE = {"gcs": "the emulator ignores every condition"}
-"""Whose late requests may replace what others have stored."""
 
 DELETES_SAFELY = {"s3-moto", "s3-swift", "azure"}
 """Servers that compare before they delete; on the others there is a moment between the look and the deletion."""

@@ -87,6 +87,18 @@ def test_the_address_of_amazon(bucket: str, region: str, accelerated: bool, endp
     provider.close()
 
 
+@pytest.mark.parametrize("storage_class", ["GLACIER", "DEEP_ARCHIVE", "deep_archive"])
+def test_a_storage_class_that_cannot_be_read_at_once_is_refused_with_what_to_use_instead(storage_class: str) -> None:
+    """Looked for at the others: Azure's Archive is refused likewise, and GCS's ARCHIVE can be read at once."""
+    with pytest.raises(InvalidProviderSettings, match=r"configuracion\.storage_class: .*regla de ciclo de vida"):
+        provider_with(KEYS, {"bucket": "archive", "storage_class": storage_class})
+
+
+@pytest.mark.parametrize("storage_class", ["STANDARD_IA", "GLACIER_IR", "INTELLIGENT_TIERING", "of another server"])
+def test_other_storage_classes_are_taken(storage_class: str) -> None:
+    provider_with(KEYS, {"bucket": "archive", "storage_class": storage_class}).close()
+
+
 def test_no_credentials_anywhere(destination: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)

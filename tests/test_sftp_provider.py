@@ -44,7 +44,7 @@ from providers.base import (
 )
 from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.sftp import SftpProvider
-from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, cut, lose_answer, run_command
+from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, Request, cut, lose_answer, run_command
 from tests.servers.asyncssh_server import AsyncSsh
 from tests.servers.openssh import OpenSsh
 from tests.servers.ssh import SftpServer, new_key_pair
@@ -351,6 +351,23 @@ def test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old_and_an
         f"executions/{name}" for name in (old, new, longer, of_an_earlier_release, "1/kept")
     }
     assert not (base_path / "executions/1/empty").exists()
+
+
+@pytest.mark.parametrize("hours_off", [-5, 5])
+def test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written(
+    make_provider: MakeProvider, base_path: Path, monkeypatch: pytest.MonkeyPatch, hours_off: int
+) -> None:
+    """The age of what an earlier release left is told by the server alone. Looked for besides: a mounted directory."""
+    provider = make_provider()
+    new, old = (f".janitor-{digit * 16}.part" for digit in "ab")
+    for name in (new, old):
+        (base_path / name).write_bytes(b"unfinished")
+    long_ago = time.time() - 2 * FORSAKEN_AFTER_SECONDS
+    os.utime(base_path / old, (long_ago, long_ago))
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + hours_off * 3600)
+    provider.abandon("1.manifest.json")
+    assert files_below(base_path) == {new}
 
 
 def test_links_on_the_server_are_no_objects(make_provider: MakeProvider, base_path: Path) -> None:
@@ -791,3 +808,30 @@ def remove_leftovers(provider: SftpProvider) -> None:
     for stored in list(provider.list("p/executions/1/")):
         provider.delete(stored.key)
     provider.delete("p/executions/1.manifest")
+
+
+@pytest.mark.parametrize("other", ["a\u00e9", "Ae\u0301"])
+def test_a_server_that_folds_names_is_seen(lying_sftp_server: LyingSftpServer, other: str) -> None:
+    """One that takes no heed of case, or of how Unicode composes a character, finds a file by names that it has not."""
+    base_path = lying_sftp_server.new_directory()
+    stored, asked = (f".janitor-check-names-{name}".encode() for name in ("A\u00e9", other))
+
+    def find_by_another_name(request: Request) -> None:
+        path = request.paths.replace(asked, stored)
+        request.forward(len(path).to_bytes(4, "big") + path)
+
+    provider = SftpProvider(row(lying_sftp_server, base_path))
+    with lying_sftp_server.going_wrong(Fault("LSTAT", find_by_another_name, re.escape(asked))):
+        assert provider.folds_names("p")
+    provider.close()
+    assert list(base_path.iterdir()) == []
+
+
+def test_a_server_that_cannot_replace_in_one_request_is_known(lying_sftp_server: LyingSftpServer) -> None:
+    lying_sftp_server.hidden_extensions = tuple(EXTENSIONS)
+    try:
+        provider = SftpProvider(row(lying_sftp_server, lying_sftp_server.new_directory()))
+        assert not provider.replaces_safely()
+        provider.close()
+    finally:
+        lying_sftp_server.hidden_extensions = ()

@@ -101,6 +101,25 @@ class WatchedProvider(Provider):
         boundaries.reach(f"delete {key}")
         self._provider.delete(key)
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        boundaries.reach(f"replace {key}")
+        if self.id == 1 and boundaries.refused_put and key.endswith(boundaries.refused_put):
+            raise ProviderError("rechazado a propósito")
+        return self._provider.replace(key, WatchedSource(key, source), expected)
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        boundaries.reach(f"delete exactly {stored.key}")
+        self._provider.delete_exactly(stored)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        return self._provider.replaces_safely(prefix)
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return self._provider.deletes_safely(prefix)
+
+    def folds_names(self, prefix: str = "") -> bool:
+        return self._provider.folds_names(prefix)
+
     def abandon(self, prefix: str) -> None:
         boundaries.reach(f"abandon {prefix}")
         self._provider.abandon(prefix)

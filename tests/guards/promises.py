@@ -228,6 +228,29 @@ PROVIDERS = (
         "test_provider_contract.py::test_another_host_key_is_refused",
         "test_wire_damage_sftp_local.py::test_a_server_that_shows_another_key_in_the_middle_is_refused",
     ),
+    promise(
+        "A request that arrives late, when others have stored meanwhile, replaces and deletes nothing of theirs where "
+        "the destination can compare or forget what was discarded; where it cannot, that is known.",
+        "test_late_requests.py::test_a_late_first_manifest_replaces_nothing",
+        "test_late_requests.py::test_a_late_new_manifest_replaces_nothing",
+        "test_late_requests.py::test_a_late_deletion_removes_nothing",
+        "test_late_requests.py::test_a_late_rename_on_an_sftp_server_replaces_nothing",
+        "test_late_requests.py::test_a_late_rename_in_a_directory_replaces_nothing",
+        "test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing",
+        "test_provider_contract.py"
+        "::test_whether_late_requests_are_harmless_is_known_and_nothing_is_left_of_finding_out",
+    ),
+    promise(
+        "What is unfinished of one execution is discarded without touching what another one has under way.",
+        "test_provider_contract.py::test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name",
+        "test_sftp_provider.py::test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old_and_anybodys",
+        "test_local_provider.py::test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old_and_anybodys",
+    ),
+    promise(
+        "Nothing is stored where it could not be read back at once.",
+        "test_s3_provider.py::test_a_storage_class_that_cannot_be_read_at_once_is_refused_with_what_to_use_instead",
+        "test_azure_provider.py::test_a_wrong_field_is_named_and_its_value_is_not",
+    ),
 )
 
 A_THOUSAND_MUTATIONS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -191,6 +191,18 @@ def test_check_tells_every_wrong_provider_and_what_to_do(installation: Installat
     installation.configure(good)
     installation.execute("DELETE FROM cloud_providers WHERE id = %s", (bad,))
     assert installation.run("check").exit_code == 0
+
+
+def test_check_warns_of_a_server_that_late_requests_could_harm(
+    installation: Installation, new_destination: Callable[[str], Destination]
+) -> None:
+    blind, careful = new_destination("gcs"), new_destination("s3-rclone")
+    installation.configure(installation.add_provider(careful, "Cuidadosa"), installation.add_provider(blind, "Ciega"))
+    run = installation.run("check")
+    assert run.exit_code == 0, str(run)
+    warnings = [line for line in run.output.splitlines() if line.startswith("aviso") and "condiciones" in line]
+    assert ["Ciega" in line for line in warnings] == [True]
+    assert blind.everything_stored() == careful.everything_stored() == set()
 
 
 def test_a_secret_kept_encrypted_in_the_database_is_used(
