@@ -17,12 +17,13 @@ from cryptography.fernet import Fernet
 
 from config.fields import FieldError
 from config.logs import Redactor, redactor
-from config.models import Evidence, Execution, MigrationPolicy, ProviderRow
+from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
 from jobs.embedded_postgres import EmbeddedPostgres
 from sql import database as database_module
 from sql.conflicts import Conflicts
 from sql.database import Attempt, Database, DatabaseUnavailable, ProvenCopy, SchemaError, database_identity
 from tests.platform_database import Platform, claim_one, open_attempt
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 
 COPY = ProvenCopy("cloud://local/p/uuid-1", 1, "p/uuid-1", 2, 10, Evidence.READ_BACK, "ab" * 32)
@@ -218,6 +219,132 @@ def test_the_end_of_an_old_run_frees_nothing_of_a_new_one(platform: Platform) ->
     late.finish_run(1, {})
     late.renew_leases()
     assert platform.run("host-3").claim([execution]) == []
+
+
+# Letting go
+
+ENDS: dict[str, Callable[[Database, Claim], None]] = {
+    "the migration failed": lambda database, claim: database.fail_migration(claim, "failed", "unavailable", "caído"),
+    "the execution is refused": lambda database, claim: database.fail_migration(claim, "refused", "unsafe", "no"),
+    "the run is over": lambda database, claim: database.finish_run(1, {"left": claim.execution.id}),
+}
+"""How a run lets go of an execution that it has not migrated."""
+
+DELETION_ENDS: dict[str, Callable[[Database, Claim], None]] = {
+    "the local copy is gone": Database.finish_deletion,
+    "the local copy is kept": Database.keep_local_copy,
+    "the local copy differs": lambda database, claim: database.stop_deletion(claim, "differs", "difiere"),
+    "the run is over": ENDS["the run is over"],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_after_letting_go_nothing_begins_and_nothing_is_committed(platform: Platform, end: str) -> None:
+    """A thread of a run that ends may still be at work, and its token is the newest: nobody else has claimed it."""
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    ENDS[end](database, claim)
+    assert database.open_attempt(claim, 1, COPY.key_prefix) is None
+    assert not database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
+    assert database.lease_seconds_left(claim) is None
+    database.note_place(attempt, foreign_objects=True)
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False
+    assert platform.value("SELECT foreign_objects FROM janitor_attempts") is None
+    assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_lease_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
+    """The run goes on for hours and renews what it holds: what it does not hold any more is free for others."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    claim = claim_one(database, execution)
+    ENDS[end](database, claim)
+    database.renew_leases()
+    assert platform.value("SELECT lease_expires_at FROM janitor_migrations") is None
+    assert len(platform.run("host-2").claim([execution])) == 1
+
+
+@pytest.mark.parametrize("end", DELETION_ENDS)
+def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
+    """Also the lease of a deletion; and whoever has let go of one can neither finish it nor call it off."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    claim = claim_one(database, execution)
+    assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
+    assert (database.lease_seconds_left(claim) or 0) > 0
+    DELETION_ENDS[end](database, claim)
+    database.renew_leases()
+    assert database.lease_seconds_left(claim) is None
+    assert platform.value("SELECT lease_expires_at FROM janitor_migrations") is None
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    assert len(platform.run("host-2").claim([execution])) == 1
+
+
+@pytest.mark.parametrize("before", ["deleting", "deleted"])
+def test_a_new_claim_knows_nothing_of_an_earlier_deletion(platform: Platform, before: str) -> None:
+    """The platform took the migration back and wrote new files: they are not what was to be deleted."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    claim = claim_one(database, execution)
+    assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
+    if before == "deleted":
+        database.finish_deletion(claim)
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    later = platform.run("host-1")
+    again = claim_one(later, execution)
+    assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
+    assert later.commit_migration(again, open_attempt(later, again), COPY, delete_local_copy=False)
+    assert platform.run("host-1").claim_deletions() == []
+
+
+# What is on the server's disk before it is answered
+
+
+@pytest.fixture
+def noted(platform: Platform) -> Iterator[Callable[[], set[str]]]:
+    """A role that wants no answer to wait for the disk; gives how each change was committed, looked at while it was."""
+    platform.sql(
+        "CREATE TABLE noted (change text);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO noted VALUES (concat_ws(' ', TG_TABLE_NAME, current_setting('synchronous_commit')));"
+        " RETURN NULL; END $$"
+    )
+    for table in ("ejecuciones_yaml", "janitor_migrations", "janitor_attempts"):
+        platform.sql(
+            f"CREATE CONSTRAINT TRIGGER note AFTER INSERT OR UPDATE ON {table} "
+            "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note()"
+        )
+    name = platform.value("SELECT current_database()")
+    platform.sql(f'ALTER ROLE CURRENT_USER IN DATABASE "{name}" SET synchronous_commit = off')
+    yield lambda: {row["change"] for row in platform.sql("SELECT DISTINCT change FROM noted")}
+    platform.sql(f'ALTER ROLE CURRENT_USER IN DATABASE "{name}" RESET synchronous_commit')
+    platform.sql("DROP FUNCTION note CASCADE; DROP TABLE noted")
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_is_acted_upon_is_on_the_servers_disk_whatever_its_role_says(
+    platform: Platform, noted: Callable[[], set[str]], request: pytest.FixtureRequest, pooled: bool
+) -> None:
+    """The commit, after which the local copy goes; and, as the same kind, whatever else is written before something is
+    done outside the database: claims, whose tokens must never be given twice, attempts, and the ends of deletions.
+    """
+    url = platform.database_url
+    if pooled:
+        pgbouncer: PgBouncer = request.getfixturevalue("pgbouncer")
+        url = pgbouncer.url_of(url)
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("off",)
+    execution = platform.add_execution()
+    platform.sql("TRUNCATE noted")
+    with closing(Database(url, "host-1")) as database:
+        database.start_run(1, "tick", "test")
+        claim = claim_one(database, execution)
+        assert noted() == {"janitor_migrations on"}
+        attempt = open_attempt(database, claim)
+        database.note_place(attempt, foreign_objects=False)
+        assert database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
+        database.finish_deletion(claim)
+    assert noted() == {"ejecuciones_yaml on", "janitor_migrations on", "janitor_attempts on"}
 
 
 # The commit
