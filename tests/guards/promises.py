@@ -351,6 +351,12 @@ DATABASE = (
 
 HOSTS = (
     promise(
+        "Several installations may share a log directory: no line of any of them is lost, and none waits for another.",
+        "test_logs.py::test_no_line_of_several_installations_in_one_directory_is_lost",
+        "test_logs.py::test_nobody_waits_for_whoever_was_stopped_while_rotating",
+        "test_logs.py::test_a_file_that_somebody_takes_away_is_made_anew",
+    ),
+    promise(
         "A disk without room or inodes keeps nothing from being migrated and deleted: then it is needed most.",
         "stories/test_host_faults.py::test_a_tick_works_with_everything_local_on_a_full_disk",
         "stories/test_host_faults.py::test_a_whole_execution_is_removed_from_a_full_disk",
@@ -446,6 +452,12 @@ HOSTILE = (
         "test_directories.py::test_a_mount_point_is_refused",
         "test_thousand_mutations.py::test_what_is_mounted_into_an_execution_is_neither_sent_nor_deleted",
         "stories/test_hostile_trees.py::test_what_is_mounted_in_an_execution_is_neither_uploaded_nor_deleted",
+    ),
+    promise(
+        "A new file that takes the name of an old temporary one while that is deleted stays, under its name.",
+        "test_temp_files.py::test_what_comes_under_an_old_name_at_the_last_moment_stays",
+        "test_temp_files.py::test_what_was_replaced_twice_stays_twice",
+        "test_temp_files.py::test_what_a_killed_run_had_set_aside_goes_or_gets_its_name_back_as_its_age_says",
     ),
     promise(
         "Deleting one of several hard links leaves those outside as they are.",
