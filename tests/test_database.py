@@ -296,6 +296,125 @@ def test_a_new_claim_knows_nothing_of_an_earlier_deletion(platform: Platform, be
     assert platform.run("host-1").claim_deletions() == []
 
 
+# One execution and its neighbours
+
+MIGRATING: dict[str, Callable[[Database, Claim, Attempt], object]] = {
+    "begin": lambda database, claim, _: database.open_attempt(claim, 1, "p/uuid-1"),
+    "note": lambda database, _, attempt: database.note_place(attempt, foreign_objects=True),
+    "abandon": lambda database, _, attempt: database.abandon_attempt(attempt, "unavailable", "caído"),
+    "settle": lambda database, _, attempt: database.settle_attempt(attempt.id),
+    "fail": lambda database, claim, _: database.fail_migration(claim, "failed", "unavailable", "caído"),
+    "commit": lambda database, claim, attempt: database.commit_migration(claim, attempt, COPY, delete_local_copy=True),
+}
+DELETING: dict[str, Callable[[Database, Claim], None]] = {
+    "finish": Database.finish_deletion,
+    "keep": Database.keep_local_copy,
+    "stop": lambda database, claim: database.stop_deletion(claim, "differs", "difiere"),
+}
+
+
+def rows_of(platform: Platform, execution: Execution) -> list[list[dict[str, object]]]:
+    """All that the database holds of one execution."""
+    tables = {"ejecuciones_yaml": "id", "janitor_migrations": "execution_id", "janitor_attempts": "execution_id"}
+    return [
+        platform.sql(f"SELECT * FROM {table} WHERE {column} = %s ORDER BY 1", execution.id)  # noqa: S608 from above
+        for table, column in tables.items()
+    ]
+
+
+@pytest.mark.parametrize("step", MIGRATING)
+def test_what_is_recorded_of_one_execution_changes_no_other(platform: Platform, step: str) -> None:
+    """Its neighbour was taken up at the same time, so that their tokens are equal, and goes to the same place."""
+    database = platform.run()
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    claims = database.claim(executions)
+    attempts = [open_attempt(database, claim) for claim in claims]
+    own, neighbours = (rows_of(platform, execution) for execution in executions)
+    MIGRATING[step](database, claims[0], attempts[0])
+    assert rows_of(platform, executions[0]) != own
+    assert rows_of(platform, executions[1]) == neighbours
+
+
+@pytest.mark.parametrize("step", DELETING)
+def test_the_end_of_one_deletion_changes_no_other(platform: Platform, step: str) -> None:
+    database = platform.run()
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    claims = database.claim(executions)
+    for claim in claims:
+        assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
+    own, neighbours = (rows_of(platform, execution) for execution in executions)
+    DELETING[step](database, claims[0])
+    assert rows_of(platform, executions[0]) != own
+    assert rows_of(platform, executions[1]) == neighbours
+
+
+def test_a_lost_claim_is_not_held_by_the_token_of_another_one(platform: Platform) -> None:
+    """Tokens count for one execution each: the late run's is a good one of the neighbour's."""
+    late, current = platform.run("host-1"), platform.run("host-2")
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    lost, held = late.claim(executions)
+    attempt = open_attempt(late, lost)
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = NULL WHERE execution_id = %s", executions[0].id)
+    claim_one(current, executions[0])
+    assert held.fencing_token == lost.fencing_token
+    assert (late.lease_seconds_left(held) or 0) > 0
+    assert late.lease_seconds_left(lost) is None
+    assert late.open_attempt(lost, 1, COPY.key_prefix) is None
+    late.note_place(attempt, foreign_objects=True)
+    assert platform.value("SELECT foreign_objects FROM janitor_attempts") is None
+    assert not late.commit_migration(lost, attempt, COPY, delete_local_copy=True)
+    assert platform.value("SELECT count(*) FROM ejecuciones_yaml WHERE migrado_a_nube") == 0
+
+
+def test_no_deletion_goes_on_because_another_row_points_where_its_own_did(platform: Platform) -> None:
+    commit(platform.run("host-1"), platform.add_execution(), delete_local_copy=True)
+    platform.add_execution("/data/other", "uuid-2")
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = (uuid = 'uuid-2'), ruta_nube = %s", COPY.uri)
+    platform.sql("UPDATE ejecuciones_yaml SET nube_provider_id = 1")
+    assert platform.run("host-1").claim_deletions() == []
+
+
+def test_only_what_was_stored_at_a_place_is_an_earlier_attempt_there(platform: Platform) -> None:
+    """Another execution's, provider's or prefix's attempts make nothing that lies there ours, and nothing foreign."""
+    database = platform.run()
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    claim, neighbour = database.claim(executions)
+    for whose, provider_id, key_prefix in ((neighbour, 1, "p/e"), (claim, 2, "p/e"), (claim, 1, "q/e")):
+        attempt = open_attempt(database, whose, provider_id, key_prefix)
+        database.note_place(attempt, foreign_objects=True)
+    found = open_attempt(database, claim, 1, "p/e")
+    assert (found.earlier_attempts_here, found.foreign_objects_here) == (0, False)
+
+
+# What a claim takes over
+
+
+def test_a_claim_takes_the_row_as_it_is_now_and_its_host(platform: Platform) -> None:
+    """Uuid, directory and host decide what is deleted, where, and by whom."""
+    execution = platform.add_execution()
+    first = platform.run("host-1")
+    first.fail_migration(claim_one(first, execution), "failed", "unavailable", "caído")
+    platform.sql("UPDATE ejecuciones_yaml SET uuid = 'new', ruta_directorio = '/data/new'")
+    changed = Execution(execution.id, "new", "/data/new")
+    commit(platform.run("host-2"), changed, delete_local_copy=True)
+    assert platform.run("host-1").claim_deletions() == []
+    (deletion,) = platform.run("host-2").claim_deletions()
+    assert deletion.claim.execution == changed
+
+
+def test_a_deletion_that_is_taken_up_is_held_by_the_run_that_took_it_up(platform: Platform) -> None:
+    dead = platform.run("host-1")
+    commit(dead, platform.add_execution(), delete_local_copy=True)
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = NULL")
+    current = platform.run("host-1")
+    (deletion,) = current.claim_deletions()
+    assert (current.lease_seconds_left(deletion.claim) or 0) > database_module.LEASE_SECONDS - 60
+    dead.finish_run(1, {})
+    assert (current.lease_seconds_left(deletion.claim) or 0) > 0
+    current.finish_run(1, {})
+    assert current.lease_seconds_left(deletion.claim) is None
+
+
 # What is on the server's disk before it is answered
 
 
