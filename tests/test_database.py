@@ -280,6 +280,15 @@ def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: 
     assert len(platform.run("host-2").claim([execution])) == 1
 
 
+def test_a_run_that_ends_leaves_what_is_migrated_migrated(platform: Platform) -> None:
+    """Its local copy is still to be removed: the next run goes on with that."""
+    database = platform.run("host-1")
+    commit(database, platform.add_execution(), delete_local_copy=True)
+    database.finish_run(143, {})
+    assert platform.value("SELECT state FROM janitor_migrations") == "migrated"
+    assert len(platform.run("host-1").claim_deletions()) == 1
+
+
 @pytest.mark.parametrize("before", ["deleting", "deleted"])
 def test_a_new_claim_knows_nothing_of_an_earlier_deletion(platform: Platform, before: str) -> None:
     """The platform took the migration back and wrote new files: they are not what was to be deleted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import io
 import json
 import logging
 import pickle
@@ -363,6 +364,27 @@ def test_a_file_that_somebody_takes_away_is_made_anew(tmp_path: Path, others: st
     path.rename(tmp_path / "moved") if others == "moved it away" else path.unlink()
     emit(logging.INFO, "a", "después")
     assert [line.split(" - ")[-1] for line in log_of(tmp_path).splitlines()] == ["después"]
+
+
+def test_what_somebody_has_just_rotated_is_not_rotated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each rotation would cost as many of the kept files as there are installations."""
+    monkeypatch.setattr(logs, "ROTATE_AT_BYTES", 250)
+    configure_logging(tmp_path, "text", debug=False)
+    path = tmp_path / LOG_FILE_NAME
+    for number in range(4):
+        emit(logging.INFO, "a", f"línea {number}")
+    flock = fcntl.flock
+
+    def be_late(descriptor: io.BufferedWriter, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.rename(tmp_path / f"{LOG_FILE_NAME}.1")
+        path.write_text("de otra instalación\n")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", be_late)
+    emit(logging.INFO, "a", "línea 4")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [LOG_FILE_NAME, f"{LOG_FILE_NAME}.1"]
+    assert [line.split(" - ")[-1] for line in log_of(tmp_path).splitlines()] == ["de otra instalación", "línea 4"]
 
 
 def test_nobody_waits_for_whoever_was_stopped_while_rotating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -292,6 +292,26 @@ SOURCES = (
 
 DATABASE = (
     promise(
+        "What is acted upon is on the database server's disk, whatever its role says, also through a pooler.",
+        "test_database.py::test_what_is_acted_upon_is_on_the_servers_disk_whatever_its_role_says",
+    ),
+    promise(
+        "Whoever has let go of an execution, or of its deletion, records nothing more, and its lease does not come back.",
+        "test_database.py::test_after_letting_go_nothing_begins_and_nothing_is_committed",
+        "test_database.py::test_a_lease_that_was_let_go_does_not_come_back",
+        "test_database.py::test_a_deletion_that_was_let_go_does_not_come_back",
+    ),
+    promise(
+        "No token, record or attempt of one execution counts for another.",
+        "test_database.py::test_a_lost_claim_is_not_held_by_the_token_of_another_one",
+        "test_database.py::test_what_is_recorded_of_one_execution_changes_no_other",
+        "test_database.py::test_the_end_of_one_deletion_changes_no_other",
+    ),
+    promise(
+        "No lease is longer than it was given, whatever becomes of the database's clock.",
+        "test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",
+    ),
+    promise(
         "Without its database a run ends with 3 and touches nothing.",
         "stories/test_interruptions.py::test_without_the_database_nothing_is_touched",
     ),
