@@ -265,6 +265,18 @@ def test_a_lease_that_was_let_go_does_not_come_back(platform: Platform, end: str
     assert len(platform.run("host-2").claim([execution])) == 1
 
 
+def test_a_run_renews_what_it_holds_and_nothing_else(platform: Platform) -> None:
+    """What a dead run held would otherwise be held as long as any other one lives."""
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    runs = [platform.run(f"host-{number}") for number in (1, 2)]
+    claims = [claim_one(run, execution) for run, execution in zip(runs, executions, strict=True)]
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() + interval '1 minute'")
+    runs[0].renew_leases()
+    renewed, not_renewed = (run.lease_seconds_left(claim) or 0 for run, claim in zip(runs, claims, strict=True))
+    assert renewed > database_module.LEASE_SECONDS - 60
+    assert not_renewed <= 60
+
+
 @pytest.mark.parametrize("end", DELETION_ENDS)
 def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
     """Also the lease of a deletion; and whoever has let go of one can neither finish it nor call it off."""

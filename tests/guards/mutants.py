@@ -1431,7 +1431,7 @@ LETTING_GO = (
         "sql/queries/renew_leases.sql",
         "WHERE run_id = %(run_id)s AND ",
         "WHERE ",
-        (f"{DB}::test_the_end_of_an_old_run_frees_nothing_of_a_new_one",),
+        (f"{DB}::test_a_run_renews_what_it_holds_and_nothing_else",),
     ),
     Mutant(
         "letting go",

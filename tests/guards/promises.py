@@ -296,7 +296,7 @@ DATABASE = (
         "test_database.py::test_what_is_acted_upon_is_on_the_servers_disk_whatever_its_role_says",
     ),
     promise(
-        "Whoever has let go of an execution, or of its deletion, records nothing more, and its lease does not come back.",
+        "Whoever let go of an execution, or of its deletion, records nothing more, and its lease does not come back.",
         "test_database.py::test_after_letting_go_nothing_begins_and_nothing_is_committed",
         "test_database.py::test_a_lease_that_was_let_go_does_not_come_back",
         "test_database.py::test_a_deletion_that_was_let_go_does_not_come_back",
