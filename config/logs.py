@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import logging
 import logging.handlers
+import os
 import pickle
 import re
 import sys
@@ -180,9 +182,50 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _RotatingFile(logging.handlers.RotatingFileHandler):
-    """Says once on the console that the file cannot be written (a full disk, say), and lets the work go on."""
+    """A file that several installations may share: only one process rotates it at a time, and none twice. Whoever had
+    it open meanwhile goes on in the new one.
+
+    Says once on the console that the file cannot be written (a full disk, say), and lets the work go on.
+    """
 
     _complained = False
+
+    def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the name that logging gives it
+        if not self._is_in_place():
+            self._reopen()
+        return bool(super().shouldRollover(record))
+
+    def doRollover(self) -> None:  # noqa: N802 - the name that logging gives it
+        with Path(self.baseFilename).open("ab") as locked:
+            try:
+                fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # somebody is at it, and may have been stopped: nobody waits, the line goes to the file as it is
+            except OSError:
+                super().doRollover()  # a file system without locks: as if there were nobody else
+                return
+            try:
+                if self._is_in_place():
+                    super().doRollover()
+                else:
+                    self._reopen()
+            finally:
+                fcntl.flock(locked, fcntl.LOCK_UN)  # which a process that was forked meanwhile would keep
+
+    def _is_in_place(self) -> bool:
+        """Whether what is open still has the file's name: another process may have rotated it, or moved it away."""
+        if self.stream is None:
+            return False
+        try:
+            return os.path.samestat(os.fstat(self.stream.fileno()), Path(self.baseFilename).stat())
+        except FileNotFoundError:
+            return False
+
+    def _reopen(self) -> None:
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None  # so that it is tried again if it cannot be opened now
+        self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging gives it
         if not self._complained:

@@ -37,7 +37,8 @@ class Lease:
     """The right to work on one execution. `ask` gives for how many seconds it is still ours, `None` when it is not.
 
     Time is measured from before the question, by a clock that nobody sets: so this lease ends before the one in the
-    database does, whatever the time of day is here and there. Safe to use from several threads.
+    database does, whatever the time of day is here and there; and it never has more than `LEASE_SECONDS` before it,
+    also when the database's clock was set back meanwhile. Safe to use from several threads.
     """
 
     def __init__(self, ask: Callable[[], float | None]) -> None:
@@ -75,7 +76,8 @@ class Lease:
             return
         if seconds_left is None:
             raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió")
-        self._ends_at = asked_at + seconds_left - MARGIN_SECONDS
+        # No lease is longer: one that seems to be was given before the database's clock was set back.
+        self._ends_at = asked_at + min(seconds_left, LEASE_SECONDS) - MARGIN_SECONDS
         if now() >= self._ends_at:
             raise ClaimLost("la reserva venció: el programa estuvo parado o sin base de datos demasiado tiempo")
         self._fresh_until = asked_at + FRESH_SECONDS

@@ -34,8 +34,9 @@ VERSION = 1
 TEXT = NameEncoding()
 
 MAXIMUM_SIZE_BYTES = 512 * 1024 * 1024
-"""More than two million files. A larger one is neither written nor read: one of another shape than ours is held in
-memory while it is understood.
+"""Each file takes its path and some 180 bytes: 2.3 million files have room with paths of 50 bytes, 1.9 million with
+paths of 100, 450,000 with paths of 1,000. A larger one is neither written nor read: one of another shape than ours is
+held in memory while it is understood.
 """
 
 KEPT_SIZE_BYTES = 8 * 1024 * 1024

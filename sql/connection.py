@@ -157,11 +157,16 @@ class Connection:
 
 @functools.cache
 def _statement(name: str) -> str:
-    """A statement and, before it and in the same transaction, the limit for its waiting: sent as one string, so that it
-    holds on a transaction pooler too, and is gone with the transaction.
+    """A statement and, before it and in the same transaction, the limit for its waiting, and that it is on the server's
+    disk before it is answered: sent as one string, so that both hold on a transaction pooler too, and are gone with the
+    transaction.
+
+    Somebody may have set `synchronous_commit = off` for the role or the database. A crash of the server would then take
+    back what was acted upon since: a commit after which the local copy was deleted, an attempt whose objects would pass
+    for somebody else's, a fencing token that the next run is given once more.
     """
     text = (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
-    return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\n{text}"
+    return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\nSET LOCAL synchronous_commit = on;\n{text}"
 
 
 def _is_enough(error: DatabaseError, failures: int, seconds: float) -> bool:

@@ -17,12 +17,13 @@ from cryptography.fernet import Fernet
 
 from config.fields import FieldError
 from config.logs import Redactor, redactor
-from config.models import Evidence, Execution, MigrationPolicy, ProviderRow
+from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
 from jobs.embedded_postgres import EmbeddedPostgres
 from sql import database as database_module
 from sql.conflicts import Conflicts
 from sql.database import Attempt, Database, DatabaseUnavailable, ProvenCopy, SchemaError, database_identity
 from tests.platform_database import Platform, claim_one, open_attempt
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 
 COPY = ProvenCopy("cloud://local/p/uuid-1", 1, "p/uuid-1", 2, 10, Evidence.READ_BACK, "ab" * 32)
@@ -218,6 +219,272 @@ def test_the_end_of_an_old_run_frees_nothing_of_a_new_one(platform: Platform) ->
     late.finish_run(1, {})
     late.renew_leases()
     assert platform.run("host-3").claim([execution]) == []
+
+
+# Letting go
+
+ENDS: dict[str, Callable[[Database, Claim], None]] = {
+    "the migration failed": lambda database, claim: database.fail_migration(claim, "failed", "unavailable", "caído"),
+    "the execution is refused": lambda database, claim: database.fail_migration(claim, "refused", "unsafe", "no"),
+    "the run is over": lambda database, claim: database.finish_run(1, {"left": claim.execution.id}),
+}
+"""How a run lets go of an execution that it has not migrated."""
+
+DELETION_ENDS: dict[str, Callable[[Database, Claim], None]] = {
+    "the local copy is gone": Database.finish_deletion,
+    "the local copy is kept": Database.keep_local_copy,
+    "the local copy differs": lambda database, claim: database.stop_deletion(claim, "differs", "difiere"),
+    "the run is over": ENDS["the run is over"],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_after_letting_go_nothing_begins_and_nothing_is_committed(platform: Platform, end: str) -> None:
+    """A thread of a run that ends may still be at work, and its token is the newest: nobody else has claimed it."""
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    ENDS[end](database, claim)
+    assert database.open_attempt(claim, 1, COPY.key_prefix) is None
+    assert not database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
+    assert database.lease_seconds_left(claim) is None
+    database.note_place(attempt, foreign_objects=True)
+    assert platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml") is False
+    assert platform.value("SELECT foreign_objects FROM janitor_attempts") is None
+    assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_lease_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
+    """The run goes on for hours and renews what it holds: what it does not hold any more is free for others."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    claim = claim_one(database, execution)
+    ENDS[end](database, claim)
+    database.renew_leases()
+    assert platform.value("SELECT lease_expires_at FROM janitor_migrations") is None
+    assert len(platform.run("host-2").claim([execution])) == 1
+
+
+def test_a_run_renews_what_it_holds_and_nothing_else(platform: Platform) -> None:
+    """What a dead run held would otherwise be held as long as any other one lives."""
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    runs = [platform.run(f"host-{number}") for number in (1, 2)]
+    claims = [claim_one(run, execution) for run, execution in zip(runs, executions, strict=True)]
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() + interval '1 minute'")
+    runs[0].renew_leases()
+    renewed, not_renewed = (run.lease_seconds_left(claim) or 0 for run, claim in zip(runs, claims, strict=True))
+    assert renewed > database_module.LEASE_SECONDS - 60
+    assert not_renewed <= 60
+
+
+@pytest.mark.parametrize("end", DELETION_ENDS)
+def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
+    """Also the lease of a deletion; and whoever has let go of one can neither finish it nor call it off."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    claim = claim_one(database, execution)
+    assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
+    assert (database.lease_seconds_left(claim) or 0) > 0
+    DELETION_ENDS[end](database, claim)
+    database.renew_leases()
+    assert database.lease_seconds_left(claim) is None
+    assert platform.value("SELECT lease_expires_at FROM janitor_migrations") is None
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    assert len(platform.run("host-2").claim([execution])) == 1
+
+
+def test_a_run_that_ends_leaves_what_is_migrated_migrated(platform: Platform) -> None:
+    """Its local copy is still to be removed: the next run goes on with that."""
+    database = platform.run("host-1")
+    commit(database, platform.add_execution(), delete_local_copy=True)
+    database.finish_run(143, {})
+    assert platform.value("SELECT state FROM janitor_migrations") == "migrated"
+    assert len(platform.run("host-1").claim_deletions()) == 1
+
+
+@pytest.mark.parametrize("before", ["deleting", "deleted"])
+def test_a_new_claim_knows_nothing_of_an_earlier_deletion(platform: Platform, before: str) -> None:
+    """The platform took the migration back and wrote new files: they are not what was to be deleted."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    claim = claim_one(database, execution)
+    assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
+    if before == "deleted":
+        database.finish_deletion(claim)
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    later = platform.run("host-1")
+    again = claim_one(later, execution)
+    assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
+    assert later.commit_migration(again, open_attempt(later, again), COPY, delete_local_copy=False)
+    assert platform.run("host-1").claim_deletions() == []
+
+
+# One execution and its neighbours
+
+MIGRATING: dict[str, Callable[[Database, Claim, Attempt], object]] = {
+    "begin": lambda database, claim, _: database.open_attempt(claim, 1, "p/uuid-1"),
+    "note": lambda database, _, attempt: database.note_place(attempt, foreign_objects=True),
+    "abandon": lambda database, _, attempt: database.abandon_attempt(attempt, "unavailable", "caído"),
+    "settle": lambda database, _, attempt: database.settle_attempt(attempt.id),
+    "fail": lambda database, claim, _: database.fail_migration(claim, "failed", "unavailable", "caído"),
+    "commit": lambda database, claim, attempt: database.commit_migration(claim, attempt, COPY, delete_local_copy=True),
+}
+DELETING: dict[str, Callable[[Database, Claim], None]] = {
+    "finish": Database.finish_deletion,
+    "keep": Database.keep_local_copy,
+    "stop": lambda database, claim: database.stop_deletion(claim, "differs", "difiere"),
+}
+
+
+def rows_of(platform: Platform, execution: Execution) -> list[list[dict[str, object]]]:
+    """All that the database holds of one execution."""
+    tables = {"ejecuciones_yaml": "id", "janitor_migrations": "execution_id", "janitor_attempts": "execution_id"}
+    return [
+        platform.sql(f"SELECT * FROM {table} WHERE {column} = %s ORDER BY 1", execution.id)  # noqa: S608 from above
+        for table, column in tables.items()
+    ]
+
+
+@pytest.mark.parametrize("step", MIGRATING)
+def test_what_is_recorded_of_one_execution_changes_no_other(platform: Platform, step: str) -> None:
+    """Its neighbour was taken up at the same time, so that their tokens are equal, and goes to the same place."""
+    database = platform.run()
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    claims = database.claim(executions)
+    attempts = [open_attempt(database, claim) for claim in claims]
+    own, neighbours = (rows_of(platform, execution) for execution in executions)
+    MIGRATING[step](database, claims[0], attempts[0])
+    assert rows_of(platform, executions[0]) != own
+    assert rows_of(platform, executions[1]) == neighbours
+
+
+@pytest.mark.parametrize("step", DELETING)
+def test_the_end_of_one_deletion_changes_no_other(platform: Platform, step: str) -> None:
+    database = platform.run()
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    claims = database.claim(executions)
+    for claim in claims:
+        assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
+    own, neighbours = (rows_of(platform, execution) for execution in executions)
+    DELETING[step](database, claims[0])
+    assert rows_of(platform, executions[0]) != own
+    assert rows_of(platform, executions[1]) == neighbours
+
+
+def test_a_lost_claim_is_not_held_by_the_token_of_another_one(platform: Platform) -> None:
+    """Tokens count for one execution each: the late run's is a good one of the neighbour's."""
+    late, current = platform.run("host-1"), platform.run("host-2")
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    lost, held = late.claim(executions)
+    attempt = open_attempt(late, lost)
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = NULL WHERE execution_id = %s", executions[0].id)
+    claim_one(current, executions[0])
+    assert held.fencing_token == lost.fencing_token
+    assert (late.lease_seconds_left(held) or 0) > 0
+    assert late.lease_seconds_left(lost) is None
+    assert late.open_attempt(lost, 1, COPY.key_prefix) is None
+    late.note_place(attempt, foreign_objects=True)
+    assert platform.value("SELECT foreign_objects FROM janitor_attempts") is None
+    assert not late.commit_migration(lost, attempt, COPY, delete_local_copy=True)
+    assert platform.value("SELECT count(*) FROM ejecuciones_yaml WHERE migrado_a_nube") == 0
+
+
+def test_no_deletion_goes_on_because_another_row_points_where_its_own_did(platform: Platform) -> None:
+    commit(platform.run("host-1"), platform.add_execution(), delete_local_copy=True)
+    platform.add_execution("/data/other", "uuid-2")
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = (uuid = 'uuid-2'), ruta_nube = %s", COPY.uri)
+    platform.sql("UPDATE ejecuciones_yaml SET nube_provider_id = 1")
+    assert platform.run("host-1").claim_deletions() == []
+
+
+def test_only_what_was_stored_at_a_place_is_an_earlier_attempt_there(platform: Platform) -> None:
+    """Another execution's, provider's or prefix's attempts make nothing that lies there ours, and nothing foreign."""
+    database = platform.run()
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
+    claim, neighbour = database.claim(executions)
+    for whose, provider_id, key_prefix in ((neighbour, 1, "p/e"), (claim, 2, "p/e"), (claim, 1, "q/e")):
+        attempt = open_attempt(database, whose, provider_id, key_prefix)
+        database.note_place(attempt, foreign_objects=True)
+    found = open_attempt(database, claim, 1, "p/e")
+    assert (found.earlier_attempts_here, found.foreign_objects_here) == (0, False)
+
+
+# What a claim takes over
+
+
+def test_a_claim_takes_the_row_as_it_is_now_and_its_host(platform: Platform) -> None:
+    """Uuid, directory and host decide what is deleted, where, and by whom."""
+    execution = platform.add_execution()
+    first = platform.run("host-1")
+    first.fail_migration(claim_one(first, execution), "failed", "unavailable", "caído")
+    platform.sql("UPDATE ejecuciones_yaml SET uuid = 'new', ruta_directorio = '/data/new'")
+    changed = Execution(execution.id, "new", "/data/new")
+    commit(platform.run("host-2"), changed, delete_local_copy=True)
+    assert platform.run("host-1").claim_deletions() == []
+    (deletion,) = platform.run("host-2").claim_deletions()
+    assert deletion.claim.execution == changed
+
+
+def test_a_deletion_that_is_taken_up_is_held_by_the_run_that_took_it_up(platform: Platform) -> None:
+    dead = platform.run("host-1")
+    commit(dead, platform.add_execution(), delete_local_copy=True)
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = NULL")
+    current = platform.run("host-1")
+    (deletion,) = current.claim_deletions()
+    assert (current.lease_seconds_left(deletion.claim) or 0) > database_module.LEASE_SECONDS - 60
+    dead.finish_run(1, {})
+    assert (current.lease_seconds_left(deletion.claim) or 0) > 0
+    current.finish_run(1, {})
+    assert current.lease_seconds_left(deletion.claim) is None
+
+
+# What is on the server's disk before it is answered
+
+
+@pytest.fixture
+def noted(platform: Platform) -> Iterator[Callable[[], set[str]]]:
+    """A role that wants no answer to wait for the disk; gives how each change was committed, looked at while it was."""
+    platform.sql(
+        "CREATE TABLE noted (change text);"
+        "CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " INSERT INTO noted VALUES (concat_ws(' ', TG_TABLE_NAME, current_setting('synchronous_commit')));"
+        " RETURN NULL; END $$"
+    )
+    for table in ("ejecuciones_yaml", "janitor_migrations", "janitor_attempts"):
+        platform.sql(
+            f"CREATE CONSTRAINT TRIGGER note AFTER INSERT OR UPDATE ON {table} "
+            "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note()"
+        )
+    name = platform.value("SELECT current_database()")
+    platform.sql(f'ALTER ROLE CURRENT_USER IN DATABASE "{name}" SET synchronous_commit = off')
+    yield lambda: {row["change"] for row in platform.sql("SELECT DISTINCT change FROM noted")}
+    platform.sql(f'ALTER ROLE CURRENT_USER IN DATABASE "{name}" RESET synchronous_commit')
+    platform.sql("DROP FUNCTION note CASCADE; DROP TABLE noted")
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_what_is_acted_upon_is_on_the_servers_disk_whatever_its_role_says(
+    platform: Platform, noted: Callable[[], set[str]], request: pytest.FixtureRequest, pooled: bool
+) -> None:
+    """The commit, after which the local copy goes; and, as the same kind, whatever else is written before something is
+    done outside the database: claims, whose tokens must never be given twice, attempts, and the ends of deletions.
+    """
+    url = platform.database_url
+    if pooled:
+        pgbouncer: PgBouncer = request.getfixturevalue("pgbouncer")
+        url = pgbouncer.url_of(url)
+    with closing(psycopg2.connect(url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        assert cursor.fetchone() == ("off",)
+    execution = platform.add_execution()
+    platform.sql("TRUNCATE noted")
+    with closing(Database(url, "host-1")) as database:
+        database.start_run(1, "tick", "test")
+        claim = claim_one(database, execution)
+        assert noted() == {"janitor_migrations on"}
+        attempt = open_attempt(database, claim)
+        database.note_place(attempt, foreign_objects=False)
+        assert database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
+        database.finish_deletion(claim)
+    assert noted() == {"ejecuciones_yaml on", "janitor_migrations on", "janitor_attempts on"}
 
 
 # The commit

@@ -329,6 +329,72 @@ def test_a_manifest_is_not_looked_into_unless_it_is_the_recorded_one(provider: L
         fetch_manifest(provider, PLACE, "ab" * 32, NEVER)
 
 
+def written_here(*entries: object) -> bytes:
+    """A manifest in the shape that this program gives it."""
+    tree = read_manifest(written(*entries))
+    return b"".join(make_manifest(Execution(1, "uuid-1", "/data/e"), tree).chunks(1000))
+
+
+SHAPES: dict[str, Callable[[Any], bytes]] = {
+    "an entry in each line": lambda content: content,
+    "one line": lambda content: json.dumps(json.loads(content)).encode(),
+    "lines after its end": lambda content: content + b"\n" * 1000,
+}
+"""Those in which a manifest is written here, and others that are understood too."""
+
+
+@pytest.mark.parametrize("chunk_bytes", [7, 100_000])
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_server_that_shows_another_manifest_the_second_time_is_not_believed(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, shape: str, recorded: bool, chunk_bytes: int
+) -> None:
+    """A large one is read once to compare it with its record, and once more to understand it. What is understood must
+    have been read to its end, where it is compared again, however it comes in pieces.
+
+    Looked for elsewhere, too: a small one is kept, and what is restored is compared with the manifest as it is written.
+    """
+    honest, other = (SHAPES[shape](written_here(directory(), file(name))) for name in ("a", "b"))
+    assert len(honest) == len(other)
+    monkeypatch.setattr(manifest_module, "KEPT_SIZE_BYTES", len(honest) - 1)
+    provider.put(PLACE.manifest_key, BytesSource(honest))
+    sha256 = hashlib.sha256(honest).hexdigest() if recorded else None
+
+    def in_pieces(content: bytes) -> Callable[[Call], Iterator[bytes]]:
+        pieces = [content[start : start + chunk_bytes] for start in range(0, len(content), chunk_bytes)]
+        return lambda _call: iter(pieces)
+
+    with FaultyProvider(provider, [Fault("open", in_pieces(honest), calls=range(1, 9))]) as same:
+        assert [entry.path for entry in fetch_manifest(same, PLACE, sha256, NEVER).entries] == ["", "a"]
+    two_faced = Fault("open", in_pieces(other), calls=range(2, 9))
+    with FaultyProvider(provider, [two_faced]) as lying, pytest.raises(IntegrityError, match="cambió mientras se leía"):
+        fetch_manifest(lying, PLACE, sha256, NEVER)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_large_manifest_that_grows_without_end_the_second_time_is_given_up(
+    provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    honest = SHAPES[shape](written_here(directory(), file("a")))
+    monkeypatch.setattr(manifest_module, "KEPT_SIZE_BYTES", len(honest) - 1)
+    monkeypatch.setattr(manifest_module, "MAXIMUM_SIZE_BYTES", 10 * len(honest))
+    provider.put(PLACE.manifest_key, BytesSource(honest))
+    handed_out: list[int] = []
+
+    def honest_and_on(_call: Call) -> Iterator[bytes]:
+        yield honest
+        while True:
+            handed_out.append(len(honest))
+            yield b"\n" * len(honest)
+
+    with (
+        FaultyProvider(provider, [Fault("open", honest_and_on, calls=range(2, 9))]) as lying,
+        pytest.raises(IntegrityError, match="cambió mientras se leía"),
+    ):
+        fetch_manifest(lying, PLACE, None, NEVER)
+    assert sum(handed_out) < 100 * len(honest)
+
+
 def test_an_execution_whose_manifest_could_not_be_read_again_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -103,6 +103,24 @@ def test_time_counts_from_the_question_and_not_from_the_answer(clock: Clock) -> 
         Lease(clock.ask).require_held()
 
 
+@pytest.mark.parametrize("set_back_seconds", [1.0, 3600.0, 1e9])
+def test_a_database_whose_clock_was_set_back_gives_no_longer_lease(clock: Clock, set_back_seconds: float) -> None:
+    """By its clock there is much time left, and none as soon as the clock is set right, when another run takes over.
+
+    Looked for elsewhere, too: a helper is told of an end that was capped, as all of them are made by `Lease`, and by
+    no other part of the program is a time of the database compared with one of this machine.
+    """
+    clock.answer = LEASE_SECONDS + set_back_seconds
+    lease = Lease(clock.ask)
+    assert lease.held_until() == clock.seconds + LEASE_SECONDS - MARGIN_SECONDS
+    clock.answer = DatabaseUnavailable("no responde")
+    clock.pass_by(LEASE_SECONDS - MARGIN_SECONDS - 1)
+    lease.require_held()
+    clock.pass_by(1)
+    with pytest.raises(ClaimLost, match="no responde"):
+        lease.require_held()
+
+
 def test_what_was_never_known_to_be_held_is_not(clock: Clock) -> None:
     clock.answer = DatabaseUnavailable("no responde")
     with pytest.raises(ClaimLost, match="no responde"):

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
+import io
 import json
 import logging
 import pickle
 import random
 import re
+import subprocess
+import sys
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +21,7 @@ import pytest
 
 from config import logs
 from config.logs import LOG_FILE_NAME, Redactor, configure_logging, emit, learn_secrets, one_line
+from tests.guards.named_tests import REPOSITORY
 
 SECRET = 'Cl4ve%2B+"ñ"/de \\prueba='
 PEM = "-----BEGIN KEY-----\nQUJDREVGR0g\nSUpLTE1OT1A\n-----END KEY-----\n"
@@ -299,6 +304,100 @@ def test_the_file_is_rotated_and_few_are_kept(tmp_path: Path, monkeypatch: pytes
     ]
     assert all(path.stat().st_size <= 300 for path in tmp_path.iterdir())
     assert "línea 19" in log_of(tmp_path)
+
+
+LOGGED_BY_ONE = """
+import logging, sys
+from pathlib import Path
+from config import logs
+directory, name, lines = sys.argv[1:]
+logs.ROTATE_AT_BYTES, logs.ROTATED_FILES_KEPT = 4000, 200
+sys.stderr = open("/dev/null", "w")
+logs.configure_logging(Path(directory), "text", debug=False)
+print("ready", flush=True)
+sys.stdin.read(1)
+for number in range(int(lines)):
+    logs.emit(logging.INFO, "a", f"línea {name} {number} {'x' * (number % 50)}")
+"""
+
+
+def test_no_line_of_several_installations_in_one_directory_is_lost(tmp_path: Path) -> None:
+    """They have databases of their own, so no lock keeps them apart, and rotate one file some fifty times.
+
+    Looked for elsewhere, too: the lock's file in that directory has the database's name in its own, and a run's
+    processes write through one of them.
+    """
+    lines, names = 800, ("norte", "sur", "este")
+    command = [sys.executable, "-c", LOGGED_BY_ONE, str(tmp_path)]
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*command, name, str(lines)], cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+                )
+            )
+            for name in names
+        ]
+        for process in processes:
+            assert process.stdout is not None
+            process.stdout.readline()
+        for process in processes:
+            assert process.stdin is not None
+            process.stdin.write(b"x")
+            process.stdin.flush()
+        assert [process.wait(60) for process in processes] == [0] * len(names)
+    found = [
+        re.sub(r".* - línea (\w+ \d+) x*", r"\1", line)
+        for path in tmp_path.iterdir()
+        for line in path.read_text(encoding="utf-8").splitlines()
+    ]
+    assert len(list(tmp_path.iterdir())) > 30
+    assert sorted(found) == sorted(f"{name} {number}" for name in names for number in range(lines))
+
+
+@pytest.mark.parametrize("others", ["moved it away", "removed it"])
+def test_a_file_that_somebody_takes_away_is_made_anew(tmp_path: Path, others: str) -> None:
+    """As logrotate does, or another installation that has just rotated it."""
+    configure_logging(tmp_path, "text", debug=False)
+    emit(logging.INFO, "a", "antes")
+    path = tmp_path / LOG_FILE_NAME
+    path.rename(tmp_path / "moved") if others == "moved it away" else path.unlink()
+    emit(logging.INFO, "a", "después")
+    assert [line.split(" - ")[-1] for line in log_of(tmp_path).splitlines()] == ["después"]
+
+
+def test_what_somebody_has_just_rotated_is_not_rotated_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each rotation would cost as many of the kept files as there are installations."""
+    monkeypatch.setattr(logs, "ROTATE_AT_BYTES", 250)
+    configure_logging(tmp_path, "text", debug=False)
+    path = tmp_path / LOG_FILE_NAME
+    for number in range(4):
+        emit(logging.INFO, "a", f"línea {number}")
+    flock = fcntl.flock
+
+    def be_late(descriptor: io.BufferedWriter, operation: int) -> None:
+        monkeypatch.setattr(fcntl, "flock", flock)
+        path.rename(tmp_path / f"{LOG_FILE_NAME}.1")
+        path.write_text("de otra instalación\n")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", be_late)
+    emit(logging.INFO, "a", "línea 4")
+    assert sorted(file.name for file in tmp_path.iterdir()) == [LOG_FILE_NAME, f"{LOG_FILE_NAME}.1"]
+    assert [line.split(" - ")[-1] for line in log_of(tmp_path).splitlines()] == ["de otra instalación", "línea 4"]
+
+
+def test_nobody_waits_for_whoever_was_stopped_while_rotating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "ROTATE_AT_BYTES", 300)
+    configure_logging(tmp_path, "text", debug=False)
+    with (tmp_path / LOG_FILE_NAME).open("ab") as locked:
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        for number in range(10):
+            emit(logging.INFO, "a", f"línea {number}")
+        assert len(list(tmp_path.iterdir())) == 1
+    emit(logging.INFO, "a", "línea 10")
+    assert len(log_of(tmp_path).splitlines()) == 1
+    assert len((tmp_path / f"{LOG_FILE_NAME}.1").read_text(encoding="utf-8").splitlines()) == 10
 
 
 def test_a_full_disk_is_told_once_and_the_console_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
+import signal
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 import tracemalloc
@@ -17,6 +20,7 @@ import pytest
 
 from config.logs import logger
 from jobs.temp_files import (
+    SET_ASIDE,
     TempDirectoryMissing,
     TempDirectoryUnsafe,
     TempFilesReport,
@@ -24,8 +28,9 @@ from jobs.temp_files import (
     report_cleaning,
 )
 from providers.descriptors import closing_descriptor
+from tests.guards.named_tests import REPOSITORY
 from tests.privileges import unprivileged
-from tests.small_disk import make_read_only, mounted_small_disk
+from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
 
 NEVER = threading.Event()
 RETENTION_HOURS = 24.0
@@ -123,6 +128,7 @@ def test_only_regular_files_directly_in_it_go(directory: Path, tmp_path: Path) -
     for name in names(directory) - {"target"}:
         age(directory / name)
     kept = names(directory) - {"target"}
+    assert clean(directory, dry_run=True) == TempFilesReport(deleted_files=1, deleted_bytes=10)
     assert clean(directory) == TempFilesReport(deleted_files=1, deleted_bytes=10)
     assert names(directory) == kept
     assert outside.exists()
@@ -262,31 +268,179 @@ def test_a_directory_swapped_while_it_is_cleaned_is_not_followed(
 def test_a_file_that_vanishes_meanwhile_is_nobodys_failure(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(3):
         make_file(directory / str(number))
-    unlink = os.unlink
+    rename = os.rename
 
-    def somebody_else_first(path: str, *, dir_fd: int) -> None:
-        for name in names(directory):
-            unlink(name, dir_fd=dir_fd)
-        unlink(path, dir_fd=dir_fd)
+    def somebody_else_first(name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+        (directory / name).unlink()
+        rename(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
 
-    monkeypatch.setattr(os, "unlink", somebody_else_first)
+    monkeypatch.setattr(os, "rename", somebody_else_first)
     assert clean(directory) == TempFilesReport()
     assert names(directory) == set()
 
 
-def test_a_file_that_becomes_a_directory_meanwhile_stays(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SwapBefore = Callable[[Callable[[str], object]], None]
+
+
+@pytest.fixture
+def swap_before_it_is_set_aside(monkeypatch: pytest.MonkeyPatch) -> SwapBefore:
+    """Do something between the look at an old file and the first thing that is done to it."""
+    rename = os.rename
+
+    def do(swap: Callable[[str], object]) -> None:
+        def swap_and_rename(name: str, new_name: str, *, src_dir_fd: int, dst_dir_fd: int) -> None:
+            monkeypatch.setattr(os, "rename", rename)
+            swap(name)
+            rename(name, new_name, src_dir_fd=src_dir_fd, dst_dir_fd=dst_dir_fd)
+
+        monkeypatch.setattr(os, "rename", swap_and_rename)
+
+    return do
+
+
+def test_a_file_that_becomes_a_directory_meanwhile_stays(
+    directory: Path, swap_before_it_is_set_aside: SwapBefore
+) -> None:
     make_file(directory / "file")
-    unlink = os.unlink
 
-    def swap_and_unlink(path: str, *, dir_fd: int) -> None:
-        unlink(path, dir_fd=dir_fd)
-        os.mkdir(path, dir_fd=dir_fd)
-        unlink(path, dir_fd=dir_fd)
+    def swap(name: str) -> None:
+        (directory / name).unlink()
+        (directory / name).mkdir()
+        (directory / name / "in it").touch()
 
-    monkeypatch.setattr(os, "unlink", swap_and_unlink)
+    swap_before_it_is_set_aside(swap)
+    assert clean(directory) == TempFilesReport()
+    assert names(directory) == {"file"}
+    assert (directory / "file" / "in it").exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_comes_under_an_old_name_at_the_last_moment_stays(
+    directory: Path, swap_before_it_is_set_aside: SwapBefore, kind: str
+) -> None:
+    """A program writes a new file beside and renames it: as the removal of local copies, which does likewise."""
+    make_file(directory / "name", size_bytes=1000)
+    fresh = directory.parent / "fresh"
+    old = make_file(directory.parent / "old")
+    fresh.symlink_to(old) if kind == "link" else fresh.write_bytes(b"new")
+    swap_before_it_is_set_aside(lambda name: fresh.rename(directory / name))
+    assert clean(directory) == TempFilesReport()
+    assert names(directory) == {"name"}
+    assert (directory / "name").is_symlink() if kind == "link" else (directory / "name").read_bytes() == b"new"
+
+
+def test_what_was_replaced_twice_stays_twice(
+    directory: Path, swap_before_it_is_set_aside: SwapBefore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is set aside is never put in the place of what came meanwhile; a later run gives it its name if it can."""
+    make_file(directory / "name")
+    link = os.link
+
+    def swap(name: str) -> None:
+        make_file(directory.parent / "fresh", 0, 5).rename(directory / name)
+
+    def swap_again_and_link(name: str, new_name: str, **arguments: object) -> None:
+        make_file(directory / "name", 0, 7)
+        link(name, new_name, **arguments)  # type: ignore[arg-type] # as they are given
+
+    swap_before_it_is_set_aside(swap)
+    monkeypatch.setattr(os, "link", swap_again_and_link)
     report = clean(directory)
     assert (report.deleted_files, report.failures) == (0, 1)
-    assert names(directory) == {"file"}
+    assert report.first_failure == "name: File exists"
+    assert (directory / "name").stat().st_size == 7
+    monkeypatch.setattr(os, "link", link)
+    (directory / "name").rename(directory / "another")
+    assert clean(directory) == TempFilesReport()
+    assert names(directory) == {"another", "name"}
+    assert (directory / "name").stat().st_size == 5
+
+
+def test_what_a_killed_run_had_set_aside_goes_or_gets_its_name_back_as_its_age_says(directory: Path) -> None:
+    """Whatever it is: the run may have been killed before it looked again."""
+    aside = set_aside(directory)
+    make_file(aside / "old", size_bytes=100)
+    make_file(aside / "young", 0)
+    (aside / "directory").mkdir()
+    (aside / "link").symlink_to("elsewhere")
+    make_file(aside / "given back", 0)
+    os.link(aside / "given back", directory / "given back")
+    make_file(directory / f"{SET_ASIDE}file", 0)
+    assert clean(directory, dry_run=True) == TempFilesReport()
+    assert clean(directory) == TempFilesReport(deleted_files=1, deleted_bytes=100)
+    assert names(directory) == {"young", "directory", "link", "given back", f"{SET_ASIDE}file"}
+    assert clean(directory) == TempFilesReport()
+
+
+def set_aside(directory: Path) -> Path:
+    """The directory that a run had made when it was killed."""
+    path = directory / f"{SET_ASIDE}0123456789abcdef"
+    path.mkdir(0o700)
+    return path
+
+
+def test_a_run_at_work_is_not_taken_for_a_killed_one(directory: Path) -> None:
+    aside = set_aside(directory)
+    make_file(aside / "old")
+    with closing_descriptor(os.open(aside, os.O_RDONLY)) as descriptor:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert clean(directory) == TempFilesReport()
+        assert names(aside) == {"old"}
+    assert clean(directory).deleted_files == 1
+    assert names(directory) == set()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@pytest.mark.parametrize("whose", ["of another user", "open to others"])
+def test_a_directory_of_that_name_that_is_not_ours_stays(directory: Path, whose: str) -> None:
+    aside = set_aside(directory)
+    make_file(aside / "old")
+    os.chown(aside, 65534, -1) if whose == "of another user" else aside.chmod(0o755)
+    assert clean(directory) == TempFilesReport()
+    assert names(aside) == {"old"}
+
+
+@pytest.mark.parametrize("call", ["rename", "stat", "unlink", "rmdir"])
+def test_a_kill_at_any_step_leaves_nothing_behind_and_counts_nothing_twice(directory: Path, call: str) -> None:
+    for number in range(4):
+        make_file(directory / str(number))
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_AT, str(directory), call], cwd=REPOSITORY, check=False, timeout=60
+    )
+    assert killed.returncode == -signal.SIGKILL
+    left = sum(path.is_file() for path in directory.rglob("*"))
+    assert clean(directory).deleted_files == left
+    assert names(directory) == set()
+
+
+KILLED_AT = """
+import os, signal, sys, threading
+from pathlib import Path
+from jobs.temp_files import clean_temp_files
+directory, call = sys.argv[1:]
+calls = 0
+real = getattr(os, call)
+def kill_the_second_time(*arguments, **more):
+    global calls
+    calls += 1
+    if calls == (1 if call == "rmdir" else 2):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **more)
+setattr(os, call, kill_the_second_time)
+clean_temp_files(Path(directory), 24, threading.Event(), dry_run=False)
+"""
+
+
+@pytest.mark.parametrize("full", [use_up_space, use_up_inodes])
+def test_files_go_though_a_full_disk_has_no_room_to_set_them_aside(
+    directory: Path, full: Callable[[Path], None]
+) -> None:
+    with mounted_small_disk(directory, 200_000, inodes=50):
+        for number in range(5):
+            make_file(directory / str(number))
+        full(directory)
+        assert clean(directory).deleted_files == 5
+        assert not any(name.startswith(SET_ASIDE) for name in names(directory))
 
 
 # Failures

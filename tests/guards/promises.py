@@ -315,6 +315,26 @@ SOURCES = (
 
 DATABASE = (
     promise(
+        "What is acted upon is on the database server's disk, whatever its role says, also through a pooler.",
+        "test_database.py::test_what_is_acted_upon_is_on_the_servers_disk_whatever_its_role_says",
+    ),
+    promise(
+        "Whoever let go of an execution, or of its deletion, records nothing more, and its lease does not come back.",
+        "test_database.py::test_after_letting_go_nothing_begins_and_nothing_is_committed",
+        "test_database.py::test_a_lease_that_was_let_go_does_not_come_back",
+        "test_database.py::test_a_deletion_that_was_let_go_does_not_come_back",
+    ),
+    promise(
+        "No token, record or attempt of one execution counts for another.",
+        "test_database.py::test_a_lost_claim_is_not_held_by_the_token_of_another_one",
+        "test_database.py::test_what_is_recorded_of_one_execution_changes_no_other",
+        "test_database.py::test_the_end_of_one_deletion_changes_no_other",
+    ),
+    promise(
+        "No lease is longer than it was given, whatever becomes of the database's clock.",
+        "test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",
+    ),
+    promise(
         "Without its database a run ends with 3 and touches nothing.",
         "stories/test_interruptions.py::test_without_the_database_nothing_is_touched",
     ),
@@ -373,6 +393,12 @@ DATABASE = (
 )
 
 HOSTS = (
+    promise(
+        "Several installations may share a log directory: no line of any of them is lost, and none waits for another.",
+        "test_logs.py::test_no_line_of_several_installations_in_one_directory_is_lost",
+        "test_logs.py::test_nobody_waits_for_whoever_was_stopped_while_rotating",
+        "test_logs.py::test_a_file_that_somebody_takes_away_is_made_anew",
+    ),
     promise(
         "A disk without room or inodes keeps nothing from being migrated and deleted: then it is needed most.",
         "stories/test_host_faults.py::test_a_tick_works_with_everything_local_on_a_full_disk",
@@ -469,6 +495,12 @@ HOSTILE = (
         "test_directories.py::test_a_mount_point_is_refused",
         "test_thousand_mutations.py::test_what_is_mounted_into_an_execution_is_neither_sent_nor_deleted",
         "stories/test_hostile_trees.py::test_what_is_mounted_in_an_execution_is_neither_uploaded_nor_deleted",
+    ),
+    promise(
+        "A new file that takes the name of an old temporary one while that is deleted stays, under its name.",
+        "test_temp_files.py::test_what_comes_under_an_old_name_at_the_last_moment_stays",
+        "test_temp_files.py::test_what_was_replaced_twice_stays_twice",
+        "test_temp_files.py::test_what_a_killed_run_had_set_aside_goes_or_gets_its_name_back_as_its_age_says",
     ),
     promise(
         "Deleting one of several hard links leaves those outside as they are.",
