@@ -332,7 +332,7 @@ def test_a_manifest_is_not_looked_into_unless_it_is_the_recorded_one(provider: L
 def written_here(*entries: object) -> bytes:
     """A manifest in the shape that this program gives it."""
     tree = read_manifest(written(*entries))
-    return b"".join(make_manifest(Execution(1, "uuid-1", "/data/e"), tree).chunks(1000))
+    return b"".join(make_manifest(Execution(1, "uuid-1", "/data/e"), tree, "installation-1").chunks(1000))
 
 
 SHAPES: dict[str, Callable[[Any], bytes]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import threading
@@ -22,13 +23,21 @@ from jobs.report import TickReport
 from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
 from providers.file_trees import temporary_name
 from providers.local import LocalProvider
-from sql.database import Attempt, Database, ProvenCopy
+from providers.stores import store_of
+from sql.database import Attempt, Database, Occupied, ProvenCopy
 from tests.faulty_provider import Fault, FaultyProvider, after, fail, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
 PRIMARY, ALTERNATE = 1, 2
 OBJECTS = ("a", "deep/er/b", "c")
+
+
+class WithConditions(LocalProvider):
+    """A provider that compares before it deletes, however late."""
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return True
 
 
 class Scene:
@@ -39,6 +48,8 @@ class Scene:
         self.database: Database = platform.run()
         self.report = TickReport()
         self.faults: dict[int, list[Fault]] = {}
+        self.safe_deletions = False
+        self.name_stores = False
         self.used: dict[int, FaultyProvider] = {}
         self.directories = {PRIMARY: tmp_path / "primary", ALTERNATE: tmp_path / "alternate"}
         for directory in self.directories.values():
@@ -47,7 +58,9 @@ class Scene:
         monkeypatch.setattr(provider_set, "build_provider", self._build)
 
     def _build(self, row: ProviderRow) -> Provider:
-        self.used[row.id] = FaultyProvider(LocalProvider(row), self.faults.get(row.id, ()))
+        provider = WithConditions(row) if self.safe_deletions else LocalProvider(row)
+        provider.store = store_of(row) if self.name_stores else ""
+        self.used[row.id] = FaultyProvider(provider, self.faults.get(row.id, ()))
         return self.used[row.id]
 
     def rows(self) -> list[ProviderRow]:
@@ -361,3 +374,171 @@ def test_nothing_more_is_removed_once_the_row_says_otherwise(scene: Scene) -> No
     scene.remove()
     assert scene.files(PRIMARY) == copy_at() - {"ejecuciones/uuid-1.manifest.json"}
     assert scene.states() == ["abandoned", "committed"]
+
+
+# Whose it is by now
+
+
+def manifest_by(installation: str, row: int | None, uuid: str = "uuid-1") -> bytes:
+    """A whole manifest of an empty execution."""
+    head = {"format": "janitor-manifest", "version": 1, "execution": uuid, "row": row, "installation": installation}
+    top = {"path": "", "kind": "directory", "mode": "0755", "mtime_ns": 0}
+    return json.dumps({**head, "entries": [top]}).encode()
+
+
+def put_manifest(scene: Scene, content: bytes) -> None:
+    (scene.directories[PRIMARY] / "ejecuciones" / "uuid-1.manifest.json").write_bytes(content)
+
+
+def test_what_another_installation_completed_is_kept(scene: Scene, warnings: Callable[[], list[str]]) -> None:
+    """A clone of the database has the same attempts; what lies there may be the copy of the original by now."""
+    scene.fail_on(PRIMARY, foreign=False)
+    put_manifest(scene, manifest_by("another", scene.claim.execution.id))
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states() == ["abandoned", "committed"]
+    assert any("que esta instalación no escribió" in message for message in warnings())
+
+
+def test_what_another_row_completed_is_kept(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    put_manifest(scene, manifest_by(scene.database.installation, scene.claim.execution.id + 1))
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+def test_what_this_row_completed_is_removed(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    put_manifest(scene, manifest_by(scene.database.installation, scene.claim.execution.id))
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
+@pytest.mark.parametrize("key_prefix", ["ejecuciones/uuid-1", "ejecuciones/uuid-1/ejecuciones/uuid-2", "ejecuciones"])
+@pytest.mark.parametrize("known", [True, False])
+def test_what_another_row_points_to_is_kept(scene: Scene, key_prefix: str, known: bool) -> None:
+    """Its own copy, one in it or one around it: as an attempt of ours tells, or only the row that others have written.
+
+    A uuid went from one row to another, or the prefix was changed to lie in an earlier place.
+    """
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    other = scene.platform.add_execution("/data/other", "uuid-2")
+    if known:
+        insert = (
+            "INSERT INTO janitor_attempts "
+            "(execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, foreign_objects) "
+            "VALUES (%s, 1, 'h', 1, 1, %s, 'committed', false)"
+        )
+        scene.platform.sql(insert, other.id, key_prefix)
+    else:
+        change = "UPDATE ejecuciones_yaml SET ruta_nube = %s WHERE id = %s"
+        scene.platform.sql(change, f"cloud://local/{key_prefix}", other.id)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states()[0] == "abandoned"
+
+
+def test_a_row_that_leads_elsewhere_by_now_leads_to_nothing_of_ours(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.platform.sql("UPDATE janitor_attempts SET store = 'local:/another'")
+    scene.commit_on(ALTERNATE)
+    scene.name_stores = True
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.states()[0] == "abandoned"
+
+
+# Executions whose rows are gone
+
+
+def delete_row(scene: Scene) -> None:
+    """The platform deletes the row while files are sent; the run has noticed."""
+    scene.platform.sql("DELETE FROM ejecuciones_yaml")
+    scene.database.fail_migration(scene.claim, "failed", "claim_lost", "la fila cambió")
+
+
+def test_what_was_sent_for_a_row_that_is_gone_is_removed(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    (scene.directories[PRIMARY] / "ejecuciones" / "uuid-1.manifest.json").unlink()
+    delete_row(scene)
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+    assert scene.states() == ["settled"]
+
+
+def test_what_is_still_being_sent_for_it_stays(scene: Scene) -> None:
+    """By another host, whose lease holds."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.platform.sql("DELETE FROM ejecuciones_yaml")
+    scene.platform.sql("UPDATE janitor_migrations SET host = 'another', lease_expires_at = now() + interval '1 hour'")
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+@pytest.mark.parametrize("original_is_there", [True, False])
+def test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is(
+    scene: Scene, original_is_there: bool, tmp_path: Path
+) -> None:
+    """Otherwise it may be the last one: a row can be lost by mistake."""
+    scene.fail_on(PRIMARY, foreign=False)
+    put_manifest(scene, manifest_by(scene.database.installation, scene.claim.execution.id))
+    original = tmp_path / "original"
+    if original_is_there:
+        original.mkdir()
+    scene.platform.sql("UPDATE janitor_migrations SET directory = %s", str(original))
+    delete_row(scene)
+    scene.remove()
+    assert scene.files(PRIMARY) == (set() if original_is_there else copy_at())
+
+
+# Deletions that may still be on their way
+
+
+def killed_after_the_first_deletion(scene: Scene) -> None:
+    class Killed(BaseException):
+        """The end of the process."""
+
+    def die() -> None:
+        raise Killed
+
+    scene.faults[PRIMARY] = [Fault("delete", after(die), key="*/uuid-1/a")]
+    with pytest.raises(Killed):
+        scene.remove()
+    scene.faults.clear()
+
+
+@pytest.mark.parametrize("safe", [True, False])
+def test_a_place_stays_closed_while_a_deletion_may_still_arrive_there(scene: Scene, safe: bool) -> None:
+    """Of a run that was killed, where deletions name no version: an hour. The next run finishes what it had begun."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.safe_deletions = safe
+    killed_after_the_first_deletion(scene)
+    scene.database = scene.platform.run()
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+    scene.platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    later = scene.platform.run()
+    claim = claim_one(later, scene.claim.execution)
+    answer = later.open_attempt(claim, PRIMARY, "ejecuciones/uuid-1")
+    if safe:
+        assert isinstance(answer, Attempt)
+        return
+    assert isinstance(answer, Occupied)
+    assert answer.closed_until is not None
+    scene.platform.sql("UPDATE janitor_attempts SET closed_until = closed_until - interval '1 hour'")
+    assert isinstance(later.open_attempt(claim, PRIMARY, "ejecuciones/uuid-1"), Attempt)
+
+
+def test_a_place_is_open_again_once_every_deletion_was_answered(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    scene.platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    later = scene.platform.run()
+    claim = claim_one(later, scene.claim.execution)
+    assert isinstance(later.open_attempt(claim, PRIMARY, "ejecuciones/uuid-1"), Attempt)
