@@ -110,8 +110,8 @@ def _xml(text: str) -> Answer:
 @pytest.mark.parametrize(
     ("server", "is_safe"),
     [
-        (OddServer(refuses_after=1), True),
-        (OddServer(refuses_after=2), True),
+        (OddServer(refuses_after=1, forgets_uploads=False), True),
+        (OddServer(refuses_after=2, forgets_uploads=False), True),
         (OddServer(), True),
         (OddServer(lists_uploads=False), False),
         (OddServer(forgets_uploads=False), False),
