@@ -102,8 +102,7 @@ class Leftovers:
 
     def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:
         """The manifest first: without it nobody takes the rest for a copy. Before each, the row is asked again."""
-        parent = Place(leftover.key_prefix).parent
-        with late_deletions_kept_off(self._database, leftover.attempt_id, abandoned, parent):
+        with late_deletions_kept_off(self._database, leftover.attempt_id):
             for stored in objects:
                 if not self._database.is_leftover(leftover):
                     raise ClaimLost("la fila cambió")

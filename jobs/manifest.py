@@ -5,6 +5,7 @@ A JSON object, stored beside the execution's objects and after them:
     format, version       "janitor-manifest", 1
     execution, directory  the execution's uuid and where it lay
     row, installation     the id of its row, and the name of the installation whose row that is: whose copy this is
+    attempt               the attempt that wrote it; null where the store replaces under no conditions
     file_count, size_bytes
     entries               one object for each file, directory (the execution's own has the path "") and symbolic link:
                           path, kind ("file", "directory", "link"), mode (octal text), mtime_ns;
@@ -73,6 +74,7 @@ class Manifest:
 
     execution: Execution
     installation: str
+    attempt_id: int | None
     tree: Tree
     size_bytes: int
     sha256: str
@@ -80,7 +82,7 @@ class Manifest:
     def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
         """See `Source`."""
         pending = bytearray()
-        for piece in _pieces(self.execution, self.installation, self.tree):
+        for piece in _pieces(self.execution, self.installation, self.attempt_id, self.tree):
             pending += piece
             while len(pending) >= chunk_size_bytes:
                 yield bytes(pending[:chunk_size_bytes])
@@ -98,21 +100,22 @@ class ManifestHead:
     row: int | None
 
 
-def make_manifest(execution: Execution, tree: Tree, installation: str) -> Manifest:
+def make_manifest(execution: Execution, tree: Tree, installation: str, attempt_id: int | None = None) -> Manifest:
     """The manifest of a tree whose files' hashes are known. Raises `ValueError` for a file without one,
     and `UnsafeSource` for more files than a manifest may name.
 
-    Equal trees of one row have equal manifests: one that a run which was thought dead sends late, over that of a
-    committed copy, changes nothing. So it says nothing of when or by which run the copy was made.
+    With `attempt_id` no two attempts have equal ones. Many stores know an object's version by its content, and a late
+    request that was meant for an earlier manifest must not hit an equal one. Without it, equal trees of one row have
+    equal manifests: where stores know no conditions, one that comes late over that of a committed copy changes nothing.
     """
     digest = hashlib.sha256()
     size_bytes = 0
-    for piece in _pieces(execution, installation, tree):
+    for piece in _pieces(execution, installation, attempt_id, tree):
         digest.update(piece)
         size_bytes += len(piece)
         if size_bytes > MAXIMUM_SIZE_BYTES:
             raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
-    return Manifest(execution, installation, tree, size_bytes, digest.hexdigest())
+    return Manifest(execution, installation, attempt_id, tree, size_bytes, digest.hexdigest())
 
 
 def require_nameable(tree: Tree) -> None:
@@ -125,7 +128,7 @@ def require_nameable(tree: Tree) -> None:
         raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
 
 
-def _pieces(execution: Execution, installation: str, tree: Tree) -> Iterator[bytes]:
+def _pieces(execution: Execution, installation: str, attempt_id: int | None, tree: Tree) -> Iterator[bytes]:
     header = {
         "format": FORMAT,
         "version": VERSION,
@@ -133,6 +136,7 @@ def _pieces(execution: Execution, installation: str, tree: Tree) -> Iterator[byt
         "directory": execution.directory,
         "row": execution.id,
         "installation": installation,
+        "attempt": attempt_id,
         "file_count": tree.file_count,
         "size_bytes": tree.size_bytes,
     }

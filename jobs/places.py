@@ -221,14 +221,11 @@ def _with_those_above(directory: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def late_deletions_kept_off(database: Database, attempt_id: int, provider: Provider, prefix: str) -> Iterator[None]:
+def late_deletions_kept_off(database: Database, attempt_id: int) -> Iterator[None]:
     """Within, objects at an attempt's place may be deleted. Unless every deletion is answered, no other run uses the
-    place for a while: one that was on its way when this run ended, and that knows no condition, could hit what that
-    run has stored. Where deletions name the very object that they mean, they hit nothing else however late they are.
+    place for a while: one that was on its way when this run ended could hit what that run has stored. Also where
+    deletions name the version that they mean: an equal file need not be sent again, and then keeps its version.
     """
-    if provider.deletes_safely(prefix):
-        yield
-        return
     if not database.close_place(attempt_id):
         raise ClaimLost("la fila cambió")
     yield

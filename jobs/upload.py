@@ -105,7 +105,7 @@ class Upload:
         self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
         self._require_unchanged()
-        manifest = make_manifest(self._execution, tree, self._database.installation)
+        manifest = make_manifest(self._execution, tree, self._database.installation, self._attempt_in_manifest())
         self._send_manifest(manifest)
         return self._copy(self._prove(manifest), manifest.sha256), manifest
 
@@ -173,14 +173,22 @@ class Upload:
     def _withdraw(self, manifest: FoundManifest) -> None:
         """As soon as anything of the copy changes, it is not complete any more, and must not look so.
 
-        Where it stays the same, nothing is removed: that request could arrive late, after another run's manifest.
+        Where it stays the same, nothing is removed. Where a deletion could hit another manifest than the one it is
+        meant for, if it arrives late, no other run uses the place until it was answered.
         """
         self._manifest_seen = manifest.stored
         if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
             return  # a run that was killed before its commit has left it
-        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._place.parent):
-            with_retries(partial(self._provider.delete_exactly, manifest.stored), self._interruption)
+        delete = partial(with_retries, partial(self._provider.delete_exactly, manifest.stored), self._interruption)
+        if self._provider.deletes_safely(self._place.parent):
+            delete()
+        else:
+            with late_deletions_kept_off(self._database, self._attempt.id):
+                delete()
         self._manifest_seen = None
+
+    def _attempt_in_manifest(self) -> int | None:
+        return self._attempt.id if self._provider.replaces_safely(self._place.parent) else None
 
     def _note_what_lies_there(self) -> int:
         """How many objects; of those that may be our files the checksum is kept."""
@@ -390,7 +398,7 @@ class Upload:
             raise self._claimed_by_others()
         self._tell_of_adoption()
         manifest = Manifest(
-            self._execution, found.head.installation or "", self._tree, found.stored.size_bytes, found.sha256
+            self._execution, found.head.installation or "", None, self._tree, found.stored.size_bytes, found.sha256
         )
         return self._copy(evidence, found.sha256), manifest
 
@@ -530,7 +538,7 @@ class Upload:
         """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""
         if not extras:
             return
-        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._place.parent):
+        with late_deletions_kept_off(self._database, self._attempt.id):
             for stored in extras:
                 with_retries(partial(self._provider.delete_exactly, stored), self._interruption)
 

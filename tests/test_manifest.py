@@ -65,7 +65,7 @@ def test_the_stored_fields_are_those_documented(tmp_path: Path) -> None:
     make_odd_tree(tmp_path)
     manifest = manifest_of(tmp_path)
     stored = json.loads(content_of(manifest).decode("utf-8"))
-    whose = ("execution", "directory", "row", "installation")
+    whose = ("execution", "directory", "row", "installation", "attempt")
     assert list(stored) == ["format", "version", *whose, "file_count", "size_bytes", "entries"]
     assert (stored["row"], stored["installation"]) == (7, "installation-1")
     assert (stored["format"], stored["version"]) == ("janitor-manifest", 1)
