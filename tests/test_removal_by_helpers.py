@@ -21,6 +21,7 @@ from jobs.tree import hash_file, walk_tree
 from providers.base import SourceChanged
 from providers.descriptors import closing_descriptor
 from tests.manifests import hashed
+from tests.permissions import Granted
 from tests.processes import children_of
 from tests.test_removal import directory, execution_at, judge, proven_tree, root, trash
 
@@ -78,7 +79,7 @@ def two_helpers() -> Iterator[Helpers]:
 def remove(judge: DirectoryJudge, directory: Path, helpers: Helpers) -> None:
     """What was proven is what is there now."""
     proven = proven_tree(directory, from_cloud=False)
-    remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, helpers)
+    remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Granted(), helpers)
 
 
 def test_all_goes_files_of_several_names_too(
