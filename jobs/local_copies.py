@@ -21,7 +21,7 @@ from jobs.provider_set import ProviderSet
 from jobs.removal import keep_local_copy, remove_local_copy
 from jobs.report import TickReport
 from jobs.signals import Interruption
-from providers.base import MigrationError, ProviderUnavailable, RunInterrupted, SourceError
+from providers.base import MigrationError, ProviderError, ProviderUnavailable, RunInterrupted, SourceError
 from sql.database import (
     Database,
     DatabaseBusy,
@@ -208,6 +208,8 @@ class LocalCopies:
         beginning = "No se borró la copia local de"
         self._tell_failed(claim.execution, "local_copy_kept", beginning, error, error_code=error.code)
         self._record(partial(self._database.stop_deletion, error_code=error.code, error=str(error)), claim)
+        if isinstance(error, ProviderError):  # asking for the manifest costs next to nothing, so no pauses grow for it
+            self._record(self._database.put_off_deletion, claim)
 
     def _record(self, record: Callable[[Claim], None], claim: Claim) -> None:
         """Write down how a removal ended. Where that fails for one execution the others go on; the next run does it."""

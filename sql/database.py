@@ -482,7 +482,7 @@ class Database:
         return [(row["execution_id"], Execution(row["id"], row["uuid"], row["ruta_directorio"])) for row in rows]
 
     def note_set_aside(self, claim: Claim, inode: str) -> float | None:
-        """As `deletion_seconds_left`; unless it gives `None`, it is recorded which directory is about to be set aside."""
+        """As `deletion_seconds_left`; unless it gives `None`, it records which directory is about to be set aside."""
         return _seconds_left_to_delete(self._connection.query("note_set_aside", {**_claimed(claim), "inode": inode}))
 
     def note_emptied(self, claim: Claim, parent: str) -> bool:
