@@ -236,4 +236,4 @@ class LocalCopies:
         if provider is None:
             raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
         place = place_from_uri(deletion.uri)
-        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption)
+        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption.migrations)

@@ -17,7 +17,7 @@ class Granted:
     def __init__(self, record: RemovalRecord | None = None, when_asked: Callable[[], object] = lambda: None) -> None:
         self.record = record or RemovalRecord()
         self.asked = 0
-        self._when_asked = when_asked
+        self.when_asked = when_asked
 
     def begin(self, inode: str) -> None:
         """See `Permission`."""
@@ -27,7 +27,7 @@ class Granted:
     def require_held(self) -> None:
         """See `Permission`."""
         self.asked += 1
-        self._when_asked()
+        self.when_asked()
 
     def held_until(self) -> float:
         """See `Permission`."""

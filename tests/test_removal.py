@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import mmap
 import os
 import shutil
@@ -331,6 +332,30 @@ def test_what_a_death_left_set_aside_goes_if_the_copy_holds_it(
     assert os.listdir(root) == ["neighbour"]
 
 
+def test_a_writer_of_what_a_death_left_set_aside_keeps_it(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    """He opened it when it had its name, and what he may write yet is in no copy."""
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(trash)
+    aside = (trash / "registro.log").rename(trash / ".janitor-removing-0")
+    with aside.open("r+b"), pytest.raises(LocalCopyInUse, match="janitor-removing"):
+        remove(judge, directory, proven)
+    assert (directory / aside.name).exists()
+
+
+def test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    """Also an empty one: the copy holds directories, too, but this program sets none aside."""
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(trash)
+    (trash / ".janitor-removing-0").mkdir()
+    with pytest.raises(LocalCopyDiffers, match="janitor-removing"):
+        remove(judge, directory, proven)
+    assert (directory / ".janitor-removing-0").is_dir()
+
+
 @pytest.mark.parametrize("late", [swap_for_file, swap_for_link, swap_for_directory], ids=["file", "link", "directory"])
 def test_what_a_death_left_set_aside_stays_if_no_copy_holds_it(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path, late: Callable[[Path], None]
@@ -387,6 +412,37 @@ def test_an_error_in_the_middle_gives_the_name_back(
     assert sorted(os.listdir(root)) == ["e1", "neighbour"]
     remove(judge, directory, proven, permission=permission)
     assert os.listdir(root) == ["neighbour"]
+
+
+def test_each_entry_is_asked_for_before_it_goes(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is. Looked for elsewhere: each order of a provider's is asked for in `jobs/lease.py`, and so is each
+    object of a leftover that is deleted.
+    """
+    asked_and_gone: list[str] = []
+    for name in ("unlink", "rmdir"):
+        really = getattr(os, name)
+
+        def note_and_do(path: str, *, dir_fd: int, really: Callable[..., None] = really) -> None:
+            asked_and_gone.append("gone")
+            really(path, dir_fd=dir_fd)
+
+        monkeypatch.setattr(os, name, note_and_do)
+    permission = Granted(when_asked=lambda: asked_and_gone.append("asked"))
+    remove(judge, directory, proven_tree(directory, from_cloud=False), permission=permission)
+    assert asked_and_gone.count("gone") == 7
+    assert not [pair for pair in itertools.pairwise(asked_and_gone) if pair == ("gone", "gone")]
+
+
+def test_a_request_to_stop_in_the_middle_is_heard(
+    judge: DirectoryJudge, root: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    interruption = threading.Event()
+    with after_first_unlink(monkeypatch, interruption.set), pytest.raises(RunInterrupted):
+        remove(judge, directory, proven, interruption)
+    assert len(list(directory.rglob("*"))) == 5
 
 
 # What happens while it is removed

@@ -284,7 +284,45 @@ def test_a_run_that_was_asked_to_stop_puts_a_removal_off(
     ]
 
 
+@pytest.mark.parametrize("stopped", ["by a limit", "by a signal", "by the cut-off"])
+def test_no_unfinished_removal_is_taken_up_once_the_run_is_to_end(
+    platform: Platform, migrated: Migrated, directory: Path, stopped: str
+) -> None:
+    before = snapshot(directory)
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = NULL")
+    if stopped == "by a signal":
+        migrated.interruption.set()
+    if stopped == "by the cut-off":
+        migrated.interruption.migrations.set()
+    migrated.copies.finish_removals([migrated.claim.execution], ProviderSet((), ()), lambda: stopped != "by a limit")
+    assert snapshot(directory) == before
+    assert platform.value("SELECT deletion_tries FROM janitor_migrations") == 0
+    assert migrated.report.exit_code == 0
+
+
 # Rows that came later
+
+
+@pytest.mark.parametrize(("took_seconds", "good_for_seconds"), [(0.1, 30), (1.4, 30), (10, 200)])
+def test_knowledge_of_other_rows_is_good_for_half_a_minute_or_for_what_it_cost(
+    platform: Platform, directory: Path, took_seconds: float, good_for_seconds: float
+) -> None:
+    execution = platform.add_execution(directory)
+    clock = [1000.0]
+    looks = []
+
+    class Slow(Database):
+        def rows_in_the_way(self) -> list[tuple[int, Execution]]:
+            looks.append(clock[0])
+            clock[0] += took_seconds
+            return super().rows_in_the_way()
+
+    with closing(Slow(platform.database_url, "host-1")) as slow:
+        conflicts = KnownConflicts(slow, DirectoryJudge([str(directory.parent)]), lambda: clock[0])
+        for seconds, looks_so_far in ((0.0, 1), (good_for_seconds * 0.99, 1), (good_for_seconds * 0.02, 2)):
+            clock[0] += seconds
+            assert conflicts.of_removal(execution) is None
+            assert len(looks) == looks_so_far
 
 
 def test_a_directory_that_another_row_names_by_now_stays(
