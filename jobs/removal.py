@@ -187,6 +187,7 @@ def _remove_set_aside(hold: _Hold, load_proven: Callable[[], Tree], found: _Foun
         hold.require_held()
         _remove_contents(descriptor, proven, hold, helpers, may_lack_some=found.was_begun)
         hold.require_held()
+        hold.require_in_place()
         hold.permission.note_emptied(_place_of(hold.parent))
         hold.require_in_place()
         os.rmdir(hold.trash, dir_fd=hold.parent)

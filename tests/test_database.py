@@ -924,6 +924,23 @@ def test_what_is_set_aside_anew_is_not_empty(platform: Platform) -> None:
     assert again.record == RemovalRecord("18")
     assert not database.note_emptied(deletion.claim, "1:2")
     assert not database.note_emptied(again.claim, "1:2")  # which has set nothing aside yet
+    assert database.note_set_aside(again.claim, "18")
+    assert not database.note_emptied(deletion.claim, "1:2")
+    assert database.note_emptied(again.claim, "1:2")
+
+
+def test_a_removal_that_was_stopped_has_removed_nothing(platform: Platform) -> None:
+    """Somebody moved the empty directory away in the last moment, and puts another one in its place."""
+    platform.switch_deletion_on()
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    database.note_set_aside(deletion.claim, "17")
+    database.note_emptied(deletion.claim, "1:2")
+    database.stop_deletion(deletion.claim, "source_changed", "cambió")
+    (again,) = platform.run("host-1").claim_deletions([execution])
+    assert again.record == RemovalRecord("17")
 
 
 # Rows that name the directory of a local copy that is to go

@@ -20,6 +20,7 @@ import pytest
 
 from config.models import Execution
 from config.trees import Tree
+from jobs import lease as lease_module
 from jobs.directories import DirectoryJudge
 from jobs.manifest import make_manifest, read_manifest
 from jobs.removal import (
@@ -806,6 +807,19 @@ def test_it_is_written_down_before_it_happens_what_is_set_aside_and_that_it_is_e
 
     remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Watching())
     assert seen == [(inode, True, False), (place_of(root), True, True)]
+
+
+def test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has its name by then, or gets it later, is another one."""
+    proven = proven_tree(directory, from_cloud=False)
+    permission = Granted()
+    move = partial(trash.rename, tmp_path / "rescued")
+    monkeypatch.setattr(lease_module, "FRESH_SECONDS", 1e9)
+    with after_first_unlink(monkeypatch, move), pytest.raises(SourceChanged, match="movió"):
+        remove(judge, directory, proven, permission=permission)
+    assert permission.record.emptied_in is None
 
 
 @pytest.mark.parametrize("when", ["before the removal", "after an interrupted one"])

@@ -1862,6 +1862,22 @@ PROVIDERS = (
 
 REMOVALS = (
     Mutant(
+        "deletion",
+        "a removal that was stopped counts as done",
+        "sql/queries/stop_deletion.sql",
+        ", emptied_in = NULL",
+        "",
+        ("tests/test_database.py::test_a_removal_that_was_stopped_has_removed_nothing",),
+    ),
+    Mutant(
+        "deletion",
+        "a directory that was moved away is said to be emptied",
+        REMOVAL,
+        "        hold.require_in_place()\n        hold.permission.note_emptied(",
+        "        hold.permission.note_emptied(",
+        ("tests/test_removal.py::test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile",),
+    ),
+    Mutant(
         "row of a deletion",
         "deletion_seconds_left does not see that the row is not migrated any more",
         "sql/queries/deletion_seconds_left.sql",
