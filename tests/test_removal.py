@@ -771,6 +771,12 @@ def test_a_foreign_directory_of_the_trash_name_is_left_alone(
         remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, permission)
     keep_local_copy(judge, execution_at(directory), permission.record)
     assert contents(root) == before
+    directory.rename(root / "moved")
+    before = contents(root)
+    with pytest.raises(UnsafeSource, match="janitor-trash"):
+        remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, permission)
+    keep_local_copy(judge, execution_at(directory), permission.record)
+    assert contents(root) == before
 
 
 def test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone(
