@@ -36,7 +36,7 @@ import mmap, os, sys
 file = open(sys.argv[1], sys.argv[2])
 if sys.argv[3] == "mapped":
     mapping = mmap.mmap(file.fileno(), 0)
-    file.close()
+    os.closerange(3, 1000)  # also the descriptor that Python keeps beside a mapping
 print("open", flush=True)
 sys.stdin.read()
 """

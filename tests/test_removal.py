@@ -343,6 +343,7 @@ def test_a_writer_of_what_a_death_left_set_aside_keeps_it(
     with aside.open("r+b"), pytest.raises(LocalCopyInUse, match="janitor-removing"):
         remove(judge, directory, proven)
     assert (directory / aside.name).exists()
+    assert len(list(directory.rglob("*"))) == 6
 
 
 def test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays(

@@ -185,9 +185,16 @@ def test_a_local_copy_that_is_not_ours_to_delete_any_more_stays(
     platform: Platform, migrated: Migrated, directory: Path, loss: str, moment: str
 ) -> None:
     before = snapshot(directory)
+    looked_at: list[Path] = []
+
+    def lose() -> None:
+        looked_at.append(directory_now(directory))
+        platform.sql(LOST[loss])
+
     if moment == "before it is set aside":
         platform.sql(LOST[loss])
-    migrated.remove(lambda: platform.sql(LOST[loss]))
+    migrated.remove(lose)
+    assert len(looked_at) == (1 if moment == "before anything is removed" else 0)
     assert snapshot(directory) == before
     assert (migrated.report.counts.deletions_failed, migrated.report.counts.local_copies_deleted) == (1, 0)
     assert platform.value("SELECT local_copy FROM janitor_migrations") == "deleting"
