@@ -28,6 +28,7 @@ from config.process import (
     open_missing_streams,
     require_utf8_names,
     return_large_blocks,
+    write_no_core_dumps,
 )
 from config.settings import ConfigurationError, Settings, load_settings
 from config.wording import in_spanish
@@ -35,6 +36,7 @@ from jobs.directories import DirectoryJudge, OpenDirectory
 from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock
 from jobs.keys import Place, place_of, shared_prefix
+from jobs.known_conflicts import KnownConflicts
 from jobs.messages import Messages, error_code, unexpected
 from jobs.provider_set import ProviderSet
 from jobs.report import (
@@ -57,15 +59,14 @@ from providers.base import (
     UnsafeSource,
     is_for_want_of_descriptors,
 )
-from sql.conflicts import Conflicts
 from sql.database import (
     Database,
     DatabaseBusy,
     DatabaseError,
     DatabaseUnavailable,
+    ListedDeletion,
     ProvenCopy,
     SchemaError,
-    UnfinishedDeletion,
     database_identity,
 )
 
@@ -110,7 +111,7 @@ class JanitorDaemon:
         self._judge = DirectoryJudge(self._settings.roots)
         self._policy = MigrationPolicy()
         self._providers = ProviderSet((), ())
-        self._conflicts = Conflicts()  # read anew by each run, once something can be migrated
+        self._conflicts = KnownConflicts(self._database, self._judge)
         self.interruption = Interruption()
         """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
         self.report = TickReport()
@@ -220,6 +221,7 @@ class JanitorDaemon:
             self._database,
             self._judge,
             self._providers,
+            self._conflicts,
             self.interruption,
             self.report,
         )
@@ -242,12 +244,12 @@ class JanitorDaemon:
         self._load_configuration()
         self._load_cloud_providers()
         names = [provider.name for provider in self._providers.in_order(self._policy.provider_ids)]
-        for execution in self._database.list_deletions():
-            preview_deletion(execution)
+        for deletion in self._database.list_deletions():
+            preview_deletion(deletion.execution)
         if not self._migration_is_on():
             return
         for ready in self._ready_executions():
-            preview = Preview(self._judge, self._policy.key_prefix, names, self._conflicts)
+            preview = Preview(self._judge, self._policy.key_prefix, names, self._conflicts.present)
             for execution in ready:
                 preview.migration(execution, deletes=self._delete_after_migration)
 
@@ -258,18 +260,22 @@ class JanitorDaemon:
         self._database.require_rights()
         self._load_configuration()
         self._load_cloud_providers()
-        if deletions := self._database.claim_deletions():
-            self._finish_removals(deletions)
-        if self._migration_is_on() and (ready := _unless_empty(self._ready_executions())):
-            self._migration.run(ready, self._migrate_execution, self._count_due)
+        unfinished = self._unfinished_removals(self._database.list_deletions())
+        ready = _unless_empty(self._ready_executions()) if self._migration_is_on() else None
+        if ready or unfinished:
+            self._migration.run(ready or (), self._migrate_execution, self._count_due, unfinished)
         if leftovers := _unless_empty(self._database.leftovers()):
             self._migration.remove_leftovers(leftovers)
 
-    def _finish_removals(self, deletions: list[UnfinishedDeletion]) -> None:
-        if self._delete_after_migration:
-            self._migration.local_copies.finish_removals(deletions, self._providers)
-        else:
-            self._migration.local_copies.keep_all(deletions)
+    def _unfinished_removals(self, listed: Sequence[ListedDeletion]) -> list[Execution]:
+        """The removals that earlier runs began and whose turn it is; none if nothing is to be removed any more."""
+        if listed and not self._delete_after_migration:
+            self._migration.local_copies.keep_all(deletion.execution for deletion in listed)
+            return []
+        due = [deletion.execution for deletion in listed if deletion.is_due]
+        if len(due) < len(listed):
+            self._messages.removals_wait(len(listed) - len(due))
+        return due
 
     def _count_due(self) -> int:
         return self._database.count_due(self._retention_hours, DUE_COUNTED_TO)
@@ -285,15 +291,14 @@ class JanitorDaemon:
 
     def _ready_executions(self) -> Iterator[list[Execution]]:
         """Pages of due executions that this host can take up: not those whose directory is not here."""
-        conflicts_are_known = False
+        looked = False
         for page in self._database.candidates(self._retention_hours):
             ready = [execution for execution in page if self._is_ready(execution)]
             if not ready:
                 continue
-            if not conflicts_are_known:
-                shared = shared_prefix(self._policy.key_prefix)
-                self._conflicts = self._database.conflicts(self._judge.is_acceptable, shared)
-                conflicts_are_known = True
+            if not looked:
+                self._conflicts.look(shared_prefix(self._policy.key_prefix))
+                looked = True
             yield ready
 
     def _is_ready(self, execution: Execution) -> bool:
@@ -330,7 +335,7 @@ class JanitorDaemon:
                 self._migration.local_copies.remove(claim, lambda: manifest.tree)
 
     def _require_no_conflict(self, execution: Execution) -> None:
-        reason = self._conflicts.reason(execution)
+        reason = self._conflicts.present.reason(execution)
         if reason is not None:
             raise UnsafeSource(reason)
 
@@ -541,6 +546,7 @@ def main() -> None:
     """The command `janitor-daemon`."""
     open_missing_streams()
     require_utf8_names()
+    write_no_core_dumps()
     exit_code = run_command_line(sys.argv[1:])
     drop_what_cannot_be_written()
     sys.exit(exit_code)

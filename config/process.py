@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import sys
 
 
@@ -28,6 +29,11 @@ def require_utf8_names() -> None:
     """
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 this very program
+
+
+def write_no_core_dumps() -> None:
+    """Let this process, and those that it starts, leave no image of their memory behind: it holds secrets."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 LARGE_BLOCK_BYTES = 4 * 1024 * 1024

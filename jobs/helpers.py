@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import recv_handle, send_handle
@@ -30,12 +30,12 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
 from config.models import ProviderRow
 from jobs.crew import PROGRESS_SECONDS, fit_to_be_sent
-from jobs.lease import Lease
+from jobs.lease import FRESH_SECONDS, Lease, now
 from jobs.pace import Traffic
 from jobs.report import EXIT_SOMETHING_FAILED
 from jobs.transfers import TransferPool
 from providers import build_provider
-from providers.base import MigrationError, Provider, share_memory
+from providers.base import MigrationError, Provider, RunInterrupted, share_memory
 
 FILES_WORTH_HELP = 10_000
 """In one execution. A helper needs half a second to begin, and every file costs some time to hand over."""
@@ -44,6 +44,13 @@ FILES_HANDED_OVER = 1024
 BYTES_HANDED_OVER = 16 * 1024 * 1024
 POLL_SECONDS = 0.2
 SECONDS_TO_END = 5.0
+WORD_IS_GOOD_FOR_SECONDS = 2 * FRESH_SECONDS
+
+NOT_FOR_HELPERS = ("DATABASE_URL", "BACKUP_DATABASE_URL", "JANITOR_SECRET_KEYS")
+LIBPQ_PREFIX = "PG"
+"""Variables that a helper needs for nothing, as it knows no database and gets secrets decrypted: those of any process
+can be read by its user. What the default chains of the providers' SDKs and `HTTPS_PROXY` say, it does need.
+"""
 
 PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.helpers import serve; serve(int(sys.argv[2]))"
 PROJECT = Path(__file__).parents[1]
@@ -72,13 +79,25 @@ class Workplace:
 
     def __init__(self, transfers: int) -> None:
         self.pool = TransferPool(transfers)
-        self.accept(_Terms(math.inf, threading.Event()))
+        self.accept(_Terms(_HeldUntil(math.inf, math.inf), threading.Event()))
         self._providers: dict[int, Provider] = {}
 
     def accept(self, terms: _Terms) -> None:
         """Let `interruption` and `lease` be those of another order."""
         self.interruption = terms.interruption
-        self.lease = Lease.until(lambda: terms.ends_at)
+        self.lease = Lease.until(lambda: terms.held.ends_at)
+        self._terms = terms
+
+    def require_word(self) -> None:
+        """Wait until the run's process has said within the last second that the order may go on. For what cannot be
+        undone: whoever was stopped may not know yet that somebody else has what he works on.
+
+        Raises `ClaimLost`, `RunInterrupted`.
+        """
+        self.lease.require_held()
+        while now() - self._terms.held.said_at > WORD_IS_GOOD_FOR_SECONDS:
+            if self.interruption.wait(FRESH_SECONDS / 10):
+                raise RunInterrupted("interrumpido")
 
     def provider(self, row: ProviderRow) -> Provider:
         """A provider, with connections of this process's own. Raises `InvalidProviderSettings`."""
@@ -220,9 +239,31 @@ class _Stop:
 
 @dataclass(frozen=True, slots=True)
 class _HeldUntil:
-    """How long the lease of the present order is held at least."""
+    """How long the lease of the present order is held at least, and when that was asked; by the clock of `now`, which
+    is the same in all processes of a host.
+    """
 
     ends_at: float
+    said_at: float
+
+    @classmethod
+    def ask(cls, held_until: Callable[[], float]) -> _HeldUntil:
+        """As `held_until` says now. Raises what it raises."""
+        said_at = now()
+        return cls(held_until(), said_at)
+
+    def is_worth_telling(self, told: _HeldUntil) -> bool:
+        """Whether it says more than what was told last."""
+        return self.ends_at != told.ends_at or self.said_at - told.said_at >= POLL_SECONDS
+
+
+def environment_for_helpers(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of the run's environment its helpers get; see `NOT_FOR_HELPERS`."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in NOT_FOR_HELPERS and not name.startswith(LIBPQ_PREFIX)
+    }
 
 
 class _Helper:
@@ -238,6 +279,7 @@ class _Helper:
             self._process = subprocess.Popen(  # noqa: S603 this program
                 [sys.executable, "-P", "-X", "utf8", "-c", PROGRAM, str(PROJECT), number],
                 pass_fds=[theirs.fileno()],
+                env=environment_for_helpers(os.environ),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
@@ -252,26 +294,27 @@ class _Helper:
         held_until: Callable[[], float],
     ) -> _Answered:
         """Raises `HelperLost`, and what `held_until` raises."""
-        ends_at = held_until()
+        held = _HeldUntil.ask(held_until)
         try:
-            self._connection.send((order, ends_at))
+            self._connection.send((order, held))
             send_handle(self._connection, directory_descriptor, self._process.pid)
-            return self._answer(interruption, held_until, ends_at)
+            return self._answer(interruption, held_until, held)
         except (EOFError, OSError) as error:
             raise HelperLost("un proceso auxiliar terminó antes de tiempo") from error
 
-    def _answer(self, interruption: threading.Event, held_until: Callable[[], float], ends_at: float) -> _Answered:
+    def _answer(self, interruption: threading.Event, held_until: Callable[[], float], told: _HeldUntil) -> _Answered:
         """The lease outlasts the order, however long that takes; where it does not, the order is given up first."""
         answer = None
         while answer is None and not interruption.is_set():
             answer = self._listen()
             try:
-                told, ends_at = ends_at, held_until()
+                held = _HeldUntil.ask(held_until)
             except MigrationError as error:
                 self._answer_to_stop(answer)
                 return _Answered(error=error)
-            if ends_at != told:
-                self._connection.send(_HeldUntil(ends_at))
+            if held.is_worth_telling(told):
+                self._connection.send(held)
+                told = held
         return self._answer_to_stop(answer)
 
     def _answer_to_stop(self, answer: _Answered | None) -> _Answered:
@@ -308,7 +351,7 @@ class _Helper:
 class _Terms:
     """How long an order may be carried out; the run's process changes that meanwhile."""
 
-    ends_at: float
+    held: _HeldUntil
     interruption: threading.Event
 
 
@@ -347,16 +390,16 @@ class _Served:
 
     def _hear(self) -> None:
         """When the run's process is gone, whatever is under way here must not go on without it."""
-        terms = _Terms(0.0, threading.Event())
+        terms = _Terms(_HeldUntil(0.0, 0.0), threading.Event())
         try:
             while True:
                 match self._connection.recv():
                     case _Stop():
                         terms.interruption.set()
-                    case _HeldUntil(ends_at):
-                        terms.ends_at = ends_at
-                    case (order, ends_at):
-                        terms = _Terms(ends_at, threading.Event())
+                    case _HeldUntil() as held:
+                        terms.held = held
+                    case (order, held):
+                        terms = _Terms(held, threading.Event())
                         self._orders.put((order, recv_handle(self._connection), terms))
         finally:
             os._exit(EXIT_SOMETHING_FAILED)

@@ -9,18 +9,79 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from config.logs import emit, one_line
-from config.models import Claim
+from config.models import Claim, Execution
 from config.trees import Tree
 from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.helpers import Helpers
 from jobs.keys import place_from_uri
-from jobs.lease import Lease
+from jobs.known_conflicts import KnownConflicts
+from jobs.lease import ClaimLost, Lease
 from jobs.manifest import fetch_manifest
 from jobs.provider_set import ProviderSet
 from jobs.removal import keep_local_copy, remove_local_copy
 from jobs.report import TickReport
-from providers.base import MigrationError, ProviderUnavailable
-from sql.database import Database, DatabaseBusy, UnfinishedDeletion
+from jobs.signals import Interruption
+from providers.base import MigrationError, ProviderError, ProviderUnavailable, RunInterrupted, SourceError
+from sql.database import (
+    Database,
+    DatabaseBusy,
+    DeletionSwitchedOff,
+    RemovalRecord,
+    UnfinishedDeletion,
+)
+
+NOTHING_RECORDED = RemovalRecord()
+
+
+class RemovalSwitchedOff(MigrationError):
+    """The policy does not ask any more for the removal of local copies: what was set aside gets its name back."""
+
+    code = "removal_switched_off"
+
+
+class DirectoryInConflict(SourceError):
+    """Another row, still to be migrated, has the directory by now."""
+
+    code = "directory_in_conflict"
+
+
+class RecordedPermission:
+    """The permission to remove one local copy, as the database gives it and keeps its record; see `Permission`."""
+
+    def __init__(self, database: Database, claim: Claim, record: RemovalRecord) -> None:
+        self.record = record
+        self._database = database
+        self._claim = claim
+        self._lease = Lease(self._ask)
+        self._to_be_noted: str | None = None
+
+    def begin(self, inode: str) -> None:
+        """See `Permission`."""
+        self._to_be_noted = inode
+        self._lease.require_held()
+
+    def require_held(self) -> None:
+        """See `Permission`."""
+        self._lease.require_held()
+
+    def held_until(self) -> float:
+        """See `Permission`."""
+        return self._lease.held_until()
+
+    def note_emptied(self, parent: str) -> None:
+        """See `Permission`."""
+        if not self._database.note_emptied(self._claim, parent):
+            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió")
+
+    def _ask(self) -> float | None:
+        """The first question writes down what is to be set aside, which spares one more statement."""
+        inode, self._to_be_noted = self._to_be_noted, None
+        try:
+            if inode is not None:
+                return self._database.note_set_aside(self._claim, inode)
+            return self._database.deletion_seconds_left(self._claim)
+        except DeletionSwitchedOff:
+            raise RemovalSwitchedOff("eliminar_despues_de_migrar se desactivó mientras tanto") from None
 
 
 class LocalCopies:
@@ -30,80 +91,149 @@ class LocalCopies:
         self,
         database: Database,
         judge: DirectoryJudge,
+        conflicts: KnownConflicts,
         report: TickReport,
-        interruption: threading.Event,
+        interruption: Interruption,
         helpers: Helpers | None = None,
     ) -> None:
         self._database = database
         self._judge = judge
+        self._conflicts = conflicts
         self._report = report
         self._interruption = interruption
         self._helpers = helpers
 
-    def finish_removals(self, deletions: Iterable[UnfinishedDeletion], providers: ProviderSet) -> None:
-        """Take up what this host began and did not finish; the proven copy's manifest is fetched for it."""
-        for deletion in deletions:
-            if self._interruption.is_set():
-                return
-            self.remove(deletion.claim, partial(self._proven_tree, providers, deletion))
+    def finish_removals(
+        self, executions: Iterable[Execution], providers: ProviderSet, may_begin: Callable[[], bool]
+    ) -> None:
+        """Take up, one after the other, what this host began and did not finish, as long as `may_begin` says so; the
+        proven copy's manifest is fetched for it.
 
-    def keep_all(self, deletions: Iterable[UnfinishedDeletion]) -> None:
+        Raises `DatabaseUnavailable`; what concerns one of them is told, and stops none of the others.
+        """
+        for execution in executions:
+            if self._interruption.migrations.is_set() or not may_begin():
+                return
+            for deletion in self._claim(execution):
+                proven_tree = partial(self._proven_tree, providers, deletion)
+                self._remove(deletion.claim, deletion.record, proven_tree, self._interruption.migrations)
+
+    def keep_all(self, executions: Iterable[Execution]) -> None:
         """Removal was switched off since it was begun: what was set aside for it gets its name back."""
-        for deletion in deletions:
-            try:
-                with contextlib.suppress(DirectoryMissing):
-                    keep_local_copy(self._judge, deletion.claim.execution)
-            except MigrationError as error:
-                self._note_kept(deletion.claim, error)
-            else:
-                self._record(self._database.keep_local_copy, deletion.claim)
+        for execution in executions:
+            for deletion in self._claim(execution):
+                self._keep(deletion.claim, deletion.record)
 
     def remove(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
-        """Remove one local copy, as far as `load_proven` gives what the proven copy holds.
-
-        Asked right before it is set aside, and again before anything of it is removed, the database must still say that
-        it is to go.
+        """Remove the local copy of an execution that was just migrated, as far as `load_proven` gives what the proven
+        copy holds. Raises as `finish_removals`.
         """
-        uuid = one_line(claim.execution.uuid)
-        lease = Lease(partial(self._database.lease_seconds_left, claim))
+        self._remove(claim, NOTHING_RECORDED, load_proven, self._interruption)
 
-        def load_proven_while_held() -> Tree:
-            proven = load_proven()
-            lease.require_held()
-            return proven
-
+    def _claim(self, execution: Execution) -> list[UnfinishedDeletion]:
+        """None where the database says otherwise by now, or was too busy to say anything."""
         try:
-            lease.require_held()
-            remove_local_copy(self._judge, claim.execution, load_proven_while_held, self._interruption, self._helpers)
-        except DirectoryMissing:
-            self._record(self._database.finish_deletion, claim)
+            return self._database.claim_deletions([execution])
+        except DatabaseBusy as error:
+            self._tell_failed(
+                execution,
+                "removal_not_taken_up",
+                "No se retomó el borrado de la copia local de",
+                error,
+                error_code=None,
+            )
+            return []
+
+    def _remove(
+        self, claim: Claim, record: RemovalRecord, load_proven: Callable[[], Tree], interruption: threading.Event
+    ) -> None:
+        permission = RecordedPermission(self._database, claim, record)
+        try:
+            self._require_no_conflict(claim.execution)
+            remove_local_copy(self._judge, claim.execution, load_proven, interruption, permission, self._helpers)
+        except RemovalSwitchedOff as error:
+            self._note_switched_off(claim, record, error)
+        except RunInterrupted as error:
+            self._note_put_off(claim, error)
+        except MigrationError as error:
+            self._note_kept(claim, error)
+        except DatabaseBusy as error:
+            self._tell_not_recorded(claim.execution, error)
+        else:
+            self._note_removed(claim)
+
+    def _require_no_conflict(self, execution: Execution) -> None:
+        reason = self._conflicts.of_removal(execution)
+        if reason is not None:
+            raise DirectoryInConflict(reason)
+
+    def _keep(self, claim: Claim, record: RemovalRecord) -> None:
+        try:
+            with contextlib.suppress(DirectoryMissing):  # then there is nothing that could get its name back
+                keep_local_copy(self._judge, claim.execution, record)
         except MigrationError as error:
             self._note_kept(claim, error)
         else:
+            self._record(self._database.keep_local_copy, claim)
+
+    def _note_removed(self, claim: Claim) -> None:
+        """It is gone for good; but nothing is said to be deleted of an execution whose row was changed meanwhile."""
+        uuid = one_line(claim.execution.uuid)
+        try:
+            is_finished = self._database.finish_deletion(claim)
+        except DatabaseBusy as error:
+            self._tell_not_recorded(claim.execution, error)
+            return
+        if is_finished:
             self._report.count(local_copies_deleted=1)
             emit(logging.INFO, "local_copy_deleted", f"Copia local de la ejecución {uuid} borrada", execution=uuid)
-            self._record(self._database.finish_deletion, claim)
+            return
+        self._tell_not_recorded(
+            claim.execution, ClaimLost("su fila cambió cuando ya se había quitado lo que tiene la copia probada")
+        )
+
+    def _note_switched_off(self, claim: Claim, record: RemovalRecord, error: RemovalSwitchedOff) -> None:
+        uuid = one_line(claim.execution.uuid)
+        message = f"La copia local de la ejecución {uuid} se queda: {one_line(error)}"
+        emit(logging.INFO, error.code, message, execution=uuid)
+        self._keep(claim, record)
+
+    def _note_put_off(self, claim: Claim, error: RunInterrupted) -> None:
+        uuid = one_line(claim.execution.uuid)
+        message = f"El borrado de la copia local de la ejecución {uuid} se quedó a medias; se retoma la próxima vez"
+        emit(logging.INFO, "removal_put_off", message, cause=error, execution=uuid)
+        self._record(self._database.put_off_deletion, claim)
 
     def _note_kept(self, claim: Claim, error: MigrationError) -> None:
-        self._report.count(deletions_failed=1)
-        uuid = one_line(claim.execution.uuid)
-        message = f"No se borró la copia local de la ejecución {uuid}: {one_line(error)}"
-        emit(logging.ERROR, "local_copy_kept", message, cause=error, execution=uuid, error_code=error.code)
+        beginning = "No se borró la copia local de"
+        self._tell_failed(claim.execution, "local_copy_kept", beginning, error, error_code=error.code)
         self._record(partial(self._database.stop_deletion, error_code=error.code, error=str(error)), claim)
+        if isinstance(error, ProviderError):  # asking for the manifest costs next to nothing, so no pauses grow for it
+            self._record(self._database.put_off_deletion, claim)
 
     def _record(self, record: Callable[[Claim], None], claim: Claim) -> None:
         """Write down how a removal ended. Where that fails for one execution the others go on; the next run does it."""
         try:
             record(claim)
         except DatabaseBusy as error:
-            self._report.count(deletions_failed=1)
-            uuid = one_line(claim.execution.uuid)
-            message = f"No se anotó qué fue de la copia local de la ejecución {uuid}: {one_line(error)}"
-            emit(logging.ERROR, "removal_not_recorded", message, cause=error, execution=uuid)
+            self._tell_not_recorded(claim.execution, error)
+
+    def _tell_not_recorded(self, execution: Execution, error: Exception) -> None:
+        beginning = "No se anotó qué fue de la copia local de"
+        self._tell_failed(execution, "removal_not_recorded", beginning, error, error_code=None)
+
+    def _tell_failed(
+        self, execution: Execution, event: str, beginning: str, error: Exception, *, error_code: str | None
+    ) -> None:
+        self._report.count(deletions_failed=1)
+        uuid = one_line(execution.uuid)
+        fields = {} if error_code is None else {"error_code": error_code}
+        message = f"{beginning} la ejecución {uuid}: {one_line(error)}"
+        emit(logging.ERROR, event, message, cause=error, execution=uuid, **fields)
 
     def _proven_tree(self, providers: ProviderSet, deletion: UnfinishedDeletion) -> Tree:
         provider = providers.get(deletion.provider_id)
         if provider is None:
             raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
         place = place_from_uri(deletion.uri)
-        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption)
+        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption.migrations)

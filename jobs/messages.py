@@ -49,6 +49,17 @@ class Messages:
 
     # Executions
 
+    def removals_wait(self, count: int) -> None:
+        """It is not the turn of local copies whose removal failed several times."""
+        self._report.count(deletions_waiting=count)
+        emit(
+            logging.WARNING,
+            "removals_wait",
+            f"Quedan {count} copias locales sin borrar tras varios intentos, que se repiten cada vez más espaciados; "
+            "status dice por qué",
+            count=count,
+        )
+
     def directory_missing(self, execution: Execution) -> None:
         """Its directory is not on this host; where very many are missing, the debug log alone names them all."""
         self._report.count(missing_directories=1)

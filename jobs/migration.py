@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
@@ -21,6 +22,7 @@ from jobs.crew import Crew
 from jobs.directories import DirectoryJudge
 from jobs.flights import Flights
 from jobs.helpers import Helpers
+from jobs.known_conflicts import KnownConflicts
 from jobs.leftovers import remove_leftovers
 from jobs.limits import RunLimits, size_on_disk
 from jobs.local_copies import LocalCopies
@@ -44,6 +46,8 @@ EXECUTIONS_FOR_SEVERAL_PROCESSES = 32
 """With fewer, the others would end before they have begun."""
 
 SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
+SECONDS_TO_END_AFTER_SIGNAL = 1.5
+POLL_SECONDS = 0.5
 
 
 class Migration:
@@ -63,6 +67,7 @@ class Migration:
         database: Database,
         judge: DirectoryJudge,
         providers: ProviderSet,
+        conflicts: KnownConflicts,
         interruption: Interruption,
         report: TickReport,
     ) -> None:
@@ -82,7 +87,7 @@ class Migration:
         self._interruption = interruption
         self._report = report
         self._messages = Messages(report)
-        self.local_copies = LocalCopies(database, judge, report, interruption, self._helpers)
+        self.local_copies = LocalCopies(database, judge, conflicts, report, interruption, self._helpers)
         self.under_way = UploadsUnderWay()
         self._neighbours = Neighbours(settings.host)
         self._places: dict[int, int] = {}
@@ -97,37 +102,74 @@ class Migration:
         return Flights(next((provider.executions_at_once for provider in usable), 1), self._interruption)
 
     def run(
-        self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None], count_due: Callable[[], int]
+        self,
+        pages: Iterable[list[Execution]],
+        migrate: Callable[[Claim], None],
+        count_due: Callable[[], int],
+        unfinished: Sequence[Execution] = (),
     ) -> None:
         """Call `migrate` with the claim to every execution that can be taken up, until a limit of the run is reached.
 
+        Beside it, the local copies of `unfinished` ones are removed: one that is stuck keeps no other one waiting.
         `count_due` gives how many are left to be begun, up to `DUE_COUNTED_TO`. Raises what `migrate` does.
         """
         try:
             with self._limits.enforced(self._interruption.migrations), self._showing_progress(count_due):
-                self._share_out(pages, migrate)
+                self._share_out(pages, migrate, unfinished)
         finally:
             self._report.limit_reached = self._limits.reached
         if self._limits.reached and not self._interruption.is_set():
             self._messages.limit_reached(count_due())
 
-    def _share_out(self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None]) -> None:
-        """By several processes, where there is enough to do for them."""
+    def _share_out(
+        self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None], unfinished: Sequence[Execution]
+    ) -> None:
+        """By several processes, where there is enough to do for them; forked before any other thread is at work."""
         remaining = iter(pages)
         first = next(remaining, [])
         everything = chain((first,), remaining)
+        if not first:
+            with self._finishing_removals(unfinished):
+                return
         processes = self._processes_for(first)
         if processes == 1:
-            self._take_up(everything, migrate)
+            with self._finishing_removals(unfinished):
+                self._take_up(everything, migrate)
             return
         self._providers.import_kind_of(self._provider_ids[0])
         crew = Crew(self._report, self._pool.traffic, self._interruption)
         with self._database.idle():
             members = crew.sign_on(processes, lambda batches: self._take_up_share(batches, migrate, processes))
-        if members:
-            crew.run(everything)
-        else:
-            self._take_up(everything, migrate)
+        with self._finishing_removals(unfinished):
+            if members:
+                crew.run(everything)
+            else:
+                self._take_up(everything, migrate)
+
+    @contextlib.contextmanager
+    def _finishing_removals(self, unfinished: Sequence[Execution]) -> Iterator[None]:
+        """Within, local copies are removed in a thread; in the end that is waited for. Raises what came of it."""
+        if not unfinished:
+            yield
+            return
+        errors: list[Exception] = []
+
+        def finish() -> None:
+            try:
+                self.local_copies.finish_removals(unfinished, self._providers, self._limits.has_time)
+            except Exception as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=finish, name="removals", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            while thread.is_alive() and not self._interruption.is_set():
+                thread.join(POLL_SECONDS)
+            thread.join(SECONDS_TO_END_AFTER_SIGNAL)
+        if errors:
+            raise errors[0]
 
     def _processes_for(self, first_page: Sequence[Execution]) -> int:
         """How many processes are worth while. Limits that hold for all transfers together are kept by one."""

@@ -13,21 +13,27 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Protocol
 
 from config.logs import one_line
 from config.models import Entry, EntryKind, Execution, FileIdentity
 from config.trees import Tree
-from jobs.directories import DirectoryJudge
+from jobs import lease as lease_module
+from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Order, Workplace
+from jobs.open_files import OpenFiles, look_at_open_files
 from jobs.tree import hash_file, identity_of, walk_quiet_tree
-from jobs.writers import FileInUse, lease_is_whole, release_lease, take_lease
-from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
+from jobs.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
+from providers.base import RunInterrupted, SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from providers.descriptors import FILE_FLAGS, closing_descriptor, open_directory_beneath
+from sql.database import RemovalRecord
 
 SET_ASIDE = ".janitor-removing-"
 """How the name begins that a file has, in its own directory, in the moment before it is removed."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+NOT_TO_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP)
+"""What a file system answers that has nothing to sync a directory with."""
 
 LONGEST_NAME_BYTES = 255
 
@@ -46,6 +52,41 @@ class LocalCopyInUse(SourceError):
     code = "local_copy_in_use"
 
 
+class WritersUnknown(SourceError):
+    """Nobody can tell whether some program has a file open for writing, so the local copy stays."""
+
+    code = "writers_unknown"
+
+
+class LocalCopyAbsent(SourceError):
+    """Nothing is there to be removed, and nothing says that this program has removed it."""
+
+    code = "local_copy_absent"
+
+
+class Permission(Protocol):
+    """The right to remove one local copy, and the record of what was seen of that, for later runs."""
+
+    @property
+    def record(self) -> RemovalRecord:
+        """What earlier runs have written down."""
+
+    def begin(self, inode: str) -> None:
+        """Write down which directory is about to be set aside, and ask whether it still is to go.
+
+        Raises `MigrationError` when it is not, and `DatabaseError`.
+        """
+
+    def require_held(self) -> None:
+        """Raises `MigrationError` when the directory is not to go any more. Cheap, unless some time has passed."""
+
+    def held_until(self) -> float:
+        """Until when it is to go at least, by the clock of `jobs.lease.now`. Raises as `require_held`."""
+
+    def note_emptied(self, parent: str) -> None:
+        """Write down that the directory is empty and about to be removed from its parent. Raises as `begin`."""
+
+
 def trash_name(execution: Execution) -> str:
     """The name that a directory gets, beside itself, before anything in it is removed. The next tick knows it too.
 
@@ -62,37 +103,146 @@ def remove_local_copy(
     execution: Execution,
     load_proven: Callable[[], Tree],
     interruption: threading.Event,
+    permission: Permission,
     helpers: Helpers | None = None,
 ) -> None:
-    """Remove an execution's directory, or what an earlier, interrupted removal left of it. Gone already is no error.
+    """Remove an execution's directory, or what an earlier, interrupted removal left of it. Once this has returned, it
+    is gone for good, also after a power failure, and was seen to be removed, by now or by an earlier run.
 
     `load_proven` gives the tree that the proven copy holds; it is asked only when there is something to remove. The
-    files of a large one are removed by `helpers`.
-    Raises `LocalCopyDiffers`, `LocalCopyInUse`, `UnsafeSource`, `SourceUnreadable`, `SourceChanged`; then whatever is
-    left has its own name again.
+    files of a large one are removed by `helpers`. `permission` is asked before each entry goes.
+    Raises `LocalCopyDiffers`, `LocalCopyInUse`, `WritersUnknown`, `LocalCopyAbsent`, `UnsafeSource`,
+    `SourceUnreadable`, `SourceChanged`, `RunInterrupted`, what `permission` raises; then whatever is left has its own
+    name again.
     """
     if not judge.may_delete:
         raise UnsafeSource("sin JANITOR_ROOTS no se borra nada")
     trash = trash_name(execution)
-    with judge.open_parent(execution) as (parent, name), _translated("borrar"):
-        if not _exists(parent, trash):
-            if not _exists(parent, name):
-                return
-            with judge.open(execution) as directory:
-                _rename_to_trash(parent, name, trash, directory.descriptor)
-        try:
-            with closing_descriptor(open_directory_beneath(parent, [trash])) as descriptor:
-                _remove_contents(descriptor, load_proven(), interruption, helpers)
-            os.rmdir(trash, dir_fd=parent)
-        except BaseException:
-            _give_name_back(parent, trash, name)
-            raise
+    with _absence_told(execution), judge.open_parent(execution) as (parent, name), _translated("borrar"):
+        found = _find(parent, name, trash, permission.record)
+        if found is not None:
+            hold = _Hold(permission, interruption, parent, trash, found.inode)
+            try:
+                permission.begin(str(found.inode))
+                if not found.is_set_aside:
+                    with judge.open(execution) as directory:
+                        _require_inode(directory.descriptor, found.inode)
+                        _rename_to_trash(parent, name, trash, directory.descriptor)
+                _remove_set_aside(hold, load_proven, found, helpers)
+            except BaseException:
+                _give_name_back(parent, trash, name, str(found.inode))
+                raise
+        _bring_to_disk(parent)
 
 
-def keep_local_copy(judge: DirectoryJudge, execution: Execution) -> None:
+def keep_local_copy(judge: DirectoryJudge, execution: Execution, record: RemovalRecord) -> None:
     """Undo the beginning of a removal: the directory gets its name back. Raises as `remove_local_copy`."""
     with judge.open_parent(execution) as (parent, name), _translated("devolver su nombre a"):
-        _give_name_back(parent, trash_name(execution), name)
+        _give_name_back(parent, trash_name(execution), name, record.inode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The directory that is to go. An earlier removal may have taken a part of it, if it `was_begun`."""
+
+    inode: int
+    is_set_aside: bool
+    was_begun: bool
+
+
+def _find(parent: int, name: str, trash: str, record: RemovalRecord) -> _Found | None:
+    """What there is to remove; `None` if an earlier run has removed it, and was killed before it could record that.
+
+    Raises `UnsafeSource`, `LocalCopyAbsent`, `OSError`.
+    """
+    aside = _status(parent, trash)
+    if aside is not None:
+        # One that a version set aside which did not write down which: unless it could be anybody's.
+        is_of_old_version = record.inode is None and bool(_names_in(parent, trash))
+        if str(aside.st_ino) != record.inode and not is_of_old_version:
+            raise UnsafeSource(f"{trash} no es el directorio que este programa apartó: mire qué es y quítelo de ahí")
+        return _Found(aside.st_ino, is_set_aside=True, was_begun=True)
+    present = _status(parent, name)
+    was_begun = present is not None and str(present.st_ino) == record.inode
+    if record.emptied_in == _place_of(parent) and not was_begun:
+        return None
+    if present is None:
+        raise LocalCopyAbsent(_told_absent(name))
+    return _Found(present.st_ino, is_set_aside=False, was_begun=was_begun)
+
+
+def _told_absent(name: str) -> str:
+    return (
+        f"{one_line(name)} no está, y no consta que lo borrara este programa; móntelo o devuélvalo a su sitio, o, si "
+        "lo borró alguien a propósito, ponga local_copy = 'kept' en janitor_migrations"
+    )
+
+
+def _remove_set_aside(hold: _Hold, load_proven: Callable[[], Tree], found: _Found, helpers: Helpers | None) -> None:
+    """Remove the directory that has the trash name, if it is the one that was found, and all that is in it."""
+    with closing_descriptor(open_directory_beneath(hold.parent, [hold.trash])) as descriptor:
+        _require_inode(descriptor, found.inode)
+        hold.require_in_place()
+        proven = load_proven()
+        hold.require_held()
+        _remove_contents(descriptor, proven, hold, helpers, may_lack_some=found.was_begun)
+        hold.require_held()
+        hold.require_in_place()
+        hold.permission.note_emptied(_place_of(hold.parent))
+        hold.require_in_place()
+        os.rmdir(hold.trash, dir_fd=hold.parent)
+
+
+def _require_inode(descriptor: int, inode: int) -> None:
+    if os.fstat(descriptor).st_ino != inode:
+        raise UnsafeSource("el directorio fue sustituido mientras se apartaba")
+
+
+class _Hold:
+    """The right to go on with one removal: asked before each entry goes, as a process may be stopped at any moment.
+
+    Whenever some time has passed it is also seen that what is removed still has the trash name: a person may have given
+    it its own name back.
+    """
+
+    def __init__(
+        self, permission: Permission, interruption: threading.Event, parent: int, trash: str, inode: int
+    ) -> None:
+        self.permission = permission
+        self.interruption = interruption
+        self.parent = parent
+        self.trash = trash
+        self._inode = inode
+        self._looked_until = 0.0
+
+    def require_held(self) -> None:
+        """Raises `RunInterrupted`, `SourceChanged`, and what the permission raises."""
+        if self.interruption.is_set():
+            raise RunInterrupted("interrumpido")
+        self.permission.require_held()
+        if lease_module.now() >= self._looked_until:
+            self.require_in_place()
+
+    def held_until(self) -> float:
+        """See `Permission`. Raises as `require_held`."""
+        self.require_held()
+        return self.permission.held_until()
+
+    def require_in_place(self) -> None:
+        """Raises `SourceChanged` unless the directory has the trash name now."""
+        looked_at = lease_module.now()
+        status = _status(self.parent, self.trash)
+        if status is None or status.st_ino != self._inode:
+            raise SourceChanged("alguien movió el directorio mientras se borraba; lo que queda sigue donde lo puso")
+        self._looked_until = looked_at + lease_module.FRESH_SECONDS
+
+
+@contextlib.contextmanager
+def _absence_told(execution: Execution) -> Iterator[None]:
+    try:
+        yield
+    except DirectoryMissing as error:
+        raise LocalCopyAbsent(_told_absent(execution.directory or "")) from error
 
 
 @contextlib.contextmanager
@@ -105,12 +255,31 @@ def _translated(action: str) -> Iterator[None]:
         raise SourceUnreadable(f"no se pudo {action} el directorio: {error.strerror}{where}") from error
 
 
-def _exists(parent: int, name: str) -> bool:
+def _status(parent: int, name: str) -> os.stat_result | None:
     try:
-        os.stat(name, dir_fd=parent, follow_symlinks=False)
+        return os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
-        return False
-    return True
+        return None
+
+
+def _names_in(parent: int, name: str) -> list[str]:
+    with closing_descriptor(open_directory_beneath(parent, [name])) as descriptor:
+        return os.listdir(descriptor)
+
+
+def _place_of(directory: int) -> str:
+    """Tells a directory from what is seen in its place when it is not mounted."""
+    status = os.fstat(directory)
+    return f"{status.st_dev}:{status.st_ino}"
+
+
+def _bring_to_disk(directory: int) -> None:
+    """Before anybody is told of a removal: a power failure must not bring back what is recorded to be gone."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno not in NOT_TO_BE_SYNCED:
+            raise
 
 
 def _rename_to_trash(parent: int, name: str, trash: str, descriptor: int) -> None:
@@ -118,36 +287,45 @@ def _rename_to_trash(parent: int, name: str, trash: str, descriptor: int) -> Non
     os.rename(name, trash, src_dir_fd=parent, dst_dir_fd=parent)
     renamed = os.stat(trash, dir_fd=parent, follow_symlinks=False)
     if not os.path.samestat(renamed, os.fstat(descriptor)):
-        _give_name_back(parent, trash, name)
+        _give_name_back(parent, trash, name, str(renamed.st_ino))
         raise UnsafeSource("el directorio fue sustituido mientras se apartaba")
 
 
-def _give_name_back(parent: int, trash: str, name: str) -> None:
-    if _exists(parent, trash) and not _exists(parent, name):
+def _give_name_back(parent: int, trash: str, name: str, inode: str | None) -> None:
+    """To the directory that was set aside, if its inode is known; what else has the trash name keeps that."""
+    aside = _status(parent, trash)
+    is_ours = aside is not None and inode in (None, str(aside.st_ino))
+    if is_ours and _status(parent, name) is None:
         os.rename(trash, name, src_dir_fd=parent, dst_dir_fd=parent)
 
 
-def _remove_contents(descriptor: int, proven: Tree, interruption: threading.Event, helpers: Helpers | None) -> None:
+def _remove_contents(
+    descriptor: int, proven: Tree, hold: _Hold, helpers: Helpers | None, *, may_lack_some: bool
+) -> None:
     """Compare everything first, so that a difference is found before anything is gone; then remove, leaves first."""
-    present = walk_quiet_tree(descriptor, interruption)
+    present = walk_quiet_tree(descriptor, hold.interruption)
     with contextlib.closing(_Parents(descriptor)) as parents:
-        _require_proven(descriptor, parents, present, proven, interruption)
+        found = _require_proven(descriptor, parents, present, proven, hold.interruption)
+    if found < len(proven) and not may_lack_some:
+        raise LocalCopyDiffers(f"faltan {len(proven) - found} de los {len(proven)} ficheros y directorios de la copia")
     names = _free_names(present, proven)
     left: Sequence[int] = range(len(present))
     if helpers is not None and helpers.are_worth_while(present.file_count):
         try:
-            left = _remove_by_helpers(descriptor, present, names, helpers)
+            left = _remove_by_helpers(descriptor, present, names, helpers, hold)
         except HelperLost:
-            _remove_contents(descriptor, proven, interruption, None)
+            _remove_contents(descriptor, proven, hold, None, may_lack_some=True)
             return
-    removal = _Removal(descriptor, next(names))
+    removal = _Removal(descriptor, next(names), hold.require_held)
     for position in reversed(left):  # path order puts a directory before what is in it
         entry = present.entry(position)
         if entry.path:
             removal.remove(entry)
 
 
-def _remove_by_helpers(descriptor: int, present: Tree, names: Iterator[str], helpers: Helpers) -> Sequence[int]:
+def _remove_by_helpers(
+    descriptor: int, present: Tree, names: Iterator[str], helpers: Helpers, hold: _Hold
+) -> Sequence[int]:
     """Remove files, as many at a time as there are helpers. The positions of what is left, in their order."""
     files = present.file_positions()
     starts = range(0, len(files), FILES_HANDED_OVER)
@@ -157,7 +335,7 @@ def _remove_by_helpers(descriptor: int, present: Tree, names: Iterator[str], hel
 
     def hand_over(start: int) -> None:
         entries = list(map(present.entry, files[start : start + FILES_HANDED_OVER]))
-        kept = helpers.ask(RemoveFiles(entries, set_aside[start]), descriptor, until_done)
+        kept = helpers.ask(RemoveFiles(entries, set_aside[start]), descriptor, until_done, hold.held_until)
         linked.extend(files[start + index] for index in kept)
 
     helpers.for_each(hand_over, starts, until_done)
@@ -176,8 +354,7 @@ class RemoveFiles(Order[Sequence[int]]):
 
     def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sequence[int]:
         """See `Order`. Gives the indexes of those that are left. Raises as `_Removal.remove`."""
-        del workplace  # this is no provider's work
-        removal = _Removal(directory_descriptor, self.set_aside)
+        removal = _Removal(directory_descriptor, self.set_aside, workplace.require_word)
         left = array("Q")
         for index, entry in enumerate(self.entries):
             if os.stat(entry.path, dir_fd=directory_descriptor, follow_symlinks=False).st_nlink > 1:
@@ -223,23 +400,27 @@ def _free_names(*trees: Tree) -> Iterator[str]:
 
 def _require_proven(
     descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
-) -> None:
-    """What an interrupted removal took away may be missing; what is there must be proven, and have no writer."""
+) -> int:
+    """What is there must be proven, and have no writer. How many of the proven entries are there under their names."""
     position = None
+    found = 0
+    writers = _Writers()
     for entry in present:
         position = proven.find(entry.path, 0 if position is None else position + 1)
         counterpart = None if position is None else proven.entry(position)
         if counterpart is None and _name(entry).startswith(SET_ASIDE):
-            _require_no_writer(parents, entry)
+            writers.require_none(parents, entry)
             _require_proven_somewhere(descriptor, entry, proven, interruption)
             continue
         if counterpart is None or counterpart.kind is not entry.kind:
             raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
         if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:
             raise LocalCopyDiffers(f"el enlace {one_line(entry.path)} difiere de la copia de la nube")
-        _require_no_writer(parents, entry)
+        writers.require_none(parents, entry)
         if entry.kind is EntryKind.FILE and not _same_bytes(descriptor, entry, counterpart, interruption):
             raise LocalCopyDiffers(f"{one_line(entry.path)} difiere de la copia de la nube")
+        found += 1
+    return found
 
 
 def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, interruption: threading.Event) -> None:
@@ -252,13 +433,34 @@ def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, inter
         raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
 
 
-def _require_no_writer(parents: _Parents, entry: Entry) -> None:
-    if entry.kind is EntryKind.FILE:
+class _Writers:
+    """Finds out whether anybody has a file open for writing: by a lease or, where there is none, in `/proc`."""
+
+    def __init__(self) -> None:
+        self._open_files: OpenFiles | None = None
+
+    def require_none(self, parents: _Parents, entry: Entry) -> None:
+        """Raises `LocalCopyInUse`, `WritersUnknown`, `OSError`."""
+        if entry.kind is not EntryKind.FILE:
+            return
         opened = _open(*parents.of(entry), entry.kind)
         try:
-            _take_lease(opened, entry)
+            answer = _take_lease(opened, entry)
+            if answer is not Answer.TAKEN:
+                self._require_none_in_proc(opened, entry, answer)
         finally:
             os.close(opened)
+
+    def _require_none_in_proc(self, opened: int, entry: Entry, answer: Answer) -> None:
+        if self._open_files is None:
+            self._open_files = look_at_open_files()
+        if self._open_files.has_writer(opened):
+            raise LocalCopyInUse(f"otro programa tiene abierto para escribir {one_line(entry.path)}")
+        if answer is Answer.NO_RIGHT and not self._open_files.is_complete:
+            raise WritersUnknown(
+                f"no se puede saber si otro programa tiene abierto para escribir {one_line(entry.path)}, que es del "
+                f"usuario {os.fstat(opened).st_uid}: ejecute este programa como ese usuario o déle CAP_LEASE"
+            )
 
 
 def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: threading.Event) -> bool:
@@ -276,17 +478,19 @@ class _Removal:
     if it is another file by now, it gets its name back.
     """
 
-    def __init__(self, top: int, aside: str) -> None:
+    def __init__(self, top: int, aside: str, require_held: Callable[[], None]) -> None:
         self._top = top
         self._aside = aside
+        self._require_held = require_held
         self._compared: dict[int, FileIdentity] = {}
         """By inode, what hard links look like since another one of them was removed, which changes their ctime."""
 
     def remove(self, entry: Entry) -> None:
-        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`; then it lies where it did.
+        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then it lies where it did.
 
         Its directory is found anew each time: one that was moved away meanwhile is somebody's who wants to keep it.
         """
+        self._require_held()
         *parents, name = entry.path.split("/")
         if not parents:
             self._remove(self._top, name, entry)
@@ -305,7 +509,7 @@ class _Removal:
             os.close(opened)
 
     def _remove_opened(self, parent: int, name: str, opened: int, entry: Entry) -> None:
-        leased = entry.kind is EntryKind.FILE and _take_lease(opened, entry)
+        leased = entry.kind is EntryKind.FILE and _take_lease(opened, entry) is Answer.TAKEN
         identity = self._require_as_compared(opened, entry)
         present_name = self._set_aside(parent, name)
         try:
@@ -352,7 +556,7 @@ def _require_still_the_same(status: os.stat_result, identity: FileIdentity, entr
         raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
 
 
-def _take_lease(opened: int, entry: Entry) -> bool:
+def _take_lease(opened: int, entry: Entry) -> Answer:
     """Until the descriptor is closed; see `take_lease`."""
     try:
         return take_lease(opened)

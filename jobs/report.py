@@ -35,6 +35,7 @@ class Counts:
     left_due: int = 0
     local_copies_deleted: int = 0
     deletions_failed: int = 0
+    deletions_waiting: int = 0
     leftovers_removed: int = 0
     temp_files_deleted: int = 0
     temp_bytes_deleted: int = 0
@@ -79,5 +80,6 @@ class TickReport:
         if self._problem_exit_code != EXIT_DONE:
             return self._problem_exit_code
         counts = self._counts
-        undone = counts.failed + counts.unsafe_destinations + counts.deletions_failed + counts.temp_failures
+        failed = counts.failed + counts.unsafe_destinations + counts.temp_failures
+        undone = failed + counts.deletions_failed + counts.deletions_waiting
         return EXIT_SOMETHING_FAILED if undone else EXIT_DONE

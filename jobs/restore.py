@@ -26,7 +26,8 @@ from jobs.transfers import TransferPool
 from providers import build_provider
 from providers.base import IntegrityError, MigrationError, Provider
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
-from sql.database import Database
+from providers.file_systems import can_be_synced, sync_file_system
+from sql.database import Database, StoredExecution
 
 INCOMPLETE_MARK = ".janitor-restore-incomplete"
 """Lies in the destination while it is being filled, so that half an execution never looks like a whole one. Where the
@@ -67,37 +68,50 @@ class Restore:
         tree = fetch_manifest(self._provider, self._place, manifest_sha256, self._interruption)
         with closing_descriptor(_open_empty(destination)) as descriptor:
             try:
-                mark = _mark_beside(tree)
-                os.close(os.open(mark, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor))
-                others = [entry for entry in tree.entries if entry.kind is not EntryKind.FILE]
-                directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
-                _make_directories(descriptor, directories[1:])
-                self._fetch_files(descriptor, tree)
-                _make_links(descriptor, [entry for entry in others if entry.kind is EntryKind.LINK])
-                _set_directory_attributes(descriptor, directories[1:])
-                os.unlink(mark, dir_fd=descriptor)
-                _set_directory_attributes(descriptor, directories[:1])  # the top one, whose time this has changed
+                with closing_descriptor(open_directory_beneath(descriptor, [])) as file_system:
+                    self._rebuild(descriptor, tree, _Disk(file_system))
+                _sync_parent(destination)
             except OSError as error:
+                where = error.filename if isinstance(error.filename, str) else ""
                 raise DestinationUnusable(
-                    f"no se puede escribir en {destination}: {error.strerror} ({one_line(error.filename or '')})"
+                    f"no se puede escribir en {destination}: {error.strerror} ({one_line(where)})"
                 ) from error
         _tell_what_lends_nothing_any_more(tree)
         return tree
 
-    def _fetch_files(self, descriptor: int, tree: Tree) -> None:
-        order = tree.large_ones_first(tree.file_positions())
-        self._pool.for_each(lambda position: self._fetch(descriptor, tree.entry(position)), order, self._interruption)
+    def _rebuild(self, descriptor: int, tree: Tree, disk: _Disk) -> None:
+        """All is on the disk before the mark goes, and that it went before this returns. Raises `OSError` too."""
+        mark = _mark_beside(tree)
+        os.close(os.open(mark, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor))
+        others = [entry for entry in tree.entries if entry.kind is not EntryKind.FILE]
+        directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
+        _make_directories(descriptor, directories[1:])
+        self._fetch_files(descriptor, tree, disk)
+        _make_links(descriptor, [entry for entry in others if entry.kind is EntryKind.LINK])
+        _set_directory_attributes(descriptor, directories[1:], disk)
+        os.fsync(descriptor)
+        disk.bring_all()
+        os.unlink(mark, dir_fd=descriptor)
+        _set_directory_attributes(descriptor, directories[:1], disk)  # the top one, whose time this has changed
+        os.fsync(descriptor)
 
-    def _fetch(self, descriptor: int, entry: Entry) -> None:
+    def _fetch_files(self, descriptor: int, tree: Tree, disk: _Disk) -> None:
+        def fetch(position: int) -> None:
+            self._fetch(descriptor, tree.entry(position), disk)
+
+        order = tree.large_ones_first(tree.file_positions())
+        self._pool.for_each(fetch, order, self._interruption)
+
+    def _fetch(self, descriptor: int, entry: Entry, disk: _Disk) -> None:
         with _parent_of(descriptor, entry) as (parent, name):
             try:
                 pacer = Pacer(self._pool.traffic, place=0)
-                download = partial(self._download, parent, name, entry, pacer)
+                download = partial(self._download, parent, name, entry, pacer, disk)
                 with_retries(download, self._interruption, pacer.waited_seconds)
             except MigrationError as error:
                 raise type(error)(f"{one_line(entry.path)}: {error}") from error
 
-    def _download(self, parent: int, name: str, entry: Entry, pacer: Pacer) -> None:
+    def _download(self, parent: int, name: str, entry: Entry, pacer: Pacer, disk: _Disk) -> None:
         with closing_descriptor(_new_file(parent, name)) as file:
             digest = hashlib.sha256()
             for chunk in pacer.paced(self._announced_bytes(entry)):
@@ -107,6 +121,7 @@ class Restore:
                 raise IntegrityError("lo descargado difiere del manifiesto")
             os.fchmod(file, entry.mode & ~LENDING_BITS)
             os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
+            disk.bring(file)
 
     def _announced_bytes(self, entry: Entry) -> Iterator[bytes]:
         """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
@@ -116,6 +131,33 @@ class Restore:
             if remaining_bytes < 0:
                 raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")
             yield chunk
+
+
+class _Disk:
+    """Brings what is restored to the disk: a file system as a whole where that is as good, else one thing at a time.
+
+    To be opened before anything is written, as an error that comes later is told to those alone that were there.
+    """
+
+    def __init__(self, file_system_descriptor: int) -> None:
+        self._file_system = file_system_descriptor
+        self._is_synced_as_a_whole = can_be_synced(file_system_descriptor)
+
+    def bring(self, descriptor: int) -> None:
+        """Bring one file or directory there, unless `bring_all` will. Raises `OSError`."""
+        if not self._is_synced_as_a_whole:
+            os.fsync(descriptor)
+
+    def bring_all(self) -> None:
+        """Bring everything there that was written. Raises `OSError`."""
+        if self._is_synced_as_a_whole:
+            sync_file_system(self._file_system)
+
+
+def _sync_parent(destination: Path) -> None:
+    """The destination may have been made just now. Raises `OSError`."""
+    with closing_descriptor(open_directory_path(os.path.realpath(destination.parent))) as parent:
+        os.fsync(parent)
 
 
 def _mark_beside(tree: Tree) -> str:
@@ -170,12 +212,13 @@ def _make_links(descriptor: int, links: Sequence[Entry]) -> None:
             os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
 
 
-def _set_directory_attributes(descriptor: int, directories: Sequence[Entry]) -> None:
+def _set_directory_attributes(descriptor: int, directories: Sequence[Entry], disk: _Disk) -> None:
     """Last and deepest first: filling a directory changes its time, and its mode may forbid to fill it."""
     for entry in reversed(directories):
         with closing_descriptor(open_directory_beneath(descriptor, [p for p in entry.path.split("/") if p])) as own:
             os.fchmod(own, entry.mode)
             os.utime(own, ns=(entry.mtime_ns, entry.mtime_ns))
+            disk.bring(own)
 
 
 def _open_empty(destination: Path) -> int:
@@ -212,9 +255,12 @@ def restore_execution(
     """
     database.connect()
     database.require_current_schema()
-    stored = next(iter(database.find_executions(uuid)), None)
-    if stored is None:
+    found = database.find_executions(uuid)
+    if not found:
         raise RestoreImpossible(f"no hay ninguna ejecución con el uuid {one_line(uuid)}")
+    stored = found[0]
+    if len(found) > 1:
+        _tell_several(found)
     if not stored.migrated or stored.uri is None or stored.provider_id is None:
         raise RestoreImpossible(f"la ejecución {one_line(uuid)} no está migrada a la nube")
     try:
@@ -224,9 +270,28 @@ def restore_execution(
     pool = TransferPool(transfers_within(transfers, bandwidth), Traffic(bandwidth, interruption))
     try:
         with contextlib.closing(_provider(database, stored.provider_id)) as provider:
-            return Restore(provider, place, pool, interruption).run(destination, stored.manifest_sha256)
+            return Restore(provider, place, pool, interruption).run(destination, _recorded_sha256(found))
     finally:
         pool.close()
+
+
+def _tell_several(found: Sequence[StoredExecution]) -> None:
+    rows = ", ".join(f"id {row.id} en {row.uri}" if row.migrated else f"id {row.id} sin migrar" for row in found)
+    emit(
+        logging.WARNING,
+        "several_rows",
+        f"Hay {len(found)} ejecuciones con el uuid {one_line(found[0].uuid)} ({one_line(rows)}): se restaura la "
+        "primera; compruebe que es la que busca",
+        execution=found[0].uuid,
+        rows=len(found),
+    )
+
+
+def _recorded_sha256(found: Sequence[StoredExecution]) -> str | None:
+    """The manifest's hash as it was recorded for the first row, or else for another one whose copy lies there, too."""
+    first = found[0]
+    same_place = [row for row in found if (row.uri, row.provider_id) == (first.uri, first.provider_id)]
+    return next((row.manifest_sha256 for row in same_place if row.manifest_sha256 is not None), None)
 
 
 def _provider(database: Database, provider_id: int) -> Provider:

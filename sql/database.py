@@ -18,7 +18,14 @@ from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.conflicts import Conflicts, normal_path
 from sql.connection import Connection, Row, database_identity, database_password
-from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
+from sql.errors import (
+    DatabaseBusy,
+    DatabaseError,
+    DatabaseReadOnly,
+    DatabaseUnavailable,
+    DeletionSwitchedOff,
+    SchemaError,
+)
 
 __all__ = [
     "Database",
@@ -26,6 +33,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseReadOnly",
     "DatabaseUnavailable",
+    "DeletionSwitchedOff",
     "SchemaError",
     "database_identity",
 ]
@@ -98,6 +106,16 @@ class ProvenCopy:
 
 
 @dataclass(frozen=True, slots=True)
+class RemovalRecord:
+    """What earlier runs wrote down of one removal: the inode of the directory that they set aside, and once it was
+    empty the device and inode of the directory that holds it. `None`: nothing.
+    """
+
+    inode: str | None = None
+    emptied_in: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class UnfinishedDeletion:
     """A migrated execution whose local copy is still to be removed."""
 
@@ -105,6 +123,15 @@ class UnfinishedDeletion:
     provider_id: int
     uri: str
     manifest_sha256: str
+    record: RemovalRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDeletion:
+    """One of those, not taken up, and whether it is its turn: after several tries there are pauses."""
+
+    execution: Execution
+    is_due: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +302,7 @@ class Database:
 
     def lease_seconds_left(self, claim: Claim) -> float | None:
         """For how long a claim is still ours, by the database's clock; `None` when it is not ours any more, or its row
-        does not say what the claim needs: that it is still to be migrated, or that its local copy is to be removed.
+        does not say any more that it is to be migrated.
         """
         rows = self._connection.query_once("lease_seconds_left", _claimed(claim))
         return float(rows[0]["seconds_left"]) if rows else None
@@ -497,38 +524,75 @@ class Database:
 
     # Removal of local copies and of leftovers
 
-    def claim_deletions(self) -> list[UnfinishedDeletion]:
-        """Take up the removals of local copies that this host began and did not finish."""
-        rows = self._connection.query(
-            "claim_deletions", {"host": self._host, "run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
-        )
+    def list_deletions(self) -> list[ListedDeletion]:
+        """The removals of local copies that this host began and did not finish, in the order of their turns."""
+        rows = self._connection.query("list_deletions", {"host": self._host})
+        return [
+            ListedDeletion(Execution(row["execution_id"], row["uuid"], row["directory"]), row["is_due"]) for row in rows
+        ]
+
+    def claim_deletions(self, executions: Iterable[Execution]) -> list[UnfinishedDeletion]:
+        """Take up some of them, and count that as a try; those that changed since they were listed are not in the
+        answer.
+        """
+        parameters = {
+            "execution_ids": [execution.id for execution in executions],
+            "host": self._host,
+            "run_id": self._run_id,
+            "lease_seconds": LEASE_SECONDS,
+        }
         return [
             UnfinishedDeletion(
                 Claim(Execution(row["execution_id"], row["uuid"], row["directory"]), row["fencing_token"], 0),
                 row["provider_id"],
                 row["uri"],
                 row["manifest_sha256"],
+                RemovalRecord(row["set_aside_inode"], row["emptied_in"]),
             )
-            for row in rows
+            for row in self._connection.query("claim_deletions", parameters)
         ]
 
-    def list_deletions(self) -> list[Execution]:
-        """The same executions as `claim_deletions`, without taking them up."""
-        rows = self._connection.query("list_deletions", {"host": self._host})
-        return [Execution(row["execution_id"], row["uuid"], row["directory"]) for row in rows]
+    def deletion_seconds_left(self, claim: Claim) -> float | None:
+        """For how long a local copy is still ours to remove, by the database's clock; `None` when the claim was lost,
+        or the execution's row does not say any more what it said when the copy was committed.
+
+        Raises `DeletionSwitchedOff` when the policy in force does not ask for it any more.
+        """
+        return _seconds_left_to_delete(self._connection.query_once("deletion_seconds_left", _claimed(claim)))
+
+    def rows_in_the_way(self) -> list[tuple[int, Execution]]:
+        """Pairs of an execution whose local copy this host is, or may soon be, to remove, by its id, and another one
+        still to be migrated whose directory is, contains or lies in that one's.
+        """
+        rows = self._connection.query("find_rows_in_the_way", {"host": self._host, "run_id": self._run_id})
+        return [(row["execution_id"], Execution(row["id"], row["uuid"], row["ruta_directorio"])) for row in rows]
+
+    def note_set_aside(self, claim: Claim, inode: str) -> float | None:
+        """As `deletion_seconds_left`; unless it gives `None`, it records which directory is about to be set aside."""
+        return _seconds_left_to_delete(self._connection.query("note_set_aside", {**_claimed(claim), "inode": inode}))
+
+    def note_emptied(self, claim: Claim, parent: str) -> bool:
+        """Record that it is empty and about to be removed from its parent; `False` when the claim was lost."""
+        return bool(self._connection.query("note_emptied", {**_claimed(claim), "parent": parent}))
 
     def keep_local_copy(self, claim: Claim) -> None:
         """Record that a local copy is not to be removed after all, and let go of the execution."""
         self._connection.query("keep_local_copy", _claimed(claim))
 
-    def finish_deletion(self, claim: Claim) -> None:
-        """Record that the local copy is gone, and let go of the execution."""
-        self._connection.query("finish_deletion", _claimed(claim))
+    def finish_deletion(self, claim: Claim) -> bool:
+        """Record that the local copy is gone, and let go of the execution. `False`, and nothing, when the claim was
+        lost or the execution's row changed meanwhile.
+        """
+        return bool(self._connection.query("finish_deletion", _claimed(claim))[0]["is_finished"])
 
     def stop_deletion(self, claim: Claim, error_code: str, error: str) -> None:
-        """Record why the local copy could not be removed; the next tick tries again."""
+        """Record why the local copy could not be removed; a later tick tries again."""
         parameters = {**_claimed(claim), "error_code": error_code, "error": one_line(error)}
         self._connection.query("stop_deletion", parameters)
+
+    def put_off_deletion(self, claim: Claim) -> None:
+        """Let go of a removal that was stopped for no fault; the next tick goes on."""
+        self._connection.query("put_off_deletion", _claimed(claim))
 
     def leftovers(self) -> Iterator[Leftover]:
         """Failed attempts of executions that lie elsewhere now."""
@@ -603,6 +667,12 @@ def _retention_seconds(retention_hours: float) -> float:
 
 def _claimed(claim: Claim) -> dict[str, object]:
     return {"execution_id": claim.execution.id, "fencing_token": claim.fencing_token}
+
+
+def _seconds_left_to_delete(rows: list[Row]) -> float | None:
+    if rows and not rows[0]["is_wanted"]:
+        raise DeletionSwitchedOff
+    return float(rows[0]["seconds_left"]) if rows else None
 
 
 def _policy(row: Mapping[str, object]) -> MigrationPolicy:

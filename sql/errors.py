@@ -21,3 +21,7 @@ class DatabaseBusy(DatabaseError):
 
 class SchemaError(DatabaseError):
     """The tables are not those that this version of the program needs, or may not be used."""
+
+
+class DeletionSwitchedOff(Exception):
+    """The policy in force does not ask any more for the removal of local copies. Says nothing against the database."""

@@ -68,6 +68,10 @@ class Platform:
         )  # fmt: skip
         return added
 
+    def switch_deletion_on(self) -> None:
+        """The policy in force asks for the removal of local copies."""
+        self.sql("INSERT INTO ejecuciones_config (eliminar_despues_de_migrar) VALUES (true)")
+
     def clear(self) -> None:
         """Leave every table empty, as for a new test, which is far quicker than a new database."""
         self._close_databases()

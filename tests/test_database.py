@@ -21,7 +21,17 @@ from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderR
 from jobs.embedded_postgres import EmbeddedPostgres
 from sql import database as database_module
 from sql.conflicts import Conflicts
-from sql.database import Attempt, Database, DatabaseUnavailable, ProvenCopy, SchemaError, database_identity
+from sql.database import (
+    Attempt,
+    Database,
+    DatabaseUnavailable,
+    DeletionSwitchedOff,
+    ListedDeletion,
+    ProvenCopy,
+    RemovalRecord,
+    SchemaError,
+    database_identity,
+)
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
@@ -187,10 +197,14 @@ def test_a_claim_is_held_until_it_is_taken_over_or_its_row_says_otherwise(platfo
     assert (late.lease_seconds_left(old) or 0) < 0
     new = claim_one(current, execution)
     assert late.lease_seconds_left(old) is None
+    assert (current.lease_seconds_left(new) or 0) > 0
+    assert current.deletion_seconds_left(new) is None
+    platform.switch_deletion_on()
     current.commit_migration(new, open_attempt(current, new), COPY, delete_local_copy=True)
-    assert (current.lease_seconds_left(new) or 0) > 0  # its local copy is to be removed
-    platform.sql("UPDATE ejecuciones_yaml SET ruta_nube = 'cloud://s3/elsewhere'")
     assert current.lease_seconds_left(new) is None
+    assert (current.deletion_seconds_left(new) or 0) > 0
+    platform.sql("UPDATE ejecuciones_yaml SET ruta_nube = 'cloud://s3/elsewhere'")
+    assert current.deletion_seconds_left(new) is None
 
 
 def test_an_old_token_can_end_no_deletion(platform: Platform) -> None:
@@ -199,16 +213,23 @@ def test_an_old_token_can_end_no_deletion(platform: Platform) -> None:
     old = claim_one(database, execution)
     database.commit_migration(old, open_attempt(database, old), COPY, delete_local_copy=True)
     later = platform.run("host-1")
-    (deletion,) = later.claim_deletions()
+    platform.switch_deletion_on()
+    (deletion,) = later.claim_deletions([execution])
     assert deletion.claim.fencing_token == old.fencing_token + 1
-    for end in (database.finish_deletion, database.keep_local_copy):
+    assert database.note_set_aside(old, "17") is None
+    assert not database.note_emptied(old, "1:2")
+    for end in (database.finish_deletion, database.keep_local_copy, database.put_off_deletion):
         end(old)
         assert platform.value("SELECT local_copy FROM janitor_migrations") == "deleting"
     database.stop_deletion(old, "late", "tarde")
-    assert platform.value("SELECT error FROM janitor_migrations") is None
-    later.finish_deletion(deletion.claim)
+    assert platform.sql("SELECT error, deletion_tries, set_aside_inode, emptied_in FROM janitor_migrations") == [
+        {"error": None, "deletion_tries": 1, "set_aside_inode": None, "emptied_in": None}
+    ]
+    assert platform.value("SELECT lease_expires_at > now() FROM janitor_migrations")
+    assert later.finish_deletion(deletion.claim)
+    assert later.finish_deletion(deletion.claim)  # as after an answer that was lost
     assert platform.value("SELECT local_copy FROM janitor_migrations") == "deleted"
-    assert later.claim_deletions() == []
+    assert (later.list_deletions(), later.claim_deletions([execution])) == ([], [])
 
 
 def test_the_end_of_an_old_run_frees_nothing_of_a_new_one(platform: Platform) -> None:
@@ -230,7 +251,7 @@ ENDS: dict[str, Callable[[Database, Claim], None]] = {
 }
 """How a run lets go of an execution that it has not migrated."""
 
-DELETION_ENDS: dict[str, Callable[[Database, Claim], None]] = {
+DELETION_ENDS: dict[str, Callable[[Database, Claim], object]] = {
     "the local copy is gone": Database.finish_deletion,
     "the local copy is kept": Database.keep_local_copy,
     "the local copy differs": lambda database, claim: database.stop_deletion(claim, "differs", "difiere"),
@@ -279,14 +300,15 @@ def test_a_run_renews_what_it_holds_and_nothing_else(platform: Platform) -> None
 
 @pytest.mark.parametrize("end", DELETION_ENDS)
 def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
+    platform.switch_deletion_on()
     """Also the lease of a deletion; and whoever has let go of one can neither finish it nor call it off."""
     database, execution = platform.run("host-1"), platform.add_execution()
     claim = claim_one(database, execution)
     assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
-    assert (database.lease_seconds_left(claim) or 0) > 0
+    assert (database.deletion_seconds_left(claim) or 0) > 0
     DELETION_ENDS[end](database, claim)
     database.renew_leases()
-    assert database.lease_seconds_left(claim) is None
+    assert database.deletion_seconds_left(claim) is None
     assert platform.value("SELECT lease_expires_at FROM janitor_migrations") is None
     platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
     assert len(platform.run("host-2").claim([execution])) == 1
@@ -294,11 +316,11 @@ def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: 
 
 def test_a_run_that_ends_leaves_what_is_migrated_migrated(platform: Platform) -> None:
     """Its local copy is still to be removed: the next run goes on with that."""
-    database = platform.run("host-1")
-    commit(database, platform.add_execution(), delete_local_copy=True)
+    database, execution = platform.run("host-1"), platform.add_execution()
+    commit(database, execution, delete_local_copy=True)
     database.finish_run(143, {})
     assert platform.value("SELECT state FROM janitor_migrations") == "migrated"
-    assert len(platform.run("host-1").claim_deletions()) == 1
+    assert len(platform.run("host-1").claim_deletions([execution])) == 1
 
 
 @pytest.mark.parametrize("before", ["deleting", "deleted"])
@@ -314,7 +336,7 @@ def test_a_new_claim_knows_nothing_of_an_earlier_deletion(platform: Platform, be
     again = claim_one(later, execution)
     assert platform.value("SELECT local_copy FROM janitor_migrations") == "kept"
     assert later.commit_migration(again, open_attempt(later, again), COPY, delete_local_copy=False)
-    assert platform.run("host-1").claim_deletions() == []
+    assert platform.run("host-1").claim_deletions([execution]) == []
 
 
 # One execution and its neighbours
@@ -327,7 +349,7 @@ MIGRATING: dict[str, Callable[[Database, Claim, Attempt], object]] = {
     "fail": lambda database, claim, _: database.fail_migration(claim, "failed", "unavailable", "caído"),
     "commit": lambda database, claim, attempt: database.commit_migration(claim, attempt, COPY, delete_local_copy=True),
 }
-DELETING: dict[str, Callable[[Database, Claim], None]] = {
+DELETING: dict[str, Callable[[Database, Claim], object]] = {
     "finish": Database.finish_deletion,
     "keep": Database.keep_local_copy,
     "stop": lambda database, claim: database.stop_deletion(claim, "differs", "difiere"),
@@ -388,19 +410,20 @@ def test_a_lost_claim_is_not_held_by_the_token_of_another_one(platform: Platform
 
 
 def test_no_deletion_goes_on_because_another_row_points_where_its_own_did(platform: Platform) -> None:
-    commit(platform.run("host-1"), platform.add_execution(), delete_local_copy=True)
-    platform.add_execution("/data/other", "uuid-2")
+    execution = platform.add_execution()
+    commit(platform.run("host-1"), execution, delete_local_copy=True)
+    other = platform.add_execution("/data/other", "uuid-2")
     platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = (uuid = 'uuid-2'), ruta_nube = %s", COPY.uri)
     platform.sql("UPDATE ejecuciones_yaml SET nube_provider_id = 1")
-    assert platform.run("host-1").claim_deletions() == []
+    assert platform.run("host-1").claim_deletions([execution, other]) == []
 
 
 def test_only_what_was_stored_at_a_place_is_an_earlier_attempt_there(platform: Platform) -> None:
-    """Another execution's, provider's or prefix's attempts make nothing that lies there ours, and nothing foreign."""
+    """Another provider's or prefix's attempts make nothing that lies there ours, and nothing foreign."""
     database = platform.run()
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
     claim, neighbour = database.claim(executions)
-    for whose, provider_id, key_prefix in ((neighbour, 1, "p/e"), (claim, 2, "p/e"), (claim, 1, "q/e")):
+    for whose, provider_id, key_prefix in ((neighbour, 1, "r/e"), (claim, 2, "p/e"), (claim, 1, "q/e")):
         attempt = open_attempt(database, whose, provider_id, key_prefix)
         database.note_place(attempt, foreign_objects=True)
     found = open_attempt(database, claim, 1, "p/e")
@@ -418,20 +441,21 @@ def test_a_claim_takes_the_row_as_it_is_now_and_its_host(platform: Platform) -> 
     platform.sql("UPDATE ejecuciones_yaml SET uuid = 'new', ruta_directorio = '/data/new'")
     changed = Execution(execution.id, "new", "/data/new")
     commit(platform.run("host-2"), changed, delete_local_copy=True)
-    assert platform.run("host-1").claim_deletions() == []
-    (deletion,) = platform.run("host-2").claim_deletions()
+    assert platform.run("host-1").claim_deletions([execution]) == []
+    (deletion,) = platform.run("host-2").claim_deletions([execution])
     assert deletion.claim.execution == changed
 
 
 def test_a_deletion_that_is_taken_up_is_held_by_the_run_that_took_it_up(platform: Platform) -> None:
-    dead = platform.run("host-1")
-    commit(dead, platform.add_execution(), delete_local_copy=True)
+    platform.switch_deletion_on()
+    dead, execution = platform.run("host-1"), platform.add_execution()
+    commit(dead, execution, delete_local_copy=True)
     platform.sql("UPDATE janitor_migrations SET lease_expires_at = NULL")
     current = platform.run("host-1")
-    (deletion,) = current.claim_deletions()
-    assert (current.lease_seconds_left(deletion.claim) or 0) > database_module.LEASE_SECONDS - 60
+    (deletion,) = current.claim_deletions([execution])
+    assert (current.deletion_seconds_left(deletion.claim) or 0) > database_module.LEASE_SECONDS - 60
     dead.finish_run(1, {})
-    assert (current.lease_seconds_left(deletion.claim) or 0) > 0
+    assert (current.deletion_seconds_left(deletion.claim) or 0) > 0
     current.finish_run(1, {})
     assert current.lease_seconds_left(deletion.claim) is None
 
@@ -1018,36 +1042,206 @@ def test_credentials_do_not_show_in_a_repr() -> None:
 def test_unfinished_deletions_belong_to_their_host(platform: Platform) -> None:
     execution = platform.add_execution()
     commit(platform.run("host-1"), execution, delete_local_copy=True)
-    assert platform.run("host-2").claim_deletions() == []
-    assert platform.run("host-1").list_deletions() == [execution]
-    (deletion,) = platform.run("host-1").claim_deletions()
+    assert (platform.run("host-2").list_deletions(), platform.run("host-2").claim_deletions([execution])) == ([], [])
+    assert platform.run("host-1").list_deletions() == [ListedDeletion(execution, is_due=True)]
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
     assert (deletion.claim.execution, deletion.uri, deletion.provider_id) == (execution, COPY.uri, 1)
     assert deletion.manifest_sha256 == COPY.manifest_sha256
+    assert deletion.record == RemovalRecord()
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "UPDATE ejecuciones_yaml SET migrado_a_nube = false",
-        "UPDATE ejecuciones_yaml SET ruta_nube = 'cloud://s3/elsewhere'",
-        "UPDATE ejecuciones_yaml SET nube_provider_id = 9",
-        "UPDATE ejecuciones_yaml SET ruta_nube = NULL",
-        "DELETE FROM ejecuciones_yaml",
-    ],
-)
+CHANGES_OF_A_ROW = [
+    "UPDATE ejecuciones_yaml SET migrado_a_nube = false",
+    "UPDATE ejecuciones_yaml SET ruta_nube = 'cloud://s3/elsewhere'",
+    "UPDATE ejecuciones_yaml SET nube_provider_id = 9",
+    "UPDATE ejecuciones_yaml SET ruta_nube = NULL",
+    "UPDATE ejecuciones_yaml SET uuid = 'another'",
+    "UPDATE ejecuciones_yaml SET ruta_directorio = '/data/moved'",
+    "DELETE FROM ejecuciones_yaml",
+]
+
+
+@pytest.mark.parametrize("change", CHANGES_OF_A_ROW)
 def test_no_deletion_goes_on_when_the_row_points_elsewhere(platform: Platform, change: str) -> None:
-    commit(platform.run("host-1"), platform.add_execution(), delete_local_copy=True)
+    """Whatever a removal asks or writes. Looked for elsewhere: a migration has statements of its own for its row."""
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    platform.switch_deletion_on()
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    assert database.deletion_seconds_left(deletion.claim)
     platform.sql(change)
-    assert platform.run("host-1").claim_deletions() == []
+    assert database.deletion_seconds_left(deletion.claim) is None
+    assert database.note_set_aside(deletion.claim, "17") is None
+    assert not database.finish_deletion(deletion.claim)
+    assert platform.sql("SELECT local_copy, set_aside_inode FROM janitor_migrations") == [
+        {"local_copy": "deleting", "set_aside_inode": None}
+    ]
+    assert (platform.run("host-1").list_deletions(), platform.run("host-1").claim_deletions([execution])) == ([], [])
 
 
 def test_a_stopped_deletion_is_tried_again_by_the_next_run(platform: Platform) -> None:
-    database = platform.run("host-1")
-    commit(database, platform.add_execution(), delete_local_copy=True)
-    (deletion,) = platform.run("host-1").claim_deletions()
+    database, execution = platform.run("host-1"), platform.add_execution()
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
     database.stop_deletion(deletion.claim, "local_copy_differs", "difiere")
     assert platform.value("SELECT error FROM janitor_migrations") == "difiere"
-    assert len(platform.run("host-1").claim_deletions()) == 1
+    assert len(platform.run("host-1").claim_deletions([execution])) == 1
+
+
+def test_what_a_run_removes_just_now_it_does_not_take_up_again(platform: Platform) -> None:
+    """It may be set back and migrated anew while earlier removals are finished beside."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    commit(database, execution, delete_local_copy=True)
+    assert database.claim_deletions([execution]) == []
+
+
+SWITCHES = [
+    "INSERT INTO ejecuciones_config (eliminar_despues_de_migrar) VALUES (false)",
+    "INSERT INTO ejecuciones_config (eliminar_despues_de_migrar) VALUES (NULL)",
+    "UPDATE ejecuciones_config SET eliminar_despues_de_migrar = false",
+    "DELETE FROM ejecuciones_config",
+    "ALTER TABLE ejecuciones_config RENAME COLUMN eliminar_despues_de_migrar TO other",
+]
+
+
+@pytest.mark.parametrize("switch", SWITCHES)
+def test_a_policy_that_does_not_ask_for_a_deletion_any_more_ends_it(platform: Platform, switch: str) -> None:
+    """Older installations lack the column; that means the same."""
+    database, execution = platform.run("host-1"), platform.add_execution()
+    platform.switch_deletion_on()
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    platform.sql(switch)
+    try:
+        with pytest.raises(DeletionSwitchedOff):
+            database.deletion_seconds_left(deletion.claim)
+        with pytest.raises(DeletionSwitchedOff):
+            database.note_set_aside(deletion.claim, "17")
+    finally:
+        if "RENAME" in switch:
+            platform.sql("ALTER TABLE ejecuciones_config RENAME COLUMN other TO eliminar_despues_de_migrar")
+    assert platform.value("SELECT set_aside_inode FROM janitor_migrations") is None
+
+
+HOURS_BETWEEN_TRIES = [None, None, None, 6, 12, 24, 48, 48, 48]
+
+
+def test_a_deletion_that_fails_again_and_again_is_tried_less_and_less_often(platform: Platform) -> None:
+    database, execution = platform.run("host-1"), platform.add_execution()
+    commit(database, execution, delete_local_copy=True)
+    pauses = []
+    for _ in HOURS_BETWEEN_TRIES:
+        run = platform.run("host-1")
+        (deletion,) = run.claim_deletions([execution])
+        run.stop_deletion(deletion.claim, "local_copy_differs", "difiere")
+        pause = "SELECT round(extract(epoch FROM deletion_next_at - now()) / 3600)::int FROM janitor_migrations"
+        pauses.append(platform.value(pause))
+        assert [listed.is_due for listed in run.list_deletions()] == [pauses[-1] is None]
+    assert pauses == HOURS_BETWEEN_TRIES
+    platform.sql("UPDATE janitor_migrations SET deletion_next_at = now() - interval '1 second'")
+    assert [listed.is_due for listed in database.list_deletions()] == [True]
+
+
+def test_a_deletion_that_was_put_off_was_not_tried(platform: Platform) -> None:
+    execution = platform.add_execution()
+    commit(platform.run("host-1"), execution, delete_local_copy=True)
+    for _ in HOURS_BETWEEN_TRIES:
+        run = platform.run("host-1")
+        (deletion,) = run.claim_deletions([execution])
+        run.put_off_deletion(deletion.claim)
+        assert [listed.is_due for listed in run.list_deletions()] == [True]
+
+
+def test_deletions_come_in_order_of_tries_and_then_of_age(platform: Platform) -> None:
+    executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(3)]
+    for execution in reversed(executions):
+        commit(platform.run("host-1"), execution, delete_local_copy=True)
+    run = platform.run("host-1")
+    assert [listed.execution for listed in run.list_deletions()] == executions[::-1]
+    run.claim_deletions([executions[2]])
+    assert [listed.execution for listed in run.list_deletions()] == [executions[1], executions[0], executions[2]]
+
+
+def test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_one(platform: Platform) -> None:
+    """The row was set back in the middle, and the execution was migrated anew: killed right then, that run has seen
+    nothing of its directory.
+    """
+    platform.switch_deletion_on()
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    database.note_set_aside(deletion.claim, "17")
+    database.note_emptied(deletion.claim, "1:2")
+    (again,) = platform.run("host-1").claim_deletions([execution])
+    assert again.record == RemovalRecord("17", "1:2")
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
+    commit(platform.run("host-1"), execution, delete_local_copy=True)
+    (later,) = platform.run("host-1").claim_deletions([execution])
+    assert later.record == RemovalRecord()
+
+
+def test_what_is_set_aside_anew_is_not_empty(platform: Platform) -> None:
+    platform.switch_deletion_on()
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    database.note_set_aside(deletion.claim, "17")
+    database.note_emptied(deletion.claim, "1:2")
+    database.note_set_aside(deletion.claim, "18")
+    (again,) = platform.run("host-1").claim_deletions([execution])
+    assert again.record == RemovalRecord("18")
+    assert not database.note_emptied(deletion.claim, "1:2")
+    assert not database.note_emptied(again.claim, "1:2")  # which has set nothing aside yet
+    assert database.note_set_aside(again.claim, "18")
+    assert not database.note_emptied(deletion.claim, "1:2")
+    assert database.note_emptied(again.claim, "1:2")
+
+
+def test_a_removal_that_was_stopped_has_removed_nothing(platform: Platform) -> None:
+    """Somebody moved the empty directory away in the last moment, and puts another one in its place."""
+    platform.switch_deletion_on()
+    execution = platform.add_execution()
+    database = platform.run("host-1")
+    commit(database, execution, delete_local_copy=True)
+    (deletion,) = platform.run("host-1").claim_deletions([execution])
+    database.note_set_aside(deletion.claim, "17")
+    database.note_emptied(deletion.claim, "1:2")
+    database.stop_deletion(deletion.claim, "source_changed", "cambió")
+    (again,) = platform.run("host-1").claim_deletions([execution])
+    assert again.record == RemovalRecord("17")
+
+
+# Rows that name the directory of a local copy that is to go
+
+NAMES_OF_IT = {
+    "the same": "/data/e",
+    "the same, written otherwise": "//data///e/",
+    "one above it": "/data",
+    "one in it": "/data/e/sub/sub",
+}
+NAMES_OF_OTHERS = ("/data/e2", "/data/ee/sub", "/dat", "/other/data/e", "data/e", "", None)
+
+
+@pytest.mark.parametrize("state", ["an unfinished removal", "a migration of this run"])
+@pytest.mark.parametrize("name", NAMES_OF_IT)
+def test_rows_in_the_way_of_a_removal_are_found(platform: Platform, name: str, state: str) -> None:
+    database, execution = platform.run("host-1"), platform.add_execution("/data//e/")
+    if state == "an unfinished removal":
+        commit(database, execution, delete_local_copy=True)
+        database = platform.run("host-1")
+    else:
+        claim_one(database, execution)
+    for number, directory in enumerate(NAMES_OF_OTHERS):
+        platform.add_execution(directory, f"other-{number}")
+    migrated = platform.add_execution(NAMES_OF_IT[name], "migrated")
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE id = %s", migrated.id)
+    assert database.rows_in_the_way() == []
+    in_the_way = platform.add_execution(NAMES_OF_IT[name], "new")
+    assert database.rows_in_the_way() == [(execution.id, in_the_way)]
+    assert platform.run("host-2").rows_in_the_way() == []
 
 
 # Names and errors of databases

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from config.logs import emit, logger
-from jobs.helpers import FILES_WORTH_HELP, HelperLost, Helpers, Order, Workplace
+from jobs.helpers import FILES_WORTH_HELP, WORD_IS_GOOD_FOR_SECONDS, HelperLost, Helpers, Order, Workplace
 from jobs.lease import ClaimLost, now
 from jobs.pace import Traffic
 from providers.base import RunInterrupted, SourceChanged
@@ -112,6 +113,24 @@ class Last(Order[None]):
         workplace.pool.traffic.note_passed(5, 2)
         wait_until(lambda: "seen" in os.listdir(directory_descriptor), 30)
         wait_until(lambda: workplace.lease.held_until() > held_until + 100, 30)
+
+
+@dataclass(frozen=True)
+class StopAndGoOn(Order[None]):
+    """Be stopped, as by SIGSTOP or with the whole machine; then do what cannot be undone."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+        os.kill(os.getpid(), signal.SIGSTOP)
+        workplace.require_word()
+        os.close(os.open("went on", os.O_CREAT, dir_fd=directory_descriptor))
+
+
+@dataclass(frozen=True)
+class Surroundings(Order[tuple[dict[str, str], tuple[int, int]]]):
+    """The environment, and the limits of a core dump."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> tuple[dict[str, str], tuple[int, int]]:
+        return dict(os.environ), resource.getrlimit(resource.RLIMIT_CORE)
 
 
 class Office:
@@ -317,3 +336,65 @@ def test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_
         _, errors = run.communicate(timeout=30)  # once nobody can write to it any more
     assert errors == b""
     wait_until(lambda: not any(map(is_alive, started)), 5)
+
+
+def state_of(process_id: int) -> str:
+    """Its letter in `/proc`."""
+    return Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2][0]
+
+
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_whoever_was_stopped_waits_for_word_before_he_does_what_cannot_be_undone(office: Office, is_lost: bool) -> None:
+    """The lease that he knew of lasts for minutes yet; that it was lost meanwhile only the run's process can know."""
+    held = threading.Event()
+    held.set()
+    outcome: list[object] = []
+
+    def held_until() -> float:
+        if not held.is_set():
+            raise ClaimLost("perdida")
+        return now() + 600
+
+    def ask() -> None:
+        try:
+            outcome.append(office.helpers.ask(StopAndGoOn(), office.descriptor, NEVER, held_until))
+        except ClaimLost as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    wait_until(lambda: [state_of(process) for process in office.processes()] == ["T"], 30)
+    stopped_at = now()
+    if is_lost:
+        held.clear()
+    wait_until(lambda: now() > stopped_at + 2 * WORD_IS_GOOD_FOR_SECONDS, 30)
+    (process,) = office.processes()
+    os.kill(process, signal.SIGCONT)
+    thread.join(30)
+    assert [type(item) for item in outcome] == [ClaimLost if is_lost else type(None)]
+    assert (office.directory / "went on").exists() != is_lost
+
+
+def test_helpers_see_no_secret_of_the_database_and_no_key(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They need what the SDKs' default chains and proxies are told."""
+    secret = dict.fromkeys(("DATABASE_URL", "BACKUP_DATABASE_URL", "PGPASSWORD", "PGHOST", "JANITOR_SECRET_KEYS"), "a")
+    needed = {"AWS_PROFILE": "f", "AZURE_CLIENT_ID": "g", "GOOGLE_APPLICATION_CREDENTIALS": "h", "HTTPS_PROXY": "i"}
+    for name, value in (secret | needed).items():
+        monkeypatch.setenv(name, value)
+    environment, _ = office.helpers.ask(Surroundings(), office.descriptor, NEVER)
+    assert not secret.keys() & environment.keys()
+    assert needed.items() <= environment.items()
+
+
+def test_no_process_of_a_run_leaves_an_image_of_its_memory_behind() -> None:
+    program = (
+        "import resource, subprocess, sys, janitor_daemon\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (1, resource.RLIM_INFINITY))\n"
+        "child = [sys.executable, '-c', 'import resource; print(resource.getrlimit(resource.RLIMIT_CORE))']\n"
+        "janitor_daemon.run_command_line = lambda _arguments: subprocess.run(child).returncode\n"
+        "janitor_daemon.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "(0, 0)\n", done.stderr

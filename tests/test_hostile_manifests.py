@@ -34,6 +34,7 @@ from providers.descriptors import closing_descriptor
 from providers.local import LocalProvider
 from tests.faulty_provider import Call, Fault, FaultyProvider
 from tests.manifests import hashed, manifest_of_hashed
+from tests.permissions import Granted
 from tests.racing import Listener, linux_only
 from tests.servers.base import REPOSITORY
 from tests.stories.trees import make_odd_tree, snapshot
@@ -447,6 +448,7 @@ def test_a_removal_believes_no_manifest_but_the_recorded_one(tmp_path: Path, pro
             execution,
             lambda: fetch_manifest(provider, PLACE, "ab" * 32, NEVER),
             NEVER,
+            Granted(),
         )
     assert snapshot(root / "e1") == before
 
@@ -467,6 +469,7 @@ def test_a_removal_with_a_hostile_manifest_removes_nothing(
             Execution(1, "uuid-1", str(root / "e1")),
             lambda: fetch_manifest(provider, PLACE, None, NEVER),
             NEVER,
+            Granted(),
         )
     assert (snapshot(root / "e1"), snapshot(outside)) == before
 
@@ -479,7 +482,8 @@ def test_a_link_in_the_tree_is_not_followed_by_what_a_manifest_says_of_it(tmp_pa
     sha256 = hashlib.sha256(b"somebody else's").hexdigest()
     proven = read_manifest(written(directory(), directory("sub"), file("sub/b", size_bytes=15, sha256=sha256)))
     before = snapshot(outside)
+    execution = Execution(1, "u", str(root / "e1"))
     with pytest.raises(LocalCopyDiffers):
-        remove_local_copy(DirectoryJudge([str(root)]), Execution(1, "u", str(root / "e1")), lambda: proven, NEVER)
+        remove_local_copy(DirectoryJudge([str(root)]), execution, lambda: proven, NEVER, Granted())
     assert snapshot(outside) == before
     assert (root / "e1" / "sub").is_symlink()

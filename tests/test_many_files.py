@@ -25,6 +25,7 @@ from providers.base import BytesSource, ObjectNotFound, Provider, Source
 from providers.descriptors import closing_descriptor
 from sql.database import Attempt, Database
 from tests.manifests import content_of, hashed
+from tests.permissions import Granted
 
 NEVER = threading.Event()
 PLACE = Place("ejecuciones/uuid-1")
@@ -90,7 +91,7 @@ def peak_memory_bytes(root: Path, files: int) -> int:
         copy, manifest = Upload(provider, attempt, execution, descriptor, database, pool, NEVER).run(
             walk_tree(descriptor)
         )
-        remove_local_copy(DirectoryJudge([str(root)]), execution, lambda: manifest.tree, NEVER)
+        remove_local_copy(DirectoryJudge([str(root)]), execution, lambda: manifest.tree, NEVER, Granted())
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert (copy.file_count, directory.exists()) == (files, False)

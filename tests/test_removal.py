@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import mmap
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,13 +20,23 @@ import pytest
 
 from config.models import Execution
 from config.trees import Tree
-from jobs.directories import DirectoryJudge, DirectoryMissing
+from jobs import lease as lease_module
+from jobs.directories import DirectoryJudge
 from jobs.manifest import make_manifest, read_manifest
-from jobs.removal import LocalCopyDiffers, LocalCopyInUse, keep_local_copy, remove_local_copy, trash_name
+from jobs.removal import (
+    LocalCopyAbsent,
+    LocalCopyDiffers,
+    LocalCopyInUse,
+    keep_local_copy,
+    remove_local_copy,
+    trash_name,
+)
 from jobs.tree import hash_file, walk_tree
 from providers.base import ProviderUnavailable, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor
+from sql.database import RemovalRecord
 from tests.manifests import content_of, hashed
+from tests.permissions import Granted, place_of, remembering
 from tests.servers.base import REPOSITORY
 from tests.source_mutations import require_file_system_that_notices
 from tests.stories.trees import Snapshot, make_odd_tree, make_usual_tree, snapshot
@@ -80,8 +92,17 @@ def proven_tree(directory: Path, *, from_cloud: bool) -> Tree:
     )
 
 
-def remove(judge: DirectoryJudge, directory: Path, proven: Tree, interruption: threading.Event = NEVER) -> None:
-    remove_local_copy(judge, execution_at(directory), lambda: proven, interruption)
+def remove(
+    judge: DirectoryJudge,
+    directory: Path,
+    proven: Tree,
+    interruption: threading.Event = NEVER,
+    permission: Granted | None = None,
+) -> None:
+    """Without a permission: a removal that was begun before, if the directory is set aside already."""
+    execution = execution_at(directory)
+    permission = permission or remembering(directory.with_name(trash_name(execution)))
+    remove_local_copy(judge, execution, lambda: proven, interruption, permission)
 
 
 def contents(root: Path) -> Snapshot:
@@ -264,7 +285,7 @@ def test_an_unreachable_copy_keeps_everything(judge: DirectoryJudge, root: Path,
         raise error
 
     with pytest.raises(ProviderUnavailable) as caught:
-        remove_local_copy(judge, execution_at(directory), load_proven, NEVER)
+        remove_local_copy(judge, execution_at(directory), load_proven, NEVER, Granted())
     assert caught.value is error
     assert contents(root) == before
 
@@ -314,6 +335,31 @@ def test_what_a_death_left_set_aside_goes_if_the_copy_holds_it(
     (trash / name).rename((trash / name).with_name(".janitor-removing-0"))
     remove(judge, directory, proven)
     assert os.listdir(root) == ["neighbour"]
+
+
+def test_a_writer_of_what_a_death_left_set_aside_keeps_it(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    """He opened it when it had its name, and what he may write yet is in no copy."""
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(trash)
+    aside = (trash / "registro.log").rename(trash / ".janitor-removing-0")
+    with aside.open("r+b"), pytest.raises(LocalCopyInUse, match="janitor-removing"):
+        remove(judge, directory, proven)
+    assert (directory / aside.name).exists()
+    assert len(list(directory.rglob("*"))) == 6
+
+
+def test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    """Also an empty one: the copy holds directories, too, but this program sets none aside."""
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(trash)
+    (trash / ".janitor-removing-0").mkdir()
+    with pytest.raises(LocalCopyDiffers, match="janitor-removing"):
+        remove(judge, directory, proven)
+    assert (directory / ".janitor-removing-0").is_dir()
 
 
 @pytest.mark.parametrize("late", [swap_for_file, swap_for_link, swap_for_directory], ids=["file", "link", "directory"])
@@ -366,11 +412,43 @@ def test_an_error_in_the_middle_gives_the_name_back(
     def fail() -> None:
         raise error
 
+    permission = Granted()
     with after_first_unlink(monkeypatch, fail), pytest.raises(told):
-        remove(judge, directory, proven)
+        remove(judge, directory, proven, permission=permission)
     assert sorted(os.listdir(root)) == ["e1", "neighbour"]
-    remove(judge, directory, proven)
+    remove(judge, directory, proven, permission=permission)
     assert os.listdir(root) == ["neighbour"]
+
+
+def test_each_entry_is_asked_for_before_it_goes(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is. Looked for elsewhere: each order of a provider's is asked for in `jobs/lease.py`, and so is each
+    object of a leftover that is deleted.
+    """
+    asked_and_gone: list[str] = []
+    for name in ("unlink", "rmdir"):
+        really = getattr(os, name)
+
+        def note_and_do(path: str, *, dir_fd: int, really: Callable[..., None] = really) -> None:
+            asked_and_gone.append("gone")
+            really(path, dir_fd=dir_fd)
+
+        monkeypatch.setattr(os, name, note_and_do)
+    permission = Granted(when_asked=lambda: asked_and_gone.append("asked"))
+    remove(judge, directory, proven_tree(directory, from_cloud=False), permission=permission)
+    assert asked_and_gone.count("gone") == 7
+    assert not [pair for pair in itertools.pairwise(asked_and_gone) if pair == ("gone", "gone")]
+
+
+def test_a_request_to_stop_in_the_middle_is_heard(
+    judge: DirectoryJudge, root: Path, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    interruption = threading.Event()
+    with after_first_unlink(monkeypatch, interruption.set), pytest.raises(RunInterrupted):
+        remove(judge, directory, proven, interruption)
+    assert len(list(directory.rglob("*"))) == 5
 
 
 # What happens while it is removed
@@ -515,11 +593,12 @@ def test_a_writer_who_comes_at_the_last_moment_keeps_his_file(
             writers[0].join(0.2)
             assert writers[0].is_alive()
 
+    permission = Granted()
     with before_rename(monkeypatch, change), pytest.raises(LocalCopyInUse, match="registro"):
-        remove(judge, directory, proven)
+        remove(judge, directory, proven, permission=permission)
     writers[0].join(30)
     assert (directory / "registro.log").exists()
-    remove(judge, directory, proven)
+    remove(judge, directory, proven, permission=permission)
     assert os.listdir(root) == ["neighbour"]
 
 
@@ -624,13 +703,173 @@ def test_outside_the_roots_nothing_is_removed(judge: DirectoryJudge, directory: 
     assert snapshot(outside) == before
 
 
-def test_what_is_gone_already_is_no_error(judge: DirectoryJudge, root: Path) -> None:
-    remove_local_copy(judge, execution_at(root / "gone"), not_asked, NEVER)
+# What is not there
 
 
-def test_a_missing_parent_is_told(judge: DirectoryJudge, root: Path) -> None:
-    with pytest.raises(DirectoryMissing):
-        remove_local_copy(judge, execution_at(root / "gone" / "e1"), not_asked, NEVER)
+def test_what_an_earlier_run_was_seen_to_remove_is_gone(judge: DirectoryJudge, root: Path) -> None:
+    """It was killed after its last `rmdir`, before it could record that."""
+    permission = Granted(RemovalRecord("17", place_of(root)))
+    remove_local_copy(judge, execution_at(root / "gone"), not_asked, NEVER, permission)
+
+
+def test_a_directory_made_anew_since_is_not_touched(judge: DirectoryJudge, root: Path, directory: Path) -> None:
+    before = contents(root)
+    permission = Granted(RemovalRecord("17", place_of(root)))
+    remove_local_copy(judge, execution_at(directory), not_asked, NEVER, permission)
+    assert contents(root) == before
+
+
+ABSENCES: dict[str, Callable[[Path], tuple[Path, RemovalRecord]]] = {
+    "nothing was ever begun": lambda root: (root / "e1", RemovalRecord()),
+    "it was set aside, and not emptied": lambda root: (root / "e1", RemovalRecord("17")),
+    "it was emptied in what is not mounted now": lambda root: (root / "e1", RemovalRecord("17", "1:2")),
+    "what held it is not there": lambda root: (root / "gone" / "e1", RemovalRecord()),
+    "what held it when it was emptied is not there": lambda root: (
+        root / "gone" / "e1",
+        RemovalRecord("17", place_of(root)),
+    ),
+}
+
+
+@pytest.mark.parametrize("absence", ABSENCES)
+def test_absence_is_no_removal(judge: DirectoryJudge, root: Path, absence: str) -> None:
+    """The disk is not mounted, somebody moved it, the host has another disk: nobody has seen that it was removed.
+
+    Looked for elsewhere: the temporary files count what was unlinked, and a leftover is settled only once a listing has
+    shown that its place is empty.
+    """
+    path, record = ABSENCES[absence](root)
+    with pytest.raises(LocalCopyAbsent, match="no consta"):
+        remove_local_copy(judge, execution_at(path), not_asked, NEVER, Granted(record))
+
+
+@pytest.mark.parametrize("taken_away", [["registro.log"], ["resultados/tabla.csv"], None], ids=["one", "below", "all"])
+def test_what_is_missing_before_the_removal_was_begun_keeps_everything(
+    judge: DirectoryJudge, root: Path, directory: Path, taken_away: list[str] | None
+) -> None:
+    """So does an empty directory in the place of one that is not mounted. Each entry must be seen to go."""
+    proven = proven_tree(directory, from_cloud=True)
+    if taken_away is None:
+        shutil.rmtree(directory)
+        directory.mkdir()
+    for name in taken_away or ():
+        (directory / name).unlink()
+    before = contents(root)
+    with pytest.raises(LocalCopyDiffers, match="faltan"):
+        remove(judge, directory, proven)
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_a_foreign_directory_of_the_trash_name_is_left_alone(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, full: bool
+) -> None:
+    """Also one that holds what the copy holds; and what has the name of the execution is not touched either."""
+    proven = proven_tree(directory, from_cloud=True)
+    permission = remembering(directory)
+    if full:
+        shutil.copytree(directory, trash, symlinks=True)
+    else:
+        trash.mkdir()
+    before = contents(root)
+    with pytest.raises(UnsafeSource, match="janitor-trash"):
+        remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, permission)
+    keep_local_copy(judge, execution_at(directory), permission.record)
+    assert contents(root) == before
+    directory.rename(root / "moved")
+    before = contents(root)
+    with pytest.raises(UnsafeSource, match="janitor-trash"):
+        remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, permission)
+    keep_local_copy(judge, execution_at(directory), permission.record)
+    assert contents(root) == before
+
+
+def test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone(
+    judge: DirectoryJudge, root: Path, trash: Path, directory: Path
+) -> None:
+    """One that a version set aside which did not write down which has the rest of the execution in it."""
+    proven = proven_tree(directory, from_cloud=True)
+    directory.rename(root / "moved")
+    trash.mkdir()
+    with pytest.raises(UnsafeSource, match="janitor-trash"):
+        remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Granted())
+    assert sorted(os.listdir(root)) == sorted([trash.name, "moved", "neighbour"])
+    trash.rmdir()
+    (root / "moved").rename(trash)
+    remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Granted())
+    assert os.listdir(root) == ["neighbour"]
+
+
+def test_it_is_written_down_before_it_happens_what_is_set_aside_and_that_it_is_empty(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path
+) -> None:
+    proven = proven_tree(directory, from_cloud=False)
+    inode = str(directory.stat().st_ino)
+    seen: list[tuple[str, bool, bool]] = []
+
+    class Watching(Granted):
+        def begin(self, inode: str) -> None:
+            super().begin(inode)
+            seen.append((inode, directory.exists(), trash.exists()))
+
+        def note_emptied(self, parent: str) -> None:
+            super().note_emptied(parent)
+            seen.append((parent, os.listdir(trash) == [], trash.exists()))
+
+    remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Watching())
+    assert seen == [(inode, True, False), (place_of(root), True, True)]
+
+
+def test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile(
+    judge: DirectoryJudge, root: Path, directory: Path, trash: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has its name by then, or gets it later, is another one."""
+    proven = proven_tree(directory, from_cloud=False)
+    permission = Granted()
+    move = partial(trash.rename, tmp_path / "rescued")
+    monkeypatch.setattr(lease_module, "FRESH_SECONDS", 1e9)
+    with after_first_unlink(monkeypatch, move), pytest.raises(SourceChanged, match="movió"):
+        remove(judge, directory, proven, permission=permission)
+    assert permission.record.emptied_in is None
+
+
+@pytest.mark.parametrize("when", ["before the removal", "after an interrupted one"])
+def test_a_removal_is_on_the_disk_before_anybody_is_told(
+    judge: DirectoryJudge, root: Path, directory: Path, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looked for elsewhere: `providers/local.py` syncs names and removals of directories are no promise there;
+    `jobs/temp_files.py` records nothing.
+    """
+    proven = proven_tree(directory, from_cloud=False)
+    permission = Granted()
+    if when == "after an interrupted one":
+        shutil.rmtree(directory)
+        permission = Granted(RemovalRecord("17", place_of(root)))
+    fsync = os.fsync
+    synced: list[tuple[str, bool]] = []
+
+    def recorded_fsync(descriptor: int) -> None:
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), os.listdir(root) == ["neighbour"]))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, permission)
+    assert synced == [(str(root), True)]
+
+
+@pytest.mark.parametrize(("code", "is_told"), [(errno.EIO, True), (errno.EINVAL, False)])
+def test_a_removal_that_does_not_reach_the_disk_is_none(
+    judge: DirectoryJudge, directory: Path, code: int, is_told: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But a file system that cannot sync a directory at all answers so whenever it is asked."""
+    proven = proven_tree(directory, from_cloud=False)
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(SourceUnreadable) if is_told else contextlib.nullcontext():
+        remove(judge, directory, proven)
 
 
 @pytest.mark.parametrize("uuid", ["😀" * 64, "ñ" * 200])
@@ -640,9 +879,9 @@ def test_a_uuid_that_is_too_long_for_a_name_hinders_nothing(
     """64 characters, as many as the column holds, are up to 256 bytes; a name has 255 at most."""
     execution = Execution(7, uuid, str(directory))
     directory.rename(root / trash_name(execution))
-    keep_local_copy(judge, execution)
+    keep_local_copy(judge, execution, RemovalRecord())
     proven = proven_tree(directory, from_cloud=False)
-    remove_local_copy(judge, execution, lambda: proven, NEVER)
+    remove_local_copy(judge, execution, lambda: proven, NEVER, Granted())
     assert os.listdir(root) == ["neighbour"]
 
 
@@ -651,9 +890,9 @@ def test_a_uuid_that_is_too_long_for_a_name_hinders_nothing(
 
 def test_what_was_set_aside_gets_its_name_back(judge: DirectoryJudge, root: Path, directory: Path, trash: Path) -> None:
     directory.rename(trash)
-    keep_local_copy(judge, execution_at(directory))
+    keep_local_copy(judge, execution_at(directory), RemovalRecord())
     assert sorted(os.listdir(root)) == ["e1", "neighbour"]
-    keep_local_copy(judge, execution_at(directory))
+    keep_local_copy(judge, execution_at(directory), RemovalRecord())
     assert sorted(os.listdir(root)) == ["e1", "neighbour"]
 
 
@@ -663,5 +902,5 @@ def test_what_was_set_aside_does_not_replace_a_directory_made_anew(
     directory.rename(trash)
     directory.mkdir()
     before = contents(root)
-    keep_local_copy(judge, execution_at(directory))
+    keep_local_copy(judge, execution_at(directory), RemovalRecord())
     assert contents(root) == before

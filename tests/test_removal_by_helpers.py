@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -11,16 +12,19 @@ from typing import TypeVar, cast
 
 import pytest
 
+from config.trees import Tree
 from jobs import helpers as helpers_module
 from jobs import removal as removal_module
 from jobs.directories import DirectoryJudge
 from jobs.helpers import HelperLost, Helpers, Order, Workplace
+from jobs.lease import ClaimLost
 from jobs.pace import Traffic
 from jobs.removal import LocalCopyDiffers, RemoveFiles, remove_local_copy, trash_name
 from jobs.tree import hash_file, walk_tree
 from providers.base import SourceChanged
 from providers.descriptors import closing_descriptor
 from tests.manifests import hashed
+from tests.permissions import Granted
 from tests.processes import children_of
 from tests.test_removal import directory, execution_at, judge, proven_tree, root, trash
 
@@ -78,7 +82,7 @@ def two_helpers() -> Iterator[Helpers]:
 def remove(judge: DirectoryJudge, directory: Path, helpers: Helpers) -> None:
     """What was proven is what is there now."""
     proven = proven_tree(directory, from_cloud=False)
-    remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, helpers)
+    remove_local_copy(judge, execution_at(directory), lambda: proven, NEVER, Granted(), helpers)
 
 
 def test_all_goes_files_of_several_names_too(
@@ -90,6 +94,50 @@ def test_all_goes_files_of_several_names_too(
     assert os.listdir(root) == ["neighbour"]
     assert (root / "neighbour" / "outside").read_text() == "1"
     assert len(children_of(os.getpid()) - before) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_names_of_one_file_come_to_different_helpers_in_any_order(
+    judge: DirectoryJudge, root: Path, many: Path, seed: int
+) -> None:
+    class Shuffling(Observed):
+        def for_each(
+            self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event
+        ) -> None:
+            shuffled = list(items)
+            random.Random(seed).shuffle(shuffled)  # noqa: S311 no secret
+            super().for_each(function, shuffled, interruption)
+
+    helpers = Shuffling()
+    remove(judge, many, helpers)
+    assert os.listdir(root) == ["neighbour"]
+    names = ("registro.log", "aaa", "parte 3 bis", "resultados/zzz")
+    orders = [order for order in helpers.orders if {entry.path for entry in order.entries} & set(names)]
+    assert len(orders) > 2
+
+
+def test_helpers_are_told_how_long_they_may_go_on_and_stop_when_they_may_not(
+    judge: DirectoryJudge, root: Path, many: Path, two_helpers: Helpers
+) -> None:
+    """What a helper was told before is no answer to what has happened since."""
+    proven = proven_tree(many, from_cloud=False)
+    permission = Granted()
+
+    def load_and_lose() -> Tree:
+        permission.when_asked = lose_at_the_third_question
+        return proven
+
+    asked: list[None] = []
+
+    def lose_at_the_third_question() -> None:
+        asked.append(None)
+        if len(asked) > 2:
+            raise ClaimLost("perdida")
+
+    with pytest.raises(ClaimLost):
+        remove_local_copy(judge, execution_at(many), load_and_lose, NEVER, permission, two_helpers)
+    assert many.exists()
+    assert (many / "ejecucion.yaml").exists()
 
 
 def test_each_sets_aside_under_a_name_of_its_own_that_nothing_has(

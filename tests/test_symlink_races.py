@@ -30,6 +30,7 @@ from jobs.tree import FileSource, require_unchanged, walk_tree
 from providers.base import SourceError
 from providers.local import LocalProvider
 from tests.manifests import hashed, manifest_of_hashed
+from tests.permissions import after_a_begun_removal
 from tests.racing import Listener, Swapper, linux_only
 from tests.stories.trees import snapshot
 
@@ -101,7 +102,7 @@ def migrate_and_remove(judge: DirectoryJudge, execution: Execution, provider: Lo
         }
         require_unchanged(seen, walk_tree(directory.descriptor))
         proven = hashed(seen, hashes)
-    remove_local_copy(judge, execution, lambda: proven, NEVER)
+    remove_local_copy(judge, execution, lambda: proven, NEVER, after_a_begun_removal(execution))
 
 
 # From the top of the path down to a file

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from jobs import writers
-from jobs.writers import FileInUse, has_writer, lease_is_whole, release_lease, take_lease
+from jobs.writers import Answer, FileInUse, has_writer, lease_is_whole, release_lease, take_lease
 from providers import file_systems
 from providers.descriptors import closing_descriptor
 from tests.source_mutations import require_file_system_that_notices
@@ -59,7 +59,7 @@ def test_a_mapping_is_a_writer_though_the_descriptor_is_closed(file: Path, readi
 
 
 def test_who_wants_to_write_waits_and_is_noticed_and_nobody_is_killed(file: Path, reading: int) -> None:
-    assert take_lease(reading)
+    assert take_lease(reading) is Answer.TAKEN
     assert lease_is_whole(reading)
     entered = threading.Event()
 
@@ -77,10 +77,21 @@ def test_who_wants_to_write_waits_and_is_noticed_and_nobody_is_killed(file: Path
     assert file.read_bytes() == b"contentmore"
 
 
-@pytest.mark.parametrize("code", [errno.EINVAL, errno.EACCES, errno.ENOLCK])
-def test_where_nobody_can_tell_no_writer_is_assumed(reading: int, code: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [
+        (errno.EINVAL, Answer.NO_LEASES),
+        (errno.ENOLCK, Answer.NO_LEASES),
+        (errno.EACCES, Answer.NO_RIGHT),
+        (errno.EPERM, Answer.NO_RIGHT),
+    ],
+)
+def test_where_the_kernel_does_not_tell_it_is_known_why(
+    reading: int, code: int, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A removal then looks elsewhere; whoever only reads goes by the times of the file."""
     refuse_leases(monkeypatch, code)
-    assert take_lease(reading) is False
+    assert take_lease(reading) is answer
     assert not has_writer(reading)
 
 

@@ -1,5 +1,15 @@
-SELECT migration.execution_id, migration.uuid, migration.directory
+-- Those tried least often come first, then the oldest: one that is stuck keeps no other one waiting.
+SELECT
+    migration.execution_id, migration.uuid, migration.directory,
+    coalesce(migration.deletion_next_at <= now(), true) AS is_due
 FROM janitor_migrations AS migration
 JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
-WHERE migration.local_copy = 'deleting' AND migration.host = %(host)s AND execution.migrado_a_nube
-ORDER BY migration.execution_id
+WHERE migration.local_copy = 'deleting'
+  AND migration.state = 'migrated'
+  AND migration.host = %(host)s
+  AND execution.migrado_a_nube
+  AND execution.uuid::text = migration.uuid
+  AND execution.ruta_directorio = migration.directory
+  AND execution.ruta_nube = migration.uri
+  AND execution.nube_provider_id = migration.provider_id
+ORDER BY migration.deletion_tries, migration.migrated_at, migration.execution_id

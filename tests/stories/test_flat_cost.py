@@ -145,13 +145,14 @@ def test_one_execution_costs_the_same_among_many(platform: Platform) -> None:
     """Every statement of its way finds its rows by an index, whatever is there besides."""
     execution = platform.add_execution()
     other = platform.add_execution("/data/other", "uuid-2")
+    platform.switch_deletion_on()
     fill(platform, 20_000)
     before = rows_scanned(platform)
     with closing(platform.run()) as database:
         migrate_and_delete(database, execution)
         fail(database, other)
         database.renew_leases()
-        assert [len(list(found)) for found in (database.leftovers(), database.claim_deletions())] == [0, 0]
+        assert [len(list(found)) for found in (database.leftovers(), database.list_deletions())] == [0, 0]
         database.finish_run(0, {})
     assert rows_scanned(platform) == before
 
@@ -183,7 +184,10 @@ def migrate_and_delete(database: Database, execution: Execution) -> None:
     database.note_place(attempt, foreign_objects=False)
     assert database.lease_seconds_left(claim)
     assert database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
-    database.finish_deletion(claim)
+    assert database.note_set_aside(claim, "17")
+    assert database.deletion_seconds_left(claim)
+    assert database.note_emptied(claim, "1:2")
+    assert database.finish_deletion(claim)
 
 
 def fail(database: Database, execution: Execution) -> None:

@@ -1,0 +1,25 @@
+-- Asked all the time while a local copy is removed. It is to go as long as the claim holds, the row still points at the
+-- copy that was proven and at this directory, and the policy in force asks for it (older installations lack the column).
+SELECT
+    extract(epoch FROM migration.lease_expires_at - now()) AS seconds_left,
+    coalesce(
+        (
+            SELECT to_jsonb(config) -> 'eliminar_despues_de_migrar' = 'true'::jsonb
+            FROM ejecuciones_config AS config
+            ORDER BY config.id DESC
+            LIMIT 1
+        ),
+        false
+    ) AS is_wanted
+FROM janitor_migrations AS migration
+JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
+WHERE migration.execution_id = %(execution_id)s
+  AND migration.fencing_token = %(fencing_token)s
+  AND migration.lease_expires_at IS NOT NULL
+  AND migration.state = 'migrated'
+  AND migration.local_copy = 'deleting'
+  AND execution.migrado_a_nube
+  AND execution.uuid::text = migration.uuid
+  AND execution.ruta_directorio = migration.directory
+  AND execution.ruta_nube = migration.uri
+  AND execution.nube_provider_id = migration.provider_id
