@@ -300,8 +300,8 @@ def test_a_run_renews_what_it_holds_and_nothing_else(platform: Platform) -> None
 
 @pytest.mark.parametrize("end", DELETION_ENDS)
 def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
-    platform.switch_deletion_on()
     """Also the lease of a deletion; and whoever has let go of one can neither finish it nor call it off."""
+    platform.switch_deletion_on()
     database, execution = platform.run("host-1"), platform.add_execution()
     claim = claim_one(database, execution)
     assert database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=True)
