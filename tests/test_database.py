@@ -391,6 +391,17 @@ def test_the_end_of_one_deletion_changes_no_other(platform: Platform, step: str)
     assert rows_of(platform, executions[1]) == neighbours
 
 
+def test_a_commit_changes_no_row_that_looks_like_its_own(platform: Platform) -> None:
+    """One of the same uuid and directory, added after the run's one look at conflicts."""
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    attempt = open_attempt(database, claim)
+    twin = platform.add_execution()
+    before = rows_of(platform, twin)
+    database.commit_migration(claim, attempt, COPY, delete_local_copy=True)
+    assert rows_of(platform, twin) == before
+
+
 def test_a_lost_claim_is_not_held_by_the_token_of_another_one(platform: Platform) -> None:
     """Tokens count for one execution each: the late run's is a good one of the neighbour's."""
     late, current = platform.run("host-1"), platform.run("host-2")
