@@ -181,9 +181,7 @@ class MemoryProvider(Provider):
 
     def delete_exactly(self, stored: StoredObject) -> None:
         """Remove while this very object lies there. Raises `ConditionFailed`."""
-        self._send(
-            "delete_exactly", stored.key, lambda: self.store.delete_exactly(stored.key, version_of(stored))
-        )
+        self._send("delete_exactly", stored.key, lambda: self.store.delete_exactly(stored.key, version_of(stored)))
 
     def measure(self, source: Source) -> PutReceipt:
         return self._read(source)[1]

@@ -121,12 +121,14 @@ class World:
         for kind, provider_class in stores.KINDS.items():
             monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))
         watch(monkeypatch, lambda step, detail: self.runs.reach_own_step(step, detail))
-        handler = _Listener(self.said)
-        monkeypatch.setattr(logging.getLogger("janitor_daemon"), "handlers", [handler])
+        self._listener = _Listener(self.said)
+        monkeypatch.setattr(logging.getLogger("janitor_daemon"), "handlers", [])
         monkeypatch.setattr(logging.getLogger("janitor_daemon"), "propagate", False)
+        monkeypatch.setattr(logging.getLogger("janitor_daemon"), "level", logging.INFO)
 
     def begin(self, kinds: Sequence[str], buckets: Sequence[str], *, folds_case: bool = False) -> None:
         """Make everything anew: one provider for each of `kinds`, each with the bucket of `buckets` at its place."""
+        logging.getLogger("janitor_daemon").handlers[:] = [self._listener]  # and nobody else's, as each costs time
         self.said.clear()
         self._late_seconds = 0.0
         shutil.rmtree(self._data, ignore_errors=True)
@@ -140,8 +142,7 @@ class World:
         self.commits: list[Commit] = []
         self._written_files = 0
         self.is_cloned = False
-        for platform in self._platforms:
-            clear(platform)
+        clear(self._platforms[0])
         self.production = Installation(self._platforms[0], {name: self._own[name] for name in "AB"}, SHARED)
         self.staging = Installation(self._platforms[1], {"S": self._own["S"]}, STAGING)
         for number, (kind, bucket) in enumerate(zip(kinds, buckets, strict=True), 1):
@@ -360,6 +361,10 @@ class World:
     def _is_anywhere(self, content: Content) -> bool:
         return any(self._is_at(Path(path), content) for path, _, _ in os.walk(self._root))
 
+    def is_at_rest(self, installation: Installation) -> bool:
+        """Whether a run would find nothing to do."""
+        return not installation.platform.value(UNREST)
+
     def require_nothing_left_over(self) -> None:
         """Raises `Loss` for what two ordinary ticks should have cleared away."""
         for installation in self.installations():
@@ -374,6 +379,12 @@ class World:
 
 
 CREDENTIALS = {"access_key": "a", "secret_key": "s", "host": "memory", "username": "u", "host_key": "k"}
+
+UNREST = """
+SELECT EXISTS (SELECT FROM ejecuciones_yaml WHERE migrado_a_nube IS NOT TRUE)
+    OR EXISTS (SELECT FROM janitor_attempts WHERE state NOT IN ('committed', 'settled'))
+    OR EXISTS (SELECT FROM janitor_migrations WHERE lease_expires_at IS NOT NULL OR local_copy = 'deleting')
+"""
 
 TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
 SEQUENCES = "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
