@@ -149,7 +149,7 @@ class Runs(Wire):
     def _live(self, run: Run) -> None:
         try:
             run.exit_code = run.body()
-        except BaseException as error:  # noqa: BLE001 it is looked at by who started the run
+        except BaseException as error:
             run.error = error
         run.is_over = True
         run.stands_still.set()

@@ -41,9 +41,11 @@ def new_world(postgres: EmbeddedPostgres) -> Iterator[World]:
         yield World(platforms[0], platforms[1], Path(directory), monkeypatch)
 
 
-def search(world: World, kind: str, count: int, number: int | None = None) -> None:
-    """Play so many histories on destinations the first of which is of one kind. Raises `Loss` for the shortest one that
-    loses something. With a `number` it is one search of many, without one it is the same search each time.
+def search(world: World, family: str, kind: str, count: int, number: int | None = None) -> None:
+    """Play so many histories of one family, on destinations of which the first is of one kind.
+
+    Raises `Loss` for the shortest one found that loses something. With a `number` it is one search of many, without one
+    it is the same search each time.
     """
 
     @settings(
@@ -51,10 +53,11 @@ def search(world: World, kind: str, count: int, number: int | None = None) -> No
         deadline=None,
         derandomize=number is None,
         database=None,
+        report_multiple_bugs=False,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink),
     )
-    @given(scene=scenes(kind), history=histories())
+    @given(scene=scenes(kind), history=histories(family))
     def check(scene: Scene, history: Sequence[Step]) -> None:
         play(world, scene, history)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tests.model.runs import Cut
 from tests.model.world import HOUR_SECONDS, PREFIXES, PRODUCTION_SLOTS, UUIDS, World
@@ -12,6 +13,9 @@ from tests.model.world import HOUR_SECONDS, PREFIXES, PRODUCTION_SLOTS, UUIDS, W
 
 class Step(ABC):
     """Something that happens."""
+
+    is_edit: ClassVar[bool] = False
+    """Whether the platform changes its mind about something, after which something may be left to a person."""
 
     @abstractmethod
     def play(self, world: World) -> None:
@@ -94,6 +98,7 @@ class SetBack(Step):
     with what is left in it.
     """
 
+    is_edit = True
     row: int
     take_back: bool = False
 
@@ -111,6 +116,7 @@ class SetBack(Step):
 class ChangeUuid(Step):
     """A row gets another uuid."""
 
+    is_edit = True
     row: int
     uuid: int
 
@@ -124,6 +130,7 @@ class ChangeUuid(Step):
 class SwapUuids(Step):
     """Two rows get each other's uuid."""
 
+    is_edit = True
     row: int
     other: int
 
@@ -142,6 +149,7 @@ class SwapUuids(Step):
 class AddRow(Step):
     """A new row, whose uuid and directory may be those of others."""
 
+    is_edit = True
     slot: int
     uuid: int
 
@@ -155,6 +163,7 @@ class AddRow(Step):
 class DeleteRow(Step):
     """A row is gone."""
 
+    is_edit = True
     row: int
 
     def play(self, world: World) -> None:
@@ -169,6 +178,7 @@ class DeleteRow(Step):
 class ChangeDate(Step):
     """An execution took place just now, or long ago."""
 
+    is_edit = True
     row: int
     is_due: bool
 
@@ -182,6 +192,7 @@ class ChangeDate(Step):
 class ChangeDirectory(Step):
     """A row names another execution's directory."""
 
+    is_edit = True
     row: int
     slot: int
 
@@ -195,6 +206,7 @@ class ChangeDirectory(Step):
 class ChangePrefix(Step):
     """The policy says another prefix."""
 
+    is_edit = True
     prefix: int
 
     def play(self, world: World) -> None:
@@ -207,6 +219,7 @@ class ChangePrefix(Step):
 class PointProvider(Step):
     """A provider's row leads to a bucket, the same as before or another one."""
 
+    is_edit = True
     provider: int
     bucket: str
 
@@ -229,6 +242,7 @@ class Switch(Step):
 class Clone(Step):
     """A copy of the database is used for staging, with copies of the directories, one of which may go on otherwise."""
 
+    is_edit = True
     changed_slot: int | None = None
 
     def play(self, world: World) -> None:

@@ -11,7 +11,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import providers.base
 from config.models import ProviderRow, PutReceipt, StoredObject
@@ -58,7 +58,7 @@ class MemoryStore:
         with self._turn:
             return self._objects.get(self._name(key))
 
-    def list(self, prefix: str) -> list[Held]:
+    def below(self, prefix: str) -> list[Held]:
         """What lies below a prefix; in a store that folds case, below any spelling of it, which shows as asked for."""
         with self._turn:
             found = [held for name, held in sorted(self._objects.items()) if name.startswith(self._name(prefix))]
@@ -196,7 +196,7 @@ class MemoryProvider(Provider):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         network.wire.reach("list", prefix)
-        return iter([self._shown(held) for held in self.store.list(prefix)])
+        return iter([self._shown(held) for held in self.store.below(prefix)])
 
     def abandon(self, prefix: str) -> None:
         self._send("abandon", prefix, lambda: self.store.abandon(prefix))
@@ -302,4 +302,5 @@ def with_version(stored: StoredObject, version: str) -> StoredObject:
     """The same, with its version where the contract has one."""
     if "version" not in StoredObject.__dataclass_fields__:
         return stored
-    return replace(stored, **{"version": version})
+    other: dict[str, Any] = {"version": version}
+    return replace(stored, **other)

@@ -9,14 +9,16 @@ import os
 
 import pytest
 
+from tests.model.histories import FAMILIES
 from tests.model.search import search
 from tests.model.stores import KINDS
 from tests.model.world import World
 
-HISTORIES = int(os.environ.get("JANITOR_MODEL_HISTORIES", "300"))
-"""For each kind of destination."""
+HISTORIES = int(os.environ.get("JANITOR_MODEL_HISTORIES", "100"))
+"""Of each family, for each kind of destination."""
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
-def test_no_history_loses_the_last_copy(world: World, kind: str) -> None:
-    search(world, kind, HISTORIES)
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_no_history_loses_the_last_copy(world: World, family: str, kind: str) -> None:
+    search(world, family, kind, HISTORIES)

@@ -7,6 +7,7 @@ gone. What the platform itself destroys or gives up (it writes an execution's di
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
@@ -79,8 +80,6 @@ class Commit:
 
 
 def _sha256(content: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(content).hexdigest()
 
 
@@ -109,6 +108,8 @@ class World:
         self._data = root / "data"
         self._platforms = production, staging
         self._late_seconds = 0.0
+        self.histories = 0
+        """How many were played in it."""
         self.said: list[str] = []
         self.runs = Runs()
         self._patch(monkeypatch)
@@ -120,15 +121,19 @@ class World:
         monkeypatch.setattr(jobs.tree, "time", _ClockAhead())
         for kind, provider_class in stores.KINDS.items():
             monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))
-        watch(monkeypatch, lambda step, detail: self.runs.reach_own_step(step, detail))
+        watch(monkeypatch, self._reach)
         self._listener = _Listener(self.said)
         monkeypatch.setattr(logging.getLogger("janitor_daemon"), "handlers", [])
         monkeypatch.setattr(logging.getLogger("janitor_daemon"), "propagate", False)
         monkeypatch.setattr(logging.getLogger("janitor_daemon"), "level", logging.INFO)
 
+    def _reach(self, step: str, detail: str) -> None:
+        self.runs.reach_own_step(step, detail)  # those of the present history
+
     def begin(self, kinds: Sequence[str], buckets: Sequence[str], *, folds_case: bool = False) -> None:
         """Make everything anew: one provider for each of `kinds`, each with the bucket of `buckets` at its place."""
         logging.getLogger("janitor_daemon").handlers[:] = [self._listener]  # and nobody else's, as each costs time
+        self.histories += 1
         self.said.clear()
         self._late_seconds = 0.0
         shutil.rmtree(self._data, ignore_errors=True)
@@ -208,13 +213,16 @@ class World:
         return True
 
     def take_back(self, slot: int) -> bool:
-        """Give a directory that is called otherwise by now its name back, with what is left in it."""
+        """Give a directory that is called otherwise by now its name back: what is left in it is what it holds now, and
+        may be migrated, but what it held before is still to be kept.
+        """
         path = self.path_of(slot)
         if path.exists() or not self.written[slot]:
             return False
         for other in sorted(path.parent.iterdir()):
             if other.name not in {Path(known).name for known in SLOTS} and other.name.startswith(".janitor-trash"):
                 other.rename(path)
+                self.written[slot].append(_content_of(path))
                 return True
         return False
 
@@ -400,7 +408,7 @@ def clear(platform: Platform) -> None:
     """Empty every table: for a few rows quicker than TRUNCATE, which makes new files."""
     tables = [row["relname"] for row in platform.sql(TABLES)]
     sequences = [row["relname"] for row in platform.sql(SEQUENCES)]
-    statements = [f"DELETE FROM {table}" for table in tables if table not in KEPT_TABLES]
+    statements = [f"DELETE FROM {table}" for table in tables if table not in KEPT_TABLES]  # noqa: S608
     statements += [f"SELECT setval('{sequence}', 1, false)" for sequence in sequences]
     platform.sql("; ".join(statements))
 
@@ -438,6 +446,10 @@ class _Listener(logging.Handler):
         self._said.append(f"{record.levelname} {record.getMessage()}")
 
 
+def _content_of(directory: Path) -> Content:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
 def _bytes_at(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -454,24 +466,30 @@ def _write_in_place(path: Path, content: bytes) -> None:
             file.write(content)
 
 
-def pooled_connections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let connections that a run gives back serve the next one: to begin one costs as much as a tick's statements."""
-    free: dict[str, list[Any]] = {}
-    connect = psycopg2.connect
+class _Connections:
+    """What runs give back, by the address of its database."""
 
-    class Pooled(psycopg2.extensions.connection):
-        def close(self) -> None:
-            if self.closed:
-                return
-            free.setdefault(self.pool_key, []).append(self)
+    def __init__(self) -> None:
+        self.connect = psycopg2.connect
+        self.free: dict[str, list[psycopg2.extensions.connection]] = {}
 
-    def pooled(database_url: str, **options: Any) -> Any:
-        while free.get(database_url):
-            connection = free[database_url].pop()
+    def take(self, database_url: str, **options: Any) -> psycopg2.extensions.connection:
+        """As `psycopg2.connect`."""
+        free = self.free.setdefault(database_url, [])
+        while free:
+            connection = free.pop()
             if not connection.closed:
                 return connection
-        connection = connect(database_url, connection_factory=Pooled, **options)
-        connection.pool_key = database_url
-        return connection
 
-    monkeypatch.setattr("sql.connection.psycopg2.connect", pooled)
+        class Pooled(psycopg2.extensions.connection):
+            def close(self) -> None:
+                if not self.closed:
+                    free.append(self)
+
+        made: psycopg2.extensions.connection = self.connect(database_url, connection_factory=Pooled, **options)
+        return made
+
+
+def pooled_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let connections that a run gives back serve the next one: to begin one costs as much as a tick's statements."""
+    monkeypatch.setattr("sql.connection.psycopg2.connect", _Connections().take)
