@@ -33,6 +33,8 @@ def new_world(postgres: EmbeddedPostgres) -> Iterator[World]:
             with administrator.cursor() as cursor:
                 cursor.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
                 cursor.execute(f"CREATE DATABASE {name}")
+                cursor.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")  # no history cuts its power
+                cursor.execute(f"ALTER DATABASE {name} SET jit = off")
             platforms.append(stack.enter_context(contextlib.closing(Platform(postgres.url_of(name)))))
         monkeypatch = stack.enter_context(pytest.MonkeyPatch.context())
         pooled_connections(monkeypatch)

@@ -34,7 +34,7 @@ class Execute(Step):
         slot = self.slot % PRODUCTION_SLOTS
         world.write(slot, self.tag, self.names)
         if not world.production.platform.sql(
-            "SELECT FROM ejecuciones_yaml WHERE ruta_directorio = %s", str(world.path_of(slot))
+            "SELECT id FROM ejecuciones_yaml WHERE ruta_directorio = %s", str(world.path_of(slot))
         ):
             _add_row(world, slot, slot)
 

@@ -7,6 +7,7 @@ gone. What the platform itself destroys or gives up (it writes an execution's di
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import logging
@@ -144,6 +145,7 @@ class World:
         stores.network.stores = {name: MemoryStore(name, folds_case=folds_case) for name in ("one", "two")}
         self.promised: dict[int, Content] = {}
         self.written: dict[int, list[Content]] = {slot: [] for slot in range(len(SLOTS))}
+        self._inodes: dict[int, set[int]] = {slot: set() for slot in range(len(SLOTS))}
         self.commits: list[Commit] = []
         self._written_files = 0
         self.is_cloned = False
@@ -184,6 +186,7 @@ class World:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
         directory.mkdir(parents=True, exist_ok=True)
+        self._inodes[slot].add(directory.stat().st_ino)
         self._promise(slot, content)
 
     def _new_bytes(self, tag: str) -> bytes:
@@ -219,8 +222,8 @@ class World:
         path = self.path_of(slot)
         if path.exists() or not self.written[slot]:
             return False
-        for other in sorted(path.parent.iterdir()):
-            if other.name not in {Path(known).name for known in SLOTS} and other.name.startswith(".janitor-trash"):
+        for other in path.parent.iterdir():
+            if other.stat().st_ino in self._inodes[slot]:
                 other.rename(path)
                 self.written[slot].append(_content_of(path))
                 return True
@@ -251,7 +254,8 @@ class World:
         for slot in range(PRODUCTION_SLOTS):
             self.written[slot + PRODUCTION_SLOTS] = list(self.written[slot])
             if self.path_of(slot).exists():
-                shutil.copytree(self.path_of(slot), self.path_of(slot + PRODUCTION_SLOTS))
+                copy = shutil.copytree(self.path_of(slot), self.path_of(slot + PRODUCTION_SLOTS))
+                self._inodes[slot + PRODUCTION_SLOTS].add(copy.stat().st_ino)
                 if self._is_at(self.path_of(slot), self.promised.get(slot, {})):
                     self.promised[slot + PRODUCTION_SLOTS] = self.promised[slot]
                 if slot == changed_slot:
@@ -406,25 +410,34 @@ def options_of(bucket: str) -> dict[str, str]:
 
 def clear(platform: Platform) -> None:
     """Empty every table: for a few rows quicker than TRUNCATE, which makes new files."""
-    tables = [row["relname"] for row in platform.sql(TABLES)]
-    sequences = [row["relname"] for row in platform.sql(SEQUENCES)]
-    statements = [f"DELETE FROM {table}" for table in tables if table not in KEPT_TABLES]  # noqa: S608
-    statements += [f"SELECT setval('{sequence}', 1, false)" for sequence in sequences]
+    statements = [f"DELETE FROM {table}" for table in tables_of(platform)]  # noqa: S608
+    statements += [f"SELECT setval('{sequence}', 1, false)" for sequence in sequences_of(platform)]
     platform.sql("; ".join(statements))
+
+
+@functools.cache
+def tables_of(platform: Platform) -> list[str]:
+    """Those with rows of executions, runs and the like."""
+    return [row["relname"] for row in platform.sql(TABLES) if row["relname"] not in KEPT_TABLES]
+
+
+@functools.cache
+def sequences_of(platform: Platform) -> list[str]:
+    """What numbers the rows of those tables."""
+    return [row["relname"] for row in platform.sql(SEQUENCES)]
 
 
 def copy_tables(source: Platform, target: Platform) -> None:
     """Make a database an exact copy of another one of the same tables."""
     clear(target)
-    for table in [row["relname"] for row in source.sql(TABLES)]:
-        if table not in KEPT_TABLES:
-            rows = source.value(f"SELECT coalesce(json_agg(one), '[]')::text FROM {table} AS one")  # noqa: S608
-            target.sql(
-                f"INSERT INTO {table} OVERRIDING SYSTEM VALUE "  # noqa: S608
-                f"SELECT * FROM json_populate_recordset(NULL::{table}, %s)",
-                rows,
-            )
-    for sequence in [row["relname"] for row in source.sql(SEQUENCES)]:
+    for table in tables_of(source):
+        rows = source.value(f"SELECT coalesce(json_agg(one), '[]')::text FROM {table} AS one")  # noqa: S608
+        target.sql(
+            f"INSERT INTO {table} OVERRIDING SYSTEM VALUE "  # noqa: S608
+            f"SELECT * FROM json_populate_recordset(NULL::{table}, %s)",
+            rows,
+        )
+    for sequence in sequences_of(source):
         state = source.sql(f"SELECT last_value, is_called FROM {sequence}")[0]  # noqa: S608
         target.sql("SELECT setval(%s, %s, %s)", sequence, state["last_value"], state["is_called"])
 
