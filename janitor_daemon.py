@@ -216,6 +216,7 @@ class JanitorDaemon:
         migration = Migration(
             self._settings,
             self._policy.provider_ids,
+            self._retention_hours,
             self._database,
             self._judge,
             self._providers,

@@ -53,12 +53,27 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class CommittedCopy:
+    """What was recorded when an execution was last committed, whatever its row says now."""
+
+    uri: str
+    provider_id: int
+    file_count: int
+    size_bytes: int
+    manifest_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
-    """This run's right to work on one execution, until another run takes it over and raises the token."""
+    """This run's right to work on one execution, until another run takes it over and raises the token.
+
+    `last_copy` is that of an execution that was migrated before and is to be migrated again.
+    """
 
     execution: Execution
     fencing_token: int
     earlier_attempts: int
+    last_copy: CommittedCopy | None = None
 
 
 class EntryKind(enum.StrEnum):
@@ -109,11 +124,24 @@ class StoredObject:
     """What a provider says, when asked anew, that it holds under a key.
 
     `checksum` is in the provider's own notation (`etag:...`, `md5:...`, `crc32c:...`), `None` where it has none.
+    `version` tells this state of the object from any other, in the provider's own notation, so that a request can name
+    it as its condition. `stat` gives it where the provider knows one, `list` need not.
     """
 
     key: str
     size_bytes: int
     checksum: str | None = None
+    version: str | None = None
+
+    def is_same_as(self, other: StoredObject) -> bool:
+        """Whether nothing shows that these are two objects, or two states of one: the version decides where both have
+        one, otherwise size and checksum.
+        """
+        if self.key != other.key or self.size_bytes != other.size_bytes:
+            return False
+        if self.version is not None and other.version is not None:
+            return self.version == other.version
+        return self.checksum == other.checksum
 
 
 @dataclass(frozen=True, slots=True)

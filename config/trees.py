@@ -144,6 +144,11 @@ class Tree:
         """Whether a text is part of any path or target: quick, and `False` for nearly every tree."""
         return text.encode() in self._texts
 
+    @property
+    def text_bytes(self) -> int:
+        """How many bytes all paths and targets have together."""
+        return len(self._texts)
+
     def path_bytes_of(self, position: int) -> int:
         """How many bytes the path of the file at a position has."""
         return self._fields(position)[0] - self._start(position)

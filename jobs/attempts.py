@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from config.logs import emit, one_line
@@ -14,13 +14,14 @@ from jobs.helpers import Helpers
 from jobs.keys import Place
 from jobs.lease import ClaimLost, Lease, LeasedProvider
 from jobs.manifest import Manifest
+from jobs.places import Neighbours, open_attempt, require_no_copies, require_no_remnant
 from jobs.provider_set import ProviderSet
 from jobs.sending import Assistance
 from jobs.transfers import TransferPool
 from jobs.tree import walk_quiet_tree
 from jobs.upload import Upload
 from providers.base import MigrationError, Provider, SourceChanged
-from sql.database import Database, ProvenCopy
+from sql.database import Attempt, Database, ProvenCopy
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Attempts:
     """What every attempt for an execution needs.
 
     `delete_local_copy` is what is recorded as to be done after the commit; `place_in_queue` orders the use of the line.
+    `neighbours` knows which providers keep copies where this host keeps executions.
     """
 
     database: Database
@@ -35,6 +37,7 @@ class Attempts:
     pool: TransferPool
     interruption: threading.Event
     delete_local_copy: bool
+    neighbours: Neighbours = field(default_factory=lambda: Neighbours(""))
     place_in_queue: int = 0
     helpers: Helpers | None = None
 
@@ -56,11 +59,11 @@ class Attempts:
     ) -> tuple[ProvenCopy, Manifest]:
         directory.require_in_place()
         tree = walk_quiet_tree(directory.descriptor, self.interruption)
-        attempt = self.database.open_attempt(claim, provider.id, place.key_prefix)
-        if attempt is None:
-            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila ya está migrada")
+        require_no_copies(tree, directory)
+        require_no_remnant(self.providers, claim, tree, self.interruption)
         lease = Lease(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
+        attempt = self._open_attempt(leased, claim, place)
         upload = Upload(
             leased,
             attempt,
@@ -73,6 +76,7 @@ class Attempts:
             self._assistance(provider, lease),
         )
         try:
+            self.neighbours.require_elsewhere(leased, place, directory, self.interruption)
             copy, manifest = upload.run(tree)
             directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
@@ -83,6 +87,14 @@ class Attempts:
             raise
         self.providers.note_success(provider)
         return copy, manifest
+
+    def _open_attempt(self, provider: Provider, claim: Claim, place: Place) -> Attempt:
+        """Begin, once it is known that the place is no other execution's."""
+        try:
+            return open_attempt(self.database, self.providers, claim, provider, place, self.interruption)
+        except MigrationError as error:
+            self.providers.note_failure(provider, error)
+            raise
 
     def _assistance(self, provider: Provider, lease: Lease) -> Assistance | None:
         row = self.providers.row(provider.id)

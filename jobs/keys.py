@@ -17,6 +17,16 @@ class Place:
     key_prefix: str
 
     @property
+    def parent(self) -> str:
+        """What the places of all executions have in common."""
+        return self.key_prefix.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The place's own name in that: the uuid."""
+        return self.key_prefix.rpartition("/")[2]
+
+    @property
     def manifest_key(self) -> str:
         """The manifest's key. It lies outside the prefix of the files, so no file can take its place."""
         return self.key_prefix + MANIFEST_SUFFIX

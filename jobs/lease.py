@@ -94,6 +94,7 @@ class LeasedProvider(Provider):
 
     def __init__(self, provider: Provider, lease: Lease) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
+        self.store = provider.store
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
@@ -115,6 +116,26 @@ class LeasedProvider(Provider):
     def delete(self, key: str) -> None:
         self._lease.require_held()
         self._provider.delete(key)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        self._lease.require_held()
+        return self._provider.replace(key, _LeasedSource(source, self._lease), expected)
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        self._lease.require_held()
+        self._provider.delete_exactly(stored)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.replaces_safely(prefix)
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.deletes_safely(prefix)
+
+    def folds_names(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.folds_names(prefix)
 
     def abandon(self, prefix: str) -> None:
         self._lease.require_held()

@@ -4,34 +4,136 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 from config.logs import emit, one_line
+from config.models import Execution, StoredObject
+from jobs.directories import DirectoryJudge
 from jobs.keys import Place, place_from_uri
 from jobs.lease import ClaimLost
+from jobs.manifest import FoundManifest, find_manifest
+from jobs.places import is_same_store, late_deletions_kept_off, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from jobs.retries import with_retries
-from providers.base import BytesSource, IntegrityError, MigrationError, ObjectNotFound, Provider
+from providers.base import IntegrityError, MigrationError, Provider, UnsafeDestination, UnsafeSource
 from sql.database import Database, Leftover
+
+
+class Leftovers:
+    """The removal of what one run finds left over. Used from one thread."""
+
+    def __init__(self, database: Database, judge: DirectoryJudge, interruption: threading.Event) -> None:
+        self._database = database
+        self._judge = judge
+        self._interruption = interruption
+
+    def remove(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> None:
+        """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
+
+        Nothing is removed that somebody else has, or may have, stored there, or that a row points to. `migrated` is the
+        provider that holds the copy of the same execution, if it has one.
+        """
+        if leftover.foreign_objects:
+            return
+        self._require_same_store(leftover, abandoned)
+        place = Place(leftover.key_prefix)
+        for prefix in place.unfinished_prefixes:
+            with_retries(partial(abandoned.abandon, prefix), self._interruption)
+        objects = with_retries(lambda: list(abandoned.list(place.files_prefix)), self._interruption)
+        manifest = find_manifest(abandoned, place, self._interruption)
+        if not objects and manifest is None:
+            return
+        self._require_nobody_points_there(leftover)
+        if self._is_place_of_copy(leftover, abandoned, migrated):
+            return
+        self._require_own(leftover, manifest)
+        self._delete(leftover, abandoned, [manifest.stored, *objects] if manifest else objects)
+        self._require_gone(abandoned, place)
+
+    def _require_same_store(self, leftover: Leftover, abandoned: Provider) -> None:
+        """The provider's row may lead elsewhere by now: what lies there was never ours."""
+        if leftover.store and abandoned.store and leftover.store != abandoned.store:
+            raise UnsafeDestination("el proveedor lleva ahora a otro sitio que cuando se guardaron")
+
+    def _require_nobody_points_there(self, leftover: Leftover) -> None:
+        rows = self._database.rows_at(leftover.execution_id, leftover.key_prefix)
+        if rows:
+            raise UnsafeDestination(f"la ejecución con id {rows[0]} dice estar allí, en su ruta_nube")
+
+    def _is_place_of_copy(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> bool:
+        """Whether the committed copy lies where the failed attempt was, though through another row of the table.
+
+        Two rows may name the same bucket, or a directory and one in it, so keys do not tell. Raises `UnsafeDestination`
+        where the one place lies in the other.
+        """
+        if leftover.migrated_uri is None or migrated is None:
+            return False
+        copy = place_from_uri(leftover.migrated_uri)
+        probe = f".janitor-probe-{leftover.attempt_id}"
+        put_key, seen_key = leftover.key_prefix + probe, copy.key_prefix + probe
+        if is_same_store(abandoned, put_key, migrated, seen_key, self._interruption):
+            return True
+        if copy.key_prefix == leftover.key_prefix or not paths_overlap(copy.key_prefix, leftover.key_prefix):
+            return False
+        if is_same_store(abandoned, put_key, migrated, put_key, self._interruption):
+            raise UnsafeDestination(f"la copia guardada en {leftover.migrated_uri} está dentro, o al revés")
+        return False
+
+    def _require_own(self, leftover: Leftover, manifest: FoundManifest | None) -> None:
+        """A manifest tells whose the objects are, but for those of earlier versions, which name the uuid only. A whole
+        copy whose row is gone stays unless the original is here.
+        """
+        if manifest is None or manifest.head is None:
+            return
+        head = manifest.head
+        wrote_it = (head.installation, head.row) == (self._database.installation, leftover.execution_id)
+        if not wrote_it and (head.installation is not None or head.execution != Place(leftover.key_prefix).name):
+            raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
+        if leftover.row_is_gone and manifest.tree is not None and not self._has_original(leftover):
+            raise UnsafeDestination("es una copia entera de una fila que ya no existe, y aquí no está su directorio")
+
+    def _has_original(self, leftover: Leftover) -> bool:
+        try:
+            return self._judge.exists(Execution(leftover.execution_id, leftover.uuid, leftover.directory))
+        except UnsafeSource:
+            return False
+
+    def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:
+        """The manifest first: without it nobody takes the rest for a copy. Before each, the row is asked again."""
+        parent = Place(leftover.key_prefix).parent
+        with late_deletions_kept_off(self._database, leftover.attempt_id, abandoned, parent):
+            for stored in objects:
+                if not self._database.is_leftover(leftover):
+                    raise ClaimLost("la fila cambió")
+                with_retries(partial(abandoned.delete_exactly, stored), self._interruption)
+
+    def _require_gone(self, provider: Provider, place: Place) -> None:
+        """A removal is believed like a copy: when the provider, asked anew, shows it. Raises `IntegrityError`."""
+        remaining = with_retries(lambda: list(provider.list(place.files_prefix)), self._interruption)
+        if remaining:
+            raise IntegrityError(f"siguen allí {len(remaining)} objetos que el proveedor dice haber borrado")
 
 
 def remove_leftovers(
     database: Database,
     leftovers: Iterable[Leftover],
     providers: ProviderSet,
+    judge: DirectoryJudge,
     report: TickReport,
     interruption: threading.Event,
 ) -> None:
     """Clear away what can be; what lies on a provider that is down now can wait for another tick."""
+    removal = Leftovers(database, judge, interruption)
     for leftover in leftovers:
         abandoned = providers.get(leftover.provider_id)
-        migrated = providers.get(leftover.migrated_provider_id)
-        if abandoned is None or migrated is None or interruption.is_set():
+        migrated = providers.get(leftover.migrated_provider_id) if leftover.migrated_provider_id else None
+        cannot_be_asked = leftover.migrated_provider_id is not None and migrated is None
+        if abandoned is None or cannot_be_asked or interruption.is_set():
             continue
         try:
-            _remove_leftover(database, leftover, abandoned, migrated, interruption)
+            removal.remove(leftover, abandoned, migrated)
         except MigrationError as error:
             providers.note_failure(abandoned, error)
             message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"
@@ -39,60 +141,3 @@ def remove_leftovers(
             continue
         database.settle_attempt(leftover.attempt_id)
         report.count(leftovers_removed=1)
-
-
-def _remove_leftover(
-    database: Database, leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event
-) -> None:
-    """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
-
-    Two rows of `cloud_providers` may name the same bucket, and then the place of the failed attempt is that of the
-    committed copy. So no object is removed before it is known that the committed copy lies elsewhere; and none once the
-    row says otherwise, as it may since this process was stopped.
-    """
-    if leftover.foreign_objects:
-        return
-    place = Place(leftover.key_prefix)
-    for prefix in place.unfinished_prefixes:
-        with_retries(partial(abandoned.abandon, prefix), interruption)
-    keys = [stored.key for stored in with_retries(lambda: list(abandoned.list(place.files_prefix)), interruption)]
-    if _holds(abandoned, place.manifest_key, interruption):
-        keys.insert(0, place.manifest_key)
-    if keys and not _is_same_place(leftover, abandoned, migrated, interruption):
-        for key in keys:
-            if not database.is_leftover(leftover):
-                raise ClaimLost("la fila cambió")
-            with_retries(partial(abandoned.delete, key), interruption)
-        _require_gone(abandoned, place, interruption)
-
-
-def _require_gone(provider: Provider, place: Place, interruption: threading.Event) -> None:
-    """A removal is believed like a copy: when the provider, asked anew, shows it. Raises `IntegrityError`."""
-    remaining = with_retries(lambda: list(provider.list(place.files_prefix)), interruption)
-    if remaining:
-        raise IntegrityError(f"siguen allí {len(remaining)} objetos que el proveedor dice haber borrado")
-
-
-def _is_same_place(leftover: Leftover, abandoned: Provider, migrated: Provider, interruption: threading.Event) -> bool:
-    """Whether the committed copy lies where the failed attempt was, though through another row of the table.
-
-    A probe that is put in the one place shows in the other only if they are the same. Its name depends on the attempt
-    alone, so one that a crash left, finished or not, is removed when this is done again.
-    """
-    probe = f".janitor-probe-{leftover.attempt_id}"
-    put_key = leftover.key_prefix + probe
-    seen_key = place_from_uri(leftover.migrated_uri).key_prefix + probe
-    with_retries(lambda: abandoned.abandon(put_key), interruption)
-    with_retries(lambda: abandoned.put(put_key, BytesSource(b"janitor-daemon")), interruption)
-    try:
-        return _holds(migrated, seen_key, interruption)
-    finally:
-        with_retries(lambda: abandoned.delete(put_key), interruption)
-
-
-def _holds(provider: Provider, key: str, interruption: threading.Event) -> bool:
-    try:
-        with_retries(lambda: provider.stat(key), interruption)
-    except ObjectNotFound:
-        return False
-    return True

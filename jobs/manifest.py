@@ -4,6 +4,7 @@ A JSON object, stored beside the execution's objects and after them:
 
     format, version       "janitor-manifest", 1
     execution, directory  the execution's uuid and where it lay
+    row, installation     the id of its row, and the name of the installation whose row that is: whose copy this is
     file_count, size_bytes
     entries               one object for each file, directory (the execution's own has the path "") and symbolic link:
                           path, kind ("file", "directory", "link"), mode (octal text), mtime_ns;
@@ -22,11 +23,11 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from config.models import Entry, EntryKind, Execution
+from config.models import Entry, EntryKind, Execution, StoredObject
 from config.trees import Tree
 from jobs.keys import Place
 from jobs.retries import with_retries
-from providers.base import IntegrityError, NameEncoding, Provider, UnsafeSource
+from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider, UnsafeSource
 
 FORMAT = "janitor-manifest"
 VERSION = 1
@@ -39,6 +40,9 @@ memory while it is understood.
 
 KEPT_SIZE_BYTES = 8 * 1024 * 1024
 """One that is larger is read once to compare it with its record and once more to understand it, but never whole."""
+
+LEAST_BYTES_OF_FILE = 150
+"""What is written of a file beside its path, at the least; two thirds are its hash and the names of the fields."""
 
 ENTRIES_BEGIN = b'"entries": ['
 ENTRIES_END = b"]}"
@@ -67,6 +71,7 @@ class Manifest:
     """
 
     execution: Execution
+    installation: str
     tree: Tree
     size_bytes: int
     sha256: str
@@ -74,7 +79,7 @@ class Manifest:
     def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
         """See `Source`."""
         pending = bytearray()
-        for piece in _pieces(self.execution, self.tree):
+        for piece in _pieces(self.execution, self.installation, self.tree):
             pending += piece
             while len(pending) >= chunk_size_bytes:
                 yield bytes(pending[:chunk_size_bytes])
@@ -83,29 +88,50 @@ class Manifest:
             yield bytes(pending)
 
 
-def make_manifest(execution: Execution, tree: Tree) -> Manifest:
+@dataclass(frozen=True, slots=True)
+class ManifestHead:
+    """What a manifest says before its entries. `installation` and `row` are `None` in those of earlier versions."""
+
+    execution: str
+    installation: str | None
+    row: int | None
+
+
+def make_manifest(execution: Execution, tree: Tree, installation: str) -> Manifest:
     """The manifest of a tree whose files' hashes are known. Raises `ValueError` for a file without one,
     and `UnsafeSource` for more files than a manifest may name.
 
-    Equal trees have equal manifests: one that a run which was thought dead sends late, over that of a committed copy,
-    changes nothing. So it says nothing of when or by whom the copy was made.
+    Equal trees of one row have equal manifests: one that a run which was thought dead sends late, over that of a
+    committed copy, changes nothing. So it says nothing of when or by which run the copy was made.
     """
     digest = hashlib.sha256()
     size_bytes = 0
-    for piece in _pieces(execution, tree):
+    for piece in _pieces(execution, installation, tree):
         digest.update(piece)
         size_bytes += len(piece)
         if size_bytes > MAXIMUM_SIZE_BYTES:
             raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
-    return Manifest(execution, tree, size_bytes, digest.hexdigest())
+    return Manifest(execution, installation, tree, size_bytes, digest.hexdigest())
 
 
-def _pieces(execution: Execution, tree: Tree) -> Iterator[bytes]:
+def require_nameable(tree: Tree) -> None:
+    """Raises `UnsafeSource` for more files than a manifest may name, before any of them is sent.
+
+    `make_manifest` counts exactly, when the hashes are known.
+    """
+    least_bytes = tree.file_count * LEAST_BYTES_OF_FILE + tree.text_bytes
+    if least_bytes > MAXIMUM_SIZE_BYTES:
+        raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
+
+
+def _pieces(execution: Execution, installation: str, tree: Tree) -> Iterator[bytes]:
     header = {
         "format": FORMAT,
         "version": VERSION,
         "execution": execution.uuid,
         "directory": execution.directory,
+        "row": execution.id,
+        "installation": installation,
         "file_count": tree.file_count,
         "size_bytes": tree.size_bytes,
     }
@@ -152,13 +178,20 @@ def _read_lines(chunks: Iterable[bytes]) -> Tree:
     Raises one of `NOT_UNDERSTOOD` for any other shape, too.
     """
     lines = _lines(chunks)
-    head = []
+    _require_known(_document_before_entries(lines))
+    return _tree_of(_entries_in(lines))
+
+
+def _document_before_entries(lines: Iterator[bytes]) -> dict[str, object]:
+    head: list[bytes] = []
     for line in lines:
         if line == ENTRIES_BEGIN:
             break
         head.append(line)
-    _require_known(json.loads(b"\n".join((*head, ENTRIES_BEGIN, ENTRIES_END))))
-    return _tree_of(_entries_in(lines))
+    document = json.loads(b"\n".join((*head, ENTRIES_BEGIN, ENTRIES_END)))
+    if not isinstance(document, dict):
+        raise TypeError("no object")
+    return document
 
 
 def _entries_in(lines: Iterator[bytes]) -> Iterator[Entry]:
@@ -306,3 +339,65 @@ def _same_bytes(provider: Provider, key: str, sha256: str) -> Iterator[bytes]:
         yield chunk
     if digest.hexdigest() != sha256:
         raise IntegrityError("el manifiesto de la nube cambió mientras se leía")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundManifest:
+    """What lies under the key of a manifest. `head` is `None` for what is none that is known here, `tree` for one that
+    cannot be read.
+    """
+
+    stored: StoredObject
+    sha256: str
+    head: ManifestHead | None
+    tree: Tree | None
+
+
+def find_manifest(provider: Provider, place: Place, interruption: threading.Event) -> FoundManifest | None:
+    """Look at what lies under the key of a place's manifest; `None` if nothing does. Raises `MigrationError`."""
+
+    def look() -> FoundManifest | None:
+        try:
+            stored = provider.stat(place.manifest_key)
+            content, sha256 = _download(provider, place.manifest_key)
+        except ObjectNotFound:
+            return None
+        if content is None:
+            content = b"".join(_same_bytes(provider, place.manifest_key, sha256))
+        return _understood(stored, sha256, content)
+
+    return with_retries(look, interruption)
+
+
+def _understood(stored: StoredObject, sha256: str, content: bytes) -> FoundManifest:
+    try:
+        head = _head(_document(content))
+    except NOT_UNDERSTOOD:
+        return FoundManifest(stored, sha256, None, None)
+    try:
+        tree = read_manifest(content)
+    except IntegrityError:
+        tree = None
+    return FoundManifest(stored, sha256, head, tree)
+
+
+def _document(content: bytes) -> dict[str, object]:
+    """Of a large one in our own shape only what comes before its entries."""
+    try:
+        return _document_before_entries(_lines([content]))
+    except NOT_UNDERSTOOD:
+        document = json.loads(content)
+        if not isinstance(document, dict):
+            raise TypeError("no object") from None
+        return document
+
+
+def _head(document: Mapping[str, object]) -> ManifestHead:
+    if document["format"] != FORMAT or document["version"] != VERSION:
+        raise ValueError("no manifest of ours")
+    installation, row = document.get("installation"), document.get("row")
+    return ManifestHead(
+        execution=_string(document["execution"]),
+        installation=installation if isinstance(installation, str) else None,
+        row=row if isinstance(row, int) else None,
+    )

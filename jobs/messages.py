@@ -8,7 +8,7 @@ from dataclasses import asdict
 from config.logs import emit, logger, one_line
 from config.models import Execution
 from jobs.report import DUE_COUNTED_TO, TickReport
-from providers.base import MigrationError, Provider
+from providers.base import MigrationError, Provider, UnsafeDestination
 from sql.database import DatabaseError, ProvenCopy
 
 MISSING_DIRECTORIES_NAMED = 100
@@ -80,6 +80,8 @@ class Messages:
     def upload_failed(self, execution: Execution, provider: Provider, error: MigrationError) -> None:
         """One provider could not take it, or its own files stood in the way."""
         uuid = one_line(execution.uuid)
+        if isinstance(error, UnsafeDestination):
+            self._report.count(unsafe_destinations=1)
         emit(
             logging.ERROR,
             "upload_failed",

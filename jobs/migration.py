@@ -26,6 +26,7 @@ from jobs.limits import RunLimits, size_on_disk
 from jobs.local_copies import LocalCopies
 from jobs.messages import Messages
 from jobs.pace import Traffic
+from jobs.places import Neighbours
 from jobs.progress import Progress, is_watched, shown_on_terminal
 from jobs.provider_set import ProviderSet
 from jobs.report import DUE_COUNTED_TO, TickReport
@@ -48,7 +49,8 @@ SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
 class Migration:
     """One run's executions on their way. What becomes of each of them is for the caller's policy to say.
 
-    `provider_ids` are those that they go to, in order of preference.
+    `provider_ids` are those that they go to, in order of preference; `retention_hours` is how old they must still be
+    when they are taken up.
     `local_copies` removes what was migrated; `under_way` is to know where files are being sent. Used from one thread,
     but for `new_attempts` and `put_to_the_end`.
     """
@@ -57,6 +59,7 @@ class Migration:
         self,
         settings: Settings,
         provider_ids: Sequence[int],
+        retention_hours: float,
         database: Database,
         judge: DirectoryJudge,
         providers: ProviderSet,
@@ -72,6 +75,7 @@ class Migration:
         self._processes = min(settings.processes or min(PROCESSES_UNASKED, _processors()), settings.transfers)
         self._helpers = Helpers(1 if self._bandwidth_is_limited else self._processes, settings.transfers, traffic)
         self._provider_ids = provider_ids
+        self._retention_hours = retention_hours
         self._database = database
         self._judge = judge
         self._providers = providers
@@ -80,6 +84,7 @@ class Migration:
         self._messages = Messages(report)
         self.local_copies = LocalCopies(database, judge, report, interruption, self._helpers)
         self.under_way = UploadsUnderWay()
+        self._neighbours = Neighbours(settings.host)
         self._places: dict[int, int] = {}
         """In the queue for the line, by execution: given here, in their order, as the threads would race for them."""
         self._for_the_end: deque[Claim] = deque()
@@ -217,7 +222,7 @@ class Migration:
     def _claim(self, executions: list[Execution]) -> list[Claim]:
         """Take up what can be: one whose row somebody holds locked must not stand in the way of the others."""
         try:
-            return self._database.claim(executions)
+            return self._database.claim(executions, self._retention_hours)
         except DatabaseBusy as error:
             if len(executions) > 1:
                 return [claim for execution in executions for claim in self._claim([execution])]
@@ -232,13 +237,14 @@ class Migration:
             self._pool,
             self._interruption.migrations,
             delete_local_copy,
+            self._neighbours,
             self._places[execution.id],
             self._helpers,
         )
 
     def remove_leftovers(self, leftovers: Iterable[Leftover]) -> None:
         """Remove what failed attempts left; see `jobs.leftovers`."""
-        remove_leftovers(self._database, leftovers, self._providers, self._report, self._interruption)
+        remove_leftovers(self._database, leftovers, self._providers, self._judge, self._report, self._interruption)
 
     def close(self) -> None:
         """Let the threads end."""

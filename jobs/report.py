@@ -29,6 +29,7 @@ class Counts:
     migrated_files: int = 0
     migrated_bytes: int = 0
     failed: int = 0
+    unsafe_destinations: int = 0
     missing_directories: int = 0
     put_off: int = 0
     left_due: int = 0
@@ -78,5 +79,5 @@ class TickReport:
         if self._problem_exit_code != EXIT_DONE:
             return self._problem_exit_code
         counts = self._counts
-        undone = counts.failed + counts.deletions_failed + counts.temp_failures
+        undone = counts.failed + counts.unsafe_destinations + counts.deletions_failed + counts.temp_failures
         return EXIT_SOMETHING_FAILED if undone else EXIT_DONE

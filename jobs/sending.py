@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from config.models import Entry, ProviderRow, PutReceipt
+from config.models import Entry, ProviderRow, PutReceipt, StoredObject
 from jobs.helpers import Helpers, Order, Workplace
 from jobs.lease import Lease, LeasedProvider
 from jobs.pace import PacedSource, Pacer, Traffic
@@ -44,6 +44,8 @@ class Sender:
         self._place_in_queue = place_in_queue
         self.left_unfinished = False
         """Whether something may be there still that was begun and not ended, as after a connection that broke."""
+        self.not_sent: set[int] = set()
+        """The positions of files of which only a short checksum says that they lie there already."""
 
     def send(self, files: Sequence[FileToSend]) -> dict[int, PutReceipt]:
         """Store one batch, but for what lies there already, and give the receipts by position.
@@ -57,6 +59,7 @@ class Sender:
             source = FileSource(self._descriptor, file.entry, self._interruption)
             stored = self._receipt_of_stored(file, source)
             if stored is not None:
+                self.not_sent.add(file.position)
                 receipts[file.position] = stored
             else:
                 positions[file.key] = file.position
@@ -76,8 +79,23 @@ class Sender:
         with_retries(lambda: self._put(unsent, receipts), self._interruption, pacer.waited_seconds)
         return receipts
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider.replace`. Raises `MigrationError`."""
+        pacer = Pacer(self._traffic, self._place_in_queue)
+        paced = PacedSource(source, pacer)
+        try:
+            return with_retries(
+                lambda: self._provider.replace(key, paced, expected), self._interruption, pacer.waited_seconds
+            )
+        except ProviderError:
+            self.left_unfinished = True
+            raise
+
     def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
-        """The receipt of what an earlier attempt stored, where it is exactly this, as far as a listing can tell."""
+        """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.
+
+        That is no proof: files of one size can have the same CRC32C by chance, and the same MD5 on purpose.
+        """
         if not file.stored_checksum:
             return None
         receipt = self._provider.measure(source)
@@ -112,6 +130,7 @@ class Sent:
 
     receipts: Mapping[int, PutReceipt]
     left_unfinished: bool
+    not_sent: Collection[int]
     """See `Sender`."""
 
 
@@ -134,7 +153,7 @@ class SendFiles(Order[Sent]):
             receipts.update(sender.send(self.files[starts[number] : starts[number + 1]]))
 
         workplace.pool.for_each(send_batch, range(len(starts) - 1), workplace.interruption)
-        return Sent(receipts, sender.left_unfinished)
+        return Sent(receipts, sender.left_unfinished, sender.not_sent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,21 +18,30 @@ from config.models import EVERYTHING, ContentDigest, Evidence, Execution, PutRec
 from config.trees import Tree
 from jobs.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost, Helpers
 from jobs.keys import Place
-from jobs.manifest import Manifest, make_manifest
+from jobs.manifest import (
+    FoundManifest,
+    Manifest,
+    find_manifest,
+    make_manifest,
+    require_nameable,
+)
+from jobs.places import late_deletions_kept_off
 from jobs.receipts import Notes, Receipts
 from jobs.retries import with_retries
 from jobs.sending import Assistance, FileToSend, Sender, batch_starts
 from jobs.transfers import TransferPool
-from jobs.tree import require_unchanged, walk
+from jobs.tree import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     SPANS_AT_ONCE,
+    ConditionFailed,
     IntegrityError,
     InvalidKey,
     ObjectNotFound,
     Provider,
     ProviderError,
     ProviderUnavailable,
+    UnsafeDestination,
 )
 from sql.database import Attempt, Database, ProvenCopy
 
@@ -72,30 +81,53 @@ class Upload:
         self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, place_in_queue)
         self._unreadable: ProviderUnavailable | None = None
         self._assistance = assistance
+        self._manifest_seen: StoredObject | None = None
+        self._may_remove = False
+        """Whether objects at the place that belong to no file are to be removed."""
+        self._of_right_size = 0
+        self._others: Sequence[int] = ()
+        """The positions of files under whose keys something lies that no attempt of ours has sent."""
 
     def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
-        """Store `tree` and its manifest, and prove both by new requests. Raises `MigrationError`."""
+        """Store `tree` and its manifest, and prove both by new requests.
+
+        A whole and equal copy that somebody else has stored there is proven instead. Raises `MigrationError`,
+        `UnsafeDestination` for anything else that is not known to be ours and would be written over.
+        """
         self._tree = tree
         self._receipts = Receipts(tree, self._place)
         self._require_holdable_keys()
-        self._look_at_the_place()
-        self._send_files(tree.file_positions())
+        require_nameable(tree)
+        foreign = self._look_at_the_place()
+        if foreign is not None:
+            return self._adopt(foreign)
+        self._measure(self._others)
+        self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
-        with contextlib.closing(walk(self._descriptor)) as second_walk:
-            require_unchanged(tree, second_walk)
-        manifest = make_manifest(self._execution, tree)
+        self._require_unchanged()
+        manifest = make_manifest(self._execution, tree, self._database.installation)
         self._send_manifest(manifest)
-        evidence = self._prove(manifest)
-        copy = ProvenCopy(
+        return self._copy(self._prove(manifest), manifest.sha256), manifest
+
+    def _copy(self, evidence: Evidence, manifest_sha256: str) -> ProvenCopy:
+        return ProvenCopy(
             uri=self._place.uri(self._provider.kind),
             provider_id=self._provider.id,
             key_prefix=self._place.key_prefix,
-            file_count=tree.file_count,
-            size_bytes=tree.size_bytes,
+            file_count=self._tree.file_count,
+            size_bytes=self._tree.size_bytes,
             evidence=evidence,
-            manifest_sha256=manifest.sha256,
+            manifest_sha256=manifest_sha256,
         )
-        return copy, manifest
+
+    def _require_unchanged(self) -> None:
+        with contextlib.closing(walk(self._descriptor)) as second_walk:
+            require_unchanged(self._tree, second_walk)
+
+    def _ours(self, positions: Sequence[int]) -> Sequence[int]:
+        """Without those of others."""
+        others = frozenset(self._others)
+        return array("Q", (position for position in positions if position not in others)) if others else positions
 
     def _require_holdable_keys(self) -> None:
         longest_path_bytes = self._provider.longest_key_bytes - len(os.fsencode(self._place.files_prefix))
@@ -106,32 +138,78 @@ class Upload:
                     f"{one_line(self._tree.path(position)[:80])}…"
                 )
 
-    def _look_at_the_place(self) -> None:
-        """Ask what lies there already; this also finds out quickly whether the provider answers at all."""
+    def _look_at_the_place(self) -> FoundManifest | None:
+        """Ask what lies there already; this also finds out quickly whether the provider answers at all.
+
+        A manifest that is not ours is given back. Raises `UnsafeDestination` for a file of another size under a key of
+        ours that no attempt of ours has sent.
+        """
+        manifest = find_manifest(self._provider, self._place, self._interruption)
+        is_own = manifest is not None and self._is_own(manifest)
         found = with_retries(self._note_what_lies_there, self._interruption)
-        foreign_objects = found > 0 and not self._everything_here_is_ours
-        self._database.note_place(self._attempt, foreign_objects=foreign_objects)
+        self._may_remove = self._everything_here_is_ours and (manifest is None or is_own)
+        foreign = (found > 0 or manifest is not None) and not self._may_remove
+        self._database.note_place(self._attempt, foreign_objects=foreign)
+        if manifest is not None and not is_own:
+            return manifest
         if self._attempt.earlier_attempts_here:
             self._discard_unfinished()
-        if foreign_objects:
-            self._tell_of_foreign_objects(found)
+        if is_own or self._objects_here_are_ours:
+            self._others = ()
         elif found:
-            self._remove_own_manifest()
+            self._tell_of_foreign_objects(found)
+            self._require_equal_sizes()
+        if manifest is not None:
+            self._withdraw(manifest)
+        return None
+
+    def _is_own(self, manifest: FoundManifest) -> bool:
+        """Whether this installation wrote it for this row. Earlier versions did not write into it whose it is."""
+        head = manifest.head
+        if head is None or head.installation is None:
+            return self._objects_here_are_ours
+        return head.installation == self._database.installation and head.row == self._execution.id
+
+    def _withdraw(self, manifest: FoundManifest) -> None:
+        """As soon as anything of the copy changes, it is not complete any more, and must not look so.
+
+        Where it stays the same, nothing is removed: that request could arrive late, after another run's manifest.
+        """
+        self._manifest_seen = manifest.stored
+        if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
+            return  # a run that was killed before its commit has left it
+        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._place.parent):
+            with_retries(partial(self._provider.delete_exactly, manifest.stored), self._interruption)
+        self._manifest_seen = None
 
     def _note_what_lies_there(self) -> int:
         """How many objects; of those that may be our files the checksum is kept."""
         self._stored_before = Notes(len(self._tree))
+        self._of_right_size = 0
+        others = array("Q")
         found = 0
-        size_bytes = 0
-        if self._attempt.earlier_attempts_here:
-            size_bytes = self._tree.size_bytes
-            self._manifest_there()
+        size_bytes = self._tree.size_bytes if self._attempt.earlier_attempts_here else 0
         for position, stored in self._listed(size_bytes):
             found += 1
+            if position is None:
+                continue
+            others.append(position)
             checksum = stored.checksum or ""
-            if position is not None and stored.size_bytes == self._tree.size_bytes_of(position):
+            if stored.size_bytes == self._tree.size_bytes_of(position):
                 self._stored_before.note(position, checksum if checksum.isprintable() else "")
+                self._of_right_size += 1
+        self._others = others
         return found
+
+    def _require_equal_sizes(self) -> None:
+        if self._of_right_size != len(self._others):
+            raise self._written_by_others()
+
+    def _written_by_others(self) -> UnsafeDestination:
+        return UnsafeDestination(
+            f"en {self._place.files_prefix} hay ficheros con los mismos nombres y otro contenido, que este programa no "
+            "ha guardado para esta ejecución: no se sobrescriben; revíselos y retírelos, o corrija el uuid"
+        )
 
     def _listed(self, size_bytes: int, span: Span = EVERYTHING) -> Iterator[tuple[int | None, StoredObject]]:
         """What lies at the place according to a new listing, each with the position of the file that it may be.
@@ -144,18 +222,17 @@ class Upload:
             position = self._receipts.position_of(stored.key, (position or 0) + 1)
             yield position, stored
 
-    def _remove_own_manifest(self) -> None:
-        """Until the new manifest is there this copy is not complete, and must not look so.
-
-        Where there is none, nothing is sent: a request to remove it could arrive late, after another run's manifest.
-        """
-        with contextlib.suppress(ObjectNotFound):
-            with_retries(lambda: self._provider.stat(self._place.manifest_key), self._interruption)
-            with_retries(lambda: self._provider.delete(self._place.manifest_key), self._interruption)
-
     @property
     def _everything_here_is_ours(self) -> bool:
-        return self._attempt.earlier_attempts_here > 0 and not self._attempt.foreign_objects_here
+        """Whether what lies there may be removed: nothing but earlier attempts that failed has sent anything."""
+        attempt = self._attempt
+        return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)
+
+    @property
+    def _objects_here_are_ours(self) -> bool:
+        """Whether what lies there under a key of ours may be replaced: it was sent for this execution."""
+        attempt = self._attempt
+        return attempt.earlier_attempts_here > 0 and (attempt.committed_here or not attempt.foreign_objects_here)
 
     def _tell_of_foreign_objects(self, found: int) -> None:
         emit(
@@ -206,6 +283,7 @@ class Upload:
                 self._send_in_turn(part)
                 return
             self._note(sent.receipts)
+            self._sender.not_sent.update(sent.not_sent)
             self._sender.left_unfinished |= sent.left_unfinished
 
         assistance.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
@@ -242,8 +320,86 @@ class Upload:
         self._sender.left_unfinished = False
 
     def _send_manifest(self, manifest: Manifest) -> None:
-        receipts = self._sender.store({self._place.manifest_key: manifest})
-        self._receipts.note(self._receipts.manifest_position, receipts[self._place.manifest_key])
+        """Store it, unless somebody has stored another one since this attempt looked. Raises `UnsafeDestination`."""
+        try:
+            receipt = self._sender.replace(self._place.manifest_key, manifest, self._manifest_seen)
+        except ConditionFailed:
+            receipt = self._send_manifest_again(manifest)
+        self._receipts.note(self._receipts.manifest_position, receipt)
+
+    def _send_manifest_again(self, manifest: Manifest) -> PutReceipt:
+        """There is another one than was seen: this very one, where only the answer was lost, or one of ours that an
+        earlier request brought late, or somebody else's.
+        """
+        found = find_manifest(self._provider, self._place, self._interruption)
+        if found is not None and found.sha256 == manifest.sha256:
+            return PutReceipt(manifest.size_bytes, manifest.sha256)
+        if found is not None and not self._is_own(found):
+            raise UnsafeDestination(f"otro programa ha guardado allí mientras tanto {self._place.manifest_key}")
+        if found is None:  # though the provider has just refused to store it, as there is one
+            raise _differing(1, self._place.manifest_key)
+        return self._sender.replace(self._place.manifest_key, manifest, found.stored)
+
+    def _send_manifest_once_more(self, manifest: Manifest) -> None:
+        """After files that were sent once more. Raises `UnsafeDestination` for a manifest of somebody else."""
+        found = find_manifest(self._provider, self._place, self._interruption)
+        if found is not None and found.head is not None and not self._is_own(found):
+            raise self._claimed_by_others()
+        self._manifest_seen = None if found is None else found.stored
+        self._send_manifest(manifest)
+
+    def _measure(self, positions: Sequence[int]) -> None:
+        """Read files that are not to be sent, for what should lie there."""
+
+        def measure(position: int) -> None:
+            source = FileSource(self._descriptor, self._tree.entry(position), self._interruption)
+            self._receipts.note(position, self._provider.measure(source))
+            self._sender.not_sent.add(position)
+
+        self._pool.for_each(measure, positions, self._interruption)
+
+    def _adopt(self, found: FoundManifest) -> tuple[ProvenCopy, Manifest]:
+        """Prove a copy that somebody else has stored there whole, as this database had before it was restored. Nothing
+        is written. Raises `UnsafeDestination` unless the copy and its manifest are equal to what would be stored.
+        """
+        execution = self._execution.uuid
+        if found.tree is None or found.head is None or found.head.execution != execution:
+            raise self._claimed_by_others()
+        if not _is_same_but_for_bytes(found.tree, self._tree):
+            raise self._claimed_by_others()
+        positions = self._tree.file_positions()
+        self._measure(positions)
+        self._require_unchanged()
+        if any(found.tree.sha256(position) != self._tree.sha256(position) for position in positions):
+            raise self._claimed_by_others()
+        checksums = frozenset([found.stored.checksum] if found.stored.checksum else [])
+        receipt = PutReceipt(found.stored.size_bytes, found.sha256, checksums)
+        self._receipts.note(self._receipts.manifest_position, receipt)
+        wrong, evidence = self._compare()
+        if wrong:
+            raise self._claimed_by_others()
+        self._tell_of_adoption()
+        manifest = Manifest(
+            self._execution, found.head.installation or "", self._tree, found.stored.size_bytes, found.sha256
+        )
+        return self._copy(evidence, found.sha256), manifest
+
+    def _claimed_by_others(self) -> UnsafeDestination:
+        return UnsafeDestination(
+            f"{self._place.manifest_key} es de otra copia, que no ha hecho esta instalación para esta fila: no se "
+            "sobrescribe; si sobra, retírela, o corrija el uuid o prefijo_ruta_nube"
+        )
+
+    def _tell_of_adoption(self) -> None:
+        uuid = one_line(self._execution.uuid)
+        emit(
+            logging.WARNING,
+            "copy_adopted",
+            f"La ejecución {uuid} ya estaba entera e igual en {self._provider.name}, guardada por otra instalación: se "
+            "anota donde está, sin enviar nada",
+            execution=uuid,
+            provider=self._provider.name,
+        )
 
     def _prove(self, manifest: Manifest) -> Evidence:
         """Compare what the provider says it holds with what was sent; what differs is sent once more.
@@ -253,15 +409,16 @@ class Upload:
         wrong, evidence = self._compare()
         if wrong:
             self._sender.left_unfinished = True  # what did not get its name, say
-            self._send_files([position for position in wrong if position != self._receipts.manifest_position])
-            self._send_manifest(manifest)
+            files = array("Q", (position for position in wrong if position != self._receipts.manifest_position))
+            if len(self._ours(files)) < len(files):
+                raise self._written_by_others()
+            self._sender.not_sent.clear()
+            self._send_files(files)
+            self._send_manifest_once_more(manifest)
             self._unreadable = None
             wrong, evidence = self._compare()
         if wrong:
-            raise self._unreadable or IntegrityError(
-                f"{len(wrong)} objetos no están o difieren de lo enviado, entre ellos "
-                f"{one_line(self._receipts.key(wrong[0]))}"
-            )
+            raise self._unreadable or _differing(len(wrong), self._receipts.key(wrong[0]))
         return evidence
 
     def _compare(self) -> tuple[Sequence[int], Evidence]:
@@ -276,20 +433,20 @@ class Upload:
         expected = chain(self._tree.file_positions(), [self._receipts.manifest_position])
         return array("Q", (position for position in expected if standing[position] != PROVEN)), evidence
 
-    def _ask_what_is_there(self) -> tuple[bytearray, Sequence[str]]:
-        """How each position stands according to a new listing, and the keys of own objects that belong to none."""
+    def _ask_what_is_there(self) -> tuple[bytearray, Sequence[StoredObject]]:
+        """How each position stands according to a new listing, and own objects that belong to none."""
         standing = bytearray(len(self._tree) + 1)
         manifest = self._manifest_there()
         if manifest is not None:
             standing[-1] = self._standing(self._receipts.manifest_position, manifest)
-        extras: list[str] = []
+        extras: list[StoredObject] = []
 
         def look(span: Span) -> None:
             for position, stored in self._listed(self._tree.size_bytes, span):
                 if position is not None:
                     standing[position] = self._standing(position, stored)
-                elif self._everything_here_is_ours:
-                    extras.append(stored.key)
+                elif self._may_remove:
+                    extras.append(stored)
 
         spans = self._spans()
         if spans:
@@ -306,7 +463,7 @@ class Upload:
         """
         positions = self._tree.file_positions()
         page = self._provider.listed_at_once
-        if page is None or self._everything_here_is_ours:
+        if page is None or self._may_remove:
             return []
         count = min(SPANS_AT_ONCE, len(positions) // (PAGES_WORTH_A_SPAN * page))
         if count < 2:
@@ -327,6 +484,8 @@ class Upload:
             return WRONG
         if stored.size_bytes == 0:
             return PROVEN  # there is no byte that could differ
+        if position in self._sender.not_sent:
+            return UNPROVEN  # a short checksum tells what was sent just now from damage, but not from other files
         return PROVEN if stored.checksum is not None and stored.checksum in receipt.checksums else UNPROVEN
 
     def _compare_digests(self, standing: bytearray) -> Evidence:
@@ -357,7 +516,22 @@ class Upload:
             self._sender.left_unfinished = True  # a file to try something out by, if the connection broke
             raise
 
-    def _remove_own_extras(self, keys: Iterable[str]) -> None:
+    def _remove_own_extras(self, extras: Sequence[StoredObject]) -> None:
         """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""
-        for key in keys:
-            with_retries(partial(self._provider.delete, key), self._interruption)
+        if not extras:
+            return
+        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._place.parent):
+            for stored in extras:
+                with_retries(partial(self._provider.delete_exactly, stored), self._interruption)
+
+
+def _differing(count: int, key: str) -> IntegrityError:
+    return IntegrityError(f"{count} objetos no están o difieren de lo enviado, entre ellos {one_line(key)}")
+
+
+def _is_same_but_for_bytes(one: Tree, other: Tree) -> bool:
+    """Whether two trees hold the same names, kinds, modes, times, sizes and targets."""
+    return len(one) == len(other) and all(
+        a._replace(sha256=None, identity=None) == b._replace(sha256=None, identity=None)
+        for a, b in zip(one, other, strict=True)
+    )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from config.fields import FieldError
 from providers.base import InvalidProviderSettings
+from providers.stores import store_of
 
 if TYPE_CHECKING:
     from config.models import ProviderRow
@@ -46,4 +47,5 @@ def build_provider(row: ProviderRow) -> Provider:
         raise InvalidProviderSettings(str(error)) from error
     except ValueError as error:  # an SDK's, whose words may quote the field; a bad row must not stop the others
         raise InvalidProviderSettings("un campo tiene un valor con el que no se puede empezar") from error
+    provider.store = store_of(row)
     return provider

@@ -9,22 +9,24 @@ import binascii
 import functools
 import logging
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 import requests
-from azure.core.exceptions import AzureError, HttpResponseError
+from azure.core import MatchConditions
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobServiceClient, ContainerClient
+from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient, ContainerClient, StandardBlobTier
 from obstore.store import AzureStore
 
 from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, unintelligible
+from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.azure_requests import Authorization, AzureListings, ListedBlob, Refused, SasToken, SharedKey
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
@@ -33,8 +35,10 @@ from providers.base import (
     CONTROL_CHARACTERS,
     DELETE_CHARACTER,
     FINAL_PERIOD,
+    PART_SIZE_BYTES,
     QUOTE,
     AccessDenied,
+    ConditionFailed,
     DestinationMissing,
     InvalidKey,
     NameEncoding,
@@ -43,11 +47,14 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
     Source,
+    is_directory_of_keys,
+    part_size_for,
 )
 from providers.direct_http import DirectHttp, reaches_directly
 from providers.object_store_get import ObjectStoreGet
-from providers.object_store_put import ObjectStorePut, SentBytes, hash_source, require_stored
+from providers.object_store_put import HashingReader, Md5Of, ObjectStorePut, SentBytes, hash_source, require_stored
 from providers.paced_requests import mount_paced
+from providers.part_buffers import PartBuffers
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -76,6 +83,11 @@ SAS_TOKEN = re.compile(r"(?=.*\bsig=)[^\s&=?]+=[^\s&]*(?:&[^\s&=]+=[^\s&]*)*")
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 """Anything else is no code of Azure's, and may be a part of the request that a server repeats."""
 
+BLOCK_NAME_BYTES = 20
+"""As long as obstore's: all blocks of a blob must have names of one length, also those that were never committed."""
+
+EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
+
 NO_MD5 = ()
 """Of a blob in blocks Azure knows no MD5."""
 
@@ -97,6 +109,7 @@ class AzureProvider(Provider):
         tier = _access_tier(options)
         account = _account(row.credentials, options)
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
+        self._given_tier = StandardBlobTier(tier) if tier else None
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
         build_store = functools.partial(_store, account, container)
         self._downloads = ObjectStoreGet(build_store, account.url)
@@ -114,6 +127,64 @@ class AzureProvider(Provider):
     def put(self, key: str, source: Source) -> PutReceipt:
         return _receipt(self._uploads.put(self._name(key), source, self._attributes))
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. The condition goes with the request that makes the blob visible."""
+        reader = HashingReader(source, NO_MD5 if source.size_bytes > PART_SIZE_BYTES else (Md5Of.WHOLE,))
+        with _translated_errors(), _there_as_failed_condition():
+            blob = self._container.get_blob_client(self._name(key))
+            condition = _condition(self._as_seen(expected))
+            if source.size_bytes <= PART_SIZE_BYTES:
+                self._put_if(blob, bytes(reader.whole()), condition)
+            else:
+                self._put_blocks_if(blob, reader, source.size_bytes, condition)
+        return _receipt(reader.sent())
+
+    def _put_if(self, blob: BlobClient, content: bytes, condition: Mapping[str, Any]) -> None:
+        blob.upload_blob(
+            content,
+            length=len(content),
+            overwrite=True,
+            standard_blob_tier=self._given_tier,
+            read_timeout=deadline_seconds(len(content)),
+            **condition,
+        )
+
+    def _put_blocks_if(
+        self, blob: BlobClient, reader: HashingReader, size_bytes: int, condition: Mapping[str, Any]
+    ) -> None:
+        """Blocks by names that no other upload has, so that nobody's block can take the place of one of these."""
+        part_bytes = part_size_for(size_bytes)
+        upload = secrets.token_hex(BLOCK_NAME_BYTES // 4)
+        blocks = []
+        for number, part in enumerate(reader.parts(PartBuffers(part_bytes))):
+            blocks.append(BlobBlock(f"{upload}{number:0{BLOCK_NAME_BYTES // 2}}"))
+            content = bytes(part)
+            blob.stage_block(blocks[-1].id, content, len(content), read_timeout=deadline_seconds(part_bytes))
+        blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        """Always: every version of Azure's interface knows these conditions."""
+        del prefix
+        return True
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        """As `replaces_safely`."""
+        del prefix
+        return True
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        seen = stored if stored.version else self._look_for(stored)
+        if seen is None:
+            return
+        try:
+            with _translated_errors():
+                self._container.delete_blob(self._name(seen.key), **_condition(seen))
+        except ObjectNotFound:
+            return
+        except ConditionFailed:  # so it is also told where there is nothing
+            if self._look_for(seen) is not None:
+                raise
+
     def _send_small(self, name: str, content: bytes, _: SentBytes) -> None:
         path = f"{urlsplit(self._container_url).path}/{quote(name)}"
         target, headers = self._authorization.of_put(path, self._blob_headers, len(content))
@@ -129,7 +200,8 @@ class AzureProvider(Provider):
         with _translated_errors():
             blob = self._container.get_blob_client(self._name(key)).get_blob_properties()
             md5 = blob.content_settings.content_md5
-            return _stored(key, blob.etag, blob.size, bytes(md5).hex() if md5 else None)
+            stored = _stored(key, blob.etag, blob.size, bytes(md5).hex() if md5 else None)
+            return replace(stored, version=blob.etag)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for blob in self._blobs(prefix, "metadata"):
@@ -146,7 +218,9 @@ class AzureProvider(Provider):
     def abandon(self, prefix: str) -> None:
         finished_names = {blob.name for blob in self._blobs(prefix, "metadata")}
         for blob in self._blobs(prefix, "uncommittedblobs"):
-            if blob.name not in finished_names:
+            if blob.name in finished_names:
+                continue
+            if is_directory_of_keys(prefix) or self._names.decode(blob.name) == prefix:
                 self._discard_blocks(blob.name)
 
     def close(self) -> None:
@@ -161,7 +235,7 @@ class AzureProvider(Provider):
         try:
             with _translated_errors():
                 self._container.delete_blob(name, if_unmodified_since=BEFORE_AZURE)
-        except (_ConditionNotMet, ObjectNotFound):
+        except (ConditionFailed, ObjectNotFound):
             return  # finished or discarded meanwhile
 
     def _blobs(self, prefix: str, include: str) -> Iterator[ListedBlob]:
@@ -323,8 +397,22 @@ def _stored(key: str, etag: str | None, size_bytes: int | None, md5: str | None)
     return StoredObject(key, size_bytes, f"md5:{md5}" if md5 else None)
 
 
-class _ConditionNotMet(ProviderError):
-    """The blob is not in the state that a request asked for."""
+def _condition(expected: StoredObject | None) -> dict[str, Any]:
+    """The SDK's parameters that ask for what lies there."""
+    if expected is None:
+        return {"match_condition": MatchConditions.IfMissing}
+    return {"match_condition": MatchConditions.IfNotModified, "etag": expected.version}
+
+
+@contextmanager
+def _there_as_failed_condition() -> Iterator[None]:
+    """That a blob is there already, which has a code of its own, is how Azure refuses to make one."""
+    try:
+        yield
+    except ResourceExistsError as error:
+        if _code_of(error) not in EXISTING_CODES:
+            raise
+        raise ConditionFailed("ya hay un objeto con ese nombre (HTTP 409)") from None
 
 
 @contextmanager
@@ -346,8 +434,12 @@ def _translated_errors() -> Iterator[None]:
 def _sdk_answer_error(error: HttpResponseError) -> ProviderError:
     if error.status_code is None:
         return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
+    return _answer_error(error.status_code, _code_of(error))
+
+
+def _code_of(error: HttpResponseError) -> str:
     code = getattr(error, "error_code", None) or ""
-    return _answer_error(error.status_code, str(getattr(code, "value", code)))
+    return str(getattr(code, "value", code))
 
 
 def _answer_error(status: int, code: str) -> ProviderError:
@@ -361,7 +453,7 @@ def _answer_error(status: int, code: str) -> ProviderError:
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
         (status == 404, ObjectNotFound, "el objeto no existe"),
-        (status == 412, _ConditionNotMet, "el objeto ha cambiado"),
+        (status == 412, ConditionFailed, "el objeto ya no es el que había"),
     ):
         if applies:
             return error_class(f"{reason} ({answer})")

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Protocol
 
+from config.logs import one_line
 from config.models import EVERYTHING, ContentDigest, Evidence, PutReceipt, Span, StoredObject
 
 CHUNK_SIZE_BYTES = 1024 * 1024
@@ -121,6 +122,21 @@ class ObjectNotFound(ProviderError):
     code = "object_not_found"
 
 
+class ConditionFailed(ProviderError):
+    """What lies under a key is not what was expected there. Nothing was changed.
+
+    After an answer that was lost, it may be the object that this very caller stored: who repeats a request looks.
+    """
+
+    code = "condition_failed"
+
+
+class UnsafeDestination(ProviderError):
+    """What lies at the place is not known to be this execution's own: nothing is written there, and a person looks."""
+
+    code = "unsafe_destination"
+
+
 class InvalidKey(ProviderError):
     """This provider cannot hold an object of this name."""
 
@@ -218,6 +234,9 @@ class Provider(abc.ABC):
     half a second to start one: where all bytes pass through the interpreter. `None`: never.
     """
 
+    store: str = ""
+    """Which real store this is, whatever row leads to it: see `providers.stores`. '' where nobody has said."""
+
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id
         self.name = name
@@ -305,10 +324,78 @@ class Provider(abc.ABC):
     def delete(self, key: str) -> None:
         """Remove the object, and directories that this left empty. What is not there is no error."""
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """As `put`, only while exactly `expected` (`None`: nothing) lies under `key`; otherwise `ConditionFailed`.
+
+        Whether others can come in between the look and the storing is what `replaces_safely` says.
+        """
+        self._require_expected(key, expected)
+        return self.put(key, source)
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        """As `delete`, only while it is this very object that lies under its key.
+
+        What is gone already is no error. Raises `ConditionFailed` for another object, which stays.
+        """
+        if self._look_for(stored) is not None:
+            self.delete(stored.key)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        """Whether a `replace` that arrives late, when others have replaced the object or discarded the unfinished
+        upload by `abandon`, is shown to change nothing.
+
+        May ask the provider, by a probe object below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        """
+        del prefix
+        return False
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        """Whether a `delete_exactly` that arrives late, when others have replaced the object, is shown to change
+        nothing. As `replaces_safely` otherwise.
+        """
+        del prefix
+        return False
+
+    def folds_names(self, prefix: str = "") -> bool:
+        """Whether two keys that differ only in case, or in how Unicode composes a character, can be one object here.
+
+        May ask the provider, by probe objects below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        """
+        del prefix
+        return False
+
+    def _look_for(self, stored: StoredObject) -> StoredObject | None:
+        """The object as `stat` gives it, `None` where there is nothing. Raises `ConditionFailed` for another one."""
+        try:
+            found = self.stat(stored.key)
+        except ObjectNotFound:
+            return None
+        require_expected(stored.key, found, stored)
+        return found
+
+    def _as_seen(self, expected: StoredObject | None) -> StoredObject | None:
+        """What was expected, with its version, for which a listing may have had no room. Raises `ConditionFailed`."""
+        if expected is None or expected.version is not None:
+            return expected
+        found = self._look_for(expected)
+        if found is None:
+            raise ConditionFailed(f"ya no está el objeto que había: {one_line(expected.key)}")
+        return found
+
+    def _require_expected(self, key: str, expected: StoredObject | None) -> None:
+        """Look, and raise `ConditionFailed` unless exactly `expected` lies under `key`."""
+        try:
+            require_expected(key, self.stat(key), expected)
+        except ObjectNotFound:
+            require_expected(key, None, expected)
+
     @abc.abstractmethod
     def abandon(self, prefix: str) -> None:
-        """Discard unfinished uploads of keys that start with `prefix`: multipart uploads, uncommitted blocks, partial
-        files. Finished objects stay. Must not be called while a `put` below `prefix` runs.
+        """Discard unfinished uploads: of all keys below a directory, where `prefix` ends in `/` (or is empty: of all
+        keys), otherwise of exactly the key `prefix`, and of none that only begins so.
+
+        Multipart uploads, uncommitted blocks, partial files: finished objects stay. Must not be called while a `put` of
+        such a key runs.
         """
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
@@ -326,6 +413,18 @@ class Provider(abc.ABC):
         """Give connections back. Nothing may be called afterwards."""
 
 
+def require_expected(key: str, found: StoredObject | None, expected: StoredObject | None) -> None:
+    """Raises `ConditionFailed` unless what was found under a key is what was expected there."""
+    if found is None and expected is None:
+        return
+    if expected is None:
+        raise ConditionFailed(f"ya hay un objeto con ese nombre: {one_line(key)}")
+    if found is None:
+        raise ConditionFailed(f"ya no está el objeto que había: {one_line(key)}")
+    if not found.is_same_as(expected):
+        raise ConditionFailed(f"el objeto ya no es el que había: {one_line(key)}")
+
+
 _processes_of_the_run = 1
 
 
@@ -338,6 +437,11 @@ def share_memory(processes: int) -> None:
 def memory_share(size_bytes: int) -> int:
     """This process's part of the bytes that a run may use for something."""
     return size_bytes // _processes_of_the_run
+
+
+def is_directory_of_keys(prefix: str) -> bool:
+    """Whether `Provider.abandon` takes this for all keys below it, and not for one key."""
+    return not prefix or prefix.endswith("/")
 
 
 def part_size_for(size_bytes: int) -> int:

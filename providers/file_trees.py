@@ -37,6 +37,12 @@ def is_temporary_name_of(target: str, name: str) -> bool:
     return match is not None and match["target"] == _mark_of(target)
 
 
+def tells_no_target(name: str) -> bool:
+    """Whether an earlier release made it, so that it may be anybody's."""
+    match = TEMPORARY_NAME.fullmatch(name)
+    return match is not None and match["target"] is None
+
+
 def _mark_of(target: str) -> str:
     return hashlib.sha256(os.fsencode(target)).hexdigest()[:16]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import hashlib
 import json
@@ -36,6 +37,8 @@ from providers.base import (
     LINE_ENDS,
     PART_SIZE_BYTES,
     AccessDenied,
+    BytesSource,
+    ConditionFailed,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
@@ -50,6 +53,7 @@ from providers.base import (
 )
 from providers.gcs_requests import CONTENT_TYPE, GcsRequests
 from providers.paced_requests import mount_paced
+from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key
 
 ONE_REQUEST_BYTES = 256 * 1024
 """Up to this size a file is one request. Its body is given to the socket in one piece, and Python counts the time for
@@ -74,6 +78,9 @@ STORAGE_CLASSES = (
 """All of them can be read at once, ARCHIVE too."""
 
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+
+CREATE_TRIES = 3
+"""The second one is to be refused; another host's probe may have removed the object just before."""
 
 LONGEST_NAME_BYTES = 1024
 """GCS's limit for an object's name, in UTF-8."""
@@ -106,18 +113,49 @@ class GcsProvider(Provider):
         self._storage_class = _storage_class(options)
         self._credentials = _given_credentials(row.credentials, anonymous=self._endpoint_url is not None)
         self._names = NameEncoding(LINE_ENDS)
+        self._keeps_conditions = Remembered(self._probe_conditions)
         self._first_use = threading.Lock()
         self._first_error: ProviderError | None = None
         self._large_uploads = threading.BoundedSemaphore(SESSIONS_AT_ONCE)
 
     def put(self, key: str, source: Source) -> PutReceipt:
+        return self._send(key, source)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. The condition is the generation, a number that no other state of any object ever has."""
+        if not self._keeps_conditions.get(prefix_of(key)):
+            return super().replace(key, source, expected)
+        return self._send(key, source, _generation(self._as_seen(expected)))
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        return self._keeps_conditions.get(prefix)
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return self._keeps_conditions.get(prefix)
+
+    def _probe_conditions(self, prefix: str) -> bool:
+        """Google's own servers need no probe, and would not like it: one object may change once a second."""
+        if self._endpoint_url is None:
+            return True
+        key = probe_key(prefix, CONDITIONS_NAME)
+        try:
+            for _ in range(CREATE_TRIES):
+                self._send(key, BytesSource(PROBE_CONTENT), only_over=0)
+        except ConditionFailed:
+            return True
+        finally:
+            self.delete(key)
+        return False
+
+    def _send(self, key: str, source: Source, only_over: int | None = None) -> PutReceipt:
+        """Store an object, only over this generation where one is given."""
         reader = _HashingReader(source)
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
             if source.size_bytes <= ONE_REQUEST_BYTES:
-                self._send_whole(self._stored_name(key), reader)
+                self._send_whole(self._stored_name(key), reader, only_over)
             else:
                 with self._large_uploads:
-                    self._send_in_parts(self._blob(key), reader, source.size_bytes)
+                    self._send_in_parts(self._blob(key), reader, source.size_bytes, only_over)
         return reader.receipt()
 
     def measure(self, source: Source) -> PutReceipt:
@@ -135,7 +173,8 @@ class GcsProvider(Provider):
         blob = self._blob(key)
         with self._object_errors():
             blob.reload(timeout=ANSWER_TIMEOUTS, retry=None)
-            return self._stored_object(blob)
+            version = None if blob.generation is None else str(blob.generation)
+            return dataclasses.replace(self._stored_object(blob), version=version)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
@@ -159,6 +198,23 @@ class GcsProvider(Provider):
         except ObjectNotFound:
             return
 
+    def delete_exactly(self, stored: StoredObject) -> None:
+        seen = stored if stored.version else self._look_for(stored)
+        if seen is None:
+            return
+        if not self._keeps_conditions.get(prefix_of(seen.key)):
+            super().delete_exactly(seen)
+            return
+        blob = self._blob(seen.key)
+        try:
+            with self._object_errors():
+                blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=_generation(seen))
+        except ObjectNotFound:
+            return
+        except ConditionFailed:  # which may also be how it is told that there is nothing
+            if self._look_for(seen) is not None:
+                raise
+
     def abandon(self, prefix: str) -> None:
         """Nothing to do: an unfinished session can be neither seen nor listed, and GCS drops it after a week.
 
@@ -169,19 +225,24 @@ class GcsProvider(Provider):
         if "_session" in self.__dict__:
             self._session.close()
 
-    def _send_whole(self, name: str, reader: _HashingReader) -> None:
+    def _send_whole(self, name: str, reader: _HashingReader, only_over: int | None) -> None:
         """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
         content = b"".join(reader.pieces())
         properties = {"name": name, "crc32c": reader.crc32c}
         if self._storage_class:
             properties["storageClass"] = self._storage_class
-        self._requests.put(properties, content)
+        self._requests.put(properties, content, only_over)
 
-    def _send_in_parts(self, blob: Blob, reader: _HashingReader, size_bytes: int) -> None:
+    def _send_in_parts(self, blob: Blob, reader: _HashingReader, size_bytes: int, only_over: int | None) -> None:
         if self._storage_class:
             blob.storage_class = self._storage_class
         session_url = blob.create_resumable_upload_session(
-            content_type=CONTENT_TYPE, size=size_bytes, timeout=ANSWER_TIMEOUTS, checksum=None, retry=None
+            content_type=CONTENT_TYPE,
+            size=size_bytes,
+            timeout=ANSWER_TIMEOUTS,
+            checksum=None,
+            retry=None,
+            if_generation_match=only_over,
         )
         try:
             answer = self._send_parts(session_url, reader, size_bytes)
@@ -189,7 +250,7 @@ class GcsProvider(Provider):
             self._cancel(session_url)
             raise
         if answer.get("crc32c") != reader.crc32c:
-            blob.delete(timeout=ANSWER_TIMEOUTS, retry=None)
+            blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=answer.get("generation"))
             raise IntegrityError("GCS guardó un contenido distinto del enviado")
 
     def _send_parts(self, session_url: str, reader: _HashingReader, size_bytes: int) -> Mapping[str, object]:
@@ -383,6 +444,11 @@ def _require_kept(response: requests.Response, sent_bytes: int) -> None:
         raise ProviderUnavailable("GCS no guardó una parte completa")
 
 
+def _generation(expected: StoredObject | None) -> int:
+    """The number that stands for what is expected to lie there; 0 for nothing."""
+    return int(expected.version or 0) if expected else 0
+
+
 def _bucket_name(options: Fields) -> str:
     name = options.required_text("bucket")
     if not BUCKET_NAME.fullmatch(name):
@@ -499,6 +565,8 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
         return ProviderUnavailable(f"GCS no pudo atender la petición ({answer})")
     if status in {401, 403}:
         return AccessDenied(f"acceso denegado por GCS ({answer})")
+    if status == 412:
+        return ConditionFailed(f"el objeto ya no es el que había ({answer})")
     return ProviderError(f"GCS rechazó la petición ({answer})")
 
 

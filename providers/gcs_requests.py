@@ -38,14 +38,17 @@ class GcsRequests:
         self._objects_path = f"/download/storage/v1/b/{bucket_name}/o"
         self._to_server = DirectConnections(session, endpoint_url)
 
-    def put(self, properties: Mapping[str, str], content: bytes) -> None:
-        """Store an object of these properties (`name`, and a `crc32c` that the content must have) in one request."""
+    def put(self, properties: Mapping[str, str], content: bytes, only_over: int | None = None) -> None:
+        """Store an object of these properties (`name`, and a `crc32c` that the content must have) in one request: only
+        over this generation, where one is given; over none at all where it is 0.
+        """
+        condition = "" if only_over is None else f"&ifGenerationMatch={only_over}"
         boundary = secrets.token_hex(16)
         head = f"--{boundary}\r\nContent-Type: application/json; charset=UTF-8\r\n\r\n{json.dumps(properties)}\r\n"
         head += f"--{boundary}\r\nContent-Type: {CONTENT_TYPE}\r\n\r\n"
         body = b"".join((head.encode(), content, f"\r\n--{boundary}--".encode()))
         answer = self._send(
-            "POST", self._upload_path, {"Content-Type": f"multipart/related; boundary={boundary}"}, body
+            "POST", self._upload_path + condition, {"Content-Type": f"multipart/related; boundary={boundary}"}, body
         )
         if not isinstance(json.loads(answer.data), dict):
             raise unintelligible("no describe ningún objeto")

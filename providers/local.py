@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import hashlib
 import os
 import stat
 import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, Stor
 from providers.base import (
     CHUNK_SIZE_BYTES,
     AccessDenied,
+    ConditionFailed,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
@@ -30,6 +31,8 @@ from providers.base import (
     ProviderUnavailable,
     Source,
     StorageFull,
+    is_directory_of_keys,
+    require_expected,
 )
 from providers.descriptors import (
     DIRECTORY_FLAGS,
@@ -48,8 +51,10 @@ from providers.file_trees import (
     is_temporary_name_of,
     parts_of_key,
     parts_of_prefix,
+    tells_no_target,
     temporary_name,
 )
+from providers.probes import Remembered, folds_names
 
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE_TRIES = 10
@@ -111,6 +116,7 @@ class LocalProvider(Provider):
         self._turn = threading.Lock()
         self._root_descriptor: int | None = None
         self._opening = threading.Lock()
+        self._folds_names = Remembered(functools.partial(folds_names, self))
 
     @property
     def objects_at_once(self) -> int:
@@ -139,6 +145,26 @@ class LocalProvider(Provider):
             batch.bring_names_to_disk()
         yield from receipts.items()
 
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. Looks once more just before the file gets its name."""
+        self._require_expected(key, expected)
+        with _translated(key):
+            batch = _Batch(self._root(), several=False)
+        with batch:
+            receipt = batch.write(key, source)
+            self._require_expected(key, expected)
+            batch.give_names()
+            batch.bring_names_to_disk()
+        return receipt
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        """Always: a name changes hands in one step, which fails once the unfinished file has been discarded."""
+        del prefix
+        return True
+
+    def folds_names(self, prefix: str = "") -> bool:
+        return self._folds_names.get(prefix)
+
     @contextlib.contextmanager
     def _in_turn(self) -> Iterator[None]:
         """What needs no waiting for a disk gains nothing by threads that wait for each other at every call: measured,
@@ -166,7 +192,7 @@ class LocalProvider(Provider):
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
             raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
-        return StoredObject(key, status.st_size)
+        return StoredObject(key, status.st_size, version=_version(status))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See `Provider`. In each directory in order: what is in a known order is looked up in less time."""
@@ -190,26 +216,62 @@ class LocalProvider(Provider):
             self._unlink(directories, name)
             self._remove_empty(directories)
 
-    def abandon(self, prefix: str) -> None:
-        """See `Provider`. In the directory in which a prefix ends in the middle of a name, an unfinished file may be
-        anybody's: there only those of an object with exactly that name are removed, and those that nobody has written
-        to for an hour.
+    def delete_exactly(self, stored: StoredObject) -> None:
+        """See `Provider`. The file is given a name that nobody else knows before the last look at it, so that nothing
+        can take its place between the look and the removal.
         """
+        *directories, name = parts_of_key(stored.key)
+        if self._look_for(stored) is None:
+            return
+        with _translated(stored.key):
+            with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+                aside = temporary_name(name)
+                os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
+                _remove_or_give_back(parent, aside, name, stored)
+            self._remove_empty(directories)
+
+    def abandon(self, prefix: str) -> None:
+        with _translated(prefix):
+            if is_directory_of_keys(prefix):
+                self._abandon_below(prefix)
+            else:
+                self._abandon_one(prefix)
+
+    def _abandon_below(self, prefix: str) -> None:
+        """Whatever is unfinished below is of no other keys."""
         start = parts_of_prefix(prefix)
         if start is None:
             return
-        top, beginning = tuple(start[0]), start[1]
-        visited = {top}
-        with _translated(prefix):
-            for directory, entry in self._entries(prefix):
-                if entry.is_dir(follow_symlinks=False):
-                    visited.add((*directory, entry.name))
-                elif is_temporary_name(entry.name) and (
-                    directory != top or not beginning or _is_of_nobody_else(entry, beginning)
-                ):
-                    self._unlink(directory, entry.name)
-            for directory in sorted(visited, key=len, reverse=True):
-                self._remove_empty(directory)
+        visited = {tuple(start[0])}
+        for directory, entry in self._entries(tuple(start[0])):
+            if entry.is_dir(follow_symlinks=False):
+                visited.add((*directory, entry.name))
+            elif is_temporary_name(entry.name):
+                self._unlink(directory, entry.name)
+        for directory in sorted(visited, key=len, reverse=True):
+            self._remove_empty(directory)
+
+    def _abandon_one(self, key: str) -> None:
+        """In a directory that may be that of others, too: only what tells that it was to become this object. What an
+        earlier release left does not tell: that is removed once it is so old that it belongs to nobody.
+        """
+        *directories, target = parts_of_key(key)
+        for entry in self._scan(directories):
+            if is_temporary_name_of(target, entry.name) or (
+                tells_no_target(entry.name) and self._is_forsaken(directories, entry)
+            ):
+                self._unlink(directories, entry.name)
+        self._remove_empty(directories)
+
+    def _is_forsaken(self, directories: Sequence[str], entry: os.DirEntry[str]) -> bool:
+        """Whether nobody has written to a file for so long that its writer has failed: by the clock of whoever keeps
+        the file system, which a new file tells.
+        """
+        try:
+            with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+                return _time_in(parent) - entry.stat(follow_symlinks=False).st_mtime > FORSAKEN_AFTER_SECONDS
+        except FileNotFoundError:  # its owner has just given it its name
+            return False
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         """See `Provider`. What is read back comes from the disk, not from what the kernel remembers of the writing."""
@@ -241,22 +303,15 @@ class LocalProvider(Provider):
                 raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
             return self._root_descriptor
 
-    def _entries(self, prefix: str) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
-        """All that lies below a prefix, with the directory that it is in; also every unfinished file beside."""
-        start = parts_of_prefix(prefix)
-        if start is None:
-            return
-        top, beginning = tuple(start[0]), start[1]
+    def _entries(self, top: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
+        """All that lies below a directory, with the directory that it is in."""
         pending = [top]
         while pending:
             directory = pending.pop()
             for entry in self._scan(directory):
-                if directory != top or entry.name.startswith(beginning):
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append((*directory, entry.name))
-                    yield directory, entry
-                elif is_temporary_name(entry.name) and entry.is_file(follow_symlinks=False):
-                    yield directory, entry
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((*directory, entry.name))
+                yield directory, entry
 
     def _statuses(self, directory: Sequence[str], beginning: str) -> Iterator[tuple[str, os.stat_result]]:
         """What in a directory has a name that begins so, in order."""
@@ -498,14 +553,33 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
         remaining = remaining[os.write(descriptor, remaining) :]
 
 
-def _is_of_nobody_else(entry: os.DirEntry[str], target: str) -> bool:
-    """Whether an unfinished file is one of `target`, or has been left by whoever wrote it."""
-    if is_temporary_name_of(target, entry.name):
-        return True
+def _remove_or_give_back(parent_descriptor: int, aside: str, name: str, expected: StoredObject) -> None:
+    """Remove a file that was set aside, unless it is another one than was expected: that gets its name back, if nobody
+    has taken it meanwhile. Raises `OSError`, `ConditionFailed`.
+    """
+    status = os.stat(aside, dir_fd=parent_descriptor, follow_symlinks=False)
+    found = StoredObject(expected.key, status.st_size, version=_version(status))
     try:
-        return time.time() - entry.stat(follow_symlinks=False).st_mtime > FORSAKEN_AFTER_SECONDS
-    except FileNotFoundError:  # its owner has just given it its name
-        return False
+        require_expected(expected.key, found, expected)
+    except ConditionFailed:
+        with contextlib.suppress(FileExistsError):
+            os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)
+            os.fsync(parent_descriptor)
+        os.unlink(aside, dir_fd=parent_descriptor)
+        raise
+    os.unlink(aside, dir_fd=parent_descriptor)
+
+
+def _time_in(parent_descriptor: int) -> float:
+    """When a file would be changed that is written to now in a directory. Raises `OSError`."""
+    name = temporary_name("")
+    with closing_descriptor(os.open(name, CREATE_FLAGS, 0o600, dir_fd=parent_descriptor)) as descriptor:
+        os.unlink(name, dir_fd=parent_descriptor)
+        return os.fstat(descriptor).st_mtime
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
 
 @contextlib.contextmanager

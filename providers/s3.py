@@ -32,10 +32,13 @@ from providers.base import (
     SLOWEST_HASHING_BYTES_PER_SECOND,
     SPANS_AT_ONCE,
     AccessDenied,
+    ConditionFailed,
     NameEncoding,
+    ObjectNotFound,
     Provider,
     ProviderError,
     Source,
+    is_directory_of_keys,
     part_size_for,
 )
 from providers.direct_http import DirectHttp, reaches_directly
@@ -50,6 +53,8 @@ from providers.object_store_put import (
     require_stored,
 )
 from providers.part_buffers import PartBuffers
+from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
+from providers.s3_conditions import Conditions, probe_conditions
 from providers.s3_errors import translated_errors
 from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
 from providers.s3_settings import read_settings
@@ -80,6 +85,7 @@ class S3Provider(Provider):
         super().__init__(row.id, row.name, row.kind)
         self._settings = read_settings(row, endpoint_required=self.endpoint_required)
         self._names = NameEncoding()
+        self._conditions = Remembered(self._probe_conditions)
         self._first_use = threading.Lock()
         self._not_yet_learnt = threading.Lock()
         """Taken by the first who asks, for good: some servers read the whole object to answer."""
@@ -92,6 +98,53 @@ class S3Provider(Provider):
         if sent.md5 and sent.part_md5s and self._not_yet_learnt.acquire(blocking=False):
             self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
         return _receipt(sent)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. The condition goes with the request that makes the object visible.
+
+        A server that knows no such conditions gets every object in parts, however small: whoever takes over discards
+        them by `abandon`, and then they cannot become an object any more.
+        """
+        conditions = self._conditions.get(prefix_of(key))
+        with translated_errors(), _missing_as_failed_condition(expected):
+            if source.size_bytes > PART_SIZE_BYTES or (source.size_bytes and not conditions.on_put):
+                return _receipt(self._replace_in_parts(key, source, expected, conditions))
+            if not conditions.on_put:
+                self._require_expected(key, expected)
+            reader = HashingReader(source)
+            headers = {**self._object_headers, **(_condition(expected) if conditions.on_put else {})}
+            self._requests.put(self._names.encode(key), bytes(reader.whole()), headers)
+            return _receipt(reader.sent())
+
+    def _replace_in_parts(
+        self, key: str, source: Source, expected: StoredObject | None, conditions: Conditions
+    ) -> SentBytes:
+        """Look just before the parts become an object, as some servers know the conditions of a PUT only."""
+        reader = HashingReader(source, tuple(Md5Of))
+        part_bytes = min(source.size_bytes, part_size_for(source.size_bytes))
+        with contextlib.closing(self._new_requests(deadline_seconds(part_bytes))) as requests:
+            upload = requests.begin_upload(self._names.encode(key), self._object_headers)
+            try:
+                parts = reader.parts(PartBuffers(part_size_for(source.size_bytes)))
+                etags = [requests.put_part(upload, number, bytes(part)) for number, part in enumerate(parts, start=1)]
+                self._require_expected(key, expected)
+                requests.complete(upload, etags, _condition(expected) if conditions.on_put else {})
+            except BaseException:
+                with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+                    requests.abort(upload)
+                raise
+        return reader.sent()
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        conditions = self._conditions.get(prefix)
+        return conditions.on_put or conditions.on_uploads
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return self._conditions.get(prefix).on_delete
+
+    def _probe_conditions(self, prefix: str) -> Conditions:
+        with translated_errors():
+            return probe_conditions(self._requests, self._names.encode(probe_key(prefix, CONDITIONS_NAME)))
 
     def _learn_which_md5_is_shown(self, key: str, md5: str, part_md5s: Sequence[str]) -> None:
         """S3 shows the MD5 of the parts' MD5s, others that of the whole: from then on the other one is not computed.
@@ -123,7 +176,7 @@ class S3Provider(Provider):
     def stat(self, key: str) -> StoredObject:
         with translated_errors():
             found = self._requests.head(self._names.encode(key))
-            return StoredObject(key, found.size_bytes, _checksum(found.etag))
+            return StoredObject(key, found.size_bytes, _checksum(found.etag), found.etag)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with translated_errors():
@@ -157,17 +210,38 @@ class S3Provider(Provider):
         with translated_errors():
             self._requests.delete(self._names.encode(key))
 
+    def delete_exactly(self, stored: StoredObject) -> None:
+        etag = _etag(stored)
+        if etag is None or not self._conditions.get(prefix_of(stored.key)).on_delete:
+            super().delete_exactly(stored)
+            return
+        try:
+            with translated_errors():
+                self._requests.delete_if(self._names.encode(stored.key), etag)
+        except ObjectNotFound:
+            return
+        except ConditionFailed:
+            # Some servers say so where there is nothing; Swift does of objects in parts, whose ETag for it is not the
+            # one that it shows.
+            super().delete_exactly(stored)
+
     def abandon(self, prefix: str) -> None:
         with translated_errors():
             for upload in self._unfinished_uploads(prefix):
                 self._requests.abort(upload)
 
     def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
-        """All of them before the first is aborted, which would move the pages that follow."""
+        """All of them before the first is aborted, which would move the pages that follow.
+
+        Swift also shows the one of a key that the prefix is, without its final slash.
+        """
         found: list[Unfinished] = []
+        name = self._names.encode(prefix)
         with contextlib.suppress(NoSuchUpload):
-            found.extend(self._requests.unfinished_uploads(self._names.encode(prefix)))
-        return found
+            found.extend(self._requests.unfinished_uploads(name))
+        if is_directory_of_keys(prefix):
+            return [upload for upload in found if upload.name.startswith(name)]
+        return [upload for upload in found if upload.name == name]
 
     def close(self) -> None:
         for opened in ("_boto3_client", "_signed_requests", "_direct"):
@@ -269,13 +343,17 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _signer(self) -> PutSigner:
+        region = self._settings.credentials["region"]
+        return PutSigner(self._bucket_url, region, self._read_credentials(), self._object_headers)
+
+    @property
+    def _object_headers(self) -> dict[str, str]:
         settings = {
             "x-amz-storage-class": self._settings.storage_class,
             "x-amz-server-side-encryption": self._settings.encryption.get("sse"),
             "x-amz-server-side-encryption-aws-kms-key-id": self._settings.encryption.get("kms_key_id"),
         }
-        headers = {name: value for name, value in settings.items() if value is not None}
-        return PutSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
+        return {name: value for name, value in settings.items() if value is not None}
 
     @property
     def _upload(self) -> ObjectStorePut:
@@ -409,6 +487,31 @@ def _receipt(sent: SentBytes) -> PutReceipt:
     if sent.part_md5s:
         checksums.add(_checksum(multipart_md5(sent.part_md5s)))
     return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums))
+
+
+@contextlib.contextmanager
+def _missing_as_failed_condition(expected: StoredObject | None) -> Iterator[None]:
+    """That there is no object is how a server refuses to replace one."""
+    try:
+        with translated_errors():
+            yield
+    except ObjectNotFound as error:
+        if expected is None:
+            raise
+        raise ConditionFailed(f"ya no está el objeto que había: {error}") from None
+
+
+def _condition(expected: StoredObject | None) -> dict[str, str]:
+    """The header that asks for what lies there."""
+    etag = expected and _etag(expected)
+    return {"If-Match": etag} if etag else {"If-None-Match": "*"}
+
+
+def _etag(stored: StoredObject) -> str | None:
+    """As the server shows it."""
+    if stored.version is None and stored.checksum:
+        return f'"{stored.checksum.removeprefix("etag:")}"'
+    return stored.version
 
 
 def _checksum(etag: str) -> str:

@@ -12,6 +12,7 @@ import urllib3.exceptions
 from providers.answers import PARSER_ERRORS, unintelligible
 from providers.base import (
     AccessDenied,
+    ConditionFailed,
     DestinationMissing,
     IntegrityError,
     ObjectNotFound,
@@ -32,6 +33,9 @@ DENIED_CODES = frozenset(
     )
 )
 FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
+CONFLICT_CODES = frozenset(("ConditionalRequestConflict", "NoSuchUpload", "OperationAborted"))
+"""What is worth another try: where it was an unfinished upload that others have discarded, the next look tells why."""
+
 MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
 
 UNANSWERED: tuple[tuple[type[Exception], str], ...] = (
@@ -74,6 +78,8 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
     kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
+        (status == 412, ConditionFailed, "el objeto ya no es el que había"),
+        (code in CONFLICT_CODES, ProviderUnavailable, "otro programa cambió el objeto o la subida a la vez"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (status == 416, IntegrityError, "en la nube faltan bytes"),
         (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import stat
 import struct
-import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +30,8 @@ from providers.base import (
     ProviderUnavailable,
     Source,
     StorageFull,
+    is_directory_of_keys,
+    require_expected,
 )
 from providers.file_trees import (
     FORSAKEN_AFTER_SECONDS,
@@ -38,9 +40,11 @@ from providers.file_trees import (
     is_temporary_name_of,
     parts_of_key,
     parts_of_prefix,
+    tells_no_target,
     temporary_name,
 )
 from providers.hash_commands import HASH_COMMANDS
+from providers.probes import Remembered, folds_names
 from providers.server_hashing import ServerHashing
 from providers.sftp_protocol import (
     CREATE_FLAGS,
@@ -124,6 +128,7 @@ class SftpProvider(Provider):
         except FieldError as error:
             raise InvalidProviderSettings(str(error)) from error
         self._resolved_base: bytes | None = None
+        self._folds_names = Remembered(functools.partial(folds_names, self))
         self._hashing = ServerHashing(self._pool.run, self._probe_beside)
 
     @property
@@ -140,6 +145,29 @@ class SftpProvider(Provider):
             files = [self._unfinished_file(session, key, source) for key, source in sources.items()]
             self._store(session, files)
         yield from ((file.key, file.source.receipt()) for file in files)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. Looks once more just before the file gets its name; where nothing is expected, by a request
+        that replaces nothing.
+        """
+        with self._session(key) as session:
+            require_expected(key, self._find(session, key), expected)
+            file = self._unfinished_file(session, key, source)
+            with self._unnamed(session, [file]):
+                require_expected(key, self._find(session, key), expected)
+                if expected is None:
+                    self._rename_to_nothing(session, file)
+                else:
+                    self._rename(session, [file])
+        return file.source.receipt()
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        """Where a name changes hands in one request: it fails once the unfinished file has been discarded."""
+        with self._session(prefix) as session:
+            return POSIX_RENAME in session.extensions
+
+    def folds_names(self, prefix: str = "") -> bool:
+        return self._folds_names.get(prefix)
 
     def open(self, key: str) -> Iterator[bytes]:
         parts = parts_of_key(key)
@@ -161,10 +189,21 @@ class SftpProvider(Provider):
             session.settle()
 
     def stat(self, key: str) -> StoredObject:
-        parts = parts_of_key(key)
         with self._session(key) as session:
-            answer = session.ask(PacketType.LSTAT, string(self._path(session, parts)))
-            return StoredObject(key, _size_of_file(answer, key))
+            return self._look_at(session, key)
+
+    def _look_at(self, session: SftpSession, key: str) -> StoredObject:
+        """What lies under a key. Raises `ObjectNotFound`."""
+        answer = session.ask(PacketType.LSTAT, string(self._path(session, parts_of_key(key))))
+        size_bytes = _size_of_file(answer, key)
+        mtime = answer.attributes().mtime
+        return StoredObject(key, size_bytes, version=None if mtime is None else f"{size_bytes}-{mtime}")
+
+    def _find(self, session: SftpSession, key: str) -> StoredObject | None:
+        try:
+            return self._look_at(session, key)
+        except ObjectNotFound:
+            return None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with self._reading_session(prefix) as session:
@@ -183,25 +222,56 @@ class SftpProvider(Provider):
             session.settle()
 
     def abandon(self, prefix: str) -> None:
-        """See `Provider`. In the directory in which a prefix ends in the middle of a name, an unfinished file may be
-        anybody's: there only those of an object with exactly that name are removed, and those that nobody has written
-        to for an hour.
-        """
+        if is_directory_of_keys(prefix):
+            self._abandon_below(prefix)
+        else:
+            self._abandon_one(prefix)
+
+    def _abandon_below(self, prefix: str) -> None:
+        """Whatever is unfinished below is of no other keys."""
         start = parts_of_prefix(prefix)
         if start is None:
             return
-        top, beginning = tuple(start[0]), start[1]
-        visited = {top}
+        visited = {tuple(start[0])}
         with self._reading_session(prefix) as session:
             for directory, name, attributes in self._entries(session, prefix):
                 if _is_directory(attributes):
                     visited.add((*directory, name))
-                elif is_temporary_name(name) and (
-                    directory != top or not beginning or _is_of_nobody_else(name, attributes, beginning)
-                ):
+                elif is_temporary_name(name):
                     session.post(PacketType.REMOVE, string(self._path(session, directory, name)))
             self._post_removals(session, sorted(visited, key=len, reverse=True))
             session.settle()
+
+    def _abandon_one(self, key: str) -> None:
+        """In a directory that may be that of others, too: only what tells that it was to become this object. What an
+        earlier release left does not tell: that is removed once it is so old that it belongs to nobody.
+        """
+        *directories, target = parts_of_key(key)
+        unfinished = self._unfinished_in(key, directories)
+        names = [name for name in unfinished if is_temporary_name_of(target, name)]
+        of_unknown_target = [name for name in unfinished if tells_no_target(name)]
+        server_time = self._server_time(key) if of_unknown_target else None
+        if server_time is not None:
+            names += [name for name in of_unknown_target if _is_forsaken(unfinished[name], server_time)]
+        with self._session(key) as session:
+            for name in names:
+                session.post(PacketType.REMOVE, string(self._path(session, directories, name)))
+            self._post_removals(session, [directories])
+            session.settle()
+
+    def _unfinished_in(self, key: str, directories: Sequence[str]) -> Mapping[str, Attributes]:
+        with self._reading_session(key) as session:
+            entries = [entry for _, entry in self._read_directories(session, [tuple(directories)])]
+        named = ((os.fsdecode(entry.name), entry.attributes) for entry in entries)
+        return {name: attributes for name, attributes in named if is_temporary_name(name)}
+
+    def _server_time(self, key: str) -> int | None:
+        """The server's clock, which a new file tells; `None` where none can be stored, on a full disk for instance."""
+        try:
+            with self._probe_beside(key, b"") as path, self._session(key) as session:
+                return session.ask(PacketType.LSTAT, string(path)).attributes().mtime
+        except CommandUnanswered:
+            return None
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         """See `Provider`. The server computes them where the account may run commands; otherwise they are read back."""
@@ -268,6 +338,12 @@ class SftpProvider(Provider):
 
     def _store(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> None:
         """Store files, each under its temporary name first."""
+        with self._unnamed(session, files):
+            self._rename(session, files)
+
+    @contextlib.contextmanager
+    def _unnamed(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> Iterator[None]:
+        """Store files under their temporary names. They are to get their own within; after an error they are gone."""
         handles: list[bytes] = []
         with _discarded_on_error(session, handles, [file.path for file in files]):
             opened = [_post_open(session, file.path) for file in files]
@@ -281,7 +357,18 @@ class SftpProvider(Provider):
             for file, content in zip(files, sent, strict=True):
                 with self._refusal_explained(session, file):
                     _require_stored(session, content, file.source)
-            self._rename(session, files)
+            yield
+
+    def _rename_to_nothing(self, session: SftpSession, file: _UnfinishedFile) -> None:
+        """Give a finished file its name where nothing has it. Raises `ConditionFailed`."""
+        answer = session.ask(PacketType.RENAME, string(file.path) + string(file.target))
+        try:
+            with self._refusal_explained(session, file):
+                answer.require_ok()
+        except ProviderError:
+            if session.in_step:
+                require_expected(file.key, self._find(session, file.key), None)
+            raise
 
     def _rename(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> None:
         """Give finished files their names, replacing what had them."""
@@ -361,7 +448,7 @@ class SftpProvider(Provider):
         return None
 
     def _entries(self, session: SftpSession, prefix: str) -> Iterator[tuple[tuple[str, ...], str, Attributes]]:
-        """All that lies below a prefix, with the directory that it is in; also every unfinished file beside."""
+        """All that lies below a prefix, with the directory that it is in."""
         start = parts_of_prefix(prefix)
         if start is None:
             return
@@ -376,8 +463,6 @@ class SftpProvider(Provider):
                 if directory != top or name.startswith(beginning):
                     if _is_directory(attributes):
                         pending.append((*directory, name))
-                    yield directory, name, attributes
-                elif is_temporary_name(name) and _is_file(attributes):
                     yield directory, name, attributes
 
     def _look(self, session: SftpSession, directory: Sequence[str], name: str) -> Attributes:
@@ -619,11 +704,9 @@ def _is_directory(attributes: Attributes) -> bool:
     return attributes.mode is not None and stat.S_ISDIR(attributes.mode)
 
 
-def _is_of_nobody_else(name: str, attributes: Attributes, target: str) -> bool:
-    """Whether an unfinished file is one of `target`, or has been left by whoever wrote it."""
-    if is_temporary_name_of(target, name):
-        return True
-    return attributes.mtime is not None and time.time() - attributes.mtime > FORSAKEN_AFTER_SECONDS
+def _is_forsaken(attributes: Attributes, server_time: int) -> bool:
+    """Whether nobody has written to a file for so long that its writer has failed."""
+    return attributes.mtime is not None and server_time - attributes.mtime > FORSAKEN_AFTER_SECONDS
 
 
 def _explain(error: StatusError, key: str) -> ProviderError:

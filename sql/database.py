@@ -5,12 +5,16 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import Any
 
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line, redactor
-from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
+from config.models import Claim, CommittedCopy, Evidence, Execution, MigrationPolicy, ProviderRow
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.conflicts import Conflicts, normal_path
@@ -28,6 +32,11 @@ __all__ = [
 ]
 
 LEASE_SECONDS = 900
+LATE_SECONDS = 3600
+"""How long a request can be on its way at most when whoever sent it is gone: what S3 and Azure refuse is signed fifteen
+minutes ago, and a connection over which nothing passes is given up in less than an hour.
+"""
+
 CANDIDATES_PER_PAGE = 500
 PENDING_PER_LOOK = 50_000
 """How many ids a run keeps at a time, and a look that is remembered can hold."""
@@ -53,6 +62,27 @@ class Attempt:
     key_prefix: str
     earlier_attempts_here: int
     foreign_objects_here: bool
+    committed_here: bool = False
+    """Whether a row pointed at this place once, as the copy of this execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """What another execution has, or may have, at a place, above it or below it."""
+
+    attempt_id: int
+    execution_id: int
+    provider_id: int
+    store: str
+    key_prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Occupied:
+    """Why no attempt may begin at a place: what others have there, or deletions that may still arrive there."""
+
+    overlaps: tuple[Overlap, ...]
+    closed_until: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +117,13 @@ class Leftover:
     uuid: str
     provider_id: int
     key_prefix: str
+    store: str
+    host: str
+    directory: str | None
     foreign_objects: bool
-    migrated_provider_id: int
-    migrated_uri: str
+    row_is_gone: bool
+    migrated_provider_id: int | None
+    migrated_uri: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +290,7 @@ class Database:
         pending, the platform's table is looked through once for each `PENDING_PER_LOOK` of them, and not at all where
         it is large and has not changed since the last look.
         """
-        retention_seconds = min(retention_hours, LONGEST_RETENTION_HOURS) * 3600
+        retention_seconds = _retention_seconds(retention_hours)
         for due_ids in self._looks(retention_seconds):
             for first in range(0, len(due_ids), CANDIDATES_PER_PAGE):
                 parameters = {
@@ -299,7 +333,7 @@ class Database:
     def count_due(self, retention_hours: float, count_to: int) -> int:
         """How many executions are due that nobody works on and that this run has not taken up; at most `count_to`."""
         parameters = {
-            "retention_seconds": min(retention_hours, LONGEST_RETENTION_HOURS) * 3600,
+            "retention_seconds": _retention_seconds(retention_hours),
             "host": self._host,
             "run_id": self._run_id,
             "count_to": count_to,
@@ -329,38 +363,81 @@ class Database:
             frozenset(refused_ids),
         )
 
-    def claim(self, executions: Iterable[Execution]) -> list[Claim]:
-        """Take up executions; those that another run holds or has migrated meanwhile are not in the answer."""
+    def claim(self, executions: Iterable[Execution], retention_hours: float | None = None) -> list[Claim]:
+        """Take up executions. Those that another run holds or has migrated meanwhile are not in the answer, nor those
+        whose rows changed since they were read, or whose files are not that old any more, as of a repeated execution.
+        """
         by_id = {execution.id: execution for execution in executions}
         parameters = {
             "execution_ids": list(by_id),
+            "uuids": [execution.uuid for execution in by_id.values()],
+            "directories": [execution.directory for execution in by_id.values()],
+            "retention_seconds": None if retention_hours is None else _retention_seconds(retention_hours),
             "host": self._host,
             "run_id": self._run_id,
             "lease_seconds": LEASE_SECONDS,
         }
         rows = self._connection.query("claim_executions", parameters)
         claims = {
-            row["execution_id"]: Claim(by_id[row["execution_id"]], row["fencing_token"], row["attempts"])
+            row["execution_id"]: Claim(
+                by_id[row["execution_id"]], row["fencing_token"], row["attempts"], _committed_copy(row)
+            )
             for row in rows
         }
         return [claims[execution_id] for execution_id in by_id if execution_id in claims]
 
-    def open_attempt(self, claim: Claim, provider_id: int, key_prefix: str) -> Attempt | None:
-        """Record, before the first remote byte, that bytes will be sent; `None` when the claim is no longer ours."""
+    def open_attempt(
+        self, claim: Claim, provider_id: int, key_prefix: str, store: str = "", elsewhere: Iterable[int] = ()
+    ) -> Attempt | Occupied | None:
+        """Record, before the first remote byte, that bytes will be sent; `None` when the claim is no longer ours.
+
+        `Occupied` where the place is another execution's, or contains or lies in one: in any store, but for the
+        attempts in `elsewhere`, which are known to lie in another one.
+        """
+        parts = place_name(key_prefix).split("/")
         parameters = {
             **_claimed(claim),
             "run_id": self._run_id,
             "host": self._host,
             "provider_id": provider_id,
             "key_prefix": key_prefix,
+            "store": store,
+            "place": "/".join(parts),
+            "places_above": ["/".join(parts[:depth]) for depth in range(1, len(parts))],
+            "elsewhere": list(elsewhere),
         }
-        rows = self._connection.query("open_attempt", parameters)
-        if not rows:
+        (row,) = self._connection.query("open_attempt", parameters)
+        if not row["held"]:
             return None
-        row = rows[0]
+        if row["id"] is None:
+            return Occupied(tuple(map(_overlap, row["overlapping"])), row["closed_until"])
         return Attempt(
-            row["id"], provider_id, key_prefix, row["earlier_attempts_here"], bool(row["foreign_objects_here"])
+            row["id"],
+            provider_id,
+            key_prefix,
+            row["earlier_attempts_here"],
+            bool(row["foreign_objects_here"]),
+            bool(row["committed_here"]),
         )
+
+    def close_place(self, attempt_id: int) -> bool:
+        """Record, before the first deletion at an attempt's place, that no other run may use the place for a while: a
+        deletion that was on its way when this run ended may still arrive there. `False` when the attempt has ended.
+        """
+        parameters = {"attempt_id": attempt_id, "run_id": self._run_id, "late_seconds": LATE_SECONDS}
+        return bool(self._connection.query("close_place", parameters))
+
+    def reopen_place(self, attempt_id: int) -> None:
+        """Record that every deletion at an attempt's place was answered."""
+        self._connection.query("reopen_place", {"attempt_id": attempt_id, "run_id": self._run_id})
+
+    @cached_property
+    def installation(self) -> str:
+        """The name of this installation, which is in every manifest. A copy of the database gets another one, and takes
+        nothing that was left at a provider for its own.
+        """
+        origin = self._connection.query("find_origin")[0]["origin"]
+        return str(self._connection.query("name_installation", {"origin": origin})[0]["installation"])
 
     def note_place(self, attempt: Attempt, *, foreign_objects: bool) -> None:
         """Record, before the first object is sent, whether objects lie at the attempt's place which no attempt of ours
@@ -447,26 +524,28 @@ class Database:
     def leftovers(self) -> Iterator[Leftover]:
         """Failed attempts of executions that lie elsewhere now."""
         after_id = 0
-        while rows := self._connection.query(
-            "find_leftovers", {"host": self._host, "after_id": after_id, "page_size": CANDIDATES_PER_PAGE}
-        ):
+        while rows := self._connection.query("find_leftovers", self._leftovers_after(after_id, CANDIDATES_PER_PAGE)):
             for row in rows:
-                yield Leftover(
-                    row["id"],
-                    row["execution_id"],
-                    row["uuid"],
-                    row["provider_id"],
-                    row["key_prefix"],
-                    row["foreign_objects"],
-                    row["migrated_provider_id"],
-                    row["migrated_uri"],
-                )
-            after_id = rows[-1]["id"]
+                yield Leftover(**row)
+            after_id = rows[-1]["attempt_id"]
 
     def is_leftover(self, leftover: Leftover) -> bool:
         """Whether this still is one, and not part of a copy that was committed meanwhile."""
-        parameters = {"host": self._host, "after_id": leftover.attempt_id - 1, "page_size": 1}
-        return [row["id"] for row in self._connection.query("find_leftovers", parameters)] == [leftover.attempt_id]
+        rows = self._connection.query("find_leftovers", self._leftovers_after(leftover.attempt_id - 1, 1))
+        return [Leftover(**row) for row in rows] == [leftover]
+
+    def _leftovers_after(self, attempt_id: int, page_size: int) -> dict[str, object]:
+        return {"host": self._host, "run_id": self._run_id, "after_id": attempt_id, "page_size": page_size}
+
+    def rows_at(self, execution_id: int, key_prefix: str) -> list[int]:
+        """The ids of other rows whose `ruta_nube`, whoever wrote it, is a place, lies in it or contains it."""
+        parts = key_prefix.split("/")
+        parameters = {
+            "execution_id": execution_id,
+            "place": key_prefix,
+            "places_above": ["/".join(parts[:depth]) for depth in range(1, len(parts))],
+        }
+        return [row["id"] for row in self._connection.query("find_rows_at_place", parameters)]
 
     # Questions of operators
 
@@ -486,7 +565,7 @@ class Database:
 
     def summarize(self, retention_hours: float, failures_shown: int) -> dict[str, object]:
         """Counts of executions, by provider, the last failures and the last run: what `status` shows."""
-        retention_seconds = min(retention_hours, LONGEST_RETENTION_HOURS) * 3600
+        retention_seconds = _retention_seconds(retention_hours)
         executions = self._connection.query("summarize_executions", {"retention_seconds": retention_seconds})[0]
         last_runs = self._connection.query("last_run")
         return {
@@ -496,6 +575,28 @@ class Database:
             "failures": [dict(row) for row in self._connection.query("list_failures", {"page_size": failures_shown})],
             "last_run": dict(last_runs[0]) if last_runs else None,
         }
+
+
+def place_name(key_prefix: str) -> str:
+    """A place as a store sees it that makes no difference between small and capital letters, or between the ways in
+    which Unicode composes a character.
+    """
+    return unicodedata.normalize("NFC", key_prefix).lower()
+
+
+def _overlap(row: Mapping[str, Any]) -> Overlap:
+    return Overlap(row["id"], row["execution_id"], row["provider_id"], row["store"], row["key_prefix"])
+
+
+def _committed_copy(row: Row) -> CommittedCopy | None:
+    """What the last commit recorded, if there was one."""
+    if row["uri"] is None or row["manifest_sha256"] is None:
+        return None
+    return CommittedCopy(row["uri"], row["provider_id"], row["file_count"], row["size_bytes"], row["manifest_sha256"])
+
+
+def _retention_seconds(retention_hours: float) -> float:
+    return min(retention_hours, LONGEST_RETENTION_HOURS) * 3600
 
 
 def _claimed(claim: Claim) -> dict[str, object]:

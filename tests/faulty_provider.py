@@ -47,15 +47,20 @@ class Fault:
     calls: Sequence[int] = (1,)
 
 
+PLAIN_METHODS = {"replace": "put", "delete_exactly": "delete"}
+"""What is done under a condition counts, and goes wrong, like the same without one."""
+
+
 class FaultyProvider(Provider):
     """Passes everything on to another provider, but for the faults; leaving the context fails for those not met.
 
-    `calls` tells what was asked of it: method and key (or prefix), in order.
+    `calls` tells what was asked of it: method and key (or prefix), in order; see `PLAIN_METHODS`.
     """
 
     def __init__(self, provider: Provider, faults: Iterable[Fault] = ()) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
+        self.store = provider.store
         self.calls: list[tuple[str, str]] = []
         self._provider = provider
         self._faults = tuple(faults)
@@ -69,7 +74,8 @@ class FaultyProvider(Provider):
 
     def _call(self, method: str, *arguments: Any) -> Any:
         call = Call(self._provider, method, arguments)
-        effect = self._effect(method, str(arguments[0]))
+        subject = arguments[0].key if isinstance(arguments[0], StoredObject) else str(arguments[0])
+        effect = self._effect(PLAIN_METHODS.get(method, method), subject)
         return effect(call) if effect else call.proceed()
 
     def _effect(self, method: str, key: str) -> Effect | None:
@@ -102,6 +108,25 @@ class FaultyProvider(Provider):
 
     def delete(self, key: str) -> None:
         self._call("delete", key)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        receipt: PutReceipt = self._call("replace", key, source, expected)
+        return receipt
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        self._call("delete_exactly", stored)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("replaces_safely", prefix))
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("deletes_safely", prefix))
+
+    def folds_names(self, prefix: str = "") -> bool:
+        return bool(self._call("folds_names", prefix))
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("deletes_safely", prefix))
 
     def abandon(self, prefix: str) -> None:
         self._call("abandon", prefix)
@@ -157,7 +182,7 @@ def store(change: Callable[[bytes], bytes]) -> Effect:
     """Store other bytes than those that were sent, and answer success."""
 
     def effect(call: Call) -> PutReceipt:
-        key, source = call.arguments
+        key, source = call.arguments[:2]
         call.provider.put(key, BytesSource(change(call.content)))
         return call.provider.measure(source)
 

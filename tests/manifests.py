@@ -17,7 +17,7 @@ def hashed(tree: Tree, sha256_by_path: Mapping[str, str]) -> Tree:
 
 def manifest_of_hashed(execution: Execution, tree: Tree, sha256_by_path: Mapping[str, str]) -> Manifest:
     """The manifest of a tree whose files have these hashes."""
-    return make_manifest(execution, hashed(tree, sha256_by_path))
+    return make_manifest(execution, hashed(tree, sha256_by_path), "installation-1")
 
 
 def content_of(manifest: Manifest) -> bytes:

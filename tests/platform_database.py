@@ -95,5 +95,5 @@ def claim_one(database: Database, execution: Execution) -> Claim:
 def open_attempt(database: Database, claim: Claim, provider_id: int = 1, key_prefix: str = "p/uuid-1") -> Attempt:
     """Begin an attempt at an execution that is ours."""
     attempt = database.open_attempt(claim, provider_id, key_prefix)
-    assert attempt is not None
+    assert isinstance(attempt, Attempt)
     return attempt

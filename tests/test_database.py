@@ -314,12 +314,12 @@ def test_a_commit_settles_attempts_at_the_same_place_alone(platform: Platform) -
     assert [leftover.attempt_id for leftover in database.leftovers()] == [2, 3]
 
 
-def test_a_committed_place_is_foreign_to_a_later_migration(platform: Platform) -> None:
+def test_a_committed_place_is_known_to_a_later_migration(platform: Platform) -> None:
     """The platform took the migration back: the old copy there may still be wanted by somebody."""
     database, execution = platform.run(), platform.add_execution()
     commit(database, execution)
     platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false")
-    assert open_attempt(database, claim_one(database, execution)).foreign_objects_here
+    assert open_attempt(database, claim_one(database, execution)).committed_here
 
 
 def test_a_failure_is_recorded_in_one_line(platform: Platform) -> None:
@@ -467,7 +467,8 @@ def test_every_due_execution_comes_once_whatever_happens_meanwhile(
             if claim.execution.id % 2:
                 database.fail_migration(claim, "failed", "unavailable", "no responde")
             else:
-                database.commit_migration(claim, open_attempt(database, claim), COPY, delete_local_copy=False)
+                attempt = open_attempt(database, claim, key_prefix=f"p/{claim.execution.uuid}")
+                database.commit_migration(claim, attempt, COPY, delete_local_copy=False)
     assert seen == executions
 
 

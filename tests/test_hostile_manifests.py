@@ -335,10 +335,10 @@ def test_an_execution_whose_manifest_could_not_be_read_again_is_refused(
     (tmp_path / "a").touch()
     with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor:
         tree = hashed(walk_tree(descriptor), {"a": "ab" * 32})
-        size_bytes = make_manifest(Execution(1, "u", "/u"), tree).size_bytes
+        size_bytes = make_manifest(Execution(1, "u", "/u"), tree, "installation-1").size_bytes
         monkeypatch.setattr(manifest_module, "MAXIMUM_SIZE_BYTES", size_bytes - 1)
         with pytest.raises(UnsafeSource, match="demasiados ficheros: 2"):
-            make_manifest(Execution(1, "u", "/u"), tree)
+            make_manifest(Execution(1, "u", "/u"), tree, "installation-1")
 
 
 LARGE = """

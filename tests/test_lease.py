@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -131,6 +132,7 @@ def watched(tmp_path: Path) -> Iterator[FaultyProvider]:
 def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, watched: FaultyProvider) -> None:
     provider = LeasedProvider(watched, Lease(clock.ask))
     provider.put("e/a", BytesSource(b"content"))
+    stored = provider.stat("e/a")
     clock.answer = None
     clock.pass_by(1)
     watched.calls.clear()
@@ -142,14 +144,25 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
         provider.delete("e/a")
     with pytest.raises(ClaimLost):
         provider.abandon("e/")
+    with pytest.raises(ClaimLost):
+        provider.replace("e/a", BytesSource(b""), stored)
+    with pytest.raises(ClaimLost):
+        provider.delete_exactly(stored)
+    with pytest.raises(ClaimLost):
+        provider.replaces_safely("e")
+    with pytest.raises(ClaimLost):
+        provider.deletes_safely("e")
+    with pytest.raises(ClaimLost):
+        provider.folds_names("e")
     assert watched.calls == []
     assert b"".join(provider.open("e/a")) == b"content"
     assert [stored.key for stored in provider.list("e/")] == [provider.stat("e/a").key]
     assert [digest.key for digest in provider.digests(["e/a"])] == ["e/a"]
 
 
+@pytest.mark.parametrize("method", ["put", "replace"])
 def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
-    clock: Clock, watched: FaultyProvider, tmp_path: Path
+    clock: Clock, watched: FaultyProvider, tmp_path: Path, method: str
 ) -> None:
     class Slow(BytesSource):
         def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
@@ -158,8 +171,10 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
                 clock.pass_by(1)
                 clock.answer = None
 
+    leased = LeasedProvider(watched, Lease(clock.ask))
+    store = leased.put if method == "put" else functools.partial(leased.replace, expected=None)
     with pytest.raises(ClaimLost):
-        LeasedProvider(watched, Lease(clock.ask)).put("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
+        store("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

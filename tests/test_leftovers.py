@@ -14,6 +14,7 @@ import pytest
 from config.logs import logger
 from config.models import Evidence, ProviderRow
 from jobs import provider_set
+from jobs.directories import DirectoryJudge
 from jobs.embedded_postgres import EmbeddedPostgres
 from jobs.leftovers import remove_leftovers
 from jobs.provider_set import ProviderSet
@@ -83,7 +84,9 @@ class Scene:
         """Remove leftovers as a tick does, with providers of its own; every fault must happen."""
         providers = ProviderSet(self.rows(), [])
         self.used.clear()
-        remove_leftovers(self.database, self.database.leftovers(), providers, self.report, interruption)
+        remove_leftovers(
+            self.database, self.database.leftovers(), providers, DirectoryJudge([]), self.report, interruption
+        )
         for provider in self.used.values():
             with provider:
                 pass
@@ -324,7 +327,9 @@ def test_without_one_of_the_providers_nothing_is_removed(scene: Scene, missing: 
     scene.fail_on(PRIMARY, foreign=False)
     scene.commit_on(ALTERNATE)
     known = [row for row in scene.rows() if row.id != missing]
-    remove_leftovers(scene.database, scene.database.leftovers(), ProviderSet(known, []), scene.report, NEVER)
+    remove_leftovers(
+        scene.database, scene.database.leftovers(), ProviderSet(known, []), DirectoryJudge([]), scene.report, NEVER
+    )
     assert scene.files(PRIMARY) == copy_at()
     assert scene.states() == ["abandoned", "committed"]
 

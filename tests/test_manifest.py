@@ -65,7 +65,9 @@ def test_the_stored_fields_are_those_documented(tmp_path: Path) -> None:
     make_odd_tree(tmp_path)
     manifest = manifest_of(tmp_path)
     stored = json.loads(content_of(manifest).decode("utf-8"))
-    assert list(stored) == [*("format", "version", "execution", "directory", "file_count", "size_bytes", "entries")]
+    whose = ("execution", "directory", "row", "installation")
+    assert list(stored) == ["format", "version", *whose, "file_count", "size_bytes", "entries"]
+    assert (stored["row"], stored["installation"]) == (7, "installation-1")
     assert (stored["format"], stored["version"]) == ("janitor-manifest", 1)
     assert (stored["execution"], stored["directory"]) == ("uuid-7", "/data/ejecución/7")
     files = [entry for entry in stored["entries"] if entry["kind"] == "file"]
@@ -94,7 +96,7 @@ def test_one_entry_is_one_line(tmp_path: Path) -> None:
 def test_a_file_without_a_hash_is_a_defect(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor, pytest.raises(ValueError, match="hash"):
-        make_manifest(EXECUTION, walk_tree(descriptor))
+        make_manifest(EXECUTION, walk_tree(descriptor), "installation-1")
 
 
 def test_identities_do_not_travel(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from jobs.transfers import TransferPool
 from jobs.tree import walk_tree
 from jobs.upload import Upload
 from providers import directory_names
-from providers.base import BytesSource, Provider, Source
+from providers.base import BytesSource, ObjectNotFound, Provider, Source
 from providers.descriptors import closing_descriptor
 from sql.database import Attempt, Database
 from tests.manifests import content_of, hashed
@@ -57,6 +57,8 @@ class NullProvider(Provider):
             yield from (StoredObject(prefix + name_of(n), 0, f"etag:{EMPTY_SHA256[:32]}") for n in range(self._files))
 
     def stat(self, key: str) -> StoredObject:
+        if not self._manifest.size_bytes:
+            raise ObjectNotFound(key)
         return self._manifest
 
     def open(self, key: str) -> Iterator[bytes]:
@@ -81,6 +83,7 @@ def peak_memory_bytes(root: Path, files: int) -> int:
     execution = Execution(1, "uuid-1", str(directory))
     attempt = Attempt(1, 1, PLACE.key_prefix, earlier_attempts_here=0, foreign_objects_here=False)
     database = Database("postgresql://unused", "host")
+    database.installation = "installation-1"
     provider = NullProvider(files)
     with closing(TransferPool(2)) as pool, closing_descriptor(os.open(directory, os.O_RDONLY)) as descriptor:
         tracemalloc.start()
@@ -125,7 +128,7 @@ def test_a_large_manifest_is_understood_without_being_held(
         (tmp_path / name_of(number)).touch()
     with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor:
         tree = hashed(walk_tree(descriptor), {name_of(number): EMPTY_SHA256 for number in range(20)})
-    manifest = make_manifest(Execution(1, "uuid-1", "/e1"), tree)
+    manifest = make_manifest(Execution(1, "uuid-1", "/e1"), tree, "installation-1")
     provider = ManifestProvider(content_of(manifest))
     found = fetch_manifest(provider, PLACE, manifest.sha256, NEVER)
     assert [entry.path for entry in found] == [entry.path for entry in tree]

@@ -6,6 +6,7 @@ A promise that a server cannot show (moto takes wrong keys, say) is left out the
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 import json
 import logging
@@ -26,12 +27,13 @@ from typing import TypeVar
 
 import pytest
 
-from config.models import Evidence, PutReceipt
+from config.models import Evidence, PutReceipt, StoredObject
 from providers import build_provider
 from providers.base import (
     PART_SIZE_BYTES,
     AccessDenied,
     BytesSource,
+    ConditionFailed,
     DestinationMissing,
     InvalidProviderSettings,
     MigrationError,
@@ -41,8 +43,12 @@ from providers.base import (
     Source,
     SourceChanged,
 )
+from providers.file_trees import temporary_name
+from providers.probes import CONDITIONS_NAME, FOLDING_NAME, PROBE_CONTENT
 from tests.destinations import DESTINATIONS, Destination
-from tests.servers.base import REPOSITORY, random_name
+from tests.servers.azurite import Azurite
+from tests.servers.base import REPOSITORY, S3Server, random_name
+from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.ssh import new_key_pair
 from tests.sources import FailingSource, MisannouncedSource, PatternSource, sha256_of
 from tests.stories.installation import wait_until
@@ -220,6 +226,9 @@ def every_call(provider: Provider, key: str = "p/a") -> dict[str, Callable[[], o
         "abandon": lambda: provider.abandon("p"),
         "digests": lambda: list(provider.digests([key])),
         "check": lambda: provider.check("p"),
+        "replace": lambda: provider.replace(key, BytesSource(b"x"), None),
+        "replace in parts": lambda: provider.replace(key, PatternSource(2 * PART_SIZE_BYTES), None),
+        "delete exactly": lambda: provider.delete_exactly(StoredObject(key, 1, "etag:0", "0")),
     }
     if provider.kind == "gcs":  # tells nobody its unfinished uploads, so there is nothing to ask
         del calls["abandon"]
@@ -304,7 +313,10 @@ def test_overwriting_replaces_and_old_evidence_is_void(provider: Provider, first
 
 def test_stat_and_list_agree(provider: Provider) -> None:
     put_bytes(provider, "p/a", "p/b")
-    assert sorted(provider.list("p/"), key=lambda stored: stored.key) == [provider.stat("p/a"), provider.stat("p/b")]
+    listed = sorted(provider.list("p/"), key=lambda stored: stored.key)
+    looked_up = [provider.stat("p/a"), provider.stat("p/b")]
+    assert [dataclasses.replace(stored, version=None) for stored in looked_up] == listed
+    assert all(looked.is_same_as(stored) for looked, stored in zip(looked_up, listed, strict=True))
 
 
 @each_server_once
@@ -445,6 +457,147 @@ def test_check_leaves_nothing(provider: Provider, destinations: Destination) -> 
     assert destinations.everything_stored() == set()
 
 
+# Conditions
+
+
+SIZES_BY_WAY = {"small": 100, "whole": MEBIBYTE, "in parts": 2 * PART_SIZE_BYTES}
+"""Objects of these sizes are stored by different requests."""
+
+
+@pytest.mark.parametrize("size_bytes", SIZES_BY_WAY.values(), ids=SIZES_BY_WAY.keys())
+def test_nothing_is_replaced_but_what_was_expected(provider: Provider, size_bytes: int) -> None:
+    first = provider.replace("p/a", PatternSource(size_bytes), None)
+    prove(provider, "p/a", first)
+    seen = provider.stat("p/a")
+    assert isinstance(error_of(lambda: provider.replace("p/a", BytesSource(b"x"), None)), ConditionFailed)
+    prove(provider, "p/a", first)
+    second = provider.replace("p/a", BytesSource(b"second"), seen)
+    assert content(provider, "p/a") == b"second"
+    late = error_of(lambda: provider.replace("p/a", PatternSource(size_bytes), seen))
+    assert isinstance(late, ConditionFailed)
+    prove(provider, "p/a", second)
+    provider.delete("p/a")
+    assert isinstance(error_of(lambda: provider.replace("p/a", PatternSource(size_bytes), seen)), ConditionFailed)
+    assert keys(provider, "") == []
+
+
+def test_an_object_of_the_same_size_is_another_one(provider: Provider, destinations: Destination) -> None:
+    """To a server of SFTP, which tells whole seconds, one that was stored in another second."""
+    provider.put("p/a", BytesSource(b"old"))
+    if destinations.kind == "sftp":
+        os.utime(destinations.directory / "p/a", (1_000_000_000, 1_000_000_000))
+    seen = provider.stat("p/a")
+    assert provider.stat("p/a") == seen
+    assert seen.version
+    provider.put("p/a", BytesSource(b"new"))
+    assert provider.stat("p/a").version != seen.version
+    assert isinstance(error_of(lambda: provider.replace("p/a", BytesSource(b"x"), seen)), ConditionFailed)
+    assert isinstance(error_of(lambda: provider.delete_exactly(seen)), ConditionFailed)
+    assert content(provider, "p/a") == b"new"
+
+
+def test_only_the_very_object_is_deleted(provider: Provider, destinations: Destination) -> None:
+    put_bytes(provider, "p/a", "p/deep/er/x")
+    provider.delete_exactly(provider.stat("p/deep/er/x"))
+    assert destinations.everything_stored() == {"p/a"}
+    [listed] = provider.list("p/a")
+    provider.delete_exactly(listed)
+    assert destinations.everything_stored() == set()
+    for key in ("absent", "absent/too", "p/a"):
+        provider.delete_exactly(dataclasses.replace(listed, key=key))
+
+
+@pytest.mark.parametrize("name", ["tab\tand %2F+", os.fsdecode(b"\xff\xfe"), "back\\slash.", "\u00f1 \u65e5"])
+@pytest.mark.parametrize("size_bytes", SIZES_BY_WAY.values(), ids=SIZES_BY_WAY.keys())
+@each_behaviour_once
+def test_odd_names_can_be_replaced_and_deleted_exactly(provider: Provider, name: str, size_bytes: int) -> None:
+    provider.replace(f"p/{name}", PatternSource(size_bytes), None)
+    old = provider.stat(f"p/{name}")
+    provider.replace(f"p/{name}", PatternSource(size_bytes + 1), old)
+    assert isinstance(error_of(lambda: provider.delete_exactly(old)), ConditionFailed)
+    provider.delete_exactly(provider.stat(f"p/{name}"))
+    assert keys(provider, "") == []
+
+
+CANNOT_BE_SAFE = {"gcs": "the emulator ignores every condition"}
+"""Whose late requests may replace what others have stored."""
+
+DELETES_SAFELY = {"s3-moto", "s3-swift", "azure"}
+"""Servers that compare before they delete; on the others there is a moment between the look and the deletion."""
+
+
+def test_whether_late_requests_are_harmless_is_known_and_nothing_is_left_of_finding_out(
+    provider: Provider, destinations: Destination
+) -> None:
+    assert provider.replaces_safely() == (destinations.name not in CANNOT_BE_SAFE)
+    assert provider.deletes_safely("some/prefix") == (destinations.name in DELETES_SAFELY)
+    assert not provider.folds_names("some/prefix")
+    assert destinations.everything_stored() == set()
+
+
+def test_what_a_killed_probe_has_left_does_not_mislead_the_next_one_and_is_removed(
+    provider: Provider, destinations: Destination
+) -> None:
+    for name in (CONDITIONS_NAME, FOLDING_NAME):
+        provider.put(f"p/{name}", BytesSource(PROBE_CONTENT))
+    assert provider.replaces_safely("p") == (destinations.name not in CANNOT_BE_SAFE)
+    assert not provider.folds_names("p")
+    if destinations.kind in {"s3", "minio", "gcs"}:
+        provider.delete(f"p/{FOLDING_NAME}")
+    elif destinations.kind != "azure":
+        provider.delete(f"p/{CONDITIONS_NAME}")
+    if destinations.kind != "azure":
+        assert destinations.everything_stored() == set()
+
+
+def test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name(
+    provider: Provider, destinations: Destination
+) -> None:
+    """The unfinished upload of one key: none of a key that begins so, or that lies below it as below a directory.
+
+    Looked for besides: whatever is called with a key at the end of which no `/` stands, which is the manifest's.
+    """
+    others = ("p/m.bak", "p/m/below", "p/m.bak/below", "p/m.bak.manifest.json", "p/n")
+    begin_uploads(destinations, "p/m", *others)
+    if destinations.kind == "gcs":
+        return  # tells nobody its unfinished uploads
+    provider.abandon("p/m")
+    assert unfinished_of(destinations) == sorted(others)
+    provider.abandon("p/m.bak/")
+    assert unfinished_of(destinations) == sorted({*others} - {"p/m.bak/below"})
+
+
+def begin_uploads(destination: Destination, *keys: str) -> None:
+    """Leave behind what a killed process leaves that was storing large objects."""
+    match destination.server:
+        case S3Server(client=client):
+            for key in keys:
+                client.create_multipart_upload(Bucket=destination.options["bucket"], Key=key)
+        case Azurite(client=client):
+            container = client.get_container_client(destination.options["container"])
+            for key in keys:
+                container.get_blob_client(key).stage_block("block", b"x")
+        case GcsEmulator():
+            pass
+        case _:
+            for key in keys:
+                directory, _, name = key.rpartition("/")
+                (destination.directory / directory).mkdir(parents=True, exist_ok=True)
+                (destination.directory / directory / temporary_name(name)).write_bytes(b"x")
+
+
+def unfinished_of(destination: Destination) -> list[str]:
+    """The keys of all unfinished uploads. What an unfinished file is to be is told by its mark alone."""
+    stored = destination.everything_stored()
+    if destination.kind not in {"sftp", "local"}:
+        return sorted(name.removesuffix(" (unfinished)") for name in stored)
+    marks = {
+        temporary_name(key.rpartition("/")[2]).split("-")[1]: key
+        for key in ("p/m", "p/m.bak", "p/m/below", "p/m.bak.manifest.json", "p/n")
+    }
+    return sorted(f"{name.rpartition('/')[0]}/{marks[name.split('-')[1]].rpartition('/')[2]}" for name in stored)
+
+
 # Sources that fail
 
 
@@ -570,7 +723,7 @@ def test_a_server_that_never_answers_is_given_up(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     # a part of a large file is given longer, as it has to travel
-    assert_given_up(at_port(destinations, silent_port), caplog, {"put in parts"})
+    assert_given_up(at_port(destinations, silent_port), caplog, {"put in parts", "replace in parts"})
 
 
 def assert_given_up(destination: Destination, caplog: pytest.LogCaptureFixture, exempt: Set[str] = frozenset()) -> None:

@@ -73,7 +73,11 @@ def proven_tree(directory: Path, *, from_cloud: bool) -> Tree:
         tree = walk_tree(descriptor)
         hashes = {entry.path: hash_file(descriptor, entry, NEVER) for entry in tree.files}
     proven = hashed(tree, hashes)
-    return read_manifest(content_of(make_manifest(execution_at(directory), proven))) if from_cloud else proven
+    return (
+        read_manifest(content_of(make_manifest(execution_at(directory), proven, "installation-1")))
+        if from_cloud
+        else proven
+    )
 
 
 def remove(judge: DirectoryJudge, directory: Path, proven: Tree, interruption: threading.Event = NEVER) -> None:

@@ -849,9 +849,11 @@ def replace_by_link(path: Path) -> None:
 def test_what_is_damaged_before_it_is_proven_is_stored_anew(
     local: Bench, damage: Callable[[Path], None], method: str
 ) -> None:
-    """Before the listing (the first is made before anything is stored), the look at the manifest, the reading back."""
+    """Before the listing and the look at the manifest, the first of which come before anything is stored, and before
+    the reading back.
+    """
     stored = local.destination.directory / PLACE.key_of(NAME)
-    with faulty(local, method, 2 if method == "list" else 1, lambda: damage(stored)) as provider:
+    with faulty(local, method, 1 if method == "digests" else 2, lambda: damage(stored)) as provider:
         error = local.outcome(provider)
     if method == "list" or (method, damage) == ("digests", flip):
         assert error is None, error

@@ -1,13 +1,20 @@
 -- One statement, so that of several runs exactly one gets each execution. A lease of this host left by another run
--- is dead: this run holds the host's lock.
+-- is dead: this run holds the host's lock. A row that is not any more as the run has read it, or not due any more, waits
+-- for the next run. What the last commit recorded stays until the next one.
 INSERT INTO janitor_migrations AS migration
-    (execution_id, uuid, state, host, run_id, fencing_token, lease_expires_at, directory)
+    (execution_id, uuid, state, host, run_id, fencing_token, lease_expires_at, directory, executed_at)
 SELECT
     execution.id, execution.uuid::text, 'migrating', %(host)s, %(run_id)s, 1,
-    now() + make_interval(secs => %(lease_seconds)s), execution.ruta_directorio
-FROM ejecuciones_yaml AS execution
-WHERE execution.id = ANY(%(execution_ids)s)
-  AND execution.migrado_a_nube IS NOT TRUE
+    now() + make_interval(secs => %(lease_seconds)s), execution.ruta_directorio, execution.fecha_ejecucion::timestamptz
+FROM unnest(%(execution_ids)s::bigint[], %(uuids)s::text[], %(directories)s::text[]) AS wanted (id, uuid, directory)
+JOIN ejecuciones_yaml AS execution ON execution.id = wanted.id
+WHERE execution.migrado_a_nube IS NOT TRUE
+  AND execution.uuid::text = wanted.uuid
+  AND execution.ruta_directorio IS NOT DISTINCT FROM wanted.directory
+  AND (
+        %(retention_seconds)s IS NULL
+        OR execution.fecha_ejecucion::timestamptz <= now() - make_interval(secs => %(retention_seconds)s)
+    )
 ORDER BY execution.id
 ON CONFLICT (execution_id) DO UPDATE SET
     uuid = excluded.uuid,
@@ -18,8 +25,11 @@ ON CONFLICT (execution_id) DO UPDATE SET
     fencing_token = migration.fencing_token + 1,
     lease_expires_at = excluded.lease_expires_at,
     directory = excluded.directory,
+    executed_at = excluded.executed_at,
     claimed_at = now()
 WHERE migration.lease_expires_at IS NULL
    OR migration.lease_expires_at < now()
    OR (migration.host = excluded.host AND migration.run_id <> excluded.run_id)
-RETURNING migration.execution_id, migration.fencing_token, migration.attempts
+RETURNING
+    migration.execution_id, migration.fencing_token, migration.attempts,
+    migration.uri, migration.provider_id, migration.file_count, migration.size_bytes, migration.manifest_sha256

@@ -1,6 +1,6 @@
 -- The one moment in which an execution becomes migrated: everything below happens, or nothing does.
 WITH claimed AS (
-    SELECT execution_id
+    SELECT execution_id, executed_at
     FROM janitor_migrations
     WHERE execution_id = %(execution_id)s AND fencing_token = %(fencing_token)s AND state = 'migrating'
     FOR UPDATE
@@ -12,7 +12,10 @@ moved AS (
       AND migrado_a_nube IS NOT TRUE
       AND uuid::text = %(uuid)s
       AND ruta_directorio = %(directory)s
-      AND EXISTS (SELECT FROM claimed)
+      AND EXISTS (
+          SELECT FROM claimed
+          WHERE claimed.executed_at IS NOT DISTINCT FROM ejecuciones_yaml.fecha_ejecucion::timestamptz
+      )
     RETURNING id
 ),
 migration AS (

@@ -1,17 +1,44 @@
--- Attempts that failed at one place, of executions that were migrated to another since: their rows say so still.
+-- Attempts that failed at one place, of executions that were migrated to another since, as their rows still say, or whose
+-- rows are gone; but none at a place that is another execution's, or contains or lies in one, in whatever store.
 SELECT
-    attempt.id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
+    attempt.id AS attempt_id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
+    attempt.store, attempt.host, migration.directory,
     coalesce(attempt.foreign_objects, true) AS foreign_objects, -- nobody has looked: nothing was sent
+    execution.id IS NULL AS row_is_gone,
     migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri
 FROM janitor_attempts AS attempt
 JOIN janitor_migrations AS migration ON migration.execution_id = attempt.execution_id
-JOIN ejecuciones_yaml AS execution
-    ON execution.id = attempt.execution_id
-    AND execution.migrado_a_nube
-    AND execution.ruta_nube = migration.uri
-    AND execution.nube_provider_id = migration.provider_id
+LEFT JOIN ejecuciones_yaml AS execution ON execution.id = attempt.execution_id
 WHERE attempt.state IN ('open', 'abandoned')
-  AND (migration.lease_expires_at IS NULL OR migration.host = %(host)s)
+  AND (
+        (
+            execution.migrado_a_nube
+            AND execution.ruta_nube = migration.uri
+            AND execution.nube_provider_id = migration.provider_id
+            AND (migration.lease_expires_at IS NULL OR migration.host = %(host)s)
+        )
+        OR (
+            execution.id IS NULL
+            AND (
+                migration.lease_expires_at IS NULL
+                OR migration.lease_expires_at < now()
+                OR (migration.host = %(host)s AND migration.run_id <> %(run_id)s)
+            )
+        )
+    )
+  AND NOT EXISTS (
+        SELECT FROM janitor_attempts AS other
+        WHERE (
+                other.place = attempt.place
+                OR (other.place > attempt.place || '/' AND other.place < attempt.place || '0')
+                OR other.place = ANY(
+                    SELECT array_to_string((string_to_array(attempt.place, '/'))[:depth], '/')
+                    FROM generate_series(1, cardinality(string_to_array(attempt.place, '/')) - 1) AS depth
+                )
+            )
+          AND other.execution_id <> attempt.execution_id
+          AND (other.state = 'committed' OR (other.state <> 'settled' AND other.foreign_objects IS NOT NULL))
+    )
   AND attempt.id > %(after_id)s
 ORDER BY attempt.id
 LIMIT %(page_size)s

@@ -16,6 +16,9 @@ WITH needed (table_name, column_name, right_name) AS (
         ('janitor_attempts', NULL, 'SELECT'),
         ('janitor_attempts', NULL, 'INSERT'),
         ('janitor_attempts', NULL, 'UPDATE'),
+        ('janitor_installation', NULL, 'SELECT'),
+        ('janitor_installation', NULL, 'INSERT'),
+        ('janitor_installation', NULL, 'UPDATE'),
         ('janitor_looks', NULL, 'SELECT'),
         ('janitor_looks', NULL, 'INSERT'),
         ('janitor_looks', NULL, 'UPDATE')

@@ -6,7 +6,13 @@ WHERE migration.execution_id = %(execution_id)s
   AND migration.fencing_token = %(fencing_token)s
   AND migration.lease_expires_at IS NOT NULL
   AND (
-        (migration.state = 'migrating' AND execution.migrado_a_nube IS NOT TRUE)
+        (
+            migration.state = 'migrating'
+            AND execution.migrado_a_nube IS NOT TRUE
+            AND execution.uuid::text = migration.uuid
+            AND execution.ruta_directorio IS NOT DISTINCT FROM migration.directory
+            AND execution.fecha_ejecucion::timestamptz IS NOT DISTINCT FROM migration.executed_at
+        )
         OR (
             migration.local_copy = 'deleting'
             AND execution.migrado_a_nube

@@ -1,27 +1,87 @@
--- Written before the first remote byte, only by the holder of the claim and only while the row is not migrated.
-WITH claimed AS (
+-- Written before the first remote byte, only by the holder of the claim and only while the row is as it was claimed, and
+-- only where no other execution's copy, or what it may have sent, lies at this place, above it or below it. Those in
+-- elsewhere are known to lie in another store. Two that ask for one place at the same moment take turns; the second
+-- sees what the first has written.
+SELECT pg_advisory_xact_lock(hashtextextended('janitor place ' || %(place)s, 0));
+WITH held AS (
+    SELECT migration.execution_id
+    FROM janitor_migrations AS migration
+    JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
+    WHERE migration.execution_id = %(execution_id)s
+      AND migration.fencing_token = %(fencing_token)s
+      AND migration.state = 'migrating'
+      AND execution.migrado_a_nube IS NOT TRUE
+      AND execution.uuid::text = migration.uuid
+      AND execution.ruta_directorio IS NOT DISTINCT FROM migration.directory
+      AND execution.fecha_ejecucion::timestamptz IS NOT DISTINCT FROM migration.executed_at
+),
+overlapping AS (
+    SELECT attempt.id, attempt.execution_id, attempt.provider_id, attempt.store, attempt.key_prefix
+    FROM janitor_attempts AS attempt
+    WHERE (
+            attempt.place = ANY(%(places_above)s::text[])
+            OR attempt.place = %(place)s
+            OR (attempt.place > %(place)s || '/' AND attempt.place < %(place)s || '0')
+        )
+      AND attempt.execution_id <> %(execution_id)s
+      AND attempt.id <> ALL(%(elsewhere)s::bigint[])
+      AND (
+            attempt.state = 'committed'
+            OR (attempt.state IN ('open', 'abandoned') AND attempt.foreign_objects IS NOT NULL)
+            OR (
+                attempt.state = 'open'
+                AND EXISTS (
+                    SELECT FROM janitor_migrations AS other
+                    WHERE other.execution_id = attempt.execution_id
+                      AND other.fencing_token = attempt.fencing_token
+                      AND other.lease_expires_at > now()
+                )
+            )
+        )
+    ORDER BY attempt.state = 'committed' DESC, attempt.id
+    LIMIT 100
+),
+closed AS (
+    SELECT max(closed_until) AS until
+    FROM janitor_attempts
+    WHERE place = %(place)s
+      AND (store = %(store)s OR store = '' OR %(store)s = '')
+      AND closed_until > now()
+      AND closed_by <> %(run_id)s
+),
+claimed AS (
     UPDATE janitor_migrations
     SET attempts = attempts + 1
-    WHERE execution_id = %(execution_id)s
-      AND fencing_token = %(fencing_token)s
-      AND state = 'migrating'
-      AND EXISTS (
-          SELECT FROM ejecuciones_yaml
-          WHERE id = %(execution_id)s AND migrado_a_nube IS NOT TRUE
-      )
+    WHERE execution_id IN (SELECT execution_id FROM held)
+      AND NOT EXISTS (SELECT FROM overlapping)
+      AND (SELECT until FROM closed) IS NULL
     RETURNING execution_id
 ),
 earlier AS (
     SELECT
         count(*) FILTER (WHERE foreign_objects IS NOT NULL) AS count,
-        coalesce(bool_or(foreign_objects OR state = 'committed'), false) AS foreign_objects
+        coalesce(bool_or(foreign_objects), false) AS foreign_objects,
+        coalesce(bool_or(state = 'committed'), false) AS committed
     FROM janitor_attempts
-    WHERE execution_id = %(execution_id)s AND provider_id = %(provider_id)s AND key_prefix = %(key_prefix)s
+    WHERE execution_id = %(execution_id)s
+      AND provider_id = %(provider_id)s
+      AND key_prefix = %(key_prefix)s
+      AND (store = %(store)s OR store = '' OR %(store)s = '')
+),
+opened AS (
+    INSERT INTO janitor_attempts
+        (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, store, place)
+    SELECT
+        execution_id, %(run_id)s, %(host)s, %(fencing_token)s, %(provider_id)s, %(key_prefix)s, 'open', %(store)s,
+        %(place)s
+    FROM claimed
+    RETURNING id
 )
-INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state)
-SELECT execution_id, %(run_id)s, %(host)s, %(fencing_token)s, %(provider_id)s, %(key_prefix)s, 'open'
-FROM claimed
-RETURNING
-    id,
+SELECT
+    (SELECT id FROM opened) AS id,
     (SELECT count FROM earlier) AS earlier_attempts_here,
-    (SELECT foreign_objects FROM earlier) AS foreign_objects_here
+    (SELECT foreign_objects FROM earlier) AS foreign_objects_here,
+    (SELECT committed FROM earlier) AS committed_here,
+    EXISTS (SELECT FROM held) AS held,
+    (SELECT until FROM closed) AS closed_until,
+    (SELECT coalesce(json_agg(overlapping), '[]') FROM overlapping) AS overlapping

@@ -1,0 +1,306 @@
+"""Whose a place in the cloud is: one execution's of one installation, or nothing is written or removed there.
+
+The database knows what this program has sent, and where: no attempt is begun at a place that is, contains or lies in
+one at which another execution has something. What the database does not know lies at the place itself, and is looked
+at by the upload: see `jobs.upload`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from functools import partial
+
+from config.models import Claim, CommittedCopy, Entry, EntryKind
+from config.trees import Tree
+from jobs.directories import OpenDirectory
+from jobs.keys import MANIFEST_SUFFIX, Place, place_from_uri
+from jobs.lease import ClaimLost
+from jobs.manifest import FORMAT, FoundManifest, find_manifest
+from jobs.provider_set import ProviderSet
+from jobs.retries import with_retries
+from providers.base import (
+    BytesSource,
+    MigrationError,
+    ObjectNotFound,
+    Provider,
+    ProviderUnavailable,
+    SourceError,
+    UnsafeDestination,
+    UnsafeSource,
+)
+from providers.descriptors import closing_descriptor, open_file_beneath
+from sql.database import Attempt, Database, Occupied, Overlap
+
+PROBES = 10
+PROBE_CONTENT = b"janitor-daemon"
+
+BYTES_THAT_TELL_A_MANIFEST = 4096
+
+
+class SourceShrank(SourceError):
+    """Of an execution that was migrated before only a part is left: it must not take the place of the whole copy."""
+
+    code = "source_shrank"
+
+
+def open_attempt(
+    database: Database, providers: ProviderSet, claim: Claim, provider: Provider, place: Place, stop: threading.Event
+) -> Attempt:
+    """Record that bytes will be sent to a place that is nobody else's.
+
+    Raises `ClaimLost`, and `UnsafeDestination` for a place that is another execution's, contains or lies in one, or to
+    which deletions of a run that ended may still be on their way.
+    """
+    elsewhere: list[int] = []
+    while True:
+        answer = database.open_attempt(claim, provider.id, place.key_prefix, provider.store, elsewhere)
+        if answer is None:
+            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió o ya está migrada")
+        if isinstance(answer, Attempt):
+            return answer
+        _require_open(answer, place)
+        for overlap in answer.overlaps:
+            _require_elsewhere(overlap, providers, provider, place, stop)
+            elsewhere.append(overlap.attempt_id)
+
+
+def _require_open(occupied: Occupied, place: Place) -> None:
+    if occupied.closed_until is not None and not occupied.overlaps:
+        raise UnsafeDestination(
+            f"a {place.key_prefix} puede llegar aún un borrado de una ejecución del programa que se interrumpió; se "
+            f"puede usar otra vez desde las {occupied.closed_until:%H:%M %Z}"
+        )
+
+
+def _require_elsewhere(
+    overlap: Overlap, providers: ProviderSet, provider: Provider, place: Place, stop: threading.Event
+) -> None:
+    """Raises `UnsafeDestination` unless what another execution has lies in another store, or has another name."""
+    if _is_another_name(overlap, provider, place) or _is_another_store(overlap, providers, provider, place, stop):
+        return
+    raise UnsafeDestination(
+        f"{place.key_prefix} es, contiene o está dentro del lugar {overlap.key_prefix} de la ejecución con id "
+        f"{overlap.execution_id}; revise los uuid de ambas filas y prefijo_ruta_nube"
+    )
+
+
+def _is_another_name(overlap: Overlap, provider: Provider, place: Place) -> bool:
+    """Whether the two only look alike to a store that folds names, which this one does not."""
+    if paths_overlap(overlap.key_prefix, place.key_prefix) or overlap.store != provider.store:
+        return False
+    return not provider.folds_names(place.parent)
+
+
+def paths_overlap(one: str, other: str) -> bool:
+    """Whether two places are one, or one lies in the other."""
+    return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+
+
+def _is_another_store(
+    overlap: Overlap, providers: ProviderSet, provider: Provider, place: Place, stop: threading.Event
+) -> bool:
+    """Whether the other one's store is shown to be another one: by a probe, as one store can have many addresses.
+
+    Where that cannot be shown, as its provider is not to be had or leads elsewhere by now, they count as one.
+    """
+    if not overlap.store or overlap.store == provider.store or overlap.provider_id == provider.id:
+        return False
+    other = providers.get(overlap.provider_id)
+    if other is None or other.store != overlap.store:
+        return False
+    probe = f".janitor-probe-{overlap.attempt_id}"
+    return not is_same_store(provider, place.key_prefix + probe, other, place.key_prefix + probe, stop)
+
+
+def is_same_store(one: Provider, put_key: str, other: Provider, seen_key: str, stop: threading.Event) -> bool:
+    """Whether what is put through one provider shows through another.
+
+    The keys are to depend on the attempt alone, so that a probe that a crash left, finished or not, is removed when
+    this is done again.
+    """
+    with_retries(partial(one.abandon, put_key), stop)
+    with_retries(lambda: one.put(put_key, BytesSource(PROBE_CONTENT)), stop)
+    try:
+        return holds(other, seen_key, stop)
+    finally:
+        with_retries(partial(one.delete, put_key), stop)
+
+
+def holds(provider: Provider, key: str, stop: threading.Event) -> bool:
+    """Whether an object lies under a key."""
+    try:
+        with_retries(partial(provider.stat, key), stop)
+    except ObjectNotFound:
+        return False
+    return True
+
+
+class Neighbours:
+    """Finds out whether a provider keeps its copies where this host keeps its executions. Safe to use from several
+    threads.
+
+    No path or address tells: a directory may be mounted twice, an SFTP server may be this very host. For that a probe
+    is put beside the copies, which tells if it turns up above the execution: once for each directory that holds
+    executions. Its name depends on the host alone, so one that a crash left is removed with the next one.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._probe_name = f".janitor-probe-{hashlib.sha256(host.encode()).hexdigest()[:16]}"
+        self._turn = threading.Lock()
+        self._found: dict[tuple[int, str, str], str | None] = {}
+
+    def require_elsewhere(
+        self, provider: Provider, place: Place, directory: OpenDirectory, stop: threading.Event
+    ) -> None:
+        """Raises `UnsafeDestination` where the copy would be written into the execution itself, or around it."""
+        if provider.kind == "local":
+            base = provider.store.removeprefix("local:")
+            overlaps = bool(base) and _is_in_or_around(f"{base}/{place.key_prefix}", directory.path)
+        elif provider.kind == "sftp":
+            copies = self._directory_of_copies(provider, place, directory.path.rpartition("/")[0], stop)
+            overlaps = copies is not None and paths_overlap(f"{copies}/{place.name}", directory.path)
+        else:
+            return
+        if overlaps:
+            raise UnsafeDestination(
+                f"guarda sus copias donde este equipo tiene las ejecuciones: la copia caería en {directory.path}, o a "
+                "su alrededor; cambie la ruta del proveedor o prefijo_ruta_nube"
+            )
+
+    def _directory_of_copies(
+        self, provider: Provider, place: Place, directory: str, stop: threading.Event
+    ) -> str | None:
+        with self._turn:
+            known = (provider.id, place.parent, directory)
+            if known not in self._found:
+                self._found[known] = self._found_by_probe(provider, place, directory, stop)
+            return self._found[known]
+
+    def _found_by_probe(self, provider: Provider, place: Place, directory: str, stop: threading.Event) -> str | None:
+        """Which directory of this host, this one or one above it, is the one in which a provider keeps its copies.
+
+        Another process of this host may remove the probe: a look counts if the probe is there after it, too.
+        """
+        key = f"{place.parent}/{self._probe_name}"
+        with_retries(partial(provider.abandon, key), stop)
+        try:
+            for _ in range(PROBES):
+                with_retries(lambda: provider.put(key, BytesSource(PROBE_CONTENT)), stop)
+                for above in _with_those_above(directory):
+                    if os.path.lexists(f"{above}/{self._probe_name}"):
+                        return above
+                if holds(provider, key, stop):
+                    return None
+        finally:
+            with_retries(partial(provider.delete, key), stop)
+        raise ProviderUnavailable("un objeto de prueba desaparece una y otra vez")
+
+
+def _is_in_or_around(copy: str, execution: str) -> bool:
+    """Whether the two directories, of which the first need not be there yet, are one, or one lies in the other."""
+    return any(_same_directory(copy, above) for above in _with_those_above(execution)) or any(
+        _same_directory(above, execution) for above in _with_those_above(copy)
+    )
+
+
+def _same_directory(one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(os.lstat(one), os.lstat(other))
+    except OSError:
+        return False
+
+
+def _with_those_above(directory: str) -> Iterator[str]:
+    while directory not in ("", "/"):
+        yield directory
+        directory = directory.rpartition("/")[0]
+
+
+@contextlib.contextmanager
+def late_deletions_kept_off(database: Database, attempt_id: int, provider: Provider, prefix: str) -> Iterator[None]:
+    """Within, objects at an attempt's place may be deleted. Unless every deletion is answered, no other run uses the
+    place for a while: one that was on its way when this run ended, and that knows no condition, could hit what that
+    run has stored. Where deletions name the very object that they mean, they hit nothing else however late they are.
+    """
+    if provider.deletes_safely(prefix):
+        yield
+        return
+    if not database.close_place(attempt_id):
+        raise ClaimLost("la fila cambió")
+    yield
+    database.reopen_place(attempt_id)
+
+
+def require_no_copies(tree: Tree, directory: OpenDirectory) -> None:
+    """Raises `UnsafeSource` for a directory that holds copies of executions, each beside its manifest, as the one below
+    an earlier prefix: to migrate and remove it would remove them.
+    """
+    if not tree.may_mention(MANIFEST_SUFFIX):
+        return
+    for entry in tree.files:
+        copy = entry.path.removesuffix(MANIFEST_SUFFIX)
+        position = tree.find(copy) if copy != entry.path else None
+        if position is None or tree.entry(position).kind is not EntryKind.DIRECTORY:
+            continue
+        if _begins_as_a_manifest(directory, entry):
+            raise UnsafeSource(f"contiene una copia hecha por este programa, con su manifiesto al lado: {copy}")
+
+
+def _begins_as_a_manifest(directory: OpenDirectory, entry: Entry) -> bool:
+    try:
+        with closing_descriptor(open_file_beneath(directory.descriptor, entry.path.split("/"))) as descriptor:
+            return FORMAT.encode() in os.read(descriptor, BYTES_THAT_TELL_A_MANIFEST)
+    except OSError:
+        return True  # nobody can tell
+
+
+def require_no_remnant(providers: ProviderSet, claim: Claim, tree: Tree, stop: threading.Event) -> None:
+    """Raises `SourceShrank` if an execution that was migrated before has lost files since, and its copy is still there.
+
+    So what a removal has left never takes the place of the whole. An execution that ran again has other files, as
+    their times tell; one that has less than half of what it had is not believed all the same.
+    """
+    last = claim.last_copy
+    if last is None or (tree.file_count >= last.file_count and tree.size_bytes >= last.size_bytes):
+        return
+    found = _last_manifest(providers, last, stop)
+    if found is None:
+        return  # whoever has removed the copy, or its manifest, does not want it any more
+    is_part = found.tree is None or _is_part_of(tree, found.tree)
+    if is_part or tree.file_count * 2 < last.file_count or tree.size_bytes * 2 < last.size_bytes:
+        raise SourceShrank(
+            f"solo tiene {tree.file_count} de los {last.file_count} ficheros de su copia anterior en {last.uri}; si es "
+            f"lo correcto, retire de allí {place_from_uri(last.uri).manifest_key}; si no, restáurela"
+        )
+
+
+def _last_manifest(providers: ProviderSet, last: CommittedCopy, stop: threading.Event) -> FoundManifest | None:
+    provider = providers.get(last.provider_id)
+    if provider is None:
+        raise SourceShrank(
+            f"tiene menos ficheros que su copia anterior en {last.uri}, y su proveedor no se puede usar para compararla"
+        )
+    try:
+        return find_manifest(provider, place_from_uri(last.uri), stop)
+    except MigrationError as error:
+        raise SourceShrank(
+            f"tiene menos ficheros que su copia anterior en {last.uri}, que no se puede leer para compararla: {error}"
+        ) from error
+
+
+def _is_part_of(tree: Tree, whole: Tree) -> bool:
+    """Whether every file of a tree is one of another's, as far as path, size and time tell."""
+    position = -1
+    for entry in tree.files:
+        found = whole.find(entry.path, position + 1)
+        if found is None:
+            return False
+        position = found
+        other = whole.entry(found)
+        if (other.kind, other.size_bytes, other.mtime_ns) != (entry.kind, entry.size_bytes, entry.mtime_ns):
+            return False
+    return True

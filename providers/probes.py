@@ -1,0 +1,77 @@
+"""Questions about a destination that only a probe object can answer, each asked once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from providers.base import BytesSource, IntegrityError, ObjectNotFound, Provider
+
+Answer = TypeVar("Answer")
+
+PROBE_CONTENT = b"janitor-daemon"
+
+CONDITIONS_NAME = ".janitor-check-conditions"
+"""Always the same, so that whoever asks next removes what a killed run has left."""
+
+FOLDING_NAME = ".janitor-check-names-A\u00e9"
+FOLDED_NAMES = (".janitor-check-names-a\u00e9", ".janitor-check-names-Ae\u0301")
+"""The same name to whoever takes no heed of case, or of how Unicode composes a character."""
+
+UNDISTURBED_TRIES = 5
+"""How often another host's probe of the same name may come in between."""
+
+
+class Remembered(Generic[Answer]):
+    """An answer that is found out at the first question, from whichever thread; an error is not remembered."""
+
+    def __init__(self, find: Callable[[str], Answer]) -> None:
+        """`find` is given the prefix below which it may store probe objects."""
+        self._find = find
+        self._turn = threading.Lock()
+        self._answers: list[Answer] = []
+
+    def get(self, prefix: str) -> Answer:
+        """The answer. Raises what finding it out raises."""
+        with self._turn:
+            if not self._answers:
+                self._answers.append(self._find(prefix))
+            return self._answers[0]
+
+
+def probe_key(prefix: str, name: str) -> str:
+    """The key of a probe object below a prefix, which may be empty."""
+    return f"{prefix}/{name}" if prefix else name
+
+
+def prefix_of(key: str) -> str:
+    """The directory of keys in which a key lies, without a final slash."""
+    return key.rpartition("/")[0]
+
+
+def folds_names(provider: Provider, prefix: str) -> bool:
+    """Whether an object is also found under a name that differs only in case or in composed characters.
+
+    Stores a probe object and removes it. Raises `ProviderError`.
+    """
+    key = probe_key(prefix, FOLDING_NAME)
+    others = [probe_key(prefix, name) for name in FOLDED_NAMES]
+    try:
+        for _ in range(UNDISTURBED_TRIES):
+            provider.put(key, BytesSource(PROBE_CONTENT))
+            if any(_is_there(provider, other) for other in others):
+                return True
+            if _is_there(provider, key):  # it also was while the others were looked for
+                return False
+    finally:
+        provider.delete(key)
+    raise IntegrityError("el objeto de prueba desaparece una y otra vez")
+
+
+def _is_there(provider: Provider, key: str) -> bool:
+    try:
+        provider.stat(key)
+    except ObjectNotFound:
+        return False
+    return True

@@ -1,0 +1,7 @@
+-- Before the first deletion at a place. What another run has sent there may still be on its way, so it stays closed
+-- after this one has ended, too.
+UPDATE janitor_attempts
+SET closed_by = CASE WHEN closed_until > now() AND closed_by <> %(run_id)s THEN 0 ELSE %(run_id)s END,
+    closed_until = now() + make_interval(secs => %(late_seconds)s)
+WHERE id = %(attempt_id)s AND state IN ('open', 'abandoned')
+RETURNING id
