@@ -66,14 +66,14 @@ def _take(world: World, step: Step, played: list[str]) -> None:
 
 
 def _come_to_rest(world: World, played: list[str]) -> None:
-    """An hour later others take over; then what stood still goes on, what was on its way arrives, and all is done."""
+    """Leases end and others take over; then what stood still goes on, what is on its way arrives, and all is done."""
 
     def take(step: Step) -> None:
         played.append(f"finally {step!r}")
         _take(world, step, played)
 
-    def take_ticks() -> None:
-        take(TimePasses())
+    def take_ticks(hours: int = 0) -> None:
+        take(TimePasses(hours))
         for installation in world.installations():
             for host in installation.hosts:
                 if not world.is_at_rest(installation):
@@ -86,8 +86,8 @@ def _come_to_rest(world: World, played: list[str]) -> None:
             take(Resume())
         while world.runs.late:
             take(Deliver())
-        take_ticks()
-    take_ticks()
+    take_ticks(hours=2)
+    take_ticks(hours=2)
 
 
 small = strategies.sampled_from((0, 0, 0, 1, 1, 2))

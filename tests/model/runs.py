@@ -24,6 +24,9 @@ from tests.model.stores import Request, Wire
 CHANGING_CALLS = ("rename", "unlink", "rmdir", "link", "mkdir")
 LONGEST_STEP_SECONDS = 60
 
+LONGEST_LATE_SECONDS = 3600
+"""For how long a request without a condition may be on its way."""
+
 
 class Killed(BaseException):
     """The process is dead. No `except Exception` may see it."""
@@ -71,6 +74,7 @@ class Late:
     """A request on its way, and what came of it."""
 
     request: Request
+    sent_at_seconds: float
     arrived: bool = False
     answer: object = None
     error: MigrationError | None = None
@@ -113,6 +117,8 @@ class Runs(Wire):
     def __init__(self) -> None:
         self.parked: list[Run] = []
         self.late: list[Late] = []
+        self.clock_seconds = 0.0
+        """How much time has passed in this history."""
         self._moving: Run | None = None
 
     def start(self, run: Run) -> None:
@@ -137,9 +143,12 @@ class Runs(Wire):
         self.resume(run)
 
     def deliver(self, late: Late) -> None:
-        """Let a request arrive."""
+        """Let a request arrive, unless it was on its way for too long."""
         self.late.remove(late)
-        late.arrive()
+        if late.request.has_condition or self.clock_seconds - late.sent_at_seconds < LONGEST_LATE_SECONDS:
+            late.arrive()
+        else:
+            late.error = Unanswered("el proveedor no respondió a tiempo")
 
     def _wait_for(self, run: Run) -> None:
         assert run.stands_still.wait(LONGEST_STEP_SECONDS), f"the run on {run.host} hangs after {run.steps[-1:]}"
@@ -181,7 +190,7 @@ class Runs(Wire):
         if cut.fate not in (Fate.KILL_SENT, Fate.STOP_SENT, Fate.NO_ANSWER):
             self._befall(run, cut.fate)
             return request.carry_out()
-        late = Late(request)
+        late = Late(request, self.clock_seconds)
         self.late.append(late)
         self._befall(run, cut.fate)
         if late in self.late:

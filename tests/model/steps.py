@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from tests.model.runs import Cut
-from tests.model.world import HOUR_SECONDS, PREFIXES, PRODUCTION_SLOTS, UUIDS, World
+from tests.model.world import LEASE_OVER_SECONDS, PREFIXES, PRODUCTION_SLOTS, UUIDS, World
 
 
 class Step(ABC):
@@ -86,10 +86,12 @@ class Deliver(Step):
 
 @dataclass(frozen=True)
 class TimePasses(Step):
-    """An hour: longer than a lease."""
+    """Longer than a lease lasts, or for `hours`."""
+
+    hours: int = 0
 
     def play(self, world: World) -> None:
-        world.let_time_pass(HOUR_SECONDS)
+        world.let_time_pass(self.hours * 3600 or LEASE_OVER_SECONDS)
 
 
 @dataclass(frozen=True)

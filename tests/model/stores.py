@@ -11,20 +11,10 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import providers.base
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.base import CHUNK_SIZE_BYTES, ObjectNotFound, Provider, ProviderError, Source
-
-
-class _ConditionFailed(ProviderError):
-    """Another object lies there than the one that was expected."""
-
-    code = "condition_failed"
-
-
-ConditionFailed: type[ProviderError] = getattr(providers.base, "ConditionFailed", _ConditionFailed)
+from providers.base import CHUNK_SIZE_BYTES, ConditionFailed, ObjectNotFound, Provider, Source, is_directory_of_keys
 
 
 @dataclass(frozen=True)
@@ -36,97 +26,81 @@ class Held:
     version: str
 
 
-Outcome = Callable[[], object]
-
-
 class MemoryStore:
     """One bucket, or one directory of a server. Safe to use from several threads."""
 
     def __init__(self, name: str, *, folds_case: bool = False) -> None:
         self.name = name
-        self._folds_case = folds_case
-        self._turn = threading.RLock()
+        self.folds_case = folds_case
+        self.turn = threading.RLock()
         self._objects: dict[str, Held] = {}
-        self._unfinished: dict[str, bytes] = {}
+        self._unfinished: dict[str, tuple[str, bytes]] = {}
         self._numbers = itertools.count(1)
 
     def _name(self, key: str) -> str:
-        return key.lower() if self._folds_case else key
+        return key.lower() if self.folds_case else key
 
     def get(self, key: str) -> Held | None:
         """What lies there."""
-        with self._turn:
+        with self.turn:
             return self._objects.get(self._name(key))
 
     def below(self, prefix: str) -> list[Held]:
         """What lies below a prefix; in a store that folds case, below any spelling of it, which shows as asked for."""
-        with self._turn:
+        with self.turn:
             found = [held for name, held in sorted(self._objects.items()) if name.startswith(self._name(prefix))]
         return [replace(held, key=prefix + held.key[len(prefix) :]) for held in found]
 
     def put(self, key: str, content: bytes) -> Held:
         """Store, whatever lies there."""
-        with self._turn:
+        with self.turn:
             before = self._objects.get(self._name(key))
             held = Held(before.key if before else key, content, f"v{next(self._numbers)}")
             self._objects[self._name(key)] = held
             return held
 
-    def replace(self, key: str, content: bytes, version: str | None) -> Held:
-        """Store while exactly this version lies there (`None`: nothing). Raises `ConditionFailed`."""
-        with self._turn:
-            self._require(key, version)
-            return self.put(key, content)
-
     def delete(self, key: str) -> None:
         """Remove what lies there, if anything does."""
-        with self._turn:
+        with self.turn:
             self._objects.pop(self._name(key), None)
-
-    def delete_exactly(self, key: str, version: str | None) -> None:
-        """Remove while exactly this version lies there. Nothing there is no error. Raises `ConditionFailed`."""
-        with self._turn:
-            if self.get(key) is not None:
-                self._require(key, version)
-                self.delete(key)
-
-    def _require(self, key: str, version: str | None) -> None:
-        present = self.get(key)
-        if (present.version if present else None) != version:
-            raise ConditionFailed("allí hay otro objeto que el esperado")
 
     def begin(self, key: str, content: bytes) -> str:
         """Store under a temporary name, which is seen in no listing."""
-        with self._turn:
+        with self.turn:
             temporary = f"{key}.part{next(self._numbers)}"
-            self._unfinished[temporary] = content
+            self._unfinished[temporary] = (key, content)
             return temporary
 
     def finish(self, temporary: str, key: str) -> Held:
         """Rename to the final name, in the place of what lies there. Raises `ObjectNotFound`."""
-        with self._turn:
+        with self.turn:
             if temporary not in self._unfinished:
                 raise ObjectNotFound("no hay ningún fichero temporal")
-            return self.put(key, self._unfinished.pop(temporary))
+            return self.put(key, self._unfinished.pop(temporary)[1])
 
     def abandon(self, prefix: str) -> None:
-        """Remove temporary names below a prefix."""
-        with self._turn:
-            for temporary in [name for name in self._unfinished if self._name(name).startswith(self._name(prefix))]:
-                del self._unfinished[temporary]
+        """Remove temporary names: of one key, or of all below a prefix that ends in a slash."""
+        with self.turn:
+            for temporary, (key, _) in list(self._unfinished.items()):
+                if key == prefix or (is_directory_of_keys(prefix) and key.startswith(prefix)):
+                    del self._unfinished[temporary]
 
     def unfinished(self) -> list[str]:
         """The temporary names that are left."""
-        with self._turn:
+        with self.turn:
             return sorted(self._unfinished)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request that changes a store, with whatever it needs to be carried out at any later time."""
+    """One request that changes a store, with whatever it needs to be carried out at any later time.
+
+    One that names a condition may be on its way for ever, any other for an hour: this is what the program counts on.
+    """
 
     name: str
-    carry_out: Outcome
+    carry_out: Callable[[], object]
+    has_condition: bool = False
 
 
 class Wire:
@@ -153,35 +127,24 @@ network = Network()
 
 
 class MemoryProvider(Provider):
-    """What all kinds have in common: a store, found by the name that the row gives it."""
+    """What all kinds have in common: a store, found by the name that the row gives it, and no conditions."""
 
     executions_at_once: ClassVar[int] = 1
     """One after the other, so that the same history takes the same way each time."""
 
-    replaces_safely: ClassVar[bool] = True
     location_field: ClassVar[str] = "bucket"
 
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
-        self.store = network.stores[str(row.options[self.location_field])]
+        self.bucket = network.stores[str(row.options[self.location_field])]
 
     def put(self, key: str, source: Source) -> PutReceipt:
         content, receipt = self._read(source)
-        self._send("put", key, lambda: self.store.put(key, content))
-        return receipt
-
-    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
-        """Store while exactly `expected` (`None`: nothing) lies there. Raises `ConditionFailed`."""
-        content, receipt = self._read(source)
-        self._send("replace", key, lambda: self.store.replace(key, content, version_of(expected)))
+        self._send("put", key, lambda: self.bucket.put(key, content))
         return receipt
 
     def delete(self, key: str) -> None:
-        self._send("delete", key, lambda: self.store.delete(key))
-
-    def delete_exactly(self, stored: StoredObject) -> None:
-        """Remove while this very object lies there. Raises `ConditionFailed`."""
-        self._send("delete_exactly", stored.key, lambda: self.store.delete_exactly(stored.key, version_of(stored)))
+        self._send("delete", key, lambda: self.bucket.delete(key))
 
     def measure(self, source: Source) -> PutReceipt:
         return self._read(source)[1]
@@ -192,23 +155,34 @@ class MemoryProvider(Provider):
 
     def stat(self, key: str) -> StoredObject:
         network.wire.reach("stat", key)
-        return self._shown(replace(self._held(key), key=key))
+        held = self._held(key)
+        return StoredObject(key, len(held.content), self.checksum(held.content), self.version(held))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         network.wire.reach("list", prefix)
-        return iter([self._shown(held) for held in self.store.below(prefix)])
+        return iter(
+            [
+                StoredObject(held.key, len(held.content), self.checksum(held.content))
+                for held in self.bucket.below(prefix)
+            ]
+        )
+
+    def folds_names(self, prefix: str = "") -> bool:
+        del prefix
+        return self.bucket.folds_case
 
     def abandon(self, prefix: str) -> None:
-        self._send("abandon", prefix, lambda: self.store.abandon(prefix))
+        self._send("abandon", prefix, lambda: self.bucket.abandon(prefix))
 
     def close(self) -> None:
         """Nothing: the store outlives the run."""
 
-    def _send(self, step: str, key: str, carry_out: Outcome) -> None:
-        network.wire.send(Request(f"{step} {key} at {self.store.name}", carry_out))
+    def _send(self, step: str, key: str, carry_out: Callable[[], object], *, has_condition: bool = False) -> None:
+        name = f"{step} {key} at {self.bucket.name}"
+        network.wire.send(Request(name, carry_out, has_condition=has_condition))
 
     def _held(self, key: str) -> Held:
-        held = self.store.get(key)
+        held = self.bucket.get(key)
         if held is None:
             raise ObjectNotFound("no hay ningún objeto")
         return held
@@ -219,20 +193,66 @@ class MemoryProvider(Provider):
         checksums = frozenset() if checksum is None else frozenset((checksum,))
         return content, PutReceipt(len(content), hashlib.sha256(content).hexdigest(), checksums)
 
-    def _shown(self, held: Held) -> StoredObject:
-        shown = StoredObject(held.key, len(held.content), self.checksum(held.content))
-        return with_version(shown, held.version)
-
     def checksum(self, content: bytes) -> str | None:
         """What a listing shows of an object with these bytes."""
         return f"etag:{hashlib.md5(content, usedforsecurity=False).hexdigest()}"
 
+    def version(self, held: Held) -> str:
+        """What a condition names an object by."""
+        return held.version
 
-class ConditionalS3(MemoryProvider):
-    """S3 with If-Match and If-None-Match, also for deletions."""
+
+class PlainS3(MemoryProvider):
+    """S3 on a server that ignores conditions: a request that arrives late does what it was sent for."""
 
 
-class Azure(MemoryProvider):
+class Conditional(MemoryProvider):
+    """A store that judges conditions when a request arrives."""
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        seen = self._as_seen(expected)
+        content, receipt = self._read(source)
+        self._send("replace", key, lambda: self._replace(key, content, seen), has_condition=True)
+        return receipt
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        seen = stored if stored.version else self._look_for(stored)
+        if seen is not None:
+            self._send("delete_exactly", stored.key, lambda: self._delete(seen), has_condition=True)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        del prefix
+        return True
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        del prefix
+        return True
+
+    def _replace(self, key: str, content: bytes, seen: StoredObject | None) -> None:
+        with self.bucket.turn:
+            self._require(key, seen)
+            self.bucket.put(key, content)
+
+    def _delete(self, seen: StoredObject) -> None:
+        with self.bucket.turn:
+            if self.bucket.get(seen.key) is not None:
+                self._require(seen.key, seen)
+                self.bucket.delete(seen.key)
+
+    def _require(self, key: str, seen: StoredObject | None) -> None:
+        held = self.bucket.get(key)
+        if (self.version(held) if held else None) != (seen.version if seen else None):
+            raise ConditionFailed("allí hay otro objeto que el esperado")
+
+
+class ConditionalS3(Conditional):
+    """S3 with If-Match and If-None-Match, also for deletions. Equal bytes have equal ETags."""
+
+    def version(self, held: Held) -> str:
+        return hashlib.md5(held.content, usedforsecurity=False).hexdigest()
+
+
+class Azure(Conditional):
     """Azure Blob Storage: an ETag of its own for each write, and an MD5."""
 
     location_field = "container"
@@ -241,7 +261,7 @@ class Azure(MemoryProvider):
         return f"md5:{hashlib.md5(content, usedforsecurity=False).hexdigest()}"
 
 
-class Gcs(MemoryProvider):
+class Gcs(Conditional):
     """Google Cloud Storage: generations, and a checksum so short that different bytes share it.
 
     This one is the first byte, where the real one has 32 bits: files of one size that carry their own collide there.
@@ -251,39 +271,20 @@ class Gcs(MemoryProvider):
         return f"crc32c:{content[:1].hex()}"
 
 
-class PlainS3(MemoryProvider):
-    """S3 on a server that ignores conditions: a request that arrives late does what it was sent for."""
-
-    replaces_safely = False
-
-    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
-        """As far as it can be told before the request leaves."""
-        self._require(key, expected)
-        return self.put(key, source)
-
-    def delete_exactly(self, stored: StoredObject) -> None:
-        """As far as it can be told before the request leaves."""
-        if self.store.get(stored.key) is not None:
-            self._require(stored.key, stored)
-            self.delete(stored.key)
-
-    def _require(self, key: str, expected: StoredObject | None) -> None:
-        network.wire.reach("look", key)
-        held = self.store.get(key)
-        if (held.version if held else None) != version_of(expected):
-            raise ConditionFailed("allí hay otro objeto que el esperado")
-
-
-class Files(PlainS3):
-    """SFTP and `local`: a temporary name, then a rename; no checksum in a listing; a rename may come late."""
+class Files(MemoryProvider):
+    """SFTP: a temporary name, then a rename, which may come late, but finds nothing once that name was discarded."""
 
     location_field = "base_path"
 
     def put(self, key: str, source: Source) -> PutReceipt:
         content, receipt = self._read(source)
-        temporary = self.store.begin(key, content)
-        self._send("put", key, lambda: self.store.finish(temporary, key))
+        temporary = self.bucket.begin(key, content)
+        self._send("put", key, lambda: self.bucket.finish(temporary, key))
         return receipt
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        del prefix
+        return True
 
     def checksum(self, content: bytes) -> str | None:
         return None
@@ -291,16 +292,3 @@ class Files(PlainS3):
 
 KINDS = {"s3": ConditionalS3, "minio": PlainS3, "azure": Azure, "gcs": Gcs, "sftp": Files}
 """What takes the place of the real provider of each kind."""
-
-
-def version_of(stored: StoredObject | None) -> str | None:
-    """What tells an object from any other that ever had its key; `None` for no object."""
-    return None if stored is None else getattr(stored, "version", None)
-
-
-def with_version(stored: StoredObject, version: str) -> StoredObject:
-    """The same, with its version where the contract has one."""
-    if "version" not in StoredObject.__dataclass_fields__:
-        return stored
-    other: dict[str, Any] = {"version": version}
-    return replace(stored, **other)

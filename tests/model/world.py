@@ -44,7 +44,9 @@ UUIDS = ("u0", "u1", "u2", "U0")
 PREFIXES = ("", "p", "ejecuciones/u0")
 """The last one lies in the place that the first execution has without a prefix."""
 
-HOUR_SECONDS = 3600
+LEASE_OVER_SECONDS = 1200
+"""Longer than a lease lasts."""
+
 PAUSE_SECONDS = 2
 """How long the shortest stop takes: longer than an answer about a lease counts."""
 
@@ -267,12 +269,15 @@ class World:
     def let_time_pass(self, seconds: float) -> None:
         """For all hosts and databases."""
         self._late_seconds += seconds
+        self.runs.clock_seconds = self._late_seconds
         for installation in self.installations():
             installation.platform.sql(
                 "UPDATE janitor_migrations SET lease_expires_at = lease_expires_at - make_interval(secs => %s) "
-                "WHERE lease_expires_at IS NOT NULL",
-                seconds,
-            )
+                "WHERE lease_expires_at IS NOT NULL; "
+                "UPDATE janitor_attempts SET closed_until = closed_until - make_interval(secs => %s) "
+                "WHERE closed_until IS NOT NULL",
+                seconds, seconds,
+            )  # fmt: skip
 
     def installations(self) -> list[Installation]:
         """Production, and staging once there is any."""
