@@ -291,7 +291,8 @@ class JanitorDaemon:
             if not ready:
                 continue
             if not conflicts_are_known:
-                self._conflicts = self._database.conflicts(self._judge.is_acceptable)
+                shared = shared_prefix(self._policy.key_prefix)
+                self._conflicts = self._database.conflicts(self._judge.is_acceptable, shared)
                 conflicts_are_known = True
             yield ready
 

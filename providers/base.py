@@ -235,7 +235,7 @@ class Provider(abc.ABC):
     """
 
     store: str = ""
-    """Which real store this is, whatever row leads to it: see `providers.stores`. '' where nobody has said."""
+    """The bucket, container or directory behind it: see `providers.stores`. '' where nobody has said."""
 
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id

@@ -18,18 +18,22 @@ class Conflicts:
     It takes memory for what contains something and for what is there twice, not for every execution: a single row may
     name a directory above all others. `containers` are the directories that are, or contain, another row's, each with a
     row that names it and one that it contains; `uuids` are those of several rows, with two of them. Rows that are
-    refused for their own sake, `refused_ids`, stand in nobody's way.
+    refused for their own sake, `refused_ids`, stand in nobody's way. `places` are, by execution, rows whose `ruta_nube`
+    says that they lie where that execution is to go.
     """
 
     containers: Mapping[str, TwoRows] = field(default_factory=dict)
     uuids: Mapping[str, TwoRows] = field(default_factory=dict)
     refused_ids: frozenset[int] = frozenset()
+    places: Mapping[int, int] = field(default_factory=dict)
 
     def reason(self, execution: Execution) -> str | None:
         """Why an execution must not be migrated because of another row, in Spanish; `None` if nothing says so."""
         if execution.uuid in self.uuids:
             other_id = _other(self.uuids[execution.uuid], execution)
             return f"la ejecución con id {other_id} tiene el mismo uuid"
+        if execution.id in self.places:
+            return f"la ejecución con id {self.places[execution.id]} dice estar en el mismo lugar, en su ruta_nube"
         if execution.id in self.refused_ids or not self.containers:
             return None
         for directory in _with_those_above(execution.directory):

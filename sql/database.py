@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -340,8 +339,9 @@ class Database:
         }
         return int(self._connection.query("count_due", parameters)[0]["count"])
 
-    def conflicts(self, is_acceptable: Callable[[Execution], bool]) -> Conflicts:
-        """Executions that must not be migrated because of another row.
+    def conflicts(self, is_acceptable: Callable[[Execution], bool], shared_prefix: str = "") -> Conflicts:
+        """Executions that must not be migrated because of another row. `shared_prefix` is what their places in the
+        cloud have in common.
 
         A row that is not acceptable is refused for its own sake, and stands in no other one's way: otherwise a single
         one that names a directory above all others would stop everything.
@@ -361,7 +361,17 @@ class Database:
             {normal_path(row["ruta_directorio"]): (row["id"], row["next_id"]) for row in rows},
             {row["uuid"]: (row["first_id"], row["last_id"]) for row in self._connection.query("find_same_uuids")},
             frozenset(refused_ids),
+            self._claimed_places(shared_prefix),
         )
+
+    def _claimed_places(self, shared_prefix: str) -> dict[int, int]:
+        parts = shared_prefix.split("/")
+        parameters = {
+            "shared_prefix": shared_prefix,
+            "places_above": ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)],
+        }
+        rows = self._connection.query("find_claimed_places", parameters)
+        return {row["execution_id"]: row["holder_id"] for row in rows}
 
     def claim(self, executions: Iterable[Execution], retention_hours: float | None = None) -> list[Claim]:
         """Take up executions. Those that another run holds or has migrated meanwhile are not in the answer, nor those
@@ -394,7 +404,7 @@ class Database:
         `Occupied` where the place is another execution's, or contains or lies in one: in any store, but for the
         attempts in `elsewhere`, which are known to lie in another one.
         """
-        parts = place_name(key_prefix).split("/")
+        parts = key_prefix.split("/")
         parameters = {
             **_claimed(claim),
             "run_id": self._run_id,
@@ -402,7 +412,6 @@ class Database:
             "provider_id": provider_id,
             "key_prefix": key_prefix,
             "store": store,
-            "place": "/".join(parts),
             "places_above": ["/".join(parts[:depth]) for depth in range(1, len(parts))],
             "elsewhere": list(elsewhere),
         }
@@ -575,13 +584,6 @@ class Database:
             "failures": [dict(row) for row in self._connection.query("list_failures", {"page_size": failures_shown})],
             "last_run": dict(last_runs[0]) if last_runs else None,
         }
-
-
-def place_name(key_prefix: str) -> str:
-    """A place as a store sees it that makes no difference between small and capital letters, or between the ways in
-    which Unicode composes a character.
-    """
-    return unicodedata.normalize("NFC", key_prefix).lower()
 
 
 def _overlap(row: Mapping[str, Any]) -> Overlap:

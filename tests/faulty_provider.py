@@ -125,9 +125,6 @@ class FaultyProvider(Provider):
     def folds_names(self, prefix: str = "") -> bool:
         return bool(self._call("folds_names", prefix))
 
-    def deletes_safely(self, prefix: str = "") -> bool:
-        return bool(self._call("deletes_safely", prefix))
-
     def abandon(self, prefix: str) -> None:
         self._call("abandon", prefix)
 

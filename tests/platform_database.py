@@ -92,8 +92,8 @@ def claim_one(database: Database, execution: Execution) -> Claim:
     return claim
 
 
-def open_attempt(database: Database, claim: Claim, provider_id: int = 1, key_prefix: str = "p/uuid-1") -> Attempt:
-    """Begin an attempt at an execution that is ours."""
-    attempt = database.open_attempt(claim, provider_id, key_prefix)
+def open_attempt(database: Database, claim: Claim, provider_id: int = 1, key_prefix: str = "") -> Attempt:
+    """Begin an attempt at an execution that is ours, at its own place unless another one is named."""
+    attempt = database.open_attempt(claim, provider_id, key_prefix or f"p/{claim.execution.uuid}")
     assert isinstance(attempt, Attempt)
     return attempt

@@ -2,7 +2,7 @@
 -- only where no other execution's copy, or what it may have sent, lies at this place, above it or below it. Those in
 -- elsewhere are known to lie in another store. Two that ask for one place at the same moment take turns; the second
 -- sees what the first has written.
-SELECT pg_advisory_xact_lock(hashtextextended('janitor place ' || %(place)s, 0));
+SELECT pg_advisory_xact_lock(hashtextextended('janitor place ' || lower(%(key_prefix)s), 0));
 WITH held AS (
     SELECT migration.execution_id
     FROM janitor_migrations AS migration
@@ -19,9 +19,9 @@ overlapping AS (
     SELECT attempt.id, attempt.execution_id, attempt.provider_id, attempt.store, attempt.key_prefix
     FROM janitor_attempts AS attempt
     WHERE (
-            attempt.place = ANY(%(places_above)s::text[])
-            OR attempt.place = %(place)s
-            OR (attempt.place > %(place)s || '/' AND attempt.place < %(place)s || '0')
+            attempt.place = lower(%(key_prefix)s)
+            OR attempt.place = ANY(ARRAY(SELECT lower(above) FROM unnest(%(places_above)s::text[]) AS above))
+            OR (attempt.place > lower(%(key_prefix)s) || '/' AND attempt.place < lower(%(key_prefix)s) || '0')
         )
       AND attempt.execution_id <> %(execution_id)s
       AND attempt.id <> ALL(%(elsewhere)s::bigint[])
@@ -44,7 +44,7 @@ overlapping AS (
 closed AS (
     SELECT max(closed_until) AS until
     FROM janitor_attempts
-    WHERE place = %(place)s
+    WHERE place = lower(%(key_prefix)s)
       AND (store = %(store)s OR store = '' OR %(store)s = '')
       AND closed_until > now()
       AND closed_by <> %(run_id)s
@@ -69,11 +69,8 @@ earlier AS (
       AND (store = %(store)s OR store = '' OR %(store)s = '')
 ),
 opened AS (
-    INSERT INTO janitor_attempts
-        (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, store, place)
-    SELECT
-        execution_id, %(run_id)s, %(host)s, %(fencing_token)s, %(provider_id)s, %(key_prefix)s, 'open', %(store)s,
-        %(place)s
+    INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, store)
+    SELECT execution_id, %(run_id)s, %(host)s, %(fencing_token)s, %(provider_id)s, %(key_prefix)s, 'open', %(store)s
     FROM claimed
     RETURNING id
 )

@@ -8,18 +8,16 @@ CREATE TABLE janitor_installation (
     origin       TEXT NOT NULL
 );
 
--- store is the real store (an address and a bucket, container or directory), whichever row of cloud_providers led to it;
--- '' for attempts that are older than this column. place is key_prefix as a store sees it that folds names.
+-- store is the bucket, container or directory to which the row of cloud_providers led then: see providers/stores.py;
+-- '' for attempts that are older than this column. place is key_prefix as a store sees it that makes no difference
+-- between small and capital letters.
 -- closed_until: deletions were sent to this place, and an answer is missing: one may arrive until then. closed_by is the
 -- run that has sent them, 0 where there were several.
 ALTER TABLE janitor_attempts
     ADD COLUMN store TEXT NOT NULL DEFAULT '',
-    ADD COLUMN place TEXT COLLATE "C",
+    ADD COLUMN place TEXT COLLATE "C" GENERATED ALWAYS AS (lower(key_prefix)) STORED,
     ADD COLUMN closed_until TIMESTAMPTZ,
     ADD COLUMN closed_by BIGINT;
-
-UPDATE janitor_attempts SET place = lower(key_prefix);
-ALTER TABLE janitor_attempts ALTER COLUMN place SET NOT NULL;
 
 CREATE INDEX janitor_attempts_places ON janitor_attempts (place);
 
