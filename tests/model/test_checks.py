@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import pytest
 
 from config.models import ProviderRow, StoredObject
@@ -50,6 +52,16 @@ def test_the_manifest_of_another_execution_is_a_loss(world: World, migrated: Mem
         world.require_nothing_lost()
     world.promised.clear()
     with pytest.raises(Loss, match="no complete copy of u0"):
+        world.require_nothing_lost()
+
+
+def test_a_manifest_that_tells_of_other_bytes_is_a_loss(world: World, migrated: MemoryStore) -> None:
+    """Nobody could prove what is restored by it."""
+    held = migrated.get("ejecuciones/u0.manifest.json")
+    assert held is not None
+    true_sha256 = hashlib.sha256(world.promised[0]["a"]).hexdigest().encode()
+    migrated.put(held.key, held.content.replace(true_sha256, b"0" * 64))
+    with pytest.raises(Loss, match="nothing holds any more"):
         world.require_nothing_lost()
 
 
