@@ -405,6 +405,12 @@ SELECT EXISTS (SELECT FROM ejecuciones_yaml WHERE migrado_a_nube IS NOT TRUE)
 
 TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
 SEQUENCES = "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
+COLUMNS = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
+"""Of one table, those that are written and not computed."""
+
 KEPT_TABLES = frozenset(("janitor_upgrades",))
 
 
@@ -436,10 +442,11 @@ def copy_tables(source: Platform, target: Platform) -> None:
     """Make a database an exact copy of another one of the same tables."""
     clear(target)
     for table in tables_of(source):
+        columns = ", ".join(row["attname"] for row in source.sql(COLUMNS, table))
         rows = source.value(f"SELECT coalesce(json_agg(one), '[]')::text FROM {table} AS one")  # noqa: S608
         target.sql(
-            f"INSERT INTO {table} OVERRIDING SYSTEM VALUE "  # noqa: S608
-            f"SELECT * FROM json_populate_recordset(NULL::{table}, %s)",
+            f"INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608
+            f"SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s)",
             rows,
         )
     for sequence in sequences_of(source):
