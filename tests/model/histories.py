@@ -128,13 +128,14 @@ MACHINES = (
     strategies.builds(TimePasses),
     strategies.builds(Switch, strategies.booleans()),
 )
+SWAPS = strategies.builds(SwapUuids, small, small)
 ROWS = (
+    SWAPS,
+    SWAPS,
     strategies.builds(ChangeUuid, small, strategies.integers(0, 3)),
-    strategies.builds(SwapUuids, small, small),
     strategies.builds(AddRow, small, strategies.integers(0, 3)),
     strategies.builds(DeleteRow, small),
-    strategies.builds(ChangeDate, small, strategies.booleans()),
-    strategies.builds(ChangeDirectory, small, small),
+    strategies.builds(ChangeDate, small, strategies.booleans()) | strategies.builds(ChangeDirectory, small, small),
 )
 SETTINGS = (
     strategies.builds(ChangePrefix, small),
@@ -175,9 +176,12 @@ LONGEST = 9
 
 
 def histories(family: str) -> SearchStrategy[list[Step]]:
-    """One execution at least, and what happens then."""
+    """One execution at least, two where it matters whose a place is, and what happens then."""
+    first = strategies.lists(EXECUTIONS, min_size=1, max_size=1)
+    if family in ("rows", "settings"):
+        first = first | strategies.builds(lambda names: [Execute(0, "A", names), Execute(1, "A", names)], NAMES)
     rest = strategies.lists(FAMILIES[family], min_size=1, max_size=LONGEST)
-    return strategies.tuples(EXECUTIONS, rest).map(lambda parts: [parts[0], *parts[1]])
+    return strategies.tuples(first, rest).map(lambda parts: [*parts[0], *parts[1]])
 
 
 def scenes(kind: str) -> SearchStrategy[Scene]:
