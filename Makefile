@@ -22,7 +22,7 @@ unexport PYTHONHOME
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test lint types mutants crash lock bench bench-small clean without-python
+.PHONY: help venv demo test lint types mutants crash model lock bench bench-small clean without-python
 
 help:
 	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"
@@ -32,6 +32,7 @@ help:
 	@echo "make mutants      take the chief safety checks away in turn: the tests must turn red (ALL=1: every check;"
 	@echo "                  ONLY=fencing: those with this in their name)"
 	@echo "make crash        kill runs at random moments and check what is left (N=1000: so many times)"
+	@echo "make model        play histories of the protocol until one loses something (N=1000000: so many of them)"
 	@echo "make venv         only the virtual environment, with what the demo needs"
 	@echo "make lock         choose the newest versions anew (needs uv)"
 	@echo "make bench        every benchmark beside other programs, in full: hours (writes benchmarks/RESULTS.md)"
@@ -62,6 +63,9 @@ mutants: .venv/test.stamp
 
 crash: .venv/test.stamp
 	@$(IN_VENV) -m tests.crash --count $(N)
+
+model: .venv/test.stamp
+	@$(IN_VENV) -m tests.model --count $(N)
 
 bench: .venv/test.stamp
 	@$(IN_VENV) -m benchmarks

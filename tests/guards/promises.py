@@ -673,6 +673,44 @@ SECRETS = (
     ),
 )
 
+HISTORIES = (
+    promise(
+        "No history of hosts, kills, stops, late requests and edits by the platform loses the last copy of anything.",
+        "model/test_model.py::test_no_history_loses_the_last_copy",
+    ),
+    promise(
+        "A loss in such a history is noticed.",
+        "model/test_checks.py::test_a_lost_object_is_a_loss",
+        "model/test_checks.py::test_other_bytes_are_a_loss",
+        "model/test_checks.py::test_the_manifest_of_another_execution_is_a_loss",
+        "model/test_checks.py::test_a_row_that_points_to_another_executions_bytes_is_a_loss",
+        "model/test_checks.py::test_a_directory_that_is_removed_too_soon_is_a_loss",
+    ),
+    promise(
+        "Bytes that an attempt did not send are not proven by a short checksum.",
+        "model/test_findings.py::test_bytes_of_a_dead_attempt_are_no_proof_of_others_with_the_same_checksum",
+        "model/test_findings.py::test_bytes_of_the_same_runs_first_attempt_are_no_proof_either",
+    ),
+    promise(
+        "A copy is not overwritten or removed for another execution that has, or had, the same name.",
+        "model/test_findings.py::test_a_uuid_that_a_migrated_row_had_leads_no_other_row_to_its_copy",
+        "model/test_findings.py::test_leftovers_are_not_removed_where_another_rows_copy_lies_by_now",
+        "model/test_findings.py::test_a_clone_of_the_database_does_not_overwrite_productions_copy",
+    ),
+    promise(
+        "A request that arrives late changes no committed copy.",
+        "model/test_findings.py::test_a_late_removal_of_a_manifest_hits_nothing",
+        "model/test_findings.py::test_late_bytes_of_a_file_that_changed_since_hit_nothing",
+        "model/test_findings.py::test_a_late_manifest_of_other_bytes_hits_nothing",
+    ),
+    promise(
+        "What a removal that stood still or died has left of a directory does not replace its copy.",
+        "model/test_findings.py::test_a_removal_that_stood_still_removes_nothing_of_a_row_set_back",
+        "model/test_findings.py::test_the_rest_of_a_directory_does_not_replace_its_copy",
+        "model/test_findings.py::test_a_file_that_a_removal_had_set_aside_does_not_replace_its_copy",
+    ),
+)
+
 PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "killed at any moment": KILLED,
     "faults of providers": PROVIDERS,
@@ -680,6 +718,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "faults of the database": DATABASE,
     "faults of hosts": HOSTS,
     "time": TIME,
+    "histories": HISTORIES,
     "hostile input": HOSTILE,
     "secrets": SECRETS,
 }

@@ -1,0 +1,277 @@
+"""Histories that once lost something, each under its own name. The model found them, or people did before it.
+
+Each docstring says which kind of fault it is and where else it was looked for. A history is taken as the model takes
+it: after its last step an hour passes, what stands still goes on, what is on its way arrives, and two rounds of ticks
+bring all to rest; nothing may be lost at any step of this.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.model.histories import Scene, play
+from tests.model.runs import Cut, Fate
+from tests.model.steps import (
+    ChangePrefix,
+    ChangeUuid,
+    Clone,
+    DeleteRow,
+    Deliver,
+    Execute,
+    PointProvider,
+    Resume,
+    SetBack,
+    SwapBytes,
+    SwapUuids,
+    Switch,
+    Tick,
+    TimePasses,
+)
+from tests.model.stores import KINDS
+from tests.model.world import World
+
+on_every_kind = pytest.mark.parametrize("kind", list(KINDS))
+
+DIED_BEFORE_COMMIT = Tick("A", Cut(Fate.KILL, "sql commit*"))
+U0, U2, U0_IN_CAPITALS = 0, 2, 3
+
+
+def scene_on(kind: str, *, folds_case: bool = False) -> Scene:
+    """A destination of one kind, and another one beside it."""
+    return Scene(kinds=(kind, "s3"), folds_case=folds_case)
+
+
+# Critical 1: stale bytes are proven and committed
+
+
+@on_every_kind
+def test_bytes_of_a_dead_attempt_are_no_proof_of_others_with_the_same_checksum(world: World, kind: str) -> None:
+    """Point 1. Looked for on every kind; only a listing with a short checksum (GCS) is taken in by it."""
+    play(world, scene_on(kind), [Execute(0, "A", ("a",)), DIED_BEFORE_COMMIT, SwapBytes(0), Tick("A")])
+
+
+@on_every_kind
+def test_bytes_of_a_dead_attempt_are_no_proof_of_others_written_in_place(world: World, kind: str) -> None:
+    """Point 1, with the same inode."""
+    play(world, scene_on(kind), [Execute(0, "A", ("a",)), DIED_BEFORE_COMMIT, SwapBytes(0, in_place=True), Tick("A")])
+
+
+@on_every_kind
+def test_bytes_of_the_same_runs_first_attempt_are_no_proof_either(world: World, kind: str) -> None:
+    """Point 1: "Se repite la subida", within one run."""
+    stopped = Tick("A", Cut(Fate.STOP, "put */b *"))
+    play(world, scene_on(kind), [Execute(0), stopped, SwapBytes(0), Resume()])
+
+
+# Critical 2: whose a place is
+
+
+@on_every_kind
+def test_a_uuid_that_a_migrated_row_had_leads_no_other_row_to_its_copy(world: World, kind: str) -> None:
+    """Point 2. The uuid of a migrated row is changed, and another row gets the old one."""
+    play(
+        world,
+        scene_on(kind),
+        [Execute(0), Tick("A"), ChangeUuid(0, U2), Execute(1), ChangeUuid(1, U0), Tick("A")],
+    )
+
+
+@on_every_kind
+def test_leftovers_are_not_removed_where_another_rows_copy_lies_by_now(world: World, kind: str) -> None:
+    """Point 2. A failed attempt of one row, whose uuid went to another one."""
+    play(
+        world,
+        scene_on(kind),
+        [Execute(0), DIED_BEFORE_COMMIT, ChangeUuid(0, U2), Execute(1), ChangeUuid(1, U0), Tick("A"), Tick("A")],
+    )
+
+
+@on_every_kind
+def test_a_run_whose_uuid_changes_sends_nothing_more_to_the_old_place(world: World, kind: str) -> None:
+    """Point 2. The uuid changes while files are sent, and another row has it by then."""
+    stopped = Tick("A", Cut(Fate.STOP, "sql lease*"))
+    play(
+        world,
+        scene_on(kind),
+        [Execute(0), stopped, ChangeUuid(0, U2), Execute(1), ChangeUuid(1, U0), Tick("B"), Resume()],
+    )
+
+
+@on_every_kind
+def test_leftovers_below_which_copies_lie_by_now_are_not_removed(world: World, kind: str) -> None:
+    """Point 2. The prefix of today lies in the place of an attempt that failed."""
+    play(world, scene_on(kind), [Execute(0), DIED_BEFORE_COMMIT, ChangePrefix(2), Tick("A"), Tick("A")])
+
+
+@on_every_kind
+def test_a_clone_of_the_database_does_not_overwrite_productions_copy(world: World, kind: str) -> None:
+    """Point 2. Staging has production's rows and its credentials, and other bytes."""
+    play(world, scene_on(kind), [Execute(0), Clone(changed_slot=0), Tick("A"), Tick("S")])
+
+
+@on_every_kind
+def test_a_clone_of_the_database_does_not_remove_leftovers_that_became_a_copy(world: World, kind: str) -> None:
+    """Point 2. Both know of the same failed attempt; production makes it its copy, staging migrates elsewhere."""
+    play(
+        world,
+        scene_on(kind),
+        [Execute(0), DIED_BEFORE_COMMIT, Clone(changed_slot=0), Tick("A"), Tick("S"), Tick("S")],
+    )
+
+
+def test_a_name_in_other_case_is_the_same_place_where_case_is_folded(world: World) -> None:
+    """Point 2. Two uuids that differ in case, on a destination that does not tell them apart."""
+    play(
+        world,
+        scene_on("sftp", folds_case=True),
+        [Execute(0), Tick("A"), Execute(1), ChangeUuid(1, U0_IN_CAPITALS), Tick("A")],
+    )
+
+
+@on_every_kind
+def test_a_uuid_whose_row_was_deleted_leads_no_other_row_to_its_copy(world: World, kind: str) -> None:
+    """Point 2. A migrated row is deleted, and a new one has its uuid."""
+    play(world, scene_on(kind), [Execute(0), Tick("A"), DeleteRow(0), Execute(1), ChangeUuid(0, U0), Tick("A")])
+
+
+@on_every_kind
+def test_swapped_uuids_swap_no_copies(world: World, kind: str) -> None:
+    """Point 2. A migrated row and one that is still to be migrated get each other's uuid. Found by a search of 500
+    histories of the family "rows".
+    """
+    play(world, scene_on(kind), [Execute(0), Tick("A"), Execute(1), SwapUuids(0, 1), Tick("A")])
+
+
+@on_every_kind
+def test_leftovers_are_not_removed_where_the_copy_lies_through_another_row(world: World, kind: str) -> None:
+    """Point 2. Two providers' rows lead to one bucket: an attempt through one fails, one through the other is good."""
+    refused = Tick("A", Cut(Fate.REFUSED, "[pr]* *manifest.json at *"))
+    play(world, Scene((kind, kind), ("one", "one")), [Execute(0), refused, Tick("A")])
+
+
+@on_every_kind
+def test_a_provider_that_leads_elsewhere_by_now_makes_nothing_there_ours(world: World, kind: str) -> None:
+    """Point 11. An attempt was made in one bucket; in the other one, at the same key, lies another execution's copy."""
+    play(
+        world,
+        scene_on(kind),
+        [
+            PointProvider(0, "two"),
+            Execute(0),
+            Tick("A"),
+            ChangeUuid(0, U2),
+            PointProvider(0, "one"),
+            Execute(1, "A", ("a",)),
+            ChangeUuid(1, U0),
+            DIED_BEFORE_COMMIT,
+            PointProvider(0, "two"),
+            Tick("A"),
+        ],
+    )
+
+
+# Critical 3: late requests
+
+
+@on_every_kind
+@pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT])
+def test_a_late_removal_of_a_manifest_hits_nothing(world: World, kind: str, fate: Fate) -> None:
+    """Point 3. The manifest of a dead attempt was to be removed before a new one, and goes after the commit."""
+    cut_off = Tick("A", Cut(fate, "delete*manifest*"))
+    play(world, scene_on(kind), [Execute(0), DIED_BEFORE_COMMIT, cut_off, TimePasses(), Tick("B"), Deliver(), Resume()])
+
+
+@on_every_kind
+@pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT, Fate.NO_ANSWER])
+def test_late_bytes_of_a_file_that_changed_since_hit_nothing(world: World, kind: str, fate: Fate) -> None:
+    """Point 3, for puts: the file was written anew since, and the copy of its new bytes is committed."""
+    cut_off = Tick("A", Cut(fate, "[pr]* */a *"))
+    play(
+        world,
+        scene_on(kind),
+        [Execute(0, "A", ("a",)), cut_off, SwapBytes(0), TimePasses(), Tick("B"), Deliver(), Resume()],
+    )
+
+
+@on_every_kind
+@pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT])
+def test_a_late_manifest_of_other_bytes_hits_nothing(world: World, kind: str, fate: Fate) -> None:
+    """Point 3, for manifests: the directory was written anew since."""
+    cut_off = Tick("A", Cut(fate, "[pr]* *manifest.json *"))
+    play(world, scene_on(kind), [Execute(0), cut_off, Execute(0), TimePasses(), Tick("B"), Deliver(), Resume()])
+
+
+@on_every_kind
+def test_a_late_removal_of_an_extra_file_hits_nothing(world: World, kind: str) -> None:
+    """Point 3, for objects of a dead attempt whose files were gone, and are there again."""
+    cut_off = Tick("A", Cut(Fate.KILL_SENT, "delete* */b *"))
+    play(
+        world,
+        scene_on(kind),
+        [
+            Execute(0),
+            DIED_BEFORE_COMMIT,
+            Execute(0, "A", ("a",)),
+            cut_off,
+            Execute(0),
+            TimePasses(),
+            Tick("B"),
+            Deliver(),
+        ],
+    )
+
+
+@on_every_kind
+def test_a_late_removal_of_leftovers_hits_nothing(world: World, kind: str) -> None:
+    """Point 3, for leftovers: their place became that of a copy since."""
+    cut_off = Tick("A", Cut(Fate.KILL_SENT, "delete* */a *"))
+    play(
+        world,
+        scene_on(kind),
+        [
+            Execute(0),
+            DIED_BEFORE_COMMIT,
+            Switch(is_on=False),
+            Tick("A"),
+            Switch(is_on=True),
+            cut_off,
+            SetBack(0),
+            Execute(0),
+            Tick("A"),
+            Deliver(),
+        ],
+    )
+
+
+# Critical 4: a stopped removal
+
+
+@on_every_kind
+@pytest.mark.parametrize("step", ["rename*", "unlink*", "rmdir*"])
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_removal_that_stood_still_removes_nothing_of_a_row_set_back(
+    world: World, kind: str, step: str, nth: int
+) -> None:
+    """Point 4. The lease is over, the row is set back, the directory has its name again; then the removal goes on."""
+    stopped = Tick("A", Cut(Fate.STOP, step, nth))
+    play(world, scene_on(kind), [Execute(0), stopped, TimePasses(), SetBack(0, take_back=True), Resume(), Tick("A")])
+
+
+@on_every_kind
+def test_the_rest_of_a_directory_does_not_replace_its_copy(world: World, kind: str) -> None:
+    """Point 4. A removal dies half way; the row is set back, and what is left of the directory migrated."""
+    died = Tick("A", Cut(Fate.KILL, "rename*", 3))
+    play(world, scene_on(kind), [Execute(0), died, SetBack(0, take_back=True), Tick("A")])
+
+
+@on_every_kind
+@pytest.mark.parametrize("attempts_that_died", [0, 2])
+def test_a_file_that_a_removal_had_set_aside_does_not_replace_its_copy(
+    world: World, kind: str, attempts_that_died: int
+) -> None:
+    """Point 4. A removal dies when a file has another name already: as many files are left, and as many bytes. Found by
+    a search of 307 histories of the family "machines".
+    """
+    died = Tick("A", Cut(Fate.KILL, "unlink*"))
+    before = [DIED_BEFORE_COMMIT] * attempts_that_died
+    play(world, scene_on(kind), [Execute(0), *before, died, SetBack(0, take_back=True), Tick("A")])

@@ -1,0 +1,520 @@
+"""The world of one history: the platform's rows and directories, hosts, stores, and what was promised to whom.
+
+`World.begin` makes it anew, `play` takes one step, `require_nothing_lost` says whether the last copy of anything is
+gone. What the platform itself destroys or gives up (it writes an execution's directory anew) is no loss of the daemon.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import pytest
+
+import jobs.lease
+import jobs.tree
+import providers
+from config.settings import load_settings
+from janitor_daemon import JanitorDaemon, RunOptions
+from jobs.host_lock import LockHeld
+from jobs.keys import Place, place_from_uri
+from jobs.manifest import read_manifest
+from tests.model import stores
+from tests.model.runs import Cut, Killed, Run, Runs, watch
+from tests.model.stores import MemoryStore
+from tests.platform_database import Platform
+
+SHARED, ONLY_ON_A, STAGING = "shared", "only-on-a", "staging"
+SLOTS = (f"{SHARED}/e0", f"{SHARED}/e1", f"{ONLY_ON_A}/e2", f"{STAGING}/e0", f"{STAGING}/e1", f"{STAGING}/e2")
+"""Where executions lie. The first two are seen by both hosts of production, the third by one, the others by staging."""
+
+PRODUCTION_SLOTS = 3
+UUIDS = ("u0", "u1", "u2", "U0")
+PREFIXES = ("", "p", "ejecuciones/u0")
+"""The last one lies in the place that the first execution has without a prefix."""
+
+LEASE_OVER_SECONDS = 1200
+"""Longer than a lease lasts."""
+
+PAUSE_SECONDS = 2
+"""How long the shortest stop takes: longer than an answer about a lease counts."""
+
+Content = Mapping[str, bytes]
+
+
+class Loss(AssertionError):
+    """The last copy of something is gone, or a row says what is not so."""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A row that came to say that its execution lies in a store."""
+
+    row: int
+    slot: int
+    uuid: str
+    store: MemoryStore
+    place: Place
+
+    def content(self) -> Content | None:
+        """The bytes of what lies there as its manifest says; `None` for no complete copy of this execution."""
+        manifest = self.store.get(self.place.manifest_key)
+        if manifest is None or json.loads(manifest.content)["execution"] != self.uuid:
+            return None
+        found: dict[str, bytes] = {}
+        for entry in read_manifest(manifest.content):
+            if entry.sha256 is not None:
+                held = self.store.get(self.place.key_of(entry.path))
+                if held is None or _sha256(held.content) != entry.sha256:
+                    return None
+                found[entry.path] = held.content
+        return found
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@dataclass
+class Installation:
+    """One database with its hosts. `migrated` are the rows that say so, as they were last seen."""
+
+    platform: Platform
+    hosts: Mapping[str, Path]
+    root: str
+    rows: list[int] = field(default_factory=list)
+    migrated: dict[int, Commit] = field(default_factory=dict)
+    buckets: dict[int, str] = field(default_factory=dict)
+    inherited: frozenset[int] = frozenset()
+    """Rows that were copied from another database, whose executions stay in that one's hands."""
+
+
+class World:
+    """Everything that a history acts on. Used for many histories, one after the other."""
+
+    def __init__(self, production: Platform, staging: Platform, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._root = root
+        self._own = {"A": root / "host-a", "B": root / "host-b", "S": root / "host-s"}
+        for directory in self._own.values():
+            directory.mkdir()
+        self._data = root / "data"
+        self._platforms = production, staging
+        self._late_seconds = 0.0
+        self.histories = 0
+        """How many were played in it."""
+        self.said: list[str] = []
+        self.runs = Runs()
+        self._patch(monkeypatch)
+
+    def _patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Put the model in the place of providers and clocks, and its boundaries before all that changes something."""
+        real_now = jobs.lease.now
+        monkeypatch.setattr(jobs.lease, "now", lambda: real_now() + self._late_seconds)
+        monkeypatch.setattr(jobs.tree, "time", _ClockAhead())
+        for kind, provider_class in stores.KINDS.items():
+            monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))
+        watch(monkeypatch, self._reach)
+        self._listener = _Listener(self.said)
+        monkeypatch.setattr(logging.getLogger("janitor_daemon"), "handlers", [])
+        monkeypatch.setattr(logging.getLogger("janitor_daemon"), "propagate", False)
+        monkeypatch.setattr(logging.getLogger("janitor_daemon"), "level", logging.INFO)
+
+    def _reach(self, step: str, detail: str) -> None:
+        self.runs.reach_own_step(step, detail)  # those of the present history
+
+    def begin(self, kinds: Sequence[str], buckets: Sequence[str], *, folds_case: bool = False) -> None:
+        """Make everything anew: one provider for each of `kinds`, each with the bucket of `buckets` at its place."""
+        logging.getLogger("janitor_daemon").handlers[:] = [self._listener]  # and nobody else's, as each costs time
+        self.histories += 1
+        self.said.clear()
+        self._late_seconds = 0.0
+        shutil.rmtree(self._data, ignore_errors=True)
+        for part in (SHARED, ONLY_ON_A, STAGING):
+            (self._data / part).mkdir(parents=True)
+        self.runs = Runs()
+        stores.network.wire = self.runs
+        stores.network.stores = {name: MemoryStore(name, folds_case=folds_case) for name in ("one", "two")}
+        self.promised: dict[int, Content] = {}
+        self.written: dict[int, list[Content]] = {slot: [] for slot in range(len(SLOTS))}
+        self._inodes: dict[int, set[int]] = {slot: set() for slot in range(len(SLOTS))}
+        self.commits: list[Commit] = []
+        self._written_files = 0
+        self.is_cloned = False
+        clear(self._platforms[0])
+        self.production = Installation(self._platforms[0], {name: self._own[name] for name in "AB"}, SHARED)
+        self.staging = Installation(self._platforms[1], {"S": self._own["S"]}, STAGING)
+        for number, (kind, bucket) in enumerate(zip(kinds, buckets, strict=True), 1):
+            self.production.platform.sql(
+                "INSERT INTO cloud_providers (id, nombre, tipo, credenciales, configuracion) "
+                "VALUES (%s, %s, %s, %s, %s)",
+                number, f"provider-{number}", kind, json.dumps(CREDENTIALS), json.dumps(options_of(bucket)),
+            )  # fmt: skip
+            self.production.buckets[number] = bucket
+        self.production.platform.sql(
+            "INSERT INTO ejecuciones_config (nube_primaria_id, nubes_alternativas, tiempo_retencion_local, "
+            "prefijo_ruta_nube, eliminar_despues_de_migrar) VALUES (1, %s, 0, '', true)",
+            list(range(2, len(kinds) + 1)),
+        )
+
+    def end(self) -> None:
+        """Let no run live on."""
+        while self.runs.parked:
+            self.runs.kill(self.runs.parked[0])
+
+    # The platform's directories
+
+    def path_of(self, slot: int) -> Path:
+        """Where an execution lies."""
+        return self._data / SLOTS[slot]
+
+    def write(self, slot: int, tag: str, names: Sequence[str]) -> None:
+        """Write an execution's directory, from now on with these files: what was there before is given up."""
+        directory = self.path_of(slot)
+        shutil.rmtree(directory, ignore_errors=True)
+        content = {name: self._new_bytes(tag) for name in names}
+        for name, data in content.items():
+            path = directory / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        directory.mkdir(parents=True, exist_ok=True)
+        self._inodes[slot].add(directory.stat().st_ino)
+        self._promise(slot, content)
+
+    def _new_bytes(self, tag: str) -> bytes:
+        """Bytes that nothing else has, of one size, whose short checksum is that of all with this tag."""
+        self._written_files += 1
+        return f"{tag}{self._written_files:04d}".encode()
+
+    def _promise(self, slot: int, content: Content) -> None:
+        self.promised[slot] = content
+        self.written[slot].append(content)
+
+    def swap_bytes(self, slot: int, *, in_place: bool) -> bool:
+        """Give the first file of a directory other bytes of the same size and the same short checksum."""
+        content = dict(self.promised.get(slot, {}))
+        if not content or not self._is_at(self.path_of(slot), content):
+            return False
+        name = min(content)
+        content[name] = self._new_bytes(content[name][:1].decode())
+        path = self.path_of(slot) / name
+        if in_place:
+            _write_in_place(path, content[name])
+        else:
+            new = path.with_name("new")
+            new.write_bytes(content[name])
+            new.replace(path)
+        self._promise(slot, content)
+        return True
+
+    def take_back(self, slot: int) -> bool:
+        """Give a directory that is called otherwise by now its name back: what is left in it is what it holds now, and
+        may be migrated, but what it held before is still to be kept.
+        """
+        path = self.path_of(slot)
+        if path.exists() or not self.written[slot]:
+            return False
+        for other in path.parent.iterdir():
+            if other.stat().st_ino in self._inodes[slot]:
+                other.rename(path)
+                self.written[slot].append(_content_of(path))
+                return True
+        return False
+
+    # The platform's rows
+
+    def point_provider(self, number: int, bucket: str) -> None:
+        """Let the row of a provider lead to another bucket."""
+        self.production.platform.sql(
+            "UPDATE cloud_providers SET configuracion = %s WHERE id = %s", json.dumps(options_of(bucket)), number
+        )
+        self.production.buckets[number] = bucket
+
+    def clone(self, changed_slot: int | None) -> None:
+        """Give staging a copy of production's database, and of its directories, one of which may be written anew."""
+        copy_tables(self.production.platform, self.staging.platform)
+        self.staging.platform.sql(
+            "UPDATE ejecuciones_yaml SET ruta_directorio = %s || '/e' || right(ruta_directorio, 1)",
+            str(self._data / STAGING),
+        )
+        self.staging.buckets = dict(self.production.buckets)
+        self.staging.migrated = {
+            row: replace(commit, slot=commit.slot + PRODUCTION_SLOTS)
+            for row, commit in self.production.migrated.items()
+        }
+        self.staging.inherited = frozenset(self.staging.migrated)
+        for slot in range(PRODUCTION_SLOTS):
+            self.written[slot + PRODUCTION_SLOTS] = list(self.written[slot])
+            if self.path_of(slot).exists():
+                copy = shutil.copytree(self.path_of(slot), self.path_of(slot + PRODUCTION_SLOTS))
+                self._inodes[slot + PRODUCTION_SLOTS].add(copy.stat().st_ino)
+                if self._is_at(self.path_of(slot), self.promised.get(slot, {})):
+                    self.promised[slot + PRODUCTION_SLOTS] = self.promised[slot]
+                if slot == changed_slot:
+                    self.swap_bytes(slot + PRODUCTION_SLOTS, in_place=False)
+        self.is_cloned = True
+
+    # Time, hosts, runs
+
+    def let_time_pass(self, seconds: float) -> None:
+        """For all hosts and databases."""
+        self._late_seconds += seconds
+        self.runs.clock_seconds = self._late_seconds
+        for installation in self.installations():
+            installation.platform.sql(
+                "UPDATE janitor_migrations SET lease_expires_at = lease_expires_at - make_interval(secs => %s) "
+                "WHERE lease_expires_at IS NOT NULL; "
+                "UPDATE janitor_attempts SET closed_until = closed_until - make_interval(secs => %s) "
+                "WHERE closed_until IS NOT NULL",
+                seconds, seconds,
+            )  # fmt: skip
+
+    def installations(self) -> list[Installation]:
+        """Production, and staging once there is any."""
+        return [self.production, self.staging] if self.is_cloned else [self.production]
+
+    def hosts(self) -> list[str]:
+        """Those of every installation."""
+        return [host for installation in self.installations() for host in installation.hosts]
+
+    def installation_of(self, host: str) -> Installation:
+        """The one that a host belongs to."""
+        return self.staging if host == "S" else self.production
+
+    def tick(self, host: str, cut: Cut | None = None) -> Run:
+        """One run of the daemon, until its end or until it stands still."""
+        installation = self.installation_of(host)
+        settings = load_settings(
+            {
+                "DATABASE_URL": installation.platform.database_url,
+                "JANITOR_ROOTS": f"{self._data}",
+                "JANITOR_LOCK_DIR": str(self._own[host]),
+                "JANITOR_HOST": host,
+                "JANITOR_TRANSFERS": "1",
+                "JANITOR_PROCESSES": "1",
+            }
+        )
+        run = Run(host, lambda: JanitorDaemon(settings, RunOptions(clean=False)).run(), cut)
+        run.buckets = dict(installation.buckets)
+        with self._seen_by(host):
+            self.runs.start(run)
+        self._note_commits(run)
+        return run
+
+    def resume(self, run: Run) -> None:
+        """Let a run that stands still go on to its end; some time has passed meanwhile."""
+        self.let_time_pass(PAUSE_SECONDS)
+        with self._seen_by(run.host):
+            self.runs.resume(run)
+        self._note_commits(run)
+
+    @contextlib.contextmanager
+    def _seen_by(self, host: str) -> Iterator[None]:
+        """Within, the disk looks as it does on a host."""
+        if host != "B":
+            yield
+            return
+        hidden = self._root / "hidden"
+        (self._data / ONLY_ON_A).rename(hidden)
+        try:
+            yield
+        finally:
+            hidden.rename(self._data / ONLY_ON_A)
+
+    def _note_commits(self, run: Run) -> None:
+        """What rows say since a run moved on, and whether it ended as a run may."""
+        if run.is_over and not isinstance(run.error, (Killed, LockHeld, type(None))):
+            raise Loss(f"the run on {run.host} broke down: {run.error!r}") from run.error
+        installation = self.installation_of(run.host)
+        for row in installation.platform.sql(
+            "SELECT id, uuid::text AS uuid, ruta_directorio, ruta_nube, nube_provider_id FROM ejecuciones_yaml "
+            "WHERE migrado_a_nube ORDER BY id"
+        ):
+            if row["id"] not in installation.migrated:
+                store = stores.network.stores[run.buckets[row["nube_provider_id"]]]
+                slot = self.slot_of(row["ruta_directorio"])
+                commit = Commit(row["id"], slot, row["uuid"], store, place_from_uri(row["ruta_nube"]))
+                installation.migrated[row["id"]] = commit
+                self.commits.append(commit)
+
+    def slot_of(self, directory: str) -> int:
+        """Whose directory it is."""
+        return SLOTS.index(os.path.relpath(directory, self._data))
+
+    # What must hold
+
+    def require_nothing_lost(self) -> None:
+        """Raises `Loss`."""
+        copies = [content for commit in self.commits if (content := commit.content()) is not None]
+        for slot, content in self.promised.items():
+            if not (self._is_at(self.path_of(slot), content) or content in copies or self._is_anywhere(content)):
+                raise Loss(f"nothing holds any more what was written to {SLOTS[slot]}: {content}")
+        for installation in self.installations():
+            for row, commit in installation.migrated.items():
+                if row not in installation.inherited:
+                    self._require_copy(commit)
+
+    def _require_copy(self, commit: Commit) -> None:
+        content = commit.content()
+        where = f"the row {commit.row} points to {commit.place.key_prefix} at {commit.store.name}, where"
+        if content is None:
+            raise Loss(f"{where} no complete copy of {commit.uuid} is")
+        if content not in self.written[commit.slot]:
+            raise Loss(f"{where} {content} lies, which {SLOTS[commit.slot]} never held")
+
+    def _is_at(self, directory: Path, content: Content) -> bool:
+        return all(_bytes_at(directory / name) == data for name, data in content.items()) and directory.is_dir()
+
+    def _is_anywhere(self, content: Content) -> bool:
+        return any(self._is_at(Path(path), content) for path, _, _ in os.walk(self._root))
+
+    def is_at_rest(self, installation: Installation) -> bool:
+        """Whether a run would find nothing to do."""
+        return not installation.platform.value(UNREST)
+
+    def require_nothing_left_over(self) -> None:
+        """Raises `Loss` for what two ordinary ticks should have cleared away."""
+        for installation in self.installations():
+            open_attempts = installation.platform.sql("SELECT * FROM janitor_attempts WHERE state = 'open'")
+            leases = installation.platform.sql("SELECT * FROM janitor_migrations WHERE lease_expires_at IS NOT NULL")
+            if open_attempts or leases:
+                raise Loss(f"left over: {open_attempts} {leases}")
+        known = {Path(slot).name for slot in SLOTS}
+        strange = [path.name for part in self._data.iterdir() for path in part.iterdir() if path.name not in known]
+        if strange:
+            raise Loss(f"left over: {strange}")
+
+
+CREDENTIALS = {"access_key": "a", "secret_key": "s", "host": "memory", "username": "u", "host_key": "k"}
+
+UNREST = """
+SELECT EXISTS (SELECT FROM ejecuciones_yaml WHERE migrado_a_nube IS NOT TRUE)
+    OR EXISTS (SELECT FROM janitor_attempts WHERE state NOT IN ('committed', 'settled'))
+    OR EXISTS (SELECT FROM janitor_migrations WHERE lease_expires_at IS NOT NULL OR local_copy = 'deleting')
+"""
+
+TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
+SEQUENCES = "SELECT relname FROM pg_class WHERE relkind = 'S' AND relnamespace = 'public'::regnamespace"
+COLUMNS = """
+SELECT attname FROM pg_attribute
+WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerated = ''
+"""
+"""Of one table, those that are written and not computed."""
+
+KEPT_TABLES = frozenset(("janitor_upgrades",))
+
+
+def options_of(bucket: str) -> dict[str, str]:
+    """What a row of any kind needs to lead to a store in memory."""
+    return {"bucket": bucket, "container": bucket, "base_path": bucket, "endpoint_url": "https://memory.invalid"}
+
+
+def clear(platform: Platform) -> None:
+    """Empty every table: for a few rows quicker than TRUNCATE, which makes new files."""
+    statements = [f"DELETE FROM {table}" for table in tables_of(platform)]  # noqa: S608
+    statements += [f"SELECT setval('{sequence}', 1, false)" for sequence in sequences_of(platform)]
+    platform.sql("; ".join(statements))
+
+
+@functools.cache
+def tables_of(platform: Platform) -> list[str]:
+    """Those with rows of executions, runs and the like."""
+    return [row["relname"] for row in platform.sql(TABLES) if row["relname"] not in KEPT_TABLES]
+
+
+@functools.cache
+def sequences_of(platform: Platform) -> list[str]:
+    """What numbers the rows of those tables."""
+    return [row["relname"] for row in platform.sql(SEQUENCES)]
+
+
+def copy_tables(source: Platform, target: Platform) -> None:
+    """Make a database an exact copy of another one of the same tables."""
+    clear(target)
+    for table in tables_of(source):
+        columns = ", ".join(row["attname"] for row in source.sql(COLUMNS, table))
+        rows = source.value(f"SELECT coalesce(json_agg(one), '[]')::text FROM {table} AS one")  # noqa: S608
+        target.sql(
+            f"INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE "  # noqa: S608
+            f"SELECT {columns} FROM json_populate_recordset(NULL::{table}, %s)",
+            rows,
+        )
+    for sequence in sequences_of(source):
+        state = source.sql(f"SELECT last_value, is_called FROM {sequence}")[0]  # noqa: S608
+        target.sql("SELECT setval(%s, %s, %s)", sequence, state["last_value"], state["is_called"])
+
+
+class _ClockAhead:
+    """`time` for a walk that need not wait until a change is old: the model's changes make new inodes, or wait."""
+
+    @staticmethod
+    def time_ns() -> int:
+        return time.time_ns() + 10**12
+
+
+class _Listener(logging.Handler):
+    def __init__(self, said: list[str]) -> None:
+        super().__init__(logging.INFO)
+        self._said = said
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(f"{record.levelname} {record.getMessage()}")
+
+
+def _content_of(directory: Path) -> Content:
+    return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def _bytes_at(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _write_in_place(path: Path, content: bytes) -> None:
+    """Until the kernel's clock shows that something changed."""
+    before = path.stat().st_ctime_ns
+    while path.stat().st_ctime_ns == before:
+        time.sleep(0.001)
+        with path.open("r+b") as file:
+            file.write(content)
+
+
+class _Connections:
+    """What runs give back, by the address of its database."""
+
+    def __init__(self) -> None:
+        self.connect = psycopg2.connect
+        self.free: dict[str, list[psycopg2.extensions.connection]] = {}
+
+    def take(self, database_url: str, **options: Any) -> psycopg2.extensions.connection:
+        """As `psycopg2.connect`."""
+        free = self.free.setdefault(database_url, [])
+        while free:
+            connection = free.pop()
+            if not connection.closed:
+                return connection
+
+        class Pooled(psycopg2.extensions.connection):
+            def close(self) -> None:
+                if not self.closed:
+                    free.append(self)
+
+        made: psycopg2.extensions.connection = self.connect(database_url, connection_factory=Pooled, **options)
+        return made
+
+
+def pooled_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let connections that a run gives back serve the next one: to begin one costs as much as a tick's statements."""
+    monkeypatch.setattr("sql.connection.psycopg2.connect", _Connections().take)
