@@ -12,6 +12,7 @@ import pytest
 from tests.model.histories import Scene, play
 from tests.model.runs import Cut, Fate
 from tests.model.steps import (
+    ChangeDate,
     ChangePrefix,
     ChangeUuid,
     Clone,
@@ -95,6 +96,16 @@ def test_a_run_whose_uuid_changes_sends_nothing_more_to_the_old_place(world: Wor
         scene_on(kind),
         [Execute(0), stopped, ChangeUuid(0, U2), Execute(1), ChangeUuid(1, U0), Tick("B"), Resume()],
     )
+
+
+@on_every_kind
+def test_two_rows_that_come_to_share_a_uuid_after_the_look_do_not_share_a_place(world: World, kind: str) -> None:
+    """Point 2. Both runs have looked at conflicts when there was none, and each sends files of a row of its own."""
+    looked = Tick("A", Cut(Fate.STOP, "sql claim_exec*"))
+    about_to_send = Tick("B", Cut(Fate.STOP, "sql note_place*"))
+    before = [Execute(0), Execute(1), looked, ChangeUuid(0, U2), ChangeDate(0, is_due=False), ChangeUuid(1, U0)]
+    after = [ChangeUuid(0, U0), ChangeDate(0, is_due=True), Resume(0), Resume(0)]
+    play(world, scene_on(kind), [*before, about_to_send, *after])
 
 
 @on_every_kind
