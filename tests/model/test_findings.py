@@ -193,6 +193,15 @@ def test_a_late_removal_of_a_manifest_hits_nothing(world: World, kind: str, fate
 
 
 @on_every_kind
+@pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT])
+def test_a_late_removal_of_an_outdated_manifest_hits_nothing(world: World, kind: str, fate: Fate) -> None:
+    """Point 3, for the manifest of a dead attempt at what the directory held before."""
+    cut_off = Tick("A", Cut(fate, "delete*manifest*"))
+    history = [Execute(0), DIED_BEFORE_COMMIT, Execute(0, "A", ("a",)), cut_off, TimePasses(), Tick("B"), Deliver()]
+    play(world, scene_on(kind), [*history, Resume()])
+
+
+@on_every_kind
 @pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT, Fate.NO_ANSWER])
 def test_late_bytes_of_a_file_that_changed_since_hit_nothing(world: World, kind: str, fate: Fate) -> None:
     """Point 3, for puts: the file was written anew since, and the copy of its new bytes is committed."""
