@@ -12,6 +12,7 @@ import pytest
 from tests.model.histories import Scene, play
 from tests.model.runs import Cut, Fate
 from tests.model.steps import (
+    ChangeDate,
     ChangePrefix,
     ChangeUuid,
     Clone,
@@ -98,6 +99,16 @@ def test_a_run_whose_uuid_changes_sends_nothing_more_to_the_old_place(world: Wor
 
 
 @on_every_kind
+def test_two_rows_that_come_to_share_a_uuid_after_the_look_do_not_share_a_place(world: World, kind: str) -> None:
+    """Point 2. Both runs have looked at conflicts when there was none, and each sends files of a row of its own."""
+    looked = Tick("A", Cut(Fate.STOP, "sql claim_exec*"))
+    about_to_send = Tick("B", Cut(Fate.STOP, "sql note_place*"))
+    before = [Execute(0), Execute(1), looked, ChangeUuid(0, U2), ChangeDate(0, is_due=False), ChangeUuid(1, U0)]
+    after = [ChangeUuid(0, U0), ChangeDate(0, is_due=True), Resume(0), Resume(0)]
+    play(world, scene_on(kind), [*before, about_to_send, *after])
+
+
+@on_every_kind
 def test_leftovers_below_which_copies_lie_by_now_are_not_removed(world: World, kind: str) -> None:
     """Point 2. The prefix of today lies in the place of an attempt that failed."""
     play(world, scene_on(kind), [Execute(0), DIED_BEFORE_COMMIT, ChangePrefix(2), Tick("A"), Tick("A")])
@@ -179,6 +190,15 @@ def test_a_late_removal_of_a_manifest_hits_nothing(world: World, kind: str, fate
     """Point 3. The manifest of a dead attempt was to be removed before a new one, and goes after the commit."""
     cut_off = Tick("A", Cut(fate, "delete*manifest*"))
     play(world, scene_on(kind), [Execute(0), DIED_BEFORE_COMMIT, cut_off, TimePasses(), Tick("B"), Deliver(), Resume()])
+
+
+@on_every_kind
+@pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT])
+def test_a_late_removal_of_an_outdated_manifest_hits_nothing(world: World, kind: str, fate: Fate) -> None:
+    """Point 3, for the manifest of a dead attempt at what the directory held before."""
+    cut_off = Tick("A", Cut(fate, "delete*manifest*"))
+    history = [Execute(0), DIED_BEFORE_COMMIT, Execute(0, "A", ("a",)), cut_off, TimePasses(), Tick("B"), Deliver()]
+    play(world, scene_on(kind), [*history, Resume()])
 
 
 @on_every_kind
