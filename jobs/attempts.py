@@ -9,6 +9,7 @@ from functools import partial
 
 from config.logs import emit, one_line
 from config.models import Claim
+from config.trees import Tree
 from jobs.directories import OpenDirectory
 from jobs.helpers import Helpers
 from jobs.keys import Place
@@ -63,7 +64,7 @@ class Attempts:
         require_no_remnant(self.providers, claim, tree, self.interruption)
         lease = Lease(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
-        attempt = self._open_attempt(leased, claim, place)
+        attempt = self._open_attempt(leased, claim, place, tree)
         upload = Upload(
             leased,
             attempt,
@@ -88,10 +89,10 @@ class Attempts:
         self.providers.note_success(provider)
         return copy, manifest
 
-    def _open_attempt(self, provider: Provider, claim: Claim, place: Place) -> Attempt:
+    def _open_attempt(self, provider: Provider, claim: Claim, place: Place, tree: Tree) -> Attempt:
         """Begin, once it is known that the place is no other execution's."""
         try:
-            return open_attempt(self.database, self.providers, claim, provider, place, self.interruption)
+            return open_attempt(self.database, self.providers, claim, provider, place, tree, self.interruption)
         except MigrationError as error:
             self.providers.note_failure(provider, error)
             raise

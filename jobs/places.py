@@ -12,6 +12,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 
 from config.models import Claim, CommittedCopy, Entry, EntryKind
@@ -21,6 +22,7 @@ from jobs.keys import MANIFEST_SUFFIX, Place, place_from_uri
 from jobs.lease import ClaimLost
 from jobs.manifest import FORMAT, FoundManifest, find_manifest
 from jobs.provider_set import ProviderSet
+from jobs.removal import SET_ASIDE
 from jobs.retries import with_retries
 from providers.base import (
     BytesSource,
@@ -33,7 +35,7 @@ from providers.base import (
     UnsafeSource,
 )
 from providers.descriptors import closing_descriptor, open_file_beneath
-from sql.database import Attempt, Database, Occupied, Overlap
+from sql.database import Attempt, Database, Overlap
 
 PROBES = 10
 PROBE_CONTENT = b"janitor-daemon"
@@ -48,31 +50,44 @@ class SourceShrank(SourceError):
 
 
 def open_attempt(
-    database: Database, providers: ProviderSet, claim: Claim, provider: Provider, place: Place, stop: threading.Event
+    database: Database,
+    providers: ProviderSet,
+    claim: Claim,
+    provider: Provider,
+    place: Place,
+    tree: Tree,
+    stop: threading.Event,
 ) -> Attempt:
     """Record that bytes will be sent to a place that is nobody else's.
 
     Raises `ClaimLost`, and `UnsafeDestination` for a place that is another execution's, contains or lies in one, or to
-    which deletions of a run that ended may still be on their way.
+    which deletions of a run that ended may still be on their way, or bytes of files that have changed since.
     """
+    ask = partial(
+        database.open_attempt, claim, provider.id, place.key_prefix, provider.store, fingerprint=tree.fingerprint()
+    )
     elsewhere: list[int] = []
+    harmless = False
     while True:
-        answer = database.open_attempt(claim, provider.id, place.key_prefix, provider.store, elsewhere)
+        answer = ask(elsewhere, late_bytes_are_harmless=harmless)
         if answer is None:
             raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió o ya está migrada")
         if isinstance(answer, Attempt):
             return answer
-        _require_open(answer, place)
+        _require_open(place, answer.closed_until)
+        if not harmless and answer.late_bytes_until is not None:
+            harmless = provider.creates_safely(place.parent)
+            _require_open(place, None if harmless else answer.late_bytes_until)
         for overlap in answer.overlaps:
             _require_elsewhere(overlap, providers, provider, place, stop)
             elsewhere.append(overlap.attempt_id)
 
 
-def _require_open(occupied: Occupied, place: Place) -> None:
-    if occupied.closed_until is not None and not occupied.overlaps:
+def _require_open(place: Place, closed_until: datetime | None) -> None:
+    if closed_until is not None:
         raise UnsafeDestination(
-            f"a {place.key_prefix} puede llegar aún un borrado de una ejecución del programa que se interrumpió; se "
-            f"puede usar otra vez desde las {occupied.closed_until:%H:%M %Z}"
+            f"a {place.key_prefix} puede llegar aún algo que envió una ejecución del programa que se interrumpió; se "
+            f"puede usar otra vez desde las {closed_until.astimezone():%H:%M}"
         )
 
 
@@ -258,15 +273,22 @@ def _begins_as_a_manifest(directory: OpenDirectory, entry: Entry) -> bool:
 def require_no_remnant(providers: ProviderSet, claim: Claim, tree: Tree, stop: threading.Event) -> None:
     """Raises `SourceShrank` if an execution that was migrated before has lost files since, and its copy is still there.
 
-    So what a removal has left never takes the place of the whole. An execution that ran again has other files, as
-    their times tell; one that has less than half of what it had is not believed all the same.
+    So what a removal has left never takes the place of the whole, nor does what it had set aside just then. An
+    execution that ran again has other files, as their times tell; one that has less than half of what it had is not
+    believed all the same.
     """
     last = claim.last_copy
-    if last is None or (tree.file_count >= last.file_count and tree.size_bytes >= last.size_bytes):
+    set_aside = tree.may_mention(SET_ASIDE)
+    if last is None or not (set_aside or tree.file_count < last.file_count or tree.size_bytes < last.size_bytes):
         return
     found = _last_manifest(providers, last, stop)
     if found is None:
         return  # whoever has removed the copy, or its manifest, does not want it any more
+    if set_aside:
+        raise SourceShrank(
+            f"tiene ficheros que un borrado interrumpido había apartado ({SET_ASIDE}…): son de su copia anterior en "
+            f"{last.uri}; recupérela con restore"
+        )
     is_part = found.tree is None or _is_part_of(tree, found.tree)
     if is_part or tree.file_count * 2 < last.file_count or tree.size_bytes * 2 < last.size_bytes:
         raise SourceShrank(

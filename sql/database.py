@@ -86,10 +86,13 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
-    """Why no attempt may begin at a place: what others have there, or deletions that may still arrive there."""
+    """Why no attempt may begin at a place: what others have there, or what may still arrive there until a certain time:
+    deletions, or bytes of files that have changed since.
+    """
 
     overlaps: tuple[Overlap, ...]
-    closed_until: datetime | None
+    closed_until: datetime | None = None
+    late_bytes_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -424,12 +427,21 @@ class Database:
         return [claims[execution_id] for execution_id in by_id if execution_id in claims]
 
     def open_attempt(
-        self, claim: Claim, provider_id: int, key_prefix: str, store: str = "", elsewhere: Iterable[int] = ()
+        self,
+        claim: Claim,
+        provider_id: int,
+        key_prefix: str,
+        store: str = "",
+        elsewhere: Iterable[int] = (),
+        *,
+        fingerprint: str | None = None,
+        late_bytes_are_harmless: bool = False,
     ) -> Attempt | Occupied | None:
         """Record, before the first remote byte, that bytes will be sent; `None` when the claim is no longer ours.
 
         `Occupied` where the place is another execution's, or contains or lies in one: in any store, but for the
-        attempts in `elsewhere`, which are known to lie in another one.
+        attempts in `elsewhere`, which are known to lie in another one. Also for a while where a run that is dead may
+        have something on its way: deletions, or bytes of files that have changed since, as the `fingerprint` tells.
         """
         parts = key_prefix.split("/")
         parameters = {
@@ -441,12 +453,16 @@ class Database:
             "store": store,
             "places_above": ["/".join(parts[:depth]) for depth in range(1, len(parts))],
             "elsewhere": list(elsewhere),
+            "fingerprint": fingerprint,
+            "late_bytes_are_harmless": late_bytes_are_harmless,
+            "late_seconds": LATE_SECONDS,
         }
         (row,) = self._connection.query("open_attempt", parameters)
         if not row["held"]:
             return None
         if row["id"] is None:
-            return Occupied(tuple(map(_overlap, row["overlapping"])), row["closed_until"])
+            overlaps = tuple(map(_overlap, row["overlapping"]))
+            return Occupied(overlaps, row["closed_until"], row["late_bytes_until"])
         return Attempt(
             row["id"],
             provider_id,

@@ -26,6 +26,9 @@ ON CONFLICT (execution_id) DO UPDATE SET
     lease_expires_at = excluded.lease_expires_at,
     directory = excluded.directory,
     executed_at = excluded.executed_at,
+    last_held_at = coalesce(
+        migration.lease_expires_at - make_interval(secs => %(lease_seconds)s), migration.last_held_at
+    ),
     claimed_at = now()
 WHERE migration.lease_expires_at IS NULL
    OR migration.lease_expires_at < now()

@@ -4,7 +4,7 @@
 -- sees what the first has written.
 SELECT pg_advisory_xact_lock(hashtextextended('janitor place ' || lower(%(key_prefix)s), 0));
 WITH held AS (
-    SELECT migration.execution_id
+    SELECT migration.execution_id, migration.last_held_at
     FROM janitor_migrations AS migration
     JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
     WHERE migration.execution_id = %(execution_id)s
@@ -49,12 +49,27 @@ closed AS (
       AND closed_until > now()
       AND closed_by <> %(run_id)s
 ),
+late_bytes AS (
+    -- An attempt of a run that is dead may have bytes on their way, of files that have changed since.
+    SELECT max(held.last_held_at + make_interval(secs => %(late_seconds)s)) AS until
+    FROM janitor_attempts AS attempt
+    JOIN held ON held.execution_id = attempt.execution_id
+    WHERE attempt.place = lower(%(key_prefix)s)
+      AND (attempt.store = %(store)s OR attempt.store = '' OR %(store)s = '')
+      AND attempt.state = 'open'
+      AND attempt.run_id <> %(run_id)s
+      AND attempt.foreign_objects IS NOT NULL
+      AND attempt.tree_fingerprint <> %(fingerprint)s
+      AND held.last_held_at + make_interval(secs => %(late_seconds)s) > now()
+      AND NOT %(late_bytes_are_harmless)s
+),
 claimed AS (
     UPDATE janitor_migrations
     SET attempts = attempts + 1
     WHERE execution_id IN (SELECT execution_id FROM held)
       AND NOT EXISTS (SELECT FROM overlapping)
       AND (SELECT until FROM closed) IS NULL
+      AND (SELECT until FROM late_bytes) IS NULL
     RETURNING execution_id
 ),
 earlier AS (
@@ -69,8 +84,11 @@ earlier AS (
       AND (store = %(store)s OR store = '' OR %(store)s = '')
 ),
 opened AS (
-    INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, store)
-    SELECT execution_id, %(run_id)s, %(host)s, %(fencing_token)s, %(provider_id)s, %(key_prefix)s, 'open', %(store)s
+    INSERT INTO janitor_attempts
+        (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, store, tree_fingerprint)
+    SELECT
+        execution_id, %(run_id)s, %(host)s, %(fencing_token)s, %(provider_id)s, %(key_prefix)s, 'open', %(store)s,
+        %(fingerprint)s
     FROM claimed
     RETURNING id
 )
@@ -81,4 +99,5 @@ SELECT
     (SELECT committed FROM earlier) AS committed_here,
     EXISTS (SELECT FROM held) AS held,
     (SELECT until FROM closed) AS closed_until,
+    (SELECT until FROM late_bytes) AS late_bytes_until,
     (SELECT coalesce(json_agg(overlapping), '[]') FROM overlapping) AS overlapping

@@ -12,14 +12,18 @@ CREATE TABLE janitor_installation (
 -- '' for attempts that are older than this column. place is key_prefix as a store sees it that makes no difference
 -- between small and capital letters.
 -- closed_until: deletions were sent to this place, and an answer is missing: one may arrive until then. closed_by is the
--- run that has sent them, 0 where there were several.
+-- run that has sent them, 0 where there were several. tree_fingerprint tells whether the directory has changed since.
 ALTER TABLE janitor_attempts
     ADD COLUMN store TEXT NOT NULL DEFAULT '',
     ADD COLUMN place TEXT COLLATE "C" GENERATED ALWAYS AS (lower(key_prefix)) STORED,
     ADD COLUMN closed_until TIMESTAMPTZ,
-    ADD COLUMN closed_by BIGINT;
+    ADD COLUMN closed_by BIGINT,
+    ADD COLUMN tree_fingerprint TEXT;
 
 CREATE INDEX janitor_attempts_places ON janitor_attempts (place);
 
--- What fecha_ejecucion said when the execution was taken up: an execution that was repeated since is another one.
-ALTER TABLE janitor_migrations ADD COLUMN executed_at TIMESTAMPTZ;
+-- executed_at is what fecha_ejecucion said when the execution was taken up: one that was repeated since is another one.
+-- last_held_at is when a run that is dead, or was stopped, has last renewed its lease.
+ALTER TABLE janitor_migrations
+    ADD COLUMN executed_at TIMESTAMPTZ,
+    ADD COLUMN last_held_at TIMESTAMPTZ;

@@ -1635,6 +1635,14 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "a place to which bytes of a file that changed since may be on their way is used",
+        "sql/queries/open_attempt.sql",
+        "      AND (SELECT until FROM late_bytes) IS NULL\n",
+        "",
+        (f"{WHOSE}::test_bytes_of_a_file_that_changed_since_may_still_arrive",),
+    ),
+    Mutant(
+        "places",
         "a claim outlasts a change of the uuid",
         "sql/queries/lease_seconds_left.sql",
         "  AND execution.uuid::text = migration.uuid\n",
@@ -1767,6 +1775,14 @@ PLACES = (
         "jobs/places.py",
         "    is_part = found.tree is None or _is_part_of(tree, found.tree)\n",
         "    is_part = False\n",
+        REMNANT,
+    ),
+    Mutant(
+        "places",
+        "what a removal had set aside takes the place of the whole",
+        "jobs/places.py",
+        "    if set_aside:\n        raise SourceShrank(",
+        "    if set_aside and not tree:\n        raise SourceShrank(",
         REMNANT,
     ),
     Mutant(
