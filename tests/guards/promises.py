@@ -294,6 +294,61 @@ PROVIDERS = (
     ),
 )
 
+PLACES = (
+    promise(
+        "A place at which another execution has, or may have, something is not used, nor one in it or around it.",
+        "test_places.py::test_a_place_of_another_execution_is_not_used",
+        "test_places.py::test_of_two_that_ask_for_one_place_at_the_same_moment_one_gets_it",
+        "test_leftovers.py::test_what_another_row_points_to_is_kept",
+    ),
+    promise(
+        "What this installation did not store for this row is neither replaced nor removed.",
+        "test_places.py::test_a_file_of_somebody_else_is_not_overwritten",
+        "test_places.py::test_under_the_manifest_of_another_installation_nothing_is_written",
+        "test_places.py::test_a_manifest_of_another_row_is_not_replaced",
+        "test_places.py::test_a_manifest_that_somebody_stores_meanwhile_is_not_replaced",
+        "test_leftovers.py::test_what_another_installation_completed_is_kept",
+    ),
+    promise(
+        "A whole and equal copy of another installation is recorded, once every byte of it was read.",
+        "test_places.py::test_an_equal_copy_of_another_installation_is_an_execution_already_migrated",
+    ),
+    promise(
+        "A copy of the database is another installation.",
+        "test_places.py::test_a_copy_of_the_database_is_another_installation_and_owns_nothing_at_providers",
+    ),
+    promise(
+        "What an earlier attempt stored is no evidence: its bytes are read back.",
+        "test_places.py::test_what_an_earlier_attempt_stored_is_proven_by_its_bytes",
+        "test_places.py::test_what_is_not_sent_again_is_read_back",
+    ),
+    promise(
+        "A claim ends when uuid, directory, date or state of its row change.",
+        "test_places.py::test_a_claim_ends_with_what_was_claimed",
+        "test_places.py::test_a_row_that_changed_since_it_was_read_is_not_taken_up",
+        "test_places.py::test_an_execution_that_was_repeated_meanwhile_waits_for_its_retention",
+    ),
+    promise(
+        "What is left of a migrated execution never takes the place of its copy.",
+        "test_places.py::test_what_a_removal_has_left_never_takes_the_place_of_the_whole",
+    ),
+    promise(
+        "Copies are not kept in executions, and copies are no executions.",
+        "test_places.py::test_copies_are_not_kept_in_the_executions_themselves",
+        "test_places.py::test_the_directory_of_all_copies_is_no_execution",
+    ),
+    promise(
+        "A place to which something may be on its way that would do harm is not used for an hour.",
+        "test_places.py::test_bytes_of_a_file_that_changed_since_may_still_arrive",
+        "test_leftovers.py::test_a_place_stays_closed_while_a_deletion_may_still_arrive_there",
+    ),
+    promise(
+        "What was sent for a row that is gone is removed, but no copy that may be the last.",
+        "test_leftovers.py::test_what_was_sent_for_a_row_that_is_gone_is_removed",
+        "test_leftovers.py::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
+    ),
+)
+
 A_THOUSAND_MUTATIONS = (
     "test_thousand_mutations.py::test_of_a_thousand_executions_that_change_at_any_moment_none_loses_a_byte",
     "test_thousand_mutations.py::test_the_same_holds_on_an_object_store",
@@ -714,6 +769,7 @@ HISTORIES = (
 PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "killed at any moment": KILLED,
     "faults of providers": PROVIDERS,
+    "whose a copy is": PLACES,
     "faults of sources": SOURCES,
     "faults of the database": DATABASE,
     "faults of hosts": HOSTS,
