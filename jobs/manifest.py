@@ -43,8 +43,12 @@ held in memory while it is understood.
 KEPT_SIZE_BYTES = 8 * 1024 * 1024
 """One that is larger is read once to compare it with its record and once more to understand it, but never whole."""
 
-LEAST_BYTES_OF_FILE = 150
-"""What is written of a file beside its path, at the least; two thirds are its hash and the names of the fields."""
+MOST_BYTES_BESIDE_PATH = 300
+MOST_BYTES_OF_CHARACTER = 6
+"""Of a path in JSON: a control character is written as `\\u` and four digits."""
+
+NO_SHA256 = "0" * 64
+BETWEEN_ENTRIES = ",\n"
 
 ENTRIES_BEGIN = b'"entries": ['
 ENTRIES_END = b"]}"
@@ -121,10 +125,12 @@ def make_manifest(execution: Execution, tree: Tree, installation: str, attempt_i
 def require_nameable(tree: Tree) -> None:
     """Raises `UnsafeSource` for more files than a manifest may name, before any of them is sent.
 
-    `make_manifest` counts exactly, when the hashes are known.
+    What is written of an entry has the same length whatever its hash is. Only trees that may be too large are counted.
     """
-    least_bytes = tree.file_count * LEAST_BYTES_OF_FILE + tree.text_bytes
-    if least_bytes > MAXIMUM_SIZE_BYTES:
+    if len(tree) * MOST_BYTES_BESIDE_PATH + tree.text_bytes * MOST_BYTES_OF_CHARACTER <= MAXIMUM_SIZE_BYTES:
+        return
+    hashed = (entry._replace(sha256=NO_SHA256) if entry.kind is EntryKind.FILE else entry for entry in tree)
+    if sum(len(_line(entry).encode()) + len(BETWEEN_ENTRIES) for entry in hashed) > MAXIMUM_SIZE_BYTES:
         raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
 
 

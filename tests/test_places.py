@@ -19,6 +19,7 @@ import google_crc32c
 import pytest
 
 from config.models import Claim, Evidence, Execution
+from jobs import manifest as manifest_module
 from jobs.attempts import Attempts
 from jobs.directories import DirectoryJudge
 from jobs.keys import Place
@@ -562,6 +563,22 @@ def test_a_copy_that_cannot_be_read_for_comparison_keeps_its_place(scene: Scene)
     scene.platform.sql("UPDATE janitor_migrations SET provider_id = 9")
     with pytest.raises(SourceShrank, match="no se puede usar"):
         scene.store(execution)
+
+
+def test_more_files_than_a_manifest_may_name_are_refused_before_any_is_sent(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = scene.new_execution()
+    scene.store(execution)
+    size_bytes = len(scene.stored()["uuid-1.manifest.json"])
+    forget_everything(scene)
+    shutil.rmtree(scene.destination.directory / "p")
+    monkeypatch.setattr(manifest_module, "MAXIMUM_SIZE_BYTES", size_bytes // 2)
+    with pytest.raises(UnsafeSource, match="demasiados ficheros"):
+        scene.store(execution)
+    assert scene.used.keys("put") == []
+    monkeypatch.setattr(manifest_module, "MAXIMUM_SIZE_BYTES", size_bytes + 10)
+    scene.store(execution)
 
 
 # Directories that are copies, or hold them

@@ -1795,6 +1795,14 @@ PLACES = (
     ),
     Mutant(
         "places",
+        "too many files are found only when all were sent",
+        UPLOAD,
+        "        require_nameable(tree)\n",
+        "",
+        (f"{WHOSE}::test_more_files_than_a_manifest_may_name_are_refused_before_any_is_sent",),
+    ),
+    Mutant(
+        "places",
         "a directory that holds copies is an execution",
         "jobs/attempts.py",
         "        require_no_copies(tree, directory)\n",
