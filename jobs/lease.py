@@ -100,6 +100,7 @@ class LeasedProvider(Provider):
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
+        self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
         self._provider = provider
         self._lease = lease
 
@@ -114,6 +115,11 @@ class LeasedProvider(Provider):
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
         self._lease.require_held()
         yield from self._provider.put_many({key: _LeasedSource(source, self._lease) for key, source in sources.items()})
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        self._lease.require_held()
+        leased = {key: _LeasedSource(source, self._lease) for key, source in sources.items()}
+        yield from self._provider.put_new_many(leased)
 
     def delete(self, key: str) -> None:
         self._lease.require_held()
@@ -130,6 +136,10 @@ class LeasedProvider(Provider):
     def replaces_safely(self, prefix: str = "") -> bool:
         self._lease.require_held()
         return self._provider.replaces_safely(prefix)
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.creates_safely(prefix)
 
     def deletes_safely(self, prefix: str = "") -> bool:
         self._lease.require_held()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,12 @@ from jobs.lease import Lease, LeasedProvider
 from jobs.pace import PacedSource, Pacer, Traffic
 from jobs.retries import with_retries
 from jobs.tree import FileSource
-from providers.base import SMALL_TOGETHER_BYTES, Provider, ProviderError, Source
+from providers.base import SMALL_TOGETHER_BYTES, ConditionFailed, ObjectNotFound, Provider, ProviderError, Source
+
+LOOKS_AT_A_KEY = 3
+"""How often it is looked again at what lies under a key because somebody has written there since: only requests of dead
+runs can, and each of them arrives once.
+"""
 
 
 class FileToSend(NamedTuple):
@@ -24,6 +30,8 @@ class FileToSend(NamedTuple):
     entry: Entry
     stored_checksum: str = ""
     """What a listing shows for an object of this size; '' where there is none."""
+    is_there: bool = False
+    """Whether something lies under the key, of whatever size."""
 
 
 class Sender:
@@ -53,43 +61,91 @@ class Sender:
         Raises `MigrationError`.
         """
         receipts: dict[int, PutReceipt] = {}
-        positions: dict[str, int] = {}
-        sources: dict[str, Source] = {}
+        together: dict[str, tuple[FileToSend, Source]] = {}
         for file in files:
             source = FileSource(self._descriptor, file.entry, self._interruption)
             stored = self._receipt_of_stored(file, source)
             if stored is not None:
                 self.not_sent.add(file.position)
                 receipts[file.position] = stored
+            elif file.is_there and self._provider.only_conditions_stop_late_puts:
+                receipts[file.position] = self._store_singly(file, source)
             else:
-                positions[file.key] = file.position
-                sources[file.key] = source
-        for key, receipt in self.store(sources).items():
-            receipts[positions[key]] = receipt
-            self._traffic.note_file()
+                together[file.key] = (file, source)
+        if together:
+            receipts.update(self._store_together(together))
         return receipts
 
-    def store(self, sources: Mapping[str, Source]) -> dict[str, PutReceipt]:
-        """Store everything under its key. Raises `MigrationError`."""
-        if not sources:
-            return {}
+    def _store_together(self, files: Mapping[str, tuple[FileToSend, Source]]) -> dict[int, PutReceipt]:
+        """Store files by their keys, where nothing lies or where late requests do no harm; the receipts by position."""
         pacer = Pacer(self._traffic, self._place_in_queue)
-        unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, source in sources.items()}
-        receipts: dict[str, PutReceipt] = {}
-        with_retries(lambda: self._put(unsent, receipts), self._interruption, pacer.waited_seconds)
+        unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, (_, source) in files.items()}
+        receipts: dict[int, PutReceipt] = {}
+
+        def put() -> None:
+            with self._noting_what_is_unfinished():
+                for key, receipt in self._provider.put_new_many(dict(unsent)):
+                    receipts[files[key][0].position] = receipt
+                    del unsent[key]
+                    self._traffic.note_file()
+
+        try:
+            with_retries(put, self._interruption, pacer.waited_seconds)
+        except ConditionFailed:  # for one of them; which one is not said
+            for key in unsent:
+                file, source = files[key]
+                receipts[file.position] = self._store_singly(file, source)
         return receipts
+
+    def _store_singly(self, file: FileToSend, source: Source) -> PutReceipt:
+        """Store a file under whose key something lies, or may lie by now: in the place of exactly that, by a condition.
+
+        It may be this very file, whose answer was lost, or that a late request has brought. Then it is not sent again.
+        What lay there when the place was looked at is replaced, whatever it shows.
+        """
+        pacer = Pacer(self._traffic, self._place_in_queue)
+        paced = PacedSource(source, pacer)
+        unwanted: list[StoredObject] = []
+
+        def look_and_store() -> PutReceipt:
+            found = self._found(file.key)
+            if found is not None and file.is_there and not unwanted:
+                unwanted.append(found)
+            if found is not None and not any(map(found.is_same_as, unwanted)):
+                receipt = self._provider.measure(source)
+                if _shows(found, receipt):
+                    self.not_sent.add(file.position)
+                    return receipt
+            return self._store_over(file.key, paced, found)
+
+        for _ in range(LOOKS_AT_A_KEY - 1):
+            with contextlib.suppress(ConditionFailed):
+                return with_retries(look_and_store, self._interruption, pacer.waited_seconds)
+        return with_retries(look_and_store, self._interruption, pacer.waited_seconds)
+
+    def _found(self, key: str) -> StoredObject | None:
+        try:
+            return self._provider.stat(key)
+        except ObjectNotFound:
+            return None
+
+    def _store_over(self, key: str, source: Source, found: StoredObject | None) -> PutReceipt:
+        with self._noting_what_is_unfinished():
+            if found is None:
+                [(_, receipt)] = self._provider.put_new_many({key: source})
+            else:
+                receipt = self._provider.replace(key, source, found)
+        self._traffic.note_file()
+        return receipt
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider.replace`. Raises `MigrationError`."""
         pacer = Pacer(self._traffic, self._place_in_queue)
         paced = PacedSource(source, pacer)
-        try:
+        with self._noting_what_is_unfinished():
             return with_retries(
                 lambda: self._provider.replace(key, paced, expected), self._interruption, pacer.waited_seconds
             )
-        except ProviderError:
-            self.left_unfinished = True
-            raise
 
     def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
         """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.
@@ -101,15 +157,19 @@ class Sender:
         receipt = self._provider.measure(source)
         return receipt if file.stored_checksum in receipt.checksums else None
 
-    def _put(self, unsent: dict[str, Source], receipts: dict[str, PutReceipt]) -> None:
-        """Store what has not been yet, taking out what is."""
+    @contextlib.contextmanager
+    def _noting_what_is_unfinished(self) -> Iterator[None]:
+        """After an error something may be there that was begun."""
         try:
-            for key, receipt in self._provider.put_many(dict(unsent)):
-                receipts[key] = receipt
-                del unsent[key]
+            yield
         except ProviderError:
             self.left_unfinished = True
             raise
+
+
+def _shows(found: StoredObject, receipt: PutReceipt) -> bool:
+    """Whether an object may be what a receipt describes, as far as its checksum can tell."""
+    return found.size_bytes == receipt.size_bytes and found.checksum in receipt.checksums
 
 
 def batch_starts(sizes_bytes: Iterable[int], most: int, most_bytes: int = SMALL_TOGETHER_BYTES) -> Iterator[int]:
@@ -140,10 +200,13 @@ class SendFiles(Order[Sent]):
 
     provider_row: ProviderRow
     files: Sequence[FileToSend]
+    parent: str
+    """What the places of all executions have in common."""
 
     def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sent:
         """See `Order`."""
         provider = LeasedProvider(workplace.provider(self.provider_row), workplace.lease)
+        provider.creates_safely(self.parent)  # so that it is not asked by a probe object among the files
         sender = Sender(provider, directory_descriptor, workplace.pool.traffic, workplace.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
         starts = [*batch_starts(sizes_bytes, provider.objects_at_once), len(self.files)]
@@ -164,7 +227,11 @@ class Assistance:
     provider_row: ProviderRow
     lease: Lease
 
-    def send(self, files: Sequence[FileToSend], directory_descriptor: int, interruption: threading.Event) -> Sent:
-        """Have a helper store files. Raises `MigrationError`; to be called from within `Helpers.for_each`."""
-        order = SendFiles(self.provider_row, files)
+    def send(
+        self, files: Sequence[FileToSend], parent: str, directory_descriptor: int, interruption: threading.Event
+    ) -> Sent:
+        """Have a helper store files; see `SendFiles`. Raises `MigrationError`; to be called from within
+        `Helpers.for_each`.
+        """
+        order = SendFiles(self.provider_row, files, parent)
         return self.helpers.ask(order, directory_descriptor, interruption, self.lease.held_until)

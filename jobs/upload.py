@@ -85,6 +85,8 @@ class Upload:
         self._may_remove = False
         """Whether objects at the place that belong to no file are to be removed."""
         self._of_right_size = 0
+        self._occupied = bytearray()
+        """For each position, whether something lies or may lie under its key."""
         self._others: Sequence[int] = ()
         """The positions of files under whose keys something lies that no attempt of ours has sent."""
 
@@ -102,6 +104,8 @@ class Upload:
         if foreign is not None:
             return self._adopt(foreign)
         self._require_equal_to_others()
+        # Asked here, so that it is not asked by a probe object among the files.
+        with_retries(partial(self._provider.creates_safely, self._place.parent), self._interruption)
         self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
         self._require_unchanged()
@@ -193,6 +197,7 @@ class Upload:
     def _note_what_lies_there(self) -> int:
         """How many objects; of those that may be our files the checksum is kept."""
         self._stored_before = Notes(len(self._tree))
+        self._occupied = bytearray(len(self._tree))
         self._of_right_size = 0
         others = array("Q")
         found = 0
@@ -202,6 +207,7 @@ class Upload:
             if position is None:
                 continue
             others.append(position)
+            self._occupied[position] = True
             checksum = stored.checksum or ""
             if stored.size_bytes == self._tree.size_bytes_of(position):
                 self._stored_before.note(position, checksum if checksum.isprintable() else "")
@@ -295,7 +301,9 @@ class Upload:
         def hand_over(number: int) -> None:
             part = positions[starts[number] : starts[number + 1]]
             try:
-                sent = assistance.send(self._files_to_send(part), self._descriptor, self._interruption)
+                sent = assistance.send(
+                    self._files_to_send(part), self._place.parent, self._descriptor, self._interruption
+                )
             except HelperLost:
                 self._sender.left_unfinished = True
                 self._send_in_turn(part)
@@ -320,7 +328,11 @@ class Upload:
     def _files_to_send(self, positions: Sequence[int]) -> list[FileToSend]:
         return [
             FileToSend(
-                position, self._receipts.key(position), self._tree.entry(position), self._stored_before.of(position)
+                position,
+                self._receipts.key(position),
+                self._tree.entry(position),
+                self._stored_before.of(position),
+                bool(self._occupied[position]),
             )
             for position in positions
         ]
@@ -430,6 +442,8 @@ class Upload:
             files = array("Q", (position for position in wrong if position != self._receipts.manifest_position))
             if len(self._ours(files)) < len(files):
                 raise self._written_by_others()
+            for position in files:
+                self._occupied[position] = True
             self._sender.not_sent.clear()
             self._send_files(files)
             self._send_manifest_once_more(manifest)

@@ -27,7 +27,16 @@ from obstore.store import AzureStore
 from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
-from providers.azure_requests import Authorization, AzureListings, ListedBlob, Refused, SasToken, SharedKey
+from providers.azure_requests import (
+    NO_CONDITION,
+    ONLY_NEW,
+    Authorization,
+    AzureListings,
+    ListedBlob,
+    Refused,
+    SasToken,
+    SharedKey,
+)
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     BACKSLASH,
@@ -52,7 +61,16 @@ from providers.base import (
 )
 from providers.direct_http import DirectHttp, reaches_directly
 from providers.object_store_get import ObjectStoreGet
-from providers.object_store_put import HashingReader, Md5Of, ObjectStorePut, SentBytes, hash_source, require_stored
+from providers.object_store_put import (
+    EXISTING_CODES,
+    HashingReader,
+    Md5Of,
+    Mode,
+    ObjectStorePut,
+    SentBytes,
+    hash_source,
+    require_stored,
+)
 from providers.paced_requests import mount_paced
 from providers.part_buffers import PartBuffers
 
@@ -85,8 +103,6 @@ ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 
 BLOCK_NAME_BYTES = 20
 """As long as obstore's: all blocks of a blob must have names of one length, also those that were never committed."""
-
-EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
 
 NO_MD5 = ()
 """Of a blob in blocks Azure knows no MD5."""
@@ -126,6 +142,10 @@ class AzureProvider(Provider):
 
     def put(self, key: str, source: Source) -> PutReceipt:
         return _receipt(self._uploads.put(self._name(key), source, self._attributes))
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        for key, source in sources.items():
+            yield key, _receipt(self._uploads.put_new(self._name(key), source, self._attributes))
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition goes with the request that makes the blob visible."""
@@ -167,6 +187,11 @@ class AzureProvider(Provider):
         del prefix
         return True
 
+    def creates_safely(self, prefix: str = "") -> bool:
+        """As `replaces_safely`."""
+        del prefix
+        return True
+
     def deletes_safely(self, prefix: str = "") -> bool:
         """As `replaces_safely`."""
         del prefix
@@ -185,9 +210,10 @@ class AzureProvider(Provider):
             if self._look_for(seen) is not None:
                 raise
 
-    def _send_small(self, name: str, content: bytes, _: SentBytes) -> None:
+    def _send_small(self, name: str, content: bytes, _: SentBytes, mode: Mode) -> None:
         path = f"{urlsplit(self._container_url).path}/{quote(name)}"
-        target, headers = self._authorization.of_put(path, self._blob_headers, len(content))
+        condition = ONLY_NEW if mode == "create" else NO_CONDITION
+        target, headers = self._authorization.of_put(path, self._blob_headers, len(content), condition)
         require_stored(self._direct.put(target, headers.items(), content))
 
     def measure(self, source: Source) -> PutReceipt:

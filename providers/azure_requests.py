@@ -24,6 +24,10 @@ API_VERSION = "2021-12-02"
 LISTING_PAGE = 5000
 """Azure's largest page of a listing."""
 
+NO_CONDITION: Mapping[str, str] = {}
+ONLY_NEW: Mapping[str, str] = {"If-None-Match": "*"}
+"""The header by which nothing is replaced."""
+
 DIRECTORY_MARK = "Metadata/hdi_isfolder"
 """Metadata of the entries that accounts with a hierarchical namespace list for directories."""
 
@@ -62,16 +66,26 @@ class SharedKey(AuthBase):
         request.headers.update(self._signed(str(request.method), url.path, query, {}, 0))
         return request
 
-    def of_put(self, path: str, headers: Mapping[str, str], size_bytes: int) -> tuple[str, Mapping[str, str]]:
-        """A path and the headers with which so many bytes are put there."""
-        return path, self._signed("PUT", path, [], headers, size_bytes)
+    def of_put(
+        self, path: str, headers: Mapping[str, str], size_bytes: int, condition: Mapping[str, str] = NO_CONDITION
+    ) -> tuple[str, Mapping[str, str]]:
+        """A path and the headers with which so many bytes are put there. The condition is `ONLY_NEW` or none."""
+        signed = self._signed("PUT", path, [], headers, size_bytes, condition.get("If-None-Match", ""))
+        return path, {**signed, **condition}
 
     def _signed(
-        self, method: str, path: str, query: Sequence[str], headers: Mapping[str, str], size_bytes: int
+        self,
+        method: str,
+        path: str,
+        query: Sequence[str],
+        headers: Mapping[str, str],
+        size_bytes: int,
+        if_none_match: str = "",
     ) -> Mapping[str, str]:
         """The headers, whose names begin with `x-ms-`, and those that vouch for them."""
         headers = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": API_VERSION}
-        others = ["", "", str(size_bytes or ""), *[""] * 8]  # of eleven named ones a request has its length at the most
+        # Of eleven named ones a request has its length and a condition at the most.
+        others = ["", "", str(size_bytes or ""), *[""] * 5, if_none_match, "", ""]
         named = [f"{name}:{value}" for name, value in sorted(headers.items())]
         lines = [method, *others, *named, f"/{self._account_name}{path}", *query]
         signature = base64.b64encode(hmac.digest(self._key, "\n".join(lines).encode(), "sha256")).decode()
@@ -88,10 +102,12 @@ class SasToken(AuthBase):
         request.url = f"{request.url}&{self._token}"
         return request
 
-    def of_put(self, path: str, headers: Mapping[str, str], size_bytes: int) -> tuple[str, Mapping[str, str]]:
+    def of_put(
+        self, path: str, headers: Mapping[str, str], size_bytes: int, condition: Mapping[str, str] = NO_CONDITION
+    ) -> tuple[str, Mapping[str, str]]:
         """See `SharedKey`."""
         del size_bytes
-        return f"{path}?{self._token}", {**headers, "x-ms-version": API_VERSION}
+        return f"{path}?{self._token}", {**headers, **condition, "x-ms-version": API_VERSION}
 
 
 Authorization = SharedKey | SasToken

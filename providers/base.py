@@ -234,6 +234,11 @@ class Provider(abc.ABC):
     half a second to start one: where all bytes pass through the interpreter. `None`: never.
     """
 
+    only_conditions_stop_late_puts: ClassVar[bool] = True
+    """Whether a `put` that arrives late lies over what others have stored unless a condition goes with it. Not where an
+    object appears by a name that an unfinished file is given: `abandon` has taken that file away.
+    """
+
     store: str = ""
     """The bucket, container or directory behind it: see `providers.stores`. '' where nobody has said."""
 
@@ -275,6 +280,15 @@ class Provider(abc.ABC):
         """
         for key, source in sources.items():
             yield key, self.put(key, source)
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """As `put_many`, for keys under which nothing lay when the caller looked.
+
+        Where the store can, each is stored only if there still is nothing, by the server's own judgement when the
+        request arrives; otherwise `ConditionFailed`. What is sent in parts is stored as by `put`: `abandon` discards
+        the parts. Whether this keeps late requests off is what `creates_safely` says.
+        """
+        return self.put_many(sources)
 
     def measure(self, source: Source) -> PutReceipt:
         """What `put` would give back for `source`, by reading it without sending it. Raises what `source` raises.
@@ -345,6 +359,14 @@ class Provider(abc.ABC):
         upload by `abandon`, is shown to change nothing.
 
         May ask the provider, by a probe object below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        """
+        del prefix
+        return False
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        """Whether a `put_new_many` or a `replace` that arrives late, when others have stored an object under the key
+        (and before that discarded the unfinished upload by `abandon`), is shown to change nothing. As `replaces_safely`
+        otherwise.
         """
         del prefix
         return False

@@ -121,6 +121,12 @@ class GcsProvider(Provider):
     def put(self, key: str, source: Source) -> PutReceipt:
         return self._send(key, source)
 
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """See `Provider`. What is sent in parts meets the condition, too: `abandon` cannot find its session."""
+        only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None
+        for key, source in sources.items():
+            yield key, self._send(key, source, only_over)
+
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition is the generation, a number that no other state of any object ever has."""
         if not self._keeps_conditions.get(prefix_of(key)):
@@ -128,6 +134,9 @@ class GcsProvider(Provider):
         return self._send(key, source, _generation(self._as_seen(expected)))
 
     def replaces_safely(self, prefix: str = "") -> bool:
+        return self._keeps_conditions.get(prefix)
+
+    def creates_safely(self, prefix: str = "") -> bool:
         return self._keeps_conditions.get(prefix)
 
     def deletes_safely(self, prefix: str = "") -> bool:

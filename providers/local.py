@@ -102,6 +102,8 @@ class LocalProvider(Provider):
     The directory is opened at first use and held, and every path is taken relative to it, following no links.
     """
 
+    only_conditions_stop_late_puts = False
+
     executions_at_once = 2
     """More of them hinder each other: measured, four take 15 % longer than two, which already keep the disk busy."""
 
@@ -161,6 +163,10 @@ class LocalProvider(Provider):
         """Always: a name changes hands in one step, which fails once the unfinished file has been discarded."""
         del prefix
         return True
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        """As `replaces_safely`."""
+        return self.replaces_safely(prefix)
 
     def folds_names(self, prefix: str = "") -> bool:
         return self._folds_names.get(prefix)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 
 from providers.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.base import (
@@ -24,6 +24,7 @@ from providers.base import (
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     AccessDenied,
+    ConditionFailed,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
@@ -63,13 +64,19 @@ ABSENT_CODES = frozenset({"NoSuchKey", "BlobNotFound"})
 
 ERROR_CODE = r"<Code>\s*([A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?)\s*</Code>"
 
-TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted"})
+EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
+"""Codes by which Azure says, with status 409, that there is an object where none was to be."""
+
+TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted", "ConditionalRequestConflict"})
 """Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
 
 BuildStore = Callable[["ClientConfig", "RetryConfig"], "ObjectStore"]
 """Makes the vendor's obstore store from the client and retry options given. No I/O."""
 
-SendSmall = Callable[[str, bytes, "SentBytes"], None]
+Mode = Literal["create", "overwrite"]
+"""Whether an object is stored only where there is none yet, or whatever there is. The words are obstore's."""
+
+SendSmall = Callable[[str, bytes, "SentBytes", Mode], None]
 """Stores content of up to `LARGEST_BODY_BYTES` under a name, its hashes known. Raises `ProviderError`."""
 
 
@@ -132,17 +139,25 @@ class ObjectStorePut:
             return self.put_small(name, source, attributes)
         return self.put_large(name, source, attributes)
 
-    def put_small(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
+    def put_new(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
+        """Like `put`; what goes in one request is stored only where there is nothing, otherwise `ConditionFailed`."""
+        if source.size_bytes <= PART_SIZE_BYTES:
+            return self.put_small(name, source, attributes, "create")
+        return self.put_large(name, source, attributes)
+
+    def put_small(
+        self, name: str, source: Source, attributes: Attributes | None = None, mode: Mode = "overwrite"
+    ) -> SentBytes:
         """Like `put`, in one request, with the source whole in memory."""
         reader = HashingReader(source)
         with self._memory.reserved(source.size_bytes), _uploading(reader):
             content = reader.whole()
             sent = reader.sent()
             if self._send_small and isinstance(content, bytes) and len(content) <= LARGEST_BODY_BYTES:
-                self._send_small(name, content, sent)
+                self._send_small(name, content, sent, mode)
             else:
                 store = self._store_for(source.size_bytes)
-                obstore.put(store, name, content, attributes=attributes, use_multipart=False)
+                obstore.put(store, name, content, attributes=attributes, mode=mode, use_multipart=False)
         return sent
 
     def put_large(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
@@ -344,6 +359,8 @@ def provider_error(error: Exception) -> ProviderError:
     answer = " ".join(part for part in (status and f"HTTP {status}", code) if part)
     denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
     absent = isinstance(error, FileNotFoundError)
+    if isinstance(error, AlreadyExistsError):
+        return ConditionFailed(f"ya hay un objeto con ese nombre ({answer})")
     error_class, reason = _meaning(int(status or 500), code, denied=denied, absent=absent)
     return error_class(f"{reason} ({answer})")
 
@@ -365,6 +382,7 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
     """What an answer of the store means: the first line that applies."""
     unavailable = status in {408, 429} or status >= 500
     for applies, error_class, reason in (
+        (status == 412 or code in EXISTING_CODES, ConditionFailed, "ya hay un objeto con ese nombre"),
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
@@ -379,6 +397,8 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
 
 def _error_without_answer(error: Exception, text: str) -> ProviderError:
     """No answer of the store is in the message: the connection failed, or the request was never sent."""
+    if isinstance(error, AlreadyExistsError):
+        return ConditionFailed("ya hay un objeto con ese nombre")
     if isinstance(error, ValueError):
         return InvalidKey("el nombre del objeto contiene caracteres que no se pueden enviar")
     kind = _first_group(r"kind: (Timeout|Connect|Interrupted|Request|Decode)\b", text)

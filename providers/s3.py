@@ -46,6 +46,7 @@ from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     HashingReader,
     Md5Of,
+    Mode,
     ObjectStorePut,
     SentBytes,
     hash_source,
@@ -93,11 +94,28 @@ class S3Provider(Provider):
     def put(self, key: str, source: Source) -> PutReceipt:
         name = self._names.encode(key)
         if CONTROL_CHARACTER.search(name):
-            return _receipt(self._put_through_boto3(name, source))
+            return _receipt(self._put_through_boto3(name, source, {}))
         sent = self._upload.put(name, source, self._attributes)
         if sent.md5 and sent.part_md5s and self._not_yet_learnt.acquire(blocking=False):
             self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
         return _receipt(sent)
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """See `Provider`: under a condition where the server was seen to keep it, as others may refuse what they do not
+        know.
+        """
+        if not self._conditions.get(prefix_of(next(iter(sources), ""))).on_put:
+            yield from self.put_many(sources)
+            return
+        for key, source in sources.items():
+            is_large = source.size_bytes > PART_SIZE_BYTES
+            yield key, self.put(key, source) if is_large else self._put_new(key, source)
+
+    def _put_new(self, key: str, source: Source) -> PutReceipt:
+        name = self._names.encode(key)
+        if CONTROL_CHARACTER.search(name):
+            return _receipt(self._put_through_boto3(name, source, {"IfNoneMatch": "*"}))
+        return _receipt(self._upload.put_new(name, source, self._attributes))
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition goes with the request that makes the object visible.
@@ -138,6 +156,9 @@ class S3Provider(Provider):
     def replaces_safely(self, prefix: str = "") -> bool:
         conditions = self._conditions.get(prefix)
         return conditions.on_put or conditions.on_uploads
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        return self._conditions.get(prefix).on_put
 
     def deletes_safely(self, prefix: str = "") -> bool:
         return self._conditions.get(prefix).on_delete
@@ -333,8 +354,8 @@ class S3Provider(Provider):
         send_small = self._send_small if reaches_directly(self._bucket_url) else None
         return ObjectStorePut(self._build_store, self._settings.endpoint_url, send_small=send_small)
 
-    def _send_small(self, name: str, content: bytes, sent: SentBytes) -> None:
-        path, headers = self._signer.sign(name, sent.sha256)
+    def _send_small(self, name: str, content: bytes, sent: SentBytes, mode: Mode) -> None:
+        path, headers = self._signers[mode].sign(name, sent.sha256)
         require_stored(self._direct.put(path, headers, content))
 
     @functools.cached_property
@@ -342,9 +363,12 @@ class S3Provider(Provider):
         return DirectHttp(self._bucket_url, _certificates())
 
     @functools.cached_property
-    def _signer(self) -> PutSigner:
-        region = self._settings.credentials["region"]
-        return PutSigner(self._bucket_url, region, self._read_credentials(), self._object_headers)
+    def _signers(self) -> Mapping[Mode, PutSigner]:
+        modes: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
+        return {mode: self._signer_of({**condition, **self._object_headers}) for mode, condition in modes.items()}
+
+    def _signer_of(self, headers: Mapping[str, str]) -> PutSigner:
+        return PutSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
 
     @property
     def _object_headers(self) -> dict[str, str]:
@@ -426,13 +450,14 @@ class S3Provider(Provider):
             body = self._client.get_object(Bucket=self._settings.bucket, Key=name)["Body"]
             yield from body.iter_chunks(CHUNK_SIZE_BYTES)
 
-    def _put_through_boto3(self, name: str, source: Source) -> SentBytes:
-        """Slower, but takes names with control characters."""
+    def _put_through_boto3(self, name: str, source: Source, condition: Mapping[str, str]) -> SentBytes:
+        """Slower, but takes names with control characters. The condition is for what goes in one request."""
         reader = HashingReader(source, tuple(Md5Of))
         target = {"Bucket": self._settings.bucket, "Key": name}
         with translated_errors():
             if source.size_bytes <= PART_SIZE_BYTES:
-                self._client.put_object(**target, **self._object_settings, Body=io.BytesIO(reader.whole()))
+                body = io.BytesIO(reader.whole())
+                self._client.put_object(**target, **self._object_settings, **condition, Body=body)
             else:
                 self._put_parts(target, reader.parts(PartBuffers(part_size_for(source.size_bytes))))
         return reader.sent()

@@ -26,7 +26,7 @@ class PutSigner:
         credentials: Callable[[], ReadOnlyCredentials],
         headers: Mapping[str, str],
     ) -> None:
-        """`headers` go with every request; their names are in lower case and begin with `x-amz-`."""
+        """`headers` go with every request; their names are in lower case and come after `host` in the alphabet."""
         parts = urllib.parse.urlsplit(bucket_url)
         self._host = parts.netloc
         self._path = parts.path

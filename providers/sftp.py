@@ -111,6 +111,8 @@ class SftpProvider(Provider):
     make the directory that names it durable.
     """
 
+    only_conditions_stop_late_puts = False
+
     large_bytes_worth_help = 256 * 1024 * 1024
     """One process carries some 100 MB/s, however many files at once: the SSH protocol's packets are paramiko's work."""
 
@@ -165,6 +167,10 @@ class SftpProvider(Provider):
         """Where a name changes hands in one request: it fails once the unfinished file has been discarded."""
         with self._session(prefix) as session:
             return POSIX_RENAME in session.extensions
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        """As `replaces_safely`."""
+        return self.replaces_safely(prefix)
 
     def folds_names(self, prefix: str = "") -> bool:
         return self._folds_names.get(prefix)

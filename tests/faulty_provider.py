@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +31,9 @@ class Call:
 
     def proceed(self) -> Any:
         """Do what was asked."""
+        if self.method == "put_new":
+            key, source = self.arguments
+            return dict(self.provider.put_new_many({key: source}))[key]
         return getattr(self.provider, self.method)(*self.arguments)
 
 
@@ -47,7 +50,7 @@ class Fault:
     calls: Sequence[int] = (1,)
 
 
-PLAIN_METHODS = {"replace": "put", "delete_exactly": "delete"}
+PLAIN_METHODS = {"replace": "put", "put_new": "put", "delete_exactly": "delete"}
 """What is done under a condition counts, and goes wrong, like the same without one."""
 
 
@@ -60,6 +63,7 @@ class FaultyProvider(Provider):
     def __init__(self, provider: Provider, faults: Iterable[Fault] = ()) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
+        self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
         self.store = provider.store
         self.calls: list[tuple[str, str]] = []
         self._provider = provider
@@ -93,6 +97,10 @@ class FaultyProvider(Provider):
         receipt: PutReceipt = self._call("put", key, source)
         return receipt
 
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        for key, source in sources.items():
+            yield key, self._call("put_new", key, source)
+
     def measure(self, source: Source) -> PutReceipt:
         return self._provider.measure(source)
 
@@ -118,6 +126,9 @@ class FaultyProvider(Provider):
 
     def replaces_safely(self, prefix: str = "") -> bool:
         return bool(self._call("replaces_safely", prefix))
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        return bool(self._call("creates_safely", prefix))
 
     def deletes_safely(self, prefix: str = "") -> bool:
         return bool(self._call("deletes_safely", prefix))

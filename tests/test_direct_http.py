@@ -310,7 +310,7 @@ def test_a_refusal_says_what_the_caller_must_decide(status: int, code: str, erro
 @pytest.mark.parametrize("name", ["plain", "a b+c=d/ñ/~*'()%41?&#;:@$,!", "😀"])
 def test_the_signature_is_botocores(name: str, token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = ReadOnlyCredentials("AK", "secret", token)
-    headers = {"x-amz-storage-class": "STANDARD_IA", "x-amz-server-side-encryption": "AES256"}
+    headers = {"if-none-match": "*", "x-amz-storage-class": "STANDARD_IA", "x-amz-server-side-encryption": "AES256"}
     signer = PutSigner("http://s3.example.com:9000/cubo", "eu-west-1", lambda: credentials, headers)
     sha256 = hashlib.sha256(BODY).hexdigest()
     for _ in range(2):  # the second time with the key that is known then

@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ import pytest
 
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, BytesSource, ConditionFailed, Provider, ProviderError
+from providers.base import PART_SIZE_BYTES, BytesSource, ConditionFailed, Provider, ProviderError, Source
+from providers.direct_http import LARGEST_BODY_BYTES
 from tests.destinations import Destination
 from tests.faults import sftp_liar
 from tests.faults.http_effects import address_of, behind
@@ -122,6 +124,64 @@ def test_a_late_deletion_removes_nothing(new_destination: Callable[[str], Destin
         with pytest.raises(ConditionFailed):
             late.delete_exactly(others.stat(KEY))
         assert content(others) == NEWER
+
+
+# Files: of an execution whose run died, and which another run has stored since, maybe with other bytes
+
+
+MEDIUM_BYTES = LARGEST_BODY_BYTES + 1
+"""So large that a general client carries it, in one request."""
+
+on_servers_that_keep_conditions = pytest.mark.parametrize(
+    ("name", "size_bytes"),
+    [(name, size_bytes) for name in ("s3-moto", "azure") for size_bytes in (0, SMALL_BYTES, MEDIUM_BYTES, LARGE_BYTES)],
+)
+
+
+def store_new(provider: Provider, source: Source, key: str = KEY) -> None:
+    """As a run that has looked and found nothing there."""
+    provider.abandon(key)
+    assert [stored_key for stored_key, _ in provider.put_new_many({key: source})] == [key]
+
+
+@on_servers_that_keep_conditions
+def test_a_late_file_replaces_nothing(
+    new_destination: Callable[[str], Destination], name: str, size_bytes: int
+) -> None:
+    """A kind of request for each size: by the program's own connection, by a general client, in parts.
+
+    Looked for besides: names that take another way (below), GCS, whose emulator keeps no conditions, in
+    `tests/test_gcs_provider.py`, files of temporary names (below), and whole runs in `tests/stories/test_hosts.py`.
+    """
+    until = partial(store_new, source=BytesSource(NEWER))
+    with held_up(new_destination(name), MAKES_IT_VISIBLE, until) as (late, others):
+        assert late.creates_safely("p/ejecuciones")
+        with pytest.raises(ProviderError) as caught:
+            list(late.put_new_many({KEY: PatternSource(size_bytes)}))
+        assert isinstance(caught.value, ConditionFailed) or size_bytes == LARGE_BYTES
+        assert content(others) == NEWER
+
+
+def test_a_late_file_whose_name_takes_another_way_replaces_nothing(
+    new_destination: Callable[[str], Destination],
+) -> None:
+    key = "p/ejecuciones/tab\t.csv"
+    until = partial(store_new, source=BytesSource(NEWER), key=key)
+    with held_up(new_destination("s3-moto"), r"^PUT .*tab%09\.csv$", until) as (late, others):
+        with pytest.raises(ConditionFailed):
+            list(late.put_new_many({key: PatternSource(SMALL_BYTES)}))
+        assert b"".join(others.open(key)) == NEWER
+
+
+@pytest.mark.parametrize("name", ["s3-swift", "s3-rclone"])
+def test_a_server_that_ignores_conditions_is_sent_none_and_not_called_safe(
+    new_destination: Callable[[str], Destination], name: str
+) -> None:
+    with closing(build_provider(new_destination(name).provider_row())) as provider:
+        store_new(provider, BytesSource(b"older"))
+        store_new(provider, BytesSource(NEWER))
+        assert not provider.creates_safely("p/ejecuciones")
+        assert content(provider) == NEWER
 
 
 # Names that change hands

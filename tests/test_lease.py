@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,7 @@ import pytest
 from config.models import ProviderRow
 from jobs import lease as lease_module
 from jobs.lease import ASK_AGAIN_SECONDS, FRESH_SECONDS, MARGIN_SECONDS, ClaimLost, Lease, LeasedProvider
-from providers.base import CHUNK_SIZE_BYTES, BytesSource, Provider
+from providers.base import CHUNK_SIZE_BYTES, BytesSource, Provider, Source
 from providers.local import LocalProvider
 from sql.database import LEASE_SECONDS, DatabaseError, DatabaseUnavailable
 from tests.faulty_provider import FaultyProvider
@@ -160,6 +159,8 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
     with pytest.raises(ClaimLost):
         list(provider.put_many({"e/a": BytesSource(b"")}))
     with pytest.raises(ClaimLost):
+        list(provider.put_new_many({"e/a": BytesSource(b"")}))
+    with pytest.raises(ClaimLost):
         provider.delete("e/a")
     with pytest.raises(ClaimLost):
         provider.abandon("e/")
@@ -170,6 +171,8 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
     with pytest.raises(ClaimLost):
         provider.replaces_safely("e")
     with pytest.raises(ClaimLost):
+        provider.creates_safely("e")
+    with pytest.raises(ClaimLost):
         provider.deletes_safely("e")
     with pytest.raises(ClaimLost):
         provider.folds_names("e")
@@ -179,7 +182,7 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
     assert [digest.key for digest in provider.digests(["e/a"])] == ["e/a"]
 
 
-@pytest.mark.parametrize("method", ["put", "replace"])
+@pytest.mark.parametrize("method", ["put", "put_new_many", "replace"])
 def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
     clock: Clock, watched: FaultyProvider, tmp_path: Path, method: str
 ) -> None:
@@ -191,9 +194,13 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
                 clock.answer = None
 
     leased = LeasedProvider(watched, Lease(clock.ask))
-    store = leased.put if method == "put" else functools.partial(leased.replace, expected=None)
+    ways: dict[str, Callable[[Source], object]] = {
+        "put": lambda source: leased.put("e/a", source),
+        "put_new_many": lambda source: list(leased.put_new_many({"e/a": source})),
+        "replace": lambda source: leased.replace("e/a", source, None),
+    }
     with pytest.raises(ClaimLost):
-        store("e/a", Slow(bytes(3 * CHUNK_SIZE_BYTES)))
+        ways[method](Slow(bytes(3 * CHUNK_SIZE_BYTES)))
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 

@@ -559,10 +559,26 @@ DELETES_SAFELY = {"s3-moto", "s3-swift", "azure"}
 """Servers that compare before they delete; on the others there is a moment between the look and the deletion."""
 
 
+CREATES_SAFELY = {"s3-moto", "azure", "sftp-openssh", "sftp-asyncssh", "local"}
+"""Where a file that arrives late replaces nothing. The others, and the emulator of GCS, ignore `If-None-Match`."""
+
+
+@pytest.mark.parametrize("size_bytes", SIZES_BY_WAY.values(), ids=SIZES_BY_WAY.keys())
+@each_behaviour_once
+def test_what_is_new_is_stored_and_can_be_read(provider: Provider, size_bytes: int) -> None:
+    sources = {f"p/{name}": PatternSource(size_bytes) for name in ("a", "odd\t %2F+ñ/b")}
+    receipts = dict(provider.put_new_many(sources))
+    assert receipts == {key: provider.measure(source) for key, source in sources.items()}
+    assert keys(provider, "p/") == sorted(sources)
+    for key, source in sources.items():
+        assert b"".join(provider.open(key)) == b"".join(source.chunks(MEBIBYTE))
+
+
 def test_whether_late_requests_are_harmless_is_known_and_nothing_is_left_of_finding_out(
     provider: Provider, destinations: Destination
 ) -> None:
     assert provider.replaces_safely() == (destinations.name not in CANNOT_BE_SAFE)
+    assert provider.creates_safely("some/prefix") == (destinations.name in CREATES_SAFELY)
     assert provider.deletes_safely("some/prefix") == (destinations.name in DELETES_SAFELY)
     assert not provider.folds_names("some/prefix")
     assert destinations.everything_stored() == set()

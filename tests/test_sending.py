@@ -116,7 +116,7 @@ def test_a_helper_stores_nothing_once_the_lease_is_over(bench: Bench, two_helper
     with closing_descriptor(os.open(bench.directory, os.O_RDONLY)) as descriptor:
         tree = walk_tree(descriptor)
         files = [FileToSend(p, f"{KEY_PREFIX}/{tree.path(p)}", tree.entry(p)) for p in tree.file_positions()]
-        order = SendFiles(bench.destination.provider_row(), files)
+        order = SendFiles(bench.destination.provider_row(), files, KEY_PREFIX.rpartition("/")[0])
         with pytest.raises(ClaimLost, match="venció"):
             two_helpers.ask(order, descriptor, NEVER, lambda: now() - 0.1)
         assert bench.stored() == {}

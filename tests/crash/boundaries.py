@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,7 @@ class WatchedProvider(Provider):
     def __init__(self, provider: Provider) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
+        self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
         self._provider = provider
 
     def put(self, key: str, source: Source) -> PutReceipt:
@@ -81,6 +82,13 @@ class WatchedProvider(Provider):
         if self.id == 1 and boundaries.refused_put and key.endswith(boundaries.refused_put):
             raise ProviderError("rechazado a propósito")
         return self._provider.put(key, WatchedSource(key, source))
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        for key, source in sources.items():
+            boundaries.reach(f"put {key}")
+            if self.id == 1 and boundaries.refused_put and key.endswith(boundaries.refused_put):
+                raise ProviderError("rechazado a propósito")
+            yield from self._provider.put_new_many({key: WatchedSource(key, source)})
 
     def measure(self, source: Source) -> PutReceipt:
         return self._provider.measure(source)
@@ -113,6 +121,9 @@ class WatchedProvider(Provider):
 
     def replaces_safely(self, prefix: str = "") -> bool:
         return self._provider.replaces_safely(prefix)
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        return self._provider.creates_safely(prefix)
 
     def deletes_safely(self, prefix: str = "") -> bool:
         return self._provider.deletes_safely(prefix)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
@@ -215,12 +215,25 @@ class Conditional(MemoryProvider):
         self._send("replace", key, lambda: self._replace(key, content, seen), has_condition=True)
         return receipt
 
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        for key, source in sources.items():
+            yield key, self._put_new(key, source)
+
+    def _put_new(self, key: str, source: Source) -> PutReceipt:
+        content, receipt = self._read(source)
+        self._send("put_new", key, lambda: self._replace(key, content, None), has_condition=True)
+        return receipt
+
     def delete_exactly(self, stored: StoredObject) -> None:
         seen = stored if stored.version else self._look_for(stored)
         if seen is not None:
             self._send("delete_exactly", stored.key, lambda: self._delete(seen), has_condition=True)
 
     def replaces_safely(self, prefix: str = "") -> bool:
+        del prefix
+        return True
+
+    def creates_safely(self, prefix: str = "") -> bool:
         del prefix
         return True
 
@@ -275,6 +288,7 @@ class Files(MemoryProvider):
     """SFTP: a temporary name, then a rename, which may come late, but finds nothing once that name was discarded."""
 
     location_field = "base_path"
+    only_conditions_stop_late_puts = False
 
     def put(self, key: str, source: Source) -> PutReceipt:
         content, receipt = self._read(source)
@@ -283,6 +297,10 @@ class Files(MemoryProvider):
         return receipt
 
     def replaces_safely(self, prefix: str = "") -> bool:
+        del prefix
+        return True
+
+    def creates_safely(self, prefix: str = "") -> bool:
         del prefix
         return True
 
