@@ -632,3 +632,44 @@ def test_stores_are_named_without_secrets(new_destination: Callable[[str], Desti
         named = store_of(destination.provider_row())
         assert named not in ("", f"{destination.kind}:")
         assert not any(secret in named for secret in destination.secrets)
+
+
+# What rows say that others have written
+
+
+@pytest.mark.parametrize(
+    ("uri", "refused"),
+    [
+        ("cloud://s3/p/ejecuciones/uuid-1", True),
+        ("cloud://s3/p/ejecuciones/uuid-1/deeper", True),
+        ("cloud://azure/p/ejecuciones", True),
+        ("cloud://azure/p", True),
+        ("cloud://s3/p/ejecuciones/uuid-10", False),
+        ("cloud://s3/ejecuciones/uuid-1", False),
+        ("cloud://s3/p/ejecuciones/uuid-2", False),
+        ("by hand", False),
+    ],
+)
+@pytest.mark.parametrize("migrated", [True, False])
+def test_a_place_that_another_row_names_is_not_used(
+    platform: Platform, uri: str, refused: bool, migrated: bool
+) -> None:
+    """By whomever that was written, under whatever uuid, in whatever state."""
+    execution = platform.add_execution()
+    other = platform.add_execution("/data/other", "uuid-2")
+    change = "UPDATE ejecuciones_yaml SET ruta_nube = %s, migrado_a_nube = %s WHERE id = %s"
+    platform.sql(change, uri, migrated, other.id)
+    conflicts = platform.run().conflicts(lambda _: True, "p/ejecuciones")
+    reason = conflicts.reason(execution)
+    assert (reason is not None) == refused
+    assert not refused or f"id {other.id}" in (reason or "")
+
+
+def test_what_this_program_committed_is_judged_by_its_attempts(platform: Platform) -> None:
+    """They know the store, too."""
+    database, execution = platform.run(), platform.add_execution()
+    claim = claim_one(database, execution)
+    committed(database, claim, open_attempt(database, claim))
+    platform.sql("UPDATE ejecuciones_yaml SET uuid = 'uuid-9'")
+    later = platform.add_execution("/data/later", "uuid-1")
+    assert platform.run().conflicts(lambda _: True, "p").reason(later) is None
