@@ -145,6 +145,7 @@ def test_what_was_found_wrong_is_sent_again_whatever_its_checksum_shows(bench: B
         copy, manifest = bench.upload(provider)
     bench.require_complete(copy, manifest)
     assert provider.keys("put").count(NAME) == 2
+    assert copy.evidence is Evidence.CHECKSUM  # of what was sent the second time
 
 
 @with_conditions
