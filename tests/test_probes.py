@@ -131,7 +131,7 @@ def test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen(server:
 @pytest.mark.parametrize("refuses_after", [1, 0], ids=["keeps conditions", "ignores them"])
 def test_a_server_of_s3_is_sent_conditions_once_it_was_seen_to_keep_them(refuses_after: int) -> None:
     """Others may refuse what they do not know, or store all the same."""
-    with OddServer(refuses_after) as server, closing(_provider(server.url)) as provider:
+    with OddServer(refuses_after=refuses_after) as server, closing(_provider(server.url)) as provider:
         assert provider.creates_safely("p") == (refuses_after == 1)
         with contextlib.suppress(ConditionFailed):  # this server has seen a condition before
             list(provider.put_new_many({"p/a": BytesSource(b"content")}))
