@@ -23,6 +23,7 @@ from providers import build_provider, direct_http
 from providers.base import (
     AccessDenied,
     BytesSource,
+    ConditionFailed,
     DestinationMissing,
     IntegrityError,
     Provider,
@@ -289,6 +290,9 @@ def test_what_the_row_says_of_objects_goes_with_each() -> None:
         (403, "SignatureDoesNotMatch", AccessDenied),
         (403, "QuotaExceeded", StorageFull),
         (404, "NoSuchBucket", DestinationMissing),
+        (409, "BlobAlreadyExists", ConditionFailed),
+        (409, "ConditionalRequestConflict", ProviderUnavailable),
+        (412, "PreconditionFailed", ConditionFailed),
         (503, "SlowDown", ProviderUnavailable),
         (507, "", StorageFull),
         (418, "", ProviderError),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,7 @@ import pytest
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import Provider, ProviderUnavailable
+from providers.base import BytesSource, ConditionFailed, Provider, ProviderUnavailable
 from providers.local import LocalProvider
 from providers.probes import FOLDING_NAME, Remembered, folds_names
 from tests.faulty_provider import Call, Fault, FaultyProvider
@@ -125,6 +126,17 @@ def test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen(server:
     paths = {request.path.partition("?")[0] for request in server.requests}
     assert paths <= {"/cubo", "/cubo/p/.janitor-check-conditions"}
     assert [request.method for request in server.requests if "?" not in request.path][-1] == "DELETE"
+
+
+@pytest.mark.parametrize("refuses_after", [1, 0], ids=["keeps conditions", "ignores them"])
+def test_a_server_of_s3_is_sent_conditions_once_it_was_seen_to_keep_them(refuses_after: int) -> None:
+    """Others may refuse what they do not know, or store all the same."""
+    with OddServer(refuses_after=refuses_after) as server, closing(_provider(server.url)) as provider:
+        assert provider.creates_safely("p") == (refuses_after == 1)
+        with contextlib.suppress(ConditionFailed):  # this server has seen a condition before
+            list(provider.put_new_many({"p/a": BytesSource(b"content")}))
+    (sent,) = [request for request in server.requests if request.path == "/cubo/p/a"]
+    assert sent.headers.get("If-None-Match") == ("*" if refuses_after == 1 else None)
 
 
 def _provider(url: str) -> Provider:

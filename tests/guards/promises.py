@@ -759,6 +759,13 @@ HISTORIES = (
         "model/test_findings.py::test_a_late_manifest_of_other_bytes_hits_nothing",
     ),
     promise(
+        "A file that arrives late lies over none that another run has stored, where the server keeps conditions.",
+        "test_late_requests.py::test_a_late_file_replaces_nothing",
+        "test_late_requests.py::test_a_late_file_whose_name_takes_another_way_replaces_nothing",
+        "test_gcs_provider.py::test_a_file_that_comes_late_to_gcs_replaces_nothing",
+        "stories/test_hosts.py::test_a_file_that_arrives_late_replaces_none_that_was_written_anew",
+    ),
+    promise(
         "What a removal that stood still or died has left of a directory does not replace its copy.",
         "model/test_findings.py::test_a_removal_that_stood_still_removes_nothing_of_a_row_set_back",
         "model/test_findings.py::test_the_rest_of_a_directory_does_not_replace_its_copy",

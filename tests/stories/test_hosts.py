@@ -166,6 +166,27 @@ def test_a_host_that_slept_past_its_lease_changes_nothing_of_what_another_one_di
     hosts.require_left_in_order()
 
 
+def test_a_file_that_arrives_late_replaces_none_that_was_written_anew(
+    installation: Installation, new_destination: Callable[[str], Destination]
+) -> None:
+    """Both have looked, and found nothing there; on a server that keeps conditions.
+
+    Looked for besides: every way in which a provider sends a file, in `tests/test_late_requests.py`.
+    """
+    hosts = TwoHosts(installation, new_destination("s3-moto"))
+    with _asleep(hosts, A_FILE) as command:
+        (hosts.directory / "resultados" / "tabla.csv").write_text("fecha,importe\n" + "2026-02-28,6543.21\n" * 500)
+        original = copy_tree(hosts.directory, installation.directory / "original nuevo")
+        run = hosts.run("sur")
+        assert run.exit_code == 0, str(run)
+        assert not hosts.directory.exists()
+        hosts.require_restorable(original)
+        stored = hosts.stored()
+    assert command.finish().exit_code == 1
+    assert hosts.stored() == stored
+    hosts.require_restorable(original)
+
+
 def test_after_that_the_execution_can_be_restored(hosts: TwoHosts) -> None:
     """Where the local copy was kept, too, and by the program itself."""
     hosts.installation.configure(hosts.provider, eliminar_despues_de_migrar=False)
