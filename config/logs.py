@@ -285,6 +285,8 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
 def log_debug(debug: bool) -> None:
     """Let everything be logged, or what operators read."""
     logging.getLogger().setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    # Azure's SDK logs headers of answers, in which a server may repeat what it was asked, in letters of its choice.
+    logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     logging.getLogger("dotenv").setLevel(logging.DEBUG if debug else logging.WARNING)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
 

@@ -38,7 +38,7 @@ class Attempts:
     pool: TransferPool
     interruption: threading.Event
     delete_local_copy: bool
-    neighbours: Neighbours = field(default_factory=lambda: Neighbours(""))
+    neighbours: Neighbours = field(default_factory=Neighbours)
     place_in_queue: int = 0
     helpers: Helpers | None = None
 
@@ -75,9 +75,9 @@ class Attempts:
             self.interruption,
             self.place_in_queue,
             self._assistance(provider, lease),
+            lambda: self.neighbours.require_elsewhere(leased, place, directory, self.interruption),
         )
         try:
-            self.neighbours.require_elsewhere(leased, place, directory, self.interruption)
             copy, manifest = upload.run(tree)
             directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):

@@ -89,7 +89,7 @@ class Migration:
         self._messages = Messages(report)
         self.local_copies = LocalCopies(database, judge, conflicts, report, interruption, self._helpers)
         self.under_way = UploadsUnderWay()
-        self._neighbours = Neighbours(settings.host)
+        self._neighbours = Neighbours()
         self._places: dict[int, int] = {}
         """In the queue for the line, by execution: given here, in their order, as the threads would race for them."""
         self._for_the_end: deque[Claim] = deque()
@@ -152,12 +152,12 @@ class Migration:
         if not unfinished:
             yield
             return
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
 
         def finish() -> None:
             try:
                 self.local_copies.finish_removals(unfinished, self._providers, self._limits.has_time)
-            except Exception as error:
+            except BaseException as error:
                 errors.append(error)
 
         thread = threading.Thread(target=finish, name="removals", daemon=True)

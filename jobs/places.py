@@ -8,7 +8,6 @@ at by the upload: see `jobs.upload`.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import threading
 from collections.abc import Iterator
@@ -29,7 +28,6 @@ from providers.base import (
     MigrationError,
     ObjectNotFound,
     Provider,
-    ProviderUnavailable,
     SourceError,
     UnsafeDestination,
     UnsafeSource,
@@ -37,7 +35,7 @@ from providers.base import (
 from providers.descriptors import closing_descriptor, open_file_beneath
 from sql.database import Attempt, Database, Overlap
 
-PROBES = 10
+PROBE_NAME = ".janitor-probe"
 PROBE_CONTENT = b"janitor-daemon"
 
 BYTES_THAT_TELL_A_MANIFEST = 4096
@@ -76,7 +74,7 @@ def open_attempt(
             return answer
         _require_open(place, answer.closed_until)
         if not harmless and answer.late_bytes_until is not None:
-            harmless = provider.creates_safely(place.parent)
+            harmless = with_retries(partial(provider.creates_safely, place.parent), stop)
             _require_open(place, None if harmless else answer.late_bytes_until)
         for overlap in answer.overlaps:
             _require_elsewhere(overlap, providers, provider, place, stop)
@@ -95,7 +93,7 @@ def _require_elsewhere(
     overlap: Overlap, providers: ProviderSet, provider: Provider, place: Place, stop: threading.Event
 ) -> None:
     """Raises `UnsafeDestination` unless what another execution has lies in another store, or has another name."""
-    if _is_another_name(overlap, provider, place) or _is_another_store(overlap, providers, provider, place, stop):
+    if _is_another_name(overlap, provider, place, stop) or _is_another_store(overlap, providers, provider, place, stop):
         return
     raise UnsafeDestination(
         f"{place.key_prefix} es, contiene o está dentro del lugar {overlap.key_prefix} de la ejecución con id "
@@ -103,11 +101,11 @@ def _require_elsewhere(
     )
 
 
-def _is_another_name(overlap: Overlap, provider: Provider, place: Place) -> bool:
+def _is_another_name(overlap: Overlap, provider: Provider, place: Place, stop: threading.Event) -> bool:
     """Whether the two only look alike to a store that folds names, which this one does not."""
     if paths_overlap(overlap.key_prefix, place.key_prefix) or overlap.store != provider.store:
         return False
-    return not provider.folds_names(place.parent)
+    return not with_retries(partial(provider.folds_names, place.parent), stop)
 
 
 def paths_overlap(one: str, other: str) -> bool:
@@ -159,24 +157,26 @@ class Neighbours:
     threads.
 
     No path or address tells: a directory may be mounted twice, an SFTP server may be this very host. For that a probe
-    is put beside the copies, which tells if it turns up above the execution: once for each directory that holds
-    executions. Its name depends on the host alone, so one that a crash left is removed with the next one.
+    is put into the copy to be, which tells if it turns up in the execution or above it: once for each directory that
+    holds executions. One that a crash left is removed with whatever else the attempt has left.
     """
 
-    def __init__(self, host: str) -> None:
-        self._probe_name = f".janitor-probe-{hashlib.sha256(host.encode()).hexdigest()[:16]}"
+    def __init__(self) -> None:
         self._turn = threading.Lock()
         self._found: dict[tuple[int, str, str], str | None] = {}
 
     def require_elsewhere(
         self, provider: Provider, place: Place, directory: OpenDirectory, stop: threading.Event
     ) -> None:
-        """Raises `UnsafeDestination` where the copy would be written into the execution itself, or around it."""
+        """Raises `UnsafeDestination` where the copy would be written into the execution itself, or around it.
+
+        To be called once the place has been looked at, and what lies there is known.
+        """
         if provider.kind == "local":
             base = provider.store.removeprefix("local:")
             overlaps = bool(base) and _is_in_or_around(f"{base}/{place.key_prefix}", directory.path)
         elif provider.kind == "sftp":
-            copies = self._directory_of_copies(provider, place, directory.path.rpartition("/")[0], stop)
+            copies = self._directory_of_copies(provider, place, directory.path, stop)
             overlaps = copies is not None and paths_overlap(f"{copies}/{place.name}", directory.path)
         else:
             return
@@ -189,30 +189,23 @@ class Neighbours:
     def _directory_of_copies(
         self, provider: Provider, place: Place, directory: str, stop: threading.Event
     ) -> str | None:
+        """Which directory of this host, an execution or one above it, holds all copies. Its neighbours share that."""
         with self._turn:
-            known = (provider.id, place.parent, directory)
+            known = (provider.id, place.parent, directory.rpartition("/")[0])
             if known not in self._found:
-                self._found[known] = self._found_by_probe(provider, place, directory, stop)
+                self._found[known] = _found_by_probe(provider, place, directory, stop)
             return self._found[known]
 
-    def _found_by_probe(self, provider: Provider, place: Place, directory: str, stop: threading.Event) -> str | None:
-        """Which directory of this host, this one or one above it, is the one in which a provider keeps its copies.
 
-        Another process of this host may remove the probe: a look counts if the probe is there after it, too.
-        """
-        key = f"{place.parent}/{self._probe_name}"
+def _found_by_probe(provider: Provider, place: Place, directory: str, stop: threading.Event) -> str | None:
+    key = place.key_of(PROBE_NAME)
+    with_retries(lambda: provider.put(key, BytesSource(PROBE_CONTENT)), stop)
+    try:
+        seen_as = f"{place.name}/{PROBE_NAME}"
+        return next((above for above in _with_those_above(directory) if os.path.lexists(f"{above}/{seen_as}")), None)
+    finally:
+        with_retries(partial(provider.delete, key), stop)
         with_retries(partial(provider.abandon, key), stop)
-        try:
-            for _ in range(PROBES):
-                with_retries(lambda: provider.put(key, BytesSource(PROBE_CONTENT)), stop)
-                for above in _with_those_above(directory):
-                    if os.path.lexists(f"{above}/{self._probe_name}"):
-                        return above
-                if holds(provider, key, stop):
-                    return None
-        finally:
-            with_retries(partial(provider.delete, key), stop)
-        raise ProviderUnavailable("un objeto de prueba desaparece una y otra vez")
 
 
 def _is_in_or_around(copy: str, execution: str) -> bool:

@@ -52,6 +52,8 @@ class Sender:
         self._place_in_queue = place_in_queue
         self.left_unfinished = False
         """Whether something may be there still that was begun and not ended, as after a connection that broke."""
+        self.unanswered = False
+        """Whether any request has failed, so that it may still be on its way."""
         self.not_sent: set[int] = set()
         """The positions of files of which only a short checksum says that they lie there already."""
 
@@ -142,10 +144,12 @@ class Sender:
         """See `Provider.replace`. Raises `MigrationError`."""
         pacer = Pacer(self._traffic, self._place_in_queue)
         paced = PacedSource(source, pacer)
-        with self._noting_what_is_unfinished():
-            return with_retries(
-                lambda: self._provider.replace(key, paced, expected), self._interruption, pacer.waited_seconds
-            )
+
+        def replace() -> PutReceipt:
+            with self._noting_what_is_unfinished():
+                return self._provider.replace(key, paced, expected)
+
+        return with_retries(replace, self._interruption, pacer.waited_seconds)
 
     def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
         """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.
@@ -163,7 +167,7 @@ class Sender:
         try:
             yield
         except ProviderError:
-            self.left_unfinished = True
+            self.left_unfinished = self.unanswered = True
             raise
 
 
@@ -206,7 +210,8 @@ class SendFiles(Order[Sent]):
     def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sent:
         """See `Order`."""
         provider = LeasedProvider(workplace.provider(self.provider_row), workplace.lease)
-        provider.creates_safely(self.parent)  # so that it is not asked by a probe object among the files
+        # Asked here, so that it is not asked by a probe object among the files.
+        with_retries(lambda: provider.creates_safely(self.parent), workplace.interruption)
         sender = Sender(provider, directory_descriptor, workplace.pool.traffic, workplace.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
         starts = [*batch_starts(sizes_bytes, provider.objects_at_once), len(self.files)]

@@ -7,7 +7,6 @@ import errno
 import fcntl
 import logging
 import os
-import secrets
 import stat
 import threading
 import time
@@ -113,7 +112,7 @@ class _Deletion:
         self._descriptor = descriptor
         self._oldest_kept_ns = oldest_kept_ns
         self._report = report
-        self._name = f"{SET_ASIDE}{secrets.token_hex(8)}"
+        self._name = f"{SET_ASIDE}{os.urandom(8).hex()}"
 
     def __enter__(self) -> _Deletion:
         return self

@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 
@@ -69,6 +69,7 @@ class Upload:
         interruption: threading.Event,
         place_in_queue: int = 0,
         assistance: Assistance | None = None,
+        require_elsewhere: Callable[[], None] = lambda: None,
     ) -> None:
         self._provider = provider
         self._attempt = attempt
@@ -81,6 +82,7 @@ class Upload:
         self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, place_in_queue)
         self._unreadable: ProviderUnavailable | None = None
         self._assistance = assistance
+        self._require_elsewhere = require_elsewhere
         self._manifest_seen: StoredObject | None = None
         self._may_remove = False
         """Whether objects at the place that belong to no file are to be removed."""
@@ -101,17 +103,21 @@ class Upload:
         self._require_holdable_keys()
         require_nameable(tree)
         foreign = self._look_at_the_place()
+        self._require_elsewhere()
         if foreign is not None:
             return self._adopt(foreign)
         self._require_equal_to_others()
         # Asked here, so that it is not asked by a probe object among the files.
-        with_retries(partial(self._provider.creates_safely, self._place.parent), self._interruption)
+        creates_safely = with_retries(partial(self._provider.creates_safely, self._place.parent), self._interruption)
         self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
         self._require_unchanged()
         manifest = make_manifest(self._execution, tree, self._database.installation, self._attempt_in_manifest())
         self._send_manifest(manifest)
-        return self._copy(self._prove(manifest), manifest.sha256), manifest
+        evidence = self._prove(manifest)
+        if not (creates_safely or self._sender.unanswered):
+            self._database.note_answered(self._attempt)
+        return self._copy(evidence, manifest.sha256), manifest
 
     def _copy(self, evidence: Evidence, manifest_sha256: str) -> ProvenCopy:
         return ProvenCopy(
@@ -184,7 +190,7 @@ class Upload:
         if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
             return  # a run that was killed before its commit has left it
         delete = partial(with_retries, partial(self._provider.delete_exactly, manifest.stored), self._interruption)
-        if self._provider.deletes_safely(self._place.parent):
+        if with_retries(partial(self._provider.deletes_safely, self._place.parent), self._interruption):
             delete()
         else:
             with late_deletions_kept_off(self._database, self._attempt.id):
@@ -192,7 +198,8 @@ class Upload:
         self._manifest_seen = None
 
     def _attempt_in_manifest(self) -> int | None:
-        return self._attempt.id if self._provider.replaces_safely(self._place.parent) else None
+        is_safe = with_retries(partial(self._provider.replaces_safely, self._place.parent), self._interruption)
+        return self._attempt.id if is_safe else None
 
     def _note_what_lies_there(self) -> int:
         """How many objects; of those that may be our files the checksum is kept."""
@@ -305,12 +312,13 @@ class Upload:
                     self._files_to_send(part), self._place.parent, self._descriptor, self._interruption
                 )
             except HelperLost:
-                self._sender.left_unfinished = True
+                self._sender.left_unfinished = self._sender.unanswered = True
                 self._send_in_turn(part)
                 return
             self._note(sent.receipts)
             self._sender.not_sent.update(sent.not_sent)
             self._sender.left_unfinished |= sent.left_unfinished
+            self._sender.unanswered |= sent.left_unfinished
 
         assistance.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
 

@@ -56,6 +56,7 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
     Source,
+    StorageFull,
     is_directory_of_keys,
     part_size_for,
 )
@@ -475,6 +476,7 @@ def _answer_error(status: int, code: str) -> ProviderError:
     if status < 300:
         return unintelligible(answer)
     for applies, error_class, reason in (
+        (status == 507, StorageFull, "el contenedor no tiene espacio o cuota"),
         (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),

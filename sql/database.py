@@ -497,6 +497,10 @@ class Database:
         """
         self._connection.query("note_place", {"attempt_id": attempt.id, "foreign_objects": foreign_objects})
 
+    def note_answered(self, attempt: Attempt) -> None:
+        """Record that every request of an attempt was answered, so that nobody need wait for one that comes late."""
+        self._connection.query("note_answered", {"attempt_id": attempt.id})
+
     def abandon_attempt(self, attempt: Attempt, error_code: str, error: str) -> None:
         """Record that an attempt failed, and why."""
         parameters = {"attempt_id": attempt.id, "error_code": error_code, "error": one_line(error)}

@@ -78,7 +78,8 @@ def test_s3_gets_one_request_for_each_file_and_each_byte_is_read_once(
     assert asked.unfinished == (PREFIXES_OF_UNFINISHED if asked.files > FILES else 0), asked
     look_before, pages_of_the_proof = 1, 2
     looks_at_the_manifest = 2  # whose is it, before anything is sent; and is it the one that was sent
-    expected = (1, look_before + pages_of_the_proof, looks_at_the_manifest)
+    for_want_of_conditions = 3  # the manifest's upload is begun, its key looked at once more, the upload completed
+    expected = (1, look_before + pages_of_the_proof, looks_at_the_manifest + for_want_of_conditions)
     assert (asked.manifest, asked.listings, asked.others) == expected, asked
     assert {path: read[path] for path in sizes} == sizes, [line for line in proxy.seen if "large" in line]
     assert read_below(sage.executions, read) == sum(sizes.values())

@@ -80,7 +80,7 @@ class Scene:
             FaultyProvider(real, faults) as provider,
             self.judge.open(execution) as opened,
         ):
-            attempts = Attempts(run, providers, pool, NEVER, delete_local_copy=False, neighbours=Neighbours("host"))
+            attempts = Attempts(run, providers, pool, NEVER, delete_local_copy=False, neighbours=Neighbours())
             claim = claim_one(run, execution)
             self.used = provider
             try:

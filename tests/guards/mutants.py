@@ -1813,7 +1813,7 @@ PLACES = (
         "places",
         "copies are kept in the executions themselves",
         "jobs/attempts.py",
-        "            self.neighbours.require_elsewhere(leased, place, directory, self.interruption)\n",
+        "            lambda: self.neighbours.require_elsewhere(leased, place, directory, self.interruption),\n",
         "",
         (f"{WHOSE}::test_copies_are_not_kept_in_the_executions_themselves",),
     ),

@@ -285,6 +285,7 @@ RIGHTS = (
     "GRANT SELECT ON cloud_providers, ejecuciones_config, ejecuciones_yaml, secretos_nube, janitor_upgrades TO {role}",
     "GRANT UPDATE (migrado_a_nube, ruta_nube, nube_provider_id) ON ejecuciones_yaml TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_runs, janitor_migrations, janitor_attempts, janitor_looks TO {role}",
+    "GRANT SELECT, INSERT, UPDATE ON janitor_installation TO {role}",
 )
 """What the README says that a run needs."""
 

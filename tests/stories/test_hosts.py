@@ -33,7 +33,7 @@ A_FILE = rb"PUT /[^ ]*tabla\.csv"
 THE_MANIFEST = rb"PUT /[^ ]*\.manifest\.json"
 THE_MANIFEST_IS_SOUGHT = rb"HEAD /[^ ]*\.manifest\.json"
 COMMIT = b"The one moment in which"
-BEFORE_THE_FIRST_STEP = b"Asked all the time"
+BEFORE_A_REMOVAL = b"Asked and written at once"
 END_OF_REMOVAL = b"SET local_copy = 'deleted'"
 NO_STATEMENT = b"no statement holds this"
 
@@ -249,14 +249,14 @@ def test_a_host_that_slept_before_the_removal_leaves_the_directory_where_the_row
     hosts: TwoHosts,
 ) -> None:
     """Meanwhile the platform took the migration back: the row does not say any more that there is a copy."""
-    with PostgresProxy(hosts.installation.database_url, BEFORE_THE_FIRST_STEP, Accident.HELD, times=1000) as proxy:
+    with PostgresProxy(hosts.installation.database_url, BEFORE_A_REMOVAL, Accident.HELD, times=1000) as proxy:
         hosts.installation.configure(hosts.provider, eliminar_despues_de_migrar=True)
         assert proxy.struck == 0
     hosts.installation.configure(hosts.provider, eliminar_despues_de_migrar=False)
     assert hosts.run("norte").exit_code == 0
     hosts.installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting'")  # as a commit leaves it
     hosts.installation.configure(hosts.provider, eliminar_despues_de_migrar=True, tiempo_retencion_local=1000)
-    with _asleep(hosts, statement=BEFORE_THE_FIRST_STEP) as command:
+    with _asleep(hosts, statement=BEFORE_A_REMOVAL) as command:
         hosts.installation.execute("UPDATE ejecuciones_yaml SET migrado_a_nube = false, ruta_nube = NULL")
     run = command.finish()
     assert run.exit_code == 1, str(run)

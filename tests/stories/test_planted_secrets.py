@@ -491,7 +491,7 @@ def fail(provider, *arguments):
         raise RuntimeError("defecto en %r de %r" % (provider.name, {credentials!r})) from error
 
 for kind in (s3.S3Provider, azure.AzureProvider, sftp.SftpProvider):
-    kind.put = kind.list = fail
+    kind.put = kind.list = kind.stat = fail
 janitor_daemon.main()
 """
 
