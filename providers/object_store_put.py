@@ -9,14 +9,16 @@ import enum
 import hashlib
 import re
 import threading
+from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Literal
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from providers.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.base import (
@@ -80,6 +82,10 @@ SendSmall = Callable[[str, bytes, "SentBytes", Mode], None]
 """Stores content of up to `LARGEST_BODY_BYTES` under a name, its hashes known. Raises `ProviderError`."""
 
 
+SendPart = Callable[[int, "Buffer"], None]
+"""Sends one part, of which its number, from 0 on, is told. What it is given is its own until it returns."""
+
+
 class Md5Of(enum.Enum):
     """What of an object in parts is hashed by MD5, because the server may show that."""
 
@@ -139,12 +145,6 @@ class ObjectStorePut:
             return self.put_small(name, source, attributes)
         return self.put_large(name, source, attributes)
 
-    def put_new(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
-        """Like `put`; what goes in one request is stored only where there is nothing, otherwise `ConditionFailed`."""
-        if source.size_bytes <= PART_SIZE_BYTES:
-            return self.put_small(name, source, attributes, "create")
-        return self.put_large(name, source, attributes)
-
     def put_small(
         self, name: str, source: Source, attributes: Attributes | None = None, mode: Mode = "overwrite"
     ) -> SentBytes:
@@ -163,10 +163,7 @@ class ObjectStorePut:
     def put_large(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
         part_size = part_size_for(source.size_bytes)
-        parts_in_flight = max(1, min(PARTS_IN_FLIGHT, self._memory_bytes // part_size - 1))
-        parts_in_memory = parts_in_flight + 1
-        buffers = self._ordinary_buffers if part_size == PART_SIZE_BYTES else PartBuffers(part_size)
-        with self._memory.reserved(parts_in_memory * part_size), buffers.kept(parts_in_memory):
+        with self._room_for_parts(part_size) as (buffers, parts_in_flight):
             reader = HashingReader(source, self.md5s_of_large)
             with _uploading(reader):
                 obstore.put(
@@ -179,6 +176,35 @@ class ObjectStorePut:
                     max_concurrency=parts_in_flight,
                 )
         return reader.sent()
+
+    def send_parts(self, source: Source, send: SendPart) -> SentBytes:
+        """Have the parts of a source sent by other means, as many at a time as `put_large` sends.
+
+        Raises what `source` or `send` raises, when none is on its way any more.
+        """
+        with (
+            self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
+            ThreadPoolExecutor(parts_in_flight) as threads,
+        ):
+            reader = HashingReader(source, self.md5s_of_large)
+            on_their_way: deque[Future[None]] = deque()
+            for number, part in enumerate(reader.parts(buffers)):
+                if len(on_their_way) == parts_in_flight:
+                    on_their_way.popleft().result()
+                on_their_way.append(threads.submit(send, number, part))
+                del part
+            for sent in on_their_way:
+                sent.result()
+        return reader.sent()
+
+    @contextmanager
+    def _room_for_parts(self, part_size: int) -> Iterator[tuple[PartBuffers, int]]:
+        """Buffers for parts of this size, and how many may be on their way at once."""
+        parts_in_flight = max(1, min(PARTS_IN_FLIGHT, self._memory_bytes // part_size - 1))
+        parts_in_memory = parts_in_flight + 1
+        buffers = self._ordinary_buffers if part_size == PART_SIZE_BYTES else PartBuffers(part_size)
+        with self._memory.reserved(parts_in_memory * part_size), buffers.kept(parts_in_memory):
+            yield buffers, parts_in_flight
 
     def _store_for(self, body_bytes: int) -> ObjectStore:
         """The client whose deadline suits requests that carry so many bytes."""
@@ -359,8 +385,6 @@ def provider_error(error: Exception) -> ProviderError:
     answer = " ".join(part for part in (status and f"HTTP {status}", code) if part)
     denied = isinstance(error, PermissionDeniedError | UnauthenticatedError)
     absent = isinstance(error, FileNotFoundError)
-    if isinstance(error, AlreadyExistsError):
-        return ConditionFailed(f"ya hay un objeto con ese nombre ({answer})")
     error_class, reason = _meaning(int(status or 500), code, denied=denied, absent=absent)
     return error_class(f"{reason} ({answer})")
 
@@ -397,8 +421,6 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
 
 def _error_without_answer(error: Exception, text: str) -> ProviderError:
     """No answer of the store is in the message: the connection failed, or the request was never sent."""
-    if isinstance(error, AlreadyExistsError):
-        return ConditionFailed("ya hay un objeto con ese nombre")
     if isinstance(error, ValueError):
         return InvalidKey("el nombre del objeto contiene caracteres que no se pueden enviar")
     kind = _first_group(r"kind: (Timeout|Connect|Interrupted|Request|Decode)\b", text)

@@ -115,7 +115,7 @@ class S3Provider(Provider):
         name = self._names.encode(key)
         if CONTROL_CHARACTER.search(name):
             return _receipt(self._put_through_boto3(name, source, {"IfNoneMatch": "*"}))
-        return _receipt(self._upload.put_new(name, source, self._attributes))
+        return _receipt(self._upload.put_small(name, source, self._attributes, "create"))
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition goes with the request that makes the object visible.

@@ -2132,6 +2132,14 @@ NEW_FILES = (
     ),
     Mutant(
         "new files",
+        "Azure is not told that a large file is to be new",
+        "providers/azure.py",
+        "blob.commit_block_list(in_order, standard_blob_tier=self._given_tier, **_condition(None))",
+        "blob.commit_block_list(in_order, standard_blob_tier=self._given_tier)",
+        (LATE_FILE + "[azure-8388609]",),
+    ),
+    Mutant(
+        "new files",
         "GCS is not told that a file is to be new",
         "providers/gcs.py",
         'only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None',
