@@ -61,6 +61,8 @@ class CommittedCopy:
     file_count: int
     size_bytes: int
     manifest_sha256: str
+    set_aside_inode: str | None = None
+    """That of the directory whose removal was begun last, if any was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ class Attempts:
         directory.require_in_place()
         tree = walk_quiet_tree(directory.descriptor, self.interruption)
         require_no_copies(tree, directory)
-        require_no_remnant(self.providers, claim, tree, self.interruption)
+        require_no_remnant(self.providers, claim, directory, tree, self.interruption)
         lease = Lease(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
         attempt = self._open_attempt(leased, claim, place, tree)
@@ -78,7 +78,7 @@ class Attempts:
             lambda: self.neighbours.require_elsewhere(leased, place, directory, self.interruption),
         )
         try:
-            copy, manifest = upload.run(tree)
+            copy, manifest = self._uploaded(upload, attempt, tree)
             directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
                 raise ClaimLost("la fila cambió, o se hizo cargo otra ejecución del programa")
@@ -88,6 +88,14 @@ class Attempts:
             raise
         self.providers.note_success(provider)
         return copy, manifest
+
+    def _uploaded(self, upload: Upload, attempt: Attempt, tree: Tree) -> tuple[ProvenCopy, Manifest]:
+        """Run an upload, and write down if all that it has sent was answered, however it ended."""
+        try:
+            return upload.run(tree)
+        finally:
+            if upload.may_be_waited_for:
+                self.database.note_answered(attempt)
 
     def _open_attempt(self, provider: Provider, claim: Claim, place: Place, tree: Tree) -> Attempt:
         """Begin, once it is known that the place is no other execution's."""

@@ -82,17 +82,18 @@ class Leftovers:
         return False
 
     def _require_own(self, leftover: Leftover, manifest: FoundManifest | None) -> None:
-        """A manifest tells whose the objects are, but for those of earlier versions, which name the uuid only. A whole
-        copy whose row is gone stays unless the original is here.
+        """A manifest tells whose the objects are; those of earlier versions do not, so theirs stay. A whole copy whose
+        place was given up stays unless the original is here.
         """
         if manifest is None or manifest.head is None:
             return
         head = manifest.head
-        wrote_it = (head.installation, head.row) == (self._database.installation, leftover.execution_id)
-        if not wrote_it and (head.installation is not None or head.execution != Place(leftover.key_prefix).name):
+        if (head.installation, head.row) != (self._database.installation, leftover.execution_id):
             raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
-        if leftover.row_is_gone and manifest.tree is not None and not self._has_original(leftover):
-            raise UnsafeDestination("es una copia entera de una fila que ya no existe, y aquí no está su directorio")
+        if leftover.is_given_up and manifest.tree is not None and not self._has_original(leftover):
+            raise UnsafeDestination(
+                "es una copia entera, su fila ya no existe o tiene otro uuid, y aquí no está su directorio"
+            )
 
     def _has_original(self, leftover: Leftover) -> bool:
         try:
@@ -102,11 +103,11 @@ class Leftovers:
 
     def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:
         """The manifest first: without it nobody takes the rest for a copy. Before each, the row is asked again."""
-        with late_deletions_kept_off(self._database, leftover.attempt_id):
+        with late_deletions_kept_off(self._database, leftover.attempt_id, abandoned, self._interruption) as deletions:
             for stored in objects:
                 if not self._database.is_leftover(leftover):
                     raise ClaimLost("la fila cambió")
-                with_retries(partial(abandoned.delete_exactly, stored), self._interruption)
+                deletions.delete(stored)
 
     def _require_gone(self, provider: Provider, place: Place) -> None:
         """A removal is believed like a copy: when the provider, asked anew, shows it. Raises `IntegrityError`."""

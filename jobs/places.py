@@ -8,13 +8,15 @@ at by the upload: see `jobs.upload`.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 
-from config.models import Claim, CommittedCopy, Entry, EntryKind
+from config.logs import emit, one_line
+from config.models import Claim, CommittedCopy, Entry, EntryKind, StoredObject
 from config.trees import Tree
 from jobs.directories import OpenDirectory
 from jobs.keys import MANIFEST_SUFFIX, Place, place_from_uri
@@ -28,6 +30,7 @@ from providers.base import (
     MigrationError,
     ObjectNotFound,
     Provider,
+    ProviderUnavailable,
     SourceError,
     UnsafeDestination,
     UnsafeSource,
@@ -228,16 +231,41 @@ def _with_those_above(directory: str) -> Iterator[str]:
         directory = directory.rpartition("/")[0]
 
 
+class Deletions:
+    """Deletions of objects of one provider, each repeated as often as it is worth."""
+
+    def __init__(self, provider: Provider, stop: threading.Event) -> None:
+        self._provider = provider
+        self._stop = stop
+        self.unanswered = False
+        """Whether any request has failed, so that it may still be on its way, though a later one was answered."""
+
+    def delete(self, stored: StoredObject) -> None:
+        """See `Provider.delete_exactly`."""
+        with_retries(partial(self._delete, stored), self._stop)
+
+    def _delete(self, stored: StoredObject) -> None:
+        try:
+            self._provider.delete_exactly(stored)
+        except ProviderUnavailable:
+            self.unanswered = True
+            raise
+
+
 @contextlib.contextmanager
-def late_deletions_kept_off(database: Database, attempt_id: int) -> Iterator[None]:
+def late_deletions_kept_off(
+    database: Database, attempt_id: int, provider: Provider, stop: threading.Event
+) -> Iterator[Deletions]:
     """Within, objects at an attempt's place may be deleted. Unless every deletion is answered, no other run uses the
     place for a while: one that was on its way when this run ended could hit what that run has stored. Also where
     deletions name the version that they mean: an equal file need not be sent again, and then keeps its version.
     """
     if not database.close_place(attempt_id):
         raise ClaimLost("la fila cambió")
-    yield
-    database.reopen_place(attempt_id)
+    deletions = Deletions(provider, stop)
+    yield deletions
+    if not deletions.unanswered:
+        database.reopen_place(attempt_id)
 
 
 def require_no_copies(tree: Tree, directory: OpenDirectory) -> None:
@@ -263,31 +291,61 @@ def _begins_as_a_manifest(directory: OpenDirectory, entry: Entry) -> bool:
         return True  # nobody can tell
 
 
-def require_no_remnant(providers: ProviderSet, claim: Claim, tree: Tree, stop: threading.Event) -> None:
+def require_no_remnant(
+    providers: ProviderSet, claim: Claim, directory: OpenDirectory, tree: Tree, stop: threading.Event
+) -> None:
     """Raises `SourceShrank` if an execution that was migrated before has lost files since, and its copy is still there.
 
-    So what a removal has left never takes the place of the whole, nor does what it had set aside just then. An
-    execution that ran again has other files, as their times tell; one that has less than half of what it had is not
-    believed all the same.
+    So what a removal has left never takes the place of the whole, whatever came to it since, nor does what it had set
+    aside just then. An execution that ran again is told by files of other sizes; one that has less than half of what it
+    had is not believed all the same, and one that has less at all is told of.
     """
     last = claim.last_copy
+    if last is None:
+        return
     set_aside = tree.may_mention(SET_ASIDE)
-    if last is None or not (set_aside or tree.file_count < last.file_count or tree.size_bytes < last.size_bytes):
+    was_begun = str(os.fstat(directory.descriptor).st_ino) == last.set_aside_inode
+    has_less = tree.file_count < last.file_count or tree.size_bytes < last.size_bytes
+    if not (set_aside or was_begun or has_less):
         return
     found = _last_manifest(providers, last, stop)
     if found is None:
         return  # whoever has removed the copy, or its manifest, does not want it any more
-    if set_aside:
-        raise SourceShrank(
-            f"tiene ficheros que un borrado interrumpido había apartado ({SET_ASIDE}…): son de su copia anterior en "
-            f"{last.uri}; recupérela con restore"
-        )
-    is_part = found.tree is None or _is_part_of(tree, found.tree)
-    if is_part or tree.file_count * 2 < last.file_count or tree.size_bytes * 2 < last.size_bytes:
-        raise SourceShrank(
-            f"solo tiene {tree.file_count} de los {last.file_count} ficheros de su copia anterior en {last.uri}; si es "
-            f"lo correcto, retire de allí {place_from_uri(last.uri).manifest_key}; si no, restáurela"
-        )
+    if set_aside or (was_begun and _lacks_files_of(tree, found)) or (has_less and _is_remnant(tree, found, last)):
+        raise SourceShrank(_what_is_left(tree, last))
+    if has_less:
+        _tell_of_less(claim, tree, last)
+
+
+def _is_remnant(tree: Tree, found: FoundManifest, last: CommittedCopy) -> bool:
+    less_than_half = tree.file_count * 2 < last.file_count or tree.size_bytes * 2 < last.size_bytes
+    return less_than_half or found.tree is None or _is_part_of(tree, found.tree)
+
+
+def _lacks_files_of(tree: Tree, found: FoundManifest) -> bool:
+    if found.tree is None:
+        return True
+    return any(tree.find(entry.path) is None for entry in found.tree.files)
+
+
+def _what_is_left(tree: Tree, last: CommittedCopy) -> str:
+    return (
+        f"tiene {tree.file_count} ficheros y {tree.size_bytes} bytes, y su copia anterior en {last.uri}, "
+        f"{last.file_count} y {last.size_bytes}: parece lo que dejó un borrado. Para recuperar la copia, ponga en su "
+        "fila migrado_a_nube = true y use restore; si el directorio está como debe, retire de allí "
+        f"{place_from_uri(last.uri).manifest_key}"
+    )
+
+
+def _tell_of_less(claim: Claim, tree: Tree, last: CommittedCopy) -> None:
+    uuid = one_line(claim.execution.uuid)
+    emit(
+        logging.WARNING,
+        "smaller_than_before",
+        f"La ejecución {uuid} tiene menos que su copia anterior ({tree.file_count} ficheros y {tree.size_bytes} bytes "
+        f"en lugar de {last.file_count} y {last.size_bytes}): se migra otra vez, pues sus ficheros son otros",
+        execution=uuid,
+    )
 
 
 def _last_manifest(providers: ProviderSet, last: CommittedCopy, stop: threading.Event) -> FoundManifest | None:
@@ -305,7 +363,7 @@ def _last_manifest(providers: ProviderSet, last: CommittedCopy, stop: threading.
 
 
 def _is_part_of(tree: Tree, whole: Tree) -> bool:
-    """Whether every file of a tree is one of another's, as far as path, size and time tell."""
+    """Whether every file of a tree is one of another's, as far as path and size tell."""
     position = -1
     for entry in tree.files:
         found = whole.find(entry.path, position + 1)
@@ -313,6 +371,6 @@ def _is_part_of(tree: Tree, whole: Tree) -> bool:
             return False
         position = found
         other = whole.entry(found)
-        if (other.kind, other.size_bytes, other.mtime_ns) != (entry.kind, entry.size_bytes, entry.mtime_ns):
+        if (other.kind, other.size_bytes) != (entry.kind, entry.size_bytes):
             return False
     return True

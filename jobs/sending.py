@@ -14,7 +14,15 @@ from jobs.lease import Lease, LeasedProvider
 from jobs.pace import PacedSource, Pacer, Traffic
 from jobs.retries import with_retries
 from jobs.tree import FileSource
-from providers.base import SMALL_TOGETHER_BYTES, ConditionFailed, ObjectNotFound, Provider, ProviderError, Source
+from providers.base import (
+    SMALL_TOGETHER_BYTES,
+    ConditionFailed,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Source,
+)
 
 LOOKS_AT_A_KEY = 3
 """How often it is looked again at what lies under a key because somebody has written there since: only requests of dead
@@ -53,7 +61,7 @@ class Sender:
         self.left_unfinished = False
         """Whether something may be there still that was begun and not ended, as after a connection that broke."""
         self.unanswered = False
-        """Whether any request has failed, so that it may still be on its way."""
+        """Whether any request was not answered, so that it may still be on its way, though a later one was."""
         self.not_sent: set[int] = set()
         """The positions of files of which only a short checksum says that they lie there already."""
 
@@ -166,8 +174,9 @@ class Sender:
         """After an error something may be there that was begun."""
         try:
             yield
-        except ProviderError:
-            self.left_unfinished = self.unanswered = True
+        except ProviderError as error:
+            self.left_unfinished = True
+            self.unanswered |= isinstance(error, ProviderUnavailable)
             raise
 
 
@@ -194,6 +203,7 @@ class Sent:
 
     receipts: Mapping[int, PutReceipt]
     left_unfinished: bool
+    unanswered: bool
     not_sent: Collection[int]
     """See `Sender`."""
 
@@ -221,7 +231,7 @@ class SendFiles(Order[Sent]):
             receipts.update(sender.send(self.files[starts[number] : starts[number + 1]]))
 
         workplace.pool.for_each(send_batch, range(len(starts) - 1), workplace.interruption)
-        return Sent(receipts, sender.left_unfinished, sender.not_sent)
+        return Sent(receipts, sender.left_unfinished, sender.unanswered, sender.not_sent)
 
 
 @dataclass(frozen=True, slots=True)

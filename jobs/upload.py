@@ -84,6 +84,7 @@ class Upload:
         self._assistance = assistance
         self._require_elsewhere = require_elsewhere
         self._manifest_seen: StoredObject | None = None
+        self._creates_safely = False
         self._may_remove = False
         """Whether objects at the place that belong to no file are to be removed."""
         self._of_right_size = 0
@@ -108,16 +109,20 @@ class Upload:
             return self._adopt(foreign)
         self._require_equal_to_others()
         # Asked here, so that it is not asked by a probe object among the files.
-        creates_safely = with_retries(partial(self._provider.creates_safely, self._place.parent), self._interruption)
+        self._creates_safely = with_retries(
+            partial(self._provider.creates_safely, self._place.parent), self._interruption
+        )
         self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
         self._require_unchanged()
         manifest = make_manifest(self._execution, tree, self._database.installation, self._attempt_in_manifest())
         self._send_manifest(manifest)
-        evidence = self._prove(manifest)
-        if not (creates_safely or self._sender.unanswered):
-            self._database.note_answered(self._attempt)
-        return self._copy(evidence, manifest.sha256), manifest
+        return self._copy(self._prove(manifest), manifest.sha256), manifest
+
+    @property
+    def may_be_waited_for(self) -> bool:
+        """Whether a later attempt might wait for requests of this one to come late, though all were answered."""
+        return not (self._creates_safely or self._sender.unanswered)
 
     def _copy(self, evidence: Evidence, manifest_sha256: str) -> ProvenCopy:
         return ProvenCopy(
@@ -174,10 +179,14 @@ class Upload:
         return None
 
     def _is_own(self, manifest: FoundManifest) -> bool:
-        """Whether this installation wrote it for this row. Earlier versions did not write into it whose it is."""
+        """Whether this installation wrote it for this row. Earlier versions did not write into it whose it is: of those
+        only one that this database has committed is known to be ours.
+        """
         head = manifest.head
-        if head is None or head.installation is None:
+        if head is None:
             return self._objects_here_are_ours
+        if head.installation is None:
+            return manifest.sha256 == self._attempt.committed_manifest_sha256
         return head.installation == self._database.installation and head.row == self._execution.id
 
     def _withdraw(self, manifest: FoundManifest) -> None:
@@ -189,12 +198,14 @@ class Upload:
         self._manifest_seen = manifest.stored
         if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
             return  # a run that was killed before its commit has left it
-        delete = partial(with_retries, partial(self._provider.delete_exactly, manifest.stored), self._interruption)
-        if with_retries(partial(self._provider.deletes_safely, self._place.parent), self._interruption):
-            delete()
-        else:
-            with late_deletions_kept_off(self._database, self._attempt.id):
-                delete()
+        is_safe = with_retries(partial(self._provider.deletes_safely, self._place.parent), self._interruption)
+        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._interruption) as deletions:
+            deletions.delete(manifest.stored)
+        if deletions.unanswered and not is_safe:
+            raise UnsafeDestination(
+                f"el borrado de {self._place.manifest_key} quedó una vez sin respuesta y podría llegar tarde; se puede "
+                "usar otra vez dentro de una hora"
+            )
         self._manifest_seen = None
 
     def _attempt_in_manifest(self) -> int | None:
@@ -318,7 +329,7 @@ class Upload:
             self._note(sent.receipts)
             self._sender.not_sent.update(sent.not_sent)
             self._sender.left_unfinished |= sent.left_unfinished
-            self._sender.unanswered |= sent.left_unfinished
+            self._sender.unanswered |= sent.unanswered
 
         assistance.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
 
@@ -560,9 +571,9 @@ class Upload:
         """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""
         if not extras:
             return
-        with late_deletions_kept_off(self._database, self._attempt.id):
+        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._interruption) as deletions:
             for stored in extras:
-                with_retries(partial(self._provider.delete_exactly, stored), self._interruption)
+                deletions.delete(stored)
 
 
 def _differing(count: int, key: str) -> IntegrityError:

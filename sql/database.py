@@ -48,6 +48,8 @@ CANDIDATES_PER_PAGE = 500
 PENDING_PER_LOOK = 50_000
 """How many ids a run keeps at a time, and a look that is remembered can hold."""
 
+KINDS_IN_URIS = ("s3", "minio", "azure", "gcp", "gcs", "sftp", "local")
+
 LARGE_TABLE_BYTES = 64 * 1024 * 1024
 """A table from this size on, some 300,000 executions, takes longer to look through than a run to start."""
 
@@ -71,6 +73,8 @@ class Attempt:
     foreign_objects_here: bool
     committed_here: bool = False
     """Whether a row pointed at this place once, as the copy of this execution."""
+    committed_manifest_sha256: str | None = None
+    """That of the manifest of the last copy that was committed for this execution, wherever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +154,7 @@ class Leftover:
     host: str
     directory: str | None
     foreign_objects: bool
-    row_is_gone: bool
+    is_given_up: bool
     migrated_provider_id: int | None
     migrated_uri: str | None
 
@@ -395,11 +399,8 @@ class Database:
         )
 
     def _claimed_places(self, shared_prefix: str) -> dict[int, int]:
-        parts = shared_prefix.split("/")
-        parameters = {
-            "shared_prefix": shared_prefix,
-            "places_above": ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)],
-        }
+        uuid_part = len(f"cloud://tipo/{shared_prefix}".split("/")) + 1
+        parameters = {"shared_prefix": shared_prefix, "uuid_part": uuid_part}
         rows = self._connection.query("find_claimed_places", parameters)
         return {row["execution_id"]: row["holder_id"] for row in rows}
 
@@ -470,6 +471,7 @@ class Database:
             row["earlier_attempts_here"],
             bool(row["foreign_objects_here"]),
             bool(row["committed_here"]),
+            row["committed_manifest_sha256"],
         )
 
     def close_place(self, attempt_id: int) -> bool:
@@ -633,10 +635,11 @@ class Database:
     def rows_at(self, execution_id: int, key_prefix: str) -> list[int]:
         """The ids of other rows whose `ruta_nube`, whoever wrote it, is a place, lies in it or contains it."""
         parts = key_prefix.split("/")
+        above = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
         parameters = {
             "execution_id": execution_id,
             "place": key_prefix,
-            "places_above": ["/".join(parts[:depth]) for depth in range(1, len(parts))],
+            "uris_above": [f"cloud://{kind}/{place}" for kind in KINDS_IN_URIS for place in above],
         }
         return [row["id"] for row in self._connection.query("find_rows_at_place", parameters)]
 
@@ -678,7 +681,14 @@ def _committed_copy(row: Row) -> CommittedCopy | None:
     """What the last commit recorded, if there was one."""
     if row["uri"] is None or row["manifest_sha256"] is None:
         return None
-    return CommittedCopy(row["uri"], row["provider_id"], row["file_count"], row["size_bytes"], row["manifest_sha256"])
+    return CommittedCopy(
+        row["uri"],
+        row["provider_id"],
+        row["file_count"],
+        row["size_bytes"],
+        row["manifest_sha256"],
+        row["set_aside_inode"],
+    )
 
 
 def _retention_seconds(retention_hours: float) -> float:

@@ -522,12 +522,21 @@ def lose_the_name_of_a_file(directory: Path) -> None:
     (directory / "registro").rename(directory / ".janitor-removing-0")
 
 
+def lose_a_file_and_be_copied(directory: Path) -> None:
+    """Without times, as `cp` does."""
+    lose_a_file(directory)
+    os.utime(directory / "tabla", (1, 1))
+
+
 def run_again_with_less_than_half(directory: Path) -> None:
     lose_everything(directory)
     (directory / "tabla").write_bytes(b"1")
 
 
-@pytest.mark.parametrize("loss", [lose_a_file, lose_everything, lose_the_name_of_a_file, run_again_with_less_than_half])
+@pytest.mark.parametrize(
+    "loss",
+    [lose_a_file, lose_a_file_and_be_copied, lose_everything, lose_the_name_of_a_file, run_again_with_less_than_half],
+)
 def test_what_a_removal_has_left_never_takes_the_place_of_the_whole(scene: Scene, loss: Callable[[Path], None]) -> None:
     execution = scene.new_execution()
     scene.store(execution)
@@ -535,11 +544,29 @@ def test_what_a_removal_has_left_never_takes_the_place_of_the_whole(scene: Scene
     before = scene.stored()
     assert execution.directory is not None
     loss(Path(execution.directory))
-    with pytest.raises(SourceShrank, match=r"copia anterior en cloud://local/p/ejecuciones/uuid-1"):
+    with pytest.raises(SourceShrank, match=r"copia anterior en cloud://local/p/ejecuciones/uuid-1.* migrado_a_nube"):
         scene.store(execution)
     assert scene.stored() == before
     with closing(scene.provider()) as provider:
         provider.delete("p/ejecuciones/uuid-1.manifest.json")  # a person has looked
+    scene.store(execution)
+
+
+def test_a_directory_whose_removal_was_begun_lacks_nothing_though_something_came_to_it(scene: Scene) -> None:
+    """The database knows the directory by its inode. A directory of the same files that was made anew may have less."""
+    execution = scene.new_execution(a=b"aaaa", b=b"bbbb", c=b"cccc")
+    scene.store(execution)
+    scene.set_back()
+    assert execution.directory is not None
+    directory = Path(execution.directory)
+    scene.platform.sql("UPDATE janitor_migrations SET set_aside_inode = %s", str(directory.stat().st_ino))
+    (directory / "a").unlink()
+    (directory / "nuevo").write_bytes(b"this is more than there was before")
+    before = scene.stored()
+    with pytest.raises(SourceShrank):
+        scene.store(execution)
+    assert scene.stored() == before
+    (directory / "a").write_bytes(b"AAAA")
     scene.store(execution)
 
 
@@ -549,7 +576,7 @@ def test_an_execution_that_ran_again_takes_its_place(scene: Scene) -> None:
     scene.set_back()
     assert execution.directory is not None
     Path(execution.directory, "a").unlink()
-    Path(execution.directory, "b").write_bytes(b"BB")
+    Path(execution.directory, "b").write_bytes(b"BBB")
     scene.store(execution)
     assert scene.platform.value("SELECT file_count FROM janitor_migrations") == 2
 
@@ -642,8 +669,8 @@ def test_stores_are_named_without_secrets(new_destination: Callable[[str], Desti
     [
         ("cloud://s3/p/ejecuciones/uuid-1", True),
         ("cloud://s3/p/ejecuciones/uuid-1/deeper", True),
-        ("cloud://azure/p/ejecuciones", True),
-        ("cloud://azure/p", True),
+        ("cloud://azure/p/ejecuciones", False),
+        ("cloud://azure/p", False),
         ("cloud://s3/p/ejecuciones/uuid-10", False),
         ("cloud://s3/ejecuciones/uuid-1", False),
         ("cloud://s3/p/ejecuciones/uuid-2", False),

@@ -35,4 +35,4 @@ WHERE migration.lease_expires_at IS NULL
    OR (migration.host = excluded.host AND migration.run_id <> excluded.run_id)
 RETURNING
     migration.execution_id, migration.fencing_token, migration.attempts,
-    migration.uri, migration.provider_id, migration.file_count, migration.size_bytes, migration.manifest_sha256
+    migration.set_aside_inode, migration.uri, migration.provider_id, migration.file_count, migration.size_bytes, migration.manifest_sha256

@@ -1,10 +1,11 @@
--- Attempts that failed at one place, of executions that were migrated to another since, as their rows still say, or whose
--- rows are gone; but none at a place that is another execution's, or contains or lies in one, in whatever store.
+-- Attempts that failed at one place, of executions that were migrated to another since, as their rows still say, or that
+-- have given the place up: the row is gone, or has another uuid by now. But none at a place that is another execution's,
+-- or contains or lies in one, in whatever store.
 SELECT
     attempt.id AS attempt_id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
     attempt.store, attempt.host, migration.directory,
     coalesce(attempt.foreign_objects, true) AS foreign_objects, -- nobody has looked: nothing was sent
-    execution.id IS NULL AS row_is_gone,
+    execution.migrado_a_nube IS NOT TRUE AS is_given_up,
     migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri
 FROM janitor_attempts AS attempt
 JOIN janitor_migrations AS migration ON migration.execution_id = attempt.execution_id
@@ -18,7 +19,13 @@ WHERE attempt.state IN ('open', 'abandoned')
             AND (migration.lease_expires_at IS NULL OR migration.host = %(host)s)
         )
         OR (
-            execution.id IS NULL
+            (
+                execution.id IS NULL
+                OR (
+                    execution.migrado_a_nube IS NOT TRUE
+                    AND right(attempt.key_prefix, length(execution.uuid::text) + 1) <> '/' || execution.uuid::text
+                )
+            )
             AND (
                 migration.lease_expires_at IS NULL
                 OR migration.lease_expires_at < now()
@@ -28,15 +35,21 @@ WHERE attempt.state IN ('open', 'abandoned')
     )
   AND NOT EXISTS (
         SELECT FROM janitor_attempts AS other
-        WHERE (
-                other.place = attempt.place
-                OR (other.place > attempt.place || '/' AND other.place < attempt.place || '0')
-                OR other.place = ANY(
-                    SELECT array_to_string((string_to_array(attempt.place, '/'))[:depth], '/')
-                    FROM generate_series(1, cardinality(string_to_array(attempt.place, '/')) - 1) AS depth
-                )
-            )
+        WHERE other.place = attempt.place
           AND other.execution_id <> attempt.execution_id
+          AND (other.state = 'committed' OR (other.state <> 'settled' AND other.foreign_objects IS NOT NULL))
+    )
+  AND NOT EXISTS (
+        SELECT FROM janitor_attempts AS other
+        WHERE other.place > attempt.place || '/' AND other.place < attempt.place || '0'
+          AND other.execution_id <> attempt.execution_id
+          AND (other.state = 'committed' OR (other.state <> 'settled' AND other.foreign_objects IS NOT NULL))
+    )
+  AND NOT EXISTS (
+        SELECT FROM generate_series(1, cardinality(string_to_array(attempt.place, '/')) - 1) AS depth
+        JOIN janitor_attempts AS other
+            ON other.place = array_to_string((string_to_array(attempt.place, '/'))[:depth], '/')
+        WHERE other.execution_id <> attempt.execution_id
           AND (other.state = 'committed' OR (other.state <> 'settled' AND other.foreign_objects IS NOT NULL))
     )
   AND attempt.id > %(after_id)s

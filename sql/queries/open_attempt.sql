@@ -25,6 +25,12 @@ overlapping AS (
         )
       AND attempt.execution_id <> %(execution_id)s
       AND attempt.id <> ALL(%(elsewhere)s::bigint[])
+      AND NOT (
+            -- A row that was deleted, and added again under another id: what lies there is compared by its bytes.
+            attempt.state = 'committed'
+            AND attempt.place = lower(%(key_prefix)s)
+            AND NOT EXISTS (SELECT FROM ejecuciones_yaml WHERE id = attempt.execution_id)
+        )
       AND (
             attempt.state = 'committed'
             OR (attempt.state IN ('open', 'abandoned') AND attempt.foreign_objects IS NOT NULL)
@@ -50,17 +56,19 @@ closed AS (
       AND closed_by <> %(run_id)s
 ),
 late_bytes AS (
-    -- An attempt of a run that is dead may have bytes on their way, of files that have changed since.
-    SELECT max(held.last_held_at + make_interval(secs => %(late_seconds)s)) AS until
+    -- An attempt not all of whose requests were answered may have bytes on their way, of files that have changed since.
+    SELECT max(life.last_sign + make_interval(secs => %(late_seconds)s)) AS until
     FROM janitor_attempts AS attempt
     JOIN held ON held.execution_id = attempt.execution_id
+    CROSS JOIN LATERAL (
+        SELECT CASE attempt.state WHEN 'open' THEN held.last_held_at ELSE attempt.finished_at END AS last_sign
+    ) AS life
     WHERE attempt.place = lower(%(key_prefix)s)
       AND (attempt.store = %(store)s OR attempt.store = '' OR %(store)s = '')
-      AND attempt.state = 'open'
-      AND attempt.run_id <> %(run_id)s
+      AND attempt.state IN ('open', 'abandoned')
       AND attempt.foreign_objects IS NOT NULL
       AND attempt.tree_fingerprint <> %(fingerprint)s
-      AND held.last_held_at + make_interval(secs => %(late_seconds)s) > now()
+      AND life.last_sign + make_interval(secs => %(late_seconds)s) > now()
       AND NOT %(late_bytes_are_harmless)s
 ),
 claimed AS (
@@ -97,6 +105,9 @@ SELECT
     (SELECT count FROM earlier) AS earlier_attempts_here,
     (SELECT foreign_objects FROM earlier) AS foreign_objects_here,
     (SELECT committed FROM earlier) AS committed_here,
+    (
+        SELECT manifest_sha256 FROM janitor_migrations WHERE execution_id = %(execution_id)s
+    ) AS committed_manifest_sha256,
     EXISTS (SELECT FROM held) AS held,
     (SELECT until FROM closed) AS closed_until,
     (SELECT until FROM late_bytes) AS late_bytes_until,
