@@ -174,7 +174,7 @@ def _find(parent: int, name: str, trash: str, record: RemovalRecord) -> _Found |
 def _told_absent(name: str) -> str:
     return (
         f"{one_line(name)} no está, y no consta que lo borrara este programa; móntelo o devuélvalo a su sitio, o, si "
-        "lo borró alguien a propósito, ponga local_copy = 'kept' en janitor_migrations"
+        "lo borró alguien a propósito, ponga local_copy = 'kept' en su fila de janitor_migrations"
     )
 
 
