@@ -529,3 +529,25 @@ def test_a_place_is_open_again_once_every_deletion_was_answered(scene: Scene) ->
     later = scene.platform.run()
     claim = claim_one(later, scene.claim.execution)
     assert isinstance(later.open_attempt(claim, PRIMARY, "ejecuciones/uuid-1"), Attempt)
+
+
+def test_what_an_earlier_version_completed_is_kept(scene: Scene) -> None:
+    """Its manifest does not say whose it is: a clone of the database has the same attempts."""
+    scene.fail_on(PRIMARY, foreign=False)
+    put_manifest(scene, json.dumps({"format": "janitor-manifest", "version": 1, "execution": "uuid-1"}).encode())
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+def test_a_place_that_its_row_has_given_up_is_cleared(scene: Scene) -> None:
+    """The row has another uuid by now: otherwise two rows that swapped theirs would wait for each other for ever."""
+    scene.fail_on(PRIMARY, foreign=False)
+    (scene.directories[PRIMARY] / "ejecuciones" / "uuid-1.manifest.json").unlink()
+    scene.database.fail_migration(scene.claim, "failed", "unavailable", "no responde")
+    scene.remove()
+    assert len(scene.files(PRIMARY)) == len(OBJECTS)
+    scene.platform.sql("UPDATE ejecuciones_yaml SET uuid = 'another'")
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+    assert scene.states() == ["settled"]

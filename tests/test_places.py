@@ -7,6 +7,7 @@ stopped, `stories/test_late_requests.py` for requests that come late.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -27,11 +28,19 @@ from jobs.manifest import read_manifest
 from jobs.places import Neighbours, SourceShrank
 from jobs.provider_set import ProviderSet
 from jobs.transfers import TransferPool
-from providers.base import BytesSource, MigrationError, Provider, StorageFull, UnsafeDestination, UnsafeSource
+from providers.base import (
+    BytesSource,
+    MigrationError,
+    Provider,
+    ProviderUnavailable,
+    StorageFull,
+    UnsafeDestination,
+    UnsafeSource,
+)
 from providers.stores import store_of
 from sql.database import Attempt, Database, Occupied, ProvenCopy
 from tests.destinations import Destination
-from tests.faulty_provider import Fault, FaultyProvider, after, fail
+from tests.faulty_provider import Fault, FaultyProvider, after, fail, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
@@ -267,6 +276,55 @@ def test_nothing_is_waited_for_that_does_no_harm(platform: Platform, why: str) -
     assert isinstance(database.open_attempt(claim, 1, "p/uuid-1", fingerprint=fingerprint), Attempt)
 
 
+def test_a_run_that_heard_no_answer_is_waited_for_too_and_by_itself(platform: Platform) -> None:
+    """It ended in order, or goes on; what it sent may still be on its way."""
+    execution = died_while_sending(platform, "before")
+    database, claim = claim_of_the_next_run(platform, execution)
+    attempt = database.open_attempt(claim, 1, "p/uuid-1", fingerprint="before")
+    assert isinstance(attempt, Attempt)
+    database.note_place(attempt, foreign_objects=False)
+    database.abandon_attempt(attempt, "unavailable", "no responde")
+    platform.sql("UPDATE janitor_attempts SET tree_fingerprint = NULL WHERE id <> %s", attempt.id)
+    assert isinstance(database.open_attempt(claim, 1, "p/uuid-1", fingerprint="after"), Occupied)
+    database.note_answered(attempt)
+    assert isinstance(database.open_attempt(claim, 1, "p/uuid-1", fingerprint="after"), Attempt)
+
+
+def change(execution: Execution) -> None:
+    assert execution.directory is not None
+    Path(execution.directory, "tabla").write_bytes(b"7,8,9\n")
+
+
+def test_bytes_whose_answer_was_lost_are_not_overtaken_by_others(on_s3: Scene) -> None:
+    """On a server without conditions. Where there are some, late bytes do no harm: see `test_late_requests.py`."""
+    execution = on_s3.new_execution()
+    lost = Fault("put", lose_answer(ProviderUnavailable("no responde")), key="*/tabla", calls=range(1, 100))
+    with pytest.raises(ProviderUnavailable):
+        on_s3.store(execution, lost)
+    change(execution)
+    with pytest.raises(UnsafeDestination, match="puede llegar aún"):
+        on_s3.store(execution)
+    on_s3.platform.sql("UPDATE janitor_attempts SET finished_at = finished_at - interval '1 hour'")
+    on_s3.store(execution)
+    on_s3.require_copy_of(execution)
+
+
+def test_a_deletion_that_was_answered_only_the_second_time_closes_the_place(on_s3: Scene) -> None:
+    """The first one may arrive when the new manifest is there. Looked for wherever objects are deleted: extra ones are
+    no part of the copy, and leftovers keep the place closed.
+    """
+    execution = on_s3.new_execution()
+    on_s3.store(execution)
+    on_s3.set_back()
+    change(execution)
+    lost = Fault("delete", lose_answer(ProviderUnavailable("no responde")), key="*.manifest.json")
+    with pytest.raises(UnsafeDestination, match="quedó una vez sin respuesta"):
+        on_s3.store(execution, lost)
+    with pytest.raises(UnsafeDestination, match="puede llegar aún"):
+        on_s3.store(execution)
+    assert not on_s3.platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml")
+
+
 # What may change while an execution is worked on
 
 
@@ -458,6 +516,47 @@ def test_under_the_manifest_of_another_installation_nothing_is_written(
         on_s3.store(execution)
     assert on_s3.used.keys("put") == on_s3.used.keys("delete") == []
     assert on_s3.stored() == before
+
+
+def old_format(scene: Scene) -> bytes:
+    """The manifest as versions wrote it that did not say whose it is."""
+    document = json.loads(scene.stored()["uuid-1.manifest.json"])
+    for name in ("row", "installation", "attempt"):
+        del document[name]
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize("committed_by_us", [True, False])
+def test_a_manifest_of_an_earlier_version_is_ours_if_this_database_committed_it(
+    scene: Scene, committed_by_us: bool
+) -> None:
+    """A clone of the database may have the same attempts, from before the upgrade."""
+    execution = scene.new_execution()
+    scene.store(execution)
+    content = old_format(scene)
+    scene.put("uuid-1.manifest.json", content)
+    scene.set_back()
+    known = hashlib.sha256(content).hexdigest() if committed_by_us else "00" * 32
+    scene.platform.sql("UPDATE janitor_migrations SET manifest_sha256 = %s", known)
+    scene.platform.sql("UPDATE janitor_attempts SET state = 'abandoned', foreign_objects = false, store = ''")
+    change(execution)
+    if committed_by_us:
+        scene.store(execution)
+        scene.require_copy_of(execution)
+        return
+    with pytest.raises(UnsafeDestination):
+        scene.store(execution)
+    assert scene.stored()["uuid-1.manifest.json"] == content
+
+
+def test_a_row_that_was_deleted_and_added_again_finds_its_copy(on_s3: Scene) -> None:
+    """Under another id: the copy that belongs to no row any more is compared by its bytes."""
+    execution = on_s3.new_execution()
+    on_s3.store(execution)
+    on_s3.platform.sql("DELETE FROM ejecuciones_yaml")
+    again = on_s3.platform.add_execution(execution.directory, "uuid-1")
+    assert on_s3.store(again).keys("put") == []
+    assert on_s3.platform.value("SELECT migrado_a_nube FROM ejecuciones_yaml")
 
 
 def test_a_manifest_of_another_row_is_not_replaced(scene: Scene) -> None:
