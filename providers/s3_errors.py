@@ -33,7 +33,7 @@ DENIED_CODES = frozenset(
     )
 )
 FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
-CONFLICT_CODES = frozenset(("ConditionalRequestConflict", "NoSuchUpload", "OperationAborted"))
+CONFLICT_CODES = frozenset(("ConditionalRequestConflict", "InvalidPart", "NoSuchUpload", "OperationAborted"))
 """What is worth another try: where it was an unfinished upload that others have discarded, the next look tells why."""
 
 MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))

@@ -637,6 +637,9 @@ class _WatchedProvider(Provider):
         with self._stage.request(uuid, "put") as name:
             return self._provider.put(key, _WatchedSource(self._stage, uuid, name, source))
 
+    def creates_safely(self, prefix: str = "") -> bool:
+        return self._provider.creates_safely(prefix)
+
     def measure(self, source: Source) -> PutReceipt:
         return self._provider.measure(source)
 
