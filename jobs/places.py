@@ -62,7 +62,7 @@ def open_attempt(
     """Record that bytes will be sent to a place that is nobody else's.
 
     Raises `ClaimLost`, and `UnsafeDestination` for a place that is another execution's, contains or lies in one, or to
-    which deletions of a run that ended may still be on their way, or bytes of files that have changed since.
+    which deletions that got no answer may still be on their way, or bytes of files that have changed since.
     """
     ask = partial(
         database.open_attempt, claim, provider.id, place.key_prefix, provider.store, fingerprint=tree.fingerprint()
@@ -238,7 +238,7 @@ class Deletions:
         self._provider = provider
         self._stop = stop
         self.unanswered = False
-        """Whether any request has failed, so that it may still be on its way, though a later one was answered."""
+        """Whether any request got no answer, so that it may still be on its way, though a later one was answered."""
 
     def delete(self, stored: StoredObject) -> None:
         """See `Provider.delete_exactly`."""

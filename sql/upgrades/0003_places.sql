@@ -12,7 +12,8 @@ CREATE TABLE janitor_installation (
 -- '' for attempts that are older than this column. place is key_prefix as a store sees it that makes no difference
 -- between small and capital letters.
 -- closed_until: deletions were sent to this place, and an answer is missing: one may arrive until then. closed_by is the
--- run that has sent them, 0 where there were several. tree_fingerprint tells whether the directory has changed since.
+-- run that has sent them, 0 where there were several. tree_fingerprint tells whether the directory has changed since; it
+-- is NULL once every request of the attempt was answered.
 ALTER TABLE janitor_attempts
     ADD COLUMN store TEXT NOT NULL DEFAULT '',
     ADD COLUMN place TEXT COLLATE "C" GENERATED ALWAYS AS (lower(key_prefix)) STORED,
