@@ -194,7 +194,7 @@ class JanitorDaemon:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
-        self._providers = ProviderSet(rows, unreadable)
+        self._providers = ProviderSet(rows, unreadable, self.interruption.migrations)
         self._at_the_end.callback(self._providers.close)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)

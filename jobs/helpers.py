@@ -104,6 +104,7 @@ class Workplace:
         if row.id not in self._providers:
             learn_secrets(row.credentials)
             self._providers[row.id] = build_provider(row)
+        self._providers[row.id].progress.interruption = self.interruption
         return self._providers[row.id]
 
 

@@ -97,6 +97,7 @@ class LeasedProvider(Provider):
     def __init__(self, provider: Provider, lease: Lease) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.store = provider.store
+        self.progress = provider.progress
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]

@@ -16,8 +16,8 @@ from jobs.manifest import FoundManifest, find_manifest
 from jobs.places import is_same_store, late_deletions_kept_off, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from jobs.retries import with_retries
 from providers.base import IntegrityError, MigrationError, Provider, UnsafeDestination, UnsafeSource
+from providers.retries import with_retries
 from sql.database import Database, Leftover
 
 
@@ -40,8 +40,8 @@ class Leftovers:
         self._require_same_store(leftover, abandoned)
         place = Place(leftover.key_prefix)
         for prefix in place.unfinished_prefixes:
-            with_retries(partial(abandoned.abandon, prefix), self._interruption)
-        objects = with_retries(lambda: list(abandoned.list(place.files_prefix)), self._interruption)
+            with_retries(partial(abandoned.abandon, prefix), self._interruption, abandoned.progress)
+        objects = with_retries(lambda: list(abandoned.list(place.files_prefix)), self._interruption, abandoned.progress)
         manifest = find_manifest(abandoned, place, self._interruption)
         if not objects and manifest is None:
             return
@@ -111,7 +111,7 @@ class Leftovers:
 
     def _require_gone(self, provider: Provider, place: Place) -> None:
         """A removal is believed like a copy: when the provider, asked anew, shows it. Raises `IntegrityError`."""
-        remaining = with_retries(lambda: list(provider.list(place.files_prefix)), self._interruption)
+        remaining = with_retries(lambda: list(provider.list(place.files_prefix)), self._interruption, provider.progress)
         if remaining:
             raise IntegrityError(f"siguen allí {len(remaining)} objetos que el proveedor dice haber borrado")
 

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from config.models import Entry, EntryKind, Execution, StoredObject
 from config.trees import Tree
 from jobs.keys import Place
-from jobs.retries import with_retries
 from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider, UnsafeSource
+from providers.retries import with_retries
 
 FORMAT = "janitor-manifest"
 VERSION = 1
@@ -308,12 +308,16 @@ def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interru
     """Read the manifest of a committed copy. Raises `IntegrityError` when it is not the one recorded as `sha256`, which
     is looked at before anything in it is.
     """
-    content, found_sha256 = with_retries(lambda: _download(provider, place.manifest_key), interruption)
+    content, found_sha256 = with_retries(
+        lambda: _download(provider, place.manifest_key), interruption, provider.progress
+    )
     if sha256 is not None and found_sha256 != sha256:
         raise IntegrityError("el manifiesto de la nube no es el que se guardó al migrar")
     if content is not None:
         return read_manifest(content)
-    return with_retries(lambda: _read_again(provider, place.manifest_key, found_sha256), interruption)
+    return with_retries(
+        lambda: _read_again(provider, place.manifest_key, found_sha256), interruption, provider.progress
+    )
 
 
 def _download(provider: Provider, key: str) -> tuple[bytes | None, str]:
@@ -377,7 +381,7 @@ def find_manifest(provider: Provider, place: Place, interruption: threading.Even
             content = b"".join(_same_bytes(provider, place.manifest_key, sha256))
         return _understood(stored, sha256, content)
 
-    return with_retries(look, interruption)
+    return with_retries(look, interruption, provider.progress)
 
 
 def _understood(stored: StoredObject, sha256: str, content: bytes) -> FoundManifest:

@@ -24,7 +24,6 @@ from jobs.lease import ClaimLost
 from jobs.manifest import FORMAT, FoundManifest, find_manifest
 from jobs.provider_set import ProviderSet
 from jobs.removal import SET_ASIDE
-from jobs.retries import with_retries
 from providers.base import (
     BytesSource,
     MigrationError,
@@ -36,6 +35,7 @@ from providers.base import (
     UnsafeSource,
 )
 from providers.descriptors import closing_descriptor, open_file_beneath
+from providers.retries import with_retries
 from sql.database import Attempt, Database, Overlap
 
 PROBE_NAME = ".janitor-probe"
@@ -77,7 +77,7 @@ def open_attempt(
             return answer
         _require_open(place, answer.closed_until)
         if not harmless and answer.late_bytes_until is not None:
-            harmless = with_retries(partial(provider.creates_safely, place.parent), stop)
+            harmless = with_retries(partial(provider.creates_safely, place.parent), stop, provider.progress)
             _require_open(place, None if harmless else answer.late_bytes_until)
         for overlap in answer.overlaps:
             _require_elsewhere(overlap, providers, provider, place, stop)
@@ -108,7 +108,7 @@ def _is_another_name(overlap: Overlap, provider: Provider, place: Place, stop: t
     """Whether the two only look alike to a store that folds names, which this one does not."""
     if paths_overlap(overlap.key_prefix, place.key_prefix) or overlap.store != provider.store:
         return False
-    return not with_retries(partial(provider.folds_names, place.parent), stop)
+    return not with_retries(partial(provider.folds_names, place.parent), stop, provider.progress)
 
 
 def paths_overlap(one: str, other: str) -> bool:
@@ -138,18 +138,18 @@ def is_same_store(one: Provider, put_key: str, other: Provider, seen_key: str, s
     The keys are to depend on the attempt alone, so that a probe that a crash left, finished or not, is removed when
     this is done again.
     """
-    with_retries(partial(one.abandon, put_key), stop)
-    with_retries(lambda: one.put(put_key, BytesSource(PROBE_CONTENT)), stop)
+    with_retries(partial(one.abandon, put_key), stop, one.progress)
+    with_retries(lambda: one.put(put_key, BytesSource(PROBE_CONTENT)), stop, one.progress)
     try:
         return holds(other, seen_key, stop)
     finally:
-        with_retries(partial(one.delete, put_key), stop)
+        with_retries(partial(one.delete, put_key), stop, one.progress)
 
 
 def holds(provider: Provider, key: str, stop: threading.Event) -> bool:
     """Whether an object lies under a key."""
     try:
-        with_retries(partial(provider.stat, key), stop)
+        with_retries(partial(provider.stat, key), stop, provider.progress)
     except ObjectNotFound:
         return False
     return True
@@ -202,13 +202,13 @@ class Neighbours:
 
 def _found_by_probe(provider: Provider, place: Place, directory: str, stop: threading.Event) -> str | None:
     key = place.key_of(PROBE_NAME)
-    with_retries(lambda: provider.put(key, BytesSource(PROBE_CONTENT)), stop)
+    with_retries(lambda: provider.put(key, BytesSource(PROBE_CONTENT)), stop, provider.progress)
     try:
         seen_as = f"{place.name}/{PROBE_NAME}"
         return next((above for above in _with_those_above(directory) if os.path.lexists(f"{above}/{seen_as}")), None)
     finally:
-        with_retries(partial(provider.delete, key), stop)
-        with_retries(partial(provider.abandon, key), stop)
+        with_retries(partial(provider.delete, key), stop, provider.progress)
+        with_retries(partial(provider.abandon, key), stop, provider.progress)
 
 
 def _is_in_or_around(copy: str, execution: str) -> bool:
@@ -242,7 +242,7 @@ class Deletions:
 
     def delete(self, stored: StoredObject) -> None:
         """See `Provider.delete_exactly`."""
-        with_retries(partial(self._delete, stored), self._stop)
+        with_retries(partial(self._delete, stored), self._stop, self._provider.progress)
 
     def _delete(self, stored: StoredObject) -> None:
         try:

@@ -25,8 +25,15 @@ FAILURES_UNTIL_LEFT_ALONE = 2
 class ProviderSet:
     """Gives providers by id or in order of preference. A problem with one is told once, and is no reason to stop."""
 
-    def __init__(self, rows: Iterable[ProviderRow], unreadable: Iterable[tuple[int, str, FieldError]]) -> None:
+    def __init__(
+        self,
+        rows: Iterable[ProviderRow],
+        unreadable: Iterable[tuple[int, str, FieldError]],
+        interruption: threading.Event | None = None,
+    ) -> None:
+        """`interruption` is set when the run is asked to stop."""
         self._rows = {row.id: row for row in rows}
+        self._interruption = interruption or threading.Event()
         self._turn = threading.Lock()
         self._built: dict[int, Provider] = {}
         self._failures: dict[int, int] = {}
@@ -75,6 +82,7 @@ class ProviderSet:
             return
         try:
             self._built[provider_id] = build_provider(row)
+            self._built[provider_id].progress.interruption = self._interruption
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
             _tell_unusable(row.name, error)

@@ -21,12 +21,12 @@ from config.trees import Tree
 from jobs.keys import Place, place_from_uri
 from jobs.manifest import fetch_manifest
 from jobs.pace import Pacer, Traffic, transfers_within
-from jobs.retries import with_retries
 from jobs.transfers import TransferPool
 from providers import build_provider
 from providers.base import IntegrityError, MigrationError, Provider
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from providers.file_systems import can_be_synced, sync_file_system
+from providers.retries import with_retries
 from sql.database import Database, StoredExecution
 
 INCOMPLETE_MARK = ".janitor-restore-incomplete"
@@ -107,7 +107,7 @@ class Restore:
             try:
                 pacer = Pacer(self._pool.traffic, place=0)
                 download = partial(self._download, parent, name, entry, pacer, disk)
-                with_retries(download, self._interruption, pacer.waited_seconds)
+                with_retries(download, self._interruption, self._provider.progress, pacer.waited_seconds)
             except MigrationError as error:
                 raise type(error)(f"{one_line(entry.path)}: {error}") from error
 

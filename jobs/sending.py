@@ -12,7 +12,6 @@ from config.models import Entry, ProviderRow, PutReceipt, StoredObject
 from jobs.helpers import Helpers, Order, Workplace
 from jobs.lease import Lease, LeasedProvider
 from jobs.pace import PacedSource, Pacer, Traffic
-from jobs.retries import with_retries
 from jobs.tree import FileSource
 from providers.base import (
     SMALL_TOGETHER_BYTES,
@@ -23,6 +22,7 @@ from providers.base import (
     ProviderUnavailable,
     Source,
 )
+from providers.retries import with_retries
 
 LOOKS_AT_A_KEY = 3
 """How often it is looked again at what lies under a key because somebody has written there since: only requests of dead
@@ -100,7 +100,7 @@ class Sender:
                     self._traffic.note_file()
 
         try:
-            with_retries(put, self._interruption, pacer.waited_seconds)
+            with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
         except ConditionFailed:  # for one of them; which one is not said
             for key in unsent:
                 file, source = files[key]
@@ -130,8 +130,8 @@ class Sender:
 
         for _ in range(LOOKS_AT_A_KEY - 1):
             with contextlib.suppress(ConditionFailed):
-                return with_retries(look_and_store, self._interruption, pacer.waited_seconds)
-        return with_retries(look_and_store, self._interruption, pacer.waited_seconds)
+                return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
+        return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
 
     def _found(self, key: str) -> StoredObject | None:
         try:
@@ -157,7 +157,7 @@ class Sender:
             with self._noting_what_is_unfinished():
                 return self._provider.replace(key, paced, expected)
 
-        return with_retries(replace, self._interruption, pacer.waited_seconds)
+        return with_retries(replace, self._interruption, self._provider.progress, pacer.waited_seconds)
 
     def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
         """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.
@@ -221,7 +221,7 @@ class SendFiles(Order[Sent]):
         """See `Order`."""
         provider = LeasedProvider(workplace.provider(self.provider_row), workplace.lease)
         # Asked here, so that it is not asked by a probe object among the files.
-        with_retries(lambda: provider.creates_safely(self.parent), workplace.interruption)
+        with_retries(lambda: provider.creates_safely(self.parent), workplace.interruption, provider.progress)
         sender = Sender(provider, directory_descriptor, workplace.pool.traffic, workplace.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
         starts = [*batch_starts(sizes_bytes, provider.objects_at_once), len(self.files)]

@@ -27,7 +27,6 @@ from jobs.manifest import (
 )
 from jobs.places import late_deletions_kept_off
 from jobs.receipts import Notes, Receipts
-from jobs.retries import with_retries
 from jobs.sending import Assistance, FileToSend, Sender, batch_starts
 from jobs.transfers import TransferPool
 from jobs.tree import FileSource, require_unchanged, walk
@@ -43,6 +42,7 @@ from providers.base import (
     ProviderUnavailable,
     UnsafeDestination,
 )
+from providers.retries import with_retries
 from sql.database import Attempt, Database, ProvenCopy
 
 DIGESTS_PER_REQUEST = 256
@@ -110,7 +110,7 @@ class Upload:
         self._require_equal_to_others()
         # Asked here, so that it is not asked by a probe object among the files.
         self._creates_safely = with_retries(
-            partial(self._provider.creates_safely, self._place.parent), self._interruption
+            partial(self._provider.creates_safely, self._place.parent), self._interruption, self._provider.progress
         )
         self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
@@ -161,7 +161,7 @@ class Upload:
         """
         manifest = find_manifest(self._provider, self._place, self._interruption)
         is_own = manifest is not None and self._is_own(manifest)
-        found = with_retries(self._note_what_lies_there, self._interruption)
+        found = with_retries(self._note_what_lies_there, self._interruption, self._provider.progress)
         self._may_remove = self._everything_here_is_ours and (manifest is None or is_own)
         foreign = (found > 0 or manifest is not None) and not self._may_remove
         self._database.note_place(self._attempt, foreign_objects=foreign)
@@ -198,7 +198,9 @@ class Upload:
         self._manifest_seen = manifest.stored
         if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
             return  # a run that was killed before its commit has left it
-        is_safe = with_retries(partial(self._provider.deletes_safely, self._place.parent), self._interruption)
+        is_safe = with_retries(
+            partial(self._provider.deletes_safely, self._place.parent), self._interruption, self._provider.progress
+        )
         with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._interruption) as deletions:
             deletions.delete(manifest.stored)
         if deletions.unanswered and not is_safe:
@@ -209,7 +211,9 @@ class Upload:
         self._manifest_seen = None
 
     def _attempt_in_manifest(self) -> int | None:
-        is_safe = with_retries(partial(self._provider.replaces_safely, self._place.parent), self._interruption)
+        is_safe = with_retries(
+            partial(self._provider.replaces_safely, self._place.parent), self._interruption, self._provider.progress
+        )
         return self._attempt.id if is_safe else None
 
     def _note_what_lies_there(self) -> int:
@@ -365,7 +369,7 @@ class Upload:
 
     def _discard_unfinished(self) -> None:
         for prefix in self._place.unfinished_prefixes:
-            with_retries(partial(self._provider.abandon, prefix), self._interruption)
+            with_retries(partial(self._provider.abandon, prefix), self._interruption, self._provider.progress)
         self._sender.left_unfinished = False
 
     def _send_manifest(self, manifest: Manifest) -> None:
@@ -476,7 +480,7 @@ class Upload:
         """The positions of those whose stored bytes are not those sent, and the evidence for the others."""
         if self._sender.left_unfinished:
             self._discard_unfinished()
-        standing, extras = with_retries(self._ask_what_is_there, self._interruption)
+        standing, extras = with_retries(self._ask_what_is_there, self._interruption, self._provider.progress)
         self._remove_own_extras(extras)
         evidence = self._compare_digests(standing)
         if self._sender.left_unfinished:
@@ -548,7 +552,7 @@ class Upload:
         def compare_batch(batch: Sequence[int]) -> None:
             positions = {self._receipts.key(position): position for position in batch}
             try:
-                digests = with_retries(lambda: self._digests(positions), self._interruption)
+                digests = with_retries(lambda: self._digests(positions), self._interruption, self._provider.progress)
             except ProviderUnavailable as error:
                 self._unreadable = error  # perhaps as one of them is damaged at the server: they count as wrong
                 return

@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol
 
 from config.logs import one_line
 from config.models import EVERYTHING, ContentDigest, Evidence, PutReceipt, Span, StoredObject
+from providers.progress import Progress
 
 CHUNK_SIZE_BYTES = 1024 * 1024
 """How much is read at a time from a file or a download."""
@@ -54,6 +55,9 @@ class MigrationError(Exception):
     try_next_provider: ClassVar[bool] = False
     provider_wide: ClassVar[bool] = False
 
+    given_up: bool = False
+    """Whether the step that met it has been repeated as often as it is worth: whoever called it does not."""
+
 
 def is_for_want_of_descriptors(error: BaseException | None) -> bool:
     """Whether an error came of too many open files, here or in the whole system: no fault of what met it."""
@@ -79,6 +83,15 @@ class ProviderUnavailable(ProviderError):
     code = "unavailable"
     tries = 5
     provider_wide = True
+
+
+class SlowDown(ProviderUnavailable):
+    """The provider asks for fewer requests, or for none at all for a while (HTTP 429, or 503 with its own code)."""
+
+    def __init__(self, message: str, pause_seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.pause_seconds = pause_seconds
+        """For how long the server asked to be left alone (`Retry-After`); 0 where it did not say."""
 
 
 class AccessDenied(ProviderError):
@@ -246,6 +259,8 @@ class Provider(abc.ABC):
         self.id = provider_id
         self.name = name
         self.kind = kind
+        self.progress = Progress()
+        """What its requests have shown of it. Whoever runs it sets `interruption` there."""
 
     @property
     def objects_at_once(self) -> int:

@@ -1,0 +1,105 @@
+"""What the requests to one provider have shown of it: whether it is alive, and how many requests it bears."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+ALIVE_SECONDS = 30.0
+"""A provider that has done something within this time is alive: what it refused meanwhile is worth another try."""
+
+LONGEST_OBEYED_PAUSE_SECONDS = 60.0
+"""A longer pause than this, when a server asks for one, is not waited for."""
+
+SLOWEST_REQUESTS_PER_SECOND = 0.5
+LOWERED_TO = 0.6
+"""What is left of the rate when a server asks for less."""
+
+LOWERED_ONCE_IN_SECONDS = 1.0
+"""Requests that were under way together are refused together: that is one refusal."""
+
+RAISED_PER_SUCCESS = 0.1
+"""By how many requests per second the rate rises with each request that was answered well: additive, as TCP has it."""
+
+FREE_AFTER_SECONDS = 60.0
+"""A server that has borne a limited rate for so long without a word is not limited any more."""
+
+MEASURED_SECONDS = 2.0
+"""Over how long the rate is measured that a server did not bear."""
+
+
+class Progress:
+    """Shared by all that send requests to one provider from this process. Safe to use from several threads.
+
+    The rate of requests is free until the server asks for less. Then it is lowered for all transfers together, and
+    rises again while the server does not complain: additive increase, multiplicative decrease (RFC 5681, 3.1).
+    """
+
+    def __init__(
+        self, interruption: threading.Event | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.interruption = interruption or threading.Event()
+        """Set when the run is asked to stop."""
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._last_success: float | None = None
+        self._successes = 0
+        self._counted_since = clock()
+        self._rate: float | None = None
+        self._lowered_at = 0.0
+        self._next_turn_at = 0.0
+
+    def note_success(self) -> None:
+        """A request was answered well, or bytes have arrived."""
+        now = self._clock()
+        self._last_success = now
+        self._successes += 1  # a count that two threads raise at the same moment may be off by one: no harm
+        if self._rate is not None:
+            self._raise_rate(now)
+        elif now - self._counted_since > MEASURED_SECONDS:
+            self._successes, self._counted_since = 1, now
+
+    def note_slow_down(self, pause_seconds: float = 0.0) -> None:
+        """The server asked for fewer requests, maybe for none at all for so long (`Retry-After`)."""
+        with self._turn:
+            now = self._clock()
+            self._next_turn_at = max(self._next_turn_at, now + min(pause_seconds, LONGEST_OBEYED_PAUSE_SECONDS))
+            if self._rate is not None and now - self._lowered_at < LOWERED_ONCE_IN_SECONDS:
+                return
+            current = self._rate or self._successes / max(now - self._counted_since, LOWERED_ONCE_IN_SECONDS)
+            self._rate = max(SLOWEST_REQUESTS_PER_SECOND, current * LOWERED_TO)
+            self._lowered_at = now
+
+    def has_succeeded_since(self, moment: float) -> bool:
+        """Whether anything has succeeded after a moment of `time.monotonic`."""
+        return self._last_success is not None and self._last_success > moment
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether anything has succeeded lately."""
+        return self.has_succeeded_since(self._clock() - ALIVE_SECONDS)
+
+    @property
+    def requests_per_second(self) -> float | None:
+        """How many requests are sent at the most; `None` while the server has not asked for less."""
+        return self._rate
+
+    def take_turn(self) -> float:
+        """Take the next turn to send a request, and give in how many seconds it is."""
+        if self._rate is None:
+            return 0.0
+        with self._turn:
+            now = self._clock()
+            turn_at = max(now, self._next_turn_at)
+            self._next_turn_at = turn_at + 1 / self._rate if self._rate else turn_at
+            return turn_at - now
+
+    def _raise_rate(self, now: float) -> None:
+        with self._turn:
+            if self._rate is None:
+                return
+            self._rate += RAISED_PER_SUCCESS
+            if now - self._lowered_at > FREE_AFTER_SECONDS:
+                self._rate = None
+                self._successes, self._counted_since = 0, now

@@ -1,0 +1,127 @@
+"""The one retrier: repeats a step, at the step's own size, while the provider makes progress."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from time import monotonic as now
+from typing import Generic, TypeVar
+
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
+
+from providers.base import MigrationError, ProviderUnavailable, RunInterrupted, SlowDown
+from providers.progress import Progress
+
+Result = TypeVar("Result")
+
+RETRY_BUDGET_SECONDS = 5.0
+"""A step that took longer to fail is not repeated, unless the provider is alive: one that hangs must not hold up the
+alternate."""
+
+LONGEST_PAUSE_SECONDS = 3.0
+
+LONGEST_STEP_SECONDS = 120.0
+"""For so long a step that keeps failing is repeated while others succeed: by then it is the step's own fault."""
+
+
+def _never_idle() -> float:
+    return 0.0
+
+
+def with_retries(
+    step: Callable[[], Result],
+    interruption: threading.Event,
+    progress: Progress,
+    idle_seconds: Callable[[], float] = _never_idle,
+) -> Result:
+    """Do a step, again after a growing pause while its error is worth it, and give its result or its last error.
+
+    A provider that is alive, as far as `progress` knows, is worth it for as long as it stays so; one that has done
+    nothing lately as often as its error says. A step that consists of several requests calls this for each of them;
+    what was given up there (`MigrationError.given_up`) is not repeated by whoever called it.
+    `idle_seconds` says for how long the step has waited so far of its own will: no sign of a provider that hangs.
+    """
+    repetition = _Repetition(step, interruption, progress, idle_seconds)
+    try:
+        return repetition.attempt()
+    except MigrationError as error:
+        first_error = error
+    return repetition.after(first_error)
+
+
+class _Repetition(Generic[Result]):
+    """One step with all its tries."""
+
+    def __init__(
+        self,
+        step: Callable[[], Result],
+        interruption: threading.Event,
+        progress: Progress,
+        idle_seconds: Callable[[], float],
+    ) -> None:
+        self._step = step
+        self._interruption = interruption
+        self._progress = progress
+        self._idle_seconds = idle_seconds
+        self._started = self._try_started = now()
+        self._waited_seconds = 0.0
+        self._silences = 0
+
+    def attempt(self) -> Result:
+        """Try it, as soon as a request may be sent."""
+        self._wait_for_turn()
+        self._try_started = now()
+        result = self._step()
+        self._progress.note_success()
+        return result
+
+    def _wait_for_turn(self) -> None:
+        wait_seconds = self._progress.take_turn()
+        if wait_seconds > 0 and self._interruption.wait(wait_seconds):
+            raise RunInterrupted("interrumpido")
+        self._waited_seconds += wait_seconds
+
+    def after(self, first_error: MigrationError) -> Result:
+        """Go on once the first try has failed: the retrier, which counts that try, is made only then.
+
+        Making one takes as long as much of what else is done for a small file.
+        """
+        failures = [first_error]
+
+        def attempt() -> Result:
+            if failures:
+                raise failures.pop()
+            return self.attempt()
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(MigrationError),
+            stop=self._gives_up,
+            wait=wait_random_exponential(multiplier=0.3, max=LONGEST_PAUSE_SECONDS),
+            sleep=sleep_using_event(self._interruption),
+            reraise=True,
+        )
+        return retrying(attempt)
+
+    def _gives_up(self, state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, SlowDown):
+            self._progress.note_slow_down(error.pause_seconds)
+        if not isinstance(error, MigrationError) or error.given_up or self._interruption.is_set():
+            return True
+        error.given_up = not self._is_worth_another_try(error, state.attempt_number)
+        return error.given_up
+
+    def _is_worth_another_try(self, error: MigrationError, tries: int) -> bool:
+        busy_seconds = now() - self._started - self._waited_seconds - self._idle_seconds()
+        if error.tries > 1 and isinstance(error, ProviderUnavailable) and self._progress.is_alive:
+            return busy_seconds <= LONGEST_STEP_SECONDS and self._is_no_repeated_silence()
+        return tries < error.tries and busy_seconds <= RETRY_BUDGET_SECONDS
+
+    def _is_no_repeated_silence(self) -> bool:
+        """Whether nothing speaks against a new try after one that failed: a silence is repeated once, and more often
+        only while others get answers.
+        """
+        if now() - self._try_started <= RETRY_BUDGET_SECONDS:
+            return True
+        self._silences += 1
+        return self._silences == 1 or self._progress.has_succeeded_since(self._try_started)
