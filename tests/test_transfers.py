@@ -13,7 +13,7 @@ import pytest
 from jobs import flights as flights_module
 from jobs.flights import Flights
 from jobs.transfers import TransferPool
-from providers.base import AccessDenied, StorageFull
+from providers.base import AccessDenied, RunInterrupted, StorageFull
 
 NEVER = threading.Event()
 PATIENCE_SECONDS = 20.0
