@@ -61,6 +61,8 @@ from providers.base import (
     part_size_for,
 )
 from providers.direct_http import DirectHttp, reaches_directly
+from providers.network import Network, NetworkRules
+from providers.network_errors import PROXY_REFUSES_US, network_error
 from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     EXISTING_CODES,
@@ -70,6 +72,7 @@ from providers.object_store_put import (
     ObjectStorePut,
     SentBytes,
     hash_source,
+    network_options,
     require_stored,
 )
 from providers.paced_requests import mount_paced
@@ -129,17 +132,19 @@ class AzureProvider(Provider):
         self._names = NameEncoding(BACKSLASH, DELETE_CHARACTER, CONTROL_CHARACTERS, NONCHARACTERS, final_period=True)
         self._given_tier = StandardBlobTier(tier) if tier else None
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
-        build_store = functools.partial(_store, account, container)
+        rules = NetworkRules(options)
+        network = rules.for_url(account.url)
+        build_store = functools.partial(_store, account, container, network)
         self._downloads = ObjectStoreGet(build_store, account.url)
         session = requests.Session()
-        mount_paced(session)
+        mount_paced(session, rules)
         self._container = _container_client(account, container, session)
         self._container_url = f"{account.url}/{container}"
         self._authorization = _authorization(account)
         self._listings = AzureListings(session, self._container_url, self._authorization)
-        self._direct = DirectHttp(account.url, _certificates(session, account.url))
+        self._direct = DirectHttp(account.url, network.trust)
         self._blob_headers = {"x-ms-blob-type": "BlockBlob", **({"x-ms-access-tier": tier} if tier else {})}
-        send_small = self._send_small if reaches_directly(account.url) else None
+        send_small = self._send_small if reaches_directly(account.url, network) else None
         self._uploads = ObjectStorePut(build_store, account.url, NO_MD5, send_small)
 
     def put(self, key: str, source: Source) -> PutReceipt:
@@ -396,7 +401,7 @@ def _access_tier(options: Fields) -> str | None:
     raise FieldError(f"configuracion.access_tier: debe ser uno de {', '.join(ACCESS_TIERS)}")
 
 
-def _store(account: _Account, container: str, client: ClientConfig, retry: RetryConfig) -> AzureStore:
+def _store(account: _Account, container: str, network: Network, client: ClientConfig, retry: RetryConfig) -> AzureStore:
     """obstore's client. It also reads `AZURE_*` from the environment, where what is given here does not forbid it."""
     config: AzureConfig = {"credential_type": "access_key" if account.key else "sas_token"}
     if account.key:
@@ -411,7 +416,7 @@ def _store(account: _Account, container: str, client: ClientConfig, retry: Retry
         use_emulator=False,
         use_fabric_endpoint=False,
         skip_signature=False,
-        client_options=client,
+        client_options={**client, **network_options(network)},
         retry_config=retry,
     )
 
@@ -420,19 +425,16 @@ def _authorization(account: _Account) -> Authorization:
     return SharedKey(account.name, account.key) if account.key else SasToken(account.sas_token or "")
 
 
-def _certificates(session: requests.Session, url: str) -> str:
-    """Whose certificates `requests` believes: those of a file of the environment's, or of the usual ones."""
-    verify = session.merge_environment_settings(url, {}, None, None, None)["verify"]
-    return verify if isinstance(verify, str) else requests.utils.DEFAULT_CA_BUNDLE_PATH
-
-
 def _container_client(account: _Account, container: str, session: requests.Session) -> ContainerClient:
     return ContainerClient(
         account.url,
         container,
         credential=account.sas_token or {"account_name": account.name, "account_key": account.key or ""},
         transport=RequestsTransport(
-            session=session, connection_timeout=CONNECT_TIMEOUT_SECONDS, read_timeout=ANSWER_TIMEOUT_SECONDS
+            session=session,
+            use_env_settings=False,
+            connection_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=ANSWER_TIMEOUT_SECONDS,
         ),
         retry_total=0,
     )
@@ -483,7 +485,8 @@ def _translated_errors() -> Iterator[None]:
     except Refused as error:
         raise _answer_error(error.status, error.code) from None
     except (AzureError, requests.RequestException) as error:
-        raise ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})") from None
+        failed = ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
+        raise network_error(error) or failed from None
     except PARSER_ERRORS as error:
         raise unintelligible(type(error).__name__) from None
 
@@ -508,6 +511,7 @@ def _answer_error(status: int, code: str) -> ProviderError:
     for applies, error_class, reason in (
         (status == 507, StorageFull, "el contenedor no tiene espacio o cuota"),
         (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
+        (status == 407, AccessDenied, PROXY_REFUSES_US),
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
         (status == 404, ObjectNotFound, "el objeto no existe"),

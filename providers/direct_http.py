@@ -16,7 +16,6 @@ import socket
 import ssl
 import time
 import urllib.parse
-import urllib.request
 import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -25,6 +24,8 @@ from typing import Any
 
 from providers.answers import deadline_seconds, unintelligible
 from providers.base import CONNECT_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
+from providers.network import Network, Trust
+from providers.network_errors import network_error
 
 LARGEST_BODY_BYTES = 256 * 1024
 """Beyond this the client does not count, and a body needs time to travel."""
@@ -50,28 +51,21 @@ class Answer:
     content: bytes = b""
 
 
-def reaches_directly(url: str) -> bool:
-    """Whether a server is asked without a proxy, as the usual variables of the environment have it."""
-    parts = urllib.parse.urlsplit(url)
-    proxies = urllib.request.getproxies()
-    if not url.isascii() or parts.scheme not in ("http", "https") or not parts.hostname:
-        return False
-    if not proxies.keys() & {parts.scheme, "all"}:
-        return True
-    return bool(urllib.request.proxy_bypass(parts.netloc, proxies))
+def reaches_directly(url: str, network: Network) -> bool:
+    """Whether `DirectHttp` can serve an address: it knows no proxies, and no names but those of ASCII."""
+    return url.isascii() and network.proxy is None
 
 
 class DirectHttp:
     """Sends PUTs to one server, from any number of threads. No I/O until something is sent."""
 
-    def __init__(self, url: str, certificates: str) -> None:
-        """`certificates` is a file of those who are believed besides the system's own."""
+    def __init__(self, url: str, trust: Trust) -> None:
+        """`trust` says whose certificates are believed."""
         parts = urllib.parse.urlsplit(url)
         self._host_header = parts.netloc
         self._is_secure = parts.scheme == "https"
         self._address = (parts.hostname or "", parts.port or (443 if self._is_secure else 80))
-        self._certificates = certificates
-        self._tls: ssl.SSLContext | None = None
+        self._trust = trust
         self._idle: deque[_Connection] = deque()
         self._ending = weakref.finalize(self, _close_all, self._idle)  # as urllib3's pools do, when nobody says so
 
@@ -119,11 +113,8 @@ class DirectHttp:
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if not self._is_secure:
             return _Connection(plain)
-        if self._tls is None:
-            self._tls = ssl.create_default_context(cafile=self._certificates)
-            self._tls.set_default_verify_paths()
         try:
-            return _Connection(self._tls.wrap_socket(plain, server_hostname=self._address[0]))
+            return _Connection(self._trust.context.wrap_socket(plain, server_hostname=self._address[0]))
         except BaseException:
             plain.close()
             raise
@@ -262,7 +253,8 @@ def _translated_errors() -> Iterator[None]:
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError) as error:
         raise ProviderUnavailable("fallo de red: se cortó la conexión") from error
     except ssl.SSLError as error:
-        raise ProviderUnavailable(f"la conexión segura (TLS) con el servidor falló ({error.reason})") from error
+        failed = ProviderUnavailable(f"la conexión segura (TLS) con el servidor falló ({error.reason})")
+        raise network_error(error) or failed from error
     except TimeoutError as error:
         raise ProviderUnavailable("fallo de red: se agotó el tiempo de espera") from error
     except (ConnectionRefusedError, socket.gaierror) as error:

@@ -52,6 +52,8 @@ from providers.base import (
     StorageFull,
 )
 from providers.gcs_requests import CONTENT_TYPE, GcsRequests
+from providers.network import NetworkRules
+from providers.network_errors import PROXY_REFUSES_US, network_error
 from providers.paced_requests import mount_paced
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key
 
@@ -109,6 +111,8 @@ class GcsProvider(Provider):
         options = Fields("configuracion", row.options)
         self._bucket_name = _bucket_name(options)
         self._endpoint_url = _endpoint_url(options)
+        self._rules = NetworkRules(options)
+        self._rules.for_url(self._endpoint_url or GOOGLE_ENDPOINT_URL)  # finds out at once whether they hold
         self._project = options.text("project")
         self._storage_class = _storage_class(options)
         self._credentials = _given_credentials(row.credentials, anonymous=self._endpoint_url is not None)
@@ -364,14 +368,14 @@ class GcsProvider(Provider):
     @functools.cached_property
     def _ask_for_token(self) -> Any:
         asking = requests.Session()
-        mount_paced(asking)
+        mount_paced(asking, self._rules)
         return functools.partial(Request(asking), timeout=ANSWER_TIMEOUTS)
 
     @functools.cached_property
     def _session(self) -> AuthorizedSession:
         ask = self._ask_for_token
         session = AuthorizedSession(_credentials(self._credentials, ask), auth_request=ask)
-        mount_paced(session)
+        mount_paced(session, self._rules)
         return session
 
 
@@ -550,7 +554,8 @@ def _translated_errors(missing: ProviderError) -> Iterator[None]:
     except requests.exceptions.InvalidJSONError as error:
         raise unintelligible(type(error).__name__) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, TransportError) as error:
-        raise ProviderUnavailable(f"fallo de red con GCS ({type(error).__name__})") from None
+        failed = ProviderUnavailable(f"fallo de red con GCS ({type(error).__name__})")
+        raise network_error(error) or failed from None
     except GoogleAuthError as error:
         if error.retryable:
             raise ProviderUnavailable(f"Google no pudo dar acceso ahora ({type(error).__name__})") from None
@@ -572,6 +577,7 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
         (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),
         (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),
         (is_unavailable, ProviderUnavailable, "GCS no pudo atender la petición"),
+        (status == 407, AccessDenied, PROXY_REFUSES_US),
         (status in {401, 403}, AccessDenied, "acceso denegado por GCS"),
         (status == 412, ConditionFailed, "el objeto ya no es el que había"),
     ):

@@ -39,6 +39,8 @@ from providers.base import (
     part_size_for,
 )
 from providers.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS, Answer
+from providers.network import NOBODY, Network
+from providers.network_errors import PROXY_REFUSES_US, network_error_told_by_rust
 from providers.part_buffers import PartBuffers, anonymous_map, fill
 
 if TYPE_CHECKING:
@@ -365,6 +367,18 @@ def client_options(endpoint_url: str | None, timeout_seconds: float) -> ClientCo
     }
 
 
+def network_options(network: Network) -> ClientConfig:
+    """obstore's client options about certificates and proxies, all of them: it would look for others elsewhere."""
+    options: ClientConfig = {"allow_invalid_certificates": False}
+    if network.proxy is None:
+        options |= {"proxy_url": NOBODY, "proxy_excludes": network.host}
+    else:
+        options |= {"proxy_url": network.proxy.url, "proxy_excludes": ""}
+    if network.is_secure or (network.proxy and network.proxy.is_secure):
+        options |= {"root_certificate": network.trust.pem}
+    return options
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn what obstore raises within into a `ProviderError`; whatever else is raised comes out unchanged."""
@@ -410,6 +424,7 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
+        (status == 407, AccessDenied, PROXY_REFUSES_US),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),
         (absent, DestinationMissing, "el bucket o contenedor no existe"),
@@ -423,6 +438,9 @@ def _error_without_answer(error: Exception, text: str) -> ProviderError:
     """No answer of the store is in the message: the connection failed, or the request was never sent."""
     if isinstance(error, ValueError):
         return InvalidKey("el nombre del objeto contiene caracteres que no se pueden enviar")
+    told = network_error_told_by_rust(text)
+    if told is not None:
+        return told
     kind = _first_group(r"kind: (Timeout|Connect|Interrupted|Request|Decode)\b", text)
     reasons = {"Timeout": "se agotó el tiempo de espera", "Connect": "no se pudo conectar"}
     if kind is not None:

@@ -10,18 +10,52 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests.sessions import Session
 
+from config.fields import FieldError
 from providers.answers import paced
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, InvalidProviderSettings
+from providers.network import Network, NetworkRules
 
 CONNECTIONS = 32
 """Connections that are kept open: more than the threads that anyone uses."""
 
 
 class PacedAdapter(HTTPAdapter):
-    """Gives up on answers that come at a trickle."""
+    """Gives up on answers that come at a trickle; believes and goes through whom the rules name for each address."""
 
-    def __init__(self) -> None:
+    def __init__(self, rules: NetworkRules) -> None:
+        self._rules = rules
         super().__init__(pool_maxsize=CONNECTIONS)
+
+    def send(
+        self,
+        request: requests.PreparedRequest,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: bool | str = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """See `HTTPAdapter`. What the caller says of certificates and proxies does not count."""
+        del verify, proxies
+        return super().send(request, stream, timeout, True, cert, self.network_for(str(request.url)).proxies)
+
+    def network_for(self, url: str) -> Network:
+        """What the rules say. Raises `InvalidProviderSettings`."""
+        try:
+            return self._rules.for_url(url)
+        except FieldError as error:
+            raise InvalidProviderSettings(str(error)) from None
+
+    def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
+        """Nothing is left to do: the pool's context was made for this, and another file would be read each time."""
+
+    def build_connection_pool_key_attributes(
+        self, request: requests.PreparedRequest, verify: Any, cert: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """See `HTTPAdapter`."""
+        host, pool = super().build_connection_pool_key_attributes(request, verify, cert)
+        network = self.network_for(str(request.url))
+        return host, ({**pool, "ssl_context": network.trust.context} if network.is_secure else pool)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
         super().init_poolmanager(*arguments, **options)
@@ -29,16 +63,19 @@ class PacedAdapter(HTTPAdapter):
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         is_new = proxy not in self.proxy_manager
+        if proxy.startswith("https:"):
+            options["proxy_ssl_context"] = self.network_for(proxy).trust.context
         manager = super().proxy_manager_for(proxy, **options)
         if is_new:
             manager.pool_classes_by_scheme = paced(manager.pool_classes_by_scheme)
         return manager
 
 
-def mount_paced(session: Session) -> None:
-    """Let all requests of a session go through a `PacedAdapter`."""
+def mount_paced(session: Session, rules: NetworkRules) -> None:
+    """Let all requests of a session go through a `PacedAdapter`, and none be changed by what `.netrc` says."""
+    session.trust_env = False
     for scheme in ("https://", "http://"):
-        session.mount(scheme, PacedAdapter())
+        session.mount(scheme, PacedAdapter(rules))
 
 
 class DirectConnections:
@@ -55,13 +92,11 @@ class DirectConnections:
         """The session has been through `mount_paced`."""
         self.url = url
         self._request = requests.Request("GET", url).prepare()
-        settings = session.merge_environment_settings(url, {}, None, None, None)
         self._adapter = cast("PacedAdapter", session.get_adapter(url))
-        self._connections = self._adapter.get_connection_with_tls_context(
-            self._request, settings["verify"], proxies=settings["proxies"], cert=settings["cert"]
-        )
+        proxies = self._adapter.network_for(url).proxies
+        self._connections = self._adapter.get_connection_with_tls_context(self._request, True, proxies=proxies)
         # A path alone, unless it is for a proxy.
-        self._address = self._adapter.request_url(self._request, settings["proxies"]).rstrip("/")
+        self._address = self._adapter.request_url(self._request, proxies).rstrip("/")
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
         """urllib3's response, of which nothing but the head has been read. Raises `urllib3.exceptions.HTTPError`."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.config
 import botocore.exceptions
-import botocore.httpsession
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
+from config.fields import Fields
 from config.models import EVERYTHING, ProviderRow, PutReceipt, Span, StoredObject
 from providers.answers import deadline_seconds
 from providers.base import (
@@ -42,6 +41,7 @@ from providers.base import (
     part_size_for,
 )
 from providers.direct_http import DirectHttp, reaches_directly
+from providers.network import Network, NetworkRules
 from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     HashingReader,
@@ -51,13 +51,14 @@ from providers.object_store_put import (
     SentBytes,
     hash_source,
     multipart_md5,
+    network_options,
     require_stored,
 )
 from providers.part_buffers import PartBuffers
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.s3_conditions import Conditions, probe_conditions
 from providers.s3_errors import translated_errors
-from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
+from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, new_session
 from providers.s3_settings import read_settings
 from providers.s3_signature import PutSigner
 
@@ -69,6 +70,8 @@ if TYPE_CHECKING:
 
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
 """What obstore refuses in a name; such objects, which are rare, travel through boto3."""
+
+AMAZON_URL = "https://s3.amazonaws.com"
 
 RANGE_SIZE_BYTES = 64 * 1024 * 1024
 """Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
@@ -85,6 +88,8 @@ class S3Provider(Provider):
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         self._settings = read_settings(row, endpoint_required=self.endpoint_required)
+        self._rules = NetworkRules(Fields("configuracion", row.options))
+        self._rules.for_url(self._settings.endpoint_url or AMAZON_URL)  # finds out at once whether they hold
         self._names = NameEncoding()
         self._conditions = Remembered(self._probe_conditions)
         self._first_use = threading.Lock()
@@ -265,7 +270,7 @@ class S3Provider(Provider):
         return [upload for upload in found if upload.name == name]
 
     def close(self) -> None:
-        for opened in ("_boto3_client", "_signed_requests", "_direct"):
+        for opened in ("_unconnected_client", "_signed_requests", "_direct"):
             if opened in self.__dict__:
                 self.__dict__[opened].close()
 
@@ -278,7 +283,7 @@ class S3Provider(Provider):
             self._bucket_url,
             self._settings.credentials["region"],
             self._read_credentials(),
-            _certificates(),
+            self._network,
             answer_timeout_seconds,
         )
 
@@ -286,6 +291,10 @@ class S3Provider(Provider):
     def _bucket_url(self) -> str:
         bucket = f"/{self._settings.bucket}" if self._path_style and not self._settings.accelerate else ""
         return f"{self._obstore_endpoint()}{bucket}"
+
+    @functools.cached_property
+    def _network(self) -> Network:
+        return self._rules.for_url(self._bucket_url)
 
     @property
     def _requests(self) -> S3Requests:
@@ -310,15 +319,32 @@ class S3Provider(Provider):
     def _session(self) -> boto3.Session:
         import boto3  # here: it takes as long as all the rest of a short run, most of which do without it
 
-        return boto3.Session(
+        session = boto3.Session(
             aws_access_key_id=self._settings.credentials.get("access_key"),
             aws_secret_access_key=self._settings.credentials.get("secret_key"),
             aws_session_token=self._settings.credentials.get("session_token"),
             region_name=self._settings.credentials["region"],
         )
+        if "access_key" not in self._settings.credentials:
+            self._let_credentials_be_found(session)
+        return session
+
+    def _let_credentials_be_found(self, session: boto3.Session) -> None:
+        """The default chain may ask other servers of Amazon's, through clients of its own."""
+        network = self._rules.for_url(AMAZON_URL)
+        inner: Any = session._session  # boto3 hands on neither of these settings
+        inner.set_config_variable("ca_bundle", network.trust.path)
+        inner.set_default_client_config(botocore.config.Config(proxies=network.proxies))
 
     @functools.cached_property
     def _boto3_client(self) -> Any:
+        client = self._unconnected_client
+        client._endpoint.http_session = new_session(self._network)
+        return client
+
+    @functools.cached_property
+    def _unconnected_client(self) -> Any:
+        """boto3's client, for what it knows of Amazon's addresses."""
         addressing: Any = {
             "addressing_style": "path" if self._path_style else "virtual",
             "use_accelerate_endpoint": self._settings.accelerate,
@@ -340,7 +366,6 @@ class S3Provider(Provider):
                 s3=addressing,
             ),
         )
-        use_paced_connections(client._endpoint.http_session)
         client.meta.events.register("before-call.s3", _give_body_time_to_travel)
         return client
 
@@ -351,7 +376,7 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _obstore_upload(self) -> ObjectStorePut:
-        send_small = self._send_small if reaches_directly(self._bucket_url) else None
+        send_small = self._send_small if reaches_directly(self._bucket_url, self._network) else None
         return ObjectStorePut(self._build_store, self._settings.endpoint_url, send_small=send_small)
 
     def _send_small(self, name: str, content: bytes, sent: SentBytes, mode: Mode) -> None:
@@ -360,7 +385,7 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _direct(self) -> DirectHttp:
-        return DirectHttp(self._bucket_url, _certificates())
+        return DirectHttp(self._bucket_url, self._network.trust)
 
     @functools.cached_property
     def _signers(self) -> Mapping[Mode, PutSigner]:
@@ -411,7 +436,7 @@ class S3Provider(Provider):
             virtual_hosted_style_request=not self._path_style,
             region=self._settings.credentials["region"],
             credential_provider=self._obstore_credentials(),
-            client_options=client_options,
+            client_options={**client_options, **network_options(self._network)},
             retry_config=retry_config,
         )
 
@@ -423,7 +448,7 @@ class S3Provider(Provider):
     def _obstore_endpoint(self) -> str:
         if self._settings.accelerate:
             return f"https://{self._settings.bucket}.s3-accelerate.amazonaws.com"
-        endpoint = self._settings.endpoint_url or str(self._boto3_client.meta.endpoint_url)
+        endpoint = self._settings.endpoint_url or str(self._unconnected_client.meta.endpoint_url)
         return endpoint if self._path_style else endpoint.replace("://", f"://{self._settings.bucket}.", 1)
 
     def _obstore_credentials(self) -> Callable[[], S3Credential]:
@@ -490,11 +515,6 @@ class MinioProvider(S3Provider):
     """A bucket on MinIO, or on another server at an address of its own."""
 
     endpoint_required = True
-
-
-def _certificates() -> str:
-    """Whose certificates are believed, as boto3 has it: those of a file of the environment's, or of the usual ones."""
-    return os.environ.get("AWS_CA_BUNDLE") or str(botocore.httpsession.get_cert_path(True))
 
 
 def _give_body_time_to_travel(params: Mapping[str, Any], **_: object) -> None:

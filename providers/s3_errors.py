@@ -20,6 +20,7 @@ from providers.base import (
     ProviderUnavailable,
     StorageFull,
 )
+from providers.network_errors import PROXY_REFUSES_US, network_error
 from providers.object_store_put import DAMAGED_CODES
 
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
@@ -64,6 +65,9 @@ def translated_errors() -> Iterator[None]:
     except botocore.exceptions.ParamValidationError:
         raise ProviderError("el proveedor no admite este nombre o estos parámetros") from None
     except NO_ANSWER_OR_HALF_OF_ONE as error:
+        told = network_error(error)
+        if told is not None:
+            raise told from None
         reason = next((text for kind, text in UNANSWERED if isinstance(error, kind)), "se cortó la conexión")
         raise ProviderUnavailable(f"{reason} ({type(error).__name__})") from None
     except PARSER_ERRORS as error:
@@ -83,6 +87,7 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (status == 416, IntegrityError, "en la nube faltan bytes"),
         (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (status == 407, AccessDenied, PROXY_REFUSES_US),
         (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
         (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),
     )

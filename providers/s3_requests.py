@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import ssl
 import urllib.parse
 import xml.sax.saxutils
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,10 +22,10 @@ from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
-from botocore.utils import get_environ_proxies
 
 from providers.answers import PATIENCE_SECONDS, paced, unintelligible
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, IntegrityError
+from providers.network import Network
 
 CONNECTIONS = 32
 """Connections that are kept open: more than the threads that anyone uses."""
@@ -67,20 +68,13 @@ class S3Requests:
         bucket_url: str,
         region: str,
         credentials: Callable[[], ReadOnlyCredentials],
-        certificates: str,
+        network: Network,
         answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
     ) -> None:
         self._bucket_url = bucket_url
         self._region = region
         self._credentials = credentials
-        session: Any = URLLib3Session  # its stubs know neither a file of certificates nor two timeouts
-        self._http = session(
-            verify=certificates,
-            proxies=get_environ_proxies(bucket_url),
-            timeout=(CONNECT_TIMEOUT_SECONDS, answer_timeout_seconds),
-            max_pool_connections=CONNECTIONS,
-        )
-        use_paced_connections(self._http, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
+        self._http = new_session(network, answer_timeout_seconds)
 
     def list(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
         """Every object whose stored name begins with `prefix`, in the server's order, a page at a time.
@@ -214,6 +208,38 @@ class S3Requests:
         """Whatever is answered, once the request is signed."""
         S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
         return self._http.send(request.prepare())
+
+
+def new_session(network: Network, answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> Any:
+    """A session of botocore's that goes where it is told to and gives up on answers at a trickle."""
+    session = _SessionOfNetwork(network, answer_timeout_seconds)
+    use_paced_connections(session, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
+    return session
+
+
+class _SessionOfNetwork(URLLib3Session):
+    """Believes and goes through whom a `Network` names.
+
+    botocore would read its file of certificates for each new connection, which takes longer than to connect.
+    """
+
+    def __init__(self, network: Network, answer_timeout_seconds: float) -> None:
+        self._network = network
+        beginning: Any = super().__init__  # its stubs know neither two timeouts nor what a proxy's certificate is for
+        beginning(
+            proxies=network.proxies,
+            timeout=(CONNECT_TIMEOUT_SECONDS, answer_timeout_seconds),
+            max_pool_connections=CONNECTIONS,
+        )
+
+    def _get_ssl_context(self) -> Any:
+        return self._network.trust.context if self._network.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:
+        """Nothing is left to do: the context was made for this."""
+
+    def _setup_proxy_ssl_context(self, proxy_url: str) -> Any:
+        return self._network.trust.context if proxy_url.startswith("https:") else None
 
 
 def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:

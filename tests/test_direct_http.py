@@ -18,6 +18,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
+from config.fields import Fields
 from config.models import ProviderRow
 from providers import build_provider, direct_http
 from providers.base import (
@@ -32,6 +33,7 @@ from providers.base import (
     StorageFull,
 )
 from providers.direct_http import DirectHttp, reaches_directly
+from providers.network import NetworkRules, Trust
 from providers.s3_signature import PutSigner
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.test_tls import certificate_of_its_own
@@ -98,7 +100,7 @@ def say_and_close(answer: bytes) -> Callable[[socket.socket], None]:
 
 @contextmanager
 def scripted(*turns: Callable[[socket.socket], None]) -> Iterator[tuple[ScriptedServer, DirectHttp]]:
-    with closing(ScriptedServer(*turns)) as server, closing(DirectHttp(server.url, "")) as client:
+    with closing(ScriptedServer(*turns)) as server, closing(DirectHttp(server.url, Trust())) as client:
         yield server, client
 
 
@@ -168,7 +170,7 @@ def test_a_refusal_is_heard_that_comes_before_all_was_sent() -> None:
 
         thread = threading.Thread(target=refuse, daemon=True)
         thread.start()
-        with closing(DirectHttp(f"http://127.0.0.1:{listener.getsockname()[1]}", "")) as client:
+        with closing(DirectHttp(f"http://127.0.0.1:{listener.getsockname()[1]}", Trust())) as client:
             answer = client.put("/key", [], bytes(16 * direct_http.LARGEST_BODY_BYTES))
         thread.join()
     assert (answer.status, answer.content) == (403, b"never")
@@ -221,7 +223,7 @@ def test_what_is_no_answer_is_none(answer: bytes, reason: str) -> None:
 def test_a_server_that_is_not_there() -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         url = f"http://127.0.0.1:{gone.getsockname()[1]}"
-    with closing(DirectHttp(url, "")) as client, pytest.raises(ProviderUnavailable, match="no se pudo conectar"):
+    with closing(DirectHttp(url, Trust())) as client, pytest.raises(ProviderUnavailable, match="no se pudo conectar"):
         put(client)
 
 
@@ -243,15 +245,9 @@ def test_nothing_is_sent_with_a_header_that_would_be_another(value: str) -> None
         ({"http_proxy": "http://proxy:3128", "no_proxy": "s3.example.com"}, True),
     ],
 )
-def test_a_proxy_of_the_environment_is_known(
-    variables: dict[str, str], directly: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-    assert reaches_directly("http://s3.example.com/bucket") is directly
+def test_a_proxy_of_the_environment_is_known(variables: dict[str, str], directly: bool) -> None:
+    network = NetworkRules(Fields("configuracion", {}), variables).for_url("http://s3.example.com/bucket")
+    assert reaches_directly("http://s3.example.com/bucket", network) is directly
 
 
 @contextmanager
@@ -351,7 +347,7 @@ def test_requests_are_answered_in_turn_by_several_connections() -> None:
         return Answer(int(request.path[1:]))
 
     statuses = [200 + number % 7 for number in range(200)]
-    with CannedHttp(answer) as server, closing(DirectHttp(server.url, "")) as client:
+    with CannedHttp(answer) as server, closing(DirectHttp(server.url, Trust())) as client:
         heard: dict[int, int] = {}
 
         def ask(first: int) -> None:

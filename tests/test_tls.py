@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import BytesSource, Provider, ProviderUnavailable
+from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
 
 LARGE_BYTES = 1024 * 1024 * 1024
 """So large that it is asked for in ranges, where there are any."""
@@ -132,7 +132,7 @@ def test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing(impostor:
     credentials, options = ROWS[kind](f"https://127.0.0.1:{impostor.port}")
     provider = build_provider(ProviderRow(1, "impostor", kind, credentials, options, active=True))  # type: ignore[arg-type]
     for name, call in CALLS.items():
-        with pytest.raises(ProviderUnavailable):
+        with pytest.raises(AccessDenied, match="certificado del servidor no es de confianza"):
             call(provider)
         assert impostor.requests == [], name
     provider.close()
