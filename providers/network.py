@@ -212,7 +212,7 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     """A network, or the one of a single address, which may stand in brackets."""
     with contextlib.suppress(ValueError):
-        return ipaddress.ip_network(re.sub(r"^\[(.*)\]", r"\1", text), strict=False)
+        return ipaddress.ip_network(re.sub(r"^\[(.*)\]$", r"\1", text), strict=False)
     return None
 
 
@@ -281,6 +281,14 @@ def _certificates_of(path: Path) -> list[str]:
     with path.open("rb") as file:
         text = file.read(LARGEST_BUNDLE_BYTES).decode("latin-1")
     return CERTIFICATE.findall(text)
+
+
+@functools.cache
+def any_certificate() -> str:
+    """One certificate, for a client that does not begin without one even where none is needed."""
+    import certifi
+
+    return _certificates_of(Path(certifi.where()))[0]
 
 
 @functools.cache

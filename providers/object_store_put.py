@@ -39,7 +39,7 @@ from providers.base import (
     part_size_for,
 )
 from providers.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS, Answer
-from providers.network import NOBODY, Network
+from providers.network import NOBODY, Network, any_certificate
 from providers.network_errors import PROXY_REFUSES_US, network_error_told_by_rust
 from providers.part_buffers import PartBuffers, anonymous_map, fill
 
@@ -369,13 +369,14 @@ def client_options(endpoint_url: str | None, timeout_seconds: float) -> ClientCo
 
 def network_options(network: Network) -> ClientConfig:
     """obstore's client options about certificates and proxies, all of them: it would look for others elsewhere."""
-    options: ClientConfig = {"allow_invalid_certificates": False}
+    needs_trust = network.is_secure or (network.proxy is not None and network.proxy.is_secure)
+    # Where the system has no certificates, obstore does not begin without one, even for a server without TLS.
+    certificates = network.trust.pem if needs_trust else any_certificate()
+    options: ClientConfig = {"allow_invalid_certificates": False, "root_certificate": certificates}
     if network.proxy is None:
         options |= {"proxy_url": NOBODY, "proxy_excludes": network.host}
     else:
         options |= {"proxy_url": network.proxy.url, "proxy_excludes": ""}
-    if network.is_secure or (network.proxy and network.proxy.is_secure):
-        options |= {"root_certificate": network.trust.pem}
     return options
 
 

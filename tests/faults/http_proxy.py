@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import re
 import socket
+import ssl
 import struct
 import threading
 from collections import Counter
@@ -195,7 +196,8 @@ class HttpFaultProxy:
     faults that never struck. `seen` are the lines of all requests, in the order in which they came.
     """
 
-    def __init__(self, target_url: str, *faults: Fault) -> None:
+    def __init__(self, target_url: str, *faults: Fault, tls: ssl.SSLContext | None = None) -> None:
+        """With `tls` it speaks HTTPS, the server behind it does not."""
         self.target = urlsplit(target_url)
         self.strikes: Counter[str] = Counter()
         self.seen: list[str] = []
@@ -203,13 +205,15 @@ class HttpFaultProxy:
         self._faults = faults
         self._matches: Counter[int] = Counter()
         self._turn = threading.Lock()
-        self._server = _Server(self)
+        self._server = _Server(self, tls)
         self.port: int = self._server.server_address[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self._scheme = "https" if tls else "http"
+        self.url = f"{self._scheme}://127.0.0.1:{self.port}"
 
     def own_address(self, text: str) -> str:
         """A header's value that leads the client back here, where it would have led past."""
-        return text.replace(f"{self.target.scheme}://{self.target.netloc}", self.url)
+        led_back = text.replace(f"{self.target.scheme}://{self.target.netloc}", self.url)
+        return re.sub("^http://", f"{self._scheme}://", led_back)  # servers behind TLS do not know of it
 
     def treat(self, exchange: Exchange) -> None:
         """Strike a request, or let it pass."""
@@ -249,9 +253,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, proxy: HttpFaultProxy) -> None:
+    def __init__(self, proxy: HttpFaultProxy, tls: ssl.SSLContext | None) -> None:
         self.proxy = proxy
         super().__init__(("127.0.0.1", 0), _Handler)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that goes away is no news; anything else is printed as usual."""

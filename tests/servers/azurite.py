@@ -50,6 +50,7 @@ class Azurite(CommandServer):
         options = ["--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.directory)]
         # the SDK asks for a newer version of the protocol than Azurite knows
         options += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
+        options += ["--disableProductStyleUrl"]  # the account is in the path under whatever name the server is reached
         return [node, str(installed(npm) / "azurite/dist/src/blob/main.js"), *options]
 
     def environment(self) -> Mapping[str, str]:
