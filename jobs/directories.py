@@ -128,6 +128,8 @@ class DirectoryJudge:
         parts = [part for part in path.split("/") if part]
         if "\0" in path or any(part in (".", "..") for part in parts):
             raise UnsafeSource(f"ruta_directorio contiene '.', '..' o un carácter nulo: {one_line(path)}")
+        if not _is_text(path):  # as a database in SQL_ASCII can hold; no manifest could name it
+            raise UnsafeSource(f"ruta_directorio tiene bytes que no son un texto: {one_line(path)}")
         normal = "/" + "/".join(parts)
         if self._roots:
             self._require_beneath_root(normal)
@@ -151,6 +153,14 @@ def _require_no_copy(parts: Sequence[str]) -> None:
         path = "/" + "/".join(parts[:depth])
         if os.path.lexists(path + MANIFEST_SUFFIX):
             raise UnsafeSource(f"ruta_directorio es o está en una copia, con su manifiesto al lado: {one_line(path)}")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _judge_failure(error: OSError, path: str) -> SourceError:

@@ -19,6 +19,7 @@ import psycopg2.extensions
 
 from config.logs import one_line
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
+from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
 QUERIES = Path(__file__).parent / "queries"
@@ -100,7 +101,7 @@ class Connection:
             try:
                 connection, watchdog = self._open()
                 with watchdog.watching(), connection.cursor() as cursor:
-                    cursor.execute(statement, parameters)
+                    _send(cursor, statement, parameters)
                     return _rows(cursor)
             except psycopg2.Error as error:
                 lost = self._connection is None or self._connection.closed != 0
@@ -151,6 +152,7 @@ class Connection:
                 tcp_user_timeout=SILENCE_TIMEOUT_MILLISECONDS,
             )
             self._connection.autocommit = True
+            speak_its_encoding(self._connection)
             self._watchdog = Watchdog(self._connection)
         return self._connection, self._watchdog
 
@@ -178,6 +180,16 @@ def _pause_seconds(error: DatabaseError, failures: int) -> float:
     if isinstance(error, DatabaseBusy):
         return random.uniform(0, min(0.2 * 2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 no secret
     return min(0.125 * 2.0**failures, LONGEST_PAUSE_SECONDS)
+
+
+def _send(cursor: psycopg2.extensions.cursor, statement: str, parameters: Parameters | None) -> None:
+    """Raises `DatabaseError` for a text that the database could only hold, or look for, as another one."""
+    try:
+        cursor.execute(statement, parameters)
+    except ValueError as error:  # UnicodeEncodeError, or a NUL; their words would quote the text
+        raise DatabaseError(
+            "un texto no cabe en la codificación de la base de datos, o tiene un carácter nulo"
+        ) from error
 
 
 def _rows(cursor: psycopg2.extensions.cursor) -> list[Row]:

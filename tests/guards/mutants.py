@@ -3540,6 +3540,35 @@ REMOVALS = (
     ),
 )
 
+ENCODINGS = "tests/stories/test_encodings.py"
+SETTINGS = (
+    Mutant(
+        "encodings",
+        "an error text that does not fit into the database stops the others",
+        "sql/texts.py",
+        '.encode(codec, "backslashreplace").decode(codec)',
+        "",
+        (f"{ENCODINGS}::test_an_error_text_that_does_not_fit_stops_no_other_execution[LATIN1]",),
+    ),
+    Mutant(
+        "encodings",
+        "a row whose text cannot be read stops the others",
+        "sql/texts.py",
+        "    connection.set_client_encoding(server_encoding)\n",
+        "",
+        (f"{ENCODINGS}::test_a_row_whose_text_cannot_be_read_stops_no_other",),
+    ),
+    Mutant(
+        "encodings",
+        "the name of a secret may be changed until it fits",
+        "sql/texts.py",
+        'strict.encode(text, "surrogateescape")',
+        'strict.encode(text, "backslashreplace")',
+        (f"{ENCODINGS}::test_a_secret_is_stored_under_its_own_name_or_not_at_all",),
+    ),
+)
+
+
 MUTANTS = (
     *VERIFICATION,
     *SOURCES,
@@ -3562,4 +3591,5 @@ MUTANTS = (
     *CONDITIONS,
     *NEW_FILES,
     *PROVIDERS,
+    *SETTINGS,
 )
