@@ -30,6 +30,7 @@ from config.process import (
     return_large_blocks,
     write_no_core_dumps,
 )
+from config.provider_fields import unknown_fields
 from config.settings import ConfigurationError, Settings, load_settings
 from config.wording import in_spanish
 from jobs.directories import DirectoryJudge, OpenDirectory
@@ -52,6 +53,7 @@ from jobs.report import (
 )
 from jobs.signals import Interrupted, Interruption, end_now, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
+from jobs.temp_guard import require_temp_directory_apart
 from providers.base import (
     MigrationError,
     ProviderUnavailable,
@@ -122,6 +124,9 @@ class JanitorDaemon:
     def run(self) -> int:
         """Do one tick and give its exit code."""
         with self._at_the_end:
+            if self._options.clean:
+                require_temp_directory_apart(self._settings)
+            self._messages.unknown_names(self._settings.unknown_variables)
             if self._options.dry_run:
                 self._preview()
             else:
@@ -194,6 +199,8 @@ class JanitorDaemon:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
+        used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
+        self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
         self._providers = ProviderSet(rows, unreadable, self.interruption.migrations)
         self._at_the_end.callback(self._providers.close)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")

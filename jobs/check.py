@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
+from config.provider_fields import unknown_fields
 from config.settings import Settings
+from jobs.temp_guard import temp_directory_fault
 from providers import build_provider
 from providers.base import (
     AccessDenied,
@@ -71,6 +73,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     else:
         yield _check_policy(policy)
     yield from _check_directories(settings)
+    yield from _check_names(settings)
     yield from _check_providers(database, policy or MigrationPolicy())
     yield from _check_secrets(database)
 
@@ -111,6 +114,13 @@ def _check_directories(settings: Settings) -> Iterator[Finding]:
             yield Finding(f"raíz {root}", in_order=False, text=text)
 
 
+def _check_names(settings: Settings) -> Iterator[Finding]:
+    if (fault := temp_directory_fault(settings)) is not None:
+        yield Finding("directorio temporal", in_order=False, text=fault)
+    for text in settings.unknown_variables:
+        yield Finding("entorno", in_order=False, text=text)
+
+
 def _check_providers(database: Database, policy: MigrationPolicy) -> Iterator[Finding]:
     known: set[int] = set()
     for item in database.load_provider_rows():
@@ -131,6 +141,8 @@ def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Findi
         wanted = row.id in policy.provider_ids
         yield Finding(subject, in_order=not wanted, text="no está activo: no se usa")
         return
+    for text in unknown_fields(row):
+        yield Finding(subject, in_order=False, text=text)
     try:
         with closing(build_provider(row)) as provider:
             provider.check(policy.key_prefix)
