@@ -11,6 +11,7 @@ from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
+from config.wording import reason_of
 from jobs.temp_guard import temp_directory_fault
 from providers import build_provider
 from providers.base import (
@@ -110,7 +111,7 @@ def _check_directories(settings: Settings) -> Iterator[Finding]:
             with closing_descriptor(open_directory_path(root)):
                 yield Finding(f"raíz {root}", in_order=True, text="existe")
         except OSError as error:
-            text = f"{error.strerror}; use la ruta real, sin enlaces simbólicos"
+            text = f"{reason_of(error)}; use la ruta real, sin enlaces simbólicos"
             yield Finding(f"raíz {root}", in_order=False, text=text)
 
 

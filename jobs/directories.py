@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from config.logs import one_line
 from config.models import Execution
+from config.wording import reason_of
 from jobs.keys import MANIFEST_SUFFIX
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
@@ -171,4 +172,4 @@ def _judge_failure(error: OSError, path: str) -> SourceError:
         return UnsafeSource(f"{where} es o atraviesa un enlace simbólico, o no es un directorio")
     if error.errno == errno.ENAMETOOLONG:
         return UnsafeSource("ruta_directorio es demasiado larga")
-    return SourceUnreadable(f"no se puede abrir {where}: {error.strerror}")
+    return SourceUnreadable(f"no se puede abrir {where}: {reason_of(error)}")
