@@ -16,13 +16,17 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from config.requirements import require_python_and_packages
+
+require_python_and_packages()  # before any of them is imported
+
 import click
 
 from config.amounts import parse_duration, parse_size
 from config.fields import FieldError
 from config.logs import configure_logging, emit, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
-from config.options import LazyGroup, bandwidth_option, hours, setting, transfers_option
+from config.options import LazyGroup, bandwidth_option, hours, require_no_options_of_the_tick, setting, transfers_option
 from config.process import (
     drop_what_cannot_be_written,
     open_missing_streams,
@@ -30,11 +34,12 @@ from config.process import (
     return_large_blocks,
     write_no_core_dumps,
 )
+from config.provider_fields import unknown_fields
 from config.settings import ConfigurationError, Settings, load_settings
-from config.wording import in_spanish
+from config.wording import in_spanish, reason_of
 from jobs.directories import DirectoryJudge, OpenDirectory
 from jobs.heartbeat import renewing_leases
-from jobs.host_lock import LockHeld, host_lock
+from jobs.host_lock import LockHeld, host_lock, machine_lock
 from jobs.keys import Place, place_of, shared_prefix
 from jobs.known_conflicts import KnownConflicts
 from jobs.messages import Messages, error_code, unexpected
@@ -52,6 +57,7 @@ from jobs.report import (
 )
 from jobs.signals import Interrupted, Interruption, end_now, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
+from jobs.temp_guard import require_temp_directory_apart
 from providers.base import (
     MigrationError,
     ProviderUnavailable,
@@ -122,10 +128,14 @@ class JanitorDaemon:
     def run(self) -> int:
         """Do one tick and give its exit code."""
         with self._at_the_end:
+            if self._options.clean:
+                require_temp_directory_apart(self._settings)
+            self._messages.unknown_names(self._settings.unknown_variables)
             if self._options.dry_run:
                 self._preview()
             else:
-                with host_lock(self._settings.lock_directory, database_identity(self._settings.database_url)):
+                identity = database_identity(self._settings.database_url)
+                with host_lock(self._settings.lock_directory, identity), machine_lock(self._settings.host, identity):
                     self._tick()
         return self.report.exit_code
 
@@ -194,6 +204,8 @@ class JanitorDaemon:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
+        used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
+        self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
         self._providers = ProviderSet(rows, unreadable, self.interruption.migrations)
         self._at_the_end.callback(self._providers.close)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
@@ -425,22 +437,39 @@ def _commands() -> Mapping[str, click.Command]:
     load=_commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    option_groups={
+        "Qué se hace": ("clean_only", "migrate_only", "dry_run", "existing_dirs_only", "retention_hours"),
+        "Cuánto y a qué ritmo": ("transfers", "bandwidth_limit", "max_duration", "max_bytes"),
+    },
     epilog="""\b
 Ejemplos:
-  janitor-daemon                        un ciclo completo: migrar y limpiar
-  janitor-daemon --dry-run              decir qué se haría, sin cambiar nada
-  janitor-daemon --clean-only           solo limpiar los archivos temporales
-  janitor-daemon --retention-hours 0.5  migrar lo que tenga más de media hora
+  janitor-daemon
+      un ciclo completo: migrar y limpiar
+  janitor-daemon --dry-run
+      decir qué se haría, sin cambiar nada
+  janitor-daemon --clean-only
+      solo limpiar los archivos temporales
+  janitor-daemon --retention-hours 0.5
+      migrar lo que tenga más de media hora
   janitor-daemon --bandwidth-limit 20M --max-duration 5h
-                                        sin ocupar la línea, y nada nuevo pasadas 5 horas
-  janitor-daemon check                  comprobar base de datos y proveedores
-  janitor-daemon restore 1234-abcd /tmp/recuperada
+      sin ocupar la línea, y nada nuevo pasadas 5 horas
+  janitor-daemon check
+      comprobar base de datos y proveedores
+  janitor-daemon restore 1234-abcd /srv/recuperada
+      traer una ejecución de vuelta
 
 \b
-Códigos de salida: 0 hecho; 1 algo falló y el resto se hizo; 2 uso o configuración;
-3 sin base de datos; 75 ya hay otra ejecución en esta máquina; 130/143 interrumpido.""",
+Códigos de salida:
+  0        hecho, o no había nada que hacer
+  1        algo falló y el resto se hizo
+  2        uso o configuración
+  3        sin base de datos
+  75       ya hay otra ejecución en esta máquina
+  130/143  interrumpido""",
 )
-@click.version_option(VERSION, prog_name="janitor-daemon", message="%(prog)s %(version)s")
+@click.version_option(
+    VERSION, prog_name="janitor-daemon", message="%(prog)s %(version)s", help="Muestra la versión y termina."
+)
 @click.option("--debug", is_flag=True, help="Registro con nivel DEBUG.")
 @click.option("--clean-only", is_flag=True, help="Solo limpiar; no se carga ni contacta ningún proveedor.")
 @click.option("--migrate-only", is_flag=True, help="Solo migrar.")
@@ -462,15 +491,15 @@ Códigos de salida: 0 hecho; 1 algo falló y el resto se hizo; 2 uso o configura
     "--max-duration",
     metavar="T",
     callback=setting("max_duration_seconds", parse_duration),
-    help="No empezar ninguna ejecución pasado este tiempo: 5h, 1h30m. Lo empezado tiene un 10 % más para acabar, "
-    "5 minutos como mucho; luego se deja a medias para la próxima vez.",
+    help="No empezar ninguna ejecución pasado este tiempo, con unidad: 5h, 1h30m. Lo empezado tiene un 10 % más para "
+    "acabar, 5 minutos como mucho; luego se deja a medias para la próxima vez.",
 )
 @click.option(
     "--max-bytes",
     metavar="B",
     callback=setting("max_bytes", parse_size),
-    help="No empezar ninguna ejecución con la que se enviaría más que esto: 100G. Una que sea mayor ella sola se migra "
-    "cuando le toca ser la primera, y ninguna más.",
+    help="No empezar ninguna ejecución con la que se enviaría más que esto, con unidad: 100G. Una que sea mayor ella "
+    "sola se migra cuando le toca ser la primera, y ninguna más.",
 )
 @click.pass_context
 def cli(
@@ -493,6 +522,7 @@ def cli(
     """
     if clean_only and migrate_only:
         raise click.UsageError("--clean-only y --migrate-only no se pueden usar juntas")
+    require_no_options_of_the_tick(context)
     configure_logging(None, "text", debug=debug)
     settings = replace(load_settings(), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
     context.obj = settings
@@ -519,6 +549,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (SchemaError, EXIT_CONFIGURATION),
     (ConfigurationError, EXIT_CONFIGURATION),
     (FieldError, EXIT_CONFIGURATION),
+    (ModuleNotFoundError, EXIT_CONFIGURATION),
     (Exception, EXIT_SOMETHING_FAILED),
 )
 
@@ -538,8 +569,16 @@ def run_command_line(arguments: Sequence[str]) -> int:
     except Interrupted as interrupted:
         end_now(interrupted.exit_code)
     except Exception as error:
-        emit(logging.ERROR, "run_failed", one_line(error) or type(error).__name__, cause=error)
+        emit(logging.ERROR, "run_failed", _in_words(error), cause=error)
         return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"falta el paquete {error.name}; instale los de requirements.lock, o use .venv/bin/python"
+    if isinstance(error, OSError):  # what has a place in the program comes as an error of its own
+        return f"no se puede leer o escribir: {one_line(reason_of(error))}"
+    return one_line(error) or type(error).__name__
 
 
 def main() -> None:
@@ -547,6 +586,7 @@ def main() -> None:
     open_missing_streams()
     require_utf8_names()
     write_no_core_dumps()
+    configure_logging(None, "text", debug=False)  # for what goes wrong before anything is known
     exit_code = run_command_line(sys.argv[1:])
     drop_what_cannot_be_written()
     sys.exit(exit_code)

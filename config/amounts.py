@@ -21,8 +21,8 @@ OFF = "off"
 SLOWEST_BYTES_PER_SECOND = 1024
 LONGEST_SECONDS = 366 * 86400
 
-SIZE_HINT = "debe ser una cantidad de bytes mayor que 0, como 500M, 100G o 1.5T, u off"
-DURATION_HINT = "debe ser una duración de 1 s a 366 días, como 90m, 5h o 1h30m, u off"
+SIZE_HINT = "debe ser una cantidad de bytes mayor que 0, con unidad, como 500M, 100G o 1.5T, u off"
+DURATION_HINT = "debe ser una duración de 1 s a 366 días, con unidad, como 90m, 5h o 1h30m, u off"
 BANDWIDTH_HINT = (
     "debe ser una velocidad por segundo, con unidad y de al menos 1K, como 512k o 20M, u off; "
     "o un horario, como '08:00,512k 19:00,10M 23:00,off', sin repetir horas"
@@ -55,11 +55,14 @@ UNLIMITED = Timetable()
 
 
 def parse_size(text: str) -> int | None:
-    """Bytes, more than none; `None` for `off`. Units are powers of 1024, as rclone's are. Raises `AmountError`."""
+    """Bytes, more than none; `None` for `off`. Units are powers of 1024, as rclone's are. Raises `AmountError`.
+
+    A unit must be there, as in every amount: whoever writes 100 may mean bytes, megabytes or gigabytes.
+    """
     if text == OFF:
         return None
     size_bytes = _bytes(text)
-    if not size_bytes:
+    if not size_bytes or text[-1:].isdigit():
         raise AmountError(SIZE_HINT)
     return size_bytes
 

@@ -3,38 +3,65 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from config.amounts import AmountError, parse_bandwidth
 from config.settings import parse_transfers
 from config.wording import in_spanish
 
 
-class SpanishCommand(click.Command):
-    """A command whose help is in Spanish, click's own words included."""
+class _Spanish(click.Command):
+    """A command, or a group of them, whose help is in Spanish, click's own words included.
+
+    They are Spanish before the lines are broken: a sentence that goes over two lines would not be found any more.
+    """
+
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **{"options_metavar": "[OPCIONES]", **attributes})
 
     def get_help(self, ctx: click.Context) -> str:
         return in_spanish(super().get_help(ctx))
 
+    def get_help_option(self, ctx: click.Context) -> click.Option | None:
+        option = super().get_help_option(ctx)
+        if option is not None:
+            option.help = "Muestra esta ayuda y termina."
+        return option
 
-class SpanishGroup(click.Group):
-    """A group of such commands."""
+
+class SpanishCommand(_Spanish):
+    """A command."""
+
+
+class SpanishGroup(_Spanish, click.Group):
+    """A group of commands."""
 
     command_class = SpanishCommand
 
-    def get_help(self, ctx: click.Context) -> str:
-        return in_spanish(super().get_help(ctx))
+    def __init__(self, *arguments: Any, **attributes: Any) -> None:
+        super().__init__(*arguments, **{"subcommand_metavar": "[ORDEN [ARGUMENTOS]...]", **attributes})
 
 
 class LazyGroup(SpanishGroup):
-    """A group that gets its commands from `load` only when one of them, or the list of them, is asked for."""
+    """A group that gets its commands from `load` only when one of them, or the list of them, is asked for.
 
-    def __init__(self, *arguments: Any, load: Callable[[], Mapping[str, click.Command]], **attributes: Any) -> None:
+    Its help shows the options of each of `option_groups` below a heading of their own, and after them all others.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        load: Callable[[], Mapping[str, click.Command]],
+        option_groups: Mapping[str, Sequence[str]],
+        **attributes: Any,
+    ) -> None:
         super().__init__(*arguments, **attributes)
         self._load = load
+        self._option_groups = option_groups
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self.commands.update(self._load())
@@ -43,6 +70,39 @@ class LazyGroup(SpanishGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         self.commands.update(self._load())
         return super().get_command(ctx, cmd_name)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {option.name: option.get_help_record(ctx) for option in self.get_params(ctx)}
+        for heading, names in self._option_groups.items():
+            with formatter.section(heading):
+                formatter.write_dl([record for name in names if (record := records.pop(name)) is not None])
+        with formatter.section("Opciones"):
+            formatter.write_dl([record for record in records.values() if record is not None])
+        self.format_commands(ctx, formatter)
+
+
+ALSO_FOR_COMMANDS = ("debug",)
+"""What may stand before a command: it changes how the program tells, not what it does."""
+
+
+def require_no_options_of_the_tick(context: click.Context) -> None:
+    """Raises `UsageError` where an option of the tick stands before a command, which would not obey it."""
+    name = context.invoked_subcommand
+    if name is None:
+        return
+    group = context.command
+    command = group.get_command(context, name) if isinstance(group, click.Group) else None
+    its_own = {option.name for option in command.params} if command else set()
+    for option in group.params:
+        is_given = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if is_given and option.name not in ALSO_FOR_COMMANDS:
+            written = (
+                option.opts[0]
+                if context.params[option.name or ""] or not option.secondary_opts
+                else (option.secondary_opts[0])
+            )
+            advice = f"escríbala detrás: {name} {written}" if option.name in its_own else "quítela"
+            raise click.UsageError(f"{written} es una opción del ciclo y delante de {name} no vale; {advice}")
 
 
 def setting(name: str, parse: Callable[[str], object]) -> Callable[..., Mapping[str, Any]]:

@@ -6,18 +6,49 @@ import math
 import os
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
 from config.amounts import OFF, UNLIMITED, AmountError, Timetable, parse_bandwidth, parse_duration, parse_size
+from config.dotenv_file import DotenvError, add_dotenv
+from config.names import nearest, unknown
 
 DEFAULT_TRANSFERS = 16
 MAXIMUM_TRANSFERS = 256
 MAXIMUM_PROCESSES = 64
 
 Amount = TypeVar("Amount")
+
+
+class Variable(StrEnum):
+    """Every variable of the environment that the program reads, but for those of others (`PG*`, `TMPDIR`)."""
+
+    DATABASE_URL = "DATABASE_URL"
+    TEMP_DIR = "TEMP_DIR"
+    TEMP_RETENTION_HOURS = "TEMP_RETENTION_HOURS"
+    BACKUP_PATH = "BACKUP_PATH"
+    ROOTS = "JANITOR_ROOTS"
+    LOG_DIR = "JANITOR_LOG_DIR"
+    LOG_FORMAT = "JANITOR_LOG_FORMAT"
+    LOCK_DIR = "JANITOR_LOCK_DIR"
+    HOST = "JANITOR_HOST"
+    TRANSFERS = "JANITOR_TRANSFERS"
+    PROCESSES = "JANITOR_PROCESSES"
+    BANDWIDTH_LIMIT = "JANITOR_BANDWIDTH_LIMIT"
+    MAX_DURATION = "JANITOR_MAX_DURATION"
+    MAX_BYTES = "JANITOR_MAX_BYTES"
+    SECRET_KEYS = "JANITOR_SECRET_KEYS"  # noqa: S105 a name, not a secret
+
+
+OUR_PREFIX = "JANITOR_"
+NOT_OURS = frozenset(("TMPDIR",))
+"""A name that is like one of ours, and is another's."""
+
+SLIP_OF_THE_PEN = 0.8
+"""How much a name without our prefix must be like one of ours to be taken for it."""
 
 
 class ConfigurationError(Exception):
@@ -43,43 +74,58 @@ class Settings:
     processes: int | None = None
     """How many a run may use at the most; `None`: as many as there are processors for it, up to a few."""
 
+    backup_directory: Path | None = None
+    """Where backups are kept, if that is set: nothing there is a temporary file."""
+
+    unknown_variables: tuple[str, ...] = ()
+    """What was set under names that mean nothing, in Spanish: each name, and which one was probably meant."""
+
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environment`, or from the process's own after adding what `.env` has and it lacks.
 
     `.env` is looked for in the working directory only. Raises `ConfigurationError`.
     """
+    names_in_file: tuple[str, ...] = ()
     if environment is None:
-        _add_dotenv(Path(".env"))
+        names_in_file = _add_dotenv(Path(".env"))
         environment = os.environ
     return Settings(
-        database_url=environment.get("DATABASE_URL", ""),
-        temp_directory=Path(environment.get("TEMP_DIR") or "./tmp"),
-        temp_retention_hours=_hours(environment, "TEMP_RETENTION_HOURS", default=24.0),
-        roots=_roots(environment.get("JANITOR_ROOTS", "")),
-        log_directory=Path(environment.get("JANITOR_LOG_DIR") or "logs"),
-        log_format=_log_format(environment.get("JANITOR_LOG_FORMAT") or "text"),
-        lock_directory=Path(environment.get("JANITOR_LOCK_DIR") or _default_lock_directory(environment)),
-        host=environment.get("JANITOR_HOST") or socket.gethostname(),
-        transfers=_amount(environment, "JANITOR_TRANSFERS", parse_transfers, default=str(DEFAULT_TRANSFERS)),
-        bandwidth=_amount(environment, "JANITOR_BANDWIDTH_LIMIT", parse_bandwidth),
-        max_duration_seconds=_amount(environment, "JANITOR_MAX_DURATION", parse_duration),
-        max_bytes=_amount(environment, "JANITOR_MAX_BYTES", parse_size),
-        processes=_amount(environment, "JANITOR_PROCESSES", _parse_processes),
+        database_url=environment.get(Variable.DATABASE_URL, ""),
+        temp_directory=Path(environment.get(Variable.TEMP_DIR) or "./tmp"),
+        temp_retention_hours=_hours(environment, Variable.TEMP_RETENTION_HOURS, default=24.0),
+        roots=_roots(environment.get(Variable.ROOTS, "")),
+        log_directory=Path(environment.get(Variable.LOG_DIR) or "logs"),
+        log_format=_log_format(environment.get(Variable.LOG_FORMAT) or "text"),
+        lock_directory=Path(environment.get(Variable.LOCK_DIR) or _default_lock_directory(environment)),
+        host=environment.get(Variable.HOST) or socket.gethostname(),
+        transfers=_amount(environment, Variable.TRANSFERS, parse_transfers, default=str(DEFAULT_TRANSFERS)),
+        bandwidth=_amount(environment, Variable.BANDWIDTH_LIMIT, parse_bandwidth),
+        max_duration_seconds=_amount(environment, Variable.MAX_DURATION, parse_duration),
+        max_bytes=_amount(environment, Variable.MAX_BYTES, parse_size),
+        processes=_amount(environment, Variable.PROCESSES, _parse_processes),
+        backup_directory=_path_or_none(environment.get(Variable.BACKUP_PATH)),
+        unknown_variables=_unknown_variables(environment, names_in_file),
     )
 
 
-def _add_dotenv(path: Path) -> None:
-    if not os.path.lexists(path):
-        return
-    from dotenv import load_dotenv  # with what it imports, slower to load than the rest of this room together
-
+def _add_dotenv(path: Path) -> tuple[str, ...]:
     try:
-        load_dotenv(path, override=False)
-    except OSError as error:
-        raise ConfigurationError(f".env: no se puede leer: {error.strerror}") from error
-    except ValueError:  # its words would quote what the file says
-        raise ConfigurationError(".env: no es un texto en UTF-8, o tiene un carácter nulo") from None
+        return add_dotenv(path)
+    except DotenvError as error:
+        raise ConfigurationError(f".env: {error} (en {Path.cwd()})") from error
+
+
+def _path_or_none(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _unknown_variables(environment: Mapping[str, str], names_in_file: Iterable[str]) -> tuple[str, ...]:
+    """The environment holds much that is not ours, so there only our prefix tells; a `.env` is written for us."""
+    known = frozenset(variable.value for variable in Variable)
+    ours = {name for name in environment if name.upper().startswith(OUR_PREFIX)} - known
+    ours |= {name for name in {*names_in_file} - known - NOT_OURS if nearest(name, known, SLIP_OF_THE_PEN)}
+    return tuple(unknown(name, known) for name in sorted(ours))
 
 
 def _hours(environment: Mapping[str, str], name: str, default: float) -> float:

@@ -1,7 +1,9 @@
-"""What the command-line library says in English, in the language of the operators."""
+"""What the command-line library and the operating system say in English, in the language of the operators."""
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 
 SPANISH = (
@@ -30,3 +32,67 @@ def in_spanish(text: str) -> str:
     for english, spanish in SPANISH:
         text = re.sub(english, spanish, text, flags=re.MULTILINE)
     return text
+
+
+REASONS = {
+    errno.EPERM: "operación no permitida",
+    errno.ENOENT: "no existe",
+    errno.EINTR: "llamada interrumpida",
+    errno.EIO: "error de entrada y salida del dispositivo",
+    errno.ENXIO: "no existe el dispositivo",
+    errno.EBADF: "descriptor de fichero incorrecto",
+    errno.EAGAIN: "recurso no disponible por ahora",
+    errno.ENOMEM: "no hay memoria suficiente",
+    errno.EACCES: "permiso denegado",
+    errno.EBUSY: "el dispositivo o recurso está ocupado",
+    errno.EEXIST: "ya existe",
+    errno.EXDEV: "está en otro sistema de ficheros",
+    errno.ENODEV: "no existe el dispositivo",
+    errno.ENOTDIR: "no es un directorio",
+    errno.EISDIR: "es un directorio",
+    errno.EINVAL: "argumento no válido",
+    errno.ENFILE: "demasiados ficheros abiertos en el sistema",
+    errno.EMFILE: "demasiados ficheros abiertos",
+    errno.ETXTBSY: "el programa está en uso",
+    errno.EFBIG: "el fichero es demasiado grande",
+    errno.ENOSPC: "no queda espacio en el dispositivo",
+    errno.ESPIPE: "no se puede cambiar de posición",
+    errno.EROFS: "sistema de ficheros de solo lectura",
+    errno.EMLINK: "demasiados enlaces",
+    errno.EPIPE: "nadie lee lo que se escribe",
+    errno.ENAMETOOLONG: "el nombre es demasiado largo",
+    errno.ENOLCK: "no hay bloqueos disponibles",
+    errno.ENOSYS: "el sistema no tiene esa función",
+    errno.ENOTEMPTY: "el directorio no está vacío",
+    errno.ELOOP: "demasiados enlaces simbólicos, o un enlace donde no debe haberlo",
+    errno.EOVERFLOW: "el valor es demasiado grande",
+    errno.EILSEQ: "el nombre no vale en ese sistema de ficheros",
+    errno.EOPNOTSUPP: "operación no admitida",
+    errno.EADDRINUSE: "la dirección ya está en uso",
+    errno.EADDRNOTAVAIL: "la dirección no está disponible",
+    errno.ENETDOWN: "la red no funciona",
+    errno.ENETUNREACH: "no se llega a esa red",
+    errno.ECONNABORTED: "conexión abandonada",
+    errno.ECONNRESET: "la otra parte cortó la conexión",
+    errno.ETIMEDOUT: "se acabó el tiempo de espera",
+    errno.ECONNREFUSED: "conexión rechazada",
+    errno.EHOSTDOWN: "la máquina no responde",
+    errno.EHOSTUNREACH: "no se llega a esa máquina",
+    errno.ESTALE: "el fichero del servidor ya no es el mismo",
+    errno.EREMOTEIO: "error de entrada y salida del servidor",
+    errno.EDQUOT: "cuota de disco agotada",
+    errno.EKEYREVOKED: "la clave fue revocada",
+    -2: "no se conoce esa máquina: ningún servidor de nombres da su dirección",
+    -3: "el servidor de nombres no responde por ahora",
+    -4: "el servidor de nombres no puede responder",
+    -5: "ese nombre no tiene ninguna dirección",
+}
+"""By errno; the negative ones are those of `getaddrinfo` (netdb.h)."""
+
+
+def reason_of(error: OSError) -> str:
+    """Why a call of the operating system failed, in Spanish; what somebody else has put into words stays as it is."""
+    code = error.errno or 0
+    if code > 0 and error.strerror and error.strerror != os.strerror(code):
+        return error.strerror
+    return REASONS.get(code) or error.strerror or type(error).__name__

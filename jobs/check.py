@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
+from config.provider_fields import unknown_fields
 from config.settings import Settings
+from config.wording import reason_of
+from jobs.temp_guard import temp_directory_fault
 from providers import build_provider
 from providers.base import (
     AccessDenied,
@@ -71,6 +74,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     else:
         yield _check_policy(policy)
     yield from _check_directories(settings)
+    yield from _check_names(settings)
     yield from _check_providers(database, policy or MigrationPolicy())
     yield from _check_secrets(database)
 
@@ -107,8 +111,15 @@ def _check_directories(settings: Settings) -> Iterator[Finding]:
             with closing_descriptor(open_directory_path(root)):
                 yield Finding(f"raíz {root}", in_order=True, text="existe")
         except OSError as error:
-            text = f"{error.strerror}; use la ruta real, sin enlaces simbólicos"
+            text = f"{reason_of(error)}; use la ruta real, sin enlaces simbólicos"
             yield Finding(f"raíz {root}", in_order=False, text=text)
+
+
+def _check_names(settings: Settings) -> Iterator[Finding]:
+    if (fault := temp_directory_fault(settings)) is not None:
+        yield Finding("directorio temporal", in_order=False, text=fault)
+    for text in settings.unknown_variables:
+        yield Finding("entorno", in_order=False, text=text)
 
 
 def _check_providers(database: Database, policy: MigrationPolicy) -> Iterator[Finding]:
@@ -131,6 +142,8 @@ def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Findi
         wanted = row.id in policy.provider_ids
         yield Finding(subject, in_order=not wanted, text="no está activo: no se usa")
         return
+    for text in unknown_fields(row):
+        yield Finding(subject, in_order=False, text=text)
     try:
         with closing(build_provider(row)) as provider:
             provider.check(policy.key_prefix)

@@ -41,7 +41,7 @@ commands = SpanishGroup()
 """All of them, by name."""
 
 
-@commands.command("init-db")
+@commands.command("init-db", short_help="Crea y actualiza las tablas.")
 @click.pass_obj
 def init_db(settings: Settings) -> int:
     """Crea y actualiza las tablas del programa, y las de la plataforma que falten. Se puede repetir."""
@@ -54,7 +54,7 @@ def init_db(settings: Settings) -> int:
     return EXIT_DONE
 
 
-@commands.command()
+@commands.command(short_help="Comprueba base de datos y proveedores.")
 @click.pass_obj
 def check(settings: Settings) -> int:
     """Comprueba la base de datos, la configuración y cada proveedor, con un objeto de prueba."""
@@ -66,7 +66,7 @@ def check(settings: Settings) -> int:
     return exit_code
 
 
-@commands.command()
+@commands.command(short_help="Dice qué hay pendiente, migrado y con error.")
 @click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 @click.pass_obj
 def status(settings: Settings, *, as_json: bool) -> int:
@@ -81,7 +81,7 @@ def status(settings: Settings, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-@commands.command()
+@commands.command(short_help="Trae de vuelta una ejecución migrada.")
 @click.argument("uuid", metavar="UUID")
 @click.argument("destination", metavar="DESTINO", type=click.Path(path_type=Path))
 @transfers_option
@@ -103,7 +103,7 @@ def restore(
     return EXIT_DONE
 
 
-@commands.command()
+@commands.command(short_help="Enseña el programa en marcha.")
 @click.option("--keep", is_flag=True, help="Dejar la base de datos en marcha al terminar, para probar a mano.")
 @click.option("--directory", type=click.Path(path_type=Path), default=Path("demo-data"), metavar="DIRECTORIO",
               help="Dónde guardar los datos de la demostración (por defecto, ./demo-data).")  # fmt: skip
@@ -118,7 +118,7 @@ def demo(*, keep: bool, directory: Path) -> int:
     "secret",
     cls=SpanishGroup,
     invoke_without_command=True,
-    short_help="Guarda cifrados los secretos de los proveedores.",
+    short_help="Guarda cifrados los secretos.",
 )
 @click.pass_context
 def secret(context: click.Context) -> int:

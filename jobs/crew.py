@@ -24,6 +24,7 @@ from typing import NoReturn, cast
 
 from config.logs import emit, forward_logs, write_forwarded
 from config.models import Execution
+from config.wording import reason_of
 from jobs.pace import Traffic
 from jobs.report import EXIT_DONE, EXIT_SOMETHING_FAILED, TickReport
 
@@ -81,7 +82,7 @@ class Crew:
             for _ in range(size):
                 self._fork(work)
         except OSError as error:  # a limit on processes, or on memory
-            emit(logging.WARNING, "crew_too_small", f"No se pueden usar más procesos: {error.strerror}", cause=error)
+            emit(logging.WARNING, "crew_too_small", f"No se pueden usar más procesos: {reason_of(error)}", cause=error)
         return len(self._members)
 
     def run(self, pages: Iterable[list[Execution]]) -> None:

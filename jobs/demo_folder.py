@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.wording import reason_of
 from jobs.host_lock import LockHeld, host_lock
 
 MARKER_NAME = ".janitor-demo"
@@ -98,7 +99,7 @@ def claimed_folder(wanted: Path) -> Iterator[DemoFolder]:
             for part in (DemoFolder(path).executions, DemoFolder(path).temp, DemoFolder(path).locks):
                 part.mkdir()
         except OSError as error:
-            raise DemoRefused(f"no se puede usar la carpeta {path}: {error.strerror}") from error
+            raise DemoRefused(f"no se puede usar la carpeta {path}: {reason_of(error)}") from error
         yield DemoFolder(path)
 
 
@@ -113,7 +114,7 @@ def _acceptable(wanted: Path) -> Path:
     except FileNotFoundError:
         return path
     except OSError as error:
-        raise DemoRefused(f"no se puede usar la carpeta {path}: {error.strerror}") from error
+        raise DemoRefused(f"no se puede usar la carpeta {path}: {reason_of(error)}") from error
     if names and MARKER_NAME not in names:
         raise DemoRefused(f"{path} existe y no es de una demostración: no se toca; elija otra con --directory")
     return path

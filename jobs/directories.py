@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from config.logs import one_line
 from config.models import Execution
+from config.wording import reason_of
 from jobs.keys import MANIFEST_SUFFIX
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
@@ -128,6 +129,8 @@ class DirectoryJudge:
         parts = [part for part in path.split("/") if part]
         if "\0" in path or any(part in (".", "..") for part in parts):
             raise UnsafeSource(f"ruta_directorio contiene '.', '..' o un carácter nulo: {one_line(path)}")
+        if not _is_text(path):  # as a database in SQL_ASCII can hold; no manifest could name it
+            raise UnsafeSource(f"ruta_directorio tiene bytes que no son un texto: {one_line(path)}")
         normal = "/" + "/".join(parts)
         if self._roots:
             self._require_beneath_root(normal)
@@ -153,6 +156,14 @@ def _require_no_copy(parts: Sequence[str]) -> None:
             raise UnsafeSource(f"ruta_directorio es o está en una copia, con su manifiesto al lado: {one_line(path)}")
 
 
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _judge_failure(error: OSError, path: str) -> SourceError:
     where = one_line(path)
     if error.errno == errno.ENOENT:
@@ -161,4 +172,4 @@ def _judge_failure(error: OSError, path: str) -> SourceError:
         return UnsafeSource(f"{where} es o atraviesa un enlace simbólico, o no es un directorio")
     if error.errno == errno.ENAMETOOLONG:
         return UnsafeSource("ruta_directorio es demasiado larga")
-    return SourceUnreadable(f"no se puede abrir {where}: {error.strerror}")
+    return SourceUnreadable(f"no se puede abrir {where}: {reason_of(error)}")

@@ -29,6 +29,7 @@ from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
 from config.models import ProviderRow
+from config.wording import reason_of
 from jobs.crew import PROGRESS_SECONDS, fit_to_be_sent
 from jobs.lease import FRESH_SECONDS, Lease, now
 from jobs.pace import Traffic
@@ -186,7 +187,7 @@ class Helpers:
             helper = _Helper(max(1, self._transfers // self._size), self._size, self._traffic)
         except OSError as error:  # a limit on processes, or on memory
             self._most = len(self._started)
-            message = f"No se pueden usar más procesos auxiliares: {error.strerror}"
+            message = f"No se pueden usar más procesos auxiliares: {reason_of(error)}"
             emit(logging.WARNING, "helper_not_started", message, cause=error)
             raise HelperLost(message) from error
         self._started.append(helper)

@@ -7,15 +7,20 @@ import errno
 import fcntl
 import hashlib
 import os
+import socket
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from config.settings import ConfigurationError
+from config.wording import reason_of
 from providers.descriptors import closing_descriptor
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """What making a file answers where the directory is right, but no file fits in."""
+
+
+HELD = "otra ejecución de janitor-daemon está en marcha en esta máquina"
 
 
 class LockHeld(Exception):
@@ -35,10 +40,30 @@ def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
         descriptor = _open(path)
     except OSError as error:
         raise ConfigurationError(
-            f"no se puede abrir el bloqueo {path}: {error.strerror}; indique otro directorio en JANITOR_LOCK_DIR"
+            f"no se puede abrir el bloqueo {path}: {reason_of(error)}; indique otro directorio en JANITOR_LOCK_DIR"
         ) from error
     with closing_descriptor(descriptor):
         _lock(descriptor, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def machine_lock(host: str, database_identity: str) -> Iterator[None]:
+    """Hold a lock that all runs of this host find, whatever directory each of them has for its own. Raises `LockHeld`.
+
+    Cron and a person's shell may name different directories, or may write to different ones. The kernel keeps this name
+    in no directory at all, and for no longer than its holder lives (unix(7), abstract sockets). It says less than the
+    file where containers of one host have networks of their own, so it comes beside the file and not in its place.
+    """
+    name = hashlib.sha256(f"{host}\0{database_identity}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as holder:
+        try:
+            holder.bind(f"\0janitor-daemon-{name}")
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise LockHeld(HELD) from error
+            if error.errno not in (errno.EPERM, errno.EACCES):  # a sandbox may allow none; there is still the file
+                raise
         yield
 
 
@@ -46,7 +71,7 @@ def _lock(descriptor: int, kind: int) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise LockHeld("otra ejecución de janitor-daemon está en marcha en esta máquina") from error
+        raise LockHeld(HELD) from error
 
 
 def _open(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from config.logs import emit, logger, one_line
@@ -46,6 +47,13 @@ class Messages:
     def no_primary_provider(self) -> None:
         """The policy names no provider."""
         emit(logging.INFO, "no_primary_provider", "No hay nube primaria configurada: no se migra nada")
+
+    def unknown_names(self, complaints: Iterable[str]) -> None:
+        """What was set under names that mean nothing is not in force."""
+        told = tuple(complaints)
+        if told:
+            message = f"No se tiene en cuenta lo que no se conoce: {' · '.join(told)}"
+            emit(logging.WARNING, "unknown_names", message, names=told)
 
     # Executions
 

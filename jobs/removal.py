@@ -18,6 +18,7 @@ from typing import Protocol
 from config.logs import one_line
 from config.models import Entry, EntryKind, Execution, FileIdentity
 from config.trees import Tree
+from config.wording import reason_of
 from jobs import lease as lease_module
 from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Order, Workplace
@@ -252,7 +253,7 @@ def _translated(action: str) -> Iterator[None]:
         yield
     except OSError as error:
         where = f" ({one_line(error.filename)})" if isinstance(error.filename, str) else ""
-        raise SourceUnreadable(f"no se pudo {action} el directorio: {error.strerror}{where}") from error
+        raise SourceUnreadable(f"no se pudo {action} el directorio: {reason_of(error)}{where}") from error
 
 
 def _status(parent: int, name: str) -> os.stat_result | None:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from config.logs import emit, one_line
+from config.wording import reason_of
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 
 
@@ -75,7 +76,9 @@ def _open(directory: Path) -> int:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             reason = "es o atraviesa un enlace simbólico, o no es un directorio; ponga en TEMP_DIR la ruta real"
             raise TempDirectoryUnsafe(f"el directorio temporal {directory} {reason}") from error
-        raise TempDirectoryUnsafe(f"no se puede abrir el directorio temporal {directory}: {error.strerror}") from error
+        raise TempDirectoryUnsafe(
+            f"no se puede abrir el directorio temporal {directory}: {reason_of(error)}"
+        ) from error
 
 
 def _is_old(status: os.stat_result, oldest_kept_ns: float) -> bool:
@@ -170,7 +173,7 @@ class _Deletion:
 
     def _count_failure(self, name: str, error: OSError) -> None:
         self._report.failures += 1
-        self._report.first_failure = self._report.first_failure or f"{one_line(name)}: {error.strerror}"
+        self._report.first_failure = self._report.first_failure or f"{one_line(name)}: {reason_of(error)}"
 
     def _move_aside(self, name: str) -> int:
         """The directory in which it is then."""

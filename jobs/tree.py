@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable, Iterator
 from config.logs import one_line
 from config.models import Entry, EntryKind, FileIdentity
 from config.trees import Tree
+from config.wording import reason_of
 from jobs.mounts import mount_point_in
 from jobs.writers import has_writer
 from providers.base import CHUNK_SIZE_BYTES, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
@@ -101,7 +102,7 @@ def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entr
     except FileNotFoundError as error:
         raise SourceChanged(f"desapareció {_where(path, error)}") from error
     except OSError as error:
-        raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {error.strerror}") from error
+        raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {reason_of(error)}") from error
 
 
 def _item(parent: int, name: str, path: str, device: int) -> Entry:
@@ -172,7 +173,7 @@ class FileSource:
         except FileNotFoundError as error:
             raise SourceChanged(f"desapareció {one_line(self._entry.path)}") from error
         except OSError as error:
-            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {error.strerror}") from error
+            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {reason_of(error)}") from error
         try:
             self._make_writers_noticed(descriptor)
             self._require_same(descriptor)
@@ -187,7 +188,7 @@ class FileSource:
             if has_writer(descriptor):
                 os.fsync(descriptor)
         except OSError as error:
-            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {error.strerror}") from error
+            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {reason_of(error)}") from error
 
     def _read(self, descriptor: int, chunk_size_bytes: int) -> Iterator[bytes]:
         remaining = self._entry.size_bytes
@@ -204,7 +205,7 @@ class FileSource:
             try:
                 piece = os.read(descriptor, wanted_bytes)
             except OSError as error:
-                raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {error.strerror}") from error
+                raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {reason_of(error)}") from error
             if not piece:
                 raise SourceChanged(f"{one_line(self._entry.path)} se acortó mientras se leía")
             pieces.append(piece)

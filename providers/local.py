@@ -17,6 +17,7 @@ from typing import Self
 from config.fields import FieldError, Fields
 from config.logs import one_line
 from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, StoredObject
+from config.wording import reason_of
 from providers.base import (
     CHUNK_SIZE_BYTES,
     AccessDenied,
@@ -620,6 +621,6 @@ def _translated(key: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        unknown = (ProviderError, error.strerror or "error de entrada y salida")
+        unknown = (ProviderError, reason_of(error) if error.errno else "error de entrada y salida")
         error_class, explanation = ERRORS.get(error.errno or 0, unknown)
         raise error_class(f"{explanation}: {one_line(key)}") from error

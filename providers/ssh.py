@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from config.fields import FieldError, Fields
 from config.logs import one_line
+from config.wording import reason_of
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
@@ -359,7 +360,7 @@ def _explain_socket(error: OSError) -> str:
         return "conexión rechazada"
     if isinstance(error, socket.gaierror):
         return "no se encuentra el nombre del servidor"
-    return error.strerror or "error de red"
+    return reason_of(error) if error.errno else "error de red"
 
 
 @contextlib.contextmanager

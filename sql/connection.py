@@ -19,6 +19,7 @@ import psycopg2.extensions
 
 from config.logs import one_line
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
+from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
 QUERIES = Path(__file__).parent / "queries"
@@ -44,8 +45,8 @@ NOTHING_HAPPENED = (
 )
 """What PostgreSQL answers for a statement that it took back because of others, or because of a limit of time."""
 
-PASSWORD_NOT_ENCODED = re.compile(r"postgres(?:ql)?://(?:[^/@]*@[^/?]*@|[^@?]*/[^?]*@)")
-"""libpq takes what comes after the first `@`, or before the first `/`, for a host, and would say so in its errors."""
+LIBPQS_OWN = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
+"""Variables by any of which somebody has told libpq which database is meant."""
 
 Row = Mapping[str, Any]
 Parameters = Mapping[str, object]
@@ -100,11 +101,10 @@ class Connection:
             try:
                 connection, watchdog = self._open()
                 with watchdog.watching(), connection.cursor() as cursor:
-                    cursor.execute(statement, parameters)
+                    _send(cursor, statement, parameters)
                     return _rows(cursor)
             except psycopg2.Error as error:
-                lost = self._connection is None or self._connection.closed != 0
-                translated = _translate(error, lost=lost)
+                translated = self._translated(error)
                 if isinstance(translated, DatabaseUnavailable):
                     self.close()
                 raise translated from error
@@ -115,7 +115,12 @@ class Connection:
             try:
                 self._open()
             except psycopg2.Error as error:
-                raise _translate(error, lost=True) from error
+                raise self._translated(error) from error
+
+    def _translated(self, error: psycopg2.Error) -> DatabaseError:
+        if self._connection is None and not self._database_url and not any(map(os.environ.get, LIBPQS_OWN)):
+            return DatabaseUnavailable(f"{_not_named()}; sin ella: {_reason(error)}")
+        return _translate(error, lost=self._connection is None or self._connection.closed != 0)
 
     @contextlib.contextmanager
     def idle(self) -> Iterator[None]:
@@ -151,6 +156,7 @@ class Connection:
                 tcp_user_timeout=SILENCE_TIMEOUT_MILLISECONDS,
             )
             self._connection.autocommit = True
+            speak_its_encoding(self._connection)
             self._watchdog = Watchdog(self._connection)
         return self._connection, self._watchdog
 
@@ -178,6 +184,16 @@ def _pause_seconds(error: DatabaseError, failures: int) -> float:
     if isinstance(error, DatabaseBusy):
         return random.uniform(0, min(0.2 * 2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 no secret
     return min(0.125 * 2.0**failures, LONGEST_PAUSE_SECONDS)
+
+
+def _send(cursor: psycopg2.extensions.cursor, statement: str, parameters: Parameters | None) -> None:
+    """Raises `DatabaseError` for a text that the database could only hold, or look for, as another one."""
+    try:
+        cursor.execute(statement, parameters)
+    except ValueError as error:  # UnicodeEncodeError, or a NUL; their words would quote the text
+        raise DatabaseError(
+            "un texto no cabe en la codificación de la base de datos, o tiene un carácter nulo"
+        ) from error
 
 
 def _rows(cursor: psycopg2.extensions.cursor) -> list[Row]:
@@ -208,16 +224,49 @@ def database_password(database_url: str) -> str:
 
 
 def _parse(database_url: str) -> dict[str, str]:
-    if PASSWORD_NOT_ENCODED.match(database_url):
-        raise SchemaError("DATABASE_URL: la contraseña tiene '@' o '/' sin codificar; escriba %40 o %2F en su lugar")
     try:
-        return dict(psycopg2.extensions.parse_dsn(database_url))
-    except psycopg2.ProgrammingError:
-        raise SchemaError("DATABASE_URL no es una URI de PostgreSQL válida (postgresql://usuario@host/base)") from None
+        parts = dict(psycopg2.extensions.parse_dsn(database_url))
+    except psycopg2.ProgrammingError:  # its words quote the address
+        raise SchemaError(
+            f"DATABASE_URL no es una URI de PostgreSQL válida (postgresql://usuario@host/base); {HOW_TO_ENCODE}"
+        ) from None
+    if _is_torn(database_url, parts):
+        raise SchemaError(f"DATABASE_URL: la contraseña tiene '@' o '/' sin codificar; {HOW_TO_ENCODE}")
+    return parts
+
+
+HOW_TO_ENCODE = "codifique la contraseña: @ es %40, / es %2F, : es %3A, ? es %3F, # es %23, % es %25"
+
+
+def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
+    """Whether libpq has taken a part of the password for something else, which it would look for, and name in errors.
+
+    It ends user and password at the first `@`, and finds none where a `/` comes before that.
+    """
+    if not re.fullmatch("[0-9,]*", parts.get("port", "")):
+        return True
+    if "://" not in database_url:
+        return False
+    ends_of_passwords = 1 if parts.keys() & {"user", "password"} else 0
+    in_the_rest = database_url.count("@") > ends_of_passwords and "@" in parts.get("dbname", "")
+    return in_the_rest or "@" in parts.get("host", "")
+
+
+def _not_named() -> str:
+    file = Path.cwd() / ".env"
+    where = f"{file}" if file.exists() else f"{file}, que no existe"
+    return (
+        f"falta DATABASE_URL: no está en el entorno ni en {one_line(where)}; inicie el programa en el directorio de su "
+        ".env, o defínala"
+    )
+
+
+def _reason(error: psycopg2.Error) -> str:
+    return one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
 
 
 def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
-    reason = one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+    reason = _reason(error)
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")
     if isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):
@@ -225,7 +274,17 @@ def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
     if isinstance(error, NOTHING_HAPPENED):
         return DatabaseBusy(f"la base de datos no hizo la operación, por otras que están en curso: {reason}")
     if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)):
-        return SchemaError(f"falta una tabla o columna ({reason}); ejecute 'init-db'")
+        return SchemaError(_what_is_missing(error, reason))
     if isinstance(error, psycopg2.errors.InsufficientPrivilege):
         return SchemaError(f"el usuario de la base de datos no tiene permiso: {reason}")
     return DatabaseError(f"la base de datos rechazó la operación: {reason}")
+
+
+def _what_is_missing(error: psycopg2.Error, reason: str) -> str:
+    """All tables are made by `init-db` where they are missing; those of the platform that are there are its own."""
+    if isinstance(error, psycopg2.errors.UndefinedColumn) and "janitor_" not in reason:
+        return (
+            f"a una tabla de la plataforma le falta una columna ({reason}); aplique la migración de la plataforma que "
+            "la añade: el programa no cambia esas tablas"
+        )
+    return f"falta una tabla o columna ({reason}); ejecute 'init-db'"

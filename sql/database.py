@@ -26,6 +26,7 @@ from sql.errors import (
     DeletionSwitchedOff,
     SchemaError,
 )
+from sql.texts import Told, ToldJson
 
 __all__ = [
     "Database",
@@ -200,7 +201,7 @@ class Database:
 
     def __init__(self, database_url: str, host: str) -> None:
         self._connection = Connection(database_url)
-        self._host = host
+        self._host = Told(host)
         self._run_id = 0
         redactor.add(database_password(database_url))
 
@@ -268,7 +269,8 @@ class Database:
 
     def store_secret(self, name: str, token: str) -> bool:
         """Put an encrypted secret in the place of the one of this name, and give `True`, or add it: never a second."""
-        secret = json.dumps({"nombre": name, "valor_cifrado": token})
+        # No escapes, as PostgreSQL refuses those that its encoding lacks, even where it holds the text itself.
+        secret = json.dumps({"nombre": name, "valor_cifrado": token}, ensure_ascii=False)
         return bool(self._connection.query("store_secret", {"secret": secret})[0]["replaced"])
 
     def replace_secrets(self, renewed: Iterable[tuple[StoredSecret, str]]) -> int | None:
@@ -278,7 +280,7 @@ class Database:
         secrets = [
             {"nombre": secret.name, "valor_cifrado": token, "previous": secret.column_text} for secret, token in renewed
         ]
-        (outcome,) = self._connection.query("replace_secrets", {"secrets": json.dumps(secrets)})
+        (outcome,) = self._connection.query("replace_secrets", {"secrets": json.dumps(secrets, ensure_ascii=False)})
         return None if outcome["changed"] else int(outcome["replaced"])
 
     def remove_secret(self, name: str) -> bool:
@@ -299,8 +301,8 @@ class Database:
 
     def finish_run(self, exit_code: int, report: Mapping[str, object]) -> None:
         """Record how the run ended, and free what it still holds."""
-        text = json.dumps(redactor.redact_all(report), ensure_ascii=True)
-        self._connection.query("finish_run", {"run_id": self._run_id, "exit_code": exit_code, "report": text})
+        told = ToldJson(redactor.redact_all(report))
+        self._connection.query("finish_run", {"run_id": self._run_id, "exit_code": exit_code, "report": told})
         self._connection.query("release_leases", {"run_id": self._run_id})
 
     def renew_leases(self) -> None:
@@ -505,7 +507,7 @@ class Database:
 
     def abandon_attempt(self, attempt: Attempt, error_code: str, error: str) -> None:
         """Record that an attempt failed, and why."""
-        parameters = {"attempt_id": attempt.id, "error_code": error_code, "error": one_line(error)}
+        parameters = {"attempt_id": attempt.id, "error_code": error_code, "error": Told(one_line(error))}
         self._connection.query("abandon_attempt", parameters)
 
     def settle_attempt(self, attempt_id: int) -> None:
@@ -541,7 +543,7 @@ class Database:
 
     def fail_migration(self, claim: Claim, state: str, error_code: str, error: str) -> None:
         """Record why an execution was not migrated (`failed`) or must not be (`refused`), and let go of it."""
-        parameters = {**_claimed(claim), "state": state, "error_code": error_code, "error": one_line(error)}
+        parameters = {**_claimed(claim), "state": state, "error_code": error_code, "error": Told(one_line(error))}
         self._connection.query("fail_migration", parameters)
 
     # Removal of local copies and of leftovers
@@ -609,7 +611,7 @@ class Database:
 
     def stop_deletion(self, claim: Claim, error_code: str, error: str) -> None:
         """Record why the local copy could not be removed; a later tick tries again."""
-        parameters = {**_claimed(claim), "error_code": error_code, "error": one_line(error)}
+        parameters = {**_claimed(claim), "error_code": error_code, "error": Told(one_line(error))}
         self._connection.query("stop_deletion", parameters)
 
     def put_off_deletion(self, claim: Claim) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 import socket
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from urllib.parse import quote
 
 import psycopg2
 import pytest
@@ -1276,6 +1278,35 @@ def test_a_url_that_is_none_is_told_without_its_password() -> None:
         database_identity("postgresql://user:s3cret@[host/db")
     assert "s3cret" not in str(caught.value)
     assert "s3cret" not in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "password",
+    [
+        "no-debe@verse",
+        "no-debe/verse",
+        "no@debe/verse",
+        "no@debe/verse@",
+        "1234/verse",
+        "no?debe@verse",
+        "no@debe:verse",
+    ],
+)
+def test_a_password_that_tears_the_address_apart_is_refused_before_anything_is_looked_for(password: str) -> None:
+    """libpq would ask the name server for a part of it. Looked for in the host, the port and the database."""
+    with pytest.raises(SchemaError, match="codifique la contraseña: @ es %40") as caught:
+        database_identity(f"postgresql://sage:{password}@127.0.0.1:5432/sage")
+    assert not re.search("debe|verse|1234", str(caught.value))
+    encoded = quote(password, safe="")
+    assert database_identity(f"postgresql://sage:{encoded}@127.0.0.1:5432/sage%40norte") == "127.0.0.1/5432/sage@norte"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql:///sage?user=a@b", "postgresql://h/s%40n", "postgresql://u:p@h1:1,h2:2/s", "dbname=a@b user=c@d"],
+)
+def test_an_address_with_an_at_sign_in_its_place_is_good(url: str) -> None:
+    assert database_identity(url)
 
 
 def test_a_user_without_rights_is_told(platform: Platform) -> None:

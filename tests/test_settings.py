@@ -9,11 +9,10 @@ import tempfile
 from datetime import time
 from pathlib import Path
 
-import dotenv
 import pytest
 
 from config.amounts import UNLIMITED, Timetable
-from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, load_settings
+from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, Variable, load_settings
 
 NAMES = (
     "DATABASE_URL", "TEMP_DIR", "TEMP_RETENTION_HOURS", "JANITOR_ROOTS", "JANITOR_LOG_DIR", "JANITOR_LOG_FORMAT",
@@ -178,10 +177,78 @@ def test_a_file_that_cannot_be_read_is_told_without_its_text(home: Path, content
 
 
 def test_a_file_that_may_not_be_read_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: Path, **_options: object) -> bool:
+    def refuse(_path: Path, **_options: object) -> str:
         raise PermissionError(errno.EACCES, "Permission denied")  # for root, too, whom no mode keeps out
 
     (home / ".env").touch()
-    monkeypatch.setattr(dotenv, "load_dotenv", refuse)
-    with pytest.raises(ConfigurationError, match=r"^\.env: no se puede leer: Permission denied"):
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(ConfigurationError, match=r"^\.env: no se puede leer: permiso denegado"):
         load_settings()
+
+
+def test_a_directory_in_the_place_of_the_file_is_told(home: Path) -> None:
+    (home / ".env").mkdir()
+    with pytest.raises(ConfigurationError, match=r"^\.env: no se puede leer: es un directorio"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "content"),
+    [
+        (2, "JANITOR_HOST=antes\nJANITOR_ROOTS /no-debe-verse\n"),
+        (4, "JANITOR_HOST=antes\n\n\nJANITOR_ROOTS: /no-debe-verse\n"),
+        (1, "JANITOR_ROOTS='/no-debe-verse\nJANITOR_HOST=antes\n"),
+        (2, "JANITOR_HOST=antes\r\nJANITOR_ROOTS='/no' debe-verse\r\n"),
+        (2, "# a comment\nJANITOR_ROOTS\n"),
+        (1, "export JANITOR_ROOTS\n"),
+        (2, "JANITOR_HOST=antes\nexport JANITOR_HOST\n"),
+        (3, "\ufeffJANITOR_HOST=antes\n\n=no-debe-verse"),
+    ],
+)
+def test_a_file_that_is_not_understood_is_not_obeyed_at_all(home: Path, line: int, content: str) -> None:
+    """Not in the lines before and after, either: without its roots, a run would take up what it must not touch.
+
+    Looked for in every way in which the library warns of a line or passes over it in silence.
+    """
+    (home / ".env").write_text(content, newline="")
+    expected = rf"^\.env: la línea {line} no se entiende.*\(en {home}\)$"
+    with pytest.raises(ConfigurationError, match=expected) as caught:
+        load_settings()
+    assert "no-debe-verse" not in str(caught.value)
+    assert "JANITOR_HOST" not in os.environ
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeffJANITOR_HOST=norte\r\n",
+        "\n# ñ\n\nJANITOR_HOST = 'norte' # x",
+    ],
+)
+def test_a_file_as_shells_and_editors_write_it_is_understood(home: Path, content: str) -> None:
+    (home / ".env").write_text(content, newline="")
+    assert load_settings().host == "norte"
+
+
+def test_names_that_mean_nothing_are_told_with_the_one_that_was_meant(home: Path) -> None:
+    (home / ".env").write_text("JANITOR_ROTS=/a\nTEMPDIR=/b\nOTRA_COSA=1\nTMPDIR=/c\njanitor_host=x\nTEMP_DIR=/d\n")
+    assert load_settings().unknown_variables == (
+        "JANITOR_ROTS no se conoce; ¿quería decir JANITOR_ROOTS?",
+        "TEMPDIR no se conoce; ¿quería decir TEMP_DIR?",
+        "janitor_host no se conoce; ¿quería decir JANITOR_HOST?",
+    )
+
+
+def test_in_the_environment_only_names_with_our_prefix_are_told() -> None:
+    environment = {
+        "JANITOR_XYZ": "1",
+        "TEMPDIR": "/b",
+        "JANITOR": "/opt",
+        "DATABASE_URI": "x",
+        **dict.fromkeys(NAMES, ""),
+    }
+    assert load_settings(environment).unknown_variables == ("JANITOR_XYZ no se conoce",)
+
+
+def test_no_name_that_is_read_is_told() -> None:
+    assert load_settings(dict.fromkeys((variable.value for variable in Variable), "")).unknown_variables == ()

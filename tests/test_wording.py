@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 import janitor_daemon
-from config.wording import in_spanish
+from config.amounts import DURATION_HINT, SIZE_HINT
+from config.wording import REASONS, in_spanish, reason_of
 from janitor_daemon import cli, run_command_line
 
+REPOSITORY = Path(__file__).resolve().parent.parent
 COMMANDS = [[], *([name] for name in cli.list_commands(click.Context(cli)))]
 ENGLISH = re.compile(
     r"\b(usage|options?|commands?|arguments?|args|show|this|message|and|exit|version|such|no such|did|you|mean|one of|"
@@ -37,6 +44,9 @@ USAGE_ERRORS = [
         ["--retention-hours", "x"],
         "Valor no válido para '--retention-hours': debe ser un número de horas mayor o igual que 0 (0.5 es media hora)",
     ),
+    (["--max-bytes", "100"], "Valor no válido para '--max-bytes': " + SIZE_HINT),
+    (["--max-duration", "5"], "Valor no válido para '--max-duration': " + DURATION_HINT),
+    (["--dry-run", "status"], "--dry-run es una opción del ciclo y delante de status no vale; quítela"),
     (["--clean-only", "--migrate-only"], "--clean-only y --migrate-only no se pueden usar juntas"),
     (["restore"], "Falta el argumento 'UUID'."),
     (["restore", "x"], "Falta el argumento 'DESTINO'."),
@@ -102,3 +112,80 @@ def test_a_usage_error_is_in_spanish(arguments: list[str], message: str, capsys:
 )
 def test_the_wordings_of_older_versions_of_the_library_are_known_too(older: str, message: str) -> None:
     assert in_spanish(older) == message
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, ["secret", "set"], ["secret", "rotate"]], ids=lambda command: " ".join(command) or "cli"
+)
+def test_the_help_fits_into_the_terminal(
+    command: list[str], columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run_command_line([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert [line for line in text.splitlines() if len(line) > columns] == []
+    assert english_words(text) == []
+    assert "..." not in text.partition("\nÓrdenes:\n")[2]
+
+
+def started(command: list[str], **redirections: Any) -> subprocess.CompletedProcess[str]:
+    """What a start of the program as a process of its own gives."""
+    return subprocess.run(
+        command, cwd=REPOSITORY, env={"PATH": "/usr/bin:/bin"}, check=False, text=True, timeout=60,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **redirections},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["restore", "--help"]], ids=" ".join)
+def test_an_output_that_cannot_be_written_is_one_line(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = started([sys.executable, "janitor_daemon.py", *arguments], stdout=full)
+    assert ended.returncode == 1
+    assert re.fullmatch(r".* - ERROR - no se puede leer o escribir: no queda espacio en el dispositivo\n", ended.stderr)
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_gives_no_traceback(closed: str) -> None:
+    ended = started(["/bin/sh", "-c", f'"$0" janitor_daemon.py --help {closed}', sys.executable])
+    assert ended.returncode == 0
+    assert ended.stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["check"]], ids=" ".join)
+def test_without_its_packages_the_program_says_where_they_are(arguments: list[str]) -> None:
+    """As when somebody starts it with the system's Python: -S leaves out whatever is installed."""
+    ended = started([sys.executable, "-S", "janitor_daemon.py", *arguments])
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("janitor-daemon no puede empezar: falta el paquete click")
+    assert ".venv/bin/python" in line
+    assert "make venv" in line
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "es_ES.ISO-8859-1"])
+def test_whatever_the_locale_the_output_is_in_utf8(locale: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "janitor_daemon.py", "--help"], cwd=REPOSITORY, check=True, capture_output=True, timeout=60,
+        env={"PATH": "/usr/bin:/bin", "LC_ALL": locale},
+    )  # fmt: skip
+    assert "Órdenes" in ended.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.ENOSPC, errno.EIO, errno.EMFILE, errno.ENOTDIR, errno.EROFS])
+def test_what_the_system_says_is_in_spanish(code: int) -> None:
+    assert reason_of(OSError(code, os.strerror(code))) == REASONS[code]
+    assert english_words(REASONS[code]) == []
+
+
+def test_what_somebody_else_has_put_into_words_stays(tmp_path: Path) -> None:
+    assert reason_of(OSError(errno.EINVAL, "no es un fichero")) == "no es un fichero"
+    assert reason_of(OSError()) == "OSError"
+    assert reason_of(OSError(9999, os.strerror(9999))) == os.strerror(9999)
+
+
+def test_no_message_quotes_the_systems_own_words() -> None:
+    """But for `config/logs.py`, which says on the console why it cannot write its file."""
+    rooms = (path for room in ("jobs", "providers", "sql", "config") for path in (REPOSITORY / room).glob("*.py"))
+    quoting = {path.name for path in rooms if re.search(r"\{\w+\.strerror", path.read_text(encoding="utf-8"))}
+    assert quoting <= {"logs.py"}

@@ -3540,6 +3540,141 @@ REMOVALS = (
     ),
 )
 
+ENCODINGS = "tests/stories/test_encodings.py"
+HALF_CONFIGURED = "tests/stories/test_half_configured.py"
+TEMP_GUARD = "tests/test_temp_guard.py"
+SETTINGS = (
+    Mutant(
+        "encodings",
+        "an error text that does not fit into the database stops the others",
+        "sql/texts.py",
+        '.encode(codec, "backslashreplace").decode(codec)',
+        "",
+        (f"{ENCODINGS}::test_an_error_text_that_does_not_fit_stops_no_other_execution[LATIN1]",),
+    ),
+    Mutant(
+        "encodings",
+        "a row whose text cannot be read stops the others",
+        "sql/texts.py",
+        "    connection.set_client_encoding(server_encoding)\n",
+        "",
+        (f"{ENCODINGS}::test_a_row_whose_text_cannot_be_read_stops_no_other",),
+    ),
+    Mutant(
+        "encodings",
+        "the name of a secret may be changed until it fits",
+        "sql/texts.py",
+        'strict.encode(text, "surrogateescape")',
+        'strict.encode(text, "backslashreplace")',
+        (f"{ENCODINGS}::test_a_secret_is_stored_under_its_own_name_or_not_at_all",),
+    ),
+    Mutant(
+        "settings",
+        "a TEMP_DIR in which others keep their files is cleaned",
+        "janitor_daemon.py",
+        "                require_temp_directory_apart(self._settings)\n",
+        "                pass\n",
+        (f"{HALF_CONFIGURED}::test_a_temp_dir_that_is_no_such_place_stops_the_tick_before_it_begins",),
+    ),
+    Mutant(
+        "settings",
+        "a TEMP_DIR may hold what must be kept",
+        "jobs/temp_guard.py",
+        "        if _Place.of(path).lies_in(temporary):\n",
+        "        if False:\n",
+        (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
+    ),
+    Mutant(
+        "settings",
+        "a TEMP_DIR may lie in what must be kept",
+        "jobs/temp_guard.py",
+        "        if temporary.lies_in(_Place.of(path)):\n",
+        "        if False:\n",
+        (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
+    ),
+    Mutant(
+        "settings",
+        "a TEMP_DIR is judged by its path as it is written",
+        "jobs/temp_guard.py",
+        "real = os.path.realpath(path)",
+        "real = os.path.abspath(path)",
+        (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
+    ),
+    Mutant(
+        "settings",
+        "a TEMP_DIR may be the system's",
+        "jobs/temp_guard.py",
+        "    if _is_of_the_system(temporary):\n",
+        "    if False:\n",
+        (f"{TEMP_GUARD}::test_the_systems_own_directories_are_refused",),
+    ),
+    Mutant(
+        "settings",
+        "a copy may be a TEMP_DIR",
+        "jobs/temp_guard.py",
+        "    if any(os.path.lexists(",
+        "    if all(os.path.lexists(",
+        (f"{TEMP_GUARD}::test_a_copy_of_an_execution_is_refused",),
+    ),
+    Mutant(
+        "settings",
+        "a .env that is not understood is half obeyed",
+        "config/dotenv_file.py",
+        "        if binding.error or has_no_value:\n",
+        "        if has_no_value:\n",
+        ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
+    ),
+    Mutant(
+        "settings",
+        "a line of .env without a value is passed over",
+        "config/dotenv_file.py",
+        "        if binding.error or has_no_value:\n",
+        "        if binding.error:\n",
+        ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
+    ),
+    Mutant(
+        "settings",
+        "an option of the tick before a command is not obeyed, and nobody says so",
+        "janitor_daemon.py",
+        "    require_no_options_of_the_tick(context)\n",
+        "",
+        (f"{HALF_CONFIGURED}::test_an_option_of_the_tick_before_a_command_is_a_usage_error[--dry-run]",),
+    ),
+    Mutant(
+        "settings",
+        "a part of a password is looked for as a host",
+        "sql/connection.py",
+        "    if _is_torn(database_url, parts):\n",
+        "    if False:\n",
+        (f"{DB}::test_a_password_that_tears_the_address_apart_is_refused_before_anything_is_looked_for",),
+    ),
+    Mutant(
+        "settings",
+        "two lock directories are two locks",
+        "jobs/host_lock.py",
+        "            if error.errno == errno.EADDRINUSE:\n                raise LockHeld(HELD) from error\n",
+        "            if error.errno == errno.EADDRINUSE:\n                pass\n            elif True:\n",
+        (f"{HALF_CONFIGURED}::test_two_lock_directories_are_still_one_lock",),
+    ),
+    Mutant(
+        "settings",
+        "fields that nobody asks for are passed over in silence",
+        "config/provider_fields.py",
+        "    for name in sorted(set(values) - here):\n",
+        "    for name in ():\n",
+        ("tests/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
+    ),
+    Mutant(
+        "settings",
+        "variables that nobody reads are passed over in silence",
+        "config/settings.py",
+        "    return tuple(unknown(name, known) for name in sorted(ours))\n",
+        "    return ()\n",
+        ("tests/test_settings.py::test_names_that_mean_nothing_are_told_with_the_one_that_was_meant",),
+    ),
+)
+
+
 MUTANTS = (
     *VERIFICATION,
     *SOURCES,
@@ -3562,4 +3697,5 @@ MUTANTS = (
     *CONDITIONS,
     *NEW_FILES,
     *PROVIDERS,
+    *SETTINGS,
 )

@@ -254,7 +254,7 @@ def test_too_few_files_for_a_deep_execution_fail_it_alone(ready: Installation) -
     assert ready.place("plana")[0] is True, str(run)
     assert ready.place("honda")[0] is False
     assert deep.is_dir()
-    assert "Too many open files" in run.errors
+    assert "demasiados ficheros abiertos" in run.errors
     require_all_done(ready, tick(ready))
 
 
@@ -318,7 +318,7 @@ def test_what_finds_too_many_files_open_by_itself_too_has_failed(ready: Installa
     assert "refused 2" in run.output
     assert run.errors.count("se intenta otra vez al final") == 1
     assert next(line for line in run.errors.splitlines() if "No se pudo migrar la ejecución plana" in line).endswith(
-        "Too many open files"
+        "demasiados ficheros abiertos"
     ), str(run)
     assert (ready.place("plana")[0], ready.place("otra")[0]) == (False, True)
     assert directory.is_dir()

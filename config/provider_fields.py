@@ -1,0 +1,70 @@
+"""The fields that rows of `cloud_providers` may have, by `tipo`: one that nobody asks for is a slip of the pen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from config.models import ProviderRow
+from config.names import unknown
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFields:
+    """What a kind of provider asks for. `credentials` is `None` where they are somebody else's document."""
+
+    credentials: frozenset[str] | None
+    options: frozenset[str]
+
+
+_S3 = KnownFields(
+    frozenset(("access_key", "secret_key", "region", "session_token")),
+    frozenset(("bucket", "endpoint_url", "storage_class", "sse", "kms_key_id", "acelerar")),
+)
+_GCS = KnownFields(None, frozenset(("bucket", "endpoint_url", "project", "storage_class")))
+
+KNOWN_FIELDS: Mapping[str, KnownFields] = {
+    "s3": _S3,
+    "minio": _S3,
+    "azure": KnownFields(
+        frozenset(("connection_string", "account_name", "sas_token", "account_key")),
+        frozenset(("container", "account_url", "access_tier")),
+    ),
+    "gcp": _GCS,
+    "gcs": _GCS,
+    "sftp": KnownFields(
+        frozenset(
+            (
+                *("host", "port", "username", "password", "private_key", "private_key_passphrase"),
+                *("host_key", "known_hosts"),
+            )
+        ),
+        frozenset(("base_path", "verificacion")),
+    ),
+    "local": KnownFields(frozenset(), frozenset(("ruta",))),
+}
+
+
+def unknown_fields(row: ProviderRow) -> Iterator[str]:
+    """Says of each field of a row that it means nothing, and which one was probably meant, in Spanish; never a value.
+
+    As everywhere, an empty field counts as absent.
+    """
+    known = KNOWN_FIELDS.get(row.kind)
+    if known is None:
+        return
+    if known.credentials is not None and isinstance(row.credentials, Mapping):
+        yield from _unknown_in("credenciales", row.credentials, known.credentials, known)
+    yield from _unknown_in("configuracion", row.options, known.options, known)
+
+
+def _unknown_in(column: str, values: Mapping[str, object], here: frozenset[str], known: KnownFields) -> Iterator[str]:
+    for name in sorted(set(values) - here):
+        if values[name] in (None, ""):
+            continue
+        if name in known.options:
+            yield f"{column}.{name} no se lee ahí; su sitio es configuracion"
+        elif name in (known.credentials or ()):
+            yield f"{column}.{name} no se lee ahí; su sitio es credenciales"
+        else:
+            yield f"{column}.{unknown(name, here)}"

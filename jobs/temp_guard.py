@@ -1,0 +1,148 @@
+"""Refuses a `TEMP_DIR` in which others keep their files: whatever is old and lies directly in it is deleted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.logs import one_line
+from config.settings import ConfigurationError, Settings
+from jobs.directories import SYSTEM_DIRECTORIES, SYSTEM_TREES
+from jobs.keys import MANIFEST_SUFFIX
+
+PROGRAM = Path(__file__).resolve().parent.parent
+PYTHON = Path(os.__file__).resolve().parent
+PARTS_OF_THE_PROGRAM = (
+    *("config", "jobs", "providers", "sql", "docs", "tests", "benchmarks", "packaging"),
+    *(".git", ".venv"),
+)
+"""What belongs to the program beside it. `tmp` and others there are as good as anywhere."""
+
+HOMES = "/home"
+
+ADVICE = "ponga en TEMP_DIR un directorio propio, solo para archivos temporales"
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A directory by its real path, and by the identities of it and of all above: a bind mount has another path."""
+
+    path: str
+    identities: tuple[tuple[int, int] | None, ...]
+
+    @classmethod
+    def of(cls, path: str | Path) -> _Place:
+        """The place to which a path leads. What is not there is known by its path alone."""
+        real = os.path.realpath(path)
+        above = [real, *map(str, Path(real).parents)]
+        return cls(real, tuple(map(_identity, above[:-1] or above)))
+
+    def is_same_as(self, other: _Place) -> bool:
+        """Whether both are one directory."""
+        here = self.identities[0]
+        return self.path == other.path or (here is not None and here == other.identities[0])
+
+    def lies_in(self, other: _Place) -> bool:
+        """Whether this one is the other one or anywhere below it."""
+        there = other.identities[0]
+        return f"{self.path}/".startswith(f"{other.path.rstrip('/')}/") or (
+            there is not None and there in self.identities
+        )
+
+
+def require_temp_directory_apart(settings: Settings) -> None:
+    """Raises `ConfigurationError` if `TEMP_DIR` is no place for temporary files alone."""
+    fault = temp_directory_fault(settings)
+    if fault is not None:
+        raise ConfigurationError(fault)
+
+
+def temp_directory_fault(settings: Settings) -> str | None:
+    """Why `TEMP_DIR` is refused, in Spanish; `None` if it is not. Whether it is there, and can be used, is another
+    question.
+    """
+    temporary = _Place.of(settings.temp_directory)
+    reason = next(_reasons(temporary, settings), None)
+    if reason is None:
+        return None
+    return f"TEMP_DIR: {one_line(temporary.path)} {reason}; {ADVICE}"
+
+
+def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
+    if _is_of_the_system(temporary):
+        yield "es un directorio del sistema o de un usuario, o está en uno"
+    for what, path in _kept_with_all_above(settings):
+        if _Place.of(path).lies_in(temporary):
+            yield f"es o contiene {what}"
+    for what, path in _kept_with_all_below(settings):
+        if temporary.lies_in(_Place.of(path)):
+            yield f"está en {what}"
+    if any(os.path.lexists(f"{path}{MANIFEST_SUFFIX}") for path in (temporary.path, *Path(temporary.path).parents)):
+        yield "es o está en una copia, con su manifiesto al lado"
+
+
+def _kept_with_all_above(settings: Settings) -> Iterator[tuple[str, str | Path]]:
+    """Directories that must be neither `TEMP_DIR` nor below it, each with what it is called."""
+    yield "el directorio de trabajo", Path.cwd()
+    yield "el directorio del programa", PROGRAM
+    yield "los módulos de Python", PYTHON
+    yield "el directorio del registro (JANITOR_LOG_DIR)", settings.log_directory
+    yield "el directorio del bloqueo (JANITOR_LOCK_DIR)", settings.lock_directory
+    for root in settings.roots:
+        yield "una de las raíces de JANITOR_ROOTS", root
+    if settings.backup_directory is not None:
+        yield "el directorio de las copias de seguridad (BACKUP_PATH)", settings.backup_directory
+
+
+def _kept_with_all_below(settings: Settings) -> Iterator[tuple[str, str | Path]]:
+    """Directories in which `TEMP_DIR` must not be."""
+    for part in PARTS_OF_THE_PROGRAM:
+        yield "el directorio del programa", PROGRAM / part
+    yield "los módulos de Python", PYTHON
+    if sys.prefix != sys.base_prefix:
+        yield "el entorno virtual de Python", sys.prefix
+    for what, path in (
+        ("el directorio del registro (JANITOR_LOG_DIR)", settings.log_directory),
+        ("el directorio del bloqueo (JANITOR_LOCK_DIR)", settings.lock_directory),
+    ):
+        if not _holds_much_else(_Place.of(path)):
+            yield what, path
+    for root in settings.roots:
+        yield "una de las raíces de JANITOR_ROOTS", root
+    if settings.backup_directory is not None:
+        yield "el directorio de las copias de seguridad (BACKUP_PATH)", settings.backup_directory
+
+
+def _is_of_the_system(temporary: _Place) -> bool:
+    """As for the directories of rows. `/tmp` and `/var/tmp` themselves are everybody's; a directory in them is not."""
+    return (
+        str(Path(temporary.path).parent) == HOMES
+        or any(temporary.is_same_as(_Place.of(path)) for path in (*SYSTEM_DIRECTORIES, *_homes()))
+        or any(temporary.lies_in(_Place.of(path)) for path in SYSTEM_TREES)
+    )
+
+
+def _homes() -> Iterator[str]:
+    """Where the user keeps what is his own, and `.profile`."""
+    if home := os.environ.get("HOME"):
+        yield home
+    with contextlib.suppress(KeyError):  # in a container the user may have a number and no account
+        yield pwd.getpwuid(os.geteuid()).pw_dir
+
+
+def _holds_much_else(directory: _Place) -> bool:
+    """`/tmp`, say, or the directory in which the program is started."""
+    return directory.path in SYSTEM_DIRECTORIES or _Place.of(Path.cwd()).lies_in(directory)
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

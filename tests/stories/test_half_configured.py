@@ -1,0 +1,175 @@
+"""What is half configured, or misspelt, is refused or told before anything is touched."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.destinations import Destination
+from tests.stories.installation import Installation
+
+OPTIONS_OF_THE_TICK = (
+    *("--dry-run", "--clean-only", "--migrate-only", "--all-dirs", "--existing-dirs-only"),
+    *("--retention-hours=1", "--transfers=2", "--bandwidth-limit=1M", "--max-duration=1h", "--max-bytes=1G"),
+)
+
+
+def make_old(path: Path) -> Path:
+    """A file that cleaning would delete where it is in `TEMP_DIR`."""
+    path.write_text("x")
+    os.utime(path, (time.time() - 400 * 86400,) * 2)
+    return path
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--clean-only"]], ids=" ".join)
+def test_a_temp_dir_that_is_no_such_place_stops_the_tick_before_it_begins(
+    installation: Installation, nas: Destination, arguments: list[str]
+) -> None:
+    """Nothing is migrated either: who has written that may have written more."""
+    installation.configure(installation.add_provider(nas))
+    directory = installation.small_execution("uno")
+    work = Path(installation.environment["HOME"])
+    files = [make_old(work / ".env"), make_old(directory / "viejo"), make_old(installation.directory / "viejo")]
+    files[0].write_text("")
+    for refused in (".", str(directory), str(installation.executions), str(installation.directory)):
+        content = installation.everything_in_the_database()
+        run = installation.run(*arguments, TEMP_DIR=refused)
+        assert run.exit_code == 2, str(run)
+        (error,) = run.messages("ERROR")
+        assert error.startswith("TEMP_DIR: ")
+        assert installation.everything_in_the_database() == content
+        assert all(file.exists() for file in files)
+
+
+def test_check_tells_of_such_a_temp_dir_and_a_run_that_cleans_nothing_does_not_mind(
+    installation: Installation, nas: Destination
+) -> None:
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno")
+    run = installation.run("check", TEMP_DIR=".")
+    assert run.exit_code == 1
+    assert "ERROR  directorio temporal: TEMP_DIR: " in run.output
+    assert installation.run("--migrate-only", TEMP_DIR=".").exit_code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["check"], ["init-db"], ["status"]], ids=" ".join)
+def test_a_file_that_is_not_understood_stops_every_command(
+    installation: Installation, nas: Destination, arguments: list[str]
+) -> None:
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno")
+    (Path(installation.environment["HOME"]) / ".env").write_text("JANITOR_HOST=norte\nJANITOR_ROOTS: no-debe-verse\n")
+    run = installation.run(*arguments)
+    assert run.exit_code == 2, str(run)
+    (error,) = run.messages("ERROR")
+    assert error.startswith(".env: la línea 2 no se entiende")
+    assert "no-debe-verse" not in run.errors
+    assert installation.rows("SELECT FROM janitor_runs") == []
+
+
+def test_names_that_mean_nothing_are_told_once_in_a_run_and_named_by_check(
+    installation: Installation, nas: Destination
+) -> None:
+    options = {**nas.options, "RUTA": "no-debe-verse"}
+    used = installation.add_provider_row("NAS", "local", {"usuario": "no-debe-verse"}, options)
+    installation.add_provider_row("Otra", "local", None, {**options, "rutas": "no-debe-verse"}, active=False)
+    installation.configure(used)
+    installation.small_execution("uno")
+    installation.small_execution("dos")
+    fields = [
+        "NAS: credenciales.usuario no se conoce",
+        "NAS: configuracion.RUTA no se conoce; ¿quería decir ruta?",
+    ]
+    variable = "JANITOR_ROTS no se conoce; ¿quería decir JANITOR_ROOTS?"
+    run = installation.run(JANITOR_ROTS="/srv")
+    assert run.exit_code == 0, str(run)
+    assert run.messages("WARNING") == [
+        f"No se tiene en cuenta lo que no se conoce: {variable}",
+        f"No se tiene en cuenta lo que no se conoce: {' · '.join(fields)}",
+    ]
+    dry = installation.run("--dry-run", JANITOR_ROTS="/srv")
+    assert dry.messages("WARNING") == run.messages("WARNING")
+    check = installation.run("check", JANITOR_ROTS="/srv")
+    assert check.exit_code == 1, str(check)
+    for told in (variable, *(field.removeprefix("NAS: ") for field in fields)):
+        assert check.output.count(told) == 1
+    assert "no-debe-verse" not in run.errors + dry.errors + check.output + check.errors
+
+
+@pytest.mark.parametrize("option", OPTIONS_OF_THE_TICK)
+def test_an_option_of_the_tick_before_a_command_is_a_usage_error(bare_installation: Installation, option: str) -> None:
+    """Not only where it would be dangerous: none of them is obeyed there. `--debug` is."""
+    run = bare_installation.run(option, "init-db")
+    assert run.exit_code == 2, str(run)
+    name = option.partition("=")[0]
+    assert run.errors.splitlines()[-1] == (
+        f"Error: {name} es una opción del ciclo y delante de init-db no vale; quítela"
+    )
+    assert bare_installation.everything_in_the_database() == {"(sequences)": []}
+
+
+def test_an_option_that_a_command_has_too_is_sent_behind_it(installation: Installation) -> None:
+    run = installation.run("--transfers", "3", "restore", "uno", "destino")
+    assert run.exit_code == 2
+    assert run.errors.splitlines()[-1].endswith("; escríbala detrás: restore --transfers")
+
+
+def test_debug_may_stand_before_any_command(bare_installation: Installation) -> None:
+    assert bare_installation.run("--debug", "init-db").exit_code == 0
+    assert bare_installation.run("--debug", "status").exit_code == 0
+
+
+@pytest.mark.parametrize("file_exists", [True, False])
+def test_without_the_address_of_a_database_it_is_said_where_it_was_looked_for(
+    installation: Installation, file_exists: bool
+) -> None:
+    """As when cron starts the program in another directory, or `.env` has another name for it."""
+    work = Path(installation.environment["HOME"])
+    if file_exists:
+        (work / ".env").write_text("OTRA_COSA=1\n")
+    for arguments in ([], ["--dry-run"], ["check"], ["status"], ["init-db"], ["restore", "u", "d"], ["secret", "list"]):
+        run = installation.run(*arguments, DATABASE_URL=None, JANITOR_SECRET_KEYS="A" * 43 + "=")
+        assert run.exit_code == 3, str(run)
+        (error,) = run.messages("ERROR")
+        assert error.startswith(f"falta DATABASE_URL: no está en el entorno ni en {work}/.env")
+        assert (", que no existe" in error) == (not file_exists)
+
+
+def test_two_lock_directories_are_still_one_lock(installation: Installation, nas: Destination, tmp_path: Path) -> None:
+    """Cron and a person's shell may name different ones, or may write to different ones; a run that is killed, and
+    leaves nothing behind, keeps nobody out.
+    """
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno")
+    other = tmp_path / "otros-bloqueos"
+    other.mkdir()
+    with installation.start("--bandwidth-limit", "1K") as command:
+        command.wait_for_line("Migrando ejecución uno")
+        again = installation.run(JANITOR_LOCK_DIR=str(other))
+        assert again.exit_code == 75, str(again)
+        assert again.messages("ERROR") == ["otra ejecución de janitor-daemon está en marcha en esta máquina"]
+        elsewhere = installation.run("--clean-only", JANITOR_LOCK_DIR=str(other), JANITOR_HOST="otra-máquina")
+        assert elsewhere.exit_code == 0, str(elsewhere)
+        command.stop(signal.SIGKILL)
+    assert installation.run(JANITOR_LOCK_DIR=str(other)).exit_code == 0
+    assert installation.place("uno")[0] is True
+
+
+@pytest.mark.parametrize("table", ["ejecuciones_yaml", "cloud_providers"])
+def test_a_column_that_the_platform_lacks_is_the_platforms_to_add(
+    installation: Installation, new_destination: Callable[[str], Destination], table: str
+) -> None:
+    column = {"ejecuciones_yaml": "ruta_directorio", "cloud_providers": "configuracion"}[table]
+    installation.configure(1)
+    installation.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    run = installation.run("--migrate-only")
+    assert run.exit_code == 2, str(run)
+    (error,) = run.messages("ERROR")
+    assert column in error
+    assert "migración de la plataforma" in error
+    assert "init-db" not in error
