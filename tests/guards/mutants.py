@@ -1932,7 +1932,7 @@ RESTORE = (
         "a destination that is not empty is written to",
         "jobs/restore_destination.py",
         "        if names and mark not in names:\n",
-        "        if names and mark in names:\n",
+        "        if mark not in names:\n            names = []\n        if not mark:\n",
         (
             "tests/stories/test_six_hourly_tick.py::test_a_restore_needs_neither_the_platforms_rows_nor_a_writable_place",
         ),
@@ -3474,7 +3474,7 @@ REMOVALS = (
         "restore",
         "restored files are not brought to the disk",
         "jobs/restore.py",
-        "            disk.bring(file)\n",
+        "                disk.bring(file)\n",
         "",
         ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
     ),
