@@ -339,7 +339,7 @@ class _Filling:
             _require_not_taken(error)
         status = os.fstat(descriptor)
         has_mode = stat.S_IMODE(status.st_mode) == mode
-        has_time = abs(status.st_mtime_ns - entry.mtime_ns) < COARSEST_CLOCK_NS
+        has_time = _has_time(status, entry)
         if not (has_mode and has_time):
             self._losses.note_unkept(entry.path, mode=not has_mode, time=not has_time)
 
@@ -369,7 +369,13 @@ class _Filling:
             os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
         except OSError as error:
             _require_not_taken(error)
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not _has_time(status, entry):
             self._losses.note_unkept(entry.path, mode=False, time=True)
+
+
+def _has_time(status: os.stat_result, entry: Entry) -> bool:
+    return abs(status.st_mtime_ns - entry.mtime_ns) < COARSEST_CLOCK_NS
 
 
 def _require_target(parent: int, name: str, entry: Entry) -> None:

@@ -118,7 +118,7 @@ def _counted(what: str, paths: Sequence[str]) -> list[str]:
 
 
 def _first(paths: Sequence[str]) -> str:
-    named = ", ".join(one_line(path) for path in sorted(paths)[:NAMED_AT_MOST])
+    named = ", ".join(one_line(path or ".") for path in sorted(paths)[:NAMED_AT_MOST])
     return f"{named}, …" if len(paths) > NAMED_AT_MOST else named
 
 
