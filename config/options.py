@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -143,3 +144,25 @@ def hours(_context: click.Context, _parameter: click.Parameter, text: str | None
     if not (math.isfinite(number) and number >= 0):
         raise click.BadParameter("debe ser un número de horas mayor o igual que 0 (0.5 es media hora)")
     return number
+
+
+def not_empty(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
+    """What refuses an argument without text, such as a variable of the shell that is not set."""
+    if not text.strip():
+        raise click.BadParameter("está vacío")
+    return text
+
+
+def directory_to_fill(context: click.Context, parameter: click.Parameter, text: str) -> Path:
+    """What turns an argument into the path of a directory that is there, or can be made where it is said to be."""
+    path = Path(not_empty(context, parameter, text))
+    try:
+        if path.is_dir():
+            return path
+        if path.exists() or path.is_symlink():
+            raise click.BadParameter(f"{text} no es un directorio")
+        if path.parent.is_dir():
+            return path
+    except OSError as error:
+        raise click.BadParameter(f"no se puede usar {text}: {error.strerror}") from error
+    raise click.BadParameter(f"no existe {path.parent}, en el que se crearía {path.name}: cree ese directorio antes")

@@ -162,6 +162,10 @@ class Tree:
         """Whether a regular file is at a position."""
         return stat.S_ISREG(self._fields(position)[-1])
 
+    def is_directory(self, position: int) -> bool:
+        """Whether a directory is at a position."""
+        return stat.S_ISDIR(self._fields(position)[-1])
+
     def size_bytes_of(self, position: int) -> int:
         """The size of the file at a position."""
         return self._fields(position)[2]

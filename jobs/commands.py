@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import logging
 import sys
 import threading
 from collections.abc import Mapping
@@ -16,13 +17,13 @@ from typing import Any
 
 import click
 
-from config.logs import one_line, printable_json
+from config.logs import emit, one_line, printable_json
 from config.models import MigrationPolicy
-from config.options import SpanishGroup, bandwidth_option, transfers_option
+from config.options import SpanishGroup, bandwidth_option, directory_to_fill, not_empty, transfers_option
 from config.settings import Settings
 from jobs.check import check_everything
 from jobs.report import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
-from jobs.restore import restore_execution
+from jobs.restore import Restored, restore_execution
 from jobs.secret_store import (
     SecretRefused,
     force_removal,
@@ -82,25 +83,42 @@ def status(settings: Settings, *, as_json: bool) -> int:
 
 
 @commands.command(short_help="Trae de vuelta una ejecución migrada.")
-@click.argument("uuid", metavar="UUID")
-@click.argument("destination", metavar="DESTINO", type=click.Path(path_type=Path))
+@click.argument("uuid", metavar="UUID", callback=not_empty)
+@click.argument("destination", metavar="DESTINO", callback=directory_to_fill)
 @transfers_option
 @bandwidth_option
 @click.pass_obj
 def restore(
     settings: Settings, uuid: str, destination: Path, transfers: Mapping[str, Any], bandwidth_limit: Mapping[str, Any]
 ) -> int:
-    """Descarga una ejecución migrada, la verifica y la reconstruye idéntica en DESTINO, un directorio vacío."""
+    """Descarga una ejecución migrada, la verifica y la reconstruye idéntica en DESTINO, un directorio vacío.
+
+    Si quedó a medias, la misma orden sigue: lo que ya está y es igual se conserva.
+    """
     interruption = threading.Event()
     settings = replace(settings, **transfers, **bandwidth_limit)
     with (
         contextlib.closing(Database(settings.database_url, settings.host)) as database,
         stopping_on_signal(interruption),
     ):
-        tree = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
-    done = f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes"
-    click.echo(one_line(done))
-    return EXIT_DONE
+        restored = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
+    click.echo(one_line(_restored_line(uuid, destination, restored)))
+    if not restored.unkept:
+        return EXIT_DONE
+    emit(
+        logging.ERROR,
+        "attributes_not_restored",
+        f"El sistema de ficheros de {destination} no conserva lo que tenía la ejecución {one_line(uuid)}: "
+        f"{'; '.join(restored.unkept)}. Los bytes y los nombres están todos",
+        execution=uuid,
+    )
+    return EXIT_SOMETHING_FAILED
+
+
+def _restored_line(uuid: str, destination: Path, restored: Restored) -> str:
+    tree = restored.tree
+    kept = f"; {restored.kept_files} ya estaban y se comprobaron" if restored.kept_files else ""
+    return f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes{kept}"
 
 
 @commands.command(short_help="Enseña el programa en marcha.")

@@ -308,16 +308,24 @@ def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interru
     """Read the manifest of a committed copy. Raises `IntegrityError` when it is not the one recorded as `sha256`, which
     is looked at before anything in it is.
     """
+    return fetch_manifest_and_hash(provider, place, sha256, interruption)[0]
+
+
+def fetch_manifest_and_hash(
+    provider: Provider, place: Place, sha256: str | None, interruption: threading.Event
+) -> tuple[Tree, str]:
+    """As `fetch_manifest`, with the SHA-256 of the manifest that was read."""
     content, found_sha256 = with_retries(
         lambda: _download(provider, place.manifest_key), interruption, provider.progress
     )
     if sha256 is not None and found_sha256 != sha256:
         raise IntegrityError("el manifiesto de la nube no es el que se guardó al migrar")
     if content is not None:
-        return read_manifest(content)
-    return with_retries(
+        return read_manifest(content), found_sha256
+    tree = with_retries(
         lambda: _read_again(provider, place.manifest_key, found_sha256), interruption, provider.progress
     )
+    return tree, found_sha256
 
 
 def _download(provider: Provider, key: str) -> tuple[bytes | None, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import itertools
 import logging
@@ -10,49 +11,71 @@ import os
 import stat
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from config.amounts import Timetable
 from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow
-from config.settings import ConfigurationError
 from config.trees import Tree
 from config.wording import reason_of
 from jobs.keys import Place, place_from_uri
-from jobs.manifest import fetch_manifest
+from jobs.manifest import fetch_manifest_and_hash
 from jobs.pace import Pacer, Traffic, transfers_within
+from jobs.restore_destination import (
+    NEW_FILE_FLAGS,
+    OpenDestination,
+    list_destination,
+    open_own_directory,
+    open_own_file,
+    opened_destination,
+    sync_directory,
+)
+from jobs.restore_errors import (
+    NAME_REFUSED,
+    NO_ROOM,
+    NOT_TAKEN,
+    DestinationFull,
+    DestinationUnusable,
+    NotOfTheRestore,
+    RestoreImpossible,
+    RestoreIncomplete,
+)
+from jobs.restore_losses import NAMED_AT_MOST, Losses
+from jobs.sparse_files import DiffersFromFile, SparseWriter
 from jobs.transfers import TransferPool
 from providers import build_provider
-from providers.base import IntegrityError, MigrationError, Provider
+from providers.base import CHUNK_SIZE_BYTES, IntegrityError, MigrationError, Provider, RunInterrupted
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from providers.file_systems import can_be_synced, sync_file_system
 from providers.retries import with_retries
 from sql.database import Database, StoredExecution
-
-INCOMPLETE_MARK = ".janitor-restore-incomplete"
-"""Lies in the destination while it is being filled, so that half an execution never looks like a whole one. Where the
-execution itself has a file of that name, a number is added.
-"""
-
-NEW_FILE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 LENDING_BITS = stat.S_ISUID | stat.S_ISGID
 """On a file, they lend whoever runs it the rights of its owner, who after a restore is somebody else: whoever restores.
 An ordinary user could have left a shell in an execution, to get it back as root's.
 """
 
+COARSEST_CLOCK_NS = 2 * 10**9
+"""A time that differs by less has been kept as well as the file system can: FAT counts in steps of two seconds."""
 
-class DestinationUnusable(ConfigurationError):
-    """The restore's destination is not an empty directory and cannot become one. The message is in Spanish."""
+AGAIN = "lo ya restaurado se conserva: repita la misma orden para seguir"
 
 
-class RestoreImpossible(Exception):
-    """There is nothing to restore, or it cannot be told from where. The message is in Spanish."""
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore has brought back. `kept_files` were there already, from an earlier one, and are proven, too;
+    `unkept` says in Spanish which attributes the destination has not taken, a text for each kind.
+    """
+
+    tree: Tree
+    kept_files: int
+    unkept: tuple[str, ...]
 
 
 class Restore:
-    """One execution on its way back into an empty directory. Used once."""
+    """One execution on its way back into a directory. Used once."""
 
     def __init__(self, provider: Provider, place: Place, pool: TransferPool, interruption: threading.Event) -> None:
         self._provider = provider
@@ -60,69 +83,241 @@ class Restore:
         self._pool = pool
         self._interruption = interruption
 
-    def run(self, destination: Path, manifest_sha256: str | None) -> Tree:
+    def run(self, destination: Path, manifest_sha256: str | None) -> Restored:
         """Download everything the manifest names, verify it, rebuild the rest; give what was restored.
 
-        Raises `MigrationError` and `DestinationUnusable`. After an error the destination keeps what came, with a
-        file in it that says that it is incomplete. Files come back without setuid and setgid: see `LENDING_BITS`.
+        What an earlier restore of the same copy left in the destination is kept where it is proven to be equal.
+        Raises `MigrationError`, `DestinationUnusable`, `DestinationFull`, and `RestoreIncomplete` once everything is
+        restored that can be. After an error the destination keeps what came, with a file in it that says that it is
+        incomplete. Files come back without setuid and setgid: see `LENDING_BITS`.
         """
-        tree = fetch_manifest(self._provider, self._place, manifest_sha256, self._interruption)
-        with closing_descriptor(_open_empty(destination)) as descriptor:
-            try:
-                with closing_descriptor(open_directory_beneath(descriptor, [])) as file_system:
-                    self._rebuild(descriptor, tree, _Disk(file_system))
-                _sync_parent(destination)
-            except OSError as error:
-                where = error.filename if isinstance(error.filename, str) else ""
-                raise DestinationUnusable(
-                    f"no se puede escribir en {destination}: {reason_of(error)} ({one_line(where)})"
-                ) from error
+        tree, sha256 = fetch_manifest_and_hash(self._provider, self._place, manifest_sha256, self._interruption)
+        with _told_errors(destination):
+            with (
+                opened_destination(destination, self._place, sha256, tree) as opened,
+                closing_descriptor(open_directory_beneath(opened.descriptor, [])) as file_system,
+            ):
+                filling = _Filling(self._provider, self._place, self._pool, self._interruption, opened, tree)
+                restored = filling.run(_Disk(file_system))
+            _sync_parent(destination)
         _tell_what_lends_nothing_any_more(tree)
-        return tree
+        return restored
 
-    def _rebuild(self, descriptor: int, tree: Tree, disk: _Disk) -> None:
+
+@contextlib.contextmanager
+def _told_errors(destination: Path) -> Iterator[None]:
+    """Errors of the destination, and those of the provider after which the same command goes on."""
+    try:
+        yield
+    except MigrationError as error:
+        raise type(error)(f"{error}; {AGAIN}") from error
+    except OSError as error:
+        where = one_line(error.filename) if isinstance(error.filename, str) else ""
+        if error.errno in NO_ROOM:
+            raise DestinationFull(
+                f"no queda sitio (bytes, ficheros o cuota) en {destination}: haga sitio; {AGAIN}"
+            ) from error
+        raise DestinationUnusable(f"no se puede escribir en {destination}: {reason_of(error)} ({where})") from error
+
+
+class _Filling:
+    """One destination being filled."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        place: Place,
+        pool: TransferPool,
+        interruption: threading.Event,
+        destination: OpenDestination,
+        tree: Tree,
+    ) -> None:
+        self._provider = provider
+        self._place = place
+        self._pool = pool
+        self._interruption = interruption
+        self._destination = destination
+        self._descriptor = destination.descriptor
+        self._tree = tree
+        self._losses = Losses()
+        self._present = bytearray(len(tree))
+        self._kept = itertools.count()  # which several threads may ask for the next number
+
+    def run(self, disk: _Disk) -> Restored:
         """All is on the disk before the mark goes, and that it went before this returns. Raises `OSError` too."""
-        mark = _mark_beside(tree)
-        os.close(os.open(mark, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor))
+        tree = self._tree
+        if self._destination.is_resumed:
+            self._present = list_destination(self._destination, tree, self._open_earlier_directory).present
         others = [entry for entry in tree.entries if entry.kind is not EntryKind.FILE]
         directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
-        _make_directories(descriptor, directories[1:])
-        self._fetch_files(descriptor, tree, disk)
-        _make_links(descriptor, [entry for entry in others if entry.kind is EntryKind.LINK])
-        _set_directory_attributes(descriptor, directories[1:], disk)
-        os.fsync(descriptor)
+        for entry in directories[1:]:  # path order: a directory comes before what is in it
+            self._make_directory(entry)
+        self._pool.for_each(
+            partial(self._restore_file, disk), tree.large_ones_first(tree.file_positions()), self._interruption
+        )
+        for entry in others:
+            if entry.kind is EntryKind.LINK:
+                self._make_link(entry)
+        missing = self._missing()
+        self._set_directory_attributes(directories[1:], disk)
+        sync_directory(self._descriptor)
         disk.bring_all()
-        os.unlink(mark, dir_fd=descriptor)
-        _set_directory_attributes(descriptor, directories[:1], disk)  # the top one, whose time this has changed
-        os.fsync(descriptor)
+        self._require_whole(missing)
+        os.unlink(self._destination.mark, dir_fd=self._descriptor)
+        self._set_directory_attributes(directories[:1], disk)  # the top one, whose time this has changed
+        sync_directory(self._descriptor)
+        return Restored(tree, next(self._kept), tuple(self._losses.unkept()))
 
-    def _fetch_files(self, descriptor: int, tree: Tree, disk: _Disk) -> None:
-        def fetch(position: int) -> None:
-            self._fetch(descriptor, tree.entry(position), disk)
+    def _require_whole(self, missing: Sequence[str]) -> None:
+        failure = self._losses.failure()
+        if not missing and failure is None:
+            return
+        more = f"; y {len(missing) - NAMED_AT_MOST} cosas más" if len(missing) > NAMED_AT_MOST else ""
+        told = f"{'; '.join(missing[:NAMED_AT_MOST])}{more}"
+        if failure is not None:
+            raise type(failure)(f"{failure}; además: {told}" if missing else f"{failure}") from failure
+        raise RestoreIncomplete(
+            f"la ejecución {one_line(self._place.name)} no se pudo restaurar entera: {told}. Lo demás está restaurado; "
+            "use un directorio vacío de un sistema de ficheros que lo admita, o quite lo que estorba y repita la orden"
+        )
 
-        order = tree.large_ones_first(tree.file_positions())
-        self._pool.for_each(fetch, order, self._interruption)
+    def _missing(self) -> list[str]:
+        """Every entry is looked for under exactly its name: a file system may take two for one, or change one."""
+        listing = list_destination(self._destination, self._tree, self._open_filled_directory)
+        if all(listing.present) and not listing.foreign and not self._losses.any_missing:
+            return []
+        return self._losses.missing(listing, self._tree)
 
-    def _fetch(self, descriptor: int, entry: Entry, disk: _Disk) -> None:
-        with _parent_of(descriptor, entry) as (parent, name):
-            try:
-                pacer = Pacer(self._pool.traffic, place=0)
-                download = partial(self._download, parent, name, entry, pacer, disk)
-                with_retries(download, self._interruption, self._provider.progress, pacer.waited_seconds)
-            except MigrationError as error:
-                raise type(error)(f"{one_line(entry.path)}: {error}") from error
+    # Directories
 
-    def _download(self, parent: int, name: str, entry: Entry, pacer: Pacer, disk: _Disk) -> None:
-        with closing_descriptor(_new_file(parent, name)) as file:
-            digest = hashlib.sha256()
-            for chunk in pacer.paced(self._announced_bytes(entry)):
-                digest.update(chunk)
-                _write_fully(file, chunk)
-            if digest.hexdigest() != entry.sha256:
-                raise IntegrityError("lo descargado difiere del manifiesto")
-            os.fchmod(file, entry.mode & ~LENDING_BITS)
-            os.utime(file, ns=(entry.mtime_ns, entry.mtime_ns))
-            disk.bring(file)
+    def _open_earlier_directory(self, path: str) -> int | None:
+        if not path:
+            return open_directory_beneath(self._descriptor, [])
+        try:
+            return open_own_directory(self._descriptor, path.split("/"), self._destination.owner)
+        except NotOfTheRestore:
+            self._close(path)
+            return None
+
+    def _open_filled_directory(self, path: str) -> int | None:
+        if self._losses.is_closed(path):
+            return None
+        return open_directory_beneath(self._descriptor, path.split("/") if path else [])
+
+    def _close(self, path: str) -> None:
+        self._losses.note_in_the_way(path)
+        self._losses.close(path)
+
+    def _make_directory(self, entry: Entry) -> None:
+        if self._losses.is_closed(entry.path) or self._is_present(entry):
+            return
+        try:
+            with _parent_of(self._descriptor, entry) as (parent, name):
+                os.mkdir(name, 0o700, dir_fd=parent)
+        except FileExistsError:
+            self._close(entry.path)
+        except OSError as error:
+            if error.errno not in NAME_REFUSED:
+                raise
+            self._losses.note_refused(entry.path)
+            self._losses.close(entry.path)
+
+    def _is_present(self, entry: Entry) -> bool:
+        position = self._tree.find(entry.path) if self._destination.is_resumed else None
+        return position is not None and bool(self._present[position])
+
+    def _set_directory_attributes(self, directories: Sequence[Entry], disk: _Disk) -> None:
+        """Last and deepest first: filling a directory changes its time, and its mode may forbid to fill it."""
+        for entry in reversed(directories):
+            if self._losses.is_closed(entry.path):
+                continue
+            with closing_descriptor(self._open_directory(entry)) as own:
+                self._set_attributes(own, entry, entry.mode)
+                disk.bring_directory(own)
+
+    def _open_directory(self, entry: Entry) -> int:
+        return open_directory_beneath(self._descriptor, [part for part in entry.path.split("/") if part])
+
+    # Files
+
+    def _restore_file(self, disk: _Disk, position: int) -> None:
+        entry = self._tree.entry(position)
+        if self._losses.is_closed(entry.path):
+            return
+        try:
+            with self._opened_file(entry, position) as file:
+                if self._present[position] and self._is_whole(file, entry):
+                    next(self._kept)
+                else:
+                    self._download(file, entry)
+                self._set_attributes(file, entry, entry.mode & ~LENDING_BITS)
+                disk.bring(file)
+        except (FileExistsError, NotOfTheRestore, DiffersFromFile):
+            self._losses.note_in_the_way(entry.path)
+        except OSError as error:
+            if error.errno not in NAME_REFUSED:
+                raise
+            self._losses.note_refused(entry.path)
+        except MigrationError as error:
+            told = type(error)(f"{one_line(entry.path)}: {error}")
+            if isinstance(error, RunInterrupted) or error.provider_wide:
+                raise told from error
+            self._losses.note_failure(told)
+
+    @contextlib.contextmanager
+    def _opened_file(self, entry: Entry, position: int) -> Iterator[int]:
+        """A new file, or what an earlier restore has left. Raises `FileExistsError` where a new one cannot be made:
+        something else has its name, or a name that the file system takes for the same.
+        """
+        with _parent_of(self._descriptor, entry) as (parent, name):
+            if self._present[position]:
+                opened = open_own_file(parent, name, self._destination.owner)
+            else:
+                opened = os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
+        with closing_descriptor(opened):
+            yield opened
+
+    def _is_whole(self, file: int, entry: Entry) -> bool:
+        """Whether an earlier restore's file is proven. Raises `NotOfTheRestore` for one that cannot become so."""
+        there_bytes = os.fstat(file).st_size
+        if there_bytes == entry.size_bytes and self._sha256_of(file) == entry.sha256:
+            return True
+        if there_bytes >= entry.size_bytes:
+            raise NotOfTheRestore
+        return False
+
+    def _sha256_of(self, file: int) -> str:
+        digest = hashlib.sha256()
+        position = 0
+        while chunk := os.pread(file, CHUNK_SIZE_BYTES, position):
+            if self._interruption.is_set():
+                raise RunInterrupted("interrumpido")
+            digest.update(chunk)
+            position += len(chunk)
+        return digest.hexdigest()
+
+    def _download(self, file: int, entry: Entry) -> None:
+        """Fetch a file. What lies in it already, half of what an earlier restore fetched, must be what comes."""
+        there_bytes = os.fstat(file).st_size
+        pacer = Pacer(self._pool.traffic, place=0)
+        attempt = partial(self._fill, file, entry, pacer, there_bytes)
+        try:
+            with_retries(attempt, self._interruption, self._provider.progress, pacer.waited_seconds)
+        except IntegrityError:
+            os.ftruncate(file, there_bytes)  # other bytes would keep the next restore from going on
+            raise
+
+    def _fill(self, file: int, entry: Entry, pacer: Pacer, there_bytes: int) -> None:
+        if os.fstat(file).st_size > there_bytes:
+            os.ftruncate(file, there_bytes)  # what an earlier try left
+        writer = SparseWriter(file, there_bytes)
+        digest = hashlib.sha256()
+        for chunk in pacer.paced(self._announced_bytes(entry)):
+            digest.update(chunk)
+            writer.write(chunk)
+        if digest.hexdigest() != entry.sha256:
+            raise IntegrityError("lo descargado difiere del manifiesto")
+        writer.finish()
 
     def _announced_bytes(self, entry: Entry) -> Iterator[bytes]:
         """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
@@ -132,6 +327,73 @@ class Restore:
             if remaining_bytes < 0:
                 raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")
             yield chunk
+
+    def _set_attributes(self, descriptor: int, entry: Entry, mode: int) -> None:
+        """Give mode and time, and look whether the file system has kept them: some refuse, others say nothing."""
+        try:
+            os.fchmod(descriptor, mode)
+        except OSError as error:
+            _require_not_taken(error)
+        try:
+            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
+        except OSError as error:
+            _require_not_taken(error)
+        status = os.fstat(descriptor)
+        has_mode = stat.S_IMODE(status.st_mode) == mode
+        has_time = _has_time(status, entry)
+        if not (has_mode and has_time):
+            self._losses.note_unkept(entry.path, mode=not has_mode, time=not has_time)
+
+    # Links
+
+    def _make_link(self, entry: Entry) -> None:
+        if self._losses.is_closed(entry.path):
+            return
+        try:
+            with _parent_of(self._descriptor, entry) as (parent, name):
+                if self._is_present(entry):
+                    _require_target(parent, name, entry)
+                else:
+                    os.symlink(entry.link_target or "", name, dir_fd=parent)
+                self._set_link_time(parent, name, entry)
+        except (FileExistsError, NotOfTheRestore):
+            self._losses.note_in_the_way(entry.path)
+        except OSError as error:
+            if error.errno in (errno.EILSEQ, errno.ENAMETOOLONG):
+                self._losses.note_refused(entry.path)
+                return
+            _require_not_taken(error)
+            self._losses.note_link(entry.path)
+
+    def _set_link_time(self, parent: int, name: str, entry: Entry) -> None:
+        try:
+            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
+        except OSError as error:
+            _require_not_taken(error)
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not _has_time(status, entry):
+            self._losses.note_unkept(entry.path, mode=False, time=True)
+
+
+def _has_time(status: os.stat_result, entry: Entry) -> bool:
+    return abs(status.st_mtime_ns - entry.mtime_ns) < COARSEST_CLOCK_NS
+
+
+def _require_target(parent: int, name: str, entry: Entry) -> None:
+    try:
+        target = os.readlink(name, dir_fd=parent)
+    except OSError as error:
+        if error.errno == errno.EINVAL:  # no link
+            raise NotOfTheRestore from error
+        raise
+    if target != entry.link_target:
+        raise NotOfTheRestore
+
+
+def _require_not_taken(error: OSError) -> None:
+    """Raises the error unless it only says that the file system does not keep such a thing."""
+    if error.errno not in NOT_TAKEN:
+        raise error
 
 
 class _Disk:
@@ -144,10 +406,15 @@ class _Disk:
         self._file_system = file_system_descriptor
         self._is_synced_as_a_whole = can_be_synced(file_system_descriptor)
 
-    def bring(self, descriptor: int) -> None:
-        """Bring one file or directory there, unless `bring_all` will. Raises `OSError`."""
+    def bring(self, file: int) -> None:
+        """Bring one file there, unless `bring_all` will. Raises `OSError`."""
         if not self._is_synced_as_a_whole:
-            os.fsync(descriptor)
+            os.fsync(file)
+
+    def bring_directory(self, directory: int) -> None:
+        """Bring one directory there, unless `bring_all` will. Raises `OSError`."""
+        if not self._is_synced_as_a_whole:
+            sync_directory(directory)
 
     def bring_all(self) -> None:
         """Bring everything there that was written. Raises `OSError`."""
@@ -158,13 +425,7 @@ class _Disk:
 def _sync_parent(destination: Path) -> None:
     """The destination may have been made just now. Raises `OSError`."""
     with closing_descriptor(open_directory_path(os.path.realpath(destination.parent))) as parent:
-        os.fsync(parent)
-
-
-def _mark_beside(tree: Tree) -> str:
-    """A name for the mark that nothing in the tree has."""
-    names = itertools.chain([INCOMPLETE_MARK], (f"{INCOMPLETE_MARK}-{number}" for number in itertools.count(2)))
-    return next(name for name in names if tree.find(name) is None)
+        sync_directory(parent)
 
 
 def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
@@ -179,67 +440,11 @@ def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
         )
 
 
-def _new_file(parent: int, name: str) -> int:
-    try:
-        return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
-    except FileExistsError:  # what an earlier try left
-        os.unlink(name, dir_fd=parent)
-        return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
-
-
-def _write_fully(descriptor: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
 @contextlib.contextmanager
 def _parent_of(descriptor: int, entry: Entry) -> Iterator[tuple[int, str]]:
     *parents, name = entry.path.split("/")
     with closing_descriptor(open_directory_beneath(descriptor, parents)) as parent:
         yield parent, name
-
-
-def _make_directories(descriptor: int, directories: Sequence[Entry]) -> None:
-    for entry in directories:  # path order: a directory comes before what is in it
-        with _parent_of(descriptor, entry) as (parent, name):
-            os.mkdir(name, 0o700, dir_fd=parent)
-
-
-def _make_links(descriptor: int, links: Sequence[Entry]) -> None:
-    for entry in links:
-        with _parent_of(descriptor, entry) as (parent, name):
-            os.symlink(entry.link_target or "", name, dir_fd=parent)
-            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
-
-
-def _set_directory_attributes(descriptor: int, directories: Sequence[Entry], disk: _Disk) -> None:
-    """Last and deepest first: filling a directory changes its time, and its mode may forbid to fill it."""
-    for entry in reversed(directories):
-        with closing_descriptor(open_directory_beneath(descriptor, [p for p in entry.path.split("/") if p])) as own:
-            os.fchmod(own, entry.mode)
-            os.utime(own, ns=(entry.mtime_ns, entry.mtime_ns))
-            disk.bring(own)
-
-
-def _open_empty(destination: Path) -> int:
-    """Open the destination, made if it is not there. Raises `DestinationUnusable` unless it is an empty directory."""
-    try:
-        with closing_descriptor(open_directory_path(os.path.realpath(destination.parent))) as parent:
-            parts = [destination.name] if destination.name else []  # "." and "/" have no name
-            for name in parts:
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(name, dir_fd=parent)
-            descriptor = open_directory_beneath(parent, parts)
-    except OSError as error:
-        raise DestinationUnusable(f"no se puede usar {destination}: {reason_of(error)}") from error
-    names = os.listdir(descriptor)
-    if names:
-        os.close(descriptor)
-        was_interrupted = any(name.startswith(INCOMPLETE_MARK) for name in names)
-        halfway = " (una restauración anterior quedó a medias)" if was_interrupted else ""
-        raise DestinationUnusable(f"el destino {destination} no está vacío{halfway}")
-    return descriptor
 
 
 def restore_execution(
@@ -249,10 +454,10 @@ def restore_execution(
     transfers: int,
     bandwidth: Timetable,
     interruption: threading.Event,
-) -> Tree:
+) -> Restored:
     """Restore a migrated execution from where its row says that it lies, no faster than a bandwidth.
 
-    Raises `RestoreImpossible`, `DestinationUnusable`, `MigrationError`, `DatabaseError`.
+    Raises `RestoreImpossible`, `DatabaseError`, and what `Restore.run` raises.
     """
     database.connect()
     database.require_current_schema()

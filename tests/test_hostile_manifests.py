@@ -26,7 +26,8 @@ from jobs.directories import DirectoryJudge
 from jobs.keys import Place
 from jobs.manifest import MAXIMUM_SIZE_BYTES, fetch_manifest, make_manifest, read_manifest
 from jobs.removal import LocalCopyDiffers, remove_local_copy
-from jobs.restore import INCOMPLETE_MARK, DestinationUnusable, Restore
+from jobs.restore import Restore
+from jobs.restore_destination import INCOMPLETE_MARK
 from jobs.transfers import TransferPool
 from jobs.tree import hash_file, walk_tree
 from providers.base import BytesSource, IntegrityError, UnsafeSource
@@ -283,9 +284,10 @@ def test_an_interrupted_restore_shows_its_mark_beside_such_a_file(
     provider.put(PLACE.manifest_key, BytesSource(written(directory(), file(INCOMPLETE_MARK), file("gone"))))
     with pytest.raises(Exception, match="gone"):
         Restore(provider, PLACE, pool, NEVER).run(tmp_path / "destination", None)
-    assert (tmp_path / "destination" / f"{INCOMPLETE_MARK}-2").read_bytes() == b""
-    with pytest.raises(DestinationUnusable, match="a medias"):
-        Restore(provider, PLACE, pool, NEVER).run(tmp_path / "destination", None)
+    assert json.loads((tmp_path / "destination" / f"{INCOMPLETE_MARK}-2").read_bytes())["execution"] == "uuid-1"
+    provider.put(PLACE.key_of("gone"), BytesSource(CONTENT))
+    Restore(provider, PLACE, pool, NEVER).run(tmp_path / "destination", None)
+    assert sorted(os.listdir(tmp_path / "destination")) == [INCOMPLETE_MARK, "gone"]
 
 
 # More than announced

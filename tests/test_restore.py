@@ -15,7 +15,9 @@ import pytest
 from config.amounts import UNLIMITED
 from jobs import restore as restore_module
 from jobs.keys import Place
-from jobs.restore import DestinationUnusable, Restore, restore_execution
+from jobs.restore import Restore, restore_execution
+from jobs.restore_destination import INCOMPLETE_MARK
+from jobs.restore_errors import DestinationUnusable
 from jobs.transfers import TransferPool
 from providers import build_provider
 from providers.base import BytesSource, IntegrityError, Provider
@@ -140,7 +142,7 @@ class Watched:
             fsync(descriptor)
 
         def watched_unlink(path: str, *, dir_fd: int | None = None) -> None:
-            if path.startswith(restore_module.INCOMPLETE_MARK):
+            if path.startswith(INCOMPLETE_MARK):
                 self.note("the mark goes")
             unlink(path, dir_fd=dir_fd)
 
@@ -154,7 +156,7 @@ class Watched:
         present = {path: (self.destination / path) for path in CONTENTS}
         is_whole = all(path.exists() and path.read_bytes() == CONTENTS[name] for name, path in present.items())
         is_whole = is_whole and (self.destination / "directory").stat().st_mtime_ns == 1
-        self.steps.append((what, is_whole, (self.destination / restore_module.INCOMPLETE_MARK).exists()))
+        self.steps.append((what, is_whole, (self.destination / INCOMPLETE_MARK).exists()))
 
     def run(self, provider: Provider) -> None:
         """Restore everything."""
@@ -177,7 +179,8 @@ def test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success(
     names = [step[0] for step in watched.steps]
     mark = names.index("the mark goes")
     assert watched.steps[mark] == ("the mark goes", True, True)
-    before, after = names[:mark], watched.steps[mark + 1 :]
+    named, before, after = names[:2], names[2:mark], watched.steps[mark + 1 :]
+    assert named == [str(destination / INCOMPLETE_MARK), str(destination)]
     if as_a_whole:
         assert before == [str(destination), "all"]
     else:
@@ -200,7 +203,7 @@ def test_what_does_not_reach_the_disk_is_not_restored(
         monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (restore_module, failing)), fail)
         with pytest.raises(DestinationUnusable, match="Input/output"):
             Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
-    assert (tmp_path / "restored" / restore_module.INCOMPLETE_MARK).exists()
+    assert (tmp_path / "restored" / INCOMPLETE_MARK).exists()
 
 
 # Several rows of one uuid

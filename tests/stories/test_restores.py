@@ -1,0 +1,136 @@
+"""What an operator sees of a restore: the last line, the exit code, and how the same command goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.destinations import Destination
+from tests.servers.odd_file_system import Rules, mounted_odd_file_system
+from tests.stories.installation import Installation, wait_until
+from tests.stories.trees import make_usual_tree, snapshot
+
+MARK = ".janitor-restore-incomplete"
+
+
+@pytest.fixture
+def migrated(installation: Installation, nas: Destination) -> Installation:
+    """One execution, `uno`, in the cloud and still here."""
+    installation.configure(installation.add_provider(nas))
+    installation.add_execution("uno", installation.new_directory("uno"))
+    make_usual_tree(installation.executions / "uno")
+    assert installation.run().exit_code == 0
+    return installation
+
+
+def files_and_bytes(directory: Path) -> tuple[int, int]:
+    files = [path for path in directory.rglob("*") if path.is_file()]
+    return len(files), sum(path.stat().st_size for path in files)
+
+
+def test_the_last_line_says_how_many_files_there_are_and_how_many_were_there(
+    migrated: Installation, nas: Destination
+) -> None:
+    original = migrated.executions / "uno"
+    destination = migrated.directory / "restaurada"
+    files, size_bytes = files_and_bytes(original)
+    stored = nas.directory / "ejecuciones" / "uno" / "registro.log"
+    stored.rename(stored.with_name("apartado"))
+
+    run = migrated.run("restore", "uno", str(destination))
+    assert run.exit_code == 1, str(run)
+    (error,) = run.messages("ERROR")
+    assert error.startswith("registro.log: ")
+    assert error.endswith("repita la misma orden para seguir")
+    assert (destination / MARK).exists()
+
+    stored.with_name("apartado").rename(stored)
+    run = migrated.run("restore", "uno", str(destination))
+    assert run.exit_code == 0, str(run)
+    told = f"Ejecución uno restaurada en {destination}: {files} ficheros, {size_bytes} bytes"
+    assert run.output == f"{told}; {files - 1} ya estaban y se comprobaron\n"
+    assert snapshot(destination) == snapshot(original)
+
+    other = migrated.directory / "otra"
+    whole = migrated.run("restore", "uno", str(other))
+    assert whole.output == f"Ejecución uno restaurada en {other}: {files} ficheros, {size_bytes} bytes\n"
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_restore_that_is_stopped_from_outside_goes_on_by_the_same_command(
+    installation: Installation, new_destination: Callable[[str], Destination], signal_number: signal.Signals
+) -> None:
+    """In the middle of a large file, under a limit that keeps it on its way."""
+    installation.configure(installation.add_provider(new_destination("s3-rclone")))
+    original = installation.new_directory("uno")
+    make_usual_tree(original)
+    (original / "grande.bin").write_bytes(os.urandom(12_000_000))
+    installation.add_execution("uno", original)
+    assert installation.run().exit_code == 0
+    target = installation.directory / "restaurada"
+    with installation.start("restore", "uno", str(target), "--bandwidth-limit", "2M", "--transfers", "2") as command:
+        wait_until(lambda: (target / "grande.bin").exists() and (target / "grande.bin").stat().st_size > 0, 60)
+        run = command.stop(signal_number)
+    assert run.exit_code == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[signal_number], str(run)
+    assert (target / MARK).exists()
+    again = installation.run("restore", "uno", str(target))
+    assert again.exit_code == 0, str(again)
+    assert snapshot(target) == snapshot(original)
+
+
+@pytest.mark.parametrize(
+    ("uuid", "parts"), [("uno", [""]), ("uno", [" "]), ("", ["nueva"]), ("uno", ["no-hay", "nueva"])]
+)
+def test_an_empty_argument_or_a_missing_parent_is_a_usage_error_and_nothing_is_made(
+    migrated: Installation, uuid: str, parts: list[str]
+) -> None:
+    before = set(migrated.directory.rglob("*"))
+    destination = parts[0] if not parts[0].strip() else str(migrated.directory.joinpath(*parts))
+    run = migrated.run("restore", uuid, destination)
+    assert run.exit_code == 2, str(run)
+    assert run.errors.splitlines()[-1].startswith("Error: Valor no válido para ")
+    made = set(migrated.directory.rglob("*")) - before
+    assert {path for path in made if path.suffix not in (".stdout", ".stderr")} == set()
+
+
+def test_a_file_as_destination_is_a_usage_error(migrated: Installation) -> None:
+    path = migrated.directory / "fichero"
+    path.write_text("algo")
+    run = migrated.run("restore", "uno", str(path))
+    assert run.exit_code == 2, str(run)
+    assert "no es un directorio" in run.errors
+    assert path.read_text() == "algo"
+
+
+def test_two_names_that_are_one_on_the_disk_are_an_error(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    directory = installation.small_execution("uno")
+    (directory / "Informe.txt").write_text("uno")
+    (directory / "informe.TXT").write_text("otro")
+    assert installation.run().exit_code == 0
+    odd = installation.directory / "disco"
+    odd.mkdir()
+    with mounted_odd_file_system(odd, Rules(folds_case=True)):
+        run = installation.run("restore", "uno", str(odd / "restaurada"))
+        assert run.exit_code == 1, str(run)
+        (error,) = run.messages("ERROR")
+        assert "Informe.txt" in error
+        assert "informe.TXT" in error
+        assert (odd / "restaurada" / "tabla.txt").read_bytes() == (directory / "tabla.txt").read_bytes()
+
+
+def test_a_disk_that_keeps_no_modes_gets_everything_else_and_exit_code_1(migrated: Installation) -> None:
+    odd = migrated.directory / "disco"
+    odd.mkdir()
+    with mounted_odd_file_system(odd, Rules(modes="refused")):
+        run = migrated.run("restore", "uno", str(odd / "restaurada"))
+        assert run.exit_code == 1, str(run)
+        assert run.output.startswith("Ejecución uno restaurada en ")
+        (error,) = run.messages("ERROR")
+        assert "permisos (ejecucion.yaml, " in error
+        assert files_and_bytes(odd / "restaurada") == files_and_bytes(migrated.executions / "uno")
+        assert not (odd / "restaurada" / MARK).exists()
