@@ -25,6 +25,7 @@ from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.options import LazyGroup, bandwidth_option, hours, setting, transfers_option
 from config.process import (
     drop_what_cannot_be_written,
+    keep_rights_of_owner,
     open_missing_streams,
     require_utf8_names,
     return_large_blocks,
@@ -547,6 +548,7 @@ def main() -> None:
     open_missing_streams()
     require_utf8_names()
     write_no_core_dumps()
+    keep_rights_of_owner()
     exit_code = run_command_line(sys.argv[1:])
     drop_what_cannot_be_written()
     sys.exit(exit_code)
