@@ -20,6 +20,9 @@ WITHOUT_PYTHON := $(shell $(IN_VENV) -c "" 2>/dev/null || echo without-python)
 unexport PYTHONPATH
 unexport PYTHONHOME
 
+# What pip downloads stays in the checkout, too, unless somebody has another place for it.
+export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
+
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .PHONY: help venv demo test lint types mutants crash model lock bench bench-small clean without-python

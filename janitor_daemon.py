@@ -29,6 +29,7 @@ from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.options import LazyGroup, bandwidth_option, hours, require_no_options_of_the_tick, setting, transfers_option
 from config.process import (
     drop_what_cannot_be_written,
+    keep_rights_of_owner,
     open_missing_streams,
     require_utf8_names,
     return_large_blocks,
@@ -586,6 +587,7 @@ def main() -> None:
     open_missing_streams()
     require_utf8_names()
     write_no_core_dumps()
+    keep_rights_of_owner()
     configure_logging(None, "text", debug=False)  # for what goes wrong before anything is known
     exit_code = run_command_line(sys.argv[1:])
     drop_what_cannot_be_written()

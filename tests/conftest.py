@@ -2,7 +2,7 @@
 
 A server is started when the first test asks for it and shared by the rest of the run. A test that harms its server
 starts one of its own: `with SwiftS3() as server: ...`. A server that this machine cannot run is named at the end of
-the report; with `CI` in the environment its tests fail.
+the report; with `CI` in the environment its tests fail. Where there is no OpenSSH, asyncssh's server takes its place.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,41 +20,80 @@ import pytest
 from jobs.embedded_postgres import EmbeddedPostgres
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
-from tests.servers.asyncssh_server import AsyncSsh
+from tests.run_directory import RunDirectory
+from tests.run_report import RunReport
+from tests.servers.asyncssh_server import AsyncSsh, AsyncSshWithCommands
 from tests.servers.azurite import Azurite
 from tests.servers.base import Server, ServerUnavailable
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.moto_s3 import MotoS3
-from tests.servers.openssh import OpenSsh
+from tests.servers.openssh import OpenSsh, find_sshd
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.rclone_s3 import RcloneS3
+from tests.servers.ssh import SftpServer
 from tests.servers.swift import SwiftS3
+from tests.skips import fail_if_not_expected
 
 ServerType = TypeVar("ServerType", bound=Server)
 
-UNAVAILABLE_SERVERS = pytest.StashKey[dict[str, str]]()
+RUN_DIRECTORY = pytest.StashKey[RunDirectory]()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare the list of servers that could not be had."""
-    config.stash[UNAVAILABLE_SERVERS] = {}
+    """Give the run one directory for all that is temporary, before pytest chooses its own."""
+    if is_worker(config):  # which has that of the process that started it
+        return
+    directory = config.stash[RUN_DIRECTORY] = RunDirectory()
+    config.option.basetemp = config.option.basetemp or str(directory.of_tests)
+    config.pluginmanager.register(RunReport(config))
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Whether this process only runs tests, and another one reports (pytest-xdist)."""
+    return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing is left out that can be had."""
+    report = yield
+    if os.environ.get("CI"):
+        fail_if_not_expected(report)
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say loudly which servers the tests did without."""
-    for name, reason in config.stash[UNAVAILABLE_SERVERS].items():
-        terminalreporter.section(f"NOT TESTED on {name}", sep="!", red=True)
-        terminalreporter.line(reason)
+    """Say what the tests had instead of what they want, and where failed ones have left something."""
+    if find_sshd() is None:
+        terminalreporter.line("There is no sshd: asyncssh's server took its place")
+    if config.stash[RUN_DIRECTORY].of_tests.is_dir() and has_failures(terminalreporter):
+        terminalreporter.line(
+            f"Until the next run, what failed tests left is in {config.stash[RUN_DIRECTORY].of_tests}"
+        )
 
 
-def _running(server: ServerType, config: pytest.Config) -> Iterator[ServerType]:
-    """Run a server, or skip, loudly, the tests that need it."""
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what the run has left, unless a test that failed has left it to be looked at."""
+    directory = config.stash.get(RUN_DIRECTORY, None)
+    if directory is not None:
+        reporter = config.pluginmanager.get_plugin("terminalreporter")
+        directory.close(keep_of_tests=reporter is not None and has_failures(reporter))
+
+
+def has_failures(reporter: pytest.TerminalReporter) -> bool:
+    """Whether a test has failed, or what it needs."""
+    return bool(reporter.stats.get("failed") or reporter.stats.get("error"))
+
+
+def _running(server: ServerType) -> Iterator[ServerType]:
+    """Run a server, or leave out the tests that need it."""
     try:
         server.__enter__()
     except ServerUnavailable as error:
-        config.stash[UNAVAILABLE_SERVERS][server.name] = str(error)
-        stop = pytest.fail if os.environ.get("CI") else pytest.skip
-        stop(f"{server.name}: {error}")
+        pytest.skip(f"{server.name}: {error}")
     try:
         yield server
     finally:
@@ -62,51 +101,52 @@ def _running(server: ServerType, config: pytest.Config) -> Iterator[ServerType]:
 
 
 @pytest.fixture(scope="session")
-def swift_s3(pytestconfig: pytest.Config) -> Iterator[SwiftS3]:
+def swift_s3() -> Iterator[SwiftS3]:
     """OpenStack Swift with its S3 middleware."""
-    yield from _running(SwiftS3(), pytestconfig)
+    yield from _running(SwiftS3())
 
 
 @pytest.fixture(scope="session")
-def rclone_s3(pytestconfig: pytest.Config) -> Iterator[RcloneS3]:
+def rclone_s3() -> Iterator[RcloneS3]:
     """`rclone serve s3`."""
-    yield from _running(RcloneS3(), pytestconfig)
+    yield from _running(RcloneS3())
 
 
 @pytest.fixture(scope="session")
-def moto_s3(pytestconfig: pytest.Config) -> Iterator[MotoS3]:
+def moto_s3() -> Iterator[MotoS3]:
     """moto's S3, which takes wrong keys and wrong checksums."""
-    yield from _running(MotoS3(), pytestconfig)
+    yield from _running(MotoS3())
 
 
 @pytest.fixture(scope="session")
-def azurite(pytestconfig: pytest.Config) -> Iterator[Azurite]:
+def azurite() -> Iterator[Azurite]:
     """Azurite, for Azure Blob Storage."""
-    yield from _running(Azurite(), pytestconfig)
+    yield from _running(Azurite())
 
 
 @pytest.fixture(scope="session")
-def gcs_emulator(pytestconfig: pytest.Config) -> Iterator[GcsEmulator]:
+def gcs_emulator() -> Iterator[GcsEmulator]:
     """gcp-storage-emulator, for Google Cloud Storage."""
-    yield from _running(GcsEmulator(), pytestconfig)
+    yield from _running(GcsEmulator())
 
 
 @pytest.fixture(scope="session")
-def openssh_server(pytestconfig: pytest.Config) -> Iterator[OpenSsh]:
-    """The system's sshd; takes keys only."""
-    yield from _running(OpenSsh(), pytestconfig)
+def openssh_server() -> Iterator[SftpServer]:
+    """The system's sshd, or what takes its place; takes keys only and runs commands."""
+    has_openssh = find_sshd() is not None or os.environ.get("CI")
+    yield from _running(OpenSsh() if has_openssh else AsyncSshWithCommands())
 
 
 @pytest.fixture(scope="session")
-def asyncssh_server(pytestconfig: pytest.Config) -> Iterator[AsyncSsh]:
+def asyncssh_server() -> Iterator[AsyncSsh]:
     """asyncssh's SFTP server; takes a key and a password."""
-    yield from _running(AsyncSsh(), pytestconfig)
+    yield from _running(AsyncSsh())
 
 
 @pytest.fixture(scope="session")
-def lying_sftp_server(pytestconfig: pytest.Config) -> Iterator[LyingSftpServer]:
+def lying_sftp_server() -> Iterator[LyingSftpServer]:
     """OpenSSH's sftp-server behind somebody who lies as told; takes a key and a password."""
-    yield from _running(LyingSftpServer(), pytestconfig)
+    yield from _running(LyingSftpServer())
 
 
 @pytest.fixture(scope="session")
@@ -119,9 +159,9 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 
 
 @pytest.fixture(scope="session")
-def pgbouncer(postgres: EmbeddedPostgres, pytestconfig: pytest.Config) -> Iterator[PgBouncer]:
+def pgbouncer(postgres: EmbeddedPostgres) -> Iterator[PgBouncer]:
     """PgBouncer in transaction mode before that server."""
-    yield from _running(PgBouncer(postgres.database_url), pytestconfig)
+    yield from _running(PgBouncer(postgres.database_url))
 
 
 @pytest.fixture(scope="session")

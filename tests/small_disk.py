@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.skips import MOUNT, require_right
+
 
 @contextlib.contextmanager
 def mounted_small_disk(directory: Path, size_bytes: int, inodes: int = 10_000) -> Iterator[None]:
-    """Mount it over an empty directory, or skip the test where that is not allowed."""
+    """Mount it over an empty directory, or leave the test out where that is not allowed."""
+    require_right(MOUNT)
     options = f"size={size_bytes},nr_inodes={inodes},mode=0777"
-    command = ["mount", "-t", "tmpfs", "-o", options, "janitor-test", str(directory)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True, timeout=30).returncode != 0:
-        pytest.skip("only root can mount a small disk")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "janitor-test", str(directory)], check=True, timeout=30)
     try:
         yield
     finally:

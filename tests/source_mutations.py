@@ -28,6 +28,7 @@ from config.models import ContentDigest, ProviderRow, PutReceipt, StoredObject
 from providers import build_provider
 from providers.base import Provider, ProviderUnavailable, Source
 from sql.connection import Connection
+from tests.skips import NEEDS_FILE_SYSTEM
 
 State = dict[str, dict[str, object]]
 """Path to what a manifest says of it. Special files have the kind `special`."""
@@ -116,7 +117,7 @@ def require_file_system_that_notices(path: Path, *blind: str) -> None:
     command = ["stat", "--file-system", "--format=%T", str(path)]
     kind = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
     if kind in blind:
-        pytest.skip(f"{kind} does not tell of what is stored through a mapping")
+        pytest.skip(f"{NEEDS_FILE_SYSTEM}: {kind} does not tell of what is stored through a mapping")
 
 
 # Mutations. Each is called with the case, changes what lies there, and gives the contents that it wrote.

@@ -19,9 +19,12 @@ from pathlib import Path
 import pytest
 
 import jobs.demo
+import jobs.embedded_postgres
 from jobs.demo import run_demo
 from jobs.demo_data import describe_tree, differences
+from jobs.embedded_postgres import EmbeddedPostgres, installed_programs
 from jobs.embedded_process import ServerDidNotStart
+from tests.skips import needs_root
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DEMO_TIMEOUT_SECONDS = 120
@@ -56,7 +59,7 @@ def start_demo(folder: Path, *options: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         cwd=folder.parent,
-        env={**os.environ, **HOSTILE_ENVIRONMENT},
+        env={**os.environ, **HOSTILE_ENVIRONMENT, "TMPDIR": str(folder.parent)},
         start_new_session=True,
     )
 
@@ -109,7 +112,31 @@ def test_whole_demonstration_keeps_its_promises_and_leaves_nothing_running(folde
         assert line in output
     assert "/production" not in output
     require_checksums_of_restored_copy(folder)
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # which is the temporary directory, too
+
+
+@needs_root
+def test_what_root_needs_outside_of_its_own_directories_is_gone_at_the_end(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL's user reaches neither the data nor the programs of a checkout in `/root`. pip's downloads and npm's
+    were looked for, too: they are in `.cache` of the checkout.
+    """
+    packages = tmp_path / "site-packages"  # below a directory that is closed to others
+    packages.mkdir()
+    package = installed_programs().parent.parent
+    for installed in (package, package.with_name(f"{package.name}.libs")):
+        (packages / installed.name).symlink_to(installed)
+    closed = packages / installed_programs().relative_to(package.parent)
+    monkeypatch.setattr(jobs.embedded_postgres, "installed_programs", lambda: closed)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder.parent))
+    with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        elsewhere = {path for path in folder.parent.iterdir() if path != folder}
+        assert elsewhere == {*postgres.paths_elsewhere}
+        assert postgres.binaries.is_relative_to(folder.parent)
+        data = postgres.data_directory
+        postgres.new_database("sage")
+    assert [*folder.parent.iterdir()] == [data]
 
 
 def require_checksums_of_restored_copy(folder: Path) -> None:

@@ -16,6 +16,7 @@ from config.settings import ConfigurationError
 from jobs.host_lock import LockHeld, host_lock
 from tests.privileges import NOBODY, unprivileged
 from tests.servers.base import REPOSITORY
+from tests.skips import needs_root
 from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
 
 IDENTITY = "db.example/5432/sage"
@@ -128,7 +129,7 @@ def test_a_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be two users")
+@needs_root
 def test_root_and_an_ordinary_user_share_the_lock(umask: int) -> None:
     """Whatever the umask of whoever came first: cron runs as the one, a person tries as the other."""
     directory = Path("/tmp") / f"janitor-lock-test-{os.getpid()}"  # noqa: S108 pytest's directories are closed to others

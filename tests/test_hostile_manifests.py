@@ -21,6 +21,7 @@ import pytest
 
 from config.logs import logger
 from config.models import Execution, ProviderRow
+from config.process import keep_rights_of_owner
 from jobs import manifest as manifest_module
 from jobs.directories import DirectoryJudge
 from jobs.keys import Place
@@ -238,8 +239,10 @@ def test_directories_come_back_with_all_their_bits(restore: Restoring, warnings:
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
 def test_the_umask_changes_no_mode(restore: Restoring, umask: int) -> None:
+    """As whoever restores: to root, who needs no rights, each of them would be none. The program begins so, too."""
     before = os.umask(umask)
     try:
+        keep_rights_of_owner()
         destination = restore(written(directory(), directory("d", mode="0775"), file("d/a", mode="0664")))
     finally:
         os.umask(before)

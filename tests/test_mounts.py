@@ -17,6 +17,7 @@ from jobs.mounts import mount_point_in
 from jobs.tree import walk_tree
 from providers.base import UnsafeSource
 from providers.descriptors import closing_descriptor
+from tests.skips import MOUNT, require_right
 from tests.small_disk import mounted_small_disk
 
 
@@ -27,10 +28,9 @@ def mount_point_of(directory: Path) -> str | None:
 
 @contextlib.contextmanager
 def bound(source: Path, target: Path) -> Iterator[None]:
-    """Mount a directory or a file of the same disk somewhere else, or skip the test where that is not allowed."""
-    command = ["mount", "--bind", str(source), str(target)]
-    if os.geteuid() != 0 or subprocess.run(command, check=False, capture_output=True, timeout=30).returncode != 0:
-        pytest.skip("only root can mount")
+    """Mount a directory or a file of the same disk somewhere else, or leave the test out where that is not allowed."""
+    require_right(MOUNT)
+    subprocess.run(["mount", "--bind", str(source), str(target)], check=True, timeout=30)
     try:
         yield
     finally:

@@ -24,6 +24,7 @@ from providers.descriptors import closing_descriptor
 from tests.permissions import Granted
 from tests.privileges import NOBODY
 from tests.servers.base import REPOSITORY
+from tests.skips import needs_root
 from tests.stories.trees import snapshot
 from tests.test_removal import directory, execution_at, judge, proven_tree, root
 
@@ -185,7 +186,7 @@ except WritersUnknown as error:
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+@needs_root
 def test_a_user_who_may_remove_the_files_of_others_but_not_ask_for_their_writers_keeps_them(
     root: Path, directory: Path
 ) -> None:

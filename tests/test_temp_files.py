@@ -28,8 +28,10 @@ from jobs.temp_files import (
     report_cleaning,
 )
 from providers.descriptors import closing_descriptor
+from tests.file_attributes import clear_attributes, make_immutable
 from tests.guards.named_tests import REPOSITORY
 from tests.privileges import unprivileged
+from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, needs_root, require_right
 from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes, use_up_space
 
 NEVER = threading.Event()
@@ -145,7 +147,7 @@ def bind_socket(path: Path) -> None:
         os.chdir(here)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a device")
+@needs_root
 def test_a_device_stays(directory: Path) -> None:
     os.mknod(directory / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     age(directory / "null")
@@ -390,7 +392,7 @@ def test_a_run_at_work_is_not_taken_for_a_killed_one(directory: Path) -> None:
     assert names(directory) == set()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a directory away")
+@needs_root
 @pytest.mark.parametrize("whose", ["of another user", "open to others"])
 def test_a_directory_of_that_name_that_is_not_ours_stays(directory: Path, whose: str) -> None:
     aside = set_aside(directory)
@@ -450,11 +452,13 @@ def test_files_go_though_a_full_disk_has_no_room_to_set_them_aside(
 def immutable_file(directory: Path) -> Iterator[Path]:
     """An old file that not even root can delete."""
     file = make_file(directory / "immutable\nfile")
-    made = subprocess.run(["chattr", "+i", str(file)], check=False, capture_output=True, timeout=30)
-    if made.returncode != 0:
-        pytest.skip("no file can be made immutable here")
+    require_right(MAKE_IMMUTABLE)
+    try:
+        make_immutable(file)
+    except OSError as error:
+        pytest.skip(f"{NEEDS_FILE_SYSTEM}: nothing can be made immutable ({error.strerror})")
     yield file
-    subprocess.run(["chattr", "-i", str(file)], check=True, timeout=30)
+    clear_attributes(file)
 
 
 def test_what_cannot_be_deleted_is_counted_and_the_rest_goes(directory: Path, immutable_file: Path) -> None:

@@ -24,6 +24,7 @@ from jobs.tree import DEEPEST_NESTING, FileSource, hash_file, require_unchanged,
 from providers.base import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath
 from tests.privileges import unprivileged
+from tests.skips import NEEDS_ROOT
 from tests.small_disk import mounted_small_disk
 from tests.source_mutations import require_file_system_that_notices
 from tests.stories.trees import make_odd_tree, snapshot
@@ -108,7 +109,7 @@ def make_device(path: Path) -> None:
     try:
         os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))
     except PermissionError:
-        pytest.skip("only root can make a device")
+        pytest.skip(NEEDS_ROOT)
 
 
 @pytest.mark.timeout(20)  # a FIFO that is opened makes its reader wait for ever

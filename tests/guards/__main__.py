@@ -161,7 +161,8 @@ def run_tests(copy: Path, tests: Iterable[str]) -> Session:
         process = subprocess.Popen(
             command,
             cwd=copy,
-            env={**os.environ, FILE_VARIABLE: file.name},
+            # what a session leaves that is killed goes with the copies
+            env={**os.environ, FILE_VARIABLE: file.name, "TMPDIR": str(copy.parent)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

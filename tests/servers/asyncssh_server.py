@@ -1,4 +1,6 @@
-"""asyncssh's SFTP server: not OpenSSH, takes a password too, runs no commands."""
+"""asyncssh's SFTP server: not OpenSSH, takes a password too, runs no commands. In OpenSSH's place it does as that does:
+takes keys only, and runs commands.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +8,29 @@ import asyncio
 import importlib.util
 import json
 import secrets
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tests.servers.base import ServerUnavailable, python_module
 from tests.servers.ssh import SftpServer
+
+if TYPE_CHECKING:
+    import asyncssh
 
 
 class AsyncSsh(SftpServer):
     """asyncssh in a child process."""
 
     name = "asyncssh"
+    password: str | None
+    runs_commands = False
 
     def __init__(self) -> None:
         super().__init__()
-        self.password: str = secrets.token_urlsafe(24)
+        self.password = secrets.token_urlsafe(24)
 
     def command(self) -> Sequence[str]:
         if importlib.util.find_spec("asyncssh") is None:
@@ -32,17 +41,44 @@ class AsyncSsh(SftpServer):
             "password": self.password,
             "host_key": str(self.host_key_path),
             "authorized_keys": str(self.authorized_keys_path),
+            "runs_commands": self.runs_commands,
         }
         return python_module("tests.servers.asyncssh_server", str(self._write("settings", json.dumps(settings))))
 
 
-async def serve(port: int, username: str, password: str, host_key: str, authorized_keys: str) -> None:
+class AsyncSshWithCommands(AsyncSsh):
+    """What takes the place of `OpenSsh` where there is none."""
+
+    name = "asyncssh for OpenSSH"
+    runs_commands = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.password = None
+
+    def environment(self) -> Mapping[str, str]:
+        return {"HOME": str(self.directory)}
+
+
+async def run_command(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Run what a client asks for, as an account with a shell does."""
+    assert process.command is not None
+    child = await asyncio.create_subprocess_exec(
+        "/bin/sh", "-c", process.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+    process.exit(await child.wait())
+
+
+async def serve(
+    port: int, username: str, password: str | None, host_key: str, authorized_keys: str, runs_commands: bool
+) -> None:
     """Serve the machine's files to one user, for ever. Runs in the child process."""
     import asyncssh
 
     class PasswordServer(asyncssh.SSHServer):
         def password_auth_supported(self) -> bool:
-            return True
+            return password is not None
 
         def validate_password(self, given_username: str, given_password: str) -> bool:
             return (given_username, given_password) == (username, password)
@@ -54,6 +90,8 @@ async def serve(port: int, username: str, password: str, host_key: str, authoriz
         server_host_keys=[host_key],
         authorized_client_keys=authorized_keys,
         sftp_factory=True,
+        process_factory=run_command if runs_commands else None,
+        encoding=None,
     )
     await server.wait_closed()
 

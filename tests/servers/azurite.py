@@ -112,9 +112,9 @@ def installed(npm: list[str]) -> Path:
 
 
 def install(npm: list[str], directory: Path) -> None:
-    """Run `npm ci` with the node that goes with it first on the PATH."""
+    """Run `npm ci` with the node that goes with it first on the PATH, and nothing left in the user's home."""
     environment = {**os.environ, "PATH": f"{Path(npm[0]).parent}:{os.environ.get('PATH', '')}"}
-    command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = [*npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", f"--cache={directory.parent / 'cache'}"]
     result = subprocess.run(
         command,
         check=False,

@@ -32,13 +32,18 @@ MaxSessions 1000
 """
 
 
+def find_sshd() -> str | None:
+    """The program, which is not on an ordinary user's PATH."""
+    return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+
+
 class OpenSsh(SftpServer):
     """sshd in the foreground. The account may run commands, `openssl` and `sha256sum` among them."""
 
     name = "OpenSSH"
 
     def command(self) -> Sequence[str]:
-        program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+        program = find_sshd()
         if program is None:
             raise ServerUnavailable("there is no sshd (Debian: apt-get install openssh-server)")
         account = pwd.getpwuid(os.geteuid())

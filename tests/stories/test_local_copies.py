@@ -113,6 +113,8 @@ def test_a_local_copy_stays_as_long_as_the_proven_one_cannot_be_seen(
     provider = installation.add_provider(nas)
     installation.configure(provider, eliminar_despues_de_migrar=False)
     directory = installation.small_execution("uno")
+    for file in directory.iterdir():
+        file.chmod(0o644)  # whatever the umask
     assert installation.run().exit_code == 0
     before = snapshot(directory)
     installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting'")
