@@ -46,7 +46,7 @@ def _lock(descriptor: int, kind: int) -> None:
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise LockHeld("otra ejecución de janitor-daemon está en marcha en esta máquina") from error
+        raise LockHeld("otro proceso de janitor está en marcha en esta máquina") from error
 
 
 def _open(path: Path) -> int:
