@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import logging
@@ -299,8 +300,8 @@ def log_file_failure() -> str | None:
 def _tell_unwritable(path: Path, error: OSError) -> None:
     """On the console alone, as the file is what fails."""
     message = (
-        f"No se puede escribir el registro {one_line(path)}: {error.strerror}; {advice_to_write(path)}; mientras tanto "
-        "todo va solo a la consola"
+        f"No se puede escribir el registro en {one_line(path)}: {error.strerror}; {advice_to_write(path, error)}; "
+        "mientras tanto todo va solo a la consola"
     )
     record = logger.makeRecord(
         LOGGER_NAME, logging.WARNING, __file__, 0, "%s", (message,), None, extra={"event": "log_file_unusable"}
@@ -310,15 +311,18 @@ def _tell_unwritable(path: Path, error: OSError) -> None:
             handler.handle(record)
 
 
-def advice_to_write(path: Path) -> str:
-    """What to do so that this process can write a file, with the owner of what stands in its way."""
+def advice_to_write(path: Path, error: OSError) -> str:
+    """What to do so that this process can write to `path`, where `error` has kept it from doing so."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "libere espacio en ese disco"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return "indique otro directorio"
     existing = next(candidate for candidate in (path, *path.parents) if os.path.lexists(candidate))
-    owner, user = user_name(existing.stat().st_uid), user_name(os.geteuid())
-    if os.access(existing, os.W_OK, effective_ids=True):
-        return f"mire si {one_line(existing)} tiene sitio"
-    where = one_line(existing)
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return "indique otro directorio"
+    where, owner, user = one_line(existing), user_name(existing.stat().st_uid), user_name(os.geteuid())
     if owner == user:
-        return f"{where} es de {owner}, sin permiso de escritura: ejecute chmod u+w {where}"
+        return f"{where} es de {owner}, sin permiso de escritura: ejecute chmod u+rwX {where}"
     return f"{where} es de {owner} y el programa corre como {user}: ejecute chown -R {user} {where}"
 
 
