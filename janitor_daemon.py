@@ -5,16 +5,22 @@ The class `JanitorDaemon` holds order and policy; the work is done in `jobs`. Th
 
 from __future__ import annotations
 
+import sys
+
+from config.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
+
+if __name__ == "__main__" or sys.argv[0].endswith("/janitor-daemon"):  # what follows takes a while to import
+    end_at_once_on_signal()
+
 import contextlib
 import logging
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from config.requirements import require_python_and_packages
 
@@ -24,12 +30,13 @@ import click
 
 from config.amounts import parse_duration, parse_size
 from config.fields import FieldError
-from config.logs import configure_logging, emit, one_line
+from config.logs import configure_logging, emit, log_file_failure, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.options import LazyGroup, bandwidth_option, hours, require_no_options_of_the_tick, setting, transfers_option
 from config.process import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,
+    leave_process,
     open_missing_streams,
     require_utf8_names,
     return_large_blocks,
@@ -51,12 +58,11 @@ from jobs.report import (
     EXIT_DATABASE,
     EXIT_DONE,
     EXIT_LOCKED,
-    EXIT_SIGNAL_BASE,
     EXIT_SOMETHING_FAILED,
     MAX_DURATION,
     TickReport,
 )
-from jobs.signals import Interrupted, Interruption, end_now, stopping_on_signal
+from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.temp_guard import require_temp_directory_apart
 from providers.base import (
@@ -154,9 +160,13 @@ class JanitorDaemon:
 
     def _finish(self) -> None:
         """Sum up, and record the report; a database that was lost has been told of by its job."""
+        if (log_file := log_file_failure()) is not None:
+            self._messages.log_unwritable(log_file)
         self._messages.run_finished()
         report = {
             **asdict(self.report.counts),
+            "named": self.report.named,
+            "problems": self.report.problems(),
             "interrupted": self.interruption.is_set(),
             "limit_reached": self.report.limit_reached,
         }
@@ -176,6 +186,8 @@ class JanitorDaemon:
             return
         try:
             job()
+        except RunInterrupted:
+            self._messages.job_put_off(name)
         except DatabaseUnavailable as error:
             self._messages.job_stopped(name, error, EXIT_DATABASE)
         except (FieldError, SchemaError, ConfigurationError) as error:
@@ -207,10 +219,15 @@ class JanitorDaemon:
                 unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
         used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
-        self._providers = ProviderSet(rows, unreadable, self.interruption.migrations)
+        self._providers = ProviderSet(rows, unreadable, self.interruption.migrations, self._note_unusable_provider)
         self._at_the_end.callback(self._providers.close)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
+
+    def _note_unusable_provider(self, provider_id: int, name: str, error: Exception) -> None:
+        """Only a person can mend it: that is told by the exit code, even where an alternate takes everything."""
+        if provider_id in self._policy.provider_ids:
+            self._messages.provider_needs_a_person(name, error)
 
     @property
     def _retention_hours(self) -> float:
@@ -281,7 +298,12 @@ class JanitorDaemon:
             self._migration.remove_leftovers(leftovers)
 
     def _unfinished_removals(self, listed: Sequence[ListedDeletion]) -> list[Execution]:
-        """The removals that earlier runs began and whose turn it is; none if nothing is to be removed any more."""
+        """The removals that earlier runs began and whose turn it is; none if nothing is to be removed any more.
+
+        Of a root that is not there nothing is taken up: that something is not to be seen there says nothing of it.
+        """
+        self._look_for_roots()
+        listed = [deletion for deletion in listed if not self._judge.is_in_missing_root(deletion.execution)]
         if listed and not self._delete_after_migration:
             self._migration.local_copies.keep_all(deletion.execution for deletion in listed)
             return []
@@ -289,6 +311,11 @@ class JanitorDaemon:
         if len(due) < len(listed):
             self._messages.removals_wait(len(listed) - len(due))
         return due
+
+    def _look_for_roots(self) -> None:
+        """Say which roots are not there, each once in a run; one may also vanish while the run is at work."""
+        for root in self._judge.look_for_roots():
+            self._messages.root_missing(root)
 
     def _count_due(self) -> int:
         return self._database.count_due(self._retention_hours, DUE_COUNTED_TO)
@@ -306,6 +333,7 @@ class JanitorDaemon:
         """Pages of due executions that this host can take up: not those whose directory is not here."""
         looked = False
         for page in self._database.candidates(self._retention_hours):
+            self._look_for_roots()
             ready = [execution for execution in page if self._is_ready(execution)]
             if not ready:
                 continue
@@ -316,6 +344,8 @@ class JanitorDaemon:
 
     def _is_ready(self, execution: Execution) -> bool:
         """Whether to take an execution up: those that are refused are taken up, too, to record why."""
+        if self._judge.is_in_missing_root(execution):
+            return False
         try:
             if self._judge.exists(execution):
                 return True
@@ -380,7 +410,8 @@ class JanitorDaemon:
             self._messages.descriptors_wanting(claim.execution)
             return
         if self._is_put_off(error):
-            error = RunInterrupted(f"se quedó a medias al alcanzarse {MAX_DURATION}; se retoma la próxima vez")
+            reason = "" if self.interruption.is_set() else f" al alcanzarse {MAX_DURATION}"
+            error = RunInterrupted(f"se quedó a medias{reason}; se retoma la próxima vez")
             self._messages.migration_put_off(claim.execution, error)
         else:
             self._messages.migration_failed(claim.execution, error)
@@ -389,8 +420,12 @@ class JanitorDaemon:
             self._database.fail_migration(claim, state, error_code(error), str(error))
 
     def _is_put_off(self, error: Exception) -> bool:
-        """Whether an execution was stopped for no fault, because the time of the run is over."""
-        return isinstance(error, RunInterrupted) and not self.interruption.is_set()
+        """Whether an execution was stopped for no fault: the time of the run is over, or a signal has ended it, after
+        which no request that fails is repeated.
+        """
+        if self.interruption.is_set() and isinstance(error, ProviderUnavailable):
+            return True
+        return isinstance(error, RunInterrupted)
 
     # Temporary files
 
@@ -465,8 +500,9 @@ Códigos de salida:
   1        algo falló y el resto se hizo
   2        uso o configuración
   3        sin base de datos
-  75       ya hay otra ejecución en esta máquina
-  130/143  interrumpido""",
+  75       ya hay otro proceso de janitor en esta máquina
+  129/130/143
+           interrumpido""",
 )
 @click.version_option(
     VERSION, prog_name="janitor-daemon", message="%(prog)s %(version)s", help="Muestra la versión y termina."
@@ -540,7 +576,7 @@ def cli(
         dry_run=dry_run,
     )
     daemon = JanitorDaemon(settings, options)
-    with stopping_on_signal(daemon.interruption):
+    with stopping_on_signal(daemon.interruption, daemon.report.note_signal):
         return daemon.run()
 
 
@@ -565,8 +601,8 @@ def run_command_line(arguments: Sequence[str]) -> int:
         with contextlib.suppress(OSError):  # nobody reads, or the disk is full
             click.echo(f"{usage}Error: {in_spanish(error.format_message())}", err=True)
         return EXIT_CONFIGURATION
-    except click.Abort:
-        return EXIT_SIGNAL_BASE + signal.SIGINT
+    except click.Abort as abort:
+        return abort.__cause__.exit_code if isinstance(abort.__cause__, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
     except Interrupted as interrupted:
         end_now(interrupted.exit_code)
     except Exception as error:
@@ -582,17 +618,31 @@ def _in_words(error: Exception) -> str:
     return one_line(error) or type(error).__name__
 
 
-def main() -> None:
-    """The command `janitor-daemon`."""
+def _run_process() -> int:
+    """Do what the process was started for; give its exit code."""
     open_missing_streams()
     require_utf8_names()
     write_no_core_dumps()
     keep_rights_of_owner()
     configure_logging(None, "text", debug=False)  # for what goes wrong before anything is known
-    exit_code = run_command_line(sys.argv[1:])
+    try:
+        with raising_on_signal():
+            exit_code = run_command_line(sys.argv[1:])
+    except Stopped as stopped:
+        exit_code = stopped.exit_code
     drop_what_cannot_be_written()
-    sys.exit(exit_code)
+    return exit_code
+
+
+def main() -> None:
+    """Run the command line for a program that goes on when this raises `SystemExit`."""
+    sys.exit(_run_process())
+
+
+def program() -> NoReturn:
+    """The command `janitor-daemon`. It ends without the interpreter's own end, in which a signal would be lost."""
+    leave_process(_run_process())
 
 
 if __name__ == "__main__":
-    main()
+    program()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import json
 import logging
 import logging.handlers
 import os
 import pickle
+import pwd
 import re
 import sys
 import textwrap
@@ -188,8 +190,6 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
     Says once on the console that the file cannot be written (a full disk, say), and lets the work go on.
     """
 
-    _complained = False
-
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the name that logging gives it
         if not self._is_in_place():
             self._reopen()
@@ -228,9 +228,11 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
         self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging gives it
-        if not self._complained:
-            self._complained = True
-            sys.stderr.write(f"No se puede escribir en {self.baseFilename}: {sys.exc_info()[1]}\n")
+        error = sys.exc_info()[1]
+        if _log_file.failure is None:
+            _log_file.failure = self.baseFilename
+            reason = error if isinstance(error, OSError) else OSError(0, str(error))
+            _tell_unwritable(Path(self.baseFilename), reason)
 
 
 def printable(text: str) -> str:
@@ -264,7 +266,7 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
     """
     formatter_class = _JsonFormatter if log_format == "json" else _TextFormatter
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
-    problem: OSError | None = None
+    _log_file.failure, problem = None, None
     if log_directory is not None:
         try:
             handlers.append(_open_log_file(log_directory))
@@ -275,11 +277,61 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
     # What libraries log of failures is told by our own errors, in one line and in Spanish; but for a bad line in .env.
     logging.basicConfig(handlers=handlers, force=True)
     log_debug(debug)
-    if problem is not None:
-        emit(
-            logging.WARNING, "log_file_unusable",
-            f"No se puede escribir el registro en {log_directory}: {problem.strerror}; solo se escribe en la consola",
-        )  # fmt: skip
+    if problem is not None and log_directory is not None:
+        path = log_directory.absolute() / LOG_FILE_NAME
+        _log_file.failure = str(path)
+        _tell_unwritable(path, problem)
+
+
+class _LogFile:
+    """What is known of this process's log file."""
+
+    failure: str | None = None
+
+
+_log_file = _LogFile()
+
+
+def log_file_failure() -> str | None:
+    """The path of the log file where something could not be written to it; `None` where all was, or there is none."""
+    return _log_file.failure
+
+
+def _tell_unwritable(path: Path, error: OSError) -> None:
+    """On the console alone, as the file is what fails."""
+    message = (
+        f"No se puede escribir el registro en {one_line(path)}: {error.strerror}; {advice_to_write(path, error)}; "
+        "mientras tanto todo va solo a la consola"
+    )
+    record = logger.makeRecord(
+        LOGGER_NAME, logging.WARNING, __file__, 0, "%s", (message,), None, extra={"event": "log_file_unusable"}
+    )
+    for handler in logging.getLogger().handlers:
+        if not isinstance(handler, _RotatingFile):
+            handler.handle(record)
+
+
+def advice_to_write(path: Path, error: OSError) -> str:
+    """What to do so that this process can write to `path`, where `error` has kept it from doing so."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "libere espacio en ese disco"
+    if error.errno not in (errno.EACCES, errno.EPERM):
+        return "indique otro directorio"
+    existing = next(candidate for candidate in (path, *path.parents) if os.path.lexists(candidate))
+    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
+        return "indique otro directorio"
+    where, owner, user = one_line(existing), user_name(existing.stat().st_uid), user_name(os.geteuid())
+    if owner == user:
+        return f"{where} es de {owner}, sin permiso de escritura: ejecute chmod u+rwX {where}"
+    return f"{where} es de {owner} y el programa corre como {user}: ejecute chown -R {user} {where}"
+
+
+def user_name(user_id: int) -> str:
+    """The name of a user, or the number where there is none."""
+    try:
+        return pwd.getpwuid(user_id).pw_name
+    except KeyError:
+        return str(user_id)
 
 
 def log_debug(debug: bool) -> None:

@@ -81,7 +81,7 @@ class Attempts:
             copy, manifest = self._uploaded(upload, attempt, tree)
             directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
-                raise ClaimLost("la fila cambió, o se hizo cargo otra ejecución del programa")
+                raise ClaimLost("la fila cambió, o se hizo cargo otro proceso de janitor")
         except MigrationError as error:
             self.providers.note_failure(provider, error)
             self.database.abandon_attempt(attempt, error.code, str(error))

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import NoReturn, cast
 
+from config.early_signals import leave_signals_to_others
 from config.logs import emit, forward_logs, write_forwarded
 from config.models import Execution
 from config.wording import reason_of
@@ -48,6 +49,8 @@ class _Progress:
     counts: Mapping[str, int]
     passed_bytes: int
     passed_files: int
+    named: Mapping[str, tuple[str, ...]]
+    """All that it has named in its report so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,9 @@ class Crew:
                 _tell(member, self._next_batch())
             case _Progress():
                 self._report.count(**message.counts)
+                for kind, names in message.named.items():
+                    for name in names:
+                        self._report.name(kind, name)
                 self._traffic.note_passed(message.passed_bytes, message.passed_files)
             case _Failed():
                 self._error = self._error or message.error
@@ -195,14 +201,13 @@ class _Member:
         self._interruption = interruption
         self._turn = threading.Lock()
         self._batches: queue.SimpleQueue[list[Execution]] = queue.SimpleQueue()
-        self._told = _Told(dataclasses.asdict(report.counts), traffic.passed_bytes, traffic.passed_files)
+        self._told = self._done_so_far()
 
     def serve(self, work: Work) -> NoReturn:
         """Do the work, and end this process: nothing of the one that it was forked from may be undone here."""
         exit_code = EXIT_SOMETHING_FAILED
         try:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)  # the run's process gets them, too, and passes on what they mean
+            leave_signals_to_others()
             forward_logs(self._send)
             for task in (self._hear, self._tell_progress):
                 threading.Thread(target=task, name=task.__name__, daemon=True).start()
@@ -241,11 +246,15 @@ class _Member:
 
     def _send_progress(self) -> None:
         with self._turn:
-            now = _Told(dataclasses.asdict(self._report.counts), self._traffic.passed_bytes, self._traffic.passed_files)
+            now = self._done_so_far()
             progress = now.since(self._told)
             self._told = now
             if progress is not None:
                 _tell(self._connection, progress)
+
+    def _done_so_far(self) -> _Told:
+        counts = dataclasses.asdict(self._report.counts)
+        return _Told(counts, self._traffic.passed_bytes, self._traffic.passed_files, self._report.named)
 
     def _send(self, message: object) -> None:
         with self._turn:
@@ -259,6 +268,7 @@ class _Told:
     counts: Mapping[str, int]
     passed_bytes: int
     passed_files: int
+    named: Mapping[str, tuple[str, ...]]
 
     def since(self, earlier: _Told) -> _Progress | None:
         """What came after an earlier moment, if anything."""
@@ -266,7 +276,9 @@ class _Told:
         changed = {name: count for name, count in counts.items() if count}
         passed_bytes = self.passed_bytes - earlier.passed_bytes
         passed_files = self.passed_files - earlier.passed_files
-        return _Progress(changed, passed_bytes, passed_files) if changed or passed_bytes or passed_files else None
+        if not (changed or passed_bytes or passed_files or self.named != earlier.named):
+            return None
+        return _Progress(changed, passed_bytes, passed_files, self.named)
 
 
 def fit_to_be_sent(error: Exception) -> Exception:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from config.logs import one_line
 from config.models import Execution
@@ -57,6 +59,7 @@ class DirectoryJudge:
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = tuple(roots)
         self._copies: tuple[str, ...] = ()
+        self._missing_roots: tuple[str, ...] = ()
 
     @property
     def may_delete(self) -> bool:
@@ -69,6 +72,23 @@ class DirectoryJudge:
         A row that names a copy would let it be removed as if it were an original.
         """
         self._copies = tuple({os.path.realpath(directory) for directory in directories if "\0" not in directory})
+
+    def look_for_roots(self) -> tuple[str, ...]:
+        """Look which roots are there; give those that are missing and were not, or were not looked for, before.
+
+        One that is back stays missing: what was passed over meanwhile is for the next run.
+        """
+        missing = tuple(root for root in self._roots if root not in self._missing_roots and _is_missing(root))
+        self._missing_roots += missing
+        return missing
+
+    def is_in_missing_root(self, execution: Execution) -> bool:
+        """Whether an execution's directory, as it is written, lies in a root that is not there, and in no other one."""
+        if not self._missing_roots:
+            return False
+        normal = f"/{'/'.join(part for part in (execution.directory or '').split('/') if part)}"
+        containing = [root for root in self._roots if normal.startswith(f"{root}/")]
+        return bool(containing) and set(containing) <= set(self._missing_roots)
 
     def is_acceptable(self, execution: Execution) -> bool:
         """Judge the path as it is written, without looking at the disk."""
@@ -146,6 +166,17 @@ class DirectoryJudge:
             raise UnsafeSource(f"ruta_directorio es o contiene una de las raíces de JANITOR_ROOTS: {one_line(normal)}")
         if not any(normal.startswith(f"{root}/") for root in self._roots):
             raise UnsafeSource(f"ruta_directorio está fuera de JANITOR_ROOTS: {one_line(normal)}")
+
+
+def _is_missing(root: str) -> bool:
+    """Whether there is no such directory, or none that answers, as where a server of files is gone."""
+    try:
+        status = Path(root).stat()
+    except PermissionError:  # it is there, and each execution in it says what it may not
+        return False
+    except OSError:
+        return True
+    return not stat.S_ISDIR(status.st_mode)
 
 
 def _require_no_copy(parts: Sequence[str]) -> None:

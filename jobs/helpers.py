@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -27,6 +26,7 @@ from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from config.early_signals import leave_signals_to_others
 from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
 from config.models import ProviderRow
 from config.wording import reason_of
@@ -53,7 +53,14 @@ LIBPQ_PREFIX = "PG"
 can be read by its user. What the default chains of the providers' SDKs and `HTTPS_PROXY` say, it does need.
 """
 
-PROGRAM = "import sys; sys.path.insert(0, sys.argv[1]); from jobs.helpers import serve; serve(int(sys.argv[2]))"
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from config.early_signals import leave_signals_to_others
+leave_signals_to_others()
+from jobs.helpers import serve
+serve(int(sys.argv[2]))
+"""
 PROJECT = Path(__file__).parents[1]
 
 Answer = TypeVar("Answer")
@@ -439,6 +446,5 @@ def _carried_out(order: Order[Any], workplace: Workplace, directory_descriptor: 
 
 def serve(descriptor: int) -> NoReturn:
     """What a helper is from its start to its end: see `PROGRAM`."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the run's process gets them, too, and passes on what they mean
+    leave_signals_to_others()
     _Served(Connection(descriptor)).serve()

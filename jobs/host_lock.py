@@ -20,7 +20,7 @@ NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """What making a file answers where the directory is right, but no file fits in."""
 
 
-HELD = "otra ejecución de janitor-daemon está en marcha en esta máquina"
+HELD = "otro proceso de janitor está en marcha en esta máquina"
 
 
 class LockHeld(Exception):

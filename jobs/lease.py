@@ -75,7 +75,7 @@ class Lease:
             self._fresh_until = min(now() + ASK_AGAIN_SECONDS, self._ends_at)
             return
         if seconds_left is None:
-            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió")
+            raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió")
         # No lease is longer: one that seems to be was given before the database's clock was set back.
         self._ends_at = asked_at + min(seconds_left, LEASE_SECONDS) - MARGIN_SECONDS
         if now() >= self._ends_at:

@@ -16,7 +16,14 @@ from jobs.manifest import FoundManifest, find_manifest
 from jobs.places import is_same_store, late_deletions_kept_off, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from providers.base import IntegrityError, MigrationError, Provider, UnsafeDestination, UnsafeSource
+from providers.base import (
+    IntegrityError,
+    MigrationError,
+    Provider,
+    RunInterrupted,
+    UnsafeDestination,
+    UnsafeSource,
+)
 from providers.retries import with_retries
 from sql.database import Database, Leftover
 
@@ -134,6 +141,8 @@ def remove_leftovers(
             continue
         try:
             removal.remove(leftover, abandoned, migrated)
+        except RunInterrupted:
+            return
         except MigrationError as error:
             providers.note_failure(abandoned, error)
             message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"

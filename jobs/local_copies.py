@@ -10,6 +10,7 @@ from functools import partial
 
 from config.logs import emit, one_line
 from config.models import Claim, Execution
+from config.plurals import files
 from config.trees import Tree
 from jobs.directories import DirectoryJudge, DirectoryMissing
 from jobs.helpers import Helpers
@@ -19,8 +20,9 @@ from jobs.lease import ClaimLost, Lease
 from jobs.manifest import fetch_manifest
 from jobs.provider_set import ProviderSet
 from jobs.removal import keep_local_copy, remove_local_copy
-from jobs.report import TickReport
+from jobs.report import Named, TickReport
 from jobs.signals import Interruption
+from jobs.tree import walk_tree
 from providers.base import MigrationError, ProviderError, ProviderUnavailable, RunInterrupted, SourceError
 from sql.database import (
     Database,
@@ -31,6 +33,7 @@ from sql.database import (
 )
 
 NOTHING_RECORDED = RemovalRecord()
+SWITCHED_OFF = "eliminar_despues_de_migrar se desactivó mientras tanto"
 
 
 class RemovalSwitchedOff(MigrationError):
@@ -71,7 +74,7 @@ class RecordedPermission:
     def note_emptied(self, parent: str) -> None:
         """See `Permission`."""
         if not self._database.note_emptied(self._claim, parent):
-            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió")
+            raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió")
 
     def _ask(self) -> float | None:
         """The first question writes down what is to be set aside, which spares one more statement."""
@@ -81,7 +84,7 @@ class RecordedPermission:
                 return self._database.note_set_aside(self._claim, inode)
             return self._database.deletion_seconds_left(self._claim)
         except DeletionSwitchedOff:
-            raise RemovalSwitchedOff("eliminar_despues_de_migrar se desactivó mientras tanto") from None
+            raise RemovalSwitchedOff(SWITCHED_OFF) from None
 
 
 class LocalCopies:
@@ -116,19 +119,21 @@ class LocalCopies:
                 return
             for deletion in self._claim(execution):
                 proven_tree = partial(self._proven_tree, providers, deletion)
-                self._remove(deletion.claim, deletion.record, proven_tree, self._interruption.migrations)
+                count_files = partial(_file_count, deletion)
+                stop = self._interruption.migrations
+                self._remove(deletion.claim, deletion.record, proven_tree, stop, count_files)
 
     def keep_all(self, executions: Iterable[Execution]) -> None:
         """Removal was switched off since it was begun: what was set aside for it gets its name back."""
         for execution in executions:
             for deletion in self._claim(execution):
-                self._keep(deletion.claim, deletion.record)
+                self._keep(deletion.claim, deletion.record, deletion.file_count, SWITCHED_OFF)
 
     def remove(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
         """Remove the local copy of an execution that was just migrated, as far as `load_proven` gives what the proven
         copy holds. Raises as `finish_removals`.
         """
-        self._remove(claim, NOTHING_RECORDED, load_proven, self._interruption)
+        self._remove(claim, NOTHING_RECORDED, load_proven, self._interruption, lambda: load_proven().file_count)
 
     def _claim(self, execution: Execution) -> list[UnfinishedDeletion]:
         """None where the database says otherwise by now, or was too busy to say anything."""
@@ -145,14 +150,19 @@ class LocalCopies:
             return []
 
     def _remove(
-        self, claim: Claim, record: RemovalRecord, load_proven: Callable[[], Tree], interruption: threading.Event
+        self,
+        claim: Claim,
+        record: RemovalRecord,
+        load_proven: Callable[[], Tree],
+        interruption: threading.Event,
+        count_files: Callable[[], int],
     ) -> None:
         permission = RecordedPermission(self._database, claim, record)
         try:
             self._require_no_conflict(claim.execution)
             remove_local_copy(self._judge, claim.execution, load_proven, interruption, permission, self._helpers)
         except RemovalSwitchedOff as error:
-            self._note_switched_off(claim, record, error)
+            self._keep(claim, record, count_files(), str(error))
         except RunInterrupted as error:
             self._note_put_off(claim, error)
         except MigrationError as error:
@@ -167,14 +177,37 @@ class LocalCopies:
         if reason is not None:
             raise DirectoryInConflict(reason)
 
-    def _keep(self, claim: Claim, record: RemovalRecord) -> None:
+    def _keep(self, claim: Claim, record: RemovalRecord, file_count: int, reason: str) -> None:
+        """Give what was set aside its name back, and say what is there of the files of its proven copy."""
+        execution = claim.execution
         try:
             with contextlib.suppress(DirectoryMissing):  # then there is nothing that could get its name back
-                keep_local_copy(self._judge, claim.execution, record)
+                keep_local_copy(self._judge, execution, record)
         except MigrationError as error:
             self._note_kept(claim, error)
         else:
+            self._tell_switched_off(execution, file_count, reason)
             self._record(self._database.keep_local_copy, claim)
+
+    def _tell_switched_off(self, execution: Execution, file_count: int, reason: str) -> None:
+        uuid = one_line(execution.uuid)
+        removed = file_count - self._files_left(execution)
+        level, what = logging.INFO, "está entera"
+        if removed > 0:
+            level = logging.WARNING
+            what = (
+                f"le {'falta' if removed == 1 else 'faltan'} {removed} de sus {files(file_count)}, que ya se habían "
+                "borrado; su copia probada está entera: restore la trae"
+            )
+        message = f"La copia local de la ejecución {uuid} se queda: {one_line(reason)}; {what}"
+        emit(level, RemovalSwitchedOff.code, message, execution=uuid, removed_files=removed, file_count=file_count)
+
+    def _files_left(self, execution: Execution) -> int:
+        try:
+            with self._judge.open(execution) as directory:
+                return walk_tree(directory.descriptor).file_count
+        except MigrationError:
+            return 0
 
     def _note_removed(self, claim: Claim) -> None:
         """It is gone for good; but nothing is said to be deleted of an execution whose row was changed meanwhile."""
@@ -191,12 +224,6 @@ class LocalCopies:
         self._tell_not_recorded(
             claim.execution, ClaimLost("su fila cambió cuando ya se había quitado lo que tiene la copia probada")
         )
-
-    def _note_switched_off(self, claim: Claim, record: RemovalRecord, error: RemovalSwitchedOff) -> None:
-        uuid = one_line(claim.execution.uuid)
-        message = f"La copia local de la ejecución {uuid} se queda: {one_line(error)}"
-        emit(logging.INFO, error.code, message, execution=uuid)
-        self._keep(claim, record)
 
     def _note_put_off(self, claim: Claim, error: RunInterrupted) -> None:
         uuid = one_line(claim.execution.uuid)
@@ -225,8 +252,9 @@ class LocalCopies:
     def _tell_failed(
         self, execution: Execution, event: str, beginning: str, error: Exception, *, error_code: str | None
     ) -> None:
-        self._report.count(deletions_failed=1)
         uuid = one_line(execution.uuid)
+        self._report.count(deletions_failed=1)
+        self._report.name(Named.COPY, uuid)
         fields = {} if error_code is None else {"error_code": error_code}
         message = f"{beginning} la ejecución {uuid}: {one_line(error)}"
         emit(logging.ERROR, event, message, cause=error, execution=uuid, **fields)
@@ -237,3 +265,7 @@ class LocalCopies:
             raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
         place = place_from_uri(deletion.uri)
         return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption.migrations)
+
+
+def _file_count(deletion: UnfinishedDeletion) -> int:
+    return deletion.file_count

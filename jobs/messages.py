@@ -8,7 +8,8 @@ from dataclasses import asdict
 
 from config.logs import emit, logger, one_line
 from config.models import Execution
-from jobs.report import DUE_COUNTED_TO, TickReport
+from config.plurals import counted, executions, files
+from jobs.report import DUE_COUNTED_TO, Named, TickReport
 from providers.base import MigrationError, Provider, UnsafeDestination
 from sql.database import DatabaseError, ProvenCopy
 
@@ -63,8 +64,8 @@ class Messages:
         emit(
             logging.WARNING,
             "removals_wait",
-            f"Quedan {count} copias locales sin borrar tras varios intentos, que se repiten cada vez más espaciados; "
-            "status dice por qué",
+            f"{'Queda' if count == 1 else 'Quedan'} {counted(count, 'copia local', 'copias locales')} sin borrar tras "
+            "varios intentos, que se repiten cada vez más espaciados; status dice por qué",
             count=count,
         )
 
@@ -101,6 +102,7 @@ class Messages:
         uuid = one_line(execution.uuid)
         if isinstance(error, UnsafeDestination):
             self._report.count(unsafe_destinations=1)
+            self._report.name(Named.PLACE, f"{uuid} en {provider.name}")
         emit(
             logging.ERROR,
             "upload_failed",
@@ -152,10 +154,11 @@ class Messages:
         )
 
     def migration_put_off(self, execution: Execution, reason: MigrationError) -> None:
-        """It was stopped for no fault."""
+        """It was stopped for no fault. Where a signal has stopped the run, that one is told, and not each execution."""
         uuid = one_line(execution.uuid)
         self._report.count(put_off=1)
-        emit(logging.INFO, "migration_put_off", f"La ejecución {uuid} {reason}", execution=uuid)
+        level = logging.DEBUG if self._report.is_ended_by_signal else logging.INFO
+        emit(level, "migration_put_off", f"La ejecución {uuid} {reason}", execution=uuid)
 
     # The run
 
@@ -165,35 +168,69 @@ class Messages:
         message = f"No se empieza ninguna ejecución más{self._what_is_left}"
         emit(logging.INFO, "limit_reached", message, limit=self._report.limit_reached)
 
+    def root_missing(self, root: str) -> None:
+        """A directory of `JANITOR_ROOTS` is not there: what should be in it is not looked for."""
+        self._report.name(Named.ROOT, one_line(root))
+        emit(
+            logging.ERROR,
+            "root_missing",
+            f"La raíz {one_line(root)} de JANITOR_ROOTS no está (¿un disco sin montar?): las ejecuciones que hay en "
+            "ella se dejan como están; móntela o corrija JANITOR_ROOTS",
+            root=root,
+        )
+
+    def provider_needs_a_person(self, name: str, error: Exception) -> None:
+        """A provider that the policy names cannot be used until somebody mends it; it was told already."""
+        code = error.code if isinstance(error, MigrationError) else "invalid_settings"
+        self._report.name(Named.PROVIDER, f"{one_line(name)} ({code})")
+
+    def log_unwritable(self, log_file: str) -> None:
+        """What was told stands on the console alone, where that was told, too."""
+        self._report.name(Named.LOG, one_line(log_file))
+
+    def job_put_off(self, name: str) -> None:
+        """A job was stopped for no fault. Where a signal has stopped the run, that one is told."""
+        level = logging.DEBUG if self._report.is_ended_by_signal else logging.INFO
+        emit(level, "job_put_off", f"El trabajo de {name} se quedó a medias; se retoma la próxima vez", job=name)
+
     def job_stopped(self, name: str, error: Exception, exit_code: int) -> None:
         """A job could not do all that it should have."""
         self._report.note_problem(exit_code)
+        self._report.name(Named.JOB, name)
         message = f"El trabajo de {name} no pudo terminar: {one_line(error)}"
         emit(logging.ERROR, "job_stopped", message, cause=error, job=name)
 
     def run_finished(self) -> None:
-        """Sum up in one line."""
+        """Sum up in one line, which also names what makes the exit code another one than 0."""
         counts = self._report.counts
+        sums = (
+            counted(counts.migrated, "migrada", "migradas")
+            + f" ({files(counts.migrated_files)}, {counts.migrated_bytes / 1024 / 1024:.2f} MB)",
+            f"{counts.failed} con error",
+            f"{counts.missing_directories} sin directorio",
+            counted(counts.local_copies_deleted, "copia local borrada", "copias locales borradas"),
+        )
+        problems = self._report.problems()[1 if counts.failed else 0 :]  # those that failed are among the sums
         emit(
             logging.INFO,
             "run_finished",
-            f"Ciclo terminado: {counts.migrated} migradas ({counts.migrated_files} ficheros, "
-            f"{counts.migrated_bytes / 1024 / 1024:.2f} MB), {counts.failed} con error, "
-            f"{counts.missing_directories} sin directorio, {counts.local_copies_deleted} copias locales borradas"
-            f"{self._what_is_left}",
+            f"Ciclo terminado: {'; '.join((', '.join(sums), *problems))}{self._what_is_left}",
             **asdict(counts),
+            exit_code=self._report.exit_code,
         )
 
     @property
     def _what_is_left(self) -> str:
-        """The end of a sentence; empty when no limit of the run was reached."""
+        """The end of a sentence; empty unless a limit of the run or a signal has kept something from being done."""
+        counts = self._report.counts
+        if self._report.is_ended_by_signal:
+            return f"; interrumpido: {executions(counts.put_off)} a medias"
         if self._report.limit_reached is None:
             return ""
-        counts = self._report.counts
         at_least = "al menos " if counts.left_due >= DUE_COUNTED_TO else ""
         return (
-            f"; se alcanzó {self._report.limit_reached}: quedan para la próxima vez {at_least}{counts.left_due} "
-            f"ejecuciones sin empezar y {counts.put_off} a medias"
+            f"; se alcanzó {self._report.limit_reached}: quedan para la próxima vez {at_least}"
+            f"{executions(counts.left_due)} sin empezar y {counts.put_off} a medias"
         )
 
     def end_not_recorded(self, error: DatabaseError) -> None:

@@ -285,8 +285,12 @@ class Migration:
         )
 
     def remove_leftovers(self, leftovers: Iterable[Leftover]) -> None:
-        """Remove what failed attempts left; see `jobs.leftovers`."""
-        remove_leftovers(self._database, leftovers, self._providers, self._judge, self._report, self._interruption)
+        """Remove what failed attempts left, as long as the run has time; see `jobs.leftovers`."""
+        stop = self._interruption.migrations
+        with self._limits.enforced(stop):
+            in_time = takewhile(lambda _leftover: self._limits.has_time(), leftovers)
+            remove_leftovers(self._database, in_time, self._providers, self._judge, self._report, stop)
+        self._report.limit_reached = self._limits.reached
 
     def close(self) -> None:
         """Let the threads end."""

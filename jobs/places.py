@@ -72,7 +72,7 @@ def open_attempt(
     while True:
         answer = ask(elsewhere, late_bytes_are_harmless=harmless)
         if answer is None:
-            raise ClaimLost("otra ejecución del programa se hizo cargo, o la fila cambió o ya está migrada")
+            raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió o ya está migrada")
         if isinstance(answer, Attempt):
             return answer
         _require_open(place, answer.closed_until)

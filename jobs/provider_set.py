@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from config.fields import FieldError
 from config.logs import emit, one_line
@@ -22,6 +22,10 @@ FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
 
 
+def _nobody_asks(_provider_id: int, _name: str, _error: Exception) -> None:
+    """Where nothing depends on whether a person is needed."""
+
+
 class ProviderSet:
     """Gives providers by id or in order of preference. A problem with one is told once, and is no reason to stop."""
 
@@ -30,17 +34,21 @@ class ProviderSet:
         rows: Iterable[ProviderRow],
         unreadable: Iterable[tuple[int, str, FieldError]],
         interruption: threading.Event | None = None,
+        needs_a_person: Callable[[int, str, Exception], object] = _nobody_asks,
     ) -> None:
-        """`interruption` is set when the run is asked to stop."""
+        """`interruption` is set when the run is asked to stop. `needs_a_person` is called with the id, the name and the
+        error of a provider that stays unusable until somebody mends its row, its access or its store.
+        """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
         self._turn = threading.Lock()
         self._built: dict[int, Provider] = {}
         self._failures: dict[int, int] = {}
         self._unusable: set[int] = set()
+        self._needs_a_person = needs_a_person
         for provider_id, name, error in unreadable:
             self._unusable.add(provider_id)
-            _tell_unusable(name, error)
+            self._tell_unusable(provider_id, name, error)
 
     @property
     def any_is_in_use(self) -> bool:
@@ -85,7 +93,7 @@ class ProviderSet:
             self._built[provider_id].progress.interruption = self._interruption
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
-            _tell_unusable(row.name, error)
+            self._tell_unusable(provider_id, row.name, error)
 
     def note_failure(self, provider: Provider, error: MigrationError) -> None:
         """Count a failure against its provider; after too many that are the provider's own it is left alone."""
@@ -97,6 +105,8 @@ class ProviderSet:
             hopeless = not isinstance(error, ProviderUnavailable)
             if (enough or hopeless) and provider.id not in self._unusable:
                 self._unusable.add(provider.id)
+                if hopeless:
+                    self._needs_a_person(provider.id, provider.name, error)
                 emit(
                     logging.WARNING,
                     "provider_left_alone",
@@ -104,6 +114,15 @@ class ProviderSet:
                     provider=provider.name,
                     error_code=error.code,
                 )
+
+    def _tell_unusable(self, provider_id: int, name: str, error: Exception) -> None:
+        self._needs_a_person(provider_id, name, error)
+        emit(
+            logging.ERROR,
+            "provider_settings_invalid",
+            f"El proveedor {one_line(name)} no se puede usar: {one_line(error)}",
+            provider=one_line(name),
+        )
 
     def note_success(self, provider: Provider) -> None:
         """A provider that works again starts anew."""
@@ -114,12 +133,3 @@ class ProviderSet:
         """Close every provider that was built."""
         for provider in self._built.values():
             provider.close()
-
-
-def _tell_unusable(name: str, error: Exception) -> None:
-    emit(
-        logging.ERROR,
-        "provider_settings_invalid",
-        f"El proveedor {one_line(name)} no se puede usar: {one_line(error)}",
-        provider=one_line(name),
-    )

@@ -5,20 +5,42 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+
+from config.early_signals import EXIT_SIGNAL_BASE
+from config.plurals import counted
 
 EXIT_DONE = 0
 EXIT_SOMETHING_FAILED = 1
 EXIT_CONFIGURATION = 2
 EXIT_DATABASE = 3
 EXIT_LOCKED = 75
-EXIT_SIGNAL_BASE = 128
 
 MAX_DURATION = "--max-duration"
 MAX_BYTES = "--max-bytes"
 
 DUE_COUNTED_TO = 10_000
 """Up to how many executions that are left to be begun are counted; beyond that, nobody waits for the number."""
+
+
+NAMED_AT_MOST = 10
+"""How many of one kind a report names; the log names all of them."""
+
+
+class Named(StrEnum):
+    """What a report names, beside counting it, as it explains an exit code of 1."""
+
+    PROVIDER = "unusable_providers"
+    """One that the policy names and that only a person can mend."""
+    PLACE = "unsafe_destinations"
+    """An execution and the provider where something of others lies at its place."""
+    COPY = "deletions_failed"
+    """An execution whose local copy could not be removed."""
+    ROOT = "missing_roots"
+    JOB = "stopped_jobs"
+    LOG = "unwritable_log"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +72,8 @@ class TickReport:
         self._turn = threading.Lock()
         self._counts = Counts()
         self._problem_exit_code = EXIT_DONE
+        self._signal_number: int | None = None
+        self._named: dict[str, tuple[str, ...]] = {}
         self.limit_reached: str | None = None
         """The option that has kept something from being begun or from being finished."""
 
@@ -58,6 +82,28 @@ class TickReport:
         with self._turn:
             sums = {name: getattr(self._counts, name) + number for name, number in increments.items()}
             self._counts = dataclasses.replace(self._counts, **sums)
+
+    def name(self, kind: str, what: str) -> None:
+        """Remember one of the things that explain the exit code; each once, and of one kind only the first few."""
+        with self._turn:
+            known = self._named.get(kind, ())
+            if what not in known and len(known) < NAMED_AT_MOST:
+                self._named[kind] = (*known, what)
+
+    @property
+    def named(self) -> Mapping[str, tuple[str, ...]]:
+        """What was named so far, by kind."""
+        with self._turn:
+            return dict(self._named)
+
+    def note_signal(self, number: int) -> None:
+        """Remember that a signal has ended the run: that decides the exit code."""
+        self._signal_number = number
+
+    @property
+    def is_ended_by_signal(self) -> bool:
+        """Whether a signal has ended the run."""
+        return self._signal_number is not None
 
     def note_problem(self, exit_code: int) -> None:
         """Remember that a whole job could not be done, by the exit code that stands for the reason."""
@@ -77,9 +123,46 @@ class TickReport:
     @property
     def exit_code(self) -> int:
         """0 when everything that was begun was done, else what the command line promises for the worst problem."""
+        if self._signal_number is not None:
+            return EXIT_SIGNAL_BASE + self._signal_number
         if self._problem_exit_code != EXIT_DONE:
             return self._problem_exit_code
         counts = self._counts
         failed = counts.failed + counts.unsafe_destinations + counts.temp_failures
         undone = failed + counts.deletions_failed + counts.deletions_waiting
-        return EXIT_SOMETHING_FAILED if undone else EXIT_DONE
+        return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE
+
+    def problems(self) -> tuple[str, ...]:
+        """In words, with numbers and names, all that makes the exit code 1."""
+        named = self.named
+        counts = {
+            **{kind: len(names) for kind, names in named.items()},
+            **{name: number for name, number in dataclasses.asdict(self._counts).items() if name in PROBLEMS},
+        }
+        return tuple(
+            _with_names(counted(counts[kind], *forms), counts[kind], named.get(kind, ()))
+            for kind, forms in PROBLEMS.items()
+            if counts.get(kind)
+        )
+
+
+PROBLEMS: Mapping[str, tuple[str, str]] = {
+    "failed": ("ejecución con error", "ejecuciones con error"),
+    Named.PROVIDER: ("proveedor que alguien tiene que arreglar", "proveedores que alguien tiene que arreglar"),
+    Named.PLACE: ("lugar ocupado por objetos de otros", "lugares ocupados por objetos de otros"),
+    Named.COPY: ("copia local que no se pudo borrar", "copias locales que no se pudieron borrar"),
+    "deletions_waiting": ("copia local que espera a otro intento", "copias locales que esperan a otro intento"),
+    "temp_failures": ("archivo temporal sin borrar", "archivos temporales sin borrar"),
+    Named.ROOT: ("raíz de JANITOR_ROOTS que no está", "raíces de JANITOR_ROOTS que no están"),
+    Named.JOB: ("trabajo que no pudo terminar", "trabajos que no pudieron terminar"),
+    Named.LOG: ("registro que no se pudo escribir", "registros que no se pudieron escribir"),
+}
+"""What can make the exit code 1, by the name of its count or of its kind, for one and for several."""
+
+
+def _with_names(text: str, count: int, names: Iterable[str]) -> str:
+    """The first of them by name."""
+    listed = tuple(names)
+    if not listed:
+        return text
+    return f"{text}: {', '.join(listed)}{', …' if count > len(listed) else ''}"

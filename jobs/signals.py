@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a request to stop, and the end of the work into the exit code that they stand for."""
+"""Turns SIGINT, SIGTERM and SIGHUP into a request to stop, and the end of the work into the exit code of each."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
+from config.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, ending_signals
 from config.logs import emit
-from jobs.report import EXIT_SIGNAL_BASE
 from providers.base import RunInterrupted
 
 LONGEST_SECONDS_TO_END = 4.5
@@ -39,9 +39,37 @@ class Interruption(threading.Event):
         super().set()
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal that nothing of the work waits for; it goes past whatever takes errors for a fault of its own."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__()
+        self.exit_code = EXIT_SIGNAL_BASE + signal_number
+
+
 @contextlib.contextmanager
-def stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
+def raising_on_signal() -> Iterator[None]:
+    """Within, a signal raises `Stopped`, so that what has to be cleared away is; afterwards it ends the process."""
+
+    def handle(signal_number: int, _frame: FrameType | None) -> None:
+        raise Stopped(signal_number)
+
+    numbers = ending_signals()
+    for number in numbers:
+        signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        end_at_once_on_signal()
+
+
+@contextlib.contextmanager
+def stopping_on_signal(
+    interruption: threading.Event, note_signal: Callable[[int], object] | None = None
+) -> Iterator[None]:
     """Within, a first signal sets `interruption`, a second one ends the process at once. Raises `Interrupted` after.
+
+    `note_signal` is told the number of the first one before that.
 
     Where the work has not ended some seconds after the first one (it may wait for a provider, a lock in the database, a
     disk), the process ends without it: any moment may be the last, and the next run goes on from there.
@@ -54,6 +82,8 @@ def stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
         if received:
             os._exit(EXIT_SIGNAL_BASE + signal_number)
         received.append(signal_number)
+        if note_signal is not None:
+            note_signal(signal_number)
         interruption.set()
         signalled_or_over.set()
 
@@ -62,7 +92,7 @@ def stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
         if received and not over.wait(LONGEST_SECONDS_TO_END):
             end_now(EXIT_SIGNAL_BASE + received[0])
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in ending_signals()}
     threading.Thread(target=end_in_time, name="signals", daemon=True).start()
     try:
         with contextlib.suppress(RunInterrupted):
@@ -78,6 +108,8 @@ def stopping_on_signal(interruption: threading.Event) -> Iterator[None]:
 
 def end_now(exit_code: int) -> NoReturn:
     """Say so, and end the process without waiting for threads, which may be waiting for a provider."""
-    emit(logging.WARNING, "interrupted", "Interrumpido: lo que quedó a medias se retoma la próxima vez")
+    name = signal.Signals(exit_code - EXIT_SIGNAL_BASE).name
+    message = f"Interrumpido por {name}: todo queda en orden; el siguiente ciclo, o la misma orden otra vez, continúa"
+    emit(logging.WARNING, "interrupted", message, signal=name)
     logging.shutdown()
     os._exit(exit_code)

@@ -15,6 +15,7 @@ from itertools import chain, islice
 
 from config.logs import emit, one_line
 from config.models import EVERYTHING, ContentDigest, Evidence, Execution, PutReceipt, Span, StoredObject
+from config.plurals import counted
 from config.trees import Tree
 from jobs.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost, Helpers
 from jobs.keys import Place
@@ -284,8 +285,8 @@ class Upload:
         emit(
             logging.WARNING,
             "foreign_objects",
-            f"En {self._place.files_prefix} de {self._provider.name} ya había {found} objetos "
-            "que no son de un intento pendiente; no se borrará ninguno",
+            f"En {self._place.files_prefix} de {self._provider.name} ya había {counted(found, 'objeto', 'objetos')} "
+            "que este programa no guardó para esta ejecución: no se sobrescribe ni se borra nada de eso; revise qué es",
             execution=self._execution.uuid,
             provider=self._provider.name,
         )

@@ -132,6 +132,8 @@ class UnfinishedDeletion:
     uri: str
     manifest_sha256: str
     record: RemovalRecord
+    file_count: int
+    """How many files its proven copy has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -572,6 +574,7 @@ class Database:
                 row["uri"],
                 row["manifest_sha256"],
                 RemovalRecord(row["set_aside_inode"], row["emptied_in"]),
+                row["file_count"],
             )
             for row in self._connection.query("claim_deletions", parameters)
         ]

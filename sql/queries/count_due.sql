@@ -5,6 +5,7 @@ FROM (
     FROM ejecuciones_yaml AS execution
     LEFT JOIN janitor_migrations AS migration ON migration.execution_id = execution.id
     WHERE execution.migrado_a_nube IS NOT TRUE
+      AND execution.ruta_directorio IS NOT NULL
       AND execution.fecha_ejecucion::timestamptz <= now() - make_interval(secs => %(retention_seconds)s)
       AND migration.run_id IS DISTINCT FROM %(run_id)s
       AND (

@@ -4,6 +4,7 @@ FROM unnest(%(execution_ids)s::bigint[]) WITH ORDINALITY AS named (id, position)
 JOIN ejecuciones_yaml AS execution ON execution.id = named.id
 LEFT JOIN janitor_migrations AS migration ON migration.execution_id = named.id
 WHERE execution.migrado_a_nube IS NOT TRUE
+  AND execution.ruta_directorio IS NOT NULL
   AND execution.fecha_ejecucion::timestamptz <= now() - make_interval(secs => %(retention_seconds)s)
   AND (
         migration.lease_expires_at IS NULL

@@ -1,9 +1,10 @@
 -- Executions still to be migrated, in order of age: so many after the last one of the look before, and those of them
 -- that are due; where that is wanted and these are all, also all of them with their dates, as text. A naive fecha_ejecucion is read in the database's time zone, as the session's is the database's.
+-- A row without a ruta_directorio is an execution that left no files.
 WITH pending AS (
     SELECT id, fecha_ejecucion::timestamptz AS executed_at
     FROM ejecuciones_yaml
-    WHERE migrado_a_nube IS NOT TRUE AND fecha_ejecucion IS NOT NULL
+    WHERE migrado_a_nube IS NOT TRUE AND fecha_ejecucion IS NOT NULL AND ruta_directorio IS NOT NULL
 ),
 oldest AS (
     SELECT id, executed_at

@@ -1,12 +1,21 @@
+-- What is pending has files: a row without a ruta_directorio is an execution that left none. What was stopped without
+-- fault (interrupted) is pending, and has not failed.
 SELECT
-    count(*) FILTER (WHERE execution.migrado_a_nube IS NOT TRUE) AS pending,
+    count(*) FILTER (WHERE execution.migrado_a_nube IS NOT TRUE AND execution.ruta_directorio IS NOT NULL) AS pending,
     count(*) FILTER (
         WHERE execution.migrado_a_nube IS NOT TRUE
+          AND execution.ruta_directorio IS NOT NULL
           AND execution.fecha_ejecucion::timestamptz <= now() - make_interval(secs => %(retention_seconds)s)
     ) AS due,
+    count(*) FILTER (
+        WHERE execution.migrado_a_nube IS NOT TRUE AND execution.ruta_directorio IS NULL
+    ) AS without_files,
     count(*) FILTER (WHERE execution.migrado_a_nube) AS migrated,
     count(*) FILTER (
-        WHERE execution.migrado_a_nube IS NOT TRUE AND migration.state IN ('failed', 'refused')
+        WHERE execution.migrado_a_nube IS NOT TRUE
+          AND execution.ruta_directorio IS NOT NULL
+          AND migration.state IN ('failed', 'refused')
+          AND migration.error_code IS DISTINCT FROM 'interrupted'
     ) AS failed,
     count(*) FILTER (WHERE execution.migrado_a_nube AND migration.local_copy = 'deleting') AS deletions_unfinished
 FROM ejecuciones_yaml AS execution

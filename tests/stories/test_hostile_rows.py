@@ -78,7 +78,6 @@ MUST_NOT_BE_TOUCHED: dict[str, Callable[[Installation, str], Path | str | None]]
     "through a link": _through_a_link,
     "far through a link": lambda installation, name: _through_a_link(installation, name) / "más",
     "a file": _file,
-    "NULL": lambda installation, name: None,
     "empty": lambda installation, name: "",
     "a blank": lambda installation, name: " ",
     "a line end": lambda installation, name: "uno\ndos",

@@ -1,0 +1,18 @@
+"""Numbers with their nouns, in Spanish."""
+
+from __future__ import annotations
+
+
+def counted(number: int, singular: str, plural: str) -> str:
+    """A number with the form of the noun that it asks for: "1 fichero", "2 ficheros"."""
+    return f"{number} {singular if number == 1 else plural}"
+
+
+def executions(number: int) -> str:
+    """So many executions."""
+    return counted(number, "ejecución", "ejecuciones")
+
+
+def files(number: int) -> str:
+    """So many files."""
+    return counted(number, "fichero", "ficheros")
