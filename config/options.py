@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 from config.amounts import AmountError, parse_bandwidth
 from config.settings import parse_transfers
-from config.wording import in_spanish
+from config.wording import in_spanish, reason_of
 
 
 class _Spanish(click.Command):
@@ -164,5 +164,5 @@ def directory_to_fill(context: click.Context, parameter: click.Parameter, text: 
         if path.parent.is_dir():
             return path
     except OSError as error:
-        raise click.BadParameter(f"no se puede usar {text}: {error.strerror}") from error
+        raise click.BadParameter(f"no se puede usar {text}: {reason_of(error)}") from error
     raise click.BadParameter(f"no existe {path.parent}, en el que se crearía {path.name}: cree ese directorio antes")
