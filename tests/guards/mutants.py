@@ -43,6 +43,11 @@ MANDATORY_GROUPS = frozenset(
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
 STAYING = "tests/stories/test_local_copies.py"
+ODD_DISKS = "tests/test_restore_to_odd_disks.py"
+RESUMED = "tests/test_restore_resumed.py"
+TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
+OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
+NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
@@ -3469,6 +3474,134 @@ REMOVALS = (
         ' and Path(f"/proc/{FIRST_PROCESS}").exists()',
         "",
         ("tests/test_open_files.py::test_a_look_at_a_part_of_the_processes_says_so",),
+    ),
+    Mutant(
+        "restore",
+        "a name that the disk has changed is not noticed",
+        "jobs/restore.py",
+        "        if all(listing.present) and not listing.foreign and not self._losses.any_missing:\n",
+        "        if not self._losses.any_missing:\n",
+        (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_told",),
+    ),
+    Mutant(
+        "restore",
+        "two names that are one are one file",
+        "jobs/restore_destination.py",
+        "NEW_FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW",
+        "NEW_FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW",
+        (TWO_NAMES,),
+    ),
+    Mutant(
+        "restore",
+        "two directories that are one are filled both",
+        "jobs/restore.py",
+        "        self._losses.note_in_the_way(path)\n        self._losses.close(path)\n",
+        "        self._losses.note_in_the_way(path)\n",
+        (TWO_NAMES,),
+    ),
+    Mutant(
+        "restore",
+        "another copy's remains are gone on with",
+        "jobs/restore_destination.py",
+        "    if found == content:\n",
+        "    if found:\n",
+        (f"{RESUMED}::test_another_copys_remains_are_left_alone",),
+    ),
+    Mutant(
+        "restore",
+        "two restores fill one directory",
+        "jobs/restore_destination.py",
+        "            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            os.fstat(opened)\n",
+        (f"{RESUMED}::test_a_second_restore_at_the_same_time_is_refused",),
+    ),
+    Mutant(
+        "restore",
+        "a file of the right size is taken for a restored one",
+        "jobs/restore.py",
+        "if there_bytes == entry.size_bytes and self._sha256_of(file) == entry.sha256:",
+        "if there_bytes == entry.size_bytes:",
+        (OTHER_BYTES,),
+    ),
+    Mutant(
+        "restore",
+        "the beginning of a file is taken for what was restored",
+        "jobs/sparse_files.py",
+        "            if not found or not expected.startswith(found):\n",
+        "            if not found:\n",
+        (OTHER_BYTES,),
+    ),
+    Mutant(
+        "restore",
+        "a file with another name elsewhere is taken for a restored one",
+        "jobs/restore_destination.py",
+        " or status.st_nlink != 1:",
+        ":",
+        (NO_OWN_FILE,),
+    ),
+    Mutant(
+        "restore",
+        "a link is followed to what is taken for a restored file",
+        "jobs/restore_destination.py",
+        "OWN_FLAGS = os.O_PATH | os.O_NOFOLLOW",
+        "OWN_FLAGS = os.O_PATH",
+        (NO_OWN_FILE,),
+    ),
+    Mutant(
+        "restore",
+        "a file of somebody else is taken for a restored one",
+        "jobs/restore_destination.py",
+        "        if status.st_uid != owner:\n",
+        "        if owner is None:\n",
+        (f"{RESUMED}::test_what_belongs_to_somebody_else_is_not_taken_for_ones_own",),
+    ),
+    Mutant(
+        "restore",
+        "damaged bytes stay in the way of the next restore",
+        "jobs/restore.py",
+        "            os.ftruncate(file, there_bytes)  # other bytes would keep the next restore from going on\n",
+        "",
+        (f"{RESUMED}::test_damaged_bytes_do_not_keep_a_later_restore_from_going_on",),
+    ),
+    Mutant(
+        "restore",
+        "damaged bytes of one try stay where the next one writes nothing",
+        "jobs/restore.py",
+        "        if os.fstat(file).st_size > there_bytes:\n",
+        "        if os.fstat(file).st_size < 0:\n",
+        (f"{RESUMED}::test_damaged_bytes_of_one_try_are_not_left_where_the_next_one_writes_nothing",),
+    ),
+    Mutant(
+        "restore",
+        "a block that begins with a zero is left out",
+        "jobs/sparse_files.py",
+        "        if chunk.startswith(ZEROS[: end - start], start):\n",
+        "        if end > start:\n",
+        ("tests/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
+    ),
+    Mutant(
+        "restore",
+        "zeros at the end of a file are lost",
+        "jobs/sparse_files.py",
+        "        if self._end_of_data < self._position:\n",
+        "        if self._end_of_data < 0:\n",
+        ("tests/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
+    ),
+    Mutant(
+        "restore",
+        "the mark of a restore is not brought to the disk",
+        "jobs/restore_destination.py",
+        "    os.fsync(mark)\n",
+        "",
+        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+    ),
+    Mutant(
+        "restore",
+        "a mode that the disk does not keep is not noticed",
+        "jobs/restore.py",
+        "        has_mode = stat.S_IMODE(status.st_mode) == mode\n",
+        "        has_mode = True\n",
+        (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_told_and_everything_is_restored",),
     ),
     Mutant(
         "restore",
