@@ -1976,8 +1976,8 @@ SECRETS = (
         "secrets",
         "the report of a run is recorded with secrets",
         "sql/database.py",
-        "json.dumps(redactor.redact_all(report), ensure_ascii=True)",
-        "json.dumps(report, ensure_ascii=True)",
+        "ToldJson(redactor.redact_all(report))",
+        "ToldJson(report)",
         ("tests/test_database.py::test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number",),
     ),
     Mutant(
@@ -3569,7 +3569,7 @@ SETTINGS = (
         (f"{ENCODINGS}::test_a_secret_is_stored_under_its_own_name_or_not_at_all",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR in which others keep their files is cleaned",
         "janitor_daemon.py",
         "                require_temp_directory_apart(self._settings)\n",
@@ -3577,7 +3577,7 @@ SETTINGS = (
         (f"{HALF_CONFIGURED}::test_a_temp_dir_that_is_no_such_place_stops_the_tick_before_it_begins",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR may hold what must be kept",
         "jobs/temp_guard.py",
         "        if _Place.of(path).lies_in(temporary):\n",
@@ -3585,7 +3585,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR may lie in what must be kept",
         "jobs/temp_guard.py",
         "        if temporary.lies_in(_Place.of(path)):\n",
@@ -3593,7 +3593,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR is judged by its path as it is written",
         "jobs/temp_guard.py",
         "real = os.path.realpath(path)",
@@ -3601,7 +3601,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR may be the system's",
         "jobs/temp_guard.py",
         "    if _is_of_the_system(temporary):\n",
@@ -3609,7 +3609,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_the_systems_own_directories_are_refused",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a copy may be a TEMP_DIR",
         "jobs/temp_guard.py",
         "    if any(os.path.lexists(",
@@ -3617,7 +3617,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_a_copy_of_an_execution_is_refused",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a .env that is not understood is half obeyed",
         "config/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
@@ -3625,7 +3625,7 @@ SETTINGS = (
         ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a line of .env without a value is passed over",
         "config/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
@@ -3633,7 +3633,7 @@ SETTINGS = (
         ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "an option of the tick before a command is not obeyed, and nobody says so",
         "janitor_daemon.py",
         "    require_no_options_of_the_tick(context)\n",
@@ -3641,7 +3641,7 @@ SETTINGS = (
         (f"{HALF_CONFIGURED}::test_an_option_of_the_tick_before_a_command_is_a_usage_error[--dry-run]",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a part of a password is looked for as a host",
         "sql/connection.py",
         "    if _is_torn(database_url, parts):\n",
@@ -3649,15 +3649,15 @@ SETTINGS = (
         (f"{DB}::test_a_password_that_tears_the_address_apart_is_refused_before_anything_is_looked_for",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "two lock directories are two locks",
         "jobs/host_lock.py",
-        "            if error.errno == errno.EADDRINUSE:\n                raise LockHeld(HELD) from error\n",
-        "            if error.errno == errno.EADDRINUSE:\n                pass\n            elif True:\n",
+        "            holder.bind(f",
+        "            repr(f",
         (f"{HALF_CONFIGURED}::test_two_lock_directories_are_still_one_lock",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "fields that nobody asks for are passed over in silence",
         "config/provider_fields.py",
         "    for name in sorted(set(values) - here):\n",
@@ -3665,7 +3665,7 @@ SETTINGS = (
         ("tests/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "variables that nobody reads are passed over in silence",
         "config/settings.py",
         "    return tuple(unknown(name, known) for name in sorted(ours))\n",
