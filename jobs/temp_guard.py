@@ -18,7 +18,7 @@ from jobs.keys import MANIFEST_SUFFIX
 PROGRAM = Path(__file__).resolve().parent.parent
 PYTHON = Path(os.__file__).resolve().parent
 PARTS_OF_THE_PROGRAM = (
-    *("config", "jobs", "providers", "sql", "docs", "tests", "benchmarks", "packaging"),
+    *("config", "jobs", "providers", "sql", "docs", "tests", "benchmarks", "tools"),
     *(".git", ".venv"),
 )
 """What belongs to the program beside it. `tmp` and others there are as good as anywhere."""

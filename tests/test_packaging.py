@@ -29,13 +29,18 @@ def version() -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built without network from a copy: setuptools writes beside what it builds."""
+    """The wheel, built without network from a copy, as setuptools writes beside what it builds, and where an earlier
+    build has left modules that are no more.
+    """
     directory = tmp_path_factory.mktemp("packaging")
     checkout = directory / "checkout"
-    for name in sources() | {"pyproject.toml", "README.md", "LICENSE"}:
+    for name in sources() | {"pyproject.toml", "README.md", "LICENSE", "tools/build_backend.py"}:
         target = checkout / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((REPOSITORY / name).read_bytes())
+    for left in ("build/lib/jobs/removed.py", "build/bdist.linux-x86_64/wheel/sql/removed.sql"):
+        (checkout / left).parent.mkdir(parents=True)
+        (checkout / left).write_text("raise AssertionError('what an earlier build left')\n")
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*command, "--wheel-dir", str(directory), str(checkout)], check=True, timeout=120)
     (built,) = directory.glob("*.whl")

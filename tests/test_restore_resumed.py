@@ -136,6 +136,18 @@ def test_damaged_bytes_do_not_keep_a_later_restore_from_going_on(provider: Local
     assert contents(destination) == COPY
 
 
+def test_damaged_bytes_of_one_try_are_not_left_where_the_next_one_writes_nothing(
+    provider: LocalProvider, destination: Path
+) -> None:
+    """Zeros are not written, so what lies there must be nothing."""
+    copy: Copy = {"zeros": bytes(100_000), **COPY}
+    store_copy(provider, copy)
+    damaged = Fault("open", lambda _call: iter([b"x" * 100_000]), key="*/zeros")
+    with FaultyProvider(provider, [damaged]) as faulty:
+        restore_copy(faulty, destination)
+    assert contents(destination) == copy
+
+
 @pytest.mark.parametrize("modes", [{"d": "0500", "d/file": "0400"}, {"d": "0000", "d/file": "0000", "large": "0200"}])
 def test_an_ordinary_user_goes_on_with_what_the_executions_own_modes_forbid(
     provider: LocalProvider, tmp_path: Path, modes: dict[str, str]
@@ -357,3 +369,15 @@ def test_what_one_missing_object_leaves_is_restored_all_the_same(provider: Local
     found = contents(destination)
     assert (found["last"], found["d/link"]) == (COPY["last"], COPY["d/link"])
     assert INCOMPLETE_MARK in found
+
+
+def test_nobody_waits_for_very_many_objects_that_cannot_be_had(
+    provider: LocalProvider, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_copy(provider, {f"{number:03}": b"x" for number in range(100)})
+    for number in range(100):
+        provider.delete(PLACE.key_of(f"{number:03}"))
+    monkeypatch.setattr("jobs.restore_losses.MOST_FAILED_OBJECTS", 5)
+    with FaultyProvider(provider) as watched, pytest.raises(MigrationError):
+        restore_copy(watched, destination)
+    assert len(watched.keys("open")) <= 10

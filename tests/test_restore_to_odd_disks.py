@@ -110,6 +110,7 @@ def test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_ot
             found = contents(destination)
             assert INCOMPLETE_MARK in found
             assert {path: found.get(path) for path in REST} == REST
+            assert set(found) <= {*copy, *REST, INCOMPLETE_MARK}
             there = set(found) & set(copy)
             assert len(there) < len(copy)
             for path in there - set(aliases):

@@ -230,13 +230,20 @@ def test_a_file_as_shells_and_editors_write_it_is_understood(home: Path, content
     assert load_settings().host == "norte"
 
 
-def test_names_that_mean_nothing_are_told_with_the_one_that_was_meant(home: Path) -> None:
-    (home / ".env").write_text("JANITOR_ROTS=/a\nTEMPDIR=/b\nOTRA_COSA=1\nTMPDIR=/c\njanitor_host=x\nTEMP_DIR=/d\n")
-    assert load_settings().unknown_variables == (
+def test_names_that_mean_nothing_are_told_with_the_one_that_was_meant(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("JANITOR_ROTS", "TEMPDIR", "OTRA_COSA", "TMPDIR", "janitor_host", "TEMP_DIR")
+    for name in names:
+        monkeypatch.setenv(name, "")  # as in `home`
+        monkeypatch.delenv(name)
+    known_to_the_tests = load_settings().unknown_variables
+    (home / ".env").write_text("".join(f"{name}=x\n" for name in names))
+    assert [told for told in load_settings().unknown_variables if told not in known_to_the_tests] == [
         "JANITOR_ROTS no se conoce; ¿quería decir JANITOR_ROOTS?",
         "TEMPDIR no se conoce; ¿quería decir TEMP_DIR?",
         "janitor_host no se conoce; ¿quería decir JANITOR_HOST?",
-    )
+    ]
 
 
 def test_in_the_environment_only_names_with_our_prefix_are_told() -> None:

@@ -51,6 +51,12 @@ USAGE_ERRORS = [
     (["restore"], "Falta el argumento 'UUID'."),
     (["restore", "x"], "Falta el argumento 'DESTINO'."),
     (["restore", "x", "y", "z"], "Sobran argumentos: z"),
+    (["restore", "x", ""], "Valor no válido para 'DESTINO': está vacío"),
+    (["restore", "", "y"], "Valor no válido para 'UUID': está vacío"),
+    (
+        ["restore", "x", "no-hay/y"],
+        "Valor no válido para 'DESTINO': no existe no-hay, en el que se crearía y: cree ese directorio antes",
+    ),
     (["status", "x y", "z"], "Sobran argumentos: x y z"),
     (["status", "--jsno"], "No existe la opción '--jsno'. ¿Quería decir '--json'?"),
     (["init-db", "--debug"], "No existe la opción '--debug'."),

@@ -123,7 +123,10 @@ def test_a_kill_while_a_killed_run_is_taken_up_again_loses_nothing(
             scene.require_all_is_well_after_two_ticks(ended)
 
 
-def test_a_killed_restore_never_looks_like_a_whole_one(new_scene: NewScene, new_destination: NewDestination) -> None:
+def test_a_killed_restore_never_looks_like_a_whole_one_and_goes_on(
+    new_scene: NewScene, new_destination: NewDestination
+) -> None:
+    """The same command finishes it, whatever step it was killed at; every other time it is killed once more before."""
     scene = new_scene(new_destination("s3-rclone"), delete=True)
     original = scene.add_execution()
     assert scene.run().exit_code == 0
@@ -133,8 +136,13 @@ def test_a_killed_restore_never_looks_like_a_whole_one(new_scene: NewScene, new_
         if ended.exit_code == 0:
             break
         assert ended.exit_code == KILLED, str(ended)
+        if step % 2:
+            ended = scene.run("restore", original.uuid, str(target), strike_at=step)
         if target.exists() and any(target.iterdir()) and _contents(tree_of(target)) != _contents(original.tree):
             assert (target / ".janitor-restore-incomplete").exists(), str(ended)
+            again = scene.run("restore", original.uuid, str(target))
+            assert again.exit_code == 0, f"{again}\nafter {ended}"
+            assert tree_of(target) == original.tree, str(ended)
         shutil.rmtree(target, ignore_errors=True)
     assert tree_of(target) == original.tree
     shutil.rmtree(target)

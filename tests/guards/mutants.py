@@ -43,6 +43,11 @@ MANDATORY_GROUPS = frozenset(
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
 STAYING = "tests/stories/test_local_copies.py"
+ODD_DISKS = "tests/test_restore_to_odd_disks.py"
+RESUMED = "tests/test_restore_resumed.py"
+TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
+OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
+NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
@@ -1976,8 +1981,8 @@ SECRETS = (
         "secrets",
         "the report of a run is recorded with secrets",
         "sql/database.py",
-        "json.dumps(redactor.redact_all(report), ensure_ascii=True)",
-        "json.dumps(report, ensure_ascii=True)",
+        "ToldJson(redactor.redact_all(report))",
+        "ToldJson(report)",
         ("tests/test_database.py::test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number",),
     ),
     Mutant(
@@ -3472,6 +3477,134 @@ REMOVALS = (
     ),
     Mutant(
         "restore",
+        "a name that the disk has changed is not noticed",
+        "jobs/restore.py",
+        "        if all(listing.present) and not listing.foreign and not self._losses.any_missing:\n",
+        "        if not self._losses.any_missing:\n",
+        (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_told",),
+    ),
+    Mutant(
+        "restore",
+        "two names that are one are one file",
+        "jobs/restore_destination.py",
+        "NEW_FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW",
+        "NEW_FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW",
+        (TWO_NAMES,),
+    ),
+    Mutant(
+        "restore",
+        "two directories that are one are filled both",
+        "jobs/restore.py",
+        "        self._losses.note_in_the_way(path)\n        self._losses.close(path)\n",
+        "        self._losses.note_in_the_way(path)\n",
+        (TWO_NAMES,),
+    ),
+    Mutant(
+        "restore",
+        "another copy's remains are gone on with",
+        "jobs/restore_destination.py",
+        "    if found == content:\n",
+        "    if found:\n",
+        (f"{RESUMED}::test_another_copys_remains_are_left_alone",),
+    ),
+    Mutant(
+        "restore",
+        "two restores fill one directory",
+        "jobs/restore_destination.py",
+        "            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "            os.fstat(opened)\n",
+        (f"{RESUMED}::test_a_second_restore_at_the_same_time_is_refused",),
+    ),
+    Mutant(
+        "restore",
+        "a file of the right size is taken for a restored one",
+        "jobs/restore.py",
+        "if there_bytes == entry.size_bytes and self._sha256_of(file) == entry.sha256:",
+        "if there_bytes == entry.size_bytes:",
+        (OTHER_BYTES,),
+    ),
+    Mutant(
+        "restore",
+        "the beginning of a file is taken for what was restored",
+        "jobs/sparse_files.py",
+        "            if not found or not expected.startswith(found):\n",
+        "            if not found:\n",
+        (OTHER_BYTES,),
+    ),
+    Mutant(
+        "restore",
+        "a file with another name elsewhere is taken for a restored one",
+        "jobs/restore_destination.py",
+        " or status.st_nlink != 1:",
+        ":",
+        (NO_OWN_FILE,),
+    ),
+    Mutant(
+        "restore",
+        "a link is followed to what is taken for a restored file",
+        "jobs/restore_destination.py",
+        "OWN_FLAGS = os.O_PATH | os.O_NOFOLLOW",
+        "OWN_FLAGS = os.O_PATH",
+        (NO_OWN_FILE,),
+    ),
+    Mutant(
+        "restore",
+        "a file of somebody else is taken for a restored one",
+        "jobs/restore_destination.py",
+        "        if status.st_uid != owner:\n",
+        "        if owner is None:\n",
+        (f"{RESUMED}::test_what_belongs_to_somebody_else_is_not_taken_for_ones_own",),
+    ),
+    Mutant(
+        "restore",
+        "damaged bytes stay in the way of the next restore",
+        "jobs/restore.py",
+        "            os.ftruncate(file, there_bytes)  # other bytes would keep the next restore from going on\n",
+        "",
+        (f"{RESUMED}::test_damaged_bytes_do_not_keep_a_later_restore_from_going_on",),
+    ),
+    Mutant(
+        "restore",
+        "damaged bytes of one try stay where the next one writes nothing",
+        "jobs/restore.py",
+        "        if os.fstat(file).st_size > there_bytes:\n",
+        "        if os.fstat(file).st_size < 0:\n",
+        (f"{RESUMED}::test_damaged_bytes_of_one_try_are_not_left_where_the_next_one_writes_nothing",),
+    ),
+    Mutant(
+        "restore",
+        "a block that begins with a zero is left out",
+        "jobs/sparse_files.py",
+        "        if chunk.startswith(ZEROS[: end - start], start):\n",
+        "        if end > start:\n",
+        ("tests/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
+    ),
+    Mutant(
+        "restore",
+        "zeros at the end of a file are lost",
+        "jobs/sparse_files.py",
+        "        if self._end_of_data < self._position:\n",
+        "        if self._end_of_data < 0:\n",
+        ("tests/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
+    ),
+    Mutant(
+        "restore",
+        "the mark of a restore is not brought to the disk",
+        "jobs/restore_destination.py",
+        "    os.fsync(mark)\n",
+        "",
+        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+    ),
+    Mutant(
+        "restore",
+        "a mode that the disk does not keep is not noticed",
+        "jobs/restore.py",
+        "        has_mode = stat.S_IMODE(status.st_mode) == mode\n",
+        "        has_mode = True\n",
+        (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_told_and_everything_is_restored",),
+    ),
+    Mutant(
+        "restore",
         "restored files are not brought to the disk",
         "jobs/restore.py",
         "                disk.bring(file)\n",
@@ -3571,7 +3704,7 @@ SETTINGS = (
         (f"{ENCODINGS}::test_a_secret_is_stored_under_its_own_name_or_not_at_all",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR in which others keep their files is cleaned",
         "janitor_daemon.py",
         "                require_temp_directory_apart(self._settings)\n",
@@ -3579,7 +3712,7 @@ SETTINGS = (
         (f"{HALF_CONFIGURED}::test_a_temp_dir_that_is_no_such_place_stops_the_tick_before_it_begins",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR may hold what must be kept",
         "jobs/temp_guard.py",
         "        if _Place.of(path).lies_in(temporary):\n",
@@ -3587,7 +3720,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR may lie in what must be kept",
         "jobs/temp_guard.py",
         "        if temporary.lies_in(_Place.of(path)):\n",
@@ -3595,7 +3728,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR is judged by its path as it is written",
         "jobs/temp_guard.py",
         "real = os.path.realpath(path)",
@@ -3603,7 +3736,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a TEMP_DIR may be the system's",
         "jobs/temp_guard.py",
         "    if _is_of_the_system(temporary):\n",
@@ -3611,7 +3744,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_the_systems_own_directories_are_refused",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a copy may be a TEMP_DIR",
         "jobs/temp_guard.py",
         "    if any(os.path.lexists(",
@@ -3619,7 +3752,7 @@ SETTINGS = (
         (f"{TEMP_GUARD}::test_a_copy_of_an_execution_is_refused",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a .env that is not understood is half obeyed",
         "config/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
@@ -3627,7 +3760,7 @@ SETTINGS = (
         ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a line of .env without a value is passed over",
         "config/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
@@ -3635,7 +3768,7 @@ SETTINGS = (
         ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "an option of the tick before a command is not obeyed, and nobody says so",
         "janitor_daemon.py",
         "    require_no_options_of_the_tick(context)\n",
@@ -3643,7 +3776,7 @@ SETTINGS = (
         (f"{HALF_CONFIGURED}::test_an_option_of_the_tick_before_a_command_is_a_usage_error[--dry-run]",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "a part of a password is looked for as a host",
         "sql/connection.py",
         "    if _is_torn(database_url, parts):\n",
@@ -3651,15 +3784,15 @@ SETTINGS = (
         (f"{DB}::test_a_password_that_tears_the_address_apart_is_refused_before_anything_is_looked_for",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "two lock directories are two locks",
         "jobs/host_lock.py",
-        "            if error.errno == errno.EADDRINUSE:\n                raise LockHeld(HELD) from error\n",
-        "            if error.errno == errno.EADDRINUSE:\n                pass\n            elif True:\n",
+        "            holder.bind(f",
+        "            repr(f",
         (f"{HALF_CONFIGURED}::test_two_lock_directories_are_still_one_lock",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "fields that nobody asks for are passed over in silence",
         "config/provider_fields.py",
         "    for name in sorted(set(values) - here):\n",
@@ -3667,7 +3800,7 @@ SETTINGS = (
         ("tests/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
     ),
     Mutant(
-        "settings",
+        "half configured",
         "variables that nobody reads are passed over in silence",
         "config/settings.py",
         "    return tuple(unknown(name, known) for name in sorted(ours))\n",

@@ -108,8 +108,21 @@ KILLED = (
         "crash/test_kill_at_every_step.py::test_a_kill_at_any_step_loses_nothing_and_leaves_nothing",
     ),
     promise(
-        "A restore that was killed never looks like a whole one.",
-        "crash/test_kill_at_every_step.py::test_a_killed_restore_never_looks_like_a_whole_one",
+        "A restore that was killed never looks like a whole one, and the same command finishes it.",
+        "crash/test_kill_at_every_step.py::test_a_killed_restore_never_looks_like_a_whole_one_and_goes_on",
+        "test_restore_resumed.py::test_what_is_there_and_proven_is_not_fetched_again",
+        "stories/test_restores.py::test_a_restore_that_is_stopped_from_outside_goes_on_by_the_same_command",
+    ),
+    promise(
+        "A restore that goes on replaces nothing that is not proven to be its own.",
+        "test_restore_resumed.py::test_other_bytes_under_a_files_name_are_kept_and_told",
+        "test_restore_resumed.py::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one",
+        "test_restore_resumed.py::test_another_copys_remains_are_left_alone",
+    ),
+    promise(
+        "No two entries become one in a restore, whatever names the destination takes for equal.",
+        "test_restore_to_odd_disks.py::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other",
+        "test_restore_to_odd_disks.py::test_a_name_that_the_disk_changes_is_told",
     ),
     promise(
         "SIGTERM and SIGINT end a run within seconds, with 143 and 130, and leave nothing unfinished at a provider.",
