@@ -35,12 +35,19 @@ class HashCommand:
 
     def hashes(self, answer: bytes, paths: Sequence[bytes]) -> Sequence[str]:
         """The hashes in an answer for these paths. Raises `CommandFailed` where it is anything but plain and complete,
-        in their order.
+        in their order. What a login shell has printed before is passed over.
         """
-        lines = answer.split(self.terminator)
+        lines = answer.split(self.terminator)[-len(paths) - 1 :]
         if len(lines) != len(paths) + 1 or lines[-1]:
             raise CommandFailed("la respuesta no es la esperada")
+        lines[0] = self._without_what_was_printed(lines[0], paths[0])
         return [self._hash(line, path) for line, path in zip(lines, paths, strict=False)]
+
+    def _without_what_was_printed(self, line: bytes, path: bytes) -> bytes:
+        """A first line, before which a shell may have printed without ending the line as the command does."""
+        ends = (separator + path for separator in self.before_name)
+        length = next((HASH_LENGTH + len(end) for end in ends if line.endswith(end)), len(line))
+        return line[-length:]
 
     def _hash(self, line: bytes, path: bytes) -> str:
         sha256, rest = line[:HASH_LENGTH], line[HASH_LENGTH:]

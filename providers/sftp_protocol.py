@@ -46,6 +46,7 @@ SEND_AT_BYTES = 32 * 1024
 
 RECEIVE_BYTES = 256 * 1024
 LARGEST_PACKET_BYTES = 16 * 1024 * 1024
+LONGEST_PRINTED_BYTES = 64 * 1024
 
 
 class PacketType(enum.IntEnum):
@@ -289,6 +290,7 @@ class SftpSession:
         self._unanswered: set[int] = set()
         self._answers: dict[int, Answer] = {}
         self._broken = False
+        self._printed_bytes = 0
         self.due_at = math.inf
         self.extensions = self._greet()
         self.read_size_bytes, self.write_size_bytes = self._transfer_sizes()
@@ -426,7 +428,7 @@ class SftpSession:
         self._enqueue(struct.pack(">IBI", 5, PacketType.INIT, 3))
         self._flush()
         now = time.monotonic()
-        while (packet := self._next_packet()) is None:
+        while (packet := self._first_packet()) is None:
             self._receive_bytes(now)
         if packet[0] != PacketType.VERSION:
             raise SessionLost("el servidor no habla SFTP")
@@ -483,6 +485,19 @@ class SftpSession:
                 self._unanswered.remove(number)
                 self._answers[number] = Answer(packet_type, packet[5:])
 
+    def _first_packet(self) -> bytes | None:
+        """As `_next_packet`, after what a login shell has printed (in `.bashrc`, say) before SFTP began.
+
+        That is text, and a packet begins with a zero: its length is less than 16 MiB.
+        """
+        printed = bytes(self._incoming).find(b"\0")
+        printed_bytes = len(self._incoming) if printed < 0 else printed
+        self._printed_bytes += printed_bytes
+        if self._printed_bytes > LONGEST_PRINTED_BYTES:
+            raise SessionLost("el servidor envió algo que no es SFTP")
+        del self._incoming[:printed_bytes]
+        return self._next_packet()
+
     def _next_packet(self) -> bytes | None:
         """A packet without its length, if a whole one is there."""
         if len(self._incoming) < 4:
@@ -500,7 +515,8 @@ class SftpSession:
         with self._in_step():
             content = self._wait_for_bytes(since)
             if not content:
-                raise SessionLost("el servidor cerró la conexión")
+                shell = "; la shell de la cuenta escribió un texto y terminó" if self._printed_bytes else ""
+                raise SessionLost(f"el servidor cerró la conexión{shell}")
             self._pulse.heard_at = time.monotonic()
             self._incoming += content
 

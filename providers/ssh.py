@@ -35,6 +35,7 @@ from providers.base import (
     ProviderUnavailable,
 )
 from providers.sftp_protocol import Pulse, SessionLost, SftpSession, string
+from providers.ssh_authentication import Authentication, TooManyAttempts, TransportThatListens
 
 OPENING_SECONDS = CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS
 """How long a connection may take to be ready once TCP is up: with it, under fifteen seconds in all."""
@@ -84,7 +85,7 @@ class Closable(Protocol):
 class SshSettings:
     """Where to connect, as whom, and which public keys (in SSH's binary form) the server may show.
 
-    Where there is a private key, the password is not used.
+    Where there is a private key, the password is used only where the server asks for it besides, or takes no keys.
     """
 
     host: str
@@ -301,7 +302,7 @@ def _open_transport(settings: SshSettings, where: str) -> paramiko.Transport:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # paramiko goes on trying to send for ever; the kernel gives up when nothing is acknowledged for this long.
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TRANSFER_TIMEOUT_SECONDS * 1000))
-        transport = paramiko.Transport(tcp)
+        transport = TransportThatListens(tcp)
     except BaseException:
         tcp.close()
         raise
@@ -325,7 +326,8 @@ def _negotiate(transport: paramiko.Transport, settings: SshSettings) -> None:
             f"{one_line(settings.host)}:{settings.port} muestra una clave de host desconocida o cambiada"
             f" (SHA256:{digest}); no se confía en ella"
         )
-    _authenticate(transport, settings)
+    where = one_line(f"{settings.host}:{settings.port}")
+    Authentication(transport, settings.username, settings.private_key, settings.password).perform(where)
 
 
 def _key_type_of(algorithm: str) -> str:
@@ -333,21 +335,11 @@ def _key_type_of(algorithm: str) -> str:
     return "ssh-rsa" if algorithm.startswith("rsa-sha2-") else algorithm
 
 
-def _authenticate(transport: paramiko.Transport, settings: SshSettings) -> None:
-    """Show the key, if there is one, otherwise the password."""
-    if settings.private_key is not None:
-        transport.auth_publickey(settings.username, settings.private_key)
-    else:
-        transport.auth_password(settings.username, settings.password or "")
-    if not transport.is_authenticated():
-        raise paramiko.AuthenticationException("more factors are asked for")
-
-
 def _explain(error: Exception, where: str) -> ProviderError:
-    # paramiko raises the same class for a refusal, for its own deadline, and for a connection that ended.
-    no_answer = "timeout" in str(error) or "EOF" in str(error)
-    if isinstance(error, paramiko.AuthenticationException) and not no_answer:
-        return AccessDenied(f"{where} no acepta las credenciales")
+    if isinstance(error, TooManyAttempts):
+        return AccessDenied(f"{where} no acepta las credenciales: cortó la conexión por demasiados intentos")
+    if isinstance(error, paramiko.AuthenticationException):  # it takes none of the algorithms that a key can sign with
+        return AccessDenied(f"{where} no acepta las credenciales: no admite el tipo de la clave privada")
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ProviderUnavailable(f"{where} no comparte ningún algoritmo SSH con este programa")
     return ProviderUnavailable(f"{where} no completó la conexión SSH")

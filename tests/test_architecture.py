@@ -42,7 +42,7 @@ FILES_THAT_MAY_IMPORT = {
     "azure": ("providers/azure.py",),
     "google": ("providers/gcs.py", "providers/gcs_requests.py"),
     "google_crc32c": ("providers/gcs.py",),
-    "paramiko": ("providers/sftp.py", "providers/ssh.py"),
+    "paramiko": ("providers/sftp.py", "providers/ssh.py", "providers/ssh_authentication.py"),
     "obstore": (
         *("providers/object_store_get.py", "providers/object_store_put.py"),
         *("providers/azure.py", "providers/s3.py"),

@@ -436,19 +436,12 @@ case "$SSH_ORIGINAL_COMMAND" in
 esac
 """
 
-NOISE = f"""#!/bin/sh
-case "$SSH_ORIGINAL_COMMAND" in
-xargs*) echo "Welcome!"; exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
-*) exec {SFTP_SERVER} ;;
-esac
-"""
-
 ONLY_SFTP = f"""#!/bin/sh
 exec {SFTP_SERVER}
 """
 
 
-@pytest.mark.parametrize("script", [HASH_OF_SOMETHING_ELSE, NOISE, ONLY_SFTP], ids=["other files", "noise", "no shell"])
+@pytest.mark.parametrize("script", [HASH_OF_SOMETHING_ELSE, ONLY_SFTP], ids=["other files", "no shell"])
 def test_commands_that_cannot_be_relied_on_are_not(make_provider: MakeProvider, script: str) -> None:
     """Commands may see other files than SFTP does, say in a chroot."""
     server = SpecialOpenSsh()
@@ -464,6 +457,38 @@ def test_commands_that_cannot_be_relied_on_are_not(make_provider: MakeProvider, 
         with pytest.raises(AccessDenied, match="verificacion"):
             list(strict.digests(["a/file"]))
         assert files_below(directory) == {"a/file"}
+
+
+@pytest.mark.parametrize("printed", ["Welcome!\\n", "no line end", "two\\nlines\\n\\n"])
+@pytest.mark.parametrize("without", [[], ["openssl"]], ids=["openssl", "sha256sum"])
+def test_what_a_shell_prints_is_passed_over(make_provider: MakeProvider, printed: str, without: list[str]) -> None:
+    """Looked for in both that a shell may come before: the session of SFTP and the commands that hash."""
+    script = f"""#!/bin/sh
+printf '{printed}'
+case "$SSH_ORIGINAL_COMMAND" in
+*{"openssl" if without else "nothing"}*) exit 127 ;;
+xargs*) exec sh -c "$SSH_ORIGINAL_COMMAND" ;;
+*) exec {SFTP_SERVER} ;;
+esac
+"""
+    server = SpecialOpenSsh()
+    server.lines.append(f"ForceCommand {server.add_script(script)}")
+    with server:
+        provider = make_provider(server, base_path=server.new_directory(), verificacion="comando")
+        names = ["a/file", "a/other"] if without else ["a/file"]
+        expected = {name: provider.put(name, BytesSource(name.encode())).sha256 for name in names}
+        digests = list(provider.digests(expected))
+        assert {digest.key: digest.sha256 for digest in digests} == expected
+        assert {digest.evidence for digest in digests} == {Evidence.CHECKSUM}
+
+
+def test_a_shell_that_prints_and_ends_is_named(make_provider: MakeProvider) -> None:
+    """As `nologin` does."""
+    server = SpecialOpenSsh()
+    script = server.add_script("#!/bin/sh\necho 'This account is currently not available.'\n")
+    server.lines.append(f"ForceCommand {script}")
+    with server, pytest.raises(ProviderUnavailable, match="la shell de la cuenta escribió un texto y terminó"):
+        make_provider(server, base_path=server.new_directory()).check()
 
 
 PROGRAMS = f"""#!/bin/sh
