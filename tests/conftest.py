@@ -24,7 +24,7 @@ from tests.run_directory import RunDirectory
 from tests.run_report import RunReport
 from tests.servers.asyncssh_server import AsyncSsh, AsyncSshWithCommands
 from tests.servers.azurite import Azurite
-from tests.servers.base import Server, ServerUnavailable
+from tests.servers.base import Server
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.moto_s3 import MotoS3
 from tests.servers.openssh import OpenSsh, find_sshd
@@ -89,15 +89,9 @@ def has_failures(reporter: pytest.TerminalReporter) -> bool:
 
 
 def _running(server: ServerType) -> Iterator[ServerType]:
-    """Run a server, or leave out the tests that need it."""
-    try:
-        server.__enter__()
-    except ServerUnavailable as error:
-        pytest.skip(f"{server.name}: {error}")
-    try:
+    """Run a server. Where this machine cannot, the tests that need it are left out."""
+    with server:
         yield server
-    finally:
-        server.stop()
 
 
 @pytest.fixture(scope="session")

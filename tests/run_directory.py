@@ -91,8 +91,8 @@ def _unmount_below(path: Path) -> None:
 
 
 def _open_up(directory: Path) -> None:
-    directory.chmod(0o700)
     clear_attributes(directory)
+    directory.chmod(0o700)
     for path in directory.iterdir():
         if path.is_dir() and not path.is_symlink():
             _open_up(path)

@@ -15,7 +15,7 @@ FIRST_LINES = 15
 LAST_LINES = 25
 LINES_CAPTURED = 15
 LONGEST_LINE = 300
-FAILURES_SHOWN = 15
+FAILURES_SHOWN = 10
 """Those that follow are only named: what makes so many tests fail is to be seen in the first ones."""
 
 

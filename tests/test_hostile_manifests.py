@@ -245,7 +245,7 @@ def test_the_umask_changes_no_mode(restore: Restoring, umask: int) -> None:
         keep_rights_of_owner()
         destination = restore(written(directory(), directory("d", mode="0775"), file("d/a", mode="0664")))
     finally:
-        os.umask(before)
+        assert os.umask(before) == umask & 0o077
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (destination, destination / "d", destination / "d" / "a")]
     assert modes == [0o755, 0o775, 0o664]
 

@@ -46,7 +46,7 @@ from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.sftp import SftpProvider
 from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, Request, cut, lose_answer, run_command
 from tests.servers.asyncssh_server import AsyncSsh
-from tests.servers.openssh import OpenSsh
+from tests.servers.openssh import OpenSsh, needs_openssh
 from tests.servers.ssh import SftpServer, new_key_pair
 from tests.small_disk import make_read_only, mounted_small_disk
 from tests.sources import PatternSource, sha256_of
@@ -299,6 +299,7 @@ def test_a_base_path_that_vanishes_is_not_made_anew(make_provider: MakeProvider,
     assert not base_path.exists()
 
 
+@needs_openssh
 def test_a_full_disk_is_told_and_left_clean(make_provider: MakeProvider, base_path: Path) -> None:
     provider = make_provider()
     with mounted_small_disk(base_path, DISK_SIZE_BYTES):

@@ -16,20 +16,16 @@ import shutil
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from tests.servers.base import REPOSITORY, ServerUnavailable
+from tests.servers.base import ServerUnavailable
 from tests.servers.ssh import SftpServer
 
 if TYPE_CHECKING:
     import asyncssh
-
-STAND_IN = (sys.executable, "-P", str(REPOSITORY / "tests/servers/sftp_program.py"))
-"""What keeps the files where there is no OpenSSH."""
 
 EVERY_CALL = range(1, 1_000_000)
 
@@ -266,7 +262,7 @@ class LyingSftpServer(SftpServer):
         self.commands_run = 0
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.children: list[subprocess.Popen[bytes]] = []
-        self.program: Sequence[str] = ()
+        self.program: str | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=self.name, daemon=True)
         self._acceptor: asyncssh.SSHAcceptor | None = None
@@ -280,7 +276,7 @@ class LyingSftpServer(SftpServer):
         program = shutil.which("sftp-server", path=path)
         if program is None and os.environ.get("CI"):
             raise ServerUnavailable("there is no sftp-server (Debian: apt-get install openssh-sftp-server)")
-        self.program = [program] if program else STAND_IN
+        self.program = program
         self._thread.start()
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(timeout=30)
 
@@ -432,15 +428,7 @@ class _Session:
 
     async def _serve(self) -> None:
         ours, theirs = socket.socketpair()
-        with theirs:
-            child = subprocess.Popen(
-                self._server.program,
-                stdin=theirs.fileno(),
-                stdout=theirs.fileno(),
-                stderr=subprocess.DEVNULL,
-                cwd=self._server.root,
-            )
-        self._server.children.append(child)
+        self._start_server(theirs)
         reader, self._to_server = await asyncio.open_connection(sock=ours)
         answers = asyncio.get_running_loop().create_task(self._pass_answers(reader))
         try:
@@ -449,6 +437,24 @@ class _Session:
         finally:
             self._to_server.close()
             answers.cancel()
+
+    def _start_server(self, connection: socket.socket) -> None:
+        """Start a server of files at the other end; without OpenSSH, one in this thread."""
+        program = self._server.program
+        if program is None:
+            from tests.servers.sftp_stand_in import serve_files
+
+            self._stand_in = asyncio.get_running_loop().create_task(serve_files(connection))
+            return
+        with connection:
+            child = subprocess.Popen(
+                [program],
+                stdin=connection.fileno(),
+                stdout=connection.fileno(),
+                stderr=subprocess.DEVNULL,
+                cwd=self._server.root,
+            )
+        self._server.children.append(child)
 
     async def _pass_requests(self) -> None:
         incoming = b""

@@ -1109,6 +1109,30 @@ LEFTOVERS = (
 
 HOST = (
     Mutant(
+        "host",
+        "a umask takes rights from the owner of what is made",
+        "config/process.py",
+        "    os.umask(umask & OTHERS_RIGHTS)\n",
+        "    os.umask(umask)\n",
+        ("tests/test_hostile_manifests.py::test_the_umask_changes_no_mode",),
+    ),
+    Mutant(
+        "host",
+        "the program does not see to its umask",
+        "janitor_daemon.py",
+        "    keep_rights_of_owner()\n",
+        "",
+        ("tests/stories/test_host_faults.py::test_it_does_not_matter_where_it_is_started_from[a closed umask]",),
+    ),
+    Mutant(
+        "host",
+        "programs that were copied for PostgreSQL's user stay in the temporary directory",
+        "jobs/embedded_postgres.py",
+        "        shutil.rmtree(self._copied_programs, ignore_errors=True)\n",
+        "        pass\n",
+        ("tests/test_demo.py::test_what_root_needs_outside_of_its_own_directories_is_gone_at_the_end",),
+    ),
+    Mutant(
         "host lock",
         "two runs on a host may hold the lock",
         "jobs/host_lock.py",

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import os
+import pwd
 import secrets
 import subprocess
 import sys
@@ -75,6 +77,9 @@ async def serve(
 ) -> None:
     """Serve the machine's files to one user, for ever. Runs in the child process."""
     import asyncssh
+
+    if runs_commands:
+        os.chdir(pwd.getpwuid(os.geteuid()).pw_dir)  # where a login leads, too
 
     class PasswordServer(asyncssh.SSHServer):
         def password_auth_supported(self) -> bool:

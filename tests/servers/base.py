@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from _pytest.outcomes import Skipped
+
 from jobs.embedded_process import ServerProcess, free_port
 
 if TYPE_CHECKING:
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-class ServerUnavailable(Exception):
-    """This machine cannot run that server: a program is missing, say. The reason goes into the test report."""
+class ServerUnavailable(Skipped):
+    """This machine cannot run that server: a program is missing, say. The test is left out, for this reason."""
 
 
 def random_name(purpose: str) -> str:

@@ -9,6 +9,8 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from tests.servers.base import ServerUnavailable
 from tests.servers.ssh import SftpServer
 
@@ -37,6 +39,12 @@ def find_sshd() -> str | None:
     return shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 
 
+NEEDS_OPENSSH = "needs OpenSSH (Debian: apt-get install openssh-server)"
+
+needs_openssh = pytest.mark.skipif(find_sshd() is None, reason=NEEDS_OPENSSH)
+"""For what asyncssh's server, which takes its place, does not do."""
+
+
 class OpenSsh(SftpServer):
     """sshd in the foreground. The account may run commands, `openssl` and `sha256sum` among them."""
 
@@ -45,7 +53,7 @@ class OpenSsh(SftpServer):
     def command(self) -> Sequence[str]:
         program = find_sshd()
         if program is None:
-            raise ServerUnavailable("there is no sshd (Debian: apt-get install openssh-server)")
+            raise ServerUnavailable(NEEDS_OPENSSH)
         account = pwd.getpwuid(os.geteuid())
         if Path(account.pw_shell).name in ("nologin", "false"):
             raise ServerUnavailable(f"the account {account.pw_name} may not log in, not even to an sshd of its own")

@@ -230,6 +230,7 @@ def test_it_does_not_matter_where_it_is_started_from(ready: Installation, nas: D
     require_all_done(ready, run, 1)
     assert os.listdir(ready.temporary) == []
     assert "Ejecución uno migrada exitosamente" in ready.log_file.read_text()
+    assert ready.log_file.stat().st_mode & 0o700 == 0o600  # to root, any mode would do
     require_stored(nas, "ejecuciones/uno", original)
     restored = ready.directory / "restaurada"
     assert tick(ready, "restore", "uno", str(restored), setting=setting, environment=environment).exit_code == 0

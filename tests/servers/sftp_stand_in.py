@@ -1,6 +1,4 @@
-"""What OpenSSH's `sftp-server` is, where there is none: asyncssh's server of files on the standard streams, which are
-one socket.
-"""
+"""What takes the place of OpenSSH's `sftp-server` where there is none: asyncssh's server of files, without SSH."""
 
 from __future__ import annotations
 
@@ -37,12 +35,8 @@ class Writer:
         self.is_closing = stream.is_closing
 
 
-async def serve() -> None:
+async def serve_files(connection: socket.socket) -> None:
     """Serve the machine's files until the client leaves."""
-    reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=0))
+    reader, writer = await asyncio.open_connection(sock=connection)
     server: Any = SFTPServer(None)  # type: ignore[arg-type] # a channel, of which nothing is asked
     await run_sftp_server(server, Reader(reader), Writer(writer), SFTP_VERSION)  # type: ignore[arg-type]
-
-
-if __name__ == "__main__":
-    asyncio.run(serve())

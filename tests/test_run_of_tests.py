@@ -1,0 +1,133 @@
+"""A run of these tests itself: what it leaves, what it prints, and which tests it may leave out."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.file_attributes import make_immutable
+from tests.run_directory import PREFIX, RunDirectory, remove
+from tests.servers.base import REPOSITORY
+from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
+from tests.small_disk import mounted_small_disk
+
+LOUD = """
+import pytest
+
+@pytest.mark.parametrize("number", range({failures}))
+def test_loud(number, tmp_path):
+    (tmp_path / "closed").mkdir(mode=0)
+    print("\\n".join(["what it said"] * 1000))
+    assert not number, "\\n".join(["what it found"] * 1000)
+
+def test_that_needs_root():
+    pytest.skip("needs root")
+
+def test_that_is_left_out():
+    pytest.skip("for no good reason")
+"""
+
+
+def run_pytest(tmp_path: Path, failures: int, **environment: str) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """A run of tests with this suite's configuration, and what was the temporary directory for it."""
+    file, temporary = tmp_path / "test_loud.py", tmp_path / "tmp"
+    file.write_text(LOUD.format(failures=failures))
+    temporary.mkdir()
+    usual = {name: text for name, text in os.environ.items() if name != "CI" and not name.startswith("PYTEST_")}
+    done = subprocess.run(
+        [*(sys.executable, "-m", "pytest", "-n0", "-p", "no:cacheprovider", "-p", "tests.conftest"),
+         *("-c", str(REPOSITORY / "pyproject.toml"), str(file))],
+        cwd=REPOSITORY, env={**usual, "TMPDIR": str(temporary), **environment}, check=False, capture_output=True,
+        text=True, timeout=120,
+    )  # fmt: skip
+    return done, temporary
+
+
+def test_a_run_that_is_green_leaves_nothing_and_says_what_was_left_out(tmp_path: Path) -> None:
+    done, temporary = run_pytest(tmp_path, failures=1)
+    assert done.returncode == 0, done.stdout
+    assert "Tests left out: 2 (1 needs root; 1 for no good reason)\n" in done.stdout
+    assert os.listdir(temporary) == []
+
+
+def test_a_run_that_fails_prints_little_and_keeps_what_failed_tests_left_until_the_next_one(tmp_path: Path) -> None:
+    done, temporary = run_pytest(tmp_path, failures=50)
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) < 1000
+    (kept,) = temporary.glob(f"{PREFIX}*/pytest")
+    assert f"what failed tests left is in {kept}" in done.stdout
+    assert not (kept / "test_loud_0_0").exists()  # that one passed
+    assert len([*kept.glob("test_loud_*_0")]) == 49
+
+
+def test_three_failures_fit_into_300_lines(tmp_path: Path) -> None:
+    done, _ = run_pytest(tmp_path, failures=4, CI="true")
+    assert done.returncode == 1
+    assert len(done.stdout.splitlines()) < 300
+
+
+def test_where_ci_is_set_a_test_that_is_left_out_for_no_good_reason_fails(tmp_path: Path) -> None:
+    done, _ = run_pytest(tmp_path, failures=1, CI="true")
+    assert done.returncode == 1
+    assert "left out, which must not be where CI is set: for no good reason" in done.stdout
+
+
+def test_only_what_the_machine_cannot_help_is_a_good_reason() -> None:
+    assert is_expected(f"{NEEDS_FILE_SYSTEM}: this one tells nothing")
+    assert not is_expected("there is no sshd")
+    if os.geteuid() != 0:
+        assert is_expected(NEEDS_ROOT)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o500])
+def test_what_nobody_may_enter_is_removed(tmp_path: Path, mode: int) -> None:
+    closed = tmp_path / "run" / "closed"
+    closed.mkdir(parents=True)
+    (closed / "file").touch(mode=0)
+    closed.chmod(mode)
+    remove(tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_immutable_is_removed(tmp_path: Path) -> None:
+    require_right(MAKE_IMMUTABLE)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "file").touch()
+    try:
+        make_immutable(tmp_path / "run" / "file")
+        make_immutable(tmp_path / "run")
+    except OSError as error:
+        pytest.skip(f"{NEEDS_FILE_SYSTEM}: nothing can be made immutable ({error.strerror})")
+    remove(tmp_path / "run")
+    assert os.listdir(tmp_path) == []
+
+
+def test_what_is_mounted_is_let_go_and_not_emptied(tmp_path: Path) -> None:
+    """A disk that is mounted twice shows at the other place what was done at the first."""
+    run, elsewhere = tmp_path / "run ñ", tmp_path / "elsewhere"
+    (run / "a disk").mkdir(parents=True)
+    elsewhere.mkdir()
+    with mounted_small_disk(elsewhere, 100_000):
+        (elsewhere / "kept").touch()
+        subprocess.run(["mount", "--bind", str(elsewhere), str(run / "a disk")], check=True, timeout=30)
+        remove(run)
+        assert os.listdir(elsewhere) == ["kept"]
+    assert os.listdir(tmp_path) == ["elsewhere"]
+
+
+def test_what_earlier_runs_left_goes_and_what_a_run_uses_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    (tmp_path / f"{PREFIX}earlier").mkdir()
+    (tmp_path / "somebody else's").mkdir()
+    first = RunDirectory()
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    second = RunDirectory()
+    assert {path.name for path in tmp_path.iterdir()} == {first.path.name, second.path.name, "somebody else's"}
+    second.close(keep_of_tests=False)
+    first.close(keep_of_tests=False)
+    assert os.listdir(tmp_path) == ["somebody else's"]
