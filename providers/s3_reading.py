@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 from providers.base import IntegrityError
@@ -38,9 +39,9 @@ class ObjectReading:
         """The bytes from a position on. Raises `ProviderError`, `IntegrityError` if it is another object by now."""
         with translated_errors():
             if self._size_bytes is None:
-                body = self._requests.read_all(self._name)
-                self._size_bytes, self._etag = body.announced_bytes, body.etag
-                yield from body.pieces()
+                with contextlib.closing(self._requests.read_all(self._name)) as body:
+                    self._size_bytes, self._etag = body.announced_bytes, body.etag
+                    yield from body.pieces()
                 return
             size_bytes = self._size_bytes
             while position < size_bytes:
@@ -52,8 +53,8 @@ class ObjectReading:
         asked_bytes = size_bytes - position
         if self._range_bytes is not None:  # what follows a cut ends where the range would have ended
             asked_bytes = min(asked_bytes, self._range_bytes - position % self._range_bytes)
-        body = self._requests.read(self._name, position, asked_bytes, size_bytes)
-        self._etag = self._etag or body.etag
-        if body.etag != self._etag:
-            raise IntegrityError("el objeto cambió mientras se leía")
-        yield from body.pieces()
+        with contextlib.closing(self._requests.read(self._name, position, asked_bytes, size_bytes)) as body:
+            self._etag = self._etag or body.etag
+            if body.etag != self._etag:
+                raise IntegrityError("el objeto cambió mientras se leía")
+            yield from body.pieces()

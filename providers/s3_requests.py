@@ -167,19 +167,20 @@ class S3Requests:
         there are fewer bytes, `ProviderUnavailable` for other bytes than those that were asked for.
         """
         answer = self._answer_with_body(name, {"Range": f"bytes={start}-{start + asked_bytes - 1}"})
-        announced_bytes = int(answer.headers["Content-Length"])
-        content_range = answer.headers.get("Content-Range")
-        sends_everything = announced_bytes > asked_bytes and announced_bytes >= size_bytes
-        if answer.status_code == 200 and content_range is None and sends_everything:
-            return Body(answer.headers.get("ETag"), answer.raw, announced_bytes, skipped_bytes=start)
         with _closing_after_error(answer.raw):
-            _require_range(content_range, announced_bytes, start, asked_bytes)
-        return Body(answer.headers.get("ETag"), answer.raw, announced_bytes)
+            body = Body(answer)
+            content_range = answer.headers.get("Content-Range")
+            is_everything = body.announced_bytes > asked_bytes and body.announced_bytes >= size_bytes
+            if answer.status_code == 200 and content_range is None and is_everything:
+                return Body(answer, skipped_bytes=start)
+            _require_range(content_range, body.announced_bytes, start, asked_bytes)
+            return body
 
     def read_all(self, name: str) -> Body:
         """All bytes of an object."""
         answer = self._answer_with_body(name, {})
-        return Body(answer.headers.get("ETag"), answer.raw, int(answer.headers["Content-Length"]))
+        with _closing_after_error(answer.raw):
+            return Body(answer)
 
     def _answer_with_body(self, name: str, headers: Mapping[str, str]) -> Any:
         """The beginning of an answer, whose body is still to come."""
@@ -271,21 +272,24 @@ class S3Requests:
 class Body:
     """The body of an answer, which is read once."""
 
-    def __init__(self, etag: str | None, raw: Any, announced_bytes: int, skipped_bytes: int = 0) -> None:
-        self.etag = etag
+    def __init__(self, answer: Any, skipped_bytes: int = 0) -> None:
+        self.etag: str | None = answer.headers.get("ETag")
         """Of the object, as S3 shows it, if it does."""
-        self.announced_bytes = announced_bytes
-        self._raw = raw
+        self.announced_bytes = int(answer.headers["Content-Length"])
+        self._raw = answer.raw
         self._skipped_bytes = skipped_bytes
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes, but for those at the beginning that nobody asked for. Raises also when there are too few."""
-        with contextlib.closing(self._raw):
-            skipped_bytes = self._skipped_bytes
-            for piece in _pieces(self._raw, self.announced_bytes):
-                if skipped_bytes < len(piece):
-                    yield piece[skipped_bytes:]
-                skipped_bytes = max(0, skipped_bytes - len(piece))
+        skipped_bytes = self._skipped_bytes
+        for piece in _pieces(self._raw, self.announced_bytes):
+            if skipped_bytes < len(piece):
+                yield piece[skipped_bytes:]
+            skipped_bytes = max(0, skipped_bytes - len(piece))
+
+    def close(self) -> None:
+        """Let the connection go, with what has not been read."""
+        self._raw.close()
 
 
 def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 import pytest
 import urllib3.connection
 
+import providers.retries
 import providers.s3
 import providers.s3_requests
 from config.models import ProviderRow, StoredObject
@@ -432,6 +433,7 @@ def test_the_first_range_may_be_too_short_too() -> None:
 def test_a_range_at_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(providers.s3_requests, "CONNECT_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.retries, "RETRY_BUDGET_SECONDS", 0.5)  # less than the patience, as it is
     slow = replace(answer, headers={}, seconds_per_byte=0.1)
     started = time.monotonic()
     with provider_of(lambda _: slow) as (provider, _):
