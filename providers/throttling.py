@@ -1,0 +1,38 @@
+"""How servers ask for fewer requests, and for how long they want none at all."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+SLOW_DOWN_CODES = frozenset(
+    (
+        *("SlowDown", "SlowDownRead", "SlowDownWrite", "ServiceUnavailable", "Busy", "ServerBusy"),
+        *("BandwidthLimitExceeded", "RequestLimitExceeded", "RequestThrottled"),
+        *("RequestThrottledException", "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequests"),
+    )
+)
+"""Error codes of S3 and its kin and of Azure, whatever the status. Source: botocore's list of throttling errors."""
+
+PASSING_STATUSES = frozenset((408, 413, 425, 429, 500, 502, 503, 504))
+"""With one of these, `Retry-After` says when it is worth another try (RFC 9110, 10.2.3)."""
+
+
+def asks_to_slow_down(status: int, code: str | None, retry_after: str | None = None) -> bool:
+    """Whether a refusal, with this status, error code and header `Retry-After`, is about the number of requests."""
+    return status == 429 or code in SLOW_DOWN_CODES or (retry_after is not None and status in PASSING_STATUSES)
+
+
+def pause_seconds(retry_after: str | None) -> float:
+    """How long the header asks to wait, in seconds or until a date; 0 where it asks for nothing that makes sense."""
+    text = (retry_after or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return 0.0
+    if moment.tzinfo is None:  # a date whose zone is written `-0000`
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, moment.timestamp() - time.time())
