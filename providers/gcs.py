@@ -69,6 +69,9 @@ SENT_AT_A_TIME_BYTES = 16 * 1024
 SESSIONS_AT_ONCE = 8
 """Files in parts that are sent at once: each holds one part in memory."""
 
+LISTING_PAGE = 1000
+"""GCS's largest page of a listing."""
+
 ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
 GOOGLE_ENDPOINT_URL = "https://storage.googleapis.com"
@@ -216,6 +219,7 @@ class GcsProvider(Provider):
             prefix=self._names.encode(prefix),
             fields="kind,items(name,size,crc32c),nextPageToken",
             page_token=token,
+            page_size=LISTING_PAGE,
             timeout=ANSWER_TIMEOUTS,
             retry=None,
         )

@@ -17,7 +17,7 @@ from google.api_core.exceptions import from_http_response
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from providers.answers import unintelligible
-from providers.base import CHUNK_SIZE_BYTES
+from providers.base import CHUNK_SIZE_BYTES, ProviderError
 from providers.paced_requests import DirectConnections
 
 CONTENT_TYPE = "application/octet-stream"
@@ -71,7 +71,7 @@ class GcsRequests:
             if not position:
                 note_checksum(answer.headers.get("X-Goog-Hash", ""))
             elif not answer.headers.get("Content-Range", "").startswith(f"bytes {position}-"):
-                raise unintelligible("otra parte de un objeto que la pedida")
+                raise ProviderError("el servidor no da partes de un objeto, y su lectura se cortó")
             yield from answer.stream(CHUNK_SIZE_BYTES, decode_content=False)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
@@ -81,7 +81,7 @@ class GcsRequests:
             answer.drain_conn()
             self._credentials.refresh(self._ask_for_token)
             answer = self._sent(method, path, headers, body)
-        if answer.status != (206 if "Range" in headers else 200):
+        if answer.status not in {200, 206}:
             raise from_http_response(self._to_server.as_requests_would(answer))
         return answer
 

@@ -583,7 +583,8 @@ class SftpProvider(Provider):
         with self._reading_session(key) as session:
             for directory, entries in self._read_directories(session, tuple(given)):
                 fresh = given[directory].not_given(entries)
-                yield [self._entry(session, directory, entry) for entry in fresh]
+                if fresh:  # what was given before is no progress
+                    yield [self._entry(session, directory, entry) for entry in fresh]
         for names in given.values():
             names.require_all_seen_again()
 

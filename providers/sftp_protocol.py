@@ -113,6 +113,10 @@ class SessionLost(Exception):
     """The connection ended, went silent, or carried something that is no SFTP."""
 
 
+class TransferTooSlow(SessionLost):
+    """The connection carries so little that it is as good as none: another one would not be better."""
+
+
 class Channel(Protocol):
     """What is needed of an SSH channel. What these raise (but `TimeoutError` by `recv`) means that it is lost."""
 
@@ -541,6 +545,6 @@ class SftpSession:
             yield
         except Exception as error:
             if time.monotonic() >= self.due_at:
-                raise SessionLost("la transferencia apenas avanza") from error
+                raise TransferTooSlow("la transferencia apenas avanza") from error
             raise error if isinstance(error, SessionLost) else SessionLost("se perdió la conexión") from error
         self._broken = False
