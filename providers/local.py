@@ -107,6 +107,9 @@ class LocalProvider(Provider):
 
     only_conditions_stop_late_puts = False
 
+    what_is_there_is_durable = False
+    """A name that was given and not brought to the disk can be seen, and is lost in a power failure."""
+
     executions_at_once = 2
     """More of them hinder each other: measured, four take 15 % longer than two, which already keep the disk busy."""
 

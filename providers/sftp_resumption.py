@@ -34,7 +34,6 @@ class ResumableContent:
         self._source = source
         self._progress = progress
         self._chunks: Iterator[bytes] | None = None
-        self._failure: SourceFailed | None = None
         self._kept: deque[bytes] = deque()
         self._began_at = self._got_on_at = self._noted_at = time.monotonic()
 
@@ -62,14 +61,13 @@ class ResumableContent:
         return self._got_on_at - self._began_at
 
     def _next_chunk(self, chunks: Iterator[bytes]) -> bytes | None:
-        """A source that has failed once stays so: what it gave before is not all of it."""
-        if self._failure is not None:
-            raise self._failure
+        """The next chunk. What a source raises is raised as what no retrier repeats: it is read only once, and would
+        seem to have ended.
+        """
         try:
             return next(chunks, None)
         except Exception as error:
-            self._failure = SourceFailed(error)
-            raise self._failure from error
+            raise SourceFailed(error) from error
 
 
 def _cut(piece: bytes, largest_bytes: int) -> Iterator[bytes]:
