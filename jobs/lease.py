@@ -102,6 +102,7 @@ class LeasedProvider(Provider):
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
         self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
+        self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]
         self._provider = provider
         self._lease = lease
 

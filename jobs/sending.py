@@ -24,6 +24,9 @@ from providers.base import (
 )
 from providers.retries import with_retries
 
+NO_CHECKSUM = "?"
+"""Instead of a checksum, where a listing shows an object of the right size and none: its bytes tell."""
+
 LOOKS_AT_A_KEY = 3
 """How often it is looked again at what lies under a key because somebody has written there since: only requests of dead
 runs can, and each of them arrives once.
@@ -37,7 +40,7 @@ class FileToSend(NamedTuple):
     key: str
     entry: Entry
     stored_checksum: str = ""
-    """What a listing shows for an object of this size; '' where there is none."""
+    """What a listing shows for an object of this size, `NO_CHECKSUM` for one without; '' where there is no object."""
     is_there: bool = False
     """Whether something lies under the key, of whatever size."""
 
@@ -171,10 +174,13 @@ class Sender:
     def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
         """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.
 
-        That is no proof: files of one size can have the same CRC32C by chance, and the same MD5 on purpose.
+        That is no proof: files of one size can have the same CRC32C by chance, and the same MD5 on purpose. So what is
+        not sent is read back, and sent if it differs; where it would have been read back anyway, that costs nothing.
         """
         if not file.stored_checksum:
             return None
+        if file.stored_checksum == NO_CHECKSUM:
+            return self._provider.measure(source) if self._provider.what_is_there_is_durable else None
         receipt = self._provider.measure(source)
         return receipt if file.stored_checksum in receipt.checksums else None
 

@@ -28,7 +28,7 @@ from jobs.manifest import (
 )
 from jobs.places import late_deletions_kept_off
 from jobs.receipts import Notes, Receipts
-from jobs.sending import Assistance, FileToSend, Sender, batch_starts
+from jobs.sending import NO_CHECKSUM, Assistance, FileToSend, Sender, batch_starts
 from jobs.transfers import TransferPool
 from jobs.tree import FileSource, require_unchanged, walk
 from providers.base import (
@@ -231,7 +231,7 @@ class Upload:
                 continue
             others.append(position)
             self._occupied[position] = True
-            checksum = stored.checksum or ""
+            checksum = stored.checksum or NO_CHECKSUM
             if stored.size_bytes == self._tree.size_bytes_of(position):
                 self._stored_before.note(position, checksum if checksum.isprintable() else "")
                 self._of_right_size += 1

@@ -9,8 +9,7 @@ import binascii
 import functools
 import logging
 import re
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -55,6 +54,7 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderUnavailable,
+    SlowDown,
     Source,
     StorageFull,
     is_directory_of_keys,
@@ -67,7 +67,6 @@ from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     EXISTING_CODES,
     HashingReader,
-    Md5Of,
     Mode,
     ObjectStorePut,
     SentBytes,
@@ -76,7 +75,9 @@ from providers.object_store_put import (
     require_stored,
 )
 from providers.paced_requests import mount_paced
-from providers.part_buffers import PartBuffers
+from providers.resumed_reads import resumed
+from providers.retries import Result, with_retries
+from providers.throttling import asks_to_slow_down, pause_seconds
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -108,6 +109,11 @@ ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 
 BLOCK_NAME_BYTES = 20
 """As long as obstore's: all blocks of a blob must have names of one length, also those that were never committed."""
+
+
+class BlocksLost(ProviderUnavailable):
+    """Blocks are not there any more that were staged: they have to be sent again."""
+
 
 NO_MD5 = ()
 """Of a blob in blocks Azure knows no MD5."""
@@ -146,9 +152,13 @@ class AzureProvider(Provider):
         self._blob_headers = {"x-ms-blob-type": "BlockBlob", **({"x-ms-access-tier": tier} if tier else {})}
         send_small = self._send_small if reaches_directly(account.url, network) else None
         self._uploads = ObjectStorePut(build_store, account.url, NO_MD5, send_small)
+        self._begun: set[str] = set()
+        """Names of uploads in blocks that were begun and not ended, as far as is known."""
 
     def put(self, key: str, source: Source) -> PutReceipt:
-        return _receipt(self._uploads.put(self._name(key), source, self._attributes))
+        if source.size_bytes > PART_SIZE_BYTES:
+            return self._put_in_blocks(self._name(key), source, {})
+        return _receipt(self._uploads.put_small(self._name(key), source, self._attributes))
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
         """See `Provider`. What is sent in blocks meets the condition, too: a run that stood still may send all of them
@@ -159,36 +169,90 @@ class AzureProvider(Provider):
             if source.size_bytes <= PART_SIZE_BYTES:
                 yield key, _receipt(self._uploads.put_small(name, source, self._attributes, "create"))
             else:
-                yield key, self._put_new_in_blocks(name, source)
+                yield key, self._put_in_blocks(name, source, _condition(None))
 
-    def _put_new_in_blocks(self, name: str, source: Source) -> PutReceipt:
-        """Several blocks at a time, as obstore sends them, which knows no condition for their list."""
-        upload = secrets.token_hex(BLOCK_NAME_BYTES // 4)
+    def _put_in_blocks(self, name: str, source: Source, condition: Mapping[str, Any]) -> PutReceipt:
+        """Several blocks at a time, as obstore sends them, which knows no condition for their list. Each of them is
+        repeated by itself, and one that an earlier try has staged, by its name with the same bytes, is not sent again.
+        """
         blob = self._container.get_blob_client(name)
         timeout_seconds = deadline_seconds(part_size_for(source.size_bytes))
+        staged = self._staged(blob, name)
         blocks: dict[int, BlobBlock] = {}
 
-        def stage(number: int, part: Buffer) -> None:
-            blocks[number] = _block(upload, number)
+        def stage(number: int, part: Buffer, sha256_so_far: bytes) -> None:
+            blocks[number] = block = _block(number, sha256_so_far)
             content = bytes(part)
-            blob.stage_block(blocks[number].id, content, len(content), read_timeout=timeout_seconds)
+            if staged.get(block.id) == len(content):
+                return
+            self._repeated(lambda: blob.stage_block(block.id, content, len(content), read_timeout=timeout_seconds))
 
-        with _translated_errors(), _there_as_failed_condition():
-            sent = self._uploads.send_parts(source, stage)
-            in_order = [blocks[number] for number in sorted(blocks)]
-            blob.commit_block_list(in_order, standard_blob_tier=self._given_tier, **_condition(None))
+        with self._noting_what_is_begun(name):
+            sent = self._uploads.send_parts_by_prefix(source, stage)
+            self._commit(blob, [blocks[number] for number in sorted(blocks)], condition)
         return _receipt(sent)
+
+    def _staged(self, blob: BlobClient, name: str) -> Mapping[str, int]:
+        """The size of each block by its name, of those that are there and no blob yet. It is only asked where an
+        upload was begun and not ended, and done without where it may not be asked.
+        """
+        if name not in self._begun:
+            return {}
+        self._begun.discard(name)
+        try:
+            _, uncommitted = self._repeated(lambda: blob.get_block_list("uncommitted"))
+        except (ObjectNotFound, AccessDenied):
+            return {}
+        return {block.id: block.size for block in uncommitted}
+
+    @contextmanager
+    def _noting_what_is_begun(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self._begun.add(name)
+            raise
+
+    def _commit(self, blob: BlobClient, blocks: list[BlobBlock], condition: Mapping[str, Any]) -> None:
+        """Make a blob of staged blocks. Raises `BlocksLost` for whoever can send all of them again."""
+        unanswered: list[ProviderUnavailable] = []
+
+        def commit() -> BlocksLost | None:
+            try:
+                with _translated_errors(), _there_as_failed_condition():
+                    blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)
+            except BlocksLost as error:
+                return error
+            except ProviderUnavailable as error:
+                unanswered.append(error)
+                raise
+            except ConditionFailed:  # as it was done before, perhaps, though no answer said so
+                if not (unanswered and _is_made_of(blob, blocks)):
+                    raise
+            return None
+
+        lost = with_retries(commit, self.progress.interruption, self.progress)
+        if lost is not None:
+            raise lost
+
+    def _repeated(self, request: Callable[[], Result]) -> Result:
+        """One request of several, repeated while it is worth it. Raises `ProviderError`."""
+
+        def ask() -> Result:
+            with _translated_errors():
+                return request()
+
+        return with_retries(ask, self.progress.interruption, self.progress)
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition goes with the request that makes the blob visible."""
-        reader = HashingReader(source, NO_MD5 if source.size_bytes > PART_SIZE_BYTES else (Md5Of.WHOLE,))
+        name = self._name(key)
+        condition = _condition(self._as_seen(expected))
+        if source.size_bytes > PART_SIZE_BYTES:
+            return self._put_in_blocks(name, source, condition)
+        reader = HashingReader(source)
         with _translated_errors(), _there_as_failed_condition():
-            blob = self._container.get_blob_client(self._name(key))
-            condition = _condition(self._as_seen(expected))
-            if source.size_bytes <= PART_SIZE_BYTES:
-                self._put_if(blob, bytes(reader.whole()), condition)
-            else:
-                self._put_blocks_if(blob, reader, source.size_bytes, condition)
+            self._put_if(self._container.get_blob_client(name), bytes(reader.whole()), condition)
         return _receipt(reader.sent())
 
     def _put_if(self, blob: BlobClient, content: bytes, condition: Mapping[str, Any]) -> None:
@@ -200,19 +264,6 @@ class AzureProvider(Provider):
             read_timeout=deadline_seconds(len(content)),
             **condition,
         )
-
-    def _put_blocks_if(
-        self, blob: BlobClient, reader: HashingReader, size_bytes: int, condition: Mapping[str, Any]
-    ) -> None:
-        """Blocks by names that no other upload has, so that nobody's block can take the place of one of these."""
-        part_bytes = part_size_for(size_bytes)
-        upload = secrets.token_hex(BLOCK_NAME_BYTES // 4)
-        blocks = []
-        for number, part in enumerate(reader.parts(PartBuffers(part_bytes))):
-            blocks.append(_block(upload, number))
-            content = bytes(part)
-            blob.stage_block(blocks[-1].id, content, len(content), read_timeout=deadline_seconds(part_bytes))
-        blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         """Always: every version of Azure's interface knows these conditions."""
@@ -252,7 +303,7 @@ class AzureProvider(Provider):
         return _receipt(hash_source(source, NO_MD5))
 
     def open(self, key: str) -> Iterator[bytes]:
-        return self._downloads.open(self._name(key))
+        return resumed(self._downloads.of_object(self._name(key)).from_position, self.progress)
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():
@@ -274,12 +325,28 @@ class AzureProvider(Provider):
             return
 
     def abandon(self, prefix: str) -> None:
+        for name in self._unfinished_names(prefix):
+            self._discard_blocks(name)
+
+    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """See `Provider`. Which blocks there are is asked for once their key is stored."""
+        is_any_wanted = False
+        for name in self._unfinished_names(prefix):
+            if is_wanted(self._names.decode(name)):
+                self._begun.add(name)
+                is_any_wanted = True
+            else:
+                self._discard_blocks(name)
+        return is_any_wanted
+
+    def _unfinished_names(self, prefix: str) -> Iterator[str]:
+        """What has blocks and is no blob yet: of all keys below a directory, or of exactly one key."""
         finished_names = {blob.name for blob in self._blobs(prefix, "metadata")}
         for blob in self._blobs(prefix, "uncommittedblobs"):
             if blob.name in finished_names:
                 continue
             if is_directory_of_keys(prefix) or self._names.decode(blob.name) == prefix:
-                self._discard_blocks(blob.name)
+                yield blob.name
 
     def close(self) -> None:
         self._container.close()
@@ -299,10 +366,9 @@ class AzureProvider(Provider):
     def _blobs(self, prefix: str, include: str) -> Iterator[ListedBlob]:
         """Blobs whose key starts with `prefix`. Its end is not asked for where a name would write it otherwise."""
         stem = self._names.encode(prefix.rstrip("." + FINAL_PERIOD))
-        with _translated_errors():
-            for blob in self._listings.blobs(stem, include):
-                if self._names.decode(blob.name).startswith(prefix):
-                    yield blob
+        for blob in self._listings.blobs(stem, include, self._repeated):
+            if self._names.decode(blob.name).startswith(prefix):
+                yield blob
 
     def _name(self, key: str) -> str:
         name = self._names.encode(key)
@@ -445,8 +511,19 @@ def _receipt(sent: SentBytes) -> PutReceipt:
     return PutReceipt(sent.size_bytes, sent.sha256, checksums)
 
 
-def _block(upload: str, number: int) -> BlobBlock:
-    return BlobBlock(f"{upload}{number:0{BLOCK_NAME_BYTES // 2}}")
+def _block(number: int, sha256_so_far: bytes) -> BlobBlock:
+    """A block by a name that no block of other bytes has: it tells all bytes up to its end, and how many blocks they
+    are. So nobody's block can take the place of another one.
+    """
+    mark = base64.urlsafe_b64encode(sha256_so_far).decode()
+    return BlobBlock(f"{number:04}{mark[: BLOCK_NAME_BYTES - 4]}")
+
+
+def _is_made_of(blob: BlobClient, blocks: Sequence[BlobBlock]) -> bool:
+    """Whether a blob consists of exactly these blocks."""
+    with _translated_errors():
+        committed, _ = blob.get_block_list("committed")
+    return [block.id for block in committed] == [block.id for block in blocks]
 
 
 def _stored(key: str, etag: str | None, size_bytes: int | None, md5: str | None) -> StoredObject:
@@ -483,7 +560,7 @@ def _translated_errors() -> Iterator[None]:
         # Not chained: the SDK's messages and their causes hold whole answers and addresses with signatures.
         raise _sdk_answer_error(error) from None
     except Refused as error:
-        raise _answer_error(error.status, error.code) from None
+        raise _answer_error(error.status, error.code, error.headers) from None
     except (AzureError, requests.RequestException) as error:
         failed = ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
         raise network_error(error) or failed from None
@@ -494,7 +571,7 @@ def _translated_errors() -> Iterator[None]:
 def _sdk_answer_error(error: HttpResponseError) -> ProviderError:
     if error.status_code is None:
         return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
-    return _answer_error(error.status_code, _code_of(error))
+    return _answer_error(error.status_code, _code_of(error), getattr(error.response, "headers", {}))
 
 
 def _code_of(error: HttpResponseError) -> str:
@@ -502,21 +579,33 @@ def _code_of(error: HttpResponseError) -> str:
     return str(getattr(code, "value", code))
 
 
-def _answer_error(status: int, code: str) -> ProviderError:
+def _answer_error(status: int, code: str, headers: Mapping[str, str]) -> ProviderError:
     if not ERROR_CODE.fullmatch(code):
         code = ""
     answer = f"HTTP {status} {code}".strip()
     if status < 300:
         return unintelligible(answer)
+    retry_after = _retry_after(headers)
+    if asks_to_slow_down(status, code, retry_after):
+        return SlowDown(f"Azure pide menos peticiones ({answer})", pause_seconds(retry_after))
     for applies, error_class, reason in (
         (status == 507, StorageFull, "el contenedor no tiene espacio o cuota"),
-        (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
+        (status == 408 or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
         (status == 404, ObjectNotFound, "el objeto no existe"),
+        (code == "InvalidBlockList", BlocksLost, "Azure ya no tiene los bloques que se habían enviado"),
         (status == 412, ConditionFailed, "el objeto ya no es el que había"),
     ):
         if applies:
             return error_class(f"{reason} ({answer})")
     return ProviderError(f"Azure rechazó la petición ({answer})")
+
+
+def _retry_after(headers: Mapping[str, str]) -> str | None:
+    """For how many seconds Azure wants to be left alone, in its own header or in that of HTTP."""
+    milliseconds = headers.get("x-ms-retry-after-ms", "")
+    if milliseconds.isascii() and milliseconds.isdigit():
+        return str(-(-int(milliseconds) // 1000))
+    return headers.get("Retry-After")

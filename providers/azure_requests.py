@@ -6,9 +6,10 @@ from __future__ import annotations
 
 import base64
 import hmac
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from urllib.parse import parse_qsl, unquote, urlsplit
 from xml.etree import ElementTree
 
@@ -46,10 +47,11 @@ class ListedBlob:
 class Refused(Exception):
     """An answer that is none of success."""
 
-    def __init__(self, status: int, code: str) -> None:
+    def __init__(self, status: int, code: str, headers: Mapping[str, str]) -> None:
         super().__init__(status, code)
         self.status = status
         self.code = code
+        self.headers = headers
 
 
 class SharedKey(AuthBase):
@@ -113,6 +115,13 @@ class SasToken(AuthBase):
 Authorization = SharedKey | SasToken
 
 
+AskForPage = Callable[[Callable[[], ElementTree.Element]], ElementTree.Element]
+
+
+def _once(page: Callable[[], ElementTree.Element]) -> ElementTree.Element:
+    return page()
+
+
 class AzureListings:
     """Lists one container, by a session that has been through `mount_paced`. Safe for several threads."""
 
@@ -121,15 +130,16 @@ class AzureListings:
         self._container_url = container_url
         self._authorization = authorization
 
-    def blobs(self, prefix: str, include: str) -> Iterator[ListedBlob]:
-        """Every blob whose stored name begins with `prefix`, a page at a time. `include` is Azure's parameter.
+    def blobs(self, prefix: str, include: str, ask: AskForPage = _once) -> Iterator[ListedBlob]:
+        """Every blob whose stored name begins with `prefix`, a page at a time. `include` is Azure's parameter. `ask` is
+        called with what asks for one page, and may call it again.
 
         Raises `Refused`, `requests.RequestException`, `ProviderUnavailable` for what is no listing, else what a parser
         trips over.
         """
         marker = ""
         while True:
-            root = _parsed(self._page(prefix, include, marker))
+            root = ask(partial(self._page, prefix, include, marker))
             yield from map(_listed, root.iterfind("Blobs/Blob"))
             following = root.findtext("NextMarker")
             if not following:
@@ -138,7 +148,7 @@ class AzureListings:
                 raise unintelligible("un listado que no avanza")
             marker = following
 
-    def _page(self, prefix: str, include: str, marker: str) -> bytes:
+    def _page(self, prefix: str, include: str, marker: str) -> ElementTree.Element:
         asked = {"restype": "container", "comp": "list", "prefix": prefix, "include": include, "marker": marker}
         answer = self._session.get(
             self._container_url,
@@ -149,8 +159,8 @@ class AzureListings:
             allow_redirects=False,
         )
         if answer.status_code != 200:
-            raise Refused(answer.status_code, answer.headers.get("x-ms-error-code", ""))
-        return answer.content
+            raise Refused(answer.status_code, answer.headers.get("x-ms-error-code", ""), answer.headers)
+        return _parsed(answer.content)
 
 
 def _parsed(content: bytes) -> ElementTree.Element:

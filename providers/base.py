@@ -253,6 +253,9 @@ class Provider(abc.ABC):
     object appears by a name that an unfinished file is given: `abandon` has taken that file away.
     """
 
+    what_is_there_is_durable: ClassVar[bool] = True
+    """Whether an object that can be seen survives a power failure, also where the run that stored it was killed."""
+
     store: str = ""
     """The bucket, container or directory behind it: see `providers.stores`. '' where nobody has said."""
 

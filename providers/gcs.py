@@ -11,7 +11,7 @@ import mmap
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from google.cloud.storage import Blob, Client
 from google.oauth2 import service_account
 
 from config.fields import FieldError, Fields, is_plain_url
+from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
 from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.base import (
@@ -48,6 +49,7 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderUnavailable,
+    SlowDown,
     Source,
     StorageFull,
 )
@@ -56,6 +58,9 @@ from providers.network import NetworkRules
 from providers.network_errors import PROXY_REFUSES_US, network_error
 from providers.paced_requests import mount_paced
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key
+from providers.resumed_reads import resumed
+from providers.retries import Result, with_retries
+from providers.throttling import asks_to_slow_down, pause_seconds
 
 ONE_REQUEST_BYTES = 256 * 1024
 """Up to this size a file is one request. Its body is given to the socket in one piece, and Python counts the time for
@@ -65,6 +70,9 @@ SENT_AT_A_TIME_BYTES = 16 * 1024
 
 SESSIONS_AT_ONCE = 8
 """Files in parts that are sent at once: each holds one part in memory."""
+
+LISTING_PAGE = 1000
+"""GCS's largest page of a listing."""
 
 ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
@@ -178,9 +186,20 @@ class GcsProvider(Provider):
         return reader.receipt()
 
     def open(self, key: str) -> Iterator[bytes]:
-        name = self._stored_name(key)
+        reading = _Reading(key, self._stored_name(key))
+        return resumed(functools.partial(self._read_from, reading), self.progress)
+
+    def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
+        """The bytes of one object from a position on. Raises `IntegrityError` for another one than before."""
+        generation = None
+        if position:
+            now = self.stat(reading.key)
+            reading.require_same(now)
+            if position >= now.size_bytes:
+                return
+            generation = now.version
         with self._object_errors():
-            yield from self._requests.read(name)
+            yield from self._requests.read(reading.name, reading.note_checksum, position, generation)
 
     def stat(self, key: str) -> StoredObject:
         blob = self._blob(key)
@@ -190,18 +209,40 @@ class GcsProvider(Provider):
             return dataclasses.replace(self._stored_object(blob), version=version)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
-            blobs = self._client.list_blobs(
-                self._bucket_name,
-                prefix=self._names.encode(prefix),
-                fields="kind,items(name,size,crc32c),nextPageToken",
-                timeout=ANSWER_TIMEOUTS,
-                retry=None,
-            )
-            for page in blobs.pages:
-                if "kind" not in page.raw_page:  # for the SDK, whatever else it may be is a listing without entries
-                    raise unintelligible("no es un listado")
-                yield from map(self._stored_object, page)
+        token: str | None = None
+        while True:
+            objects, token = self._repeated(functools.partial(self._page, prefix, token))
+            yield from objects
+            if not token:
+                return
+
+    def _page(self, prefix: str, token: str | None) -> tuple[Sequence[StoredObject], str | None]:
+        """One page of a listing, and by which token the next one is asked for."""
+        blobs = self._client.list_blobs(
+            self._bucket_name,
+            prefix=self._names.encode(prefix),
+            fields="kind,items(name,size,crc32c),nextPageToken",
+            page_token=token,
+            page_size=LISTING_PAGE,
+            timeout=ANSWER_TIMEOUTS,
+            retry=None,
+        )
+        page = next(blobs.pages)
+        if "kind" not in page.raw_page:  # for the SDK, whatever else it may be is a listing without entries
+            raise unintelligible("no es un listado")
+        following = blobs.next_page_token
+        if following and following == token:
+            raise unintelligible("un listado que no avanza")
+        return [self._stored_object(blob) for blob in page], following
+
+    def _repeated(self, request: Callable[[], Result]) -> Result:
+        """One request of several, repeated while it is worth it. Raises `ProviderError`."""
+
+        def ask() -> Result:
+            with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
+                return request()
+
+        return with_retries(ask, self.progress.interruption, self.progress)
 
     def delete(self, key: str) -> None:
         blob = self._blob(key)
@@ -249,7 +290,8 @@ class GcsProvider(Provider):
     def _send_in_parts(self, blob: Blob, reader: _HashingReader, size_bytes: int, only_over: int | None) -> None:
         if self._storage_class:
             blob.storage_class = self._storage_class
-        session_url = blob.create_resumable_upload_session(
+        begin = functools.partial(
+            blob.create_resumable_upload_session,
             content_type=CONTENT_TYPE,
             size=size_bytes,
             timeout=ANSWER_TIMEOUTS,
@@ -257,31 +299,64 @@ class GcsProvider(Provider):
             retry=None,
             if_generation_match=only_over,
         )
+        session = _UploadSession(self._repeated(begin), size_bytes)
         try:
-            answer = self._send_parts(session_url, reader, size_bytes)
+            answer = self._send_parts(session, reader)
         except BaseException:
-            self._cancel(session_url)
+            self._cancel(session.url)
             raise
         if answer.get("crc32c") != reader.crc32c:
             blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=answer.get("generation"))
             raise IntegrityError("GCS guardó un contenido distinto del enviado")
 
-    def _send_parts(self, session_url: str, reader: _HashingReader, size_bytes: int) -> Mapping[str, object]:
-        """Send part after part; what the last one is answered with is the object. Raises if any falls short."""
-        sent_bytes = 0
+    def _send_parts(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
+        """Send part after part; what the last one is answered with is the object. Each of them is repeated by itself,
+        from where the session says that it is.
+        """
+        answer: Mapping[str, object] = {}
         for part in reader.parts():
-            first_byte, sent_bytes = sent_bytes, sent_bytes + len(part)
-            headers = {"Content-Range": f"bytes {first_byte}-{sent_bytes - 1}/{size_bytes}"}
-            if sent_bytes == size_bytes:
-                headers["X-Goog-Hash"] = f"crc32c={reader.crc32c}"
-            timeouts = (CONNECT_TIMEOUT_SECONDS, deadline_seconds(len(part)))
-            response = self._session.put(session_url, data=part, headers=headers, timeout=timeouts)
-            if sent_bytes < size_bytes:
-                _require_kept(response, sent_bytes)
-        if response.status_code not in {200, 201}:
-            raise from_http_response(response)
-        answer: Mapping[str, object] = response.json()
+            session.add(part)
+            send = functools.partial(self._send_rest_of_part, session, reader)
+            sent = with_retries(send, self.progress.interruption, self.progress)
+            if isinstance(sent, ProviderError):
+                raise sent
+            answer = sent
         return answer
+
+    def _send_rest_of_part(
+        self, session: _UploadSession, reader: _HashingReader
+    ) -> Mapping[str, object] | SessionLost | IntegrityError:
+        """Send what the session has not got of the part that was added last. The object, once that is complete; an
+        error after which only another session can help.
+        """
+        try:
+            with _translated_errors(missing=SessionLost("GCS ya no tiene la subida (HTTP 404)")):
+                if not session.is_position_known:
+                    stored = self._ask_how_far(session)
+                    if stored is not None:
+                        return stored
+                return self._put_rest(session, reader)
+        except (SessionLost, IntegrityError) as error:
+            return error
+
+    def _put_rest(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
+        if session.kept_bytes == session.added_bytes < session.size_bytes:
+            return {}
+        rest = session.rest()
+        headers = {"Content-Range": f"bytes {session.kept_bytes}-{session.added_bytes - 1}/{session.size_bytes}"}
+        if session.added_bytes == session.size_bytes:
+            headers["X-Goog-Hash"] = f"crc32c={reader.crc32c}"
+        timeouts = (CONNECT_TIMEOUT_SECONDS, deadline_seconds(len(rest)))
+        session.is_position_known = False
+        stored = session.noted(self._session.put(session.url, data=rest, headers=headers, timeout=timeouts))
+        if stored is None and session.kept_bytes < session.added_bytes:
+            raise ProviderUnavailable("GCS no guardó una parte completa")
+        return stored or {}
+
+    def _ask_how_far(self, session: _UploadSession) -> Mapping[str, object] | None:
+        """The object, if it is complete though no answer said so."""
+        headers = {"Content-Range": f"bytes */{session.size_bytes}"}
+        return session.noted(self._session.put(session.url, headers=headers, timeout=ANSWER_TIMEOUTS))
 
     def _cancel(self, session_url: str) -> None:
         """Give the session up: GCS answers 499. If even this fails, GCS forgets it by itself after a week."""
@@ -433,15 +508,83 @@ class _Part:
     file that had been read to its end it would send nothing.
     """
 
-    def __init__(self, content: mmap.mmap) -> None:
+    def __init__(self, content: mmap.mmap, start: int = 0) -> None:
         self._content = content
+        self._start = start
 
     def __len__(self) -> int:
-        return len(self._content)
+        return len(self._content) - self._start
 
     def __iter__(self) -> Iterator[bytes]:
-        for start in range(0, len(self._content), SENT_AT_A_TIME_BYTES):
+        for start in range(self._start, len(self._content), SENT_AT_A_TIME_BYTES):
             yield self._content[start : start + SENT_AT_A_TIME_BYTES]
+
+    def behind(self, size_bytes: int) -> _Part:
+        """What follows its first bytes."""
+        return _Part(self._content, self._start + size_bytes)
+
+
+class SessionLost(ProviderUnavailable):
+    """An upload in parts is not there any more: it has to be begun again."""
+
+
+class _UploadSession:
+    """An upload in parts, and how far it has come. For one thread."""
+
+    def __init__(self, url: str, size_bytes: int) -> None:
+        self.url = url
+        self.size_bytes = size_bytes
+        self.kept_bytes = 0
+        """What the server has, as far as is known."""
+        self.is_position_known = True
+        self.added_bytes = 0
+        """What there is to send so far: the end of the part that was added last."""
+        self._part: _Part | None = None
+
+    def add(self, part: _Part) -> None:
+        """Go on with another part: the server has all that was before it."""
+        self._part = part
+        self.added_bytes += len(part)
+
+    def rest(self) -> _Part:
+        """What the server has not got of the part. Raises `SessionLost` where it has not even what was before it."""
+        part = self._part or _Part(mmap.mmap(-1, 1))
+        behind_bytes = self.kept_bytes - (self.added_bytes - len(part))
+        if not 0 <= behind_bytes < len(part):
+            raise SessionLost("GCS ya no tiene lo que había confirmado de una subida")
+        return part.behind(behind_bytes)
+
+    def noted(self, response: requests.Response) -> Mapping[str, object] | None:
+        """The object in an answer, if it is complete; otherwise the answer says how much of it the server has."""
+        if response.status_code in {404, 410}:
+            raise SessionLost(f"GCS ya no tiene la subida (HTTP {response.status_code})")
+        if response.status_code == 308:
+            self.kept_bytes = _kept_bytes(response)
+            self.is_position_known = True
+            return None
+        if response.status_code not in {200, 201} or self.added_bytes < self.size_bytes:
+            raise from_http_response(response)
+        answer: Mapping[str, object] = response.json()
+        return answer
+
+
+class _Reading:
+    """An object that is read by as many requests as that takes, all of which must find the same one."""
+
+    def __init__(self, key: str, name: str) -> None:
+        self.key = key
+        self.name = name
+        self._checksum: str | None = None
+
+    def note_checksum(self, header: str) -> None:
+        """`X-Goog-Hash` of the first answer tells what is read."""
+        crc32c = re.search(r"\bcrc32c=([A-Za-z0-9+/]{6}==)", header)
+        self._checksum = f"crc32c:{crc32c.group(1)}" if crc32c else None
+
+    def require_same(self, stored: StoredObject) -> None:
+        """Raises `IntegrityError` unless it is the object that was read first."""
+        if self._checksum is None or stored.checksum != self._checksum:
+            raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
 
 
 def _run_to_end(pieces: Iterator[bytes]) -> None:
@@ -449,12 +592,14 @@ def _run_to_end(pieces: Iterator[bytes]) -> None:
         pass
 
 
-def _require_kept(response: requests.Response, sent_bytes: int) -> None:
-    """A session answers 308 and how much it has; less than was sent would leave a gap."""
-    if response.status_code != 308:
-        raise from_http_response(response)
-    if response.headers.get("Range") != f"bytes=0-{sent_bytes - 1}":
-        raise ProviderUnavailable("GCS no guardó una parte completa")
+def _kept_bytes(response: requests.Response) -> int:
+    """How much a session says that it has: with 308 it tells the range, or none for nothing."""
+    kept = response.headers.get("Range", "")
+    if not kept:
+        return 0
+    if not re.fullmatch(r"bytes=0-\d{1,18}", kept):
+        raise unintelligible("una subida que no dice cuánto tiene")
+    return int(kept.rpartition("-")[2]) + 1
 
 
 def _generation(expected: StoredObject | None) -> int:
@@ -572,7 +717,10 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
     if status is not None and status < 300:
         return unintelligible(answer)
     is_damaged = status == 400 and (reason == "parseError" or DAMAGED_MESSAGE in detail.get("message", ""))
-    is_unavailable = status is None or status in {408, 429} or status >= 500 or reason in TRANSIENT_REASONS
+    retry_after = error.response.headers.get("Retry-After") if isinstance(error.response, requests.Response) else None
+    if reason in TRANSIENT_REASONS or (status is not None and asks_to_slow_down(status, None, retry_after)):
+        return SlowDown(f"GCS pide menos peticiones ({answer})", pause_seconds(retry_after))
+    is_unavailable = status is None or status == 408 or status >= 500
     for applies, error_class, text in (
         (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),
         (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -17,7 +17,7 @@ from google.api_core.exceptions import from_http_response
 from google.auth.transport.requests import AuthorizedSession, Request
 
 from providers.answers import unintelligible
-from providers.base import CHUNK_SIZE_BYTES
+from providers.base import CHUNK_SIZE_BYTES, ProviderError
 from providers.paced_requests import DirectConnections
 
 CONTENT_TYPE = "application/octet-stream"
@@ -53,11 +53,25 @@ class GcsRequests:
         if not isinstance(json.loads(answer.data), dict):
             raise unintelligible("no describe ningún objeto")
 
-    def read(self, name: str) -> Iterator[bytes]:
-        """Yield the bytes of an object as they are stored, in order. Raises when fewer come than were announced."""
+    def read(
+        self, name: str, note_checksum: Callable[[str], None], position: int = 0, generation: str | None = None
+    ) -> Iterator[bytes]:
+        """Yield the bytes of an object as they are stored, in order. Raises when fewer come than were announced.
+
+        From a position on where one is given, of this generation. From the beginning, `note_checksum` is told what the
+        server says in `X-Goog-Hash`.
+        """
         path = f"{self._objects_path}/{quote(name, safe='')}?alt=media"
-        answer = self._send("GET", path, {"Accept-Encoding": "gzip"})  # or GCS would unpack what is stored packed
+        headers = {"Accept-Encoding": "gzip"}  # or GCS would unpack what is stored packed
+        if position:
+            path += "" if generation is None else f"&ifGenerationMatch={generation}"
+            headers["Range"] = f"bytes={position}-"
+        answer = self._send("GET", path, headers)
         with contextlib.closing(answer):  # and its connection, unless all of it was read
+            if not position:
+                note_checksum(answer.headers.get("X-Goog-Hash", ""))
+            elif not answer.headers.get("Content-Range", "").startswith(f"bytes {position}-"):
+                raise ProviderError("el servidor no da partes de un objeto, y su lectura se cortó")
             yield from answer.stream(CHUNK_SIZE_BYTES, decode_content=False)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
@@ -67,7 +81,7 @@ class GcsRequests:
             answer.drain_conn()
             self._credentials.refresh(self._ask_for_token)
             answer = self._sent(method, path, headers, body)
-        if answer.status != 200:
+        if answer.status not in {200, 206}:
             raise from_http_response(self._to_server.as_requests_would(answer))
         return answer
 

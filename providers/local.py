@@ -9,7 +9,7 @@ import hashlib
 import os
 import stat
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -56,6 +56,9 @@ from providers.file_trees import (
     temporary_name,
 )
 from providers.probes import Remembered, folds_names
+from providers.progress import Progress
+from providers.resumed_reads import resumed
+from providers.retries import Result, with_retries
 
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE_TRIES = 10
@@ -75,7 +78,7 @@ KEPT_DIRECTORY = frozenset((errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.
 """What `rmdir` answers for a directory that is not empty, for a link, and for a mount point."""
 
 NOT_ANSWERING = (
-    errno.EIO, errno.ESTALE, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.ENOTCONN,
+    errno.EIO, errno.EINTR, errno.ESTALE, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.ENOTCONN,
     errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH,
     errno.ENETDOWN, errno.ENETUNREACH,
 )  # fmt: skip
@@ -104,6 +107,9 @@ class LocalProvider(Provider):
     """
 
     only_conditions_stop_late_puts = False
+
+    what_is_there_is_durable = False
+    """A name that was given and not brought to the disk can be seen, and is lost in a power failure."""
 
     executions_at_once = 2
     """More of them hinder each other: measured, four take 15 % longer than two, which already keep the disk busy."""
@@ -137,7 +143,7 @@ class LocalProvider(Provider):
         there together, where the file system can do that, which takes about as long as for one.
         """
         with _translated("varios ficheros"):
-            batch = _Batch(self._root(), several=len(sources) > 1)
+            batch = _Batch(self._root(), self.progress, several=len(sources) > 1)
         with batch:
             in_turn = self._in_turn if batch.synced_together else contextlib.nullcontext
             with in_turn():
@@ -152,7 +158,7 @@ class LocalProvider(Provider):
         """See `Provider`. Looks once more just before the file gets its name."""
         self._require_expected(key, expected)
         with _translated(key):
-            batch = _Batch(self._root(), several=False)
+            batch = _Batch(self._root(), self.progress, several=False)
         with batch:
             receipt = batch.write(key, source)
             self._require_expected(key, expected)
@@ -186,11 +192,24 @@ class LocalProvider(Provider):
                 self._turn.release()
 
     def open(self, key: str) -> Iterator[bytes]:
-        parts = parts_of_key(key)
-        with _object_expected(key):
+        reading = _Reading(key)
+        try:
+            yield from self._read_from(reading, 0)
+        except ProviderUnavailable:
+            given_bytes = reading.given_bytes
+            yield from resumed(lambda position: self._read_from(reading, given_bytes + position), self.progress)
+
+    def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
+        """The bytes of one file from a position on. Raises `IntegrityError` where it is another one than before."""
+        parts = parts_of_key(reading.key)
+        with _object_expected(reading.key):
             descriptor = open_file_beneath(self._root(), parts)
-        with closing_descriptor(descriptor), _translated(key):
+        with closing_descriptor(descriptor), _translated(reading.key):
+            reading.require_same(os.fstat(descriptor))
+            if position:
+                os.lseek(descriptor, position, os.SEEK_SET)
             while chunk := os.read(descriptor, CHUNK_SIZE_BYTES):
+                reading.given_bytes += len(chunk)
                 yield chunk
 
     def stat(self, key: str) -> StoredObject:
@@ -287,10 +306,21 @@ class LocalProvider(Provider):
         """See `Provider`. What is read back comes from the disk, not from what the kernel remembers of the writing."""
         with _OpenDirectories(self._root()) as directories:
             for key in keys:
-                *parts, name = parts_of_key(key)
-                with _object_expected(key):
-                    sha256 = _sha256_on_disk(directories.get(tuple(parts)), name)
+                try:
+                    sha256 = self._sha256(directories, key)
+                except ProviderUnavailable as error:
+                    again = functools.partial(self._sha256, directories, key)
+                    sha256 = repeated_after(error, again, self.progress)
                 yield ContentDigest(key, sha256, Evidence.READ_BACK)
+
+    def _sha256(self, directories: _OpenDirectories, key: str) -> str:
+        *parts, name = parts_of_key(key)
+        try:
+            with _object_expected(key):
+                return _sha256_on_disk(directories.get(tuple(parts)), name)
+        except ProviderUnavailable:
+            directories.forget(tuple(parts))  # what it was opened by may be what is not valid any more
+            raise
 
     def close(self) -> None:
         with self._opening:
@@ -332,7 +362,27 @@ class LocalProvider(Provider):
                         status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                     except FileNotFoundError:
                         continue
+                    except OSError as error:
+                        looked_again = self._looked_again(directory, name, error)
+                        if looked_again is None:
+                            continue
+                        status = looked_again
                     yield name, status
+
+    def _looked_again(self, directory: Sequence[str], name: str, failed: OSError) -> os.stat_result | None:
+        """What is known of a name that could not be looked at, by its directory opened again; `None` if it is gone."""
+
+        def look() -> os.stat_result | None:
+            with _translated(name), self._opened_if_there(directory) as descriptor:
+                if descriptor is None:
+                    return None
+                with contextlib.suppress(FileNotFoundError):
+                    return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            return None
+
+        if failed.errno not in NOT_ANSWERING:
+            raise failed
+        return repeated_after(ProviderUnavailable("el sistema de ficheros no responde"), look, self.progress)
 
     def _scan(self, directory: Sequence[str]) -> Iterator[os.DirEntry[str]]:
         with self._opened_if_there(directory) as descriptor:
@@ -387,6 +437,37 @@ class LocalProvider(Provider):
             return False
 
 
+def repeated_after(failed: ProviderUnavailable, step: Callable[[], Result], progress: Progress) -> Result:
+    """Repeat a step of one file that has failed once, while it is worth it. Raises its last error.
+
+    A retrier for each file that nothing happens to would take longer than much of what is done for it.
+    """
+    failures = [failed]
+
+    def attempt() -> Result:
+        if failures:
+            raise failures.pop()
+        return step()
+
+    return with_retries(attempt, progress.interruption, progress)
+
+
+class _Reading:
+    """A file that is opened again where reading it fails, and must be the same one then."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.given_bytes = 0
+        self._version: str | None = None
+
+    def require_same(self, status: os.stat_result) -> None:
+        """Raises `IntegrityError` for another file than the one that was opened first."""
+        version = _version(status)
+        if version != (self._version or version):
+            raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
+        self._version = version
+
+
 class _OpenDirectories:
     """Directories below a root, kept open while they are used again and again, but few at a time. For one thread."""
 
@@ -437,17 +518,27 @@ class _Batch:
     Leaving the context discards those that have not got their names by then.
     """
 
-    def __init__(self, root_descriptor: int, *, several: bool) -> None:
+    def __init__(self, root_descriptor: int, progress: Progress, *, several: bool) -> None:
         self._root = root_descriptor
+        self._progress = progress
         self._directories = _OpenDirectories(root_descriptor)
         self._unfinished: list[_UnfinishedFile] = []
+        self._failed: list[_UnfinishedFile] = []
         self._empty: list[_UnfinishedFile] = []
         self._named_in: dict[tuple[str, ...], str] = {}
         self.synced_together = several and can_be_synced(root_descriptor)
         self._file_system = os.open(".", DIRECTORY_FLAGS, dir_fd=root_descriptor)
 
     def write(self, key: str, source: Source) -> PutReceipt:
-        """Write one file under a temporary name beside its target, but note an empty one. Raises as `Provider.put`."""
+        """Write one file under a temporary name beside its target, but note an empty one. Where the file system does
+        not answer, that is repeated for this file alone, under another name. Raises as `Provider.put`.
+        """
+        try:
+            return self._write_once(key, source)
+        except ProviderUnavailable as error:
+            return repeated_after(error, functools.partial(self._write_once, key, source), self._progress)
+
+    def _write_once(self, key: str, source: Source) -> PutReceipt:
         *directories, target = parts_of_key(key)
         metered = MeteredSource(source)
         file = _UnfinishedFile(key, tuple(directories), temporary_name(target), target)
@@ -460,17 +551,23 @@ class _Batch:
         return metered.receipt()
 
     def _write_unfinished(self, file: _UnfinishedFile, metered: MeteredSource) -> None:
-        with _translated(file.key):
-            descriptor = self._create(file.directories, file.name)
-        with closing_descriptor(descriptor):
-            self._unfinished.append(file)
-            for chunk in metered.chunks(CHUNK_SIZE_BYTES):
-                with _translated(file.key):
-                    _write_all(descriptor, chunk)
+        """What has failed gets no name, and bytes that were not brought to the disk once are written once more."""
+        try:
             with _translated(file.key):
-                if not self.synced_together:
-                    os.fsync(descriptor)
-                _require_size(descriptor, metered.size_bytes)
+                descriptor = self._create(file.directories, file.name)
+            with closing_descriptor(descriptor):
+                for chunk in metered.chunks(CHUNK_SIZE_BYTES):
+                    with _translated(file.key):
+                        _write_all(descriptor, chunk)
+                with _translated(file.key):
+                    if not self.synced_together:
+                        os.fsync(descriptor)
+                    _require_size(descriptor, metered.size_bytes)
+        except BaseException:
+            self._failed.append(file)
+            self._directories.forget(file.directories)  # what it was opened by may be what is not valid any more
+            raise
+        self._unfinished.append(file)
 
     def bring_contents_to_disk(self) -> None:
         """Where that has not been done for each file."""
@@ -529,7 +626,7 @@ class _Batch:
 
     def __exit__(self, *_: object) -> None:
         with self._directories, closing_descriptor(self._file_system):
-            for file in self._unfinished:
+            for file in (*self._unfinished, *self._failed):
                 with contextlib.suppress(OSError):
                     os.unlink(file.name, dir_fd=self._directories.get(file.directories))
 

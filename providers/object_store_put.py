@@ -95,6 +95,10 @@ SendHashedPart = Callable[[int, "Buffer", "str | None"], None]
 """As `SendPart`; besides it is told the part's MD5, in hexadecimal digits, where that is computed."""
 
 
+SendPartByPrefix = Callable[[int, "Buffer", bytes], None]
+"""As `SendPart`; besides it is told the SHA-256 of all bytes up to the part's end: a name that no other part has."""
+
+
 class Md5Of(enum.Enum):
     """What of an object in parts is hashed by MD5, because the server may show that."""
 
@@ -216,6 +220,23 @@ class ObjectStorePut:
                 sent.result()
         return reader.sent()
 
+    def send_parts_by_prefix(self, source: Source, send: SendPartByPrefix) -> SentBytes:
+        """As `send_parts`, each part with the SHA-256 of all bytes up to its end."""
+        with (
+            self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
+            ThreadPoolExecutor(parts_in_flight) as threads,
+        ):
+            reader = HashingReader(source, self.md5s_of_large)
+            on_their_way: deque[Future[None]] = deque()
+            for number, part in enumerate(reader.parts(buffers)):
+                if len(on_their_way) == parts_in_flight:
+                    on_their_way.popleft().result()
+                on_their_way.append(threads.submit(send, number, part, reader.sha256_so_far()))
+                del part
+            for sent in on_their_way:
+                sent.result()
+        return reader.sent()
+
     @contextmanager
     def _room_for_parts(self, part_size: int) -> Iterator[tuple[PartBuffers, int]]:
         """Buffers for parts of this size, and how many may be on their way at once."""
@@ -302,6 +323,10 @@ class HashingReader:
             yield piece
         if self._size_bytes < announced_bytes:
             raise IntegrityError(f"se leyeron {self._size_bytes} de {announced_bytes} bytes anunciados")
+
+    def sha256_so_far(self) -> bytes:
+        """SHA-256 of what was handed over until now."""
+        return self._sha256.copy().digest()
 
     def sent(self) -> SentBytes:
         """What was handed over, once all of it was."""

@@ -9,8 +9,9 @@ import re
 import stat
 import struct
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from config.fields import FieldError, Fields
 from config.logs import one_line
@@ -45,12 +46,18 @@ from providers.file_trees import (
 )
 from providers.hash_commands import HASH_COMMANDS
 from providers.probes import Remembered, folds_names
+from providers.progress import Progress
+from providers.resumed_reads import resumed
+from providers.retries import Result, with_retries
 from providers.server_hashing import ServerHashing
 from providers.sftp_protocol import (
+    CREATE_AGAIN_FLAGS,
     CREATE_FLAGS,
     FSYNC,
+    IN_FLIGHT_BYTES,
     POSIX_RENAME,
     READ_FLAGS,
+    RESUME_FLAGS,
     STATVFS,
     Answer,
     Attributes,
@@ -62,6 +69,7 @@ from providers.sftp_protocol import (
     StatusError,
     string,
 )
+from providers.sftp_resumption import NamesGiven, ResumableContent, SourceFailed
 from providers.sftp_sessions import SessionPool
 from providers.ssh import CommandFailed, CommandUnanswered, read_settings
 
@@ -142,9 +150,17 @@ class SftpProvider(Provider):
         return receipt
 
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. Each step is asked for all files before an answer is waited for: three turns for them all."""
+        """See `Provider`. Each step is asked for all files before an answer is waited for: three turns for them all.
+
+        A file of which a session may lose only a part is stored over several sessions, if need be.
+        """
+        if len(sources) == 1:
+            [(key, source)] = sources.items()
+            if source.size_bytes > IN_FLIGHT_BYTES:
+                yield key, self._put_large(key, source, self._rename_one)
+                return
         with self._session(next(iter(sources), "")) as session:
-            files = [self._unfinished_file(session, key, source) for key, source in sources.items()]
+            files = [self._unfinished_file(session, key, MeteredSource(source)) for key, source in sources.items()]
             self._store(session, files)
         yield from ((file.key, file.source.receipt()) for file in files)
 
@@ -152,15 +168,14 @@ class SftpProvider(Provider):
         """See `Provider`. Looks once more just before the file gets its name; where nothing is expected, by a request
         that replaces nothing.
         """
+        give_name = functools.partial(self._rename_over, expected)
+        if source.size_bytes > IN_FLIGHT_BYTES:
+            return self._put_large(key, source, give_name)
         with self._session(key) as session:
             require_expected(key, self._find(session, key), expected)
-            file = self._unfinished_file(session, key, source)
+            file = self._unfinished_file(session, key, MeteredSource(source))
             with self._unnamed(session, [file]):
-                require_expected(key, self._find(session, key), expected)
-                if expected is None:
-                    self._rename_to_nothing(session, file)
-                else:
-                    self._rename(session, [file])
+                give_name(session, file)
         return file.source.receipt()
 
     def replaces_safely(self, prefix: str = "") -> bool:
@@ -176,19 +191,23 @@ class SftpProvider(Provider):
         return self._folds_names.get(prefix)
 
     def open(self, key: str) -> Iterator[bytes]:
-        parts = parts_of_key(key)
-        with self._reading_session(key) as session:
+        reading = _Reading(key)
+        return resumed(functools.partial(self._read_from, reading), self.progress)
+
+    def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
+        """The bytes of one object from a position on, by one session."""
+        parts = parts_of_key(reading.key)
+        with self._reading_session(reading.key) as session:
             path = self._path(session, parts)
             looked = session.post(PacketType.LSTAT, string(path))
             opened = session.post(PacketType.OPEN, string(path) + struct.pack(">I", READ_FLAGS) + NO_ATTRIBUTES)
-            size_bytes = _size_of_file(session.answer(looked), key)
+            size_bytes = reading.require_same(session.answer(looked))
             handle = session.answer(opened).handle()
-            received_bytes = 0
-            for chunk in session.read_file(handle, size_bytes):
-                received_bytes += len(chunk)
-                if received_bytes > size_bytes:
+            for chunk in session.read_file(handle, size_bytes, position):
+                position += len(chunk)
+                if position > size_bytes:
                     raise IntegrityError(
-                        f"el servidor da más de los {size_bytes} bytes que dice tener: {one_line(key)}"
+                        f"el servidor da más de los {size_bytes} bytes que dice tener: {one_line(reading.key)}"
                     )
                 yield chunk
             session.post(PacketType.CLOSE, string(handle))
@@ -212,10 +231,9 @@ class SftpProvider(Provider):
             return None
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        with self._reading_session(prefix) as session:
-            for directory, name, attributes in self._entries(session, prefix):
-                if _is_file(attributes) and not is_temporary_name(name):
-                    yield StoredObject("/".join((*directory, name)), attributes.size_bytes or 0)
+        for directory, name, attributes in self._entries(prefix):
+            if _is_file(attributes) and not is_temporary_name(name):
+                yield StoredObject("/".join((*directory, name)), attributes.size_bytes or 0)
 
     def delete(self, key: str) -> None:
         *directories, name = parts_of_key(key)
@@ -239,12 +257,15 @@ class SftpProvider(Provider):
         if start is None:
             return
         visited = {tuple(start[0])}
-        with self._reading_session(prefix) as session:
-            for directory, name, attributes in self._entries(session, prefix):
-                if _is_directory(attributes):
-                    visited.add((*directory, name))
-                elif is_temporary_name(name):
-                    session.post(PacketType.REMOVE, string(self._path(session, directory, name)))
+        unfinished = []
+        for directory, name, attributes in self._entries(prefix):
+            if _is_directory(attributes):
+                visited.add((*directory, name))
+            elif is_temporary_name(name):
+                unfinished.append((directory, name))
+        with self._session(prefix) as session:
+            for directory, name in unfinished:
+                session.post(PacketType.REMOVE, string(self._path(session, directory, name)))
             self._post_removals(session, sorted(visited, key=len, reverse=True))
             session.settle()
 
@@ -266,9 +287,8 @@ class SftpProvider(Provider):
             session.settle()
 
     def _unfinished_in(self, key: str, directories: Sequence[str]) -> Mapping[str, Attributes]:
-        with self._reading_session(key) as session:
-            entries = [entry for _, entry in self._read_directories(session, [tuple(directories)])]
-        named = ((os.fsdecode(entry.name), entry.attributes) for entry in entries)
+        pages = self._pages(key, [tuple(directories)])
+        named = ((name, attributes) for page in pages for _, name, attributes in page)
         return {name: attributes for name, attributes in named if is_temporary_name(name)}
 
     def _server_time(self, key: str) -> int | None:
@@ -337,10 +357,10 @@ class SftpProvider(Provider):
             name = one_line(os.fsdecode(self._base_path))
             raise DestinationMissing(f"no existe el directorio {name} en el servidor") from error
 
-    def _unfinished_file(self, session: SftpSession, key: str, source: Source) -> _UnfinishedFile:
+    def _unfinished_file(self, session: SftpSession, key: str, source: MeteredSource) -> _UnfinishedFile:
         *directories, name = parts_of_key(key)
         path = self._path(session, directories, temporary_name(name))
-        return _UnfinishedFile(key, directories, path, self._path(session, directories, name), MeteredSource(source))
+        return _UnfinishedFile(key, directories, path, self._path(session, directories, name), source)
 
     def _store(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> None:
         """Store files, each under its temporary name first."""
@@ -364,6 +384,90 @@ class SftpProvider(Provider):
                 with self._refusal_explained(session, file):
                     _require_stored(session, content, file.source)
             yield
+
+    def _put_large(self, key: str, source: Source, give_name: _GiveName) -> PutReceipt:
+        """Store one file, over as many sessions as that takes. Its unfinished file keeps its name meanwhile, and no
+        session makes it again: whoever has discarded it has ended this upload.
+
+        What a lost session had asked for may still be done: the same bytes at the same place of the same file.
+        """
+        large = _LargeFile(key, source, self.progress)
+        try:
+            stored_bytes = self._repeated(lambda: self._send_rest(large), large.content.seconds_of_progress)
+        except SourceFailed as failed:
+            raise failed.error from None
+        if stored_bytes is None:
+            raise ProviderUnavailable(f"el servidor ya no tiene lo que se había enviado: {one_line(key)}")
+        _require_size(stored_bytes, source.size_bytes)
+        if large.can_be_named_again:
+            self._repeated(lambda: self._name_large(large, give_name))
+        else:
+            self._name_large(large, give_name)
+        return large.source.receipt()
+
+    def _repeated(self, step: Callable[[], Result], seconds_of_progress: Callable[[], float] | None = None) -> Result:
+        """See `with_retries`."""
+        interruption = self.progress.interruption
+        if seconds_of_progress is None:
+            return with_retries(step, interruption, self.progress)
+        return with_retries(step, interruption, self.progress, seconds_of_progress)
+
+    def _send_rest(self, large: _LargeFile) -> int | None:
+        """Send what is not acknowledged, and give the file's size then; `None` where what was sent is not there any
+        more.
+        """
+        content = large.content
+        with self._session(large.key) as session:
+            file = self._file_of(session, large)
+            large.can_be_named_again = POSIX_RENAME in session.extensions
+            handles: list[bytes] = []
+            with _discarded_on_error(session, handles, [file.path]), self._refusal_explained(session, file):
+                handle = self._open_to_go_on(session, large, file)
+                if handle is None:
+                    return None
+                handles.append(handle)
+                pieces = content.pieces(session.write_size_bytes)
+                writes = session.write_file(handle, pieces, content.acknowledged_bytes, content.acknowledge)
+                sent = _end_content(session, handle, file.path, writes)
+                for number in sent.writes:
+                    session.answer(number, patient=True).require_ok()
+                    content.acknowledge()
+                return _size_when_ended(session, sent)
+
+    def _open_to_go_on(self, session: SftpSession, large: _LargeFile, file: _UnfinishedFile) -> bytes | None:
+        """The handle of the unfinished file, a new one at first; `None` where it has lost what it had."""
+        if large.content.acknowledged_bytes:
+            return _reopened(session, file.path, large.content.acknowledged_bytes)
+        flags = CREATE_AGAIN_FLAGS if large.was_asked_for else CREATE_FLAGS
+        large.was_asked_for = True
+        return self._create(session, file.directories, file.path, _post_open(session, file.path, flags))
+
+    def _name_large(self, large: _LargeFile, give_name: _GiveName) -> None:
+        """Give a finished file its name, unless that was asked for before and done, without an answer."""
+        with self._session(large.key) as session:
+            file = self._file_of(session, large)
+            with _discarded_on_error(session, [], [file.path]):
+                if large.name_was_asked_for and _has_its_name(session, file):
+                    return
+                large.name_was_asked_for = True
+                give_name(session, file)
+
+    def _file_of(self, session: SftpSession, large: _LargeFile) -> _UnfinishedFile:
+        """The unfinished file, the same in all sessions."""
+        if large.file is None:
+            large.file = self._unfinished_file(session, large.key, large.source)
+        return large.file
+
+    def _rename_over(self, expected: StoredObject | None, session: SftpSession, file: _UnfinishedFile) -> None:
+        """Give a finished file its name where exactly `expected` has it. Raises `ConditionFailed`."""
+        require_expected(file.key, self._find(session, file.key), expected)
+        if expected is None:
+            self._rename_to_nothing(session, file)
+        else:
+            self._rename(session, [file])
+
+    def _rename_one(self, session: SftpSession, file: _UnfinishedFile) -> None:
+        self._rename(session, [file])
 
     def _rename_to_nothing(self, session: SftpSession, file: _UnfinishedFile) -> None:
         """Give a finished file its name where nothing has it. Raises `ConditionFailed`."""
@@ -453,7 +557,7 @@ class SftpProvider(Provider):
             return StorageFull("no queda espacio en el servidor")
         return None
 
-    def _entries(self, session: SftpSession, prefix: str) -> Iterator[tuple[tuple[str, ...], str, Attributes]]:
+    def _entries(self, prefix: str) -> Iterator[_Entry]:
         """All that lies below a prefix, with the directory that it is in."""
         start = parts_of_prefix(prefix)
         if start is None:
@@ -462,14 +566,34 @@ class SftpProvider(Provider):
         pending = deque([top])
         while pending:
             batch = [pending.popleft() for _ in range(min(len(pending), DIRECTORIES_AT_ONCE))]
-            for directory, entry in self._read_directories(session, batch):
-                name, attributes = os.fsdecode(entry.name), entry.attributes
-                if attributes.mode is None or attributes.size_bytes is None:
-                    attributes = self._look(session, directory, name)
+            for directory, name, attributes in chain.from_iterable(self._pages(prefix, batch)):
                 if directory != top or name.startswith(beginning):
                     if _is_directory(attributes):
                         pending.append((*directory, name))
                     yield directory, name, attributes
+
+    def _pages(self, key: str, directories: Sequence[tuple[str, ...]]) -> Iterator[Sequence[_Entry]]:
+        """What several directories hold. A session that ends costs reading them again, but nothing is given twice."""
+        given = {directory: NamesGiven() for directory in directories}
+        return resumed(lambda _position: self._pages_not_given(key, given), self.progress)
+
+    def _pages_not_given(self, key: str, given: Mapping[tuple[str, ...], NamesGiven]) -> Iterator[Sequence[_Entry]]:
+        for names in given.values():
+            names.begin_again()
+        with self._reading_session(key) as session:
+            for directory, entries in self._read_directories(session, tuple(given)):
+                fresh = given[directory].not_given(entries)
+                if fresh:  # what was given before is no progress
+                    yield [self._entry(session, directory, entry) for entry in fresh]
+        for names in given.values():
+            names.require_all_seen_again()
+
+    def _entry(self, session: SftpSession, directory: tuple[str, ...], entry: DirectoryEntry) -> _Entry:
+        """An entry, with attributes that are asked for where the listing does not say them."""
+        name, attributes = os.fsdecode(entry.name), entry.attributes
+        if attributes.mode is None or attributes.size_bytes is None:
+            attributes = self._look(session, directory, name)
+        return directory, name, attributes
 
     def _look(self, session: SftpSession, directory: Sequence[str], name: str) -> Attributes:
         """Ask for what the listing does not say; nothing is known of what has vanished meanwhile."""
@@ -483,7 +607,7 @@ class SftpProvider(Provider):
 
     def _read_directories(
         self, session: SftpSession, directories: Sequence[tuple[str, ...]]
-    ) -> Iterator[tuple[tuple[str, ...], DirectoryEntry]]:
+    ) -> Iterator[tuple[tuple[str, ...], Sequence[DirectoryEntry]]]:
         """What several directories hold, read side by side, page by page."""
         handles = self._open_directories(session, directories)
         last_pages: dict[tuple[str, ...], Sequence[DirectoryEntry]] = {}
@@ -501,7 +625,7 @@ class SftpProvider(Provider):
                 if entries and entries == last_pages.get(directory):
                     raise SessionLost("el servidor repite la misma lista sin fin")
                 last_pages[directory] = entries
-                yield from ((directory, entry) for entry in entries if _is_below(entry.name))
+                yield directory, [entry for entry in entries if _is_below(entry.name)]
         session.settle()
 
     def _names(self, session: SftpSession, answer: Answer) -> Sequence[DirectoryEntry]:
@@ -596,6 +720,28 @@ class SftpProvider(Provider):
         return path
 
 
+_Entry = tuple[tuple[str, ...], str, Attributes]
+"""A directory, a name in it, and what bears the name."""
+
+
+class _Reading:
+    """An object that is read over as many sessions as that takes, all of which must see the same one."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self._first_seen: Attributes | None = None
+
+    def require_same(self, answer: Answer) -> int:
+        """The size in an answer to LSTAT. Raises `ObjectNotFound`, `IntegrityError` for another object than before."""
+        size_bytes = _size_of_file(answer, self.key)
+        attributes = answer.attributes()
+        if self._first_seen is None:
+            self._first_seen = attributes
+        elif attributes != self._first_seen:
+            raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
+        return size_bytes
+
+
 @dataclass(frozen=True, slots=True)
 class _UnfinishedFile:
     """A file that is being stored: under which temporary path, under which path then, and what it is to hold."""
@@ -607,16 +753,36 @@ class _UnfinishedFile:
     source: MeteredSource
 
 
+_GiveName = Callable[[SftpSession, _UnfinishedFile], None]
+"""Gives a finished file its name. Raises `ProviderError`, and `StatusError` for what is not explained yet."""
+
+
+class _LargeFile:
+    """A file that is stored over as many sessions as that takes, and how far that has come. For one thread."""
+
+    def __init__(self, key: str, source: Source, progress: Progress) -> None:
+        self.key = key
+        self.source = MeteredSource(source)
+        self.content = ResumableContent(self.source, progress)
+        self.file: _UnfinishedFile | None = None
+        self.was_asked_for = False
+        """Whether a session was asked to make the unfinished file."""
+        self.name_was_asked_for = False
+        self.can_be_named_again = False
+        """Whether a request for its name that comes late does no harm: where a name changes hands in one request."""
+
+
 @dataclass(frozen=True, slots=True)
 class _SentContent:
-    """The requests that carried a file's bytes and closed it, and the one that asks how large it is now."""
+    """The requests that carried a file's bytes, those that ended it, and the one that asks how large it is now."""
 
-    numbers: Sequence[int]
+    writes: Sequence[int]
+    endings: Sequence[int]
     looked: int
 
 
-def _post_open(session: SftpSession, path: bytes) -> int:
-    return session.post(PacketType.OPEN, string(path) + struct.pack(">I", CREATE_FLAGS) + NO_ATTRIBUTES)
+def _post_open(session: SftpSession, path: bytes, flags: int = CREATE_FLAGS) -> int:
+    return session.post(PacketType.OPEN, string(path) + struct.pack(">I", flags) + NO_ATTRIBUTES)
 
 
 def _post_content(session: SftpSession, handle: bytes, path: bytes, source: MeteredSource) -> _SentContent:
@@ -624,20 +790,55 @@ def _post_content(session: SftpSession, handle: bytes, path: bytes, source: Mete
 
     All of it is on its way before the first answer is waited for, as far as the source is small.
     """
-    numbers = list(session.write_file(handle, source.chunks(session.write_size_bytes)))
-    if FSYNC in session.extensions:
-        numbers.append(session.extended(FSYNC, string(handle)))
-    numbers.append(session.post(PacketType.CLOSE, string(handle)))
-    return _SentContent(numbers, session.post(PacketType.LSTAT, string(path)))
+    writes = session.write_file(handle, source.chunks(session.write_size_bytes))
+    return _end_content(session, handle, path, writes)
+
+
+def _end_content(session: SftpSession, handle: bytes, path: bytes, writes: Sequence[int]) -> _SentContent:
+    """Bring a file that was written to the disk, where the server can, close it, and ask how large it is now."""
+    endings = [session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []
+    endings.append(session.post(PacketType.CLOSE, string(handle)))
+    return _SentContent(writes, endings, session.post(PacketType.LSTAT, string(path)))
+
+
+def _reopened(session: SftpSession, path: bytes, acknowledged_bytes: int) -> bytes | None:
+    """The handle of an unfinished file; `None` where it is gone, or has lost bytes that it had."""
+    looked = session.post(PacketType.LSTAT, string(path))
+    opened = _post_open(session, path, RESUME_FLAGS)
+    there_bytes = _size_if_there(session.answer(looked))
+    try:
+        handle = session.answer(opened).handle()
+    except StatusError as error:
+        if error.code not in NOT_THERE:
+            raise
+        return None
+    return handle if there_bytes is not None and there_bytes >= acknowledged_bytes else None
+
+
+def _has_its_name(session: SftpSession, file: _UnfinishedFile) -> bool:
+    """Whether a finished file is where it was to be, as far as sizes tell: whoever has it stored proves its bytes."""
+    numbers = [session.post(PacketType.LSTAT, string(path)) for path in (file.path, file.target)]
+    unfinished_bytes, there_bytes = (_size_if_there(session.answer(number)) for number in numbers)
+    return unfinished_bytes is None and there_bytes == file.source.size_bytes
 
 
 def _require_stored(session: SftpSession, sent: _SentContent, source: MeteredSource) -> None:
     """Raises `StatusError` where anything was refused, `IntegrityError` where the server has less or more than that."""
-    for number in sent.numbers:
+    for number in sent.writes:
         session.answer(number, patient=True).require_ok()
-    stored_bytes = session.answer(sent.looked).attributes().size_bytes
-    if stored_bytes != source.size_bytes:
-        raise IntegrityError(f"se enviaron {source.size_bytes} bytes y el servidor tiene {stored_bytes}")
+    _require_size(_size_when_ended(session, sent), source.size_bytes)
+
+
+def _size_when_ended(session: SftpSession, sent: _SentContent) -> int | None:
+    """How large a file is that was written to the disk and closed. Raises `StatusError`."""
+    for number in sent.endings:
+        session.answer(number, patient=True).require_ok()
+    return session.answer(sent.looked).attributes().size_bytes
+
+
+def _require_size(stored_bytes: int | None, sent_bytes: int) -> None:
+    if stored_bytes != sent_bytes:
+        raise IntegrityError(f"se enviaron {sent_bytes} bytes y el servidor tiene {stored_bytes}")
 
 
 def _rename_plainly(session: SftpSession, path: bytes, target: bytes) -> None:
@@ -682,15 +883,21 @@ def _require_gone(removed: Answer, looked: Answer) -> None:
 
 def _size_of_file(answer: Answer, key: str) -> int:
     """The size in an answer to LSTAT. Raises `ObjectNotFound` where there is no regular file."""
+    size_bytes = _size_if_there(answer)
+    if size_bytes is None:
+        raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
+    return size_bytes
+
+
+def _size_if_there(answer: Answer) -> int | None:
+    """The size in an answer to LSTAT; `None` where there is no regular file."""
     try:
         attributes = answer.attributes()
     except StatusError as error:
         if error.code not in NOT_THERE:
             raise
-        attributes = Attributes(None, None, None)
-    if not _is_file(attributes) or attributes.size_bytes is None:
-        raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
-    return attributes.size_bytes
+        return None
+    return attributes.size_bytes if _is_file(attributes) else None
 
 
 def _is_below(name: bytes) -> bool:

@@ -14,7 +14,7 @@ import math
 import struct
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,6 +26,12 @@ STATVFS = b"statvfs@openssh.com"
 READ_FLAGS = 0x01
 CREATE_FLAGS = 0x02 | 0x08 | 0x20
 """WRITE, CREAT and EXCL: a new file, never one that is there, never through a link."""
+
+CREATE_AGAIN_FLAGS = 0x02 | 0x08
+"""WRITE and CREAT: for a file that was asked for before, and may be there."""
+
+RESUME_FLAGS = 0x02
+"""WRITE alone: a file that is there, as it is, and never a new one."""
 
 SAFE_TRANSFER_BYTES = 32 * 1024
 """What every server must be able to read or write in one request."""
@@ -108,6 +114,10 @@ class SessionLost(Exception):
     """The connection ended, went silent, or carried something that is no SFTP."""
 
 
+class TransferTooSlow(SessionLost):
+    """The connection carries so little that it is as good as none: another one would not be better."""
+
+
 class Channel(Protocol):
     """What is needed of an SSH channel. What these raise (but `TimeoutError` by `recv`) means that it is lost."""
 
@@ -154,6 +164,10 @@ class DirectoryEntry:
 def string(content: bytes) -> bytes:
     """Encode bytes with their length before them."""
     return struct.pack(">I", len(content)) + content
+
+
+def _note_nothing() -> None:
+    """Whoever sends little needs to know only whether all of it has arrived."""
 
 
 class _Reader:
@@ -339,34 +353,40 @@ class SftpSession:
         """Send one request, and give its answer."""
         return self.answer(self.post(packet_type, body))
 
-    def write_file(self, handle: bytes, chunks: Iterable[bytes]) -> Sequence[int]:
-        """Post a file's bytes, none larger than `write_size_bytes`, waiting only when enough is on its way.
+    def write_file(
+        self,
+        handle: bytes,
+        chunks: Iterable[bytes],
+        offset: int = 0,
+        acknowledged: Callable[[], None] = _note_nothing,
+    ) -> Sequence[int]:
+        """Post a file's bytes from `offset` on, no chunk larger than `write_size_bytes`, waiting only when enough is on
+        its way. `acknowledged` is called for each chunk that the server has, in order.
 
         Gives the numbers of the writes whose answers are still to be looked at. Raises `StatusError`, `SessionLost`,
         and what the chunks raise.
         """
         window = max(1, IN_FLIGHT_BYTES // self.write_size_bytes)
         unconfirmed: deque[int] = deque()
-        offset = 0
         for number, chunk in enumerate(self._unhurried(chunks)):
             if number % window == 0:
                 self._require_progress()
             if len(unconfirmed) == window:
                 self.answer(unconfirmed.popleft(), patient=True).require_ok()
+                acknowledged()
             body = string(handle) + struct.pack(">QI", offset, len(chunk))
             unconfirmed.append(self.post(PacketType.WRITE, body, chunk))
             offset += len(chunk)
         self._require_progress()
         return unconfirmed
 
-    def read_file(self, handle: bytes, expected_bytes: int) -> Iterator[bytes]:
-        """Yield a file's bytes to its end, asking ahead as far as it is expected to go.
+    def read_file(self, handle: bytes, expected_bytes: int, position: int = 0) -> Iterator[bytes]:
+        """Yield a file's bytes from a position to its end, asking ahead as far as it is expected to go.
 
         Raises `StatusError`, `SessionLost`.
         """
         window = max(2, IN_FLIGHT_BYTES // self.read_size_bytes)
         asked: deque[_Read] = deque()
-        position = 0
         self._require_progress()
         received_bytes = 0
         while True:
@@ -541,6 +561,6 @@ class SftpSession:
             yield
         except Exception as error:
             if time.monotonic() >= self.due_at:
-                raise SessionLost("la transferencia apenas avanza") from error
+                raise TransferTooSlow("la transferencia apenas avanza") from error
             raise error if isinstance(error, SessionLost) else SessionLost("se perdió la conexión") from error
         self._broken = False

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from providers.base import TRANSFER_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
-from providers.sftp_protocol import SessionLost, SftpSession
+from providers.sftp_protocol import SessionLost, SftpSession, TransferTooSlow
 from providers.ssh import ConnectionFull, SshConnection, SshSettings
 
 SESSIONS_PER_CONNECTION = 8
@@ -82,7 +82,9 @@ class SessionPool:
             yield lease.session
         except SessionLost as error:
             lease.connection.ssh.close()
-            raise ProviderUnavailable(str(error)) from error
+            unavailable = ProviderUnavailable(str(error))
+            unavailable.given_up = isinstance(error, TransferTooSlow)
+            raise unavailable from error
         finally:
             self._give_back(lease)
 

@@ -64,6 +64,7 @@ class FaultyProvider(Provider):
         super().__init__(provider.id, provider.name, provider.kind)
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
+        self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]
         self.store = provider.store
         self.calls: list[tuple[str, str]] = []
         self._provider = provider

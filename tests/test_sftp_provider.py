@@ -683,9 +683,10 @@ class Interrupting(PatternSource):
 def test_a_cut_connection_is_replaced_at_the_next_call(
     make_provider: MakeProvider, base_path: Path, line: Line
 ) -> None:
+    """A small file is not gone on with; of a large one see `tests/test_sftp_resumption.py`."""
     provider = make_provider(port=line.port)
     with pytest.raises(ProviderUnavailable):
-        provider.put("a/file", Interrupting(20_000_000, line.cut))
+        provider.put("a/file", Interrupting(2_000_000, line.cut))
     assert list(provider.list("")) == []
     provider.put("a/other", BytesSource(b"x"))
     provider.abandon("a/")
@@ -743,14 +744,18 @@ def test_threads_that_wait_for_a_session_do_not_each_find_out_that_there_is_none
 def test_transfers_on_a_jammed_connection_end(
     make_provider: MakeProvider, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Many at once fill every buffer on the way, so that even sending comes to a stop."""
+    """Many at once fill every buffer on the way, so that even sending comes to a stop; new connections jam, too."""
     monkeypatch.setattr(ssh, "TRANSFER_TIMEOUT_SECONDS", 3.0)
     provider = make_provider(port=line.port)
     started = time.monotonic()
 
+    def jam_all() -> None:
+        line.jam()
+        line.jam_new()
+
     def outcome(number: int) -> type[BaseException] | None:
         try:
-            provider.put(f"a/{number}", Interrupting(30_000_000, line.jam))
+            provider.put(f"a/{number}", Interrupting(30_000_000, jam_all))
         except ProviderUnavailable as error:
             return type(error)
         return None
