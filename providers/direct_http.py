@@ -1,4 +1,4 @@
-"""Bodies, each sent by one request on a connection that is kept: HTTP/1.1 reduced to what a PUT needs.
+"""Requests whose answers are short, on connections that are kept: HTTP/1.1 reduced to what a PUT needs.
 
 A general client's work for a small file (a request object, a header map, a pool, a runtime's threads, the hash of the
 body for its signature, which is known here) takes longer than all the rest of its way: measured, obstore needs 0.44 ms
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from providers.answers import deadline_seconds, unintelligible
-from providers.base import CONNECT_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
 from providers.network import Network, Trust
 from providers.network_errors import network_error
 
@@ -40,6 +40,9 @@ LONGEST_IDLE_SECONDS = 3.0
 """How long a connection without a request is kept: less than the five seconds after which Node's servers close one, and
 a request that is just then on its way is lost. A new one costs little beside so long a pause."""
 
+METHODS_WITH_BODY = frozenset(("PUT", "POST"))
+"""Some servers refuse these without a length (411)."""
+
 LONGEST_HEAD_BYTES = 64 * 1024
 LONGEST_REFUSAL_BYTES = 64 * 1024
 RECEIVE_BYTES = 16 * 1024
@@ -49,7 +52,7 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said: `content` is empty after success."""
+    """What a server said."""
 
     status: int
     headers: dict[str, str]
@@ -63,7 +66,7 @@ def reaches_directly(url: str, network: Network) -> bool:
 
 
 class DirectHttp:
-    """Sends PUTs to one server, from any number of threads. No I/O until something is sent."""
+    """Sends requests to one server, from any number of threads. No I/O until something is sent."""
 
     def __init__(self, url: str, trust: Trust) -> None:
         """`trust` says whose certificates are believed."""
@@ -76,17 +79,30 @@ class DirectHttp:
         self._ending = weakref.finalize(self, _close_all, self._idle)  # as urllib3's pools do, when nobody says so
 
     def put(self, target: str, headers: Headers, body: Buffer) -> Answer:
-        """Send a body to a path (with its query), both already in percent notation, and give the answer, any answer.
+        """As `send`, for a PUT."""
+        return self.send("PUT", target, headers, body)
 
-        Ends within `deadline_seconds`. Raises `ProviderError`, without the address, which may hold a signature.
+    def send(
+        self,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: Buffer = b"",
+        answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
+    ) -> Answer:
+        """Send a request for a path (with its query), both already in percent notation, and give any answer.
+
+        Of a refusal's body there is only the beginning. Ends within the time to connect, to send the body
+        (`deadline_seconds`) and to answer. Raises `ProviderError`, without the address, which may hold a signature.
         """
         content = memoryview(body)
-        head = _head(target, self._host_header, headers, content.nbytes)
-        due_at = time.monotonic() + deadline_seconds(content.nbytes)
+        head = _head(method, target, self._host_header, headers, content.nbytes)
+        patience_seconds = deadline_seconds(content.nbytes) + answer_timeout_seconds - ANSWER_TIMEOUT_SECONDS
+        due_at = time.monotonic() + patience_seconds
         with _translated_errors():
             connection = self._kept() or self._new()
             try:
-                answer = connection.exchange(head, content, due_at)
+                answer = connection.exchange(method, head, content, due_at)
             except BaseException:
                 connection.close()
                 raise
@@ -149,14 +165,14 @@ class _Connection:
         """A server that closes a connection, or says anything without having been asked, makes it readable."""
         return time.monotonic() - self.idle_since < LONGEST_IDLE_SECONDS and not self._readable.poll(0)
 
-    def exchange(self, head: bytes, body: memoryview, due_at: float) -> Answer:
+    def exchange(self, method: str, head: bytes, body: memoryview, due_at: float) -> Answer:
         """Send a request and read its answer. Raises `OSError`, `http.client.HTTPException`."""
         self._limit_wait(due_at)
         try:
             self._send(head, body)
         except ConnectionError:
             self.ends = True  # it may have refused before it had read all, and its answer may have arrived
-        return self._answer(due_at)
+        return self._answer(method, due_at)
 
     def close(self) -> None:
         """End it."""
@@ -179,7 +195,7 @@ class _Connection:
         encrypted.sendall(head)
         encrypted.sendall(body)
 
-    def _answer(self, due_at: float) -> Answer:
+    def _answer(self, method: str, due_at: float) -> Answer:
         received = b""
         while b"\r\n\r\n" not in received:
             if len(received) > LONGEST_HEAD_BYTES:
@@ -188,10 +204,10 @@ class _Connection:
             if not more:
                 raise ConnectionResetError  # also within the head, which `http.client` would take for a whole one
             received += more
-        answer = _simple_success(received)
+        answer = _simple_success(method, received)
         if answer is None:
             self.ends = True
-            return _other_answer(_Received(received, self, due_at))
+            return _other_answer(method, _Received(received, self, due_at))
         self.ends = self.ends or answer.headers.get("connection", "").lower() == "close"
         return answer
 
@@ -233,8 +249,10 @@ class _Received(io.RawIOBase):
         return count
 
 
-def _head(target: str, host: str, headers: Headers, body_bytes: int) -> bytes:
-    lines = [f"PUT {target} HTTP/1.1", f"host: {host}", f"content-length: {body_bytes}"]
+def _head(method: str, target: str, host: str, headers: Headers, body_bytes: int) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", f"host: {host}"]
+    if body_bytes or method in METHODS_WITH_BODY:
+        lines.append(f"content-length: {body_bytes}")
     lines += [f"{name}: {value}" for name, value in headers]
     text = "\r\n".join(lines)
     if text.count("\n") != len(lines) - 1 or not text.isascii():
@@ -242,20 +260,22 @@ def _head(target: str, host: str, headers: Headers, body_bytes: int) -> bytes:
     return f"{text}\r\n\r\n".encode("ascii")
 
 
-def _simple_success(received: bytes) -> Answer | None:
-    """The answer, if it is one of success that is complete without a body: nearly all are."""
-    head, end, rest = received.partition(b"\r\n\r\n")
-    if not end or rest or not head.startswith(b"HTTP/1.1 2"):
+def _simple_success(method: str, received: bytes) -> Answer | None:
+    """The answer, if it is one of success that has arrived as a whole, with a body of known size: nearly all are."""
+    head, end, content = received.partition(b"\r\n\r\n")
+    if not end or not head.startswith(b"HTTP/1.1 2"):
         return None
     status, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if headers.get("content-length") != "0" or "transfer-encoding" in headers or not status[9:12].isdigit():
+    if "transfer-encoding" in headers or not status[9:12].isdigit():
         return None
-    return Answer(int(status[9:12]), headers)
+    has_no_body = method == "HEAD" or status[9:12] == "204"
+    announced = "0" if has_no_body else headers.get("content-length")
+    return Answer(int(status[9:12]), headers, content) if announced == str(len(content)) else None
 
 
-def _other_answer(received: _Received) -> Answer:
-    response = http.client.HTTPResponse(received, method="PUT")  # type: ignore[arg-type]  # all that it asks of a socket
+def _other_answer(method: str, received: _Received) -> Answer:
+    response = http.client.HTTPResponse(received, method=method)  # type: ignore[arg-type]  # all it asks of a socket
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, headers, response.read(LONGEST_REFUSAL_BYTES))

@@ -70,7 +70,7 @@ from providers.s3_requests import (
     content_md5,
 )
 from providers.s3_settings import read_settings
-from providers.s3_signature import UNSIGNED_PAYLOAD, PutSigner
+from providers.s3_signature import UNSIGNED_PAYLOAD, RequestSigner
 from providers.s3_uploads import Ending, UploadLost, UploadsInParts, lost_uploads
 
 if TYPE_CHECKING:
@@ -326,6 +326,7 @@ class S3Provider(Provider):
             self._network,
             answer_timeout_seconds,
             self._repeated,
+            self._direct if self._is_reached_directly else None,
         )
 
     @property
@@ -455,16 +456,16 @@ class S3Provider(Provider):
         return DirectHttp(self._bucket_url, self._network.trust)
 
     @functools.cached_property
-    def _signers(self) -> Mapping[Mode, PutSigner]:
+    def _signers(self) -> Mapping[Mode, RequestSigner]:
         modes = CONDITIONS_OF_MODES.items()
         return {mode: self._signer_of({**condition, **self._object_headers}) for mode, condition in modes}
 
     @functools.cached_property
-    def _part_signer(self) -> PutSigner:
+    def _part_signer(self) -> RequestSigner:
         return self._signer_of({})
 
-    def _signer_of(self, headers: Mapping[str, str]) -> PutSigner:
-        return PutSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
+    def _signer_of(self, headers: Mapping[str, str]) -> RequestSigner:
+        return RequestSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
 
     @property
     def _object_headers(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The signature of a PUT to S3, of an object or a part: botocore's takes longer than all the rest of a small request.
+"""The signature of a request to S3: botocore's takes as long as much of the rest of a small request.
 
 Source: "Authenticating Requests: Using the Authorization Header (AWS Signature Version 4)", Amazon S3 API Reference.
 """
@@ -22,8 +22,8 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 NOTHING: Mapping[str, str] = {}
 
 
-class PutSigner:
-    """Says how objects of one bucket are to be put. Safe for several threads."""
+class RequestSigner:
+    """Says how objects of one bucket are to be asked for. Safe for several threads."""
 
     def __init__(
         self,
@@ -42,23 +42,23 @@ class PutSigner:
         self._latest_key: tuple[tuple[str, str], bytes] = (("", ""), b"")
 
     def sign(
-        self, name: str, sha256: str, digest: Mapping[str, str] = NOTHING, query: str = ""
+        self, name: str, sha256: str, more: Mapping[str, str] = NOTHING, query: str = "", method: str = "PUT"
     ) -> tuple[str, list[tuple[str, str]]]:
         """The path of an object, and the headers that a request with these bytes needs besides those of HTTP.
 
-        `digest` is the header that says the MD5; `query` is as S3 wants it signed: in the order of the names, in
-        percent notation.
+        `more` are headers of this request alone, their names in lower case; `query` is as S3 wants it signed: in the
+        order of the names, in percent notation.
         """
         now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         credentials = self._credentials()
-        headers = {"host": self._host, **self._headers, **digest, "x-amz-content-sha256": sha256, "x-amz-date": now}
+        headers = {"host": self._host, **self._headers, **more, "x-amz-content-sha256": sha256, "x-amz-date": now}
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
         path = f"{self._path}/{urllib.parse.quote(name)}"
         names = sorted(headers)
         lines = "".join(f"{name}:{headers[name]}\n" for name in names)
         signed_names = ";".join(names)
-        request = f"PUT\n{path}\n{query}\n{lines}\n{signed_names}\n{sha256}"
+        request = f"{method}\n{path}\n{query}\n{lines}\n{signed_names}\n{sha256}"
         scope = f"{now[:8]}/{self._region}/s3/aws4_request"
         to_sign = f"{ALGORITHM}\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = _hmac(self._key(credentials.secret_key or "", now[:8]), to_sign).hex()

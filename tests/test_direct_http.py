@@ -30,11 +30,12 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderUnavailable,
+    SlowDown,
     StorageFull,
 )
 from providers.direct_http import DirectHttp, reaches_directly
 from providers.network import NetworkRules, Trust
-from providers.s3_signature import PutSigner
+from providers.s3_signature import RequestSigner
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.test_tls import certificate_of_its_own
 
@@ -121,7 +122,7 @@ def test_a_connection_is_used_again_and_what_is_sent_is_what_was_given() -> None
     [
         b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
         b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmore",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmore and more",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nmore\r\n0\r\n\r\n",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n",
         STORED + b"HTTP/1.1 500 for nothing that was asked\r\n",
@@ -132,6 +133,28 @@ def test_success_in_other_words_counts_and_ends_the_connection(answer: bytes) ->
         assert put(client).status in (200, 201)
         assert put(client).status == 200
         assert server.connections == 2
+
+
+def test_a_short_answer_that_has_come_whole_leaves_the_connection_open() -> None:
+    with scripted(say(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmore"), say(STORED)) as (server, client):
+        assert put(client).content == b"more"
+        assert put(client).status == 200
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "answer"),
+    [
+        ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nETag: x\r\n\r\n"),
+        ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ],
+)
+def test_an_answer_that_has_no_body_is_not_waited_for(method: str, answer: bytes) -> None:
+    """Whatever length it announces (RFC 9110, 8.6)."""
+    with scripted(say(answer), say(STORED)) as (server, client):
+        assert client.send(method, "/bucket/key", (), BODY).status in (200, 204)
+        assert put(client).status == 200
+        assert server.connections == 1
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_used_again() -> None:
@@ -289,7 +312,7 @@ def test_what_the_row_says_of_objects_goes_with_each() -> None:
         (409, "BlobAlreadyExists", ConditionFailed),
         (409, "ConditionalRequestConflict", ProviderUnavailable),
         (412, "PreconditionFailed", ConditionFailed),
-        (503, "SlowDown", ProviderUnavailable),
+        (503, "SlowDown", SlowDown),
         (507, "", StorageFull),
         (418, "", ProviderError),
     ],
@@ -311,7 +334,7 @@ def test_a_refusal_says_what_the_caller_must_decide(status: int, code: str, erro
 def test_the_signature_is_botocores(name: str, token: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = ReadOnlyCredentials("AK", "secret", token)
     headers = {"if-none-match": "*", "x-amz-storage-class": "STANDARD_IA", "x-amz-server-side-encryption": "AES256"}
-    signer = PutSigner("http://s3.example.com:9000/cubo", "eu-west-1", lambda: credentials, headers)
+    signer = RequestSigner("http://s3.example.com:9000/cubo", "eu-west-1", lambda: credentials, headers)
     sha256 = hashlib.sha256(BODY).hexdigest()
     for _ in range(2):  # the second time with the key that is known then
         path, signed = signer.sign(name, sha256)
