@@ -147,7 +147,7 @@ class _Filling:
         tree = self._tree
         if self._destination.is_resumed:
             self._present = list_destination(self._destination, tree, self._open_earlier_directory).present
-        others = [entry for entry in tree.entries if entry.kind is not EntryKind.FILE]
+        others = [tree.entry(position) for position in range(len(tree)) if not tree.is_file(position)]
         directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
         for entry in directories[1:]:  # path order: a directory comes before what is in it
             self._make_directory(entry)
@@ -426,7 +426,7 @@ def _sync_parent(destination: Path) -> None:
 
 
 def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
-    paths = [entry.path for entry in tree.files if entry.mode & LENDING_BITS]
+    paths = [tree.path(position) for position in tree.file_positions() if tree.mode_of(position) & LENDING_BITS]
     if paths:
         emit(
             logging.WARNING,
