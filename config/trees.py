@@ -166,6 +166,10 @@ class Tree:
         """Whether a directory is at a position."""
         return stat.S_ISDIR(self._fields(position)[-1])
 
+    def mode_of(self, position: int) -> int:
+        """The permissions at a position."""
+        return stat.S_IMODE(self._fields(position)[-1])
+
     def size_bytes_of(self, position: int) -> int:
         """The size of the file at a position."""
         return self._fields(position)[2]

@@ -148,7 +148,7 @@ class _Filling:
         tree = self._tree
         if self._destination.is_resumed:
             self._present = list_destination(self._destination, tree, self._open_earlier_directory).present
-        others = [entry for entry in tree.entries if entry.kind is not EntryKind.FILE]
+        others = [tree.entry(position) for position in range(len(tree)) if not tree.is_file(position)]
         directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
         for entry in directories[1:]:  # path order: a directory comes before what is in it
             self._make_directory(entry)
@@ -245,11 +245,13 @@ class _Filling:
         if self._losses.is_closed(entry.path):
             return
         try:
-            with self._opened_file(entry, position) as file:
-                if self._present[position] and self._is_whole(file, entry):
+            with closing_descriptor(self._open_file(entry, position)) as file:
+                if not self._present[position]:
+                    self._download(file, entry, 0)
+                elif self._is_whole(file, entry):
                     next(self._kept)
                 else:
-                    self._download(file, entry)
+                    self._download(file, entry, os.fstat(file).st_size)
                 self._set_attributes(file, entry, entry.mode & ~LENDING_BITS)
                 disk.bring(file)
         except (FileExistsError, NotOfTheRestore, DiffersFromFile):
@@ -264,18 +266,14 @@ class _Filling:
                 raise told from error
             self._losses.note_failure(told)
 
-    @contextlib.contextmanager
-    def _opened_file(self, entry: Entry, position: int) -> Iterator[int]:
+    def _open_file(self, entry: Entry, position: int) -> int:
         """A new file, or what an earlier restore has left. Raises `FileExistsError` where a new one cannot be made:
         something else has its name, or a name that the file system takes for the same.
         """
         with _parent_of(self._descriptor, entry) as (parent, name):
             if self._present[position]:
-                opened = open_own_file(parent, name, self._destination.owner)
-            else:
-                opened = os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
-        with closing_descriptor(opened):
-            yield opened
+                return open_own_file(parent, name, self._destination.owner)
+            return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
 
     def _is_whole(self, file: int, entry: Entry) -> bool:
         """Whether an earlier restore's file is proven. Raises `NotOfTheRestore` for one that cannot become so."""
@@ -296,19 +294,19 @@ class _Filling:
             position += len(chunk)
         return digest.hexdigest()
 
-    def _download(self, file: int, entry: Entry) -> None:
+    def _download(self, file: int, entry: Entry, there_bytes: int) -> None:
         """Fetch a file. What lies in it already, half of what an earlier restore fetched, must be what comes."""
-        there_bytes = os.fstat(file).st_size
         pacer = Pacer(self._pool.traffic, place=0)
-        attempt = partial(self._fill, file, entry, pacer, there_bytes)
+        tries = itertools.count()
+        attempt = partial(self._fill, file, entry, pacer, there_bytes, tries)
         try:
             with_retries(attempt, self._interruption, self._provider.progress, pacer.waited_seconds)
         except IntegrityError:
             os.ftruncate(file, there_bytes)  # other bytes would keep the next restore from going on
             raise
 
-    def _fill(self, file: int, entry: Entry, pacer: Pacer, there_bytes: int) -> None:
-        if os.fstat(file).st_size > there_bytes:
+    def _fill(self, file: int, entry: Entry, pacer: Pacer, there_bytes: int, tries: Iterator[int]) -> None:
+        if next(tries) > 0:
             os.ftruncate(file, there_bytes)  # what an earlier try left
         writer = SparseWriter(file, there_bytes)
         digest = hashlib.sha256()
@@ -429,7 +427,7 @@ def _sync_parent(destination: Path) -> None:
 
 
 def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
-    paths = [entry.path for entry in tree.files if entry.mode & LENDING_BITS]
+    paths = [tree.path(position) for position in tree.file_positions() if tree.mode_of(position) & LENDING_BITS]
     if paths:
         emit(
             logging.WARNING,

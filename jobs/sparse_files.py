@@ -30,8 +30,12 @@ class SparseWriter:
             there = chunk[: self._there_bytes - self._position]
             self._require_there(there)
             chunk = chunk[len(there) :]
-        for start, end in _runs_of_data(chunk, -self._position % BLOCK_BYTES):
-            self._write_at(self._position + start, memoryview(chunk)[start:end])
+        head_bytes = -self._position % BLOCK_BYTES
+        if 0 in chunk[:1] or 0 in chunk[head_bytes::BLOCK_BYTES]:
+            for start, end in _runs_of_data(chunk, head_bytes):
+                self._write_at(self._position + start, memoryview(chunk)[start:end])
+        elif chunk:
+            self._write_at(self._position, chunk)
         self._position += len(chunk)
 
     def finish(self) -> None:
@@ -47,12 +51,13 @@ class SparseWriter:
             self._position += len(found)
             expected = expected[len(found) :]
 
-    def _write_at(self, position: int, view: memoryview) -> None:
-        while view:
-            written_bytes = os.pwrite(self._descriptor, view, position)
+    def _write_at(self, position: int, data: bytes | memoryview) -> None:
+        self._end_of_data = position + len(data)
+        written_bytes = os.pwrite(self._descriptor, data, position)
+        while written_bytes < len(data):
+            data = memoryview(data)[written_bytes:]
             position += written_bytes
-            view = view[written_bytes:]
-        self._end_of_data = position
+            written_bytes = os.pwrite(self._descriptor, data, position)
 
 
 def _runs_of_data(chunk: bytes, head_bytes: int) -> Iterator[tuple[int, int]]:
