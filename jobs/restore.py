@@ -18,7 +18,6 @@ from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow
 from config.settings import ConfigurationError
 from config.trees import Tree
-from config.wording import reason_of
 from jobs.keys import Place, place_from_uri
 from jobs.manifest import fetch_manifest
 from jobs.pace import Pacer, Traffic, transfers_within
@@ -75,7 +74,7 @@ class Restore:
             except OSError as error:
                 where = error.filename if isinstance(error.filename, str) else ""
                 raise DestinationUnusable(
-                    f"no se puede escribir en {destination}: {reason_of(error)} ({one_line(where)})"
+                    f"no se puede escribir en {destination}: {error.strerror} ({one_line(where)})"
                 ) from error
         _tell_what_lends_nothing_any_more(tree)
         return tree
@@ -232,7 +231,7 @@ def _open_empty(destination: Path) -> int:
                     os.mkdir(name, dir_fd=parent)
             descriptor = open_directory_beneath(parent, parts)
     except OSError as error:
-        raise DestinationUnusable(f"no se puede usar {destination}: {reason_of(error)}") from error
+        raise DestinationUnusable(f"no se puede usar {destination}: {error.strerror}") from error
     names = os.listdir(descriptor)
     if names:
         os.close(descriptor)

@@ -37,7 +37,7 @@ class _Place:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = os.path.realpath(path)
+        self.path = _real_path(path)
         self._identity = _identity(self.path)
         parts = self.path.split("/")
         above = ("/".join(parts[:depth]) for depth in range(len(parts) - 1, 1, -1))  # the root says nothing
@@ -77,7 +77,7 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
         if _Place(path).lies_in(temporary.path):
             yield f"es o contiene {what}"
     for what, path in _kept_with_all_below(settings):
-        if temporary.lies_in(os.path.abspath(path)):  # noqa: PTH100 links are followed there
+        if temporary.lies_in(os.fspath(path)):
             yield f"está en {what}"
     if any(os.path.lexists(f"{path}{MANIFEST_SUFFIX}") for path in (temporary.path, *Path(temporary.path).parents)):
         yield "es o está en una copia, con su manifiesto al lado"
@@ -85,7 +85,7 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
 
 def _kept_with_all_above(settings: Settings) -> Iterator[tuple[str, str | Path]]:
     """Directories that must be neither `TEMP_DIR` nor below it, each with what it is called."""
-    yield "el directorio de trabajo", Path.cwd()
+    yield "el directorio de trabajo", "."
     yield "el directorio del programa", PROGRAM
     yield "los módulos de Python", PYTHON
     yield "el directorio del registro (JANITOR_LOG_DIR)", settings.log_directory
@@ -108,11 +108,11 @@ def _kept_with_all_below(settings: Settings) -> Iterator[tuple[str, str | Path]]
         ("el directorio del bloqueo (JANITOR_LOCK_DIR)", settings.lock_directory),
     ):
         if not _holds_much_else(path):
-            yield what, path
+            yield what, _real_path(path)
     for root in settings.roots:
         yield "una de las raíces de JANITOR_ROOTS", root
     if settings.backup_directory is not None:
-        yield "el directorio de las copias de seguridad (BACKUP_PATH)", settings.backup_directory
+        yield "el directorio de las copias de seguridad (BACKUP_PATH)", _real_path(settings.backup_directory)
 
 
 def _is_of_the_system(temporary: _Place) -> bool:
@@ -134,7 +134,14 @@ def _homes() -> Iterator[str]:
 
 def _holds_much_else(directory: Path) -> bool:
     """`/tmp`, say, or the directory in which the program is started."""
-    return str(directory) in SYSTEM_DIRECTORIES or _Place(Path.cwd()).lies_in(os.fspath(directory))
+    return str(directory) in SYSTEM_DIRECTORIES or _Place(".").lies_in(_real_path(directory))
+
+
+def _real_path(path: str | Path) -> str:
+    try:
+        return os.path.realpath(path)
+    except FileNotFoundError:  # the working directory is gone: what is named from there is nowhere
+        return os.fspath(path)
 
 
 def _identity(path: str) -> Identity | None:
