@@ -113,7 +113,15 @@ def _add_dotenv(path: Path) -> tuple[str, ...]:
     try:
         return add_dotenv(path)
     except DotenvError as error:
-        raise ConfigurationError(f".env: {error} (en {Path.cwd()})") from error
+        raise ConfigurationError(f".env: {error} (en {working_directory()})") from error
+
+
+def working_directory() -> str:
+    """Where the process was started, for people: it may be gone by now."""
+    try:
+        return str(Path.cwd())
+    except FileNotFoundError:
+        return "un directorio que ya no existe"
 
 
 def _path_or_none(text: str | None) -> Path | None:

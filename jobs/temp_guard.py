@@ -7,7 +7,6 @@ import os
 import pwd
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from config.logs import one_line
@@ -28,31 +27,29 @@ HOMES = "/home"
 ADVICE = "ponga en TEMP_DIR un directorio propio, solo para archivos temporales"
 
 
-@dataclass(frozen=True, slots=True)
+Identity = tuple[int, int]
+
+
 class _Place:
-    """A directory by its real path, and by the identities of it and of all above: a bind mount has another path."""
+    """A directory by its real path, and by the identities of it and of all above: a bind mount has another path.
 
-    path: str
-    identities: tuple[tuple[int, int] | None, ...]
+    What is not there is known by its path alone. Every tick makes some of these, so they look at as little as will do.
+    """
 
-    @classmethod
-    def of(cls, path: str | Path) -> _Place:
-        """The place to which a path leads. What is not there is known by its path alone."""
-        real = os.path.realpath(path)
-        above = [real, *map(str, Path(real).parents)]
-        return cls(real, tuple(map(_identity, above[:-1] or above)))
+    def __init__(self, path: str | Path) -> None:
+        self.path = _real_path(path)
+        self._identity = _identity(self.path)
+        parts = self.path.split("/")
+        above = ("/".join(parts[:depth]) for depth in range(len(parts) - 1, 1, -1))  # the root says nothing
+        self._identities = {self._identity, *map(_identity, above)} - {None}
 
-    def is_same_as(self, other: _Place) -> bool:
-        """Whether both are one directory."""
-        here = self.identities[0]
-        return self.path == other.path or (here is not None and here == other.identities[0])
+    def is_same_as(self, path: str) -> bool:
+        """Whether this is the directory to which a path leads."""
+        return self.path == path or (self._identity is not None and self._identity == _identity(path))
 
-    def lies_in(self, other: _Place) -> bool:
-        """Whether this one is the other one or anywhere below it."""
-        there = other.identities[0]
-        return f"{self.path}/".startswith(f"{other.path.rstrip('/')}/") or (
-            there is not None and there in self.identities
-        )
+    def lies_in(self, path: str) -> bool:
+        """Whether this is the directory to which a path leads, or anywhere below it."""
+        return f"{self.path}/".startswith(f"{path.rstrip('/')}/") or _identity(path) in self._identities
 
 
 def require_temp_directory_apart(settings: Settings) -> None:
@@ -66,7 +63,7 @@ def temp_directory_fault(settings: Settings) -> str | None:
     """Why `TEMP_DIR` is refused, in Spanish; `None` if it is not. Whether it is there, and can be used, is another
     question.
     """
-    temporary = _Place.of(settings.temp_directory)
+    temporary = _Place(settings.temp_directory)
     reason = next(_reasons(temporary, settings), None)
     if reason is None:
         return None
@@ -77,10 +74,10 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
     if _is_of_the_system(temporary):
         yield "es un directorio del sistema o de un usuario, o está en uno"
     for what, path in _kept_with_all_above(settings):
-        if _Place.of(path).lies_in(temporary):
+        if _Place(path).lies_in(temporary.path):
             yield f"es o contiene {what}"
     for what, path in _kept_with_all_below(settings):
-        if temporary.lies_in(_Place.of(path)):
+        if temporary.lies_in(os.fspath(path)):
             yield f"está en {what}"
     if any(os.path.lexists(f"{path}{MANIFEST_SUFFIX}") for path in (temporary.path, *Path(temporary.path).parents)):
         yield "es o está en una copia, con su manifiesto al lado"
@@ -88,7 +85,7 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
 
 def _kept_with_all_above(settings: Settings) -> Iterator[tuple[str, str | Path]]:
     """Directories that must be neither `TEMP_DIR` nor below it, each with what it is called."""
-    yield "el directorio de trabajo", Path.cwd()
+    yield "el directorio de trabajo", "."
     yield "el directorio del programa", PROGRAM
     yield "los módulos de Python", PYTHON
     yield "el directorio del registro (JANITOR_LOG_DIR)", settings.log_directory
@@ -110,20 +107,20 @@ def _kept_with_all_below(settings: Settings) -> Iterator[tuple[str, str | Path]]
         ("el directorio del registro (JANITOR_LOG_DIR)", settings.log_directory),
         ("el directorio del bloqueo (JANITOR_LOCK_DIR)", settings.lock_directory),
     ):
-        if not _holds_much_else(_Place.of(path)):
-            yield what, path
+        if not _holds_much_else(path):
+            yield what, _real_path(path)
     for root in settings.roots:
         yield "una de las raíces de JANITOR_ROOTS", root
     if settings.backup_directory is not None:
-        yield "el directorio de las copias de seguridad (BACKUP_PATH)", settings.backup_directory
+        yield "el directorio de las copias de seguridad (BACKUP_PATH)", _real_path(settings.backup_directory)
 
 
 def _is_of_the_system(temporary: _Place) -> bool:
     """As for the directories of rows. `/tmp` and `/var/tmp` themselves are everybody's; a directory in them is not."""
     return (
-        str(Path(temporary.path).parent) == HOMES
-        or any(temporary.is_same_as(_Place.of(path)) for path in (*SYSTEM_DIRECTORIES, *_homes()))
-        or any(temporary.lies_in(_Place.of(path)) for path in SYSTEM_TREES)
+        temporary.path.rpartition("/")[0] == HOMES
+        or any(map(temporary.is_same_as, (*SYSTEM_DIRECTORIES, *_homes())))
+        or any(map(temporary.lies_in, SYSTEM_TREES))
     )
 
 
@@ -135,14 +132,21 @@ def _homes() -> Iterator[str]:
         yield pwd.getpwuid(os.geteuid()).pw_dir
 
 
-def _holds_much_else(directory: _Place) -> bool:
+def _holds_much_else(directory: Path) -> bool:
     """`/tmp`, say, or the directory in which the program is started."""
-    return directory.path in SYSTEM_DIRECTORIES or _Place.of(Path.cwd()).lies_in(directory)
+    return str(directory) in SYSTEM_DIRECTORIES or _Place(".").lies_in(_real_path(directory))
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _real_path(path: str | Path) -> str:
     try:
-        status = Path(path).stat()
+        return os.path.realpath(path)
+    except FileNotFoundError:  # the working directory is gone: what is named from there is nowhere
+        return os.fspath(path)
+
+
+def _identity(path: str) -> Identity | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 a third of the time
     except OSError:
         return None
     return status.st_dev, status.st_ino

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from config.fields import FieldError, Fields
 from config.logs import redactor
+from config.wording import reason_of
 
 BUNDLE_VARIABLES = ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 """Each names a file of certificates, or a directory of such files."""
@@ -256,7 +257,7 @@ def _read_named(path: str, label: str) -> list[str]:
     try:
         certificates = _certificates_in(Path(path)) if Path(path).is_dir() else _certificates_of(Path(path))
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
+        reason = reason_of(error) if isinstance(error, OSError) else type(error).__name__
         raise FieldError(f"{label}: no se puede leer el archivo de certificados ({reason})") from None
     if not certificates:
         raise FieldError(f"{label}: no contiene ningún certificado en formato PEM")

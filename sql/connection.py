@@ -18,6 +18,7 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from config.logs import one_line
+from config.settings import working_directory
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
@@ -253,8 +254,8 @@ def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
 
 
 def _not_named() -> str:
-    file = Path.cwd() / ".env"
-    where = f"{file}" if file.exists() else f"{file}, que no existe"
+    file = f"{working_directory()}/.env"
+    where = file if Path(".env").exists() else f"{file}, que no existe"
     return (
         f"falta DATABASE_URL: no está en el entorno ni en {one_line(where)}; inicie el programa en el directorio de su "
         ".env, o defínala"

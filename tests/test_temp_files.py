@@ -349,7 +349,7 @@ def test_what_was_replaced_twice_stays_twice(
     monkeypatch.setattr(os, "link", swap_again_and_link)
     report = clean(directory)
     assert (report.deleted_files, report.failures) == (0, 1)
-    assert report.first_failure == "name: File exists"
+    assert report.first_failure == "name: ya existe"
     assert (directory / "name").stat().st_size == 7
     monkeypatch.setattr(os, "link", link)
     (directory / "name").rename(directory / "another")
@@ -466,7 +466,7 @@ def test_what_cannot_be_deleted_is_counted_and_the_rest_goes(directory: Path, im
         make_file(directory / name)
     report = clean(directory)
     assert (report.deleted_files, report.deleted_bytes, report.failures) == (2, 20, 1)
-    assert report.first_failure == "immutable\\nfile: Operation not permitted"
+    assert report.first_failure == "immutable\\nfile: operación no permitida"
     assert names(directory) == {immutable_file.name}
 
 
@@ -477,7 +477,7 @@ def test_a_read_only_disk_is_a_failure_of_each_file(directory: Path) -> None:
         make_read_only(directory)
         report = clean(directory)
         assert (report.deleted_files, report.failures) == (0, 2)
-        assert "Read-only file system" in report.first_failure
+        assert "sistema de ficheros de solo lectura" in report.first_failure
 
 
 def test_a_directory_without_permission_is_told(directory: Path) -> None:

@@ -195,7 +195,7 @@ def test_executions_on_a_read_only_disk_are_migrated_and_stay(ready: Installatio
         assert ready.place("uno")[0] is True
         (error,) = run.messages("ERROR")
         assert error.startswith("No se borró la copia local de la ejecución uno")
-        assert "Read-only file system" in error
+        assert "sistema de ficheros de solo lectura" in error
     assert sorted(os.listdir(directory)) == ["ejecucion.txt", "tabla.txt"]
 
 
