@@ -272,7 +272,11 @@ class S3Provider(Provider):
             yield Right("listar subidas por partes (s3:ListBucketMultipartUploads)", unfinished, look)
             if begun:
                 abort = use(lambda: self._requests.abort(begun.pop()))
-                yield Right("abandonar subidas por partes (s3:AbortMultipartUpload)", unfinished, abort)
+                yield Right(
+                    "abandonar subidas por partes (s3:AbortMultipartUpload)",
+                    f"{unfinished} (queda una, la de esta prueba)",
+                    abort,
+                )
         finally:
             for upload in begun:
                 with contextlib.suppress(MigrationError), translated_errors():

@@ -157,8 +157,14 @@ REFUSED: dict[str, tuple[str, str]] = {
         "lo que deja un intento fallido",
     ),
     r"^POST /[^?]*\?.*uploads": ("empezar subidas por partes (s3:PutObject)", "no van los ficheros de más de 8 MiB"),
-    r"^GET /[^?]*\?.*uploads": ("listar subidas por partes (s3:ListBucketMultipartUploads)", "se quedan y se pagan"),
-    r"^DELETE /.*uploadId": ("abandonar subidas por partes (s3:AbortMultipartUpload)", "se quedan y se pagan"),
+    r"^GET /[^?]*\?.*uploads": (
+        "listar subidas por partes (s3:ListBucketMultipartUploads)",
+        "las subidas sin terminar se quedan",
+    ),
+    r"^DELETE /.*uploadId": (
+        "abandonar subidas por partes (s3:AbortMultipartUpload)",
+        "las subidas sin terminar se quedan",
+    ),
 }
 
 
