@@ -46,6 +46,7 @@ STAYING = "tests/stories/test_local_copies.py"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
 SIGNALS = "tests/stories/test_ending_signals.py"
 ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
+UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "jobs/upload.py"
@@ -1347,10 +1348,7 @@ HOST = (
         "janitor_daemon.py",
         "if (log_file := log_file_failure()) is not None:",
         "if (log_file := log_file_failure()) == '':",
-        (
-            "tests/stories/test_unwritable_logs.py"
-            "::test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_code",
-        ),
+        (f"{UNWRITABLE_LOGS}::test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_code",),
     ),
     Mutant(
         "roots",
