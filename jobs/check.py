@@ -2,62 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from typing import Any
 
 from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
-from config.wording import reason_of
+from jobs.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
+from jobs.check_rights import check_rights, with_advice
+from jobs.findings import Finding, bad
 from jobs.temp_guard import temp_directory_fault
 from providers import build_provider
-from providers.base import (
-    AccessDenied,
-    DestinationMissing,
-    InvalidProviderSettings,
-    MigrationError,
-    ProviderUnavailable,
-    StorageFull,
-)
-from providers.descriptors import closing_descriptor, open_directory_path
+from providers.base import MigrationError
 from sql.database import Database, DatabaseReadOnly, SchemaError
-
-ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
-    (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
-    (AccessDenied, "revise las credenciales y sus permisos de lectura, escritura, listado y borrado"),
-    (DestinationMissing, "créelo o corrija la configuración: el programa no lo crea"),
-    (ProviderUnavailable, "compruebe dirección, red y cortafuegos"),
-    (StorageFull, "libere espacio o amplíe la cuota"),
-)
-
-
-UNSAFE_REPLACEMENT = (
-    "no comprueba condiciones al escribir: una petición de un programa interrumpido que llegase tarde podría sustituir "
-    "un manifiesto más nuevo; actualice el servidor o elija otro (en SFTP: con posix-rename@openssh.com)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the check: what was looked at, whether it is in order, what is wrong and what to do.
-
-    Advice is in order, and yet something to think about.
-    """
-
-    subject: str
-    in_order: bool
-    text: str
-    advice: bool = False
-
-    @property
-    def mark(self) -> str:
-        """How the line begins, in five characters."""
-        if not self.in_order:
-            return "ERROR"
-        return "aviso" if self.advice else "bien "
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -73,9 +33,14 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
         yield Finding("configuración", in_order=False, text=str(error))
     else:
         yield _check_policy(policy)
-    yield from _check_directories(settings)
+    policy = policy or MigrationPolicy()
+    items = list(database.load_provider_rows())
+    yield from check_roots(settings, policy, [item for item in items if isinstance(item, ProviderRow)])
+    yield from check_own_directories(settings)
+    yield from check_dotenv()
     yield from _check_names(settings)
-    yield from _check_providers(database, policy or MigrationPolicy())
+    yield from check_secret_keys()
+    yield from _check_providers(items, policy)
     yield from _check_secrets(database)
 
 
@@ -102,19 +67,6 @@ def _check_policy(policy: MigrationPolicy | None) -> Finding:
     )
 
 
-def _check_directories(settings: Settings) -> Iterator[Finding]:
-    if not settings.roots:
-        text = "JANITOR_ROOTS no está definida: no se borrará ninguna copia local"
-        yield Finding("raíces", in_order=True, text=text)
-    for root in settings.roots:
-        try:
-            with closing_descriptor(open_directory_path(root)):
-                yield Finding(f"raíz {root}", in_order=True, text="existe")
-        except OSError as error:
-            text = f"{reason_of(error)}; use la ruta real, sin enlaces simbólicos"
-            yield Finding(f"raíz {root}", in_order=False, text=text)
-
-
 def _check_names(settings: Settings) -> Iterator[Finding]:
     if (fault := temp_directory_fault(settings)) is not None:
         yield Finding("directorio temporal", in_order=False, text=fault)
@@ -122,9 +74,11 @@ def _check_names(settings: Settings) -> Iterator[Finding]:
         yield Finding("entorno", in_order=False, text=text)
 
 
-def _check_providers(database: Database, policy: MigrationPolicy) -> Iterator[Finding]:
+def _check_providers(
+    items: Iterable[ProviderRow | tuple[Mapping[str, Any], FieldError]], policy: MigrationPolicy
+) -> Iterator[Finding]:
     known: set[int] = set()
-    for item in database.load_provider_rows():
+    for item in items:
         if isinstance(item, ProviderRow):
             known.add(item.id)
             yield from _check_provider(item, policy)
@@ -146,14 +100,9 @@ def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Findi
         yield Finding(subject, in_order=False, text=text)
     try:
         with closing(build_provider(row)) as provider:
-            provider.check(policy.key_prefix)
-            replaces_safely = provider.replaces_safely(policy.key_prefix)
+            yield from check_rights(provider, policy.key_prefix)
     except MigrationError as error:
-        yield Finding(subject, in_order=False, text=_with_advice(error))
-        return
-    yield Finding(subject, in_order=True, text="escribe, lee, lista y borra")
-    if not replaces_safely:
-        yield Finding(subject, in_order=True, text=UNSAFE_REPLACEMENT, advice=True)
+        yield bad(subject, with_advice(error))
 
 
 def _check_secrets(database: Database) -> Iterator[Finding]:
@@ -166,8 +115,3 @@ def _check_secrets(database: Database) -> Iterator[Finding]:
                 'y ponga {"secreto": "NOMBRE"} en lugar del valor'
             )
             yield Finding(f"proveedor {use.provider}", in_order=True, text=text, advice=True)
-
-
-def _with_advice(error: MigrationError) -> str:
-    advice = next((text for kind, text in ADVICE if isinstance(error, kind)), "")
-    return one_line(f"{error}; {advice}" if advice else str(error))

@@ -154,7 +154,7 @@ class DirectoryJudge:
         normal = "/" + "/".join(parts)
         if self._roots:
             self._require_beneath_root(normal)
-        elif normal in SYSTEM_DIRECTORIES or any(f"{normal}/".startswith(f"{tree}/") for tree in SYSTEM_TREES):
+        elif is_of_system(normal):
             raise UnsafeSource(f"ruta_directorio es un directorio del sistema: {one_line(path)}")
         for copies in self._copies:
             if f"{normal}/".startswith(f"{copies}/") or f"{copies}/".startswith(f"{normal}/"):
@@ -166,6 +166,11 @@ class DirectoryJudge:
             raise UnsafeSource(f"ruta_directorio es o contiene una de las raíces de JANITOR_ROOTS: {one_line(normal)}")
         if not any(normal.startswith(f"{root}/") for root in self._roots):
             raise UnsafeSource(f"ruta_directorio está fuera de JANITOR_ROOTS: {one_line(normal)}")
+
+
+def is_of_system(path: str) -> bool:
+    """Whether a directory, by its absolute path without doubled slashes, is one of the system's own."""
+    return path in SYSTEM_DIRECTORIES or any(f"{path}/".startswith(f"{tree}/") for tree in SYSTEM_TREES)
 
 
 def _is_missing(root: str) -> bool:

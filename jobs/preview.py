@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from config.logs import emit, one_line
 from config.models import Execution
+from config.plurals import files
 from config.trees import Tree
 from jobs.directories import DirectoryJudge
 from jobs.keys import Place, place_of
@@ -39,7 +40,7 @@ class Preview:
         emit(
             logging.INFO,
             "migration_previewed",
-            f"[simulación] Se migraría la ejecución {uuid} ({tree.file_count} ficheros, "
+            f"[simulación] Se migraría la ejecución {uuid} ({files(tree.file_count)}, "
             f"{tree.size_bytes / 1024 / 1024:.2f} MB) a {self._provider_names}, en {place.key_prefix}{then}",
             execution=uuid,
             file_count=tree.file_count,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TextIO, TypeGuard, cast
 
 from config.logs import logger
+from config.plurals import files
 from jobs.pace import Traffic
 from jobs.report import TickReport
 
@@ -44,7 +45,7 @@ class Progress:
         of_total = "" if self._total is None else f" de {self._total}"
         parts = [
             f"Migradas {counts.migrated}{of_total}",
-            f"{self._traffic.passed_files} ficheros",
+            files(self._traffic.passed_files),
             in_units(self._traffic.passed_bytes),
             f"{in_units(self._bytes_per_second())}/s",
         ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from config.logs import one_line
@@ -217,6 +219,15 @@ class BytesSource:
             yield self._content[start : start + chunk_size_bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class Right:
+    """Something that a run does at a provider: its name, what follows without it (in Spanish), and a way to try it."""
+
+    name: str
+    consequence: str
+    use: Callable[[], object]
+
+
 class Provider(abc.ABC):
     """A place where executions are kept.
 
@@ -275,15 +286,34 @@ class Provider(abc.ABC):
         return 1
 
     def check(self, prefix: str = "") -> None:
-        """Write, read, list and delete one small object below `prefix`. Raises `ProviderError` for what fails first."""
+        """Write, read, list and delete one small object below `prefix`. Raises `ProviderError` for what fails first.
+
+        The object is removed however this ends.
+        """
         key = f"{prefix}/.janitor-check-{os.urandom(8).hex()}".lstrip("/")
         content = b"janitor-daemon"
         self.put(key, BytesSource(content))
-        if b"".join(self.open(key)) != content:
-            raise IntegrityError("el objeto de prueba se leyó distinto de como se escribió")
-        if not any(stored.key == key for stored in self.list(key)):
-            raise IntegrityError("el objeto de prueba no aparece al listar")
+        try:
+            if b"".join(self.open(key)) != content:
+                raise IntegrityError("el objeto de prueba se leyó distinto de como se escribió")
+            if not any(stored.key == key for stored in self.list(key)):
+                raise IntegrityError("el objeto de prueba no aparece al listar")
+        except BaseException:
+            with contextlib.suppress(ProviderError):  # the first error is the one to tell
+                self.delete(key)
+            raise
         self.delete(key)
+
+    def further_rights(self, key: str) -> Iterator[Right]:
+        """What this kind of provider needs beside writing, reading, listing and deleting, to be tried in this order.
+
+        `key` is that of a probe object; nothing else is touched.
+        """
+        yield Right(
+            "retirar lo que quede sin terminar",
+            "lo que deja un intento interrumpido se queda allí",
+            lambda: self.abandon(key),
+        )
 
     @abc.abstractmethod
     def put(self, key: str, source: Source) -> PutReceipt:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -38,6 +39,11 @@ class Remembered(Generic[Answer]):
             if not self._answers:
                 self._answers.append(self._find(prefix))
             return self._answers[0]
+
+
+def new_check_key(prefix: str) -> str:
+    """The key of an object of its own for one `check` below a prefix, which may be empty."""
+    return probe_key(prefix, f".janitor-check-{os.urandom(8).hex()}")
 
 
 def probe_key(prefix: str, name: str) -> str:

@@ -33,10 +33,12 @@ from providers.base import (
     SPANS_AT_ONCE,
     AccessDenied,
     ConditionFailed,
+    MigrationError,
     NameEncoding,
     ObjectNotFound,
     Provider,
     ProviderError,
+    Right,
     Source,
     is_directory_of_keys,
 )
@@ -290,6 +292,35 @@ class S3Provider(Provider):
                 return step()
 
         return with_retries(translated, self.progress.interruption, self.progress)
+
+    def further_rights(self, key: str) -> Iterator[Right]:
+        name = self._names.encode(key)
+        begun: list[Unfinished] = []
+        unfinished = "las subidas sin terminar se quedan y se pagan; ponga una regla de ciclo de vida que las borre"
+
+        def use(request: Callable[[], object]) -> Callable[[], object]:
+            def translated() -> None:
+                with translated_errors():
+                    request()
+
+            return translated
+
+        try:
+            begin = use(lambda: begun.append(self._requests.begin_upload(name, self._object_headers)))
+            yield Right("empezar subidas por partes (s3:PutObject)", "no van los ficheros de más de 8 MiB", begin)
+            look = use(lambda: self._unfinished_uploads(key))
+            yield Right("listar subidas por partes (s3:ListBucketMultipartUploads)", unfinished, look)
+            if begun:
+                abort = use(lambda: self._requests.abort(begun.pop()))
+                yield Right(
+                    "abandonar subidas por partes (s3:AbortMultipartUpload)",
+                    f"{unfinished} (queda una, la de esta prueba)",
+                    abort,
+                )
+        finally:
+            for upload in begun:
+                with contextlib.suppress(MigrationError), translated_errors():
+                    self._requests.abort(upload)
 
     def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
         """All of them before the first is aborted, which would move the pages that follow.

@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from config.early_signals import EXIT_SIGNAL_BASE
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line, redactor
 from config.models import Claim, CommittedCopy, Evidence, Execution, MigrationPolicy, ProviderRow
@@ -305,7 +306,8 @@ class Database:
         """Record how the run ended, and free what it still holds."""
         told = ToldJson(redactor.redact_all(report))
         self._connection.query("finish_run", {"run_id": self._run_id, "exit_code": exit_code, "report": told})
-        self._connection.query("release_leases", {"run_id": self._run_id})
+        is_interrupted = exit_code > EXIT_SIGNAL_BASE
+        self._connection.query("release_leases", {"run_id": self._run_id, "is_interrupted": is_interrupted})
 
     def renew_leases(self) -> None:
         """Keep what this run holds for another lease."""

@@ -20,3 +20,14 @@ def unprivileged() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+WITHOUT_CAPABILITIES = """
+import ctypes, os, sys
+if os.geteuid() == 0:
+    for capability in range(64):
+        ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+"""A program that starts Python with the arguments that it is given, without what root may do to files of others: 24 is
+PR_CAPBSET_DROP, and what is dropped there nobody has after the next exec. Source: linux/prctl.h, capabilities(7)."""

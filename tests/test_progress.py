@@ -35,7 +35,7 @@ def test_the_line_of_a_run_whose_total_is_known() -> None:
     traffic.pass_bytes(125 * MEBIBYTE)
     traffic.note_file()
     report.count(migrated=8, failed=1, missing_directories=1)
-    assert progress.text() == "Migradas 8 de 40, 1 ficheros, 125 MB, 25.0 MB/s, faltan unos 15 s"
+    assert progress.text() == "Migradas 8 de 40, 1 fichero, 125 MB, 25.0 MB/s, faltan unos 15 s"
 
 
 def test_the_line_of_a_run_whose_total_is_not_known() -> None:

@@ -355,7 +355,7 @@ def test_foreign_objects_are_kept_and_remembered(
     assert [mark["foreign_objects"] for mark in marks] == ([None] if first else []) + [True] * 3
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 3
-    assert "1 objetos que no son de un intento pendiente" in warnings[0]
+    assert "ya había 1 objeto que este programa no guardó" in warnings[0]
 
 
 @both_ways

@@ -1,4 +1,6 @@
--- The end of a run: what it did not finish is free for the next one.
+-- The end of a run: what it did not finish is free for the next one. Where a signal has ended it, that was no failure.
 UPDATE janitor_migrations
-SET lease_expires_at = NULL, state = CASE WHEN state = 'migrating' THEN 'failed' ELSE state END
+SET lease_expires_at = NULL, state = CASE WHEN state = 'migrating' THEN 'failed' ELSE state END,
+    error_code = CASE WHEN state = 'migrating' AND %(is_interrupted)s THEN 'interrupted' ELSE error_code END,
+    error = CASE WHEN state = 'migrating' AND %(is_interrupted)s THEN NULL ELSE error END
 WHERE run_id = %(run_id)s AND lease_expires_at IS NOT NULL

@@ -49,6 +49,9 @@ TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_
 OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
 NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
+SIGNALS = "tests/stories/test_ending_signals.py"
+ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
+UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "jobs/upload.py"
@@ -301,8 +304,8 @@ PATHS = (
         "roots",
         "without roots the system's own directories are accepted",
         DIRECTORIES,
-        "elif normal in SYSTEM_DIRECTORIES or any(",
-        "elif not normal and any(",
+        "elif is_of_system(normal):",
+        "elif not normal and is_of_system(normal):",
         ("tests/test_directories.py::test_without_roots_the_systems_own_directories_are_refused",),
     ),
     Mutant(
@@ -1285,7 +1288,7 @@ HOST = (
         "a run of which something failed ends as if all was done",
         "jobs/report.py",
         "return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE",
-        "return EXIT_DONE if undone else EXIT_DONE",
+        "return EXIT_SOMETHING_FAILED if self._named else EXIT_DONE",
         ("tests/stories/test_command_line.py::test_all_dirs_tries_them_and_reports_them_as_failed",),
     ),
     Mutant(
@@ -1324,9 +1327,84 @@ HOST = (
         "exit codes",
         "an interrupted run ends as if all was done",
         "jobs/signals.py",
-        "self.exit_code = EXIT_SIGNAL_BASE + signal_number",
-        "self.exit_code = 0 * signal_number",
+        "raise Interrupted(received[0])",
+        "raise Interrupted(-128)",
         ("tests/test_signals.py::test_a_signal_asks_to_stop_and_ends_with_its_exit_code",),
+    ),
+    Mutant(
+        "exit codes",
+        "an interrupted run is recorded as if all was done",
+        "jobs/report.py",
+        "if self._signal_number is not None:\n            return",
+        "if self._signal_number == -1:\n            return",
+        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line",),
+    ),
+    Mutant(
+        "exit codes",
+        "a signal while the program is imported gives a traceback",
+        "janitor_daemon.py",
+        """if __name__ == "__main__" or""",
+        """if __name__ == "nobody" or""",
+        (f"{SIGNALS}::test_a_signal_while_the_program_is_imported_ends_it_without_a_traceback",),
+    ),
+    Mutant(
+        "exit codes",
+        "a run that a signal has ended fails what was under way",
+        "sql/queries/release_leases.sql",
+        "error_code = CASE WHEN state = 'migrating' AND %(is_interrupted)s",
+        "error_code = CASE WHEN false AND %(is_interrupted)s",
+        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line",),
+    ),
+    Mutant(
+        "exit codes",
+        "a provider that needs a person is nobody's business where an alternate took everything",
+        "janitor_daemon.py",
+        "if provider_id in self._policy.provider_ids:",
+        "if provider_id in ():",
+        (f"{ENDS_WITH_1}::test_a_provider_that_only_a_person_can_mend_is_named_though_the_alternate_took_everything",),
+    ),
+    Mutant(
+        "exit codes",
+        "what a process of the run names in its report is lost",
+        "jobs/crew.py",
+        "for name in names:",
+        "for name in ():",
+        (f"{ENDS_WITH_1}::test_what_a_process_of_the_run_finds_out_of_a_provider_is_told_by_the_run",),
+    ),
+    Mutant(
+        "exit codes",
+        "a log that cannot be written is no failure",
+        "janitor_daemon.py",
+        "if (log_file := log_file_failure()) is not None:",
+        "if (log_file := log_file_failure()) == '':",
+        (f"{UNWRITABLE_LOGS}::test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_code",),
+    ),
+    Mutant(
+        "roots",
+        "what lies in a root that is missing is taken for missing itself",
+        DIRECTORIES,
+        "return bool(containing) and set(containing) <= set(self._missing_roots)",
+        "return False",
+        (f"{ENDS_WITH_1}::test_a_root_that_is_missing_is_told_and_what_is_in_it_is_left_alone",),
+    ),
+    Mutant(
+        "roots",
+        "a removal in a root that is missing is taken up",
+        "janitor_daemon.py",
+        "if not self._judge.is_in_missing_root(deletion.execution)]",
+        "if deletion]",
+        (f"{ENDS_WITH_1}::test_removals_in_a_root_that_is_missing_stay_as_they_are_where_deletion_was_switched_off",),
+    ),
+    Mutant(
+        "check",
+        "the object of the trial stays where a right is wanting, or where check is interrupted",
+        "jobs/check_rights.py",
+        "        finally:\n            self._remove(is_stored=is_stored)",
+        "        if not self.wanting and self.granted[2:]:\n            self._remove(is_stored=is_stored)",
+        (
+            f"{SIGNALS}::test_check_takes_its_probe_object_away_when_it_is_interrupted",
+            "tests/stories/test_check.py::test_each_right_is_tried_and_what_follows_without_it_is_said",
+        ),
     ),
     Mutant(
         "exit codes",

@@ -20,6 +20,7 @@ import psycopg2.extras
 
 from sql.database import Database
 from tests.destinations import Destination
+from tests.privileges import WITHOUT_CAPABILITIES
 from tests.servers.base import REPOSITORY
 from tests.stories.forked import ForkedCommands, may_be_forked
 
@@ -248,6 +249,12 @@ class Installation:
         """Start a command; `environment` adds variables, or takes them away with `None`."""
         command = [sys.executable, str(self.program), *arguments]
         return RunningCommand(command, self._changed_environment(environment), self._work)
+
+    def run_as_ordinary_user(self, *arguments: str, **environment: str | None) -> Run:
+        """As `run`, where permissions hold for root, too."""
+        command = [sys.executable, "-c", WITHOUT_CAPABILITIES, str(self.program), *arguments]
+        with RunningCommand(command, self._changed_environment(environment), self._work) as running:
+            return running.finish()
 
     def run(self, *arguments: str, **environment: str | None) -> Run:
         """Run a command to its end."""

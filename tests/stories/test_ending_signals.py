@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ SECOND_PART = rb"PUT /[^ ]*grande\.bin\?[^ ]*partNumber=2"
 RUN_UNDER_FAULT = """
 import os, signal, sys
 sys.argv = sys.argv[2:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
 moment, number = os.environ["MOMENT"], int(os.environ["SIGNAL"])
 
 def strike(event, arguments):
@@ -36,10 +36,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """The program as `python janitor_daemon.py` runs it, which gets a signal when it is about to import a module."""
 
 
-def interrupted_import(installation: Installation, module: str, number: signal.Signals) -> Run:
+def interrupted_import(installation: Installation, module: str, number: signal.Signals, *arguments: str) -> Run:
     """A run that gets a signal while it is imported."""
     environment = {**installation.environment, "MOMENT": module, "SIGNAL": str(int(number))}
-    command = [sys.executable, "-c", RUN_UNDER_FAULT, "-", str(PROGRAM)]
+    command = [sys.executable, "-c", RUN_UNDER_FAULT, "-", str(PROGRAM), *arguments]
     done = subprocess.run(
         command, env=environment, cwd=installation.directory, capture_output=True, text=True, check=False, timeout=60
     )
@@ -61,16 +61,13 @@ def test_a_signal_while_the_program_is_imported_ends_it_without_a_traceback(
     assert (run.exit_code, run.output, run.errors) == (128 + number, "", "")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_signal_at_any_early_time_is_not_swallowed(installation: Installation, number: signal.Signals) -> None:
-    """The interpreter's own start, before the first line of the program, is not the program's: it is left out."""
-    for delay_seconds in (0.15, 0.3, 0.5, 0.8):
-        with installation.start("check") as command:
-            time.sleep(delay_seconds)
-            ended_before = command.process.poll()
-            run = command.stop(number)
-        assert run.exit_code == (128 + number if ended_before is None else ended_before), str(run)
-        assert "Traceback" not in run.errors
+@ON_EACH_SIGNAL
+def test_a_signal_while_a_command_is_imported_ends_it_without_a_traceback(
+    installation: Installation, number: signal.Signals
+) -> None:
+    """By then the program handles signals, and click turns what is raised into the end of the command."""
+    run = interrupted_import(installation, "jobs.restore", number, "check")
+    assert (run.exit_code, run.output, run.errors.strip()) == (128 + number, "", "")
 
 
 @ON_EACH_SIGNAL
@@ -119,7 +116,7 @@ def test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line(
     row = recorded(installation)
     assert row["exit_code"] == 128 + number
     assert isinstance(row["report"], dict)
-    assert (row["report"]["failed"], row["report"]["put_off"], row["report"]["interrupted"]) == (0, 1, True)
+    assert (row["report"]["failed"], row["report"]["interrupted"]) == (0, True)
     status = installation.run("status").output
     assert "Con error: 0\n" in status
     assert case.directory.exists()

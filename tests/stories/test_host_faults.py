@@ -62,7 +62,7 @@ def old_temporary_files(directory: Path, count: int = 3) -> None:
 
 
 def require_all_done(installation: Installation, run: Run, count: int = 2, exit_code: int = 0) -> None:
-    """Every execution is migrated, gone from here, recorded; nothing else went wrong than `exit_code` says."""
+    """Every execution is migrated and gone from here; all is recorded; and what `exit_code` says."""
     assert run.exit_code == exit_code, str(run)
     assert "Traceback" not in run.errors
     rows = installation.rows("SELECT migrado_a_nube AS done, ruta_directorio AS path FROM ejecuciones_yaml")

@@ -192,7 +192,7 @@ def test_no_more_is_begun_than_the_limit_of_bytes_has_room_for(installation: Ins
 
 CLEARED = "\r\x1b[K"
 PROGRESS = re.compile(
-    r"Migradas \d de 3, \d ficheros, [\d.]+ K?B, [\d.]+ K?B/s(?:, faltan unos (?:\d+ s|\d+ min))?", re.ASCII
+    r"Migradas \d de 3, \d ficheros?, [\d.]+ K?B, [\d.]+ K?B/s(?:, faltan unos (?:\d+ s|\d+ min))?", re.ASCII
 )
 
 

@@ -61,7 +61,7 @@ def test_a_removal_that_failed_several_times_waits_and_is_not_forgotten(
     waiting = installation.run()
     assert waiting.exit_code == 1, str(waiting)
     assert waiting.messages("ERROR") == []
-    assert waiting.messages("WARNING")[0].startswith("Quedan 1 copias locales sin borrar")
+    assert waiting.messages("WARNING")[0].startswith("Queda 1 copia local sin borrar")
     assert installation.migration("dos")["local_copy"] == "deleted"
     assert snapshot(unfinished) == before
     status = installation.run("status").output

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination, local_destination
-from tests.stories.installation import Installation, Run
+from tests.stories.installation import PROGRAM, Installation, Run
 
 NOTHING_WRONG = (
     "Ciclo terminado: 1 migrada (2 ficheros, 0.00 MB), 0 con error, 0 sin directorio, 0 copias locales borradas"
@@ -41,16 +41,15 @@ def require_told(installation: Installation, run: Run, problem: str) -> None:
 # Executions without files
 
 
-def test_a_row_without_a_directory_is_no_error_and_counted_apart(installation: Installation, nas: Destination) -> None:
+def test_a_row_without_a_directory_is_no_error(installation: Installation, nas: Destination) -> None:
     """Neither where such a row is new, nor where an earlier version had refused it; `--all-dirs` does not try it."""
     installation.configure(installation.add_provider(nas))
     installation.small_execution("uno")
     for number in range(2):
         execution = installation.add_execution(f"sin-ficheros-{number}", None)
         installation.execute(
-            "INSERT INTO janitor_migrations (execution_id, uuid, state, host, run_id, fencing_token, error_code, "
-            "error) "
-            "VALUES (%s, %s, 'refused', 'norte', 1, 1, 'unsafe_source', 'ruta_directorio está vacía')",
+            "INSERT INTO janitor_migrations (execution_id, uuid, state, host, run_id, fencing_token, error_code) "
+            "VALUES (%s, %s, 'refused', 'norte', 1, 1, 'unsafe_source')",
             (execution, f"sin-ficheros-{number}"),
         )
     run = installation.run("--all-dirs")
@@ -225,3 +224,67 @@ def test_removals_in_a_root_that_is_missing_stay_as_they_are_where_deletion_was_
     installation.configure(provider, eliminar_despues_de_migrar=False)
     assert installation.run().exit_code == 1
     assert installation.migration("uno")["local_copy"] == "deleting"
+
+
+# Removals that are not wanted any more, and those that have no time
+
+TWO_SECONDS_LATER = f"""
+import sys
+sys.path.insert(0, {str(PROGRAM.parent)!r})
+import janitor_daemon, jobs.report
+jobs.report.TickReport.elapsed_seconds = property(lambda report: 2.0)
+janitor_daemon.main()
+"""
+"""The program in a run that has taken two seconds to find out what there is to do."""
+
+
+@pytest.mark.parametrize("removed", [0, 1])
+def test_what_is_gone_of_a_local_copy_that_stays_is_said(
+    installation: Installation, nas: Destination, removed: int
+) -> None:
+    """An earlier run was killed in the middle of the removal, and deletion was switched off before this one."""
+    provider = installation.add_provider(nas)
+    installation.configure(provider)
+    directory = installation.small_execution("uno")
+    assert installation.run().exit_code == 0
+    installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting'")
+    if removed:
+        (directory / "tabla.txt").unlink()
+    run = installation.run()
+    assert run.exit_code == 0, str(run)
+    (line,) = [line for line in run.messages() if line.startswith("La copia local de la ejecución uno se queda: ")]
+    assert run.messages("WARNING") == ([line] if removed else [])
+    assert line.endswith(
+        "le falta 1 de sus 2 ficheros, que ya se habían borrado; su copia probada está entera: restore la trae"
+        if removed
+        else "está entera"
+    )
+
+
+def test_what_failed_attempts_left_is_cleared_away_only_while_the_run_has_time(
+    installation: Installation, nas: Destination
+) -> None:
+    first = local_destination("primera", installation.directory / "primera")
+    place = Path(str(first.options["ruta"]), "ejecuciones", "uno")
+    primary, alternate = installation.add_provider(first, "Primera"), installation.add_provider(nas, "Buena")
+    installation.configure(alternate)
+    installation.small_execution("uno")
+    assert installation.run().exit_code == 0
+    installation.execute(
+        "INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, "
+        "foreign_objects) SELECT execution_id, run_id, host, fencing_token, %s, 'ejecuciones/uno', 'abandoned', false "
+        "FROM janitor_migrations",
+        (primary,),
+    )
+    place.mkdir(parents=True)
+    (place / "tabla.txt").write_text("resto")
+    assert "Intentos con restos por limpiar: 1" in status_of(installation)
+    usual, installation.program = installation.program, installation.directory / "programa.py"
+    installation.program.write_text(TWO_SECONDS_LATER)
+    run = installation.run("--max-duration", "1s")
+    assert run.exit_code == 0, str(run)
+    assert "; se alcanzó --max-duration" in last_line(run)
+    assert (place / "tabla.txt").exists()
+    installation.program = usual
+    assert installation.run().exit_code == 0
+    assert not place.exists()

@@ -1,0 +1,40 @@
+"""What `check` finds, one line each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the check: what was looked at, whether it is in order, what is wrong and what to do.
+
+    Advice is in order, and yet something to think about.
+    """
+
+    subject: str
+    in_order: bool
+    text: str
+    advice: bool = False
+
+    @property
+    def mark(self) -> str:
+        """How the line begins, in five characters."""
+        if not self.in_order:
+            return "ERROR"
+        return "aviso" if self.advice else "bien "
+
+
+def good(subject: str, text: str) -> Finding:
+    """What is in order."""
+    return Finding(subject, in_order=True, text=text)
+
+
+def bad(subject: str, text: str) -> Finding:
+    """What makes `check` end with 1."""
+    return Finding(subject, in_order=False, text=text)
+
+
+def advised(subject: str, text: str) -> Finding:
+    """What works, and yet is something to think about."""
+    return Finding(subject, in_order=True, text=text, advice=True)
