@@ -194,21 +194,21 @@ def test_a_second_factor_is_not_told_the_password() -> None:
             "publickey",
             {"password": PASSWORD},
             ["none"],
-            "admite publickey; la fila del proveedor tiene password y keyboard-interactive",
+            "admite publickey; la fila del proveedor tiene password, keyboard-interactive",
         ),
-        ("publickey", {"private_key": OTHER_KEY}, ["none", "publickey"], "rechazó publickey, admite publickey"),
-        ("password", {"password": "hunter2secret"}, ["none", "password"], "rechazó password, admite password"),
+        ("publickey", {"private_key": OTHER_KEY}, ["none", "publickey"], "rechazó publickey; admite publickey"),
+        ("password", {"password": "hunter2secret"}, ["none", "password"], "rechazó password; admite password"),
         (
             "publickey,password",
             {"private_key": OUR_KEY},
             ["none", "publickey"],
-            "aceptó publickey y pide algo más, admite password; la fila del proveedor tiene publickey$",
+            "aceptó publickey y pide algo más; admite password; la fila del proveedor tiene publickey$",
         ),
         (
             "publickey,password",
             {"private_key": OUR_KEY, "password": "hunter2secret"},
             ["none", "publickey", "password"],
-            "aceptó publickey y pide algo más, rechazó password",
+            "aceptó publickey y pide algo más; rechazó password",
         ),
     ],
 )
@@ -291,5 +291,5 @@ class Questions(AsyncSsh):
 def test_asyncssh_is_answered_its_question() -> None:
     with Questions() as server:
         connect(server, password=server.password)
-        with pytest.raises(AccessDenied, match="rechazó keyboard-interactive, admite publickey y keyboard-interactive"):
+        with pytest.raises(AccessDenied, match="rechazó keyboard-interactive; admite publickey, keyboard-interactive"):
             connect(server, password="no")
