@@ -149,8 +149,8 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
         if refused:
             asked_more = " (pregunta algo más que la contraseña)" if self._questions > 1 else ""
             told.append(f"rechazó {refused}{asked_more}")
-        told.append(f"admite {_listed(self._offered)}; la fila del proveedor tiene {_listed(self._ours)}")
-        return AccessDenied(f"{where} no acepta las credenciales: {', '.join(told)}")
+        told += [f"admite {_listed(self._offered)}", f"la fila del proveedor tiene {_listed(self._ours)}"]
+        return AccessDenied(f"{where} no acepta las credenciales: {'; '.join(told)}")
 
 
 def _service_request() -> Message:
@@ -166,4 +166,4 @@ def _add_no_submethods(request: Message) -> None:
 
 
 def _listed(methods: Sequence[str]) -> str:
-    return " y ".join(methods) or "ninguno"
+    return ", ".join(methods) or "ninguno"

@@ -15,9 +15,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from config.fields import FieldError, Fields
 from config.logs import redactor
+from config.models import ProviderRow
 from providers import build_provider
 from providers.base import (
     AccessDenied,
@@ -32,6 +35,7 @@ from tests.destinations import Destination
 from tests.faults.forwarding_proxy import ForwardingProxy
 from tests.faults.http_proxy import HttpFaultProxy
 from tests.servers.authority import PrivateAuthority
+from tests.servers.canned_http import Answer, CannedHttp
 
 NAME = "storage.example.test"
 """Of a server that no resolver knows: whatever goes past the proxy does not arrive."""
@@ -406,3 +410,95 @@ def test_the_systems_own_certificates_are_believed_besides(authority: PrivateAut
     assert alone.pem.count("BEGIN CERTIFICATE") > 100
     assert with_company.pem.count("BEGIN CERTIFICATE") == alone.pem.count("BEGIN CERTIFICATE") + 1
     assert Path(with_company.path).read_text(encoding="ascii") == with_company.pem
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_system_without_certificates_will_do(
+    destination: Destination, authority: PrivateAuthority, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    """obstore does not begin there unless it is given some, even for a server without TLS."""
+    monkeypatch.setenv("SSL_CERT_DIR", "/nowhere")
+    tls = authority.server_context("127.0.0.1") if scheme == "https" else None
+    with HttpFaultProxy(url_of(destination), tls=tls) as front:
+        do_all_but_what_is_large(at(destination, front.url, ca_file=str(authority.bundle)))
+
+
+def test_a_login_for_the_server_in_netrc_changes_nothing(
+    destination: Destination, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`requests` would put it in the place of the signature."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login user password secret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with HttpFaultProxy(url_of(destination)) as front:
+        do_all_but_what_is_large(at(destination, front.url))
+        assert front.seen
+
+
+STS_ANSWER = """<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{access_key}</AccessKeyId>
+<SecretAccessKey>{secret_key}</SecretAccessKey><SessionToken>token</SessionToken>
+<Expiration>2100-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleWithWebIdentityResult>
+</AssumeRoleWithWebIdentityResponse>"""
+
+
+def test_credentials_are_asked_for_under_the_same_rules(
+    authority: PrivateAuthority, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Looked for in Amazon's default chain and in Google's tokens, whose servers are others than those for files."""
+    token = tmp_path / "token"
+    token.write_text("token")
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/janitor")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", f"https://{NAME}")
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    keys = STS_ANSWER.format(access_key="AKIA", secret_key="secret")
+    with (
+        CannedHttp(lambda _: Answer(200, keys.encode()), authority.server_context(NAME)) as sts,
+        CannedHttp(lambda _: Answer(200, headers={"ETag": '"x"'}), authority.server_context("s3.test")) as s3,
+    ):
+        routes = {f"{NAME}:443": port_of(sts.url), "s3.test:443": port_of(s3.url)}
+        with ForwardingProxy(LOGIN, routes) as proxy:
+            options = {
+                "bucket": "bucket",
+                "endpoint_url": "https://s3.test",
+                "proxy": f"http://{WRITTEN_LOGIN}@{proxy.address}",
+            }
+            with closing(build_provider(ProviderRow(1, "S3", "s3", None, options, active=True))) as provider:
+                provider.put("key", BytesSource(SMALL))
+        assert [request.method for request in sts.requests] == ["POST"]
+        assert "AKIA" in s3.requests[-1].headers["authorization"]
+
+
+def test_tokens_of_google_are_asked_for_under_the_same_rules(
+    authority: PrivateAuthority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+    answer = Answer(200, b'{"access_token": "t-1", "expires_in": 3600}', {"Content-Type": "application/json"})
+    with (
+        CannedHttp(lambda _: answer, authority.server_context(NAME)) as tokens,
+        CannedHttp(lambda _: Answer(200, b"{}"), authority.server_context("gcs.test")) as gcs,
+    ):
+        routes = {f"{NAME}:443": port_of(tokens.url), "gcs.test:443": port_of(gcs.url)}
+        with ForwardingProxy(LOGIN, routes) as proxy:
+            monkeypatch.setenv("ALL_PROXY", f"http://{WRITTEN_LOGIN}@{proxy.address}")
+            options = {"bucket": "bucket", "endpoint_url": "https://gcs.test"}
+            account = {
+                "type": "service_account",
+                "client_email": "janitor@example.test",
+                "token_uri": f"https://{NAME}/token",
+                "private_key": rsa_key(),
+            }
+            with closing(build_provider(ProviderRow(1, "GCS", "gcp", account, options, active=True))) as provider:
+                provider.put("key", BytesSource(SMALL))
+        assert [request.path for request in tokens.requests] == ["/token"]
+        assert gcs.requests[-1].headers["authorization"] == "Bearer t-1"
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def rsa_key() -> str:
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()

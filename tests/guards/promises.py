@@ -277,6 +277,24 @@ PROVIDERS = (
         "test_leftovers.py::test_a_committed_copy_survives_when_two_rows_name_its_place",
     ),
     promise(
+        "All requests of a provider believe the same certificates and go through the same proxy, whatever names them.",
+        "test_network.py::test_every_request_believes_whom_any_of_the_ways_names",
+        "test_network.py::test_every_request_goes_through_the_proxy",
+        "test_network.py::test_no_request_goes_through_the_proxy_to_a_server_that_is_excepted",
+        "test_network.py::test_credentials_are_asked_for_under_the_same_rules",
+    ),
+    promise(
+        "A certificate that is not believed, and a proxy that refuses us, are called that.",
+        "test_network.py::test_a_certificate_that_is_not_believed_is_called_that_by_every_request",
+        "test_network.py::test_a_proxy_that_refuses_us_is_called_that_by_every_request",
+    ),
+    promise(
+        "An SSH server gets every proof that it asks for, once, and a refusal says which are wanting.",
+        "test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
+        "test_ssh_authentication.py::test_a_refusal_says_what_the_server_takes_and_what_we_have",
+        "test_ssh_authentication.py::test_openssh_is_given_all_that_it_asks_for",
+    ),
+    promise(
         "A server that cannot show who it is, is sent nothing.",
         "test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",
         "test_provider_contract.py::test_another_host_key_is_refused",

@@ -1,5 +1,7 @@
 """asyncssh's SFTP server: not OpenSSH, takes a password too, runs no commands. In OpenSSH's place it does as that does:
 takes keys only, and runs commands.
+
+It may ask for the password by a question instead (keyboard-interactive).
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ class AsyncSsh(SftpServer):
     name = "asyncssh"
     password: str | None
     runs_commands = False
+    question: str | None = None
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,6 +47,7 @@ class AsyncSsh(SftpServer):
             "host_key": str(self.host_key_path),
             "authorized_keys": str(self.authorized_keys_path),
             "runs_commands": self.runs_commands,
+            "question": self.question,
         }
         return python_module("tests.servers.asyncssh_server", str(self._write("settings", json.dumps(settings))))
 
@@ -73,7 +77,13 @@ async def run_command(process: asyncssh.SSHServerProcess[bytes]) -> None:
 
 
 async def serve(
-    port: int, username: str, password: str | None, host_key: str, authorized_keys: str, runs_commands: bool
+    port: int,
+    username: str,
+    password: str | None,
+    host_key: str,
+    authorized_keys: str,
+    runs_commands: bool,
+    question: str | None,
 ) -> None:
     """Serve the machine's files to one user, for ever. Runs in the child process."""
     import asyncssh
@@ -83,10 +93,21 @@ async def serve(
 
     class PasswordServer(asyncssh.SSHServer):
         def password_auth_supported(self) -> bool:
-            return password is not None
+            return password is not None and question is None
 
         def validate_password(self, given_username: str, given_password: str) -> bool:
             return (given_username, given_password) == (username, password)
+
+        def kbdint_auth_supported(self) -> bool:
+            return question is not None
+
+        def get_kbdint_challenge(
+            self, username: str, lang: str, submethods: str
+        ) -> tuple[str, str, str, Sequence[tuple[str, bool]]]:
+            return "", "", "", [(question or "", False)]
+
+        def validate_kbdint_response(self, given_username: str, responses: Sequence[str]) -> bool:
+            return (given_username, *responses) == (username, password)
 
     server = await asyncssh.listen(
         "127.0.0.1",
