@@ -262,6 +262,7 @@ class LyingSftpServer(SftpServer):
         self.commands_run = 0
         self.connections: list[asyncssh.SSHServerConnection] = []
         self.children: list[subprocess.Popen[bytes]] = []
+        self.stand_ins: list[asyncio.Task[None]] = []
         self.program: str | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=self.name, daemon=True)
@@ -444,7 +445,7 @@ class _Session:
         if program is None:
             from tests.servers.sftp_stand_in import serve_files
 
-            self._stand_in = asyncio.get_running_loop().create_task(serve_files(connection))
+            self._server.stand_ins.append(asyncio.get_running_loop().create_task(serve_files(connection)))
             return
         with connection:
             child = subprocess.Popen(
