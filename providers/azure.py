@@ -61,7 +61,6 @@ from providers.base import (
     part_size_for,
 )
 from providers.direct_http import DirectHttp, reaches_directly
-from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
     EXISTING_CODES,
     HashingReader,
@@ -71,6 +70,7 @@ from providers.object_store_put import (
     hash_source,
     require_stored,
 )
+from providers.object_store_reading import ResumableObjectStoreGet
 from providers.paced_requests import mount_paced
 from providers.resumed_reads import resumed
 from providers.retries import Result, with_retries
@@ -136,7 +136,7 @@ class AzureProvider(Provider):
         self._given_tier = StandardBlobTier(tier) if tier else None
         self._attributes: Attributes | None = {"Storage-Class": tier} if tier else None
         build_store = functools.partial(_store, account, container)
-        self._downloads = ObjectStoreGet(build_store, account.url)
+        self._downloads = ResumableObjectStoreGet(build_store, account.url)
         session = requests.Session()
         mount_paced(session)
         self._container = _container_client(account, container, session)
