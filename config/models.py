@@ -167,6 +167,8 @@ class PutReceipt:
     size_bytes: int
     sha256: str
     checksums: frozenset[str] = frozenset()
+    sent_whole: bool = True
+    """Whether all of it was: not if parts that an earlier try had stored belong to it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,6 +155,10 @@ class LeasedProvider(Provider):
         self._lease.require_held()
         self._provider.abandon(prefix)
 
+    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        self._lease.require_held()
+        return self._provider.abandon_but_for(prefix, is_wanted)
+
     def measure(self, source: Source) -> PutReceipt:
         return self._provider.measure(source)
 

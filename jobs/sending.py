@@ -98,7 +98,9 @@ class Sender:
         def put() -> None:
             with self._noting_what_is_unfinished():
                 for key, receipt in self._provider.put_new_many(dict(unsent)):
-                    receipts[files[key][0].position] = receipt
+                    position = files[key][0].position
+                    receipts[position] = receipt
+                    self._note_if_sent(position, receipt)
                     del unsent[key]
                     self._traffic.note_file()
 
@@ -129,12 +131,19 @@ class Sender:
                 if _shows(found, receipt):
                     self.not_sent.add(file.position)
                     return receipt
-            return self._store_over(file.key, paced, found)
+            receipt = self._store_over(file.key, paced, found)
+            self._note_if_sent(file.position, receipt)
+            return receipt
 
         for _ in range(LOOKS_AT_A_KEY - 1):
             with contextlib.suppress(ConditionFailed):
                 return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
         return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
+
+    def _note_if_sent(self, position: int, receipt: PutReceipt) -> None:
+        """What parts of an earlier attempt belong to is not known from this one."""
+        if not receipt.sent_whole:
+            self.not_sent.add(position)
 
     def _found(self, key: str) -> StoredObject | None:
         try:

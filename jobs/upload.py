@@ -168,7 +168,7 @@ class Upload:
         if manifest is not None and not is_own:
             return manifest
         if self._attempt.earlier_attempts_here:
-            self._discard_unfinished()
+            self._discard_what_is_of_no_use()
         if is_own or self._objects_here_are_ours:
             self._others = ()
         elif found:
@@ -371,6 +371,20 @@ class Upload:
         for prefix in self._place.unfinished_prefixes:
             with_retries(partial(self._provider.abandon, prefix), self._interruption, self._provider.progress)
         self._sender.left_unfinished = False
+
+    def _discard_what_is_of_no_use(self) -> None:
+        """Keep unfinished uploads of files that are to be sent, for the parts that they have.
+
+        Until they are completed, or discarded before anything is proven, late requests of earlier attempts can complete
+        them, too.
+        """
+        files_prefix, manifest_key = self._place.unfinished_prefixes
+        with_retries(partial(self._provider.abandon, manifest_key), self._interruption, self._provider.progress)
+        discard = partial(self._provider.abandon_but_for, files_prefix, self._is_key_of_a_file)
+        self._sender.left_unfinished = with_retries(discard, self._interruption, self._provider.progress)
+
+    def _is_key_of_a_file(self, key: str) -> bool:
+        return self._receipts.position_of(key, 0) is not None
 
     def _send_manifest(self, manifest: Manifest) -> None:
         """Store it, unless somebody has stored another one since this attempt looked. Raises `UnsafeDestination`."""

@@ -6,7 +6,7 @@ import abc
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import ClassVar, Protocol
 
 from config.logs import one_line
@@ -230,7 +230,8 @@ class Provider(abc.ABC):
     - When `put` has returned, `stat`, `list` and `open` see the object at once.
     - Nothing raises anything but `MigrationError`s; errors of a `Source` come out unchanged.
     - No error message holds a secret.
-    - The SDK's own retries are off: who calls decides what to repeat.
+    - The SDK's own retries are off. A single request, and the first of several, is for the caller to repeat; those
+      that follow are repeated by themselves, by `with_retries`, so that what is done already is not done again.
     """
 
     longest_key_bytes: ClassVar[int] = 1024
@@ -437,6 +438,17 @@ class Provider(abc.ABC):
         Multipart uploads, uncommitted blocks, partial files: finished objects stay. Must not be called while a `put` of
         such a key runs.
         """
+
+    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """As `abandon`, but for unfinished uploads of wanted keys that the next `put_new_many` or `replace` of the key,
+        by this very provider, goes on with; and say whether there are any.
+
+        What is stored so is told by `PutReceipt.sent_whole`. Whoever has called this discards what is left of them by
+        `abandon` before anything that lies there is believed.
+        """
+        del is_wanted  # most cannot go on with anything
+        self.abandon(prefix)
+        return False
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         """SHA-256 of what is stored under each key, learnt by new requests: read back, unless the provider can be

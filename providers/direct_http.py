@@ -1,4 +1,4 @@
-"""Small bodies, each sent by one request on a connection that is kept: HTTP/1.1 reduced to what a PUT needs.
+"""Bodies, each sent by one request on a connection that is kept: HTTP/1.1 reduced to what a PUT needs.
 
 A general client's work for a small file (a request object, a header map, a pool, a runtime's threads, the hash of the
 body for its signature, which is known here) takes longer than all the rest of its way: measured, obstore needs 0.44 ms
@@ -21,13 +21,19 @@ import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from providers.answers import deadline_seconds, unintelligible
 from providers.base import CONNECT_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 LARGEST_BODY_BYTES = 256 * 1024
-"""Beyond this the client does not count, and a body needs time to travel."""
+"""Beyond this the client does not count, and a body needs time to travel. It may have any size all the same."""
+
+SENT_WITH_HEAD_BYTES = 256 * 1024
+"""A body of up to this size goes into one encrypted piece with the head; a larger one is not copied for that."""
 
 LONGEST_IDLE_SECONDS = 3.0
 """How long a connection without a request is kept: less than the five seconds after which Node's servers close one, and
@@ -75,17 +81,18 @@ class DirectHttp:
         self._idle: deque[_Connection] = deque()
         self._ending = weakref.finalize(self, _close_all, self._idle)  # as urllib3's pools do, when nobody says so
 
-    def put(self, target: str, headers: Headers, body: bytes) -> Answer:
+    def put(self, target: str, headers: Headers, body: Buffer) -> Answer:
         """Send a body to a path (with its query), both already in percent notation, and give the answer, any answer.
 
         Ends within `deadline_seconds`. Raises `ProviderError`, without the address, which may hold a signature.
         """
-        head = _head(target, self._host_header, headers, len(body))
-        due_at = time.monotonic() + deadline_seconds(len(body))
+        content = memoryview(body)
+        head = _head(target, self._host_header, headers, content.nbytes)
+        due_at = time.monotonic() + deadline_seconds(content.nbytes)
         with _translated_errors():
             connection = self._kept() or self._new()
             try:
-                answer = connection.exchange(head, body, due_at)
+                answer = connection.exchange(head, content, due_at)
             except BaseException:
                 connection.close()
                 raise
@@ -151,7 +158,7 @@ class _Connection:
         """A server that closes a connection, or says anything without having been asked, makes it readable."""
         return time.monotonic() - self.idle_since < LONGEST_IDLE_SECONDS and not self._readable.poll(0)
 
-    def exchange(self, head: bytes, body: bytes, due_at: float) -> Answer:
+    def exchange(self, head: bytes, body: memoryview, due_at: float) -> Answer:
         """Send a request and read its answer. Raises `OSError`, `http.client.HTTPException`."""
         self._limit_wait(due_at)
         try:
@@ -164,13 +171,22 @@ class _Connection:
         """End it."""
         self._socket.close()
 
-    def _send(self, head: bytes, body: bytes) -> None:
+    def _send(self, head: bytes, body: memoryview) -> None:
         if isinstance(self._socket, ssl.SSLSocket):
-            self._socket.sendall(head + body)
+            self._send_encrypted(self._socket, head, body)
             return
         sent_bytes = self._socket.sendmsg([head, body])
-        if sent_bytes < len(head) + len(body):
-            self._socket.sendall((head + body)[sent_bytes:])
+        if sent_bytes < len(head):
+            self._socket.sendall(head[sent_bytes:])
+        if sent_bytes < len(head) + body.nbytes:
+            self._socket.sendall(body[max(0, sent_bytes - len(head)) :])
+
+    def _send_encrypted(self, encrypted: ssl.SSLSocket, head: bytes, body: memoryview) -> None:
+        if body.nbytes <= SENT_WITH_HEAD_BYTES:
+            encrypted.sendall(head + body)
+            return
+        encrypted.sendall(head)
+        encrypted.sendall(body)
 
     def _answer(self, due_at: float) -> Answer:
         received = b""

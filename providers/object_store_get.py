@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import obstore
 
@@ -11,11 +13,23 @@ from providers.answers import paced_chunks
 from providers.base import ANSWER_TIMEOUT_SECONDS, ProviderUnavailable
 from providers.object_store_put import BuildStore, client_options, translated_errors
 
+if TYPE_CHECKING:
+    from obstore import GetResult
+
 STANDSTILL_TIMEOUT = timedelta(seconds=ANSWER_TIMEOUT_SECONDS)
 """How long a download may stand still, and how long its beginning may take."""
 
 DOWNLOAD_TIMEOUT_SECONDS = 24 * 3600
 """How long a download that moves may take in all: obstore's own default, half a minute, is for small ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Download:
+    """An object on its way: its size and ETag as the server shows them, and its bytes."""
+
+    size_bytes: int
+    etag: str | None
+    pieces: Iterator[bytes]
 
 
 class ObjectStoreGet:
@@ -36,9 +50,19 @@ class ObjectStoreGet:
         `name` is valid Unicode without ASCII control characters: obstore refuses them (`InvalidKey`).
         Raises `ProviderError`, at the latest at the first byte.
         """
-        try:
-            with translated_errors():
-                # Whatever has arrived, as a larger piece may take for ever to fill.
-                yield from paced_chunks(iter(obstore.get(self._store, name).stream(min_chunk_size=1)))
-        except TimeoutError:
-            raise ProviderUnavailable("fallo de red: los datos llegan demasiado despacio") from None
+        yield from self.begin(name).pieces
+
+    def begin(self, name: str) -> Download:
+        """As `open`, once the beginning of the answer is there."""
+        with translated_errors():
+            answer = obstore.get(self._store, name)
+            return Download(answer.meta["size"], answer.meta["e_tag"], _pieces(answer))
+
+
+def _pieces(answer: GetResult) -> Iterator[bytes]:
+    try:
+        with translated_errors():
+            # Whatever has arrived, as a larger piece may take for ever to fill.
+            yield from paced_chunks(iter(answer.stream(min_chunk_size=1)))
+    except TimeoutError:
+        raise ProviderUnavailable("fallo de red: los datos llegan demasiado despacio") from None

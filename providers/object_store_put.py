@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -33,6 +33,7 @@ from providers.base import (
     ObjectNotFound,
     ProviderError,
     ProviderUnavailable,
+    SlowDown,
     Source,
     StorageFull,
     memory_share,
@@ -40,6 +41,7 @@ from providers.base import (
 )
 from providers.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS, Answer
 from providers.part_buffers import PartBuffers, anonymous_map, fill
+from providers.throttling import asks_to_slow_down, pause_seconds
 
 if TYPE_CHECKING:
     from obstore import Attributes
@@ -72,18 +74,23 @@ EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted", "ConditionalRequestConflict"})
 """Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
 
+TOO_MANY_REQUESTS = "el proveedor pide menos peticiones"
+
 BuildStore = Callable[["ClientConfig", "RetryConfig"], "ObjectStore"]
 """Makes the vendor's obstore store from the client and retry options given. No I/O."""
 
 Mode = Literal["create", "overwrite"]
 """Whether an object is stored only where there is none yet, or whatever there is. The words are obstore's."""
 
-SendSmall = Callable[[str, bytes, "SentBytes", Mode], None]
-"""Stores content of up to `LARGEST_BODY_BYTES` under a name, its hashes known. Raises `ProviderError`."""
+SendSmall = Callable[[str, Any, "SentBytes", Mode], None]
+"""Stores content, a buffer, under a name, its hashes known. Raises `ProviderError`."""
 
 
 SendPart = Callable[[int, "Buffer"], None]
 """Sends one part, of which its number, from 0 on, is told. What it is given is its own until it returns."""
+
+SendHashedPart = Callable[[int, "Buffer", "str | None"], None]
+"""As `SendPart`; besides it is told the part's MD5, in hexadecimal digits, where that is computed."""
 
 
 SendPartByPrefix = Callable[[int, "Buffer", bytes], None]
@@ -124,14 +131,18 @@ class ObjectStorePut:
         endpoint_url: str | None = None,
         md5s_of_large: Collection[Md5Of] = tuple(Md5Of),
         send_small: SendSmall | None = None,
+        largest_small_bytes: int = LARGEST_BODY_BYTES,
     ) -> None:
-        """`send_small` carries small files past obstore, where the provider knows a way that costs less."""
+        """`send_small` carries files of up to `largest_small_bytes` past obstore, where the provider knows a way that
+        costs less.
+        """
         self.md5s_of_large = md5s_of_large
         """What uploads in parts are hashed for, from now on: MD5 takes longer than anything else here."""
 
         self._build_store = build_store
         self._endpoint_url = endpoint_url
         self._send_small = send_small
+        self._largest_small_bytes = largest_small_bytes
         self._stores: dict[int, ObjectStore] = {}
         self._first_use = threading.Lock()
         self._memory_bytes = memory_share(MEMORY_BUDGET_BYTES)
@@ -157,7 +168,7 @@ class ObjectStorePut:
         with self._memory.reserved(source.size_bytes), _uploading(reader):
             content = reader.whole()
             sent = reader.sent()
-            if self._send_small and isinstance(content, bytes) and len(content) <= LARGEST_BODY_BYTES:
+            if self._send_small and source.size_bytes <= self._largest_small_bytes:
                 self._send_small(name, content, sent, mode)
             else:
                 store = self._store_for(source.size_bytes)
@@ -186,16 +197,22 @@ class ObjectStorePut:
 
         Raises what `source` or `send` raises, when none is on its way any more.
         """
+        return self.send_hashed_parts(source, lambda number, part, _: send(number, part))
+
+    def send_hashed_parts(
+        self, source: Source, send: SendHashedPart, md5s_besides: Collection[Md5Of] = ()
+    ) -> SentBytes:
+        """As `send_parts`. `md5s_besides` are computed for this source besides those of every large one."""
         with (
             self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
             ThreadPoolExecutor(parts_in_flight) as threads,
         ):
-            reader = HashingReader(source, self.md5s_of_large)
+            reader = HashingReader(source, {*self.md5s_of_large, *md5s_besides})
             on_their_way: deque[Future[None]] = deque()
             for number, part in enumerate(reader.parts(buffers)):
                 if len(on_their_way) == parts_in_flight:
                     on_their_way.popleft().result()
-                on_their_way.append(threads.submit(send, number, part))
+                on_their_way.append(threads.submit(send, number, part, reader.latest_part_md5))
                 del part
             for sent in on_their_way:
                 sent.result()
@@ -254,6 +271,11 @@ class HashingReader:
         self._size_bytes = 0
         self.failure: Exception | None = None
         """What reading the source raised, if it did."""
+
+    @property
+    def latest_part_md5(self) -> str | None:
+        """The MD5 of the part that was yielded last, where those are asked for."""
+        return self._part_md5s[-1] if self._part_md5s else None
 
     def whole(self) -> Buffer:
         """All bytes at once."""
@@ -420,20 +442,30 @@ def require_stored(answer: Answer) -> None:
         return
     if answer.status < 200:
         raise unintelligible(f"HTTP {answer.status}")
-    text = f"<Code>{answer.headers.get('x-ms-error-code', '')}</Code>{answer.content.decode('latin-1')}"
-    code = _first_group(ERROR_CODE, text)
+    code = refusal_code(answer)
+    told = " ".join(filter(None, (f"HTTP {answer.status}", code)))
+    retry_after = answer.headers.get("retry-after")
+    if asks_to_slow_down(answer.status, code, retry_after):
+        raise SlowDown(f"{TOO_MANY_REQUESTS} ({told})", pause_seconds(retry_after))
     refused = answer.status in {401, 403}
     error_class, reason = _meaning(answer.status, code, denied=refused, absent=answer.status == 404)
-    raise error_class(f"{reason} ({' '.join(filter(None, (f'HTTP {answer.status}', code)))})")
+    raise error_class(f"{reason} ({told})")
+
+
+def refusal_code(answer: Answer) -> str | None:
+    """The store's error code in an answer to a PUT."""
+    text = f"<Code>{answer.headers.get('x-ms-error-code', '')}</Code>{answer.content.decode('latin-1')}"
+    return _first_group(ERROR_CODE, text)
 
 
 def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tuple[type[ProviderError], str]:
     """What an answer of the store means: the first line that applies."""
-    unavailable = status in {408, 429} or status >= 500
+    unavailable = status == 408 or status >= 500
     for applies, error_class, reason in (
         (status == 412 or code in EXISTING_CODES, ConditionFailed, "ya hay un objeto con ese nombre"),
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
+        (asks_to_slow_down(status, code), SlowDown, TOO_MANY_REQUESTS),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),

@@ -10,7 +10,7 @@ ALIVE_SECONDS = 30.0
 """A provider that has done something within this time is alive: what it refused meanwhile is worth another try."""
 
 LONGEST_OBEYED_PAUSE_SECONDS = 60.0
-"""A longer pause than this, when a server asks for one, is not waited for."""
+"""A longer pause than this, when a server asks for one, is not waited for: what asks for it is given up."""
 
 SLOWEST_REQUESTS_PER_SECOND = 0.5
 LOWERED_TO = 0.6
@@ -64,7 +64,8 @@ class Progress:
         """The server asked for fewer requests, maybe for none at all for so long (`Retry-After`)."""
         with self._turn:
             now = self._clock()
-            self._next_turn_at = max(self._next_turn_at, now + min(pause_seconds, LONGEST_OBEYED_PAUSE_SECONDS))
+            if pause_seconds <= LONGEST_OBEYED_PAUSE_SECONDS:
+                self._next_turn_at = max(self._next_turn_at, now + pause_seconds)
             if self._rate is not None and now - self._lowered_at < LOWERED_ONCE_IN_SECONDS:
                 return
             current = self._rate or self._successes / max(now - self._counted_since, LOWERED_ONCE_IN_SECONDS)

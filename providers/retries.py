@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
 
 from providers.base import MigrationError, ProviderUnavailable, RunInterrupted, SlowDown
-from providers.progress import Progress
+from providers.progress import ALIVE_SECONDS, LONGEST_OBEYED_PAUSE_SECONDS, Progress
 
 Result = TypeVar("Result")
 
@@ -112,10 +112,14 @@ class _Repetition(Generic[Result]):
         return error.given_up
 
     def _is_worth_another_try(self, error: MigrationError, tries: int) -> bool:
+        if isinstance(error, SlowDown) and error.pause_seconds > LONGEST_OBEYED_PAUSE_SECONDS:
+            return False
         busy_seconds = now() - self._started - self._waited_seconds - self._idle_seconds()
         if error.tries > 1 and isinstance(error, ProviderUnavailable) and self._progress.is_alive:
             return busy_seconds <= LONGEST_STEP_SECONDS and self._is_no_repeated_silence()
-        return tries < error.tries and busy_seconds <= RETRY_BUDGET_SECONDS
+        # One that refuses everybody would otherwise be waited for until all have had their turns several times.
+        is_waited_for_in_vain = self._waited_seconds > ALIVE_SECONDS
+        return tries < error.tries and busy_seconds <= RETRY_BUDGET_SECONDS and not is_waited_for_in_vain
 
     def _is_no_repeated_silence(self) -> bool:
         """Whether nothing speaks against a new try after one that failed: a silence is repeated once, and more often

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
+import hashlib
 import os
 import re
 import threading
+import urllib.parse
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import botocore.config
@@ -23,10 +25,9 @@ from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
 from config.models import EVERYTHING, ProviderRow, PutReceipt, Span, StoredObject
-from providers.answers import deadline_seconds
+from providers.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
-    CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     SLOWEST_HASHING_BYTES_PER_SECOND,
@@ -39,7 +40,6 @@ from providers.base import (
     ProviderError,
     Source,
     is_directory_of_keys,
-    part_size_for,
 )
 from providers.direct_http import DirectHttp, reaches_directly
 from providers.object_store_get import ObjectStoreGet
@@ -51,24 +51,40 @@ from providers.object_store_put import (
     SentBytes,
     hash_source,
     multipart_md5,
+    refusal_code,
     require_stored,
 )
-from providers.part_buffers import PartBuffers
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
+from providers.resumed_reads import resumed
+from providers.retries import with_retries
 from providers.s3_conditions import Conditions, probe_conditions
 from providers.s3_errors import translated_errors
-from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
+from providers.s3_reading import ObjectReading
+from providers.s3_requests import (
+    CONNECTIONS,
+    LOST_UPLOADS,
+    NoSuchUpload,
+    S3Requests,
+    Unfinished,
+    content_md5,
+    use_paced_connections,
+)
 from providers.s3_settings import read_settings
-from providers.s3_signature import PutSigner
+from providers.s3_signature import UNSIGNED_PAYLOAD, PutSigner
+from providers.s3_uploads import Ending, UploadLost, UploadsInParts, lost_uploads
 
 if TYPE_CHECKING:
     import boto3
-    from obstore import Attributes
     from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Credential
     from typing_extensions import Buffer
 
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
-"""What obstore refuses in a name; such objects, which are rare, travel through boto3."""
+"""What obstore refuses in a name."""
+
+STANDARD = "STANDARD"
+"""The storage class of what names none."""
+
+CONDITIONS_OF_MODES: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
 
 RANGE_SIZE_BYTES = 64 * 1024 * 1024
 """Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
@@ -93,12 +109,12 @@ class S3Provider(Provider):
 
     def put(self, key: str, source: Source) -> PutReceipt:
         name = self._names.encode(key)
-        if CONTROL_CHARACTER.search(name):
-            return _receipt(self._put_through_boto3(name, source, {}))
-        sent = self._upload.put(name, source, self._attributes)
+        if source.size_bytes <= PART_SIZE_BYTES:
+            return _receipt(self._upload.put_small(name, source))
+        sent, sent_whole = self._in_parts.put(name, source, self._object_headers, Ending())
         if sent.md5 and sent.part_md5s and self._not_yet_learnt.acquire(blocking=False):
             self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
-        return _receipt(sent)
+        return _receipt(sent, sent_whole)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
         """See `Provider`: under a condition where the server was seen to keep it, as others may refuse what they do not
@@ -112,10 +128,7 @@ class S3Provider(Provider):
             yield key, self.put(key, source) if is_large else self._put_new(key, source)
 
     def _put_new(self, key: str, source: Source) -> PutReceipt:
-        name = self._names.encode(key)
-        if CONTROL_CHARACTER.search(name):
-            return _receipt(self._put_through_boto3(name, source, {"IfNoneMatch": "*"}))
-        return _receipt(self._upload.put_small(name, source, self._attributes, "create"))
+        return _receipt(self._upload.put_small(self._names.encode(key), source, mode="create"))
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition goes with the request that makes the object visible.
@@ -126,32 +139,25 @@ class S3Provider(Provider):
         conditions = self._conditions.get(prefix_of(key))
         with translated_errors(), _missing_as_failed_condition(expected):
             if source.size_bytes > PART_SIZE_BYTES or (source.size_bytes and not conditions.on_put):
-                return _receipt(self._replace_in_parts(key, source, expected, conditions))
+                return self._replace_in_parts(key, source, expected, conditions)
             if not conditions.on_put:
                 self._require_expected(key, expected)
             reader = HashingReader(source)
-            headers = {**self._object_headers, **(_condition(expected) if conditions.on_put else {})}
-            self._requests.put(self._names.encode(key), bytes(reader.whole()), headers)
-            return _receipt(reader.sent())
+            content = bytes(reader.whole())
+            sent = reader.sent()
+            headers = {**self._object_headers, **content_md5(sent.md5)}
+            condition = _condition(expected) if conditions.on_put else {}
+            self._requests.put(self._names.encode(key), content, {**headers, **condition})
+            return _receipt(sent)
 
     def _replace_in_parts(
         self, key: str, source: Source, expected: StoredObject | None, conditions: Conditions
-    ) -> SentBytes:
+    ) -> PutReceipt:
         """Look just before the parts become an object, as some servers know the conditions of a PUT only."""
-        reader = HashingReader(source, tuple(Md5Of))
-        part_bytes = min(source.size_bytes, part_size_for(source.size_bytes))
-        with contextlib.closing(self._new_requests(deadline_seconds(part_bytes))) as requests:
-            upload = requests.begin_upload(self._names.encode(key), self._object_headers)
-            try:
-                parts = reader.parts(PartBuffers(part_size_for(source.size_bytes)))
-                etags = [requests.put_part(upload, number, bytes(part)) for number, part in enumerate(parts, start=1)]
-                self._require_expected(key, expected)
-                requests.complete(upload, etags, _condition(expected) if conditions.on_put else {})
-            except BaseException:
-                with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
-                    requests.abort(upload)
-                raise
-        return reader.sent()
+        condition = _condition(expected) if conditions.on_put else {}
+        ending = Ending(condition, lambda: self._require_expected(key, expected))
+        sent, sent_whole = self._in_parts.put(self._names.encode(key), source, self._object_headers, ending)
+        return _receipt(sent, sent_whole)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         conditions = self._conditions.get(prefix)
@@ -183,16 +189,19 @@ class S3Provider(Provider):
         return _receipt(hash_source(source))
 
     def open(self, key: str) -> Iterator[bytes]:
+        """See `Provider`. What follows a cut is read by requests for ranges."""
         name = self._names.encode(key)
-        return self._open_through_boto3(name) if CONTROL_CHARACTER.search(name) else self._download.open(name)
+        reading = ObjectReading(self._requests, name, None, None)
+        if CONTROL_CHARACTER.search(name):
+            return resumed(reading.pieces_from, self.progress)
+        return resumed(reading.beginning_with(lambda: self._download.begin(name)), self.progress)
 
     def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
         """See `Provider`: above `RANGE_SIZE_BYTES` by requests for ranges of this size, one after another."""
         if size_bytes <= RANGE_SIZE_BYTES:
-            yield from self.open(key)
-            return
-        with translated_errors():
-            yield from self._requests.read_in_ranges(self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
+            return self.open(key)
+        reading = ObjectReading(self._requests, self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
+        return resumed(reading.pieces_from, self.progress)
 
     def stat(self, key: str) -> StoredObject:
         with translated_errors():
@@ -247,9 +256,36 @@ class S3Provider(Provider):
             super().delete_exactly(stored)
 
     def abandon(self, prefix: str) -> None:
+        self.abandon_but_for(prefix, lambda _: False)
+
+    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """See `Provider`. Of several uploads of one key the latest stays."""
         with translated_errors():
-            for upload in self._unfinished_uploads(prefix):
-                self._requests.abort(upload)
+            found = self._unfinished_uploads(prefix)
+        kept: dict[str, Unfinished] = {}
+        for upload in sorted(found, key=lambda upload: upload.begun_at):
+            if is_wanted(self._names.decode(upload.name)) and self._goes_on_as_it_would_begin(upload):
+                kept[upload.name] = upload
+        for upload in found:
+            if kept.get(upload.name) is not upload:
+                self._repeated(partial(self._requests.abort, upload))
+        self._in_parts.forget(lambda name: name.startswith(self._names.encode(prefix)))
+        self._in_parts.keep(kept.values())
+        return bool(kept)
+
+    def _goes_on_as_it_would_begin(self, upload: Unfinished) -> bool:
+        """Not with encryption of a row's own: no server shows with which one an upload was begun."""
+        wanted_class = self._settings.storage_class or STANDARD
+        return not self._settings.encryption and (upload.storage_class or STANDARD) == wanted_class
+
+    def _repeated(self, step: Callable[[], Any]) -> Any:
+        """A request that is one of several, repeated by itself."""
+
+        def translated() -> Any:
+            with translated_errors():
+                return step()
+
+        return with_retries(translated, self.progress.interruption, self.progress)
 
     def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
         """All of them before the first is aborted, which would move the pages that follow.
@@ -265,13 +301,18 @@ class S3Provider(Provider):
         return [upload for upload in found if upload.name == name]
 
     def close(self) -> None:
-        for opened in ("_boto3_client", "_signed_requests", "_direct"):
+        for opened in ("_boto3_client", "_signed_requests", "_patient_requests", "_direct"):
             if opened in self.__dict__:
                 self.__dict__[opened].close()
 
     @functools.cached_property
     def _signed_requests(self) -> S3Requests:
         return self._new_requests(ANSWER_TIMEOUT_SECONDS)
+
+    @functools.cached_property
+    def _patient_requests(self) -> S3Requests:
+        """For what a server needs time for, or what needs time to travel: as much as a part."""
+        return self._new_requests(deadline_seconds(PART_SIZE_BYTES))
 
     def _new_requests(self, answer_timeout_seconds: float) -> S3Requests:
         return S3Requests(
@@ -280,6 +321,7 @@ class S3Provider(Provider):
             self._read_credentials(),
             _certificates(),
             answer_timeout_seconds,
+            self._repeated,
         )
 
     @property
@@ -341,22 +383,54 @@ class S3Provider(Provider):
             ),
         )
         use_paced_connections(client._endpoint.http_session)
-        client.meta.events.register("before-call.s3", _give_body_time_to_travel)
         return client
-
-    @property
-    def _client(self) -> Any:
-        with self._first_use:
-            return self._boto3_client
 
     @functools.cached_property
     def _obstore_upload(self) -> ObjectStorePut:
-        send_small = self._send_small if reaches_directly(self._bucket_url) else None
-        return ObjectStorePut(self._build_store, self._settings.endpoint_url, send_small=send_small)
+        send = self._send_small if self._is_reached_directly else self._send_small_by_session
+        return ObjectStorePut(
+            self._build_store, self._settings.endpoint_url, send_small=send, largest_small_bytes=PART_SIZE_BYTES
+        )
 
-    def _send_small(self, name: str, content: bytes, sent: SentBytes, mode: Mode) -> None:
-        path, headers = self._signers[mode].sign(name, sent.sha256)
+    @functools.cached_property
+    def _is_reached_directly(self) -> bool:
+        return reaches_directly(self._bucket_url)
+
+    def _send_small(self, name: str, content: Buffer, sent: SentBytes, mode: Mode) -> None:
+        path, headers = self._signers[mode].sign(name, sent.sha256, content_md5(sent.md5))
         require_stored(self._direct.put(path, headers, content))
+
+    def _send_small_by_session(self, name: str, content: Buffer, sent: SentBytes, mode: Mode) -> None:
+        """Through a proxy, say."""
+        headers = {**CONDITIONS_OF_MODES[mode], **self._object_headers, **content_md5(sent.md5)}
+        is_quick = sent.size_bytes <= QUICK_SIZE_BYTES
+        with translated_errors():
+            (self._requests if is_quick else self._patient).put(name, bytes(content), headers)
+
+    @functools.cached_property
+    def _uploads_in_parts(self) -> UploadsInParts:
+        put_part = self._put_part if self._is_reached_directly else self._put_part_by_session
+        return UploadsInParts(
+            self._obstore_upload, self._signed_requests, self._patient_requests, put_part, self._repeated
+        )
+
+    def _put_part(self, upload: Unfinished, number: int, content: Buffer, md5: str | None) -> str:
+        """Over TLS the bytes need no hash of their own for the signature."""
+        sha256 = UNSIGNED_PAYLOAD if self._bucket_url.startswith("https:") else hashlib.sha256(content).hexdigest()
+        query = f"partNumber={number}&uploadId={urllib.parse.quote(upload.upload_id, safe='')}"
+        path, headers = self._part_signer.sign(upload.name, sha256, content_md5(md5), query)
+        answer = self._direct.put(path, headers, content)
+        if refusal_code(answer) in LOST_UPLOADS:
+            raise UploadLost("el servidor ya no tiene la subida")
+        require_stored(answer)
+        if "etag" not in answer.headers:
+            raise unintelligible("no dice cómo llama a la parte")
+        return answer.headers["etag"]
+
+    def _put_part_by_session(self, upload: Unfinished, number: int, content: Buffer, md5: str | None) -> str:
+        """Through a proxy, say."""
+        with translated_errors(), lost_uploads():
+            return self._patient.put_part(upload, number, bytes(content), content_md5(md5))
 
     @functools.cached_property
     def _direct(self) -> DirectHttp:
@@ -364,8 +438,12 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _signers(self) -> Mapping[Mode, PutSigner]:
-        modes: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
-        return {mode: self._signer_of({**condition, **self._object_headers}) for mode, condition in modes.items()}
+        modes = CONDITIONS_OF_MODES.items()
+        return {mode: self._signer_of({**condition, **self._object_headers}) for mode, condition in modes}
+
+    @functools.cached_property
+    def _part_signer(self) -> PutSigner:
+        return self._signer_of({})
 
     def _signer_of(self, headers: Mapping[str, str]) -> PutSigner:
         return PutSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
@@ -384,6 +462,16 @@ class S3Provider(Provider):
         with self._first_use, translated_errors():
             return self._obstore_upload
 
+    @property
+    def _in_parts(self) -> UploadsInParts:
+        with self._first_use, translated_errors():
+            return self._uploads_in_parts
+
+    @property
+    def _patient(self) -> S3Requests:
+        with self._first_use:
+            return self._patient_requests
+
     @functools.cached_property
     def _obstore_download(self) -> ObjectStoreGet:
         return ObjectStoreGet(self._build_store, self._settings.endpoint_url)
@@ -400,10 +488,6 @@ class S3Provider(Provider):
         """
         endpoint = self._obstore_endpoint()
         config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
-        if "sse" in self._settings.encryption:
-            config["server_side_encryption"] = self._settings.encryption["sse"]
-        if "kms_key_id" in self._settings.encryption:
-            config["sse_kms_key_id"] = self._settings.encryption["kms_key_id"]
         return S3Store(
             self._settings.bucket,
             config=config,
@@ -441,50 +525,6 @@ class S3Provider(Provider):
 
         return Boto3CredentialProvider(self._session)
 
-    @property
-    def _attributes(self) -> Attributes | None:
-        return {"Storage-Class": self._settings.storage_class} if self._settings.storage_class else None
-
-    def _open_through_boto3(self, name: str) -> Iterator[bytes]:
-        with translated_errors():
-            body = self._client.get_object(Bucket=self._settings.bucket, Key=name)["Body"]
-            yield from body.iter_chunks(CHUNK_SIZE_BYTES)
-
-    def _put_through_boto3(self, name: str, source: Source, condition: Mapping[str, str]) -> SentBytes:
-        """Slower, but takes names with control characters. The condition is for what goes in one request."""
-        reader = HashingReader(source, tuple(Md5Of))
-        target = {"Bucket": self._settings.bucket, "Key": name}
-        with translated_errors():
-            if source.size_bytes <= PART_SIZE_BYTES:
-                body = io.BytesIO(reader.whole())
-                self._client.put_object(**target, **self._object_settings, **condition, Body=body)
-            else:
-                self._put_parts(target, reader.parts(PartBuffers(part_size_for(source.size_bytes))))
-        return reader.sent()
-
-    def _put_parts(self, target: Mapping[str, str], parts: Iterator[Buffer]) -> None:
-        upload_id = self._client.create_multipart_upload(**target, **self._object_settings)["UploadId"]
-        try:
-            finished = []
-            for number, part in enumerate(parts, start=1):
-                answer = self._client.upload_part(
-                    **target, UploadId=upload_id, PartNumber=number, Body=io.BytesIO(part)
-                )
-                finished.append({"PartNumber": number, "ETag": answer["ETag"]})
-            self._client.complete_multipart_upload(**target, UploadId=upload_id, MultipartUpload={"Parts": finished})
-        except BaseException:
-            self._requests.abort(Unfinished(target["Key"], upload_id))
-            raise
-
-    @property
-    def _object_settings(self) -> dict[str, str]:
-        settings = {
-            "StorageClass": self._settings.storage_class,
-            "ServerSideEncryption": self._settings.encryption.get("sse"),
-            "SSEKMSKeyId": self._settings.encryption.get("kms_key_id"),
-        }
-        return {name: value for name, value in settings.items() if value is not None}
-
 
 class MinioProvider(S3Provider):
     """A bucket on MinIO, or on another server at an address of its own."""
@@ -497,21 +537,12 @@ def _certificates() -> str:
     return os.environ.get("AWS_CA_BUNDLE") or str(botocore.httpsession.get_cert_path(True))
 
 
-def _give_body_time_to_travel(params: Mapping[str, Any], **_: object) -> None:
-    """A file-like body is handed to the kernel in small pieces, each with its own timeout; but then boto3 waits for
-    the answer no longer than to a request without one, while much of the body may still be on its way.
-    """
-    if isinstance(params["body"], io.BytesIO):
-        body_bytes = params["body"].getbuffer().nbytes
-        params["context"]["read_timeout"] = max(ANSWER_TIMEOUT_SECONDS, deadline_seconds(body_bytes))
-
-
-def _receipt(sent: SentBytes) -> PutReceipt:
+def _receipt(sent: SentBytes, sent_whole: bool = True) -> PutReceipt:
     """The ETags that a server may show: the MD5; for a multipart object usually that of its parts' MD5s instead."""
     checksums = {_checksum(sent.md5)} if sent.md5 else set()
     if sent.part_md5s:
         checksums.add(_checksum(multipart_md5(sent.part_md5s)))
-    return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums))
+    return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums), sent_whole)
 
 
 @contextlib.contextmanager

@@ -18,9 +18,11 @@ from providers.base import (
     ObjectNotFound,
     ProviderError,
     ProviderUnavailable,
+    SlowDown,
     StorageFull,
 )
 from providers.object_store_put import DAMAGED_CODES
+from providers.throttling import asks_to_slow_down, pause_seconds
 
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 """Anything else is no code of S3's, and may be a part of the request that a server repeats."""
@@ -35,6 +37,9 @@ DENIED_CODES = frozenset(
 FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
 CONFLICT_CODES = frozenset(("ConditionalRequestConflict", "InvalidPart", "NoSuchUpload", "OperationAborted"))
 """What is worth another try: where it was an unfinished upload that others have discarded, the next look tells why."""
+
+BROKEN_CODES = frozenset(("InternalError", "RequestTimeout"))
+"""What is worth another try whatever the status: S3 begins the answer to the end of an upload before it knows."""
 
 MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
 
@@ -75,6 +80,9 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
     status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
     told = (f"HTTP {status}" if status else "", code if ERROR_CODE.fullmatch(code) else "")
     answer = " ".join(part for part in told if part)
+    retry_after = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after")
+    if asks_to_slow_down(status, code, retry_after):
+        return SlowDown(f"el servidor pide menos peticiones ({answer})", pause_seconds(retry_after))
     kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
@@ -84,7 +92,11 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
         (status == 416, IntegrityError, "en la nube faltan bytes"),
         (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
         (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
-        (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),
+        (
+            status >= 500 or status == 408 or code in BROKEN_CODES,
+            ProviderUnavailable,
+            "el servidor no pudo atender la petición",
+        ),
     )
     for applies, error_class, text in kinds:
         if applies:

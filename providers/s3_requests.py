@@ -6,12 +6,15 @@ it takes 0.3 s to import it and to make its client, which a short run feels.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import re
 import urllib.parse
 import xml.sax.saxutils
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from xml.etree import ElementTree
 
@@ -48,10 +51,37 @@ class Unfinished:
 
     name: str
     upload_id: str
+    begun_at: str = ""
+    """When, as S3 writes it: of two, the later one comes later in the alphabet."""
+    storage_class: str = ""
+    """As the server shows it, if it does."""
 
 
-class NoSuchUpload(ClientError):
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part of an unfinished upload that the server has. `etag` is as S3 shows it."""
+
+    number: int
+    size_bytes: int
+    etag: str
+
+
+class LostUpload(ClientError):
+    """An unfinished upload can never be completed from what was sent for it."""
+
+
+class NoSuchUpload(LostUpload):
     """The server knows no such upload; for some (gofakes3, and so rclone's) also: it knows none at all."""
+
+
+class InvalidPart(LostUpload):
+    """The server does not have a part, or another one in its place."""
+
+
+LOST_UPLOADS = {"NoSuchUpload": NoSuchUpload, "InvalidPart": InvalidPart}
+
+Repeated = Callable[[Callable[[], Any]], Any]
+"""Does a step that is one request among several, again where that is worth it. Gives what it gives."""
 
 
 class S3Requests:
@@ -69,7 +99,10 @@ class S3Requests:
         credentials: Callable[[], ReadOnlyCredentials],
         certificates: str,
         answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
+        repeated: Repeated = lambda step: step(),
     ) -> None:
+        """`repeated` is for what follows the first of several requests: that one is for the caller to repeat."""
+        self._repeated = repeated
         self._bucket_url = bucket_url
         self._region = region
         self._credentials = credentials
@@ -88,58 +121,74 @@ class S3Requests:
         Or only those that come after a name in that order, at least where there is an object of that name.
         """
         beginning = {} if after is None else {"start-after": after}
-        for item in self._items(OBJECTS, {"list-type": "2", "prefix": prefix}, beginning):
+        query = {"list-type": "2", "prefix": prefix, **ENCODED}
+        for item in self._items(OBJECTS, self._bucket_url, query, beginning):
             yield Listed(item["Key"], int(item["Size"]), item["ETag"])
 
     def unfinished_uploads(self, prefix: str) -> Iterator[Unfinished]:
         """Every upload in parts, to a name that begins with `prefix`, that was neither finished nor aborted."""
-        for item in self._items(UPLOADS, {"uploads": "", "prefix": prefix}, {}):
-            yield Unfinished(item["Key"], item["UploadId"])
+        for item in self._items(UPLOADS, self._bucket_url, {"uploads": "", "prefix": prefix, **ENCODED}):
+            yield Unfinished(item["Key"], item["UploadId"], item.get("Initiated", ""), item.get("StorageClass", ""))
 
-    def _items(self, listing: _Listing, query: dict[str, str], beginning: dict[str, str]) -> Iterator[dict[str, str]]:
-        following = beginning
+    def parts(self, upload: Unfinished) -> Iterator[StoredPart]:
+        """Every part that the server has of an unfinished upload."""
+        for item in self._items(PARTS, self._url_of(upload.name), {"uploadId": upload.upload_id}):
+            yield StoredPart(int(item["PartNumber"]), int(item["Size"]), item["ETag"])
+
+    def _items(
+        self, listing: _Listing, url: str, query: dict[str, str], beginning: Mapping[str, str] | None = None
+    ) -> Iterator[dict[str, str]]:
+        following = dict(beginning or {})
+        items, next_following = self._page(listing, url, {**query, **following})
         while True:
-            answer = self._send("GET", self._bucket_url, {**query, "encoding-type": "url", **following})
-            items, next_following = listing.page(answer.content)
             yield from items
             if not next_following:
                 return
             if next_following == following:
                 raise unintelligible("un listado que no avanza")
             following = next_following
+            page = partial(self._page, listing, url, {**query, **following})
+            items, next_following = self._repeated(page)
+
+    def _page(
+        self, listing: _Listing, url: str, query: dict[str, str]
+    ) -> tuple[Sequence[dict[str, str]], dict[str, str]]:
+        return listing.page(self._send("GET", url, query).content)
 
     def head(self, name: str) -> Listed:
         """What is stored under `name`."""
         headers = self._send("HEAD", self._url_of(name)).headers
         return Listed(name, int(headers["Content-Length"]), headers["ETag"])
 
-    def read_in_ranges(self, name: str, size_bytes: int, range_bytes: int) -> Iterator[bytes]:
-        """The bytes under `name`, of which there should be so many, by requests for ranges, one after another.
+    def read(self, name: str, start: int, asked_bytes: int, size_bytes: int) -> Body:
+        """So many bytes of an object of `size_bytes`, from a position on.
 
-        A server that knows no ranges sends everything at once, and that is read through. Raises `IntegrityError` when
+        A server that knows no ranges sends everything at once: of that, all that follows. Raises `IntegrityError` where
         there are fewer bytes, `ProviderUnavailable` for other bytes than those that were asked for.
         """
-        for start in range(0, size_bytes, range_bytes):
-            asked_bytes = min(range_bytes, size_bytes - start)
-            answer = self._answer_with_range(name, start, asked_bytes)
-            with contextlib.closing(answer.raw):
-                announced_bytes = int(answer.headers["Content-Length"])
-                is_everything = start == 0 and answer.status_code == 200 and announced_bytes > asked_bytes
-                if not is_everything:
-                    _require_range(answer.headers.get("Content-Range"), announced_bytes, start, asked_bytes)
-                yield from _pieces(answer.raw, announced_bytes)
-            if is_everything:
-                return
+        answer = self._answer_with_body(name, {"Range": f"bytes={start}-{start + asked_bytes - 1}"})
+        with _closing_after_error(answer.raw):
+            body = Body(answer)
+            content_range = answer.headers.get("Content-Range")
+            is_everything = body.announced_bytes > asked_bytes and body.announced_bytes >= size_bytes
+            if answer.status_code == 200 and content_range is None and is_everything:
+                return Body(answer, skipped_bytes=start)
+            _require_range(content_range, body.announced_bytes, start, asked_bytes)
+            return body
 
-    def _answer_with_range(self, name: str, start: int, size_bytes: int) -> Any:
+    def read_all(self, name: str) -> Body:
+        """All bytes of an object."""
+        answer = self._answer_with_body(name, {})
+        with _closing_after_error(answer.raw):
+            return Body(answer)
+
+    def _answer_with_body(self, name: str, headers: Mapping[str, str]) -> Any:
         """The beginning of an answer, whose body is still to come."""
-        request = AWSRequest("GET", self._url_of(name), stream_output=True)
-        request.headers["Range"] = f"bytes={start}-{start + size_bytes - 1}"
-        answer = self._answer_to(request)
+        answer = self._answer_to(AWSRequest("GET", self._url_of(name), headers=headers, stream_output=True))
         if not _accepts(answer):
             with contextlib.closing(answer.raw):
                 content = next(_pieces(answer.raw, None), b"")
-            raise _refused(answer.status_code, content, "GET")
+            raise _refused(answer, content, "GET")
         return answer
 
     def delete(self, name: str) -> None:
@@ -151,8 +200,12 @@ class S3Requests:
         self._send("DELETE", self._url_of(name), headers={"If-Match": etag})
 
     def put(self, name: str, content: bytes, headers: Mapping[str, str]) -> None:
-        """Store an object in one request, with these headers besides."""
-        self._send("PUT", self._url_of(name), headers=headers, content=content)
+        """Store an object in one request, with these headers besides.
+
+        A bucket that keeps objects from being changed wants the MD5 of each.
+        """
+        digest = {} if CONTENT_MD5 in headers else content_md5(hashlib.md5(content, usedforsecurity=False).hexdigest())
+        self._send("PUT", self._url_of(name), headers={**digest, **headers}, content=content)
 
     def begin_upload(self, name: str, headers: Mapping[str, str]) -> Unfinished:
         """Begin an upload in parts."""
@@ -162,10 +215,10 @@ class S3Requests:
             raise unintelligible("no es una subida")
         return Unfinished(name, upload_id)
 
-    def put_part(self, upload: Unfinished, number: int, content: bytes) -> str:
+    def put_part(self, upload: Unfinished, number: int, content: bytes, headers: Mapping[str, str]) -> str:
         """Store a part, and give the ETag by which it is called when the upload is completed."""
         query = {"partNumber": str(number), "uploadId": upload.upload_id}
-        etag: str = self._send("PUT", self._url_of(upload.name), query, content=content).headers["ETag"]
+        etag: str = self._send("PUT", self._url_of(upload.name), query, headers, content).headers["ETag"]
         return etag
 
     def complete(self, upload: Unfinished, part_etags: Sequence[str], headers: Mapping[str, str]) -> None:
@@ -179,7 +232,7 @@ class S3Requests:
         answer = self._send("POST", self._url_of(upload.name), query, headers, content)
         root = _plain(_parsed(answer.content).tag)
         if root == "Error":
-            raise _refused(answer.status_code, answer.content, "POST")
+            raise _refused(answer, answer.content, "POST")
         if root != "CompleteMultipartUploadResult":
             raise unintelligible("no dice si se guardó el objeto")
 
@@ -207,13 +260,36 @@ class S3Requests:
         text = "&".join(f"{name}={_quoted(value)}" for name, value in sorted((query or {}).items()))
         answer = self._answer_to(AWSRequest(method, f"{url}?{text}" if text else url, headers=headers, data=content))
         if not _accepts(answer):
-            raise _refused(answer.status_code, answer.content, method)
+            raise _refused(answer, answer.content, method)
         return answer
 
     def _answer_to(self, request: AWSRequest) -> Any:
         """Whatever is answered, once the request is signed."""
         S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
         return self._http.send(request.prepare())
+
+
+class Body:
+    """The body of an answer, which is read once."""
+
+    def __init__(self, answer: Any, skipped_bytes: int = 0) -> None:
+        self.etag: str | None = answer.headers.get("ETag")
+        """Of the object, as S3 shows it, if it does."""
+        self.announced_bytes = int(answer.headers["Content-Length"])
+        self._raw = answer.raw
+        self._skipped_bytes = skipped_bytes
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes, but for those at the beginning that nobody asked for. Raises also when there are too few."""
+        skipped_bytes = self._skipped_bytes
+        for piece in _pieces(self._raw, self.announced_bytes):
+            if skipped_bytes < len(piece):
+                yield piece[skipped_bytes:]
+            skipped_bytes = max(0, skipped_bytes - len(piece))
+
+    def close(self) -> None:
+        """Let the connection go, with what has not been read."""
+        self._raw.close()
 
 
 def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -232,6 +308,8 @@ class _Listing:
     item: str
     markers: Mapping[str, str]
     encoded_markers: frozenset[str] = frozenset()
+    has_keys: bool = True
+    """Whether each item has a name, which may be encoded."""
 
     def page(self, content: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
         """A page's items, and the parameters that ask for the next one, none after the last.
@@ -242,7 +320,8 @@ class _Listing:
         is_encoded = fields.get("EncodingType") == "url"  # which not every server does when it is asked for
         decode = urllib.parse.unquote_plus if is_encoded else str
         for item in items:
-            item["Key"] = decode(item["Key"])
+            if self.has_keys:
+                item["Key"] = decode(item["Key"])
         if fields.get("IsTruncated", "false").lower() != "true":
             return items, {}
         return items, {
@@ -274,6 +353,17 @@ UPLOADS = _Listing(
     {"NextKeyMarker": "key-marker", "NextUploadIdMarker": "upload-id-marker"},
     frozenset({"NextKeyMarker"}),
 )
+PARTS = _Listing("ListPartsResult", "Part", {"NextPartNumberMarker": "part-number-marker"}, has_keys=False)
+
+ENCODED = {"encoding-type": "url"}
+"""Asks for names in percent notation, as XML cannot hold all of them."""
+
+CONTENT_MD5 = "content-md5"
+
+
+def content_md5(md5: str | None) -> dict[str, str]:
+    """The header that says which MD5, in hexadecimal digits, a body has; none where it is not known."""
+    return {CONTENT_MD5: base64.b64encode(bytes.fromhex(md5)).decode()} if md5 else {}
 
 
 def _parsed(content: bytes) -> ElementTree.Element:
@@ -298,9 +388,9 @@ def _accepts(answer: Any) -> bool:
     return bool(200 <= answer.status_code < 300)
 
 
-def _refused(status: int, content: bytes, method: str) -> ClientError:
-    refusal: Any = _refusal(status, content)
-    error_class = NoSuchUpload if refusal["Error"]["Code"] == "NoSuchUpload" else ClientError
+def _refused(answer: Any, content: bytes, method: str) -> ClientError:
+    refusal: Any = _refusal(answer.status_code, content, answer.headers.get("Retry-After"))
+    error_class = LOST_UPLOADS.get(refusal["Error"]["Code"], ClientError)
     return error_class(refusal, method)
 
 
@@ -315,16 +405,26 @@ def _require_range(content_range: str | None, announced_bytes: int, start: int, 
         raise unintelligible("no es la parte que se pidió")
 
 
+@contextlib.contextmanager
+def _closing_after_error(raw: Any) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        raw.close()
+        raise
+
+
 def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
     """A body as it comes. Raises also when it ends before what was announced has come."""
     body: Any = StreamingBody  # its stubs do not know that a length may be missing
     yield from body(raw, announced_bytes).iter_chunks(PIECE_SIZE_BYTES)
 
 
-def _refusal(status: int, content: bytes) -> dict[str, Any]:
+def _refusal(status: int, content: bytes, retry_after: str | None) -> dict[str, Any]:
     """An answer that refuses, in the form in which boto3 gives it: the status is the code where none is told."""
     try:
         told = {_plain(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
     except ElementTree.ParseError:
         told = {}
-    return {"Error": {"Code": told.get("Code") or str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    metadata = {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": retry_after} if retry_after else {}}
+    return {"Error": {"Code": told.get("Code") or str(status)}, "ResponseMetadata": metadata}

@@ -10,12 +10,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from email.utils import formatdate
 from urllib.parse import parse_qs, quote_plus, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 import pytest
 import urllib3.connection
 
+import providers.retries
 import providers.s3
 import providers.s3_requests
 from config.models import ProviderRow, StoredObject
@@ -73,6 +75,51 @@ def test_a_listing_goes_on_from_page_to_page(true: str) -> None:
     with provider_of(answer) as (provider, requests):
         assert [*provider.list("p/")] == [StoredObject(f"p/{name}", 5, f"etag:{ETAG}") for name in "ab"]
     assert [request.method for request in requests] == ["GET", "GET"]
+
+
+REFUSED_FOR_A_WHILE = {
+    "slow down": Answer(503, b"<Error><Code>SlowDown</Code></Error>"),
+    "broken": Answer(500),
+    "cut": Answer(200, b"<ListBucketResult>" + b" " * 100, cut_after_bytes=50),
+    "senseless": Answer(200, b"<html>"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED_FOR_A_WHILE)
+def test_a_page_that_fails_once_is_asked_for_once_more_and_no_other(case: str) -> None:
+    """Looked for in the listings of objects, of unfinished uploads and of their parts, which are one function."""
+    failing = iter([REFUSED_FOR_A_WHILE[case]])
+
+    def answer(request: Request) -> Answer:
+        found = re.search(r"continuation-token=(\d)", request.path)
+        page = int(found[1]) if found else 0
+        if page == 3:
+            return next(failing, listing("p/3"))
+        fields = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{page + 1}</NextContinuationToken>"
+        return listing(f"p/{page}", fields=fields)
+
+    with provider_of(answer) as (provider, requests):
+        assert [stored.key for stored in provider.list("p/")] == [f"p/{page}" for page in range(4)]
+    assert len(requests) == 5
+
+
+@pytest.mark.parametrize("retry_after", ["2", "date"])
+def test_a_server_that_asks_to_be_left_alone_is(retry_after: str) -> None:
+    """Seconds or a date. Looked for in each way to send: `tests/test_direct_http.py` has the other one."""
+    asked_at: list[float] = []
+
+    def answer(_: Request) -> Answer:
+        asked_at.append(time.monotonic())
+        if len(asked_at) == 2:
+            text = retry_after if retry_after == "2" else formatdate(time.time() + 3, usegmt=True)
+            return Answer(503, headers={"Retry-After": text})
+        if len(asked_at) > 2:
+            return listing("p/b")
+        return listing("p/a", fields="<IsTruncated>true</IsTruncated><NextContinuationToken>1</NextContinuationToken>")
+
+    with provider_of(answer) as (provider, _):
+        assert len(list(provider.list("p/"))) == 2
+    assert 1.9 <= asked_at[2] - asked_at[1] <= 5
 
 
 @pytest.mark.parametrize(
@@ -141,9 +188,10 @@ def test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name(name: str
         assert parse_qs(address.query, strict_parsing=True) == {"uploadId": [ODD_UPLOAD_ID]}
 
 
-def test_an_upload_that_cannot_be_completed_after_all_is_told() -> None:
-    """S3 may say so in an answer of success, which it begins while it is still at work; spaces come before."""
+def server_without_conditions(*ends: Answer) -> Callable[[Request], Answer]:
+    """One that stores in parts, each of which has the ETag `"e"`; what it answers to the ends of uploads, in turn."""
     result = "InitiateMultipartUploadResult"
+    answers = iter(ends)
 
     def answer(request: Request) -> Answer:
         if request.method == "HEAD":
@@ -154,12 +202,35 @@ def test_an_upload_that_cannot_be_completed_after_all_is_told() -> None:
             return Answer(501 if "partNumber" not in request.path else 200, headers={"ETag": '"e"'})
         if request.method == "POST" and "uploads" in request.path:
             return Answer(200, f"<{result} {NAMESPACE}><UploadId>id</UploadId></{result}>".encode())
-        return Answer(200, b"  <Error><Code>InternalError</Code></Error>")
+        return next(answers) if request.path.startswith("/cubo/p/a?") and request.method == "POST" else Answer(204)
 
-    with provider_of(answer) as (provider, requests), pytest.raises(ProviderError):
+    return answer
+
+
+COMPLETED = Answer(200, b"<CompleteMultipartUploadResult/>")
+
+
+def completed_late(code: str) -> Answer:
+    """S3 may say that it could not in an answer of success, which it begins while it is still at work; spaces come
+    before.
+    """
+    return Answer(200, f"  <Error><Code>{code}</Code></Error>".encode())
+
+
+def test_an_upload_that_cannot_be_completed_after_all_is_told() -> None:
+    server = server_without_conditions(completed_late("EntityTooSmall"))
+    with provider_of(server) as (provider, requests), pytest.raises(ProviderError):
         provider.replace("p/a", BytesSource(b"x"), None)
     assert requests[-1].method == "DELETE"
     assert "uploadId=id" in requests[-1].path
+
+
+@pytest.mark.parametrize("code", ["InternalError", "SlowDown"])
+def test_the_end_of_an_upload_that_fails_once_is_repeated_alone(code: str) -> None:
+    with provider_of(server_without_conditions(completed_late(code), COMPLETED)) as (provider, requests):
+        provider.replace("p/a", BytesSource(b"x"), None)
+    sent = [request.method for request in requests if re.match(r"/cubo/p/a\?(partNumber|uploadId)=", request.path)]
+    assert sent == ["PUT", "POST", "POST"]
 
 
 def test_names_are_decoded_only_where_the_server_has_encoded_them() -> None:
@@ -259,7 +330,6 @@ SECOND = {"Content-Range": "bytes 100-199/250"}
 SECRET = b"<Error><Code>%b</Code><Message>FILTRADO</Message></Error>"
 
 WRONG_ANSWERS: dict[str, tuple[Answer, type[MigrationError]]] = {
-    "everything": (Answer(200, CONTENT), ProviderUnavailable),
     "more than was asked for": (Answer(206, CONTENT[100:201], SECOND), ProviderUnavailable),
     "another range": (Answer(206, CONTENT[:100], {"Content-Range": "bytes 0-99/250"}), ProviderUnavailable),
     "no length": (Answer(206, CONTENT[100:200], {"Content-Length": "FILTRADO"}), ProviderUnavailable),
@@ -275,15 +345,24 @@ WRONG_ANSWERS: dict[str, tuple[Answer, type[MigrationError]]] = {
 }
 
 
-@pytest.mark.parametrize("case", WRONG_ANSWERS)
+PASSING = [case for case, (_, error_class) in WRONG_ANSWERS.items() if error_class is ProviderUnavailable]
+
+
+def once_wrong(wrong: Answer) -> Callable[[Request], Answer]:
+    """As Amazon, but for the first answer to the second range."""
+    answers = iter([wrong])
+
+    def answer(request: Request) -> Answer:
+        return next(answers, as_amazon(request)) if asked(request)[0] == RANGE_BYTES else as_amazon(request)
+
+    return answer
+
+
+@pytest.mark.parametrize("case", [case for case in WRONG_ANSWERS if case not in PASSING])
 @pytest.mark.usefixtures("small_ranges")
 def test_what_is_not_the_range_that_was_asked_for_is_an_error(case: str) -> None:
     wrong, error_class = WRONG_ANSWERS[case]
-
-    def answer(request: Request) -> Answer:
-        return wrong if asked(request)[0] == RANGE_BYTES else as_amazon(request)
-
-    with provider_of(answer) as (provider, requests):
+    with provider_of(once_wrong(wrong)) as (provider, requests):
         pieces = provider.open_sized("p/large", len(CONTENT))
         assert next(pieces) == CONTENT[:RANGE_BYTES]
         with pytest.raises(MigrationError) as caught:
@@ -291,6 +370,56 @@ def test_what_is_not_the_range_that_was_asked_for_is_an_error(case: str) -> None
     assert type(caught.value) is error_class
     assert "FILTRADO" not in "".join(traceback.format_exception(caught.value))
     assert [request.headers["Range"] for request in requests] == RANGES[:2]
+
+
+@pytest.mark.parametrize("case", PASSING)
+@pytest.mark.usefixtures("small_ranges")
+def test_a_range_that_fails_once_is_asked_for_once_more_and_no_other(case: str) -> None:
+    """What has come of it is not asked for again, either. Looked for in every request of a read: see
+    `tests/test_resumed_reads.py`; in listings: `test_a_page_that_fails_once_is_asked_for_once_more_and_no_other`.
+    """
+    with provider_of(once_wrong(WRONG_ANSWERS[case][0])) as (provider, requests):
+        assert b"".join(provider.open_sized("p/large", len(CONTENT))) == CONTENT
+    missing = "bytes=150-199" if case == "a connection that breaks" else RANGES[1]
+    assert [request.headers["Range"] for request in requests] == [*RANGES[:2], missing, RANGES[2]]
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_a_server_without_ranges_that_cuts_sends_everything_again_and_nothing_is_read_twice() -> None:
+    cut = iter([Answer(200, CONTENT, cut_after_bytes=170)])
+    with provider_of(lambda _: next(cut, Answer(200, CONTENT))) as (provider, requests):
+        assert b"".join(provider.open_sized("p/large", len(CONTENT))) == CONTENT
+    assert [request.headers["Range"] for request in requests] == ["bytes=0-99", "bytes=170-199"]
+
+
+@pytest.mark.usefixtures("small_ranges")
+def test_an_object_that_changes_between_two_ranges_is_an_error() -> None:
+    def answer(request: Request) -> Answer:
+        first, last = asked(request)
+        content_range = f"bytes {first}-{last}/{len(CONTENT)}"
+        return Answer(206, CONTENT[first : last + 1], {"Content-Range": content_range, "ETag": f'"{first // 200}"'})
+
+    with provider_of(answer) as (provider, requests), pytest.raises(IntegrityError, match="cambió"):
+        list(provider.open_sized("p/large", len(CONTENT)))
+    assert len(requests) == len(RANGES)
+
+
+@pytest.mark.parametrize("key", ["p/small", "p/new\nline"])
+def test_a_small_object_is_read_on_where_it_was_cut(key: str) -> None:
+    """By the general client and by our own requests."""
+    whole = {"Last-Modified": "Fri, 01 Jan 2021 00:00:00 GMT", "ETag": '"x"'}
+
+    def answer(request: Request) -> Answer:
+        if "Range" not in request.headers:
+            return Answer(200, CONTENT, whole, cut_after_bytes=120)
+        found = re.fullmatch(r"bytes=(\d+)-249", request.headers["Range"])
+        assert found
+        first = int(found[1])
+        return Answer(206, CONTENT[first:], {"Content-Range": f"bytes {first}-249/250", "ETag": '"x"'})
+
+    with provider_of(answer) as (provider, requests):
+        assert b"".join(provider.open(key)) == CONTENT
+    assert [request.headers.get("Range") for request in requests] == [None, "bytes=120-249"]
 
 
 @pytest.mark.usefixtures("small_ranges")
@@ -304,6 +433,7 @@ def test_the_first_range_may_be_too_short_too() -> None:
 def test_a_range_at_a_trickle_is_not_waited_for(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     monkeypatch.setattr(providers.s3, "ANSWER_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(providers.s3_requests, "CONNECT_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(providers.retries, "RETRY_BUDGET_SECONDS", 0.5)  # less than the patience, as it is
     slow = replace(answer, headers={}, seconds_per_byte=0.1)
     started = time.monotonic()
     with provider_of(lambda _: slow) as (provider, _):
