@@ -48,6 +48,7 @@ from providers.base import (
     AccessDenied,
     ConditionFailed,
     DestinationMissing,
+    IntegrityError,
     InvalidKey,
     NameEncoding,
     ObjectNotFound,
@@ -63,9 +64,12 @@ from providers.base import (
 from providers.direct_http import DirectHttp, reaches_directly
 from providers.network import Network, NetworkRules
 from providers.network_errors import PROXY_REFUSES_US, network_error
-from providers.object_store_get import ObjectStoreGet
 from providers.object_store_put import (
+    DAMAGED_CODES,
+    DENIED_CODES,
     EXISTING_CODES,
+    FULL_CODES,
+    TRANSIENT_CODES,
     HashingReader,
     Mode,
     ObjectStorePut,
@@ -74,6 +78,7 @@ from providers.object_store_put import (
     network_options,
     require_stored,
 )
+from providers.object_store_reading import ResumableObjectStoreGet
 from providers.paced_requests import mount_paced
 from providers.resumed_reads import resumed
 from providers.retries import Result, with_retries
@@ -141,7 +146,7 @@ class AzureProvider(Provider):
         rules = NetworkRules(options)
         network = rules.for_url(account.url)
         build_store = functools.partial(_store, account, container, network)
-        self._downloads = ObjectStoreGet(build_store, account.url)
+        self._downloads = ResumableObjectStoreGet(build_store, account.url)
         session = requests.Session()
         mount_paced(session, rules)
         self._container = _container_client(account, container, session)
@@ -589,10 +594,12 @@ def _answer_error(status: int, code: str, headers: Mapping[str, str]) -> Provide
     if asks_to_slow_down(status, code, retry_after):
         return SlowDown(f"Azure pide menos peticiones ({answer})", pause_seconds(retry_after))
     for applies, error_class, reason in (
-        (status == 507, StorageFull, "el contenedor no tiene espacio o cuota"),
+        (status == 507 or code in FULL_CODES, StorageFull, "el contenedor no tiene espacio o cuota"),
+        (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados a Azure"),
         (status == 408 or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
-        (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
+        (code in TRANSIENT_CODES, ProviderUnavailable, "Azure no pudo atender la petición"),
+        (status in {401, 403} or code in DENIED_CODES, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
         (status == 404, ObjectNotFound, "el objeto no existe"),
         (code == "InvalidBlockList", BlocksLost, "Azure ya no tiene los bloques que se habían enviado"),

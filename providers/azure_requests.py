@@ -115,10 +115,13 @@ class SasToken(AuthBase):
 Authorization = SharedKey | SasToken
 
 
-AskForPage = Callable[[Callable[[], ElementTree.Element]], ElementTree.Element]
+Page = tuple[Sequence[ListedBlob], str]
+"""What a page of a listing holds, and the marker by which the next one is asked for, '' after the last one."""
+
+AskForPage = Callable[[Callable[[], Page]], Page]
 
 
-def _once(page: Callable[[], ElementTree.Element]) -> ElementTree.Element:
+def _once(page: Callable[[], Page]) -> Page:
     return page()
 
 
@@ -139,16 +142,15 @@ class AzureListings:
         """
         marker = ""
         while True:
-            root = ask(partial(self._page, prefix, include, marker))
-            yield from map(_listed, root.iterfind("Blobs/Blob"))
-            following = root.findtext("NextMarker")
+            blobs, following = ask(partial(self._page, prefix, include, marker))
+            yield from blobs
             if not following:
                 return
             if following == marker:
                 raise unintelligible("un listado que no avanza")
             marker = following
 
-    def _page(self, prefix: str, include: str, marker: str) -> ElementTree.Element:
+    def _page(self, prefix: str, include: str, marker: str) -> Page:
         asked = {"restype": "container", "comp": "list", "prefix": prefix, "include": include, "marker": marker}
         answer = self._session.get(
             self._container_url,
@@ -160,7 +162,8 @@ class AzureListings:
         )
         if answer.status_code != 200:
             raise Refused(answer.status_code, answer.headers.get("x-ms-error-code", ""), answer.headers)
-        return _parsed(answer.content)
+        root = _parsed(answer.content)
+        return [_listed(blob) for blob in root.iterfind("Blobs/Blob")], root.findtext("NextMarker") or ""
 
 
 def _parsed(content: bytes) -> ElementTree.Element:

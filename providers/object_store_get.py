@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING
 
 import obstore
 
-from config.logs import one_line
 from providers.answers import paced_chunks
-from providers.base import ANSWER_TIMEOUT_SECONDS, ConditionFailed, IntegrityError, ProviderUnavailable
+from providers.base import ANSWER_TIMEOUT_SECONDS, ProviderUnavailable
 from providers.object_store_put import BuildStore, client_options, translated_errors
 
 if TYPE_CHECKING:
-    from obstore import GetOptions, GetResult, ObjectMeta
-    from obstore.store import ObjectStore
+    from obstore import GetResult
 
 STANDSTILL_TIMEOUT = timedelta(seconds=ANSWER_TIMEOUT_SECONDS)
 """How long a download may stand still, and how long its beginning may take."""
@@ -59,41 +57,6 @@ class ObjectStoreGet:
         with translated_errors():
             answer = obstore.get(self._store, name)
             return Download(answer.meta["size"], answer.meta["e_tag"], _pieces(answer))
-
-    def of_object(self, name: str) -> ObjectReading:
-        """One object, whose bytes may come by several requests."""
-        return ObjectReading(self._store, name)
-
-
-class ObjectReading:
-    """An object that is read from any position, by requests that all find the same one. For one thread."""
-
-    def __init__(self, store: ObjectStore, name: str) -> None:
-        self._store = store
-        self._name = name
-        self._first_answer: ObjectMeta | None = None
-
-    def from_position(self, position: int) -> Iterator[bytes]:
-        """As `ObjectStoreGet.open`, from a position on. Raises `IntegrityError` for another object than before."""
-        first = self._first_answer
-        if first is not None and position >= first["size"]:
-            return
-        try:
-            with translated_errors():
-                answer = obstore.get(self._store, self._name, options=_only_the_same(first, position))
-                self._first_answer = first if position else answer.meta
-                yield from _pieces(answer)
-        except ConditionFailed:
-            raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self._name)}") from None
-
-
-def _only_the_same(first: ObjectMeta | None, position: int) -> GetOptions | None:
-    """What asks for the rest of the object that was found first. Raises `IntegrityError` where it cannot be told."""
-    if first is None or not position:
-        return None
-    if not first["e_tag"]:
-        raise IntegrityError("el servidor no dice qué objeto es, y la lectura se cortó")
-    return {"range": {"offset": position}, "if_match": first["e_tag"]}
 
 
 def _pieces(answer: GetResult) -> Iterator[bytes]:

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
@@ -75,6 +75,8 @@ EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
 
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted", "ConditionalRequestConflict"})
 """Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
+
+Hash = TypeVar("Hash")
 
 TOO_MANY_REQUESTS = "el proveedor pide menos peticiones"
 
@@ -205,33 +207,31 @@ class ObjectStorePut:
         self, source: Source, send: SendHashedPart, md5s_besides: Collection[Md5Of] = ()
     ) -> SentBytes:
         """As `send_parts`. `md5s_besides` are computed for this source besides those of every large one."""
-        with (
-            self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
-            ThreadPoolExecutor(parts_in_flight) as threads,
-        ):
-            reader = HashingReader(source, {*self.md5s_of_large, *md5s_besides})
-            on_their_way: deque[Future[None]] = deque()
-            for number, part in enumerate(reader.parts(buffers)):
-                if len(on_their_way) == parts_in_flight:
-                    on_their_way.popleft().result()
-                on_their_way.append(threads.submit(send, number, part, reader.latest_part_md5))
-                del part
-            for sent in on_their_way:
-                sent.result()
-        return reader.sent()
+        reader = HashingReader(source, {*self.md5s_of_large, *md5s_besides})
+        return self._send_each_part(source, reader, send, lambda: reader.latest_part_md5)
 
     def send_parts_by_prefix(self, source: Source, send: SendPartByPrefix) -> SentBytes:
         """As `send_parts`, each part with the SHA-256 of all bytes up to its end."""
+        reader = HashingReader(source, self.md5s_of_large)
+        return self._send_each_part(source, reader, send, reader.sha256_so_far)
+
+    def _send_each_part(
+        self,
+        source: Source,
+        reader: HashingReader,
+        send: Callable[[int, Buffer, Hash], None],
+        hashed: Callable[[], Hash],
+    ) -> SentBytes:
+        """`hashed` gives what is known of the part that was read last."""
         with (
             self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
             ThreadPoolExecutor(parts_in_flight) as threads,
         ):
-            reader = HashingReader(source, self.md5s_of_large)
             on_their_way: deque[Future[None]] = deque()
             for number, part in enumerate(reader.parts(buffers)):
                 if len(on_their_way) == parts_in_flight:
                     on_their_way.popleft().result()
-                on_their_way.append(threads.submit(send, number, part, reader.sha256_so_far()))
+                on_their_way.append(threads.submit(send, number, part, hashed()))
                 del part
             for sent in on_their_way:
                 sent.result()

@@ -44,7 +44,7 @@ FILES_THAT_MAY_IMPORT = {
     "google_crc32c": ("providers/gcs.py",),
     "paramiko": ("providers/sftp.py", "providers/ssh.py", "providers/ssh_authentication.py"),
     "obstore": (
-        *("providers/object_store_get.py", "providers/object_store_put.py"),
+        *("providers/object_store_get.py", "providers/object_store_put.py", "providers/object_store_reading.py"),
         *("providers/azure.py", "providers/s3.py"),
     ),
     "psycopg2": ("sql/*.py",),

@@ -25,6 +25,7 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderUnavailable,
+    SlowDown,
     StorageFull,
 )
 from tests.servers.azurite import Azurite
@@ -275,9 +276,9 @@ def xml_error(code: str) -> bytes:
         (404, "ContainerNotFound", DestinationMissing),
         (404, "NoSuchUpload", ProviderUnavailable),
         (409, "BlobImmutableDueToPolicy", ProviderError),
-        (429, "TooManyRequests", ProviderUnavailable),
+        (429, "TooManyRequests", SlowDown),
         (500, "InternalError", ProviderUnavailable),
-        (503, "ServerBusy", ProviderUnavailable),
+        (503, "ServerBusy", SlowDown),
         (507, "InsufficientStorage", StorageFull),
     ],
 )
@@ -285,7 +286,8 @@ def xml_error(code: str) -> bytes:
 def test_refused_uploads_say_what_the_caller_must_decide(
     status: int, code: str, expected: type[ProviderError], size_bytes: int
 ) -> None:
-    with CannedHttp(lambda _: Answer(status, xml_error(code))) as server:
+    refusal = Answer(status, xml_error(code), {"x-ms-error-code": code})
+    with CannedHttp(lambda _: refusal) as server:
         provider = provider_of(
             {"account_name": "account", "sas_token": SAS_TOKEN}, container="box", account_url=f"{server.url}/account"
         )

@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from jobs.tree import walk_tree
 from jobs.upload import Upload
 from providers import build_provider
 from providers.base import (
+    PART_SIZE_BYTES,
     AccessDenied,
     BytesSource,
     IntegrityError,
@@ -44,7 +45,7 @@ from providers.descriptors import closing_descriptor
 from sql.database import Database, ProvenCopy
 from tests.destinations import Destination
 from tests.faults import http_proxy
-from tests.faults.http_effects import address_of, answer_after, behind, never_answer
+from tests.faults.http_effects import address_of, answer_after, behind, never_answer, reset_at_once
 from tests.faults.http_proxy import HttpFaultProxy
 from tests.faulty_provider import (
     EVERY_CALL,
@@ -291,6 +292,32 @@ def test_in_a_directory_everything_is_sent_again(bench: Bench) -> None:
         copy, manifest = bench.upload(provider)
     assert provider.keys("put") == sorted([*FILES, MANIFEST])
     bench.require_complete(copy, manifest)
+
+
+@pytest.mark.parametrize("bench", ["azure"], indirect=True)
+def test_blocks_that_an_earlier_attempt_staged_are_not_sent_again(bench: Bench) -> None:
+    (bench.directory / "very large.bin").write_bytes(os.urandom(5 * PART_SIZE_BYTES))
+    dead = http_proxy.Fault("dead", reset_at_once, r"comp=block&", on=range(4, 1000))
+    with through_proxy(bench, dead) as (provider, _):
+        provider.progress.interruption.set()  # it is given up at the first block that fails
+        with pytest.raises(MigrationError):
+            bench.upload(provider)
+    assert bench.destination.everything_stored() == {f"{KEY_PREFIX}/very large.bin (unfinished)"}
+    with through_proxy(bench) as (provider, proxy):
+        copy, manifest = bench.upload(provider)
+    assert sum("comp=block&" in line for line in proxy.seen) == 2
+    assert copy.evidence is Evidence.READ_BACK
+    bench.require_complete(copy, manifest)
+
+
+@contextmanager
+def through_proxy(bench: Bench, *faults: http_proxy.Fault) -> Iterator[tuple[Provider, HttpFaultProxy]]:
+    """The destination's real provider, its requests seen and struck on their way."""
+    with (
+        HttpFaultProxy(address_of(bench.destination), *faults) as proxy,
+        closing(build_provider(behind(bench.destination, proxy.url).provider_row())) as provider,
+    ):
+        yield provider, proxy
 
 
 @both_ways

@@ -4082,7 +4082,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "another blob is read on",
-        "providers/object_store_get.py",
+        "providers/object_store_reading.py",
         'return {"range": {"offset": position}, "if_match": first["e_tag"]}',
         'return {"range": {"offset": position}}',
         (HTTP_GOES_ON + "test_another_object_is_not_read_on[azure]",),
