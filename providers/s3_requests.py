@@ -302,9 +302,11 @@ def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECON
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A form in which S3 lists: the names of the whole and of an item, and the fields that tell where to go on."""
+    """A form in which S3 lists: the names that the whole can have, that of an item, and the fields that tell where to go
+    on.
+    """
 
-    root: str
+    roots: frozenset[str]
     item: str
     markers: Mapping[str, str]
     encoded_markers: frozenset[str] = frozenset()
@@ -341,19 +343,24 @@ class _Listing:
 
     def _parsed(self, content: bytes) -> ElementTree.Element:
         root = _parsed(content)
-        if _plain(root.tag) != self.root:
+        if _plain(root.tag) not in self.roots:
             raise unintelligible("no es un listado")
         return root
 
 
-OBJECTS = _Listing("ListBucketResult", "Contents", {"NextContinuationToken": "continuation-token"})
+OBJECTS = _Listing(frozenset({"ListBucketResult"}), "Contents", {"NextContinuationToken": "continuation-token"})
 UPLOADS = _Listing(
-    "ListMultipartUploadsResult",
+    frozenset({"ListMultipartUploadsResult"}),
     "Upload",
     {"NextKeyMarker": "key-marker", "NextUploadIdMarker": "upload-id-marker"},
     frozenset({"NextKeyMarker"}),
 )
-PARTS = _Listing("ListPartsResult", "Part", {"NextPartNumberMarker": "part-number-marker"}, has_keys=False)
+PARTS = _Listing(
+    frozenset({"ListPartsResult", "ListPartsOutput"}),  # moto names it by Amazon's description of the interface
+    "Part",
+    {"NextPartNumberMarker": "part-number-marker"},
+    has_keys=False,
+)
 
 ENCODED = {"encoding-type": "url"}
 """Asks for names in percent notation, as XML cannot hold all of them."""

@@ -115,10 +115,7 @@ class UploadsInParts:
         if kept is not None:
             try:
                 return kept, self._repeated(partial(self._parts_there, kept))
-            except FINISHED_PARTS_STAY:
-                self.keep([kept])
-                raise
-            except ProviderError:
+            except ProviderError:  # they spare work, and are not needed
                 self._try_to_abort(kept)
         with translated_errors():
             return self._requests.begin_upload(name, headers), {}
