@@ -68,7 +68,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene_with(new_destination: Callable[[str], Destination]) -> Iterator[Callable[..., Any]]:
+def scene_with(new_destination: Callable[[str], Destination]) -> Callable[..., Any]:
     @contextmanager
     def make(*faults: Fault, name: str = "s3-rclone") -> Iterator[Scene]:
         destination = new_destination(name)
