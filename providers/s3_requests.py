@@ -362,7 +362,7 @@ UPLOADS = _Listing(
     frozenset({"NextKeyMarker"}),
 )
 PARTS = _Listing(
-    frozenset({"ListPartsResult", "ListPartsOutput"}),  # moto names it by Amazon's description of the interface
+    frozenset({"ListPartsResult", "ListPartsResponse"}),  # the second one is moto's
     "Part",
     {"NextPartNumberMarker": "part-number-marker"},
     has_keys=False,

@@ -209,9 +209,14 @@ class _Sending:
             raise
 
     def _looked_for(self) -> StoredPart | None:
-        with contextlib.suppress(ProviderError), translated_errors(), lost_uploads():
-            return self._look_for_part(self._upload, self._number)
-        return None
+        """A server that refuses a body before it has read it may be heard here only. Raises `UploadLost`."""
+        try:
+            with translated_errors(), lost_uploads():
+                return self._look_for_part(self._upload, self._number)
+        except UploadLost:
+            raise
+        except ProviderError:
+            return None  # it is sent again
 
 
 class _Parts:
