@@ -80,6 +80,7 @@ def test_the_next_run_goes_on_with_the_parts_of_the_one_before(
         parts = [line for line in proxy.seen[first:] if re.search("^PUT .*grande.bin.partNumber=", line)]
     assert len(parts) == 1
     assert "partNumber=4&" in parts[0]
+    assert installation.migration("grande")["evidence"] == "read-back"
     real.rclone("check", "--download", "--one-way", str(installation.executions), real.rclone_remote("ejecuciones"))
     assert not [key for key in real.everything_stored() if key.endswith("(unfinished)")]
     assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
