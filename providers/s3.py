@@ -83,6 +83,9 @@ if TYPE_CHECKING:
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
 """What obstore refuses in a name."""
 
+NOT_IMPLEMENTED = 501
+"""So `rclone serve s3` refuses a part of which it has another one already."""
+
 STANDARD = "STANDARD"
 """The storage class of what names none."""
 
@@ -470,8 +473,8 @@ class S3Provider(Provider):
         query = f"partNumber={number}&uploadId={urllib.parse.quote(upload.upload_id, safe='')}"
         path, headers = self._part_signer.sign(upload.name, sha256, content_md5(md5), query)
         answer = self._direct.put(path, headers, content)
-        if refusal_code(answer) in LOST_UPLOADS:
-            raise UploadLost("el servidor ya no tiene la subida")
+        if refusal_code(answer) in LOST_UPLOADS or answer.status == NOT_IMPLEMENTED:
+            raise UploadLost("el servidor ya no tiene la subida, o no admite otra vez una parte suya")
         require_stored(answer)
         if "etag" not in answer.headers:
             raise unintelligible("no dice cómo llama a la parte")

@@ -136,7 +136,13 @@ class S3Requests:
     def parts(self, upload: Unfinished) -> Iterator[StoredPart]:
         """Every part that the server has of an unfinished upload."""
         for item in self._items(PARTS, self._url_of(upload.name), {"uploadId": upload.upload_id}):
-            yield StoredPart(int(item["PartNumber"]), int(item["Size"]), item["ETag"])
+            yield _stored_part(item)
+
+    def part(self, upload: Unfinished, number: int) -> StoredPart | None:
+        """The part of this number that the server has of an unfinished upload, if it has it."""
+        query = {"uploadId": upload.upload_id, "part-number-marker": str(number - 1), "max-parts": "1"}
+        items, _ = self._page(PARTS, self._url_of(upload.name), query)
+        return next((part for part in map(_stored_part, items) if part.number == number), None)
 
     def _items(
         self, listing: _Listing, url: str, query: dict[str, str], beginning: Mapping[str, str] | None = None
@@ -359,9 +365,11 @@ def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECON
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A form in which S3 lists: the names of the whole and of an item, and the fields that tell where to go on."""
+    """A form in which S3 lists: the names that the whole can have, that of an item, and the fields that tell where to
+    go on.
+    """
 
-    root: str
+    roots: frozenset[str]
     item: str
     markers: Mapping[str, str]
     encoded_markers: frozenset[str] = frozenset()
@@ -398,19 +406,24 @@ class _Listing:
 
     def _parsed(self, content: bytes) -> ElementTree.Element:
         root = _parsed(content)
-        if _plain(root.tag) != self.root:
+        if _plain(root.tag) not in self.roots:
             raise unintelligible("no es un listado")
         return root
 
 
-OBJECTS = _Listing("ListBucketResult", "Contents", {"NextContinuationToken": "continuation-token"})
+OBJECTS = _Listing(frozenset({"ListBucketResult"}), "Contents", {"NextContinuationToken": "continuation-token"})
 UPLOADS = _Listing(
-    "ListMultipartUploadsResult",
+    frozenset({"ListMultipartUploadsResult"}),
     "Upload",
     {"NextKeyMarker": "key-marker", "NextUploadIdMarker": "upload-id-marker"},
     frozenset({"NextKeyMarker"}),
 )
-PARTS = _Listing("ListPartsResult", "Part", {"NextPartNumberMarker": "part-number-marker"}, has_keys=False)
+PARTS = _Listing(
+    frozenset({"ListPartsResult", "ListPartsResponse"}),  # the second one is moto's
+    "Part",
+    {"NextPartNumberMarker": "part-number-marker"},
+    has_keys=False,
+)
 
 ENCODED = {"encoding-type": "url"}
 """Asks for names in percent notation, as XML cannot hold all of them."""
@@ -421,6 +434,10 @@ CONTENT_MD5 = "content-md5"
 def content_md5(md5: str | None) -> dict[str, str]:
     """The header that says which MD5, in hexadecimal digits, a body has; none where it is not known."""
     return {CONTENT_MD5: base64.b64encode(bytes.fromhex(md5)).decode()} if md5 else {}
+
+
+def _stored_part(item: Mapping[str, str]) -> StoredPart:
+    return StoredPart(int(item["PartNumber"]), int(item["Size"]), item["ETag"])
 
 
 def _parsed(content: bytes) -> ElementTree.Element:

@@ -12,9 +12,11 @@ from providers.base import (
     PART_SIZE_BYTES,
     AccessDenied,
     ConditionFailed,
+    IntegrityError,
     ProviderError,
     ProviderUnavailable,
     RunInterrupted,
+    SlowDown,
     Source,
 )
 from providers.object_store_put import Md5Of, ObjectStorePut, SentBytes, multipart_md5
@@ -29,6 +31,9 @@ PutPart = Callable[[Unfinished, int, "Buffer", "str | None"], str]
 
 Raises `UploadLost`, or another `ProviderError`.
 """
+
+LookForPart = Callable[[Unfinished, int], "StoredPart | None"]
+"""The part of this number as the server has it. Raises what `S3Requests` raises."""
 
 FINISHED_PARTS_STAY = (ProviderUnavailable, AccessDenied, RunInterrupted)
 """After one of these the parts that the server has are left there: the next attempt goes on with them."""
@@ -97,13 +102,15 @@ class UploadsInParts:
         self, name: str, source: Source, headers: Mapping[str, str], ending: Ending
     ) -> tuple[SentBytes, bool]:
         upload, there = self._kept_or_begun(name, headers)
-        parts = _Parts(upload, there, self._put_part, self._repeated)
+        parts = _Parts(upload, there, self._put_part, self._requests.part, self._repeated)
         try:
             sent = self._buffers.send_hashed_parts(source, parts.send, [Md5Of.EACH_PART] if there else [])
             ending.require()
             was_answered = self._complete(upload, parts.etags_in_order(), sent, ending.condition)
         except Exception as error:
-            if isinstance(error, FINISHED_PARTS_STAY) and source.size_bytes > PART_SIZE_BYTES:
+            # One that was taken over and does not get on would be taken over for ever.
+            gets_on = parts.were_sent or not there
+            if isinstance(error, FINISHED_PARTS_STAY) and source.size_bytes > PART_SIZE_BYTES and gets_on:
                 self.keep([upload])
             else:
                 self._try_to_abort(upload)
@@ -115,10 +122,7 @@ class UploadsInParts:
         if kept is not None:
             try:
                 return kept, self._repeated(partial(self._parts_there, kept))
-            except FINISHED_PARTS_STAY:
-                self.keep([kept])
-                raise
-            except ProviderError:
+            except ProviderError:  # they spare work, and are not needed
                 self._try_to_abort(kept)
         with translated_errors():
             return self._requests.begin_upload(name, headers), {}
@@ -163,17 +167,77 @@ class UploadsInParts:
         return found.size_bytes == sent.size_bytes and found.etag.strip('"').lower() in shown
 
 
+class _Sending:
+    """One part on its way, maybe by several requests."""
+
+    def __init__(
+        self,
+        upload: Unfinished,
+        number: int,
+        part: Buffer,
+        md5: str | None,
+        put_part: PutPart,
+        look_for_part: LookForPart,
+    ) -> None:
+        self._upload = upload
+        self._number = number
+        self._part = part
+        self._md5 = md5
+        self._put_part = put_part
+        self._look_for_part = look_for_part
+        self._was_unanswered = False
+        self._was_damaged = False
+
+    def send(self) -> str:
+        """Send it, unless the server has it since a request whose answer was lost: there are some (`rclone serve s3`)
+        that take no second body for a part. Gives its ETag; raises `ProviderError`.
+        """
+        stored = self._looked_for() if self._was_unanswered else None
+        if stored is not None and _is_same(stored, self._part, self._md5):
+            return stored.etag
+        try:
+            return self._put_part(self._upload, self._number, self._part, self._md5)
+        except SlowDown:
+            raise
+        except ProviderUnavailable as error:
+            if self._was_damaged:
+                raise UploadLost(str(error)) from None
+            self._was_unanswered = True
+            raise
+        except IntegrityError:
+            self._was_damaged = True
+            raise
+
+    def _looked_for(self) -> StoredPart | None:
+        """A server that refuses a body before it has read it may be heard here only. Raises `UploadLost`."""
+        try:
+            with translated_errors(), lost_uploads():
+                return self._look_for_part(self._upload, self._number)
+        except UploadLost:
+            raise
+        except ProviderError:
+            return None  # it is sent again
+
+
 class _Parts:
     """The parts of one upload on their way."""
 
     def __init__(
-        self, upload: Unfinished, there: Mapping[int, StoredPart], put_part: PutPart, repeated: Repeated
+        self,
+        upload: Unfinished,
+        there: Mapping[int, StoredPart],
+        put_part: PutPart,
+        look_for_part: LookForPart,
+        repeated: Repeated,
     ) -> None:
         self.were_there = False
         """Whether the server had any of them before."""
+        self.were_sent = False
+        """Whether any of them was sent, and answered."""
         self._upload = upload
         self._there = there
         self._put_part = put_part
+        self._look_for_part = look_for_part
         self._repeated = repeated
         self._etags: dict[int, str] = {}
 
@@ -184,7 +248,9 @@ class _Parts:
             self.were_there = True
             self._etags[number] = stored.etag
             return
-        self._etags[number] = self._repeated(partial(self._put_part, self._upload, number + 1, part, md5))
+        sending = _Sending(self._upload, number + 1, part, md5, self._put_part, self._look_for_part)
+        self._etags[number] = self._repeated(sending.send)
+        self.were_sent = True
 
     def etags_in_order(self) -> list[str]:
         """By them the upload is completed."""
