@@ -135,7 +135,7 @@ def remove_leftovers(
         try:
             removal.remove(leftover, abandoned, migrated)
         except MigrationError as error:
-            providers.note_failure(abandoned, error)
+            providers.note_failure(abandoned, error, Place(leftover.key_prefix).parent)
             message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"
             emit(logging.WARNING, "leftover_kept", message, cause=error, execution=one_line(leftover.uuid))
             continue

@@ -16,6 +16,7 @@ from jobs.tree import FileSource
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     ConditionFailed,
+    IntegrityError,
     ObjectNotFound,
     Provider,
     ProviderError,
@@ -101,7 +102,9 @@ class Sender:
 
         try:
             with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
-        except ConditionFailed:  # for one of them; which one is not said
+        except ProviderError as error:
+            if not _concerns_one_of(unsent, error):
+                raise
             for key in unsent:
                 file, source = files[key]
                 receipts[file.position] = self._store_singly(file, source)
@@ -178,6 +181,13 @@ class Sender:
             self.left_unfinished = True
             self.unanswered |= isinstance(error, ProviderUnavailable)
             raise
+
+
+def _concerns_one_of(unsent: Collection[str], error: ProviderError) -> bool:
+    """Whether an error is of one object, and which one is still to be found out."""
+    if isinstance(error, ConditionFailed):
+        return True
+    return len(unsent) > 1 and not isinstance(error, ProviderUnavailable | IntegrityError)
 
 
 def _shows(found: StoredObject, receipt: PutReceipt) -> bool:

@@ -52,6 +52,7 @@ from providers.base import (
     InvalidKey,
     NameEncoding,
     ObjectNotFound,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -507,6 +508,7 @@ def _answer_error(status: int, code: str) -> ProviderError:
         return unintelligible(answer)
     for applies, error_class, reason in (
         (status == 507, StorageFull, "el contenedor no tiene espacio o cuota"),
+        (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),

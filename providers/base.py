@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 import errno
 import hashlib
 import os
@@ -154,6 +155,21 @@ class InvalidKey(ProviderError):
     """This provider cannot hold an object of this name."""
 
     code = "invalid_key"
+
+
+class ObjectTooLarge(ProviderError):
+    """This provider holds no object of this size, whatever room it has."""
+
+    code = "object_too_large"
+
+
+class CannotDiscard(ProviderError):
+    """The provider does not let unfinished uploads be listed or discarded. The message says what is missing.
+
+    Whoever does not depend on their being gone can do without: see `Provider.abandon`.
+    """
+
+    code = "cannot_discard"
 
 
 class SourceError(MigrationError):
@@ -432,7 +448,7 @@ class Provider(abc.ABC):
         keys), otherwise of exactly the key `prefix`, and of none that only begins so.
 
         Multipart uploads, uncommitted blocks, partial files: finished objects stay. Must not be called while a `put` of
-        such a key runs.
+        such a key runs. Raises `CannotDiscard` where the provider does not allow it.
         """
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
@@ -441,13 +457,32 @@ class Provider(abc.ABC):
         """
         for key in keys:
             digest = hashlib.sha256()
-            for chunk in self.open(key):
-                digest.update(chunk)
+            with naming_object(key):
+                for chunk in self.open(key):
+                    digest.update(chunk)
             yield ContentDigest(key, digest.hexdigest(), Evidence.READ_BACK)
 
     @abc.abstractmethod
     def close(self) -> None:
         """Give connections back. Nothing may be called afterwards."""
+
+
+def name_object(error: ProviderError, key: str) -> None:
+    """Let the message of a refusal say which object was refused: a provider in which others are stored says no more."""
+    told = one_line(key)
+    is_refusal = isinstance(error, AccessDenied | StorageFull | ObjectTooLarge) or type(error) is ProviderError
+    if is_refusal and told not in str(error):
+        error.args = (f"{error}, en {told}",)
+
+
+@contextlib.contextmanager
+def naming_object(key: str) -> Iterator[None]:
+    """Within, what is refused is refused of one object: see `name_object`."""
+    try:
+        yield
+    except ProviderError as error:
+        name_object(error, key)
+        raise
 
 
 def require_expected(key: str, found: StoredObject | None, expected: StoredObject | None) -> None:

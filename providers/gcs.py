@@ -45,6 +45,7 @@ from providers.base import (
     InvalidProviderSettings,
     NameEncoding,
     ObjectNotFound,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -571,6 +572,7 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
     for applies, error_class, text in (
         (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),
         (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),
+        (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (is_unavailable, ProviderUnavailable, "GCS no pudo atender la petición"),
         (status in {401, 403}, AccessDenied, "acceso denegado por GCS"),
         (status == 412, ConditionFailed, "el objeto ya no es el que había"),

@@ -26,6 +26,7 @@ from providers.base import (
     InvalidKey,
     InvalidProviderSettings,
     ObjectNotFound,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -83,6 +84,7 @@ NOT_ANSWERING = (
 ERRORS: dict[int, tuple[type[ProviderError], str]] = {
     errno.ENOSPC: (StorageFull, "no queda espacio"),
     errno.EDQUOT: (StorageFull, "la cuota está agotada"),
+    errno.EFBIG: (ObjectTooLarge, "el sistema de ficheros no admite ficheros tan grandes"),
     errno.EACCES: (AccessDenied, "permiso denegado"),
     errno.EPERM: (AccessDenied, "operación no permitida"),
     errno.EROFS: (AccessDenied, "el sistema de ficheros es de solo lectura"),

@@ -31,6 +31,7 @@ from providers.base import (
     IntegrityError,
     InvalidKey,
     ObjectNotFound,
+    ObjectTooLarge,
     ProviderError,
     ProviderUnavailable,
     Source,
@@ -54,6 +55,9 @@ MEMORY_BUDGET_BYTES = 96 * 1024 * 1024
 
 FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
 """Error codes of a store without room. `XMinioStorageFull` is MinIO's, `QuotaExceeded` that of several gateways."""
+
+TOO_LARGE_CODES = frozenset({"EntityTooLarge", "RequestBodyTooLarge"})
+"""Codes of what is too large for the store, or for a proxy in front of it; they also come with status 400."""
 
 DENIED_CODES = frozenset({"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"})
 """Codes about credentials that S3 sends with status 400."""
@@ -408,6 +412,7 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
     for applies, error_class, reason in (
         (status == 412 or code in EXISTING_CODES, ConditionFailed, "ya hay un objeto con ese nombre"),
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (status == 413 or code in TOO_LARGE_CODES, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),

@@ -16,11 +16,12 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     ObjectNotFound,
+    ObjectTooLarge,
     ProviderError,
     ProviderUnavailable,
     StorageFull,
 )
-from providers.object_store_put import DAMAGED_CODES
+from providers.object_store_put import DAMAGED_CODES, TOO_LARGE_CODES
 
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 """Anything else is no code of S3's, and may be a part of the request that a server repeats."""
@@ -83,6 +84,7 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (status == 416, IntegrityError, "en la nube faltan bytes"),
         (code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (status == 413 or code in TOO_LARGE_CODES, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (code in DENIED_CODES or status in (401, 403), AccessDenied, "acceso denegado"),
         (status >= 500 or status in (408, 429), ProviderUnavailable, "el servidor no pudo atender la petición"),
     )

@@ -25,6 +25,7 @@ from providers.base import (
     InvalidKey,
     InvalidProviderSettings,
     ObjectNotFound,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -99,6 +100,9 @@ ERRORS: Mapping[int, tuple[type[ProviderError], str]] = {
 
 FULL = re.compile(r"no space|disk (is )?full|quota", re.IGNORECASE)
 """How servers that know no code for it say that there is no room; the first two are the system's own words."""
+
+TOO_LARGE = re.compile(r"file (is )?too (large|big)", re.IGNORECASE)
+"""As `FULL`, of one file, as on FAT, which has none of more than 4 GiB."""
 
 NOT_THERE = (StatusCode.NO_SUCH_FILE, StatusCode.NOT_A_DIRECTORY)
 VAGUE = (StatusCode.FAILURE, *NOT_THERE)
@@ -717,6 +721,8 @@ def _is_forsaken(attributes: Attributes, server_time: int) -> bool:
 
 def _explain(error: StatusError, key: str) -> ProviderError:
     """What a refusal means to the caller."""
+    if error.code == StatusCode.FAILURE and TOO_LARGE.search(error.message):
+        return ObjectTooLarge(f"el servidor no admite ficheros tan grandes: {one_line(key)}")
     if error.code == StatusCode.FAILURE and FULL.search(error.message):
         return StorageFull(f"no queda espacio, o la cuota está agotada: {one_line(key)}")
     reason = ", ".join(filter(None, (f"código {error.code}", one_line(error.message))))
