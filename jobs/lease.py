@@ -99,6 +99,7 @@ class LeasedProvider(Provider):
         super().__init__(provider.id, provider.name, provider.kind)
         self.store = provider.store
         self.progress = provider.progress
+        self.told = provider.told
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]

@@ -22,6 +22,7 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
     Source,
+    is_refusal,
 )
 from providers.retries import with_retries
 
@@ -103,7 +104,7 @@ class Sender:
         try:
             with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
         except ProviderError as error:
-            if not _concerns_one_of(unsent, error):
+            if not _is_worth_another_way(error, [files[key][0] for key in unsent]):
                 raise
             for key in unsent:
                 file, source = files[key]
@@ -129,12 +130,26 @@ class Sender:
                 if _shows(found, receipt):
                     self.not_sent.add(file.position)
                     return receipt
-            return self._store_over(file.key, paced, found)
+            try:
+                return self._store_over(file.key, paced, found)
+            except ProviderError as error:
+                if found is None or not is_refusal(error):
+                    raise
+                return self._receipt_of_equal(file, source, error)
 
         for _ in range(LOOKS_AT_A_KEY - 1):
             with contextlib.suppress(ConditionFailed):
                 return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
         return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
+
+    def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:
+        """The receipt of what lies there and may not be replaced, if its bytes are those of the file."""
+        receipt = self._provider.measure(source)
+        [digest] = self._provider.digests([file.key])
+        if digest.sha256 != receipt.sha256:
+            raise refusal
+        self.not_sent.add(file.position)
+        return receipt
 
     def _found(self, key: str) -> StoredObject | None:
         try:
@@ -183,11 +198,15 @@ class Sender:
             raise
 
 
-def _concerns_one_of(unsent: Collection[str], error: ProviderError) -> bool:
-    """Whether an error is of one object, and which one is still to be found out."""
+def _is_worth_another_way(error: ProviderError, unsent: Collection[FileToSend]) -> bool:
+    """Whether these files are to be stored one by one after an error: to find out which of them is refused, or as what
+    lies there may be equal.
+    """
     if isinstance(error, ConditionFailed):
         return True
-    return len(unsent) > 1 and not isinstance(error, ProviderUnavailable | IntegrityError)
+    if isinstance(error, ProviderUnavailable | IntegrityError):
+        return False
+    return len(unsent) > 1 or any(file.is_there for file in unsent)
 
 
 def _shows(found: StoredObject, receipt: PutReceipt) -> bool:

@@ -47,11 +47,13 @@ from providers.base import (
     PART_SIZE_BYTES,
     QUOTE,
     AccessDenied,
+    CannotDiscard,
     ConditionFailed,
     DestinationMissing,
     InvalidKey,
     NameEncoding,
     ObjectNotFound,
+    ObjectProtected,
     ObjectTooLarge,
     Provider,
     ProviderError,
@@ -96,6 +98,7 @@ NONCHARACTERS = {
 """Valid in a file name, not in the XML of a listing: written as bytes that are no UTF-8 are."""
 
 MISSING_CONTAINER_CODES = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
+PROTECTED_CODES = frozenset({"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"})
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
@@ -271,11 +274,14 @@ class AzureProvider(Provider):
 
     def abandon(self, prefix: str) -> None:
         finished_names = {blob.name for blob in self._blobs(prefix, "metadata")}
-        for blob in self._blobs(prefix, "uncommittedblobs"):
-            if blob.name in finished_names:
-                continue
-            if is_directory_of_keys(prefix) or self._names.decode(blob.name) == prefix:
-                self._discard_blocks(blob.name)
+        try:
+            for blob in self._blobs(prefix, "uncommittedblobs"):
+                if blob.name in finished_names:
+                    continue
+                if is_directory_of_keys(prefix) or self._names.decode(blob.name) == prefix:
+                    self._discard_blocks(blob.name)
+        except (AccessDenied, ObjectProtected) as refusal:  # finished ones were listed just before
+            raise CannotDiscard(f"falta el permiso de borrar (d): {refusal}") from None
 
     def close(self) -> None:
         self._container.close()
@@ -510,6 +516,7 @@ def _answer_error(status: int, code: str) -> ProviderError:
         (status == 507, StorageFull, "el contenedor no tiene espacio o cuota"),
         (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
+        (code in PROTECTED_CODES, ObjectProtected, "una retención o un bloqueo legal protege el objeto"),
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
         (status == 404, ObjectNotFound, "el objeto no existe"),

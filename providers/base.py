@@ -163,6 +163,12 @@ class ObjectTooLarge(ProviderError):
     code = "object_too_large"
 
 
+class ObjectProtected(ProviderError):
+    """The provider keeps this object as it is: a retention, a legal hold."""
+
+    code = "object_protected"
+
+
 class CannotDiscard(ProviderError):
     """The provider does not let unfinished uploads be listed or discarded. The message says what is missing.
 
@@ -277,6 +283,8 @@ class Provider(abc.ABC):
         self.kind = kind
         self.progress = Progress()
         """What its requests have shown of it. Whoever runs it sets `interruption` there."""
+        self.told: set[str] = set()
+        """What has been said of it to operators that is to be said once: see `jobs.optional_steps`."""
 
     @property
     def objects_at_once(self) -> int:
@@ -467,11 +475,15 @@ class Provider(abc.ABC):
         """Give connections back. Nothing may be called afterwards."""
 
 
+def is_refusal(error: ProviderError) -> bool:
+    """Whether the provider would not do something, though it could: it would not the next time, either."""
+    return isinstance(error, AccessDenied | ObjectProtected) or type(error) is ProviderError
+
+
 def name_object(error: ProviderError, key: str) -> None:
     """Let the message of a refusal say which object was refused: a provider in which others are stored says no more."""
     told = one_line(key)
-    is_refusal = isinstance(error, AccessDenied | StorageFull | ObjectTooLarge) or type(error) is ProviderError
-    if is_refusal and told not in str(error):
+    if (is_refusal(error) or isinstance(error, StorageFull | ObjectTooLarge)) and told not in str(error):
         error.args = (f"{error}, en {told}",)
 
 

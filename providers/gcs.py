@@ -45,6 +45,7 @@ from providers.base import (
     InvalidProviderSettings,
     NameEncoding,
     ObjectNotFound,
+    ObjectProtected,
     ObjectTooLarge,
     Provider,
     ProviderError,
@@ -87,6 +88,7 @@ LONGEST_NAME_BYTES = 1024
 """GCS's limit for an object's name, in UTF-8."""
 
 FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
+PROTECTED_REASONS = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})
 TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 
 DAMAGED_MESSAGE = "doesn't match calculated"
@@ -574,6 +576,7 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
         (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),
         (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (is_unavailable, ProviderUnavailable, "GCS no pudo atender la petición"),
+        (reason in PROTECTED_REASONS, ObjectProtected, "una retención protege el objeto"),
         (status in {401, 403}, AccessDenied, "acceso denegado por GCS"),
         (status == 412, ConditionFailed, "el objeto ya no es el que había"),
     ):

@@ -20,6 +20,7 @@ from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, Stor
 from providers.base import (
     CHUNK_SIZE_BYTES,
     AccessDenied,
+    CannotDiscard,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
@@ -242,11 +243,14 @@ class LocalProvider(Provider):
             self._remove_empty(directories)
 
     def abandon(self, prefix: str) -> None:
-        with _translated(prefix):
-            if is_directory_of_keys(prefix):
-                self._abandon_below(prefix)
-            else:
-                self._abandon_one(prefix)
+        try:
+            with _translated(prefix):
+                if is_directory_of_keys(prefix):
+                    self._abandon_below(prefix)
+                else:
+                    self._abandon_one(prefix)
+        except AccessDenied as refusal:
+            raise CannotDiscard(str(refusal)) from refusal
 
     def _abandon_below(self, prefix: str) -> None:
         """Whatever is unfinished below is of no other keys."""

@@ -56,8 +56,8 @@ from providers.object_store_put import (
 from providers.part_buffers import PartBuffers
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.s3_conditions import Conditions, probe_conditions
-from providers.s3_errors import translated_errors
-from providers.s3_requests import CONNECTIONS, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
+from providers.s3_errors import is_optional_refusal, refused_as_optional, translated_errors
+from providers.s3_requests import CONNECTIONS, Listed, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
 from providers.s3_settings import read_settings
 from providers.s3_signature import PutSigner
 
@@ -196,8 +196,22 @@ class S3Provider(Provider):
 
     def stat(self, key: str) -> StoredObject:
         with translated_errors():
-            found = self._requests.head(self._names.encode(key))
+            found = self._look_at(self._names.encode(key))
             return StoredObject(key, found.size_bytes, _checksum(found.etag), found.etag)
+
+    def _look_at(self, name: str) -> Listed:
+        """As the server answers to HEAD, or where it does not let that be asked, as it lists the object: so it also
+        tells why, as an answer to HEAD has no body.
+        """
+        try:
+            return self._requests.head(name)
+        except botocore.exceptions.ClientError as error:
+            if not is_optional_refusal(error):
+                raise
+        first = next(self._requests.list(name), None)
+        if first is None or first.name != name:
+            raise ObjectNotFound("el objeto no existe")
+        return first
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with translated_errors():
@@ -248,8 +262,11 @@ class S3Provider(Provider):
 
     def abandon(self, prefix: str) -> None:
         with translated_errors():
-            for upload in self._unfinished_uploads(prefix):
-                self._requests.abort(upload)
+            with refused_as_optional("s3:ListBucketMultipartUploads"):
+                unfinished = self._unfinished_uploads(prefix)
+            with refused_as_optional("s3:AbortMultipartUpload"):
+                for upload in unfinished:
+                    self._requests.abort(upload)
 
     def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
         """All of them before the first is aborted, which would move the pages that follow.

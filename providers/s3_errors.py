@@ -12,6 +12,7 @@ import urllib3.exceptions
 from providers.answers import PARSER_ERRORS, unintelligible
 from providers.base import (
     AccessDenied,
+    CannotDiscard,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
@@ -53,6 +54,42 @@ NO_ANSWER_OR_HALF_OF_ONE = (
 )
 
 
+OPTIONAL_REFUSALS = frozenset((403, 405, 501))
+"""How a server says that it does not do something for this account, or not at all."""
+
+CREDENTIAL_CODES = DENIED_CODES - {"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}
+
+
+def is_optional_refusal(error: botocore.exceptions.ClientError) -> bool:
+    """Whether just this kind of request is refused, as far as the answer tells, and not the credentials."""
+    status, code = _status_and_code(error)
+    return status in OPTIONAL_REFUSALS and code not in CREDENTIAL_CODES
+
+
+@contextmanager
+def refused_as_optional(right: str) -> Iterator[None]:
+    """Within, raise `CannotDiscard` for what is refused, which names the right that is missing."""
+    try:
+        yield
+    except botocore.exceptions.ClientError as error:
+        if not is_optional_refusal(error):
+            raise
+        status, code = _status_and_code(error)
+        raise CannotDiscard(
+            f"falta el permiso {right}, o el servidor no lo sabe hacer ({_told(status, code)})"
+        ) from None
+
+
+def _status_and_code(error: botocore.exceptions.ClientError) -> tuple[int, str]:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)), code
+
+
+def _told(status: int, code: str) -> str:
+    parts = (f"HTTP {status}" if status else "", code if ERROR_CODE.fullmatch(code) and code != str(status) else "")
+    return " ".join(part for part in parts if part)
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
     """Turn what boto3 raises within into a `ProviderError`; what a source raises comes out unchanged."""
@@ -72,10 +109,8 @@ def translated_errors() -> Iterator[None]:
 
 
 def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
-    code = str(error.response.get("Error", {}).get("Code", ""))
-    status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-    told = (f"HTTP {status}" if status else "", code if ERROR_CODE.fullmatch(code) else "")
-    answer = " ".join(part for part in told if part)
+    status, code = _status_and_code(error)
+    answer = _told(status, code)
     kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),

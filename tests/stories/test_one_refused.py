@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -11,6 +12,7 @@ from tests.faults.http_effects import address_of, behind, refuse
 from tests.faults.http_proxy import ONCE, Effect, Fault, HttpFaultProxy
 from tests.protection import protected
 from tests.stories.installation import Installation, Run
+from tests.stories.trees import require_stored
 
 MakeDestination = Callable[[str], Destination]
 
@@ -97,3 +99,118 @@ def test_a_provider_that_refuses_everybody_is_found_out_once(
     assert {installation.place(uuid)[2] for uuid in (*GOOD, "mala")} == {alternate}
     assert len([line for line in run.messages("WARNING") if "no se usará más" in line]) == 1
     assert len([line for line in run.messages("ERROR") if "La nube" in line]) <= 4  # those that were under way
+
+
+UPLOADS_ARE_LISTED = r"^GET [^ ]*[?&]uploads"
+
+
+@pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (501, "NotImplemented")])
+def test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once(
+    installation: Installation, new_destination: MakeDestination, status: int, code: str
+) -> None:
+    """Also looked for: AbortMultipartUpload, HEAD, the deletion of what a probe or an attempt has left."""
+    real = new_destination("s3-rclone")
+    uuids = [installation.small_execution(f"e{number}").name for number in range(4)]
+    kinds = (
+        Fault("uploads", refuse("s3", status, code), UPLOADS_ARE_LISTED),
+        Fault("first", refuse("s3", 400, "InvalidRequest"), "^PUT .*manifest.json", range(1, 5)),
+    )
+    with HttpFaultProxy(address_of(real), *kinds) as proxy:
+        installation.configure(installation.add_provider(behind(real, proxy.url), "La nube"))
+        assert installation.run().exit_code == 1
+        run = installation.run()
+    assert run.exit_code == 0, str(run)
+    assert all(installation.place(uuid)[0] for uuid in uuids)
+    (told,) = run.messages("WARNING")
+    assert "s3:ListBucketMultipartUploads" in told
+    assert "La nube" in told
+    assert f"HTTP {status}" in told
+
+
+@pytest.mark.parametrize("status", [403, 405, 501])
+def test_a_server_that_answers_no_head_is_asked_by_listings(
+    installation: Installation, new_destination: MakeDestination, status: int
+) -> None:
+    real = new_destination("s3-rclone")
+    directory = installation.small_execution("una")
+    with HttpFaultProxy(address_of(real), Fault("head", refuse("s3", status, "X"), "^HEAD")) as proxy:
+        installation.configure(installation.add_provider(behind(real, proxy.url)))
+        run = installation.run()
+    assert run.exit_code == 0, str(run)
+    require_stored(real, "ejecuciones/una", directory)
+
+
+def test_a_store_that_lets_nothing_be_deleted_takes_executions(
+    installation: Installation, new_destination: MakeDestination
+) -> None:
+    real = new_destination("s3-swift")
+    directory = installation.small_execution("una")
+    with HttpFaultProxy(address_of(real), Fault("delete", refuse("s3", 403, "AccessDenied"), "^DELETE")) as proxy:
+        installation.configure(installation.add_provider(behind(real, proxy.url)))
+        run = installation.run()
+        assert run.exit_code == 0, str(run)
+        installation.small_execution("otra")
+        assert installation.run().exit_code == 0
+    require_stored(real, "ejecuciones/una", directory)
+
+
+NOT_STORED_OVER = {"s3": ("^PUT .*manifest.json", b""), "azure": ("^PUT .*manifest.json", b"")}
+
+
+def _stopped_before_its_commit(installation: Installation, provider_id: int, uuid: str) -> None:
+    """Take back what a run wrote last: so a kill just before it leaves an execution."""
+    installation.execute(
+        "UPDATE ejecuciones_yaml SET migrado_a_nube = false, ruta_nube = NULL, nube_provider_id = NULL WHERE uuid = %s",
+        (uuid,),
+    )
+    installation.execute("UPDATE janitor_attempts SET state = 'open' WHERE provider_id = %s", (provider_id,))
+    installation.execute(
+        "UPDATE janitor_migrations SET state = 'migrating', manifest_sha256 = NULL WHERE uuid = %s", (uuid,)
+    )
+
+
+@pytest.mark.parametrize("name", ["local", "sftp-openssh"])
+def test_an_equal_copy_that_is_protected_since_a_kill_is_recorded_as_it_is(
+    installation: Installation, new_destination: MakeDestination, name: str
+) -> None:
+    """Neither its manifest nor its files can be replaced, and in a directory nothing be added. Elsewhere: one that
+    differs, in the next test. Over SFTP a probe must find room in the directory.
+    """
+    destination = new_destination(name)
+    provider_id = installation.add_provider(destination, "El NAS")
+    installation.configure(provider_id)
+    directory = installation.small_execution("una")
+    assert installation.run().exit_code == 0
+    _stopped_before_its_commit(installation, provider_id, "una")
+    copies = destination.directory / "ejecuciones"
+    with contextlib.ExitStack() as stack:
+        protected_too = [copies / "una"] if name == "local" else []
+        for path in (copies / "una.manifest.json", *(copies / "una").iterdir(), *protected_too):
+            stack.enter_context(protected(path))
+        run = installation.run()
+    assert run.exit_code == 0, str(run)
+    assert installation.place("una")[0] is True
+    require_stored(destination, "ejecuciones/una", directory)
+
+
+def test_an_older_manifest_that_is_protected_is_told_of_and_others_go_on(
+    installation: Installation, new_destination: MakeDestination, nas: Destination
+) -> None:
+    destination = new_destination("local")
+    provider_id = installation.add_provider(destination, "El archivo")
+    installation.configure(provider_id)
+    directory = installation.small_execution("una")
+    assert installation.run().exit_code == 0
+    _stopped_before_its_commit(installation, provider_id, "una")
+    (directory / "tabla.txt").write_text("otra cosa, y más larga que antes\n" * 3)
+    installation.small_execution("otra")
+    with protected(destination.directory / "ejecuciones" / "una.manifest.json"):
+        run = installation.run()
+        assert run.exit_code == 1, str(run)
+        assert installation.place("otra")[0] is True
+        (line,) = [line for line in run.messages("ERROR") if line.startswith("Error subiendo una")]
+        assert "una.manifest.json es de una copia anterior" in line
+        alternate = installation.add_provider(nas, "El NAS")
+        installation.configure(provider_id, alternate)
+        installation.run()
+    assert installation.place("una")[2] == alternate
