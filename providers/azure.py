@@ -25,8 +25,9 @@ from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient, Contain
 from obstore.store import AzureStore
 
 from config.fields import FieldError, Fields, is_plain_url
+from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
+from providers.answers import ARCHIVED, CLOCK_IS_OFF, PARSER_ERRORS, clock_is_off, deadline_seconds, unintelligible
 from providers.azure_requests import (
     NO_CONDITION,
     ONLY_NEW,
@@ -52,6 +53,7 @@ from providers.base import (
     DestinationMissing,
     InvalidKey,
     NameEncoding,
+    ObjectArchived,
     ObjectNotFound,
     ObjectProtected,
     ObjectTooLarge,
@@ -498,6 +500,9 @@ def _translated_errors() -> Iterator[None]:
 def _sdk_answer_error(error: HttpResponseError) -> ProviderError:
     if error.status_code is None:
         return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
+    date = getattr(error.response, "headers", {}).get("Date")
+    if error.status_code == 403 and clock_is_off(date):
+        return AccessDenied(f"{CLOCK_IS_OFF} (HTTP 403 {one_line(_code_of(error))})")
     return _answer_error(error.status_code, _code_of(error))
 
 
@@ -516,6 +521,7 @@ def _answer_error(status: int, code: str) -> ProviderError:
         (status == 507, StorageFull, "el contenedor no tiene espacio o cuota"),
         (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (status in {408, 429} or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
+        (code == "BlobArchived", ObjectArchived, ARCHIVED),
         (code in PROTECTED_CODES, ObjectProtected, "una retención o un bloqueo legal protege el objeto"),
         (status in {401, 403}, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),

@@ -169,6 +169,12 @@ class ObjectProtected(ProviderError):
     code = "object_protected"
 
 
+class ObjectArchived(ProviderError):
+    """The object was moved to a storage class that cannot be read at once: it must be asked back first."""
+
+    code = "object_archived"
+
+
 class CannotDiscard(ProviderError):
     """The provider does not let unfinished uploads be listed or discarded. The message says what is missing.
 

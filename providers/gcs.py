@@ -29,7 +29,7 @@ from google.oauth2 import service_account
 
 from config.fields import FieldError, Fields, is_plain_url
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
+from providers.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
@@ -90,6 +90,9 @@ LONGEST_NAME_BYTES = 1024
 FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
 PROTECTED_REASONS = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})
 TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
+
+SHORT_LIVED = "reasonable timeframe"
+"""In what Google says of a signed request for access whose time is not its own."""
 
 DAMAGED_MESSAGE = "doesn't match calculated"
 """In the message where other bytes arrived than the checksum belongs to; the reason is only that something is wrong."""
@@ -557,7 +560,8 @@ def _translated_errors(missing: ProviderError) -> Iterator[None]:
     except GoogleAuthError as error:
         if error.retryable:
             raise ProviderUnavailable(f"Google no pudo dar acceso ahora ({type(error).__name__})") from None
-        raise AccessDenied(f"Google no aceptó las credenciales ({type(error).__name__})") from None
+        reason = CLOCK_IS_OFF if SHORT_LIVED in str(error) else "Google no aceptó las credenciales"
+        raise AccessDenied(f"{reason} ({type(error).__name__})") from None
     except PARSER_ERRORS as error:
         raise unintelligible(type(error).__name__) from None
 

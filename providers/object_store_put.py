@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from providers.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
+from providers.answers import ARCHIVED, CLOCK_IS_OFF, QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.base import (
     CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
@@ -30,6 +30,7 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidKey,
+    ObjectArchived,
     ObjectNotFound,
     ObjectTooLarge,
     ProviderError,
@@ -415,6 +416,8 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
         (status == 413 or code in TOO_LARGE_CODES, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
+        (code == "InvalidObjectState", ObjectArchived, ARCHIVED),
+        (code == "RequestTimeTooSkewed", AccessDenied, CLOCK_IS_OFF),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),
         (absent, DestinationMissing, "el bucket o contenedor no existe"),

@@ -56,7 +56,7 @@ from providers.object_store_put import (
 from providers.part_buffers import PartBuffers
 from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.s3_conditions import Conditions, probe_conditions
-from providers.s3_errors import is_optional_refusal, refused_as_optional, translated_errors
+from providers.s3_errors import is_optional_refusal, is_unexplained, refused_as_optional, translated_errors
 from providers.s3_requests import CONNECTIONS, Listed, NoSuchUpload, S3Requests, Unfinished, use_paced_connections
 from providers.s3_settings import read_settings
 from providers.s3_signature import PutSigner
@@ -206,7 +206,7 @@ class S3Provider(Provider):
         try:
             return self._requests.head(name)
         except botocore.exceptions.ClientError as error:
-            if not is_optional_refusal(error):
+            if not is_optional_refusal(error) and not is_unexplained(error):
                 raise
         first = next(self._requests.list(name), None)
         if first is None or first.name != name:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +10,16 @@ from contextlib import contextmanager
 import botocore.exceptions
 import urllib3.exceptions
 
-from providers.answers import PARSER_ERRORS, unintelligible
+from config.logs import emit, one_line
+from providers.answers import ARCHIVED, CLOCK_IS_OFF, PARSER_ERRORS, clock_is_off, unintelligible, wrong_region
 from providers.base import (
     AccessDenied,
     CannotDiscard,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
+    InvalidProviderSettings,
+    ObjectArchived,
     ObjectNotFound,
     ObjectTooLarge,
     ProviderError,
@@ -23,6 +27,18 @@ from providers.base import (
     StorageFull,
 )
 from providers.object_store_put import DAMAGED_CODES, TOO_LARGE_CODES
+
+LOGGED_CHARACTERS = 300
+"""How much of a server's own text is kept, in the debug log only: others may repeat in it what they were sent."""
+
+ARCHIVED_CODE = "InvalidObjectState"
+CLOCK_CODES = frozenset(("RequestTimeTooSkewed", "RequestExpired"))
+REGION_CODES = frozenset(
+    ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+)
+"""What a bucket in another region is answered with, by an address of this one or by its own."""
+
+ELSEWHERE = frozenset((301, 307, 400))
 
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
 """Anything else is no code of S3's, and may be a part of the request that a server repeats."""
@@ -64,6 +80,11 @@ def is_optional_refusal(error: botocore.exceptions.ClientError) -> bool:
     """Whether just this kind of request is refused, as far as the answer tells, and not the credentials."""
     status, code = _status_and_code(error)
     return status in OPTIONAL_REFUSALS and code not in CREDENTIAL_CODES
+
+
+def is_unexplained(error: botocore.exceptions.ClientError) -> bool:
+    """Whether an answer to HEAD, which has no body, may mean that the bucket is elsewhere."""
+    return _status_and_code(error)[0] in ELSEWHERE
 
 
 @contextmanager
@@ -111,8 +132,18 @@ def translated_errors() -> Iterator[None]:
 def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
     status, code = _status_and_code(error)
     answer = _told(status, code)
+    details = error.response.get("Error", {})
+    message = one_line(str(details.get("Message", ""))[:LOGGED_CHARACTERS])
+    emit(logging.DEBUG, "provider_answer", f"El servidor respondió {answer}: {message}")
+    region = str(details.get("Region") or "")
+    is_elsewhere = code in REGION_CODES or (status in ELSEWHERE and region != "" and code == str(status))
+    date = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+    is_clock = code in CLOCK_CODES or (status == 403 and clock_is_off(date))
     kinds: tuple[tuple[bool, Callable[[str], ProviderError], str], ...] = (
         (code == "NoSuchBucket", DestinationMissing, "el bucket no existe"),
+        (is_elsewhere, InvalidProviderSettings, wrong_region(region)),
+        (is_clock, AccessDenied, CLOCK_IS_OFF),
+        (code == ARCHIVED_CODE, ObjectArchived, ARCHIVED),
         (code in MISSING_CODES, ObjectNotFound, "el objeto no existe"),
         (status == 412, ConditionFailed, "el objeto ya no es el que había"),
         (code in CONFLICT_CODES, ProviderUnavailable, "otro programa cambió el objeto o la subida a la vez"),

@@ -139,7 +139,7 @@ class S3Requests:
         if not _accepts(answer):
             with contextlib.closing(answer.raw):
                 content = next(_pieces(answer.raw, None), b"")
-            raise _refused(answer.status_code, content, "GET")
+            raise _refused(answer.status_code, content, "GET", answer.headers)
         return answer
 
     def delete(self, name: str) -> None:
@@ -179,7 +179,7 @@ class S3Requests:
         answer = self._send("POST", self._url_of(upload.name), query, headers, content)
         root = _plain(_parsed(answer.content).tag)
         if root == "Error":
-            raise _refused(answer.status_code, answer.content, "POST")
+            raise _refused(answer.status_code, answer.content, "POST", answer.headers)
         if root != "CompleteMultipartUploadResult":
             raise unintelligible("no dice si se guardó el objeto")
 
@@ -207,7 +207,7 @@ class S3Requests:
         text = "&".join(f"{name}={_quoted(value)}" for name, value in sorted((query or {}).items()))
         answer = self._answer_to(AWSRequest(method, f"{url}?{text}" if text else url, headers=headers, data=content))
         if not _accepts(answer):
-            raise _refused(answer.status_code, answer.content, method)
+            raise _refused(answer.status_code, answer.content, method, answer.headers)
         return answer
 
     def _answer_to(self, request: AWSRequest) -> Any:
@@ -298,8 +298,8 @@ def _accepts(answer: Any) -> bool:
     return bool(200 <= answer.status_code < 300)
 
 
-def _refused(status: int, content: bytes, method: str) -> ClientError:
-    refusal: Any = _refusal(status, content)
+def _refused(status: int, content: bytes, method: str, headers: Mapping[str, str]) -> ClientError:
+    refusal: Any = _refusal(status, content, headers)
     error_class = NoSuchUpload if refusal["Error"]["Code"] == "NoSuchUpload" else ClientError
     return error_class(refusal, method)
 
@@ -321,10 +321,16 @@ def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
     yield from body(raw, announced_bytes).iter_chunks(PIECE_SIZE_BYTES)
 
 
-def _refusal(status: int, content: bytes) -> dict[str, Any]:
+def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     """An answer that refuses, in the form in which boto3 gives it: the status is the code where none is told."""
     try:
         told = {_plain(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
     except ElementTree.ParseError:
         told = {}
-    return {"Error": {"Code": told.get("Code") or str(status)}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    error = {
+        "Code": told.get("Code") or str(status),
+        "Message": told.get("Message", ""),
+        "Region": headers.get("x-amz-bucket-region") or told.get("Region") or "",
+    }
+    date = {"date": headers.get("Date") or ""}
+    return {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": date}}

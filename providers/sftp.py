@@ -328,7 +328,12 @@ class SftpProvider(Provider):
 
     def _require_base(self, session: SftpSession, path: bytes) -> None:
         with self._base_expected():
-            if not _is_directory(session.ask(PacketType.STAT, string(path or b"/")).attributes()):
+            attributes = session.ask(PacketType.STAT, string(path or b"/")).attributes()
+            if attributes.mode is None:
+                raise InvalidProviderSettings(
+                    "el servidor SFTP no dice qué es un fichero y qué un directorio (no da permisos): no se puede usar"
+                )
+            if not _is_directory(attributes):
                 raise StatusError(StatusCode.NO_SUCH_FILE, "")
 
     @contextlib.contextmanager
@@ -358,7 +363,7 @@ class SftpProvider(Provider):
         with _discarded_on_error(session, handles, [file.path for file in files]):
             opened = [_post_open(session, file.path) for file in files]
             for file, number in zip(files, opened, strict=True):
-                with self._refusal_explained(session, file):
+                with self._refusal_explained(session, file), _temporary_name_told(file):
                     handles.append(self._create(session, file.directories, file.path, number))
             sent = []
             for file, handle in zip(files, handles, strict=True):
@@ -617,6 +622,21 @@ class _SentContent:
 
     numbers: Sequence[int]
     looked: int
+
+
+@contextlib.contextmanager
+def _temporary_name_told(file: _UnfinishedFile) -> Iterator[None]:
+    """Say which name a server does not accept: some refuse those that begin with a period, or this ending."""
+    try:
+        yield
+    except StatusError as error:
+        if error.code != StatusCode.PERMISSION_DENIED:
+            raise
+        name = one_line(os.fsdecode(file.path.rpartition(b"/")[2]))
+        raise AccessDenied(
+            f"permiso denegado: {one_line(file.key)}, al crear su fichero temporal {name}; si el servidor no admite "
+            "nombres que empiezan por punto o acaban en .part, hay que permitirlos"
+        ) from error
 
 
 def _post_open(session: SftpSession, path: bytes) -> int:
