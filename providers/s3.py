@@ -70,6 +70,8 @@ if TYPE_CHECKING:
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
 """What obstore refuses in a name; such objects, which are rare, travel through boto3."""
 
+REQUESTER_PAYS = {"x-amz-request-payer": "requester"}
+
 RANGE_SIZE_BYTES = 64 * 1024 * 1024
 """Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
 less at once, and while it reads for one, another one's bytes travel."""
@@ -297,6 +299,7 @@ class S3Provider(Provider):
             self._read_credentials(),
             _certificates(),
             answer_timeout_seconds,
+            REQUESTER_PAYS if self._settings.requester_pays else {},
         )
 
     @property
@@ -359,6 +362,8 @@ class S3Provider(Provider):
         )
         use_paced_connections(client._endpoint.http_session)
         client.meta.events.register("before-call.s3", _give_body_time_to_travel)
+        if self._settings.requester_pays:
+            client.meta.events.register("before-call.s3", _say_who_pays)
         return client
 
     @property
@@ -382,7 +387,8 @@ class S3Provider(Provider):
     @functools.cached_property
     def _signers(self) -> Mapping[Mode, PutSigner]:
         modes: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
-        return {mode: self._signer_of({**condition, **self._object_headers}) for mode, condition in modes.items()}
+        always = {**self._object_headers, **(REQUESTER_PAYS if self._settings.requester_pays else {})}
+        return {mode: self._signer_of({**condition, **always}) for mode, condition in modes.items()}
 
     def _signer_of(self, headers: Mapping[str, str]) -> PutSigner:
         return PutSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
@@ -417,6 +423,8 @@ class S3Provider(Provider):
         """
         endpoint = self._obstore_endpoint()
         config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
+        if self._settings.requester_pays:
+            config["request_payer"] = True
         if "sse" in self._settings.encryption:
             config["server_side_encryption"] = self._settings.encryption["sse"]
         if "kms_key_id" in self._settings.encryption:
@@ -521,6 +529,10 @@ def _give_body_time_to_travel(params: Mapping[str, Any], **_: object) -> None:
     if isinstance(params["body"], io.BytesIO):
         body_bytes = params["body"].getbuffer().nbytes
         params["context"]["read_timeout"] = max(ANSWER_TIMEOUT_SECONDS, deadline_seconds(body_bytes))
+
+
+def _say_who_pays(params: Mapping[str, Any], **_: object) -> None:
+    params["headers"].update(REQUESTER_PAYS)
 
 
 def _receipt(sent: SentBytes) -> PutReceipt:

@@ -12,6 +12,7 @@ import urllib.parse
 import xml.sax.saxutils
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -69,10 +70,13 @@ class S3Requests:
         credentials: Callable[[], ReadOnlyCredentials],
         certificates: str,
         answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
+        every_header: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`every_header` goes with each request."""
         self._bucket_url = bucket_url
         self._region = region
         self._credentials = credentials
+        self._every_header = every_header
         session: Any = URLLib3Session  # its stubs know neither a file of certificates nor two timeouts
         self._http = session(
             verify=certificates,
@@ -212,6 +216,8 @@ class S3Requests:
 
     def _answer_to(self, request: AWSRequest) -> Any:
         """Whatever is answered, once the request is signed."""
+        for name, value in self._every_header.items():
+            request.headers[name] = value
         S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
         return self._http.send(request.prepare())
 
