@@ -44,6 +44,7 @@ MANDATORY_GROUPS = frozenset(
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
 STAYING = "tests/stories/test_local_copies.py"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
+REFUSED = "tests/stories/test_one_refused.py::"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "jobs/upload.py"
@@ -237,8 +238,8 @@ SOURCES = (
         "hostile trees",
         "another disk in a tree is entered where the system does not tell what is mounted",
         TREE,
-        "if status.st_dev != device:",
-        "if not status.st_dev:",
+        "        if not has_no_mount(parent):",
+        "        if not status.st_dev:",
         ("tests/test_mounts.py::test_another_disk_is_not_walked_where_the_system_does_not_tell_what_is_mounted",),
     ),
     Mutant(
@@ -320,8 +321,8 @@ PATHS = (
         "paths",
         "an execution that is a mount point is accepted",
         DIRECTORIES,
-        "if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev:",
-        "if descriptor == parent:",
+        "if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev and",
+        "if descriptor == parent and",
         ("tests/test_directories.py::test_a_mount_point_is_refused",),
     ),
     Mutant(
@@ -617,8 +618,8 @@ FENCING = (
         "lease",
         "nobody asks whether the claim still holds before sending",
         "jobs/lease.py",
-        "        self._lease.require_held()\n        return self._provider.put(",
-        "        return self._provider.put(",
+        "        self._lease.require_held()\n        with naming_object(key):\n            return self._provider.put(",
+        "        with naming_object(key):\n            return self._provider.put(",
         ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
@@ -633,8 +634,8 @@ FENCING = (
         "lease",
         "nobody asks whether the claim still holds before deleting what is stored",
         "jobs/lease.py",
-        "        self._lease.require_held()\n        self._provider.delete(",
-        "        self._provider.delete(",
+        "        self._lease.require_held()\n        with naming_object(key):\n            self._provider.delete(",
+        "        with naming_object(key):\n            self._provider.delete(",
         LEASE_OVER,
     ),
     Mutant(
@@ -1078,15 +1079,15 @@ LEFTOVERS = (
         "leftovers",
         "unfinished uploads are not discarded before sending",
         UPLOAD,
-        "            self._discard_unfinished()\n        if",
-        "            pass\n        if",
+        "        if self._attempt.earlier_attempts_here and not self._discard_unfinished():",
+        "        if not self._attempt:",
         ("tests/test_upload.py::test_unfinished_uploads_of_an_earlier_attempt_are_discarded",),
     ),
     Mutant(
         "leftovers",
         "unfinished uploads of a failed attempt are not discarded",
         "jobs/leftovers.py",
-        "with_retries(partial(abandoned.abandon, prefix), self._interruption, abandoned.progress)",
+        "discard_unfinished(abandoned, prefix, self._interruption)",
         "continue",
         ("tests/test_leftovers.py::test_what_a_failed_attempt_left_is_removed",),
     ),
@@ -1749,8 +1750,8 @@ PLACES = (
         "places",
         "a copy of others is adopted whatever the original's bytes",
         UPLOAD,
-        "if any(found.tree.sha256(position) != self._tree.sha256(position) for position in positions):",
-        "if not positions:",
+        "all(tree.sha256(position) == self._tree.sha256(position) for",
+        "all(True or position for",
         NOT_REPLACED,
     ),
     Mutant(
@@ -2361,8 +2362,8 @@ CONDITIONS = (
         "conditions",
         "S3 is believed to keep conditions",
         "providers/s3_conditions.py",
-        "        on_put = _refuses_to_create_twice(requests, name) and _refuses(",
-        "        on_put = True or _refuses(",
+        "        return _refuses_to_create_twice(requests, name) and _refuses(",
+        "        return True or _refuses(",
         (CONTRACT + "test_nothing_is_replaced_but_what_was_expected[s3-rclone-small]",),
     ),
     Mutant(
@@ -2409,7 +2410,8 @@ CONDITIONS = (
         "conditions",
         "an upload that cannot be completed counts as completed",
         "providers/s3_requests.py",
-        """        if root == "Error":\n            raise _refused(answer.status_code, answer.content, "POST")\n"""
+        """        if root == "Error":\n            raise _refused("""
+        """answer.status_code, answer.content, "POST", answer.headers)\n"""
         """        if root != "CompleteMultipartUploadResult":\n            raise unintelligible("no dice""",
         """        if root == "":\n            raise unintelligible("no dice""",
         ("tests/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_told",),
@@ -2539,8 +2541,9 @@ CONDITIONS = (
         "conditions",
         "nobody asks whether the claim still holds before something is replaced",
         "jobs/lease.py",
-        "        self._lease.require_held()\n        return self._provider.replace(",
-        "        return self._provider.replace(",
+        "        self._lease.require_held()\n        with naming_object(key):\n"
+        "            return self._provider.replace(",
+        "        with naming_object(key):\n            return self._provider.replace(",
         ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
@@ -2555,8 +2558,9 @@ CONDITIONS = (
         "conditions",
         "nobody asks whether the claim still holds before something is deleted",
         "jobs/lease.py",
-        "        self._lease.require_held()\n        self._provider.delete_exactly(",
-        "        self._provider.delete_exactly(",
+        "        self._lease.require_held()\n        with naming_object(stored.key):\n"
+        "            self._provider.delete_exactly(",
+        "        with naming_object(stored.key):\n            self._provider.delete_exactly(",
         ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
@@ -2688,9 +2692,89 @@ PROVIDERS = (
         "retries",
         "a provider without hope is tried with every execution",
         "jobs/provider_set.py",
-        "hopeless = not isinstance(error, ProviderUnavailable)",
-        "hopeless = False",
-        ("tests/test_provider_set.py::test_a_provider_without_hope_is_left_alone_at_once",),
+        "            if refusal.provider_wide and is_same_fault:",
+        "            if not refusal.provider_wide:",
+        ("tests/test_provider_set.py::test_a_provider_that_refuses_a_probe_too_is_left_alone_at_once",),
+    ),
+    Mutant(
+        "refusals",
+        "what is refused of one execution takes the provider from all",
+        "jobs/provider_set.py",
+        "            is_removed = require_in_use(provider, prefix)\n",
+        "            raise AccessDenied(str(error))\n",
+        ("tests/test_provider_set.py::test_what_is_refused_of_one_execution_takes_the_provider_from_no_other",),
+    ),
+    Mutant(
+        "refusals",
+        "a probe is believed for ever",
+        "jobs/provider_set.py",
+        "            if failed_at >= self._shown_to_work.get(provider.id, 0.0):",
+        "            if provider.id not in self._shown_to_work:",
+        ("tests/test_provider_set.py::test_a_probe_is_believed_for_a_while_and_no_longer",),
+    ),
+    Mutant(
+        "refusals",
+        "what has no room is sent again and again",
+        "jobs/provider_set.py",
+        "        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:",
+        "        if not provider.name:",
+        ("tests/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
+    ),
+    Mutant(
+        "refusals",
+        "a place is used though late bytes cannot be kept off",
+        UPLOAD,
+        "            require_open(self._place, self._attempt.late_bytes_until)\n",
+        "            pass\n",
+        (REFUSED + "test_a_place_is_closed_where_late_bytes_cannot_be_kept_off",),
+    ),
+    Mutant(
+        "refusals",
+        "uploads that may not be listed stop every later run",
+        "providers/s3.py",
+        '            with refused_as_optional("s3:ListBucketMultipartUploads"):',
+        "            with contextlib.nullcontext():",
+        (REFUSED + "test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once",),
+    ),
+    Mutant(
+        "refusals",
+        "an equal manifest that is protected is not taken for what it is",
+        UPLOAD,
+        "            if self._manifest_seen is None or not is_refusal(error):",
+        "            if self._manifest_seen or is_refusal(error):",
+        (REFUSED + "test_an_equal_copy_that_is_protected_since_a_kill_is_recorded_as_it_is[local]",),
+    ),
+    Mutant(
+        "refusals",
+        "a protected object is taken for equal without looking",
+        SENDING,
+        "        if digest.sha256 != receipt.sha256:",
+        "        if not digest.sha256:",
+        (REFUSED + "test_a_protected_file_that_differs_is_refused_by_name",),
+    ),
+    Mutant(
+        "refusals",
+        "a place that was refused a deletion is closed for an hour",
+        "jobs/places.py",
+        "        if not deletions.unanswered:\n            database.reopen_place(attempt_id)\n        raise",
+        "        raise",
+        (REFUSED + "test_an_older_manifest_that_is_protected_is_told_of_and_others_go_on",),
+    ),
+    Mutant(
+        "hostile trees",
+        "a directory that cannot be renamed is never removed",
+        REMOVAL,
+        "        if error.errno != errno.EXDEV:",
+        "        if error.errno == errno.EXDEV:",
+        ("tests/test_overlays.py::test_a_directory_that_cannot_be_renamed_is_removed_in_place",),
+    ),
+    Mutant(
+        "hostile trees",
+        "a subvolume within an execution is entered",
+        TREE,
+        "        if is_directory:\n            raise UnsafeSource(_told_volume",
+        "        if not path:\n            raise UnsafeSource(_told_volume",
+        ("tests/test_overlays.py::test_a_subvolume_in_an_execution_is_called_that",),
     ),
     Mutant(
         "TLS",
@@ -2760,8 +2844,8 @@ PROVIDERS = (
         "retries",
         "a provider that is down is tried with every execution",
         "jobs/provider_set.py",
-        "if (enough or hopeless) and",
-        "if not provider.name and",
+        "            if not provider.progress.is_alive:",
+        "            if provider.progress.is_alive:",
         ("tests/test_provider_set.py::test_a_provider_that_keeps_failing_is_left_alone",),
     ),
     Mutant(

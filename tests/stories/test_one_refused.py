@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 
 import pytest
 
 from tests.destinations import Destination
-from tests.faults.http_effects import address_of, behind, refuse
+from tests.faults.http_effects import address_of, behind, refuse, reset_at_once
 from tests.faults.http_proxy import ONCE, Effect, Fault, HttpFaultProxy
 from tests.protection import protected
 from tests.stories.installation import Installation, Run
@@ -214,3 +215,45 @@ def test_an_older_manifest_that_is_protected_is_told_of_and_others_go_on(
         installation.configure(provider_id, alternate)
         installation.run()
     assert installation.place("una")[2] == alternate
+
+
+def test_a_protected_file_that_differs_is_refused_by_name(
+    installation: Installation, new_destination: MakeDestination
+) -> None:
+    destination = new_destination("local")
+    provider_id = installation.add_provider(destination, "El archivo")
+    installation.configure(provider_id)
+    directory = installation.small_execution("una")
+    assert installation.run().exit_code == 0
+    _stopped_before_its_commit(installation, provider_id, "una")
+    (directory / "tabla.txt").write_text("otra cosa\n")
+    copies = destination.directory / "ejecuciones" / "una"
+    with protected(copies), protected(copies / "tabla.txt"):
+        run = installation.run()
+    assert run.exit_code == 1, str(run)
+    (line,) = [line for line in run.messages("ERROR") if line.startswith("Error subiendo una")]
+    assert re.search("(no permitida|denegado).*una/tabla.txt", line)
+
+
+def test_a_place_is_closed_where_late_bytes_cannot_be_kept_off(
+    installation: Installation, new_destination: MakeDestination
+) -> None:
+    """What the protocol needs is not left out: an upload of a dead run could end over what has changed since."""
+    real = new_destination("s3-moto")
+    directory = installation.small_execution("una")
+    faults = (
+        Fault("uploads", refuse("s3", 403, "AccessDenied"), UPLOADS_ARE_LISTED),
+        Fault("lost", reset_at_once, "^PUT .*manifest.json", ONCE),
+        Fault("refused", refuse("s3", 400, "InvalidRequest"), "^PUT .*manifest.json", ONCE),
+    )
+    with HttpFaultProxy(address_of(real), *faults) as proxy:
+        installation.configure(installation.add_provider(behind(real, proxy.url), "La nube"))
+        installation.run()
+        assert installation.place("una")[0] is False
+        (directory / "tabla.txt").write_text("otra cosa\n")
+        run = installation.run()
+        assert run.exit_code == 1, str(run)
+        assert [line for line in run.messages("ERROR") if "puede llegar aún algo" in line]
+        installation.execute("UPDATE janitor_attempts SET finished_at = finished_at - interval '2 hours'")
+        assert installation.run().exit_code == 0
+    require_stored(real, "ejecuciones/una", directory)
