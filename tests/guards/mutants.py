@@ -2700,8 +2700,8 @@ PROVIDERS = (
         "refusals",
         "what is refused of one execution takes the provider from all",
         "jobs/provider_set.py",
-        "            is_removed = require_in_use(provider, prefix)\n",
-        "            raise AccessDenied(str(error))\n",
+        "                self._ask(provider, error, prefix)\n",
+        "                self._leave_alone(provider, error)\n",
         ("tests/test_provider_set.py::test_what_is_refused_of_one_execution_takes_the_provider_from_no_other",),
     ),
     Mutant(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, refuse, reset_at_once
-from tests.faults.http_proxy import ONCE, Effect, Fault, HttpFaultProxy
+from tests.faults.http_proxy import ONCE, Effect, Exchange, Fault, HttpFaultProxy
 from tests.protection import protected
 from tests.stories.installation import Installation, Run
 from tests.stories.trees import require_stored
@@ -256,4 +256,38 @@ def test_a_place_is_closed_where_late_bytes_cannot_be_kept_off(
         assert [line for line in run.messages("ERROR") if "puede llegar aún algo" in line]
         installation.execute("UPDATE janitor_attempts SET finished_at = finished_at - interval '2 hours'")
         assert installation.run().exit_code == 0
+    require_stored(real, "ejecuciones/una", directory)
+
+
+def test_a_manifest_that_may_be_replaced_but_not_removed_is_taken_back_by_an_empty_one(
+    installation: Installation, new_destination: MakeDestination
+) -> None:
+    """Before the first file of the old copy is replaced, nothing there looks complete any more."""
+    real = new_destination("s3-moto")
+    provider_id = installation.add_provider(real, "La nube")
+    installation.configure(provider_id)
+    directory = installation.small_execution("una")
+    assert installation.run().exit_code == 0
+    _stopped_before_its_commit(installation, provider_id, "una")
+    (directory / "tabla.txt").write_text("otra cosa\n")
+    sizes: list[int] = []
+
+    def note_size(exchange: Exchange) -> None:
+        sizes.append(exchange.announced_bytes)
+        exchange.answer(exchange.forward())
+
+    faults = (
+        Fault("delete", refuse("s3", 403, "AccessDenied"), "^DELETE .*manifest.json"),
+        Fault("put", note_size, "^PUT .*(manifest.json|una/tabla.txt)"),
+    )
+    with HttpFaultProxy(address_of(real), *faults) as proxy:
+        address = behind(real, proxy.url).options["endpoint_url"]
+        installation.execute(
+            "UPDATE cloud_providers SET configuracion = jsonb_set(configuracion, '{endpoint_url}', to_jsonb(%s::text))",
+            (address,),
+        )
+        run = installation.run()
+    assert run.exit_code == 0, str(run)
+    assert sizes[0] == 0
+    assert len(sizes) == 3
     require_stored(real, "ejecuciones/una", directory)
