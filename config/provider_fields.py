@@ -17,18 +17,21 @@ class KnownFields:
     options: frozenset[str]
 
 
+_NETWORK = frozenset(("ca_file", "proxy"))
+"""What every provider by HTTP asks for."""
+
 _S3 = KnownFields(
     frozenset(("access_key", "secret_key", "region", "session_token")),
-    frozenset(("bucket", "endpoint_url", "storage_class", "sse", "kms_key_id", "acelerar")),
+    frozenset(("bucket", "endpoint_url", "storage_class", "sse", "kms_key_id", "acelerar", "pagador")) | _NETWORK,
 )
-_GCS = KnownFields(None, frozenset(("bucket", "endpoint_url", "project", "storage_class")))
+_GCS = KnownFields(None, frozenset(("bucket", "endpoint_url", "project", "storage_class")) | _NETWORK)
 
 KNOWN_FIELDS: Mapping[str, KnownFields] = {
     "s3": _S3,
     "minio": _S3,
     "azure": KnownFields(
         frozenset(("connection_string", "account_name", "sas_token", "account_key")),
-        frozenset(("container", "account_url", "access_tier")),
+        frozenset(("container", "account_url", "access_tier")) | _NETWORK,
     ),
     "gcp": _GCS,
     "gcs": _GCS,

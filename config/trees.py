@@ -49,7 +49,9 @@ class Tree:
         self._records = bytearray()
         self._sha256 = bytearray()
         self._last_path: str | None = None
-        self._device = 0
+        self._device: int | None = None
+        self._other_devices: dict[int, int] = {}
+        """By position, of what lies on another device than the directory itself, as files of an overlay's layers do."""
         self.file_count = 0
         self.size_bytes = 0
         """Bytes of all regular files together."""
@@ -57,14 +59,12 @@ class Tree:
             self.append(entry)
 
     def append(self, entry: Entry) -> None:
-        """Add an entry. Raises `ValueError` unless it comes after the last one in path order; whatever this host has
-        seen of a tree lies on one device.
-        """
+        """Add an entry. Raises `ValueError` unless it comes after the last one in path order."""
         if self._last_path is not None and entry.path <= self._last_path:
             raise ValueError("entries out of order, or a path twice")
         self._last_path = entry.path
         if entry.identity is not None:
-            self._device = entry.identity.device
+            self._note_device(len(self), entry.identity.device)
         self._texts += _text_of(entry).encode("utf-8", "surrogateescape")
         self._records += _record_of(entry, len(self._texts))
         if entry.kind is EntryKind.FILE:
@@ -72,6 +72,12 @@ class Tree:
             self.size_bytes += entry.size_bytes
         if entry.sha256 is not None:
             self.note_sha256(len(self) - 1, bytes.fromhex(entry.sha256))
+
+    def _note_device(self, position: int, device: int) -> None:
+        if self._device is None:
+            self._device = device
+        elif device != self._device:
+            self._other_devices[position] = device
 
     def note_sha256(self, position: int, digest: bytes) -> None:
         """Keep the hash of a file's bytes. Room is made for all at the first one, so call `reserve_sha256` before
@@ -124,7 +130,8 @@ class Tree:
         path, _, link_target = self._texts[start:end].decode("utf-8", "surrogateescape").partition(BEFORE_TARGET)
         kind = KINDS[stat.S_IFMT(mode)]
         mtime_ns += mtime * NS_PER_SECOND
-        identity = FileIdentity(self._device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
+        device = self._other_devices.get(position, self._device or 0) if self._other_devices else self._device or 0
+        identity = FileIdentity(device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
         return Entry(
             path,
             kind,

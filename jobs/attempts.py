@@ -62,9 +62,10 @@ class Attempts:
         tree = walk_quiet_tree(directory.descriptor, self.interruption)
         require_no_copies(tree, directory)
         require_no_remnant(self.providers, claim, directory, tree, self.interruption)
+        self.providers.require_room(provider, tree.size_bytes)
         lease = Lease(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
-        attempt = self._open_attempt(leased, claim, place, tree)
+        attempt = self._open_attempt(provider, leased, claim, place, tree)
         upload = Upload(
             leased,
             attempt,
@@ -83,10 +84,10 @@ class Attempts:
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
                 raise ClaimLost("la fila cambió, o se hizo cargo otro proceso de janitor")
         except MigrationError as error:
-            self.providers.note_failure(provider, error)
+            self.providers.note_failure(provider, error, place.parent, tree.size_bytes)
             self.database.abandon_attempt(attempt, error.code, str(error))
             raise
-        self.providers.note_success(provider)
+        self.providers.note_success(provider, tree.size_bytes)
         return copy, manifest
 
     def _uploaded(self, upload: Upload, attempt: Attempt, tree: Tree) -> tuple[ProvenCopy, Manifest]:
@@ -97,12 +98,14 @@ class Attempts:
             if upload.may_be_waited_for:
                 self.database.note_answered(attempt)
 
-    def _open_attempt(self, provider: Provider, claim: Claim, place: Place, tree: Tree) -> Attempt:
+    def _open_attempt(
+        self, provider: Provider, leased: LeasedProvider, claim: Claim, place: Place, tree: Tree
+    ) -> Attempt:
         """Begin, once it is known that the place is no other execution's."""
         try:
-            return open_attempt(self.database, self.providers, claim, provider, place, tree, self.interruption)
+            return open_attempt(self.database, self.providers, claim, leased, place, tree, self.interruption)
         except MigrationError as error:
-            self.providers.note_failure(provider, error)
+            self.providers.note_failure(provider, error, place.parent, tree.size_bytes)
             raise
 
     def _assistance(self, provider: Provider, lease: Lease) -> Assistance | None:

@@ -26,6 +26,7 @@ from config.early_signals import leave_signals_to_others
 from config.logs import emit, forward_logs, write_forwarded
 from config.models import Execution
 from config.wording import reason_of
+from jobs.optional_steps import TOLD_ONCE
 from jobs.pace import Traffic
 from jobs.report import EXIT_DONE, EXIT_SOMETHING_FAILED, TickReport
 
@@ -75,6 +76,7 @@ class Crew:
         self._members: dict[Connection, int] = {}
         self._stopping = False
         self._error: Exception | None = None
+        self._told_once: set[tuple[str, str]] = set()
 
     def sign_on(self, size: int, work: Work) -> int:
         """Fork so many processes, each of which does `work` on the batches that it is given; how many there are then.
@@ -133,7 +135,18 @@ class Crew:
             case _Failed():
                 self._error = self._error or message.error
             case logging.LogRecord():
-                write_forwarded(message)
+                if not self._was_told(message):
+                    write_forwarded(message)
+
+    def _was_told(self, record: logging.LogRecord) -> bool:
+        """Whether another member has said just this, of what is to be said once."""
+        event = getattr(record, "event", "")
+        if event not in TOLD_ONCE:
+            return False
+        said = (event, str(getattr(record, "fields", {}).get("provider")))
+        was_told = said in self._told_once
+        self._told_once.add(said)
+        return was_told
 
     def _next_batch(self) -> list[Execution]:
         """What a member is to do next; nothing once the run is to stop, or something has stopped it."""

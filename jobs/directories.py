@@ -14,6 +14,7 @@ from config.logs import one_line
 from config.models import Execution
 from config.wording import reason_of
 from jobs.keys import MANIFEST_SUFFIX
+from jobs.mounts import has_no_mount
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 
@@ -123,7 +124,7 @@ class DirectoryJudge:
                 stack.callback(os.close, descriptor)
             except OSError as error:
                 raise _judge_failure(error, path) from error
-            if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev:
+            if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev and not has_no_mount(descriptor):
                 raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
             yield OpenDirectory(descriptor, parent, parts[-1], "/" + "/".join(parts))
 

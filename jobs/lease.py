@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from config.models import EVERYTHING, ContentDigest, PutReceipt, Span, StoredObject
-from providers.base import MigrationError, Provider, Source
+from providers.base import MigrationError, Provider, ProviderError, Source, name_object, naming_object
 from sql.database import LEASE_SECONDS, DatabaseError
 
 FRESH_SECONDS = 0.5
@@ -91,13 +91,15 @@ def now() -> float:
 class LeasedProvider(Provider):
     """A provider as the holder of a lease may use it: nothing is changed there once the lease is over.
 
-    The methods that change something raise `ClaimLost` besides what the provider's own raise.
+    The methods that change something raise `ClaimLost` besides what the provider's own raise. What is refused of one
+    object is raised with its key.
     """
 
     def __init__(self, provider: Provider, lease: Lease) -> None:
         super().__init__(provider.id, provider.name, provider.kind)
         self.store = provider.store
         self.progress = provider.progress
+        self.told = provider.told
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
@@ -112,7 +114,8 @@ class LeasedProvider(Provider):
 
     def put(self, key: str, source: Source) -> PutReceipt:
         self._lease.require_held()
-        return self._provider.put(key, _LeasedSource(source, self._lease))
+        with naming_object(key):
+            return self._provider.put(key, _LeasedSource(source, self._lease))
 
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
         self._lease.require_held()
@@ -121,19 +124,27 @@ class LeasedProvider(Provider):
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
         self._lease.require_held()
         leased = {key: _LeasedSource(source, self._lease) for key, source in sources.items()}
-        yield from self._provider.put_new_many(leased)
+        try:
+            yield from self._provider.put_new_many(leased)
+        except ProviderError as error:
+            if len(sources) == 1:
+                name_object(error, next(iter(sources)))
+            raise
 
     def delete(self, key: str) -> None:
         self._lease.require_held()
-        self._provider.delete(key)
+        with naming_object(key):
+            self._provider.delete(key)
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         self._lease.require_held()
-        return self._provider.replace(key, _LeasedSource(source, self._lease), expected)
+        with naming_object(key):
+            return self._provider.replace(key, _LeasedSource(source, self._lease), expected)
 
     def delete_exactly(self, stored: StoredObject) -> None:
         self._lease.require_held()
-        self._provider.delete_exactly(stored)
+        with naming_object(stored.key):
+            self._provider.delete_exactly(stored)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         self._lease.require_held()
@@ -163,13 +174,15 @@ class LeasedProvider(Provider):
         return self._provider.measure(source)
 
     def open(self, key: str) -> Iterator[bytes]:
-        return self._provider.open(key)
+        with naming_object(key):
+            yield from self._provider.open(key)
 
     def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
         return self._provider.open_sized(key, size_bytes)
 
     def stat(self, key: str) -> StoredObject:
-        return self._provider.stat(key)
+        with naming_object(key):
+            return self._provider.stat(key)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         return self._provider.list(prefix)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
-from functools import partial
 
 from config.logs import emit, one_line
 from config.models import Execution, StoredObject
@@ -13,6 +12,7 @@ from jobs.directories import DirectoryJudge
 from jobs.keys import Place, place_from_uri
 from jobs.lease import ClaimLost
 from jobs.manifest import FoundManifest, find_manifest
+from jobs.optional_steps import discard_unfinished
 from jobs.places import is_same_store, late_deletions_kept_off, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
@@ -47,7 +47,7 @@ class Leftovers:
         self._require_same_store(leftover, abandoned)
         place = Place(leftover.key_prefix)
         for prefix in place.unfinished_prefixes:
-            with_retries(partial(abandoned.abandon, prefix), self._interruption, abandoned.progress)
+            discard_unfinished(abandoned, prefix, self._interruption)
         objects = with_retries(lambda: list(abandoned.list(place.files_prefix)), self._interruption, abandoned.progress)
         manifest = find_manifest(abandoned, place, self._interruption)
         if not objects and manifest is None:
@@ -144,7 +144,7 @@ def remove_leftovers(
         except RunInterrupted:
             return
         except MigrationError as error:
-            providers.note_failure(abandoned, error)
+            providers.note_failure(abandoned, error, Place(leftover.key_prefix).parent)
             message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"
             emit(logging.WARNING, "leftover_kept", message, cause=error, execution=one_line(leftover.uuid))
             continue

@@ -29,5 +29,12 @@ def mount_point_in(descriptor: int) -> str | None:
     return None
 
 
+def has_no_mount(descriptor: int) -> bool:
+    """Whether it is known that nothing is mounted in an open directory, nor over it: a device number of its own then
+    comes of layers of an overlay, or of a subvolume.
+    """
+    return MOUNTS.exists() and mount_point_in(descriptor) is None
+
+
 def _octal(match: re.Match[bytes]) -> bytes:
     return bytes([int(match[1], 8)])

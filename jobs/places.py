@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -22,6 +23,7 @@ from jobs.directories import OpenDirectory
 from jobs.keys import MANIFEST_SUFFIX, Place, place_from_uri
 from jobs.lease import ClaimLost
 from jobs.manifest import FORMAT, FoundManifest, find_manifest
+from jobs.optional_steps import discard_unfinished
 from jobs.provider_set import ProviderSet
 from jobs.removal import SET_ASIDE
 from providers.base import (
@@ -29,10 +31,12 @@ from providers.base import (
     MigrationError,
     ObjectNotFound,
     Provider,
+    ProviderError,
     ProviderUnavailable,
     SourceError,
     UnsafeDestination,
     UnsafeSource,
+    naming_object,
 )
 from providers.descriptors import closing_descriptor, open_file_beneath
 from providers.retries import with_retries
@@ -69,22 +73,25 @@ def open_attempt(
     )
     elsewhere: list[int] = []
     harmless = False
+    late_bytes_until: datetime | None = None
     while True:
         answer = ask(elsewhere, late_bytes_are_harmless=harmless)
         if answer is None:
             raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió o ya está migrada")
         if isinstance(answer, Attempt):
-            return answer
-        _require_open(place, answer.closed_until)
+            return replace(answer, late_bytes_until=late_bytes_until)
+        require_open(place, answer.closed_until)
         if not harmless and answer.late_bytes_until is not None:
+            late_bytes_until = answer.late_bytes_until
             harmless = with_retries(partial(provider.creates_safely, place.parent), stop, provider.progress)
-            _require_open(place, None if harmless else answer.late_bytes_until)
+            require_open(place, None if harmless else late_bytes_until)
         for overlap in answer.overlaps:
             _require_elsewhere(overlap, providers, provider, place, stop)
             elsewhere.append(overlap.attempt_id)
 
 
-def _require_open(place: Place, closed_until: datetime | None) -> None:
+def require_open(place: Place, closed_until: datetime | None) -> None:
+    """Raises `UnsafeDestination` for a place to which something may be on its way until a certain time."""
     if closed_until is not None:
         raise UnsafeDestination(
             f"a {place.key_prefix} puede llegar aún algo que envió una ejecución del programa que se interrumpió; se "
@@ -138,7 +145,7 @@ def is_same_store(one: Provider, put_key: str, other: Provider, seen_key: str, s
     The keys are to depend on the attempt alone, so that a probe that a crash left, finished or not, is removed when
     this is done again.
     """
-    with_retries(partial(one.abandon, put_key), stop, one.progress)
+    discard_unfinished(one, put_key, stop)
     with_retries(lambda: one.put(put_key, BytesSource(PROBE_CONTENT)), stop, one.progress)
     try:
         return holds(other, seen_key, stop)
@@ -208,7 +215,7 @@ def _found_by_probe(provider: Provider, place: Place, directory: str, stop: thre
         return next((above for above in _with_those_above(directory) if os.path.lexists(f"{above}/{seen_as}")), None)
     finally:
         with_retries(partial(provider.delete, key), stop, provider.progress)
-        with_retries(partial(provider.abandon, key), stop, provider.progress)
+        discard_unfinished(provider, key, stop)
 
 
 def _is_in_or_around(copy: str, execution: str) -> bool:
@@ -242,7 +249,8 @@ class Deletions:
 
     def delete(self, stored: StoredObject) -> None:
         """See `Provider.delete_exactly`."""
-        with_retries(partial(self._delete, stored), self._stop, self._provider.progress)
+        with naming_object(stored.key):
+            with_retries(partial(self._delete, stored), self._stop, self._provider.progress)
 
     def _delete(self, stored: StoredObject) -> None:
         try:
@@ -263,7 +271,14 @@ def late_deletions_kept_off(
     if not database.close_place(attempt_id):
         raise ClaimLost("la fila cambió")
     deletions = Deletions(provider, stop)
-    yield deletions
+    try:
+        yield deletions
+    except ProviderUnavailable:
+        raise
+    except ProviderError:  # one was refused, and so answered
+        if not deletions.unanswered:
+            database.reopen_place(attempt_id)
+        raise
     if not deletions.unanswered:
         database.reopen_place(attempt_id)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
 from config.fields import FieldError
@@ -14,12 +16,21 @@ from providers.base import (
     InvalidProviderSettings,
     MigrationError,
     Provider,
+    ProviderError,
     ProviderUnavailable,
+    StorageFull,
     is_for_want_of_descriptors,
 )
+from providers.probes import require_in_use
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
+
+SHOWN_SECONDS = 10.0
+"""For so long a provider that a probe has shown to work is believed to: what it refuses meanwhile is one object."""
+
+SHOWN_BY_WHAT_STAYS_SECONDS = 600.0
+"""As `SHOWN_SECONDS`, where the probe cannot be removed: there should not be many of them."""
 
 
 def _nobody_asks(_provider_id: int, _name: str, _error: Exception) -> None:
@@ -46,6 +57,11 @@ class ProviderSet:
         self._failures: dict[int, int] = {}
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person
+        self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
+        self._shown_to_work: dict[int, float] = {}
+        """Until when each is believed to work, by `time.monotonic`."""
+        self._without_room: defaultdict[int, list[int]] = defaultdict(list)
+        """How many bytes the executions had for which each had no room."""
         for provider_id, name, error in unreadable:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, name, error)
@@ -95,25 +111,68 @@ class ProviderSet:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, row.name, error)
 
-    def note_failure(self, provider: Provider, error: MigrationError) -> None:
-        """Count a failure against its provider; after too many that are the provider's own it is left alone."""
+    def note_failure(self, provider: Provider, error: MigrationError, prefix: str, size_bytes: int = 0) -> None:
+        """Take note of a failure, of an execution of so many bytes; a provider whose own it is, is left alone.
+
+        Whose it is, a probe below `prefix` tells: one object can be refused, for its name, its size or its rights, in a
+        store that takes all others. One that has not answered several times is asked only if it was alive just before.
+        """
         if not error.provider_wide or is_for_want_of_descriptors(error):
             return
+        failed_at = time.monotonic()
+        if isinstance(error, ProviderUnavailable):
+            if not self._has_failed_too_often(provider):
+                return
+            if not provider.progress.is_alive:
+                self._leave_alone(provider, error)
+                return
+        with self._questions[provider.id]:
+            if provider.id in self._unusable:
+                return
+            if failed_at >= self._shown_to_work.get(provider.id, 0.0):
+                self._ask(provider, error, prefix)
+        if isinstance(error, StorageFull):
+            self._note_without_room(provider, size_bytes)
+
+    def _has_failed_too_often(self, provider: Provider) -> bool:
         with self._turn:
             self._failures[provider.id] = self._failures.get(provider.id, 0) + 1
-            enough = self._failures[provider.id] >= FAILURES_UNTIL_LEFT_ALONE
-            hopeless = not isinstance(error, ProviderUnavailable)
-            if (enough or hopeless) and provider.id not in self._unusable:
-                self._unusable.add(provider.id)
-                if hopeless:
-                    self._needs_a_person(provider.id, provider.name, error)
-                emit(
-                    logging.WARNING,
-                    "provider_left_alone",
-                    f"El proveedor {provider.name} no se usará más en esta ejecución: {error}",
-                    provider=provider.name,
-                    error_code=error.code,
-                )
+            return self._failures[provider.id] >= FAILURES_UNTIL_LEFT_ALONE
+
+    def _ask(self, provider: Provider, error: MigrationError, prefix: str) -> None:
+        """Find out by a probe whether it is the provider that fails. One that cannot answer now has not refused."""
+        try:
+            is_removed = require_in_use(provider, prefix)
+        except ProviderError as refusal:
+            is_same_fault = not isinstance(refusal, ProviderUnavailable) or isinstance(error, ProviderUnavailable)
+            if refusal.provider_wide and is_same_fault:
+                self._leave_alone(provider, refusal)
+            return
+        self.note_success(provider)
+        shown_seconds = SHOWN_SECONDS if is_removed else SHOWN_BY_WHAT_STAYS_SECONDS
+        self._shown_to_work[provider.id] = time.monotonic() + shown_seconds
+        emit(
+            logging.INFO,
+            "provider_kept",
+            f"El proveedor {provider.name} sigue en uso, pues escribe, lee y lista: lo que falló es de esa ejecución",
+            provider=provider.name,
+            error_code=error.code,
+        )
+
+    def _leave_alone(self, provider: Provider, error: MigrationError) -> None:
+        with self._turn:
+            if provider.id in self._unusable:
+                return
+            self._unusable.add(provider.id)
+        if not isinstance(error, ProviderUnavailable):
+            self._needs_a_person(provider.id, provider.name, error)
+        emit(
+            logging.WARNING,
+            "provider_left_alone",
+            f"El proveedor {provider.name} no se usará más en esta ejecución: {error}",
+            provider=provider.name,
+            error_code=error.code,
+        )
 
     def _tell_unusable(self, provider_id: int, name: str, error: Exception) -> None:
         self._needs_a_person(provider_id, name, error)
@@ -124,10 +183,25 @@ class ProviderSet:
             provider=one_line(name),
         )
 
-    def note_success(self, provider: Provider) -> None:
-        """A provider that works again starts anew."""
+    def _note_without_room(self, provider: Provider, size_bytes: int) -> None:
+        with self._turn:
+            self._without_room[provider.id].append(size_bytes)
+
+    def require_room(self, provider: Provider, size_bytes: int) -> None:
+        """Raises `StorageFull` for an execution that is at least as large as several that had no room there in this
+        run: it would be sent in vain. What is smaller may have room.
+        """
+        with self._turn:
+            refused = [refused for refused in self._without_room[provider.id] if refused <= size_bytes]
+        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:
+            raise StorageFull(f"hace poco no cupo una ejecución de {max(refused)} bytes, y esta tiene {size_bytes}")
+
+    def note_success(self, provider: Provider, size_bytes: int = 0) -> None:
+        """A provider that works again starts anew, and one that took so many bytes had room for them."""
         with self._turn:
             self._failures.pop(provider.id, None)
+            refused = self._without_room[provider.id]
+            refused[:] = [refused_bytes for refused_bytes in refused if refused_bytes > size_bytes]
 
     def close(self) -> None:
         """Close every provider that was built."""

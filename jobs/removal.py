@@ -122,13 +122,14 @@ def remove_local_copy(
     with _absence_told(execution), judge.open_parent(execution) as (parent, name), _translated("borrar"):
         found = _find(parent, name, trash, permission.record)
         if found is not None:
-            hold = _Hold(permission, interruption, parent, trash, found.inode)
             try:
                 permission.begin(str(found.inode))
+                present_name = trash
                 if not found.is_set_aside:
                     with judge.open(execution) as directory:
                         _require_inode(directory.descriptor, found.inode)
-                        _rename_to_trash(parent, name, trash, directory.descriptor)
+                        present_name = _set_aside(parent, name, trash, directory.descriptor)
+                hold = _Hold(permission, interruption, parent, present_name, found.inode)
                 _remove_set_aside(hold, load_proven, found, helpers)
             except BaseException:
                 _give_name_back(parent, trash, name, str(found.inode))
@@ -180,7 +181,7 @@ def _told_absent(name: str) -> str:
 
 
 def _remove_set_aside(hold: _Hold, load_proven: Callable[[], Tree], found: _Found, helpers: Helpers | None) -> None:
-    """Remove the directory that has the trash name, if it is the one that was found, and all that is in it."""
+    """Remove the directory that was set aside, if it is the one that was found, and all that is in it."""
     with closing_descriptor(open_directory_beneath(hold.parent, [hold.trash])) as descriptor:
         _require_inode(descriptor, found.inode)
         hold.require_in_place()
@@ -202,8 +203,8 @@ def _require_inode(descriptor: int, inode: int) -> None:
 class _Hold:
     """The right to go on with one removal: asked before each entry goes, as a process may be stopped at any moment.
 
-    Whenever some time has passed it is also seen that what is removed still has the trash name: a person may have given
-    it its own name back.
+    Whenever some time has passed it is also seen that what is removed still has the name that it had: a person may have
+    given it its own name back.
     """
 
     def __init__(
@@ -230,7 +231,7 @@ class _Hold:
         return self.permission.held_until()
 
     def require_in_place(self) -> None:
-        """Raises `SourceChanged` unless the directory has the trash name now."""
+        """Raises `SourceChanged` unless the directory has that name now."""
         looked_at = lease_module.now()
         status = _status(self.parent, self.trash)
         if status is None or status.st_ino != self._inode:
@@ -281,6 +282,19 @@ def _bring_to_disk(directory: int) -> None:
     except OSError as error:
         if error.errno not in NOT_TO_BE_SYNCED:
             raise
+
+
+def _set_aside(parent: int, name: str, trash: str, descriptor: int) -> str:
+    """The name that the directory has then: its own where the file system lets no directory be renamed, as an overlay
+    does with those of its lower layers. What is in it is looked at in the same way.
+    """
+    try:
+        _rename_to_trash(parent, name, trash, descriptor)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return name
+    return trash
 
 
 def _rename_to_trash(parent: int, name: str, trash: str, descriptor: int) -> None:

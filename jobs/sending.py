@@ -16,11 +16,13 @@ from jobs.tree import FileSource
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     ConditionFailed,
+    IntegrityError,
     ObjectNotFound,
     Provider,
     ProviderError,
     ProviderUnavailable,
     Source,
+    is_refusal,
 )
 from providers.retries import with_retries
 
@@ -106,7 +108,9 @@ class Sender:
 
         try:
             with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
-        except ConditionFailed:  # for one of them; which one is not said
+        except ProviderError as error:
+            if not _is_worth_another_way(error, [files[key][0] for key in unsent]):
+                raise
             for key in unsent:
                 file, source = files[key]
                 receipts[file.position] = self._store_singly(file, source)
@@ -131,7 +135,12 @@ class Sender:
                 if _shows(found, receipt):
                     self.not_sent.add(file.position)
                     return receipt
-            receipt = self._store_over(file.key, paced, found)
+            try:
+                receipt = self._store_over(file.key, paced, found)
+            except ProviderError as error:
+                if found is None or not is_refusal(error):
+                    raise
+                return self._receipt_of_equal(file, source, error)
             self._note_if_sent(file.position, receipt)
             return receipt
 
@@ -144,6 +153,15 @@ class Sender:
         """What parts of an earlier attempt belong to is not known from this one."""
         if not receipt.sent_whole:
             self.not_sent.add(position)
+
+    def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:
+        """The receipt of what lies there and may not be replaced, if its bytes are those of the file."""
+        receipt = self._provider.measure(source)
+        [digest] = self._provider.digests([file.key])
+        if digest.sha256 != receipt.sha256:
+            raise refusal
+        self.not_sent.add(file.position)
+        return receipt
 
     def _found(self, key: str) -> StoredObject | None:
         try:
@@ -193,6 +211,17 @@ class Sender:
             self.left_unfinished = True
             self.unanswered |= isinstance(error, ProviderUnavailable)
             raise
+
+
+def _is_worth_another_way(error: ProviderError, unsent: Collection[FileToSend]) -> bool:
+    """Whether these files are to be stored one by one after an error: to find out which of them is refused, or as what
+    lies there may be equal.
+    """
+    if isinstance(error, ConditionFailed):
+        return True
+    if isinstance(error, ProviderUnavailable | IntegrityError):
+        return False
+    return len(unsent) > 1 or any(file.is_there for file in unsent)
 
 
 def _shows(found: StoredObject, receipt: PutReceipt) -> bool:

@@ -13,11 +13,14 @@ from config.logs import one_line
 from config.models import Entry, EntryKind, FileIdentity
 from config.trees import Tree
 from config.wording import reason_of
-from jobs.mounts import mount_point_in
+from jobs.mounts import has_no_mount, mount_point_in
 from jobs.writers import has_writer
 from providers.base import CHUNK_SIZE_BYTES, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_file_beneath
 from providers.directory_names import sorted_names
+
+SUBVOLUME_INODE = 256
+"""Source: `BTRFS_FIRST_FREE_OBJECTID`, the inode of the root of each subvolume of btrfs."""
 
 DEEPEST_NESTING = 256
 """Deeper than any object store's key length allows, and shallow enough to hold one descriptor for each level."""
@@ -73,11 +76,44 @@ def walk(descriptor: int) -> Generator[Entry, None, None]:
         raise UnsafeSource(f"{one_line(mounted) or 'su directorio'} es un punto de montaje")
     top = os.fstat(descriptor)
     yield _entry("", top, None)
-    yield from _below(descriptor, "", 0, top.st_dev)
+    yield from _below(descriptor, "", 0, _Volume(top.st_dev))
 
 
-def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entry]:
-    """Everything in an open directory and below, as long as it lies on one device.
+class _Volume:
+    """What belongs to one directory, though it may have several device numbers."""
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+        self._layers: set[int] = set()
+
+    def require_part(self, parent: int, status: os.stat_result, path: str) -> None:
+        """Raises `UnsafeSource` for what is mounted in a directory, and for a subvolume.
+
+        A file may lie in another layer of an overlay, which has a number of its own; a directory has that of the whole.
+        """
+        if status.st_dev == self._device:
+            return
+        is_directory = stat.S_ISDIR(status.st_mode)
+        if not is_directory and status.st_dev in self._layers:
+            return
+        if not has_no_mount(parent):
+            raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
+        if is_directory:
+            raise UnsafeSource(_told_volume(status, path))
+        self._layers.add(status.st_dev)
+
+
+def _told_volume(status: os.stat_result, path: str) -> str:
+    if status.st_ino != SUBVOLUME_INODE:
+        return f"{one_line(path)} está en otro sistema de ficheros"
+    return (
+        f"{one_line(path)} es un subvolumen de btrfs dentro de la ejecución, que no se copia ni se borra con ella: "
+        "sáquelo de ahí, o copie su contenido a un directorio normal"
+    )
+
+
+def _below(descriptor: int, path: str, depth: int, volume: _Volume) -> Iterator[Entry]:
+    """Everything in an open directory and below, as long as it lies in one volume.
 
     A directory's name comes twice: itself, and with a slash, in whose place is what it holds. So `a.txt` lies between
     `a` and `a/b`, as in the order of whole paths.
@@ -89,14 +125,14 @@ def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entr
     try:
         for name in sorted_names(descriptor):
             if not name.endswith("/"):
-                entry = _item(descriptor, name, beginning + name, device)
+                entry = _item(descriptor, name, beginning + name, volume)
                 if entry.kind is EntryKind.DIRECTORY:
                     directories.add(f"{name}/")
                 yield entry
             elif name in directories:
                 directories.remove(name)
                 with closing_descriptor(open_directory_beneath(descriptor, [name[:-1]])) as child:
-                    yield from _below(child, beginning + name[:-1], depth + 1, device)
+                    yield from _below(child, beginning + name[:-1], depth + 1, volume)
         if directories:
             raise SourceChanged(f"cambió {one_line(beginning + directories.pop())}")
     except FileNotFoundError as error:
@@ -105,10 +141,9 @@ def _below(descriptor: int, path: str, depth: int, device: int) -> Iterator[Entr
         raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {reason_of(error)}") from error
 
 
-def _item(parent: int, name: str, path: str, device: int) -> Entry:
+def _item(parent: int, name: str, path: str, volume: _Volume) -> Entry:
     status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    if status.st_dev != device:
-        raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
+    volume.require_part(parent, status, path)
     if stat.S_ISLNK(status.st_mode):
         return _entry(path, status, os.readlink(name, dir_fd=parent))
     if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):

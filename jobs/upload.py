@@ -26,7 +26,8 @@ from jobs.manifest import (
     make_manifest,
     require_nameable,
 )
-from jobs.places import late_deletions_kept_off
+from jobs.optional_steps import discard_but_for, discard_unfinished
+from jobs.places import late_deletions_kept_off, require_open
 from jobs.receipts import Notes, Receipts
 from jobs.sending import NO_CHECKSUM, Assistance, FileToSend, Sender, batch_starts
 from jobs.transfers import TransferPool
@@ -34,6 +35,7 @@ from jobs.tree import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     SPANS_AT_ONCE,
+    BytesSource,
     ConditionFailed,
     IntegrityError,
     InvalidKey,
@@ -42,6 +44,7 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
     UnsafeDestination,
+    is_refusal,
 )
 from providers.retries import with_retries
 from sql.database import Attempt, Database, ProvenCopy
@@ -117,8 +120,8 @@ class Upload:
         self._stored_before = Notes(0)
         self._require_unchanged()
         manifest = make_manifest(self._execution, tree, self._database.installation, self._attempt_in_manifest())
-        self._send_manifest(manifest)
-        return self._copy(self._prove(manifest), manifest.sha256), manifest
+        stored = self._send_manifest(manifest)
+        return self._copy(self._prove(manifest), stored.sha256), stored
 
     @property
     def may_be_waited_for(self) -> bool:
@@ -168,8 +171,8 @@ class Upload:
         self._database.note_place(self._attempt, foreign_objects=foreign)
         if manifest is not None and not is_own:
             return manifest
-        if self._attempt.earlier_attempts_here:
-            self._discard_what_is_of_no_use()
+        if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():
+            require_open(self._place, self._attempt.late_bytes_until)
         if is_own or self._objects_here_are_ours:
             self._others = ()
         elif found:
@@ -202,20 +205,52 @@ class Upload:
         is_safe = with_retries(
             partial(self._provider.deletes_safely, self._place.parent), self._interruption, self._provider.progress
         )
+        refusal: ProviderError | None = None
         with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._interruption) as deletions:
-            deletions.delete(manifest.stored)
+            try:
+                deletions.delete(manifest.stored)
+            except ProviderError as error:
+                if not is_refusal(error):
+                    raise
+                refusal = error
         if deletions.unanswered and not is_safe:
             raise UnsafeDestination(
                 f"el borrado de {self._place.manifest_key} quedó una vez sin respuesta y podría llegar tarde; se puede "
                 "usar otra vez dentro de una hora"
             )
-        self._manifest_seen = None
+        self._manifest_seen = None if refusal is None else self._emptied(manifest, refusal)
 
-    def _attempt_in_manifest(self) -> int | None:
-        is_safe = with_retries(
+    def _emptied(self, manifest: FoundManifest, refusal: ProviderError) -> StoredObject:
+        """Let nobody take for a manifest what the provider does not let be removed: replace it by an empty object.
+
+        Only where a request that arrives late would change nothing. Raises `UnsafeDestination` where that is refused.
+        """
+        if not self._replaces_safely():
+            raise self._protected(refusal)
+        try:
+            self._sender.replace(self._place.manifest_key, BytesSource(b""), manifest.stored)
+        except ProviderError as error:
+            if not is_refusal(error):
+                raise
+            raise self._protected(error) from error
+        return with_retries(
+            partial(self._provider.stat, self._place.manifest_key), self._interruption, self._provider.progress
+        )
+
+    def _protected(self, refusal: ProviderError) -> UnsafeDestination:
+        return UnsafeDestination(
+            f"{self._place.manifest_key} es de una copia anterior, que ya no es igual, y el destino no deja retirarlo "
+            f"ni sustituirlo ({refusal}): retírelo cuando acabe su retención, o use mientras otro proveedor u otro "
+            "prefijo_ruta_nube"
+        )
+
+    def _replaces_safely(self) -> bool:
+        return with_retries(
             partial(self._provider.replaces_safely, self._place.parent), self._interruption, self._provider.progress
         )
-        return self._attempt.id if is_safe else None
+
+    def _attempt_in_manifest(self) -> int | None:
+        return self._attempt.id if self._replaces_safely() else None
 
     def _note_what_lies_there(self) -> int:
         """How many objects; of those that may be our files the checksum is kept."""
@@ -368,32 +403,76 @@ class Upload:
         for position, receipt in receipts.items():
             self._receipts.note(position, receipt)
 
-    def _discard_unfinished(self) -> None:
-        for prefix in self._place.unfinished_prefixes:
-            with_retries(partial(self._provider.abandon, prefix), self._interruption, self._provider.progress)
+    def _discard_unfinished(self) -> bool:
+        """Whether all that was unfinished is gone. What this attempt has begun holds the same bytes as what it has
+        stored: where the provider keeps that, nothing is lost by it.
+        """
         self._sender.left_unfinished = False
+        discarded = [
+            discard_unfinished(self._provider, prefix, self._interruption) for prefix in self._place.unfinished_prefixes
+        ]
+        return all(discarded)
 
-    def _discard_what_is_of_no_use(self) -> None:
-        """Keep unfinished uploads of files that are to be sent, for the parts that they have.
+    def _discard_what_is_of_no_use(self) -> bool:
+        """Keep unfinished uploads of files that are to be sent, for the parts that they have. Whether the rest is gone.
 
         Until they are completed, or discarded before anything is proven, late requests of earlier attempts can complete
         them, too.
         """
         files_prefix, manifest_key = self._place.unfinished_prefixes
-        with_retries(partial(self._provider.abandon, manifest_key), self._interruption, self._provider.progress)
-        discard = partial(self._provider.abandon_but_for, files_prefix, self._is_key_of_a_file)
-        self._sender.left_unfinished = with_retries(discard, self._interruption, self._provider.progress)
+        manifest_is_gone = discard_unfinished(self._provider, manifest_key, self._interruption)
+        files_are_kept = discard_but_for(self._provider, files_prefix, self._is_key_of_a_file, self._interruption)
+        self._sender.left_unfinished = files_are_kept is True
+        return manifest_is_gone and files_are_kept is not None
 
     def _is_key_of_a_file(self, key: str) -> bool:
         return self._receipts.position_of(key, 0) is not None
 
-    def _send_manifest(self, manifest: Manifest) -> None:
-        """Store it, unless somebody has stored another one since this attempt looked. Raises `UnsafeDestination`."""
+    def _send_manifest(self, manifest: Manifest) -> Manifest:
+        """Store it, unless somebody has stored another one since this attempt looked; give the one that lies there.
+
+        Raises `UnsafeDestination`.
+        """
         try:
             receipt = self._sender.replace(self._place.manifest_key, manifest, self._manifest_seen)
         except ConditionFailed:
             receipt = self._send_manifest_again(manifest)
+        except ProviderError as error:
+            if self._manifest_seen is None or not is_refusal(error):
+                raise
+            return self._kept_manifest(error)
         self._receipts.note(self._receipts.manifest_position, receipt)
+        return manifest
+
+    def _kept_manifest(self, refusal: ProviderError) -> Manifest:
+        """The one of an earlier attempt, which the provider does not let be replaced, where it says just the same.
+
+        Raises `UnsafeDestination` for another one.
+        """
+        found = find_manifest(self._provider, self._place, self._interruption)
+        if found is None or found.head is None or not self._is_own(found) or not self._says_the_same(found):
+            raise self._protected(refusal)
+        self._note_found(found)
+        return self._manifest_of(found)
+
+    def _says_the_same(self, found: FoundManifest) -> bool:
+        """Whether a manifest describes this tree, of whose files the hashes are known by now."""
+        tree = found.tree
+        return (
+            tree is not None
+            and _is_same_but_for_bytes(tree, self._tree)
+            and all(tree.sha256(position) == self._tree.sha256(position) for position in self._tree.file_positions())
+        )
+
+    def _note_found(self, found: FoundManifest) -> None:
+        """That it lies there was seen by reading it."""
+        checksums = frozenset([found.stored.checksum] if found.stored.checksum else [])
+        receipt = PutReceipt(found.stored.size_bytes, found.sha256, checksums)
+        self._receipts.note(self._receipts.manifest_position, receipt)
+
+    def _manifest_of(self, found: FoundManifest) -> Manifest:
+        installation = (found.head.installation if found.head else None) or ""
+        return Manifest(self._execution, installation, None, self._tree, found.stored.size_bytes, found.sha256)
 
     def _send_manifest_again(self, manifest: Manifest) -> PutReceipt:
         """There is another one than was seen: this very one, where only the answer was lost, or one of ours that an
@@ -438,19 +517,14 @@ class Upload:
         positions = self._tree.file_positions()
         self._measure(positions)
         self._require_unchanged()
-        if any(found.tree.sha256(position) != self._tree.sha256(position) for position in positions):
+        if not self._says_the_same(found):
             raise self._claimed_by_others()
-        checksums = frozenset([found.stored.checksum] if found.stored.checksum else [])
-        receipt = PutReceipt(found.stored.size_bytes, found.sha256, checksums)
-        self._receipts.note(self._receipts.manifest_position, receipt)
+        self._note_found(found)
         wrong, evidence = self._compare()
         if wrong:
             raise self._claimed_by_others()
         self._tell_of_adoption()
-        manifest = Manifest(
-            self._execution, found.head.installation or "", None, self._tree, found.stored.size_bytes, found.sha256
-        )
-        return self._copy(evidence, found.sha256), manifest
+        return self._copy(evidence, found.sha256), self._manifest_of(found)
 
     def _claimed_by_others(self) -> UnsafeDestination:
         return UnsafeDestination(

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
 import time
 from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from providers.base import (
@@ -42,6 +44,31 @@ def deadline_seconds(body_bytes: int) -> float:
     """How long a request that carries so many bytes may take until it is answered."""
     travel_seconds = body_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND if body_bytes > QUICK_SIZE_BYTES else 0
     return CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS + travel_seconds
+
+
+CLOCK_TOLERANCE_SECONDS = 300.0
+"""Stores refuse requests whose time differs by five to fifteen minutes from theirs."""
+
+CLOCK_IS_OFF = "el reloj de este equipo no va con el del proveedor: póngalo en hora (NTP)"
+NO_REGION = "la región no es la del bucket: corrija credenciales.region"
+ARCHIVED = "el objeto está archivado: pida antes al proveedor que lo restaure, y repita cuando haya terminado"
+REGION = re.compile(r"[a-z]{2}[a-z0-9-]{2,30}")
+
+
+def clock_is_off(date: str | None) -> bool:
+    """Whether the `Date` of an answer says that this machine's clock is wrong by more than stores put up with."""
+    try:
+        told = parsedate_to_datetime(date or "").timestamp()
+    except (TypeError, ValueError):
+        return False
+    return abs(told - time.time()) > CLOCK_TOLERANCE_SECONDS
+
+
+def wrong_region(region: str) -> str:
+    """What to say where a bucket lies in another region, by the name that the answer gives it."""
+    if not REGION.fullmatch(region):
+        return NO_REGION
+    return f"el bucket está en la región {region}: ponga credenciales.region = {region}"
 
 
 def unintelligible(detail: object) -> ProviderUnavailable:

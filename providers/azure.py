@@ -24,8 +24,9 @@ from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient, Contain
 from obstore.store import AzureStore
 
 from config.fields import FieldError, Fields, is_plain_url
+from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
+from providers.answers import ARCHIVED, CLOCK_IS_OFF, PARSER_ERRORS, clock_is_off, deadline_seconds, unintelligible
 from providers.azure_requests import (
     NO_CONDITION,
     ONLY_NEW,
@@ -46,12 +47,16 @@ from providers.base import (
     PART_SIZE_BYTES,
     QUOTE,
     AccessDenied,
+    CannotDiscard,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
     NameEncoding,
+    ObjectArchived,
     ObjectNotFound,
+    ObjectProtected,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -104,6 +109,7 @@ NONCHARACTERS = {
 """Valid in a file name, not in the XML of a listing: written as bytes that are no UTF-8 are."""
 
 MISSING_CONTAINER_CODES = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
+PROTECTED_CODES = frozenset({"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"})
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
@@ -367,6 +373,8 @@ class AzureProvider(Provider):
                 self._container.delete_blob(name, if_unmodified_since=BEFORE_AZURE)
         except (ConditionFailed, ObjectNotFound):
             return  # finished or discarded meanwhile
+        except (AccessDenied, ObjectProtected) as refusal:  # finished ones were listed just before
+            raise CannotDiscard(f"falta el permiso de borrar (d): {refusal}") from None
 
     def _blobs(self, prefix: str, include: str) -> Iterator[ListedBlob]:
         """Blobs whose key starts with `prefix`. Its end is not asked for where a name would write it otherwise."""
@@ -576,7 +584,10 @@ def _translated_errors() -> Iterator[None]:
 def _sdk_answer_error(error: HttpResponseError) -> ProviderError:
     if error.status_code is None:
         return ProviderUnavailable(f"fallo de red con Azure ({type(error).__name__})")
-    return _answer_error(error.status_code, _code_of(error), getattr(error.response, "headers", {}))
+    headers = getattr(error.response, "headers", {})
+    if error.status_code == 403 and clock_is_off(headers.get("Date")):
+        return AccessDenied(f"{CLOCK_IS_OFF} (HTTP 403 {one_line(_code_of(error))})")
+    return _answer_error(error.status_code, _code_of(error), headers)
 
 
 def _code_of(error: HttpResponseError) -> str:
@@ -595,10 +606,13 @@ def _answer_error(status: int, code: str, headers: Mapping[str, str]) -> Provide
         return SlowDown(f"Azure pide menos peticiones ({answer})", pause_seconds(retry_after))
     for applies, error_class, reason in (
         (status == 507 or code in FULL_CODES, StorageFull, "el contenedor no tiene espacio o cuota"),
+        (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados a Azure"),
         (status == 408 or status >= 500, ProviderUnavailable, "Azure no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
         (code in TRANSIENT_CODES, ProviderUnavailable, "Azure no pudo atender la petición"),
+        (code == "BlobArchived", ObjectArchived, ARCHIVED),
+        (code in PROTECTED_CODES, ObjectProtected, "una retención o un bloqueo legal protege el objeto"),
         (status in {401, 403} or code in DENIED_CODES, AccessDenied, "acceso denegado por Azure"),
         (code in MISSING_CONTAINER_CODES, DestinationMissing, "el contenedor no existe"),
         (status == 404, ObjectNotFound, "el objeto no existe"),

@@ -158,6 +158,33 @@ class InvalidKey(ProviderError):
     code = "invalid_key"
 
 
+class ObjectTooLarge(ProviderError):
+    """This provider holds no object of this size, whatever room it has."""
+
+    code = "object_too_large"
+
+
+class ObjectProtected(ProviderError):
+    """The provider keeps this object as it is: a retention, a legal hold."""
+
+    code = "object_protected"
+
+
+class ObjectArchived(ProviderError):
+    """The object was moved to a storage class that cannot be read at once: it must be asked back first."""
+
+    code = "object_archived"
+
+
+class CannotDiscard(ProviderError):
+    """The provider does not let unfinished uploads be listed or discarded. The message says what is missing.
+
+    Whoever does not depend on their being gone can do without: see `Provider.abandon`.
+    """
+
+    code = "cannot_discard"
+
+
 class SourceError(MigrationError):
     """The execution's own files stand in the way; no provider would fare better."""
 
@@ -276,6 +303,8 @@ class Provider(abc.ABC):
         self.kind = kind
         self.progress = Progress()
         """What its requests have shown of it. Whoever runs it sets `interruption` there."""
+        self.told: set[str] = set()
+        """What has been said of it to operators that is to be said once: see `jobs.optional_steps`."""
 
     @property
     def objects_at_once(self) -> int:
@@ -466,7 +495,7 @@ class Provider(abc.ABC):
         keys), otherwise of exactly the key `prefix`, and of none that only begins so.
 
         Multipart uploads, uncommitted blocks, partial files: finished objects stay. Must not be called while a `put` of
-        such a key runs.
+        such a key runs. Raises `CannotDiscard` where the provider does not allow it.
         """
 
     def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
@@ -486,13 +515,36 @@ class Provider(abc.ABC):
         """
         for key in keys:
             digest = hashlib.sha256()
-            for chunk in self.open(key):
-                digest.update(chunk)
+            with naming_object(key):
+                for chunk in self.open(key):
+                    digest.update(chunk)
             yield ContentDigest(key, digest.hexdigest(), Evidence.READ_BACK)
 
     @abc.abstractmethod
     def close(self) -> None:
         """Give connections back. Nothing may be called afterwards."""
+
+
+def is_refusal(error: ProviderError) -> bool:
+    """Whether the provider would not do something, though it could: it would not the next time, either."""
+    return isinstance(error, AccessDenied | ObjectProtected) or type(error) is ProviderError
+
+
+def name_object(error: ProviderError, key: str) -> None:
+    """Let the message of a refusal say which object was refused: a provider in which others are stored says no more."""
+    told = one_line(key)
+    if (is_refusal(error) or isinstance(error, StorageFull | ObjectTooLarge)) and told not in str(error):
+        error.args = (f"{error}, en {told}",)
+
+
+@contextlib.contextmanager
+def naming_object(key: str) -> Iterator[None]:
+    """Within, what is refused is refused of one object: see `name_object`."""
+    try:
+        yield
+    except ProviderError as error:
+        name_object(error, key)
+        raise
 
 
 def require_expected(key: str, found: StoredObject | None, expected: StoredObject | None) -> None:

@@ -30,7 +30,7 @@ from google.oauth2 import service_account
 from config.fields import FieldError, Fields, is_plain_url
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.answers import PARSER_ERRORS, deadline_seconds, unintelligible
+from providers.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CHUNK_SIZE_BYTES,
@@ -46,6 +46,8 @@ from providers.base import (
     InvalidProviderSettings,
     NameEncoding,
     ObjectNotFound,
+    ObjectProtected,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -96,7 +98,11 @@ LONGEST_NAME_BYTES = 1024
 """GCS's limit for an object's name, in UTF-8."""
 
 FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
+PROTECTED_REASONS = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})
 TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
+
+SHORT_LIVED = "reasonable timeframe"
+"""In what Google says of a signed request for access whose time is not its own."""
 
 DAMAGED_MESSAGE = "doesn't match calculated"
 """In the message where other bytes arrived than the checksum belongs to; the reason is only that something is wrong."""
@@ -704,7 +710,8 @@ def _translated_errors(missing: ProviderError) -> Iterator[None]:
     except GoogleAuthError as error:
         if error.retryable:
             raise ProviderUnavailable(f"Google no pudo dar acceso ahora ({type(error).__name__})") from None
-        raise AccessDenied(f"Google no aceptó las credenciales ({type(error).__name__})") from None
+        reason = CLOCK_IS_OFF if SHORT_LIVED in str(error) else "Google no aceptó las credenciales"
+        raise AccessDenied(f"{reason} ({type(error).__name__})") from None
     except PARSER_ERRORS as error:
         raise unintelligible(type(error).__name__) from None
 
@@ -724,8 +731,10 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
     for applies, error_class, text in (
         (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),
         (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),
+        (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (is_unavailable, ProviderUnavailable, "GCS no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
+        (reason in PROTECTED_REASONS, ObjectProtected, "una retención protege el objeto"),
         (status in {401, 403}, AccessDenied, "acceso denegado por GCS"),
         (status == 412, ConditionFailed, "el objeto ya no es el que había"),
     ):

@@ -21,12 +21,14 @@ from config.wording import reason_of
 from providers.base import (
     CHUNK_SIZE_BYTES,
     AccessDenied,
+    CannotDiscard,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
     InvalidKey,
     InvalidProviderSettings,
     ObjectNotFound,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -87,6 +89,7 @@ NOT_ANSWERING = (
 ERRORS: dict[int, tuple[type[ProviderError], str]] = {
     errno.ENOSPC: (StorageFull, "no queda espacio"),
     errno.EDQUOT: (StorageFull, "la cuota está agotada"),
+    errno.EFBIG: (ObjectTooLarge, "el sistema de ficheros no admite ficheros tan grandes"),
     errno.EACCES: (AccessDenied, "permiso denegado"),
     errno.EPERM: (AccessDenied, "operación no permitida"),
     errno.EROFS: (AccessDenied, "el sistema de ficheros es de solo lectura"),
@@ -260,11 +263,14 @@ class LocalProvider(Provider):
             self._remove_empty(directories)
 
     def abandon(self, prefix: str) -> None:
-        with _translated(prefix):
-            if is_directory_of_keys(prefix):
-                self._abandon_below(prefix)
-            else:
-                self._abandon_one(prefix)
+        try:
+            with _translated(prefix):
+                if is_directory_of_keys(prefix):
+                    self._abandon_below(prefix)
+                else:
+                    self._abandon_one(prefix)
+        except AccessDenied as refusal:
+            raise CannotDiscard(str(refusal)) from refusal
 
     def _abandon_below(self, prefix: str) -> None:
         """Whatever is unfinished below is of no other keys."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
-from providers.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
+from providers.answers import ARCHIVED, CLOCK_IS_OFF, QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.base import (
     CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
@@ -30,7 +30,9 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidKey,
+    ObjectArchived,
     ObjectNotFound,
+    ObjectTooLarge,
     ProviderError,
     ProviderUnavailable,
     SlowDown,
@@ -58,6 +60,9 @@ MEMORY_BUDGET_BYTES = 96 * 1024 * 1024
 
 FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
 """Error codes of a store without room. `XMinioStorageFull` is MinIO's, `QuotaExceeded` that of several gateways."""
+
+TOO_LARGE_CODES = frozenset({"EntityTooLarge", "RequestBodyTooLarge"})
+"""Codes of what is too large for the store, or for a proxy in front of it; they also come with status 400."""
 
 DENIED_CODES = frozenset({"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"})
 """Codes about credentials that S3 sends with status 400."""
@@ -479,10 +484,13 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
     for applies, error_class, reason in (
         (status == 412 or code in EXISTING_CODES, ConditionFailed, "ya hay un objeto con ese nombre"),
         (status == 507 or code in FULL_CODES, StorageFull, "el destino no tiene espacio o cuota"),
+        (status == 413 or code in TOO_LARGE_CODES, ObjectTooLarge, "el destino no admite objetos tan grandes"),
         (code in DAMAGED_CODES, IntegrityError, "los datos llegaron dañados al servidor"),
         (asks_to_slow_down(status, code), SlowDown, TOO_MANY_REQUESTS),
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
+        (code == "InvalidObjectState", ObjectArchived, ARCHIVED),
+        (code == "RequestTimeTooSkewed", AccessDenied, CLOCK_IS_OFF),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),
         (absent, DestinationMissing, "el bucket o contenedor no existe"),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from providers.base import BytesSource, IntegrityError, ObjectNotFound, Provider
+from providers.base import BytesSource, IntegrityError, ObjectNotFound, Provider, ProviderError
 
 Answer = TypeVar("Answer")
 
@@ -19,6 +20,15 @@ CONDITIONS_NAME = ".janitor-check-conditions"
 FOLDING_NAME = ".janitor-check-names-A\u00e9"
 FOLDED_NAMES = (".janitor-check-names-a\u00e9", ".janitor-check-names-Ae\u0301")
 """The same name to whoever takes no heed of case, or of how Unicode composes a character."""
+
+IN_USE_NAME = ".janitor-check-use-"
+"""How the names begin of the objects that show whether a provider still does what it is asked for.
+
+Each has a name of its own, as a store that protects what it holds does not let one be replaced.
+"""
+
+REMOVED_AT_A_TIME = 8
+"""How many such objects of killed runs are removed by one probe."""
 
 UNDISTURBED_TRIES = 5
 """How often another host's probe of the same name may come in between."""
@@ -73,6 +83,32 @@ def folds_names(provider: Provider, prefix: str) -> bool:
     finally:
         provider.delete(key)
     raise IntegrityError("el objeto de prueba desaparece una y otra vez")
+
+
+def require_in_use(provider: Provider, prefix: str) -> bool:
+    """Write, read and list a small object below a prefix, and say whether it could be removed again.
+
+    What a killed run has left of this is removed, as far as the provider lets it. Raises `ProviderError` for what
+    fails first; only that the object cannot be removed is none.
+    """
+    names = probe_key(prefix, IN_USE_NAME)
+    earlier = list(itertools.islice(provider.list(names), REMOVED_AT_A_TIME))
+    key = f"{names}{os.urandom(8).hex()}"
+    provider.put(key, BytesSource(PROBE_CONTENT))
+    try:
+        if b"".join(provider.open(key)) != PROBE_CONTENT:
+            raise IntegrityError("el objeto de prueba se leyó distinto de como se escribió")
+    finally:
+        removed = _is_removed(provider, key)
+    return removed and all(_is_removed(provider, stored.key) for stored in earlier)
+
+
+def _is_removed(provider: Provider, key: str) -> bool:
+    try:
+        provider.delete(key)
+    except ProviderError:
+        return False
+    return True
 
 
 def _is_there(provider: Provider, key: str) -> bool:

@@ -61,11 +61,12 @@ from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
 from providers.resumed_reads import resumed
 from providers.retries import with_retries
 from providers.s3_conditions import Conditions, probe_conditions
-from providers.s3_errors import translated_errors
+from providers.s3_errors import is_optional_refusal, is_unexplained, refused_as_optional, translated_errors
 from providers.s3_reading import ObjectReading
 from providers.s3_requests import (
     CONNECTIONS,
     LOST_UPLOADS,
+    Listed,
     NoSuchUpload,
     S3Requests,
     Unfinished,
@@ -92,6 +93,8 @@ STANDARD = "STANDARD"
 CONDITIONS_OF_MODES: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
 
 AMAZON_URL = "https://s3.amazonaws.com"
+
+REQUESTER_PAYS = {"x-amz-request-payer": "requester"}
 
 RANGE_SIZE_BYTES = 64 * 1024 * 1024
 """Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
@@ -214,8 +217,22 @@ class S3Provider(Provider):
 
     def stat(self, key: str) -> StoredObject:
         with translated_errors():
-            found = self._requests.head(self._names.encode(key))
+            found = self._look_at(self._names.encode(key))
             return StoredObject(key, found.size_bytes, _checksum(found.etag), found.etag)
+
+    def _look_at(self, name: str) -> Listed:
+        """As the server answers to HEAD, or where it does not let that be asked, as it lists the object: so it also
+        tells why, as an answer to HEAD has no body.
+        """
+        try:
+            return self._requests.head(name)
+        except botocore.exceptions.ClientError as error:
+            if not is_optional_refusal(error) and not is_unexplained(error):
+                raise
+        first = next(self._requests.list(name), None)
+        if first is None or first.name != name:
+            raise ObjectNotFound("el objeto no existe")
+        return first
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         with translated_errors():
@@ -269,7 +286,7 @@ class S3Provider(Provider):
 
     def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         """See `Provider`. Of several uploads of one key the latest stays."""
-        with translated_errors():
+        with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):
             found = self._unfinished_uploads(prefix)
         kept: dict[str, Unfinished] = {}
         for upload in sorted(found, key=lambda upload: upload.begun_at):
@@ -277,10 +294,14 @@ class S3Provider(Provider):
                 kept[upload.name] = upload
         for upload in found:
             if kept.get(upload.name) is not upload:
-                self._repeated(partial(self._requests.abort, upload))
+                self._repeated(partial(self._discard, upload))
         self._in_parts.forget(lambda name: name.startswith(self._names.encode(prefix)))
         self._in_parts.keep(kept.values())
         return bool(kept)
+
+    def _discard(self, upload: Unfinished) -> None:
+        with refused_as_optional("s3:AbortMultipartUpload"):
+            self._requests.abort(upload)
 
     def _goes_on_as_it_would_begin(self, upload: Unfinished) -> bool:
         """Not with encryption of a row's own: no server shows with which one an upload was begun."""
@@ -361,6 +382,7 @@ class S3Provider(Provider):
             answer_timeout_seconds,
             self._repeated,
             self._direct if self._is_reached_directly else None,
+            self._always,
         )
 
     @property
@@ -492,11 +514,18 @@ class S3Provider(Provider):
     @functools.cached_property
     def _signers(self) -> Mapping[Mode, RequestSigner]:
         modes = CONDITIONS_OF_MODES.items()
-        return {mode: self._signer_of({**condition, **self._object_headers}) for mode, condition in modes}
+        return {
+            mode: self._signer_of({**condition, **self._object_headers, **self._always}) for mode, condition in modes
+        }
+
+    @property
+    def _always(self) -> Mapping[str, str]:
+        """The headers of every request."""
+        return REQUESTER_PAYS if self._settings.requester_pays else {}
 
     @functools.cached_property
     def _part_signer(self) -> RequestSigner:
-        return self._signer_of({})
+        return self._signer_of(self._always)
 
     def _signer_of(self, headers: Mapping[str, str]) -> RequestSigner:
         return RequestSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
@@ -541,6 +570,8 @@ class S3Provider(Provider):
         """
         endpoint = self._obstore_endpoint()
         config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
+        if self._settings.requester_pays:
+            config["request_payer"] = True
         return S3Store(
             self._settings.bucket,
             config=config,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
 from providers.probes import PROBE_CONTENT
+from providers.s3_errors import is_optional_refusal
 from providers.s3_requests import NoSuchUpload, S3Requests, Unfinished
 
 NOBODYS_ETAG = '"00000000000000000000000000000000"'
@@ -40,13 +42,34 @@ def probe_conditions(requests: S3Requests, name: str) -> Conditions:
     Raises what `S3Requests` raises.
     """
     try:
-        on_put = _refuses_to_create_twice(requests, name) and _refuses(
+        on_put = _keeps_conditions_of_puts(requests, name)
+        on_delete = _unless_refused(lambda: _refuses(lambda: requests.delete_if(name, NOBODYS_ETAG)))
+    finally:
+        _unless_refused(lambda: requests.delete(name))
+    on_uploads = not on_put and _unless_refused(lambda: _discards_uploads(requests, name))
+    return Conditions(on_put, bool(on_delete), bool(on_uploads))
+
+
+def _unless_refused(action: Callable[[], bool | None]) -> bool | None:
+    """What an action gives; `False` where the account may not do it, or the server knows no such thing."""
+    try:
+        return action()
+    except ClientError as error:
+        if not is_optional_refusal(error):
+            raise
+        return False
+
+
+def _keeps_conditions_of_puts(requests: S3Requests, name: str) -> bool:
+    """Nothing is known of it where an object that an earlier probe has left is protected from being replaced."""
+    try:
+        return _refuses_to_create_twice(requests, name) and _refuses(
             lambda: requests.put(name, PROBE_CONTENT, {"If-Match": NOBODYS_ETAG})
         )
-        on_delete = _refuses(lambda: requests.delete_if(name, NOBODYS_ETAG))
-    finally:
-        requests.delete(name)
-    return Conditions(on_put, on_delete, on_uploads=not on_put and _discards_uploads(requests, name))
+    except ClientError as error:
+        if not is_optional_refusal(error) or not any(found.name == name for found in requests.list(name)):
+            raise
+        return False
 
 
 def _refuses_to_create_twice(requests: S3Requests, name: str) -> bool:
@@ -65,6 +88,8 @@ def _refuses(action: Callable[[], None]) -> bool:
 
 
 def _discards_uploads(requests: S3Requests, name: str) -> bool:
+    with contextlib.suppress(NoSuchUpload):
+        next(requests.unfinished_uploads(name), None)  # before one is begun that could not be discarded
     upload = requests.begin_upload(name, {})
     try:
         is_listed = _is_listed(requests, upload)

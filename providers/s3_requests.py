@@ -16,6 +16,7 @@ import xml.sax.saxutils
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 from xml.etree import ElementTree
 
@@ -104,13 +105,16 @@ class S3Requests:
         answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS,
         repeated: Repeated = lambda step: step(),
         direct: DirectHttp | None = None,
+        every_header: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """`repeated` is for what follows the first of several requests: that one is for the caller to repeat.
 
         What has no long answer goes by `direct`, where that reaches the server: it takes half the time.
+        `every_header` goes with each request.
         """
         self._direct = direct
-        self._signer = RequestSigner(bucket_url, region, credentials, {})
+        self._signer = RequestSigner(bucket_url, region, credentials, every_header)
+        self._every_header = every_header
         self._answer_timeout_seconds = answer_timeout_seconds
         self._repeated = repeated
         self._bucket_url = bucket_url
@@ -287,6 +291,8 @@ class S3Requests:
 
     def _answer_to(self, request: AWSRequest) -> Any:
         """Whatever is answered, once the request is signed."""
+        for name, value in self._every_header.items():
+            request.headers[name] = value
         S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
         return self._http.send(request.prepare())
 
@@ -473,7 +479,7 @@ def _accepts(answer: Any) -> bool:
 
 
 def _refused(answer: Any, content: bytes, method: str) -> ClientError:
-    refusal: Any = _refusal(answer.status_code, content, answer.headers.get("Retry-After"))
+    refusal: Any = _refusal(answer.status_code, content, answer.headers)
     error_class = LOST_UPLOADS.get(refusal["Error"]["Code"], ClientError)
     return error_class(refusal, method)
 
@@ -504,11 +510,16 @@ def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
     yield from body(raw, announced_bytes).iter_chunks(PIECE_SIZE_BYTES)
 
 
-def _refusal(status: int, content: bytes, retry_after: str | None) -> dict[str, Any]:
+def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
     """An answer that refuses, in the form in which boto3 gives it: the status is the code where none is told."""
     try:
         told = {_plain(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
     except ElementTree.ParseError:
         told = {}
-    metadata = {"HTTPStatusCode": status, "HTTPHeaders": {"retry-after": retry_after} if retry_after else {}}
-    return {"Error": {"Code": told.get("Code") or str(status)}, "ResponseMetadata": metadata}
+    error = {
+        "Code": told.get("Code") or str(status),
+        "Message": told.get("Message", ""),
+        "Region": headers.get("x-amz-bucket-region") or told.get("Region") or "",
+    }
+    told_headers = {name.lower(): value for name in ("Date", "Retry-After") if (value := headers.get(name))}
+    return {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": told_headers}}

@@ -23,6 +23,8 @@ class S3Settings:
     endpoint_url: str | None
     """`None` for Amazon's own."""
     accelerate: bool
+    requester_pays: bool
+    """Whether this account pays for requests to a bucket of somebody else."""
     storage_class: str | None
     encryption: Mapping[str, str]
     """`sse` and `kms_key_id`, those that are set."""
@@ -39,7 +41,13 @@ def read_settings(row: ProviderRow, *, endpoint_required: bool) -> S3Settings:
     if accelerate and endpoint_url:
         raise FieldError("configuracion.acelerar: solo sirve con Amazon S3, sin endpoint_url")
     return S3Settings(
-        bucket, endpoint_url, accelerate, _storage_class(options), _encryption(options), _credentials(row.credentials)
+        bucket,
+        endpoint_url,
+        accelerate,
+        options.boolean("pagador", default=False),
+        _storage_class(options),
+        _encryption(options),
+        _credentials(row.credentials),
     )
 
 

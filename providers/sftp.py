@@ -26,6 +26,7 @@ from providers.base import (
     InvalidKey,
     InvalidProviderSettings,
     ObjectNotFound,
+    ObjectTooLarge,
     Provider,
     ProviderError,
     ProviderUnavailable,
@@ -107,6 +108,9 @@ ERRORS: Mapping[int, tuple[type[ProviderError], str]] = {
 
 FULL = re.compile(r"no space|disk (is )?full|quota", re.IGNORECASE)
 """How servers that know no code for it say that there is no room; the first two are the system's own words."""
+
+TOO_LARGE = re.compile(r"file (is )?too (large|big)", re.IGNORECASE)
+"""As `FULL`, of one file, as on FAT, which has none of more than 4 GiB."""
 
 NOT_THERE = (StatusCode.NO_SUCH_FILE, StatusCode.NOT_A_DIRECTORY)
 VAGUE = (StatusCode.FAILURE, *NOT_THERE)
@@ -344,7 +348,12 @@ class SftpProvider(Provider):
 
     def _require_base(self, session: SftpSession, path: bytes) -> None:
         with self._base_expected():
-            if not _is_directory(session.ask(PacketType.STAT, string(path or b"/")).attributes()):
+            attributes = session.ask(PacketType.STAT, string(path or b"/")).attributes()
+            if attributes.mode is None:
+                raise InvalidProviderSettings(
+                    "el servidor SFTP no dice qué es un fichero y qué un directorio (no da permisos): no se puede usar"
+                )
+            if not _is_directory(attributes):
                 raise StatusError(StatusCode.NO_SUCH_FILE, "")
 
     @contextlib.contextmanager
@@ -374,7 +383,7 @@ class SftpProvider(Provider):
         with _discarded_on_error(session, handles, [file.path for file in files]):
             opened = [_post_open(session, file.path) for file in files]
             for file, number in zip(files, opened, strict=True):
-                with self._refusal_explained(session, file):
+                with self._refusal_explained(session, file), _temporary_name_told(file):
                     handles.append(self._create(session, file.directories, file.path, number))
             sent = []
             for file, handle in zip(files, handles, strict=True):
@@ -781,6 +790,21 @@ class _SentContent:
     looked: int
 
 
+@contextlib.contextmanager
+def _temporary_name_told(file: _UnfinishedFile) -> Iterator[None]:
+    """Say which name a server does not accept: some refuse those that begin with a period, or this ending."""
+    try:
+        yield
+    except StatusError as error:
+        if error.code != StatusCode.PERMISSION_DENIED:
+            raise
+        name = one_line(os.fsdecode(file.path.rpartition(b"/")[2]))
+        raise AccessDenied(
+            f"permiso denegado: {one_line(file.key)}, al crear su fichero temporal {name}; si el servidor no admite "
+            "nombres que empiezan por punto o acaban en .part, hay que permitirlos"
+        ) from error
+
+
 def _post_open(session: SftpSession, path: bytes, flags: int = CREATE_FLAGS) -> int:
     return session.post(PacketType.OPEN, string(path) + struct.pack(">I", flags) + NO_ATTRIBUTES)
 
@@ -924,6 +948,8 @@ def _is_forsaken(attributes: Attributes, server_time: int) -> bool:
 
 def _explain(error: StatusError, key: str) -> ProviderError:
     """What a refusal means to the caller."""
+    if error.code == StatusCode.FAILURE and TOO_LARGE.search(error.message):
+        return ObjectTooLarge(f"el servidor no admite ficheros tan grandes: {one_line(key)}")
     if error.code == StatusCode.FAILURE and FULL.search(error.message):
         return StorageFull(f"no queda espacio, o la cuota está agotada: {one_line(key)}")
     reason = ", ".join(filter(None, (f"código {error.code}", one_line(error.message))))

@@ -319,14 +319,17 @@ def _negotiate(transport: paramiko.Transport, settings: SshSettings) -> None:
     expected = {key[4 : 4 + int.from_bytes(key[:4], "big")].decode() for key in settings.trusted_keys}
     options.key_types = sorted(options.key_types, key=lambda algorithm: _key_type_of(algorithm) not in expected)
     transport.start_client(timeout=ANSWER_TIMEOUT_SECONDS)
+    where = one_line(f"{settings.host}:{settings.port}")
     shown = transport.get_remote_server_key().asbytes()
     if shown not in settings.trusted_keys:
         digest = base64.b64encode(hashlib.sha256(shown).digest()).decode().rstrip("=")
-        raise AccessDenied(
-            f"{one_line(settings.host)}:{settings.port} muestra una clave de host desconocida o cambiada"
-            f" (SHA256:{digest}); no se confía en ella"
+        key_type = transport.get_remote_server_key().get_name()
+        reason = (
+            "cambiada: no es la que está guardada; si el servidor la cambió a sabiendas, corrija credenciales.host_key"
+            if key_type in expected
+            else "desconocida: de este tipo no hay ninguna guardada; compruébela y guárdela en credenciales.host_key"
         )
-    where = one_line(f"{settings.host}:{settings.port}")
+        raise AccessDenied(f"{where} muestra una clave de host {reason} ({key_type} SHA256:{digest})")
     Authentication(transport, settings.username, settings.private_key, settings.password).perform(where)
 
 

@@ -77,6 +77,10 @@ class Attempt:
     """Whether a row pointed at this place once, as the copy of this execution."""
     committed_manifest_sha256: str | None = None
     """That of the manifest of the last copy that was committed for this execution, wherever."""
+    late_bytes_until: datetime | None = None
+    """Until when bytes of an earlier attempt may arrive, of files that have changed since, which are kept off by
+    discarding its unfinished uploads.
+    """
 
 
 @dataclass(frozen=True, slots=True)

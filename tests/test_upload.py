@@ -326,7 +326,10 @@ def test_a_copy_that_is_being_renewed_does_not_look_complete(bench: Bench) -> No
         bench.upload(provider)  # proven, and then not committed
     assert MANIFEST in bench.stored()
     (bench.directory / "nuevo").write_bytes(b"new")
-    with bench.provider(Fault("put", fail(StorageFull("lleno")))) as provider, pytest.raises(StorageFull):
+    with (
+        bench.provider(Fault("put", fail(StorageFull("lleno")), calls=EVERY_CALL)) as provider,
+        pytest.raises(StorageFull),
+    ):
         bench.upload(provider)
     assert MANIFEST not in bench.stored()
 

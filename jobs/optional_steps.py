@@ -1,0 +1,56 @@
+"""Steps that a run can do without where a provider refuses them. That they are left out is said once a run."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+
+from config.logs import emit
+from providers.base import CannotDiscard, Provider
+from providers.retries import with_retries
+
+UPLOADS_STAY = "uploads_stay"
+TOLD_ONCE = frozenset((UPLOADS_STAY,))
+"""The events of which a run tells once for each provider, however many processes it has."""
+
+
+def tell_once(provider: Provider, event: str, message: str) -> None:
+    """Warn of something that holds for a provider throughout the run. `event` is one of `TOLD_ONCE`."""
+    if event not in provider.told:
+        provider.told.add(event)
+        emit(logging.WARNING, event, message, provider=provider.name)
+
+
+def discard_unfinished(provider: Provider, prefix: str, stop: threading.Event) -> bool:
+    """Discard unfinished uploads; see `Provider.abandon`. `False` where the provider does not allow it."""
+    try:
+        with_retries(partial(provider.abandon, prefix), stop, provider.progress)
+    except CannotDiscard as error:
+        _tell_that_uploads_stay(provider, error)
+        return False
+    return True
+
+
+def discard_but_for(
+    provider: Provider, prefix: str, is_wanted: Callable[[str], bool], stop: threading.Event
+) -> bool | None:
+    """Discard unfinished uploads, but for those of some keys, and give whether there are such.
+
+    See `Provider.abandon_but_for`. `None` where the provider does not allow it.
+    """
+    try:
+        return with_retries(partial(provider.abandon_but_for, prefix, is_wanted), stop, provider.progress)
+    except CannotDiscard as error:
+        _tell_that_uploads_stay(provider, error)
+        return None
+
+
+def _tell_that_uploads_stay(provider: Provider, error: CannotDiscard) -> None:
+    tell_once(
+        provider,
+        UPLOADS_STAY,
+        f"En {provider.name} no se pueden descartar las subidas sin terminar: {error}; las que quedan ocupan sitio "
+        "y se cobran: dé ese permiso, o ponga en el destino una regla que las borre pasados unos días",
+    )
