@@ -2829,8 +2829,8 @@ PROVIDERS = (
         "refusals",
         "uploads that may not be listed stop every later run",
         "providers/s3.py",
-        '            with refused_as_optional("s3:ListBucketMultipartUploads"):',
-        "            with contextlib.nullcontext():",
+        'with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):',
+        "with translated_errors():",
         (REFUSED + "test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once",),
     ),
     Mutant(
