@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-ALIVE_SECONDS = 30.0
+ALIVE_SECONDS = 15.0
 """A provider that has done something within this time is alive: what it refused meanwhile is worth another try."""
 
 LONGEST_OBEYED_PAUSE_SECONDS = 60.0

@@ -167,6 +167,12 @@ def fail(error: MigrationError) -> Effect:
     return effect
 
 
+def given_up(error: MigrationError) -> MigrationError:
+    """The error of a provider that has repeated the request in vain: its caller does not."""
+    error.given_up = True
+    return error
+
+
 def lose_answer(error: MigrationError) -> Effect:
     """Do it, and fail all the same."""
 

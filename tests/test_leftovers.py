@@ -25,7 +25,7 @@ from providers.file_trees import temporary_name
 from providers.local import LocalProvider
 from providers.stores import store_of
 from sql.database import Attempt, Database, Occupied, ProvenCopy
-from tests.faulty_provider import Fault, FaultyProvider, after, fail, lose_answer
+from tests.faulty_provider import Fault, FaultyProvider, after, fail, given_up, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
@@ -312,16 +312,7 @@ def test_one_that_fails_does_not_stop_the_others(scene: Scene) -> None:
     scene.fail_on(PRIMARY, "first/ejecuciones/uuid-1", foreign=False)
     scene.fail_on(PRIMARY, "second/ejecuciones/uuid-1", foreign=False)
     scene.commit_on(ALTERNATE)
-    scene.faults = {
-        PRIMARY: [
-            Fault(
-                "list",
-                fail(ProviderUnavailable("no responde")),
-                key="first/*",
-                calls=range(1, ProviderUnavailable.tries + 1),
-            )
-        ]
-    }
+    scene.faults = {PRIMARY: [Fault("list", fail(given_up(ProviderUnavailable("no responde"))), key="first/*")]}
     scene.remove()
     assert scene.files(PRIMARY) == copy_at("first/ejecuciones/uuid-1")
     assert scene.states() == ["abandoned", "settled", "committed"]

@@ -27,7 +27,7 @@ from providers.descriptors import closing_descriptor
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, behind, lose_the_answer
 from tests.faults.http_proxy import ONCE, HttpFaultProxy
-from tests.faulty_provider import EVERY_CALL, Fault, after, fail, flip_bit, lie_about_checksum, lose_answer
+from tests.faulty_provider import EVERY_CALL, Fault, after, fail, flip_bit, given_up, lie_about_checksum, lose_answer
 from tests.test_upload import FILES, KEY_PREFIX, MANIFEST, Bench, bench, platform, pool, shared_platform
 
 __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures
@@ -136,8 +136,7 @@ def test_a_key_that_others_write_again_and_again_is_given_up(bench: Bench) -> No
 @with_conditions
 def test_what_was_found_wrong_is_sent_again_whatever_its_checksum_shows(bench: Bench) -> None:
     """As an object that is damaged at the server, which still shows the checksum of what it was sent."""
-    unreadable = ProviderUnavailable("se cortó la conexión")
-    unreadable.given_up = True  # by the provider, which has repeated it
+    unreadable = given_up(ProviderUnavailable("se cortó la conexión"))
     faults = (
         Fault("list", lie_about_checksum(NAME), calls=(2,)),
         Fault("digests", fail(unreadable), key=f"*{NAME}*"),

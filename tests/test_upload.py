@@ -54,6 +54,7 @@ from tests.faulty_provider import (
     after,
     fail,
     flip_bit,
+    given_up,
     hide,
     lie_about_checksum,
     lie_about_size,
@@ -471,8 +472,8 @@ def test_a_provider_that_loses_objects_while_they_are_read_back_is_not_believed(
 
 def test_what_cannot_be_read_back_is_sent_once_more(bench: Bench) -> None:
     """A server's object may be damaged so that every answer that brings it breaks off."""
-    unreadable = fail(ProviderUnavailable("se cortó la conexión"))
-    fault = Fault("digests", unreadable, key="*registro.log*", calls=range(1, ProviderUnavailable.tries + 1))
+    unreadable = given_up(ProviderUnavailable("se cortó la conexión"))
+    fault = Fault("digests", fail(unreadable), key="*registro.log*")
     with bench.provider(fault) as provider:
         copy, manifest = bench.upload(provider)
     assert provider.keys("put").count("registro.log") == 2
@@ -480,7 +481,7 @@ def test_what_cannot_be_read_back_is_sent_once_more(bench: Bench) -> None:
 
 
 def test_what_cannot_be_read_back_then_either_is_not_believed(bench: Bench) -> None:
-    error = ProviderUnavailable("se cortó la conexión")
+    error = given_up(ProviderUnavailable("se cortó la conexión"))
     fault = Fault("digests", fail(error), key="*registro.log*", calls=EVERY_CALL)
     with bench.provider(fault) as provider, pytest.raises(ProviderUnavailable) as caught:
         bench.upload(provider)
