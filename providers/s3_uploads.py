@@ -242,9 +242,15 @@ class _Parts:
         self._etags: dict[int, str] = {}
 
     def send(self, number: int, part: Buffer, md5: str | None) -> None:
-        """Store a part, its number from 0 on, unless the server has it."""
+        """Store a part, its number from 0 on, unless the server has it.
+
+        Raises `UploadLost` where it has another one: late requests of the earlier attempt would carry other bytes, and
+        Swift, for one, takes them even when the upload is completed.
+        """
         stored = self._there.get(number + 1)
-        if stored is not None and _is_same(stored, part, md5):
+        if stored is not None:
+            if not _is_same(stored, part, md5):
+                raise UploadLost("la subida que quedó a medias es de otro contenido")
             self.were_there = True
             self._etags[number] = stored.etag
             return

