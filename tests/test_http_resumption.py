@@ -166,14 +166,9 @@ def test_a_blob_of_others_is_not_taken_for_one_without_an_answer(destination: De
 @pytest.mark.parametrize("name", ["azure"])
 def test_blocks_that_others_discarded_are_for_the_caller_to_send_again(destination: Destination) -> None:
     """As with an upload in parts on S3: all of it once more, not the list of blocks that are not there."""
-
-    def discard(exchange: Exchange) -> None:
-        with closing(build_provider(destination.provider_row())) as others:
-            others.abandon("p/ejecuciones/1/")
-        exchange.answer(exchange.forward())
-
+    lost = Fault("lost", refuse("azure", 400, "InvalidBlockList"), "comp=blocklist", on=(1,))
     source = PatternSource(LARGE_BYTES)
-    with troubled(destination, Fault("discarded", discard, "comp=blocklist", on=(1,))) as (provider, _):
+    with troubled(destination, lost) as (provider, _):
         with pytest.raises(BlocksLost) as caught:
             store(provider, source)
         assert not caught.value.given_up
