@@ -78,6 +78,11 @@ class Run:
         """Whether exactly this line was logged, exactly once."""
         return self.messages(level).count(message) == 1
 
+    @property
+    def needs_a_person(self) -> bool:
+        """Whether a provider of the policy waits for somebody to mend it, which makes the exit code 1."""
+        return any("que alguien tiene que arreglar: " in line for line in self.messages("INFO"))
+
     def __repr__(self) -> str:
         return f"exit code {self.exit_code} after {self.seconds:.1f} s\n{self.output}\n{self.errors}"
 

@@ -269,7 +269,9 @@ class Chain:
     def require_told(self, told: dict[str, Trouble]) -> Run:
         """The execution went past all of them to the directory; each one was told of in time, and nothing leaked."""
         run = self.command.finish(280)
-        assert run.exit_code == 0, str(run)
+        assert run.exit_code == (1 if run.needs_a_person else 0), str(run)
+        person_wanted = any(trouble.reason in (DENIED, MISSING, FULL) for trouble in told.values())
+        assert run.needs_a_person == person_wanted, str(run)
         assert self.installation.place("uno") == (True, "cloud://local/ejecuciones/uno", self.nas_id)
         require_stored(self.nas, "ejecuciones/uno", self.installation.executions / "uno")
         lines = list(_failures(run))
