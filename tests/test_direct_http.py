@@ -29,6 +29,7 @@ from providers.base import (
     Provider,
     ProviderError,
     ProviderUnavailable,
+    SlowDown,
     StorageFull,
 )
 from providers.direct_http import DirectHttp, reaches_directly
@@ -293,7 +294,8 @@ def test_what_the_row_says_of_objects_goes_with_each() -> None:
         (409, "BlobAlreadyExists", ConditionFailed),
         (409, "ConditionalRequestConflict", ProviderUnavailable),
         (412, "PreconditionFailed", ConditionFailed),
-        (503, "SlowDown", ProviderUnavailable),
+        (503, "SlowDown", SlowDown),
+        (429, "", SlowDown),
         (507, "", StorageFull),
         (418, "", ProviderError),
     ],
