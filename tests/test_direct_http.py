@@ -313,6 +313,7 @@ def test_what_the_row_says_of_objects_goes_with_each() -> None:
         (409, "ConditionalRequestConflict", ProviderUnavailable),
         (412, "PreconditionFailed", ConditionFailed),
         (503, "SlowDown", SlowDown),
+        (429, "", SlowDown),
         (507, "", StorageFull),
         (418, "", ProviderError),
     ],
@@ -341,6 +342,19 @@ def test_the_signature_is_botocores(name: str, token: str | None, monkeypatch: p
     given = dict(signed)
     monkeypatch.setattr(auth, "get_current_datetime", lambda: _moment(given["x-amz-date"]), raising=True)
     request = AWSRequest("PUT", f"http://s3.example.com:9000{path}", headers, BODY)
+    S3SigV4Auth(credentials, "s3", "eu-west-1").add_auth(request)
+    assert given["authorization"] == request.headers["Authorization"]
+
+
+@pytest.mark.parametrize("method", ["HEAD", "DELETE", "POST"])
+def test_the_signature_of_other_requests_is_botocores_too(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = ReadOnlyCredentials("AK", "secret", None)
+    signer = RequestSigner("http://s3.example.com:9000/cubo", "eu-west-1", lambda: credentials, {})
+    more = {"if-match": '"etag"'}
+    path, signed = signer.sign("a b", hashlib.sha256(b"").hexdigest(), more, "uploadId=x%2Fy&uploads=", method)
+    given = dict(signed)
+    monkeypatch.setattr(auth, "get_current_datetime", lambda: _moment(given["x-amz-date"]), raising=True)
+    request = AWSRequest(method, f"http://s3.example.com:9000{path}", more)
     S3SigV4Auth(credentials, "s3", "eu-west-1").add_auth(request)
     assert given["authorization"] == request.headers["Authorization"]
 
