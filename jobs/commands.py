@@ -85,18 +85,50 @@ def status(settings: Settings, *, as_json: bool) -> int:
 @commands.command(short_help="Trae de vuelta una ejecución migrada.")
 @click.argument("uuid", metavar="UUID", callback=not_empty)
 @click.argument("destination", metavar="DESTINO", callback=directory_to_fill)
+@click.option(
+    "--request-restore",
+    is_flag=True,
+    help="Solo pedir al proveedor que saque del archivo (GLACIER, Archive) lo que haya en él; no se escribe nada.",
+)
 @transfers_option
 @bandwidth_option
 @click.pass_obj
 def restore(
-    settings: Settings, uuid: str, destination: Path, transfers: Mapping[str, Any], bandwidth_limit: Mapping[str, Any]
+    settings: Settings,
+    uuid: str,
+    destination: Path,
+    transfers: Mapping[str, Any],
+    bandwidth_limit: Mapping[str, Any],
+    *,
+    request_restore: bool,
 ) -> int:
     """Descarga una ejecución migrada, la verifica y la reconstruye idéntica en DESTINO, un directorio vacío.
 
     Si quedó a medias, la misma orden sigue: lo que ya está y es igual se conserva.
     """
-    interruption = threading.Event()
     settings = replace(settings, **transfers, **bandwidth_limit)
+    return _request_restore(settings, uuid) if request_restore else _restore(settings, uuid, destination)
+
+
+def _request_restore(settings: Settings, uuid: str) -> int:
+    from jobs.archived import request_restore
+
+    interruption = threading.Event()
+    with (
+        contextlib.closing(Database(settings.database_url, settings.host)) as database,
+        stopping_on_signal(interruption),
+    ):
+        archived, objects = request_restore(database, uuid, settings.transfers, interruption)
+    if archived:
+        done = f"están archivados {archived} de {objects} objetos y se ha pedido que se saquen; suele tardar horas: "
+        click.echo(one_line(f"Ejecución {uuid}: {done}repita después la orden sin --request-restore"))
+    else:
+        click.echo(one_line(f"Ejecución {uuid}: ninguno de sus {objects} objetos está archivado; se puede restaurar"))
+    return EXIT_DONE
+
+
+def _restore(settings: Settings, uuid: str, destination: Path) -> int:
+    interruption = threading.Event()
     with (
         contextlib.closing(Database(settings.database_url, settings.host)) as database,
         stopping_on_signal(interruption),

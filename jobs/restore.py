@@ -457,6 +457,30 @@ def restore_execution(
 
     Raises `RestoreImpossible`, `DatabaseError`, and what `Restore.run` raises.
     """
+    pool = TransferPool(transfers_within(transfers, bandwidth), Traffic(bandwidth, interruption))
+    try:
+        with stored_copy(database, uuid) as copy:
+            return Restore(copy.provider, copy.place, pool, interruption).run(destination, copy.manifest_sha256)
+    finally:
+        pool.close()
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCopy:
+    """Where the copy of an execution lies, as its row says."""
+
+    provider: Provider
+    place: Place
+    manifest_sha256: str | None
+    """As it was recorded, if it was."""
+
+
+@contextlib.contextmanager
+def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
+    """The copy of a migrated execution; its provider is closed in the end.
+
+    Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
+    """
     database.connect()
     database.require_current_schema()
     found = database.find_executions(uuid)
@@ -471,12 +495,8 @@ def restore_execution(
         place = place_from_uri(stored.uri)
     except ValueError:
         raise RestoreImpossible(f"ruta_nube no se entiende: {one_line(stored.uri)}") from None
-    pool = TransferPool(transfers_within(transfers, bandwidth), Traffic(bandwidth, interruption))
-    try:
-        with contextlib.closing(_provider(database, stored.provider_id)) as provider:
-            return Restore(provider, place, pool, interruption).run(destination, _recorded_sha256(found))
-    finally:
-        pool.close()
+    with contextlib.closing(_provider(database, stored.provider_id)) as provider:
+        yield StoredCopy(provider, place, _recorded_sha256(found))
 
 
 def _tell_several(found: Sequence[StoredExecution]) -> None:

@@ -51,7 +51,10 @@ CLOCK_TOLERANCE_SECONDS = 300.0
 
 CLOCK_IS_OFF = "el reloj de este equipo no va con el del proveedor: póngalo en hora (NTP)"
 NO_REGION = "la región no es la del bucket: corrija credenciales.region"
-ARCHIVED = "el objeto está archivado: pida antes al proveedor que lo restaure, y repita cuando haya terminado"
+ARCHIVED = (
+    "el objeto está archivado: pida que se saque del archivo con restore --request-restore, "
+    "y repita cuando haya terminado"
+)
 REGION = re.compile(r"[a-z]{2}[a-z0-9-]{2,30}")
 
 

@@ -339,6 +339,16 @@ class AzureProvider(Provider):
         for name in self._unfinished_names(prefix):
             self._discard_blocks(name)
 
+    def request_restore(self, key: str) -> bool:
+        """See `Provider`. The blob stays readable: it changes its tier."""
+        blob = self._container.get_blob_client(self._name(key))
+        with _translated_errors():
+            properties = blob.get_blob_properties()
+            is_archived = bool(properties.blob_tier == StandardBlobTier.ARCHIVE.value)
+            if is_archived and not properties.archive_status:  # else it was asked for already
+                blob.set_standard_blob_tier(StandardBlobTier.HOT)
+        return is_archived
+
     def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         """See `Provider`. Which blocks there are is asked for once their key is stored."""
         is_any_wanted = False

@@ -368,6 +368,14 @@ class Provider(abc.ABC):
         """
         return self.put_many(sources)
 
+    def request_restore(self, key: str) -> bool:
+        """Ask for an archived object to be made readable, for some days; whether it is archived.
+
+        One that was asked for already counts as archived until it can be read. Raises `ProviderError`.
+        """
+        del key
+        raise ProviderError("en este tipo de destino no se archiva nada")
+
     def measure(self, source: Source) -> PutReceipt:
         """What `put` would give back for `source`, by reading it without sending it. Raises what `source` raises.
 

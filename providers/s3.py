@@ -281,6 +281,10 @@ class S3Provider(Provider):
             # one that it shows.
             super().delete_exactly(stored)
 
+    def request_restore(self, key: str) -> bool:
+        with translated_errors():
+            return self._requests.request_restore(self._names.encode(key))
+
     def abandon(self, prefix: str) -> None:
         self.abandon_but_for(prefix, lambda _: False)
 

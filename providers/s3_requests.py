@@ -82,6 +82,11 @@ class InvalidPart(LostUpload):
     """The server does not have a part, or another one in its place."""
 
 
+ACCEPTED = 202
+
+RESTORE_REQUEST = b"<RestoreRequest><Days>7</Days></RestoreRequest>"
+"""For a week, by the usual tier of the storage class."""
+
 LOST_UPLOADS = {"NoSuchUpload": NoSuchUpload, "InvalidPart": InvalidPart}
 
 Repeated = Callable[[Callable[[], Any]], Any]
@@ -211,6 +216,21 @@ class S3Requests:
     def delete_if(self, name: str, etag: str) -> None:
         """As `delete`, while the object has this ETag, where the server knows such a condition."""
         self._send("DELETE", name, headers={"If-Match": etag})
+
+    def request_restore(self, name: str) -> bool:
+        """Ask for an archived object; see `Provider.request_restore`.
+
+        Source: Amazon S3 API Reference, RestoreObject, "Special errors".
+        """
+        digest = content_md5(hashlib.md5(RESTORE_REQUEST, usedforsecurity=False).hexdigest())
+        try:
+            answer = self._send("POST", name, {"restore": ""}, digest, RESTORE_REQUEST)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code not in ("RestoreAlreadyInProgress", "InvalidObjectState"):
+                raise
+            return code == "RestoreAlreadyInProgress"
+        return bool(answer.status_code == ACCEPTED)  # 200: it can be read already, and now does so for longer
 
     def put(self, name: str, content: bytes, headers: Mapping[str, str]) -> None:
         """Store an object in one request, with these headers besides.
