@@ -275,7 +275,7 @@ def test_what_cannot_be_removed_now_waits(
 ) -> None:
     scene.fail_on(PRIMARY, foreign=False)
     scene.commit_on(ALTERNATE)
-    scene.faults = {provider_id: [Fault(method, fail(error))]}
+    scene.faults = {provider_id: [Fault(method, fail(error), calls=EVERY_CALL)]}
     scene.remove()
     assert any("Quedan restos de la ejecución uuid-1" in warning for warning in warnings())
     assert scene.files(PRIMARY) >= copy_at()
