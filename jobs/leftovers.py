@@ -24,6 +24,7 @@ from providers.base import (
     UnsafeDestination,
     UnsafeSource,
 )
+from providers.probes import remove_left_probes
 from providers.retries import with_retries
 from sql.database import Database, Leftover
 
@@ -58,6 +59,7 @@ class Leftovers:
         self._require_own(leftover, manifest)
         self._delete(leftover, abandoned, [manifest.stored, *objects] if manifest else objects)
         self._require_gone(abandoned, place)
+        with_retries(lambda: remove_left_probes(abandoned, place.parent), self._interruption, abandoned.progress)
 
     def _require_same_store(self, leftover: Leftover, abandoned: Provider) -> None:
         """The provider's row may lead elsewhere by now: what lies there was never ours."""

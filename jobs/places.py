@@ -36,6 +36,7 @@ from providers.base import (
     SourceError,
     UnsafeDestination,
     UnsafeSource,
+    is_refusal,
     naming_object,
 )
 from providers.descriptors import closing_descriptor, open_file_beneath
@@ -150,7 +151,16 @@ def is_same_store(one: Provider, put_key: str, other: Provider, seen_key: str, s
     try:
         return holds(other, seen_key, stop)
     finally:
-        with_retries(partial(one.delete, put_key), stop, one.progress)
+        _remove_probe(one, put_key, stop)
+
+
+def _remove_probe(provider: Provider, key: str, stop: threading.Event) -> None:
+    """As far as the provider lets it: what the probe was to tell is known by then."""
+    try:
+        with_retries(partial(provider.delete, key), stop, provider.progress)
+    except ProviderError as error:
+        if not is_refusal(error):
+            raise
 
 
 def holds(provider: Provider, key: str, stop: threading.Event) -> bool:
@@ -214,7 +224,7 @@ def _found_by_probe(provider: Provider, place: Place, directory: str, stop: thre
         seen_as = f"{place.name}/{PROBE_NAME}"
         return next((above for above in _with_those_above(directory) if os.path.lexists(f"{above}/{seen_as}")), None)
     finally:
-        with_retries(partial(provider.delete, key), stop, provider.progress)
+        _remove_probe(provider, key, stop)
         discard_unfinished(provider, key, stop)
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from config.models import StoredObject
 from providers.base import BytesSource, IntegrityError, ObjectNotFound, Provider, ProviderError
 
 Answer = TypeVar("Answer")
@@ -92,7 +93,7 @@ def require_in_use(provider: Provider, prefix: str) -> bool:
     fails first; only that the object cannot be removed is none.
     """
     names = probe_key(prefix, IN_USE_NAME)
-    earlier = list(itertools.islice(provider.list(names), REMOVED_AT_A_TIME))
+    earlier = _left(provider, prefix)
     key = f"{names}{os.urandom(8).hex()}"
     provider.put(key, BytesSource(PROBE_CONTENT))
     try:
@@ -101,6 +102,19 @@ def require_in_use(provider: Provider, prefix: str) -> bool:
     finally:
         removed = _is_removed(provider, key)
     return removed and all(_is_removed(provider, stored.key) for stored in earlier)
+
+
+def remove_left_probes(provider: Provider, prefix: str) -> None:
+    """Remove what `require_in_use` could not remove, or a killed run has left, as far as the provider lets it.
+
+    Raises `ProviderError` where it cannot be listed.
+    """
+    for stored in _left(provider, prefix):
+        _is_removed(provider, stored.key)
+
+
+def _left(provider: Provider, prefix: str) -> list[StoredObject]:
+    return list(itertools.islice(provider.list(probe_key(prefix, IN_USE_NAME)), REMOVED_AT_A_TIME))
 
 
 def _is_removed(provider: Provider, key: str) -> bool:

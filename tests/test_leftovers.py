@@ -25,7 +25,7 @@ from providers.file_trees import temporary_name
 from providers.local import LocalProvider
 from providers.stores import store_of
 from sql.database import Attempt, Database, Occupied, ProvenCopy
-from tests.faulty_provider import Fault, FaultyProvider, after, fail, given_up, lose_answer
+from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
@@ -275,7 +275,7 @@ def test_what_cannot_be_removed_now_waits(
 ) -> None:
     scene.fail_on(PRIMARY, foreign=False)
     scene.commit_on(ALTERNATE)
-    scene.faults = {provider_id: [Fault(method, fail(error))]}
+    scene.faults = {provider_id: [Fault(method, fail(error), calls=EVERY_CALL)]}
     scene.remove()
     assert any("Quedan restos de la ejecución uuid-1" in warning for warning in warnings())
     assert scene.files(PRIMARY) >= copy_at()
@@ -306,6 +306,18 @@ def test_a_probe_that_a_crash_left_unfinished_is_removed(scene: Scene) -> None:
     (beside / temporary_name(f"uuid-1.janitor-probe-{attempt.id}")).write_bytes(b"janitor")
     scene.remove()
     assert scene.files(PRIMARY) == set()
+
+
+def test_a_refused_deletion_was_answered_and_closes_no_place(scene: Scene) -> None:
+    """What is refused cannot arrive late. Also looked for: manifests that an upload withdraws."""
+    attempt = scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.faults = {
+        PRIMARY: [Fault("delete", fail(AccessDenied("denegado")), key="*/uuid-1.manifest.json", calls=EVERY_CALL)]
+    }
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert scene.platform.value("SELECT closed_until FROM janitor_attempts WHERE id = %s", attempt.id) is None
 
 
 def test_one_that_fails_does_not_stop_the_others(scene: Scene) -> None:

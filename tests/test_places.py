@@ -500,7 +500,11 @@ def damage_copy(_directory: Path) -> None:
     """Not the original."""
 
 
-@pytest.mark.parametrize("change", [change_content, add_file, change_mode, damage_copy])
+def damage_manifest(_directory: Path) -> None:
+    """Not the original, and not its copy."""
+
+
+@pytest.mark.parametrize("change", [change_content, add_file, change_mode, damage_copy, damage_manifest])
 def test_under_the_manifest_of_another_installation_nothing_is_written(
     on_s3: Scene, change: Callable[[Path], None]
 ) -> None:
@@ -511,6 +515,11 @@ def test_under_the_manifest_of_another_installation_nothing_is_written(
     change(Path(execution.directory))
     if change is damage_copy:
         on_s3.put("uuid-1/tabla", b"1,2,4\n")
+    if change is damage_manifest:
+        manifest = on_s3.stored()["uuid-1.manifest.json"]
+        digest = hashlib.sha256((Path(execution.directory) / "tabla").read_bytes()).hexdigest().encode()
+        assert digest in manifest
+        on_s3.put("uuid-1.manifest.json", manifest.replace(digest, b"0" * 64))
     before = on_s3.stored()
     with pytest.raises(UnsafeDestination, match=r"uuid-1\.manifest\.json"):
         on_s3.store(execution)

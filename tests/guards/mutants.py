@@ -2852,7 +2852,7 @@ PROVIDERS = (
         "jobs/places.py",
         "        if not deletions.unanswered:\n            database.reopen_place(attempt_id)\n        raise",
         "        raise",
-        (REFUSED + "test_an_older_manifest_that_is_protected_is_told_of_and_others_go_on",),
+        ("tests/test_leftovers.py::test_a_refused_deletion_was_answered_and_closes_no_place",),
     ),
     Mutant(
         "hostile trees",
