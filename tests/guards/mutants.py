@@ -3954,8 +3954,8 @@ REMOVALS = (
         "restore",
         "a restore believes any manifest where several rows have the uuid",
         "jobs/restore.py",
-        "run(destination, _recorded_sha256(found))",
-        "run(destination, stored.manifest_sha256)",
+        "yield StoredCopy(provider, place, _recorded_sha256(found))",
+        "yield StoredCopy(provider, place, stored.manifest_sha256)",
         (
             "tests/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
