@@ -41,16 +41,28 @@ def with_retries(
     what was given up there (`MigrationError.given_up`) is not repeated by whoever called it.
     `idle_seconds` says for how long the step has waited so far of its own will: no sign of a provider that hangs.
     """
-    repetition = _Repetition(step, interruption, progress, idle_seconds)
+    started = now()
+    waited_seconds = _wait_for_turn(progress, interruption)
     try:
-        return repetition.attempt()
+        result = step()
     except MigrationError as error:
         first_error = error
-    return repetition.after(first_error)
+    else:
+        progress.note_success()
+        return result
+    return _Repetition(step, interruption, progress, idle_seconds, started, waited_seconds).after(first_error)
+
+
+def _wait_for_turn(progress: Progress, interruption: threading.Event) -> float:
+    """Wait until a request may be sent, and give for how many seconds. Raises `RunInterrupted`."""
+    wait_seconds = progress.take_turn()
+    if wait_seconds > 0 and interruption.wait(wait_seconds):
+        raise RunInterrupted("interrumpido")
+    return wait_seconds
 
 
 class _Repetition(Generic[Result]):
-    """One step with all its tries."""
+    """One step that has failed once, with all its tries."""
 
     def __init__(
         self,
@@ -58,28 +70,18 @@ class _Repetition(Generic[Result]):
         interruption: threading.Event,
         progress: Progress,
         idle_seconds: Callable[[], float],
+        started: float,
+        waited_seconds: float,
     ) -> None:
+        """`waited_seconds` is how long the first try, which `started` then, had to wait for its turn."""
         self._step = step
         self._interruption = interruption
         self._progress = progress
         self._idle_seconds = idle_seconds
-        self._started = self._try_started = now()
-        self._waited_seconds = 0.0
+        self._started = started
+        self._waited_seconds = waited_seconds
+        self._try_started = started + waited_seconds
         self._silences = 0
-
-    def attempt(self) -> Result:
-        """Try it, as soon as a request may be sent."""
-        self._wait_for_turn()
-        self._try_started = now()
-        result = self._step()
-        self._progress.note_success()
-        return result
-
-    def _wait_for_turn(self) -> None:
-        wait_seconds = self._progress.take_turn()
-        if wait_seconds > 0 and self._interruption.wait(wait_seconds):
-            raise RunInterrupted("interrumpido")
-        self._waited_seconds += wait_seconds
 
     def after(self, first_error: MigrationError) -> Result:
         """Go on once the first try has failed: the retrier, which counts that try, is made only then.
@@ -91,7 +93,7 @@ class _Repetition(Generic[Result]):
         def attempt() -> Result:
             if failures:
                 raise failures.pop()
-            return self.attempt()
+            return self._again()
 
         retrying = Retrying(
             retry=retry_if_exception_type(MigrationError),
@@ -101,6 +103,13 @@ class _Repetition(Generic[Result]):
             reraise=True,
         )
         return retrying(attempt)
+
+    def _again(self) -> Result:
+        self._waited_seconds += _wait_for_turn(self._progress, self._interruption)
+        self._try_started = now()
+        result = self._step()
+        self._progress.note_success()
+        return result
 
     def _gives_up(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
