@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from config.models import EVERYTHING, ContentDigest, PutReceipt, Span, StoredObject
-from providers.base import MigrationError, Provider, ProviderError, Source, name_object, naming_object
+from providers.base import MigrationError, Provider, ProviderError, Right, Source, name_object, naming_object
 from sql.database import LEASE_SECONDS, DatabaseError
 
 FRESH_SECONDS = 0.5
@@ -169,6 +169,13 @@ class LeasedProvider(Provider):
     def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         self._lease.require_held()
         return self._provider.abandon_but_for(prefix, is_wanted)
+
+    def further_rights(self, key: str) -> Iterator[Right]:
+        return self._provider.further_rights(key)
+
+    def request_restore(self, key: str) -> bool:
+        self._lease.require_held()
+        return self._provider.request_restore(key)
 
     def measure(self, source: Source) -> PutReceipt:
         return self._provider.measure(source)

@@ -92,15 +92,15 @@ class DirectHttp:
     ) -> Answer:
         """Send a request for a path (with its query), both already in percent notation, and give any answer.
 
-        Of a refusal's body there is only the beginning. Ends within the time to connect, to send the body
-        (`deadline_seconds`) and to answer. Raises `ProviderError`, without the address, which may hold a signature.
+        Of a refusal's body there is only the beginning. Ends within the time to connect, for the body to travel
+        """Send a request for a path (and query), both already in percent notation, and give the answer, whatever it is.
         """
         content = memoryview(body)
         head = _head(method, target, self._host_header, headers, content.nbytes)
-        patience_seconds = deadline_seconds(content.nbytes) + answer_timeout_seconds - ANSWER_TIMEOUT_SECONDS
-        due_at = time.monotonic() + patience_seconds
+        travel_seconds = deadline_seconds(content.nbytes) - deadline_seconds(0)
         with _translated_errors():
             connection = self._kept() or self._new()
+            due_at = time.monotonic() + travel_seconds + answer_timeout_seconds
             try:
                 answer = connection.exchange(method, head, content, due_at)
             except BaseException:

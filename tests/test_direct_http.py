@@ -216,14 +216,11 @@ def keep_silent(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("turn", [trickle, keep_silent])
-def test_no_answer_is_waited_for_beyond_the_deadline(
-    turn: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(direct_http, "deadline_seconds", lambda _: DEADLINE_SECONDS)
+def test_no_answer_is_waited_for_beyond_the_deadline(turn: Callable[[socket.socket], None]) -> None:
     with scripted(turn) as (_, client):
         started = time.monotonic()
         with pytest.raises(ProviderUnavailable, match="tiempo de espera"):
-            put(client)
+            client.send("PUT", "/bucket/key", (), BODY, DEADLINE_SECONDS)
         assert time.monotonic() - started < 10 * DEADLINE_SECONDS
         assert not client._idle
 

@@ -201,7 +201,7 @@ def test_what_does_not_reach_the_disk_is_not_restored(
         store_in(provider, CONTENTS)
         monkeypatch.setattr(restore_module, "can_be_synced", lambda _descriptor: failing == "sync_file_system")
         monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (restore_module, failing)), fail)
-        with pytest.raises(DestinationUnusable, match="Input/output"):
+        with pytest.raises(DestinationUnusable, match="error de entrada y salida"):
             Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
     assert (tmp_path / "restored" / INCOMPLETE_MARK).exists()
 
