@@ -93,7 +93,7 @@ class DirectHttp:
         """Send a request for a path (with its query), both already in percent notation, and give any answer.
 
         Of a refusal's body there is only the beginning. Ends within the time to connect, for the body to travel
-        """Send a request for a path (and query), both already in percent notation, and give the answer, whatever it is.
+        (`deadline_seconds`) and for the answer. Raises `ProviderError`, without the address, which may hold a secret.
         """
         content = memoryview(body)
         head = _head(method, target, self._host_header, headers, content.nbytes)
