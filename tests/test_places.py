@@ -40,7 +40,7 @@ from providers.base import (
 from providers.stores import store_of
 from sql.database import Attempt, Database, Occupied, ProvenCopy
 from tests.destinations import Destination
-from tests.faulty_provider import Fault, FaultyProvider, after, fail, lose_answer
+from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
 NEVER = threading.Event()
@@ -608,7 +608,7 @@ def test_while_a_copy_is_renewed_no_manifest_says_that_it_is_complete(
     assert execution.directory is not None
     Path(execution.directory, "tabla").write_bytes(b"7,8,9\n")
     with pytest.raises(StorageFull):
-        scene.store(execution, Fault("put", fail(StorageFull("lleno")), key="*/tabla"))
+        scene.store(execution, Fault("put", fail(StorageFull("lleno")), "*/tabla", EVERY_CALL))
     assert "uuid-1.manifest.json" not in scene.stored()
     scene.store(execution)
     scene.require_copy_of(execution)

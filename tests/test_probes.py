@@ -90,7 +90,7 @@ class OddServer(CannedHttp):
             upload = "<Upload><Key>p/.janitor-check-conditions</Key><UploadId>id</UploadId></Upload>"
             return _xml(f"<ListMultipartUploadsResult>{upload * self._lists_uploads}</ListMultipartUploadsResult>")
         self._created += "If-None-Match" in request.headers
-        is_conditional = {"If-Match", "If-None-Match"} & request.headers.keys()
+        is_conditional = "If-Match" in request.headers or "If-None-Match" in request.headers
         if is_conditional and self._created > self._refuses_after > 0:
             return Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
         return Answer(204 if request.method == "DELETE" else 200)

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 
+from requests.structures import CaseInsensitiveDict
+
 
 @dataclass(frozen=True)
 class Request:
@@ -66,7 +68,7 @@ class CannedHttp:
                     self.close_connection = True
                     return
                 body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                request = Request(self.command, self.path, dict(self.headers.items()), body)
+                request = Request(self.command, self.path, CaseInsensitiveDict(self.headers.items()), body)
                 requests.append(request)
                 self._send(answer(request))
 
