@@ -14,7 +14,7 @@ from config.models import ProviderRow
 from providers import build_provider
 from providers.base import BytesSource, Provider, ProviderUnavailable
 from providers.local import LocalProvider
-from providers.probes import FOLDING_NAME, Remembered, folds_names
+from providers.probes import CONDITIONS_NAME, FOLDING_NAME, Remembered, folds_names
 from tests.faulty_provider import Call, Fault, FaultyProvider
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
@@ -91,7 +91,8 @@ class OddServer(CannedHttp):
             return _xml(f"<ListMultipartUploadsResult>{upload * self._lists_uploads}</ListMultipartUploadsResult>")
         self._created += "If-None-Match" in request.headers
         is_conditional = "If-Match" in request.headers or "If-None-Match" in request.headers
-        if is_conditional and self._created > self._refuses_after > 0:
+        is_probe = CONDITIONS_NAME in request.path  # each other object is a new one
+        if is_probe and is_conditional and self._created > self._refuses_after > 0:
             return Answer(412, b"<Error><Code>PreconditionFailed</Code></Error>")
         return Answer(204 if request.method == "DELETE" else 200)
 
