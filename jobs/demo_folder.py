@@ -16,7 +16,7 @@ from jobs.host_lock import LockHeld, host_lock
 
 MARKER_NAME = ".janitor-demo"
 MARKER_TEXT = "Carpeta de 'janitor-daemon demo': la próxima demostración borra todo lo que hay en ella.\n"
-OWNER_VARIABLE = "JANITOR_DEMO_DIRECTORY"
+OWNER_VARIABLE = "DEMO_DIRECTORY_MARK"
 """In the environment of everything that a demonstration starts: its folder, so that leftovers can be found."""
 
 FREE_BYTES_NEEDED = 1024**3
