@@ -109,8 +109,8 @@ class UploadsInParts:
             was_answered = self._complete(upload, parts.etags_in_order(), sent, ending.condition)
         except Exception as error:
             # One that was taken over and does not get on would be taken over for ever.
-            gets_on = parts.were_sent or not there
-            if isinstance(error, FINISHED_PARTS_STAY) and source.size_bytes > PART_SIZE_BYTES and gets_on:
+            is_of_use = parts.were_sent or (bool(there) and isinstance(error, RunInterrupted))
+            if isinstance(error, FINISHED_PARTS_STAY) and source.size_bytes > PART_SIZE_BYTES and is_of_use:
                 self.keep([upload])
             else:
                 self._try_to_abort(upload)
