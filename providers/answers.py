@@ -22,6 +22,7 @@ from providers.base import (
     TRANSFER_TIMEOUT_SECONDS,
     ProviderUnavailable,
 )
+from providers.throttling import UNINTELLIGIBLE_DATE
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -62,7 +63,7 @@ def clock_is_off(date: str | None) -> bool:
     """Whether the `Date` of an answer says that this machine's clock is wrong by more than stores put up with."""
     try:
         told = parsedate_to_datetime(date or "").timestamp()
-    except (TypeError, ValueError):
+    except UNINTELLIGIBLE_DATE:
         return False
     return abs(told - time.time()) > CLOCK_TOLERANCE_SECONDS
 

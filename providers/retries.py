@@ -23,6 +23,12 @@ LONGEST_PAUSE_SECONDS = 3.0
 LONGEST_STEP_SECONDS = 120.0
 """For so long a step that keeps failing is repeated while others succeed: by then it is the step's own fault."""
 
+SLOW_DOWNS_OF_ALL = 2
+"""So often a pause that one step is asked for holds for all."""
+
+LONGEST_STEP_WITH_WAITS_SECONDS = 600.0
+"""And for so long with all that it had to wait for its turn, at a server that asks for pauses."""
+
 
 def _never_idle() -> float:
     return 0.0
@@ -82,6 +88,8 @@ class _Repetition(Generic[Result]):
         self._waited_seconds = waited_seconds
         self._try_started = started + waited_seconds
         self._silences = 0
+        self._slow_downs = 0
+        self._own_pause_seconds = 0.0
 
     def after(self, first_error: MigrationError) -> Result:
         """Go on once the first try has failed: the retrier, which counts that try, is made only then.
@@ -105,7 +113,9 @@ class _Repetition(Generic[Result]):
         return retrying(attempt)
 
     def _again(self) -> Result:
-        self._waited_seconds += _wait_for_turn(self._progress, self._interruption)
+        if self._own_pause_seconds > 0 and self._interruption.wait(self._own_pause_seconds):
+            raise RunInterrupted("interrumpido")
+        self._waited_seconds += self._own_pause_seconds + _wait_for_turn(self._progress, self._interruption)
         self._try_started = now()
         result = self._step()
         self._progress.note_success()
@@ -114,14 +124,25 @@ class _Repetition(Generic[Result]):
     def _gives_up(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, SlowDown):
-            self._progress.note_slow_down(error.pause_seconds)
+            self._note_slow_down(error)
         if not isinstance(error, MigrationError) or error.given_up or self._interruption.is_set():
             return True
         error.given_up = not self._is_worth_another_try(error, state.attempt_number)
         return error.given_up
 
+    def _note_slow_down(self, error: SlowDown) -> None:
+        """All are to wait, unless it is just this step that is told to, again and again, while others are answered."""
+        self._slow_downs += 1
+        is_this_step = self._slow_downs > SLOW_DOWNS_OF_ALL and self._progress.has_succeeded_since(self._try_started)
+        if error.pause_seconds > 0 and is_this_step:
+            self._own_pause_seconds = min(error.pause_seconds, LONGEST_OBEYED_PAUSE_SECONDS)
+        else:
+            self._progress.note_slow_down(error.pause_seconds)
+
     def _is_worth_another_try(self, error: MigrationError, tries: int) -> bool:
         if isinstance(error, SlowDown) and error.pause_seconds > LONGEST_OBEYED_PAUSE_SECONDS:
+            return False
+        if now() - self._started - self._idle_seconds() > LONGEST_STEP_WITH_WAITS_SECONDS:
             return False
         busy_seconds = now() - self._started - self._waited_seconds - self._idle_seconds()
         if error.tries > 1 and isinstance(error, ProviderUnavailable) and self._progress.is_alive:

@@ -81,6 +81,9 @@ KEYS_PER_COMMAND = 2000
 
 NAME_BYTES_PER_COMMAND = 256 * 1024
 
+SLOWEST_NAMES_PER_SECOND = 40
+"""At a hundred bytes each, as slow as an answer may be."""
+
 DIRECTORIES_AT_ONCE = 32
 """How many directories are listed in one burst of requests."""
 
@@ -584,7 +587,7 @@ class SftpProvider(Provider):
     def _pages(self, key: str, directories: Sequence[tuple[str, ...]]) -> Iterator[Sequence[_Entry]]:
         """What several directories hold. A session that ends costs reading them again, but nothing is given twice."""
         given = {directory: NamesGiven() for directory in directories}
-        return resumed(lambda _position: self._pages_not_given(key, given), self.progress)
+        return resumed(lambda _position: self._pages_not_given(key, given), self.progress, SLOWEST_NAMES_PER_SECOND)
 
     def _pages_not_given(self, key: str, given: Mapping[tuple[str, ...], NamesGiven]) -> Iterator[Sequence[_Entry]]:
         for names in given.values():

@@ -15,6 +15,9 @@ SLOW_DOWN_CODES = frozenset(
 )
 """Error codes of S3 and its kin and of Azure, whatever the status. Source: botocore's list of throttling errors."""
 
+UNINTELLIGIBLE_DATE = (TypeError, ValueError, OverflowError)
+"""What Python raises for a header that is no date."""
+
 PASSING_STATUSES = frozenset((408, 413, 425, 429, 500, 502, 503, 504))
 """With one of these, `Retry-After` says when it is worth another try (RFC 9110, 10.2.3)."""
 
@@ -31,8 +34,8 @@ def pause_seconds(retry_after: str | None) -> float:
         return float(text[:9])
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+        if moment.tzinfo is None:  # a date whose zone is written `-0000`
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, moment.timestamp() - time.time())
+    except UNINTELLIGIBLE_DATE:
         return 0.0
-    if moment.tzinfo is None:  # a date whose zone is written `-0000`
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, moment.timestamp() - time.time())

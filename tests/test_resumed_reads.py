@@ -73,7 +73,7 @@ def test_what_asking_again_does_not_mend_is_told_at_once() -> None:
 def test_a_long_read_is_noted_as_progress_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not each piece of it: that would let a limited rate of requests rise with the bytes."""
     seconds = count(step=0.25)
-    monkeypatch.setattr(resumed_reads, "monotonic", lambda: next(seconds))
+    monkeypatch.setattr(resumed_reads, "monotonic", lambda: float(next(seconds)))
     noted: list[None] = []
 
     class Noting(Progress):
@@ -90,3 +90,18 @@ def test_a_piece_is_asked_for_when_it_is_wanted() -> None:
     assert store.asked_from == []
     next(pieces)
     assert store.asked_from == [0]
+
+
+def test_a_reading_that_hardly_gets_on_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends a byte of each answer. Looked for in listings, too, which count names."""
+    seconds = count(1000)
+    monkeypatch.setattr(resumed_reads, "monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr(retries, "sleep_using_event", lambda _event: lambda _seconds: None)
+
+    def open_from(position: int) -> Iterator[bytes]:
+        yield b"x"
+        raise ProviderUnavailable("se cortó la conexión")
+
+    with pytest.raises(ProviderUnavailable, match="una y otra vez"):
+        for _ in resumed(open_from, Progress()):
+            pass

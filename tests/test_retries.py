@@ -25,7 +25,12 @@ from providers.base import (
     UnsafeSource,
 )
 from providers.progress import ALIVE_SECONDS, LONGEST_OBEYED_PAUSE_SECONDS, Progress
-from providers.retries import LONGEST_PAUSE_SECONDS, LONGEST_STEP_SECONDS, with_retries
+from providers.retries import (
+    LONGEST_PAUSE_SECONDS,
+    LONGEST_STEP_SECONDS,
+    LONGEST_STEP_WITH_WAITS_SECONDS,
+    with_retries,
+)
 
 NEVER = threading.Event()
 PATIENCE_SECONDS = 20.0
@@ -318,3 +323,29 @@ def test_a_request_to_stop_ends_the_wait_for_a_turn(clock: Clock) -> None:
     with pytest.raises(RunInterrupted):
         with_retries(step, interruption, progress)
     assert not calls
+
+
+def test_a_step_that_alone_is_told_to_wait_keeps_no_others_waiting(clock: Clock) -> None:
+    """And not for ever itself: one object that a server always calls too much is left after a while."""
+    progress = Progress(clock=clock)
+    pauses: list[float] = []
+
+    class Waiting(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            clock.seconds += timeout or 0
+            return False
+
+    def step() -> None:
+        clock.seconds += 0.1
+        progress.note_success()  # by another thread
+        before = clock.seconds
+        pauses.append(before)
+        raise SlowDown("x", pause_seconds=30)
+
+    started = clock.seconds
+    with pytest.raises(SlowDown) as caught:
+        with_retries(step, Waiting(), progress)
+    assert caught.value.given_up
+    assert clock.seconds - started < LONGEST_STEP_WITH_WAITS_SECONDS + 100
+    assert len(pauses) > 5
+    assert progress.take_turn() < 5
