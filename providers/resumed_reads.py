@@ -31,7 +31,7 @@ def resumed(
 
     `open_from` gives the bytes from a position on (or the entries of a listing), and sees to it that they are of the
     same object; from the end on there are none. It may do its work at the first piece. Raises what it raises,
-    `ProviderUnavailable` once the step is not worth another try, or where cuts let fewer pass than `slowest_per_second`.
+    `ProviderUnavailable` once the step is not worth another try, or where cuts let less pass than `slowest_per_second`.
     """
     reading = _Reading(open_from)
     pace = _PaceOfCuts(slowest_per_second)
