@@ -74,6 +74,7 @@ from providers.object_store_put import (
     DENIED_CODES,
     EXISTING_CODES,
     FULL_CODES,
+    PROTECTED_CODES,
     TRANSIENT_CODES,
     HashingReader,
     Mode,
@@ -109,7 +110,6 @@ NONCHARACTERS = {
 """Valid in a file name, not in the XML of a listing: written as bytes that are no UTF-8 are."""
 
 MISSING_CONTAINER_CODES = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
-PROTECTED_CODES = frozenset({"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"})
 
 ACCOUNT_NAME = re.compile(r"[a-z0-9]{3,24}")
 CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")

@@ -32,6 +32,7 @@ from providers.base import (
     InvalidKey,
     ObjectArchived,
     ObjectNotFound,
+    ObjectProtected,
     ObjectTooLarge,
     ProviderError,
     ProviderUnavailable,
@@ -58,6 +59,7 @@ PARTS_IN_FLIGHT = 4
 MEMORY_BUDGET_BYTES = 96 * 1024 * 1024
 """Bytes of all uploads of one provider that may be in memory at once; who finds no room waits."""
 
+PROTECTED_CODES = frozenset({"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"})
 FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
 """Error codes of a store without room. `XMinioStorageFull` is MinIO's, `QuotaExceeded` that of several gateways."""
 
@@ -490,6 +492,7 @@ def _meaning(status: int, code: str | None, *, denied: bool, absent: bool) -> tu
         (unavailable or code in TRANSIENT_CODES, ProviderUnavailable, "el proveedor no pudo atender la petición"),
         (status == 407, AccessDenied, PROXY_REFUSES_US),
         (code == "InvalidObjectState", ObjectArchived, ARCHIVED),
+        (code in PROTECTED_CODES, ObjectProtected, "una retención o un bloqueo legal protege el objeto"),
         (code == "RequestTimeTooSkewed", AccessDenied, CLOCK_IS_OFF),
         (denied or code in DENIED_CODES, AccessDenied, "acceso denegado"),
         (code in ABSENT_CODES, ObjectNotFound, "el objeto no existe"),

@@ -164,7 +164,7 @@ def test_a_lost_answer_to_the_end_of_an_upload_in_parts_is_worth_another_try(
         closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
     ):
         while proxy.strikes["lost"] < 2:
-            with pytest.raises(ProviderUnavailable):
+            with contextlib.suppress(ProviderUnavailable):  # where the provider does not repeat the end by itself
                 provider.put("p/large", BytesSource(content))
         provider.put("p/large", BytesSource(content))
         assert b"".join(provider.open("p/large")) == content

@@ -58,7 +58,7 @@ def _link_as_root(ready: Installation) -> dict[str, str | None]:
 
 
 def _copies_in_a_root(ready: Installation) -> dict[str, str | None]:
-    return {"JANITOR_ROOTS": f"{ready.executions}:{_directory_of_copies(ready).parent}"}
+    return {"JANITOR_ROOTS": f"{ready.executions}:{_directory_of_copies(ready)}"}
 
 
 def _root_among_copies(ready: Installation) -> dict[str, str | None]:
