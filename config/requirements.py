@@ -5,7 +5,6 @@ Kept in words that older Pythons understand, and first of all that is imported.
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 
@@ -22,7 +21,7 @@ def require_python_and_packages() -> None:
         _end("hace falta Python {}.{} o más nuevo".format(*OLDEST_PYTHON))
     for name in FIRST_PACKAGES:
         try:
-            importlib.import_module(name)
+            __import__(name)
         except ImportError:
             _end(f"falta el paquete {name}, o no funciona")
 

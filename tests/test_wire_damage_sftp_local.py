@@ -572,7 +572,6 @@ UNUSABLE_COMMANDS: dict[str, Callable[[], liar.RunCommand]] = {
     "hangs later": _hanging_later,
     "says nothing": lambda: _altered(lambda _output: b""),
     "fails": lambda: _altered(lambda output: output, exit_status=1),
-    "greets": lambda: _altered(lambda output: b"Welcome!\n" + output),
     "ends its lines otherwise": lambda: _altered(lambda output: output.translate(bytes.maketrans(b"\0\n", b"\n\0"))),
     "says it in capitals": lambda: _altered(bytes.upper),
     "names another file": lambda: _altered(lambda output: output.replace(b"uuid-1", b"uuid-2"), first=2),
