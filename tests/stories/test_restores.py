@@ -44,7 +44,7 @@ def test_the_last_line_says_how_many_files_there_are_and_how_many_were_there(
     run = migrated.run("restore", "uno", str(destination))
     assert run.exit_code == 1, str(run)
     (error,) = run.messages("ERROR")
-    assert error.startswith("registro.log: ")
+    assert error.startswith("la ejecución uno no se pudo restaurar de nas: registro.log: ")
     assert error.endswith("repita la misma orden para seguir")
     assert (destination / MARK).exists()
 
@@ -58,6 +58,28 @@ def test_the_last_line_says_how_many_files_there_are_and_how_many_were_there(
     other = migrated.directory / "otra"
     whole = migrated.run("restore", "uno", str(other))
     assert whole.output == f"Ejecución uno restaurada en {other}: {files} ficheros, {size_bytes} bytes\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--request-restore",)])
+def test_what_a_provider_refuses_names_the_execution_the_provider_and_what_to_do(
+    migrated: Installation, nas: Destination, options: tuple[str, ...]
+) -> None:
+    """Looked for in its directory, its manifest, its row and the request that archived objects be made readable."""
+    beginning, advice = "la ejecución uno no se pudo restaurar de nas: ", "compruébelo con check y repita la misma orden"
+    target = str(migrated.directory / "restaurada")
+    manifest = nas.directory / "ejecuciones" / "uno.manifest.json"
+    manifest.rename(nas.directory / "apartado")
+    (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")
+    assert "uno.manifest.json" in error
+    assert options or (error.startswith(beginning) and error.endswith(advice)), error
+
+    nas.directory.rename(nas.directory.with_name("desmontado"))
+    (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")
+    assert error == f"{beginning}no existe el directorio {nas.directory}; {advice}"
+
+    migrated.execute("UPDATE cloud_providers SET configuracion = '{}'")
+    (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")
+    assert error == f"{beginning}configuracion.ruta: falta; {advice}"
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
