@@ -18,6 +18,7 @@ from pathlib import Path
 from config.amounts import Timetable
 from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow
+from config.plurals import counted
 from config.trees import Tree
 from config.wording import reason_of
 from jobs.keys import Place, place_from_uri
@@ -50,7 +51,7 @@ from providers.base import CHUNK_SIZE_BYTES, IntegrityError, MigrationError, Pro
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from providers.file_systems import can_be_synced, sync_file_system
 from providers.retries import with_retries
-from sql.database import Database, StoredExecution
+from sql.database import Database, StoredExecution, provider_name
 
 LENDING_BITS = stat.S_ISUID | stat.S_ISGID
 """On a file, they lend whoever runs it the rights of its owner, who after a restore is somebody else: whoever restores.
@@ -444,7 +445,8 @@ def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
         emit(
             logging.WARNING,
             "setuid_not_restored",
-            f"{len(paths)} ficheros tenían setuid o setgid y se restauraron sin ellos: aquí son de quien restaura; "
+            f"{counted(len(paths), 'fichero tenía', 'ficheros tenían')} setuid o setgid, que no se restauran: aquí "
+            "son de quien restaura; "
             f"el primero, {one_line(paths[0])}",
             files=len(paths),
         )
@@ -502,7 +504,9 @@ def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
     if len(found) > 1:
         _tell_several(found)
     if not stored.migrated or stored.uri is None or stored.provider_id is None:
-        raise RestoreImpossible(f"la ejecución {one_line(uuid)} no está migrada a la nube")
+        without_files = not stored.migrated and not stored.has_directory
+        why = "no dejó ficheros: no hay nada que restaurar" if without_files else "no está migrada a la nube"
+        raise RestoreImpossible(f"la ejecución {one_line(uuid)} {why}")
     try:
         place = place_from_uri(stored.uri)
     except ValueError:
@@ -537,7 +541,7 @@ def _provider(database: Database, uuid: str, provider_id: int) -> Provider:
             with errors_named(uuid, item.name, CHECK_AND_AGAIN):
                 return build_provider(item)
         if not isinstance(item, ProviderRow) and item[0]["id"] == provider_id:
-            name = one_line(item[0]["nombre"])
+            name = provider_name(item[0])
             raise RestoreImpossible(
                 f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor {name} no se puede usar: {item[1]}"
             )
