@@ -44,7 +44,7 @@ from config.process import (
 )
 from config.provider_fields import unknown_fields
 from config.settings import ConfigurationError, Settings, load_settings
-from config.wording import in_spanish, reason_of
+from config.wording import in_spanish, output_failure, reason_of
 from jobs.directories import DirectoryJudge, OpenDirectory
 from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock, machine_lock
@@ -60,6 +60,7 @@ from jobs.report import (
     EXIT_LOCKED,
     EXIT_SOMETHING_FAILED,
     MAX_DURATION,
+    Named,
     TickReport,
 )
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
@@ -81,6 +82,7 @@ from sql.database import (
     ProvenCopy,
     SchemaError,
     database_identity,
+    provider_name,
 )
 
 if TYPE_CHECKING:
@@ -216,11 +218,12 @@ class JanitorDaemon:
             if isinstance(item, ProviderRow):
                 rows.append(item)
             else:
-                unreadable.append((item[0]["id"], item[0]["nombre"], item[1]))
+                unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
         used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
         self._providers = ProviderSet(rows, unreadable, self.interruption.migrations, self._note_unusable_provider)
         self._at_the_end.callback(self._providers.close)
+        self._providers.tell_unreadable(self._policy.provider_ids)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
 
@@ -440,7 +443,7 @@ class JanitorDaemon:
             emit(logging.WARNING, "temp_directory_missing", f"Limpieza omitida: {error}")
             return
         except TempDirectoryUnsafe as error:
-            self.report.count(temp_failures=1)
+            self.report.name(Named.TEMP_DIRECTORY, one_line(self._settings.temp_directory))
             emit(logging.ERROR, "temp_directory_unsafe", f"Limpieza omitida: {error}", cause=error)
             return
         self.report.count(
@@ -613,9 +616,20 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def _in_words(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"falta el paquete {error.name}; instale los de requirements.lock, o use .venv/bin/python"
+    if isinstance(error, OSError) and _is_of_the_output():
+        return output_failure(error)
     if isinstance(error, OSError):  # what has a place in the program comes as an error of its own
         return f"no se puede leer o escribir: {one_line(reason_of(error))}"
     return one_line(error) or type(error).__name__
+
+
+def _is_of_the_output() -> bool:
+    """Whether the standard output still holds what it could not write."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _run_process() -> int:

@@ -21,6 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from config.wording import reason_of
+
 UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What `json.dumps` leaves as it is, and a reader of lines, a terminal or a UTF-8 encoder would not take well."""
 
@@ -240,11 +242,15 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(
-        character
-        if character.isprintable() or character == "\n"
-        else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
+        character if character.isprintable() or character == "\n" else _escaped(character) for character in text
     )
+
+
+def _escaped(character: str) -> str:
+    """A byte of a name that is no UTF-8 is shown as that byte."""
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def printable_json(value: object, indent: int | None = None) -> str:
@@ -300,7 +306,7 @@ def log_file_failure() -> str | None:
 def _tell_unwritable(path: Path, error: OSError) -> None:
     """On the console alone, as the file is what fails."""
     message = (
-        f"No se puede escribir el registro en {one_line(path)}: {error.strerror}; {advice_to_write(path, error)}; "
+        f"No se puede escribir el registro en {one_line(path)}: {reason_of(error)}; {advice_to_write(path, error)}; "
         "mientras tanto todo va solo a la consola"
     )
     record = logger.makeRecord(

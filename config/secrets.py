@@ -48,7 +48,7 @@ class SecretKeys:
 
         keys = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
         if not keys:
-            raise FieldError(f"falta la variable {KEYS_VARIABLE}")
+            raise FieldError(f"falta la variable {KEYS_VARIABLE}; secret new-key escribe una clave nueva")
         fernets = []
         for number, key in enumerate(keys, start=1):
             learn_secrets(key)

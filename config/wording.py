@@ -96,3 +96,8 @@ def reason_of(error: OSError) -> str:
     if code > 0 and error.strerror and error.strerror != os.strerror(code):
         return error.strerror
     return REASONS.get(code) or error.strerror or type(error).__name__
+
+
+def output_failure(error: OSError) -> str:
+    """Why the standard output did not take a line, in Spanish."""
+    return f"no se puede escribir en la salida estándar: {reason_of(error)}"

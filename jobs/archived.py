@@ -7,7 +7,7 @@ from functools import partial
 
 from jobs.keys import Place
 from jobs.places import holds
-from jobs.restore import stored_copy
+from jobs.restore import CHECK_AND_AGAIN, errors_named, stored_copy
 from jobs.restore_errors import RestoreImpossible
 from jobs.transfers import TransferPool
 from providers.base import Provider
@@ -22,7 +22,7 @@ def request_restore(database: Database, uuid: str, transfers: int, interruption:
     """
     pool = TransferPool(transfers)
     try:
-        with stored_copy(database, uuid) as copy:
+        with stored_copy(database, uuid) as copy, errors_named(uuid, copy.provider.name, CHECK_AND_AGAIN):
             keys = _keys_of(copy.provider, copy.place, interruption)
             archived: list[str] = []
 

@@ -7,7 +7,6 @@ from contextlib import closing
 from typing import Any
 
 from config.fields import FieldError
-from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
@@ -17,7 +16,7 @@ from jobs.findings import Finding, bad
 from jobs.temp_guard import temp_directory_fault
 from providers import build_provider
 from providers.base import MigrationError
-from sql.database import Database, DatabaseReadOnly, SchemaError
+from sql.database import Database, DatabaseReadOnly, SchemaError, provider_name
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -84,7 +83,7 @@ def _check_providers(
             yield from _check_provider(item, policy)
         else:
             known.add(item[0]["id"])
-            yield Finding(f"proveedor {one_line(item[0]['nombre'])}", in_order=False, text=str(item[1]))
+            yield Finding(f"proveedor {provider_name(item[0])}", in_order=False, text=str(item[1]))
     for provider_id in policy.provider_ids:
         if provider_id not in known:
             yield Finding(f"proveedor {provider_id}", in_order=False, text="no existe en cloud_providers")

@@ -20,7 +20,9 @@ import click
 from config.logs import emit, one_line, printable_json
 from config.models import MigrationPolicy
 from config.options import SpanishGroup, bandwidth_option, directory_to_fill, not_empty, transfers_option
+from config.plurals import counted, files
 from config.settings import Settings
+from config.wording import output_failure
 from jobs.check import check_everything
 from jobs.report import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from jobs.restore import Restored, restore_execution
@@ -134,23 +136,35 @@ def _restore(settings: Settings, uuid: str, destination: Path) -> int:
         stopping_on_signal(interruption),
     ):
         restored = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
-    click.echo(one_line(_restored_line(uuid, destination, restored)))
-    if not restored.unkept:
-        return EXIT_DONE
-    emit(
-        logging.ERROR,
-        "attributes_not_restored",
-        f"El sistema de ficheros de {destination} no conserva lo que tenía la ejecución {one_line(uuid)}: "
-        f"{'; '.join(restored.unkept)}. Los bytes y los nombres están todos",
-        execution=uuid,
-    )
-    return EXIT_SOMETHING_FAILED
+    if restored.unkept:
+        emit(
+            logging.ERROR,
+            "attributes_not_restored",
+            f"El sistema de ficheros de {destination} no conserva lo que tenía la ejecución {one_line(uuid)}: "
+            f"{'; '.join(restored.unkept)}. Los bytes y los nombres están todos",
+            execution=uuid,
+        )
+    try:
+        click.echo(one_line(_restored_line(uuid, destination, restored)))
+    except OSError as error:
+        emit(
+            logging.ERROR,
+            "result_not_written",
+            f"la ejecución {one_line(uuid)} está restaurada entera en {one_line(destination)}, pero "
+            f"{output_failure(error)}",
+            cause=error,
+            execution=uuid,
+        )
+        return EXIT_SOMETHING_FAILED
+    return EXIT_SOMETHING_FAILED if restored.unkept else EXIT_DONE
 
 
 def _restored_line(uuid: str, destination: Path, restored: Restored) -> str:
     tree = restored.tree
-    kept = f"; {restored.kept_files} ya estaban y se comprobaron" if restored.kept_files else ""
-    return f"Ejecución {uuid} restaurada en {destination}: {len(tree.files)} ficheros, {tree.size_bytes} bytes{kept}"
+    were_there = counted(restored.kept_files, "ya estaba y se comprobó", "ya estaban y se comprobaron")
+    kept = f"; {were_there}" if restored.kept_files else ""
+    size = f"{files(len(tree.files))}, {counted(tree.size_bytes, 'byte', 'bytes')}"
+    return f"Ejecución {uuid} restaurada en {destination}: {size}{kept}"
 
 
 @commands.command(short_help="Enseña el programa en marcha.")

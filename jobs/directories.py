@@ -204,7 +204,7 @@ def _is_text(path: str) -> bool:
 def _judge_failure(error: OSError, path: str) -> SourceError:
     where = one_line(path)
     if error.errno == errno.ENOENT:
-        return DirectoryMissing(where)
+        return DirectoryMissing(f"no existe el directorio {where}")
     if error.errno in (errno.ELOOP, errno.ENOTDIR):
         return UnsafeSource(f"{where} es o atraviesa un enlace simbólico, o no es un directorio")
     if error.errno == errno.ENAMETOOLONG:

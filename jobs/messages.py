@@ -15,6 +15,15 @@ from sql.database import DatabaseError, ProvenCopy
 
 MISSING_DIRECTORIES_NAMED = 100
 
+TO_BE_MENDED = {
+    "invalid_settings": "configuración",
+    "access_denied": "acceso denegado",
+    "destination_missing": "no existe el destino",
+    "storage_full": "sin espacio",
+    "provider_error": "rechaza lo que se le pide",
+}
+"""What a person has to mend of a provider, by the code of the error."""
+
 
 class Messages:
     """Tells of one run. Safe to use from several threads."""
@@ -133,6 +142,7 @@ class Messages:
         """It stays where it is, for this run."""
         uuid = one_line(execution.uuid)
         self._report.count(failed=1)
+        self._report.name(Named.FAILED, uuid)
         emit(
             logging.ERROR,
             "migration_failed",
@@ -182,7 +192,7 @@ class Messages:
     def provider_needs_a_person(self, name: str, error: Exception) -> None:
         """A provider that the policy names cannot be used until somebody mends it; it was told already."""
         code = error.code if isinstance(error, MigrationError) else "invalid_settings"
-        self._report.name(Named.PROVIDER, f"{one_line(name)} ({code})")
+        self._report.name(Named.PROVIDER, f"{one_line(name)} ({TO_BE_MENDED.get(code, code)})")
 
     def log_unwritable(self, log_file: str) -> None:
         """What was told stands on the console alone, where that was told, too."""
@@ -210,7 +220,7 @@ class Messages:
             f"{counts.missing_directories} sin directorio",
             counted(counts.local_copies_deleted, "copia local borrada", "copias locales borradas"),
         )
-        problems = self._report.problems()[1 if counts.failed else 0 :]  # those that failed are among the sums
+        problems = self._report.problems()
         emit(
             logging.INFO,
             "run_finished",

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 
 from config.fields import FieldError
 from config.logs import emit, one_line
@@ -47,7 +47,9 @@ class ProviderSet:
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, Exception], object] = _nobody_asks,
     ) -> None:
-        """`interruption` is set when the run is asked to stop. `needs_a_person` is called with the id, the name and the
+        """`unreadable` rows are told of once they are asked for, as most of them may be nobody's concern.
+
+        `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id, the name and the
         error of a provider that stays unusable until somebody mends its row, its access or its store.
         """
         self._rows = {row.id: row for row in rows}
@@ -62,9 +64,7 @@ class ProviderSet:
         """Until when each is believed to work, by `time.monotonic`."""
         self._without_room: defaultdict[int, list[int]] = defaultdict(list)
         """How many bytes the executions had for which each had no room."""
-        for provider_id, name, error in unreadable:
-            self._unusable.add(provider_id)
-            self._tell_unusable(provider_id, name, error)
+        self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
 
     @property
     def any_is_in_use(self) -> bool:
@@ -87,6 +87,15 @@ class ProviderSet:
                 self._build(provider_id)
             return self._built.get(provider_id)
 
+    def tell_unreadable(self, wanted: Container[int]) -> None:
+        """Tell at once of the rows that cannot be read: of those wanted as of a fault, of others for debugging."""
+        for provider_id, (name, error) in self._unreadable.items():
+            if provider_id in wanted:
+                self.get(provider_id)
+            else:
+                told = f"El proveedor {one_line(name)}, que la configuración no nombra, no se puede leer"
+                emit(logging.DEBUG, "provider_not_wanted", f"{told}: {one_line(error)}", provider=one_line(name))
+
     def import_kind_of(self, provider_id: int) -> None:
         """Import what a provider needs, as each process that is forked afterwards would have to."""
         row = self._rows.get(provider_id)
@@ -98,6 +107,10 @@ class ProviderSet:
         return self._rows.get(provider_id)
 
     def _build(self, provider_id: int) -> None:
+        if provider_id in self._unreadable:
+            self._unusable.add(provider_id)
+            self._tell_unusable(provider_id, *self._unreadable[provider_id])
+            return
         row = self._rows.get(provider_id)
         if row is None or not row.active:
             what = f"{row.name} no está activo" if row else f"con id {provider_id} no existe en cloud_providers"

@@ -32,6 +32,8 @@ NAMED_AT_MOST = 10
 class Named(StrEnum):
     """What a report names, beside counting it, as it explains an exit code of 1."""
 
+    FAILED = "failed"
+    """An execution that was not migrated, of which there may be more than are named."""
     PROVIDER = "unusable_providers"
     """One that the policy names and that only a person can mend."""
     PLACE = "unsafe_destinations"
@@ -39,6 +41,7 @@ class Named(StrEnum):
     COPY = "deletions_failed"
     """An execution whose local copy could not be removed."""
     ROOT = "missing_roots"
+    TEMP_DIRECTORY = "unusable_temp_directory"
     JOB = "stopped_jobs"
     LOG = "unwritable_log"
 
@@ -133,7 +136,7 @@ class TickReport:
         return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE
 
     def problems(self) -> tuple[str, ...]:
-        """In words, with numbers and names, all that makes the exit code 1."""
+        """In words, with numbers and names, all that makes the exit code 1; failed executions come first."""
         named = self.named
         counts = {
             **{kind: len(names) for kind, names in named.items()},
@@ -147,13 +150,14 @@ class TickReport:
 
 
 PROBLEMS: Mapping[str, tuple[str, str]] = {
-    "failed": ("ejecución con error", "ejecuciones con error"),
+    Named.FAILED: ("ejecución con error", "ejecuciones con error"),
     Named.PROVIDER: ("proveedor que alguien tiene que arreglar", "proveedores que alguien tiene que arreglar"),
     Named.PLACE: ("lugar ocupado por objetos de otros", "lugares ocupados por objetos de otros"),
     Named.COPY: ("copia local que no se pudo borrar", "copias locales que no se pudieron borrar"),
     "deletions_waiting": ("copia local que espera a otro intento", "copias locales que esperan a otro intento"),
     "temp_failures": ("archivo temporal sin borrar", "archivos temporales sin borrar"),
     Named.ROOT: ("raíz de JANITOR_ROOTS que no está", "raíces de JANITOR_ROOTS que no están"),
+    Named.TEMP_DIRECTORY: ("directorio temporal que no se puede usar", "directorios temporales que no se pueden usar"),
     Named.JOB: ("trabajo que no pudo terminar", "trabajos que no pudieron terminar"),
     Named.LOG: ("registro que no se pudo escribir", "registros que no se pudieron escribir"),
 }

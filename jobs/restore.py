@@ -18,6 +18,7 @@ from pathlib import Path
 from config.amounts import Timetable
 from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow
+from config.plurals import counted
 from config.trees import Tree
 from config.wording import reason_of
 from jobs.keys import Place, place_from_uri
@@ -50,7 +51,7 @@ from providers.base import CHUNK_SIZE_BYTES, IntegrityError, MigrationError, Pro
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from providers.file_systems import can_be_synced, sync_file_system
 from providers.retries import with_retries
-from sql.database import Database, StoredExecution
+from sql.database import Database, StoredExecution, provider_name
 
 LENDING_BITS = stat.S_ISUID | stat.S_ISGID
 """On a file, they lend whoever runs it the rights of its owner, who after a restore is somebody else: whoever restores.
@@ -61,6 +62,7 @@ COARSEST_CLOCK_NS = 2 * 10**9
 """A time that differs by less has been kept as well as the file system can: FAT counts in steps of two seconds."""
 
 AGAIN = "lo ya restaurado se conserva: repita la misma orden para seguir"
+CHECK_AND_AGAIN = "compruébelo con check y repita la misma orden"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,9 @@ class Restore:
         restored that can be. After an error the destination keeps what came, with a file in it that says that it is
         incomplete. Files come back without setuid and setgid: see `LENDING_BITS`.
         """
-        tree, sha256 = fetch_manifest_and_hash(self._provider, self._place, manifest_sha256, self._interruption)
-        with _told_errors(destination):
+        with errors_named(self._place.name, self._provider.name, CHECK_AND_AGAIN):
+            tree, sha256 = fetch_manifest_and_hash(self._provider, self._place, manifest_sha256, self._interruption)
+        with errors_named(self._place.name, self._provider.name, AGAIN), _told_errors(destination):
             with (
                 opened_destination(destination, self._place, sha256, tree) as opened,
                 closing_descriptor(open_directory_beneath(opened.descriptor, [])) as file_system,
@@ -105,12 +108,22 @@ class Restore:
 
 
 @contextlib.contextmanager
-def _told_errors(destination: Path) -> Iterator[None]:
-    """Errors of the destination, and those of the provider after which the same command goes on."""
+def errors_named(uuid: str, provider_name: str, advice: str) -> Iterator[None]:
+    """Errors of a provider, with the execution and the provider that they are about, and with what to do."""
     try:
         yield
+    except RunInterrupted as error:  # no fault of either
+        raise RunInterrupted(f"{error}; {advice}") from error
     except MigrationError as error:
-        raise type(error)(f"{error}; {AGAIN}") from error
+        subject = f"la ejecución {one_line(uuid)} no se pudo restaurar de {one_line(provider_name)}"
+        raise type(error)(f"{subject}: {error}; {advice}") from error
+
+
+@contextlib.contextmanager
+def _told_errors(destination: Path) -> Iterator[None]:
+    """Errors of the destination."""
+    try:
+        yield
     except OSError as error:
         where = one_line(error.filename) if isinstance(error.filename, str) else ""
         if error.errno in NO_ROOM:
@@ -432,7 +445,8 @@ def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
         emit(
             logging.WARNING,
             "setuid_not_restored",
-            f"{len(paths)} ficheros tenían setuid o setgid y se restauraron sin ellos: aquí son de quien restaura; "
+            f"{counted(len(paths), 'fichero tenía', 'ficheros tenían')} setuid o setgid, que no se restauran: aquí "
+            "son de quien restaura; "
             f"el primero, {one_line(paths[0])}",
             files=len(paths),
         )
@@ -490,12 +504,14 @@ def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
     if len(found) > 1:
         _tell_several(found)
     if not stored.migrated or stored.uri is None or stored.provider_id is None:
-        raise RestoreImpossible(f"la ejecución {one_line(uuid)} no está migrada a la nube")
+        without_files = not stored.migrated and not stored.has_directory
+        why = "no dejó ficheros: no hay nada que restaurar" if without_files else "no está migrada a la nube"
+        raise RestoreImpossible(f"la ejecución {one_line(uuid)} {why}")
     try:
         place = place_from_uri(stored.uri)
     except ValueError:
         raise RestoreImpossible(f"ruta_nube no se entiende: {one_line(stored.uri)}") from None
-    with contextlib.closing(_provider(database, stored.provider_id)) as provider:
+    with contextlib.closing(_provider(database, stored.uuid, stored.provider_id)) as provider:
         yield StoredCopy(provider, place, _recorded_sha256(found))
 
 
@@ -518,11 +534,18 @@ def _recorded_sha256(found: Sequence[StoredExecution]) -> str | None:
     return next((row.manifest_sha256 for row in same_place if row.manifest_sha256 is not None), None)
 
 
-def _provider(database: Database, provider_id: int) -> Provider:
+def _provider(database: Database, uuid: str, provider_id: int) -> Provider:
     """The provider that holds the copy; one that is not active any more can still be read."""
     for item in database.load_provider_rows():
         if isinstance(item, ProviderRow) and item.id == provider_id:
-            return build_provider(item)
+            with errors_named(uuid, item.name, CHECK_AND_AGAIN):
+                return build_provider(item)
         if not isinstance(item, ProviderRow) and item[0]["id"] == provider_id:
-            raise RestoreImpossible(f"el proveedor {one_line(item[0]['nombre'])} no se puede usar: {item[1]}")
-    raise RestoreImpossible(f"el proveedor con id {provider_id} ya no existe en cloud_providers")
+            name = provider_name(item[0])
+            raise RestoreImpossible(
+                f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor {name} no se puede usar: {item[1]}"
+            )
+    raise RestoreImpossible(
+        f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor con id {provider_id}, donde está, ya no "
+        "existe en cloud_providers"
+    )

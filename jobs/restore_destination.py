@@ -77,7 +77,7 @@ def opened_destination(path: Path, place: Place, manifest_sha256: str, tree: Tre
         names = os.listdir(descriptor)
         mark = _mark_beside(tree)
         if names and mark not in names:
-            raise DestinationUnusable(f"el destino {path} no está vacío{_told_of_marks(descriptor, names)}")
+            raise DestinationUnusable(_told_not_empty(path, _told_of_marks(descriptor, names)))
         with closing_descriptor(_open_mark(path, descriptor, mark, is_new=not names)) as mark_descriptor:
             is_resumed = _claim(path, descriptor, mark_descriptor, content, names)
             owner = _owner_of_what_is_made(descriptor, mark + PROBE_SUFFIX) if is_resumed else None
@@ -144,12 +144,18 @@ def _claim(path: Path, descriptor: int, mark: int, content: bytes, names: Sequen
     if found == content:
         return True
     if len(names) > 1 or _place_named_by(found):
-        raise DestinationUnusable(f"el destino {path} no está vacío{_told_of(found)}")
+        raise DestinationUnusable(_told_not_empty(path, _told_of(found)))
     os.ftruncate(mark, 0)  # new, or of a restore that was killed before it had written it
     os.pwrite(mark, content, 0)
     os.fsync(mark)
     sync_directory(descriptor)
     return False
+
+
+def _told_not_empty(path: Path, told_of_mark: str) -> str:
+    """Without a mark in it, the destination may be what an earlier restore has finished."""
+    may_be_done = "; si una restauración anterior terminó bien en él, ya está hecho; si no, indique uno vacío o nuevo"
+    return f"el destino {one_line(path)} no está vacío{told_of_mark or may_be_done}"
 
 
 def _told_of_marks(descriptor: int, names: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from config.logs import one_line
 from config.models import EntryKind
+from config.plurals import counted
 from config.trees import Tree
 from jobs.restore_destination import Listing
 from providers.base import MigrationError
@@ -99,7 +100,11 @@ class Losses:
         return [
             *_told_names(self._in_the_way, renamed, listing, tree),
             *(f"«{one_line(path)}» no cabe en ese sistema de ficheros (nombre o tamaño)" for path in self._refused),
-            *_counted("enlaces simbólicos, que ese sistema de ficheros no admite", self._links),
+            *_counted(
+                "enlaces simbólicos, que ese sistema de ficheros no admite",
+                self._links,
+                one="enlace simbólico, que ese sistema de ficheros no admite",
+            ),
             *_counted("dentro de directorios que no se pudieron crear", self._below_closed(tree)),
         ]
 
@@ -110,11 +115,11 @@ class Losses:
 
     def unkept(self) -> list[str]:
         """Which attributes the destination has not kept, in Spanish, one text for each kind."""
-        return [*_counted("permisos", self._modes), *_counted("fechas", self._times)]
+        return [*_counted("permisos", self._modes, one="permiso"), *_counted("fechas", self._times, one="fecha")]
 
 
-def _counted(what: str, paths: Sequence[str]) -> list[str]:
-    return [f"{len(paths)} {what} ({_first(paths)})"] if paths else []
+def _counted(what: str, paths: Sequence[str], one: str | None = None) -> list[str]:
+    return [f"{counted(len(paths), one or what, what)} ({_first(paths)})"] if paths else []
 
 
 def _first(paths: Sequence[str]) -> str:
@@ -141,7 +146,10 @@ def _told_names(in_the_way: Sequence[str], renamed: Sequence[str], listing: List
         text = f"«{one_line(path)}» quedó con otro nombre" + (f", «{one_line(other)}»" if other else "")
         told.setdefault(frozenset((path, other or path)), text)
         foreign.discard(other or "")
-    return [*told.values(), *_counted("cosas que no son de la ejecución", sorted(foreign))]
+    return [
+        *told.values(),
+        *_counted("cosas que no son de la ejecución", sorted(foreign), one="cosa que no es de la ejecución"),
+    ]
 
 
 def _other_names(paths: Iterable[str], foreign: Iterable[str], tree: Tree) -> dict[str, list[str]]:

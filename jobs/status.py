@@ -18,7 +18,7 @@ def describe_status(summary: Mapping[str, Any]) -> Iterator[str]:
         yield f"Sin ficheros (ruta_directorio es NULL, no hay nada que migrar): {summary['without_files']}"
     yield f"Migradas: {summary['migrated']}"
     for provider in summary["providers"]:
-        name = one_line(provider["name"] or "proveedor borrado")
+        name = "proveedor borrado" if provider["name"] is None else one_line(provider["name"].strip() or "sin nombre")
         megabytes = provider["size_bytes"] / 1024 / 1024
         yield (
             f"  en {name} ({provider['kind'] or '?'}, id {provider['provider_id']}): "

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 
 from config.logs import emit, one_line
+from config.plurals import counted
 from config.wording import reason_of
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 
@@ -231,7 +232,9 @@ def _count(report: TempFilesReport, status: os.stat_result) -> None:
 def report_cleaning(cleaned: TempFilesReport, *, dry_run: bool) -> None:
     """Say what a cleaning did, or would do."""
     if cleaned.failures:
-        message = f"No se pudieron borrar {cleaned.failures} archivos temporales; el primero, {cleaned.first_failure}"
+        count = counted(cleaned.failures, "archivo temporal", "archivos temporales")
+        kept = f"No se {'pudo' if cleaned.failures == 1 else 'pudieron'} borrar {count}"
+        message = f"{kept}{'; el primero, ' if cleaned.failures > 1 else ': '}{cleaned.first_failure}"
         emit(logging.ERROR, "temp_files_kept", message, failures=cleaned.failures)
     megabytes = f"{cleaned.deleted_bytes / 1024 / 1024:.2f} MB"
     if dry_run:

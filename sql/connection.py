@@ -227,16 +227,38 @@ def database_password(database_url: str) -> str:
 def _parse(database_url: str) -> dict[str, str]:
     try:
         parts = dict(psycopg2.extensions.parse_dsn(database_url))
-    except psycopg2.ProgrammingError:  # its words quote the address
-        raise SchemaError(
-            f"DATABASE_URL no es una URI de PostgreSQL válida (postgresql://usuario@host/base); {HOW_TO_ENCODE}"
-        ) from None
+    except psycopg2.ProgrammingError as error:  # its words quote the address
+        raise SchemaError(_what_is_no_uri(database_url, str(error))) from None
     if _is_torn(database_url, parts):
         raise SchemaError(f"DATABASE_URL: la contraseña tiene '@' o '/' sin codificar; {HOW_TO_ENCODE}")
+    if not NUMBERS_OF_PORTS.fullmatch(parts.get("port", "")):
+        raise SchemaError("DATABASE_URL: el puerto no es un número (postgresql://usuario@host:5432/base)")
     return parts
 
 
+def _what_is_no_uri(database_url: str, told_by_libpq: str) -> str:
+    """Names a scheme or a parameter, and the password where there may be one; quotes nothing that may be of that."""
+    scheme = SCHEME.match(database_url)
+    if scheme and scheme[1] not in ("postgresql", "postgres"):
+        return f"DATABASE_URL: el esquema {scheme[1]} no se conoce; escriba postgresql://usuario@host/base"
+    *_, parameters = database_url.rpartition("?")
+    parameter = UNKNOWN_PARAMETER.search(told_by_libpq)
+    if parameter and "@" not in parameters and "password" not in parameters:
+        return f"DATABASE_URL: el parámetro {parameter[1]} no se conoce; corríjalo o quítelo"
+    message = "DATABASE_URL no es una URI de PostgreSQL válida (postgresql://usuario@host/base)"
+    return f"{message}; {HOW_TO_ENCODE}" if PASSWORD_MAY_BE_IN.search(database_url) else message
+
+
+SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+UNKNOWN_PARAMETER = re.compile(r'^invalid dsn: invalid (?:URI query parameter|connection option)[^"]*"(\w+)"')
+
+PASSWORD_MAY_BE_IN = re.compile(r"(?s)://[^/@]*:.*@|password")
+
+
 HOW_TO_ENCODE = "codifique la contraseña: @ es %40, / es %2F, : es %3A, ? es %3F, # es %23, % es %25"
+
+NUMBERS_OF_PORTS = re.compile("[0-9,]*")
 
 
 def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
@@ -244,11 +266,11 @@ def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
 
     It ends user and password at the first `@`, and finds none where a `/` comes before that.
     """
-    if not re.fullmatch("[0-9,]*", parts.get("port", "")):
-        return True
     if "://" not in database_url:
         return False
     ends_of_passwords = 1 if parts.keys() & {"user", "password"} else 0
+    if not NUMBERS_OF_PORTS.fullmatch(parts.get("port", "")) and database_url.count("@") > ends_of_passwords:
+        return True
     in_the_rest = database_url.count("@") > ends_of_passwords and "@" in parts.get("dbname", "")
     return in_the_rest or "@" in parts.get("host", "")
 
@@ -277,7 +299,9 @@ def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
     if isinstance(error, (psycopg2.errors.UndefinedTable, psycopg2.errors.UndefinedColumn)):
         return SchemaError(_what_is_missing(error, reason))
     if isinstance(error, psycopg2.errors.InsufficientPrivilege):
-        return SchemaError(f"el usuario de la base de datos no tiene permiso: {reason}")
+        return SchemaError(
+            f"el usuario de la base de datos no tiene permiso: {reason}; concédaselo (GRANT) o cambie de usuario"
+        )
     return DatabaseError(f"la base de datos rechazó la operación: {reason}")
 
 

@@ -177,6 +177,8 @@ class StoredExecution:
     uri: str | None
     provider_id: int | None
     manifest_sha256: str | None
+    has_directory: bool
+    """Not that of an execution that left no files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -666,6 +668,7 @@ class Database:
                 row["ruta_nube"],
                 row["nube_provider_id"],
                 row["manifest_sha256"],
+                row["has_directory"],
             )
             for row in self._connection.query("find_execution", {"uuid": uuid})
         ]
@@ -762,12 +765,18 @@ def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> Prov
     options = _json_object("configuracion", row["configuracion"], text_allowed=False)
     return ProviderRow(
         id=row["id"],
-        name=one_line(row["nombre"]),
+        name=provider_name(row),
         kind=str(row["tipo"]).strip().lower(),
         credentials=resolved if isinstance(resolved, (Mapping, str)) else None,
         options=options if isinstance(options, Mapping) else {},
         active=row["activo"] is True,
     )
+
+
+def provider_name(row: Row) -> str:
+    """What operators know a provider by: its id where it has no name."""
+    name = one_line(row["nombre"] or "")
+    return name if name.strip() else f"con id {row['id']}"
 
 
 def _secret_use(row: Row) -> SecretUse | None:
@@ -776,8 +785,7 @@ def _secret_use(row: Row) -> SecretUse | None:
     except FieldError:
         return None
     names = tuple(dict.fromkeys(named_secrets(credentials)))
-    provider = one_line(row["nombre"])
-    return SecretUse(row["id"], provider, row["activo"] is True, names, literal_secrets(credentials))
+    return SecretUse(row["id"], provider_name(row), row["activo"] is True, names, literal_secrets(credentials))
 
 
 def _stored_bytes(text: str | None) -> bytes:

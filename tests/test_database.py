@@ -1302,6 +1302,44 @@ def test_a_password_that_tears_the_address_apart_is_refused_before_anything_is_l
 
 
 @pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgresql://janitor@127.0.0.1:puerto/sage", "DATABASE_URL: el puerto no es un número"),
+        ("postgresql://janitor:s3cret@127.0.0.1:26432:1/sage", "DATABASE_URL: el puerto no es un número"),
+        ("postgresql://127.0.0.1:puerto/sage", "DATABASE_URL: el puerto no es un número"),
+        ("host=h port=puerto password=s3cret@", "DATABASE_URL: el puerto no es un número"),
+        ("postgresql://janitor:s3cret@h/sage?sslmod=require", "DATABASE_URL: el parámetro sslmod no se conoce"),
+        ("host=h sslmod=require", "DATABASE_URL: el parámetro sslmod no se conoce"),
+        ("mysql://janitor:s3cret@h/sage", "DATABASE_URL: el esquema mysql no se conoce"),
+        ("postgresql+psycopg2://janitor@h/sage", r"DATABASE_URL: el esquema postgresql\+psycopg2 no se conoce"),
+        ("postgresql://janitor@h/sage?sslmode", "DATABASE_URL no es una URI"),
+    ],
+)
+def test_what_is_wrong_with_an_address_is_told_and_the_password_is_not_blamed(url: str, told: str) -> None:
+    with pytest.raises(SchemaError, match=f"^{told}") as caught:
+        database_identity(url)
+    assert "contraseña" not in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://sage:pa/ss?s3cret=word@h/sage",
+        "postgresql://h/sage?password=pa&s3cret=word",
+        "postgresql://sage:p@ss?s3cret=word@h/sage",
+        "postgresql://sage:p@ss:s3cret/w@h/sage",
+        "host=h password=pa s3cret=word",
+        "postgresql://sage:s3%zcret@h/sage",
+    ],
+)
+def test_a_part_of_a_password_never_passes_for_a_parameter(url: str) -> None:
+    with pytest.raises(SchemaError, match="codifique la contraseña") as caught:
+        database_identity(url)
+    assert "s3" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "url",
     ["postgresql:///sage?user=a@b", "postgresql://h/s%40n", "postgresql://u:p@h1:1,h2:2/s", "dbname=a@b user=c@d"],
 )

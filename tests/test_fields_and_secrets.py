@@ -150,7 +150,7 @@ def test_each_of_several_keys_opens(separator: str, monkeypatch: pytest.MonkeyPa
         (
             "",
             encrypted(HIDDEN),
-            "^el secreto 'x' está cifrado y no se puede abrir: falta la variable JANITOR_SECRET_KEYS$",
+            "^el secreto 'x' está cifrado y no se puede abrir: falta la variable JANITOR_SECRET_KEYS; secret new-key ",
         ),
         (" , ", encrypted(HIDDEN), "falta la variable JANITOR_SECRET_KEYS"),
         (NEW_KEY, None, "no existe el secreto 'x' en secretos_nube"),

@@ -407,7 +407,7 @@ def test_a_full_disk_is_told_once_and_the_console_goes_on(tmp_path: Path, capsys
         emit(logging.INFO, "a", f"línea {number}")
     errors = capsys.readouterr().err
     assert errors.count(" - WARNING - No se puede escribir el registro en ") == 1
-    assert "No space left on device" in errors
+    assert "no queda espacio en el dispositivo" in errors
     assert [f"línea {number}" in errors for number in range(3)] == [True, True, True]
     assert "Traceback" not in errors
 

@@ -61,6 +61,7 @@ def test_every_field_that_is_asked_for_is_declared_and_the_other_way_round() -> 
             ],
         ),
         (row("sftp", {"host": "h", "hostkey": "k"}), ["credenciales.hostkey no se conoce; ¿quería decir host_key?"]),
+        (row("sftp", {"user": "u"}), ["credenciales.user no se conoce; ¿quería decir username?"]),
         (row("local", {"usuario": "u"}, ruta="/r"), ["credenciales.usuario no se conoce"]),
         (row("gcp", {"type": "service_account", "x": "y"}, bucket="b"), []),
         (row("azure", "UseDevelopmentStorage=true", container="c"), []),

@@ -327,7 +327,9 @@ def test_a_mark_that_is_no_file_is_none(provider: LocalProvider, destination: Pa
 def test_a_directory_with_something_in_it_and_no_mark_is_refused(provider: LocalProvider, destination: Path) -> None:
     destination.mkdir()
     (destination / "last").write_bytes(b"")
-    with pytest.raises(DestinationUnusable, match=r"no está vacío$"):
+    with pytest.raises(
+        DestinationUnusable, match=r"no está vacío; .* ya está hecho; si no, indique uno vacío o nuevo$"
+    ):
         restore_copy(provider, destination)
     assert contents(destination) == {"last": b""}
 

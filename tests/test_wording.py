@@ -148,7 +148,7 @@ def test_an_output_that_cannot_be_written_is_one_line(arguments: list[str]) -> N
     with Path("/dev/full").open("w") as full:
         ended = started([sys.executable, "janitor_daemon.py", *arguments], stdout=full)
     assert ended.returncode == 1
-    assert re.fullmatch(r".* - ERROR - no se puede leer o escribir: no queda espacio en el dispositivo\n", ended.stderr)
+    assert re.fullmatch(r".* - ERROR - no se puede escribir en la salida estándar: no queda espacio.*\n", ended.stderr)
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])

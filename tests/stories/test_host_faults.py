@@ -109,7 +109,7 @@ def test_a_tick_works_with_everything_local_on_a_full_disk(ready: Installation, 
     run = tick(ready, directory=disk / "trabajo")
     require_all_done(ready, run, exit_code=1)  # the log could not be written
     assert os.listdir(disk / "temporales") == []
-    complaints = [line for line in run.errors.splitlines() if "No space left" in line or "WARNING" in line]
+    complaints = [line for line in run.errors.splitlines() if "no queda espacio" in line or "WARNING" in line]
     assert len(complaints) <= 1, str(run)
     FILL[lacking](disk)  # what was deleted has left some room
     for uuid in ("tres", "cuatro"):

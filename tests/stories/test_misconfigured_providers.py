@@ -233,3 +233,40 @@ def test_a_secret_kept_encrypted_in_the_database_is_used(
     assert installation.place("con-llave")[2] == primary
     for hidden in (secret, key.decode(), old_key.decode()):
         assert hidden not in run.errors
+
+
+def test_a_row_that_the_policy_does_not_name_is_nobodys_concern(installation: Installation, nas: Destination) -> None:
+    """Looked for in a column that is no object and in a secret that is missing; named, both make the exit code 1."""
+    rows = {"Lista": [1], "Cifrada": {"password": {"secreto": "no-hay"}}}
+    ids = [installation.add_provider_row(name, "sftp", column, {}) for name, column in rows.items()]
+    good = installation.add_provider(nas)
+    installation.configure(good)
+    installation.small_execution("uno")
+    run = installation.run()
+    assert run.exit_code == 0, str(run)
+    assert [name for name in rows if name in run.errors] == []
+    debugged = installation.run("--debug")
+    assert [name for name in rows if f"El proveedor {name}, que la configuración no nombra" in debugged.errors] == (
+        list(rows)
+    )
+    assert debugged.messages("ERROR") == []
+
+    installation.configure(good, *ids)
+    named = installation.run()
+    assert named.exit_code == 1, str(named)
+    told = [line.partition(" no se puede usar")[0] for line in named.messages("ERROR")]
+    assert told == [f"El proveedor {name}" for name in rows]
+
+
+def test_a_provider_without_a_name_is_known_by_its_id(installation: Installation, nas: Destination) -> None:
+    """Looked for in `check`, in `status` and in a row that cannot be read."""
+    unreadable = installation.add_provider_row("", "sftp", [1], {})
+    nameless = installation.add_provider_row(" ", "local", None, nas.options)
+    installation.configure(nameless, unreadable)
+    installation.small_execution("uno")
+    run = installation.run()
+    assert f"ERROR - El proveedor con id {unreadable} no se puede usar" in run.errors
+    check = installation.run("check").output
+    assert f"proveedor con id {unreadable}: " in check
+    assert f"proveedor con id {nameless} (local): " in check
+    assert f"  en sin nombre (local, id {nameless}): 1 ejecución" in installation.run("status").output

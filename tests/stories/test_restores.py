@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +46,7 @@ def test_the_last_line_says_how_many_files_there_are_and_how_many_were_there(
     run = migrated.run("restore", "uno", str(destination))
     assert run.exit_code == 1, str(run)
     (error,) = run.messages("ERROR")
-    assert error.startswith("registro.log: ")
+    assert error.startswith("la ejecución uno no se pudo restaurar de nas: registro.log: ")
     assert error.endswith("repita la misma orden para seguir")
     assert (destination / MARK).exists()
 
@@ -58,6 +60,29 @@ def test_the_last_line_says_how_many_files_there_are_and_how_many_were_there(
     other = migrated.directory / "otra"
     whole = migrated.run("restore", "uno", str(other))
     assert whole.output == f"Ejecución uno restaurada en {other}: {files} ficheros, {size_bytes} bytes\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--request-restore",)])
+def test_what_a_provider_refuses_names_the_execution_the_provider_and_what_to_do(
+    migrated: Installation, nas: Destination, options: tuple[str, ...]
+) -> None:
+    """Looked for in its directory, its manifest, its row and the request for what is archived."""
+    beginning = "la ejecución uno no se pudo restaurar de nas: "
+    advice = "compruébelo con check y repita la misma orden"
+    target = str(migrated.directory / "restaurada")
+    manifest = nas.directory / "ejecuciones" / "uno.manifest.json"
+    manifest.rename(nas.directory / "apartado")
+    (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")
+    assert "uno.manifest.json" in error
+    assert options or (error.startswith(beginning) and error.endswith(advice)), error
+
+    nas.directory.rename(nas.directory.with_name("desmontado"))
+    (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")
+    assert error == f"{beginning}no existe el directorio {nas.directory}; {advice}"
+
+    migrated.execute("UPDATE cloud_providers SET configuracion = '{}'")
+    (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")
+    assert error == f"{beginning}configuracion.ruta: falta; {advice}"
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
@@ -134,3 +159,47 @@ def test_a_disk_that_keeps_no_modes_gets_everything_else_and_exit_code_1(migrate
         assert "permisos (ejecucion.yaml, " in error
         assert files_and_bytes(odd / "restaurada") == files_and_bytes(migrated.executions / "uno")
         assert not (odd / "restaurada" / MARK).exists()
+
+
+def test_an_execution_without_files_has_nothing_to_restore(migrated: Installation) -> None:
+    migrated.add_execution("vacía", None)
+    migrated.add_execution("nueva", migrated.new_directory("nueva"))
+    for uuid, why in (("vacía", "no dejó ficheros: no hay nada que restaurar"), ("nueva", "no está migrada a la nube")):
+        run = migrated.run("restore", uuid, str(migrated.directory / "restaurada"))
+        assert run.messages("ERROR") == [f"la ejecución {uuid} {why}"], str(run)
+
+
+def test_what_there_is_one_of_is_told_in_the_singular(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    (installation.new_directory("uno") / "único").write_text("a")
+    installation.add_execution("uno", installation.executions / "uno")
+    assert installation.run().exit_code == 0
+    target = installation.directory / "restaurada"
+    assert installation.run("restore", "uno", str(target)).output == (
+        f"Ejecución uno restaurada en {target}: 1 fichero, 1 byte\n"
+    )
+
+
+def test_a_line_that_cannot_be_written_says_so_and_that_the_files_are_whole(migrated: Installation) -> None:
+    """Also looked for in `status`, `check` and the help."""
+    target = migrated.directory / "restaurada"
+    full = "no se puede escribir en la salida estándar: no queda espacio en el dispositivo"
+    for arguments, told in (
+        (["restore", "uno", str(target)], f"la ejecución uno está restaurada entera en {target}, pero {full}"),
+        (["status"], full),
+        (["check"], full),
+        (["--help"], full),
+    ):
+        with Path("/dev/full").open("w") as output:
+            run = subprocess.run(
+                [sys.executable, str(migrated.program), *arguments],
+                cwd=migrated.directory,
+                env=migrated.environment,
+                stdout=output,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert run.returncode == 1, arguments
+        assert run.stderr.splitlines()[-1].endswith(f" - ERROR - {told}"), (arguments, run.stderr)
+    assert snapshot(target) == snapshot(migrated.executions / "uno")

@@ -83,9 +83,9 @@ def _no_key_for_its_secret(installation: Installation, _nas: Destination) -> int
 
 
 NEEDS_A_PERSON: dict[str, tuple[Callable[[Installation, Destination], int], str]] = {
-    "no directory": (_no_directory, "destination_missing"),
-    "no setting": (_no_setting, "invalid_settings"),
-    "no key for its secret": (_no_key_for_its_secret, "invalid_settings"),
+    "no directory": (_no_directory, "no existe el destino"),
+    "no setting": (_no_setting, "configuración"),
+    "no key for its secret": (_no_key_for_its_secret, "configuración"),
 }
 
 
@@ -94,13 +94,13 @@ def test_a_provider_that_only_a_person_can_mend_is_named_though_the_alternate_to
     installation: Installation, nas: Destination, name: str
 ) -> None:
     """Also looked for where several processes share the work, whose reports are put together."""
-    make, code = NEEDS_A_PERSON[name]
+    make, reason = NEEDS_A_PERSON[name]
     bad, good = make(installation, nas), installation.add_provider(nas, "Buena")
     installation.configure(bad, good)
     installation.small_execution("uno")
     run = installation.run()
     assert installation.place("uno")[2] == good
-    require_told(installation, run, f"1 proveedor que alguien tiene que arreglar: Mala ({code})")
+    require_told(installation, run, f"1 proveedor que alguien tiene que arreglar: Mala ({reason})")
 
 
 def test_what_a_process_of_the_run_finds_out_of_a_provider_is_told_by_the_run(
@@ -111,7 +111,7 @@ def test_what_a_process_of_the_run_finds_out_of_a_provider_is_told_by_the_run(
     for number in range(40):
         installation.small_execution(f"e{number:02d}")
     run = installation.run(JANITOR_PROCESSES="2")
-    require_told(installation, run, "1 proveedor que alguien tiene que arreglar: Mala (destination_missing)")
+    require_told(installation, run, "1 proveedor que alguien tiene que arreglar: Mala (no existe el destino)")
 
 
 @pytest.mark.parametrize("why", ["not named by the policy", "switched off", "nothing to migrate"])
@@ -129,6 +129,27 @@ def test_a_provider_that_nobody_needs_makes_no_run_end_with_1(
         installation.small_execution("uno")
     run = installation.run()
     assert run.exit_code == 0, str(run)
+
+
+def test_executions_that_failed_are_named_and_status_says_why(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas))
+    for uuid in ("dos", "uno"):
+        installation.add_execution(uuid, installation.executions / f"no-está-{uuid}")
+    run = installation.run("--all-dirs", JANITOR_TRANSFERS="1")
+    (named,) = installation.rows("SELECT report FROM janitor_runs")[0]["report"]["problems"]
+    require_told(installation, run, named)
+    assert sorted(named.removeprefix("2 ejecuciones con error: ").split(", ")) == ["dos", "uno"]
+    reason = f"no existe el directorio {installation.executions / 'no-está-uno'} [directory_missing]"
+    assert f"  uno: {reason}" in status_of(installation)
+
+
+def test_a_temporary_directory_that_cannot_be_used_is_named(installation: Installation) -> None:
+    """It passed for a file that could not be deleted."""
+    installation.configure(None)
+    link = installation.directory / "enlace"
+    link.symlink_to(installation.temporary)
+    run = installation.run(TEMP_DIR=str(link))
+    require_told(installation, run, f"1 directorio temporal que no se puede usar: {link}")
 
 
 # Places of others, and local copies that stay
