@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -42,6 +43,7 @@ RUN_DIRECTORY = pytest.StashKey[RunDirectory]()
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Give the run one directory for all that is temporary, before pytest chooses its own."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` the programs that tests start would ignore it
     if is_worker(config):  # which has that of the process that started it
         return
     directory = config.stash[RUN_DIRECTORY] = RunDirectory()
