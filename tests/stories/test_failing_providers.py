@@ -49,8 +49,10 @@ MANIFEST_IS_PUT = rb"PUT /[^ ]*\.manifest\.json"
 KINDS_WITH_A_SERVER = ("s3", "azure", "gcs", "sftp")
 
 
-def _require_gone_to_the_alternate(installation: Installation, run: Run, alternate: int, nas: Destination) -> None:
-    assert run.exit_code == 0, str(run)
+def _require_gone_to_the_alternate(
+    installation: Installation, run: Run, alternate: int, nas: Destination, exit_code: int = 0
+) -> None:
+    assert run.exit_code == exit_code, str(run)
     assert installation.place("uno") == (True, "cloud://local/ejecuciones/uno", alternate)
     assert [line for line in run.messages("ERROR") if line.startswith("Error subiendo uno")]
     assert run.said("INFO", "Intentando migrar al proveedor alternativo: El NAS")
@@ -186,8 +188,28 @@ def test_a_server_that_shows_another_host_key_is_refused(
     installation.configure(installation.add_provider(destination, "La primaria"), alternate)
     installation.small_execution("uno")
     run = installation.run()
-    _require_gone_to_the_alternate(installation, run, alternate, nas)
+    _require_gone_to_the_alternate(installation, run, alternate, nas, exit_code=1)  # somebody has to look at the key
     assert destination.everything_stored() == set()
+    _require_of_no_object_and_no_right(installation, run)
+
+
+def test_a_login_that_is_refused_is_of_no_object_and_no_right(
+    installation: Installation, new_destination: MakeDestination
+) -> None:
+    """As a host key is; a certificate goes the same way."""
+    destination = new_destination("sftp-asyncssh").with_credentials(password="otra", private_key=None)
+    installation.configure(installation.add_provider(destination, "La primaria"))
+    installation.small_execution("uno")
+    _require_of_no_object_and_no_right(installation, installation.run())
+
+
+def _require_of_no_object_and_no_right(installation: Installation, run: Run) -> None:
+    """Neither the run nor `check` blames the object that was about to be asked for, nor rights."""
+    (told,) = [line for line in run.messages("ERROR") if line.startswith("Error subiendo uno a La primaria: ")]
+    assert "ejecuciones/" not in told
+    lines = installation.run("check").output.splitlines()
+    (found,) = [line for line in lines if line.startswith("ERROR  proveedor La primaria")]
+    assert not re.search("permisos de lectura|janitor-check", found)
 
 
 def _without_its_container(destination: Destination) -> Destination:
