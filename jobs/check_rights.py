@@ -11,6 +11,7 @@ from jobs.findings import Finding, advised, bad, good
 from providers.base import (
     AccessDenied,
     BytesSource,
+    ConnectionDenied,
     DestinationMissing,
     IntegrityError,
     InvalidProviderSettings,
@@ -23,13 +24,14 @@ from providers.probes import new_check_key
 
 ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
     (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
+    (ConnectionDenied, ""),  # its message says what to do, and no right is wanting
     (AccessDenied, "revise las credenciales y sus permisos de lectura, escritura, listado y borrado"),
     (DestinationMissing, "créelo o corrija la configuración: el programa no lo crea"),
     (ProviderUnavailable, "compruebe dirección, red y cortafuegos"),
     (StorageFull, "libere espacio o amplíe la cuota"),
 )
 
-STOPS_ALL = (InvalidProviderSettings, DestinationMissing, ProviderUnavailable, StorageFull)
+STOPS_ALL = (ConnectionDenied, InvalidProviderSettings, DestinationMissing, ProviderUnavailable, StorageFull)
 """After one of these nothing else need be tried."""
 
 UNSAFE_REPLACEMENT = (
@@ -47,9 +49,14 @@ OF_S3 = {
 }
 
 
-def with_advice(error: MigrationError) -> str:
-    """An error with what to do about it."""
-    advice = next((text for kind, text in ADVICE if isinstance(error, kind)), "")
+ADVICE_FOR_DIRECTORIES = "revise el dueño y los permisos del directorio configuracion.ruta"
+
+
+def with_advice(error: MigrationError, kind: str = "") -> str:
+    """An error with what to do about it; a directory is read and written without credentials."""
+    advice = next((text for error_class, text in ADVICE if isinstance(error, error_class)), "")
+    if kind == "local" and isinstance(error, AccessDenied):
+        advice = ADVICE_FOR_DIRECTORIES
     return one_line(f"{error}; {advice}" if advice else str(error))
 
 
@@ -59,7 +66,7 @@ def check_rights(provider: Provider, prefix: str) -> Iterator[Finding]:
     trial = _Trial(provider, new_check_key(prefix))
     trial.run()
     if trial.stopped_by is not None or (len(trial.wanting) > 1 and not trial.granted):
-        yield bad(subject, with_advice(trial.stopped_by or trial.wanting[0].error))
+        yield bad(subject, with_advice(trial.stopped_by or trial.wanting[0].error, provider.kind))
         if trial.is_left_behind:
             yield bad(subject, trial.told_left_behind)
         return
@@ -78,7 +85,9 @@ def _check_conditions(provider: Provider, prefix: str, subject: str) -> Iterator
     try:
         replaces_safely = provider.replaces_safely(prefix)
     except MigrationError as error:
-        yield bad(subject, f"no se puede saber si comprueba condiciones al escribir: {with_advice(error)}")
+        yield bad(
+            subject, f"no se puede saber si comprueba condiciones al escribir: {with_advice(error, provider.kind)}"
+        )
         return
     if not replaces_safely:
         yield advised(subject, UNSAFE_REPLACEMENT)

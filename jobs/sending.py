@@ -16,6 +16,7 @@ from jobs.tree import FileSource
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     ConditionFailed,
+    ConnectionDenied,
     IntegrityError,
     ObjectNotFound,
     Provider,
@@ -219,7 +220,7 @@ def _is_worth_another_way(error: ProviderError, unsent: Collection[FileToSend]) 
     """
     if isinstance(error, ConditionFailed):
         return True
-    if isinstance(error, ProviderUnavailable | IntegrityError):
+    if isinstance(error, ProviderUnavailable | IntegrityError | ConnectionDenied):
         return False
     return len(unsent) > 1 or any(file.is_there for file in unsent)
 

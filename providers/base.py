@@ -103,6 +103,12 @@ class AccessDenied(ProviderError):
     provider_wide = True
 
 
+class ConnectionDenied(AccessDenied):
+    """A connection was refused by one of its ends, whatever was to be asked through it: a host key or a certificate
+    that is not believed, or a login that is not accepted.
+    """
+
+
 class DestinationMissing(ProviderError):
     """The bucket, container or base directory does not exist. It is never created silently."""
 
@@ -541,6 +547,8 @@ def is_refusal(error: ProviderError) -> bool:
 def name_object(error: ProviderError, key: str) -> None:
     """Let the message of a refusal say which object was refused: a provider in which others are stored says no more."""
     told = one_line(key)
+    if isinstance(error, ConnectionDenied):  # it is of no object
+        return
     if (is_refusal(error) or isinstance(error, StorageFull | ObjectTooLarge)) and told not in str(error):
         error.args = (f"{error}, en {told}",)
 

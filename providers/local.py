@@ -345,6 +345,8 @@ class LocalProvider(Provider):
                 same = os.path.samestat(Path(self._directory).stat(), os.fstat(self._root_descriptor))
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise DestinationMissing(f"no existe el directorio {one_line(self._directory)}") from error
+            except OSError as error:
+                raise _error_of(error, self._directory) from error
             if not same:
                 raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
             return self._root_descriptor
@@ -724,6 +726,10 @@ def _translated(key: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        unknown = (ProviderError, reason_of(error) if error.errno else "error de entrada y salida")
-        error_class, explanation = ERRORS.get(error.errno or 0, unknown)
-        raise error_class(f"{explanation}: {one_line(key)}") from error
+        raise _error_of(error, key) from error
+
+
+def _error_of(error: OSError, what: str) -> ProviderError:
+    unknown = (ProviderError, reason_of(error) if error.errno else "error de entrada y salida")
+    error_class, explanation = ERRORS.get(error.errno or 0, unknown)
+    return error_class(f"{explanation}: {one_line(what)}")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import urllib3.exceptions
 
-from providers.base import AccessDenied, ProviderError, ProviderUnavailable
+from providers.base import ConnectionDenied, ProviderError, ProviderUnavailable
 
 TRUST_ADVICE = "indique configuracion.ca_file o SSL_CERT_FILE"
 PROXY_REFUSES_US = "el proxy no acepta el usuario y la contraseña, o los pide y no los tiene (HTTP 407)"
@@ -38,13 +38,15 @@ def network_error(error: BaseException) -> ProviderError | None:
     causes = list(_causes(error))
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            return AccessDenied(REASONS_OF_OPENSSL.get(cause.verify_code, UNTRUSTED))
+            return ConnectionDenied(REASONS_OF_OPENSSL.get(cause.verify_code, UNTRUSTED))
     for cause in causes:
         tunnel = TUNNEL_FAILED.search(str(cause)) if isinstance(cause, OSError) else None
         if tunnel:
             is_login = tunnel[1] == "407"
             return (
-                AccessDenied(PROXY_REFUSES_US) if is_login else ProviderUnavailable(f"{NO_TUNNEL} (HTTP {tunnel[1]})")
+                ConnectionDenied(PROXY_REFUSES_US)
+                if is_login
+                else ProviderUnavailable(f"{NO_TUNNEL} (HTTP {tunnel[1]})")
             )
     if any(isinstance(cause, urllib3.exceptions.ProxyError) for cause in causes):
         return ProviderUnavailable(f"fallo de red: {NO_PROXY_REACHED}")
@@ -57,9 +59,9 @@ def network_error_told_by_rust(text: str) -> ProviderError | None:
     """The same, of a message of obstore's that holds no answer of a server's."""
     certificate = re.search(r"InvalidCertificate\(\s*(\w+?)(?:Context)?\b", text)
     if certificate:
-        return AccessDenied(REASONS_OF_RUSTLS.get(certificate[1], UNTRUSTED))
+        return ConnectionDenied(REASONS_OF_RUSTLS.get(certificate[1], UNTRUSTED))
     if "ProxyAuthRequired" in text:
-        return AccessDenied(PROXY_REFUSES_US)
+        return ConnectionDenied(PROXY_REFUSES_US)
     if "TunnelUnsuccessful" in text:
         return ProviderUnavailable(NO_TUNNEL)
     if re.search(r"(?s)kind: Connect,.*\b(?:AlertReceived|InvalidMessage|PeerIncompatible|PeerMisbehaved)\(", text):

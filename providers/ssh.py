@@ -30,7 +30,7 @@ from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
     TRANSFER_TIMEOUT_SECONDS,
-    AccessDenied,
+    ConnectionDenied,
     ProviderError,
     ProviderUnavailable,
 )
@@ -221,7 +221,7 @@ class SshConnection:
     """One authenticated connection. May be used from several threads."""
 
     def __init__(self, settings: SshSettings) -> None:
-        """Connect. Raises `ProviderUnavailable` or `AccessDenied`."""
+        """Connect. Raises `ProviderUnavailable` or `ConnectionDenied`."""
         where = one_line(f"{settings.host}:{settings.port}")
         self._transport = _open_transport(settings, where)
         self._pulse = Pulse(time.monotonic())
@@ -242,7 +242,7 @@ class SshConnection:
         return self._transport.is_active()
 
     def open_sftp(self) -> SftpSession:
-        """Begin a session. Raises `ConnectionFull`, `SessionLost`, `AccessDenied`."""
+        """Begin a session. Raises `ConnectionFull`, `SessionLost`, `ConnectionDenied`."""
         channel = self._open_channel()
         deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
         try:
@@ -252,7 +252,7 @@ class SshConnection:
         except paramiko.SSHException as error:
             if not self.alive or time.monotonic() >= deadline:
                 raise SessionLost("se perdió la conexión") from error
-            raise AccessDenied("el servidor no abre el subsistema sftp para esta cuenta") from error
+            raise ConnectionDenied("el servidor no abre el subsistema sftp para esta cuenta") from error
         except (EOFError, OSError) as error:  # paramiko hands on what its own thread stumbled over
             raise SessionLost("se perdió la conexión") from error
         except BaseException:
@@ -313,7 +313,7 @@ def _open_transport(settings: SshSettings, where: str) -> paramiko.Transport:
 
 
 def _negotiate(transport: paramiko.Transport, settings: SshSettings) -> None:
-    """Agree on keys, look at the server's, and authenticate. Raises `AccessDenied`, and what paramiko raises."""
+    """Agree on keys, look at the server's, and authenticate. Raises `ConnectionDenied`, and what paramiko raises."""
     options = transport.get_security_options()
     options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)  # one pass over the bytes
     expected = {key[4 : 4 + int.from_bytes(key[:4], "big")].decode() for key in settings.trusted_keys}
@@ -329,7 +329,7 @@ def _negotiate(transport: paramiko.Transport, settings: SshSettings) -> None:
             if key_type in expected
             else "desconocida: de este tipo no hay ninguna guardada; compruébela y guárdela en credenciales.host_key"
         )
-        raise AccessDenied(f"{where} muestra una clave de host {reason} ({key_type} SHA256:{digest})")
+        raise ConnectionDenied(f"{where} muestra una clave de host {reason} ({key_type} SHA256:{digest})")
     Authentication(transport, settings.username, settings.private_key, settings.password).perform(where)
 
 
@@ -340,9 +340,9 @@ def _key_type_of(algorithm: str) -> str:
 
 def _explain(error: Exception, where: str) -> ProviderError:
     if isinstance(error, TooManyAttempts):
-        return AccessDenied(f"{where} no acepta las credenciales: cortó la conexión por demasiados intentos")
+        return ConnectionDenied(f"{where} no acepta las credenciales: cortó la conexión por demasiados intentos")
     if isinstance(error, paramiko.AuthenticationException):  # it takes none of the algorithms that a key can sign with
-        return AccessDenied(f"{where} no acepta las credenciales: no admite el tipo de la clave privada")
+        return ConnectionDenied(f"{where} no acepta las credenciales: no admite el tipo de la clave privada")
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
         return ProviderUnavailable(f"{where} no comparte ningún algoritmo SSH con este programa")
     return ProviderUnavailable(f"{where} no completó la conexión SSH")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 else:
     from paramiko.auth_handler import AuthHandler
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, AccessDenied
+from providers.base import ANSWER_TIMEOUT_SECONDS, ConnectionDenied
 
 PUBLIC_KEY, PASSWORD, INTERACTIVE = "publickey", "password", "keyboard-interactive"
 
@@ -68,8 +68,8 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
     def perform(self, where: str) -> None:
         """Begin by asking which methods there are, which counts as no failed attempt, and do those that are asked for.
 
-        A key or password that is refused ends it, as a server may lock an account after a few. Raises `AccessDenied`,
-        `paramiko.SSHException`.
+        A key or password that is refused ends it, as a server may lock an account after a few.
+        Raises `ConnectionDenied`, `paramiko.SSHException`.
         """
         self._exchange(_service_request())
         self._request("none", lambda request: None)
@@ -142,7 +142,7 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
         self._partly = message.get_boolean()
         self._answered.set()
 
-    def _refusal(self, where: str, accepted: Sequence[str], refused: str | None) -> AccessDenied:
+    def _refusal(self, where: str, accepted: Sequence[str], refused: str | None) -> ConnectionDenied:
         told = []
         if accepted:
             told.append(f"aceptó {_listed(accepted)} y pide algo más")
@@ -150,7 +150,7 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
             asked_more = " (pregunta algo más que la contraseña)" if self._questions > 1 else ""
             told.append(f"rechazó {refused}{asked_more}")
         told += [f"admite {_listed(self._offered)}", f"la fila del proveedor tiene {_listed(self._ours)}"]
-        return AccessDenied(f"{where} no acepta las credenciales: {'; '.join(told)}")
+        return ConnectionDenied(f"{where} no acepta las credenciales: {'; '.join(told)}")
 
 
 def _service_request() -> Message:

@@ -139,6 +139,22 @@ def test_roots_need_not_be_set_or_writable_where_nothing_is_deleted(ready: Insta
     assert len(findings(run, "aviso")) == 1
 
 
+@pytest.mark.parametrize("mode", [0o000, 0o555])
+def test_a_directory_that_may_not_be_used_is_named_and_not_its_credentials(
+    ready: Installation, nas: Destination, mode: int
+) -> None:
+    nas.directory.chmod(mode)
+    run = ready.run_as_ordinary_user("check")
+    nas.directory.chmod(0o755)
+    told = [line for line in findings(run) if "permiso denegado: " in line]
+    assert told, str(run)
+    assert not re.search("varios ficheros|credenciales", run.output)
+    if mode == 0:
+        (line,) = told
+        advice = "revise el dueño y los permisos del directorio configuracion.ruta"
+        assert line.endswith(f"permiso denegado: {nas.directory}; {advice}")
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o400])
 def test_a_dotenv_that_only_its_owner_changes_is_in_order(ready: Installation, mode: int) -> None:
     _dotenv_of(mode)(ready)

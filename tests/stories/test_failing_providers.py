@@ -191,6 +191,26 @@ def test_a_server_that_shows_another_host_key_is_refused(
     run = installation.run()
     _require_gone_to_the_alternate(installation, run, alternate, nas)
     assert destination.everything_stored() == set()
+    _require_of_no_object_and_no_right(installation, run)
+
+
+def test_a_login_that_is_refused_is_of_no_object_and_no_right(
+    installation: Installation, new_destination: MakeDestination
+) -> None:
+    """As a host key is; a certificate goes the same way."""
+    destination = new_destination("sftp-asyncssh").with_credentials(password="otra", private_key=None)
+    installation.configure(installation.add_provider(destination, "La primaria"))
+    installation.small_execution("uno")
+    _require_of_no_object_and_no_right(installation, installation.run())
+
+
+def _require_of_no_object_and_no_right(installation: Installation, run: Run) -> None:
+    """Neither the run nor `check` blames the object that was about to be asked for, nor rights."""
+    (told,) = [line for line in run.messages("ERROR") if line.startswith("Error subiendo uno a La primaria: ")]
+    assert "ejecuciones/" not in told
+    lines = installation.run("check").output.splitlines()
+    (found,) = [line for line in lines if line.startswith("ERROR  proveedor La primaria")]
+    assert not re.search("permisos de lectura|janitor-check", found)
 
 
 def _without_its_container(destination: Destination) -> Destination:
