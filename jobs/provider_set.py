@@ -13,6 +13,7 @@ from config.logs import emit, one_line
 from config.models import ProviderRow
 from providers import build_provider, import_kind
 from providers.base import (
+    ConnectionDenied,
     InvalidProviderSettings,
     MigrationError,
     Provider,
@@ -133,6 +134,9 @@ class ProviderSet:
         if not error.provider_wide or is_for_want_of_descriptors(error):
             return
         failed_at = time.monotonic()
+        if isinstance(error, ConnectionDenied):  # whose login is refused does not try it once more to ask
+            self._leave_alone(provider, error)
+            return
         if isinstance(error, ProviderUnavailable):
             if not self._has_failed_too_often(provider):
                 return
