@@ -47,6 +47,7 @@ ODD_DISKS = "tests/test_restore_to_odd_disks.py"
 RESUMED = "tests/test_restore_resumed.py"
 TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
 OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
+FROM_DISK = f"{ODD_DISKS}::test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_memory"
 NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
 SIGNALS = "tests/stories/test_ending_signals.py"
@@ -3851,6 +3852,30 @@ REMOVALS = (
         "if there_bytes == entry.size_bytes and self._sha256_of(file) == entry.sha256:",
         "if there_bytes == entry.size_bytes:",
         (OTHER_BYTES,),
+    ),
+    Mutant(
+        "restore",
+        "the kernel's memory proves what an earlier restore left",
+        "jobs/restore.py",
+        "        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)\n",
+        "",
+        (FROM_DISK,),
+    ),
+    Mutant(
+        "restore",
+        "what an earlier restore left is not written before it is read",
+        "jobs/restore.py",
+        "        self.bring(file)\n",
+        "",
+        (FROM_DISK,),
+    ),
+    Mutant(
+        "restore",
+        "the file system is not synced before what was left is read",
+        "jobs/restore.py",
+        "            disk.bring_all()  # what an earlier restore left: see `read_from_disk`\n",
+        "",
+        (FROM_DISK,),
     ),
     Mutant(
         "restore",
