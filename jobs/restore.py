@@ -160,6 +160,7 @@ class _Filling:
         """All is on the disk before the mark goes, and that it went before this returns. Raises `OSError` too."""
         tree = self._tree
         if self._destination.is_resumed:
+            disk.bring_all()  # what an earlier restore left: see `read_from_disk`
             self._present = list_destination(self._destination, tree, self._open_earlier_directory).present
         others = [tree.entry(position) for position in range(len(tree)) if not tree.is_file(position)]
         directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
@@ -259,12 +260,11 @@ class _Filling:
             return
         try:
             with closing_descriptor(self._open_file(entry, position)) as file:
-                if not self._present[position]:
-                    self._download(file, entry, 0)
-                elif self._is_whole(file, entry):
-                    next(self._kept)
+                if self._present[position]:
+                    disk.read_from_disk(file)
+                    self._complete(file, entry)
                 else:
-                    self._download(file, entry, os.fstat(file).st_size)
+                    self._download(file, entry, 0)
                 self._set_attributes(file, entry, entry.mode & ~LENDING_BITS)
                 disk.bring(file)
         except (FileExistsError, NotOfTheRestore, DiffersFromFile):
@@ -287,6 +287,13 @@ class _Filling:
             if self._present[position]:
                 return open_own_file(parent, name, self._destination.owner)
             return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
+
+    def _complete(self, file: int, entry: Entry) -> None:
+        """Keep what an earlier restore has left, and fetch what is missing."""
+        if self._is_whole(file, entry):
+            next(self._kept)
+        else:
+            self._download(file, entry, os.fstat(file).st_size)
 
     def _is_whole(self, file: int, entry: Entry) -> bool:
         """Whether an earlier restore's file is proven. Raises `NotOfTheRestore` for one that cannot become so."""
@@ -421,6 +428,16 @@ class _Disk:
         """Bring one file there, unless `bring_all` will. Raises `OSError`."""
         if not self._is_synced_as_a_whole:
             os.fsync(file)
+
+    def read_from_disk(self, file: int) -> None:
+        """Have a file that was there before this restore read from the disk from now on, not from the kernel's memory.
+
+        After an error of the disk the kernel goes on as if it had written what it could not write, and the one to be
+        told was an earlier restore. What is not written yet stays in memory, so it must be brought there first.
+        Raises `OSError`.
+        """
+        self.bring(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def bring_directory(self, directory: int) -> None:
         """Bring one directory there, unless `bring_all` will. Raises `OSError`."""

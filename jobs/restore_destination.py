@@ -79,9 +79,15 @@ def opened_destination(path: Path, place: Place, manifest_sha256: str, tree: Tre
         if names and mark not in names:
             raise DestinationUnusable(_told_not_empty(path, _told_of_marks(descriptor, names)))
         with closing_descriptor(_open_mark(path, descriptor, mark, is_new=not names)) as mark_descriptor:
-            is_resumed = _claim(path, descriptor, mark_descriptor, content, names)
-            owner = _owner_of_what_is_made(descriptor, mark + PROBE_SUFFIX) if is_resumed else None
-            yield OpenDestination(descriptor, mark, owner)
+            is_resumed = False
+            owner = None
+            if names:
+                is_resumed = _is_left_whole(path, mark_descriptor, mark, content, names)
+                owner = _owner_of_what_is_made(path, descriptor, mark + PROBE_SUFFIX)
+                _require_owner(path, mark_descriptor, mark, owner)
+            if not is_resumed:
+                _write_mark(descriptor, mark_descriptor, content)
+            yield OpenDestination(descriptor, mark, owner if is_resumed else None)
 
 
 def _open_or_make(path: Path) -> int:
@@ -136,20 +142,41 @@ def _require_still_there(path: Path, descriptor: int, mark: str, opened: int) ->
         raise DestinationUnusable(f"el destino {path} cambió mientras se abría")
 
 
-def _claim(path: Path, descriptor: int, mark: int, content: bytes, names: Sequence[str]) -> bool:
-    """Whether to go on with what lies there. Otherwise the mark names the copy, and is on the disk before anything
-    else comes. Raises `DestinationUnusable`.
+def _is_left_whole(path: Path, mark: int, name: str, content: bytes, names: Sequence[str]) -> bool:
+    """Whether the mark is that of an earlier restore of the same copy, and not only the beginning of one.
+
+    A restore that was killed may have written any beginning of it. Raises `DestinationUnusable` for everything else:
+    somebody's own file can have that name, or another name of it can be that of somebody's own file.
     """
     found = os.pread(mark, LONGEST_MARK_BYTES, 0)
+    if os.fstat(mark).st_nlink != 1:
+        raise _foreign(path, name)
     if found == content:
         return True
     if len(names) > 1 or _place_named_by(found):
         raise DestinationUnusable(_told_not_empty(path, _told_of(found)))
-    os.ftruncate(mark, 0)  # new, or of a restore that was killed before it had written it
+    if not content.startswith(found):
+        raise _foreign(path, name)
+    return False
+
+
+def _require_owner(path: Path, mark: int, name: str, owner: int) -> None:
+    if os.fstat(mark).st_uid != owner:
+        raise _foreign(path, name)
+
+
+def _foreign(path: Path, name: str) -> DestinationUnusable:
+    return DestinationUnusable(
+        f"el destino {path} no está vacío: su fichero {name} no es de una restauración de esta copia (tiene otro "
+        "contenido, otro dueño u otro nombre más); use otro directorio, o saque de ahí ese fichero"
+    )
+
+
+def _write_mark(descriptor: int, mark: int, content: bytes) -> None:
+    """Let the mark name the copy. It is on the disk before anything else comes."""
     os.pwrite(mark, content, 0)
     os.fsync(mark)
     sync_directory(descriptor)
-    return False
 
 
 def _told_not_empty(path: Path, told_of_mark: str) -> str:
@@ -181,13 +208,20 @@ def _place_named_by(mark: bytes) -> str:
         return ""
 
 
-def _owner_of_what_is_made(descriptor: int, name: str) -> int:
+def _owner_of_what_is_made(path: Path, descriptor: int, name: str) -> int:
     with contextlib.suppress(FileNotFoundError):
+        _require_probe(path, name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))
         os.unlink(name, dir_fd=descriptor)  # of a restore that was killed
     with closing_descriptor(os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor)) as probe:
         owner = os.fstat(probe).st_uid
     os.unlink(name, dir_fd=descriptor)
     return owner
+
+
+def _require_probe(path: Path, name: str, status: os.stat_result) -> None:
+    """Nothing is ever written to a probe."""
+    if not stat.S_ISREG(status.st_mode) or status.st_size > 0 or status.st_nlink > 1:
+        raise _foreign(path, name)
 
 
 def sync_directory(descriptor: int) -> None:

@@ -137,7 +137,8 @@ def _told_names(in_the_way: Sequence[str], renamed: Sequence[str], listing: List
         text = (
             f"«{one_line(path)}» y «{one_line(other)}» son el mismo nombre ahí"
             if other
-            else f"«{one_line(path)}»: ya hay ahí algo con ese nombre que no es de esta restauración"
+            else f"«{one_line(path)}»: ya hay ahí algo con ese nombre que no es de esta restauración, o que el disco "
+            "no guardó como se escribió"
         )
         told.setdefault(frozenset((path, other or path)), text)
         foreign.discard(other or "")

@@ -1,16 +1,20 @@
-"""A disk that is soon full: tmpfs with a limit. Only root may mount one."""
+"""Disks that are soon full: one that says so, one that does not. Only root may mount them."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from tests.skips import MOUNT, require_right
+from tests.skips import MOUNT, NEEDS_FILE_SYSTEM, require_right
+
+MEBIBYTE = 1024 * 1024
 
 
 @contextlib.contextmanager
@@ -23,6 +27,34 @@ def mounted_small_disk(directory: Path, size_bytes: int, inodes: int = 10_000) -
         yield
     finally:
         subprocess.run(["umount", "--lazy", str(directory)], check=True, timeout=30)
+
+
+@contextlib.contextmanager
+def mounted_thin_disk(directory: Path, store: Path) -> Iterator[Callable[[], None]]:
+    """Mount a disk that promises 128 MiB and has room for 24 in `store`. Gives a function that makes room.
+
+    What is more is lost when the kernel writes it, after the program that wrote it has gone on.
+    """
+    image = store / "image"
+    with mounted_small_disk(store, 24 * MEBIBYTE):
+        with image.open("wb") as file:
+            file.truncate(128 * MEBIBYTE)
+        # No journal, and room for what describes the files: their bytes alone are lost.
+        make = ["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "nodiscard", str(image)]
+        mount = ["mount", "-o", "loop,errors=continue", str(image), str(directory)]
+        with image.open("r+b") as file:
+            subprocess.run(make, check=True, timeout=30)
+            os.posix_fallocate(file.fileno(), 0, 12 * MEBIBYTE)
+        if subprocess.run(mount, check=False, timeout=30).returncode != 0:
+            pytest.skip(f"{NEEDS_FILE_SYSTEM}: ext4 on a loop device")
+        try:
+            yield partial(_give_room, store)
+        finally:
+            subprocess.run(["umount", "--lazy", str(directory)], check=True, timeout=30)
+
+
+def _give_room(store: Path) -> None:
+    subprocess.run(["mount", "-o", "remount,size=200M", str(store)], check=True, timeout=30)
 
 
 def make_read_only(directory: Path) -> None:

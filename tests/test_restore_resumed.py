@@ -28,6 +28,7 @@ from providers.local import LocalProvider
 from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit
 from tests.privileges import NOBODY, unprivileged
 from tests.restores import PLACE, Copy, contents, restore_copy, store_copy
+from tests.skips import needs_root
 
 COPY: Copy = {
     "large": os.urandom(3_000_000),
@@ -263,7 +264,7 @@ def test_nothing_is_restored_through_what_took_a_directorys_place(
     assert sorted(os.listdir(outside)) == ["empty", "link"]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@needs_root
 @pytest.mark.parametrize("path", ["d", "d/file"])
 def test_what_belongs_to_somebody_else_is_not_taken_for_ones_own(
     provider: LocalProvider, halfway: Path, path: str
@@ -304,6 +305,76 @@ def test_a_restore_that_was_killed_before_it_had_written_its_mark_begins_again(
     (destination / INCOMPLETE_MARK).write_bytes(mark)
     restore_copy(provider, destination)
     assert contents(destination) == COPY
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"somebody's only file",
+        b"[]",
+        b'{"place": ""}',
+        b'{"place": 0}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"execution": "2',
+    ],
+)
+def test_a_file_that_only_has_the_name_of_a_mark_is_neither_written_to_nor_removed(
+    provider: LocalProvider, destination: Path, content: bytes
+) -> None:
+    """Looked for wherever a restore removes by a name: the mark, and the probe, two tests below."""
+    destination.mkdir()
+    (destination / INCOMPLETE_MARK).write_bytes(content)
+    with pytest.raises(DestinationUnusable, match="no está vacío"):
+        restore_copy(provider, destination)
+    assert contents(destination) == {INCOMPLETE_MARK: content}
+
+
+@pytest.mark.parametrize("content", [b"", b'{"execution"', None])
+@pytest.mark.parametrize("theirs", ["another name", pytest.param("owner", marks=needs_root)])
+def test_a_mark_that_is_somebody_elses_file_is_neither_written_to_nor_removed(
+    provider: LocalProvider, halfway: Path, tmp_path: Path, content: bytes | None, theirs: str
+) -> None:
+    """Even with what a restore would have written in it, `None` here."""
+    whole = (halfway / INCOMPLETE_MARK).read_bytes()
+    destination = tmp_path / "another"
+    destination.mkdir()
+    outside = tmp_path / "outside"
+    outside.write_bytes(whole if content is None else content)
+    if theirs == "owner":
+        os.chown(outside, NOBODY, NOBODY)
+        outside.rename(destination / INCOMPLETE_MARK)
+    else:
+        (destination / INCOMPLETE_MARK).hardlink_to(outside)
+    with pytest.raises(DestinationUnusable, match=r"otro dueño.*use otro directorio"):
+        restore_copy(provider, destination)
+    assert contents(destination) == {INCOMPLETE_MARK: whole if content is None else content}
+
+
+@pytest.mark.parametrize("kind", ["content", "another name", "directory", "symbolic link"])
+def test_what_only_has_the_name_of_a_probe_is_not_removed(
+    provider: LocalProvider, halfway: Path, tmp_path: Path, kind: str
+) -> None:
+    probe = halfway / f"{INCOMPLETE_MARK}.probe"
+    outside = tmp_path / "outside"
+    outside.touch()
+    make: dict[str, Callable[[], object]] = {
+        "content": lambda: probe.write_bytes(b"somebody's only file"),
+        "another name": lambda: probe.hardlink_to(outside),
+        "directory": probe.mkdir,
+        "symbolic link": lambda: probe.symlink_to(outside),
+    }
+    make[kind]()
+    before = contents(halfway)
+    with pytest.raises(DestinationUnusable, match=r"\.probe no es de una restauración"):
+        restore_copy(provider, halfway)
+    assert contents(halfway) == before
+
+
+def test_the_probe_of_a_killed_restore_is_no_obstacle(provider: LocalProvider, halfway: Path) -> None:
+    (halfway / f"{INCOMPLETE_MARK}.probe").touch()
+    restore_copy(provider, halfway)
+    assert contents(halfway) == COPY
 
 
 @pytest.mark.parametrize("kind", ["symbolic link", "directory", "fifo"])

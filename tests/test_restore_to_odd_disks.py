@@ -17,12 +17,15 @@ from pathlib import Path
 import pytest
 
 from config.models import ProviderRow
+from jobs import restore as restore_module
 from jobs.restore_destination import INCOMPLETE_MARK
-from jobs.restore_errors import DestinationFull, RestoreIncomplete
+from jobs.restore_errors import DestinationFull, DestinationUnusable, RestoreIncomplete
+from providers.base import ProviderError
 from providers.local import LocalProvider
+from tests.faulty_provider import Call, Fault, FaultyProvider
 from tests.restores import Copy, contents, folding_calls, restore_copy, store_copy
 from tests.servers.odd_file_system import Rules, mounted_odd_file_system
-from tests.small_disk import mounted_small_disk
+from tests.small_disk import MEBIBYTE, mounted_small_disk, mounted_thin_disk
 
 BLIND_TO_CASE = Rules(folds_case=True)
 COMPOSING = Rules(composes=True)
@@ -225,3 +228,95 @@ def test_a_restore_goes_on_once_there_is_room(provider: LocalProvider, tmp_path:
         os.system(f"mount -o remount,size=2000000 {tmp_path}/small")  # noqa: S605
         restore_copy(provider, destination)
         assert contents(destination) == LARGE
+
+
+# A disk that did not take what the kernel still has
+
+
+def test_what_a_disk_lost_is_not_taken_for_restored_by_the_next_restore(
+    provider: LocalProvider, tmp_path: Path
+) -> None:
+    """The kernel tells the error once, and goes on showing what was written as if it were on the disk."""
+    copy: Copy = {"large": os.urandom(32 * MEBIBYTE)}
+    store_copy(provider, copy)
+    disk, store = tmp_path / "disk", tmp_path / "store"
+    disk.mkdir()
+    store.mkdir()
+    with mounted_thin_disk(disk, store) as make_room:
+        destination = disk / "restored"
+        with pytest.raises((DestinationFull, DestinationUnusable)):
+            restore_copy(provider, destination)
+        make_room()
+        with pytest.raises((RestoreIncomplete, DestinationUnusable)):
+            restore_copy(provider, destination)
+        assert (destination / INCOMPLETE_MARK).exists()
+        (destination / "large").unlink()
+        restore_copy(provider, destination)
+        with (destination / "large").open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert file.read() == copy["large"]
+
+
+class ForgetfulDisk:
+    """Calls of the system as they are on a disk that has lost some files' bytes without saying so any more. The kernel
+    shows them until it is told to read the disk, and lets go of nothing that it has not tried to write.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, lost: Path, *, as_a_whole: bool) -> None:
+        self._lost = lost.stat().st_ino
+        self._has_tried_to_write = False
+        self._fsync = os.fsync
+        monkeypatch.setattr(os, "fsync", self.fsync)
+        monkeypatch.setattr(os, "posix_fadvise", self.posix_fadvise)
+        monkeypatch.setattr(restore_module, "can_be_synced", lambda _descriptor: as_a_whole)
+        monkeypatch.setattr(restore_module, "sync_file_system", self.sync_file_system)
+
+    def fsync(self, descriptor: int) -> None:
+        """As `os.fsync`."""
+        self._fsync(descriptor)
+        if os.fstat(descriptor).st_ino == self._lost:
+            self._has_tried_to_write = True
+
+    def sync_file_system(self, _descriptor: int) -> None:
+        """As `providers.file_systems.sync_file_system`."""
+        self._has_tried_to_write = True
+
+    def posix_fadvise(self, descriptor: int, offset: int, length: int, advice: int) -> None:
+        """As `os.posix_fadvise`: the lost bytes are zeros from now on."""
+        status = os.fstat(descriptor)
+        is_all = (offset, length, advice) == (0, 0, os.POSIX_FADV_DONTNEED)
+        if is_all and status.st_ino == self._lost and self._has_tried_to_write:
+            os.pwrite(descriptor, bytes(status.st_size), 0)
+
+
+@pytest.mark.parametrize("as_a_whole", [True, False], ids=["the whole file system", "one thing at a time"])
+@pytest.mark.parametrize("lost", ["whole", "part"])
+def test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_memory(
+    provider: LocalProvider, tmp_path: Path, lost: str, as_a_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ways to believe what an earlier restore left: a file that is whole, and the beginning of one."""
+
+    def cut(call: Call) -> Iterator[bytes]:
+        yield b"".join(call.proceed())[:100_000]
+        raise ProviderError("cortado")
+
+    store_copy(provider, {"whole": b"some bytes", "part": os.urandom(200_000)})
+    destination = tmp_path / "restored"
+    with FaultyProvider(provider, [Fault("open", cut, key="*/part")]) as faulty, pytest.raises(ProviderError):
+        restore_copy(faulty, destination)
+    assert (destination / "part").stat().st_size == 100_000
+    ForgetfulDisk(monkeypatch, destination / lost, as_a_whole=as_a_whole)
+    with pytest.raises(RestoreIncomplete, match=f"«{lost}».*el disco no guardó"):
+        restore_copy(provider, destination)
+    assert (destination / INCOMPLETE_MARK).exists()
+
+
+def test_nothing_that_is_new_is_read_from_the_disk_again(
+    provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take the time of a second restore; an error of the disk is told to whoever has written."""
+    advised: list[int] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda descriptor, *_: advised.append(descriptor))
+    store_copy(provider, REST)
+    restore_copy(provider, tmp_path / "restored")
+    assert advised == []

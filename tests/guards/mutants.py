@@ -47,6 +47,7 @@ ODD_DISKS = "tests/test_restore_to_odd_disks.py"
 RESUMED = "tests/test_restore_resumed.py"
 TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
 OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
+FROM_DISK = f"{ODD_DISKS}::test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_memory"
 NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
 SIGNALS = "tests/stories/test_ending_signals.py"
@@ -3806,6 +3807,38 @@ REMOVALS = (
     ),
     Mutant(
         "restore",
+        "somebody's own file is overwritten with the mark",
+        "jobs/restore_destination.py",
+        "    if not content.startswith(found):\n",
+        "    if not found.startswith(found):\n",
+        (f"{RESUMED}::test_a_file_that_only_has_the_name_of_a_mark_is_neither_written_to_nor_removed",),
+    ),
+    Mutant(
+        "restore",
+        "the other name of somebody's own file is taken for the mark",
+        "jobs/restore_destination.py",
+        "    if os.fstat(mark).st_nlink != 1:\n",
+        "    if os.fstat(mark).st_nlink < 1:\n",
+        (f"{RESUMED}::test_a_mark_that_is_somebody_elses_file_is_neither_written_to_nor_removed",),
+    ),
+    Mutant(
+        "restore",
+        "a file that belongs to somebody else is taken for the mark",
+        "jobs/restore_destination.py",
+        "                _require_owner(path, mark_descriptor, mark, owner)\n",
+        "",
+        (f"{RESUMED}::test_a_mark_that_is_somebody_elses_file_is_neither_written_to_nor_removed",),
+    ),
+    Mutant(
+        "restore",
+        "somebody's own file is removed for the probe",
+        "jobs/restore_destination.py",
+        "        _require_probe(path, name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))\n",
+        "",
+        (f"{RESUMED}::test_what_only_has_the_name_of_a_probe_is_not_removed",),
+    ),
+    Mutant(
+        "restore",
         "two restores fill one directory",
         "jobs/restore_destination.py",
         "            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
@@ -3819,6 +3852,30 @@ REMOVALS = (
         "if there_bytes == entry.size_bytes and self._sha256_of(file) == entry.sha256:",
         "if there_bytes == entry.size_bytes:",
         (OTHER_BYTES,),
+    ),
+    Mutant(
+        "restore",
+        "the kernel's memory proves what an earlier restore left",
+        "jobs/restore.py",
+        "        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)\n",
+        "",
+        (FROM_DISK,),
+    ),
+    Mutant(
+        "restore",
+        "what an earlier restore left is not written before it is read",
+        "jobs/restore.py",
+        "        self.bring(file)\n",
+        "",
+        (FROM_DISK,),
+    ),
+    Mutant(
+        "restore",
+        "the file system is not synced before what was left is read",
+        "jobs/restore.py",
+        "            disk.bring_all()  # what an earlier restore left: see `read_from_disk`\n",
+        "",
+        (FROM_DISK,),
     ),
     Mutant(
         "restore",
