@@ -64,7 +64,7 @@ from jobs.report import (
 )
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from jobs.temp_guard import require_temp_directory_apart
+from jobs.temp_guard import require_temp_directory_apart, require_temp_directory_apart_from_copies
 from providers.base import (
     MigrationError,
     ProviderUnavailable,
@@ -179,6 +179,8 @@ class JanitorDaemon:
     def _connect(self) -> None:
         self._database.connect()
         self._database.require_current_schema()
+        if self._options.clean:
+            require_temp_directory_apart_from_copies(self._settings, self._database.local_directories())
 
     def _do_job(self, name: str, job: Callable[[], None]) -> None:
         """Whatever stops one job does not stop the next; what stopped it decides the exit code."""

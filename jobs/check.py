@@ -14,7 +14,6 @@ from config.settings import Settings
 from jobs.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from jobs.check_rights import check_rights, with_advice
 from jobs.findings import Finding, bad
-from jobs.temp_guard import temp_directory_fault
 from providers import build_provider
 from providers.base import MigrationError
 from sql.database import Database, DatabaseReadOnly, SchemaError
@@ -36,7 +35,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     policy = policy or MigrationPolicy()
     items = list(database.load_provider_rows())
     yield from check_roots(settings, policy, [item for item in items if isinstance(item, ProviderRow)])
-    yield from check_own_directories(settings)
+    yield from check_own_directories(settings, database.local_directories())
     yield from check_dotenv()
     yield from _check_names(settings)
     yield from check_secret_keys()
@@ -68,8 +67,6 @@ def _check_policy(policy: MigrationPolicy | None) -> Finding:
 
 
 def _check_names(settings: Settings) -> Iterator[Finding]:
-    if (fault := temp_directory_fault(settings)) is not None:
-        yield Finding("directorio temporal", in_order=False, text=fault)
     for text in settings.unknown_variables:
         yield Finding("entorno", in_order=False, text=text)
 

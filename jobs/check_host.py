@@ -16,6 +16,7 @@ from config.settings import Settings
 from config.wording import reason_of
 from jobs.directories import is_of_system
 from jobs.findings import Finding, advised, bad, good
+from jobs.temp_guard import copies_fault, temp_directory_fault
 from providers.descriptors import closing_descriptor, open_directory_path
 
 OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
@@ -86,11 +87,11 @@ def _why_it_cannot_be_opened(root: str) -> str | None:
         return f"no se puede abrir: {reason_of(error)}; {advice_to_write(Path(root), error)}"
 
 
-def check_own_directories(settings: Settings) -> Iterator[Finding]:
-    """Where the program writes for itself: log, lock and temporary files."""
+def check_own_directories(settings: Settings, copies: Iterable[str]) -> Iterator[Finding]:
+    """Where the program writes for itself: log, lock and temporary files, which lie apart from `copies`."""
     yield _check_log_directory(settings.log_directory)
     yield _check_lock_directory(settings.lock_directory)
-    yield _check_temp_directory(settings.temp_directory)
+    yield _check_temp_directory(settings, copies)
 
 
 def _check_log_directory(directory: Path) -> Finding:
@@ -114,7 +115,11 @@ def _check_lock_directory(directory: Path) -> Finding:
     return good(subject, "se puede escribir")
 
 
-def _check_temp_directory(directory: Path) -> Finding:
+def _check_temp_directory(settings: Settings, copies: Iterable[str]) -> Finding:
+    directory = settings.temp_directory
+    fault = temp_directory_fault(settings) or copies_fault(settings, copies)
+    if fault is not None:
+        return bad("directorio temporal", fault)
     subject = f"archivos temporales {one_line(directory)}"
     if not os.path.lexists(directory):
         return advised(subject, "no existe: la limpieza se omite; créelo o indique otro en TEMP_DIR")

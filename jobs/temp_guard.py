@@ -6,7 +6,7 @@ import contextlib
 import os
 import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from config.logs import one_line
@@ -68,6 +68,24 @@ def temp_directory_fault(settings: Settings) -> str | None:
     if reason is None:
         return None
     return f"TEMP_DIR: {one_line(temporary.path)} {reason}; {ADVICE}"
+
+
+def require_temp_directory_apart_from_copies(settings: Settings, directories: Iterable[str]) -> None:
+    """Raises `ConfigurationError` if `TEMP_DIR` is, contains or lies in a directory in which a provider keeps copies."""
+    fault = copies_fault(settings, directories)
+    if fault is not None:
+        raise ConfigurationError(fault)
+
+
+def copies_fault(settings: Settings, directories: Iterable[str]) -> str | None:
+    """As `temp_directory_fault`, for the `ruta` of each provider of kind `local`."""
+    temporary = _Place(settings.temp_directory)
+    for directory in directories:
+        copies = _Place(directory)
+        if temporary.lies_in(copies.path) or copies.lies_in(temporary.path):
+            reason = f"es, contiene o está en {one_line(copies.path)}, donde un proveedor local guarda copias"
+            return f"TEMP_DIR: {one_line(temporary.path)} {reason}; {ADVICE}"
+    return None
 
 
 def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:

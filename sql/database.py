@@ -259,6 +259,11 @@ class Database:
             except FieldError as error:
                 yield row, error
 
+    def local_directories(self) -> list[str]:
+        """The `ruta` of every provider of kind `local`, active or not; a row that cannot be read keeps no copies."""
+        found = (_local_directory(row) for row in self._connection.query("list_local_directories"))
+        return [directory for directory in found if directory is not None]
+
     # Secrets
 
     def _fetch_secret(self, name: str) -> bytes | None:
@@ -768,6 +773,15 @@ def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> Prov
         options=options if isinstance(options, Mapping) else {},
         active=row["activo"] is True,
     )
+
+
+def _local_directory(row: Row) -> str | None:
+    try:
+        options = _json_object("configuracion", row["configuracion"], text_allowed=False)
+    except FieldError:
+        return None
+    directory = options.get("ruta") if isinstance(options, Mapping) else None
+    return directory if isinstance(directory, str) and directory and "\0" not in directory else None
 
 
 def _secret_use(row: Row) -> SecretUse | None:

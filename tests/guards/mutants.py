@@ -4010,6 +4010,22 @@ SETTINGS = (
     ),
     Mutant(
         "half configured",
+        "the copies of a local provider are cleaned as temporary files",
+        "janitor_daemon.py",
+        "            require_temp_directory_apart_from_copies(self._settings, self._database.local_directories())\n",
+        "            pass\n",
+        (f"{HALF_CONFIGURED}::test_a_temp_dir_among_the_copies_of_a_local_provider_stops_the_run",),
+    ),
+    Mutant(
+        "half configured",
+        "a manifest is cleaned as a temporary file",
+        "jobs/temp_files.py",
+        "            if name.endswith(MANIFEST_SUFFIX):\n",
+        "            if False:\n",
+        ("tests/test_temp_files.py::test_a_manifest_is_never_deleted",),
+    ),
+    Mutant(
+        "half configured",
         "a TEMP_DIR may hold what must be kept",
         "jobs/temp_guard.py",
         "        if _Place(path).lies_in(temporary.path):\n",

@@ -46,6 +46,32 @@ def test_a_temp_dir_that_is_no_such_place_stops_the_tick_before_it_begins(
         assert all(file.exists() for file in files)
 
 
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("where", ["the same", "in it", "around it"])
+def test_a_temp_dir_among_the_copies_of_a_local_provider_stops_the_run(
+    installation: Installation, tmp_path: Path, active: bool, where: str
+) -> None:
+    """A file there may be the last copy. Looked for in every mode that cleans, in `check`, and in rows that nobody uses
+    any more: their copies are still there.
+    """
+    copies = tmp_path / "nas" / "copias"
+    (copies / "ejecuciones").mkdir(parents=True)
+    temporary = {"the same": copies, "in it": copies / "ejecuciones", "around it": copies.parent}[where]
+    kept = make_old(temporary / "viejo")
+    installation.add_provider_row("NAS", " Local", None, {"ruta": str(copies)}, active=active)
+    content = installation.everything_in_the_database()
+    for arguments in ([], ["--clean-only"], ["--dry-run"], ["--clean-only", "--dry-run"]):
+        run = installation.run(*arguments, TEMP_DIR=str(temporary))
+        assert run.exit_code == 2, str(run)
+        (error,) = run.messages("ERROR")
+        assert error.startswith(f"TEMP_DIR: {temporary} es, contiene o está en {copies}, donde un proveedor local")
+    assert kept.exists()
+    assert installation.everything_in_the_database() == content
+    check = installation.run("check", TEMP_DIR=str(temporary))
+    assert check.exit_code == 1, str(check)
+    assert f"ERROR  directorio temporal: TEMP_DIR: {temporary} es, contiene o está en {copies}" in check.output
+
+
 def test_check_tells_of_such_a_temp_dir_and_a_run_that_cleans_nothing_does_not_mind(
     installation: Installation, nas: Destination
 ) -> None:
@@ -54,6 +80,7 @@ def test_check_tells_of_such_a_temp_dir_and_a_run_that_cleans_nothing_does_not_m
     run = installation.run("check", TEMP_DIR=".")
     assert run.exit_code == 1
     assert "ERROR  directorio temporal: TEMP_DIR: " in run.output
+    assert run.output.count("temporal") == 2, run.output  # its subject and its advice
     assert installation.run("--migrate-only", TEMP_DIR=".").exit_code == 0
 
 
