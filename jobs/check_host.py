@@ -13,8 +13,8 @@ from config.logs import LOG_FILE_NAME, advice_to_write, one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.secrets import KEYS_VARIABLE, SecretKeys
 from config.settings import Settings
+from config.system_paths import is_of_system
 from config.wording import reason_of
-from jobs.directories import is_of_system
 from jobs.findings import Finding, advised, bad, good
 from jobs.temp_guard import copies_fault, temp_directory_fault
 from providers.descriptors import closing_descriptor, open_directory_path

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from config.logs import one_line
 from config.settings import ConfigurationError, Settings
-from jobs.directories import SYSTEM_DIRECTORIES, SYSTEM_TREES
+from config.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
 from jobs.keys import MANIFEST_SUFFIX
 
 PROGRAM = Path(__file__).resolve().parent.parent
@@ -23,6 +23,12 @@ PARTS_OF_THE_PROGRAM = (
 """What belongs to the program beside it. `tmp` and others there are as good as anywhere."""
 
 HOMES = "/home"
+
+TREES_OF_SERVICES = ("/var/backups", "/var/lib", "/var/mail", "/var/spool")
+"""Mail, jobs that wait, databases: what lies there is some service's, however old it is."""
+
+SIGNS_OF_OTHER_USE = (".git", ".env", "PG_VERSION", "janitor_daemon.py")
+"""What a directory of temporary files alone does not hold: it is somebody's sources, settings, database or program."""
 
 ADVICE = "ponga en TEMP_DIR un directorio propio, solo para archivos temporales"
 
@@ -71,7 +77,7 @@ def temp_directory_fault(settings: Settings) -> str | None:
 
 
 def require_temp_directory_apart_from_copies(settings: Settings, directories: Iterable[str]) -> None:
-    """Raises `ConfigurationError` if `TEMP_DIR` is, contains or lies in a directory in which a provider keeps copies."""
+    """Raises `ConfigurationError` if `TEMP_DIR` is, contains or lies in a directory where a provider keeps copies."""
     fault = copies_fault(settings, directories)
     if fault is not None:
         raise ConfigurationError(fault)
@@ -97,6 +103,11 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
     for what, path in _kept_with_all_below(settings):
         if temporary.lies_in(os.fspath(path)):
             yield f"está en {what}"
+    if ".git" in temporary.path.split("/"):
+        yield "está en un repositorio de git"
+    for name in SIGNS_OF_OTHER_USE:
+        if os.path.lexists(f"{temporary.path}/{name}"):
+            yield f"contiene {name}, así que no es solo para archivos temporales"
     if any(os.path.lexists(f"{path}{MANIFEST_SUFFIX}") for path in (temporary.path, *Path(temporary.path).parents)):
         yield "es o está en una copia, con su manifiesto al lado"
 
@@ -138,7 +149,7 @@ def _is_of_the_system(temporary: _Place) -> bool:
     return (
         temporary.path.rpartition("/")[0] == HOMES
         or any(map(temporary.is_same_as, (*SYSTEM_DIRECTORIES, *_homes())))
-        or any(map(temporary.lies_in, SYSTEM_TREES))
+        or any(map(temporary.lies_in, (*SYSTEM_TREES, *TREES_OF_SERVICES)))
     )
 
 
