@@ -64,7 +64,11 @@ from jobs.report import (
 )
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from jobs.temp_guard import require_temp_directory_apart, require_temp_directory_apart_from_copies
+from jobs.temp_guard import (
+    require_outside_roots,
+    require_temp_directory_apart,
+    require_temp_directory_apart_from_copies,
+)
 from providers.base import (
     MigrationError,
     ProviderUnavailable,
@@ -81,6 +85,7 @@ from sql.database import (
     ProvenCopy,
     SchemaError,
     database_identity,
+    require_database_named,
 )
 
 if TYPE_CHECKING:
@@ -565,11 +570,13 @@ def cli(
     configure_logging(None, "text", debug=debug)
     settings = replace(load_settings(), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
     context.obj = settings
-    is_tick = context.invoked_subcommand is None
-    log_directory = settings.log_directory if is_tick and not dry_run else None
-    configure_logging(log_directory, settings.log_format, debug=debug)
-    if not is_tick:
+    configure_logging(None, settings.log_format, debug=debug)
+    if context.invoked_subcommand is not None:
         return EXIT_DONE
+    require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
+    require_outside_roots(settings)
+    if not dry_run:
+        configure_logging(settings.log_directory, settings.log_format, debug=debug)
     options = RunOptions(
         migrate=not clean_only,
         clean=not migrate_only,

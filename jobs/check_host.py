@@ -16,7 +16,7 @@ from config.settings import Settings
 from config.system_paths import is_of_system
 from config.wording import reason_of
 from jobs.findings import Finding, advised, bad, good
-from jobs.temp_guard import copies_fault, temp_directory_fault
+from jobs.temp_guard import copies_fault, lock_directory_fault, log_directory_fault, temp_directory_fault
 from providers.descriptors import closing_descriptor, open_directory_path
 
 OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
@@ -89,6 +89,9 @@ def _why_it_cannot_be_opened(root: str) -> str | None:
 
 def check_own_directories(settings: Settings, copies: Iterable[str]) -> Iterator[Finding]:
     """Where the program writes for itself: log, lock and temporary files, which lie apart from `copies`."""
+    for subject, fault in (("registro", log_directory_fault(settings)), ("bloqueo", lock_directory_fault(settings))):
+        if fault is not None:
+            yield bad(subject, fault)
     yield _check_log_directory(settings.log_directory)
     yield _check_lock_directory(settings.lock_directory)
     yield _check_temp_directory(settings, copies)

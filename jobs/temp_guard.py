@@ -1,4 +1,7 @@
-"""Refuses a `TEMP_DIR` in which others keep their files: whatever is old and lies directly in it is deleted."""
+"""Refuses a `TEMP_DIR` in which others keep their files: whatever is old and lies directly in it is deleted.
+
+And a log or lock among executions, with one of which it would be migrated.
+"""
 
 from __future__ import annotations
 
@@ -91,6 +94,35 @@ def copies_fault(settings: Settings, directories: Iterable[str]) -> str | None:
         if temporary.lies_in(copies.path) or copies.lies_in(temporary.path):
             reason = f"es, contiene o está en {one_line(copies.path)}, donde un proveedor local guarda copias"
             return f"TEMP_DIR: {one_line(temporary.path)} {reason}; {ADVICE}"
+    return None
+
+
+def require_outside_roots(settings: Settings) -> None:
+    """Raises `ConfigurationError` if log or lock lie in a root.
+
+    A log that grows while the execution around it is migrated keeps that from ever being deleted.
+    """
+    for fault in (log_directory_fault(settings), lock_directory_fault(settings)):
+        if fault is not None:
+            raise ConfigurationError(fault)
+
+
+def log_directory_fault(settings: Settings) -> str | None:
+    """Why `JANITOR_LOG_DIR` is refused, in Spanish; `None` if it is not."""
+    return _fault_in_root("JANITOR_LOG_DIR", settings.log_directory, settings)
+
+
+def lock_directory_fault(settings: Settings) -> str | None:
+    """Why `JANITOR_LOCK_DIR` is refused, in Spanish; `None` if it is not."""
+    return _fault_in_root("JANITOR_LOCK_DIR", settings.lock_directory, settings)
+
+
+def _fault_in_root(variable: str, directory: Path, settings: Settings) -> str | None:
+    place = _Place(directory)
+    for root in settings.roots:
+        if place.lies_in(_real_path(root)):
+            where = f"está en la raíz {one_line(root)} de JANITOR_ROOTS y se migraría con una ejecución"
+            return f"{variable}: {one_line(place.path)} {where}; indique un directorio fuera de las raíces"
     return None
 
 

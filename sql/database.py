@@ -18,7 +18,7 @@ from config.models import Claim, CommittedCopy, Evidence, Execution, MigrationPo
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.conflicts import Conflicts, normal_path
-from sql.connection import Connection, Row, database_identity, database_password
+from sql.connection import Connection, Row, database_identity, database_password, require_database_named
 from sql.errors import (
     DatabaseBusy,
     DatabaseError,
@@ -38,6 +38,7 @@ __all__ = [
     "DeletionSwitchedOff",
     "SchemaError",
     "database_identity",
+    "require_database_named",
 ]
 
 LEASE_SECONDS = 900

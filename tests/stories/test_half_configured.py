@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +167,64 @@ def test_without_the_address_of_a_database_it_is_said_where_it_was_looked_for(
         (error,) = run.messages("ERROR")
         assert error.startswith(f"falta DATABASE_URL: no está en el entorno ni en {work}/.env")
         assert (", que no existe" in error) == (not file_exists)
+
+
+def test_in_a_wrong_directory_nothing_else_is_blamed_and_nothing_is_made(
+    bare_installation: Installation, tmp_path: Path
+) -> None:
+    """As where cron starts the program in `/`, where the default `TEMP_DIR` would be refused, too."""
+    for directory in ("/", str(tmp_path)):
+        environment = {name: bare_installation.environment[name] for name in ("PATH", "LANG")}
+        before = sorted(os.listdir(directory))
+        for arguments in ([], ["--clean-only"], ["--dry-run"]):
+            done = subprocess.run(
+                [sys.executable, str(bare_installation.program), *arguments],
+                env=environment, cwd=directory, capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 3, done.stderr
+            (line,) = done.stderr.splitlines()
+            file = Path(directory, ".env")
+            assert f"falta DATABASE_URL: no está en el entorno ni en {file}, que no existe" in line
+        assert sorted(os.listdir(directory)) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--clean-only"], ["status"], ["check"]], ids=" ".join)
+def test_a_working_directory_that_is_gone_is_named_as_such(installation: Installation, arguments: list[str]) -> None:
+    gone = installation.directory / "borrado"
+    gone.mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && exec "$@"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", sys.executable, str(installation.program), *arguments],
+        env=installation.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "el directorio de trabajo ya no existe; entre con cd en " in line
+
+
+@pytest.mark.parametrize("variable", ["JANITOR_LOG_DIR", "JANITOR_LOCK_DIR"])
+@pytest.mark.parametrize("way", ["as it is", "link"])
+def test_a_log_or_lock_in_a_root_is_refused_before_it_is_made(
+    installation: Installation, nas: Destination, variable: str, way: str
+) -> None:
+    """It would be migrated with an execution, and change meanwhile. A root may lie in one of them."""
+    installation.configure(installation.add_provider(nas))
+    execution = installation.small_execution("uno")
+    directory = execution / "dentro"
+    if way == "link":
+        (installation.directory / "enlace").symlink_to(execution)
+        directory = installation.directory / "enlace" / "dentro"
+    for arguments in ([], ["--dry-run"], ["--clean-only"], ["--migrate-only"]):
+        run = installation.run(*arguments, **{variable: str(directory)})
+        assert run.exit_code == 2, str(run)
+        (error,) = run.messages("ERROR")
+        assert error.startswith(f"{variable}: {execution}/dentro está en la raíz {installation.executions} ")
+    assert not directory.exists()
+    assert installation.rows("SELECT FROM janitor_runs") == []
+    check = installation.run("check", **{variable: str(directory)})
+    assert check.exit_code == 1
+    assert f"ERROR  {'registro' if variable == 'JANITOR_LOG_DIR' else 'bloqueo'}: {variable}: " in check.output
+    assert installation.run(**{variable: str(installation.directory)}).exit_code == 0
 
 
 def test_two_lock_directories_are_still_one_lock(installation: Installation, nas: Destination, tmp_path: Path) -> None:
