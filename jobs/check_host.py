@@ -65,7 +65,7 @@ def _check_root(root: str, *, deletes: bool) -> Finding:
         return bad(subject, fault)
     if _is_writable(Path(root)):
         return good(subject, "existe y se puede escribir en ella")
-    text = f"no se puede escribir en ella: {_advice(Path(root))}"
+    text = f"no se puede escribir en ella: {_advice(Path(root), 'JANITOR_ROOTS')}"
     if deletes:
         return bad(subject, f"{text}; hasta entonces no se borra ninguna copia local")
     return advised(subject, f"{text}, si se han de borrar copias locales")
@@ -84,7 +84,7 @@ def _why_it_cannot_be_opened(root: str) -> str | None:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             return "es o atraviesa un enlace simbólico, o no es un directorio; use la ruta real"
-        return f"no se puede abrir: {reason_of(error)}; {advice_to_write(Path(root), error)}"
+        return f"no se puede abrir: {reason_of(error)}; {advice_to_write(Path(root), error, 'JANITOR_ROOTS')}"
 
 
 def check_own_directories(settings: Settings, copies: Iterable[str]) -> Iterator[Finding]:
@@ -102,10 +102,12 @@ def _check_log_directory(directory: Path) -> Finding:
     log_file = directory.absolute() / LOG_FILE_NAME
     consequence = "hasta entonces todo va solo a la consola, y cada ciclo termina con 1"
     if log_file.exists() and not os.access(log_file, os.W_OK):
-        return bad(subject, f"no se puede escribir en {one_line(log_file)}: {_advice(log_file)}; {consequence}")
+        advice = _advice(log_file, "JANITOR_LOG_DIR")
+        return bad(subject, f"no se puede escribir en {one_line(log_file)}: {advice}; {consequence}")
     existing = next(path for path in (log_file.parent, *log_file.parents) if path.exists())
     if not existing.is_dir() or not _is_writable(existing):
-        return bad(subject, f"no se puede escribir en {one_line(existing)}: {_advice(existing)}; {consequence}")
+        advice = _advice(log_file, "JANITOR_LOG_DIR")
+        return bad(subject, f"no se puede escribir en {one_line(existing)}: {advice}; {consequence}")
     return good(subject, "se puede escribir" if existing == log_file.parent else "se creará con el primer ciclo")
 
 
@@ -114,7 +116,7 @@ def _check_lock_directory(directory: Path) -> Finding:
     if not directory.is_dir():
         return bad(subject, "no es un directorio que exista; indique otro en JANITOR_LOCK_DIR, o ningún ciclo empezará")
     if not _is_writable(directory):
-        return bad(subject, f"no se puede escribir en él: {_advice(directory)}, o indique otro en JANITOR_LOCK_DIR")
+        return bad(subject, f"no se puede escribir en él: {_advice(directory, 'JANITOR_LOCK_DIR')}")
     return good(subject, "se puede escribir")
 
 
@@ -127,7 +129,7 @@ def _check_temp_directory(settings: Settings, copies: Iterable[str]) -> Finding:
     if not os.path.lexists(directory):
         return advised(subject, "no existe: la limpieza se omite; créelo o indique otro en TEMP_DIR")
     if not directory.is_dir() or not os.access(directory, os.R_OK) or not _is_writable(directory):
-        text = f"no se puede leer y escribir en él: {_advice(directory)}, o indique otro en TEMP_DIR"
+        text = f"no se puede leer y escribir en él: {_advice(directory, 'TEMP_DIR')}"
         return bad(subject, f"{text}; hasta entonces no se limpia nada")
     return good(subject, "se puede escribir")
 
@@ -137,10 +139,11 @@ def _is_writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
 
 
-def _advice(path: Path) -> str:
-    is_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+def _advice(path: Path, variable: str) -> str:
+    existing = next(candidate for candidate in (path, *path.parents) if candidate.exists())
+    is_read_only = bool(os.statvfs(existing).f_flag & os.ST_RDONLY)
     code = errno.EROFS if is_read_only else errno.EACCES
-    advice = advice_to_write(path, OSError(code, os.strerror(code)))
+    advice = advice_to_write(path, OSError(code, os.strerror(code)), variable)
     return f"está montado de solo lectura; {advice}" if is_read_only else advice
 
 

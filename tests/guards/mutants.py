@@ -4042,6 +4042,14 @@ SETTINGS = (
     ),
     Mutant(
         "half configured",
+        "the system's directories are to be given away",
+        "config/logs.py",
+        "    if _is_to_be_left_alone(existing):\n",
+        "    if False:\n",
+        ("tests/stories/test_unwritable_logs.py::test_nobody_is_told_to_give_away_what_is_the_systems_or_a_home",),
+    ),
+    Mutant(
+        "half configured",
         "a manifest is cleaned as a temporary file",
         "jobs/temp_files.py",
         "            if name.endswith(MANIFEST_SUFFIX):\n",

@@ -101,6 +101,19 @@ def test_a_file_that_is_not_understood_stops_every_command(
     assert installation.rows("SELECT FROM janitor_runs") == []
 
 
+@pytest.mark.parametrize("arguments", [[], ["check"], ["status"]], ids=" ".join)
+def test_a_fifo_or_directory_as_the_file_is_refused_at_once(installation: Installation, arguments: list[str]) -> None:
+    file = Path(installation.environment["HOME"], ".env")
+    os.mkfifo(file)
+    for reason in ("no es un fichero normal", "es un directorio"):
+        with installation.start(*arguments) as command:
+            run = command.finish(seconds=30)
+        assert run.exit_code == 2, str(run)
+        assert run.messages("ERROR") == [f".env: no se puede leer: {reason} (en {file.parent})"]
+        file.unlink(missing_ok=True) if file.is_fifo() else file.rmdir()
+        file.mkdir()
+
+
 def test_names_that_mean_nothing_are_told_once_in_a_run_and_named_by_check(
     installation: Installation, nas: Destination
 ) -> None:
@@ -173,10 +186,10 @@ def test_in_a_wrong_directory_nothing_else_is_blamed_and_nothing_is_made(
     bare_installation: Installation, tmp_path: Path
 ) -> None:
     """As where cron starts the program in `/`, where the default `TEMP_DIR` would be refused, too."""
-    for directory in ("/", str(tmp_path)):
+    for directory, runs in (("/", [["--dry-run"]]), (str(tmp_path), [[], ["--clean-only"], ["--dry-run"]])):
         environment = {name: bare_installation.environment[name] for name in ("PATH", "LANG")}
         before = sorted(os.listdir(directory))
-        for arguments in ([], ["--clean-only"], ["--dry-run"]):
+        for arguments in runs:
             done = subprocess.run(
                 [sys.executable, str(bare_installation.program), *arguments],
                 env=environment, cwd=directory, capture_output=True, text=True, check=False, timeout=60,
