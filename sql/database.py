@@ -245,6 +245,11 @@ class Database:
         if missing:
             raise SchemaError(f"el usuario de la base de datos no tiene permiso de {', '.join(missing)}")
 
+    def missing_columns(self) -> list[tuple[str, str]]:
+        """What the platform's tables lack of what the program reads: table and column."""
+        rows = self._connection.query("find_missing_columns")
+        return [(row["table_name"], row["column_name"]) for row in rows]
+
     # Configuration
 
     def load_policy(self) -> MigrationPolicy | None:

@@ -273,3 +273,8 @@ def test_a_column_that_the_platform_lacks_is_the_platforms_to_add(
     assert column in error
     assert "migración de la plataforma" in error
     assert "init-db" not in error
+    check = installation.run("check", JANITOR_ROOTS=str(installation.directory / "falta"), JANITOR_SECRET_KEYS="no")
+    assert check.exit_code == 2, str(check)
+    assert f"ERROR  tabla {table}: le falta la columna {column}; aplique la migración de la plataforma" in check.output
+    for told in ("/falta: no existe; móntela", "bien   registro", "bien   bloqueo", "claves de los secretos: "):
+        assert told in check.output, told
