@@ -65,7 +65,11 @@ from jobs.report import (
 )
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from jobs.temp_guard import require_temp_directory_apart
+from jobs.temp_guard import (
+    require_outside_roots,
+    require_temp_directory_apart,
+    require_temp_directory_apart_from_copies,
+)
 from providers.base import (
     MigrationError,
     ProviderUnavailable,
@@ -83,6 +87,7 @@ from sql.database import (
     SchemaError,
     database_identity,
     provider_name,
+    require_database_named,
 )
 
 if TYPE_CHECKING:
@@ -181,6 +186,8 @@ class JanitorDaemon:
     def _connect(self) -> None:
         self._database.connect()
         self._database.require_current_schema()
+        if self._options.clean:
+            require_temp_directory_apart_from_copies(self._settings, self._database.local_directories())
 
     def _do_job(self, name: str, job: Callable[[], None]) -> None:
         """Whatever stops one job does not stop the next; what stopped it decides the exit code."""
@@ -566,11 +573,13 @@ def cli(
     configure_logging(None, "text", debug=debug)
     settings = replace(load_settings(), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
     context.obj = settings
-    is_tick = context.invoked_subcommand is None
-    log_directory = settings.log_directory if is_tick and not dry_run else None
-    configure_logging(log_directory, settings.log_format, debug=debug)
-    if not is_tick:
+    configure_logging(None, settings.log_format, debug=debug)
+    if context.invoked_subcommand is not None:
         return EXIT_DONE
+    require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
+    require_outside_roots(settings)
+    if not dry_run:
+        configure_logging(settings.log_directory, settings.log_format, debug=debug)
     options = RunOptions(
         migrate=not clean_only,
         clean=not migrate_only,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import stat
 from pathlib import Path
 
 from config.wording import reason_of
@@ -30,7 +32,7 @@ def add_dotenv(path: Path) -> tuple[str, ...]:
 
 def _text_of(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark that would join a name
+        text = _bytes_of(path).decode("utf-8-sig")  # some editors begin a file with a mark that would join a name
     except OSError as error:
         raise DotenvError(f"no se puede leer: {reason_of(error)}") from error
     except UnicodeDecodeError:  # its words would quote what the file says
@@ -38,6 +40,14 @@ def _text_of(path: Path) -> str:
     if "\0" in text:
         raise DotenvError("no es un texto en UTF-8, o tiene un carácter nulo")
     return text
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Raises `OSError` for what is no regular file: a FIFO would be waited for, without end."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 by descriptor
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "no es un fichero normal")
+        return file.read()
 
 
 def _names_in(text: str) -> tuple[str, ...]:

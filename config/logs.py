@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from config.system_paths import is_of_system
 from config.wording import reason_of
 
 UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -306,7 +307,8 @@ def log_file_failure() -> str | None:
 def _tell_unwritable(path: Path, error: OSError) -> None:
     """On the console alone, as the file is what fails."""
     message = (
-        f"No se puede escribir el registro en {one_line(path)}: {reason_of(error)}; {advice_to_write(path, error)}; "
+        f"No se puede escribir el registro en {one_line(path)}: {reason_of(error)}; "
+        f"{advice_to_write(path, error, 'JANITOR_LOG_DIR')}; "
         "mientras tanto todo va solo a la consola"
     )
     record = logger.makeRecord(
@@ -317,19 +319,48 @@ def _tell_unwritable(path: Path, error: OSError) -> None:
             handler.handle(record)
 
 
-def advice_to_write(path: Path, error: OSError) -> str:
-    """What to do so that this process can write to `path`, where `error` has kept it from doing so."""
+def advice_to_write(path: Path, error: OSError, variable: str) -> str:
+    """What to do so that this process can write to `path`, a directory that is there or a file, where `error` has kept
+    it from doing so; or in which variable to name another directory.
+
+    Never to give away what is the system's or somebody's home, nor what is in a directory.
+    """
+    elsewhere = f"indique otro directorio en {variable}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "libere espacio en ese disco"
-    if error.errno not in (errno.EACCES, errno.EPERM):
-        return "indique otro directorio"
     existing = next(candidate for candidate in (path, *path.parents) if os.path.lexists(candidate))
-    if existing.is_dir() and os.access(existing, os.W_OK | os.X_OK):
-        return "indique otro directorio"
+    if existing != path and not os.path.isdir(existing):  # noqa: PTH112 the other one raises where it may not look
+        return f"{one_line(existing)} no es un directorio: quítelo, o {elsewhere}"
+    if error.errno not in (errno.EACCES, errno.EPERM) or _is_writable_directory(existing):
+        return elsewhere
+    return f"{_advice_of_rights(path, existing)}{elsewhere}"
+
+
+def _advice_of_rights(path: Path, existing: Path) -> str:
+    """How this user gets the right to write to `path`, of which `existing` is there; the other way is to follow."""
     where, owner, user = one_line(existing), user_name(existing.stat().st_uid), user_name(os.geteuid())
     if owner == user:
-        return f"{where} es de {owner}, sin permiso de escritura: ejecute chmod u+rwX {where}"
-    return f"{where} es de {owner} y el programa corre como {user}: ejecute chown -R {user} {where}"
+        return f"{where} es de {owner}, sin permiso de escritura: ejecute chmod u+rwX {where}, o "
+    if existing not in (path, path.parent) and os.access(existing, os.X_OK):
+        return f"cree el directorio {one_line(path.parent)} para el usuario {user}, o "
+    whose = f"{where} es de {owner} y el programa corre como {user}"
+    if _is_to_be_left_alone(existing):
+        return f"{whose}: "
+    return f"{whose}: ejecute chown {user} {where}, o "
+
+
+def _is_writable_directory(path: Path) -> bool:
+    return path.is_dir() and os.access(path, os.W_OK | os.X_OK)
+
+
+def _is_to_be_left_alone(path: Path) -> bool:
+    """What is the system's, or the home of a user."""
+    real_path = os.path.realpath(path)
+    try:
+        home = pwd.getpwuid(path.stat().st_uid).pw_dir
+    except KeyError:
+        home = None
+    return is_of_system(real_path) or os.path.dirname(real_path) == "/home" or real_path == home  # noqa: PTH120
 
 
 def user_name(user_id: int) -> str:

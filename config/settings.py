@@ -84,10 +84,11 @@ class Settings:
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environment`, or from the process's own after adding what `.env` has and it lacks.
 
-    `.env` is looked for in the working directory only. Raises `ConfigurationError`.
+    `.env` is looked for in the working directory only. Raises `ConfigurationError`, also if that directory is gone.
     """
     names_in_file: tuple[str, ...] = ()
     if environment is None:
+        _require_working_directory()
         names_in_file = _add_dotenv(Path(".env"))
         environment = os.environ
     return Settings(
@@ -113,15 +114,17 @@ def _add_dotenv(path: Path) -> tuple[str, ...]:
     try:
         return add_dotenv(path)
     except DotenvError as error:
-        raise ConfigurationError(f".env: {error} (en {working_directory()})") from error
+        raise ConfigurationError(f".env: {error} (en {Path.cwd()})") from error
 
 
-def working_directory() -> str:
-    """Where the process was started, for people: it may be gone by now."""
+def _require_working_directory() -> None:
+    """It may have been deleted, and perhaps made again, since somebody entered it."""
     try:
-        return str(Path.cwd())
-    except FileNotFoundError:
-        return "un directorio que ya no existe"
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            "el directorio de trabajo ya no existe; entre con cd en el directorio del .env del programa y repita"
+        ) from error
 
 
 def _path_or_none(text: str | None) -> Path | None:

@@ -12,8 +12,7 @@ from config.provider_fields import unknown_fields
 from config.settings import Settings
 from jobs.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from jobs.check_rights import check_rights, with_advice
-from jobs.findings import Finding, bad
-from jobs.temp_guard import temp_directory_fault
+from jobs.findings import Finding, bad, unusable
 from providers import build_provider
 from providers.base import MigrationError
 from sql.database import Database, DatabaseReadOnly, SchemaError, provider_name
@@ -24,6 +23,10 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     database.connect()
     database.require_current_schema()
     yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
+    if missing := database.missing_columns():
+        yield from (_missing_column(table, column) for table, column in missing)
+        yield from _check_host(settings, MigrationPolicy(), [], [])
+        return
     yield _check_rights(database)
     try:
         policy = database.load_policy()
@@ -34,13 +37,26 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
         yield _check_policy(policy)
     policy = policy or MigrationPolicy()
     items = list(database.load_provider_rows())
-    yield from check_roots(settings, policy, [item for item in items if isinstance(item, ProviderRow)])
-    yield from check_own_directories(settings)
+    rows = [item for item in items if isinstance(item, ProviderRow)]
+    yield from _check_host(settings, policy, rows, database.local_directories())
+    yield from _check_providers(items, policy)
+    yield from _check_secrets(database)
+
+
+def _missing_column(table: str, column: str) -> Finding:
+    text = f"le falta la columna {column}; aplique la migración de la plataforma que la añade"
+    return unusable(f"tabla {table}", f"{text}: el programa no cambia esa tabla; después repita check")
+
+
+def _check_host(
+    settings: Settings, policy: MigrationPolicy, rows: Iterable[ProviderRow], copies: Iterable[str]
+) -> Iterator[Finding]:
+    """What can be looked at without a database, too."""
+    yield from check_roots(settings, policy, rows)
+    yield from check_own_directories(settings, copies)
     yield from check_dotenv()
     yield from _check_names(settings)
     yield from check_secret_keys()
-    yield from _check_providers(items, policy)
-    yield from _check_secrets(database)
 
 
 def _check_rights(database: Database) -> Finding:
@@ -67,8 +83,6 @@ def _check_policy(policy: MigrationPolicy | None) -> Finding:
 
 
 def _check_names(settings: Settings) -> Iterator[Finding]:
-    if (fault := temp_directory_fault(settings)) is not None:
-        yield Finding("directorio temporal", in_order=False, text=fault)
     for text in settings.unknown_variables:
         yield Finding("entorno", in_order=False, text=text)
 

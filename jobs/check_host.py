@@ -13,9 +13,10 @@ from config.logs import LOG_FILE_NAME, advice_to_write, one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.secrets import KEYS_VARIABLE, SecretKeys
 from config.settings import Settings
+from config.system_paths import is_of_system
 from config.wording import reason_of
-from jobs.directories import is_of_system
 from jobs.findings import Finding, advised, bad, good
+from jobs.temp_guard import copies_fault, lock_directory_fault, log_directory_fault, temp_directory_fault
 from providers.descriptors import closing_descriptor, open_directory_path
 
 OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
@@ -64,7 +65,7 @@ def _check_root(root: str, *, deletes: bool) -> Finding:
         return bad(subject, fault)
     if _is_writable(Path(root)):
         return good(subject, "existe y se puede escribir en ella")
-    text = f"no se puede escribir en ella: {_advice(Path(root))}"
+    text = f"no se puede escribir en ella: {_advice(Path(root), 'JANITOR_ROOTS')}"
     if deletes:
         return bad(subject, f"{text}; hasta entonces no se borra ninguna copia local")
     return advised(subject, f"{text}, si se han de borrar copias locales")
@@ -83,14 +84,17 @@ def _why_it_cannot_be_opened(root: str) -> str | None:
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENOTDIR):
             return "es o atraviesa un enlace simbólico, o no es un directorio; use la ruta real"
-        return f"no se puede abrir: {reason_of(error)}; {advice_to_write(Path(root), error)}"
+        return f"no se puede abrir: {reason_of(error)}; {advice_to_write(Path(root), error, 'JANITOR_ROOTS')}"
 
 
-def check_own_directories(settings: Settings) -> Iterator[Finding]:
-    """Where the program writes for itself: log, lock and temporary files."""
+def check_own_directories(settings: Settings, copies: Iterable[str]) -> Iterator[Finding]:
+    """Where the program writes for itself: log, lock and temporary files, which lie apart from `copies`."""
+    for subject, fault in (("registro", log_directory_fault(settings)), ("bloqueo", lock_directory_fault(settings))):
+        if fault is not None:
+            yield bad(subject, fault)
     yield _check_log_directory(settings.log_directory)
     yield _check_lock_directory(settings.lock_directory)
-    yield _check_temp_directory(settings.temp_directory)
+    yield _check_temp_directory(settings, copies)
 
 
 def _check_log_directory(directory: Path) -> Finding:
@@ -98,10 +102,12 @@ def _check_log_directory(directory: Path) -> Finding:
     log_file = directory.absolute() / LOG_FILE_NAME
     consequence = "hasta entonces todo va solo a la consola, y cada ciclo termina con 1"
     if log_file.exists() and not os.access(log_file, os.W_OK):
-        return bad(subject, f"no se puede escribir en {one_line(log_file)}: {_advice(log_file)}; {consequence}")
+        advice = _advice(log_file, "JANITOR_LOG_DIR")
+        return bad(subject, f"no se puede escribir en {one_line(log_file)}: {advice}; {consequence}")
     existing = next(path for path in (log_file.parent, *log_file.parents) if path.exists())
     if not existing.is_dir() or not _is_writable(existing):
-        return bad(subject, f"no se puede escribir en {one_line(existing)}: {_advice(existing)}; {consequence}")
+        advice = _advice(log_file, "JANITOR_LOG_DIR")
+        return bad(subject, f"no se puede escribir en {one_line(existing)}: {advice}; {consequence}")
     return good(subject, "se puede escribir" if existing == log_file.parent else "se creará con el primer ciclo")
 
 
@@ -110,16 +116,20 @@ def _check_lock_directory(directory: Path) -> Finding:
     if not directory.is_dir():
         return bad(subject, "no es un directorio que exista; indique otro en JANITOR_LOCK_DIR, o ningún ciclo empezará")
     if not _is_writable(directory):
-        return bad(subject, f"no se puede escribir en él: {_advice(directory)}, o indique otro en JANITOR_LOCK_DIR")
+        return bad(subject, f"no se puede escribir en él: {_advice(directory, 'JANITOR_LOCK_DIR')}")
     return good(subject, "se puede escribir")
 
 
-def _check_temp_directory(directory: Path) -> Finding:
+def _check_temp_directory(settings: Settings, copies: Iterable[str]) -> Finding:
+    directory = settings.temp_directory
+    fault = temp_directory_fault(settings) or copies_fault(settings, copies)
+    if fault is not None:
+        return bad("directorio temporal", fault)
     subject = f"archivos temporales {one_line(directory)}"
     if not os.path.lexists(directory):
         return advised(subject, "no existe: la limpieza se omite; créelo o indique otro en TEMP_DIR")
     if not directory.is_dir() or not os.access(directory, os.R_OK) or not _is_writable(directory):
-        text = f"no se puede leer y escribir en él: {_advice(directory)}, o indique otro en TEMP_DIR"
+        text = f"no se puede leer y escribir en él: {_advice(directory, 'TEMP_DIR')}"
         return bad(subject, f"{text}; hasta entonces no se limpia nada")
     return good(subject, "se puede escribir")
 
@@ -129,10 +139,11 @@ def _is_writable(directory: Path) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
 
 
-def _advice(path: Path) -> str:
-    is_read_only = bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+def _advice(path: Path, variable: str) -> str:
+    existing = next(candidate for candidate in (path, *path.parents) if candidate.exists())
+    is_read_only = bool(os.statvfs(existing).f_flag & os.ST_RDONLY)
     code = errno.EROFS if is_read_only else errno.EACCES
-    advice = advice_to_write(path, OSError(code, os.strerror(code)))
+    advice = advice_to_write(path, OSError(code, os.strerror(code)), variable)
     return f"está montado de solo lectura; {advice}" if is_read_only else advice
 
 

@@ -65,7 +65,8 @@ def check(settings: Settings) -> int:
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         for finding in check_everything(database, settings):
             click.echo(one_line(f"{finding.mark}  {finding.subject}: {finding.text}"))
-            exit_code = exit_code if finding.in_order else EXIT_SOMETHING_FAILED
+            if not finding.in_order:
+                exit_code = max(exit_code, EXIT_CONFIGURATION if finding.stops_everything else EXIT_SOMETHING_FAILED)
     return exit_code
 
 

@@ -12,20 +12,12 @@ from pathlib import Path
 
 from config.logs import one_line
 from config.models import Execution
+from config.system_paths import is_of_system
 from config.wording import reason_of
 from jobs.keys import MANIFEST_SUFFIX
 from jobs.mounts import has_no_mount
 from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
-
-SYSTEM_TREES = (
-    *("/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/run", "/sbin", "/sys", "/usr"),
-    *("/var/cache", "/var/lib/dpkg", "/var/log"),
-)
-SYSTEM_DIRECTORIES = frozenset(
-    ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib", "/var/tmp")  # noqa: S108
-)
-"""Without roots nothing is deleted, but what a row names would still be uploaded: never the system's own files."""
 
 
 class DirectoryMissing(SourceError):
@@ -167,11 +159,6 @@ class DirectoryJudge:
             raise UnsafeSource(f"ruta_directorio es o contiene una de las raíces de JANITOR_ROOTS: {one_line(normal)}")
         if not any(normal.startswith(f"{root}/") for root in self._roots):
             raise UnsafeSource(f"ruta_directorio está fuera de JANITOR_ROOTS: {one_line(normal)}")
-
-
-def is_of_system(path: str) -> bool:
-    """Whether a directory, by its absolute path without doubled slashes, is one of the system's own."""
-    return path in SYSTEM_DIRECTORIES or any(f"{path}/".startswith(f"{tree}/") for tree in SYSTEM_TREES)
 
 
 def _is_missing(root: str) -> bool:

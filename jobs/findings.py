@@ -16,6 +16,8 @@ class Finding:
     in_order: bool
     text: str
     advice: bool = False
+    stops_everything: bool = False
+    """Whether no tick even begins with this."""
 
     @property
     def mark(self) -> str:
@@ -33,6 +35,11 @@ def good(subject: str, text: str) -> Finding:
 def bad(subject: str, text: str) -> Finding:
     """What makes `check` end with 1."""
     return Finding(subject, in_order=False, text=text)
+
+
+def unusable(subject: str, text: str) -> Finding:
+    """What makes `check` end with 2, as a tick would."""
+    return Finding(subject, in_order=False, text=text, stops_everything=True)
 
 
 def advised(subject: str, text: str) -> Finding:

@@ -18,6 +18,7 @@ from pathlib import Path
 from config.logs import emit, one_line
 from config.plurals import counted
 from config.wording import reason_of
+from jobs.keys import MANIFEST_SUFFIX
 from providers.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 
 
@@ -50,7 +51,7 @@ class TempFilesReport:
 def clean_temp_files(
     directory: Path, retention_hours: float, interruption: threading.Event, *, dry_run: bool
 ) -> TempFilesReport:
-    """Delete the regular files directly in `directory` whose mtime is older than the retention.
+    """Delete the regular files directly in `directory` whose mtime is older than the retention, but no manifest.
 
     The directory is opened once, no link in its path followed; whatever is put in its place meanwhile is not seen.
     Raises `TempDirectoryMissing`, `TempDirectoryUnsafe`.
@@ -61,6 +62,8 @@ def clean_temp_files(
         for name, status in _listed(descriptor):
             if interruption.is_set():
                 break
+            if name.endswith(MANIFEST_SUFFIX):
+                continue  # wherever this is, the copy beside it is worth nothing without it
             if _is_old(status, oldest_kept_ns):
                 _count(report, status) if dry_run else deletion.delete(name)
             elif name.startswith(SET_ASIDE) and stat.S_ISDIR(status.st_mode) and not dry_run:

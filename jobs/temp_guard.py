@@ -1,4 +1,7 @@
-"""Refuses a `TEMP_DIR` in which others keep their files: whatever is old and lies directly in it is deleted."""
+"""Refuses a `TEMP_DIR` in which others keep their files: whatever is old and lies directly in it is deleted.
+
+And a log or lock among executions, with one of which it would be migrated.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import contextlib
 import os
 import pwd
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from config.logs import one_line
 from config.settings import ConfigurationError, Settings
-from jobs.directories import SYSTEM_DIRECTORIES, SYSTEM_TREES
+from config.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
 from jobs.keys import MANIFEST_SUFFIX
 
 PROGRAM = Path(__file__).resolve().parent.parent
@@ -23,6 +26,12 @@ PARTS_OF_THE_PROGRAM = (
 """What belongs to the program beside it. `tmp` and others there are as good as anywhere."""
 
 HOMES = "/home"
+
+TREES_OF_SERVICES = ("/var/backups", "/var/lib", "/var/mail", "/var/spool")
+"""Mail, jobs that wait, databases: what lies there is some service's, however old it is."""
+
+SIGNS_OF_OTHER_USE = (".git", ".env", "PG_VERSION", "janitor_daemon.py")
+"""What a directory of temporary files alone does not hold: it is somebody's sources, settings, database or program."""
 
 ADVICE = "ponga en TEMP_DIR un directorio propio, solo para archivos temporales"
 
@@ -70,6 +79,53 @@ def temp_directory_fault(settings: Settings) -> str | None:
     return f"TEMP_DIR: {one_line(temporary.path)} {reason}; {ADVICE}"
 
 
+def require_temp_directory_apart_from_copies(settings: Settings, directories: Iterable[str]) -> None:
+    """Raises `ConfigurationError` if `TEMP_DIR` is, contains or lies in a directory where a provider keeps copies."""
+    fault = copies_fault(settings, directories)
+    if fault is not None:
+        raise ConfigurationError(fault)
+
+
+def copies_fault(settings: Settings, directories: Iterable[str]) -> str | None:
+    """As `temp_directory_fault`, for the `ruta` of each provider of kind `local`."""
+    temporary = _Place(settings.temp_directory)
+    for directory in directories:
+        copies = _Place(directory)
+        if temporary.lies_in(copies.path) or copies.lies_in(temporary.path):
+            reason = f"es, contiene o está en {one_line(copies.path)}, donde un proveedor local guarda copias"
+            return f"TEMP_DIR: {one_line(temporary.path)} {reason}; {ADVICE}"
+    return None
+
+
+def require_outside_roots(settings: Settings) -> None:
+    """Raises `ConfigurationError` if log or lock lie in a root.
+
+    A log that grows while the execution around it is migrated keeps that from ever being deleted.
+    """
+    for fault in (log_directory_fault(settings), lock_directory_fault(settings)):
+        if fault is not None:
+            raise ConfigurationError(fault)
+
+
+def log_directory_fault(settings: Settings) -> str | None:
+    """Why `JANITOR_LOG_DIR` is refused, in Spanish; `None` if it is not."""
+    return _fault_in_root("JANITOR_LOG_DIR", settings.log_directory, settings)
+
+
+def lock_directory_fault(settings: Settings) -> str | None:
+    """Why `JANITOR_LOCK_DIR` is refused, in Spanish; `None` if it is not."""
+    return _fault_in_root("JANITOR_LOCK_DIR", settings.lock_directory, settings)
+
+
+def _fault_in_root(variable: str, directory: Path, settings: Settings) -> str | None:
+    place = _Place(directory)
+    for root in settings.roots:
+        if place.lies_in(_real_path(root)):
+            where = f"está en la raíz {one_line(root)} de JANITOR_ROOTS y se migraría con una ejecución"
+            return f"{variable}: {one_line(place.path)} {where}; indique un directorio fuera de las raíces"
+    return None
+
+
 def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
     if _is_of_the_system(temporary):
         yield "es un directorio del sistema o de un usuario, o está en uno"
@@ -79,6 +135,11 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
     for what, path in _kept_with_all_below(settings):
         if temporary.lies_in(os.fspath(path)):
             yield f"está en {what}"
+    if ".git" in temporary.path.split("/"):
+        yield "está en un repositorio de git"
+    for name in SIGNS_OF_OTHER_USE:
+        if os.path.lexists(f"{temporary.path}/{name}"):
+            yield f"contiene {name}, así que no es solo para archivos temporales"
     if any(os.path.lexists(f"{path}{MANIFEST_SUFFIX}") for path in (temporary.path, *Path(temporary.path).parents)):
         yield "es o está en una copia, con su manifiesto al lado"
 
@@ -120,7 +181,7 @@ def _is_of_the_system(temporary: _Place) -> bool:
     return (
         temporary.path.rpartition("/")[0] == HOMES
         or any(map(temporary.is_same_as, (*SYSTEM_DIRECTORIES, *_homes())))
-        or any(map(temporary.lies_in, SYSTEM_TREES))
+        or any(map(temporary.lies_in, (*SYSTEM_TREES, *TREES_OF_SERVICES)))
     )
 
 

@@ -18,7 +18,6 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from config.logs import one_line
-from config.settings import working_directory
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
@@ -119,7 +118,7 @@ class Connection:
                 raise self._translated(error) from error
 
     def _translated(self, error: psycopg2.Error) -> DatabaseError:
-        if self._connection is None and not self._database_url and not any(map(os.environ.get, LIBPQS_OWN)):
+        if self._connection is None and not _is_named(self._database_url):
             return DatabaseUnavailable(f"{_not_named()}; sin ella: {_reason(error)}")
         return _translate(error, lost=self._connection is None or self._connection.closed != 0)
 
@@ -275,9 +274,19 @@ def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
     return in_the_rest or "@" in parts.get("host", "")
 
 
+def require_database_named(database_url: str) -> None:
+    """Raises `DatabaseUnavailable` in a wrong directory: it has no `.env`, and nothing says which database to use."""
+    if not _is_named(database_url) and not Path(".env").exists():
+        raise DatabaseUnavailable(_not_named())
+
+
+def _is_named(database_url: str) -> bool:
+    return bool(database_url) or any(map(os.environ.get, LIBPQS_OWN))
+
+
 def _not_named() -> str:
-    file = f"{working_directory()}/.env"
-    where = file if Path(".env").exists() else f"{file}, que no existe"
+    file = Path.cwd() / ".env"
+    where = file if file.exists() else f"{file}, que no existe"
     return (
         f"falta DATABASE_URL: no está en el entorno ni en {one_line(where)}; inicie el programa en el directorio de su "
         ".env, o defínala"

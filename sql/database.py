@@ -18,7 +18,7 @@ from config.models import Claim, CommittedCopy, Evidence, Execution, MigrationPo
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.conflicts import Conflicts, normal_path
-from sql.connection import Connection, Row, database_identity, database_password
+from sql.connection import Connection, Row, database_identity, database_password, require_database_named
 from sql.errors import (
     DatabaseBusy,
     DatabaseError,
@@ -38,6 +38,7 @@ __all__ = [
     "DeletionSwitchedOff",
     "SchemaError",
     "database_identity",
+    "require_database_named",
 ]
 
 LEASE_SECONDS = 900
@@ -246,6 +247,11 @@ class Database:
         if missing:
             raise SchemaError(f"el usuario de la base de datos no tiene permiso de {', '.join(missing)}")
 
+    def missing_columns(self) -> list[tuple[str, str]]:
+        """What the platform's tables lack of what the program reads: table and column."""
+        rows = self._connection.query("find_missing_columns")
+        return [(row["table_name"], row["column_name"]) for row in rows]
+
     # Configuration
 
     def load_policy(self) -> MigrationPolicy | None:
@@ -260,6 +266,11 @@ class Database:
                 yield _provider_row(row, self._fetch_secret)
             except FieldError as error:
                 yield row, error
+
+    def local_directories(self) -> list[str]:
+        """The `ruta` of every provider of kind `local`, active or not; a row that cannot be read keeps no copies."""
+        found = (_local_directory(row) for row in self._connection.query("list_local_directories"))
+        return [directory for directory in found if directory is not None]
 
     # Secrets
 
@@ -777,6 +788,15 @@ def provider_name(row: Row) -> str:
     """What operators know a provider by: its id where it has no name."""
     name = one_line(row["nombre"] or "")
     return name if name.strip() else f"con id {row['id']}"
+
+
+def _local_directory(row: Row) -> str | None:
+    try:
+        options = _json_object("configuracion", row["configuracion"], text_allowed=False)
+    except FieldError:
+        return None
+    directory = options.get("ruta") if isinstance(options, Mapping) else None
+    return directory if isinstance(directory, str) and directory and "\0" not in directory else None
 
 
 def _secret_use(row: Row) -> SecretUse | None:

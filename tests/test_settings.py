@@ -177,11 +177,11 @@ def test_a_file_that_cannot_be_read_is_told_without_its_text(home: Path, content
 
 
 def test_a_file_that_may_not_be_read_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: Path, **_options: object) -> str:
+    def refuse(_path: Path, _flags: int) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")  # for root, too, whom no mode keeps out
 
     (home / ".env").touch()
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(ConfigurationError, match=r"^\.env: no se puede leer: permiso denegado"):
         load_settings()
 

@@ -71,6 +71,15 @@ def names(directory: Path) -> set[str]:
 # What goes and what stays
 
 
+def test_a_manifest_is_never_deleted(directory: Path) -> None:
+    """A directory of copies that passes for a temporary one keeps what proves them."""
+    kept = make_file(directory / "uuid.manifest.json")
+    make_file(directory / "otro.manifest.json.tmp")
+    assert clean_temp_files(directory, RETENTION_HOURS, NEVER, dry_run=True).deleted_files == 1
+    assert clean_temp_files(directory, RETENTION_HOURS, NEVER, dry_run=False).deleted_files == 1
+    assert list(directory.iterdir()) == [kept]
+
+
 def test_old_files_go_and_recent_ones_stay(directory: Path) -> None:
     make_file(directory / "old", size_bytes=1000)
     make_file(directory / "just old enough", DAY_SECONDS + 60, size_bytes=24)

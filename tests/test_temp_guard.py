@@ -20,6 +20,7 @@ SYSTEM = (
     *("/", "/etc", "/etc/cron.d", "/usr", "/usr/bin", "/bin", "/sbin", "/lib", "/boot", "/dev", "/dev/shm", "/proc"),  # noqa: S108
     *("/sys", "/run", "/run/lock", "/var", "/var/log", "/var/lib", "/home", "/home/sage", "/root", "/opt", "/srv"),
     *("/tmp", "/var/tmp", "/media", "/mnt"),  # noqa: S108
+    *("/var/mail", "/var/spool", "/var/spool/cron", "/var/backups", "/var/backups/x", "/var/lib/postgresql/16/main"),
 )
 
 
@@ -91,6 +92,21 @@ def test_a_bind_mount_is_known_by_what_it_shows(settings: Settings, tmp_path: Pa
         finally:
             subprocess.run(["umount", str(tmp_path / "temporales")], check=True)
     assert not refused(settings, tmp_path / "temporales")
+
+
+@pytest.mark.parametrize("name", [".git", ".env", "PG_VERSION", "janitor_daemon.py"])
+def test_what_is_somebodys_by_what_it_holds_is_refused(settings: Settings, tmp_path: Path, name: str) -> None:
+    """Sources, settings, a database, another copy of the program: wherever they are."""
+    (tmp_path / "temporales" / name).touch()
+    assert refused(settings, tmp_path / "temporales")
+    assert not refused(settings, tmp_path / "temporales/datos")
+
+
+@pytest.mark.parametrize("below", [".git", ".git/refs/heads"])
+def test_the_inside_of_a_repository_is_refused(settings: Settings, tmp_path: Path, below: str) -> None:
+    (tmp_path / "otro" / below).mkdir(parents=True)
+    assert refused(settings, tmp_path / "otro" / below)
+    assert not refused(settings, tmp_path / "otro/tmp")
 
 
 def test_a_copy_of_an_execution_is_refused(settings: Settings, tmp_path: Path) -> None:

@@ -58,7 +58,12 @@ def _link_as_root(ready: Installation) -> dict[str, str | None]:
 
 
 def _copies_in_a_root(ready: Installation) -> dict[str, str | None]:
-    return {"JANITOR_ROOTS": f"{ready.executions}:{_directory_of_copies(ready)}"}
+    root = _directory_of_copies(ready)  # the directory above holds the program's own, too
+    (root / "copias").mkdir()
+    ready.execute(
+        "UPDATE cloud_providers SET configuracion = jsonb_build_object('ruta', %s::text)", (f"{root}/copias",)
+    )
+    return {"JANITOR_ROOTS": f"{ready.executions}:{root}"}
 
 
 def _root_among_copies(ready: Installation) -> dict[str, str | None]:

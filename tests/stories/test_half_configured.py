@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +48,32 @@ def test_a_temp_dir_that_is_no_such_place_stops_the_tick_before_it_begins(
         assert all(file.exists() for file in files)
 
 
+@pytest.mark.parametrize("active", [True, False])
+@pytest.mark.parametrize("where", ["the same", "in it", "around it"])
+def test_a_temp_dir_among_the_copies_of_a_local_provider_stops_the_run(
+    installation: Installation, tmp_path: Path, active: bool, where: str
+) -> None:
+    """A file there may be the last copy. Looked for in every mode that cleans, in `check`, and in rows that nobody uses
+    any more: their copies are still there.
+    """
+    copies = tmp_path / "nas" / "copias"
+    (copies / "ejecuciones").mkdir(parents=True)
+    temporary = {"the same": copies, "in it": copies / "ejecuciones", "around it": copies.parent}[where]
+    kept = make_old(temporary / "viejo")
+    installation.add_provider_row("NAS", " Local", None, {"ruta": str(copies)}, active=active)
+    content = installation.everything_in_the_database()
+    for arguments in ([], ["--clean-only"], ["--dry-run"], ["--clean-only", "--dry-run"]):
+        run = installation.run(*arguments, TEMP_DIR=str(temporary))
+        assert run.exit_code == 2, str(run)
+        (error,) = run.messages("ERROR")
+        assert error.startswith(f"TEMP_DIR: {temporary} es, contiene o está en {copies}, donde un proveedor local")
+    assert kept.exists()
+    assert installation.everything_in_the_database() == content
+    check = installation.run("check", TEMP_DIR=str(temporary))
+    assert check.exit_code == 1, str(check)
+    assert f"ERROR  directorio temporal: TEMP_DIR: {temporary} es, contiene o está en {copies}" in check.output
+
+
 def test_check_tells_of_such_a_temp_dir_and_a_run_that_cleans_nothing_does_not_mind(
     installation: Installation, nas: Destination
 ) -> None:
@@ -54,6 +82,7 @@ def test_check_tells_of_such_a_temp_dir_and_a_run_that_cleans_nothing_does_not_m
     run = installation.run("check", TEMP_DIR=".")
     assert run.exit_code == 1
     assert "ERROR  directorio temporal: TEMP_DIR: " in run.output
+    assert run.output.count("temporal") == 2, run.output  # its subject and its advice
     assert installation.run("--migrate-only", TEMP_DIR=".").exit_code == 0
 
 
@@ -70,6 +99,19 @@ def test_a_file_that_is_not_understood_stops_every_command(
     assert error.startswith(".env: la línea 2 no se entiende")
     assert "no-debe-verse" not in run.errors
     assert installation.rows("SELECT FROM janitor_runs") == []
+
+
+@pytest.mark.parametrize("arguments", [[], ["check"], ["status"]], ids=" ".join)
+def test_a_fifo_or_directory_as_the_file_is_refused_at_once(installation: Installation, arguments: list[str]) -> None:
+    file = Path(installation.environment["HOME"], ".env")
+    os.mkfifo(file)
+    for reason in ("no es un fichero normal", "es un directorio"):
+        with installation.start(*arguments) as command:
+            run = command.finish(seconds=30)
+        assert run.exit_code == 2, str(run)
+        assert run.messages("ERROR") == [f".env: no se puede leer: {reason} (en {file.parent})"]
+        file.unlink(missing_ok=True) if file.is_fifo() else file.rmdir()
+        file.mkdir()
 
 
 def test_names_that_mean_nothing_are_told_once_in_a_run_and_named_by_check(
@@ -140,6 +182,64 @@ def test_without_the_address_of_a_database_it_is_said_where_it_was_looked_for(
         assert (", que no existe" in error) == (not file_exists)
 
 
+def test_in_a_wrong_directory_nothing_else_is_blamed_and_nothing_is_made(
+    bare_installation: Installation, tmp_path: Path
+) -> None:
+    """As where cron starts the program in `/`, where the default `TEMP_DIR` would be refused, too."""
+    for directory, runs in (("/", [["--dry-run"]]), (str(tmp_path), [[], ["--clean-only"], ["--dry-run"]])):
+        environment = {name: bare_installation.environment[name] for name in ("PATH", "LANG")}
+        before = sorted(os.listdir(directory))
+        for arguments in runs:
+            done = subprocess.run(
+                [sys.executable, str(bare_installation.program), *arguments],
+                env=environment, cwd=directory, capture_output=True, text=True, check=False, timeout=60,
+            )  # fmt: skip
+            assert done.returncode == 3, done.stderr
+            (line,) = done.stderr.splitlines()
+            file = Path(directory, ".env")
+            assert f"falta DATABASE_URL: no está en el entorno ni en {file}, que no existe" in line
+        assert sorted(os.listdir(directory)) == before
+
+
+@pytest.mark.parametrize("arguments", [[], ["--clean-only"], ["status"], ["check"]], ids=" ".join)
+def test_a_working_directory_that_is_gone_is_named_as_such(installation: Installation, arguments: list[str]) -> None:
+    gone = installation.directory / "borrado"
+    gone.mkdir()
+    script = f'cd "{gone}" && rmdir "{gone}" && exec "$@"'
+    done = subprocess.run(
+        ["/bin/sh", "-c", script, "sh", sys.executable, str(installation.program), *arguments],
+        env=installation.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "el directorio de trabajo ya no existe; entre con cd en " in line
+
+
+@pytest.mark.parametrize("variable", ["JANITOR_LOG_DIR", "JANITOR_LOCK_DIR"])
+@pytest.mark.parametrize("way", ["as it is", "link"])
+def test_a_log_or_lock_in_a_root_is_refused_before_it_is_made(
+    installation: Installation, nas: Destination, variable: str, way: str
+) -> None:
+    """It would be migrated with an execution, and change meanwhile. A root may lie in one of them."""
+    installation.configure(installation.add_provider(nas))
+    execution = installation.small_execution("uno")
+    directory = execution / "dentro"
+    if way == "link":
+        (installation.directory / "enlace").symlink_to(execution)
+        directory = installation.directory / "enlace" / "dentro"
+    for arguments in ([], ["--dry-run"], ["--clean-only"], ["--migrate-only"]):
+        run = installation.run(*arguments, **{variable: str(directory)})
+        assert run.exit_code == 2, str(run)
+        (error,) = run.messages("ERROR")
+        assert error.startswith(f"{variable}: {execution}/dentro está en la raíz {installation.executions} ")
+    assert not directory.exists()
+    assert installation.rows("SELECT FROM janitor_runs") == []
+    check = installation.run("check", **{variable: str(directory)})
+    assert check.exit_code == 1
+    assert f"ERROR  {'registro' if variable == 'JANITOR_LOG_DIR' else 'bloqueo'}: {variable}: " in check.output
+    assert installation.run(**{variable: str(installation.directory)}).exit_code == 0
+
+
 def test_two_lock_directories_are_still_one_lock(installation: Installation, nas: Destination, tmp_path: Path) -> None:
     """Cron and a person's shell may name different ones, or may write to different ones; a run that is killed, and
     leaves nothing behind, keeps nobody out.
@@ -173,3 +273,8 @@ def test_a_column_that_the_platform_lacks_is_the_platforms_to_add(
     assert column in error
     assert "migración de la plataforma" in error
     assert "init-db" not in error
+    check = installation.run("check", JANITOR_ROOTS=str(installation.directory / "falta"), JANITOR_SECRET_KEYS="no")
+    assert check.exit_code == 2, str(check)
+    assert f"ERROR  tabla {table}: le falta la columna {column}; aplique la migración de la plataforma" in check.output
+    for told in ("/falta: no existe; móntela", "bien   registro", "bien   bloqueo", "claves de los secretos: "):
+        assert told in check.output, told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config.logs import user_name
+from config.logs import advice_to_write, user_name
 from tests.destinations import Destination
 from tests.privileges import NOBODY, WITHOUT_CAPABILITIES
 from tests.stories.installation import Installation
@@ -29,7 +30,7 @@ def _give_away(path: Path) -> str:
     me = user_name(os.geteuid())
     if os.geteuid() == 0:
         os.chown(path, NOBODY, NOBODY)
-        return f"{path} es de {user_name(NOBODY)} y el programa corre como {me}: ejecute chown -R {me} {path}"
+        return f"{path} es de {user_name(NOBODY)} y el programa corre como {me}: ejecute chown {me} {path}"
     return f"{path} es de {me}, sin permiso de escritura: ejecute chmod u+rwX {path}"
 
 
@@ -50,13 +51,26 @@ def _file_of_others(logs: Path) -> str:
 def _no_directory_in_one_of_others(logs: Path) -> str:
     logs.parent.mkdir()
     logs.parent.chmod(0o555)
-    return _give_away(logs.parent)
+    advice = _give_away(logs.parent)
+    return f"cree el directorio {logs} para el usuario {user_name(os.geteuid())}" if os.geteuid() == 0 else advice
+
+
+def _file_in_its_place(logs: Path) -> str:
+    logs.touch()
+    return f"{logs} no es un directorio: quítelo, o indique otro directorio en JANITOR_LOG_DIR"
+
+
+def _file_above_it(logs: Path) -> str:
+    _file_in_its_place(logs.parent)
+    return f"{logs.parent} no es un directorio: quítelo, o indique otro directorio en JANITOR_LOG_DIR"
 
 
 UNWRITABLE: dict[str, Callable[[Path], str]] = {
     "a directory of others": _directory_of_others,
     "a file of others": _file_of_others,
     "none, in a directory of others": _no_directory_in_one_of_others,
+    "a file in its place": _file_in_its_place,
+    "none, below a file": _file_above_it,
 }
 
 
@@ -81,6 +95,19 @@ def test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_cod
     (line,) = [line for line in check.output.splitlines() if line.startswith("ERROR")]
     assert line.startswith(f"ERROR  registro {logs}: ")
     assert advice in line
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("path", ["/", "/etc", "/root", "/usr/lib", "/home/otra"])
+def test_nobody_is_told_to_give_away_what_is_the_systems_or_a_home(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    """Nor anything with all that is in it. For each directory that the advice is given of: log, lock, TEMP_DIR."""
+    refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    monkeypatch.setattr(os, "geteuid", lambda: NOBODY)
+    monkeypatch.setattr(os, "access", lambda *_arguments: False)
+    for named in (Path(path), Path(path, "janitor_daemon.log"), Path(path, "logs", "janitor_daemon.log")):
+        advice = advice_to_write(named, refused, "JANITOR_LOG_DIR")
+        assert "chown" not in advice
+        assert "indique otro directorio en JANITOR_LOG_DIR" in advice
 
 
 def test_where_nobody_reads_the_console_either_the_report_of_the_run_says_so(ready: Installation) -> None:
