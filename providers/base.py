@@ -363,8 +363,8 @@ class Provider(abc.ABC):
         """As `put_many`, for keys under which nothing lay when the caller looked.
 
         Where the store can, each is stored only if there still is nothing, by the server's own judgement when the
-        request arrives; otherwise `ConditionFailed`. What is sent in parts is stored as by `put`: `abandon` discards
-        the parts. Whether this keeps late requests off is what `creates_safely` says.
+        request arrives; otherwise `ConditionFailed`. Whether this keeps late requests off is what `creates_safely`
+        says.
         """
         return self.put_many(sources)
 

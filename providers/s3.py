@@ -120,10 +120,13 @@ class S3Provider(Provider):
         """Taken by the first who asks, for good: some servers read the whole object to answer."""
 
     def put(self, key: str, source: Source) -> PutReceipt:
-        name = self._names.encode(key)
         if source.size_bytes <= PART_SIZE_BYTES:
-            return _receipt(self._upload.put_small(name, source))
-        sent, sent_whole = self._in_parts.put(name, source, self._object_headers, Ending())
+            return _receipt(self._upload.put_small(self._names.encode(key), source))
+        return self._put_in_parts(key, source, Ending())
+
+    def _put_in_parts(self, key: str, source: Source, ending: Ending) -> PutReceipt:
+        name = self._names.encode(key)
+        sent, sent_whole = self._in_parts.put(name, source, self._object_headers, ending)
         if sent.md5 and sent.part_md5s and self._not_yet_learnt.acquire(blocking=False):
             self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
         return _receipt(sent, sent_whole)
@@ -136,10 +139,12 @@ class S3Provider(Provider):
             yield from self.put_many(sources)
             return
         for key, source in sources.items():
-            is_large = source.size_bytes > PART_SIZE_BYTES
-            yield key, self.put(key, source) if is_large else self._put_new(key, source)
+            yield key, self._put_new(key, source)
 
     def _put_new(self, key: str, source: Source) -> PutReceipt:
+        """The end of an upload in parts carries the condition, too: `abandon` may be refused."""
+        if source.size_bytes > PART_SIZE_BYTES:
+            return self._put_in_parts(key, source, Ending(_condition(None)))
         return _receipt(self._upload.put_small(self._names.encode(key), source, mode="create"))
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:

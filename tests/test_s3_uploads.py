@@ -137,6 +137,20 @@ def test_an_end_whose_answer_is_lost_sends_no_part_again(scene_with: Callable[..
         scene.require_stored(LARGE)
 
 
+def test_an_end_whose_answer_is_lost_meets_its_own_object_under_the_condition(scene_with: Callable[..., Any]) -> None:
+    """What lies there by then is this very object."""
+    faults = (
+        Fault("end", lose_the_answer, END, on=(1,)),
+        Fault("refused", refuse("s3", 412, "PreconditionFailed"), END, on=(1,)),
+    )
+    with scene_with(*faults, name="s3-moto") as scene:
+        with scene.provider() as provider:
+            [(_, receipt)] = provider.put_new_many({KEY: LARGE})
+        assert not receipt.sent_whole
+        assert scene.numbers() == [*range(1, PARTS + 1)]
+        scene.require_stored(LARGE)
+
+
 @pytest.mark.parametrize("name", ["s3-rclone", "s3-swift"])
 def test_an_upload_that_the_server_has_lost_is_begun_once_more(scene_with: Callable[..., Any], name: str) -> None:
     """moto answers 500 then."""
