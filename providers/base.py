@@ -349,6 +349,7 @@ class Provider(abc.ABC):
         """Store exactly the bytes of `source` under `key`, replacing what was there, never whole in memory if large.
 
         Raises `ProviderError`, or what `source` raises; then no object is left that was not there before.
+        What was begun and may still be there is told by `PutReceipt.left_unfinished`, or by any error.
         """
 
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
