@@ -169,6 +169,8 @@ class PutReceipt:
     checksums: frozenset[str] = frozenset()
     sent_whole: bool = True
     """Whether all of it was: not if parts that an earlier try had stored belong to it."""
+    left_unfinished: bool = False
+    """Whether something may be there beside it that was begun and is not known to be gone."""
 
 
 @dataclass(frozen=True, slots=True)

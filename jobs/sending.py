@@ -103,7 +103,7 @@ class Sender:
                 for key, receipt in self._provider.put_new_many(dict(unsent)):
                     position = files[key][0].position
                     receipts[position] = receipt
-                    self._note_if_sent(position, receipt)
+                    self._note_stored(position, receipt)
                     del unsent[key]
                     self._traffic.note_file()
 
@@ -142,7 +142,7 @@ class Sender:
                 if found is None or not is_refusal(error):
                     raise
                 return self._receipt_of_equal(file, source, error)
-            self._note_if_sent(file.position, receipt)
+            self._note_stored(file.position, receipt)
             return receipt
 
         for _ in range(LOOKS_AT_A_KEY - 1):
@@ -150,10 +150,15 @@ class Sender:
                 return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
         return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
 
-    def _note_if_sent(self, position: int, receipt: PutReceipt) -> None:
+    def _note_stored(self, position: int, receipt: PutReceipt) -> None:
         """What parts of an earlier attempt belong to is not known from this one."""
+        self._note_what_is_left(receipt)
         if not receipt.sent_whole:
             self.not_sent.add(position)
+
+    def _note_what_is_left(self, receipt: PutReceipt) -> None:
+        if receipt.left_unfinished:
+            self.left_unfinished = True
 
     def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:
         """The receipt of what lies there and may not be replaced, if its bytes are those of the file."""
@@ -188,7 +193,9 @@ class Sender:
             with self._noting_what_is_unfinished():
                 return self._provider.replace(key, paced, expected)
 
-        return with_retries(replace, self._interruption, self._provider.progress, pacer.waited_seconds)
+        receipt = with_retries(replace, self._interruption, self._provider.progress, pacer.waited_seconds)
+        self._note_what_is_left(receipt)
+        return receipt
 
     def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
         """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.

@@ -403,6 +403,15 @@ class Upload:
         for position, receipt in receipts.items():
             self._receipts.note(position, receipt)
 
+    def _leave_nothing_unfinished(self) -> None:
+        """Discard what may still become an object, before anything is proven.
+
+        Raises `UnsafeDestination` where the provider does not allow it and a request of an earlier attempt may be on
+        its way: it could complete an upload of that attempt over the copy that was proven.
+        """
+        if self._sender.left_unfinished and not self._discard_unfinished():
+            require_open(self._place, self._attempt.late_bytes_until)
+
     def _discard_unfinished(self) -> bool:
         """Whether all that was unfinished is gone. What this attempt has begun holds the same bytes as what it has
         stored: where the provider keeps that, nothing is lost by it.
@@ -567,13 +576,11 @@ class Upload:
 
     def _compare(self) -> tuple[Sequence[int], Evidence]:
         """The positions of those whose stored bytes are not those sent, and the evidence for the others."""
-        if self._sender.left_unfinished:
-            self._discard_unfinished()
+        self._leave_nothing_unfinished()
         standing, extras = with_retries(self._ask_what_is_there, self._interruption, self._provider.progress)
         self._remove_own_extras(extras)
         evidence = self._compare_digests(standing)
-        if self._sender.left_unfinished:
-            self._discard_unfinished()
+        self._leave_nothing_unfinished()
         expected = chain(self._tree.file_positions(), [self._receipts.manifest_position])
         return array("Q", (position for position in expected if standing[position] != PROVEN)), evidence
 

@@ -355,6 +355,7 @@ class Provider(abc.ABC):
         """Store exactly the bytes of `source` under `key`, replacing what was there, never whole in memory if large.
 
         Raises `ProviderError`, or what `source` raises; then no object is left that was not there before.
+        What was begun and may still be there is told by `PutReceipt.left_unfinished`, or by any error.
         """
 
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
@@ -369,8 +370,8 @@ class Provider(abc.ABC):
         """As `put_many`, for keys under which nothing lay when the caller looked.
 
         Where the store can, each is stored only if there still is nothing, by the server's own judgement when the
-        request arrives; otherwise `ConditionFailed`. What is sent in parts is stored as by `put`: `abandon` discards
-        the parts. Whether this keeps late requests off is what `creates_safely` says.
+        request arrives; otherwise `ConditionFailed`. Whether this keeps late requests off is what `creates_safely`
+        says.
         """
         return self.put_many(sources)
 

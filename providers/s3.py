@@ -120,13 +120,17 @@ class S3Provider(Provider):
         """Taken by the first who asks, for good: some servers read the whole object to answer."""
 
     def put(self, key: str, source: Source) -> PutReceipt:
-        name = self._names.encode(key)
         if source.size_bytes <= PART_SIZE_BYTES:
-            return _receipt(self._upload.put_small(name, source))
-        sent, sent_whole = self._in_parts.put(name, source, self._object_headers, Ending())
+            return _receipt(self._upload.put_small(self._names.encode(key), source))
+        return self._put_in_parts(key, source, Ending())
+
+    def _put_in_parts(self, key: str, source: Source, ending: Ending) -> PutReceipt:
+        name = self._names.encode(key)
+        stored = self._in_parts.put(name, source, self._object_headers, ending)
+        sent = stored.sent
         if sent.md5 and sent.part_md5s and self._not_yet_learnt.acquire(blocking=False):
             self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
-        return _receipt(sent, sent_whole)
+        return _receipt(sent, stored.sent_whole, stored.left_unfinished)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
         """See `Provider`: under a condition where the server was seen to keep it, as others may refuse what they do not
@@ -136,10 +140,12 @@ class S3Provider(Provider):
             yield from self.put_many(sources)
             return
         for key, source in sources.items():
-            is_large = source.size_bytes > PART_SIZE_BYTES
-            yield key, self.put(key, source) if is_large else self._put_new(key, source)
+            yield key, self._put_new(key, source)
 
     def _put_new(self, key: str, source: Source) -> PutReceipt:
+        """The end of an upload in parts carries the condition, too: `abandon` may be refused."""
+        if source.size_bytes > PART_SIZE_BYTES:
+            return self._put_in_parts(key, source, Ending(_condition(None)))
         return _receipt(self._upload.put_small(self._names.encode(key), source, mode="create"))
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
@@ -168,8 +174,8 @@ class S3Provider(Provider):
         """Look just before the parts become an object, as some servers know the conditions of a PUT only."""
         condition = _condition(expected) if conditions.on_put else {}
         ending = Ending(condition, lambda: self._require_expected(key, expected))
-        sent, sent_whole = self._in_parts.put(self._names.encode(key), source, self._object_headers, ending)
-        return _receipt(sent, sent_whole)
+        stored = self._in_parts.put(self._names.encode(key), source, self._object_headers, ending)
+        return _receipt(stored.sent, stored.sent_whole, stored.left_unfinished)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         conditions = self._conditions.get(prefix)
@@ -620,12 +626,12 @@ class MinioProvider(S3Provider):
     endpoint_required = True
 
 
-def _receipt(sent: SentBytes, sent_whole: bool = True) -> PutReceipt:
+def _receipt(sent: SentBytes, sent_whole: bool = True, left_unfinished: bool = False) -> PutReceipt:
     """The ETags that a server may show: the MD5; for a multipart object usually that of its parts' MD5s instead."""
     checksums = {_checksum(sent.md5)} if sent.md5 else set()
     if sent.part_md5s:
         checksums.add(_checksum(multipart_md5(sent.part_md5s)))
-    return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums), sent_whole)
+    return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums), sent_whole, left_unfinished)
 
 
 @contextlib.contextmanager

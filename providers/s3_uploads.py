@@ -55,6 +55,17 @@ class Ending:
     """What is to be looked at just before."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredInParts:
+    """What one call has stored."""
+
+    sent: SentBytes
+    sent_whole: bool
+    """Whether all of it was sent by this very call."""
+    left_unfinished: bool
+    """Whether an upload of the name may be there still, as what should have discarded or ended it was not answered."""
+
+
 class UploadsInParts:
     """Stores large objects of one bucket. Safe for several threads, each with a name of its own."""
 
@@ -73,6 +84,8 @@ class UploadsInParts:
         self._put_part = put_part
         self._repeated = repeated
         self._kept: dict[str, Unfinished] = {}
+        self._left: set[str] = set()
+        """The names of which an upload may be there that nobody goes on with."""
 
     def keep(self, uploads: Iterable[Unfinished]) -> None:
         """Go on with these when an object of that name is stored next."""
@@ -83,12 +96,13 @@ class UploadsInParts:
         for name in filter(is_meant, list(self._kept)):
             self._kept.pop(name, None)
 
-    def put(self, name: str, source: Source, headers: Mapping[str, str], ending: Ending) -> tuple[SentBytes, bool]:
-        """Store exactly the bytes of `source`, and say whether all of them were sent by this very call.
+    def put(self, name: str, source: Source, headers: Mapping[str, str], ending: Ending) -> StoredInParts:
+        """Store exactly the bytes of `source`.
 
         An upload that the server has lost meanwhile is begun once more. Raises `ProviderError`, or unchanged what
-        `source` raises.
+        `source` raises; then an upload may be there still.
         """
+        self._left.discard(name)
         try:
             return self._put_once(name, source, headers, ending)
         except UploadLost:
@@ -98,9 +112,7 @@ class UploadsInParts:
         except UploadLost:
             raise ProviderUnavailable("la subida por partes se interrumpió en el servidor") from None
 
-    def _put_once(
-        self, name: str, source: Source, headers: Mapping[str, str], ending: Ending
-    ) -> tuple[SentBytes, bool]:
+    def _put_once(self, name: str, source: Source, headers: Mapping[str, str], ending: Ending) -> StoredInParts:
         upload, there = self._kept_or_begun(name, headers)
         parts = _Parts(upload, there, self._put_part, self._requests.part, self._repeated)
         try:
@@ -115,7 +127,9 @@ class UploadsInParts:
             else:
                 self._try_to_abort(upload)
             raise
-        return sent, was_answered and not parts.were_there
+        # An equal object may be that of another upload, and this one still be there.
+        left_unfinished = name in self._left or not was_answered
+        return StoredInParts(sent, was_answered and not parts.were_there, left_unfinished)
 
     def _kept_or_begun(self, name: str, headers: Mapping[str, str]) -> tuple[Unfinished, Mapping[int, StoredPart]]:
         kept = self._kept.pop(name, None)
@@ -128,9 +142,12 @@ class UploadsInParts:
             return self._requests.begin_upload(name, headers), {}
 
     def _try_to_abort(self, upload: Unfinished) -> None:
-        """Once: what is left is discarded by `abandon`."""
-        with contextlib.suppress(ProviderError), translated_errors():
-            self._requests.abort(upload)
+        """Once: what may be left is noted, and discarded by `abandon`."""
+        try:
+            with translated_errors():
+                self._requests.abort(upload)
+        except ProviderError:
+            self._left.add(upload.name)
 
     def _parts_there(self, upload: Unfinished) -> Mapping[int, StoredPart]:
         with translated_errors(), lost_uploads():

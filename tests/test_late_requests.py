@@ -162,6 +162,21 @@ def test_a_late_file_replaces_nothing(
         assert content(others) == NEWER
 
 
+@pytest.mark.parametrize("name", ["s3-moto", "azure"])
+def test_the_end_of_a_late_new_file_in_parts_meets_the_condition_too(
+    new_destination: Callable[[str], Destination], name: str
+) -> None:
+    """Also where nobody has discarded the parts, as the account may not. On GCS nobody can: see its own tests."""
+
+    def others_come_first(others: Provider) -> None:
+        others.put(KEY, BytesSource(NEWER))
+
+    with held_up(new_destination(name), MAKES_IT_VISIBLE, others_come_first) as (late, others):
+        with pytest.raises(ConditionFailed):
+            list(late.put_new_many({KEY: PatternSource(LARGE_BYTES)}))
+        assert content(others) == NEWER
+
+
 def test_a_late_file_whose_name_takes_another_way_replaces_nothing(
     new_destination: Callable[[str], Destination],
 ) -> None:

@@ -137,6 +137,21 @@ def test_an_end_whose_answer_is_lost_sends_no_part_again(scene_with: Callable[..
         scene.require_stored(LARGE)
 
 
+def test_an_end_whose_answer_is_lost_meets_its_own_object_under_the_condition(scene_with: Callable[..., Any]) -> None:
+    """What lies there by then looks like this very object; the upload may be there still all the same."""
+    faults = (
+        Fault("end", lose_the_answer, END, on=(1,)),
+        Fault("refused", refuse("s3", 412, "PreconditionFailed"), END, on=(1,)),
+    )
+    with scene_with(*faults, name="s3-moto") as scene:
+        with scene.provider() as provider:
+            [(_, receipt)] = provider.put_new_many({KEY: LARGE})
+        assert not receipt.sent_whole
+        assert receipt.left_unfinished
+        assert scene.numbers() == [*range(1, PARTS + 1)]
+        scene.require_stored(LARGE)
+
+
 @pytest.mark.parametrize("name", ["s3-rclone", "s3-swift"])
 def test_an_upload_that_the_server_has_lost_is_begun_once_more(scene_with: Callable[..., Any], name: str) -> None:
     """moto answers 500 then."""
@@ -209,6 +224,23 @@ def test_what_was_begun_with_other_bytes_is_begun_again(scene_with: Callable[...
             provider.put(KEY, changed)
         assert {*range(1, PARTS)} <= {*scene.numbers()}  # the last one maybe twice, as several are on their way at once
         scene.require_stored(changed)
+
+
+def test_parts_that_cannot_be_listed_nor_discarded_are_told_of(scene_with: Callable[..., Any]) -> None:
+    """Until an attempt of which all is answered."""
+    faults = (
+        DENIED_ONCE,
+        Fault("parts", DENIED, r"^GET .*large\?.*uploadId=", on=(1,)),
+        Fault("abort", refuse("s3", 503, "InternalError"), "^DELETE .*uploadId=", on=(1,)),
+    )
+    with scene_with(*faults, name="s3-moto") as scene:
+        fail_with_parts(scene)
+        with scene.provider() as provider:
+            assert provider.abandon_but_for(DIRECTORY, wants_all)
+            assert provider.put(KEY, LARGE).left_unfinished
+            provider.abandon(DIRECTORY)
+            assert not provider.put(KEY, LARGE).left_unfinished
+        scene.require_stored(LARGE)
 
 
 def test_a_file_that_is_shorter_by_now_does_not_get_its_old_end(scene_with: Callable[..., Any]) -> None:

@@ -45,7 +45,7 @@ from providers.descriptors import closing_descriptor
 from sql.database import Database, ProvenCopy
 from tests.destinations import Destination
 from tests.faults import http_proxy
-from tests.faults.http_effects import address_of, answer_after, behind, never_answer, reset_at_once
+from tests.faults.http_effects import address_of, answer_after, behind, never_answer, refuse, reset_at_once
 from tests.faults.http_proxy import HttpFaultProxy
 from tests.faulty_provider import (
     EVERY_CALL,
@@ -511,6 +511,24 @@ def test_an_answer_that_is_lost_once_does_no_harm(bench: Bench) -> None:
 
 
 AFTER_THE_FIRST = range(2, 1_000_000)
+
+
+@pytest.mark.parametrize("bench", ["s3-moto", "s3-swift"], indirect=True)
+def test_an_upload_whose_discarding_was_not_answered_does_not_stay(bench: Bench) -> None:
+    """The file itself is stored by another one.
+
+    Looked for besides, in `tests/test_s3_uploads.py`: an end whose answer is lost, parts that cannot be listed.
+    """
+    (bench.directory / "very large.bin").write_bytes(os.urandom(2 * PART_SIZE_BYTES + 5))
+    faults = (
+        http_proxy.Fault("lost", refuse("s3", 404, "NoSuchUpload"), "^PUT .*partNumber=2&", on=(1,)),
+        http_proxy.Fault("kept", refuse("s3", 503, "InternalError"), r"^DELETE .*large.bin\?uploadId=", on=(1,)),
+    )
+    with through_proxy(bench, *faults) as (provider, proxy):
+        copy, manifest = bench.upload(provider)
+        assert proxy.strikes == {"lost": 1, "kept": 1}
+    bench.require_complete(copy, manifest)
+    assert not [key for key in bench.destination.everything_stored() if "unfinished" in key]
 
 
 @with_checksums

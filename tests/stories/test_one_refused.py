@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -13,7 +15,7 @@ from tests.faults.http_effects import address_of, behind, refuse, reset_at_once
 from tests.faults.http_proxy import ONCE, Effect, Exchange, Fault, HttpFaultProxy
 from tests.protection import protected
 from tests.stories.installation import Installation, Run
-from tests.stories.trees import require_stored
+from tests.stories.trees import copy_tree, require_stored
 
 MakeDestination = Callable[[str], Destination]
 
@@ -257,6 +259,54 @@ def test_a_place_is_closed_where_late_bytes_cannot_be_kept_off(
         installation.execute("UPDATE janitor_attempts SET finished_at = finished_at - interval '2 hours'")
         assert installation.run().exit_code == 0
     require_stored(real, "ejecuciones/una", directory)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "AccessDenied"), (405, "MethodNotAllowed"), (501, "NotImplemented")]
+)
+def test_a_copy_is_not_believed_while_a_late_end_could_replace_a_file_of_it(
+    installation: Installation, new_destination: MakeDestination, status: int, code: str
+) -> None:
+    """Of a file that has changed since, an upload of a killed run is known, may not be discarded, and may still end.
+
+    Looked for besides: uploads that may not be listed (the last test), ends without a condition
+    (`tests/test_late_requests.py`). What a file on Azure or GCS is made of always ends under a condition.
+    """
+    real = new_destination("s3-moto")
+    held: list[Exchange] = []
+    is_held = threading.Event()
+
+    def hold(exchange: Exchange) -> None:
+        _ = exchange.body
+        held.append(exchange)
+        is_held.set()
+        exchange.wait_for_the_end()
+
+    faults = (
+        Fault("held", hold, r"^POST .*grande.bin\?uploadId=", ONCE),
+        Fault("abort", refuse("s3", status, code), "^DELETE .*grande.bin.uploadId="),
+    )
+    directory = installation.small_execution("una")
+    large = directory / "grande.bin"
+    with HttpFaultProxy(address_of(real), *faults) as proxy:
+        provider_id = installation.add_provider(behind(real, proxy.url), "La nube")
+        installation.configure(provider_id, eliminar_despues_de_migrar=True)
+        large.write_bytes(b"a" * LARGE_BYTES)
+        with installation.start() as command:
+            assert is_held.wait(60), command.errors()
+            command.stop(signal.SIGKILL)
+        large.write_bytes(b"b" * LARGE_BYTES)
+        original = copy_tree(directory, installation.directory / "original")
+        run = installation.run()
+        assert run.exit_code == 1, str(run)
+        assert [line for line in run.messages("ERROR") if "puede llegar aún algo" in line], str(run)
+        assert installation.place("una")[0] is False
+        held[0].forward()
+        installation.execute("UPDATE janitor_migrations SET last_held_at = last_held_at - interval '2 hours'")
+        run = installation.run()
+        assert run.exit_code == 0, str(run)
+    assert not directory.exists()
+    require_stored(real, "ejecuciones/una", original)
 
 
 def test_a_manifest_that_may_be_replaced_but_not_removed_is_taken_back_by_an_empty_one(
