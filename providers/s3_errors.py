@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import botocore.exceptions
 import urllib3.exceptions
 
-from config.logs import emit, one_line
+from config.logs import emit, one_line, redactor
 from providers.answers import ARCHIVED, CLOCK_IS_OFF, PARSER_ERRORS, clock_is_off, unintelligible, wrong_region
 from providers.base import (
     AccessDenied,
@@ -142,7 +142,8 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
     status, code = _status_and_code(error)
     answer = _told(status, code)
     details = error.response.get("Error", {})
-    message = one_line(str(details.get("Message", ""))[:LOGGED_CHARACTERS])
+    # Before it is cut: half a secret would not be known for one.
+    message = one_line(redactor.redact(str(details.get("Message", ""))))[:LOGGED_CHARACTERS]
     emit(logging.DEBUG, "provider_answer", f"El servidor respondió {answer}: {message}")
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     retry_after = headers.get("retry-after")
