@@ -94,13 +94,14 @@ CUT = reset_in_the_request(PART_SIZE_BYTES // 2)
 def test_a_part_that_fails_is_sent_again_and_no_other(
     scene_with: Callable[..., Any], effect: Effect, name: str
 ) -> None:
-    faults = [Fault(f"part {number}", effect, part(number), on=(1,)) for number in (2, 5)]
+    failing = (2, 4) if effect is CUT else (2, 5)  # the fifth is a byte, which half a part's bytes are the whole of
+    faults = [Fault(f"part {number}", effect, part(number), on=(1,)) for number in failing]
     with scene_with(*faults, name=name) as scene:
         with scene.provider() as provider:
             receipt = provider.put(KEY, LARGE)
             assert provider.stat(KEY).checksum in receipt.checksums
         assert receipt.sent_whole
-        assert scene.numbers() == [1, 2, 2, 3, 4, 5, 5]
+        assert scene.numbers() == sorted([1, 2, 3, 4, 5, *failing])
         scene.require_stored(LARGE)
 
 
