@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -36,11 +37,14 @@ def mounted_thin_disk(directory: Path, store: Path) -> Iterator[Callable[[], Non
     What is more is lost when the kernel writes it, after the program that wrote it has gone on.
     """
     image = store / "image"
+    program = shutil.which("mkfs.ext4", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    if program is None:
+        pytest.skip(f"{NEEDS_FILE_SYSTEM}: ext4, and no program that makes one")
     with mounted_small_disk(store, 24 * MEBIBYTE):
         with image.open("wb") as file:
             file.truncate(128 * MEBIBYTE)
         # No journal, and room for what describes the files: their bytes alone are lost.
-        make = ["mkfs.ext4", "-q", "-F", "-O", "^has_journal", "-E", "nodiscard", str(image)]
+        make = [program, "-q", "-F", "-O", "^has_journal", "-E", "nodiscard", str(image)]
         mount = ["mount", "-o", "loop,errors=continue", str(image), str(directory)]
         with image.open("r+b") as file:
             subprocess.run(make, check=True, timeout=30)

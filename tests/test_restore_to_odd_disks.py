@@ -190,7 +190,7 @@ def test_links_that_the_disk_does_not_have_are_named_and_the_rest_is_restored(
 ) -> None:
     store_copy(provider, REST)
     with mounted_disk(Rules(has_links=False)) as destination:
-        with pytest.raises(RestoreIncomplete, match=r"1 enlaces simbólicos.*zz/link"):
+        with pytest.raises(RestoreIncomplete, match=r"1 enlace simbólico.*zz/link"):
             restore_copy(provider, destination)
         assert (destination / "zz" / "file").read_bytes() == REST["zz/file"]
 
