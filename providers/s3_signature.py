@@ -39,6 +39,8 @@ class RequestSigner:
         self._region = region
         self._credentials = credentials
         self._headers = headers
+        self._latest_now = (0, "")
+        self._forms: dict[tuple[str, ...], tuple[str, str]] = {}
         self._latest_key: tuple[tuple[str, str], bytes] = (("", ""), b"")
 
     def sign(
@@ -49,16 +51,14 @@ class RequestSigner:
         `more` are headers of this request alone, their names in lower case; `query` is as S3 wants it signed: in the
         order of the names, in percent notation.
         """
-        now = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        now = self._now()
         credentials = self._credentials()
         headers = {"host": self._host, **self._headers, **more, "x-amz-content-sha256": sha256, "x-amz-date": now}
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
         path = f"{self._path}/{urllib.parse.quote(name)}"
-        names = sorted(headers)
-        lines = "".join(f"{name}:{headers[name]}\n" for name in names)
-        signed_names = ";".join(names)
-        request = f"{method}\n{path}\n{query}\n{lines}\n{signed_names}\n{sha256}"
+        signed_names, form = self._form_of(tuple(headers))
+        request = f"{method}\n{path}\n{query}\n{form % headers}\n{signed_names}\n{sha256}"
         scope = f"{now[:8]}/{self._region}/s3/aws4_request"
         to_sign = f"{ALGORITHM}\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = _hmac(self._key(credentials.secret_key or "", now[:8]), to_sign).hex()
@@ -66,6 +66,22 @@ class RequestSigner:
         del headers["host"]
         headers["authorization"] = f"{ALGORITHM} {credential}, SignedHeaders={signed_names}, Signature={signature}"
         return f"{path}?{query}" if query else path, list(headers.items())
+
+    def _now(self) -> str:
+        """The time as S3 writes it; the same for a second, as writing it takes long beside the rest."""
+        second = int(time.time())
+        known_for, text = self._latest_now
+        if known_for != second:
+            text = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(second))
+            self._latest_now = (second, text)
+        return text
+
+    def _form_of(self, names: tuple[str, ...]) -> tuple[str, str]:
+        """The names of headers in their order, and the lines that the values are put into."""
+        if names not in self._forms:
+            in_order = sorted(names)
+            self._forms[names] = (";".join(in_order), "".join(f"{name}:%({name})s\n" for name in in_order))
+        return self._forms[names]
 
     def _key(self, secret_key: str, date: str) -> bytes:
         """Good for a day."""
