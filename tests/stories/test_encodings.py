@@ -88,8 +88,8 @@ def test_what_does_not_fit_is_kept_as_an_escape_and_the_rest_as_it_is(platform: 
     database.fail_migration(claim, "failed", "code", "no cabe: ñ € \udcff")
     database.finish_run(0, {"nota €": ["ñ", "€", "\0", "\ud83d"]})
     attempts = platform.sql("SELECT error, host FROM janitor_attempts")
-    assert attempts == [{"error": "no cabe: ñ \\u20ac \\udcff", "host": "máquina \\u20ac"}]
-    assert platform.value("SELECT error FROM janitor_migrations") == "no cabe: ñ \\u20ac \\udcff"
+    assert attempts == [{"error": "no cabe: ñ \\u20ac \\xff", "host": "máquina \\u20ac"}]
+    assert platform.value("SELECT error FROM janitor_migrations") == "no cabe: ñ \\u20ac \\xff"
     assert platform.value("SELECT report FROM janitor_runs") == {"nota \\u20ac": ["ñ", "\\u20ac", "\\x00", "\\ud83d"]}
 
 
