@@ -84,11 +84,12 @@ class Settings:
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from `environment`, or from the process's own after adding what `.env` has and it lacks.
 
-    `.env` is looked for in the working directory only. Raises `ConfigurationError`, also if that directory is gone.
+    `.env` is looked for in the working directory only. Raises `ConfigurationError`, also if that directory is gone
+    and something is to be found in it.
     """
     names_in_file: tuple[str, ...] = ()
     if environment is None:
-        _require_working_directory()
+        _require_working_directory(os.environ)
         names_in_file = _add_dotenv(Path(".env"))
         environment = os.environ
     return Settings(
@@ -117,8 +118,13 @@ def _add_dotenv(path: Path) -> tuple[str, ...]:
         raise ConfigurationError(f".env: {error} (en {Path.cwd()})") from error
 
 
-def _require_working_directory() -> None:
-    """It may have been deleted, and perhaps made again, since somebody entered it."""
+def _require_working_directory(environment: Mapping[str, str]) -> None:
+    """It may have been deleted, and perhaps made again, since somebody entered it: no harm if nothing is looked for
+    there, as the environment says everything.
+    """
+    paths = (environment.get(name, "") for name in (Variable.TEMP_DIR, Variable.LOG_DIR))
+    if environment.get(Variable.DATABASE_URL) and all(path.startswith("/") for path in paths):
+        return
     try:
         Path.cwd()
     except FileNotFoundError as error:

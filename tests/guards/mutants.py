@@ -4125,7 +4125,7 @@ SETTINGS = (
         "half configured",
         "a working directory that is gone is not named",
         "config/settings.py",
-        "        _require_working_directory()\n",
+        "        _require_working_directory(os.environ)\n",
         "",
         (f"{HALF_CONFIGURED}::test_a_working_directory_that_is_gone_is_named_as_such",),
     ),
