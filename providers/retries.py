@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
 
 from providers.base import MigrationError, ProviderUnavailable, RunInterrupted, SlowDown
-from providers.progress import ALIVE_SECONDS, LONGEST_OBEYED_PAUSE_SECONDS, Progress
+from providers.progress import LONGEST_OBEYED_PAUSE_SECONDS, Progress
 
 Result = TypeVar("Result")
 
@@ -20,8 +20,11 @@ alternate."""
 
 LONGEST_PAUSE_SECONDS = 3.0
 
-LONGEST_STEP_SECONDS = 120.0
+LONGEST_STEP_SECONDS = 30.0
 """For so long a step that keeps failing is repeated while others succeed: by then it is the step's own fault."""
+
+LONGEST_WAIT_IN_VAIN_SECONDS = 30.0
+"""So long a step waits for turns at a provider that has done nothing lately."""
 
 SLOW_DOWNS_OF_ALL = 2
 """So often a pause that one step is asked for holds for all."""
@@ -148,7 +151,7 @@ class _Repetition(Generic[Result]):
         if error.tries > 1 and isinstance(error, ProviderUnavailable) and self._progress.is_alive:
             return busy_seconds <= LONGEST_STEP_SECONDS and self._is_no_repeated_silence()
         # One that refuses everybody would otherwise be waited for until all have had their turns several times.
-        is_waited_for_in_vain = self._waited_seconds > ALIVE_SECONDS
+        is_waited_for_in_vain = self._waited_seconds > LONGEST_WAIT_IN_VAIN_SECONDS
         return tries < error.tries and busy_seconds <= RETRY_BUDGET_SECONDS and not is_waited_for_in_vain
 
     def _is_no_repeated_silence(self) -> bool:

@@ -41,7 +41,8 @@ def require_gone_to_the_alternate(
 ) -> None:
     """One line names the primary and says why; the copy on the alternate is whole; nothing is unfinished."""
     assert run.exit_code == (1 if run.needs_a_person else 0), str(run)
-    assert run.needs_a_person == any(part in reason for part in PERSON_WANTED), str(run)
+    is_in_use = "El proveedor El roto sigue en uso" in run.errors  # as it has room for less
+    assert run.needs_a_person == (any(part in reason for part in PERSON_WANTED) and not is_in_use), str(run)
     (line,) = [line for line in run.messages("ERROR") if line.startswith("Error subiendo uno a El roto: ")]
     assert reason in line
     assert "Traceback" not in run.errors

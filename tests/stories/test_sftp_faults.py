@@ -227,7 +227,7 @@ def test_commands_that_lie_prove_nothing(scene: Scene) -> None:
 
     async def lie(command: str, standard_input: bytes) -> tuple[bytes, int]:
         output, exit_status = await liar.run_command(command, standard_input)
-        return b"Bienvenido\n" + output, exit_status
+        return output.upper(), exit_status
 
     scene.server.commands = lie
     before = scene.server.commands_run
