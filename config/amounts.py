@@ -57,7 +57,7 @@ UNLIMITED = Timetable()
 def parse_size(text: str) -> int | None:
     """Bytes, more than none; `None` for `off`. Units are powers of 1024, as rclone's are. Raises `AmountError`.
 
-    A unit must be there, as in every amount: whoever writes 100 may mean bytes, megabytes or gigabytes.
+    A unit must be there, as in every amount: 100 may mean bytes, megabytes or gigabytes.
     """
     if text == OFF:
         return None

@@ -10,7 +10,7 @@ import sys
 
 OLDEST_PYTHON = (3, 11)
 FIRST_PACKAGES = ("click", "psycopg2")
-"""Those that every start needs. Whoever has them has the others, too, as a rule."""
+"""Those that every start needs. An environment that has them has the others, too, as a rule."""
 
 EXIT_CODE = 2
 

@@ -126,10 +126,10 @@ class ProviderSet:
             self._tell_unusable(provider_id, row.name, error)
 
     def note_failure(self, provider: Provider, error: MigrationError, prefix: str, size_bytes: int = 0) -> None:
-        """Take note of a failure, of an execution of so many bytes; a provider whose own it is, is left alone.
+        """Note a failure of an execution of `size_bytes`; leave the provider alone if the failure is its own.
 
-        Whose it is, a probe below `prefix` tells: one object can be refused, for its name, its size or its rights, in a
-        store that takes all others. One that has not answered several times is asked only if it was alive just before.
+        A probe below `prefix` decides: a store can refuse one object for its name, its size or its rights, and take all
+        others. A provider that did not answer several times is probed only if it was alive just before.
         """
         if not error.provider_wide or is_for_want_of_descriptors(error):
             return
@@ -214,7 +214,7 @@ class ProviderSet:
             raise StorageFull(f"hace poco no cupo una ejecución de {max(refused)} bytes, y esta tiene {size_bytes}")
 
     def note_success(self, provider: Provider, size_bytes: int = 0) -> None:
-        """A provider that works again starts anew, and one that took so many bytes had room for them."""
+        """Forget the failures of a provider that works again; one that took `size_bytes` had room for them."""
         with self._turn:
             self._failures.pop(provider.id, None)
             refused = self._without_room[provider.id]

@@ -69,7 +69,7 @@ class Sender:
         self.unanswered = False
         """Whether any request was not answered, so that it may still be on its way, though a later one was."""
         self.not_sent: set[int] = set()
-        """The positions of files of which only a short checksum says that they lie there already."""
+        """The positions of files whose stored bytes were not all sent by this attempt: they are read back."""
 
     def send(self, files: Sequence[FileToSend]) -> dict[int, PutReceipt]:
         """Store one batch, but for what lies there already, and give the receipts by position.
@@ -151,7 +151,7 @@ class Sender:
         return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
 
     def _note_stored(self, position: int, receipt: PutReceipt) -> None:
-        """What parts of an earlier attempt belong to is not known from this one."""
+        """Note what a receipt says of the rest: parts of an earlier attempt, uploads that may still be there."""
         self._note_what_is_left(receipt)
         if not receipt.sent_whole:
             self.not_sent.add(position)
@@ -161,7 +161,7 @@ class Sender:
             self.left_unfinished = True
 
     def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:
-        """The receipt of what lies there and may not be replaced, if its bytes are those of the file."""
+        """The receipt of a stored object that may not be replaced, if it holds the bytes of the file."""
         receipt = self._provider.measure(source)
         [digest] = self._provider.digests([file.key])
         if digest.sha256 != receipt.sha256:

@@ -1,6 +1,6 @@
-"""Refuses a `TEMP_DIR` in which others keep their files: whatever is old and lies directly in it is deleted.
+"""Refuses a `TEMP_DIR` in which others keep files, as old files directly in it are deleted.
 
-And a log or lock among executions, with one of which it would be migrated.
+Also refuses a log or lock directory in a root, as it would be migrated with an execution.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PARTS_OF_THE_PROGRAM = (
 HOMES = "/home"
 
 TREES_OF_SERVICES = ("/var/backups", "/var/lib", "/var/mail", "/var/spool")
-"""Mail, jobs that wait, databases: what lies there is some service's, however old it is."""
+"""Mail, waiting jobs, databases: files there belong to a service, however old they are."""
 
 SIGNS_OF_OTHER_USE = (".git", ".env", "PG_VERSION", "janitor_daemon.py")
 """What a directory of temporary files alone does not hold: it is somebody's sources, settings, database or program."""

@@ -225,7 +225,7 @@ class AzureProvider(Provider):
             raise
 
     def _commit(self, blob: BlobClient, blocks: list[BlobBlock], condition: Mapping[str, Any]) -> None:
-        """Make a blob of staged blocks. Raises `BlocksLost` for whoever can send all of them again."""
+        """Make a blob of staged blocks. Raises `BlocksLost`, after which the caller sends all of them again."""
         unanswered: list[ProviderUnavailable] = []
 
         def commit() -> BlocksLost | None:

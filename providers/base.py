@@ -58,7 +58,7 @@ class MigrationError(Exception):
     provider_wide: ClassVar[bool] = False
 
     given_up: bool = False
-    """Whether the step that met it has been repeated as often as it is worth: whoever called it does not."""
+    """Whether the step that raised it was already repeated as often as it is worth: callers do not repeat it."""
 
 
 def is_for_want_of_descriptors(error: BaseException | None) -> bool:
@@ -308,7 +308,7 @@ class Provider(abc.ABC):
         self.name = name
         self.kind = kind
         self.progress = Progress()
-        """What its requests have shown of it. Whoever runs it sets `interruption` there."""
+        """What its requests have shown of it. The run sets `interruption` there."""
         self.told: set[str] = set()
         """What has been said of it to operators that is to be said once: see `jobs.optional_steps`."""
 

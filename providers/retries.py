@@ -47,7 +47,7 @@ def with_retries(
 
     A provider that is alive, as far as `progress` knows, is worth it for as long as it stays so; one that has done
     nothing lately as often as its error says. A step that consists of several requests calls this for each of them;
-    what was given up there (`MigrationError.given_up`) is not repeated by whoever called it.
+    an error that was given up there (`MigrationError.given_up`) is not repeated here.
     `idle_seconds` says for how long the step has waited so far of its own will: no sign of a provider that hangs.
     """
     started = now()
@@ -134,7 +134,7 @@ class _Repetition(Generic[Result]):
         return error.given_up
 
     def _note_slow_down(self, error: SlowDown) -> None:
-        """All are to wait, unless it is just this step that is told to, again and again, while others are answered."""
+        """Let all requests wait; only this step, where the server keeps refusing it and answers others."""
         self._slow_downs += 1
         is_this_step = self._slow_downs > SLOW_DOWNS_OF_ALL and self._progress.has_succeeded_since(self._try_started)
         if error.pause_seconds > 0 and is_this_step:

@@ -167,7 +167,7 @@ def string(content: bytes) -> bytes:
 
 
 def _note_nothing() -> None:
-    """Whoever sends little needs to know only whether all of it has arrived."""
+    """For callers that send little and need to know only whether all of it has arrived."""
 
 
 class _Reader:
