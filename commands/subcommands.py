@@ -29,6 +29,7 @@ from commands.secret_store import (
     set_secret,
 )
 from commands.status import FAILURES_SHOWN, describe_status
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line, printable_json
 from config.models import MigrationPolicy
 from config.options import SpanishGroup, bandwidth_option, directory_to_fill, not_empty, transfers_option
@@ -36,7 +37,6 @@ from config.settings import Settings
 from config.text.plurals import counted, files
 from config.text.wording import output_failure
 from jobs.migration.restore.run import Restored, restore_execution
-from jobs.report import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from jobs.signals import stopping_on_signal
 from sql.database import Database
 
