@@ -82,7 +82,6 @@ class Claim:
 
     execution: Execution
     fencing_token: int
-    earlier_attempts: int
     last_copy: CommittedCopy | None = None
 
 
@@ -122,11 +121,10 @@ class Entry(NamedTuple):
 
 
 class Evidence(enum.StrEnum):
-    """How a copy was proven, strongest first. `SIZE` alone never allows deletion."""
+    """How a copy was proven: by the provider's checksum of the whole object, or by reading it back."""
 
     CHECKSUM = "checksum"
     READ_BACK = "read-back"
-    SIZE = "size"
 
 
 @dataclass(frozen=True, slots=True)

@@ -165,7 +165,6 @@ class StoredSecret:
 class SecretUse:
     """The secrets that a provider's row names, and the fields in which it holds some itself."""
 
-    provider_id: int
     provider: str
     active: bool
     names: tuple[str, ...]
@@ -413,9 +412,7 @@ class Database:
         }
         rows = self._connection.query("claim_executions", parameters)
         claims = {
-            row["execution_id"]: Claim(
-                by_id[row["execution_id"]], row["fencing_token"], row["attempts"], _committed_copy(row)
-            )
+            row["execution_id"]: Claim(by_id[row["execution_id"]], row["fencing_token"], _committed_copy(row))
             for row in rows
         }
         return [claims[execution_id] for execution_id in by_id if execution_id in claims]
@@ -558,7 +555,7 @@ class Database:
         }
         return [
             UnfinishedDeletion(
-                Claim(Execution(row["execution_id"], row["uuid"], row["directory"]), row["fencing_token"], 0),
+                Claim(Execution(row["execution_id"], row["uuid"], row["directory"]), row["fencing_token"]),
                 row["provider_id"],
                 row["uri"],
                 row["manifest_sha256"],
@@ -775,7 +772,7 @@ def _secret_use(row: Row) -> SecretUse | None:
     except FieldError:
         return None
     names = tuple(dict.fromkeys(named_secrets(credentials)))
-    return SecretUse(row["id"], provider_name(row), row["activo"] is True, names, literal_secrets(credentials))
+    return SecretUse(provider_name(row), row["activo"] is True, names, literal_secrets(credentials))
 
 
 def _stored_bytes(text: str | None) -> bytes:
