@@ -21,6 +21,8 @@ import pytest
 from jobs.embedded_postgres import EmbeddedPostgres
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
+from tests.lent_databases import LentDatabases
+from tests.platform_database import Platform
 from tests.run_directory import RunDirectory
 from tests.run_report import RunReport
 from tests.servers.asyncssh_server import AsyncSsh, AsyncSshWithCommands
@@ -34,6 +36,7 @@ from tests.servers.rclone_s3 import RcloneS3
 from tests.servers.ssh import SftpServer
 from tests.servers.swift import SwiftS3
 from tests.skips import fail_if_not_expected
+from tests.stories.installation import install
 
 ServerType = TypeVar("ServerType", bound=Server)
 
@@ -189,6 +192,29 @@ def database_url(
     database_administrator(f"CREATE DATABASE {name}")
     yield postgres.url_of(name)
     database_administrator(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def installed_databases(
+    postgres: EmbeddedPostgres, database_administrator: Callable[[str], None], database_numbers: Iterator[int]
+) -> LentDatabases:
+    """Databases with the platform's tables as production has them, after `init-db`."""
+    return LentDatabases(postgres, database_administrator, database_numbers, install)
+
+
+@pytest.fixture(scope="session")
+def initialized_databases(
+    postgres: EmbeddedPostgres, database_administrator: Callable[[str], None], database_numbers: Iterator[int]
+) -> LentDatabases:
+    """Databases in which `init-db` made the platform's tables, too."""
+    return LentDatabases(postgres, database_administrator, database_numbers, lambda url: Platform(url).close())
+
+
+@pytest.fixture
+def initialized_database_url(initialized_databases: LentDatabases) -> Iterator[str]:
+    """The libpq URI of such a database, for one test."""
+    with initialized_databases.lent() as database_url:
+        yield database_url
 
 
 @pytest.fixture
