@@ -23,7 +23,7 @@ from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.lent_databases import LentDatabases
 from tests.platform_database import Platform
-from tests.run_directory import RunDirectory
+from tests.run_directory import MEMORY_VARIABLE, RunDirectory
 from tests.run_report import RunReport
 from tests.servers.asyncssh_server import AsyncSsh, AsyncSshWithCommands
 from tests.servers.azurite import Azurite
@@ -39,6 +39,9 @@ from tests.skips import fail_if_not_expected
 from tests.stories.installation import install
 
 ServerType = TypeVar("ServerType", bound=Server)
+
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
+"""A PostgreSQL server of tests need not survive the machine, nor keep much of its log."""
 
 RUN_DIRECTORY = pytest.StashKey[RunDirectory]()
 
@@ -150,10 +153,10 @@ def lying_sftp_server() -> Iterator[LyingSftpServer]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """One PostgreSQL server for the run, which writes nothing through to the disk."""
-    with tempfile.TemporaryDirectory(prefix="janitor-test-") as directory:
+    """One PostgreSQL server for the run, which writes nothing through to the disk, and nothing to it where it can."""
+    with tempfile.TemporaryDirectory(prefix="janitor-test-", dir=os.environ.get(MEMORY_VARIABLE)) as directory:
         Path(directory).chmod(0o755)  # the server of a run by root has another user, who must pass
-        with EmbeddedPostgres(Path(directory, "postgres"), {"fsync": "off"}) as server:
+        with EmbeddedPostgres(Path(directory, "postgres"), NOT_DURABLE) as server:
             yield server
 
 
