@@ -19,6 +19,7 @@ import psycopg2
 import pytest
 
 from jobs.embedded_postgres import EmbeddedPostgres
+from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.lent_databases import LentDatabases
@@ -50,6 +51,7 @@ RUN_DIRECTORY = pytest.StashKey[RunDirectory]()
 def pytest_configure(config: pytest.Config) -> None:
     """Give the run one directory for all that is temporary, before pytest chooses its own."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` the programs that tests start would ignore it
+    share_botocores_data()
     if is_worker(config):  # which has that of the process that started it
         return
     directory = config.stash[RUN_DIRECTORY] = RunDirectory()
