@@ -247,6 +247,15 @@ def test_a_long_answer_is_read_whole_and_leaves_the_connection_open(answer: byte
         assert server.connections == 1
 
 
+def test_what_follows_a_long_answer_unasked_ends_the_connection() -> None:
+    """Else it would be taken for the answer to the next request."""
+    answer = HEAD_OF_CHUNKS + in_chunks(b"<item/>", 7) + b"\r\n" + STORED
+    with scripted(say(answer), say(STORED)) as (server, client):
+        assert ask_for_long(client).content == b"<item/>"
+        assert put(client).status == 200
+        assert server.connections == 2
+
+
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
