@@ -221,8 +221,11 @@ class S3Provider(Provider):
         """See `Provider`: above `RANGE_SIZE_BYTES` by requests for ranges of this size, one after another."""
         if size_bytes <= RANGE_SIZE_BYTES:
             return self.open(key)
+        return self.open_from(key, size_bytes, 0)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
         reading = ObjectReading(self._requests, self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
-        return resumed(reading.pieces_from, self.progress)
+        return resumed(lambda position: reading.pieces_from(start_bytes + position), self.progress)
 
     def stat(self, key: str) -> StoredObject:
         with translated_errors():

@@ -281,7 +281,7 @@ def test_a_long_answer_in_other_words_is_read_whole_and_ends_the_connection(answ
         (HEAD_OF_CHUNKS + b"5\r\n<half", "se cortó la conexión"),
         (HEAD_OF_CHUNKS + b"5\r\n<half\r\n", "se cortó la conexión"),
         (HEAD_OF_CHUNKS + b"5\r\n<half\r\n0\r\n", "se cortó la conexión"),
-        (HEAD_OF_CHUNKS + b"4\r\n<half\r\n0\r\n\r\n", "no se entiende"),
+        (HEAD_OF_CHUNKS + b"4\r\n<halXX0\r\n\r\n", "no se entiende"),
         (HEAD_OF_CHUNKS + b"-5\r\n<half\r\n0\r\n\r\n", "no se entiende"),
         (HEAD_OF_CHUNKS + b"1" * 70_000, "no se entiende"),
         (HEAD_OF_CHUNKS + b"fffffff\r\n" + bytes(3_000_000), "no se entiende"),
