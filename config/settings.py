@@ -198,10 +198,10 @@ class Settings:
         spanish="Claves de los secretos cifrados en secretos_nube, la más nueva primero, separadas por comas.",
         english="Fernet keys for credentials kept encrypted in `secretos_nube`, newest first, separated by commas.",
     )
-    backup_directory: Path | None = declared(
+    backup_directory: Path = declared(
         "BACKUP_PATH",
         path,
-        example="backups",
+        default="backups",
         spanish="Directorio de las copias de seguridad de la base de datos: nada de ahí es temporal.",
         english="Where backups of the database are kept. Nothing there is taken for a temporary file.",
     )
