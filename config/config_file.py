@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from config.amounts import AmountError
 from config.errors import ConfigurationError
 from config.logs import one_line
-from config.names import nearest, unknown
-from config.text_files import UnreadableFile, read_text
+from config.text.amounts import AmountError
+from config.text.files import UnreadableFile, read_text
+from config.text.names import nearest, unknown
 
 
 class ConfigFile(NamedTuple):

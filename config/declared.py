@@ -18,7 +18,7 @@ A job declares its settings as a frozen dataclass, and says by `is_on` whether i
         def is_on(self) -> bool:
             return bool(self.paths)
 
-`load(LogsSettings, sources)` reads them. Parsers are in `config.parsers`; a parser takes the text and raises
+`load(LogsSettings, sources)` reads them. Parsers are in `config.text.parsers`; a parser takes the text and raises
 `AmountError`. An empty variable counts as one that is not set. `__post_init__` may compare fields and raise
 `AmountError`, with the names of the variables. `LogsSettings()` has all defaults, and a test may name some fields.
 
@@ -38,10 +38,10 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 from urllib.parse import unquote, urlsplit
 
-from config.amounts import AmountError
 from config.config_file import NO_FILE, ConfigFile
 from config.errors import ConfigurationError
 from config.logs import learn_secrets
+from config.text.amounts import AmountError
 
 Value = TypeVar("Value")
 Kind = TypeVar("Kind")

@@ -6,7 +6,7 @@ import io
 import os
 from pathlib import Path
 
-from config.text_files import UnreadableFile, read_text
+from config.text.files import UnreadableFile, read_text
 
 
 class DotenvError(Exception):

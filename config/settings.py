@@ -10,14 +10,14 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TypeVar
 
-from config.amounts import OFF, Timetable, parse_bandwidth, parse_duration, parse_size
 from config.config_file import read_config_file
 from config.declared import Computed, Sources, declared, load, schema_of, variables_of
 from config.dotenv_file import DotenvError, add_dotenv
 from config.errors import ConfigurationError
-from config.names import nearest, unknown
-from config.parsers import choice, directories, hours, integer, path
-from config.time_zones import host_time_zone, time_zone
+from config.text.amounts import OFF, Timetable, parse_bandwidth, parse_duration, parse_size
+from config.text.names import nearest, unknown
+from config.text.parsers import choice, directories, hours, integer, path
+from config.text.time_zones import host_time_zone, time_zone
 
 __all__ = ("MAXIMUM_TRANSFERS", "ConfigurationError", "Settings", "load_settings", "parse_transfers")
 

@@ -7,7 +7,7 @@
         every_seconds: int = 30
 
 `bool`, `int`, `float`, `str`, `Path`, `Literal["a", "b"]`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]` and such
-dataclasses are understood. A field without default must be there. `entry` adds a parser of `config.parsers`, for a
+dataclasses are understood. A field without default must be there. `entry` adds a parser of `config.text.parsers`, for a
 field that is written as text. `__post_init__` may compare fields and raise `AmountError`.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
-from config.amounts import AmountError
-from config.names import unknown
+from config.text.amounts import AmountError
+from config.text.names import unknown
 
 Value = TypeVar("Value")
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from config.amounts import AmountError
 from config.config_file import ConfigFile
 from config.declared import Computed, Sources, declared, in_file, lists_of, load, schema_of, shared, variables_of
 from config.errors import ConfigurationError
 from config.logs import redactor
-from config.parsers import boolean, directories, integer, path, text, url, whole_days
+from config.text.amounts import AmountError
+from config.text.parsers import boolean, directories, integer, path, text, url, whole_days
 
 SECRET = "clave-que-no-debe-verse"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from config.amounts import AmountError
-from config.parsers import (
+from config.text.amounts import AmountError
+from config.text.parsers import (
     boolean,
     choice,
     comma_separated,

@@ -10,11 +10,11 @@ from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
 
-from config import time_zones
-from config.amounts import AmountError
 from config.settings import ConfigurationError, load_settings
-from config.time_zones import host_time_zone, time_zone
-from tests.servers.base import REPOSITORY
+from config.text import time_zones
+from config.text.amounts import AmountError
+from config.text.time_zones import host_time_zone, time_zone
+from tests.repository import REPOSITORY
 
 SUMMER = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
@@ -33,7 +33,7 @@ def test_an_unknown_zone_is_named(name: str) -> None:
 
 
 def test_where_there_are_no_zones_at_all_the_package_is_named(tmp_path: Path) -> None:
-    code = "from config.time_zones import time_zone; time_zone('Europe/Madrid')"
+    code = "from config.text.time_zones import time_zone; time_zone('Europe/Madrid')"
     ended = subprocess.run(
         [sys.executable, "-S", "-c", code],  # -S: without the package of PyPI, either
         cwd=REPOSITORY, env={"PYTHONTZPATH": str(tmp_path)}, check=False, capture_output=True, text=True, timeout=60,
