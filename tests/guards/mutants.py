@@ -4354,14 +4354,6 @@ SETTINGS = (
     ),
     Mutant(
         "half configured",
-        "the traceback of a wrong variable quotes it",
-        "config/declared.py",
-        'self._reason(written, error)}") from None',
-        'self._reason(written, error)}") from error',
-        (f"{DECLARED}::test_a_secret_is_never_told",),
-    ),
-    Mutant(
-        "half configured",
         "the log does not know the secrets of variables",
         "config/declared.py",
         "            learn_secrets(_worth_learning(written))\n",
