@@ -54,6 +54,7 @@ SIGNALS = "tests/stories/test_ending_signals.py"
 ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
 UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 REFUSED = "tests/stories/test_one_refused.py::"
+DECLARED = "tests/config/test_declared.py"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
@@ -4361,9 +4362,49 @@ SETTINGS = (
     ),
     Mutant(
         "half configured",
+        "a key of janitor.toml that means nothing is passed over in silence",
+        "config/settings.py",
+        "        file.require_nothing_but({",
+        "        dict({",
+        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant",),
+    ),
+    Mutant(
+        "half configured",
+        "true is a number in janitor.toml",
+        "config/tables.py",
+        "        if type(value) is not written_as:",
+        "        if not isinstance(value, written_as):",
+        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted",),
+    ),
+    Mutant(
+        "half configured",
+        "a janitor.toml that others may change is in order",
+        "commands/check_settings.py",
+        "    if mode & OPEN_TO_WRITERS:\n",
+        "    if False:\n",
+        ("tests/commands/test_check_settings.py::test_a_file_that_others_may_change_is_told",),
+    ),
+    Mutant(
+        "half configured",
+        "a parser may quote a secret variable",
+        "config/declared.py",
+        "        if self.secret and any(",
+        "        if False and any(",
+        (f"{DECLARED}::test_a_secret_is_never_told",),
+    ),
+    Mutant(
+        "half configured",
+        "the log does not know the secrets of variables",
+        "config/declared.py",
+        "            learn_secrets(_worth_learning(written))\n",
+        "            pass\n",
+        (f"{DECLARED}::test_a_secret_is_never_told",),
+    ),
+    Mutant(
+        "half configured",
         "variables that nobody reads are passed over in silence",
         "config/settings.py",
-        "    return tuple(unknown(name, known) for name in sorted(ours))\n",
+        "    return tuple(unknown(name, known) for name in sorted((with_prefix - known) | alike))\n",
         "    return ()\n",
         ("tests/config/test_settings.py::test_names_that_mean_nothing_are_told_with_the_one_that_was_meant",),
     ),
