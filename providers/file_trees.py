@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 from config.logs import one_line
 from config.models import PutReceipt
-from providers.base import IntegrityError, InvalidKey, Source
+from providers.base import InvalidKey, Source
+from providers.exact_reading import exact_chunks
 
 TEMPORARY_NAME = re.compile(r"\.janitor-(?:(?P<target>[0-9a-f]{16})-)?[0-9a-f]{16}\.part")
 """Earlier releases made names without `target`, and such files may still lie about."""
@@ -85,14 +86,10 @@ class MeteredSource:
 
     def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
         """The source's chunks. Raises `IntegrityError` unless they are exactly as many bytes as announced."""
-        for chunk in self._source.chunks(chunk_size_bytes):
+        for chunk in exact_chunks(self._source, chunk_size_bytes):
             self._sent_bytes += len(chunk)
-            if self._sent_bytes > self.size_bytes:
-                break
             self._sha256.update(chunk)
             yield chunk
-        if self._sent_bytes != self.size_bytes:
-            raise IntegrityError(f"la fuente anunció {self.size_bytes} bytes y dio otra cantidad")
 
     def receipt(self) -> PutReceipt:
         """What was sent."""
