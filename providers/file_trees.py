@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from config.logs import one_line
 from config.models import PutReceipt
@@ -32,13 +32,32 @@ def is_temporary_name(name: str) -> bool:
     return TEMPORARY_NAME.fullmatch(name) is not None
 
 
-def is_temporary_name_of(target: str, name: str) -> bool:
+def names_to_discard(
+    target: str, modified_at: Mapping[str, float | None], clock: Callable[[], float | None]
+) -> list[str]:
+    """Of unfinished files in a directory that may be that of others, too: those that were to become `target`.
+
+    What an earlier release left does not tell its target: it is among them once it is so old that it belongs to nobody,
+    by the `clock` of whoever keeps the files, which is asked only then and may not know.
+    """
+    own = [name for name in modified_at if _is_temporary_name_of(target, name)]
+    of_unknown_target = [name for name in modified_at if _tells_no_target(name)]
+    now = clock() if of_unknown_target else None
+    return own if now is None else own + [name for name in of_unknown_target if _is_forsaken(modified_at[name], now)]
+
+
+def _is_forsaken(modified_at: float | None, now: float) -> bool:
+    """Whether nobody has written to a file for so long that its writer has failed."""
+    return modified_at is not None and now - modified_at > FORSAKEN_AFTER_SECONDS
+
+
+def _is_temporary_name_of(target: str, name: str) -> bool:
     """Whether `temporary_name` could have made it for `target`."""
     match = TEMPORARY_NAME.fullmatch(name)
     return match is not None and match["target"] == _mark_of(target)
 
 
-def tells_no_target(name: str) -> bool:
+def _tells_no_target(name: str) -> bool:
     """Whether an earlier release made it, so that it may be anybody's."""
     match = TEMPORARY_NAME.fullmatch(name)
     return match is not None and match["target"] is None
