@@ -2734,8 +2734,8 @@ CONDITIONS = (
         "unfinished uploads",
         "an upload of an odd name is not found in an address",
         "providers/s3/requests.py",
-        "return f\"{self._bucket_url}/{_quoted(name, '/')}\"",
-        'return f"{self._bucket_url}/{name}"',
+        "else f\"{self._bucket_url}/{_quoted(name, '/')}\"",
+        'else f"{self._bucket_url}/{name}"',
         ("tests/providers/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
     ),
     Mutant(
@@ -2849,7 +2849,7 @@ PROVIDERS = (
         "object stores",
         "the end of a new file in parts carries no condition",
         "providers/s3/provider.py",
-        "Ending(_condition(None))",
+        "Ending(_condition(None), require_instead=look)",
         "Ending()",
         (
             "tests/storage/test_late_requests.py::test_the_end_of_a_late_new_file_in_parts_meets_the_condition_too[s3-moto]",
