@@ -18,7 +18,7 @@ from typing import TypeVar
 import psycopg2
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 
 import psycopg2
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 
 OWN_OBJECTS = 16384
 """The lowest object id of what does not come with PostgreSQL (`FirstNormalObjectId`)."""

@@ -23,11 +23,17 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.botocore_data import share_botocores_data
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 PRELOADED = (
-    *("providers.s3", "providers.azure", "providers.gcs", "providers.sftp", "providers.local"),
-    *("jobs.migration", "jobs.commands"),
+    *(
+        "providers.s3.provider",
+        "providers.azure.provider",
+        "providers.gcs.provider",
+        "providers.sftp.provider",
+        "providers.local.provider",
+    ),
+    *("jobs.migration.run", "commands.subcommands"),
 )
 
 

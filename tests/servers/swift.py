@@ -15,7 +15,7 @@ from pathlib import Path
 from time import monotonic as now
 from typing import Any
 
-from jobs.embedded_process import answers_http
+from demo.servers.process import answers_http
 from tests.servers.base import CommandServer, S3Server, ServerUnavailable, python_module
 
 SWIFT_CONF = """
