@@ -33,7 +33,7 @@ BATCH_BYTES = 64 * 1024 * 1024
 
 NO_LIMIT = float("inf")
 SHARE_OF_FREE_SPACE = 0.9
-"""Where there is little, the rest is left to the programs that write meanwhile."""
+"""How much of it copies may take. The rest is left to the programs that write meanwhile."""
 
 
 def clean_logs(
@@ -197,7 +197,7 @@ class _Cleaning:
         """As many at a time as there are processors, if there is room for that."""
         batches = list(_batches(logs, self._workers))
         at_once = sorted(map(_sum_bytes, batches), reverse=True)[: self._workers]
-        if sum(at_once) > self._free_bytes():
+        if sum(at_once) > self._most_bytes():
             return self._compress_in_little_room(logs, replacement)
         report, waiting = LogsReport(), set[str]()
         with ThreadPoolExecutor(max(1, min(self._workers, len(batches))), "logs") as pool:
@@ -234,7 +234,7 @@ class _Cleaning:
     def _compress_one(
         self, log: SeenFile, estimated_bytes: int, replacement: Replacement
     ) -> tuple[LogsReport, list[Left]]:
-        most_bytes = self._free_bytes() * SHARE_OF_FREE_SPACE
+        most_bytes = self._most_bytes()
         if estimated_bytes > most_bytes:
             most_bytes = 0  # but its copy may be there already
         return replacement.replace([log], most_bytes)
@@ -246,6 +246,9 @@ class _Cleaning:
                 return estimate_compressed_bytes(descriptor, log.size_bytes)
         except OSError:
             return log.size_bytes
+
+    def _most_bytes(self) -> float:
+        return self._free_bytes() * SHARE_OF_FREE_SPACE
 
     def _free_bytes(self) -> int:
         room = os.fstatvfs(self._directory)
