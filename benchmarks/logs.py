@@ -62,7 +62,7 @@ def log_text(size_bytes: int) -> bytes:
         second = len(lines)
         lines.append(
             f"2026-11-18 {second // 3600 % 24:02}:{second // 60 % 60:02}:{second % 60:02},{chances.randrange(1000):03} "
-            f"- sage.worker.{chances.randrange(12)} - {chances.choice(KINDS)} - execution {chances.getrandbits(64):016x}"
+            f"- sage.worker.{chances.randrange(12)} - {chances.choice(KINDS)} - run {chances.getrandbits(64):016x}"
             f": step {chances.randrange(400)} done in {chances.random() * 10:.3f} s, {chances.randrange(10**9)} bytes\n"
         )
         written += len(lines[-1])
