@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.logs import one_line
+from config.process.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
 from config.settings import ConfigurationError
-from config.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
-from jobs.keys import MANIFEST_SUFFIX
+from storage.keys import MANIFEST_SUFFIX
 
 LOGS_OF_THE_SYSTEM = "/var/log"
 """Programs have directories of their own in it, which are as good as any; it is the system's own itself."""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from config.logs import emit, one_line
-from config.plurals import counted
+from config.text.plurals import counted
 from jobs.logs.errors import LogLeft
 from jobs.logs.planning import Plan
 from jobs.logs.report import LogsReport

@@ -6,10 +6,10 @@ import os
 import threading
 from collections.abc import Callable
 
+from files.descriptors import open_file_beneath
+from files.open_files import OpenFiles, look_at_open_files
+from files.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft
-from jobs.open_files import OpenFiles, look_at_open_files
-from jobs.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
-from providers.descriptors import open_file_beneath
 
 IN_USE = "un programa lo tiene abierto para escribir"
 CHANGED = "cambió mientras se trabajaba en él"

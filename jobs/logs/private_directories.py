@@ -13,8 +13,8 @@ import os
 import stat
 import threading
 
+from files.descriptors import closing_descriptor, open_directory_beneath
 from jobs.logs.names import names_in_turn
-from providers.descriptors import closing_descriptor, open_directory_beneath
 
 UNFINISHED = ".janitor-logs-unfinished-"
 REMOVING = ".janitor-logs-removing-"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
+from files.open_files import OpenFiles
 from jobs.logs.compression import NO_ROOM
 from jobs.logs.errors import LogLeft
 from jobs.logs.open_logs import OpenLog
 from jobs.logs.private_directories import REMOVING, PrivateDirectory, give_back
-from jobs.open_files import OpenFiles
 
 
 class Removal:

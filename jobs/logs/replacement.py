@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from config.wording import reason_of
+from config.text.wording import reason_of
+from files.descriptors import open_file_beneath
+from files.open_files import look_at_open_files
+from files.writers import has_writer
 from jobs.logs.compression import NO_ROOM, NO_ROOM_LEFT, holds_the_same, keep_attributes, write_compressed
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, RunStopped
 from jobs.logs.names import GZIP_SUFFIX, copy_names_in_turn
@@ -19,9 +22,6 @@ from jobs.logs.planning import SeenFile
 from jobs.logs.private_directories import UNFINISHED, PrivateDirectory, move_to_free_name
 from jobs.logs.removal import Removal
 from jobs.logs.report import LogsReport
-from jobs.open_files import look_at_open_files
-from jobs.writers import has_writer
-from providers.descriptors import open_file_beneath
 
 NOT_TO_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP)
 """What a file system answers that has nothing to sync a directory with."""

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from config.logs import LOG_FILE_NAME
-from config.wording import reason_of
+from config.text.wording import reason_of
+from files.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 from jobs.logs import messages
 from jobs.logs.compression import estimate_compressed_bytes
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom
@@ -25,7 +26,6 @@ from jobs.logs.removal import Removal
 from jobs.logs.replacement import Left, Replacement
 from jobs.logs.report import LogsReport
 from jobs.logs.settings import LogsSettings
-from providers.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 
 MOST_WORKERS = 4
 BATCH_FILES = 32

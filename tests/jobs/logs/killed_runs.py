@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 
 CHANGING_CALLS = (
     *("open", "write", "rename", "unlink", "rmdir", "mkdir", "link", "fsync"),

@@ -15,6 +15,7 @@ import pytest
 from config.settings import ConfigurationError
 from jobs.logs import replacement as replacement_module
 from jobs.logs.report import LogsReport
+from tests.files.test_symlink_races import Outcomes
 from tests.jobs.logs.log_files import (
     clean,
     contents,
@@ -25,7 +26,6 @@ from tests.jobs.logs.log_files import (
 )
 from tests.racing import Listener, Swapper, linux_only
 from tests.stories.trees import snapshot
-from tests.test_symlink_races import Outcomes
 
 CONTENT = text(300_000)
 

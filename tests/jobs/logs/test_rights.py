@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from files.open_files import OpenFiles, look_at_open_files
+from files.writers import Answer
 from jobs.logs import open_logs as open_logs_module
 from jobs.logs import private_directories as private_directories_module
 from jobs.logs import replacement as replacement_module
 from jobs.logs.compression import write_compressed
-from jobs.open_files import OpenFiles, look_at_open_files
-from jobs.writers import Answer
+from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over
 from tests.privileges import NOBODY
 from tests.protection import APPEND_ONLY, protected
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.skips import MAKE_IMMUTABLE, needs_root, require_right
-from tests.test_open_files import opened_by_another
 
 ACCESS_LIST = "system.posix_acl_access"
 DEFAULT_LIST = "system.posix_acl_default"

@@ -17,8 +17,8 @@ from config.logs import LOG_FILE_NAME
 from config.settings import ConfigurationError
 from jobs.logs.guard import KeptApart
 from jobs.logs.report import LogsReport
+from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over, text
-from tests.test_open_files import opened_by_another
 
 
 @pytest.fixture
