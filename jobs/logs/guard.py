@@ -9,7 +9,7 @@ from pathlib import Path
 
 from config.logs import one_line
 from config.process.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
-from config.settings import ConfigurationError
+from config.settings import ConfigurationError, Settings
 from storage.keys import MANIFEST_SUFFIX
 
 LOGS_OF_THE_SYSTEM = "/var/log"
@@ -24,6 +24,16 @@ class KeptApart:
 
     title: str
     path: str
+
+
+def kept_apart_from_logs(settings: Settings) -> tuple[KeptApart, ...]:
+    """The directories of the program in which nothing is a log, whatever its name."""
+    roots = (KeptApart("una de las raíces de JANITOR_ROOTS", root) for root in settings.roots)
+    apart = [*roots, KeptApart("el directorio temporal (TEMP_DIR)", str(settings.temp_directory))]
+    if settings.backup_directory is not None:
+        title = "el directorio de las copias de seguridad (BACKUP_PATH)"
+        apart.append(KeptApart(title, str(settings.backup_directory)))
+    return tuple(apart)
 
 
 def require_directories_of_logs(directories: Iterable[Path], kept_apart: Iterable[KeptApart]) -> None:
@@ -70,7 +80,7 @@ def _is_same(path: str, others: Iterable[str]) -> bool:
 
 def _lies_in(above: tuple[str, ...], identities: set[Identity], tree: str) -> bool:
     real_path = os.path.realpath(tree)
-    return tree in above or real_path in above or _identity(real_path) in identities
+    return absolute(Path(tree)) in above or real_path in above or _identity(real_path) in identities
 
 
 def _identity(path: str) -> Identity | None:

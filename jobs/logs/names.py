@@ -14,6 +14,9 @@ COMPRESSED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 OTHER_BYTES = re.compile(r"\.distinto-[0-9]{8}T[0-9]{6}Z(-[0-9]+)?$")
 """How a name ends that was taken by a log with other bytes: with the moment at which this one was last written to."""
 
+LAST_SECOND = 253_402_300_799
+"""Of the year 9999. A file system may hold later times, and much earlier ones."""
+
 
 def is_log(name: str, patterns: Sequence[str]) -> bool:
     """Whether a name, or the one that it had before this program or another one compressed it, matches a pattern.
@@ -58,7 +61,8 @@ def names_in_turn(name: str, mtime_ns: int) -> Iterator[str]:
     after a killed one finds what that had made.
     """
     yield name
-    moment = datetime.fromtimestamp(mtime_ns // 10**9, UTC).strftime("%Y%m%dT%H%M%SZ")
+    seconds = min(max(mtime_ns // 10**9, 0), LAST_SECOND)
+    moment = datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
     yield f"{name}.distinto-{moment}"
     yield from (f"{name}.distinto-{moment}-{number}" for number in count(2))
 

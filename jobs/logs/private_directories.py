@@ -52,15 +52,26 @@ class PrivateDirectory:
                 os.rmdir(self._name, dir_fd=self._parent)
 
 
-def take_up_leftovers(parent: int) -> None:
-    """Put right what killed runs have left in a log directory. Raises `OSError`."""
+def take_up_leftovers(parent: int) -> list[tuple[str, OSError]]:
+    """Put right what killed runs of this user have left in a log directory; what could not be, and why.
+
+    Raises `OSError` where the directory cannot be read.
+    """
+    failed: list[tuple[str, OSError]] = []
     for name in os.listdir(parent):
         if name.startswith((UNFINISHED, REMOVING)):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            try:
                 _take_up(parent, name)
+            except FileNotFoundError:
+                continue  # another run was quicker
+            except OSError as error:
+                failed.append((name, error))
+    return failed
 
 
 def _take_up(parent: int, name: str) -> None:
+    if not _is_ours(os.stat(name, dir_fd=parent, follow_symlinks=False)):
+        return
     with closing_descriptor(open_directory_beneath(parent, [name])) as left:
         if not _is_ours(os.fstat(left)) or not _is_abandoned(left):
             return
@@ -74,7 +85,7 @@ def _take_up(parent: int, name: str) -> None:
 
 def _is_ours(status: os.stat_result) -> bool:
     """In a directory where others may write, they may make one of such a name."""
-    return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
+    return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | 0o700
 
 
 def _is_abandoned(directory: int) -> bool:

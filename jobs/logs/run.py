@@ -127,7 +127,7 @@ class _Cleaning:
     def run(self) -> LogsReport:
         """Delete first: that makes room."""
         try:
-            take_up_leftovers(self._directory)
+            failed = take_up_leftovers(self._directory)
             plan = self._plan()
         except OSError as error:
             messages.say_unusable(self._path, reason_of(error))
@@ -135,10 +135,11 @@ class _Cleaning:
         if (plan.compress or plan.delete) and not self._is_writable():
             messages.say_unusable(self._path, "este usuario no puede escribir en él")
             return LogsReport(failures=1)
+        report = sum((self._note(Left(name, _left_for(error))) for name, error in failed), LogsReport())
         with contextlib.closing(Removal(self._directory)) as removal:
-            deleted = sum((self._delete(log, removal) for log in plan.delete), LogsReport())
+            report += sum((self._delete(log, removal) for log in plan.delete), LogsReport())
             with contextlib.closing(self._replacement(removal)) as replacement:
-                return deleted + self._compress(plan.compress, replacement)
+                return report + self._compress(plan.compress, replacement)
 
     def _is_writable(self) -> bool:
         """Otherwise each log in it would be told as one that fails."""

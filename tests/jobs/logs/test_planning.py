@@ -65,6 +65,12 @@ def test_names_of_copies_are_the_same_at_each_call() -> None:
     assert {original_name(name) for name in names} == {"app.log.1"}
 
 
+@pytest.mark.parametrize("seconds", [-(10**12), 10**12])
+def test_times_that_no_calendar_has_make_names_too(seconds: int) -> None:
+    turn = copy_names_in_turn("app.log", seconds * 10**9)
+    assert is_log([next(turn) for _ in range(2)][1], ("app.log",))
+
+
 def test_what_is_due() -> None:
     young, due, kept, old = seen("a.log", 6), seen("b.log", 8), seen("c.log.gz", 89), seen("d.log.gz", 91)
     assert planned(young, due, kept, old) == (["b.log"], ["d.log.gz"])

@@ -161,6 +161,21 @@ def test_a_copy_that_somebody_removes_keeps_its_log(tmp_path: Path, monkeypatch:
     assert contents(tmp_path) == {"app.log": b"content"}
 
 
+def test_a_copy_that_somebody_replaces_keeps_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_log(tmp_path / "app.log", b"content")
+    fsync = os.fsync
+
+    def replace_and_sync(descriptor: int) -> None:
+        if (tmp_path / "app.log.gz").exists():
+            (tmp_path / "app.log.gz").unlink()
+            (tmp_path / "app.log.gz").write_bytes(gzip.compress(b"other"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", replace_and_sync)
+    assert clean(tmp_path).changed == 1
+    assert contents(tmp_path) == {"app.log": b"content", "app.log.gz": b"other"}
+
+
 def test_a_copys_name_that_another_one_takes_meanwhile_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

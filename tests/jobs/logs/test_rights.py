@@ -16,9 +16,9 @@ import pytest
 from files.open_files import OpenFiles, look_at_open_files
 from files.writers import Answer
 from jobs.logs import open_logs as open_logs_module
-from jobs.logs import private_directories as private_directories_module
 from jobs.logs import replacement as replacement_module
 from jobs.logs.compression import write_compressed
+from jobs.logs.private_directories import REMOVING
 from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over
 from tests.privileges import NOBODY
@@ -191,6 +191,36 @@ def test_a_log_that_may_not_be_deleted_keeps_no_copy(tmp_path: Path) -> None:
     require_nothing_left_over(tmp_path)
 
 
+@needs_root
+def test_what_a_killed_run_of_another_user_has_left_stays_and_keeps_nobody_from_work(open_to_nobody: Path) -> None:
+    os.chown(open_to_nobody, NOBODY, NOBODY)
+    left = open_to_nobody / f"{REMOVING}0123456789abcdef"
+    left.mkdir(mode=0o700)
+    make_log(left / "app.log", b"set aside")
+    os.chown(make_log(open_to_nobody / "other.log", b"content"), NOBODY, NOBODY)
+    make_old(open_to_nobody / "other.log")
+    assert cleaned_by_nobody(open_to_nobody)[0] == 0
+    assert sorted(os.listdir(open_to_nobody)) == [left.name, "other.log.gz"]
+    clean(open_to_nobody)
+    assert sorted(os.listdir(open_to_nobody)) == ["app.log.gz", "other.log.gz"]
+
+
+def test_a_leftover_that_cannot_be_put_right_is_named_and_the_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    require_right(MAKE_IMMUTABLE)
+    left = tmp_path / f"{REMOVING}0123456789abcdef"
+    left.mkdir(mode=0o700)
+    make_log(left / "app.log", b"set aside")
+    make_log(tmp_path / "other.log", b"content")
+    with protected(left):
+        report = clean(tmp_path)
+    assert (report.failures, report.compressed_files) == (1, 1)
+    assert left.name in caplog.text
+    clean(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["app.log.gz", "other.log.gz"]
+
+
 # Where the kernel does not tell who writes
 
 
@@ -266,7 +296,7 @@ def test_file_systems_without_hard_links_do(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "link", refuse)
     make_log(tmp_path / "app.log", b"content")
-    left = tmp_path / f"{private_directories_module.REMOVING}0123456789abcdef"
+    left = tmp_path / f"{REMOVING}0123456789abcdef"
     left.mkdir(mode=0o700)
     make_log(left / "app.log", b"set aside")
     assert clean(tmp_path).failures == 0

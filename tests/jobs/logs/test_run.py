@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from config.logs import LOG_FILE_NAME
-from config.settings import ConfigurationError
-from jobs.logs.guard import KeptApart
+from config.settings import ConfigurationError, load_settings
+from jobs.logs.guard import KeptApart, kept_apart_from_logs
 from jobs.logs.report import LogsReport
 from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over, text
@@ -290,6 +290,17 @@ def test_a_directory_in_a_root_is_refused_also_by_another_path(tmp_path: Path, b
         apart = (KeptApart("una de las raíces de JANITOR_ROOTS", str(path)),)
         with pytest.raises(ConfigurationError, match="es o está en una de las raíces"):
             clean(root / below, apart=apart)
+
+
+@pytest.mark.parametrize("variable", ["JANITOR_ROOTS", "TEMP_DIR", "BACKUP_PATH"])
+def test_directories_that_hold_something_else_are_kept_apart(tmp_path: Path, variable: str) -> None:
+    (tmp_path / "kept" / "below").mkdir(parents=True)
+    environment = {"DATABASE_URL": "postgresql://", "TEMP_DIR": str(tmp_path / "tmp"), "JANITOR_LOG_DIR": "/logs"}
+    settings = load_settings({**environment, variable: str(tmp_path / "kept")})
+    for directory in (tmp_path / "kept", tmp_path / "kept" / "below"):
+        with pytest.raises(ConfigurationError, match=f"es o está en .*{variable}"):
+            clean(directory, apart=kept_apart_from_logs(settings))
+    clean(tmp_path, apart=kept_apart_from_logs(settings))
 
 
 def test_a_directory_in_a_copy_is_refused(directory: Path) -> None:
