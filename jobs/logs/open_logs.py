@@ -37,12 +37,12 @@ class OpenLog:
             self.require_no_writer_in(look())
 
     def hold(self) -> None:
-        """Keep it from being opened for writing, if the kernel can, and see that it is as it was when it was opened.
+        """Keep it from being opened for writing, if the kernel can; then see that its name stands for this very file,
+        as it was when it was opened.
 
         Raises `LogInUse`, `LogChanged`.
         """
-        self._answer = self._ask_kernel()
-        self.require_same(os.fstat(self.descriptor), moved=False)
+        self._ask_kernel()
         try:
             named = os.stat(self.name, dir_fd=self._directory, follow_symlinks=False)
         except FileNotFoundError as error:

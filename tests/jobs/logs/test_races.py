@@ -14,6 +14,7 @@ import pytest
 
 from config.settings import ConfigurationError
 from jobs.logs import replacement as replacement_module
+from jobs.logs.open_logs import OpenLog
 from jobs.logs.report import LogsReport
 from tests.files.test_symlink_races import Outcomes
 from tests.jobs.logs.log_files import (
@@ -69,6 +70,25 @@ def test_a_log_that_is_written_to_meanwhile_stays_whole(
     assert found == {"app.log": changed}
     assert (report.compressed_files, report.changed + report.failures) == (0, 1)
     require_nothing_left_over(tmp_path)
+
+
+def test_a_log_that_is_written_to_once_its_copy_is_proven_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And has its old size and time again: only its ctime tells."""
+    log = make_log(tmp_path / "app.log", CONTENT)
+    before = log.stat()
+    hold = OpenLog.hold
+
+    def write_and_hold(self: OpenLog) -> None:
+        with log.open("r+b") as file:
+            file.write(b"other bytes")
+        os.utime(log, ns=(before.st_atime_ns, before.st_mtime_ns))
+        hold(self)
+
+    monkeypatch.setattr(OpenLog, "hold", write_and_hold)
+    assert clean(tmp_path).changed == 1
+    assert contents(tmp_path) == {"app.log": b"other bytes" + CONTENT[11:]}
 
 
 @pytest.mark.parametrize("step", STEPS)

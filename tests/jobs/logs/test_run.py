@@ -112,7 +112,9 @@ ZSTD = b"\x28\xb5\x2f\xfd\x04\x00\x29\x00\x00content"
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(b"content"), bz2.compress(b"content"), lzma.compress(b"content"), ZSTD]
+    "content",
+    [gzip.compress(b"content"), bz2.compress(b"content"), lzma.compress(b"content"), ZSTD],
+    ids=["gzip", "bzip2", "xz", "zstd"],
 )
 def test_compressed_contents_are_never_compressed_whatever_their_name(directory: Path, content: bytes) -> None:
     make_log(directory / "app.log.1", content)
