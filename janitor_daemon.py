@@ -30,9 +30,10 @@ require_python_and_packages()  # before any of them is imported
 import click
 
 from config.errors import MigrationError, RunInterrupted, UnsafeSource, is_for_want_of_descriptors
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_DONE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
-from config.models import Claim, Execution, MigrationPolicy, ProviderRow
+from config.models import Claim, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from config.options import LazyGroup, bandwidth_option, hours, require_no_options_of_the_tick, setting, transfers_option
 from config.process.preparation import (
     drop_what_cannot_be_written,
@@ -53,17 +54,7 @@ from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code, unexpected
 from jobs.provider_set import ProviderSet
-from jobs.report import (
-    DUE_COUNTED_TO,
-    EXIT_CONFIGURATION,
-    EXIT_DATABASE,
-    EXIT_DONE,
-    EXIT_LOCKED,
-    EXIT_SOMETHING_FAILED,
-    MAX_DURATION,
-    Named,
-    TickReport,
-)
+from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs, variables_by_title
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
@@ -79,7 +70,6 @@ from sql.database import (
     DatabaseError,
     DatabaseUnavailable,
     ListedDeletion,
-    ProvenCopy,
     SchemaError,
     database_identity,
     provider_name,
