@@ -46,13 +46,13 @@ from providers.base import (
 from providers.file_trees import temporary_name
 from providers.probes import CONDITIONS_NAME, FOLDING_NAME, PROBE_CONTENT
 from tests.destinations import DESTINATIONS, Destination
+from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.servers.azurite import Azurite
 from tests.servers.base import S3Server, random_name
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.ssh import new_key_pair
 from tests.sources import FailingSource, MisannouncedSource, PatternSource, sha256_of
-from tests.stories.installation import wait_until
 
 Result = TypeVar("Result")
 

@@ -22,9 +22,8 @@ from jobs.migration.crew import Crew, Work
 from jobs.report import TickReport
 from sql.database import DatabaseUnavailable
 from storage.pace import Traffic
-from tests.processes import children_of, is_alive
+from tests.processes import children_of, is_alive, wait_until
 from tests.repository import REPOSITORY
-from tests.stories.installation import wait_until
 
 PAGES = [[Execution(number, f"uuid-{number}", None) for number in range(first, first + 20)] for first in (0, 20)]
 ALL = {execution.uuid for page in PAGES for execution in page}
