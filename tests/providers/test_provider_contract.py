@@ -819,10 +819,7 @@ def test_nothing_goes_on_behind_the_callers_back(destinations: Destination, refu
     error_of(every_call(provider)["list"])
     error_of(every_call(provider)["put"])
     provider.close()
-    deadline = time.monotonic() + THREADS_END_SECONDS
-    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert left == set()
+    wait_until(lambda: set(threading.enumerate()) <= before, THREADS_END_SECONDS)
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ from providers.sftp import sessions as sftp_sessions
 from providers.sftp import ssh
 from providers.sftp.provider import SftpProvider
 from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, Request, cut, lose_answer, run_command
+from tests.processes import wait_until
 from tests.servers.asyncssh_server import AsyncSsh
 from tests.servers.openssh import OpenSsh, needs_openssh
 from tests.servers.ssh import SftpServer, new_key_pair
@@ -611,6 +612,10 @@ def test_where_only_commands_are_to_prove_it_is_told_which_ones_were_tried(
 # Connections that break
 
 
+WATCHING_ALL_CONNECTIONS = "sftp-watch"
+"""The name of a provider's thread that does not end with a connection."""
+
+
 class Line:
     """A TCP line to a server, whose connections can be jammed (they carry nothing any more) or cut."""
 
@@ -705,13 +710,13 @@ def test_a_cut_connection_is_replaced_at_the_next_call(
 
 
 def test_an_idle_connection_that_was_cut_is_replaced(make_provider: MakeProvider, line: Line) -> None:
+    before = set(threading.enumerate())
     provider = make_provider(port=line.port)
     provider.put("a/file", BytesSource(b"x"))
-    [connection] = provider._pool._connections
+    listening = {one for one in set(threading.enumerate()) - before if one.name != WATCHING_ALL_CONNECTIONS}
+    assert listening
     line.cut()
-    deadline = time.monotonic() + SILENCE_ENDS_SECONDS
-    while connection.ssh.alive and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: not any(thread.is_alive() for thread in listening), SILENCE_ENDS_SECONDS)
     assert provider.stat("a/file").size_bytes == 1
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -137,9 +136,10 @@ def test_what_the_work_of_one_raises_ends_the_run_once_the_other_has_ended(bench
         next(batches)
         bench.sign(f"member-{os.getpid()}")
         wait_until(lambda: len(bench.signs("member-*")) == 2, 30)
-        if os.getpid() == min(bench.members()):
+        raising = min(bench.members())
+        if os.getpid() == raising:
             raise DatabaseUnavailable("no se puede usar la base de datos")
-        time.sleep(0.5)
+        wait_until(lambda: not is_alive(raising), 30)
         bench.sign("the other ended")
         assert list(batches) == []
 
