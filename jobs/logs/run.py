@@ -17,7 +17,7 @@ from files.descriptors import closing_descriptor, open_directory_path, open_file
 from jobs.logs import messages
 from jobs.logs.compression import estimate_compressed_bytes
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom
-from jobs.logs.guard import KeptApart, absolute, require_directories_of_logs
+from jobs.logs.guard import KeptApart, require_directories_of_logs
 from jobs.logs.names import is_log
 from jobs.logs.open_logs import FirstLook, OpenLog
 from jobs.logs.planning import MAGIC_BYTES, Deadlines, Plan, SeenFile, is_compressed, plan_directory
@@ -49,11 +49,11 @@ def clean_logs(
     What cannot be done is named and counted, and the rest is done. Raises `ConfigurationError` for a directory that is
     refused, before anything is touched.
     """
-    require_directories_of_logs(settings.directories, kept_apart)
+    require_directories_of_logs(settings.paths, kept_apart)
     workers = min(most_workers, len(os.sched_getaffinity(0)))
     deadlines = Deadlines.at(time.time_ns(), settings)
     report = LogsReport()
-    for path in dict.fromkeys(map(absolute, settings.directories)):
+    for path in settings.paths:
         with _opened(path) as (directory, problem):
             report += problem
             if directory is not None:
