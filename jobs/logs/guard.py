@@ -36,10 +36,10 @@ def kept_apart_from_logs(settings: Settings) -> tuple[KeptApart, ...]:
 
 
 def require_directories_of_logs(paths: Iterable[str], kept_apart: Iterable[KeptApart]) -> None:
-    """Raises `ConfigurationError` for the first directory, by its absolute path, that is refused. Whether each is there is another question.
+    """Raises `ConfigurationError` for the first directory, by its absolute path, that is refused.
 
-    Whoever mounts a directory a second time elsewhere gives it another path: directories above are told by what they
-    are, not by their names.
+    Whether each is there is another question. Whoever mounts a directory a second time gives it another path: so those
+    above are told by what they are, too, and not by their names alone.
     """
     apart = tuple(kept_apart)
     for path in paths:
