@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from config.errors import ConfigurationError
 from config.logs import one_line
 from config.process.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
 from config.settings import Settings
+from config.text.wording import reason_of
 from storage.keys import MANIFEST_SUFFIX
 
 LOGS_OF_THE_SYSTEM = "/var/log"
@@ -48,6 +50,13 @@ def require_directories_of_logs(paths: Iterable[str], kept_apart: Iterable[KeptA
             raise ConfigurationError(
                 f"LOGS_PATH: {one_line(path)} {reason}; indique directorios en los que solo haya registros"
             )
+
+
+def why_not_opened(error: OSError) -> str:
+    """Why a directory of logs could not be opened, in Spanish, and what to do."""
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "es o atraviesa un enlace simbólico, o no es un directorio; ponga en LOGS_PATH la ruta real"
+    return reason_of(error)
 
 
 def _reasons(path: str, kept_apart: Iterable[KeptApart]) -> Iterator[str]:
