@@ -4713,14 +4713,6 @@ LOGS = (
     ),
     Mutant(
         "logs",
-        "a retention of 0 days deletes every compressed log",
-        "jobs/logs/settings.py",
-        "    if days == 0:\n        raise",
-        "    if days < 0:\n        raise",
-        ("tests/jobs/logs/test_planning.py::test_what_cannot_be_meant_is_an_error",),
-    ),
-    Mutant(
-        "logs",
         "copies may take all the space that is left",
         "jobs/logs/run.py",
         "        return self._free_bytes() * SHARE_OF_FREE_SPACE\n",
