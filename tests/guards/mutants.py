@@ -536,6 +536,22 @@ WRITERS = (
     ),
     Mutant(
         "leftovers",
+        "leftovers that may not be removed are asked for at every tick",
+        "sql/queries/find_leftovers.sql",
+        "coalesce(attempt.removal_next_at <= now(), true)",
+        "true",
+        ("tests/jobs/migration/test_leftovers.py::test_what_is_refused_again_and_again_is_asked_less_and_less_often",),
+    ),
+    Mutant(
+        "leftovers",
+        "leftovers at a provider that is down have to wait for a pause, too",
+        "jobs/migration/leftovers.py",
+        "            if not isinstance(error, PASSING):\n",
+        "            if error:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_provider_that_is_down_gets_no_pauses",),
+    ),
+    Mutant(
+        "leftovers",
         "leftovers are removed though the row changed since they were found",
         "jobs/migration/leftovers.py",
         "if not self._database.is_leftover(leftover):",
