@@ -32,6 +32,7 @@ ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "providers": {"config", "files"},
     "storage": {"config", "files", "providers"},
     FRAME: BELOW_THE_FRAME,
+    "jobs/logs": {FRAME, *BELOW_THE_FRAME},
     "jobs/migration": {FRAME, *BELOW_THE_FRAME},
     "jobs/temp_files": {FRAME, *BELOW_THE_FRAME},
     "commands": {"demo", "jobs/migration", "jobs/temp_files", FRAME, *BELOW_THE_FRAME},
@@ -54,6 +55,7 @@ FILES_THAT_MAY_IMPORT = {
         *("providers/shared/object_store_get.py", "providers/shared/object_store_put.py"),
         *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
     ),
+    "isal": ("jobs/*/compression.py",),
     "psycopg2": ("sql/*.py",),
     "click": (PROGRAM, "config/options.py", "commands/*.py", "jobs/*/commands.py"),
 }
