@@ -165,6 +165,14 @@ VERIFICATION = (
     ),
     Mutant(
         "verification",
+        "one thread takes back what another one has noted of unanswered requests",
+        SENDING,
+        "        if sent.unanswered:\n            self.unanswered = True\n",
+        "        self.unanswered |= sent.unanswered\n",
+        ("tests/storage/test_sending.py::test_no_thread_takes_back_what_another_one_has_noted",),
+    ),
+    Mutant(
+        "verification",
         "what an earlier attempt stored is taken for equal",
         SENDING,
         "return receipt if file.stored_checksum in receipt.checksums else None",
