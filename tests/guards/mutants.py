@@ -1946,7 +1946,7 @@ PLACES = (
         "places",
         "too many files are found only when all were sent",
         UPLOAD,
-        "        require_nameable(tree)\n",
+        "        require_nameable(self._tree)\n",
         "",
         (f"{WHOSE}::test_more_files_than_a_manifest_may_name_are_refused_before_any_is_sent",),
     ),
