@@ -165,6 +165,14 @@ VERIFICATION = (
     ),
     Mutant(
         "verification",
+        "one thread takes back what another one has noted of unanswered requests",
+        SENDING,
+        "        if sent.unanswered:\n            self.unanswered = True\n",
+        "        self.unanswered |= sent.unanswered\n",
+        ("tests/storage/test_sending.py::test_no_thread_takes_back_what_another_one_has_noted",),
+    ),
+    Mutant(
+        "verification",
         "what an earlier attempt stored is taken for equal",
         SENDING,
         "return receipt if file.stored_checksum in receipt.checksums else None",
@@ -534,6 +542,22 @@ WRITERS = (
         "            directory.require_in_place()\n            if",
         "            if",
         ("tests/jobs/migration/test_attempts.py::test_a_directory_that_is_not_at_its_place_any_more_is_not_committed",),
+    ),
+    Mutant(
+        "leftovers",
+        "leftovers that may not be removed are asked for at every tick",
+        "sql/queries/find_leftovers.sql",
+        "coalesce(attempt.removal_next_at <= now(), true)",
+        "true",
+        ("tests/jobs/migration/test_leftovers.py::test_what_is_refused_again_and_again_is_asked_less_and_less_often",),
+    ),
+    Mutant(
+        "leftovers",
+        "leftovers at a provider that is down have to wait for a pause, too",
+        "jobs/migration/leftovers.py",
+        "            if not isinstance(error, PASSING):\n",
+        "            if error:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_provider_that_is_down_gets_no_pauses",),
     ),
     Mutant(
         "leftovers",
