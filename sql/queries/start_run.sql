@@ -1,3 +1,10 @@
-INSERT INTO janitor_runs (host, process_id, mode, version)
-VALUES (%(host)s, %(process_id)s, %(mode)s, %(version)s)
-RETURNING id
+WITH run AS (
+    INSERT INTO janitor_runs (host, process_id, mode, version)
+    VALUES (%(host)s, %(process_id)s, %(mode)s, %(version)s)
+    RETURNING id
+)
+SELECT
+    run.id,
+    now() AS now,
+    (SELECT json_agg(job) FROM janitor_jobs AS job WHERE job.host IN ('', %(host)s)) AS jobs
+FROM run

@@ -411,7 +411,7 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerat
 """
 """Of one table, those that are written and not computed."""
 
-KEPT_TABLES = frozenset(("janitor_upgrades",))
+KEPT_TABLES = frozenset(("janitor_upgrades", "janitor_job_upgrades"))
 
 
 def options_of(bucket: str) -> dict[str, str]:
