@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from config.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
+from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
 
 if __name__ == "__main__" or sys.argv[0].endswith("/janitor-daemon"):  # what follows takes a while to import
     end_at_once_on_signal()
@@ -22,18 +22,17 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from config.requirements import require_python_and_packages
+from config.process.requirements import require_python_and_packages
 
 require_python_and_packages()  # before any of them is imported
 
 import click
 
-from config.amounts import parse_duration, parse_size
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
 from config.options import LazyGroup, bandwidth_option, hours, require_no_options_of_the_tick, setting, transfers_option
-from config.process import (
+from config.process.preparation import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,
     leave_process,
@@ -44,13 +43,13 @@ from config.process import (
 )
 from config.provider_fields import unknown_fields
 from config.settings import ConfigurationError, Settings, load_settings
-from config.wording import in_spanish, output_failure, reason_of
-from jobs.directories import DirectoryJudge, OpenDirectory
+from config.text.amounts import parse_duration, parse_size
+from config.text.wording import in_spanish, output_failure, reason_of
 from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock, machine_lock
-from jobs.keys import Place, place_of, shared_prefix
-from jobs.known_conflicts import KnownConflicts
-from jobs.messages import Messages, error_code, unexpected
+from jobs.migration.directories import DirectoryJudge, OpenDirectory
+from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.messages import Messages, error_code, unexpected
 from jobs.provider_set import ProviderSet
 from jobs.report import (
     DUE_COUNTED_TO,
@@ -64,8 +63,8 @@ from jobs.report import (
     TickReport,
 )
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
-from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from jobs.temp_guard import (
+from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
+from jobs.temp_files.guard import (
     require_outside_roots,
     require_temp_directory_apart,
     require_temp_directory_apart_from_copies,
@@ -89,10 +88,11 @@ from sql.database import (
     provider_name,
     require_database_named,
 )
+from storage.keys import Place, place_of, shared_prefix
 
 if TYPE_CHECKING:
-    from jobs.manifest import Manifest
-    from jobs.migration import Migration
+    from jobs.migration.run import Migration
+    from storage.manifest import Manifest
 
 VERSION = "0.1.0"
 
@@ -251,7 +251,7 @@ class JanitorDaemon:
     @cached_property
     def _migration(self) -> Migration:
         """What stores, removes and tidies up, with its threads: imported and made once there is something to do."""
-        from jobs.migration import Migration  # most runs find nothing, and need not pay for it
+        from jobs.migration.run import Migration  # most runs find nothing, and need not pay for it
 
         return_large_blocks()
         migration = Migration(
@@ -279,7 +279,10 @@ class JanitorDaemon:
             self._do_job("simulación", self._clean_temp_files)
 
     def _preview_migrations(self) -> None:
-        from jobs.preview import Preview, preview_deletion  # what it needs to walk a tree, a real run may not need
+        from jobs.migration.preview import (  # what it needs to walk a tree, a real run may not need
+            Preview,
+            preview_deletion,
+        )
 
         self._load_configuration()
         self._load_cloud_providers()
@@ -473,7 +476,7 @@ def _unless_empty(items: Iterator[Item]) -> Iterator[Item] | None:
 
 def _commands() -> Mapping[str, click.Command]:
     """Whatever is no tick: imported only when it is asked for, as no run of cron does."""
-    from jobs.commands import commands
+    from commands.subcommands import commands
 
     return commands.commands
 

@@ -8,7 +8,7 @@ import os
 import stat
 from pathlib import Path
 
-from config.wording import reason_of
+from config.text.wording import reason_of
 
 
 class DotenvError(Exception):

@@ -10,9 +10,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from config.amounts import AmountError, parse_bandwidth
 from config.settings import parse_transfers
-from config.wording import in_spanish, reason_of
+from config.text.amounts import AmountError, parse_bandwidth
+from config.text.wording import in_spanish, reason_of
 
 
 class _Spanish(click.Command):

@@ -12,9 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from config.amounts import OFF, UNLIMITED, AmountError, Timetable, parse_bandwidth, parse_duration, parse_size
 from config.dotenv_file import DotenvError, add_dotenv
-from config.names import nearest, unknown
+from config.text.amounts import OFF, UNLIMITED, AmountError, Timetable, parse_bandwidth, parse_duration, parse_size
+from config.text.names import nearest, unknown
 
 DEFAULT_TRANSFERS = 16
 MAXIMUM_TRANSFERS = 256

@@ -14,7 +14,7 @@ from sql.database import LEASE_SECONDS, Database, DatabaseError
 @contextlib.contextmanager
 def renewing_leases(database: Database) -> Iterator[None]:
     """Renew three times in each lease, and more often after a failure, which is logged: the work goes on as long as the
-    lease does (see `jobs.lease`).
+    lease does (see `jobs.migration.lease`).
     """
     finished = threading.Event()
 

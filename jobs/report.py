@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from config.early_signals import EXIT_SIGNAL_BASE
-from config.plurals import counted
+from config.process.early_signals import EXIT_SIGNAL_BASE
+from config.text.plurals import counted
 
 EXIT_DONE = 0
 EXIT_SOMETHING_FAILED = 1

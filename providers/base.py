@@ -264,7 +264,7 @@ class Right:
 class Provider(abc.ABC):
     """A place where executions are kept.
 
-    Promises of every implementation, held by `tests/test_provider_contract.py`:
+    Promises of every implementation, held by `tests/providers/test_provider_contract.py`:
 
     - The constructor checks the settings, imports the vendor's SDK, does no I/O; it raises `InvalidProviderSettings`.
     - Every method may be called from several threads at once, and ends within a deadline.
@@ -310,7 +310,7 @@ class Provider(abc.ABC):
         self.progress = Progress()
         """What its requests have shown of it. The run sets `interruption` there."""
         self.told: set[str] = set()
-        """What has been said of it to operators that is to be said once: see `jobs.optional_steps`."""
+        """What has been said of it to operators that is to be said once: see `storage.optional_steps`."""
 
     @property
     def objects_at_once(self) -> int:

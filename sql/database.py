@@ -11,10 +11,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from config.early_signals import EXIT_SIGNAL_BASE
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line, redactor
 from config.models import Claim, CommittedCopy, Evidence, Execution, MigrationPolicy, ProviderRow
+from config.process.early_signals import EXIT_SIGNAL_BASE
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.conflicts import Conflicts, normal_path

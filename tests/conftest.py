@@ -18,7 +18,7 @@ from typing import TypeVar
 import psycopg2
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.run_directory import RunDirectory

@@ -15,8 +15,8 @@ from config.models import ProviderRow
 from config.settings import load_settings
 from providers import KINDS, build_provider
 from sql.database import Database
+from tests.repository import REPOSITORY
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT_VARIABLE = re.compile(r"\b(?:DATABASE_URL|TEMP_DIR|TEMP_RETENTION_HOURS|JANITOR_[A-Z_]+)\b")
 
 
@@ -55,7 +55,7 @@ def test_rows_of_the_readme_make_a_policy_and_usable_providers(database_url: str
 
 
 def test_readme_and_example_know_every_environment_variable() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "config").glob("*.py")]
+    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "config").rglob("*.py")]
     used = variables_of(*sources)
     example = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
     assert len(used) >= 10

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.file_attributes import make_immutable
+from tests.repository import REPOSITORY
 from tests.run_directory import PREFIX, RunDirectory, remove
-from tests.servers.base import REPOSITORY
 from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
 from tests.small_disk import mounted_small_disk
 

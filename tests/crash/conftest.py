@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.crash.program import Program
 from tests.crash.scene import Scene
 from tests.destinations import Destination

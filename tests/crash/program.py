@@ -22,10 +22,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.repository import REPOSITORY
+
 PRELOADED = (
-    *("providers.s3", "providers.azure", "providers.gcs", "providers.sftp", "providers.local"),
-    *("jobs.migration", "jobs.commands"),
+    *(
+        "providers.s3.provider",
+        "providers.azure.provider",
+        "providers.gcs.provider",
+        "providers.sftp.provider",
+        "providers.local.provider",
+    ),
+    *("jobs.migration.run", "commands.subcommands"),
 )
 
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.embedded_process import answers_http
+from demo.servers.process import answers_http
 from tests.servers.base import CommandServer, S3Server, ServerUnavailable, python_module
 
 SWIFT_CONF = """

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
 from tests.stories.forked import ForkedCommands
 from tests.stories.installation import Installation

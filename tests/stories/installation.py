@@ -21,7 +21,7 @@ import psycopg2.extras
 from sql.database import Database
 from tests.destinations import Destination
 from tests.privileges import WITHOUT_CAPABILITIES
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.stories.forked import ForkedCommands, may_be_forked
 
 PROGRAM = REPOSITORY / "janitor_daemon.py"

@@ -9,7 +9,7 @@ from contextlib import closing
 import pytest
 
 from config.models import Evidence, Execution
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from sql import database as database_module
 from sql.database import Database, ProvenCopy
 from tests.destinations import Destination

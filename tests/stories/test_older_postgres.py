@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.embedded_postgres import PACKAGE, EmbeddedPostgres
+from demo.servers.postgres import PACKAGE, EmbeddedPostgres
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 
