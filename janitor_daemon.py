@@ -28,6 +28,7 @@ require_python_and_packages()  # before any of them is imported
 
 import click
 
+from config.errors import MigrationError, RunInterrupted, UnsafeSource, is_for_want_of_descriptors
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProviderRow
@@ -69,13 +70,7 @@ from jobs.temp_files.guard import (
     require_temp_directory_apart,
     require_temp_directory_apart_from_copies,
 )
-from providers.base import (
-    MigrationError,
-    ProviderUnavailable,
-    RunInterrupted,
-    UnsafeSource,
-    is_for_want_of_descriptors,
-)
+from providers.base import ProviderUnavailable
 from sql.database import (
     Database,
     DatabaseBusy,

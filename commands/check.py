@@ -8,13 +8,13 @@ from typing import Any
 
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
+from config.errors import MigrationError
 from config.fields import FieldError
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
 from jobs.findings import Finding, bad, unusable
 from providers import build_provider
-from providers.base import MigrationError
 from sql.database import Database, DatabaseReadOnly, SchemaError, provider_name
 
 

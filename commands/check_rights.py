@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from config.errors import MigrationError
 from config.logs import one_line
 from jobs.findings import Finding, advised, bad, good
 from providers.base import (
@@ -15,7 +16,6 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidProviderSettings,
-    MigrationError,
     Provider,
     ProviderUnavailable,
     StorageFull,

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from config.errors import RunInterrupted
 from config.logs import LOG_FILE_NAME
 from demo.data import (
     Item,
@@ -33,7 +34,6 @@ from demo.servers.s3 import EmbeddedS3, rclone_program
 from demo.terminal import note, run_command, say, tolerate_any_terminal
 from jobs.report import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from jobs.signals import stopping_on_signal
-from providers.base import RunInterrupted
 from sql.demo_rows import DemoRows
 from sql.errors import DatabaseError
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from providers.base import RunInterrupted
+from config.errors import RunInterrupted
 
 FIRST_LINES_SHOWN = 14
 LAST_LINES_SHOWN = 4

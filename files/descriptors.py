@@ -21,6 +21,10 @@ FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CL
 """Without `O_NONBLOCK` opening a FIFO would wait for a writer; without `O_NOCTTY` a terminal could take us over."""
 
 
+CHUNK_SIZE_BYTES = 1024 * 1024
+"""How much is read at a time from a file or a download."""
+
+
 @contextlib.contextmanager
 def closing_descriptor(descriptor: int) -> Iterator[int]:
     """Give a descriptor, and close it afterwards."""

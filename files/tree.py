@@ -9,15 +9,15 @@ import threading
 import time
 from collections.abc import Generator, Iterable, Iterator
 
+from config.errors import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from config.logs import one_line
 from config.models import Entry, EntryKind, FileIdentity
 from config.text.wording import reason_of
-from files.descriptors import closing_descriptor, open_directory_beneath, open_file_beneath
+from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directory_beneath, open_file_beneath
 from files.directory_names import sorted_names
 from files.mounts import has_no_mount, mount_point_in
 from files.trees import Tree
 from files.writers import has_writer
-from providers.base import CHUNK_SIZE_BYTES, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 
 SUBVOLUME_INODE = 256
 """Source: `BTRFS_FIRST_FREE_OBJECTID`, the inode of the root of each subvolume of btrfs."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from config.errors import UnsafeSource
 from config.logs import one_line
-from providers.base import UnsafeSource
 
 MANIFEST_SUFFIX = ".manifest.json"
 

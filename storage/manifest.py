@@ -24,9 +24,10 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from config.errors import UnsafeSource
 from config.models import Entry, EntryKind, Execution, StoredObject
 from files.trees import Tree
-from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider, UnsafeSource
+from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider
 from providers.retries import with_retries
 from storage.keys import Place
 

@@ -15,8 +15,9 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from datetime import time as time_of_day
 
+from config.errors import RunInterrupted
 from config.text.amounts import UNLIMITED, Timetable
-from providers.base import RunInterrupted, Source
+from providers.base import Source
 
 SLICE_SECONDS = 0.1
 """For how much time bytes are granted at once: so soon a change of the timetable counts, and so small a burst is."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
-from providers.base import RunInterrupted
+from config.errors import RunInterrupted
 from storage.pace import Traffic
 
 Item = TypeVar("Item")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from config.models import Execution
+from files.descriptors import CHUNK_SIZE_BYTES
 from files.trees import Tree
-from providers.base import CHUNK_SIZE_BYTES
 from storage.manifest import Manifest, make_manifest
 
 

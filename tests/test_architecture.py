@@ -27,7 +27,7 @@ BELOW_THE_FRAME = {"config", "files", "sql", "providers", "storage"}
 
 ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "config": set(),
-    "files": {"config", "providers"},
+    "files": {"config"},
     "sql": {"config"},
     "providers": {"config", "files"},
     "storage": {"config", "files", "providers"},

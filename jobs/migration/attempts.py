@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import partial
 
+from config.errors import MigrationError, SourceChanged
 from config.logs import emit, one_line
 from config.models import Claim
 from files.tree import walk_quiet_tree
@@ -18,7 +19,7 @@ from jobs.migration.places import Neighbours, open_attempt, require_no_copies, r
 from jobs.migration.sending import Assistance
 from jobs.migration.upload import Upload
 from jobs.provider_set import ProviderSet
-from providers.base import MigrationError, Provider, SourceChanged
+from providers.base import Provider
 from sql.database import Attempt, Database, ProvenCopy
 from storage.keys import Place
 from storage.manifest import Manifest

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.errors import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from config.logs import one_line
 from config.models import Execution
 from config.process.system_paths import is_of_system
 from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from files.mounts import has_no_mount
-from providers.base import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from storage.keys import MANIFEST_SUFFIX
 
 

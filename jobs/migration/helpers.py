@@ -26,6 +26,7 @@ from multiprocessing.reduction import recv_handle, send_handle
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
+from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
 from config.models import ProviderRow
 from config.process.early_signals import leave_signals_to_others
@@ -34,7 +35,7 @@ from jobs.migration.crew import PROGRESS_SECONDS, fit_to_be_sent
 from jobs.migration.lease import FRESH_SECONDS, Lease, now
 from jobs.report import EXIT_SOMETHING_FAILED
 from providers import build_provider
-from providers.base import MigrationError, Provider, RunInterrupted, share_memory
+from providers.base import Provider, share_memory
 from storage.pace import Traffic
 from storage.transfers import TransferPool
 

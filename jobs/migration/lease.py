@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from config.errors import MigrationError
 from config.models import EVERYTHING, ContentDigest, PutReceipt, Span, StoredObject
-from providers.base import MigrationError, Provider, ProviderError, Right, Source, name_object, naming_object
+from providers.base import Provider, ProviderError, Right, Source, name_object, naming_object
 from sql.database import LEASE_SECONDS, DatabaseError
 
 FRESH_SECONDS = 0.5

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 
+from config.errors import MigrationError, RunInterrupted, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Execution, StoredObject
 from jobs.migration.directories import DirectoryJudge
@@ -13,14 +14,7 @@ from jobs.migration.lease import ClaimLost
 from jobs.migration.places import is_same_store, late_deletions_kept_off, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from providers.base import (
-    IntegrityError,
-    MigrationError,
-    Provider,
-    RunInterrupted,
-    UnsafeDestination,
-    UnsafeSource,
-)
+from providers.base import IntegrityError, Provider, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
 from sql.database import Database, Leftover

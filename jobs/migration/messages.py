@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 
+from config.errors import MigrationError
 from config.logs import emit, logger, one_line
 from config.models import Execution
 from config.text.plurals import counted, executions, files
 from jobs.report import DUE_COUNTED_TO, Named, TickReport
-from providers.base import MigrationError, Provider, UnsafeDestination
+from providers.base import Provider, UnsafeDestination
 from sql.database import DatabaseError, ProvenCopy
 
 MISSING_DIRECTORIES_NAMED = 100

@@ -16,6 +16,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
+from config.errors import MigrationError, SourceError, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Claim, CommittedCopy, Entry, EntryKind, StoredObject
 from files.descriptors import closing_descriptor, open_file_beneath
@@ -26,14 +27,11 @@ from jobs.migration.removal.removal import SET_ASIDE
 from jobs.provider_set import ProviderSet
 from providers.base import (
     BytesSource,
-    MigrationError,
     ObjectNotFound,
     Provider,
     ProviderError,
     ProviderUnavailable,
-    SourceError,
     UnsafeDestination,
-    UnsafeSource,
     is_refusal,
     naming_object,
 )

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
+from config.errors import MigrationError, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Execution
 from config.text.plurals import files
 from files.tree import walk_tree
 from files.trees import Tree
 from jobs.migration.directories import DirectoryJudge
-from providers.base import MigrationError, UnsafeSource
 from sql.conflicts import Conflicts
 from storage.keys import Place, place_of
 

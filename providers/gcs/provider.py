@@ -30,9 +30,9 @@ from google.oauth2 import service_account
 from config.fields import FieldError, Fields, is_plain_url
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
+from files.descriptors import CHUNK_SIZE_BYTES
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
-    CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     LINE_ENDS,
     PART_SIZE_BYTES,

@@ -16,7 +16,8 @@ from urllib.parse import quote
 from google.api_core.exceptions import from_http_response
 from google.auth.transport.requests import AuthorizedSession, Request
 
-from providers.base import CHUNK_SIZE_BYTES, ProviderError
+from files.descriptors import CHUNK_SIZE_BYTES
+from providers.base import ProviderError
 from providers.shared.answers import unintelligible
 from providers.shared.paced_requests import DirectConnections
 

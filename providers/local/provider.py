@@ -19,6 +19,7 @@ from config.logs import one_line
 from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, StoredObject
 from config.text.wording import reason_of
 from files.descriptors import (
+    CHUNK_SIZE_BYTES,
     DIRECTORY_FLAGS,
     FILE_FLAGS,
     closing_descriptor,
@@ -29,7 +30,6 @@ from files.descriptors import (
 from files.directory_names import sorted_names
 from files.file_systems import can_be_synced, sync_file_system
 from providers.base import (
-    CHUNK_SIZE_BYTES,
     AccessDenied,
     CannotDiscard,
     ConditionFailed,

@@ -22,6 +22,7 @@ import botocore.exceptions
 from botocore.credentials import ReadOnlyCredentials
 from obstore.store import S3Store
 
+from config.errors import MigrationError
 from config.fields import Fields
 from config.models import EVERYTHING, ProviderRow, PutReceipt, Span, StoredObject
 from providers.base import (
@@ -32,7 +33,6 @@ from providers.base import (
     SPANS_AT_ONCE,
     AccessDenied,
     ConditionFailed,
-    MigrationError,
     NameEncoding,
     ObjectNotFound,
     Provider,

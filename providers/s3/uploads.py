@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from config.errors import RunInterrupted
 from providers.base import (
     PART_SIZE_BYTES,
     AccessDenied,
@@ -15,7 +16,6 @@ from providers.base import (
     IntegrityError,
     ProviderError,
     ProviderUnavailable,
-    RunInterrupted,
     SlowDown,
     Source,
 )

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
+from files.descriptors import CHUNK_SIZE_BYTES
 from providers.base import (
-    CHUNK_SIZE_BYTES,
     CONNECT_TIMEOUT_SECONDS,
     PART_SIZE_BYTES,
     AccessDenied,

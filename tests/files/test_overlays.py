@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import UnsafeSource
 from config.models import Execution
 from files import mounts
 from files.descriptors import closing_descriptor
@@ -16,7 +17,6 @@ from files.tree import hash_file, walk_tree
 from files.trees import Tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import LocalCopyDiffers, remove_local_copy, trash_name
-from providers.base import UnsafeSource
 from tests.manifests import hashed
 from tests.overlays import mounted_overlay, overlay_answers
 from tests.permissions import Granted

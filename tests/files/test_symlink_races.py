@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import SourceError
 from config.models import Execution, ProviderRow
 from files import tree
 from files.tree import FileSource, require_unchanged, walk_tree
@@ -26,7 +27,6 @@ from jobs.migration.removal.removal import remove_local_copy
 from jobs.migration.restore.errors import DestinationUnusable, RestoreIncomplete
 from jobs.migration.restore.run import Restore
 from jobs.temp_files.clean import TempDirectoryUnsafe, clean_temp_files
-from providers.base import SourceError
 from providers.local.provider import LocalProvider
 from storage.keys import place_of
 from storage.transfers import TransferPool

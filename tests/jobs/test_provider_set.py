@@ -11,19 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import MigrationError, SourceChanged, is_for_want_of_descriptors
 from config.models import ProviderRow
 from jobs.provider_set import FAILURES_UNTIL_LEFT_ALONE, SHOWN_SECONDS, ProviderSet
 from providers.base import (
     AccessDenied,
     DestinationMissing,
     IntegrityError,
-    MigrationError,
     ObjectNotFound,
     Provider,
     ProviderUnavailable,
-    SourceChanged,
     StorageFull,
-    is_for_want_of_descriptors,
 )
 from providers.probes import IN_USE_NAME
 

@@ -14,16 +14,10 @@ from contextlib import closing
 import pytest
 
 import providers.s3.provider
+from config.errors import MigrationError
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import (
-    PART_SIZE_BYTES,
-    TRANSFER_TIMEOUT_SECONDS,
-    BytesSource,
-    MigrationError,
-    Provider,
-    ProviderUnavailable,
-)
+from providers.base import PART_SIZE_BYTES, TRANSFER_TIMEOUT_SECONDS, BytesSource, Provider, ProviderUnavailable
 from providers.shared.answers import (
     PATIENCE_SECONDS,
     SLOWEST_ANSWER_BYTES_PER_SECOND,

@@ -14,10 +14,11 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from config.errors import SourceChanged
 from config.models import ProviderRow
+from files.descriptors import CHUNK_SIZE_BYTES
 from providers import build_provider
 from providers.base import (
-    CHUNK_SIZE_BYTES,
     PART_SIZE_BYTES,
     AccessDenied,
     BytesSource,
@@ -30,7 +31,6 @@ from providers.base import (
     ProviderError,
     ProviderUnavailable,
     SlowDown,
-    SourceChanged,
     StorageFull,
 )
 from providers.gcs.provider import ONE_REQUEST_BYTES

@@ -40,7 +40,7 @@ def test_a_large_block_has_memory_of_its_own_only_if_that_is_asked_for(how: str,
 PIECES_PROGRAM = """
 import mmap, resource, sys
 from config.process.preparation import return_large_blocks
-from providers.base import CHUNK_SIZE_BYTES
+from files.descriptors import CHUNK_SIZE_BYTES
 return_large_blocks()
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from config.models import ProviderRow
-from providers.base import CHUNK_SIZE_BYTES, BytesSource, IntegrityError, ProviderUnavailable, Source
+from files.descriptors import CHUNK_SIZE_BYTES
+from providers.base import BytesSource, IntegrityError, ProviderUnavailable, Source
 from providers.local.provider import LocalProvider
 from tests.sources import PatternSource, sha256_of
 

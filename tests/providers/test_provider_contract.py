@@ -27,6 +27,7 @@ from typing import TypeVar
 
 import pytest
 
+from config.errors import MigrationError, SourceChanged
 from config.models import Evidence, PutReceipt, StoredObject
 from providers import build_provider
 from providers.base import (
@@ -37,12 +38,10 @@ from providers.base import (
     ConnectionDenied,
     DestinationMissing,
     InvalidProviderSettings,
-    MigrationError,
     ObjectNotFound,
     Provider,
     ProviderUnavailable,
     Source,
-    SourceChanged,
 )
 from providers.file_trees import temporary_name
 from providers.probes import CONDITIONS_NAME, FOLDING_NAME, PROBE_CONTENT

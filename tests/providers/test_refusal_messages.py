@@ -8,9 +8,10 @@ from contextlib import closing
 
 import pytest
 
+from config.errors import MigrationError
 from config.models import ProviderRow
 from providers import build_provider
-from providers.base import AccessDenied, InvalidProviderSettings, MigrationError, ObjectArchived, ProviderError
+from providers.base import AccessDenied, InvalidProviderSettings, ObjectArchived, ProviderError
 from providers.shared import answers
 from providers.shared.answers import clock_is_off
 from tests.servers.canned_http import Answer, CannedHttp, Request

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from config.errors import MigrationError, RunInterrupted, SourceChanged, UnsafeSource
 from providers import retries
 from providers.base import (
     AccessDenied,
@@ -15,14 +16,10 @@ from providers.base import (
     IntegrityError,
     InvalidKey,
     InvalidProviderSettings,
-    MigrationError,
     ObjectNotFound,
     ProviderUnavailable,
-    RunInterrupted,
     SlowDown,
-    SourceChanged,
     StorageFull,
-    UnsafeSource,
 )
 from providers.progress import ALIVE_SECONDS, LONGEST_OBEYED_PAUSE_SECONDS, Progress
 from providers.retries import (

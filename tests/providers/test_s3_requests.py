@@ -20,6 +20,7 @@ import urllib3.connection
 import providers.retries
 import providers.s3.provider
 import providers.s3.requests
+from config.errors import MigrationError
 from config.models import ProviderRow, StoredObject
 from providers import build_provider
 from providers.base import (
@@ -27,7 +28,6 @@ from providers.base import (
     BytesSource,
     DestinationMissing,
     IntegrityError,
-    MigrationError,
     ObjectNotFound,
     Provider,
     ProviderError,

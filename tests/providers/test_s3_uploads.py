@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from config.errors import SourceChanged
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, AccessDenied, Provider, ProviderUnavailable, SourceChanged
+from providers.base import PART_SIZE_BYTES, AccessDenied, Provider, ProviderUnavailable
 from tests.destinations import Destination
 from tests.faults.http_effects import (
     address_of,

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import SourceChanged
 from config.models import ProviderRow
-from providers.base import BytesSource, ConditionFailed, IntegrityError, ProviderUnavailable, SourceChanged
+from providers.base import BytesSource, ConditionFailed, IntegrityError, ProviderUnavailable
 from providers.sftp.protocol import IN_FLIGHT_BYTES
 from providers.sftp.provider import SftpProvider
 from tests.faults import sftp_liar as liar

@@ -19,11 +19,12 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import MigrationError
 from config.models import Entry, EntryKind, Execution, PutReceipt
 from files.trees import Tree
 from jobs.migration.upload import Upload
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, BytesSource, MigrationError, Provider
+from providers.base import PART_SIZE_BYTES, BytesSource, Provider
 from sql.database import Attempt, Database
 from storage.keys import Place
 from storage.receipts import Receipts

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import MigrationError
 from config.models import Evidence, PutReceipt, StoredObject
 from demo.servers.postgres import EmbeddedPostgres
 from files.descriptors import closing_descriptor
@@ -36,7 +37,6 @@ from providers.base import (
     BytesSource,
     DestinationMissing,
     IntegrityError,
-    MigrationError,
     Provider,
     ProviderError,
     ProviderUnavailable,

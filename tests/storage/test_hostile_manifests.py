@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from config.errors import UnsafeSource
 from config.logs import logger
 from config.models import Execution, ProviderRow
 from config.process.preparation import keep_rights_of_owner
@@ -28,7 +29,7 @@ from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import LocalCopyDiffers, remove_local_copy
 from jobs.migration.restore.destination import INCOMPLETE_MARK
 from jobs.migration.restore.run import Restore
-from providers.base import BytesSource, IntegrityError, UnsafeSource
+from providers.base import BytesSource, IntegrityError
 from providers.local.provider import LocalProvider
 from storage import manifest as manifest_module
 from storage.keys import Place

@@ -7,8 +7,8 @@ import re
 import boto3
 import pytest
 
+from config.errors import UnsafeSource
 from providers import build_provider
-from providers.base import UnsafeSource
 from storage.keys import Place, place_from_uri, place_of
 from tests.destinations import s3_destination
 from tests.servers.swift import SwiftS3

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
+from config.errors import UnsafeSource
 from config.models import EntryKind, Execution, ProviderRow
 from files.descriptors import closing_descriptor
 from files.tree import hash_file, walk_tree
 from files.trees import Tree
-from providers.base import BytesSource, IntegrityError, ObjectNotFound, UnsafeSource
+from providers.base import BytesSource, IntegrityError, ObjectNotFound
 from providers.local.provider import LocalProvider
 from storage.keys import Place, place_from_uri, place_of
 from storage.manifest import Manifest, fetch_manifest, make_manifest, read_manifest

@@ -10,8 +10,9 @@ from datetime import time as time_of_day
 
 import pytest
 
+from config.errors import RunInterrupted
 from config.text.amounts import UNLIMITED, Timetable, parse_bandwidth
-from providers.base import BytesSource, RunInterrupted
+from providers.base import BytesSource
 from storage.pace import SLICE_SECONDS, PacedSource, Pacer, Traffic, transfers_within
 from tests.stories.installation import wait_until
 

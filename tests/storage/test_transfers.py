@@ -10,9 +10,10 @@ from contextlib import closing
 
 import pytest
 
+from config.errors import RunInterrupted
 from jobs.migration.queue import flights as flights_module
 from jobs.migration.queue.flights import Flights
-from providers.base import AccessDenied, RunInterrupted, StorageFull
+from providers.base import AccessDenied, StorageFull
 from storage.transfers import TransferPool
 
 NEVER = threading.Event()

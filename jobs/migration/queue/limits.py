@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from config.errors import MigrationError
 from config.models import Execution
 from files.tree import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.report import MAX_BYTES, MAX_DURATION
-from providers.base import MigrationError
 from storage.pace import Traffic
 
 GRACE_SHARE = 0.1

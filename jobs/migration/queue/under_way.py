@@ -8,8 +8,9 @@ import threading
 import time
 from collections.abc import Iterator
 
+from config.errors import MigrationError
 from config.logs import emit
-from providers.base import MigrationError, Provider
+from providers.base import Provider
 from storage.keys import Place
 
 

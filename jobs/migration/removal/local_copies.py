@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from config.errors import MigrationError, RunInterrupted, SourceError
 from config.logs import emit, one_line
 from config.models import Claim, Execution
 from config.text.plurals import files
@@ -21,7 +22,7 @@ from jobs.migration.removal.removal import keep_local_copy, remove_local_copy
 from jobs.provider_set import ProviderSet
 from jobs.report import Named, TickReport
 from jobs.signals import Interruption
-from providers.base import MigrationError, ProviderError, ProviderUnavailable, RunInterrupted, SourceError
+from providers.base import ProviderError, ProviderUnavailable
 from sql.database import (
     Database,
     DatabaseBusy,

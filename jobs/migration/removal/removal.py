@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
+from config.errors import RunInterrupted, SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from config.logs import one_line
 from config.models import Entry, EntryKind, Execution, FileIdentity
 from config.text.wording import reason_of
@@ -26,7 +27,6 @@ from files.writers import Answer, FileInUse, lease_is_whole, release_lease, take
 from jobs.migration import lease as lease_module
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
 from jobs.migration.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Order, Workplace
-from providers.base import RunInterrupted, SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from sql.database import RemovalRecord
 
 SET_ASIDE = ".janitor-removing-"

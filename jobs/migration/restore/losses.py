@@ -6,12 +6,12 @@ import threading
 import unicodedata
 from collections.abc import Iterable, Sequence
 
+from config.errors import MigrationError
 from config.logs import one_line
 from config.models import EntryKind
 from config.text.plurals import counted
 from files.trees import Tree
 from jobs.migration.restore.destination import Listing
-from providers.base import MigrationError
 
 NAMED_AT_MOST = 5
 """How many names a message shows of many."""

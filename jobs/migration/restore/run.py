@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
 from config.models import Entry, EntryKind, ProviderRow
 from config.text.amounts import Timetable
 from config.text.plurals import counted
 from config.text.wording import reason_of
-from files.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
+from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directory_beneath, open_directory_path
 from files.file_systems import can_be_synced, sync_file_system
 from files.sparse_files import DiffersFromFile, SparseWriter
 from files.trees import Tree
@@ -45,7 +46,7 @@ from jobs.migration.restore.errors import (
 )
 from jobs.migration.restore.losses import NAMED_AT_MOST, Losses
 from providers import build_provider
-from providers.base import CHUNK_SIZE_BYTES, IntegrityError, MigrationError, Provider, RunInterrupted
+from providers.base import IntegrityError, Provider
 from providers.retries import with_retries
 from sql.database import Database, StoredExecution, provider_name
 from storage.keys import Place, place_from_uri

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import MigrationError, SourceChanged
 from config.models import Claim, ProviderRow
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.provider_set import ProviderSet
-from providers.base import MigrationError, SourceChanged
 from providers.local.provider import LocalProvider
 from sql.database import Database
 from storage.keys import Place

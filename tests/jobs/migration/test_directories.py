@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import SourceUnreadable, UnsafeSource
 from config.models import Execution
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from providers.base import SourceUnreadable, UnsafeSource
 from tests.privileges import unprivileged
 from tests.small_disk import mounted_small_disk
 

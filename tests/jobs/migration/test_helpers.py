@@ -17,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import RunInterrupted, SourceChanged
 from config.logs import emit, logger
 from jobs.migration.helpers import FILES_WORTH_HELP, WORD_IS_GOOD_FOR_SECONDS, HelperLost, Helpers, Order, Workplace
 from jobs.migration.lease import ClaimLost, now
-from providers.base import RunInterrupted, SourceChanged
 from storage.pace import Traffic
 from tests.processes import children_of, is_alive
 from tests.repository import REPOSITORY

@@ -12,12 +12,12 @@ from typing import TypeVar
 
 import pytest
 
+from config.errors import RunInterrupted
 from config.models import Evidence, PutReceipt
 from files.trees import LARGE_BYTES
 from jobs.migration.helpers import Helpers, Order
 from jobs.migration.lease import ClaimLost, Lease, LeasedProvider
 from jobs.migration.sending import Assistance, FileToSend, Sender, SendFiles
-from providers.base import RunInterrupted
 from providers.file_trees import is_temporary_name
 from providers.sftp.provider import SftpProvider
 from sql.database import ProvenCopy

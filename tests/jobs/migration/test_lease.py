@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from config.models import ProviderRow
+from files.descriptors import CHUNK_SIZE_BYTES
 from jobs.migration import lease as lease_module
 from jobs.migration.lease import ASK_AGAIN_SECONDS, FRESH_SECONDS, MARGIN_SECONDS, ClaimLost, Lease, LeasedProvider
-from providers.base import CHUNK_SIZE_BYTES, BytesSource, Provider, Source
+from providers.base import BytesSource, Provider, Source
 from providers.local.provider import LocalProvider
 from sql.database import LEASE_SECONDS, DatabaseError, DatabaseUnavailable
 from tests.faulty_provider import FaultyProvider

@@ -19,20 +19,13 @@ from pathlib import Path
 import google_crc32c
 import pytest
 
+from config.errors import MigrationError, UnsafeSource
 from config.models import Claim, Evidence, Execution
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.places import Neighbours, SourceShrank
 from jobs.provider_set import ProviderSet
-from providers.base import (
-    BytesSource,
-    MigrationError,
-    Provider,
-    ProviderUnavailable,
-    StorageFull,
-    UnsafeDestination,
-    UnsafeSource,
-)
+from providers.base import BytesSource, Provider, ProviderUnavailable, StorageFull, UnsafeDestination
 from providers.stores import store_of
 from sql.database import Attempt, Database, Occupied, ProvenCopy
 from storage import manifest as manifest_module

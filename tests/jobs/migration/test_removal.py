@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from config.models import Execution
 from files.descriptors import closing_descriptor
 from files.tree import hash_file, walk_tree
@@ -32,7 +33,7 @@ from jobs.migration.removal.removal import (
     remove_local_copy,
     trash_name,
 )
-from providers.base import ProviderUnavailable, RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
+from providers.base import ProviderUnavailable
 from sql.database import RemovalRecord
 from storage.manifest import make_manifest, read_manifest
 from tests.manifests import content_of, hashed

@@ -12,6 +12,7 @@ from typing import TypeVar, cast
 
 import pytest
 
+from config.errors import SourceChanged
 from files.descriptors import closing_descriptor
 from files.tree import hash_file, walk_tree
 from files.trees import Tree
@@ -21,7 +22,6 @@ from jobs.migration.helpers import HelperLost, Helpers, Order, Workplace
 from jobs.migration.lease import ClaimLost
 from jobs.migration.removal import removal as removal_module
 from jobs.migration.removal.removal import LocalCopyDiffers, RemoveFiles, remove_local_copy, trash_name
-from providers.base import SourceChanged
 from storage.pace import Traffic
 from tests.jobs.migration.test_removal import directory, execution_at, judge, proven_tree, root, trash
 from tests.manifests import hashed

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import pytest
 
+from config.errors import MigrationError, RunInterrupted
 from config.models import ProviderRow
 from jobs.migration.restore.destination import INCOMPLETE_MARK
 from jobs.migration.restore.errors import DestinationUnusable, RestoreIncomplete
-from providers.base import IntegrityError, MigrationError, ProviderError, RunInterrupted
+from providers.base import IntegrityError, ProviderError
 from providers.local.provider import LocalProvider
 from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit
 from tests.privileges import NOBODY, unprivileged

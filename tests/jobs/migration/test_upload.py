@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import providers.s3.provider
+from config.errors import MigrationError, RunInterrupted, SourceChanged
 from config.logs import logger
 from config.models import Evidence
 from demo.servers.postgres import EmbeddedPostgres
@@ -31,12 +32,9 @@ from providers.base import (
     BytesSource,
     IntegrityError,
     InvalidKey,
-    MigrationError,
     Provider,
     ProviderError,
     ProviderUnavailable,
-    RunInterrupted,
-    SourceChanged,
     StorageFull,
     UnsafeDestination,
 )
