@@ -8,12 +8,11 @@ work of its own slot and of no other one.
 from __future__ import annotations
 
 import math
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import cache
+from typing import ClassVar
 
 from config.models import JobState
 
@@ -27,6 +26,9 @@ LONGEST_PAUSE = timedelta(hours=6)
 
 class Schedule(ABC):
     """The instants at which a job is to run. All times are aware; `zone` is that of the operators' clock."""
+
+    is_local: ClassVar[bool] = False
+    """Whether the zone makes a difference. Where it makes none, any will do."""
 
     @property
     @abstractmethod
@@ -87,6 +89,7 @@ class _OnDays(Schedule):
     the first counts. So each of these days has exactly one instant.
     """
 
+    is_local = True
     at: time
 
     @abstractmethod
@@ -179,29 +182,3 @@ def _pause(tries: int, period: timedelta) -> timedelta:
         return timedelta(0)
     doublings = min(tries - 2, 20)
     return min(FIRST_PAUSE * (1 << doublings), LONGEST_PAUSE, period)
-
-
-@cache
-def zone_named(name: str | None) -> tzinfo:
-    """The time zone of a name, or the host's own. Raises `ZoneInfoNotFoundError` for a name that nobody knows.
-
-    `zoneinfo` is imported here, as most ticks need no zone.
-    """
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-    if name is not None:
-        return ZoneInfo(name)
-    try:
-        return ZoneInfo(os.environ.get("TZ", "").lstrip(":"))
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        return _zone_of_host()
-
-
-def _zone_of_host() -> tzinfo:
-    from zoneinfo import ZoneInfo
-
-    try:
-        with open("/etc/localtime", "rb") as file:  # noqa: PTH123 - the file of the C library, by its fixed name
-            return ZoneInfo.from_file(file, key="localtime")
-    except (OSError, ValueError):
-        return UTC

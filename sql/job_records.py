@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -102,7 +103,7 @@ class JobRecords:
 
 def jobs_seen(row: Mapping[str, Any]) -> JobsSeen:
     """The answer of `list_jobs` or `start_run`, in the program's own terms."""
-    rows: Iterable[Mapping[str, Any]] = row["jobs"] or ()
+    rows: Iterable[Mapping[str, Any]] = json.loads(row["jobs"] or "[]")
     of_host: dict[str, JobState] = {}
     of_platform: dict[str, JobState] = {}
     for job in rows:

@@ -6,5 +6,5 @@ WITH run AS (
 SELECT
     run.id,
     now() AS now,
-    (SELECT json_agg(job) FROM janitor_jobs AS job WHERE job.host IN ('', %(host)s)) AS jobs
+    (SELECT json_agg(job) FROM janitor_jobs AS job WHERE job.host IN ('', %(host)s))::text AS jobs
 FROM run

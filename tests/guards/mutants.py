@@ -1148,18 +1148,18 @@ HOST = (
     Mutant(
         "host lock",
         "two runs on a host may hold the lock",
-        "jobs/host_lock.py",
+        "jobs/locks.py",
         "_lock(descriptor, fcntl.LOCK_EX)",
         "_lock(descriptor, fcntl.LOCK_SH)",
-        ("tests/jobs/test_host_lock.py::test_a_second_run_in_the_same_process_is_refused_too",),
+        ("tests/jobs/test_locks.py::test_a_second_run_in_the_same_process_is_refused_too",),
     ),
     Mutant(
         "host lock",
         "a link in place of the lock is followed",
-        "jobs/host_lock.py",
+        "jobs/locks.py",
         "flags | os.O_NOFOLLOW |",
         "flags |",
-        ("tests/jobs/test_host_lock.py::test_a_link_in_its_place_is_refused",),
+        ("tests/jobs/test_locks.py::test_a_link_in_its_place_is_refused",),
     ),
     Mutant(
         "processes of a run",
@@ -4306,7 +4306,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "two lock directories are two locks",
-        "jobs/host_lock.py",
+        "jobs/locks.py",
         "            holder.bind(f",
         "            repr(f",
         (f"{HALF_CONFIGURED}::test_two_lock_directories_are_still_one_lock",),

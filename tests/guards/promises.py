@@ -549,7 +549,7 @@ HOSTS = (
     promise(
         "Of two runs at once on a host the second gives way, with 75.",
         "stories/test_interruptions.py::test_a_second_run_on_the_host_gives_way_at_once",
-        "jobs/test_host_lock.py::test_a_second_run_is_refused_until_the_first_one_ends",
+        "jobs/test_locks.py::test_a_second_run_is_refused_until_the_first_one_ends",
     ),
     promise(
         "Several hosts with the same rows do all of the work, and none of it twice.",

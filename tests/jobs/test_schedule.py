@@ -6,11 +6,9 @@ the host's (`tests/stories/test_time.py`).
 
 from __future__ import annotations
 
-import os
-import time as process_time
 from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -28,7 +26,6 @@ from jobs.schedule import (
     Weekly,
     is_due,
     next_due,
-    zone_named,
 )
 
 MADRID = ZoneInfo("Europe/Madrid")
@@ -275,30 +272,3 @@ def test_a_failure_that_lies_ahead_makes_nobody_wait() -> None:
     """The clock was set back since."""
     now = local("2026-11-28T12:00")
     assert is_due(Daily(time(3, 0)), failed(9, now + 30 * DAY), now, MADRID)
-
-
-# The zone
-
-
-def test_a_zone_is_had_by_its_name() -> None:
-    assert zone_named("Europe/Madrid") == MADRID
-    with pytest.raises(ZoneInfoNotFoundError):
-        zone_named("Europa/Madrid")
-
-
-@pytest.mark.parametrize(("variable", "hours"), [("Asia/Kathmandu", 5.75), (":Asia/Kathmandu", 5.75), ("UTC", 0)])
-def test_without_a_name_it_is_that_of_the_host(monkeypatch: pytest.MonkeyPatch, variable: str, hours: float) -> None:
-    monkeypatch.setenv("TZ", variable)
-    zone_named.cache_clear()
-    assert local("2026-11-28T12:00", zone_named(None)).utcoffset() == timedelta(hours=hours)
-    zone_named.cache_clear()
-
-
-def test_without_the_variable_it_is_that_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("TZ", raising=False)
-    process_time.tzset()
-    zone_named.cache_clear()
-    moment = local("2026-07-01T12:00", zone_named(None))
-    assert moment.timestamp() == process_time.mktime((2026, 7, 1, 12, 0, 0, 0, 0, -1))
-    zone_named.cache_clear()
-    assert "TZ" not in os.environ

@@ -27,7 +27,8 @@ import jobs.migration.lease
 import providers
 from config.settings import load_settings
 from janitor_daemon import JanitorDaemon, RunOptions
-from jobs.host_lock import LockHeld
+from jobs.locks import LockHeld
+from jobs.tick import Request
 from storage.keys import Place, place_from_uri
 from storage.manifest import read_manifest
 from tests.model import stores
@@ -304,7 +305,7 @@ class World:
                 "JANITOR_PROCESSES": "1",
             }
         )
-        run = Run(host, lambda: JanitorDaemon(settings, RunOptions(clean=False)).run(), cut)
+        run = Run(host, lambda: JanitorDaemon(settings, RunOptions(Request(only=frozenset({"migration"})))).run(), cut)
         run.buckets = dict(installation.buckets)
         with self._seen_by(host):
             self.runs.start(run)
