@@ -29,9 +29,10 @@ require_python_and_packages()  # before any of them is imported
 import click
 
 from config.errors import MigrationError, RunInterrupted, UnsafeSource, is_for_want_of_descriptors, unexpected
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_DONE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
-from config.models import Claim, Execution, MigrationPolicy, ProviderRow
+from config.models import Claim, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from config.options import (
     LazyGroup,
     SpanishCommand,
@@ -62,17 +63,7 @@ from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
 from jobs.provider_set import ProviderSet
 from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
-from jobs.report import (
-    DUE_COUNTED_TO,
-    EXIT_CONFIGURATION,
-    EXIT_DATABASE,
-    EXIT_DONE,
-    EXIT_LOCKED,
-    EXIT_SOMETHING_FAILED,
-    MAX_DURATION,
-    Named,
-    TickReport,
-)
+from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.temp_files.guard import (
@@ -88,7 +79,6 @@ from sql.database import (
     DatabaseError,
     DatabaseUnavailable,
     ListedDeletion,
-    ProvenCopy,
     SchemaError,
     provider_name,
     require_database_named,

@@ -30,6 +30,7 @@ from commands.secret_store import (
     set_secret,
 )
 from commands.status import FAILURES_SHOWN, describe_status
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line, printable_json
 from config.models import MigrationPolicy
 from config.options import SpanishGroup, bandwidth_option, directory_to_fill, not_empty, transfers_option
@@ -37,7 +38,6 @@ from config.settings import Settings
 from config.text.plurals import counted, files
 from config.text.wording import output_failure
 from jobs.migration.restore.run import Restored, restore_execution
-from jobs.report import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from jobs.signals import stopping_on_signal
 from sql.database import Database
 
@@ -45,11 +45,16 @@ commands = SpanishGroup()
 """All of them, by name."""
 
 
+def _database_of(settings: Settings) -> contextlib.closing[Database]:
+    """The database that the settings name, closed at the end of a `with`."""
+    return contextlib.closing(Database(settings.database_url, settings.host))
+
+
 @commands.command("init-db", short_help="Crea y actualiza las tablas.")
 @click.pass_obj
 def init_db(settings: Settings) -> int:
     """Crea y actualiza las tablas del programa, y las de la plataforma que falten. Se puede repetir."""
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+    with _database_of(settings) as database:
         database.connect()
         applied = database.initialize()
     for name in applied:
@@ -63,7 +68,7 @@ def init_db(settings: Settings) -> int:
 def check(settings: Settings) -> int:
     """Comprueba la base de datos, la configuración y cada proveedor, con un objeto de prueba."""
     exit_code = EXIT_DONE
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+    with _database_of(settings) as database:
         for finding in check_everything(database, settings):
             click.echo(one_line(f"{finding.mark}  {finding.subject}: {finding.text}"))
             if not finding.in_order:
@@ -76,7 +81,7 @@ def check(settings: Settings) -> int:
 @click.pass_obj
 def status(settings: Settings, *, as_json: bool) -> int:
     """Dice cuántas ejecuciones hay pendientes, migradas y con error, y en qué proveedor están."""
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+    with _database_of(settings) as database:
         database.connect()
         database.require_current_schema()
         policy = database.load_policy() or MigrationPolicy()
@@ -130,7 +135,7 @@ def _request_restore(settings: Settings, uuid: str) -> int:
 
     interruption = threading.Event()
     with (
-        contextlib.closing(Database(settings.database_url, settings.host)) as database,
+        _database_of(settings) as database,
         stopping_on_signal(interruption),
     ):
         archived, objects = request_restore(database, uuid, settings.transfers, interruption)
@@ -145,7 +150,7 @@ def _request_restore(settings: Settings, uuid: str) -> int:
 def _restore(settings: Settings, uuid: str, destination: Path) -> int:
     interruption = threading.Event()
     with (
-        contextlib.closing(Database(settings.database_url, settings.host)) as database,
+        _database_of(settings) as database,
         stopping_on_signal(interruption),
     ):
         restored = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
@@ -230,7 +235,7 @@ def secret_set(settings: Settings, *, name: str) -> int:
     \b
       janitor-daemon secret set clave-sftp < id_ed25519
     """
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+    with _database_of(settings) as database:
         replaced = set_secret(database, name, _given_secret)
     click.echo(f"Secreto {one_line(name)} {'reemplazado' if replaced else 'guardado'}")
     return EXIT_DONE
@@ -252,7 +257,7 @@ def _given_secret() -> str:
 @click.pass_obj
 def secret_list(settings: Settings) -> int:
     """Dice qué secretos hay, con qué clave está cifrado cada uno y qué proveedores lo usan; nunca su valor."""
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+    with _database_of(settings) as database:
         for listing in list_secrets(database):
             click.echo(str(listing))
     return EXIT_DONE
@@ -265,7 +270,7 @@ def secret_rotate(settings: Settings) -> int:
 
     Después se pueden quitar de ahí las claves anteriores, en todas las máquinas.
     """
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+    with _database_of(settings) as database:
         count = rotate_secrets(database)
     click.echo(f"Cifrados de nuevo con la primera clave: {count}; las demás claves ya no hacen falta")
     return EXIT_DONE
@@ -278,7 +283,7 @@ def secret_rotate(settings: Settings) -> int:
 def secret_remove(settings: Settings, *, name: str, force: bool) -> int:
     """Borra el secreto NOMBRE, si no lo usa ningún proveedor activo."""
     remove = force_removal if force else remove_secret
-    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+    with _database_of(settings) as database:
         remove(database, name)
     click.echo(f"Secreto {one_line(name)} borrado")
     return EXIT_DONE

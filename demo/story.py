@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from config.errors import RunInterrupted
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import LOG_FILE_NAME
 from demo.data import (
     Item,
@@ -32,7 +33,6 @@ from demo.servers.postgres import EmbeddedPostgres, installed_programs
 from demo.servers.process import ServerDidNotStart
 from demo.servers.s3 import EmbeddedS3, rclone_program
 from demo.terminal import note, run_command, say, tolerate_any_terminal
-from jobs.report import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from jobs.signals import stopping_on_signal
 from sql.demo_rows import DemoRows
 from sql.errors import DatabaseError

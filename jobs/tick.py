@@ -11,6 +11,13 @@ from functools import partial
 from typing import Any
 
 from config.errors import MigrationError, RunInterrupted, unexpected
+from config.exit_codes import (
+    EXIT_CONFIGURATION,
+    EXIT_DATABASE,
+    EXIT_DONE,
+    EXIT_LOCKED,
+    EXIT_SOMETHING_FAILED,
+)
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import JobState
@@ -18,15 +25,7 @@ from config.settings import ConfigurationError, Settings
 from jobs.context import Context, LeaseLost
 from jobs.job import Job, Outcome, Ref, Scope
 from jobs.locks import HELD, LockHeld, job_lock
-from jobs.report import (
-    EXIT_CONFIGURATION,
-    EXIT_DATABASE,
-    EXIT_DONE,
-    EXIT_LOCKED,
-    EXIT_SOMETHING_FAILED,
-    Named,
-    TickReport,
-)
+from jobs.report import Named, TickReport
 from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
 from jobs.signals import Interruption
 from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaError, database_identity

@@ -9,21 +9,22 @@ from functools import partial
 
 from config.errors import MigrationError, SourceChanged
 from config.logs import emit, one_line
-from config.models import Claim
+from config.models import Attempt, Claim, ProvenCopy
 from files.tree import walk_quiet_tree
 from files.trees import Tree
 from jobs.migration.directories import OpenDirectory
-from jobs.migration.helpers import Helpers
-from jobs.migration.lease import ClaimLost, Lease, LeasedProvider
+from jobs.migration.leases import lease_of
 from jobs.migration.places import Neighbours, open_attempt, require_no_copies, require_no_remnant
-from jobs.migration.sending import Assistance
-from jobs.migration.upload import Upload
 from jobs.provider_set import ProviderSet
 from providers.base import Provider
-from sql.database import Attempt, Database, ProvenCopy
+from sql.database import Database
+from storage.helpers import Helpers
 from storage.keys import Place
+from storage.lease import ClaimLost, Lease, LeasedProvider
 from storage.manifest import Manifest
+from storage.sending import Assistance
 from storage.transfers import TransferPool
+from storage.upload import Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Attempts:
         require_no_copies(tree, directory)
         require_no_remnant(self.providers, claim, directory, tree, self.interruption)
         self.providers.require_room(provider, tree.size_bytes)
-        lease = Lease(partial(self.database.lease_seconds_left, claim))
+        lease = lease_of(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
         attempt = self._open_attempt(provider, leased, claim, place, tree)
         upload = Upload(

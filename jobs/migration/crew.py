@@ -12,7 +12,6 @@ import contextlib
 import dataclasses
 import logging
 import os
-import pickle
 import queue
 import signal
 import threading
@@ -22,19 +21,18 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import NoReturn, cast
 
+from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, forward_logs, write_forwarded
 from config.models import Execution
 from config.process.early_signals import leave_signals_to_others
 from config.text.wording import reason_of
-from jobs.report import EXIT_DONE, EXIT_SOMETHING_FAILED, TickReport
+from jobs.report import TickReport
 from storage.optional_steps import TOLD_ONCE
 from storage.pace import Traffic
+from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
 
 MOST_HANDED_OUT = 8
 POLL_SECONDS = 0.5
-PROGRESS_SECONDS = 0.4
-"""How often a member tells what it has done so far."""
-
 Work = Callable[[Iterator[list[Execution]]], None]
 
 
@@ -292,12 +290,3 @@ class _Told:
         if not (changed or passed_bytes or passed_files or self.named != earlier.named):
             return None
         return _Progress(changed, passed_bytes, passed_files, self.named)
-
-
-def fit_to_be_sent(error: Exception) -> Exception:
-    """The same error where it survives the way, or one that says as much."""
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 our own
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
-    return error

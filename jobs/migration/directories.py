@@ -28,11 +28,9 @@ class DirectoryMissing(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class OpenDirectory:
-    """An execution's directory and its parent, held open: what is done through them stays inside, whatever moves."""
+    """An execution's directory, held open: what is done through it stays inside, whatever moves."""
 
     descriptor: int
-    parent_descriptor: int
-    name: str
     path: str
 
     def require_in_place(self) -> None:
@@ -118,7 +116,7 @@ class DirectoryJudge:
                 raise _judge_failure(error, path) from error
             if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev and not has_no_mount(descriptor):
                 raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
-            yield OpenDirectory(descriptor, parent, parts[-1], "/" + "/".join(parts))
+            yield OpenDirectory(descriptor, "/" + "/".join(parts))
 
     @contextlib.contextmanager
     def open_parent(self, execution: Execution) -> Iterator[tuple[int, str]]:

@@ -10,15 +10,16 @@ from config.errors import MigrationError, RunInterrupted, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Execution, StoredObject
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.lease import ClaimLost
-from jobs.migration.places import is_same_store, late_deletions_kept_off, paths_overlap
+from jobs.migration.places import is_same_store, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from providers.base import IntegrityError, Provider, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
 from sql.database import Database, Leftover
+from storage.deletions import late_deletions_kept_off
 from storage.keys import Place, place_from_uri
+from storage.lease import ClaimLost
 from storage.manifest import FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished
 

@@ -8,11 +8,11 @@ from dataclasses import asdict
 
 from config.errors import MigrationError
 from config.logs import emit, logger, one_line
-from config.models import Execution
+from config.models import Execution, ProvenCopy
 from config.text.plurals import counted, executions, files
 from jobs.report import DUE_COUNTED_TO, Named, TickReport
 from providers.base import Provider, UnsafeDestination
-from sql.database import DatabaseError, ProvenCopy
+from sql.database import DatabaseError
 
 MISSING_DIRECTORIES_NAMED = 100
 

@@ -2,12 +2,11 @@
 
 The database knows what this program has sent, and where: no attempt is begun at a place that is, contains or lies in
 one at which another execution has something. What the database does not know lies at the place itself, and is looked
-at by the upload: see `jobs.migration.upload`.
+at by the upload: see `storage.upload`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -18,11 +17,10 @@ from functools import partial
 
 from config.errors import MigrationError, SourceError, UnsafeSource
 from config.logs import emit, one_line
-from config.models import Claim, CommittedCopy, Entry, EntryKind, StoredObject
+from config.models import Attempt, Claim, CommittedCopy, Entry, EntryKind
 from files.descriptors import closing_descriptor, open_file_beneath
 from files.trees import Tree
 from jobs.migration.directories import OpenDirectory
-from jobs.migration.lease import ClaimLost
 from jobs.migration.removal.removal import SET_ASIDE
 from jobs.provider_set import ProviderSet
 from providers.base import (
@@ -30,14 +28,14 @@ from providers.base import (
     ObjectNotFound,
     Provider,
     ProviderError,
-    ProviderUnavailable,
     UnsafeDestination,
     is_refusal,
-    naming_object,
 )
 from providers.retries import with_retries
-from sql.database import Attempt, Database, Overlap
+from sql.database import Database, Overlap
+from storage.deletions import require_open
 from storage.keys import MANIFEST_SUFFIX, Place, place_from_uri
+from storage.lease import ClaimLost
 from storage.manifest import FORMAT, FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished
 
@@ -87,15 +85,6 @@ def open_attempt(
         for overlap in answer.overlaps:
             _require_elsewhere(overlap, providers, provider, place, stop)
             elsewhere.append(overlap.attempt_id)
-
-
-def require_open(place: Place, closed_until: datetime | None) -> None:
-    """Raises `UnsafeDestination` for a place to which something may be on its way until a certain time."""
-    if closed_until is not None:
-        raise UnsafeDestination(
-            f"a {place.key_prefix} puede llegar aún algo que envió una ejecución del programa que se interrumpió; se "
-            f"puede usar otra vez desde las {closed_until.astimezone():%H:%M}"
-        )
 
 
 def _require_elsewhere(
@@ -244,51 +233,6 @@ def _with_those_above(directory: str) -> Iterator[str]:
     while directory not in ("", "/"):
         yield directory
         directory = directory.rpartition("/")[0]
-
-
-class Deletions:
-    """Deletions of objects of one provider, each repeated as often as it is worth."""
-
-    def __init__(self, provider: Provider, stop: threading.Event) -> None:
-        self._provider = provider
-        self._stop = stop
-        self.unanswered = False
-        """Whether any request got no answer, so that it may still be on its way, though a later one was answered."""
-
-    def delete(self, stored: StoredObject) -> None:
-        """See `Provider.delete_exactly`."""
-        with naming_object(stored.key):
-            with_retries(partial(self._delete, stored), self._stop, self._provider.progress)
-
-    def _delete(self, stored: StoredObject) -> None:
-        try:
-            self._provider.delete_exactly(stored)
-        except ProviderUnavailable:
-            self.unanswered = True
-            raise
-
-
-@contextlib.contextmanager
-def late_deletions_kept_off(
-    database: Database, attempt_id: int, provider: Provider, stop: threading.Event
-) -> Iterator[Deletions]:
-    """Within, objects at an attempt's place may be deleted. Unless every deletion is answered, no other run uses the
-    place for a while: one that was on its way when this run ended could hit what that run has stored. Also where
-    deletions name the version that they mean: an equal file need not be sent again, and then keeps its version.
-    """
-    if not database.close_place(attempt_id):
-        raise ClaimLost("la fila cambió")
-    deletions = Deletions(provider, stop)
-    try:
-        yield deletions
-    except ProviderUnavailable:
-        raise
-    except ProviderError:  # one was refused, and so answered
-        if not deletions.unanswered:
-            database.reopen_place(attempt_id)
-        raise
-    if not deletions.unanswered:
-        database.reopen_place(attempt_id)
 
 
 def require_no_copies(tree: Tree, directory: OpenDirectory) -> None:

@@ -20,7 +20,6 @@ from config.text.amounts import UNLIMITED
 from jobs.migration.attempts import Attempts
 from jobs.migration.crew import Crew
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.helpers import Helpers
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.leftovers import remove_leftovers
 from jobs.migration.messages import Messages
@@ -35,6 +34,7 @@ from jobs.report import DUE_COUNTED_TO, TickReport
 from jobs.signals import Interruption
 from providers.base import share_memory
 from sql.database import Database, DatabaseBusy, Leftover
+from storage.helpers import Helpers
 from storage.pace import Traffic
 from storage.transfers import TransferPool
 

@@ -97,15 +97,14 @@ SendSmall = Callable[[str, Any, "SentBytes", Mode], None]
 """Stores content, a buffer, under a name, its hashes known. Raises `ProviderError`."""
 
 
-SendPart = Callable[[int, "Buffer"], None]
-"""Sends one part, of which its number, from 0 on, is told. What it is given is its own until it returns."""
-
 SendHashedPart = Callable[[int, "Buffer", "str | None"], None]
-"""As `SendPart`; besides it is told the part's MD5, in hexadecimal digits, where that is computed."""
+"""Sends one part, given its number, from 0 on, and its MD5 in hexadecimal digits, where that is computed. The buffer
+is the sender's own until it returns.
+"""
 
 
 SendPartByPrefix = Callable[[int, "Buffer", bytes], None]
-"""As `SendPart`; besides it is told the SHA-256 of all bytes up to the part's end: a name that no other part has."""
+"""As `SendHashedPart`, but with the SHA-256 of all bytes up to the part's end: a name that no other part has."""
 
 
 class Md5Of(enum.Enum):
@@ -203,22 +202,19 @@ class ObjectStorePut:
                 )
         return reader.sent()
 
-    def send_parts(self, source: Source, send: SendPart) -> SentBytes:
-        """Have the parts of a source sent by other means, as many at a time as `put_large` sends.
-
-        Raises what `source` or `send` raises, when none is on its way any more.
-        """
-        return self.send_hashed_parts(source, lambda number, part, _: send(number, part))
-
     def send_hashed_parts(
         self, source: Source, send: SendHashedPart, md5s_besides: Collection[Md5Of] = ()
     ) -> SentBytes:
-        """As `send_parts`. `md5s_besides` are computed for this source besides those of every large one."""
+        """Have the parts of a source sent by other means, as many at a time as `put_large` sends.
+
+        `md5s_besides` are computed for this source besides those of every large one. Raises what `source` or `send`
+        raises, when none is on its way any more.
+        """
         reader = HashingReader(source, {*self.md5s_of_large, *md5s_besides})
         return self._send_each_part(source, reader, send, lambda: reader.latest_part_md5)
 
     def send_parts_by_prefix(self, source: Source, send: SendPartByPrefix) -> SentBytes:
-        """As `send_parts`, each part with the SHA-256 of all bytes up to its end."""
+        """As `send_hashed_parts`, each part with the SHA-256 of all bytes up to its end."""
         reader = HashingReader(source, self.md5s_of_large)
         return self._send_each_part(source, reader, send, reader.sha256_so_far)
 

@@ -56,14 +56,14 @@ UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 REFUSED = "tests/stories/test_one_refused.py::"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
-UPLOAD = "jobs/migration/upload.py"
-SENDING = "jobs/migration/sending.py"
+UPLOAD = "storage/upload.py"
+SENDING = "storage/sending.py"
 TREE = "files/tree.py"
 REMOVAL = "jobs/migration/removal/removal.py"
 DIRECTORIES = "jobs/migration/directories.py"
 DESCRIPTORS = "files/descriptors.py"
 
-FOUND_LIES = ("tests/jobs/migration/test_upload.py::test_a_lie_is_found_out_and_put_right",)
+FOUND_LIES = ("tests/storage/test_upload.py::test_a_lie_is_found_out_and_put_right",)
 ROW_CHANGED = ("tests/sql/test_database.py::test_a_row_that_changed_is_not_committed",)
 OLD_TOKEN = ("tests/sql/test_database.py::test_an_old_token_can_begin_and_commit_nothing",)
 OLD_TOKEN_IN_DELETION = ("tests/sql/test_database.py::test_an_old_token_can_end_no_deletion",)
@@ -160,7 +160,7 @@ VERIFICATION = (
         UPLOAD,
         "        if wrong:\n            raise self._unreadable or _differing(",
         "        if not evidence:\n            raise self._unreadable or _differing(",
-        ("tests/jobs/migration/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
+        ("tests/storage/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
     ),
     Mutant(
         "verification",
@@ -168,7 +168,7 @@ VERIFICATION = (
         SENDING,
         "return receipt if file.stored_checksum in receipt.checksums else None",
         "return receipt",
-        ("tests/jobs/migration/test_upload.py::test_only_what_differs_is_sent_again",),
+        ("tests/storage/test_upload.py::test_only_what_differs_is_sent_again",),
     ),
     Mutant(
         "verification",
@@ -176,7 +176,7 @@ VERIFICATION = (
         UPLOAD,
         "            deletions.delete(manifest.stored)\n",
         "            pass\n",
-        ("tests/jobs/migration/test_upload.py::test_a_copy_that_is_being_renewed_does_not_look_complete",),
+        ("tests/storage/test_upload.py::test_a_copy_that_is_being_renewed_does_not_look_complete",),
     ),
     Mutant(
         "verification",
@@ -195,7 +195,7 @@ SOURCES = (
         UPLOAD,
         "require_unchanged(self._tree, second_walk)",
         "list(second_walk)",
-        ("tests/jobs/migration/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",),
+        ("tests/storage/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",),
     ),
     Mutant(
         "second walk",
@@ -588,7 +588,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before unfinished uploads are discarded",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        self._provider.abandon(",
         "        self._provider.abandon(",
         LEASE_OVER,
@@ -612,43 +612,39 @@ FENCING = (
     Mutant(
         "lease",
         "without a database the work goes on for ever",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "            if now() >= self._ends_at:\n                raise",
         "            if now() < 0:\n                raise",
-        (
-            "tests/jobs/migration/test_lease.py::test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_further",
-        ),
+        ("tests/storage/test_lease.py::test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_further",),
     ),
     Mutant(
         "lease",
         "a lease that is over is held",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        if now() >= self._ends_at:\n            raise",
         "        if now() < 0:\n            raise",
-        (
-            "tests/jobs/migration/test_lease.py::test_a_lease_that_is_over_or_about_to_be_is_lost_though_nobody_took_over",
-        ),
+        ("tests/storage/test_lease.py::test_a_lease_that_is_over_or_about_to_be_is_lost_though_nobody_took_over",),
     ),
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before sending",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(key):\n            return self._provider.put(",
         "        with naming_object(key):\n            return self._provider.put(",
-        ("tests/jobs/migration/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before sending in a batch",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        yield from self._provider.put_many(",
         "        yield from self._provider.put_many(",
-        ("tests/jobs/migration/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before deleting what is stored",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(key):\n            self._provider.delete(",
         "        with naming_object(key):\n            self._provider.delete(",
         LEASE_OVER,
@@ -656,7 +652,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks whether the claim still holds while a file is sent",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "            self._lease.require_held()\n            yield chunk",
         "            yield chunk",
         LEASE_OVER,
@@ -1008,9 +1004,9 @@ LEFTOVERS = (
         "foreign objects",
         "what lies at a place is not noted before sending",
         UPLOAD,
-        "self._database.note_place(self._attempt, foreign_objects=foreign)",
+        "self._records.note_place(self._attempt, foreign_objects=foreign)",
         "pass",
-        ("tests/jobs/migration/test_upload.py::test_the_place_is_looked_at_and_noted_before_anything_is_sent",),
+        ("tests/storage/test_upload.py::test_the_place_is_looked_at_and_noted_before_anything_is_sent",),
     ),
     Mutant(
         "foreign objects",
@@ -1018,7 +1014,7 @@ LEFTOVERS = (
         UPLOAD,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return True",
-        ("tests/jobs/migration/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
@@ -1026,7 +1022,7 @@ LEFTOVERS = (
         UPLOAD,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return attempt.earlier_attempts_here > 0 and not attempt.committed_here",
-        ("tests/jobs/migration/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
@@ -1034,7 +1030,7 @@ LEFTOVERS = (
         "sql/queries/open_attempt.sql",
         "count(*) FILTER (WHERE foreign_objects IS NOT NULL) AS count",
         "count(*) AS count",
-        ("tests/jobs/migration/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
@@ -1042,7 +1038,7 @@ LEFTOVERS = (
         UPLOAD,
         "                elif self._may_remove:\n",
         "                else:\n",
-        ("tests/jobs/migration/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
@@ -1098,7 +1094,7 @@ LEFTOVERS = (
         UPLOAD,
         "        if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():",
         "        if not self._attempt:",
-        ("tests/jobs/migration/test_upload.py::test_unfinished_uploads_of_an_earlier_attempt_are_discarded",),
+        ("tests/storage/test_upload.py::test_unfinished_uploads_of_an_earlier_attempt_are_discarded",),
     ),
     Mutant(
         "leftovers",
@@ -1204,38 +1200,38 @@ HOST = (
     Mutant(
         "processes of a run",
         "a helper goes on when the run is gone",
-        "jobs/migration/helpers.py",
+        "storage/helpers.py",
         "finally:\n            os._exit(EXIT_SOMETHING_FAILED)",
         "finally:\n            return",
         (
-            "tests/jobs/migration/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
+            "tests/storage/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
         ),
     ),
     Mutant(
         "processes of a run",
         "a helper believes what lies where cron started the run",
-        "jobs/migration/helpers.py",
+        "storage/helpers.py",
         'sys.executable, "-P", "-X"',
         'sys.executable, "-X"',
         (
-            "tests/jobs/migration/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
+            "tests/storage/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
         ),
     ),
     Mutant(
         "processes of a run",
         "a helper reads other names than the run where the locale is not UTF-8",
-        "jobs/migration/helpers.py",
+        "storage/helpers.py",
         '"-X", "utf8", ',
         "",
-        ("tests/jobs/migration/test_helpers.py::test_names_are_the_same_for_a_helper_whatever_the_locale",),
+        ("tests/storage/test_helpers.py::test_names_are_the_same_for_a_helper_whatever_the_locale",),
     ),
     Mutant(
         "processes of a run",
         "a helper stores files after the lease",
-        "jobs/migration/helpers.py",
+        "storage/helpers.py",
         "Lease.until(lambda: terms.held.ends_at)",
         "Lease(lambda: 1e9)",
-        ("tests/jobs/migration/test_sending.py::test_a_helper_stores_nothing_once_the_lease_is_over",),
+        ("tests/storage/test_sending.py::test_a_helper_stores_nothing_once_the_lease_is_over",),
     ),
     Mutant(
         "processes of a run",
@@ -1244,7 +1240,7 @@ HOST = (
         "self._sender.left_unfinished = self._sender.unanswered = True",
         "pass",
         (
-            "tests/jobs/migration/test_sending.py::test_what_a_lost_helper_was_to_send_is_sent_here_and_what_it_left_is_discarded",
+            "tests/storage/test_sending.py::test_what_a_lost_helper_was_to_send_is_sent_here_and_what_it_left_is_discarded",
         ),
     ),
     Mutant(
@@ -1253,7 +1249,7 @@ HOST = (
         UPLOAD,
         "self._sender.left_unfinished |= sent.left_unfinished",
         "pass",
-        ("tests/jobs/migration/test_sending.py::test_what_a_helper_left_unfinished_is_discarded",),
+        ("tests/storage/test_sending.py::test_what_a_helper_left_unfinished_is_discarded",),
     ),
     Mutant(
         "processes of a run",
@@ -1622,10 +1618,10 @@ LETTING_GO = (
     Mutant(
         "lease",
         "a database whose clock was set back makes a lease longer",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "min(seconds_left, LEASE_SECONDS)",
         "seconds_left",
-        ("tests/jobs/migration/test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",),
+        ("tests/storage/test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",),
     ),
     Mutant(
         "power failure",
@@ -1853,7 +1849,7 @@ PLACES = (
         "places",
         "every manifest counts as our own",
         UPLOAD,
-        "        return head.installation == self._database.installation and head.row == self._execution.id\n",
+        "        return head.installation == self._records.installation and head.row == self._execution.id\n",
         "        return True\n",
         NOT_REPLACED,
     ),
@@ -1861,8 +1857,8 @@ PLACES = (
         "places",
         "a manifest of another row counts as our own",
         UPLOAD,
-        "return head.installation == self._database.installation and head.row == self._execution.id",
-        "return head.installation == self._database.installation",
+        "return head.installation == self._records.installation and head.row == self._execution.id",
+        "return head.installation == self._records.installation",
         (f"{WHOSE}::test_a_manifest_of_another_row_is_not_replaced",),
     ),
     Mutant(
@@ -2140,10 +2136,10 @@ COPIES = (
     Mutant(
         "lease",
         "a claim counts as held as long as nobody looks",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        if now() < self._fresh_until:\n            return",
         "        if self._fresh_until:\n            return",
-        ("tests/jobs/migration/test_lease.py::test_a_claim_that_was_taken_over_is_lost",),
+        ("tests/storage/test_lease.py::test_a_claim_that_was_taken_over_is_lost",),
     ),
     Mutant(
         "lease",
@@ -2213,7 +2209,7 @@ COPIES = (
     ),
 )
 
-LATE = "tests/jobs/migration/test_late_requests.py::"
+LATE = "tests/storage/test_late_requests.py::"
 CONTRACT = "tests/providers/test_provider_contract.py::"
 SAFE_S3 = "tests/providers/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen"
 SENT_CONDITIONS = "tests/providers/test_probes.py::test_a_server_of_s3_is_sent_conditions_once_it_was_seen_to_keep_them"
@@ -2411,28 +2407,28 @@ NEW_FILES = (
     Mutant(
         "new files",
         "nobody asks whether the claim still holds before sending what is new",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        leased = {",
         "        leased = {",
-        ("tests/jobs/migration/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "new files",
         "a new file is sent to its end when the claim is lost in the middle",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "leased = {key: _LeasedSource(source, self._lease) for",
         "leased = {key: source for",
         (
-            "tests/jobs/migration/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[put_new_many]",
+            "tests/storage/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[put_new_many]",
         ),
     ),
     Mutant(
         "new files",
         "nobody asks whether the claim still holds before a probe whether late files do harm",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        return self._provider.creates_safely(",
         "        return self._provider.creates_safely(",
-        ("tests/jobs/migration/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
 )
 
@@ -2657,30 +2653,28 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "nobody asks whether the claim still holds before something is replaced",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(key):\n"
         "            return self._provider.replace(",
         "        with naming_object(key):\n            return self._provider.replace(",
-        ("tests/jobs/migration/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "conditions",
         "what replaces something is sent on after the lease is over",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "self._provider.replace(key, _LeasedSource(source, self._lease), ",
         "self._provider.replace(key, source, ",
-        (
-            "tests/jobs/migration/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[replace]",
-        ),
+        ("tests/storage/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[replace]",),
     ),
     Mutant(
         "conditions",
         "nobody asks whether the claim still holds before something is deleted",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(stored.key):\n"
         "            self._provider.delete_exactly(",
         "        with naming_object(stored.key):\n            self._provider.delete_exactly(",
-        ("tests/jobs/migration/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "unfinished uploads",
@@ -2783,10 +2777,10 @@ CONDITIONS = (
     Mutant(
         "lease",
         "the clock of a lease stands still while the machine sleeps",
-        "jobs/migration/lease.py",
+        "storage/lease.py",
         'CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)',
         "CLOCK = time.CLOCK_MONOTONIC",
-        ("tests/jobs/migration/test_lease.py::test_a_machine_that_sleeps_does_not_stop_the_clock_of_a_lease",),
+        ("tests/storage/test_lease.py::test_a_machine_that_sleeps_does_not_stop_the_clock_of_a_lease",),
     ),
     Mutant(
         "folded names",
@@ -2862,7 +2856,7 @@ PROVIDERS = (
         "Ending(_condition(None))",
         "Ending()",
         (
-            "tests/jobs/migration/test_late_requests.py::test_the_end_of_a_late_new_file_in_parts_meets_the_condition_too[s3-moto]",
+            "tests/storage/test_late_requests.py::test_the_end_of_a_late_new_file_in_parts_meets_the_condition_too[s3-moto]",
         ),
     ),
     Mutant(
@@ -2892,8 +2886,8 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "a place that was refused a deletion is closed for an hour",
-        "jobs/migration/places.py",
-        "        if not deletions.unanswered:\n            database.reopen_place(attempt_id)\n        raise",
+        "storage/deletions.py",
+        "        if not deletions.unanswered:\n            records.reopen_place(attempt_id)\n        raise",
         "        raise",
         ("tests/jobs/migration/test_leftovers.py::test_a_refused_deletion_was_answered_and_closes_no_place",),
     ),
@@ -3282,9 +3276,7 @@ PROVIDERS = (
         "providers/s3/uploads.py",
         "            self._left.add(upload.name)\n",
         "            pass\n",
-        (
-            "tests/jobs/migration/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",
-        ),
+        ("tests/storage/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",),
     ),
     Mutant(
         "object stores",
@@ -3292,9 +3284,7 @@ PROVIDERS = (
         SENDING,
         "        if receipt.left_unfinished:\n",
         "        if not receipt:\n",
-        (
-            "tests/jobs/migration/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",
-        ),
+        ("tests/storage/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",),
     ),
     Mutant(
         "object stores",
@@ -3307,7 +3297,7 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "a file with parts of an earlier attempt is believed by its checksum",
-        "jobs/migration/sending.py",
+        "storage/sending.py",
         "if not receipt.sent_whole:",
         "if False:",
         ("tests/stories/test_provider_progress.py::test_the_next_run_goes_on_with_the_parts_of_the_one_before",),
@@ -3772,11 +3762,11 @@ REMOVALS = (
     Mutant(
         "processes of a run",
         "a helper that was stopped goes on without a word",
-        "jobs/migration/helpers.py",
+        "storage/helpers.py",
         "        while now() - self._terms.held.said_at > WORD_IS_GOOD_FOR_SECONDS:\n",
         "        while now() - self._terms.held.said_at > 1e9:\n",
         (
-            "tests/jobs/migration/test_helpers.py::test_whoever_was_stopped_waits_for_word_before_he_does_what_cannot_be_undone",
+            "tests/storage/test_helpers.py::test_whoever_was_stopped_waits_for_word_before_he_does_what_cannot_be_undone",
         ),
     ),
     Mutant(
@@ -3792,10 +3782,10 @@ REMOVALS = (
     Mutant(
         "secrets",
         "helpers get the secrets of the database",
-        "jobs/migration/helpers.py",
+        "storage/helpers.py",
         "                env=environment_for_helpers(os.environ),\n",
         "",
-        ("tests/jobs/migration/test_helpers.py::test_helpers_see_no_secret_of_the_database_and_no_key",),
+        ("tests/storage/test_helpers.py::test_helpers_see_no_secret_of_the_database_and_no_key",),
     ),
     Mutant(
         "secrets",
@@ -3803,7 +3793,7 @@ REMOVALS = (
         "janitor_daemon.py",
         "    write_no_core_dumps()\n",
         "",
-        ("tests/jobs/migration/test_helpers.py::test_no_process_of_a_run_leaves_an_image_of_its_memory_behind",),
+        ("tests/storage/test_helpers.py::test_no_process_of_a_run_leaves_an_image_of_its_memory_behind",),
     ),
     Mutant(
         "writers",
@@ -4452,7 +4442,7 @@ GOING_ON = (
         "providers/local/provider.py",
         "    what_is_there_is_durable = False\n",
         "    what_is_there_is_durable = True\n",
-        ("tests/jobs/migration/test_upload.py::test_in_a_directory_everything_is_sent_again",),
+        ("tests/storage/test_upload.py::test_in_a_directory_everything_is_sent_again",),
     ),
 )
 

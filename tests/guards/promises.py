@@ -71,7 +71,7 @@ KILLED = (
         "jobs/migration/test_removal.py::test_each_entry_is_asked_for_before_it_goes",
         "jobs/migration/test_taken_over.py::test_of_a_local_copy_that_is_lost_in_the_middle_one_entry_more_goes_at_most",
         "jobs/migration/test_taken_over.py::test_a_directory_that_got_its_name_back_meanwhile_stays",
-        "jobs/migration/test_helpers.py::test_whoever_was_stopped_waits_for_word_before_he_does_what_cannot_be_undone",
+        "storage/test_helpers.py::test_whoever_was_stopped_waits_for_word_before_he_does_what_cannot_be_undone",
     ),
     promise(
         "Deletion that is switched off during a run ends at once.",
@@ -228,7 +228,7 @@ PROVIDERS = (
         "A provider that acknowledges and stores nothing is not believed.",
         HTTP_FAULTS,
         SFTP_LIES,
-        "jobs/migration/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",
+        "storage/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",
     ),
     promise(
         "An answer that reports success with an error or nonsense in its body is not believed.",
@@ -239,7 +239,7 @@ PROVIDERS = (
         "An answer that is lost after a success does no harm.",
         HTTP_FAULTS,
         "providers/test_answers.py::test_a_lost_answer_to_the_end_of_an_upload_in_parts_is_worth_another_try",
-        "jobs/migration/test_upload.py::test_an_answer_that_is_lost_once_does_no_harm",
+        "storage/test_upload.py::test_an_answer_that_is_lost_once_does_no_harm",
         "providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",
     ),
     promise(
@@ -262,12 +262,12 @@ PROVIDERS = (
     ),
     promise(
         "A size alone never proves a copy: bytes are compared by checksum, or read back.",
-        "jobs/migration/test_upload.py::test_a_lie_is_found_out_and_put_right",
-        "jobs/migration/test_upload.py::test_a_wrong_checksum_over_wrong_bytes_is_found_out",
+        "storage/test_upload.py::test_a_lie_is_found_out_and_put_right",
+        "storage/test_upload.py::test_a_wrong_checksum_over_wrong_bytes_is_found_out",
     ),
     promise(
         "Objects that are not ours are neither replaced in silence nor ever removed.",
-        "jobs/migration/test_upload.py::test_foreign_objects_are_kept_and_remembered",
+        "storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",
         "stories/test_failing_providers.py::test_objects_of_others_at_the_place_are_never_removed",
         "jobs/migration/test_leftovers.py::test_objects_that_are_not_ours_are_kept",
     ),
@@ -303,11 +303,11 @@ PROVIDERS = (
     promise(
         "A request that arrives late, when others have stored meanwhile, replaces and deletes nothing of theirs where "
         "the destination can compare or forget what was discarded; where it cannot, that is known.",
-        "jobs/migration/test_late_requests.py::test_a_late_first_manifest_replaces_nothing",
-        "jobs/migration/test_late_requests.py::test_a_late_new_manifest_replaces_nothing",
-        "jobs/migration/test_late_requests.py::test_a_late_deletion_removes_nothing",
-        "jobs/migration/test_late_requests.py::test_a_late_rename_on_an_sftp_server_replaces_nothing",
-        "jobs/migration/test_late_requests.py::test_a_late_rename_in_a_directory_replaces_nothing",
+        "storage/test_late_requests.py::test_a_late_first_manifest_replaces_nothing",
+        "storage/test_late_requests.py::test_a_late_new_manifest_replaces_nothing",
+        "storage/test_late_requests.py::test_a_late_deletion_removes_nothing",
+        "storage/test_late_requests.py::test_a_late_rename_on_an_sftp_server_replaces_nothing",
+        "storage/test_late_requests.py::test_a_late_rename_in_a_directory_replaces_nothing",
         "providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing",
         "providers/test_provider_contract.py"
         "::test_whether_late_requests_are_harmless_is_known_and_nothing_is_left_of_finding_out",
@@ -394,7 +394,7 @@ SOURCES = (
     promise(
         "A file that grows, shrinks, vanishes or is replaced while it is read is not committed as it was.",
         WHENEVER_IT_IS_READ,
-        "jobs/migration/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",
+        "storage/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",
     ),
     promise(
         "A file that is rewritten in place, with its old size and time, is another file.",
@@ -412,7 +412,7 @@ SOURCES = (
     ),
     promise(
         "A file that appears while an execution is walked, sent, verified or deleted is never deleted unsent.",
-        "jobs/migration/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",
+        "storage/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",
         "jobs/migration/test_removal.py::test_a_file_that_appears_after_all_was_compared_stays",
         "stories/test_local_copies.py::test_what_changes_between_the_last_look_and_the_deletion_stays_and_is_reported",
     ),
@@ -463,7 +463,7 @@ DATABASE = (
     ),
     promise(
         "No lease is longer than it was given, whatever becomes of the database's clock.",
-        "jobs/migration/test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",
+        "storage/test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",
     ),
     promise(
         "Without its database a run ends with 3 and touches nothing.",
@@ -684,7 +684,7 @@ HOSTILE = (
         "jobs/migration/test_directories.py::test_a_path_that_is_too_long_is_refused_or_missing",
         "jobs/migration/test_directories.py::test_a_hostile_path_is_refused_in_one_line",
         "files/test_tree.py::test_absurd_nesting_is_refused",
-        "jobs/migration/test_upload.py::test_names_that_the_provider_cannot_hold_are_refused_before_anything_is_sent",
+        "storage/test_upload.py::test_names_that_the_provider_cannot_hold_are_refused_before_anything_is_sent",
     ),
     promise(
         "Sockets, FIFOs and devices are refused without being opened.",
@@ -791,8 +791,8 @@ HISTORIES = (
     ),
     promise(
         "A file that arrives late lies over none that another run has stored, where the server keeps conditions.",
-        "jobs/migration/test_late_requests.py::test_a_late_file_replaces_nothing",
-        "jobs/migration/test_late_requests.py::test_a_late_file_whose_name_takes_another_way_replaces_nothing",
+        "storage/test_late_requests.py::test_a_late_file_replaces_nothing",
+        "storage/test_late_requests.py::test_a_late_file_whose_name_takes_another_way_replaces_nothing",
         "providers/test_gcs_provider.py::test_a_file_that_comes_late_to_gcs_replaces_nothing",
         "stories/test_hosts.py::test_a_file_that_arrives_late_replaces_none_that_was_written_anew",
     ),

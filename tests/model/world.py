@@ -23,8 +23,8 @@ import psycopg2
 import pytest
 
 import files.tree
-import jobs.migration.lease
 import providers
+import storage.lease
 from config.settings import load_settings
 from janitor_daemon import JanitorDaemon, RunOptions
 from jobs.locks import LockHeld
@@ -120,8 +120,8 @@ class World:
 
     def _patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put the model in the place of providers and clocks, and its boundaries before all that changes something."""
-        real_now = jobs.migration.lease.now
-        monkeypatch.setattr(jobs.migration.lease, "now", lambda: real_now() + self._late_seconds)
+        real_now = storage.lease.now
+        monkeypatch.setattr(storage.lease, "now", lambda: real_now() + self._late_seconds)
         monkeypatch.setattr(files.tree, "time", _ClockAhead())
         for kind, provider_class in stores.KINDS.items():
             monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import pytest
 
-import jobs.migration.upload
 import providers.s3.provider
+import storage.upload
 from config.models import EVERYTHING, Evidence, Span, StoredObject
 from providers import build_provider
 from providers.base import BytesSource, IntegrityError, Provider, ProviderUnavailable
@@ -21,7 +21,7 @@ from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, answer_after, behind
 from tests.faults.http_proxy import HttpFaultProxy
 from tests.faulty_provider import Fault, FaultyProvider, flip_bit, store, store_nothing
-from tests.jobs.migration.test_upload import MANIFEST, Bench, bench, failed_attempt, platform, pool, shared_platform
+from tests.storage.test_upload import MANIFEST, Bench, bench, failed_attempt, platform, pool, shared_platform
 
 __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures
 
@@ -148,7 +148,7 @@ class ListedBySpans(FaultyProvider):
 
 @pytest.fixture
 def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs.migration.upload, "PAGES_WORTH_A_SPAN", 1)
+    monkeypatch.setattr(storage.upload, "PAGES_WORTH_A_SPAN", 1)
 
 
 pytestmark = pytest.mark.usefixtures("short_spans")

@@ -1,6 +1,6 @@
 """Files are stored only where there is nothing, or over exactly what was seen there; what came in between is looked at.
 
-What arrives late from a run that died is held up for real in `tests/jobs/migration/test_late_requests.py` and in
+What arrives late from a run that died is held up for real in `tests/storage/test_late_requests.py` and in
 the stories of hosts.
 """
 
@@ -18,18 +18,18 @@ import pytest
 from config.models import Evidence
 from files.descriptors import closing_descriptor
 from files.tree import walk_tree
-from jobs.migration import helpers as helpers_module
-from jobs.migration import upload as upload_module
-from jobs.migration.helpers import Helpers
-from jobs.migration.lease import Lease, now
-from jobs.migration.sending import LOOKS_AT_A_KEY, Assistance, FileToSend, SendFiles
 from providers.base import ConditionFailed, ProviderUnavailable, StorageFull
+from storage import helpers as helpers_module
+from storage import upload as upload_module
+from storage.helpers import Helpers
+from storage.lease import Lease, now
 from storage.pace import Traffic
+from storage.sending import LOOKS_AT_A_KEY, Assistance, FileToSend, SendFiles
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, behind, lose_the_answer
 from tests.faults.http_proxy import ONCE, HttpFaultProxy
 from tests.faulty_provider import EVERY_CALL, Fault, after, fail, flip_bit, given_up, lie_about_checksum, lose_answer
-from tests.jobs.migration.test_upload import FILES, KEY_PREFIX, MANIFEST, Bench, bench, platform, pool, shared_platform
+from tests.storage.test_upload import FILES, KEY_PREFIX, MANIFEST, Bench, bench, platform, pool, shared_platform
 
 __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures
 

@@ -1,6 +1,6 @@
 """A thousand damages per provider, on the wire and at rest: each one is refused by `put` or found by the comparison.
 
-The comparison is the product's own (`jobs.migration.upload`): the listing against what was sent, and the digests of
+The comparison is the product's own (`storage.upload`): the listing against what was sent, and the digests of
 what no listing proves. The seed is in the message of every failure; `WIRE_DAMAGE_SEED` in the environment repeats it.
 """
 
@@ -20,15 +20,15 @@ from pathlib import Path
 import pytest
 
 from config.errors import MigrationError
-from config.models import Entry, EntryKind, Execution, PutReceipt
+from config.models import Attempt, Entry, EntryKind, Execution, PutReceipt
 from files.trees import Tree
-from jobs.migration.upload import Upload
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES, BytesSource, Provider
-from sql.database import Attempt, Database
+from sql.database import Database
 from storage.keys import Place
 from storage.receipts import Receipts
 from storage.transfers import TransferPool
+from storage.upload import Upload
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, flip_random_bit, truncate_randomly
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy

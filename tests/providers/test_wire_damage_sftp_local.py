@@ -26,11 +26,10 @@ from pathlib import Path
 import pytest
 
 from config.errors import MigrationError
-from config.models import Evidence, PutReceipt, StoredObject
+from config.models import Evidence, ProvenCopy, PutReceipt, StoredObject
 from demo.servers.postgres import EmbeddedPostgres
 from files.descriptors import closing_descriptor
 from files.tree import walk_tree
-from jobs.migration.upload import Upload
 from providers import build_provider
 from providers.base import (
     AccessDenied,
@@ -45,9 +44,9 @@ from providers.base import (
 )
 from providers.sftp import provider as sftp
 from providers.sftp import server_hashing, ssh
-from sql.database import ProvenCopy
 from storage.keys import Place
 from storage.transfers import TransferPool
+from storage.upload import Upload
 from tests.destinations import Destination, local_destination, sftp_destination
 from tests.faults import sftp_liar as liar
 from tests.faults.sftp_liar import Fault, Listed, LyingSftpServer

@@ -19,17 +19,15 @@ from cryptography.fernet import Fernet
 
 from config.fields import FieldError
 from config.logs import Redactor, redactor
-from config.models import Claim, Evidence, Execution, MigrationPolicy, ProviderRow
+from config.models import LEASE_SECONDS, Attempt, Claim, Evidence, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from demo.servers.postgres import EmbeddedPostgres
 from sql import database as database_module
 from sql.conflicts import Conflicts
 from sql.database import (
-    Attempt,
     Database,
     DatabaseUnavailable,
     DeletionSwitchedOff,
     ListedDeletion,
-    ProvenCopy,
     RemovalRecord,
     SchemaError,
     database_identity,
@@ -107,7 +105,7 @@ def test_a_renewed_lease_protects_longer(platform: Platform) -> None:
     platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() + interval '1 second'")
     database.renew_leases()
     remaining = platform.value("SELECT extract(epoch FROM lease_expires_at - now()) FROM janitor_migrations")
-    assert remaining > database_module.LEASE_SECONDS - 10
+    assert remaining > LEASE_SECONDS - 10
 
 
 def test_a_finished_run_frees_what_it_held(platform: Platform) -> None:
@@ -194,7 +192,7 @@ def test_what_an_old_token_saw_at_a_place_does_not_count(platform: Platform) -> 
 def test_a_claim_is_held_until_it_is_taken_over_or_its_row_says_otherwise(platform: Platform) -> None:
     late, current, execution = taken_over(platform)
     old = claim_one(late, execution)
-    assert 0 < (late.lease_seconds_left(old) or 0) <= database_module.LEASE_SECONDS
+    assert 0 < (late.lease_seconds_left(old) or 0) <= LEASE_SECONDS
     expire_leases(platform)
     assert (late.lease_seconds_left(old) or 0) < 0
     new = claim_one(current, execution)
@@ -296,7 +294,7 @@ def test_a_run_renews_what_it_holds_and_nothing_else(platform: Platform) -> None
     platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() + interval '1 minute'")
     runs[0].renew_leases()
     renewed, not_renewed = (run.lease_seconds_left(claim) or 0 for run, claim in zip(runs, claims, strict=True))
-    assert renewed > database_module.LEASE_SECONDS - 60
+    assert renewed > LEASE_SECONDS - 60
     assert not_renewed <= 60
 
 
@@ -466,7 +464,7 @@ def test_a_deletion_that_is_taken_up_is_held_by_the_run_that_took_it_up(platform
     platform.sql("UPDATE janitor_migrations SET lease_expires_at = NULL")
     current = platform.run("host-1")
     (deletion,) = current.claim_deletions([execution])
-    assert (current.deletion_seconds_left(deletion.claim) or 0) > database_module.LEASE_SECONDS - 60
+    assert (current.deletion_seconds_left(deletion.claim) or 0) > LEASE_SECONDS - 60
     dead.finish_run(1, {})
     assert (current.deletion_seconds_left(deletion.claim) or 0) > 0
     current.finish_run(1, {})

@@ -12,18 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from config.models import Execution, PutReceipt, StoredObject
+from config.models import Attempt, Execution, PutReceipt, StoredObject
 from files import directory_names
 from files.descriptors import closing_descriptor
 from files.tree import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import remove_local_copy
-from jobs.migration.upload import Upload
 from providers.base import BytesSource, ObjectNotFound, Provider, Source
-from sql.database import Attempt, Database
+from sql.database import Database
 from storage.keys import Place
 from storage.manifest import fetch_manifest, make_manifest
 from storage.transfers import TransferPool
+from storage.upload import Upload
 from tests.manifests import content_of, hashed
 from tests.permissions import Granted
 

@@ -43,7 +43,7 @@ NOT_FOR_AN_IDLE_RUN = {
         "commands.status",
         "storage.transfers",
         "files.tree",
-        "jobs.migration.upload",
+        "storage.upload",
         "providers.local.provider",
     ),
 }
@@ -71,4 +71,4 @@ def test_a_run_with_nothing_to_do_loads_only_what_it_needs(installation: Install
     assert {"click", "psycopg2", "janitor_daemon", "jobs.temp_files.clean"} <= loaded
     assert loaded & NOT_FOR_AN_IDLE_RUN == set()
     installation.small_execution("uno")
-    assert {"jobs.migration.run", "jobs.migration.upload", "providers.local.provider"} <= modules_of_a_run(installation)
+    assert {"jobs.migration.run", "storage.upload", "providers.local.provider"} <= modules_of_a_run(installation)

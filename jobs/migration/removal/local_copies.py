@@ -15,22 +15,17 @@ from config.text.plurals import files
 from files.tree import walk_tree
 from files.trees import Tree
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from jobs.migration.helpers import Helpers
 from jobs.migration.known_conflicts import KnownConflicts
-from jobs.migration.lease import ClaimLost, Lease
+from jobs.migration.leases import lease_of
 from jobs.migration.removal.removal import keep_local_copy, remove_local_copy
 from jobs.provider_set import ProviderSet
 from jobs.report import Named, TickReport
 from jobs.signals import Interruption
 from providers.base import ProviderError, ProviderUnavailable
-from sql.database import (
-    Database,
-    DatabaseBusy,
-    DeletionSwitchedOff,
-    RemovalRecord,
-    UnfinishedDeletion,
-)
+from sql.database import Database, DatabaseBusy, DeletionSwitchedOff, RemovalRecord, UnfinishedDeletion
+from storage.helpers import Helpers
 from storage.keys import place_from_uri
+from storage.lease import ClaimLost
 from storage.manifest import fetch_manifest
 
 NOTHING_RECORDED = RemovalRecord()
@@ -56,7 +51,7 @@ class RecordedPermission:
         self.record = record
         self._database = database
         self._claim = claim
-        self._lease = Lease(self._ask)
+        self._lease = lease_of(self._ask)
         self._to_be_noted: str | None = None
 
     def begin(self, inode: str) -> None:

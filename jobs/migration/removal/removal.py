@@ -24,10 +24,10 @@ from files.open_files import OpenFiles, look_at_open_files
 from files.tree import hash_file, identity_of, walk_quiet_tree
 from files.trees import Tree
 from files.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
-from jobs.migration import lease as lease_module
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from jobs.migration.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Order, Workplace
 from sql.database import RemovalRecord
+from storage import lease as lease_module
+from storage.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Order, Workplace
 
 SET_ASIDE = ".janitor-removing-"
 """How the name begins that a file has, in its own directory, in the moment before it is removed."""
@@ -82,7 +82,7 @@ class Permission(Protocol):
         """Raises `MigrationError` when the directory is not to go any more. Cheap, unless some time has passed."""
 
     def held_until(self) -> float:
-        """Until when it is to go at least, by the clock of `jobs.migration.lease.now`. Raises as `require_held`."""
+        """Until when it is to go at least, by the clock of `storage.lease.now`. Raises as `require_held`."""
 
     def note_emptied(self, parent: str) -> None:
         """Write down that the directory is empty and about to be removed from its parent. Raises as `begin`."""

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, logger
 from config.models import Execution
 from jobs.migration.crew import Crew, Work
-from jobs.report import EXIT_DONE, EXIT_SOMETHING_FAILED, TickReport
+from jobs.report import TickReport
 from sql.database import DatabaseUnavailable
 from storage.pace import Traffic
 from tests.processes import children_of, is_alive

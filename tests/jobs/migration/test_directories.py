@@ -101,8 +101,6 @@ def test_a_root_in_a_root_is_no_execution(root: Path) -> None:
 def test_a_path_beneath_a_root_is_opened(judge: DirectoryJudge, root: Path, form: str) -> None:
     with judge.open(at(form.format(root))) as directory:
         assert os.listdir(directory.descriptor) == ["file"]
-        assert os.listdir(directory.parent_descriptor) == ["e1"]
-        assert directory.name == "e1"
     with judge.open_parent(at(form.format(root))) as (parent, name):
         assert (os.listdir(parent), name) == (["e1"], "e1")
 
@@ -113,7 +111,7 @@ def test_a_path_beneath_a_root_is_opened(judge: DirectoryJudge, root: Path, form
 def test_an_odd_name_is_opened(judge: DirectoryJudge, root: Path, name: str) -> None:
     (root / name).mkdir()
     with judge.open(at(root / name)) as directory:
-        assert directory.name == name
+        assert directory.path == str(root / name)
 
 
 # Symbolic links
@@ -151,7 +149,6 @@ def test_an_open_directory_stays_what_it_was(judge: DirectoryJudge, root: Path, 
         (root / "2026" / "january").mkdir(parents=True)
         execution.symlink_to(outside)
         assert os.listdir(directory.descriptor) == ["file"]
-        assert (root / "moved" / "january").samefile(f"/proc/self/fd/{directory.parent_descriptor}")
 
 
 # What is there, and what is not

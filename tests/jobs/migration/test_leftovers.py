@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.logs import logger
-from config.models import Evidence, ProviderRow
+from config.models import Attempt, Evidence, ProvenCopy, ProviderRow
 from demo.servers.postgres import EmbeddedPostgres
 from jobs import provider_set
 from jobs.migration.directories import DirectoryJudge
@@ -24,7 +24,7 @@ from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavaila
 from providers.file_trees import temporary_name
 from providers.local.provider import LocalProvider
 from providers.stores import store_of
-from sql.database import Attempt, Database, Occupied, ProvenCopy
+from sql.database import Database, Occupied
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 

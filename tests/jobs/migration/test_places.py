@@ -20,14 +20,14 @@ import google_crc32c
 import pytest
 
 from config.errors import MigrationError, UnsafeSource
-from config.models import Claim, Evidence, Execution
+from config.models import Attempt, Claim, Evidence, Execution, ProvenCopy
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.places import Neighbours, SourceShrank
 from jobs.provider_set import ProviderSet
 from providers.base import BytesSource, Provider, ProviderUnavailable, StorageFull, UnsafeDestination
 from providers.stores import store_of
-from sql.database import Attempt, Database, Occupied, ProvenCopy
+from sql.database import Database, Occupied
 from storage import manifest as manifest_module
 from storage.keys import Place
 from storage.manifest import read_manifest

@@ -23,7 +23,6 @@ from config.models import Execution
 from files.descriptors import closing_descriptor
 from files.tree import hash_file, walk_tree
 from files.trees import Tree
-from jobs.migration import lease as lease_module
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import (
     LocalCopyAbsent,
@@ -35,6 +34,7 @@ from jobs.migration.removal.removal import (
 )
 from providers.base import ProviderUnavailable
 from sql.database import RemovalRecord
+from storage import lease as lease_module
 from storage.manifest import make_manifest, read_manifest
 from tests.manifests import content_of, hashed
 from tests.permissions import Granted, place_of, remembering
@@ -424,7 +424,7 @@ def test_an_error_in_the_middle_gives_the_name_back(
 def test_each_entry_is_asked_for_before_it_goes(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever it is. Looked for elsewhere: each order of a provider's is asked for in `jobs/migration/lease.py`, and
+    """Whatever it is. Looked for elsewhere: each order of a provider's is asked for in `storage/lease.py`, and
     so is each object of a leftover that is deleted.
     """
     asked_and_gone: list[str] = []

@@ -16,12 +16,12 @@ from config.errors import SourceChanged
 from files.descriptors import closing_descriptor
 from files.tree import hash_file, walk_tree
 from files.trees import Tree
-from jobs.migration import helpers as helpers_module
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.helpers import HelperLost, Helpers, Order, Workplace
-from jobs.migration.lease import ClaimLost
 from jobs.migration.removal import removal as removal_module
 from jobs.migration.removal.removal import LocalCopyDiffers, RemoveFiles, remove_local_copy, trash_name
+from storage import helpers as helpers_module
+from storage.helpers import HelperLost, Helpers, Order, Workplace
+from storage.lease import ClaimLost
 from storage.pace import Traffic
 from tests.jobs.migration.test_removal import directory, execution_at, judge, proven_tree, root, trash
 from tests.manifests import hashed

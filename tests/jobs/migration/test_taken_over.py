@@ -10,23 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from config.models import Claim, Evidence, Execution, ProviderRow
+from config.models import Claim, Evidence, Execution, ProvenCopy, ProviderRow
 from files.descriptors import closing_descriptor
 from files.tree import walk_tree
 from files.trees import Tree
-from jobs.migration import lease
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.known_conflicts import KnownConflicts
-from jobs.migration.lease import ClaimLost
 from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from jobs.signals import Interruption
 from providers.base import BytesSource, Provider
 from providers.local.provider import LocalProvider
-from sql.database import Database, ProvenCopy
+from sql.database import Database
+from storage import lease
 from storage.keys import Place
+from storage.lease import ClaimLost
 from storage.transfers import TransferPool
 from tests.faulty_provider import Fault, FaultyProvider, after
 from tests.jobs.migration.test_removal import after_first_unlink

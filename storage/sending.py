@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from config.models import Entry, ProviderRow, PutReceipt, StoredObject
 from files.tree import FileSource
-from jobs.migration.helpers import Helpers, Order, Workplace
-from jobs.migration.lease import Lease, LeasedProvider
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     ConditionFailed,
@@ -25,6 +23,8 @@ from providers.base import (
     is_refusal,
 )
 from providers.retries import with_retries
+from storage.helpers import Helpers, Order, Workplace
+from storage.lease import Lease, LeasedProvider
 from storage.pace import PacedSource, Pacer, Traffic
 
 NO_CHECKSUM = "?"

@@ -27,16 +27,16 @@ from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar, cast
 
 from config.errors import MigrationError, RunInterrupted
+from config.exit_codes import EXIT_SOMETHING_FAILED
 from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
 from config.models import ProviderRow
 from config.process.early_signals import leave_signals_to_others
 from config.text.wording import reason_of
-from jobs.migration.crew import PROGRESS_SECONDS, fit_to_be_sent
-from jobs.migration.lease import FRESH_SECONDS, Lease, now
-from jobs.report import EXIT_SOMETHING_FAILED
 from providers import build_provider
 from providers.base import Provider, share_memory
+from storage.lease import FRESH_SECONDS, Lease, now
 from storage.pace import Traffic
+from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
 from storage.transfers import TransferPool
 
 FILES_WORTH_HELP = 10_000
@@ -59,7 +59,7 @@ import sys
 sys.path.insert(0, sys.argv[1])
 from config.process.early_signals import leave_signals_to_others
 leave_signals_to_others()
-from jobs.migration.helpers import serve
+from storage.helpers import serve
 serve(int(sys.argv[2]))
 """
 PROJECT = Path(__file__).parents[2]

@@ -18,13 +18,11 @@ import pytest
 import providers.s3.provider
 from config.errors import MigrationError, RunInterrupted, SourceChanged
 from config.logs import logger
-from config.models import Evidence
+from config.models import Evidence, ProvenCopy
 from demo.servers.postgres import EmbeddedPostgres
 from files.descriptors import closing_descriptor
 from files.tree import walk_tree
 from files.trees import Tree
-from jobs.migration.sending import Assistance
-from jobs.migration.upload import Upload
 from providers import build_provider
 from providers.base import (
     PART_SIZE_BYTES,
@@ -38,9 +36,11 @@ from providers.base import (
     StorageFull,
     UnsafeDestination,
 )
-from sql.database import Database, ProvenCopy
+from sql.database import Database
 from storage.manifest import Manifest, read_manifest
+from storage.sending import Assistance
 from storage.transfers import TransferPool
+from storage.upload import Upload
 from tests.destinations import Destination
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, answer_after, behind, never_answer, refuse, reset_at_once

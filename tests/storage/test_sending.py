@@ -13,14 +13,15 @@ import pytest
 
 from files.descriptors import closing_descriptor
 from files.tree import walk_tree
-from jobs.migration import helpers as helpers_module
-from jobs.migration import upload as upload_module
-from jobs.migration.helpers import HelperLost, Helpers, Order, Workplace
-from jobs.migration.lease import ClaimLost, Lease, now
-from jobs.migration.sending import Assistance, FileToSend, SendFiles
 from providers.file_trees import is_temporary_name, temporary_name
+from storage import helpers as helpers_module
+from storage import upload as upload_module
+from storage.helpers import HelperLost, Helpers, Order, Workplace
+from storage.lease import ClaimLost, Lease, now
 from storage.pace import Traffic
-from tests.jobs.migration.test_upload import (
+from storage.sending import Assistance, FileToSend, SendFiles
+from tests.processes import children_of
+from tests.storage.test_upload import (
     KEY_PREFIX,
     MANIFEST,
     Bench,
@@ -30,7 +31,6 @@ from tests.jobs.migration.test_upload import (
     pool,
     shared_platform,
 )
-from tests.processes import children_of
 
 __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures
 

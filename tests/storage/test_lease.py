@@ -11,13 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from config.models import ProviderRow
+from config.models import LEASE_SECONDS, ProviderRow
 from files.descriptors import CHUNK_SIZE_BYTES
-from jobs.migration import lease as lease_module
-from jobs.migration.lease import ASK_AGAIN_SECONDS, FRESH_SECONDS, MARGIN_SECONDS, ClaimLost, Lease, LeasedProvider
 from providers.base import BytesSource, Provider, Source
 from providers.local.provider import LocalProvider
-from sql.database import LEASE_SECONDS, DatabaseError, DatabaseUnavailable
+from storage import lease as lease_module
+from storage.lease import (
+    ASK_AGAIN_SECONDS,
+    FRESH_SECONDS,
+    MARGIN_SECONDS,
+    ClaimLost,
+    Lease,
+    LeasedProvider,
+    LeaseUnknown,
+)
 from tests.faulty_provider import FaultyProvider
 
 
@@ -26,15 +33,15 @@ class Clock:
 
     def __init__(self) -> None:
         self.seconds = 1000.0
-        self.answer: float | DatabaseError | None = LEASE_SECONDS
+        self.answer: float | LeaseUnknown | None = LEASE_SECONDS
         self.asked_at: list[float] = []
         self.answer_takes_seconds = 0.0
 
     def ask(self) -> float | None:
-        """What `Database.lease_seconds_left` would say."""
+        """What the records of the claim would say."""
         self.asked_at.append(self.seconds)
         self.seconds += self.answer_takes_seconds
-        if isinstance(self.answer, DatabaseError):
+        if isinstance(self.answer, LeaseUnknown):
             raise self.answer
         return self.answer
 
@@ -83,7 +90,7 @@ def test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_furthe
     lease = Lease(clock.ask)
     lease.require_held()
     known_at = clock.seconds
-    clock.answer = DatabaseUnavailable("no responde")
+    clock.answer = LeaseUnknown("no responde")
     while clock.seconds < known_at + LEASE_SECONDS - MARGIN_SECONDS - 1:
         clock.pass_by(1)
         lease.require_held()
@@ -113,7 +120,7 @@ def test_a_database_whose_clock_was_set_back_gives_no_longer_lease(clock: Clock,
     clock.answer = LEASE_SECONDS + set_back_seconds
     lease = Lease(clock.ask)
     assert lease.held_until() == clock.seconds + LEASE_SECONDS - MARGIN_SECONDS
-    clock.answer = DatabaseUnavailable("no responde")
+    clock.answer = LeaseUnknown("no responde")
     clock.pass_by(LEASE_SECONDS - MARGIN_SECONDS - 1)
     lease.require_held()
     clock.pass_by(1)
@@ -122,7 +129,7 @@ def test_a_database_whose_clock_was_set_back_gives_no_longer_lease(clock: Clock,
 
 
 def test_what_was_never_known_to_be_held_is_not(clock: Clock) -> None:
-    clock.answer = DatabaseUnavailable("no responde")
+    clock.answer = LeaseUnknown("no responde")
     with pytest.raises(ClaimLost, match="no responde"):
         Lease(clock.ask).require_held()
 

@@ -14,13 +14,20 @@ from functools import partial
 from itertools import chain, islice
 
 from config.logs import emit, one_line
-from config.models import EVERYTHING, ContentDigest, Evidence, Execution, PutReceipt, Span, StoredObject
+from config.models import (
+    EVERYTHING,
+    Attempt,
+    ContentDigest,
+    Evidence,
+    Execution,
+    ProvenCopy,
+    PutReceipt,
+    Span,
+    StoredObject,
+)
 from config.text.plurals import counted
 from files.tree import FileSource, require_unchanged, walk
 from files.trees import Tree
-from jobs.migration.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost, Helpers
-from jobs.migration.places import late_deletions_kept_off, require_open
-from jobs.migration.sending import NO_CHECKSUM, Assistance, FileToSend, Sender, batch_starts
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     SPANS_AT_ONCE,
@@ -36,7 +43,9 @@ from providers.base import (
     is_refusal,
 )
 from providers.retries import with_retries
-from sql.database import Attempt, Database, ProvenCopy
+from storage.attempt_records import AttemptRecords
+from storage.deletions import late_deletions_kept_off, require_open
+from storage.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost, Helpers
 from storage.keys import Place
 from storage.manifest import (
     FoundManifest,
@@ -47,6 +56,7 @@ from storage.manifest import (
 )
 from storage.optional_steps import discard_but_for, discard_unfinished
 from storage.receipts import Notes, Receipts
+from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Sender, batch_starts
 from storage.transfers import TransferPool
 
 DIGESTS_PER_REQUEST = 256
@@ -68,7 +78,7 @@ class Upload:
         attempt: Attempt,
         execution: Execution,
         directory_descriptor: int,
-        database: Database,
+        records: AttemptRecords,
         pool: TransferPool,
         interruption: threading.Event,
         place_in_queue: int = 0,
@@ -80,7 +90,7 @@ class Upload:
         self._execution = execution
         self._place = Place(attempt.key_prefix)
         self._descriptor = directory_descriptor
-        self._database = database
+        self._records = records
         self._pool = pool
         self._interruption = interruption
         self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, place_in_queue)
@@ -119,7 +129,7 @@ class Upload:
         self._send_files(self._ours(tree.file_positions()))
         self._stored_before = Notes(0)
         self._require_unchanged()
-        manifest = make_manifest(self._execution, tree, self._database.installation, self._attempt_in_manifest())
+        manifest = make_manifest(self._execution, tree, self._records.installation, self._attempt_in_manifest())
         stored = self._send_manifest(manifest)
         return self._copy(self._prove(manifest), stored.sha256), stored
 
@@ -168,7 +178,7 @@ class Upload:
         found = with_retries(self._note_what_lies_there, self._interruption, self._provider.progress)
         self._may_remove = self._everything_here_is_ours and (manifest is None or is_own)
         foreign = (found > 0 or manifest is not None) and not self._may_remove
-        self._database.note_place(self._attempt, foreign_objects=foreign)
+        self._records.note_place(self._attempt, foreign_objects=foreign)
         if manifest is not None and not is_own:
             return manifest
         if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():
@@ -191,7 +201,7 @@ class Upload:
             return self._objects_here_are_ours
         if head.installation is None:
             return manifest.sha256 == self._attempt.committed_manifest_sha256
-        return head.installation == self._database.installation and head.row == self._execution.id
+        return head.installation == self._records.installation and head.row == self._execution.id
 
     def _withdraw(self, manifest: FoundManifest) -> None:
         """As soon as anything of the copy changes, it is not complete any more, and must not look so.
@@ -206,7 +216,7 @@ class Upload:
             partial(self._provider.deletes_safely, self._place.parent), self._interruption, self._provider.progress
         )
         refusal: ProviderError | None = None
-        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._interruption) as deletions:
+        with late_deletions_kept_off(self._records, self._attempt.id, self._provider, self._interruption) as deletions:
             try:
                 deletions.delete(manifest.stored)
             except ProviderError as error:
@@ -671,7 +681,7 @@ class Upload:
         """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""
         if not extras:
             return
-        with late_deletions_kept_off(self._database, self._attempt.id, self._provider, self._interruption) as deletions:
+        with late_deletions_kept_off(self._records, self._attempt.id, self._provider, self._interruption) as deletions:
             for stored in extras:
                 deletions.delete(stored)
 

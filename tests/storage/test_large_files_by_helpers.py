@@ -13,18 +13,17 @@ from typing import TypeVar
 import pytest
 
 from config.errors import RunInterrupted
-from config.models import Evidence, PutReceipt
+from config.models import Evidence, ProvenCopy, PutReceipt
 from files.trees import LARGE_BYTES
-from jobs.migration.helpers import Helpers, Order
-from jobs.migration.lease import ClaimLost, Lease, LeasedProvider
-from jobs.migration.sending import Assistance, FileToSend, Sender, SendFiles
 from providers.file_trees import is_temporary_name
 from providers.sftp.provider import SftpProvider
-from sql.database import ProvenCopy
+from storage.helpers import Helpers, Order
+from storage.lease import ClaimLost, Lease, LeasedProvider
 from storage.manifest import Manifest
 from storage.pace import Traffic
-from tests.jobs.migration.test_upload import Bench, bench, platform, pool, shared_platform
+from storage.sending import Assistance, FileToSend, Sender, SendFiles
 from tests.processes import children_of
+from tests.storage.test_upload import Bench, bench, platform, pool, shared_platform
 from tests.stories.installation import wait_until
 
 __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures

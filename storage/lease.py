@@ -14,9 +14,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from config.errors import MigrationError
-from config.models import EVERYTHING, ContentDigest, PutReceipt, Span, StoredObject
+from config.models import EVERYTHING, LEASE_SECONDS, ContentDigest, PutReceipt, Span, StoredObject
 from providers.base import Provider, ProviderError, Right, Source, name_object, naming_object
-from sql.database import LEASE_SECONDS, DatabaseError
 
 FRESH_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 10.0
@@ -34,8 +33,13 @@ class ClaimLost(MigrationError):
     code = "claim_lost"
 
 
+class LeaseUnknown(Exception):
+    """Nobody could say whether the lease is still ours; the message, in Spanish, says why."""
+
+
 class Lease:
-    """The right to work on one execution. `ask` gives for how many seconds it is still ours, `None` when it is not.
+    """The right to work on one execution. `ask` gives for how many seconds it is still ours, `None` when it is not; it
+    raises `LeaseUnknown` when that cannot be found out.
 
     Time is measured from before the question, by a clock that nobody sets: so this lease ends before the one in the
     database does, whatever the time of day is here and there; and it never has more than `LEASE_SECONDS` before it,
@@ -70,7 +74,7 @@ class Lease:
         asked_at = now()
         try:
             seconds_left = self._ask()
-        except DatabaseError as error:
+        except LeaseUnknown as error:
             if now() >= self._ends_at:
                 raise ClaimLost(f"no se sabe si la reserva sigue vigente: {error}") from error
             self._fresh_until = min(now() + ASK_AGAIN_SECONDS, self._ends_at)
