@@ -1,9 +1,15 @@
-"""What can keep an execution from being migrated, apart from the providers' own errors; see `providers.base`."""
+"""What can keep a run from beginning, or an execution from being migrated, apart from the providers' own errors; see
+`providers.base`.
+"""
 
 from __future__ import annotations
 
 import errno
 from typing import ClassVar
+
+
+class ConfigurationError(Exception):
+    """The settings cannot be used. The message is in Spanish: what is wrong and what to do, without secrets."""
 
 
 class MigrationError(Exception):

@@ -154,8 +154,7 @@ def _kept_with_all_above(settings: Settings) -> Iterator[tuple[str, str | Path]]
     yield "el directorio del bloqueo (JANITOR_LOCK_DIR)", settings.lock_directory
     for root in settings.roots:
         yield "una de las raíces de JANITOR_ROOTS", root
-    if settings.backup_directory is not None:
-        yield "el directorio de las copias de seguridad (BACKUP_PATH)", settings.backup_directory
+    yield "el directorio de las copias de seguridad (BACKUP_PATH)", settings.backup_directory
 
 
 def _kept_with_all_below(settings: Settings) -> Iterator[tuple[str, str | Path]]:
@@ -173,8 +172,7 @@ def _kept_with_all_below(settings: Settings) -> Iterator[tuple[str, str | Path]]
             yield what, _real_path(path)
     for root in settings.roots:
         yield "una de las raíces de JANITOR_ROOTS", root
-    if settings.backup_directory is not None:
-        yield "el directorio de las copias de seguridad (BACKUP_PATH)", _real_path(settings.backup_directory)
+    yield "el directorio de las copias de seguridad (BACKUP_PATH)", _real_path(settings.backup_directory)
 
 
 def _is_of_the_system(temporary: _Place) -> bool:

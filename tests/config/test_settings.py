@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, Variable, load_settings
+from config.declared import variables_of
+from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, Settings, load_settings
 from config.text.amounts import UNLIMITED, Timetable
 
 NAMES = (
@@ -258,4 +259,6 @@ def test_in_the_environment_only_names_with_our_prefix_are_told() -> None:
 
 
 def test_no_name_that_is_read_is_told() -> None:
-    assert load_settings(dict.fromkeys((variable.value for variable in Variable), "")).unknown_variables == ()
+    assert (
+        load_settings(dict.fromkeys((variable.name for variable in variables_of(Settings)), "")).unknown_variables == ()
+    )

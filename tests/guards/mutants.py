@@ -4313,7 +4313,7 @@ SETTINGS = (
         "half configured",
         "variables that nobody reads are passed over in silence",
         "config/settings.py",
-        "    return tuple(unknown(name, known) for name in sorted(ours))\n",
+        "    return tuple(unknown(name, known) for name in sorted((with_prefix - known) | alike))\n",
         "    return ()\n",
         ("tests/config/test_settings.py::test_names_that_mean_nothing_are_told_with_the_one_that_was_meant",),
     ),
