@@ -62,7 +62,7 @@ from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
 from jobs.provider_set import ProviderSet
-from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
+from jobs.registry import UnknownJob, all_jobs, all_settings, job_named, jobs_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
@@ -112,7 +112,7 @@ class JanitorDaemon:
     """
 
     def __init__(self, settings: Settings | None = None, options: RunOptions | None = None) -> None:
-        self._settings = settings or load_settings()
+        self._settings = settings or load_settings(jobs=all_settings)
         self._options = options or RunOptions()
         self._database = Database(self._settings.database_url, self._settings.host)
         self._judge = DirectoryJudge(self._settings.roots)
@@ -638,7 +638,7 @@ def cli(
         raise click.UsageError("--only no se puede usar con --clean-only ni con --migrate-only")
     require_no_options_of_the_tick(context)
     configure_logging(None, "text", debug=debug)
-    settings = replace(load_settings(), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
+    settings = replace(load_settings(jobs=all_settings), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
     context.obj = settings
     configure_logging(None, settings.log_format, debug=debug)
     if context.invoked_subcommand is not None:

@@ -219,7 +219,9 @@ class Tick:
             plan.job, self._settings, plan.own_settings, self._database, seen.now, self._interruption,
             fencing_token=fencing_token if plan.is_platform else 0,
         )  # fmt: skip
-        self._database.job_records.end(self._end_of(plan, self._guarded(plan, context)))
+        end = self._end_of(plan, self._guarded(plan, context))
+        if fencing_token != UNRECORDED:
+            self._database.job_records.end(end)
 
     def _claim(self, plan: Plan, seen: JobsSeen) -> int | None:
         """The fencing token. A host's own job is done without one where the database is lost: its lock is enough.
@@ -229,7 +231,7 @@ class Tick:
         """
         seen_token = None if self._is_wanted_now(plan) else plan.state(seen).fencing_token
         if self._is_database_lost and not plan.is_platform:
-            return 0
+            return UNRECORDED
         try:
             token = self._database.job_records.claim(plan.job.name, is_platform=plan.is_platform, seen_token=seen_token)
         except DatabaseUnavailable as error:
@@ -237,7 +239,7 @@ class Tick:
             if plan.is_platform:
                 raise
             self._stopped(plan.job.title, error, EXIT_DATABASE)
-            return 0
+            return UNRECORDED
         self._release_all(but=plan.job.name)
         return token
 
@@ -320,6 +322,9 @@ class Tick:
         message = f"El trabajo de {job.title} lo hace ahora {where}: este ciclo no lo repite"
         emit(logging.INFO, "job_elsewhere", message, job=job.title)
 
+
+UNRECORDED = 0
+"""In the place of a fencing token: the database could not be told that this run does the job."""
 
 PREVIEW = "simulación"
 NOTHING_SEEN = JobsSeen(datetime.min.replace(tzinfo=UTC), {}, {})

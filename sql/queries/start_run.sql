@@ -6,5 +6,5 @@ WITH run AS (
 SELECT
     run.id,
     now() AS now,
-    (SELECT json_agg(job) FROM janitor_jobs AS job WHERE job.host IN ('', %(host)s))::text AS jobs
+    (SELECT json_agg(known) FROM janitor_jobs AS known WHERE known.host IN ('', %(host)s))::text AS jobs
 FROM run
