@@ -16,6 +16,7 @@ import contextlib
 import logging
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -62,8 +63,9 @@ from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
 from jobs.provider_set import ProviderSet
-from jobs.registry import UnknownJob, all_jobs, all_settings, job_named, jobs_named
+from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
+from jobs.settings import settings_of_jobs, variables_by_title
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.temp_files.guard import (
@@ -112,7 +114,7 @@ class JanitorDaemon:
     """
 
     def __init__(self, settings: Settings | None = None, options: RunOptions | None = None) -> None:
-        self._settings = settings or load_settings(jobs=all_settings)
+        self._settings = settings or load_settings(jobs=settings_of_jobs)
         self._options = options or RunOptions()
         self._database = Database(self._settings.database_url, self._settings.host)
         self._judge = DirectoryJudge(self._settings.roots)
@@ -522,6 +524,7 @@ def run_job(context: click.Context, *, job: str, dry_run: bool) -> int:
 @click.group(
     cls=LazyGroup,
     load=_commands,
+    variables=variables_by_title,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     option_groups={
@@ -638,7 +641,9 @@ def cli(
         raise click.UsageError("--only no se puede usar con --clean-only ni con --migrate-only")
     require_no_options_of_the_tick(context)
     configure_logging(None, "text", debug=debug)
-    settings = replace(load_settings(jobs=all_settings), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
+    settings = replace(
+        load_settings(jobs=settings_of_jobs), **transfers, **bandwidth_limit, **max_duration, **max_bytes
+    )
     context.obj = settings
     configure_logging(None, settings.log_format, debug=debug)
     if context.invoked_subcommand is not None:
@@ -684,20 +689,21 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def _in_words(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"falta el paquete {error.name}; instale los de requirements.lock, o use .venv/bin/python"
-    if isinstance(error, OSError) and _is_of_the_output():
+    if isinstance(error, OSError) and _is_of_the_output(error):
         return output_failure(error)
     if isinstance(error, OSError):  # what has a place in the program comes as an error of its own
         return f"no se puede leer o escribir: {one_line(reason_of(error))}"
     return one_line(error) or type(error).__name__
 
 
-def _is_of_the_output() -> bool:
-    """Whether the standard output still holds what it could not write."""
+def _is_of_the_output(error: OSError) -> bool:
+    """Whether the standard output still holds what it could not write, or refused what is too long for its buffer."""
     try:
         sys.stdout.flush()
     except OSError:
         return True
-    return False
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is click.echo.__code__
 
 
 def _run_process() -> int:

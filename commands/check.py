@@ -8,6 +8,7 @@ from typing import Any
 
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
+from commands.check_settings import check_settings
 from config.errors import MigrationError
 from config.fields import FieldError
 from config.models import MigrationPolicy, ProviderRow
@@ -55,7 +56,7 @@ def _check_host(
     yield from check_roots(settings, policy, rows)
     yield from check_own_directories(settings, copies)
     yield from check_dotenv()
-    yield from _check_names(settings)
+    yield from check_settings(settings)
     yield from check_secret_keys()
 
 
@@ -80,11 +81,6 @@ def _check_policy(policy: MigrationPolicy | None) -> Finding:
         text=f"migración {automatic} tras {policy.retention_hours:g} h; la copia local {deletion}; "
         f"proveedores en orden: {', '.join(map(str, policy.provider_ids))}",
     )
-
-
-def _check_names(settings: Settings) -> Iterator[Finding]:
-    for text in settings.unknown_variables:
-        yield Finding("entorno", in_order=False, text=text)
 
 
 def _check_providers(

@@ -157,7 +157,7 @@ def check_dotenv(path: Path = Path(".env")) -> Iterator[Finding]:
         text = f"tiene modo {mode:o} y puede guardar contraseñas: otros usuarios lo leen o lo cambian"
         yield bad(".env", f"{text}; ejecute chmod 600 {one_line(path.absolute())}")
     else:
-        yield good(".env", f"solo lo cambia su dueño (modo {mode:o})")
+        yield good(".env", f"se leyó {one_line(path.absolute())}; solo lo cambia su dueño (modo {mode:o})")
 
 
 def check_secret_keys() -> Iterator[Finding]:

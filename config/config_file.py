@@ -106,8 +106,11 @@ def _unknown_keys(content: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
 
 
 def _unknown_key(path: str, known: set[str]) -> str:
-    """A key is like those beside it, or like one that stands elsewhere."""
+    """A key is like one of those beside it, or like one that stands elsewhere."""
     parent, _, key = path.rpartition(".")
-    beside = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
-    meant = nearest(key, beside)
-    return unknown(path, [beside[meant]] if meant else known)
+    for candidates in ([name for name in known if name.rpartition(".")[0] == parent], known):
+        by_key = {name.rpartition(".")[2]: name for name in candidates}
+        meant = nearest(key, by_key)
+        if meant is not None:
+            return f"{one_line(path)} no se conoce; ¿quería decir {by_key[meant]}?"
+    return unknown(path, ())

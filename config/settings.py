@@ -69,8 +69,8 @@ class Settings:
         essential=True,
         example="postgresql://janitor:password@localhost:5432/sage",
         spanish="Base de datos de la plataforma, como URI de libpq; sin ella valen las variables PG* de libpq.",
-        english="The platform's database, as a libpq URI: `postgresql://user:password@host:5432/database`. Special "
-        "characters in the password are percent-encoded. Without it libpq's own `PGHOST`, `PGUSER`, `PGPASSWORD`, "
+        english="The platform's database, as a libpq URI: `postgresql://user:password@host:5432/database`, with "
+        "special characters in the password percent-encoded. Without it libpq's own `PGHOST`, `PGUSER`, `PGPASSWORD`, "
         "`PGDATABASE`, `~/.pgpass` and so on are used.",
     )
     roots: tuple[str, ...] = declared(
@@ -80,8 +80,8 @@ class Settings:
         essential=True,
         example="/srv/sage/ejecuciones",
         spanish="Directorios de las ejecuciones, separados por ':'. Sin ella no se borra ninguna copia local.",
-        english="Directories in which executions may live, `:` between them, absolute, without symbolic links. A row "
-        "that points elsewhere is refused. **Not set: no local copy is ever deleted.**",
+        english="Directories in which executions may live, `:` between them, absolute, without symbolic links; **while "
+        "it is not set, no local copy is ever deleted**. A row that points elsewhere is refused.",
     )
     temp_directory: Path = declared(
         "TEMP_DIR",
@@ -115,7 +115,7 @@ class Settings:
         "JANITOR_LOG_FORMAT",
         choice("text", "json"),
         default="text",
-        spanish="Formato del registro: text o json.",
+        spanish="Formato del registro: 'text' o 'json'.",
         english="`text`, or `json`: one object per line, with a stable English `event`.",
     )
     lock_directory: Path = declared(
@@ -166,7 +166,6 @@ class Settings:
         parse_bandwidth,
         default=OFF,
         shown="none",
-        unit="per second",
         example="08:00,512k 19:00,10M 23:00,off",
         spanish="Cuánto se envía por segundo entre todas las transferencias: 20M; o según la hora local.",
         english="How much all transfers together may send per second: one value, or by the local time of day, as "

@@ -36,6 +36,9 @@ PLAIN = {
 }
 
 
+LIST_OF_VALUES = 'con corchetes: clave = ["a", "b"]'
+
+
 @overload
 def entry(parse: Callable[[str], Value]) -> Value: ...
 
@@ -103,7 +106,8 @@ class _Conversion:
 
     def _tuple(self, value: object, kind: Any, path: str) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            self._fault(path, f"debe ser una lista: [[{path}]]" if dataclasses.is_dataclass(kind) else "debe ser [...]")
+            of_tables = dataclasses.is_dataclass(kind)
+            self._fault(path, f"debe ser una lista {f'de tablas: [[{path}]]' if of_tables else LIST_OF_VALUES}")
             return ()
         return tuple(self.convert(item, kind, f"{path} (elemento {n})") for n, item in enumerate(value, start=1))
 

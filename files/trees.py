@@ -34,6 +34,12 @@ NS_PER_SECOND = 1_000_000_000
 MODES = {EntryKind.FILE: stat.S_IFREG, EntryKind.DIRECTORY: stat.S_IFDIR, EntryKind.LINK: stat.S_IFLNK}
 KINDS = {mode: kind for kind, mode in MODES.items()}
 
+FILE = EntryKind.FILE
+"""Looked up once, as that takes a while in an enumeration."""
+
+KIND_BITS = stat.S_IFMT(0xFFFF)
+MODE_BITS = 0o7777
+
 BEFORE_TARGET = "\0"
 """Between a link's path and its target, which cannot hold it."""
 
@@ -126,22 +132,23 @@ class Tree:
         return self._entry(position, self._start(position), self._fields(position))
 
     def _entry(self, position: int, start: int, fields: tuple[int, ...]) -> Entry:
+        """Made for each file several times in its life, so what most files need no step for costs none."""
         end, inode, size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode = fields
-        path, _, link_target = self._texts[start:end].decode("utf-8", "surrogateescape").partition(BEFORE_TARGET)
-        kind = KINDS[stat.S_IFMT(mode)]
+        path = self._texts[start:end].decode("utf-8", "surrogateescape")
+        kind = KINDS[mode & KIND_BITS]
         mtime_ns += mtime * NS_PER_SECOND
-        device = self._other_devices.get(position, self._device or 0) if self._other_devices else self._device or 0
-        identity = FileIdentity(device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
-        return Entry(
-            path,
-            kind,
-            stat.S_IMODE(mode),
-            mtime_ns,
-            size_bytes if kind is EntryKind.FILE else 0,
-            link_target if kind is EntryKind.LINK else None,
-            self.sha256(position),
-            identity if mode & HAS_IDENTITY else None,
-        )
+        link_target = None
+        shown_bytes = size_bytes
+        if kind is not FILE:
+            shown_bytes = 0
+            if kind is EntryKind.LINK:
+                path, _, link_target = path.partition(BEFORE_TARGET)
+        identity = None
+        if mode & HAS_IDENTITY:
+            device = self._other_devices.get(position, self._device or 0) if self._other_devices else self._device or 0
+            identity = FileIdentity(device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
+        sha256 = self.sha256(position) if self._sha256 else None
+        return Entry(path, kind, mode & MODE_BITS, mtime_ns, shown_bytes, link_target, sha256, identity)
 
     def path(self, position: int) -> str:
         """The path at a position."""

@@ -30,11 +30,6 @@ def all_jobs() -> tuple[Job, ...]:
     return tuple(sorted(jobs, key=lambda job: job.phase))
 
 
-def all_settings() -> tuple[type, ...]:
-    """The declared settings of all jobs."""
-    return tuple(job.settings for job in all_jobs() if job.settings is not None)
-
-
 def job_named(name: str) -> Job:
     """Raises `UnknownJob`."""
     for job in all_jobs():

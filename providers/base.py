@@ -345,6 +345,17 @@ class Provider(abc.ABC):
         del size_bytes  # most send an object of any size at once
         return self.open(key)
 
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        """As `open_sized`, without so many bytes at the beginning, of which there must be more.
+
+        Whether it is the object whose beginning the caller has is for the caller to see, by a hash of the whole.
+        """
+        unwanted_bytes = start_bytes
+        for chunk in self.open_sized(key, size_bytes):
+            if unwanted_bytes < len(chunk):
+                yield chunk[unwanted_bytes:]
+            unwanted_bytes = max(0, unwanted_bytes - len(chunk))
+
     @abc.abstractmethod
     def stat(self, key: str) -> StoredObject:
         """Ask anew what is stored under `key`. Raises `ObjectNotFound`."""

@@ -192,6 +192,9 @@ class LeasedProvider(Provider):
     def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
         return self._provider.open_sized(key, size_bytes)
 
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        return self._provider.open_from(key, size_bytes, start_bytes)
+
     def stat(self, key: str) -> StoredObject:
         with naming_object(key):
             return self._provider.stat(key)

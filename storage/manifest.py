@@ -22,7 +22,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config.errors import UnsafeSource
 from config.models import Entry, EntryKind, Execution, StoredObject
@@ -48,6 +48,9 @@ MOST_BYTES_BESIDE_PATH = 300
 MOST_BYTES_OF_CHARACTER = 6
 """Of a path in JSON: a control character is written as `\\u` and four digits."""
 
+KEPT_UNTIL_SENT_BYTES = 256 * 1024
+"""One that is surely no larger is made once only, to be hashed and to be sent."""
+
 NO_SHA256 = "0" * 64
 BETWEEN_ENTRIES = ",\n"
 
@@ -72,7 +75,8 @@ quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as it is to be stored: a `Source`, whose bytes are made from the tree whenever they are read.
+    """A manifest as it is to be stored: a `Source`, whose bytes are made from the tree whenever they are read, but for
+    those of a small one, which are `kept`.
 
     `sha256` is that of the bytes, which the database keeps too.
     """
@@ -83,17 +87,23 @@ class Manifest:
     tree: Tree
     size_bytes: int
     sha256: str
+    kept: bytes | None = field(default=None, repr=False, compare=False)
 
     def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
         """See `Source`."""
         pending = bytearray()
-        for piece in _pieces(self.execution, self.installation, self.attempt_id, self.tree):
+        for piece in self._pieces():
             pending += piece
             while len(pending) >= chunk_size_bytes:
                 yield bytes(pending[:chunk_size_bytes])
                 del pending[:chunk_size_bytes]
         if pending:
             yield bytes(pending)
+
+    def _pieces(self) -> Iterable[bytes]:
+        if self.kept is not None:
+            return (self.kept,)
+        return _pieces(self.execution, self.installation, self.attempt_id, self.tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +123,16 @@ def make_manifest(execution: Execution, tree: Tree, installation: str, attempt_i
     request that was meant for an earlier manifest must not hit an equal one. Without it, equal trees of one row have
     equal manifests: where stores know no conditions, one that comes late over that of a committed copy changes nothing.
     """
+    pieces = _pieces(execution, installation, attempt_id, tree)
+    kept = b"".join(pieces) if _most_bytes(tree) <= KEPT_UNTIL_SENT_BYTES else None
     digest = hashlib.sha256()
     size_bytes = 0
-    for piece in _pieces(execution, installation, attempt_id, tree):
+    for piece in pieces if kept is None else (kept,):
         digest.update(piece)
         size_bytes += len(piece)
         if size_bytes > MAXIMUM_SIZE_BYTES:
             raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
-    return Manifest(execution, installation, attempt_id, tree, size_bytes, digest.hexdigest())
+    return Manifest(execution, installation, attempt_id, tree, size_bytes, digest.hexdigest(), kept)
 
 
 def require_nameable(tree: Tree) -> None:
@@ -128,11 +140,16 @@ def require_nameable(tree: Tree) -> None:
 
     What is written of an entry has the same length whatever its hash is. Only trees that may be too large are counted.
     """
-    if len(tree) * MOST_BYTES_BESIDE_PATH + tree.text_bytes * MOST_BYTES_OF_CHARACTER <= MAXIMUM_SIZE_BYTES:
+    if _most_bytes(tree) <= MAXIMUM_SIZE_BYTES:
         return
     hashed = (entry._replace(sha256=NO_SHA256) if entry.kind is EntryKind.FILE else entry for entry in tree)
     if sum(len(_line(entry).encode()) + len(BETWEEN_ENTRIES) for entry in hashed) > MAXIMUM_SIZE_BYTES:
         raise UnsafeSource(f"tiene demasiados ficheros: {len(tree)}")
+
+
+def _most_bytes(tree: Tree) -> int:
+    """More than what names its entries can take."""
+    return len(tree) * MOST_BYTES_BESIDE_PATH + tree.text_bytes * MOST_BYTES_OF_CHARACTER
 
 
 def _pieces(execution: Execution, installation: str, attempt_id: int | None, tree: Tree) -> Iterator[bytes]:

@@ -110,6 +110,9 @@ class FaultyProvider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         yield from self._call("open", key)
 
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        yield from self._call("open_from", key, size_bytes, start_bytes)
+
     def stat(self, key: str) -> StoredObject:
         stored: StoredObject = self._call("stat", key)
         return stored

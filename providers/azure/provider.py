@@ -321,7 +321,11 @@ class AzureProvider(Provider):
         return _receipt(hash_source(source, NO_MD5))
 
     def open(self, key: str) -> Iterator[bytes]:
-        return resumed(self._downloads.of_object(self._name(key)).from_position, self.progress)
+        return self.open_from(key, 0, 0)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        reading = self._downloads.of_object(self._name(key))
+        return resumed(lambda position: reading.from_position(start_bytes + position), self.progress)
 
     def stat(self, key: str) -> StoredObject:
         with _translated_errors():

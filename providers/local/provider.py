@@ -202,6 +202,10 @@ class LocalProvider(Provider):
             given_bytes = reading.given_bytes
             yield from resumed(lambda position: self._read_from(reading, given_bytes + position), self.progress)
 
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        reading = _Reading(key)
+        return resumed(lambda position: self._read_from(reading, start_bytes + position), self.progress)
+
     def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
         """The bytes of one file from a position on. Raises `IntegrityError` where it is another one than before."""
         parts = parts_of_key(reading.key)

@@ -143,9 +143,12 @@ class S3Provider(Provider):
             yield key, self._put_new(key, source)
 
     def _put_new(self, key: str, source: Source) -> PutReceipt:
-        """The end of an upload in parts carries the condition, too: `abandon` may be refused."""
+        """The end of an upload in parts carries the condition, too: `abandon` may be refused. Where the server knows
+        the condition of a PUT only, it is looked just before.
+        """
         if source.size_bytes > PART_SIZE_BYTES:
-            return self._put_in_parts(key, source, Ending(_condition(None)))
+            look = partial(self._require_expected, key, None)
+            return self._put_in_parts(key, source, Ending(_condition(None), require_instead=look))
         return _receipt(self._upload.put_small(self._names.encode(key), source, mode="create"))
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
@@ -218,8 +221,11 @@ class S3Provider(Provider):
         """See `Provider`: above `RANGE_SIZE_BYTES` by requests for ranges of this size, one after another."""
         if size_bytes <= RANGE_SIZE_BYTES:
             return self.open(key)
+        return self.open_from(key, size_bytes, 0)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
         reading = ObjectReading(self._requests, self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
-        return resumed(reading.pieces_from, self.progress)
+        return resumed(lambda position: reading.pieces_from(start_bytes + position), self.progress)
 
     def stat(self, key: str) -> StoredObject:
         with translated_errors():

@@ -21,6 +21,8 @@ UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 
 NOTHING: Mapping[str, str] = {}
 
+SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
+
 
 class RequestSigner:
     """Says how objects of one bucket are to be asked for. Safe for several threads."""
@@ -44,9 +46,10 @@ class RequestSigner:
         self._latest_key: tuple[tuple[str, str], bytes] = (("", ""), b"")
 
     def sign(
-        self, name: str, sha256: str, more: Mapping[str, str] = NOTHING, query: str = "", method: str = "PUT"
+        self, name: str | None, sha256: str, more: Mapping[str, str] = NOTHING, query: str = "", method: str = "PUT"
     ) -> tuple[str, list[tuple[str, str]]]:
-        """The path of an object, and the headers that a request with these bytes needs besides those of HTTP.
+        """The path of an object, of the bucket where `name` is `None`, and the headers that a request with these bytes
+        needs besides those of HTTP.
 
         `more` are headers of this request alone, their names in lower case; `query` is as S3 wants it signed: in the
         order of the names, in percent notation.
@@ -56,7 +59,7 @@ class RequestSigner:
         headers = {"host": self._host, **self._headers, **more, "x-amz-content-sha256": sha256, "x-amz-date": now}
         if credentials.token:
             headers["x-amz-security-token"] = credentials.token
-        path = f"{self._path}/{urllib.parse.quote(name)}"
+        path = self._path or "/" if name is None else f"{self._path}/{urllib.parse.quote(name)}"
         signed_names, form = self._form_of(tuple(headers))
         request = f"{method}\n{path}\n{query}\n{form % headers}\n{signed_names}\n{sha256}"
         scope = f"{now[:8]}/{self._region}/s3/aws4_request"

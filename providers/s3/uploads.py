@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import ClientError
+
 from config.errors import RunInterrupted
 from providers.base import (
     PART_SIZE_BYTES,
@@ -19,6 +21,7 @@ from providers.base import (
     SlowDown,
     Source,
 )
+from providers.s3.conditions import UNKNOWN
 from providers.s3.errors import translated_errors
 from providers.s3.requests import LostUpload, Repeated, S3Requests, StoredPart, Unfinished
 from providers.shared.object_store_put import Md5Of, ObjectStorePut, SentBytes, multipart_md5
@@ -39,6 +42,10 @@ FINISHED_PARTS_STAY = (ProviderUnavailable, AccessDenied, RunInterrupted)
 """After one of these the parts that the server has are left there: the next attempt goes on with them."""
 
 
+class ConditionUnknown(ProviderError):
+    """The server refuses the end of an upload, and may do so because it knows no conditions of that."""
+
+
 class UploadLost(ProviderError):
     """The server no longer has an unfinished upload, or a part of it: the file is to be sent from its beginning."""
 
@@ -53,6 +60,8 @@ class Ending:
     """Its headers."""
     require: Callable[[], None] = lambda: None
     """What is to be looked at just before."""
+    require_instead: Callable[[], None] = lambda: None
+    """What is looked at in place of the condition, where the server knows none of this request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,8 @@ class UploadsInParts:
         self._put_part = put_part
         self._repeated = repeated
         self._kept: dict[str, Unfinished] = {}
+        self._knows_conditions = True
+        """Whether the end of an upload may depend on a condition, as far as the server has told."""
         self._left: set[str] = set()
         """The names of which an upload may be there that nobody goes on with."""
 
@@ -118,7 +129,7 @@ class UploadsInParts:
         try:
             sent = self._buffers.send_hashed_parts(source, parts.send, [Md5Of.EACH_PART] if there else [])
             ending.require()
-            was_answered = self._complete(upload, parts.etags_in_order(), sent, ending.condition)
+            was_answered = self._end(upload, parts.etags_in_order(), sent, ending)
         except Exception as error:
             # One that was taken over and does not get on would be taken over for ever.
             is_of_use = parts.were_sent or (bool(there) and isinstance(error, RunInterrupted))
@@ -153,6 +164,20 @@ class UploadsInParts:
         with translated_errors(), lost_uploads():
             return {part.number: part for part in self._requests.parts(upload)}
 
+    def _end(self, upload: Unfinished, etags: Sequence[str], sent: SentBytes, ending: Ending) -> bool:
+        """Make the object, as `_complete`. Where the server refuses the condition itself, it is asked without one from
+        then on, right after a look, as one that knows no conditions at all.
+        """
+        if self._knows_conditions or not ending.condition:
+            try:
+                return self._complete(upload, etags, sent, ending.condition)
+            except ConditionUnknown:
+                pass
+        ending.require_instead()
+        was_answered = self._complete(upload, etags, sent, {})
+        self._knows_conditions = False
+        return was_answered
+
     def _complete(
         self, upload: Unfinished, etags: Sequence[str], sent: SentBytes, condition: Mapping[str, str]
     ) -> bool:
@@ -164,7 +189,7 @@ class UploadsInParts:
         def complete() -> bool:
             nonlocal was_unanswered
             try:
-                with translated_errors(), lost_uploads():
+                with translated_errors(), lost_uploads(), _refused_as_unknown(condition):
                     self._patient_requests.complete(upload, etags, condition)
             except ProviderUnavailable:
                 was_unanswered = True
@@ -291,3 +316,16 @@ def lost_uploads() -> Iterator[None]:
         yield
     except LostUpload:
         raise UploadLost("el servidor ya no tiene la subida o una de sus partes") from None
+
+
+@contextlib.contextmanager
+def _refused_as_unknown(condition: Mapping[str, str]) -> Iterator[None]:
+    """Turn a refusal that may mean the condition itself into `ConditionUnknown`; one that is kept is none."""
+    try:
+        yield
+    except LostUpload:
+        raise
+    except ClientError as error:
+        if not condition or error.response["ResponseMetadata"]["HTTPStatusCode"] not in UNKNOWN:
+            raise
+        raise ConditionUnknown("el servidor no admite condiciones al terminar una subida por partes") from None

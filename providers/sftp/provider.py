@@ -198,8 +198,11 @@ class SftpProvider(Provider):
         return self._folds_names.get(prefix)
 
     def open(self, key: str) -> Iterator[bytes]:
+        return self.open_from(key, 0, 0)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
         reading = _Reading(key)
-        return resumed(functools.partial(self._read_from, reading), self.progress)
+        return resumed(lambda position: self._read_from(reading, start_bytes + position), self.progress)
 
     def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
         """The bytes of one object from a position on, by one session."""

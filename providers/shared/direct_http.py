@@ -1,4 +1,4 @@
-"""Requests whose answers are short, on connections that are kept: HTTP/1.1 reduced to what a PUT needs.
+"""Requests on connections that are kept: HTTP/1.1 reduced to what a PUT and a listing need.
 
 A general client's work for a small file (a request object, a header map, a pool, a runtime's threads, the hash of the
 body for its signature, which is known here) takes longer than all the rest of its way: measured, obstore needs 0.44 ms
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import io
+import re
 import select
 import socket
 import ssl
@@ -18,12 +19,13 @@ import time
 import urllib.parse
 import weakref
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, ProviderError, ProviderUnavailable
-from providers.shared.answers import deadline_seconds, unintelligible
+from providers.shared.answers import SLOWEST_ANSWER_BYTES_PER_SECOND, deadline_seconds, unintelligible
 from providers.shared.network import Network, Trust
 from providers.shared.network_errors import network_error
 
@@ -46,6 +48,16 @@ METHODS_WITH_BODY = frozenset(("PUT", "POST"))
 LONGEST_HEAD_BYTES = 64 * 1024
 LONGEST_REFUSAL_BYTES = 64 * 1024
 RECEIVE_BYTES = 16 * 1024
+
+LONGEST_ANSWER_BYTES = 64 * 1024 * 1024
+"""Many times what a page of a thousand of the longest names takes."""
+
+RECEIVE_OF_LONG_BYTES = 256 * 1024
+
+END_OF_LINE = b"\r\n"
+END_OF_HEAD = b"\r\n\r\n"
+
+SIZE_OF_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;.*)?")
 
 Headers = Iterable[tuple[str, str]]
 
@@ -98,16 +110,29 @@ class DirectHttp:
         content = memoryview(body)
         head = _head(method, target, self._host_header, headers, content.nbytes)
         travel_seconds = deadline_seconds(content.nbytes) - deadline_seconds(0)
+        with self._connection() as connection:
+            due_at = time.monotonic() + travel_seconds + answer_timeout_seconds
+            return connection.exchange(method, head, content, due_at)
+
+    def get_long(self, target: str, headers: Headers, answer_timeout_seconds: float) -> Answer:
+        """Ask for a path, as `send`, whose answer may be long: it is waited for as long as it comes at a pace, and read
+        whole. Raises as `send`, also for more than `LONGEST_ANSWER_BYTES`.
+        """
+        head = _head("GET", target, self._host_header, headers, 0)
+        with self._connection() as connection:
+            return connection.exchange_long(head, time.monotonic() + answer_timeout_seconds)
+
+    @contextlib.contextmanager
+    def _connection(self) -> Iterator[_Connection]:
+        """One for a single exchange, which may be used again when that went well."""
         with _translated_errors():
             connection = self._kept() or self._new()
-            due_at = time.monotonic() + travel_seconds + answer_timeout_seconds
             try:
-                answer = connection.exchange(method, head, content, due_at)
+                yield connection
             except BaseException:
                 connection.close()
                 raise
         self._keep_or_close(connection)
-        return answer
 
     def close(self) -> None:
         """Close the connections that nobody uses."""
@@ -174,6 +199,24 @@ class _Connection:
             self.ends = True  # it may have refused before it had read all, and its answer may have arrived
         return self._answer(method, due_at)
 
+    def exchange_long(self, head: bytes, due_at: float) -> Answer:
+        """Ask for something long, by a GET. `due_at` is put off by what has come of it. Raises as `exchange`."""
+        self._limit_wait(due_at)
+        self._send(head, memoryview(b""))
+        received = self._head_of_answer(due_at)
+        success = _begun_success(received)
+        if success is None:
+            self.ends = True
+            arriving = _LongBody(received, self, due_at).arriving
+            return _other_answer("GET", _Received(received, arriving), LONGEST_ANSWER_BYTES)
+        body = _LongBody(received.partition(END_OF_HEAD)[2], self, due_at)
+        if success.headers.get("transfer-encoding", "").lower() == "chunked":
+            content = body.chunks()
+        else:
+            content = body.exactly(int(success.headers["content-length"]))
+        self.ends = not body.is_read or success.headers.get("connection", "").lower() == "close"
+        return replace(success, content=content)
+
     def close(self) -> None:
         """End it."""
         self._socket.close()
@@ -195,44 +238,117 @@ class _Connection:
         encrypted.sendall(head)
         encrypted.sendall(body)
 
-    def _answer(self, method: str, due_at: float) -> Answer:
+    def _head_of_answer(self, due_at: float) -> bytes:
+        """The whole of it, and what has come with it of the body."""
         received = b""
-        while b"\r\n\r\n" not in received:
+        while END_OF_HEAD not in received:
             if len(received) > LONGEST_HEAD_BYTES:
                 raise unintelligible("una cabecera sin fin")
             more = self.receive(due_at)
             if not more:
                 raise ConnectionResetError  # also within the head, which `http.client` would take for a whole one
             received += more
-        answer = _simple_success(method, received)
+        return received
+
+    def _answer(self, method: str, due_at: float) -> Answer:
+        received = self._head_of_answer(due_at)
+        answer = _simple_answer(method, received)
         if answer is None:
             self.ends = True
-            return _other_answer(method, _Received(received, self, due_at))
+            return _other_answer(method, _Received(received, partial(self.receive, due_at)), LONGEST_REFUSAL_BYTES)
         self.ends = self.ends or answer.headers.get("connection", "").lower() == "close"
         return answer
 
-    def receive(self, due_at: float) -> bytes:
+    def receive(self, due_at: float, most_bytes: int = RECEIVE_BYTES) -> bytes:
         """What has arrived, nothing at the end. Raises `TimeoutError` when it is too late."""
         self._limit_wait(due_at)
-        return self._socket.recv(RECEIVE_BYTES)
+        return self._socket.recv(most_bytes)
 
     def _limit_wait(self, due_at: float) -> None:
-        """A new limit is a system call, so one that is right within a second stays."""
+        """A new limit is a system call, so one that is right within a second stays, unless it is about to end."""
         remaining_seconds = due_at - time.monotonic()
         if remaining_seconds <= 0:
             raise TimeoutError
-        if abs(remaining_seconds - self._timeout_seconds) > 1:
+        if remaining_seconds < 1 or abs(remaining_seconds - self._timeout_seconds) > 1:
             self._socket.settimeout(remaining_seconds)
             self._timeout_seconds = remaining_seconds
+
+
+class _LongBody:
+    """A body that comes on a connection, its beginning with the head. The longer it is, the longer it may take."""
+
+    def __init__(self, begun: bytes, connection: _Connection, due_at: float) -> None:
+        self._come = begun
+        self._read_bytes = 0
+        """How much of what has come last is read."""
+        self._connection = connection
+        self._due_at = due_at
+        self._come_bytes = len(begun)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether nothing has come that is not read."""
+        return self._read_bytes == len(self._come)
+
+    def exactly(self, size_bytes: int) -> bytes:
+        """The next bytes. Raises `OSError` where they do not come, or too slowly."""
+        end = self._read_bytes + size_bytes
+        if end <= len(self._come):
+            content = self._come[self._read_bytes : end]
+            self._read_bytes = end
+            return content
+        pieces = [self._come[self._read_bytes :]]
+        missing_bytes = end - len(self._come)
+        while missing_bytes > 0:
+            self._come = self._more()
+            self._read_bytes = min(missing_bytes, len(self._come))
+            pieces.append(self._come[: self._read_bytes])
+            missing_bytes -= self._read_bytes
+        return b"".join(pieces)
+
+    def chunks(self) -> bytes:
+        """All that comes in chunks, each after a line that says how long it is (RFC 9112, 7.1). Raises as `exactly`."""
+        chunks = []
+        while size_bytes := _size_of_chunk(self._line()):
+            chunks.append(self.exactly(size_bytes))
+            if self.exactly(2) != END_OF_LINE:
+                raise unintelligible("un trozo sin fin")
+        while self._line():
+            pass  # fields that nobody asked for
+        return b"".join(chunks)
+
+    def _line(self) -> bytes:
+        while (end := self._come.find(END_OF_LINE, self._read_bytes)) < 0:
+            begun = self._come[self._read_bytes :]
+            if len(begun) > LONGEST_HEAD_BYTES:
+                raise unintelligible("una línea sin fin")
+            self._come, self._read_bytes = begun + self._more(), 0
+        line = self._come[self._read_bytes : end]
+        self._read_bytes = end + len(END_OF_LINE)
+        return line
+
+    def _more(self) -> bytes:
+        more = self.arriving()
+        if not more:
+            raise ConnectionResetError
+        return more
+
+    def arriving(self) -> bytes:
+        """What arrives next, nothing at the end. Raises `TimeoutError`, and `ProviderUnavailable` for too much."""
+        due_at = self._due_at + self._come_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND
+        more = self._connection.receive(due_at, RECEIVE_OF_LONG_BYTES)
+        self._come_bytes += len(more)
+        if self._come_bytes > LONGEST_ANSWER_BYTES:
+            raise unintelligible("no tiene fin")
+        return more
 
 
 class _Received(io.RawIOBase):
     """What has arrived on a connection and what will, for `http.client`, in place of a socket."""
 
-    def __init__(self, received: bytes, connection: _Connection, due_at: float) -> None:
+    def __init__(self, received: bytes, receive: Callable[[], bytes]) -> None:
         self._received = received
-        self._connection = connection
-        self._due_at = due_at
+        self._receive = receive
 
     def makefile(self, _mode: str) -> io.BufferedReader:
         """See `socket.socket.makefile`."""
@@ -242,7 +358,7 @@ class _Received(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        content = self._received or self._connection.receive(self._due_at)
+        content = self._received or self._receive()
         count = min(len(content), len(buffer))
         buffer[:count] = content[:count]
         self._received = content[count:]
@@ -260,25 +376,56 @@ def _head(method: str, target: str, host: str, headers: Headers, body_bytes: int
     return f"{text}\r\n\r\n".encode("ascii")
 
 
-def _simple_success(method: str, received: bytes) -> Answer | None:
-    """The answer, if it is one of success that has arrived as a whole, with a body of known size: nearly all are."""
-    head, end, content = received.partition(b"\r\n\r\n")
-    if not end or not head.startswith(b"HTTP/1.1 2"):
+def _simple_answer(method: str, received: bytes) -> Answer | None:
+    """The answer, if it has arrived as a whole: one of success with a body of known size, or one that has none. Nearly
+    all are.
+    """
+    head, _, content = received.partition(END_OF_HEAD)
+    status = head[9:12]
+    if not head.startswith(b"HTTP/1.1 ") or not status.isdigit():
         return None
-    status, *lines = head.decode("latin-1").split("\r\n")
-    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    if "transfer-encoding" in headers or not status[9:12].isdigit():
+    has_no_body = method == "HEAD" or status == b"204"
+    if not (status.startswith(b"2") or (has_no_body and status >= b"200")):
         return None
-    has_no_body = method == "HEAD" or status[9:12] == "204"
+    headers = _headers(head)
+    if "transfer-encoding" in headers and not has_no_body:
+        return None
     announced = "0" if has_no_body else headers.get("content-length")
-    return Answer(int(status[9:12]), headers, content) if announced == str(len(content)) else None
+    return Answer(int(status), headers, content) if announced == str(len(content)) else None
 
 
-def _other_answer(method: str, received: _Received) -> Answer:
+def _headers(head: bytes) -> dict[str, str]:
+    headers = {}
+    for line in head.decode("latin-1").split("\r\n")[1:]:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    return headers
+
+
+def _begun_success(received: bytes) -> Answer | None:
+    """The answer without its body, if it is one of success that says how it ends."""
+    head = received.partition(END_OF_HEAD)[0]
+    if not head.startswith(b"HTTP/1.1 200"):
+        return None
+    headers = _headers(head)
+    coding = headers.get("transfer-encoding")
+    if coding is None and not headers.get("content-length", "").isdigit():
+        return None
+    return Answer(200, headers) if coding is None or coding.lower() == "chunked" else None
+
+
+def _size_of_chunk(line: bytes) -> int:
+    size = SIZE_OF_CHUNK.fullmatch(line)
+    if size is None:
+        raise unintelligible("un trozo sin tamaño")
+    return int(size[1], 16)
+
+
+def _other_answer(method: str, received: _Received, longest_bytes: int) -> Answer:
     response = http.client.HTTPResponse(received, method=method)  # type: ignore[arg-type]  # all it asks of a socket
     response.begin()
     headers = {name.lower(): value for name, value in response.getheaders()}
-    return Answer(response.status, headers, response.read(LONGEST_REFUSAL_BYTES))
+    return Answer(response.status, headers, response.read(longest_bytes))
 
 
 @contextlib.contextmanager

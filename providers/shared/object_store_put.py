@@ -225,7 +225,11 @@ class ObjectStorePut:
         send: Callable[[int, Buffer, Hash], None],
         hashed: Callable[[], Hash],
     ) -> SentBytes:
-        """`hashed` gives what is known of the part that was read last."""
+        """`hashed` gives what is known of the part that was read last. A single part needs no thread of its own."""
+        if 0 < source.size_bytes <= PART_SIZE_BYTES:
+            with self._memory.reserved(source.size_bytes):
+                send(0, reader.single_part(), hashed())
+            return reader.sent()
         with (
             self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
             ThreadPoolExecutor(parts_in_flight) as threads,
@@ -305,6 +309,13 @@ class HashingReader:
             yield part
             del part
         _run_to_end(pieces)
+
+    def single_part(self) -> Buffer:
+        """All bytes at once, as the only part."""
+        part = self.whole()
+        if self._hashes_parts:
+            self._part_md5s.append(hashlib.md5(part, usedforsecurity=False).hexdigest())
+        return part
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes in pieces of `CHUNK_SIZE_BYTES`."""

@@ -42,7 +42,7 @@ class ObjectReading:
         try:
             with translated_errors():
                 answer = obstore.get(self._store, self._name, options=_only_the_same(first, position))
-                self._first_answer = first if position else answer.meta
+                self._first_answer = first or answer.meta
                 # Whatever has arrived, as a larger piece may take for ever to fill.
                 yield from paced_chunks(iter(answer.stream(min_chunk_size=1)))
         except ConditionFailed:
@@ -53,8 +53,10 @@ class ObjectReading:
 
 def _only_the_same(first: ObjectMeta | None, position: int) -> GetOptions | None:
     """What asks for the rest of the object that was found first. Raises `IntegrityError` where it cannot be told."""
-    if first is None or not position:
+    if not position:
         return None
+    if first is None:
+        return {"range": {"offset": position}}
     if not first["e_tag"]:
         raise IntegrityError("el servidor no dice qué objeto es, y la lectura se cortó")
     return {"range": {"offset": position}, "if_match": first["e_tag"]}

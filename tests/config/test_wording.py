@@ -26,8 +26,8 @@ ENGLISH = re.compile(
     r"choose|from|is|valid|must|required|name|path|directory|text|integer|float|deprecated|error:? the)\b",
     re.IGNORECASE,
 )
-OUR_OWN_NAMES = re.compile(r"(?<!\w)--?[a-z][\w-]*|'[^']*'|\bError:")
-"""Options and what is quoted from the command line are names, and "Error" is also Spanish."""
+OUR_OWN_NAMES = re.compile(r"(?<!\w)--?[a-z][\w-]*|'[^']*'|\bError:|\bdefecto,\s+text\b")
+"""Options, what is quoted from the command line and values of variables are names, and "Error" is also Spanish."""
 
 USAGE_ERRORS = [
     (["--no-existe"], "No existe la opción '--no-existe'."),
@@ -152,6 +152,10 @@ def started(command: list[str], **redirections: Any) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["restore", "--help"]], ids=" ".join)
 def test_an_output_that_cannot_be_written_is_one_line(arguments: list[str]) -> None:
+    """A short one is refused when the buffer is flushed, a long one such as the help when it is written.
+
+    All commands write by `click.echo`, so this holds for every one of them.
+    """
     with Path("/dev/full").open("w") as full:
         ended = started([sys.executable, "janitor_daemon.py", *arguments], stdout=full)
     assert ended.returncode == 1

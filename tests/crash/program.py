@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.botocore_data import share_botocores_data
 from tests.repository import REPOSITORY
 
 PRELOADED = (
@@ -119,7 +120,7 @@ def serve() -> None:
 
     for name in PRELOADED:
         importlib.import_module(name)
-    _share_botocores_data()
+    _read_botocores_data()
     import janitor_daemon
 
     gc.freeze()  # what the collector does not visit stays shared with the forked runs
@@ -133,14 +134,11 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 the answer
 
 
-def _share_botocores_data() -> None:
-    """Read the description of S3 once for all runs: it is most of what a client of boto3 costs."""
+def _read_botocores_data() -> None:
+    """Read the description of S3 before the first fork."""
     import boto3
-    import botocore.session
-    from botocore.loaders import Loader
 
-    loader = Loader()
-    botocore.session.create_loader = lambda _search_path=None: loader  # type: ignore[assignment]
+    share_botocores_data()
     boto3.Session().client("s3", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
 
 

@@ -54,6 +54,7 @@ SIGNALS = "tests/stories/test_ending_signals.py"
 ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
 UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 REFUSED = "tests/stories/test_one_refused.py::"
+DECLARED = "tests/config/test_declared.py"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
@@ -3314,6 +3315,56 @@ PROVIDERS = (
     ),
     Mutant(
         "object stores",
+        "a long answer may hold more in a chunk than it says",
+        "providers/shared/direct_http.py",
+        "            if self.exactly(2) != END_OF_LINE:\n",
+        "            if not self.exactly(2):\n",
+        ("tests/providers/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[too long]",),
+    ),
+    Mutant(
+        "object stores",
+        "a long answer may have no end",
+        "providers/shared/direct_http.py",
+        "        if self._come_bytes > LONGEST_ANSWER_BYTES:\n",
+        "        if self._come_bytes < 0:\n",
+        ("tests/providers/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[endless]",),
+    ),
+    Mutant(
+        "object stores",
+        "a long answer is waited for at a trickle",
+        "providers/shared/direct_http.py",
+        "self._due_at + self._come_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND",
+        "self._due_at + 1_000_000",
+        ("tests/providers/test_direct_http.py::test_a_long_answer_has_the_time_that_it_needs_to_come[20-False]",),
+    ),
+    Mutant(
+        "object stores",
+        "a connection is used again although more has come than was asked for",
+        "providers/shared/direct_http.py",
+        "        self.ends = not body.is_read or success",
+        "        self.ends = success",
+        ("tests/providers/test_direct_http.py::test_what_follows_a_long_answer_unasked_ends_the_connection",),
+    ),
+    Mutant(
+        "object stores",
+        "a server that refuses the condition of an end takes no large file",
+        "providers/s3/uploads.py",
+        "            except ConditionUnknown:\n                pass\n",
+        "            except UploadLost:\n                raise\n",
+        ("tests/providers/test_s3_uploads.py::test_a_server_that_refuses_the_condition_of_an_end_is_asked_without_it",),
+    ),
+    Mutant(
+        "object stores",
+        "an end without its condition is not looked before",
+        "providers/s3/uploads.py",
+        "        ending.require_instead()\n",
+        "",
+        (
+            "tests/providers/test_s3_uploads.py::test_without_a_condition_nothing_takes_the_place_of_what_came_meanwhile",
+        ),
+    ),
+    Mutant(
+        "object stores",
         "a source that gives too little is stored",
         "providers/shared/object_store_put.py",
         "        if self._size_bytes < announced_bytes:\n",
@@ -4382,6 +4433,46 @@ SETTINGS = (
         "    for name in sorted(set(values) - here):\n",
         "    for name in ():\n",
         ("tests/config/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
+    ),
+    Mutant(
+        "half configured",
+        "a key of janitor.toml that means nothing is passed over in silence",
+        "config/settings.py",
+        "        file.require_nothing_but({",
+        "        dict({",
+        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant",),
+    ),
+    Mutant(
+        "half configured",
+        "true is a number in janitor.toml",
+        "config/tables.py",
+        "        if type(value) is not written_as:",
+        "        if not isinstance(value, written_as):",
+        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted",),
+    ),
+    Mutant(
+        "half configured",
+        "a janitor.toml that others may change is in order",
+        "commands/check_settings.py",
+        "    if mode & OPEN_TO_WRITERS:\n",
+        "    if False:\n",
+        ("tests/commands/test_check_settings.py::test_a_file_that_others_may_change_is_told",),
+    ),
+    Mutant(
+        "half configured",
+        "a parser may quote a secret variable",
+        "config/declared.py",
+        "        if self.secret and any(",
+        "        if False and any(",
+        (f"{DECLARED}::test_a_secret_is_never_told",),
+    ),
+    Mutant(
+        "half configured",
+        "the log does not know the secrets of variables",
+        "config/declared.py",
+        "            learn_secrets(_worth_learning(written))\n",
+        "            pass\n",
+        (f"{DECLARED}::test_a_secret_is_never_told",),
     ),
     Mutant(
         "half configured",

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from botocore import auth
@@ -42,6 +44,7 @@ from tests.servers.canned_http import Answer, CannedHttp, Request
 
 STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BODY = b"content"
+END_OF_GET = b"\r\n\r\n"
 DEADLINE_SECONDS = 0.6
 
 
@@ -81,7 +84,9 @@ class ScriptedServer:
 def _request_on(connection: socket.socket) -> bytes:
     received = b""
     try:
-        while not received.endswith(BODY) and (more := connection.recv(65536)):
+        while not received.endswith(END_OF_GET if received.startswith(b"GET ") else BODY) and (
+            more := connection.recv(65536)
+        ):
             received += more
     except OSError:
         return b""
@@ -94,8 +99,9 @@ def say(answer: bytes) -> Callable[[socket.socket], None]:
 
 def say_and_close(answer: bytes) -> Callable[[socket.socket], None]:
     def turn(connection: socket.socket) -> None:
-        connection.sendall(answer)
-        connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # who has heard enough does not listen any more
+            connection.sendall(answer)
+            connection.shutdown(socket.SHUT_RDWR)
 
     return turn
 
@@ -147,13 +153,14 @@ def test_a_short_answer_that_has_come_whole_leaves_the_connection_open() -> None
     ("method", "answer"),
     [
         ("HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 12345\r\nETag: x\r\n\r\n"),
+        ("HEAD", b"HTTP/1.1 404 Not Found\r\nContent-Length: 321\r\n\r\n"),
         ("DELETE", b"HTTP/1.1 204 No Content\r\n\r\n"),
     ],
 )
 def test_an_answer_that_has_no_body_is_not_waited_for(method: str, answer: bytes) -> None:
-    """Whatever length it announces (RFC 9110, 8.6)."""
+    """Whatever length it announces (RFC 9110, 8.6). That nothing lies at a place is asked for each execution."""
     with scripted(say(answer), say(STORED)) as (server, client):
-        assert client.send(method, "/bucket/key", (), BODY).status in (200, 204)
+        assert client.send(method, "/bucket/key", (), BODY).status in (200, 204, 404)
         assert put(client).status == 200
         assert server.connections == 1
 
@@ -198,6 +205,136 @@ def test_a_refusal_is_heard_that_comes_before_all_was_sent() -> None:
             answer = client.put("/key", [], bytes(16 * direct_http.LARGEST_BODY_BYTES))
         thread.join()
     assert (answer.status, answer.content) == (403, b"never")
+
+
+LONG = b"<item/>" * 10_000
+HEAD_OF_CHUNKS = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def in_chunks(content: bytes, chunk_bytes: int, after_size: bytes = b"") -> bytes:
+    starts = range(0, len(content), chunk_bytes)
+    pieces = (content[start : start + chunk_bytes] for start in starts)
+    return b"".join(b"%x%s\r\n%s\r\n" % (len(piece), after_size, piece) for piece in pieces) + b"0\r\n"
+
+
+def ask_for_long(client: DirectHttp, timeout_seconds: float = 10.0) -> direct_http.Answer:
+    return client.get_long("/bucket?list-type=2", [("x-a", "b")], timeout_seconds)
+
+
+def say_in_pieces(answer: bytes, piece_bytes: int) -> Callable[[socket.socket], None]:
+    def turn(connection: socket.socket) -> None:
+        for start in range(0, len(answer), piece_bytes):
+            connection.sendall(answer[start : start + piece_bytes])
+
+    return turn
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(LONG), LONG),
+        HEAD_OF_CHUNKS + in_chunks(LONG, 4096) + b"\r\n",
+        HEAD_OF_CHUNKS + in_chunks(LONG, 1) + b"\r\n",
+        HEAD_OF_CHUNKS + in_chunks(LONG, 30_000, b' ; name="value"') + b"X-Trailer: one\r\nX-Other: two\r\n\r\n",
+    ],
+    ids=["length", "chunks", "smallest chunks", "extensions and trailers"],
+)
+@pytest.mark.parametrize("piece_bytes", [977, 100_000])
+def test_a_long_answer_is_read_whole_and_leaves_the_connection_open(answer: bytes, piece_bytes: int) -> None:
+    """However it is cut into chunks, and the chunks into what arrives together (RFC 9112, 7.1)."""
+    with scripted(say_in_pieces(answer, piece_bytes), say(STORED)) as (server, client):
+        assert ask_for_long(client).content == LONG
+        assert put(client).status == 200
+        assert server.connections == 1
+
+
+def test_what_follows_a_long_answer_unasked_ends_the_connection() -> None:
+    """Else it would be taken for the answer to the next request."""
+    answer = HEAD_OF_CHUNKS + in_chunks(b"<item/>", 7) + b"\r\n" + STORED
+    with scripted(say(answer), say(STORED)) as (server, client):
+        assert ask_for_long(client).content == b"<item/>"
+        assert put(client).status == 200
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(LONG), LONG), 200),
+        (b"HTTP/1.1 200 OK\r\n\r\n" + LONG, 200),
+        (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(LONG), LONG), 200),
+        (b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n" + in_chunks(LONG, 4096) + b"\r\n", 404),
+    ],
+    ids=["old", "until the end", "the last one", "a refusal"],
+)
+def test_a_long_answer_in_other_words_is_read_whole_and_ends_the_connection(answer: bytes, status: int) -> None:
+    with scripted(say_and_close(answer), say(STORED)) as (server, client):
+        heard = ask_for_long(client)
+        assert (heard.status, heard.content) == (status, LONG)
+        assert put(client).status == 200
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 70\r\n\r\n<half", "se cortó la conexión"),
+        (HEAD_OF_CHUNKS + b"5\r\n<half", "se cortó la conexión"),
+        (HEAD_OF_CHUNKS + b"5\r\n<half\r\n", "se cortó la conexión"),
+        (HEAD_OF_CHUNKS + b"5\r\n<half\r\n0\r\n", "se cortó la conexión"),
+        (HEAD_OF_CHUNKS + b"4\r\n<halXX0\r\n\r\n", "no se entiende"),
+        (HEAD_OF_CHUNKS + b"-5\r\n<half\r\n0\r\n\r\n", "no se entiende"),
+        (HEAD_OF_CHUNKS + b"1" * 70_000, "no se entiende"),
+        (HEAD_OF_CHUNKS + b"fffffff\r\n" + bytes(3_000_000), "no se entiende"),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + bytes(3_000_000), "no se entiende"),
+    ],
+    ids=[
+        "cut",
+        "cut chunk",
+        "no last chunk",
+        "no end",
+        "too long",
+        "no size",
+        "endless size",
+        "endless",
+        "old endless",
+    ],
+)
+def test_what_is_no_whole_long_answer_is_none(answer: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A listing that is cut must never look like a short one."""
+    monkeypatch.setattr(direct_http, "LONGEST_ANSWER_BYTES", 1_000_000)
+    with scripted(say_and_close(answer)) as (_, client):
+        with pytest.raises(ProviderUnavailable, match=reason):
+            ask_for_long(client)
+        assert not client._idle
+
+
+@pytest.mark.parametrize(("seconds_each", "has_time"), [(5, True), (20, False)])
+def test_a_long_answer_has_the_time_that_it_needs_to_come(
+    seconds_each: float, has_time: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred bytes at a time, by a clock that goes on whenever some have come."""
+    clock = itertools.count(step=seconds_each)
+    monkeypatch.setattr(direct_http, "SLOWEST_ANSWER_BYTES_PER_SECOND", 10)
+    monkeypatch.setattr(direct_http, "RECEIVE_OF_LONG_BYTES", 100)
+    monkeypatch.setattr(direct_http, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + bytes(60_000)
+    in_time = nullcontext() if has_time else pytest.raises(ProviderUnavailable, match="tiempo de espera")
+    with scripted(say_and_close(answer)) as (_, client), in_time:
+        assert len(ask_for_long(client, 60).content) == 60_000
+
+
+@pytest.mark.parametrize("beginning", [b"", HEAD_OF_CHUNKS, b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n"])
+def test_a_long_answer_at_a_trickle_is_not_waited_for(beginning: bytes) -> None:
+    def turn(connection: socket.socket) -> None:
+        connection.sendall(beginning)
+        trickle(connection)
+
+    with scripted(turn) as (_, client):
+        started = time.monotonic()
+        with pytest.raises(ProviderUnavailable, match="tiempo de espera"):
+            ask_for_long(client, DEADLINE_SECONDS)
+        assert time.monotonic() - started < 10 * DEADLINE_SECONDS
 
 
 def trickle(connection: socket.socket) -> None:
@@ -344,12 +481,17 @@ def test_the_signature_is_botocores(name: str, token: str | None, monkeypatch: p
     assert given["authorization"] == request.headers["Authorization"]
 
 
-@pytest.mark.parametrize("method", ["HEAD", "DELETE", "POST"])
-def test_the_signature_of_other_requests_is_botocores_too(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bucket_path", ["/cubo", ""])
+@pytest.mark.parametrize(("method", "name"), [("HEAD", "a b"), ("DELETE", "a b"), ("POST", "a b"), ("GET", None)])
+def test_the_signature_of_other_requests_is_botocores_too(
+    method: str, name: str | None, bucket_path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of those that concern the bucket itself, which may stand in the name of the host."""
     credentials = ReadOnlyCredentials("AK", "secret", None)
-    signer = RequestSigner("http://s3.example.com:9000/cubo", "eu-west-1", lambda: credentials, {})
+    signer = RequestSigner(f"http://s3.example.com:9000{bucket_path}", "eu-west-1", lambda: credentials, {})
     more = {"if-match": '"etag"'}
-    path, signed = signer.sign("a b", hashlib.sha256(b"").hexdigest(), more, "uploadId=x%2Fy&uploads=", method)
+    path, signed = signer.sign(name, hashlib.sha256(b"").hexdigest(), more, "uploadId=x%2Fy&uploads=", method)
+    assert path.startswith("/")
     given = dict(signed)
     monkeypatch.setattr(auth, "get_current_datetime", lambda: _moment(given["x-amz-date"]), raising=True)
     request = AWSRequest(method, f"http://s3.example.com:9000{path}", more)

@@ -271,6 +271,18 @@ def test_what_is_put_is_what_is_read_by_who_knows_how_much_it_is(provider: Provi
         assert sha256_of([content_of_size(provider, "p/file", size_bytes)]) == source.sha256()
 
 
+def test_what_follows_a_beginning_can_be_read_alone(provider: Provider, small_ranges: int) -> None:
+    size_bytes = 5 * small_ranges + 1
+    source = PatternSource(size_bytes)
+    put(provider, "p/file", source)
+    whole = content(provider, "p/file")
+    for start_bytes in (1, small_ranges - 1, small_ranges, 4 * small_ranges + 7, size_bytes - 1):
+        rest = b"".join(provider.open_from("p/file", size_bytes, start_bytes))
+        assert rest == whole[start_bytes:], start_bytes
+    with pytest.raises(ObjectNotFound):
+        b"".join(provider.open_from("p/not there", size_bytes, 1))
+
+
 @each_client_once
 def test_a_large_file_needs_little_memory(provider: Provider) -> None:
     provider.check()  # whatever is loaded at first use is not the file's

@@ -18,7 +18,15 @@ import pytest
 
 from config.errors import SourceChanged
 from providers import build_provider
-from providers.base import PART_SIZE_BYTES, AccessDenied, Provider, ProviderUnavailable
+from providers.base import (
+    PART_SIZE_BYTES,
+    AccessDenied,
+    BytesSource,
+    ConditionFailed,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+)
 from tests.destinations import Destination
 from tests.faults.http_effects import (
     address_of,
@@ -151,6 +159,60 @@ def test_an_end_whose_answer_is_lost_meets_its_own_object_under_the_condition(sc
         assert not receipt.sent_whole
         assert receipt.left_unfinished
         assert scene.numbers() == [*range(1, PARTS + 1)]
+        scene.require_stored(LARGE)
+
+
+def refuse_conditions(status: int, code: str) -> Effect:
+    """As servers that know no conditions of this request, and say so."""
+    refusal = refuse("s3", status, code)
+
+    def effect(exchange: Exchange) -> None:
+        is_conditional = "if-none-match" in exchange.headers or "if-match" in exchange.headers
+        refusal(exchange) if is_conditional else exchange.answer(exchange.forward())
+
+    return effect
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(501, "NotImplemented"), (400, "InvalidArgument"), (405, "MethodNotAllowed")]
+)
+def test_a_server_that_refuses_the_condition_of_an_end_is_asked_without_it(
+    scene_with: Callable[..., Any], status: int, code: str
+) -> None:
+    """One that keeps conditions of a PUT. It is asked under a condition once; before each other end it is looked.
+    Looked for in the replacement of an object, too, and in PUT and DELETE, where a probe tells.
+    """
+    with scene_with(Fault("unknown", refuse_conditions(status, code), END), name="s3-moto") as scene:
+        with scene.provider() as provider:
+            [(_, receipt)] = provider.put_new_many({KEY: LARGE})
+            assert receipt.sent_whole
+            assert not receipt.left_unfinished
+            scene.require_stored(LARGE)
+            other = PatternSource(LARGE.size_bytes + 1)
+            provider.replace(KEY, other, provider.stat(KEY))
+        assert len([line for line in scene.proxy.seen if re.search(END, line)]) == 3
+        scene.require_stored(other)
+
+
+def test_without_a_condition_nothing_takes_the_place_of_what_came_meanwhile(scene_with: Callable[..., Any]) -> None:
+    """Between the first part and the end somebody else has stored an object."""
+    with scene_with(Fault("unknown", refuse_conditions(501, "NotImplemented"), END), name="s3-moto") as scene:
+        small = BytesSource(b"another one's")
+        with scene.provider() as provider, closing(build_provider(scene.destination.provider_row())) as other:
+            other.put(KEY, small)
+            with pytest.raises(ConditionFailed):
+                list(provider.put_new_many({KEY: LARGE}))
+            assert b"".join(other.open(KEY)) == b"another one's"
+
+
+def test_a_refusal_for_another_reason_is_no_sign_of_unknown_conditions(scene_with: Callable[..., Any]) -> None:
+    refused = Fault("refused", refuse("s3", 400, "EntityTooSmall"), END, on=(1, 2))
+    with scene_with(refused, name="s3-moto") as scene:
+        with scene.provider() as provider:
+            with pytest.raises(ProviderError, match="EntityTooSmall"):
+                list(provider.put_new_many({KEY: LARGE}))
+            list(provider.put_new_many({KEY: LARGE}))
+        assert len([line for line in scene.proxy.seen if re.search(END, line)]) == 3
         scene.require_stored(LARGE)
 
 

@@ -42,9 +42,9 @@ SEED = int(os.environ.get("JANITOR_MUTATIONS_SEED", "3"))
 
 
 @pytest.fixture
-def platform(database_url: str) -> Iterator[Platform]:
+def platform(initialized_database_url: str) -> Iterator[Platform]:
     """The platform's database."""
-    platform = Platform(database_url)
+    platform = Platform(initialized_database_url)
     yield platform
     platform.close()
 
