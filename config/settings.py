@@ -124,8 +124,8 @@ class Settings:
         default=Computed(_default_lock_directory, shown="`/run/lock`, else the temporary directory"),
         example="/run/lock",
         spanish="Directorio de los bloqueos: de cada trabajo, un solo proceso por máquina.",
-        english="Holds the locks that allow one run of each job at a time on a host. A second lock that needs no directory keeps "
-        "runs apart that name different ones.",
+        english="Holds the locks that allow one run of each job at a time on a host. A second lock that needs no "
+        "directory keeps runs apart that name different ones.",
     )
     host: str = declared(
         "JANITOR_HOST",
