@@ -55,6 +55,7 @@ FILES_THAT_MAY_IMPORT = {
         *("providers/shared/object_store_get.py", "providers/shared/object_store_put.py"),
         *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
     ),
+    "isal": ("jobs/*/compression.py",),
     "psycopg2": ("sql/*.py",),
     "click": (PROGRAM, "config/options.py", "commands/*.py", "jobs/*/commands.py"),
 }
