@@ -23,7 +23,8 @@ from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUn
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
-QUERIES = Path(__file__).parent / "queries"
+PROGRAM = Path(__file__).parent.parent
+"""Where the rooms of the program are. Those that have statements of their own keep them in a folder `queries`."""
 
 CONNECT_TIMEOUT_SECONDS = 10
 LOST_FOR_SECONDS = 15.0
@@ -55,6 +56,9 @@ Parameters = Mapping[str, object]
 
 class Connection:
     """Runs the statements of `sql/queries`, each of them a transaction of its own (autocommit).
+
+    A job's own are named with its folder: `jobs/history/prune_runs`. Several names with commas between them are sent
+    together, as one transaction, and the rows are those of the last one.
 
     So nothing depends on session state, which a transaction pooler would lose, and no transaction is open while
     bytes travel. Safe to use from several threads: statements take turns.
@@ -186,8 +190,13 @@ def _statement(name: str) -> str:
     back what was acted upon since: a commit after which the local copy was deleted, an attempt whose objects would pass
     for somebody else's, a fencing token that the next run is given once more.
     """
-    text = (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+    text = ";\n".join(_file_of(part).read_text(encoding="utf-8") for part in name.split(", "))
     return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\nSET LOCAL synchronous_commit = on;\n{text}"
+
+
+def _file_of(name: str) -> Path:
+    folder, _, statement = name.rpartition("/")
+    return PROGRAM / (folder or "sql") / "queries" / f"{statement}.sql"
 
 
 def _is_enough(error: DatabaseError, failures: int, seconds: float) -> bool:

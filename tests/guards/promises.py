@@ -547,9 +547,9 @@ HOSTS = (
         "stories/test_hosts.py::test_a_host_whose_clock_is_wrong_does_the_same",
     ),
     promise(
-        "Of two runs at once on a host the second gives way, with 75.",
-        "stories/test_interruptions.py::test_a_second_run_on_the_host_gives_way_at_once",
-        "jobs/test_host_lock.py::test_a_second_run_is_refused_until_the_first_one_ends",
+        "Of two runs at once that want the same job of a host the second gives way, with 75.",
+        "stories/test_interruptions.py::test_a_second_migration_on_the_host_gives_way_at_once",
+        "jobs/test_locks.py::test_a_second_run_is_refused_until_the_first_one_ends",
     ),
     promise(
         "Several hosts with the same rows do all of the work, and none of it twice.",
