@@ -48,6 +48,7 @@ FILES_THAT_MAY_IMPORT = {
         *("providers/azure.py", "providers/s3.py"),
     ),
     "psycopg2": ("sql/*.py",),
+    "isal": ("jobs/backups/compression.py",),
     "click": (PROGRAM, "config/options.py", "jobs/commands.py"),
 }
 """Each package of others that only some files know, and those files."""
