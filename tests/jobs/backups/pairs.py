@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -23,8 +24,10 @@ from jobs.embedded_postgres import EmbeddedPostgres
 
 FIRST = datetime(2026, 3, 2, 3, 0, 0)  # noqa: DTZ001 the local time of a schedule
 SCRIPTS = Path(__file__).parent
+NAME = rb'"(?:[^"]|"")*"'
 ROW_BLOCK = re.compile(
-    rb'(COPY "(?:[^"]|"")*"\."(?:[^"]|"")*"[^\n]*FROM stdin;\n)(.*?)(^\\\.\n)', re.DOTALL | re.MULTILINE
+    rb"^(COPY " + NAME + rb"\." + NAME + rb" (?:\((?:" + NAME + rb"(?:, )?)*\))? *FROM stdin;\n)(.*?)^\\\.\n",
+    re.DOTALL | re.MULTILINE,
 )
 VARIES = re.compile(rb"^(?:\\(?:un)?restrict .*|-- (?:Dumped|Started|Completed) .*)\n", re.MULTILINE)
 
@@ -43,6 +46,7 @@ class Pair:
         self._server = server
         self._administrator = server.database_url
         self._times = itertools.count()
+        self._programs: Path | None = None
         self.backed_up_by_owner = False
         self.names = (f"source_{number}", f"restored_{number}")
         self.role = f"owner_{number}" if is_owner else ""
@@ -67,7 +71,16 @@ class Pair:
     def source(self) -> Source:
         """What the engine is given."""
         url = self.source_url if self.backed_up_by_owner else self._server.url_of(self.names[0])
-        return Source(url, self._server.binaries)
+        return Source(url, self._programs or self.binaries)
+
+    @property
+    def binaries(self) -> Path:
+        """The directory of the server's own programs."""
+        return self._server.binaries
+
+    def use_programs(self, directory: Path) -> None:
+        """Make backups with the programs of a directory."""
+        self._programs = directory
 
     @property
     def target(self) -> Target:
@@ -86,6 +99,19 @@ class Pair:
         """Run statements in the source."""
         run(self.source_url, *statements)
 
+    def change_restored(self, *statements: str) -> None:
+        """Run statements in the restored database."""
+        run(self.restored_url, *statements)
+
+    def comment_of_restored(self) -> str:
+        """What the comment of the restored database says."""
+        with contextlib.closing(psycopg2.connect(self.restored_url)) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s", self.names[1:]
+            )
+            ((comment,),) = cursor.fetchall()
+            return str(comment)
+
     def change_by_script(self, name: str) -> None:
         """Run `{name}.sql` in the source, and `{name}_by_superuser.sql` with all rights."""
         for file, url in (
@@ -93,8 +119,17 @@ class Pair:
             (f"{name}_by_superuser.sql", self._server.url_of(self.names[0])),
         ):
             if (SCRIPTS / file).exists():
-                command = [self._server.binaries / "psql", "-X", "-q", "-o", "/dev/null", "-v", "ON_ERROR_STOP=1", "-f"]
-                subprocess.run([*command, SCRIPTS / file, url], check=True, timeout=120)
+                command = [
+                    str(self.binaries / "psql"),
+                    "-X",
+                    "-q",
+                    "-o",
+                    "/dev/null",
+                    "-v",
+                    "ON_ERROR_STOP=1",
+                    "-f",
+                ]
+                subprocess.run([*command, str(SCRIPTS / file), url], check=True, timeout=120)
 
     def full(self) -> BackupFile:
         """Make a full backup."""
@@ -119,13 +154,17 @@ class Pair:
 
     def psql(self, path: Path, **environment: str) -> None:
         """`gunzip -c FILE | psql -v ON_ERROR_STOP=1 DB`. Raises `PsqlFailed`."""
-        command = 'set -o pipefail; gunzip -c "$1" | "$2" -X -q -v ON_ERROR_STOP=1 "$3"'
-        ended = subprocess.run(
-            ["bash", "-c", command, "bash", str(path), str(self._server.binaries / "psql"), self.restored_url],
-            check=False, capture_output=True, text=True, timeout=120, env={**os.environ, **environment},
-        )  # fmt: skip
+        ended = self.psql_whatever_comes(path, **environment)
         if ended.returncode != 0:
             raise PsqlFailed(ended.stderr)
+
+    def psql_whatever_comes(self, path: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The same; how it ended."""
+        command = 'set -o pipefail; gunzip -c "$1" | "$2" -X -q -v ON_ERROR_STOP=1 "$3"'
+        return subprocess.run(
+            ["bash", "-c", command, "bash", str(path), str(self.binaries / "psql"), self.restored_url],
+            check=False, capture_output=True, text=True, timeout=120, env={**os.environ, **environment},
+        )  # fmt: skip
 
     def empty_restored(self) -> None:
         """Make the other database empty."""
@@ -136,7 +175,7 @@ class Pair:
     def contents(self, database: str) -> list[bytes]:
         """What an ordinary dump of a database says, rows in any order, line by line."""
         dump = subprocess.run(
-            [self._server.binaries / "pg_dump", "--quote-all-identifiers", self._server.url_of(database)],
+            [self.binaries / "pg_dump", "--quote-all-identifiers", self._server.url_of(database)],
             check=True, capture_output=True, timeout=120, env={**os.environ, "PGTZ": "UTC"},
         ).stdout  # fmt: skip
         return list(_normal(dump))
