@@ -74,7 +74,7 @@ def test_an_unknown_database_takes_it_only_when_forced(
 
 def test_even_when_forced_the_rows_are_counted(filled: Pair, full: BackupFile, differential: BackupFile) -> None:
     filled.restore(full, differential)
-    require_refused(filled, differential.path, "not the right base: 0 of 2 rows found", **FORCED)
+    require_refused(filled, differential.path, "not the right base: 1 of 2 rows found", **FORCED)
 
 
 def test_orphans_are_found_also_by_a_superuser(filled: Pair, full: BackupFile, differential: BackupFile) -> None:
