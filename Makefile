@@ -25,7 +25,7 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo test lint types mutants crash model lock bench bench-small clean without-python
+.PHONY: help venv demo env-example test lint types mutants crash model lock bench bench-small clean without-python
 
 help:
 	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"
@@ -38,6 +38,7 @@ help:
 	@echo "make model        play histories of the protocol until one loses something (N=1000000: so many of them)"
 	@echo "make venv         only the virtual environment, with what the demo needs"
 	@echo "make lock         choose the newest versions anew (needs uv)"
+	@echo "make env-example  write .env.example and the tables of settings from their declarations"
 	@echo "make bench        every benchmark beside other programs, in full: hours (writes benchmarks/RESULTS.md)"
 	@echo "make bench-small  the same in a minute, in sizes that show that they work"
 	@echo "make clean        remove .venv, caches and the demo's data"
@@ -76,6 +77,9 @@ bench: .venv/test.stamp
 bench-small: .venv/test.stamp
 	@test -f benchmarks/__main__.py || { echo "There is no benchmark in this checkout" >&2; exit 1; }
 	@$(IN_VENV) -m benchmarks --small
+
+env-example: .venv/test.stamp
+	@$(IN_VENV) -m tools.settings_documents
 
 # The three agree: a version is chosen once, for production, and kept by the other two.
 lock:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from config.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
+from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
 
 if __name__ == "__main__" or sys.argv[0].endswith("/janitor-daemon"):  # what follows takes a while to import
     end_at_once_on_signal()
@@ -16,24 +16,26 @@ import contextlib
 import logging
 import os
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from config.requirements import require_python_and_packages
+from config.process.requirements import require_python_and_packages
 
 require_python_and_packages()  # before any of them is imported
 
 import click
 
-from config.amounts import parse_duration, parse_size
+from config.errors import MigrationError, RunInterrupted, UnsafeSource, is_for_want_of_descriptors
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_DONE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
-from config.models import Claim, Execution, MigrationPolicy, ProviderRow
+from config.models import Claim, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from config.options import LazyGroup, bandwidth_option, hours, require_no_options_of_the_tick, setting, transfers_option
-from config.process import (
+from config.process.preparation import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,
     leave_process,
@@ -44,55 +46,40 @@ from config.process import (
 )
 from config.provider_fields import unknown_fields
 from config.settings import ConfigurationError, Settings, load_settings
-from config.wording import in_spanish, output_failure, reason_of
-from jobs.directories import DirectoryJudge, OpenDirectory
+from config.text.amounts import parse_duration, parse_size
+from config.text.wording import in_spanish, output_failure, reason_of
 from jobs.heartbeat import renewing_leases
 from jobs.host_lock import LockHeld, host_lock, machine_lock
-from jobs.keys import Place, place_of, shared_prefix
-from jobs.known_conflicts import KnownConflicts
-from jobs.messages import Messages, error_code, unexpected
+from jobs.migration.directories import DirectoryJudge, OpenDirectory
+from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.messages import Messages, error_code, unexpected
 from jobs.provider_set import ProviderSet
-from jobs.report import (
-    DUE_COUNTED_TO,
-    EXIT_CONFIGURATION,
-    EXIT_DATABASE,
-    EXIT_DONE,
-    EXIT_LOCKED,
-    EXIT_SOMETHING_FAILED,
-    MAX_DURATION,
-    Named,
-    TickReport,
-)
+from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
+from jobs.settings import settings_of_jobs, variables_by_title
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
-from jobs.temp_files import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from jobs.temp_guard import (
+from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
+from jobs.temp_files.guard import (
     require_outside_roots,
     require_temp_directory_apart,
     require_temp_directory_apart_from_copies,
 )
-from providers.base import (
-    MigrationError,
-    ProviderUnavailable,
-    RunInterrupted,
-    UnsafeSource,
-    is_for_want_of_descriptors,
-)
+from providers.base import ProviderUnavailable
 from sql.database import (
     Database,
     DatabaseBusy,
     DatabaseError,
     DatabaseUnavailable,
     ListedDeletion,
-    ProvenCopy,
     SchemaError,
     database_identity,
     provider_name,
     require_database_named,
 )
+from storage.keys import Place, place_of, shared_prefix
 
 if TYPE_CHECKING:
-    from jobs.manifest import Manifest
-    from jobs.migration import Migration
+    from jobs.migration.run import Migration
+    from storage.manifest import Manifest
 
 VERSION = "0.1.0"
 
@@ -125,7 +112,7 @@ class JanitorDaemon:
     """
 
     def __init__(self, settings: Settings | None = None, options: RunOptions | None = None) -> None:
-        self._settings = settings or load_settings()
+        self._settings = settings or load_settings(jobs=settings_of_jobs)
         self._options = options or RunOptions()
         self._database = Database(self._settings.database_url, self._settings.host)
         self._judge = DirectoryJudge(self._settings.roots)
@@ -251,7 +238,7 @@ class JanitorDaemon:
     @cached_property
     def _migration(self) -> Migration:
         """What stores, removes and tidies up, with its threads: imported and made once there is something to do."""
-        from jobs.migration import Migration  # most runs find nothing, and need not pay for it
+        from jobs.migration.run import Migration  # most runs find nothing, and need not pay for it
 
         return_large_blocks()
         migration = Migration(
@@ -279,7 +266,10 @@ class JanitorDaemon:
             self._do_job("simulación", self._clean_temp_files)
 
     def _preview_migrations(self) -> None:
-        from jobs.preview import Preview, preview_deletion  # what it needs to walk a tree, a real run may not need
+        from jobs.migration.preview import (  # what it needs to walk a tree, a real run may not need
+            Preview,
+            preview_deletion,
+        )
 
         self._load_configuration()
         self._load_cloud_providers()
@@ -473,7 +463,7 @@ def _unless_empty(items: Iterator[Item]) -> Iterator[Item] | None:
 
 def _commands() -> Mapping[str, click.Command]:
     """Whatever is no tick: imported only when it is asked for, as no run of cron does."""
-    from jobs.commands import commands
+    from commands.subcommands import commands
 
     return commands.commands
 
@@ -481,6 +471,7 @@ def _commands() -> Mapping[str, click.Command]:
 @click.group(
     cls=LazyGroup,
     load=_commands,
+    variables=variables_by_title,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     option_groups={
@@ -571,7 +562,9 @@ def cli(
         raise click.UsageError("--clean-only y --migrate-only no se pueden usar juntas")
     require_no_options_of_the_tick(context)
     configure_logging(None, "text", debug=debug)
-    settings = replace(load_settings(), **transfers, **bandwidth_limit, **max_duration, **max_bytes)
+    settings = replace(
+        load_settings(jobs=settings_of_jobs), **transfers, **bandwidth_limit, **max_duration, **max_bytes
+    )
     context.obj = settings
     configure_logging(None, settings.log_format, debug=debug)
     if context.invoked_subcommand is not None:
@@ -625,20 +618,21 @@ def run_command_line(arguments: Sequence[str]) -> int:
 def _in_words(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError):
         return f"falta el paquete {error.name}; instale los de requirements.lock, o use .venv/bin/python"
-    if isinstance(error, OSError) and _is_of_the_output():
+    if isinstance(error, OSError) and _is_of_the_output(error):
         return output_failure(error)
     if isinstance(error, OSError):  # what has a place in the program comes as an error of its own
         return f"no se puede leer o escribir: {one_line(reason_of(error))}"
     return one_line(error) or type(error).__name__
 
 
-def _is_of_the_output() -> bool:
-    """Whether the standard output still holds what it could not write."""
+def _is_of_the_output(error: OSError) -> bool:
+    """Whether the standard output still holds what it could not write, or refused what is too long for its buffer."""
     try:
         sys.stdout.flush()
     except OSError:
         return True
-    return False
+    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
+    return frame.f_code is click.echo.__code__
 
 
 def _run_process() -> int:

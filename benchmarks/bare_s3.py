@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import cast
 from xml.sax.saxutils import escape
 
-from jobs.embedded_process import answers_http
+from demo.servers.process import answers_http
 from tests.servers.base import CommandServer, S3Server, python_module
 
 HEAD_END = b"\r\n\r\n"

@@ -12,8 +12,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jobs.embedded_postgres import installed_programs
-from jobs.embedded_s3 import rclone_program
+from demo.servers.postgres import installed_programs
+from demo.servers.s3 import rclone_program
 
 
 def describe_machine() -> Mapping[str, str]:

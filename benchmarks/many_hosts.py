@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks import stores
 from benchmarks.moves import installation
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.stories.installation import Installation
 from tests.stories.posing_hosts import EVERY_HOST, LockWatch, PosingHosts
 

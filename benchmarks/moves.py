@@ -20,7 +20,7 @@ from benchmarks.results import PRODUCT, Report
 from benchmarks.stores import Store
 from benchmarks.trees import copy_into, require_nothing_left
 from benchmarks.workshop import workshop
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.stories.installation import Installation
 
 EXECUTIONS_PREFIX = "ejecuciones"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.machine import s5cmd_program
 from benchmarks.results import NO_GOALS, Goals
-from jobs.embedded_s3 import rclone_program
+from demo.servers.s3 import rclone_program
 from tests.destinations import Destination
 
 TRANSFERS = "16"

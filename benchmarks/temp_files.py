@@ -20,7 +20,7 @@ from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
 from benchmarks.moves import installation
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.workshop import workshop
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 
 RETENTION_MINUTES = 24 * 60
 TWO_DAYS_NS = 2 * 24 * 3600 * 10**9

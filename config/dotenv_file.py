@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
-import stat
 from pathlib import Path
 
-from config.wording import reason_of
+from config.text.files import UnreadableFile, read_text
 
 
 class DotenvError(Exception):
@@ -22,32 +20,15 @@ def add_dotenv(path: Path) -> tuple[str, ...]:
     """
     if not os.path.lexists(path):
         return ()
-    text = _text_of(path)
+    try:
+        text = read_text(path)
+    except UnreadableFile as error:
+        raise DotenvError(str(error)) from error
     from dotenv import load_dotenv  # with what it imports, slower to load than the rest of this room together
 
     names = _names_in(text)
     load_dotenv(stream=io.StringIO(text), override=False)
     return names
-
-
-def _text_of(path: Path) -> str:
-    try:
-        text = _bytes_of(path).decode("utf-8-sig")  # some editors begin a file with a mark that would join a name
-    except OSError as error:
-        raise DotenvError(f"no se puede leer: {reason_of(error)}") from error
-    except UnicodeDecodeError:  # its words would quote what the file says
-        raise DotenvError("no es un texto en UTF-8, o tiene un carácter nulo") from None
-    if "\0" in text:
-        raise DotenvError("no es un texto en UTF-8, o tiene un carácter nulo")
-    return text
-
-
-def _bytes_of(path: Path) -> bytes:
-    """Raises `OSError` for what is no regular file: a FIFO would be waited for, without end."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 by descriptor
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "no es un fichero normal")
-        return file.read()
 
 
 def _names_in(text: str) -> tuple[str, ...]:

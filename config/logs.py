@@ -21,8 +21,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
-from config.system_paths import is_of_system
-from config.wording import reason_of
+from config.process.system_paths import is_of_system
+from config.text.wording import reason_of
 
 UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """What `json.dumps` leaves as it is, and a reader of lines, a terminal or a UTF-8 encoder would not take well."""

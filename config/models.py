@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 
@@ -65,6 +66,13 @@ class CommittedCopy:
     """That of the directory whose removal was begun last, if any was."""
 
 
+LEASE_SECONDS = 900
+LATE_SECONDS = 3600
+"""How long a request can be on its way at most when whoever sent it is gone: what S3 and Azure refuse is signed fifteen
+minutes ago, and a connection over which nothing passes is given up in less than an hour.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """This run's right to work on one execution, until another run takes it over and raises the token.
@@ -74,7 +82,6 @@ class Claim:
 
     execution: Execution
     fencing_token: int
-    earlier_attempts: int
     last_copy: CommittedCopy | None = None
 
 
@@ -114,11 +121,44 @@ class Entry(NamedTuple):
 
 
 class Evidence(enum.StrEnum):
-    """How a copy was proven, strongest first. `SIZE` alone never allows deletion."""
+    """How a copy was proven: by the provider's checksum of the whole object, or by reading it back."""
 
     CHECKSUM = "checksum"
     READ_BACK = "read-back"
-    SIZE = "size"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One recorded try to store an execution at one place. Earlier ones that did not come to look at it, and so sent
+    nothing, do not count.
+    """
+
+    id: int
+    provider_id: int
+    key_prefix: str
+    earlier_attempts_here: int
+    foreign_objects_here: bool
+    committed_here: bool = False
+    """Whether a row pointed at this place once, as the copy of this execution."""
+    committed_manifest_sha256: str | None = None
+    """That of the manifest of the last copy that was committed for this execution, wherever."""
+    late_bytes_until: datetime | None = None
+    """Until when bytes of an earlier attempt may arrive, of files that have changed since, which are kept off by
+    discarding its unfinished uploads.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenCopy:
+    """What is written down when an execution has been migrated."""
+
+    uri: str
+    provider_id: int
+    key_prefix: str
+    file_count: int
+    size_bytes: int
+    evidence: Evidence
+    manifest_sha256: str
 
 
 @dataclass(frozen=True, slots=True)

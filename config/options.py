@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from config.amounts import AmountError, parse_bandwidth
+from config.declared import Variable
 from config.settings import parse_transfers
-from config.wording import in_spanish, reason_of
+from config.text import parsers
+from config.text.amounts import OFF, AmountError, parse_bandwidth
+from config.text.wording import in_spanish, reason_of
 
 
 class _Spanish(click.Command):
@@ -50,7 +51,8 @@ class SpanishGroup(_Spanish, click.Group):
 class LazyGroup(SpanishGroup):
     """A group that gets its commands from `load` only when one of them, or the list of them, is asked for.
 
-    Its help shows the options of each of `option_groups` below a heading of their own, and after them all others.
+    Its help shows the options of each of `option_groups` below a heading of their own, and after them all others; then
+    the commands, and the variables of the environment that `variables` gives, by their headings.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class LazyGroup(SpanishGroup):
         *arguments: Any,
         load: Callable[[], Mapping[str, click.Command]],
         option_groups: Mapping[str, Sequence[str]],
+        variables: Callable[[], Mapping[str, Iterable[Variable[Any]]]],
         **attributes: Any,
     ) -> None:
         super().__init__(*arguments, **attributes)
         self._load = load
         self._option_groups = option_groups
+        self._variables = variables
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self.commands.update(self._load())
@@ -80,6 +84,15 @@ class LazyGroup(SpanishGroup):
         with formatter.section("Opciones"):
             formatter.write_dl([record for record in records.values() if record is not None])
         self.format_commands(ctx, formatter)
+        for heading, variables in self._variables().items():
+            with formatter.section(heading):
+                formatter.write_dl([(variable.name, _help_of(variable)) for variable in variables])
+
+
+def _help_of(variable: Variable[Any]) -> str:
+    """A default that is computed, its sentence says."""
+    default = variable.default if isinstance(variable.default, str) and variable.default != OFF else ""
+    return f"{variable.spanish.removesuffix('.')} (por defecto, {default})." if default else variable.spanish
 
 
 ALSO_FOR_COMMANDS = ("debug",)
@@ -135,15 +148,10 @@ bandwidth_option = click.option(
 
 def hours(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
     """What turns an option into a number of hours."""
-    if text is None:
-        return None
     try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
-        raise click.BadParameter("debe ser un número de horas mayor o igual que 0 (0.5 es media hora)")
-    return number
+        return None if text is None else parsers.hours(text)
+    except AmountError as error:
+        raise click.BadParameter(f"{error} (0.5 es media hora)") from error
 
 
 def not_empty(_context: click.Context, _parameter: click.Parameter, text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from config.models import ProviderRow
-from config.names import unknown
+from config.text.names import unknown
 
 
 @dataclass(frozen=True, slots=True)

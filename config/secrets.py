@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 from config.fields import FieldError
 from config.logs import learn_secrets
-from config.settings import Variable
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-KEYS_VARIABLE = Variable.SECRET_KEYS.value
+KEYS_VARIABLE = "JANITOR_SECRET_KEYS"
 
 SECRET_FIELDS = (
     *("secret_key", "session_token", "connection_string", "account_key", "sas_token"),

@@ -1,47 +1,29 @@
-"""What the environment (and a `.env` file) says, checked once at the start."""
+"""What the environment, a `.env` file and `janitor.toml` say, checked once at the start."""
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import tzinfo
 from pathlib import Path
 from typing import TypeVar
 
-from config.amounts import OFF, UNLIMITED, AmountError, Timetable, parse_bandwidth, parse_duration, parse_size
+from config.config_file import read_config_file
+from config.declared import Computed, Sources, declared, load, schema_of, variables_of
 from config.dotenv_file import DotenvError, add_dotenv
-from config.names import nearest, unknown
+from config.errors import ConfigurationError
+from config.text.amounts import OFF, Timetable, parse_bandwidth, parse_duration, parse_size
+from config.text.names import nearest, unknown
+from config.text.parsers import choice, directories, hours, integer, path
+from config.text.time_zones import host_time_zone, time_zone
+
+__all__ = ("MAXIMUM_TRANSFERS", "ConfigurationError", "Settings", "load_settings", "parse_transfers")
 
 DEFAULT_TRANSFERS = 16
 MAXIMUM_TRANSFERS = 256
 MAXIMUM_PROCESSES = 64
-
-Amount = TypeVar("Amount")
-
-
-class Variable(StrEnum):
-    """Every variable of the environment that the program reads, but for those of others (`PG*`, `TMPDIR`)."""
-
-    DATABASE_URL = "DATABASE_URL"
-    TEMP_DIR = "TEMP_DIR"
-    TEMP_RETENTION_HOURS = "TEMP_RETENTION_HOURS"
-    BACKUP_PATH = "BACKUP_PATH"
-    ROOTS = "JANITOR_ROOTS"
-    LOG_DIR = "JANITOR_LOG_DIR"
-    LOG_FORMAT = "JANITOR_LOG_FORMAT"
-    LOCK_DIR = "JANITOR_LOCK_DIR"
-    HOST = "JANITOR_HOST"
-    TRANSFERS = "JANITOR_TRANSFERS"
-    PROCESSES = "JANITOR_PROCESSES"
-    BANDWIDTH_LIMIT = "JANITOR_BANDWIDTH_LIMIT"
-    MAX_DURATION = "JANITOR_MAX_DURATION"
-    MAX_BYTES = "JANITOR_MAX_BYTES"
-    SECRET_KEYS = "JANITOR_SECRET_KEYS"  # noqa: S105 a name, not a secret
-
 
 OUR_PREFIX = "JANITOR_"
 NOT_OURS = frozenset(("TMPDIR",))
@@ -50,70 +32,226 @@ NOT_OURS = frozenset(("TMPDIR",))
 SLIP_OF_THE_PEN = 0.8
 """How much a name without our prefix must be like one of ours to be taken for it."""
 
+Kind = TypeVar("Kind")
 
-class ConfigurationError(Exception):
-    """The settings cannot be used. The message is in Spanish: what is wrong and what to do, without secrets."""
+parse_transfers = integer(1, MAXIMUM_TRANSFERS)
+"""How many transfers may go on at the same time. Raises `AmountError`."""
+
+
+def _parse_processes(written: str) -> int | None:
+    return None if written == OFF else integer(1, MAXIMUM_PROCESSES)(written)
+
+
+def _host_name(_environment: Mapping[str, str]) -> str:
+    return socket.gethostname()
+
+
+def _default_lock_directory(environment: Mapping[str, str]) -> Path:
+    """`/run/lock` is on tmpfs, so a full disk does not keep the lock from being taken.
+
+    `tempfile.gettempdir` will not do: it looks which directory has room, so when a disk is full two runs could find two
+    different ones, or none at all.
+    """
+    shared = "/run/lock"
+    return Path(shared if os.access(shared, os.W_OK) else environment.get("TMPDIR") or "/tmp")  # noqa: S108
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The process's settings. `database_url` may hold a password, so it never shows in a repr."""
+    """The settings of the whole program, without a password in its repr; those of each job come from `of`."""
 
-    database_url: str = field(repr=False)
-    temp_directory: Path
-    temp_retention_hours: float
-    roots: tuple[str, ...]
-    log_directory: Path
-    log_format: str
-    lock_directory: Path
-    host: str
-    transfers: int
-    bandwidth: Timetable = UNLIMITED
-    max_duration_seconds: float | None = None
-    max_bytes: int | None = None
-    processes: int | None = None
-    """How many a run may use at the most; `None`: as many as there are processors for it, up to a few."""
-
-    backup_directory: Path | None = None
-    """Where backups are kept, if that is set: nothing there is a temporary file."""
+    database_url: str = declared(
+        "DATABASE_URL",
+        str,
+        default="",
+        shown="libpq's `PG*`",
+        secret=True,
+        essential=True,
+        example="postgresql://janitor:password@localhost:5432/sage",
+        spanish="Base de datos de la plataforma, como URI de libpq; sin ella valen las variables PG* de libpq.",
+        english="The platform's database, as a libpq URI: `postgresql://user:password@host:5432/database`, with "
+        "special characters in the password percent-encoded. Without it libpq's own `PGHOST`, `PGUSER`, `PGPASSWORD`, "
+        "`PGDATABASE`, `~/.pgpass` and so on are used.",
+    )
+    roots: tuple[str, ...] = declared(
+        "JANITOR_ROOTS",
+        directories,
+        default="",
+        essential=True,
+        example="/srv/sage/ejecuciones",
+        spanish="Directorios de las ejecuciones, separados por ':'. Sin ella no se borra ninguna copia local.",
+        english="Directories in which executions may live, `:` between them, absolute, without symbolic links; **while "
+        "it is not set, no local copy is ever deleted**. A row that points elsewhere is refused.",
+    )
+    temp_directory: Path = declared(
+        "TEMP_DIR",
+        path,
+        default="./tmp",
+        spanish="Directorio del que se borran los archivos temporales antiguos; uno propio, solo para ellos.",
+        english="Where old temporary files are deleted: regular files directly in it, nothing else. Refused (exit code "
+        "2, before anything is done) where others keep files: the system's and users' directories, `/tmp` and "
+        "`/var/tmp` themselves, all of `/var/lib`, `/var/mail`, `/var/spool` and `/var/backups`, the program's, the "
+        "working, log, lock and backup directories, whatever contains one of these, roots and what is in them, "
+        "whatever is, contains or lies in the `ruta` of a `local` provider, a directory that holds `.git`, `.env`, "
+        "`PG_VERSION` or `janitor_daemon.py`. A file named `*.manifest.json` is never deleted.",
+    )
+    temp_retention_hours: float = declared(
+        "TEMP_RETENTION_HOURS",
+        hours,
+        default="24",
+        unit="hours",
+        spanish="Horas que ha de tener un archivo temporal para borrarlo.",
+        english="How old temporary files must be to be deleted.",
+    )
+    log_directory: Path = declared(
+        "JANITOR_LOG_DIR",
+        path,
+        default="logs",
+        spanish="Directorio del registro, janitor_daemon.log.",
+        english="Holds `janitor_daemon.log`, rotated. Like `JANITOR_LOCK_DIR`, refused (exit code 2) in a root, where "
+        "it would be migrated with an execution.",
+    )
+    log_format: str = declared(
+        "JANITOR_LOG_FORMAT",
+        choice("text", "json"),
+        default="text",
+        spanish="Formato del registro: 'text' o 'json'.",
+        english="`text`, or `json`: one object per line, with a stable English `event`.",
+    )
+    lock_directory: Path = declared(
+        "JANITOR_LOCK_DIR",
+        path,
+        default=Computed(_default_lock_directory, shown="`/run/lock`, else the temporary directory"),
+        example="/run/lock",
+        spanish="Directorio del bloqueo que deja trabajar a un solo proceso por máquina.",
+        english="Holds the lock that allows one run at a time on a host. A second lock that needs no directory keeps "
+        "runs apart that name different ones.",
+    )
+    host: str = declared(
+        "JANITOR_HOST",
+        str,
+        default=Computed(_host_name, shown="the host's name"),
+        example="sage-1",
+        spanish="Nombre de esta máquina entre las que comparten la base de datos: estable y único.",
+        english="This host's name among those that share the database: stable and unique.",
+    )
+    named_time_zone: tzinfo | None = declared(
+        "JANITOR_TIMEZONE",
+        time_zone,
+        shown="the host's",
+        example="Europe/Madrid",
+        spanish="Zona horaria de los horarios de las tareas, como Europe/Madrid; por defecto, la de la máquina.",
+        english="Time zone of the jobs' schedules, by its name, such as `Europe/Madrid`.",
+    )
+    transfers: int = declared(
+        "JANITOR_TRANSFERS",
+        parse_transfers,
+        default=str(DEFAULT_TRANSFERS),
+        spanish="Cuántos ficheros se transfieren a la vez, de 1 a 256.",
+        english="How many files are sent at the same time, 1 to 256.",
+    )
+    processes: int | None = declared(
+        "JANITOR_PROCESSES",
+        _parse_processes,
+        shown="as many as processors, at most 4",
+        example="4",
+        spanish="Cuántos procesos se reparten el trabajo, de 1 a 64; por defecto uno por procesador, hasta 4.",
+        english="How many processes share the work, 1 to 64. Each has its part of the transfers. They share a run with "
+        "32 or more executions to migrate (each has a session in the database then, and none of the three limits below "
+        "may be set), otherwise each execution of 10,000 files or more, or, on SFTP, of 256 MiB or more in files that "
+        "are large (without a limit of the bandwidth).",
+    )
+    bandwidth: Timetable = declared(
+        "JANITOR_BANDWIDTH_LIMIT",
+        parse_bandwidth,
+        default=OFF,
+        shown="none",
+        example="08:00,512k 19:00,10M 23:00,off",
+        spanish="Cuánto se envía por segundo entre todas las transferencias: 20M; o según la hora local.",
+        english="How much all transfers together may send per second: one value, or by the local time of day, as "
+        "`--bandwidth-limit`.",
+    )
+    max_duration_seconds: float | None = declared(
+        "JANITOR_MAX_DURATION",
+        parse_duration,
+        default=OFF,
+        shown="none",
+        example="5h",
+        spanish="No se empieza ninguna ejecución pasado este tiempo, con unidad: 5h, 1h30m.",
+        english="After so long a run begins no further execution, as with `--max-duration`. With a unit.",
+    )
+    max_bytes: int | None = declared(
+        "JANITOR_MAX_BYTES",
+        parse_size,
+        default=OFF,
+        shown="none",
+        example="100G",
+        spanish="No se empieza ninguna ejecución con la que se enviaría más que esto, con unidad: 100G.",
+        english="Once so much was sent a run begins no further execution, as with `--max-bytes`. With a unit.",
+    )
+    secret_keys: str = declared(
+        "JANITOR_SECRET_KEYS",
+        str,
+        default="",
+        secret=True,
+        spanish="Claves de los secretos cifrados en secretos_nube, la más nueva primero, separadas por comas.",
+        english="Fernet keys for credentials kept encrypted in `secretos_nube`, newest first, separated by commas.",
+    )
+    backup_directory: Path = declared(
+        "BACKUP_PATH",
+        path,
+        default="backups",
+        spanish="Directorio de las copias de seguridad de la base de datos: nada de ahí es temporal.",
+        english="Where backups of the database are kept. Nothing there is taken for a temporary file.",
+    )
+    config_file: Path = declared(
+        "JANITOR_CONFIG",
+        path,
+        default="janitor.toml",
+        spanish="Fichero TOML con las listas que no caben en una variable.",
+        english="The TOML file with the lists that fit no variable. It may be absent unless this is set.",
+    )
 
     unknown_variables: tuple[str, ...] = ()
     """What was set under names that mean nothing, in Spanish: each name, and which one was probably meant."""
 
+    sources: Sources = field(default=Sources({}), repr=False, compare=False)
+    """Where the settings of jobs come from."""
 
-def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    def of(self, kind: type[Kind]) -> Kind:
+        """The settings of a job, by their dataclass. Raises `ConfigurationError`."""
+        return load(kind, self.sources)
+
+    @property
+    def time_zone(self) -> tzinfo:
+        """The zone of the jobs' schedules: the one that is named, else the host's."""
+        return self.named_time_zone or host_time_zone(self.sources.environment)
+
+
+def load_settings(environment: Mapping[str, str] | None = None, jobs: Callable[[], Sequence[type]] = tuple) -> Settings:
     """Read the settings from `environment`, or from the process's own after adding what `.env` has and it lacks.
 
-    `.env` is looked for in the working directory only. Raises `ConfigurationError`, also if that directory is gone
-    and something is to be found in it.
+    `.env` is looked for in the working directory only. `jobs` gives the dataclasses of the jobs' settings; it is called
+    only if there is something that they might declare. `janitor.toml` is held against them. Their variables are judged
+    when `Settings.of` is asked for them, so that a wrong one stops only its job. Raises `ConfigurationError`, also if
+    the working directory is gone and something is to be found in it.
     """
     names_in_file: tuple[str, ...] = ()
     if environment is None:
         _require_working_directory(os.environ)
         names_in_file = _add_dotenv(Path(".env"))
         environment = os.environ
-    return Settings(
-        database_url=environment.get(Variable.DATABASE_URL, ""),
-        temp_directory=Path(environment.get(Variable.TEMP_DIR) or "./tmp"),
-        temp_retention_hours=_hours(environment, Variable.TEMP_RETENTION_HOURS, default=24.0),
-        roots=_roots(environment.get(Variable.ROOTS, "")),
-        log_directory=Path(environment.get(Variable.LOG_DIR) or "logs"),
-        log_format=_log_format(environment.get(Variable.LOG_FORMAT) or "text"),
-        lock_directory=Path(environment.get(Variable.LOCK_DIR) or _default_lock_directory(environment)),
-        host=environment.get(Variable.HOST) or socket.gethostname(),
-        transfers=_amount(environment, Variable.TRANSFERS, parse_transfers, default=str(DEFAULT_TRANSFERS)),
-        bandwidth=_amount(environment, Variable.BANDWIDTH_LIMIT, parse_bandwidth),
-        max_duration_seconds=_amount(environment, Variable.MAX_DURATION, parse_duration),
-        max_bytes=_amount(environment, Variable.MAX_BYTES, parse_size),
-        processes=_amount(environment, Variable.PROCESSES, _parse_processes),
-        backup_directory=_path_or_none(environment.get(Variable.BACKUP_PATH)),
-        unknown_variables=_unknown_variables(environment, names_in_file),
-    )
+    settings = load(Settings, Sources(environment))
+    file = read_config_file(settings.config_file, must_exist=bool(environment.get("JANITOR_CONFIG")))
+    if file.path is not None:
+        file.require_nothing_but({name: kind for job in jobs() for name, kind in schema_of(job).items()})
+    unknown_variables = _unknown_variables(environment, names_in_file, jobs)
+    return replace(settings, unknown_variables=unknown_variables, sources=Sources(environment, file))
 
 
-def _add_dotenv(path: Path) -> tuple[str, ...]:
+def _add_dotenv(file: Path) -> tuple[str, ...]:
     try:
-        return add_dotenv(path)
+        return add_dotenv(file)
     except DotenvError as error:
         raise ConfigurationError(f".env: {error} (en {Path.cwd()})") from error
 
@@ -122,8 +260,8 @@ def _require_working_directory(environment: Mapping[str, str]) -> None:
     """It may have been deleted, and perhaps made again, since somebody entered it: no harm if nothing is looked for
     there, as the environment says everything.
     """
-    paths = (environment.get(name, "") for name in (Variable.TEMP_DIR, Variable.LOG_DIR))
-    if environment.get(Variable.DATABASE_URL) and all(path.startswith("/") for path in paths):
+    paths = (environment.get(name, "") for name in ("TEMP_DIR", "JANITOR_LOG_DIR"))
+    if environment.get("DATABASE_URL") and all(written.startswith("/") for written in paths):
         return
     try:
         Path.cwd()
@@ -133,74 +271,18 @@ def _require_working_directory(environment: Mapping[str, str]) -> None:
         ) from error
 
 
-def _path_or_none(text: str | None) -> Path | None:
-    return Path(text) if text else None
-
-
-def _unknown_variables(environment: Mapping[str, str], names_in_file: Iterable[str]) -> tuple[str, ...]:
+def _unknown_variables(
+    environment: Mapping[str, str], names_in_file: Iterable[str], jobs: Callable[[], Sequence[type]]
+) -> tuple[str, ...]:
     """The environment holds much that is not ours, so there only our prefix tells; a `.env` is written for us."""
-    known = frozenset(variable.value for variable in Variable)
-    ours = {name for name in environment if name.upper().startswith(OUR_PREFIX)} - known
-    ours |= {name for name in {*names_in_file} - known - NOT_OURS if nearest(name, known, SLIP_OF_THE_PEN)}
-    return tuple(unknown(name, known) for name in sorted(ours))
+    known = _names_declared_by(Settings)
+    with_prefix = {name for name in environment if name.upper().startswith(OUR_PREFIX)}
+    if {*with_prefix, *names_in_file} <= known:
+        return ()
+    known = known.union(*map(_names_declared_by, jobs()))
+    alike = {name for name in {*names_in_file} - known - NOT_OURS if nearest(name, known, SLIP_OF_THE_PEN)}
+    return tuple(unknown(name, known) for name in sorted((with_prefix - known) | alike))
 
 
-def _hours(environment: Mapping[str, str], name: str, default: float) -> float:
-    text = environment.get(name)
-    if not text:
-        return default
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = math.nan
-    if not (math.isfinite(hours) and hours >= 0):
-        raise ConfigurationError(f"{name} debe ser un número de horas mayor o igual que 0")
-    return hours
-
-
-def _roots(text: str) -> tuple[str, ...]:
-    roots = tuple(dict.fromkeys(os.path.normpath(re.sub("/+", "/", part)) for part in text.split(":") if part))
-    for root in roots:
-        if not root.startswith("/") or root.strip("/") == "":
-            raise ConfigurationError(
-                f"JANITOR_ROOTS: {root!r} no sirve; indique directorios absolutos, separados por ':', y nunca '/'"
-            )
-    return roots
-
-
-def _log_format(text: str) -> str:
-    if text not in ("text", "json"):
-        raise ConfigurationError("JANITOR_LOG_FORMAT debe ser 'text' o 'json'")
-    return text
-
-
-def parse_transfers(text: str) -> int:
-    """How many transfers may go on at the same time. Raises `AmountError`."""
-    return _whole_number(text, MAXIMUM_TRANSFERS)
-
-
-def _parse_processes(text: str) -> int | None:
-    return None if text == OFF else _whole_number(text, MAXIMUM_PROCESSES)
-
-
-def _whole_number(text: str, most: int) -> int:
-    if not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= most:
-        raise AmountError(f"debe ser un número entero entre 1 y {most}")
-    return int(text)
-
-
-def _amount(environment: Mapping[str, str], name: str, parse: Callable[[str], Amount], default: str = OFF) -> Amount:
-    try:
-        return parse(environment.get(name) or default)
-    except AmountError as error:
-        raise ConfigurationError(f"{name} {error}") from error
-
-
-def _default_lock_directory(environment: Mapping[str, str]) -> str:
-    """`/run/lock` is on tmpfs, so a full disk does not keep the lock from being taken.
-
-    `tempfile.gettempdir` will not do: it looks which directory has room, so when a disk is full two runs could find two
-    different ones, or none at all.
-    """
-    shared = "/run/lock"
-    return shared if os.access(shared, os.W_OK) else environment.get("TMPDIR") or "/tmp"  # noqa: S108
+def _names_declared_by(kind: type) -> frozenset[str]:
+    return frozenset(variable.name for variable in variables_of(kind))

@@ -8,13 +8,14 @@ import threading
 from collections.abc import Iterator
 
 from config.logs import emit
-from sql.database import LEASE_SECONDS, Database, DatabaseError
+from config.models import LEASE_SECONDS
+from sql.database import Database, DatabaseError
 
 
 @contextlib.contextmanager
 def renewing_leases(database: Database) -> Iterator[None]:
     """Renew three times in each lease, and more often after a failure, which is logged: the work goes on as long as the
-    lease does (see `jobs.lease`).
+    lease does (see `storage.lease`).
     """
     finished = threading.Event()
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.settings import ConfigurationError
-from config.wording import reason_of
-from providers.descriptors import closing_descriptor
+from config.text.wording import reason_of
+from files.descriptors import closing_descriptor
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
 """What making a file answers where the directory is right, but no file fits in."""

@@ -8,6 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
 
+from config.errors import MigrationError, is_for_want_of_descriptors
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
@@ -15,12 +16,10 @@ from providers import build_provider, import_kind
 from providers.base import (
     ConnectionDenied,
     InvalidProviderSettings,
-    MigrationError,
     Provider,
     ProviderError,
     ProviderUnavailable,
     StorageFull,
-    is_for_want_of_descriptors,
 )
 from providers.probes import require_in_use
 

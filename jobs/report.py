@@ -9,14 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from config.early_signals import EXIT_SIGNAL_BASE
-from config.plurals import counted
-
-EXIT_DONE = 0
-EXIT_SOMETHING_FAILED = 1
-EXIT_CONFIGURATION = 2
-EXIT_DATABASE = 3
-EXIT_LOCKED = 75
+from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
+from config.process.early_signals import EXIT_SIGNAL_BASE
+from config.text.plurals import counted
 
 MAX_DURATION = "--max-duration"
 MAX_BYTES = "--max-bytes"

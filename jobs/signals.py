@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn
 
-from config.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, ending_signals
+from config.errors import RunInterrupted
 from config.logs import emit
-from providers.base import RunInterrupted
+from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, ending_signals
 
 LONGEST_SECONDS_TO_END = 4.5
 

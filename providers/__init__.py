@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from providers.base import Provider
 
 KINDS: dict[str, tuple[str, str]] = {
-    "s3": ("providers.s3", "S3Provider"),
-    "minio": ("providers.s3", "MinioProvider"),
-    "azure": ("providers.azure", "AzureProvider"),
-    "gcp": ("providers.gcs", "GcsProvider"),
-    "gcs": ("providers.gcs", "GcsProvider"),
-    "sftp": ("providers.sftp", "SftpProvider"),
-    "local": ("providers.local", "LocalProvider"),
+    "s3": ("providers.s3.provider", "S3Provider"),
+    "minio": ("providers.s3.provider", "MinioProvider"),
+    "azure": ("providers.azure.provider", "AzureProvider"),
+    "gcp": ("providers.gcs.provider", "GcsProvider"),
+    "gcs": ("providers.gcs.provider", "GcsProvider"),
+    "sftp": ("providers.sftp.provider", "SftpProvider"),
+    "local": ("providers.local.provider", "LocalProvider"),
 }
 """`tipo` to module and class: a kind that comes from the database picks from this table, never from what exists."""
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
+from config.errors import MigrationError
 from config.logs import one_line
 from config.models import EVERYTHING, ContentDigest, Evidence, PutReceipt, Span, StoredObject
+from files.descriptors import CHUNK_SIZE_BYTES
 from providers.progress import Progress
-
-CHUNK_SIZE_BYTES = 1024 * 1024
-"""How much is read at a time from a file or a download."""
 
 PART_SIZE_BYTES = 8 * 1024 * 1024
 """Files up to this size go up in one request; larger ones in parts of this size (see `part_size_for`)."""
@@ -42,34 +40,6 @@ TRANSFER_TIMEOUT_SECONDS = 120.0
 
 SLOWEST_HASHING_BYTES_PER_SECOND = 20 * 1024 * 1024
 """A server that computes checksums more slowly than this, when it is asked for them, is not waited for."""
-
-
-class MigrationError(Exception):
-    """Something kept an execution from being migrated. The message is in Spanish, one line, without secrets.
-
-    The class says what the caller must decide: `tries` is how often the same step is worth doing in all,
-    `try_next_provider` whether another provider may fare better, `provider_wide` whether the provider itself is
-    to blame, rather than one object, and `code` is the stable name that logs and the database record.
-    """
-
-    code: ClassVar[str] = "migration_error"
-    tries: ClassVar[int] = 1
-    try_next_provider: ClassVar[bool] = False
-    provider_wide: ClassVar[bool] = False
-
-    given_up: bool = False
-    """Whether the step that raised it was already repeated as often as it is worth: callers do not repeat it."""
-
-
-def is_for_want_of_descriptors(error: BaseException | None) -> bool:
-    """Whether an error came of too many open files, here or in the whole system: no fault of what met it."""
-    looked_at: set[int] = set()
-    while error is not None and id(error) not in looked_at:  # one that is kept and raised again can lead to itself
-        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-            return True
-        looked_at.add(id(error))
-        error = error.__cause__ or error.__context__
-    return False
 
 
 class ProviderError(MigrationError):
@@ -191,37 +161,6 @@ class CannotDiscard(ProviderError):
     code = "cannot_discard"
 
 
-class SourceError(MigrationError):
-    """The execution's own files stand in the way; no provider would fare better."""
-
-    code = "source_error"
-
-
-class SourceChanged(SourceError):
-    """A file changed, appeared or vanished while it was being migrated."""
-
-    code = "source_changed"
-    tries = 2
-
-
-class UnsafeSource(SourceError):
-    """The directory or something in it must not be touched: outside the roots, a link, a device."""
-
-    code = "unsafe_source"
-
-
-class SourceUnreadable(SourceError):
-    """A file or directory cannot be read."""
-
-    code = "source_unreadable"
-
-
-class RunInterrupted(MigrationError):
-    """The run was asked to stop (SIGINT, SIGTERM)."""
-
-    code = "interrupted"
-
-
 class Source(Protocol):
     """Bytes to send: a file opened without following links, or a manifest in memory."""
 
@@ -264,7 +203,7 @@ class Right:
 class Provider(abc.ABC):
     """A place where executions are kept.
 
-    Promises of every implementation, held by `tests/test_provider_contract.py`:
+    Promises of every implementation, held by `tests/providers/test_provider_contract.py`:
 
     - The constructor checks the settings, imports the vendor's SDK, does no I/O; it raises `InvalidProviderSettings`.
     - Every method may be called from several threads at once, and ends within a deadline.
@@ -310,7 +249,7 @@ class Provider(abc.ABC):
         self.progress = Progress()
         """What its requests have shown of it. The run sets `interruption` there."""
         self.told: set[str] = set()
-        """What has been said of it to operators that is to be said once: see `jobs.optional_steps`."""
+        """What has been said of it to operators that is to be said once: see `storage.optional_steps`."""
 
     @property
     def objects_at_once(self) -> int:
@@ -405,6 +344,17 @@ class Provider(abc.ABC):
         """
         del size_bytes  # most send an object of any size at once
         return self.open(key)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        """As `open_sized`, without so many bytes at the beginning, of which there must be more.
+
+        Whether it is the object whose beginning the caller has is for the caller to see, by a hash of the whole.
+        """
+        unwanted_bytes = start_bytes
+        for chunk in self.open_sized(key, size_bytes):
+            if unwanted_bytes < len(chunk):
+                yield chunk[unwanted_bytes:]
+            unwanted_bytes = max(0, unwanted_bytes - len(chunk))
 
     @abc.abstractmethod
     def stat(self, key: str) -> StoredObject:

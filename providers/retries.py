@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, wait_random_exponential
 
-from providers.base import MigrationError, ProviderUnavailable, RunInterrupted, SlowDown
+from config.errors import MigrationError, RunInterrupted
+from providers.base import ProviderUnavailable, SlowDown
 from providers.progress import LONGEST_OBEYED_PAUSE_SECONDS, Progress
 
 Result = TypeVar("Result")

@@ -11,10 +11,20 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from config.early_signals import EXIT_SIGNAL_BASE
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line, redactor
-from config.models import Claim, CommittedCopy, Evidence, Execution, MigrationPolicy, ProviderRow
+from config.models import (
+    LATE_SECONDS,
+    LEASE_SECONDS,
+    Attempt,
+    Claim,
+    CommittedCopy,
+    Execution,
+    MigrationPolicy,
+    ProvenCopy,
+    ProviderRow,
+)
+from config.process.early_signals import EXIT_SIGNAL_BASE
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.conflicts import Conflicts, normal_path
@@ -41,12 +51,6 @@ __all__ = [
     "require_database_named",
 ]
 
-LEASE_SECONDS = 900
-LATE_SECONDS = 3600
-"""How long a request can be on its way at most when whoever sent it is gone: what S3 and Azure refuse is signed fifteen
-minutes ago, and a connection over which nothing passes is given up in less than an hour.
-"""
-
 CANDIDATES_PER_PAGE = 500
 PENDING_PER_LOOK = 50_000
 """How many ids a run keeps at a time, and a look that is remembered can hold."""
@@ -61,27 +65,6 @@ LONGEST_RETENTION_HOURS = 20_000_000.0
 
 
 BYTEA_AS_TEXT = re.compile(r"\\x(?:[0-9a-f]{2})*")
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One recorded try to store an execution at one place. Earlier ones that did not come to look at it, and so sent
-    nothing, do not count.
-    """
-
-    id: int
-    provider_id: int
-    key_prefix: str
-    earlier_attempts_here: int
-    foreign_objects_here: bool
-    committed_here: bool = False
-    """Whether a row pointed at this place once, as the copy of this execution."""
-    committed_manifest_sha256: str | None = None
-    """That of the manifest of the last copy that was committed for this execution, wherever."""
-    late_bytes_until: datetime | None = None
-    """Until when bytes of an earlier attempt may arrive, of files that have changed since, which are kept off by
-    discarding its unfinished uploads.
-    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +87,6 @@ class Occupied:
     overlaps: tuple[Overlap, ...]
     closed_until: datetime | None = None
     late_bytes_until: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ProvenCopy:
-    """What is written down when an execution has been migrated."""
-
-    uri: str
-    provider_id: int
-    key_prefix: str
-    file_count: int
-    size_bytes: int
-    evidence: Evidence
-    manifest_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +165,6 @@ class StoredSecret:
 class SecretUse:
     """The secrets that a provider's row names, and the fields in which it holds some itself."""
 
-    provider_id: int
     provider: str
     active: bool
     names: tuple[str, ...]
@@ -443,9 +412,7 @@ class Database:
         }
         rows = self._connection.query("claim_executions", parameters)
         claims = {
-            row["execution_id"]: Claim(
-                by_id[row["execution_id"]], row["fencing_token"], row["attempts"], _committed_copy(row)
-            )
+            row["execution_id"]: Claim(by_id[row["execution_id"]], row["fencing_token"], _committed_copy(row))
             for row in rows
         }
         return [claims[execution_id] for execution_id in by_id if execution_id in claims]
@@ -588,7 +555,7 @@ class Database:
         }
         return [
             UnfinishedDeletion(
-                Claim(Execution(row["execution_id"], row["uuid"], row["directory"]), row["fencing_token"], 0),
+                Claim(Execution(row["execution_id"], row["uuid"], row["directory"]), row["fencing_token"]),
                 row["provider_id"],
                 row["uri"],
                 row["manifest_sha256"],
@@ -805,7 +772,7 @@ def _secret_use(row: Row) -> SecretUse | None:
     except FieldError:
         return None
     names = tuple(dict.fromkeys(named_secrets(credentials)))
-    return SecretUse(row["id"], provider_name(row), row["activo"] is True, names, literal_secrets(credentials))
+    return SecretUse(provider_name(row), row["activo"] is True, names, literal_secrets(credentials))
 
 
 def _stored_bytes(text: str | None) -> bytes:

@@ -18,10 +18,13 @@ from typing import TypeVar
 import psycopg2
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
+from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
-from tests.run_directory import RunDirectory
+from tests.lent_databases import LentDatabases
+from tests.platform_database import Platform
+from tests.run_directory import MEMORY_VARIABLE, RunDirectory
 from tests.run_report import RunReport
 from tests.servers.asyncssh_server import AsyncSsh, AsyncSshWithCommands
 from tests.servers.azurite import Azurite
@@ -34,8 +37,12 @@ from tests.servers.rclone_s3 import RcloneS3
 from tests.servers.ssh import SftpServer
 from tests.servers.swift import SwiftS3
 from tests.skips import fail_if_not_expected
+from tests.stories.installation import install
 
 ServerType = TypeVar("ServerType", bound=Server)
+
+NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
+"""A PostgreSQL server of tests need not survive the machine, nor keep much of its log."""
 
 RUN_DIRECTORY = pytest.StashKey[RunDirectory]()
 
@@ -44,6 +51,7 @@ RUN_DIRECTORY = pytest.StashKey[RunDirectory]()
 def pytest_configure(config: pytest.Config) -> None:
     """Give the run one directory for all that is temporary, before pytest chooses its own."""
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` the programs that tests start would ignore it
+    share_botocores_data()
     if is_worker(config):  # which has that of the process that started it
         return
     directory = config.stash[RUN_DIRECTORY] = RunDirectory()
@@ -147,10 +155,10 @@ def lying_sftp_server() -> Iterator[LyingSftpServer]:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[EmbeddedPostgres]:
-    """One PostgreSQL server for the run, which writes nothing through to the disk."""
-    with tempfile.TemporaryDirectory(prefix="janitor-test-") as directory:
+    """One PostgreSQL server for the run, which writes nothing through to the disk, and nothing to it where it can."""
+    with tempfile.TemporaryDirectory(prefix="janitor-test-", dir=os.environ.get(MEMORY_VARIABLE)) as directory:
         Path(directory).chmod(0o755)  # the server of a run by root has another user, who must pass
-        with EmbeddedPostgres(Path(directory, "postgres"), {"fsync": "off"}) as server:
+        with EmbeddedPostgres(Path(directory, "postgres"), NOT_DURABLE) as server:
             yield server
 
 
@@ -189,6 +197,29 @@ def database_url(
     database_administrator(f"CREATE DATABASE {name}")
     yield postgres.url_of(name)
     database_administrator(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def installed_databases(
+    postgres: EmbeddedPostgres, database_administrator: Callable[[str], None], database_numbers: Iterator[int]
+) -> LentDatabases:
+    """Databases with the platform's tables as production has them, after `init-db`."""
+    return LentDatabases(postgres, database_administrator, database_numbers, install)
+
+
+@pytest.fixture(scope="session")
+def initialized_databases(
+    postgres: EmbeddedPostgres, database_administrator: Callable[[str], None], database_numbers: Iterator[int]
+) -> LentDatabases:
+    """Databases in which `init-db` made the platform's tables, too."""
+    return LentDatabases(postgres, database_administrator, database_numbers, lambda url: Platform(url).close())
+
+
+@pytest.fixture
+def initialized_database_url(initialized_databases: LentDatabases) -> Iterator[str]:
+    """The libpq URI of such a database, for one test."""
+    with initialized_databases.lent() as database_url:
+        yield database_url
 
 
 @pytest.fixture

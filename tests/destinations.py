@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from config.models import ProviderRow
-from jobs.embedded_s3 import rclone_program
+from demo.servers.s3 import rclone_program
 from tests.servers.azurite import Azurite
 from tests.servers.base import S3Server, Server
 from tests.servers.gcs_emulator import GcsEmulator

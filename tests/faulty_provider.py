@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from config.errors import MigrationError
 from config.models import ContentDigest, PutReceipt, StoredObject
-from providers.base import CHUNK_SIZE_BYTES, BytesSource, MigrationError, ObjectNotFound, Provider, Source
+from files.descriptors import CHUNK_SIZE_BYTES
+from providers.base import BytesSource, ObjectNotFound, Provider, Source
 
 EVERY_CALL = range(1, 1_000_000)
 
@@ -107,6 +109,9 @@ class FaultyProvider(Provider):
 
     def open(self, key: str) -> Iterator[bytes]:
         yield from self._call("open", key)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        yield from self._call("open_from", key, size_bytes, start_bytes)
 
     def stat(self, key: str) -> StoredObject:
         stored: StoredObject = self._call("stat", key)

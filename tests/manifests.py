@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from config.models import Execution
-from config.trees import Tree
-from jobs.manifest import Manifest, make_manifest
-from providers.base import CHUNK_SIZE_BYTES
+from files.descriptors import CHUNK_SIZE_BYTES
+from files.trees import Tree
+from storage.manifest import Manifest, make_manifest
 
 
 def hashed(tree: Tree, sha256_by_path: Mapping[str, str]) -> Tree:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from config.models import Execution
-from jobs.removal import trash_name
+from jobs.migration.removal.removal import trash_name
 from sql.database import RemovalRecord
 
 

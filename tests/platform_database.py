@@ -10,8 +10,8 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 
-from config.models import Claim, Execution
-from sql.database import Attempt, Database
+from config.models import Attempt, Claim, Execution
+from sql.database import Database
 
 
 class Platform:

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from jobs.keys import Place
-from jobs.restore import Restore, Restored
-from jobs.transfers import TransferPool
+from jobs.migration.restore.run import Restore, Restored
 from providers.base import BytesSource, Provider
+from storage.keys import Place
+from storage.transfers import TransferPool
 from tests.servers.odd_file_system import Rules
 
 PLACE = Place("ejecuciones/uuid-1")

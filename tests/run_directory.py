@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.file_attributes import clear_attributes
 
 PREFIX = "janitor-tests-"
 TEMPORARY_DIRECTORY_VARIABLE = "TMPDIR"
+
+MEMORY = Path("/dev/shm")  # noqa: S108 what is made there has a name of its own
+MEMORY_VARIABLE = "JANITOR_TESTS_MEMORY"
+"""Where servers may keep what need not be on a disk, for the processes of a run; not set where memory is short."""
+
+LEAST_FREE_MEMORY_BYTES = 3 * 1024**3
+"""Several PostgreSQL servers with all their databases need a part of it."""
 
 
 class RunDirectory:
@@ -28,11 +36,15 @@ class RunDirectory:
         for path in _left_by_earlier_runs():
             remove(path)
         self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self.path.chmod(0o1777)  # as /tmp: servers of a run by root have other users
-        self._lock = os.open(self.path, os.O_RDONLY)
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self._usual = os.environ.get(TEMPORARY_DIRECTORY_VARIABLE)
-        self._use(str(self.path))
+        self.in_memory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=MEMORY)) if _has_free_memory() else None
+        self._locks = [_opened_and_locked(path) for path in (self.path, self.in_memory) if path is not None]
+        self._usual = {name: os.environ.get(name) for name in (TEMPORARY_DIRECTORY_VARIABLE, MEMORY_VARIABLE)}
+        self._use(
+            {
+                TEMPORARY_DIRECTORY_VARIABLE: str(self.path),
+                MEMORY_VARIABLE: None if self.in_memory is None else str(self.in_memory),
+            }
+        )
 
     @property
     def of_tests(self) -> Path:
@@ -42,24 +54,44 @@ class RunDirectory:
     def close(self, *, keep_of_tests: bool) -> None:
         """Remove all of it, or all but what failed tests left."""
         self._use(self._usual)
+        if self.in_memory is not None:
+            remove(self.in_memory)
         for path in self.path.iterdir():
             if path != self.of_tests or not keep_of_tests:
                 remove(path)
         if not os.listdir(self.path):
             self.path.rmdir()
-        os.close(self._lock)
+        for lock in self._locks:
+            os.close(lock)
 
-    def _use(self, directory: str | None) -> None:
-        if directory is None:
-            del os.environ[TEMPORARY_DIRECTORY_VARIABLE]
-        else:
-            os.environ[TEMPORARY_DIRECTORY_VARIABLE] = directory
+    def _use(self, directories: Mapping[str, str | None]) -> None:
+        for name, directory in directories.items():
+            if directory is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = directory
         tempfile.tempdir = None  # look again
+
+
+def _has_free_memory() -> bool:
+    if not os.access(MEMORY, os.W_OK):
+        return False
+    room = os.statvfs(MEMORY)
+    return room.f_bavail * room.f_frsize >= LEAST_FREE_MEMORY_BYTES
+
+
+def _opened_and_locked(directory: Path) -> int:
+    directory.chmod(0o1777)  # as /tmp: servers of a run by root have other users
+    descriptor = os.open(directory, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def _left_by_earlier_runs() -> Iterator[Path]:
     """Those of this user in which no run is under way."""
-    for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for path in itertools.chain.from_iterable(
+        parent.glob(f"{PREFIX}*") for parent in (Path(tempfile.gettempdir()), MEMORY)
+    ):
         if path.lstat().st_uid == os.geteuid() and not path.is_symlink():
             descriptor = os.open(path, os.O_RDONLY)
             try:

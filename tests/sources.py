@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Iterator
 
-from providers.base import CHUNK_SIZE_BYTES
+from files.descriptors import CHUNK_SIZE_BYTES
 
 BLOCK = random.Random(20).randbytes(CHUNK_SIZE_BYTES)  # noqa: S311 not a secret
 

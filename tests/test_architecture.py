@@ -8,48 +8,56 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ROOMS = ("config", "sql", "providers", "jobs")
+from tests.repository import REPOSITORY, ROOMS
+
 PROGRAM = "janitor_daemon.py"
 LONGEST_FUNCTION_LINES = 60
 
+FRAME = "jobs"
+"""What all jobs share; a job is a folder in it, and a room of its own."""
+
+BELOW_THE_FRAME = {"config", "files", "sql", "providers", "storage"}
+
 ROOMS_THAT_A_ROOM_MAY_IMPORT = {
-    "config": {"config"},
-    "providers": {"config", "providers"},
-    "sql": {"config", "sql"},
-    "jobs": {"config", "providers", "sql", "jobs"},
-    PROGRAM: {"config", "providers", "sql", "jobs"},
+    "config": set(),
+    "files": {"config"},
+    "sql": {"config"},
+    "providers": {"config", "files"},
+    "storage": {"config", "files", "providers"},
+    FRAME: BELOW_THE_FRAME,
+    "jobs/migration": {FRAME, *BELOW_THE_FRAME},
+    "jobs/temp_files": {FRAME, *BELOW_THE_FRAME},
+    "jobs/backups": {FRAME, *BELOW_THE_FRAME},
+    "commands": {"demo", "jobs/migration", "jobs/temp_files", FRAME, *BELOW_THE_FRAME},
+    "demo": {FRAME, *BELOW_THE_FRAME},
+    PROGRAM: {"commands", "jobs/migration", "jobs/temp_files", FRAME, *BELOW_THE_FRAME},
 }
+"""Each room, and those below it; no job knows another one, and nothing knows the program."""
 
 FILES_THAT_MAY_IMPORT = {
-    "boto3": ("providers/s3.py",),
+    "boto3": ("providers/s3/provider.py",),
     "botocore": (
-        *(
-            "providers/s3.py",
-            "providers/s3_conditions.py",
-            "providers/s3_errors.py",
-            "providers/s3_requests.py",
-            "providers/s3_signature.py",
-        ),
+        *("providers/s3/provider.py", "providers/s3/conditions.py", "providers/s3/errors.py"),
+        *("providers/s3/requests.py", "providers/s3/signature.py"),
     ),
-    "azure": ("providers/azure.py",),
-    "google": ("providers/gcs.py", "providers/gcs_requests.py"),
-    "google_crc32c": ("providers/gcs.py",),
-    "paramiko": ("providers/sftp.py", "providers/ssh.py", "providers/ssh_authentication.py"),
+    "azure": ("providers/azure/provider.py",),
+    "google": ("providers/gcs/provider.py", "providers/gcs/requests.py"),
+    "google_crc32c": ("providers/gcs/provider.py",),
+    "paramiko": ("providers/sftp/provider.py", "providers/sftp/ssh.py", "providers/sftp/ssh_authentication.py"),
     "obstore": (
-        *("providers/object_store_get.py", "providers/object_store_put.py", "providers/object_store_reading.py"),
-        *("providers/azure.py", "providers/s3.py"),
+        *("providers/shared/object_store_get.py", "providers/shared/object_store_put.py"),
+        *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
     ),
     "psycopg2": ("sql/*.py",),
     "isal": ("jobs/backups/compression.py",),
-    "click": (PROGRAM, "config/options.py", "jobs/commands.py"),
+    "click": (PROGRAM, "config/options.py", "commands/*.py", "jobs/*/commands.py"),
 }
 """Each package of others that only some files know, and those files."""
 
@@ -66,12 +74,18 @@ class SourceFile:
 
     @property
     def room(self) -> str:
-        """The room it lies in; the program itself is one."""
-        return self.path.split("/", maxsplit=1)[0]
+        """The room it lies in; the program itself is one, and so is each job."""
+        return room_of(self.path.split("/"))
 
     def at(self, node: ast.stmt | ast.expr | ast.excepthandler, what: str) -> str:
         """A breach, as an editor understands it."""
         return f"{self.path}:{node.lineno}: {what}"
+
+
+def room_of(parts: Sequence[str]) -> str:
+    """The room of a file by the parts of its path, or of what is imported by those of its name."""
+    room = "/".join(parts[:2])
+    return room if room in ROOMS_THAT_A_ROOM_MAY_IMPORT else parts[0]
 
 
 def parsed(path: str, source: str) -> SourceFile:
@@ -117,11 +131,10 @@ def foreign_imports(file: SourceFile) -> Iterator[str]:
 
 def imports_of_wrong_rooms(file: SourceFile) -> Iterator[str]:
     """Rooms of ours that this file's room must not know."""
-    ours = {*ROOMS, "janitor_daemon", "tests", "benchmarks"}
-    allowed = ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room]
+    ours = {*ROOMS_THAT_A_ROOM_MAY_IMPORT, "janitor_daemon", "tests", "benchmarks"}
     for node, name in imports(file):
-        room = name.split(".", maxsplit=1)[0]
-        if room in ours - allowed:
+        room = room_of(name.split("."))
+        if room in ours - ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room] - {file.room}:
             yield file.at(node, f"{file.room} imports {room}")
 
 
@@ -191,7 +204,7 @@ def require_kept(rule: Rule, files: Iterable[SourceFile]) -> None:
 )
 def test_product_keeps_the_rule(rule: Rule) -> None:
     files = product_files()
-    assert {file.room for file in files} == {*ROOMS, PROGRAM}
+    assert {file.room for file in files} == ROOMS_THAT_A_ROOM_MAY_IMPORT.keys()
     require_kept(rule, files)
 
 
@@ -206,18 +219,18 @@ def test_tests_and_benchmarks_keep_the_rule(rule: Rule) -> None:
     ("rule", "path", "source"),
     [
         (foreign_imports, "providers/base.py", "import boto3"),
-        (foreign_imports, "jobs/upload.py", "from botocore.config import Config"),
-        (foreign_imports, "jobs/upload.py", "def late():\n    import boto3.session"),
-        (foreign_imports, "providers/azure.py", "from google.cloud import storage"),
-        (foreign_imports, "jobs/check.py", "import importlib\nimportlib.import_module('paramiko')"),
+        (foreign_imports, "storage/upload.py", "from botocore.config import Config"),
+        (foreign_imports, "storage/upload.py", "def late():\n    import boto3.session"),
+        (foreign_imports, "providers/azure/provider.py", "from google.cloud import storage"),
+        (foreign_imports, "commands/check.py", "import importlib\nimportlib.import_module('paramiko')"),
         (foreign_imports, "janitor_daemon.py", "from psycopg2 import errors"),
         (foreign_imports, "config/settings.py", "import click"),
-        (foreign_imports, "config/providers/s3.py", "import obstore"),
+        (foreign_imports, "config/providers/s3/provider.py", "import obstore"),
         (imports_of_wrong_rooms, "config/logs.py", "import sql.database"),
         (imports_of_wrong_rooms, "config/logs.py", "from providers import base"),
         (imports_of_wrong_rooms, "providers/base.py", "from ..jobs import upload"),
         (imports_of_wrong_rooms, "sql/database.py", "from providers.base import ProviderError"),
-        (imports_of_wrong_rooms, "jobs/upload.py", "import janitor_daemon"),
+        (imports_of_wrong_rooms, "storage/upload.py", "import janitor_daemon"),
         (imports_of_wrong_rooms, "janitor_daemon.py", "from tests.servers import swift"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 60),
         (long_functions, "jobs/a.py", "class A:\n    async def f(self):\n" + "        pass\n" * 60),
@@ -236,10 +249,10 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
 @pytest.mark.parametrize(
     ("rule", "path", "source"),
     [
-        (foreign_imports, "providers/s3.py", "import boto3, botocore.config, obstore.store"),
+        (foreign_imports, "providers/s3/provider.py", "import boto3, botocore.config, obstore.store"),
         (foreign_imports, "sql/connection.py", "import psycopg2.extras"),
-        (foreign_imports, "jobs/upload.py", "import tenacity"),
-        (imports_of_wrong_rooms, "jobs/upload.py", "from providers.base import Provider\nfrom . import tree"),
+        (foreign_imports, "storage/upload.py", "import tenacity"),
+        (imports_of_wrong_rooms, "storage/upload.py", "from providers.base import Provider\nfrom . import tree"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 59),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),
@@ -266,4 +279,4 @@ def test_starting_the_program_loads_no_slow_package() -> None:
 
 
 def test_loading_a_provider_is_what_loads_its_package() -> None:
-    assert "botocore" in loaded_packages("import janitor_daemon, providers.s3")
+    assert "botocore" in loaded_packages("import janitor_daemon, providers.s3.provider")

@@ -15,8 +15,9 @@ import pytest
 
 from tests.guards.__main__ import Session, Verdict, judge, try_all
 from tests.guards.mutants import MANDATORY_GROUPS, MUTANTS, Mutant
-from tests.guards.named_tests import REPOSITORY, fault_of
+from tests.guards.named_tests import fault_of
 from tests.guards.outcome import Outcome
+from tests.repository import REPOSITORY
 
 
 def test_every_mutant_finds_its_check() -> None:
@@ -53,7 +54,9 @@ def test_no_mandatory_check_is_without_a_mutant() -> None:
 
 # The runner
 
-MUTANT = Mutant("names", "a URI without its end", "jobs/keys.py", "{kind}/{self.key_prefix}", "{kind}/", ("tests/a",))
+MUTANT = Mutant(
+    "names", "a URI without its end", "storage/keys.py", "{kind}/{self.key_prefix}", "{kind}/", ("tests/a",)
+)
 STATEMENT = Mutant("names", "a statement", "sql/queries/last_run.sql", "DESC", "ASC", ("tests/a",))
 PASSED = Outcome("tests/a::test_one", "call", "passed", "")
 
@@ -88,8 +91,8 @@ def test_a_check_that_nobody_guards_is_told_and_the_checkout_stays_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (REPOSITORY / MUTANT.path).read_bytes()
-    guarded = with_tests(MUTANT, "tests/test_keys.py::test_a_place_and_its_uri")
-    unguarded = with_tests(MUTANT, "tests/test_keys.py::test_what_is_no_uri_of_ours_is_refused")
+    guarded = with_tests(MUTANT, "tests/storage/test_keys.py::test_a_place_and_its_uri")
+    unguarded = with_tests(MUTANT, "tests/storage/test_keys.py::test_what_is_no_uri_of_ours_is_refused")
     assert try_all([guarded], tmp_path) == 0
     assert "1 killed, 0 survived" in capsys.readouterr().out
     assert try_all([unguarded], tmp_path) == 1

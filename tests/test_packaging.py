@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-ROOMS = ("config", "jobs", "providers", "sql")
+from tests.repository import REPOSITORY, ROOMS
+
 WHAT_IS_INSTALLED = ("*.py", "*.sql")
 
 

@@ -7,17 +7,25 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 import pytest
+from dotenv import dotenv_values
 
+from config.declared import Listed, Sources, Variable, lists_of, variables_of
 from config.models import ProviderRow
 from config.settings import load_settings
+from jobs.settings import all_groups
 from providers import KINDS, build_provider
 from sql.database import Database
+from tests.repository import REPOSITORY
+from tools.settings_documents import documents
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 ENVIRONMENT_VARIABLE = re.compile(r"\b(?:DATABASE_URL|TEMP_DIR|TEMP_RETENTION_HOURS|JANITOR_[A-Z_]+)\b")
+NO_SETTINGS = frozenset(("JANITOR_",))
+"""What looks like a variable and is none."""
+PRODUCT = ("commands", "config", "demo", "files", "jobs", "providers", "sql", "storage")
 
 
 def readme() -> str:
@@ -30,7 +38,7 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", readme(), re.MULTILINE | re.DOTALL)
 
 
-def variables_of(*texts: str) -> set[str]:
+def variables_of_texts(*texts: str) -> set[str]:
     """The environment variables that texts mention."""
     return {name for text in texts for name in ENVIRONMENT_VARIABLE.findall(text)}
 
@@ -54,17 +62,50 @@ def test_rows_of_the_readme_make_a_policy_and_usable_providers(database_url: str
     assert kinds == set(KINDS) - {"gcs"}  # another name of gcp
 
 
-def test_readme_and_example_know_every_environment_variable() -> None:
-    sources = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "config").glob("*.py")]
-    used = variables_of(*sources)
-    example = (REPOSITORY / ".env.example").read_text(encoding="utf-8")
-    assert len(used) >= 10
-    assert variables_of(readme()) == used
-    assert variables_of(example) == used
+@pytest.mark.parametrize("path", documents(all_groups()))
+def test_what_documents_say_of_settings_is_what_is_declared(path: str) -> None:
+    """If it is not: `make env-example` writes them."""
+    assert (REPOSITORY / path).read_text(encoding="utf-8") == documents(all_groups())[path]
+
+
+def test_every_variable_that_anything_names_is_declared() -> None:
+    """Looked for in the program, the documents and the example for cron."""
+    declared = {variable.name for group in all_groups() for variable in variables_of(group.kind)}
+    paths = [
+        *(path for room in PRODUCT for path in (REPOSITORY / room).rglob("*.py")),
+        *(REPOSITORY / "docs").rglob("*.md"),
+        *(REPOSITORY / name for name in ("README.md", ".env.example", "crontab.example", "janitor_daemon.py")),
+    ]
+    named = variables_of_texts(*(path.read_text(encoding="utf-8") for path in paths))
+    assert len(named) >= 10
+    assert named - declared - NO_SETTINGS == set()
+
+
+def test_each_value_of_the_example_is_one_that_its_variable_takes(tmp_path: Path) -> None:
+    """What stands behind a `#`, too: it is there to be uncommented."""
+    lines = (REPOSITORY / ".env.example").read_text(encoding="utf-8").splitlines()
+    file = tmp_path / "example"
+    file.write_text("\n".join(line.removeprefix("#") for line in lines if re.match("#?[A-Z_]+=", line)))
+    written = dotenv_values(file)
+    declared = [variable for group in all_groups() for variable in variables_of(group.kind)]
+    assert list(written) == [variable.name for variable in declared]
+    for variable in declared:
+        if written[variable.name]:
+            variable.value(Sources({variable.name: written[variable.name] or ""}))
+
+
+def test_each_declaration_speaks_both_languages_in_whole_sentences() -> None:
+    for group in all_groups():
+        declarations: list[Variable[Any] | Listed] = [*variables_of(group.kind), *lists_of(group.kind)]
+        for declaration in declarations:
+            assert re.fullmatch(r"[A-ZÁÉÍÓÚ¿].*\.", declaration.spanish), declaration.name
+            assert re.fullmatch(r"[A-Z`].*\.", declaration.english), declaration.name
+        names = [variable.name for variable in variables_of(group.kind)]
+        assert len(names) == len(set(names))
 
 
 def test_example_of_the_environment_is_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in variables_of((REPOSITORY / ".env.example").read_text(encoding="utf-8")):
+    for name in variables_of_texts((REPOSITORY / ".env.example").read_text(encoding="utf-8")):
         monkeypatch.setenv(name, "")  # so that what load_settings puts there is undone
         monkeypatch.delenv(name)
     (tmp_path / ".env").write_bytes((REPOSITORY / ".env.example").read_bytes())

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.file_attributes import make_immutable
-from tests.run_directory import PREFIX, RunDirectory, remove
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
+from tests.run_directory import MEMORY_VARIABLE, PREFIX, RunDirectory, remove
 from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
 from tests.small_disk import mounted_small_disk
 
@@ -120,14 +120,32 @@ def test_what_is_mounted_is_let_go_and_not_emptied(tmp_path: Path) -> None:
 
 
 def test_what_earlier_runs_left_goes_and_what_a_run_uses_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = tmp_path / "memory"
+    memory.mkdir()
+    monkeypatch.setattr("tests.run_directory.MEMORY", memory)
+    monkeypatch.setattr("tests.run_directory.LEAST_FREE_MEMORY_BYTES", 0)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
     (tmp_path / f"{PREFIX}earlier").mkdir()
+    (memory / f"{PREFIX}earlier").mkdir()
     (tmp_path / "somebody else's").mkdir()
     first = RunDirectory()
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     second = RunDirectory()
-    assert {path.name for path in tmp_path.iterdir()} == {first.path.name, second.path.name, "somebody else's"}
+    names = {first.path.name, second.path.name, memory.name, "somebody else's"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    assert {*memory.iterdir()} == {first.in_memory, second.in_memory}
+    assert os.environ[MEMORY_VARIABLE] == str(second.in_memory)
     second.close(keep_of_tests=False)
     first.close(keep_of_tests=False)
-    assert os.listdir(tmp_path) == ["somebody else's"]
+    assert {path.name for path in tmp_path.iterdir()} == {memory.name, "somebody else's"}
+    assert list(memory.iterdir()) == []
+
+
+def test_a_run_does_without_memory_that_it_might_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tests.run_directory.LEAST_FREE_MEMORY_BYTES", 2**60)
+    run = RunDirectory()
+    assert run.in_memory is None
+    assert MEMORY_VARIABLE not in os.environ
+    run.close(keep_of_tests=False)

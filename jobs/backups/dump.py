@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from config.logs import one_line
-from config.wording import reason_of
+from config.text.wording import reason_of
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy
 from jobs.backups.programs import Programs
 from sql.snapshots import ProgramAddress

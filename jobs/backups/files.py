@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from config.logs import one_line
-from config.wording import reason_of
+from config.text.wording import reason_of
 from jobs.backups.compression import inflated_here
 from jobs.backups.errors import DamagedBackup, DiskError, NotEnoughSpace
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.logs import one_line
-from config.wording import reason_of
+from config.text.wording import reason_of
 from jobs.backups.errors import NoFittingProgram
 
 DEBIAN = Path("/usr/lib/postgresql")

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 from config.logs import one_line
-from config.wording import reason_of
+from config.text.wording import reason_of
 from jobs.backups.compression import inflated_here
 from jobs.backups.dump import environment, require_no_interruption
 from jobs.backups.errors import RestoreFailed

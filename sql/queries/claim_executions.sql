@@ -34,5 +34,5 @@ WHERE migration.lease_expires_at IS NULL
    OR migration.lease_expires_at < now()
    OR (migration.host = excluded.host AND migration.run_id <> excluded.run_id)
 RETURNING
-    migration.execution_id, migration.fencing_token, migration.attempts,
+    migration.execution_id, migration.fencing_token,
     migration.set_aside_inode, migration.uri, migration.provider_id, migration.file_count, migration.size_bytes, migration.manifest_sha256

@@ -171,7 +171,7 @@ def watch_everything() -> None:
     _watch(Connection, "query_once", lambda _connection, name, *_rest: f"sql {name}")
     for name in CHANGING_CALLS:
         _watch(os, name, lambda target, *_rest, name=name, **_named: f"{name} {_shown(target)}")
-    from providers.sftp_protocol import SftpSession
+    from providers.sftp.protocol import SftpSession
 
     _watch(SftpSession, "post", _changing_request)
 

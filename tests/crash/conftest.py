@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
 from tests.crash.program import Program
 from tests.crash.scene import Scene
 from tests.destinations import Destination
+from tests.lent_databases import LentDatabases
 from tests.stories.installation import Installation
 
 
@@ -24,22 +25,15 @@ def program() -> Iterator[Program]:
 
 
 @pytest.fixture
-def new_scene(
-    program: Program,
-    tmp_path: Path,
-    postgres: EmbeddedPostgres,
-    database_administrator: Callable[[str], None],
-    database_numbers: Iterator[int],
-) -> Iterator[Callable[..., Scene]]:
+def new_scene(program: Program, tmp_path: Path, installed_databases: LentDatabases) -> Iterator[Callable[..., Scene]]:
     """Make scenes, each in an installation of its own: `new_scene(destination, alternate, delete=True)`."""
     with contextlib.ExitStack() as stack:
+        numbers = itertools.count(1)
 
         def make(*destinations: Destination, **options: Any) -> Scene:
-            name = f"test_{next(database_numbers)}"
-            database_administrator(f"CREATE DATABASE {name}")
-            stack.callback(database_administrator, f"DROP DATABASE {name} WITH (FORCE)")
-            installation = stack.enter_context(contextlib.closing(Installation(tmp_path / name, postgres.url_of(name))))
-            installation.install()
+            database_url = stack.enter_context(installed_databases.lent())
+            directory = tmp_path / f"sage_{next(numbers)}"
+            installation = stack.enter_context(contextlib.closing(Installation(directory, database_url)))
             return stack.enter_context(contextlib.closing(Scene(program, installation, destinations, **options)))
 
         yield make

@@ -22,10 +22,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-REPOSITORY = Path(__file__).parents[2]
+from tests.botocore_data import share_botocores_data
+from tests.repository import REPOSITORY
+
 PRELOADED = (
-    *("providers.s3", "providers.azure", "providers.gcs", "providers.sftp", "providers.local"),
-    *("jobs.migration", "jobs.commands"),
+    *(
+        "providers.s3.provider",
+        "providers.azure.provider",
+        "providers.gcs.provider",
+        "providers.sftp.provider",
+        "providers.local.provider",
+    ),
+    *("jobs.migration.run", "commands.subcommands"),
 )
 
 
@@ -112,7 +120,7 @@ def serve() -> None:
 
     for name in PRELOADED:
         importlib.import_module(name)
-    _share_botocores_data()
+    _read_botocores_data()
     import janitor_daemon
 
     gc.freeze()  # what the collector does not visit stays shared with the forked runs
@@ -126,14 +134,11 @@ def serve() -> None:
         print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 the answer
 
 
-def _share_botocores_data() -> None:
-    """Read the description of S3 once for all runs: it is most of what a client of boto3 costs."""
+def _read_botocores_data() -> None:
+    """Read the description of S3 before the first fork."""
     import boto3
-    import botocore.session
-    from botocore.loaders import Loader
 
-    loader = Loader()
-    botocore.session.create_loader = lambda _search_path=None: loader  # type: ignore[assignment]
+    share_botocores_data()
     boto3.Session().client("s3", region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
 
 

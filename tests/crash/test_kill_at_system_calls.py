@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.crash.program import REPOSITORY, Ended
+from tests.crash.program import Ended
 from tests.crash.scene import Scene
 from tests.destinations import Destination
+from tests.repository import REPOSITORY
 
 NewScene = Callable[..., Scene]
 NewDestination = Callable[[str], Destination]

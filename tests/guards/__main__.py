@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.guards.mutants import MANDATORY_GROUPS, MUTANTS, Mutant
-from tests.guards.named_tests import REPOSITORY
 from tests.guards.outcome import FILE_VARIABLE, Outcome, read_outcomes
+from tests.repository import REPOSITORY
 
 NOT_COPIED = shutil.ignore_patterns(
     *(".git", ".venv", ".cache", ".*_cache", "node_modules", "build", "dist", "demo-data", "logs", "tmp", "*.egg-info")

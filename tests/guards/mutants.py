@@ -43,8 +43,8 @@ MANDATORY_GROUPS = frozenset(
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
 STAYING = "tests/stories/test_local_copies.py"
-ODD_DISKS = "tests/test_restore_to_odd_disks.py"
-RESUMED = "tests/test_restore_resumed.py"
+ODD_DISKS = "tests/jobs/migration/test_restore_to_odd_disks.py"
+RESUMED = "tests/jobs/migration/test_restore_resumed.py"
 TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
 OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
 FROM_DISK = f"{ODD_DISKS}::test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_memory"
@@ -54,46 +54,49 @@ SIGNALS = "tests/stories/test_ending_signals.py"
 ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
 UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 REFUSED = "tests/stories/test_one_refused.py::"
+DECLARED = "tests/config/test_declared.py"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
-UPLOAD = "jobs/upload.py"
-SENDING = "jobs/sending.py"
-TREE = "jobs/tree.py"
-REMOVAL = "jobs/removal.py"
-DIRECTORIES = "jobs/directories.py"
-DESCRIPTORS = "providers/descriptors.py"
+UPLOAD = "storage/upload.py"
+SENDING = "storage/sending.py"
+TREE = "files/tree.py"
+REMOVAL = "jobs/migration/removal/removal.py"
+DIRECTORIES = "jobs/migration/directories.py"
+DESCRIPTORS = "files/descriptors.py"
 
-FOUND_LIES = ("tests/test_upload.py::test_a_lie_is_found_out_and_put_right",)
-ROW_CHANGED = ("tests/test_database.py::test_a_row_that_changed_is_not_committed",)
-OLD_TOKEN = ("tests/test_database.py::test_an_old_token_can_begin_and_commit_nothing",)
-OLD_TOKEN_IN_DELETION = ("tests/test_database.py::test_an_old_token_can_end_no_deletion",)
+FOUND_LIES = ("tests/storage/test_upload.py::test_a_lie_is_found_out_and_put_right",)
+ROW_CHANGED = ("tests/sql/test_database.py::test_a_row_that_changed_is_not_committed",)
+OLD_TOKEN = ("tests/sql/test_database.py::test_an_old_token_can_begin_and_commit_nothing",)
+OLD_TOKEN_IN_DELETION = ("tests/sql/test_database.py::test_an_old_token_can_end_no_deletion",)
 LEASES = (
-    "tests/test_database.py::test_a_lease_protects_until_it_expires",
-    "tests/test_database.py::test_a_host_takes_over_what_its_dead_run_held",
+    "tests/sql/test_database.py::test_a_lease_protects_until_it_expires",
+    "tests/sql/test_database.py::test_a_host_takes_over_what_its_dead_run_held",
 )
 LOOK_REMEMBERED = ("tests/stories/test_flat_cost.py::test_a_look_is_remembered_until_something_changes",)
 CONFLICTS = (
-    "tests/test_database.py::test_conflicting_directories",
-    "tests/test_database.py::test_duplicate_uuids_conflict_also_with_migrated_rows",
+    "tests/sql/test_database.py::test_conflicting_directories",
+    "tests/sql/test_database.py::test_duplicate_uuids_conflict_also_with_migrated_rows",
 )
-DIFFERENCES = ("tests/test_removal.py::test_a_difference_keeps_everything",)
-HOSTILE_PATHS = ("tests/test_directories.py::test_a_hostile_path_is_refused_in_one_line",)
-CHANGED_FILES = ("tests/test_tree.py::test_a_change_is_noticed_whenever_it_happens",)
-ROWS_SAY_OTHERWISE = ("tests/test_leftovers.py::test_nothing_is_removed_when_the_row_says_otherwise",)
+DIFFERENCES = ("tests/jobs/migration/test_removal.py::test_a_difference_keeps_everything",)
+HOSTILE_PATHS = ("tests/jobs/migration/test_directories.py::test_a_hostile_path_is_refused_in_one_line",)
+CHANGED_FILES = ("tests/files/test_tree.py::test_a_change_is_noticed_whenever_it_happens",)
+ROWS_SAY_OTHERWISE = ("tests/jobs/migration/test_leftovers.py::test_nothing_is_removed_when_the_row_says_otherwise",)
 TEMPORARY_FILES = (
-    "tests/test_temp_files.py::test_only_regular_files_directly_in_it_go",
-    "tests/test_temp_files.py::test_old_files_go_and_recent_ones_stay",
+    "tests/jobs/temp_files/test_temp_files.py::test_only_regular_files_directly_in_it_go",
+    "tests/jobs/temp_files/test_temp_files.py::test_old_files_go_and_recent_ones_stay",
 )
-LAST_MOMENT = ("tests/test_temp_files.py::test_what_comes_under_an_old_name_at_the_last_moment_stays",)
+LAST_MOMENT = ("tests/jobs/temp_files/test_temp_files.py::test_what_comes_under_an_old_name_at_the_last_moment_stays",)
 LEASE_OVER = (
-    "tests/test_taken_over.py::test_nothing_more_is_sent",
-    "tests/test_taken_over.py::test_what_is_being_sent_is_not_stored",
-    "tests/test_taken_over.py::test_nothing_is_removed_from_the_provider",
+    "tests/jobs/migration/test_taken_over.py::test_nothing_more_is_sent",
+    "tests/jobs/migration/test_taken_over.py::test_what_is_being_sent_is_not_stored",
+    "tests/jobs/migration/test_taken_over.py::test_nothing_is_removed_from_the_provider",
 )
-DELETION_LOST = ("tests/test_taken_over.py::test_a_local_copy_that_is_not_ours_to_delete_any_more_stays",)
-ROW_OF_A_DELETION = ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",)
-QUIET = ("tests/test_tree.py::test_files_that_do_not_come_to_rest_are_a_change",)
-TLS = ("tests/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
+DELETION_LOST = (
+    "tests/jobs/migration/test_taken_over.py::test_a_local_copy_that_is_not_ours_to_delete_any_more_stays",
+)
+ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",)
+QUIET = ("tests/files/test_tree.py::test_files_that_do_not_come_to_rest_are_a_change",)
+TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
 VERIFICATION = (
     Mutant(
@@ -158,7 +161,7 @@ VERIFICATION = (
         UPLOAD,
         "        if wrong:\n            raise self._unreadable or _differing(",
         "        if not evidence:\n            raise self._unreadable or _differing(",
-        ("tests/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
+        ("tests/storage/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
     ),
     Mutant(
         "verification",
@@ -166,7 +169,7 @@ VERIFICATION = (
         SENDING,
         "return receipt if file.stored_checksum in receipt.checksums else None",
         "return receipt",
-        ("tests/test_upload.py::test_only_what_differs_is_sent_again",),
+        ("tests/storage/test_upload.py::test_only_what_differs_is_sent_again",),
     ),
     Mutant(
         "verification",
@@ -174,15 +177,15 @@ VERIFICATION = (
         UPLOAD,
         "            deletions.delete(manifest.stored)\n",
         "            pass\n",
-        ("tests/test_upload.py::test_a_copy_that_is_being_renewed_does_not_look_complete",),
+        ("tests/storage/test_upload.py::test_a_copy_that_is_being_renewed_does_not_look_complete",),
     ),
     Mutant(
         "verification",
         "a commit that was refused counts as one",
-        "jobs/attempts.py",
+        "jobs/migration/attempts.py",
         "if not self.database.commit_migration(",
         "if None is self.database.commit_migration(",
-        ("tests/test_attempts.py::test_an_attempt_whose_commit_is_refused_has_failed",),
+        ("tests/jobs/migration/test_attempts.py::test_an_attempt_whose_commit_is_refused_has_failed",),
     ),
 )
 
@@ -193,7 +196,7 @@ SOURCES = (
         UPLOAD,
         "require_unchanged(self._tree, second_walk)",
         "list(second_walk)",
-        ("tests/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",),
+        ("tests/storage/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",),
     ),
     Mutant(
         "second walk",
@@ -201,7 +204,7 @@ SOURCES = (
         TREE,
         '            raise SourceChanged(f"apareció {one_line(found.path)}")',
         "            continue",
-        ("tests/test_tree.py::test_a_difference_is_a_change",),
+        ("tests/files/test_tree.py::test_a_difference_is_a_change",),
     ),
     Mutant(
         "second walk",
@@ -209,7 +212,7 @@ SOURCES = (
         TREE,
         "    for seen in expected:\n",
         "    for seen in []:\n",
-        ("tests/test_tree.py::test_a_difference_is_a_change",),
+        ("tests/files/test_tree.py::test_a_difference_is_a_change",),
     ),
     Mutant(
         "second walk",
@@ -217,7 +220,7 @@ SOURCES = (
         TREE,
         "status.st_size, status.st_mtime_ns, status.st_ctime_ns)",
         "status.st_size, status.st_mtime_ns, 0)",
-        ("tests/test_tree.py::test_a_real_change_between_two_walks_is_noticed", *CHANGED_FILES),
+        ("tests/files/test_tree.py::test_a_real_change_between_two_walks_is_noticed", *CHANGED_FILES),
     ),
     Mutant(
         "files being read",
@@ -241,7 +244,7 @@ SOURCES = (
         TREE,
         'raise UnsafeSource(f"{one_line(path)} no es un fichero, un directorio ni un enlace")',
         "status = os.fstat(parent)",
-        ("tests/test_tree.py::test_a_special_file_is_refused_by_name",),
+        ("tests/files/test_tree.py::test_a_special_file_is_refused_by_name",),
     ),
     Mutant(
         "hostile trees",
@@ -249,7 +252,7 @@ SOURCES = (
         TREE,
         "        if not has_no_mount(parent):",
         "        if not status.st_dev:",
-        ("tests/test_mounts.py::test_another_disk_is_not_walked_where_the_system_does_not_tell_what_is_mounted",),
+        ("tests/files/test_mounts.py::test_another_disk_is_not_walked_where_the_system_does_not_tell_what_is_mounted",),
     ),
     Mutant(
         "hostile trees",
@@ -257,7 +260,7 @@ SOURCES = (
         TREE,
         "if depth > DEEPEST_NESTING:",
         "if depth < 0:",
-        ("tests/test_tree.py::test_absurd_nesting_is_refused",),
+        ("tests/files/test_tree.py::test_absurd_nesting_is_refused",),
     ),
 )
 
@@ -268,7 +271,7 @@ PATHS = (
         TREE,
         "    if mounted is not None:\n",
         "    if mounted == descriptor:\n",
-        ("tests/test_mounts.py::test_a_tree_with_a_bind_mount_is_not_walked",),
+        ("tests/files/test_mounts.py::test_a_tree_with_a_bind_mount_is_not_walked",),
     ),
     Mutant(
         "roots",
@@ -292,7 +295,7 @@ PATHS = (
         DIRECTORIES,
         'if any(f"{root}/".startswith(f"{normal}/") for root in self._roots):',
         "if not normal:",
-        ("tests/test_directories.py::test_a_root_in_a_root_is_no_execution",),
+        ("tests/jobs/migration/test_directories.py::test_a_root_in_a_root_is_no_execution",),
     ),
     Mutant(
         "roots",
@@ -300,7 +303,7 @@ PATHS = (
         REMOVAL,
         "if not judge.may_delete:",
         "if judge is None:",
-        ("tests/test_removal.py::test_without_roots_nothing_is_removed",),
+        ("tests/jobs/migration/test_removal.py::test_without_roots_nothing_is_removed",),
     ),
     Mutant(
         "roots",
@@ -308,7 +311,7 @@ PATHS = (
         DIRECTORIES,
         "elif is_of_system(normal):",
         "elif not normal and is_of_system(normal):",
-        ("tests/test_directories.py::test_without_roots_the_systems_own_directories_are_refused",),
+        ("tests/jobs/migration/test_directories.py::test_without_roots_the_systems_own_directories_are_refused",),
     ),
     Mutant(
         "paths",
@@ -332,7 +335,7 @@ PATHS = (
         DIRECTORIES,
         "if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev and",
         "if descriptor == parent and",
-        ("tests/test_directories.py::test_a_mount_point_is_refused",),
+        ("tests/jobs/migration/test_directories.py::test_a_mount_point_is_refused",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -340,7 +343,7 @@ PATHS = (
         DESCRIPTORS,
         "DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW |",
         "DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY |",
-        ("tests/test_local_provider.py::test_a_link_in_any_component_is_refused",),
+        ("tests/providers/test_local_provider.py::test_a_link_in_any_component_is_refused",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -348,7 +351,7 @@ PATHS = (
         DESCRIPTORS,
         "PASSAGE_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW |",
         "PASSAGE_FLAGS = os.O_PATH | os.O_DIRECTORY |",
-        ("tests/test_local_provider.py::test_a_link_in_any_component_is_refused",),
+        ("tests/providers/test_local_provider.py::test_a_link_in_any_component_is_refused",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -356,7 +359,7 @@ PATHS = (
         DESCRIPTORS,
         "FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW |",
         "FILE_FLAGS = os.O_RDONLY |",
-        ("tests/test_local_provider.py::test_only_a_regular_file_is_opened",),
+        ("tests/providers/test_local_provider.py::test_only_a_regular_file_is_opened",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -364,7 +367,7 @@ PATHS = (
         DESCRIPTORS,
         'if name in ("", ".", "..") or "/" in name or "\\0" in name:',
         'if "\\0" in name:',
-        ("tests/test_local_provider.py::test_a_part_that_leads_elsewhere_is_refused",),
+        ("tests/providers/test_local_provider.py::test_a_part_that_leads_elsewhere_is_refused",),
     ),
     Mutant(
         "O_NOFOLLOW",
@@ -372,7 +375,7 @@ PATHS = (
         DESCRIPTORS,
         "if not stat.S_ISREG(os.fstat(descriptor).st_mode):",
         "if descriptor < 0:",
-        ("tests/test_local_provider.py::test_only_a_regular_file_is_opened",),
+        ("tests/providers/test_local_provider.py::test_only_a_regular_file_is_opened",),
     ),
 )
 
@@ -428,10 +431,10 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "a manifest that is not the recorded one is believed",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         "if sha256 is not None and found_sha256 != sha256:",
         "if sha256 is not None and not found_sha256:",
-        ("tests/test_manifest.py::test_a_manifest_is_fetched_and_compared_with_its_record",),
+        ("tests/storage/test_manifest.py::test_a_manifest_is_fetched_and_compared_with_its_record",),
     ),
     Mutant(
         "deletion",
@@ -439,7 +442,7 @@ DELETION = (
         REMOVAL,
         "if identity != self._compared.get(identity.inode, entry.identity):",
         "if identity.inode < 0:",
-        ("tests/test_removal.py::test_a_file_that_changes_after_it_was_compared_stays",),
+        ("tests/jobs/migration/test_removal.py::test_a_file_that_changes_after_it_was_compared_stays",),
     ),
     Mutant(
         "deletion",
@@ -447,7 +450,7 @@ DELETION = (
         REMOVAL,
         "if not os.path.samestat(renamed, os.fstat(descriptor)):",
         "if not renamed.st_ino:",
-        ("tests/test_removal.py::test_a_directory_swapped_before_it_is_renamed_is_not_touched",),
+        ("tests/jobs/migration/test_removal.py::test_a_directory_swapped_before_it_is_renamed_is_not_touched",),
     ),
     Mutant(
         "deletion",
@@ -463,7 +466,7 @@ DELETION = (
         REMOVAL,
         "if is_ours and _status(parent, name) is None:",
         "if is_ours:",
-        ("tests/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_made_anew",),
+        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_made_anew",),
     ),
     Mutant(
         "deletion",
@@ -479,7 +482,7 @@ DELETION = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -487,7 +490,7 @@ DELETION = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.migrado_a_nube\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -495,7 +498,7 @@ DELETION = (
         "sql/queries/claim_deletions.sql",
         "  AND migration.host = %(host)s\n",
         "",
-        ("tests/test_database.py::test_unfinished_deletions_belong_to_their_host",),
+        ("tests/sql/test_database.py::test_unfinished_deletions_belong_to_their_host",),
     ),
 )
 
@@ -506,7 +509,7 @@ WRITERS = (
         REMOVAL,
         "        if entry.kind is not EntryKind.FILE:\n            return\n",
         "        if entry.path:\n            return\n",
-        ("tests/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
+        ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
     ),
     Mutant(
         "files being read",
@@ -519,34 +522,34 @@ WRITERS = (
     Mutant(
         "files being read",
         "a directory that was swapped since it was judged is sent",
-        "jobs/attempts.py",
+        "jobs/migration/attempts.py",
         "        directory.require_in_place()\n        tree",
         "        tree",
-        ("tests/test_attempts.py::test_a_directory_that_was_swapped_before_it_is_walked_is_not_sent",),
+        ("tests/jobs/migration/test_attempts.py::test_a_directory_that_was_swapped_before_it_is_walked_is_not_sent",),
     ),
     Mutant(
         "files being read",
         "a directory that was swapped while it was sent is committed",
-        "jobs/attempts.py",
+        "jobs/migration/attempts.py",
         "            directory.require_in_place()\n            if",
         "            if",
-        ("tests/test_attempts.py::test_a_directory_that_is_not_at_its_place_any_more_is_not_committed",),
+        ("tests/jobs/migration/test_attempts.py::test_a_directory_that_is_not_at_its_place_any_more_is_not_committed",),
     ),
     Mutant(
         "leftovers",
         "leftovers are removed though the row changed since they were found",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "if not self._database.is_leftover(leftover):",
         "if not leftover.key_prefix:",
-        ("tests/test_leftovers.py::test_nothing_more_is_removed_once_the_row_says_otherwise",),
+        ("tests/jobs/migration/test_leftovers.py::test_nothing_more_is_removed_once_the_row_says_otherwise",),
     ),
     Mutant(
         "deletion",
         "what somebody has open for writing is deleted",
-        "jobs/writers.py",
+        "files/writers.py",
         "            raise FileInUse from error\n",
         "            return False\n",
-        ("tests/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
+        ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
     ),
     Mutant(
         "deletion",
@@ -554,7 +557,7 @@ WRITERS = (
         REMOVAL,
         "if not lease_is_whole(opened):",
         "if opened < 0:",
-        ("tests/test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",),
+        ("tests/jobs/migration/test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",),
     ),
     Mutant(
         "deletion",
@@ -562,7 +565,7 @@ WRITERS = (
         REMOVAL,
         "._replace(ctime_ns=identity.ctime_ns) != identity:",
         "._replace(ctime_ns=identity.ctime_ns) is None:",
-        ("tests/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
+        ("tests/jobs/migration/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
     ),
     Mutant(
         "deletion",
@@ -570,7 +573,7 @@ WRITERS = (
         REMOVAL,
         "if content is None or (entry.kind, content) not in held:",
         "if content is None:",
-        ("tests/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
+        ("tests/jobs/migration/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
     ),
     Mutant(
         "deletion",
@@ -578,7 +581,7 @@ WRITERS = (
         REMOVAL,
         "os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)",
         "os.replace(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)",
-        ("tests/test_removal.py::test_what_was_replaced_twice_stays_twice",),
+        ("tests/jobs/migration/test_removal.py::test_what_was_replaced_twice_stays_twice",),
     ),
 )
 
@@ -586,7 +589,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before unfinished uploads are discarded",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        self._provider.abandon(",
         "        self._provider.abandon(",
         LEASE_OVER,
@@ -610,39 +613,39 @@ FENCING = (
     Mutant(
         "lease",
         "without a database the work goes on for ever",
-        "jobs/lease.py",
+        "storage/lease.py",
         "            if now() >= self._ends_at:\n                raise",
         "            if now() < 0:\n                raise",
-        ("tests/test_lease.py::test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_further",),
+        ("tests/storage/test_lease.py::test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_further",),
     ),
     Mutant(
         "lease",
         "a lease that is over is held",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        if now() >= self._ends_at:\n            raise",
         "        if now() < 0:\n            raise",
-        ("tests/test_lease.py::test_a_lease_that_is_over_or_about_to_be_is_lost_though_nobody_took_over",),
+        ("tests/storage/test_lease.py::test_a_lease_that_is_over_or_about_to_be_is_lost_though_nobody_took_over",),
     ),
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before sending",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(key):\n            return self._provider.put(",
         "        with naming_object(key):\n            return self._provider.put(",
-        ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before sending in a batch",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        yield from self._provider.put_many(",
         "        yield from self._provider.put_many(",
-        ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "lease",
         "nobody asks whether the claim still holds before deleting what is stored",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(key):\n            self._provider.delete(",
         "        with naming_object(key):\n            self._provider.delete(",
         LEASE_OVER,
@@ -650,7 +653,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks whether the claim still holds while a file is sent",
-        "jobs/lease.py",
+        "storage/lease.py",
         "            self._lease.require_held()\n            yield chunk",
         "            yield chunk",
         LEASE_OVER,
@@ -658,7 +661,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks whether a deletion is still to be done",
-        "jobs/local_copies.py",
+        "jobs/migration/removal/local_copies.py",
         "        self._to_be_noted = inode\n        self._lease.require_held()\n",
         "        self._to_be_noted = inode\n",
         DELETION_LOST,
@@ -669,7 +672,9 @@ FENCING = (
         REMOVAL,
         "        self._require_held()\n",
         "",
-        ("tests/test_taken_over.py::test_of_a_local_copy_that_is_lost_in_the_middle_one_entry_more_goes_at_most",),
+        (
+            "tests/jobs/migration/test_taken_over.py::test_of_a_local_copy_that_is_lost_in_the_middle_one_entry_more_goes_at_most",
+        ),
     ),
     Mutant(
         "fencing token",
@@ -698,11 +703,11 @@ FENCING = (
     Mutant(
         "fencing token",
         "a refusal to begin is not heard",
-        "jobs/places.py",
+        "jobs/migration/places.py",
         "        if answer is None:\n            raise ClaimLost(",
         "        if answer is None:\n            return Attempt(0, provider.id, place.key_prefix, 0, False)\n"
         "        if not answer:\n            raise ClaimLost(",
-        ("tests/test_attempts.py::test_nothing_is_sent_once_the_claim_is_lost",),
+        ("tests/jobs/migration/test_attempts.py::test_nothing_is_sent_once_the_claim_is_lost",),
     ),
     Mutant(
         "fencing token",
@@ -766,7 +771,7 @@ FENCING = (
         "sql/queries/claim_executions.sql",
         "WHERE execution.migrado_a_nube IS NOT TRUE\n",
         "WHERE true\n",
-        ("tests/test_database.py::test_an_execution_migrated_meanwhile_is_not_claimed",),
+        ("tests/sql/test_database.py::test_an_execution_migrated_meanwhile_is_not_claimed",),
     ),
     Mutant(
         "leases",
@@ -774,7 +779,7 @@ FENCING = (
         "sql/queries/release_leases.sql",
         "WHERE run_id = %(run_id)s AND ",
         "WHERE ",
-        ("tests/test_database.py::test_the_end_of_an_old_run_frees_nothing_of_a_new_one",),
+        ("tests/sql/test_database.py::test_the_end_of_an_old_run_frees_nothing_of_a_new_one",),
     ),
     Mutant(
         "leases",
@@ -782,7 +787,7 @@ FENCING = (
         "jobs/heartbeat.py",
         "database.renew_leases()",
         "finished.is_set()",
-        ("tests/test_heartbeat.py::test_leases_are_renewed_while_the_work_goes_on",),
+        ("tests/jobs/test_heartbeat.py::test_leases_are_renewed_while_the_work_goes_on",),
     ),
 )
 
@@ -817,7 +822,7 @@ COMMIT = (
         "sql/queries/open_attempt.sql",
         "\n      AND execution.migrado_a_nube IS NOT TRUE",
         "",
-        ("tests/test_database.py::test_no_attempt_begins_at_a_row_that_was_migrated_meanwhile",),
+        ("tests/sql/test_database.py::test_no_attempt_begins_at_a_row_that_was_migrated_meanwhile",),
     ),
     Mutant(
         "lost commit",
@@ -825,7 +830,7 @@ COMMIT = (
         "sql/database.py",
         "return changed_rows == 1 or self._is_committed(attempt)",
         "return bool(changed_rows == 1)",
-        ("tests/test_database.py::test_a_commit_whose_answer_is_lost_is_known_to_have_happened",),
+        ("tests/sql/test_database.py::test_a_commit_whose_answer_is_lost_is_known_to_have_happened",),
     ),
     Mutant(
         "lost commit",
@@ -833,7 +838,7 @@ COMMIT = (
         "sql/database.py",
         "return changed_rows == 1 or self._is_committed(attempt)",
         "return changed_rows < 2",
-        ("tests/test_database.py::test_a_commit_that_was_refused_unheard_is_refused",),
+        ("tests/sql/test_database.py::test_a_commit_that_was_refused_unheard_is_refused",),
     ),
     Mutant(
         "lost commit",
@@ -841,7 +846,7 @@ COMMIT = (
         "sql/queries/find_commit.sql",
         " AND state = 'committed'",
         "",
-        ("tests/test_database.py::test_a_commit_that_was_refused_unheard_is_refused",),
+        ("tests/sql/test_database.py::test_a_commit_that_was_refused_unheard_is_refused",),
     ),
     Mutant(
         "retention",
@@ -849,7 +854,7 @@ COMMIT = (
         "sql/queries/find_candidates.sql",
         "<= now() - make_interval(secs => %(retention_seconds)s)",
         "<= now() + make_interval(secs => %(retention_seconds)s)",
-        ("tests/test_database.py::test_what_is_changed_after_the_look_is_left_out",),
+        ("tests/sql/test_database.py::test_what_is_changed_after_the_look_is_left_out",),
     ),
     Mutant(
         "retention",
@@ -857,7 +862,7 @@ COMMIT = (
         "sql/database.py",
         "if not isinstance(value, (int, float)) or value < 0:",
         "if not isinstance(value, (int, float)):",
-        ("tests/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
+        ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
     ),
     Mutant(
         "schema",
@@ -865,7 +870,7 @@ COMMIT = (
         "sql/schema.py",
         "        if number not in known:\n",
         "        if number not in known:\n            continue\n",
-        ("tests/test_schema.py::test_a_newer_database_is_refused",),
+        ("tests/sql/test_schema.py::test_a_newer_database_is_refused",),
     ),
     Mutant(
         "schema",
@@ -873,7 +878,7 @@ COMMIT = (
         "sql/schema.py",
         "    if missing:\n",
         "    if not upgrades:\n",
-        ("tests/test_schema.py::test_an_older_database_is_told_what_to_do",),
+        ("tests/sql/test_schema.py::test_an_older_database_is_told_what_to_do",),
     ),
 )
 
@@ -948,34 +953,34 @@ CONFLICTING_ROWS = (
     Mutant(
         "names in the cloud",
         "a uuid may hold slashes",
-        "jobs/keys.py",
+        "storage/keys.py",
         """any(character in uuid for character in "/\\\\")""",
         """any(character in uuid for character in "\\\\")""",
-        ("tests/test_keys.py::test_a_uuid_that_is_no_part_of_a_key_is_refused",),
+        ("tests/storage/test_keys.py::test_a_uuid_that_is_no_part_of_a_key_is_refused",),
     ),
     Mutant(
         "names in the cloud",
         "a uuid may be . or ..",
-        "jobs/keys.py",
+        "storage/keys.py",
         'or uuid in (".", "..")',
         "or uuid is None",
-        ("tests/test_manifest.py::test_a_uuid_that_is_no_name_is_refused",),
+        ("tests/storage/test_manifest.py::test_a_uuid_that_is_no_name_is_refused",),
     ),
     Mutant(
         "names in the cloud",
         "a uuid may hold control characters",
-        "jobs/keys.py",
+        "storage/keys.py",
         "or not uuid.isprintable()",
         "or uuid is None",
-        ("tests/test_manifest.py::test_a_uuid_that_is_no_name_is_refused",),
+        ("tests/storage/test_manifest.py::test_a_uuid_that_is_no_name_is_refused",),
     ),
     Mutant(
         "names in the cloud",
         "one execution's file may be another one's manifest",
-        "jobs/keys.py",
+        "storage/keys.py",
         "or uuid.endswith(MANIFEST_SUFFIX)",
         "or uuid is None",
-        ("tests/test_manifest.py::test_a_uuid_that_is_no_name_is_refused",),
+        ("tests/storage/test_manifest.py::test_a_uuid_that_is_no_name_is_refused",),
     ),
     Mutant(
         "names in the cloud",
@@ -983,15 +988,15 @@ CONFLICTING_ROWS = (
         "sql/database.py",
         'if any(part in (".", "..") or not part.isprintable() for part in parts):',
         "if any(not part for part in parts):",
-        ("tests/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
+        ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
     ),
     Mutant(
         "names in the cloud",
         "ruta_nube may lead elsewhere",
-        "jobs/keys.py",
+        "storage/keys.py",
         'if scheme != "cloud" or any(part in ("", ".", "..") for part in parts):',
         'if scheme != "cloud":',
-        ("tests/test_keys.py::test_what_is_no_uri_of_ours_is_refused",),
+        ("tests/storage/test_keys.py::test_what_is_no_uri_of_ours_is_refused",),
     ),
 )
 
@@ -1000,9 +1005,9 @@ LEFTOVERS = (
         "foreign objects",
         "what lies at a place is not noted before sending",
         UPLOAD,
-        "self._database.note_place(self._attempt, foreign_objects=foreign)",
+        "self._records.note_place(self._attempt, foreign_objects=foreign)",
         "pass",
-        ("tests/test_upload.py::test_the_place_is_looked_at_and_noted_before_anything_is_sent",),
+        ("tests/storage/test_upload.py::test_the_place_is_looked_at_and_noted_before_anything_is_sent",),
     ),
     Mutant(
         "foreign objects",
@@ -1010,7 +1015,7 @@ LEFTOVERS = (
         UPLOAD,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return True",
-        ("tests/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
@@ -1018,7 +1023,7 @@ LEFTOVERS = (
         UPLOAD,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return attempt.earlier_attempts_here > 0 and not attempt.committed_here",
-        ("tests/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
@@ -1026,7 +1031,7 @@ LEFTOVERS = (
         "sql/queries/open_attempt.sql",
         "count(*) FILTER (WHERE foreign_objects IS NOT NULL) AS count",
         "count(*) AS count",
-        ("tests/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
@@ -1034,23 +1039,23 @@ LEFTOVERS = (
         UPLOAD,
         "                elif self._may_remove:\n",
         "                else:\n",
-        ("tests/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
+        ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
     Mutant(
         "foreign objects",
         "foreign objects are removed with what a failed attempt left",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "        if leftover.foreign_objects:\n            return",
         "        if not leftover.key_prefix:\n            return",
-        ("tests/test_leftovers.py::test_objects_that_are_not_ours_are_kept",),
+        ("tests/jobs/migration/test_leftovers.py::test_objects_that_are_not_ours_are_kept",),
     ),
     Mutant(
         "leftovers",
         "a committed copy is removed where two rows name its place",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "if self._is_place_of_copy(leftover, abandoned, migrated):",
         "if not objects and manifest is None:",
-        ("tests/test_leftovers.py::test_a_committed_copy_survives_when_two_rows_name_its_place",),
+        ("tests/jobs/migration/test_leftovers.py::test_a_committed_copy_survives_when_two_rows_name_its_place",),
     ),
     Mutant(
         "leftovers",
@@ -1074,15 +1079,15 @@ LEFTOVERS = (
         "sql/queries/commit_migration.sql",
         "'committed' ELSE 'settled' END",
         "'committed' ELSE state END",
-        ("tests/test_database.py::test_a_commit_settles_attempts_at_the_same_place_alone",),
+        ("tests/sql/test_database.py::test_a_commit_settles_attempts_at_the_same_place_alone",),
     ),
     Mutant(
         "leftovers",
         "what could not be removed is forgotten",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "            continue\n        database.settle_attempt",
         "        database.settle_attempt",
-        ("tests/test_leftovers.py::test_what_cannot_be_removed_now_waits",),
+        ("tests/jobs/migration/test_leftovers.py::test_what_cannot_be_removed_now_waits",),
     ),
     Mutant(
         "leftovers",
@@ -1090,24 +1095,24 @@ LEFTOVERS = (
         UPLOAD,
         "        if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():",
         "        if not self._attempt:",
-        ("tests/test_upload.py::test_unfinished_uploads_of_an_earlier_attempt_are_discarded",),
+        ("tests/storage/test_upload.py::test_unfinished_uploads_of_an_earlier_attempt_are_discarded",),
     ),
     Mutant(
         "leftovers",
         "unfinished uploads of a failed attempt are not discarded",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "discard_unfinished(abandoned, prefix, self._interruption)",
         "continue",
-        ("tests/test_leftovers.py::test_what_a_failed_attempt_left_is_removed",),
+        ("tests/jobs/migration/test_leftovers.py::test_what_a_failed_attempt_left_is_removed",),
     ),
     Mutant(
         "leftovers",
         "unfinished uploads of a longer uuid are discarded, too",
-        "jobs/keys.py",
+        "storage/keys.py",
         "return (self.files_prefix, self.manifest_key)",
         "return (self.key_prefix, self.manifest_key)",
         (
-            "tests/test_keys.py::test_discarding_what_one_execution_left_unfinished_leaves_another_of_a_longer_uuid_alone",
+            "tests/storage/test_keys.py::test_discarding_what_one_execution_left_unfinished_leaves_another_of_a_longer_uuid_alone",
         ),
     ),
 )
@@ -1116,10 +1121,10 @@ HOST = (
     Mutant(
         "host",
         "a umask takes rights from the owner of what is made",
-        "config/process.py",
+        "config/process/preparation.py",
         "    os.umask(umask & OTHERS_RIGHTS)\n",
         "    os.umask(umask)\n",
-        ("tests/test_hostile_manifests.py::test_the_umask_changes_no_mode",),
+        ("tests/storage/test_hostile_manifests.py::test_the_umask_changes_no_mode",),
     ),
     Mutant(
         "host",
@@ -1132,10 +1137,10 @@ HOST = (
     Mutant(
         "host",
         "programs that were copied for PostgreSQL's user stay in the temporary directory",
-        "jobs/embedded_postgres.py",
+        "demo/servers/postgres.py",
         "        shutil.rmtree(self._copied_programs, ignore_errors=True)\n",
         "        pass\n",
-        ("tests/test_demo.py::test_what_root_needs_outside_of_its_own_directories_is_gone_at_the_end",),
+        ("tests/demo/test_demo.py::test_what_root_needs_outside_of_its_own_directories_is_gone_at_the_end",),
     ),
     Mutant(
         "host lock",
@@ -1143,7 +1148,7 @@ HOST = (
         "jobs/host_lock.py",
         "_lock(descriptor, fcntl.LOCK_EX)",
         "_lock(descriptor, fcntl.LOCK_SH)",
-        ("tests/test_host_lock.py::test_a_second_run_in_the_same_process_is_refused_too",),
+        ("tests/jobs/test_host_lock.py::test_a_second_run_in_the_same_process_is_refused_too",),
     ),
     Mutant(
         "host lock",
@@ -1151,44 +1156,44 @@ HOST = (
         "jobs/host_lock.py",
         "flags | os.O_NOFOLLOW |",
         "flags |",
-        ("tests/test_host_lock.py::test_a_link_in_its_place_is_refused",),
+        ("tests/jobs/test_host_lock.py::test_a_link_in_its_place_is_refused",),
     ),
     Mutant(
         "processes of a run",
         "a process of a run goes on when the run's own is gone",
-        "jobs/crew.py",
+        "jobs/migration/crew.py",
         "os._exit(EXIT_SOMETHING_FAILED)",
         "return",
-        ("tests/test_crew.py::test_no_member_outlives_the_process_of_the_run",),
+        ("tests/jobs/migration/test_crew.py::test_no_member_outlives_the_process_of_the_run",),
     ),
     Mutant(
         "processes of a run",
         "a process of a run keeps the others from hearing that the run's own is gone",
-        "jobs/crew.py",
+        "jobs/migration/crew.py",
         "                    connection.close()",
         "                    pass",
-        ("tests/test_crew.py::test_no_member_outlives_the_process_of_the_run",),
+        ("tests/jobs/migration/test_crew.py::test_no_member_outlives_the_process_of_the_run",),
     ),
     Mutant(
         "processes of a run",
         "a run that lost one of its processes ends as if all was done",
-        "jobs/crew.py",
+        "jobs/migration/crew.py",
         "self._report.note_problem(EXIT_SOMETHING_FAILED)",
         "pass",
-        ("tests/test_crew.py::test_a_member_that_is_killed_costs_what_it_had_and_the_other_goes_on",),
+        ("tests/jobs/migration/test_crew.py::test_a_member_that_is_killed_costs_what_it_had_and_the_other_goes_on",),
     ),
     Mutant(
         "processes of a run",
         "what stopped one process of a run is forgotten",
-        "jobs/crew.py",
+        "jobs/migration/crew.py",
         "raise self._error",
         "pass",
-        ("tests/test_crew.py::test_what_the_work_of_one_raises_ends_the_run_once_the_other_has_ended",),
+        ("tests/jobs/migration/test_crew.py::test_what_the_work_of_one_raises_ends_the_run_once_the_other_has_ended",),
     ),
     Mutant(
         "processes of a run",
         "each process of a run has a limit of its own",
-        "jobs/migration.py",
+        "jobs/migration/run.py",
         "limited = self._limits.any or self._bandwidth_is_limited",
         "limited = False",
         (f"{SEVERAL_PROCESSES}::test_one_process_keeps_limits_that_hold_for_all_transfers_together",),
@@ -1196,38 +1201,38 @@ HOST = (
     Mutant(
         "processes of a run",
         "a helper goes on when the run is gone",
-        "jobs/helpers.py",
+        "storage/helpers.py",
         "finally:\n            os._exit(EXIT_SOMETHING_FAILED)",
         "finally:\n            return",
         (
-            "tests/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
+            "tests/storage/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
         ),
     ),
     Mutant(
         "processes of a run",
         "a helper believes what lies where cron started the run",
-        "jobs/helpers.py",
+        "storage/helpers.py",
         'sys.executable, "-P", "-X"',
         'sys.executable, "-X"',
         (
-            "tests/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
+            "tests/storage/test_helpers.py::test_no_helper_outlives_the_process_of_the_run_nor_believes_what_lies_where_it_started",
         ),
     ),
     Mutant(
         "processes of a run",
         "a helper reads other names than the run where the locale is not UTF-8",
-        "jobs/helpers.py",
+        "storage/helpers.py",
         '"-X", "utf8", ',
         "",
-        ("tests/test_helpers.py::test_names_are_the_same_for_a_helper_whatever_the_locale",),
+        ("tests/storage/test_helpers.py::test_names_are_the_same_for_a_helper_whatever_the_locale",),
     ),
     Mutant(
         "processes of a run",
         "a helper stores files after the lease",
-        "jobs/helpers.py",
+        "storage/helpers.py",
         "Lease.until(lambda: terms.held.ends_at)",
         "Lease(lambda: 1e9)",
-        ("tests/test_sending.py::test_a_helper_stores_nothing_once_the_lease_is_over",),
+        ("tests/storage/test_sending.py::test_a_helper_stores_nothing_once_the_lease_is_over",),
     ),
     Mutant(
         "processes of a run",
@@ -1235,7 +1240,9 @@ HOST = (
         UPLOAD,
         "self._sender.left_unfinished = self._sender.unanswered = True",
         "pass",
-        ("tests/test_sending.py::test_what_a_lost_helper_was_to_send_is_sent_here_and_what_it_left_is_discarded",),
+        (
+            "tests/storage/test_sending.py::test_what_a_lost_helper_was_to_send_is_sent_here_and_what_it_left_is_discarded",
+        ),
     ),
     Mutant(
         "processes of a run",
@@ -1243,7 +1250,7 @@ HOST = (
         UPLOAD,
         "self._sender.left_unfinished |= sent.left_unfinished",
         "pass",
-        ("tests/test_sending.py::test_what_a_helper_left_unfinished_is_discarded",),
+        ("tests/storage/test_sending.py::test_what_a_helper_left_unfinished_is_discarded",),
     ),
     Mutant(
         "processes of a run",
@@ -1251,7 +1258,7 @@ HOST = (
         REMOVAL,
         ".st_nlink > 1:",
         ".st_nlink > 1000:",
-        ("tests/test_removal_by_helpers.py::test_all_goes_files_of_several_names_too",),
+        ("tests/jobs/migration/test_removal_by_helpers.py::test_all_goes_files_of_several_names_too",),
     ),
     Mutant(
         "processes of a run",
@@ -1259,7 +1266,9 @@ HOST = (
         REMOVAL,
         "set_aside[start]",
         "set_aside[0]",
-        ("tests/test_removal_by_helpers.py::test_each_sets_aside_under_a_name_of_its_own_that_nothing_has",),
+        (
+            "tests/jobs/migration/test_removal_by_helpers.py::test_each_sets_aside_under_a_name_of_its_own_that_nothing_has",
+        ),
     ),
     Mutant(
         "processes of a run",
@@ -1267,12 +1276,12 @@ HOST = (
         REMOVAL,
         "_remove_contents(descriptor, proven, hold, None, may_lack_some=True)\n            return",
         "left = range(len(present := walk_quiet_tree(descriptor, hold.interruption)))",
-        ("tests/test_removal_by_helpers.py::test_what_was_written_to_after_a_helper_was_lost_stays",),
+        ("tests/jobs/migration/test_removal_by_helpers.py::test_what_was_written_to_after_a_helper_was_lost_stays",),
     ),
     Mutant(
         "processes of a run",
         "helpers keep no limit of the bandwidth",
-        "jobs/migration.py",
+        "jobs/migration/run.py",
         "1 if self._bandwidth_is_limited else self._processes",
         "self._processes",
         (f"{VERY_MANY_FILES}::test_one_process_does_it_where_that_is_asked_for",),
@@ -1283,7 +1292,7 @@ HOST = (
         UPLOAD,
         "self._sender.left_unfinished = True  # a file to try",
         "pass  # a file to try",
-        ("tests/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",),
+        ("tests/providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",),
     ),
     Mutant(
         "exit codes",
@@ -1331,7 +1340,7 @@ HOST = (
         "jobs/signals.py",
         "raise Interrupted(received[0])",
         "raise Interrupted(-128)",
-        ("tests/test_signals.py::test_a_signal_asks_to_stop_and_ends_with_its_exit_code",),
+        ("tests/jobs/test_signals.py::test_a_signal_asks_to_stop_and_ends_with_its_exit_code",),
     ),
     Mutant(
         "exit codes",
@@ -1368,7 +1377,7 @@ HOST = (
     Mutant(
         "exit codes",
         "what a process of the run names in its report is lost",
-        "jobs/crew.py",
+        "jobs/migration/crew.py",
         "for name in names:",
         "for name in ():",
         (f"{ENDS_WITH_1}::test_what_a_process_of_the_run_finds_out_of_a_provider_is_told_by_the_run",),
@@ -1400,7 +1409,7 @@ HOST = (
     Mutant(
         "check",
         "the object of a trial stays where check is interrupted",
-        "jobs/check_rights.py",
+        "commands/check_rights.py",
         "        finally:\n            self._remove(is_stored=is_stored)",
         "        finally:\n            pass\n        self._remove(is_stored=is_stored)",
         (f"{SIGNALS}::test_check_takes_its_probe_object_away_when_it_is_interrupted",),
@@ -1411,7 +1420,7 @@ HOST = (
         "jobs/signals.py",
         "if received and not over.wait(LONGEST_SECONDS_TO_END):",
         "if received and over is None:",
-        ("tests/test_signals.py::test_work_that_does_not_end_is_ended",),
+        ("tests/jobs/test_signals.py::test_work_that_does_not_end_is_ended",),
     ),
     Mutant(
         "isolation",
@@ -1432,7 +1441,7 @@ HOST = (
     Mutant(
         "temporary files",
         "whatever is old enough is deleted, whatever it is",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "return stat.S_ISREG(status.st_mode) and status.st_mtime_ns < oldest_kept_ns",
         "return status.st_mtime_ns < oldest_kept_ns",
         TEMPORARY_FILES,
@@ -1440,7 +1449,7 @@ HOST = (
     Mutant(
         "temporary files",
         "files are deleted however young they are",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "return stat.S_ISREG(status.st_mode) and status.st_mtime_ns < oldest_kept_ns",
         "return stat.S_ISREG(status.st_mode)",
         TEMPORARY_FILES,
@@ -1448,7 +1457,7 @@ HOST = (
     Mutant(
         "temporary files",
         "a link counts as what it points to",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "item.stat(follow_symlinks=False)",
         "item.stat()",
         TEMPORARY_FILES,
@@ -1456,23 +1465,23 @@ HOST = (
     Mutant(
         "temporary files",
         "links on the way to TEMP_DIR are followed",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "return open_directory_path(",
         "return (lambda path: os.open(path, os.O_RDONLY | os.O_DIRECTORY))(",
-        ("tests/test_temp_files.py::test_a_link_in_any_component_is_refused",),
+        ("tests/jobs/temp_files/test_temp_files.py::test_a_link_in_any_component_is_refused",),
     ),
     Mutant(
         "temporary files",
         "a dry run deletes",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "_count(report, status) if dry_run else deletion.delete(name)",
         "deletion.delete(name)",
-        ("tests/test_temp_files.py::test_a_dry_run_counts_and_deletes_nothing",),
+        ("tests/jobs/temp_files/test_temp_files.py::test_a_dry_run_counts_and_deletes_nothing",),
     ),
     Mutant(
         "temporary files",
         "what comes under an old name at the last moment is deleted",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "        if not _is_old(status, self._oldest_kept_ns):\n",
         "        if not status.st_mode:\n",
         LAST_MOMENT,
@@ -1480,7 +1489,7 @@ HOST = (
     Mutant(
         "temporary files",
         "a link that comes under an old name at the last moment counts as what it points to",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "dir_fd=aside, follow_symlinks=False)\n        if not _is_old",
         "dir_fd=aside)\n        if not _is_old",
         LAST_MOMENT,
@@ -1488,40 +1497,42 @@ HOST = (
     Mutant(
         "temporary files",
         "what is set aside is put in the place of what came meanwhile",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "            os.link(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor, follow_symlinks=False)\n",
         "            os.replace(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor)\n            return\n",
-        ("tests/test_temp_files.py::test_what_was_replaced_twice_stays_twice",),
+        ("tests/jobs/temp_files/test_temp_files.py::test_what_was_replaced_twice_stays_twice",),
     ),
     Mutant(
         "temporary files",
         "a run at work is taken for a killed one",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         " or not _is_abandoned(aside)",
         "",
-        ("tests/test_temp_files.py::test_a_run_at_work_is_not_taken_for_a_killed_one",),
+        ("tests/jobs/temp_files/test_temp_files.py::test_a_run_at_work_is_not_taken_for_a_killed_one",),
     ),
     Mutant(
         "temporary files",
         "a directory that somebody else has made is emptied",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "not _was_made_by_us(os.fstat(aside)) or ",
         "",
-        ("tests/test_temp_files.py::test_a_directory_of_that_name_that_is_not_ours_stays",),
+        ("tests/jobs/temp_files/test_temp_files.py::test_a_directory_of_that_name_that_is_not_ours_stays",),
     ),
     Mutant(
         "temporary files",
         "what a killed run had set aside stays so for ever",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "                deletion.take_up(name)\n",
         "                pass\n",
-        ("tests/test_temp_files.py::test_a_kill_at_any_step_leaves_nothing_behind_and_counts_nothing_twice",),
+        (
+            "tests/jobs/temp_files/test_temp_files.py::test_a_kill_at_any_step_leaves_nothing_behind_and_counts_nothing_twice",
+        ),
     ),
 )
 
-DB = "tests/test_database.py"
+DB = "tests/sql/test_database.py"
 SECOND_READING = (
-    "tests/test_hostile_manifests.py::test_a_server_that_shows_another_manifest_the_second_time_is_not_believed",
+    "tests/storage/test_hostile_manifests.py::test_a_server_that_shows_another_manifest_the_second_time_is_not_believed",
 )
 
 LETTING_GO = (
@@ -1608,10 +1619,10 @@ LETTING_GO = (
     Mutant(
         "lease",
         "a database whose clock was set back makes a lease longer",
-        "jobs/lease.py",
+        "storage/lease.py",
         "min(seconds_left, LEASE_SECONDS)",
         "seconds_left",
-        ("tests/test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",),
+        ("tests/storage/test_lease.py::test_a_database_whose_clock_was_set_back_gives_no_longer_lease",),
     ),
     Mutant(
         "power failure",
@@ -1624,7 +1635,7 @@ LETTING_GO = (
     Mutant(
         "manifests",
         "a manifest that is read twice may be another one the second time",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         '    if digest.hexdigest() != sha256:\n        raise IntegrityError("el manifiesto de la nube cambió',
         '    if size_bytes < 0:\n        raise IntegrityError("el manifiesto de la nube cambió',
         SECOND_READING,
@@ -1632,7 +1643,7 @@ LETTING_GO = (
     Mutant(
         "manifests",
         "a manifest is not read to its end, where it is compared",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         "    if more or any(lines):\n",
         "    if more:\n",
         SECOND_READING,
@@ -1646,7 +1657,7 @@ LOG_FILE = (
         "config/logs.py",
         "                if self._is_in_place():\n                    super().doRollover()\n",
         "                if self.stream is not None:\n                    super().doRollover()\n",
-        ("tests/test_logs.py::test_what_somebody_has_just_rotated_is_not_rotated_again",),
+        ("tests/config/test_logs.py::test_what_somebody_has_just_rotated_is_not_rotated_again",),
     ),
     Mutant(
         "log file",
@@ -1654,7 +1665,7 @@ LOG_FILE = (
         "config/logs.py",
         "        if not self._is_in_place():\n            self._reopen()\n",
         "",
-        ("tests/test_logs.py::test_a_file_that_somebody_takes_away_is_made_anew",),
+        ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_made_anew",),
     ),
     Mutant(
         "log file",
@@ -1662,17 +1673,17 @@ LOG_FILE = (
         "config/logs.py",
         "                return  # somebody",
         "                pass  # somebody",
-        ("tests/test_logs.py::test_nobody_waits_for_whoever_was_stopped_while_rotating",),
+        ("tests/config/test_logs.py::test_nobody_waits_for_whoever_was_stopped_while_rotating",),
     ),
 )
 
-WHOSE = "tests/test_places.py"
+WHOSE = "tests/jobs/migration/test_places.py"
 NOT_OVERWRITTEN = (f"{WHOSE}::test_a_file_of_somebody_else_is_not_overwritten",)
 NOT_REPLACED = (f"{WHOSE}::test_under_the_manifest_of_another_installation_nothing_is_written",)
 OTHERS_PLACE = (f"{WHOSE}::test_a_place_of_another_execution_is_not_used",)
 CLAIM_ENDS = (f"{WHOSE}::test_a_claim_ends_with_what_was_claimed",)
 REMNANT = (f"{WHOSE}::test_what_a_removal_has_left_never_takes_the_place_of_the_whole",)
-POINTED_TO = ("tests/test_leftovers.py::test_what_another_row_points_to_is_kept",)
+POINTED_TO = ("tests/jobs/migration/test_leftovers.py::test_what_another_row_points_to_is_kept",)
 
 PLACES = (
     Mutant(
@@ -1729,7 +1740,7 @@ PLACES = (
         "sql/queries/open_attempt.sql",
         "      AND (SELECT until FROM closed) IS NULL\n",
         "",
-        ("tests/test_leftovers.py::test_a_place_stays_closed_while_a_deletion_may_still_arrive_there",),
+        ("tests/jobs/migration/test_leftovers.py::test_a_place_stays_closed_while_a_deletion_may_still_arrive_there",),
     ),
     Mutant(
         "places",
@@ -1737,7 +1748,7 @@ PLACES = (
         "sql/queries/close_place.sql",
         "CASE WHEN closed_until > now() AND closed_by <> %(run_id)s THEN 0 ELSE %(run_id)s END",
         "%(run_id)s",
-        ("tests/test_leftovers.py::test_a_place_stays_closed_while_a_deletion_may_still_arrive_there",),
+        ("tests/jobs/migration/test_leftovers.py::test_a_place_stays_closed_while_a_deletion_may_still_arrive_there",),
     ),
     Mutant(
         "places",
@@ -1839,7 +1850,7 @@ PLACES = (
         "places",
         "every manifest counts as our own",
         UPLOAD,
-        "        return head.installation == self._database.installation and head.row == self._execution.id\n",
+        "        return head.installation == self._records.installation and head.row == self._execution.id\n",
         "        return True\n",
         NOT_REPLACED,
     ),
@@ -1847,8 +1858,8 @@ PLACES = (
         "places",
         "a manifest of another row counts as our own",
         UPLOAD,
-        "return head.installation == self._database.installation and head.row == self._execution.id",
-        "return head.installation == self._database.installation",
+        "return head.installation == self._records.installation and head.row == self._execution.id",
+        "return head.installation == self._records.installation",
         (f"{WHOSE}::test_a_manifest_of_another_row_is_not_replaced",),
     ),
     Mutant(
@@ -1878,7 +1889,7 @@ PLACES = (
     Mutant(
         "places",
         "what a removal has left takes the place of the whole",
-        "jobs/places.py",
+        "jobs/migration/places.py",
         "    return less_than_half or found.tree is None or _is_part_of(tree, found.tree)\n",
         "    return less_than_half\n",
         REMNANT,
@@ -1886,7 +1897,7 @@ PLACES = (
     Mutant(
         "places",
         "what a removal had set aside takes the place of the whole",
-        "jobs/places.py",
+        "jobs/migration/places.py",
         "    if set_aside or (was_begun and",
         "    if (was_begun and",
         REMNANT,
@@ -1894,7 +1905,7 @@ PLACES = (
     Mutant(
         "places",
         "a directory whose removal was begun takes the place of the whole",
-        "jobs/places.py",
+        "jobs/migration/places.py",
         "(was_begun and _lacks_files_of(tree, found))",
         "False",
         (f"{WHOSE}::test_a_directory_whose_removal_was_begun_lacks_nothing_though_something_came_to_it",),
@@ -1902,7 +1913,7 @@ PLACES = (
     Mutant(
         "places",
         "an execution of less than half takes the place of the whole",
-        "jobs/places.py",
+        "jobs/migration/places.py",
         "tree.file_count * 2 < last.file_count or tree.size_bytes * 2 < last.size_bytes",
         "False",
         REMNANT,
@@ -1918,7 +1929,7 @@ PLACES = (
     Mutant(
         "places",
         "a directory that holds copies is an execution",
-        "jobs/attempts.py",
+        "jobs/migration/attempts.py",
         "        require_no_copies(tree, directory)\n",
         "",
         (f"{WHOSE}::test_the_directory_of_all_copies_is_no_execution",),
@@ -1926,7 +1937,7 @@ PLACES = (
     Mutant(
         "places",
         "copies are kept in the executions themselves",
-        "jobs/attempts.py",
+        "jobs/migration/attempts.py",
         "            lambda: self.neighbours.require_elsewhere(leased, place, directory, self.interruption),\n",
         "",
         (f"{WHOSE}::test_copies_are_not_kept_in_the_executions_themselves",),
@@ -1958,7 +1969,7 @@ PLACES = (
     Mutant(
         "leftovers",
         "what another row points to is removed",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "        self._require_nobody_points_there(leftover)\n",
         "",
         POINTED_TO,
@@ -1966,21 +1977,21 @@ PLACES = (
     Mutant(
         "leftovers",
         "what another installation or row completed is removed",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "        self._require_own(leftover, manifest)\n",
         "",
         (
-            "tests/test_leftovers.py::test_what_another_installation_completed_is_kept",
-            "tests/test_leftovers.py::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
+            "tests/jobs/migration/test_leftovers.py::test_what_another_installation_completed_is_kept",
+            "tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
         ),
     ),
     Mutant(
         "leftovers",
         "leftovers are sought wherever the provider's row leads by now",
-        "jobs/leftovers.py",
+        "jobs/migration/leftovers.py",
         "        self._require_same_store(leftover, abandoned)\n",
         "",
-        ("tests/test_leftovers.py::test_a_row_that_leads_elsewhere_by_now_leads_to_nothing_of_ours",),
+        ("tests/jobs/migration/test_leftovers.py::test_a_row_that_leads_elsewhere_by_now_leads_to_nothing_of_ours",),
     ),
 )
 
@@ -1988,47 +1999,49 @@ RESTORE = (
     Mutant(
         "restore",
         "files come back with setuid",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "entry.mode & ~LENDING_BITS",
         "entry.mode",
-        ("tests/test_hostile_manifests.py::test_a_file_comes_back_without_setuid_and_setgid_and_a_warning_says_so",),
+        (
+            "tests/storage/test_hostile_manifests.py::test_a_file_comes_back_without_setuid_and_setgid_and_a_warning_says_so",
+        ),
     ),
     Mutant(
         "restore",
         "an object without end fills the disk",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "if remaining_bytes < 0:",
         "if remaining_bytes < -10_000_000:",
-        ("tests/test_hostile_manifests.py::test_an_object_without_end_fills_no_disk",),
+        ("tests/storage/test_hostile_manifests.py::test_an_object_without_end_fills_no_disk",),
     ),
     Mutant(
         "restore",
         "a manifest may lead out of the destination",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         'if path != "" and any(part in ("", ".", "..")',
         'if path == "" and any(part in (".", "..")',
-        ("tests/test_manifest.py::test_a_path_that_leaves_its_directory_is_refused",),
+        ("tests/storage/test_manifest.py::test_a_path_that_leaves_its_directory_is_refused",),
     ),
     Mutant(
         "restore",
         "a manifest of an unknown format or version is read",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         'if document["format"] != FORMAT or document["version"] != VERSION:\n        raise IntegrityError(',
         'if not document["format"] or not document["version"]:\n        raise IntegrityError(',
-        ("tests/test_manifest.py::test_another_format_is_refused",),
+        ("tests/storage/test_manifest.py::test_another_format_is_refused",),
     ),
     Mutant(
         "restore",
         "a manifest may set more than permissions",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         " & 0o7777,",
         ",",
-        ("tests/test_manifest.py::test_no_mode_but_permissions_is_taken",),
+        ("tests/storage/test_manifest.py::test_no_mode_but_permissions_is_taken",),
     ),
     Mutant(
         "restore",
         "what was downloaded is not compared",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "if digest.hexdigest() != entry.sha256:",
         "if not digest.digest_size:",
         ("tests/stories/test_six_hourly_tick.py::test_a_restore_of_a_copy_that_was_damaged_fails_loudly",),
@@ -2036,7 +2049,7 @@ RESTORE = (
     Mutant(
         "restore",
         "a destination that is not empty is written to",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "        if names and mark not in names:\n",
         "        if mark not in names:\n            names = []\n        if not mark:\n",
         (
@@ -2052,7 +2065,7 @@ SECRETS = (
         "config/logs.py",
         "text = text.replace(needle, REDACTED)",
         "text = text.strip()",
-        ("tests/test_logs.py::test_no_secret_is_written_however_it_is_encoded",),
+        ("tests/config/test_logs.py::test_no_secret_is_written_however_it_is_encoded",),
     ),
     Mutant(
         "secrets",
@@ -2060,7 +2073,7 @@ SECRETS = (
         "config/logs.py",
         "needles = {form for part in parts for form in _written_forms(part)}",
         "needles = set(parts)",
-        ("tests/test_logs.py::test_no_secret_is_written_however_it_is_encoded",),
+        ("tests/config/test_logs.py::test_no_secret_is_written_however_it_is_encoded",),
     ),
     Mutant(
         "secrets",
@@ -2068,7 +2081,7 @@ SECRETS = (
         "sql/database.py",
         "    learn_secrets(resolved)\n",
         "",
-        ("tests/test_database.py::test_secrets_are_read_however_they_are_stored",),
+        ("tests/sql/test_database.py::test_secrets_are_read_however_they_are_stored",),
     ),
     Mutant(
         "secrets",
@@ -2076,7 +2089,7 @@ SECRETS = (
         "sql/database.py",
         "        redactor.add(database_password(database_url))\n",
         "",
-        ("tests/test_database.py::test_the_password_of_the_database_is_blotted_out_wherever_it_turns_up",),
+        ("tests/sql/test_database.py::test_the_password_of_the_database_is_blotted_out_wherever_it_turns_up",),
     ),
     Mutant(
         "secrets",
@@ -2084,7 +2097,7 @@ SECRETS = (
         "sql/database.py",
         "ToldJson(redactor.redact_all(report))",
         "ToldJson(report)",
-        ("tests/test_database.py::test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number",),
+        ("tests/sql/test_database.py::test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number",),
     ),
     Mutant(
         "secrets",
@@ -2092,7 +2105,7 @@ SECRETS = (
         "sql/database.py",
         '"error_code": error_code, "error": Told(one_line(error))}\n        self._connection.query("abandon_attempt"',
         '"error_code": error_code, "error": Told(error)}\n        self._connection.query("abandon_attempt"',
-        ("tests/test_database.py::test_no_error_is_recorded_with_a_secret",),
+        ("tests/sql/test_database.py::test_no_error_is_recorded_with_a_secret",),
     ),
     Mutant(
         "secrets",
@@ -2100,7 +2113,7 @@ SECRETS = (
         "config/models.py",
         "credentials: Mapping[str, object] | str | None = field(repr=False)",
         "credentials: Mapping[str, object] | str | None = field()",
-        ("tests/test_database.py::test_credentials_do_not_show_in_a_repr",),
+        ("tests/sql/test_database.py::test_credentials_do_not_show_in_a_repr",),
     ),
 )
 
@@ -2111,7 +2124,7 @@ COPIES = (
         DIRECTORIES,
         "for copies in self._copies:",
         "for copies in self._copies[:0]:",
-        ("tests/test_directories.py::test_a_directory_of_copies_is_no_execution",),
+        ("tests/jobs/migration/test_directories.py::test_a_directory_of_copies_is_no_execution",),
     ),
     Mutant(
         "copies within the roots",
@@ -2119,23 +2132,23 @@ COPIES = (
         DIRECTORIES,
         "        _require_no_copy(parts)\n",
         "",
-        ("tests/test_directories.py::test_a_manifest_beside_a_directory_tells_a_copy",),
+        ("tests/jobs/migration/test_directories.py::test_a_manifest_beside_a_directory_tells_a_copy",),
     ),
     Mutant(
         "lease",
         "a claim counts as held as long as nobody looks",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        if now() < self._fresh_until:\n            return",
         "        if self._fresh_until:\n            return",
-        ("tests/test_lease.py::test_a_claim_that_was_taken_over_is_lost",),
+        ("tests/storage/test_lease.py::test_a_claim_that_was_taken_over_is_lost",),
     ),
     Mutant(
         "lease",
         "what a late run sends differs from what another one committed",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         '"execution": execution.uuid,',
         '"execution": execution.uuid, "made": threading.Event().__repr__(),',
-        ("tests/test_manifest.py::test_equal_trees_have_equal_manifests",),
+        ("tests/storage/test_manifest.py::test_equal_trees_have_equal_manifests",),
     ),
     Mutant(
         "files being read",
@@ -2143,31 +2156,31 @@ COPIES = (
         TREE,
         "                os.fsync(descriptor)\n",
         "                pass\n",
-        ("tests/test_tree.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",),
+        ("tests/files/test_tree.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",),
     ),
     Mutant(
         "restore",
         "a manifest may put files below a link",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         "    _require_one_directory(tree)\n",
         "",
-        ("tests/test_hostile_manifests.py::test_a_hostile_manifest_is_refused_before_anything_is_written",),
+        ("tests/storage/test_hostile_manifests.py::test_a_hostile_manifest_is_refused_before_anything_is_written",),
     ),
     Mutant(
         "restore",
         "a manifest without end fills the memory",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         "        if size_bytes > MAXIMUM_SIZE_BYTES:\n            raise IntegrityError",
         "        if size_bytes > 10 * MAXIMUM_SIZE_BYTES:\n            raise IntegrityError",
-        ("tests/test_hostile_manifests.py::test_a_manifest_without_end_fills_no_memory",),
+        ("tests/storage/test_hostile_manifests.py::test_a_manifest_without_end_fills_no_memory",),
     ),
     Mutant(
         "restore",
         "a removal is the first to look at whose manifest it is",
-        "jobs/manifest.py",
+        "storage/manifest.py",
         "    if sha256 is not None and found_sha256 != sha256:\n",
         "    if sha256 is not None and read_manifest(content or b'') and found_sha256 != sha256:\n",
-        ("tests/test_hostile_manifests.py::test_a_manifest_is_not_looked_into_unless_it_is_the_recorded_one",),
+        ("tests/storage/test_hostile_manifests.py::test_a_manifest_is_not_looked_into_unless_it_is_the_recorded_one",),
     ),
     Mutant(
         "secrets",
@@ -2183,39 +2196,43 @@ COPIES = (
         "sql/queries/replace_secrets.sql",
         "        AND NOT EXISTS (SELECT FROM unknown)\n",
         "",
-        ("tests/test_secret_store.py::test_a_rotation_that_is_disturbed_for_ever_gives_up_and_has_changed_nothing",),
+        (
+            "tests/commands/test_secret_store.py::test_a_rotation_that_is_disturbed_for_ever_gives_up_and_has_changed_nothing",
+        ),
     ),
     Mutant(
         "object stores",
         "a page of any other meaning is an empty listing",
-        "providers/s3_requests.py",
+        "providers/s3/requests.py",
         "if _plain(root.tag) not in self.roots:",
         "if root is None:",
-        ("tests/test_s3_requests.py::test_what_is_no_listing_is_refused",),
+        ("tests/providers/test_s3_requests.py::test_what_is_no_listing_is_refused",),
     ),
 )
 
-LATE = "tests/test_late_requests.py::"
-CONTRACT = "tests/test_provider_contract.py::"
-SAFE_S3 = "tests/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen"
+LATE = "tests/storage/test_late_requests.py::"
+CONTRACT = "tests/providers/test_provider_contract.py::"
+SAFE_S3 = "tests/providers/test_probes.py::test_a_server_of_s3_is_believed_to_replace_safely_once_that_was_seen"
+SENT_CONDITIONS = "tests/providers/test_probes.py::test_a_server_of_s3_is_sent_conditions_once_it_was_seen_to_keep_them"
 CLOCKS = (
-    "tests/test_sftp_provider.py::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written"
+    "tests/providers/test_sftp_provider.py"
+    "::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written"
 )
 LATE_RENAME = LATE + "test_a_late_rename_on_an_sftp_server_replaces_nothing"
 NO_SUCH_CLASS = "test_a_storage_class_that_cannot_be_read_at_once_is_refused_with_what_to_use_instead"
 
 LATE_FILE = LATE + "test_a_late_file_replaces_nothing"
-NEW = "tests/test_storing_what_is_new.py::"
+NEW = "tests/providers/test_storing_what_is_new.py::"
 SEEN = NEW + "test_what_an_earlier_attempt_stored_is_replaced_only_as_it_was_seen[s3-moto]"
 FOUND_WRONG = NEW + "test_what_was_found_wrong_is_sent_again_whatever_its_checksum_shows[s3-moto]"
-LATE_IN_GCS = "tests/test_gcs_provider.py::test_a_file_that_comes_late_to_gcs_replaces_nothing"
-REFUSALS = "tests/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide"
+LATE_IN_GCS = "tests/providers/test_gcs_provider.py::test_a_file_that_comes_late_to_gcs_replaces_nothing"
+REFUSALS = "tests/providers/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide"
 
 NEW_FILES = (
     Mutant(
         "new files",
         "S3 is not told that a small file is to be new",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         '"create": {"if-none-match": "*"}',
         '"create": {}',
         (LATE_FILE + "[s3-moto-1000]",),
@@ -2223,7 +2240,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "the general client is not told that a file is to be new",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         "attributes=attributes, mode=mode, use_multipart=False)",
         "attributes=attributes, use_multipart=False)",
         (LATE_FILE + "[azure-262145]",),
@@ -2231,15 +2248,15 @@ NEW_FILES = (
     Mutant(
         "new files",
         "S3 is sent conditions that it does not keep",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         'if not self._conditions.get(prefix_of(next(iter(sources), ""))).on_put:',
         "if False:",
-        ("tests/test_probes.py::test_a_server_of_s3_is_sent_conditions_once_it_was_seen_to_keep_them[ignores them]",),
+        (SENT_CONDITIONS + "[ignores them]",),
     ),
     Mutant(
         "new files",
         "a server of S3 that ignores conditions is called safe",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "return self._conditions.get(prefix).on_put\n",
         "return True\n",
         (LATE + "test_a_server_that_ignores_conditions_is_sent_none_and_not_called_safe[s3-rclone]",),
@@ -2247,7 +2264,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "Azure is not told that a small file is to be new",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         'condition = ONLY_NEW if mode == "create" else NO_CONDITION',
         "condition = NO_CONDITION",
         (LATE_FILE + "[azure-1000]",),
@@ -2255,7 +2272,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "Azure is not told that a large file is to be new",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         "self._put_in_blocks(name, source, _condition(None))",
         "self._put_in_blocks(name, source, {})",
         (LATE_FILE + "[azure-8388609]",),
@@ -2263,7 +2280,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "GCS is not told that a file is to be new",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         'only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None',
         "only_over = None",
         (LATE_IN_GCS + "[10]", LATE_IN_GCS + "[262145]"),
@@ -2271,7 +2288,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "a condition that failed is an error like any other",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(False, ConditionFailed, ",
         (REFUSALS + "[412-PreconditionFailed-ConditionFailed]",),
@@ -2279,7 +2296,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an Azure that has such an object already is not understood",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         "(status == 412 or code in EXISTING_CODES, ConditionFailed, ",
         "(status == 412, ConditionFailed, ",
         (REFUSALS + "[409-BlobAlreadyExists-ConditionFailed]",),
@@ -2287,7 +2304,7 @@ NEW_FILES = (
     Mutant(
         "new files",
         "an S3 that others write to at the same time is not asked again",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         ', "OperationAborted", "ConditionalRequestConflict"})',
         ', "OperationAborted"})',
         (REFUSALS + "[409-ConditionalRequestConflict-ProviderUnavailable]",),
@@ -2391,26 +2408,28 @@ NEW_FILES = (
     Mutant(
         "new files",
         "nobody asks whether the claim still holds before sending what is new",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        leased = {",
         "        leased = {",
-        ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "new files",
         "a new file is sent to its end when the claim is lost in the middle",
-        "jobs/lease.py",
+        "storage/lease.py",
         "leased = {key: _LeasedSource(source, self._lease) for",
         "leased = {key: source for",
-        ("tests/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[put_new_many]",),
+        (
+            "tests/storage/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[put_new_many]",
+        ),
     ),
     Mutant(
         "new files",
         "nobody asks whether the claim still holds before a probe whether late files do harm",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        return self._provider.creates_safely(",
         "        return self._provider.creates_safely(",
-        ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
 )
 
@@ -2418,7 +2437,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "S3 is not told what it may replace",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "content, {**headers, **condition})",
         "content, headers)",
         (LATE + "test_a_late_first_manifest_replaces_nothing[s3-moto-1000]",),
@@ -2426,7 +2445,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "S3 is asked not to make what it is to replace",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         'return {"If-Match": etag} if etag else {"If-None-Match": "*"}',
         'return {} if etag else {"If-None-Match": "*"}',
         (LATE + "test_a_late_new_manifest_replaces_nothing[s3-moto-1000]",),
@@ -2434,7 +2453,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "parts become an object on S3 whatever lies there",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "Ending(condition, lambda: self",
         "Ending({}, lambda: self",
         (LATE + "test_the_end_of_a_late_upload_in_parts_meets_the_condition_too[s3-moto]",),
@@ -2442,7 +2461,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "nobody looks before parts become an object on S3",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "Ending(condition, lambda: self._require_expected(key, expected))",
         "Ending(condition)",
         (CONTRACT + "test_nothing_is_replaced_but_what_was_expected[s3-rclone-small]",),
@@ -2450,7 +2469,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "a server of S3 that ignores conditions gets small objects in one request",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "if source.size_bytes > PART_SIZE_BYTES or (source.size_bytes and not conditions.on_put):",
         "if source.size_bytes > PART_SIZE_BYTES:",
         (LATE + "test_a_late_first_manifest_replaces_nothing[s3-rclone-1000]",),
@@ -2458,7 +2477,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "S3 is believed to keep conditions",
-        "providers/s3_conditions.py",
+        "providers/s3/conditions.py",
         "        return _refuses_to_create_twice(requests, name) and _refuses(",
         "        return True or _refuses(",
         (CONTRACT + "test_nothing_is_replaced_but_what_was_expected[s3-rclone-small]",),
@@ -2466,7 +2485,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "S3 is believed to forget what was discarded",
-        "providers/s3_conditions.py",
+        "providers/s3/conditions.py",
         "return is_listed and _is_unknown(requests, upload)",
         "return is_listed",
         (SAFE_S3 + "[does not forget]",),
@@ -2474,7 +2493,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "S3 is believed to list what is unfinished",
-        "providers/s3_conditions.py",
+        "providers/s3/conditions.py",
         "return is_listed and _is_unknown(requests, upload)",
         "return _is_unknown(requests, upload)",
         (SAFE_S3 + "[does not list]",),
@@ -2482,7 +2501,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "a probe that another host has removed says that S3 keeps no conditions",
-        "providers/s3_conditions.py",
+        "providers/s3/conditions.py",
         "CREATE_TRIES = 3",
         "CREATE_TRIES = 2",
         (SAFE_S3 + "[refuses what another probe has not removed]",),
@@ -2490,7 +2509,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "S3 is not told what it may delete",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "self._requests.delete_if(self._names.encode(stored.key), etag)",
         "self._requests.delete(self._names.encode(stored.key))",
         (LATE + "test_a_late_deletion_removes_nothing[s3-moto]",),
@@ -2498,7 +2517,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "an object in parts of Swift's is deleted though it is another one",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "        except ConditionFailed:\n            # Some",
         "        except ConditionFailed:\n            self.delete(stored.key)\n            # Some",
         (CONTRACT + "test_an_object_of_the_same_size_is_another_one[s3-swift]",),
@@ -2506,16 +2525,16 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "an upload that cannot be completed counts as completed",
-        "providers/s3_requests.py",
+        "providers/s3/requests.py",
         """        if root == "Error":\n            raise _refused(answer, answer.content, "POST")\n"""
         """        if root != "CompleteMultipartUploadResult":\n            raise unintelligible("no dice""",
         """        if root == "":\n            raise unintelligible("no dice""",
-        ("tests/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_told",),
+        ("tests/providers/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_told",),
     ),
     Mutant(
         "conditions",
         "Azure is not told that nothing may lie there",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         'return {"match_condition": MatchConditions.IfMissing}',
         "return {}",
         (LATE + "test_a_late_first_manifest_replaces_nothing[azure-1000]",),
@@ -2523,7 +2542,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "Azure is not told what it may replace or delete",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         'return {"match_condition": MatchConditions.IfNotModified, "etag": expected.version}',
         "return {}",
         (LATE + "test_a_late_deletion_removes_nothing[azure]",),
@@ -2531,7 +2550,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "blocks become a blob on Azure whatever lies there",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier, **condition)",
         "blob.commit_block_list(blocks, standard_blob_tier=self._given_tier)",
         (LATE + "test_the_end_of_a_late_upload_in_parts_meets_the_condition_too[azure]",),
@@ -2539,39 +2558,39 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "GCS is not told which generation a small object may replace",
-        "providers/gcs_requests.py",
+        "providers/gcs/requests.py",
         '"POST", self._upload_path + condition, ',
         '"POST", self._upload_path, ',
-        ("tests/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
+        ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
     ),
     Mutant(
         "conditions",
         "GCS is not told which generation a large object may replace",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         "if_generation_match=only_over,",
         "",
-        ("tests/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
+        ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
     ),
     Mutant(
         "conditions",
         "GCS is not told which generation it may delete",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         ", if_generation_match=_generation(seen))",
         ")",
-        ("tests/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
+        ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[10]",),
     ),
     Mutant(
         "conditions",
         "what others have stored meanwhile is removed as damaged",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         """, if_generation_match=answer.get("generation"))""",
         ")",
-        ("tests/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
+        ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
     ),
     Mutant(
         "conditions",
         "another server than Google's is believed to keep conditions",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         "        if self._endpoint_url is None:\n            return True\n",
         "        if prefix is not None:\n            return True\n",
         (CONTRACT + "test_nothing_is_replaced_but_what_was_expected[gcs-small]",),
@@ -2579,7 +2598,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "nobody looks again once a file is on an SFTP server",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "        require_expected(file.key, self._find(session, file.key), expected)\n        if expected is None:",
         "        if expected is None:",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[sftp-asyncssh-False-small]",),
@@ -2587,7 +2606,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "a file gets a name on an SFTP server that another one has got meanwhile",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "        if expected is None:\n            self._rename_to_nothing(session, file)",
         "        if file is None:\n            self._rename_to_nothing(session, file)",
         (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
@@ -2595,15 +2614,15 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "an SFTP server that removes before it renames is believed to replace safely",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "            return POSIX_RENAME in session.extensions",
         "            return bool(session)",
-        ("tests/test_sftp_provider.py::test_a_server_that_cannot_replace_in_one_request_is_known",),
+        ("tests/providers/test_sftp_provider.py::test_a_server_that_cannot_replace_in_one_request_is_known",),
     ),
     Mutant(
         "conditions",
         "nobody looks again once a file is on the disk",
-        "providers/local.py",
+        "providers/local/provider.py",
         "            self._require_expected(key, expected)\n            batch.give_names()",
         "            batch.give_names()",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[local-False-small]",),
@@ -2611,7 +2630,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what was set aside is removed unseen",
-        "providers/local.py",
+        "providers/local/provider.py",
         "        require_expected(expected.key, found, expected)\n    except ConditionFailed:",
         "        pass\n    except ConditionFailed:",
         (LATE + "test_a_file_that_others_put_there_after_the_last_look_is_not_removed_from_a_directory",),
@@ -2619,7 +2638,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what gets its name back takes it from another file",
-        "providers/local.py",
+        "providers/local/provider.py",
         "os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)",
         "os.replace(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)",
         (LATE + "test_a_file_that_is_given_its_name_back_takes_that_of_no_other",),
@@ -2627,7 +2646,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what was set aside where there are no hard links is removed",
-        "providers/local.py",
+        "providers/local/provider.py",
         "        if name not in os.listdir(parent_descriptor):",
         "        if not name:",
         (LATE + "test_a_file_gets_its_name_back_where_there_are_no_hard_links",),
@@ -2635,33 +2654,33 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "nobody asks whether the claim still holds before something is replaced",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(key):\n"
         "            return self._provider.replace(",
         "        with naming_object(key):\n            return self._provider.replace(",
-        ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "conditions",
         "what replaces something is sent on after the lease is over",
-        "jobs/lease.py",
+        "storage/lease.py",
         "self._provider.replace(key, _LeasedSource(source, self._lease), ",
         "self._provider.replace(key, source, ",
-        ("tests/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[replace]",),
+        ("tests/storage/test_lease.py::test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload[replace]",),
     ),
     Mutant(
         "conditions",
         "nobody asks whether the claim still holds before something is deleted",
-        "jobs/lease.py",
+        "storage/lease.py",
         "        self._lease.require_held()\n        with naming_object(stored.key):\n"
         "            self._provider.delete_exactly(",
         "        with naming_object(stored.key):\n            self._provider.delete_exactly(",
-        ("tests/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+        ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
     ),
     Mutant(
         "unfinished uploads",
         "the uploads of a key on S3 are those of every key that begins so",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "return [upload for upload in found if upload.name == name]",
         "return found",
         (CONTRACT + "test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name[s3-moto]",),
@@ -2669,7 +2688,7 @@ CONDITIONS = (
     Mutant(
         "unfinished uploads",
         "Swift's uploads of another key are discarded",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "return [upload for upload in found if upload.name.startswith(name)]",
         "return found",
         (CONTRACT + "test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name[s3-swift]",),
@@ -2677,7 +2696,7 @@ CONDITIONS = (
     Mutant(
         "unfinished uploads",
         "the blocks of a key on Azure are those of every key that begins so",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         "if is_directory_of_keys(prefix) or self._names.decode(blob.name) == prefix:",
         "if prefix is not None:",
         (CONTRACT + "test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name[azure]",),
@@ -2685,7 +2704,7 @@ CONDITIONS = (
     Mutant(
         "unfinished uploads",
         "anybody's unfinished file on an SFTP server is this key's",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "names = [name for name in unfinished if is_temporary_name_of(target, name)]",
         "names = [name for name in unfinished if target]",
         (CONTRACT + "test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name[sftp-asyncssh]",),
@@ -2693,7 +2712,7 @@ CONDITIONS = (
     Mutant(
         "unfinished uploads",
         "anybody's unfinished file in a directory is this key's",
-        "providers/local.py",
+        "providers/local/provider.py",
         "            if is_temporary_name_of(target, entry.name) or (",
         "            if is_temporary_name(entry.name) or (",
         (CONTRACT + "test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name[local]",),
@@ -2701,68 +2720,68 @@ CONDITIONS = (
     Mutant(
         "unfinished uploads",
         "the age of an unfinished file is told by another clock than its own",
-        "providers/local.py",
+        "providers/local/provider.py",
         "return _time_in(parent) - entry",
         'return __import__("time").time() - entry',
-        ("tests/test_local_provider.py::test_a_clock_that_is_not_the_servers_makes_no_unfinished_file_old",),
+        ("tests/providers/test_local_provider.py::test_a_clock_that_is_not_the_servers_makes_no_unfinished_file_old",),
     ),
     Mutant(
         "unfinished uploads",
         "the age of an unfinished file on an SFTP server is told by this host's clock",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "return session.ask(PacketType.LSTAT, string(path)).attributes().mtime",
         'return int(__import__("time").time())',
         (
-            "tests/test_sftp_provider.py::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written",
+            "tests/providers/test_sftp_provider.py::test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_written",
         ),
     ),
     Mutant(
         "unfinished uploads",
         "an upload of an odd name is not found in an address",
-        "providers/s3_requests.py",
+        "providers/s3/requests.py",
         "return f\"{self._bucket_url}/{_quoted(name, '/')}\"",
         'return f"{self._bucket_url}/{name}"',
-        ("tests/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
+        ("tests/providers/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
     ),
     Mutant(
         "unfinished uploads",
         "an upload of an odd number is not found in an address",
-        "providers/s3_requests.py",
+        "providers/s3/requests.py",
         'f"{name}={_quoted(value)}" for name, value',
         'f"{name}={value}" for name, value',
-        ("tests/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
+        ("tests/providers/test_s3_requests.py::test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name",),
     ),
     Mutant(
         "object stores",
         "a page that says in capitals that another one follows is the last",
-        "providers/s3_requests.py",
+        "providers/s3/requests.py",
         """if fields.get("IsTruncated", "false").lower() != "true":""",
         """if fields.get("IsTruncated", "false") != "true":""",
-        ("tests/test_s3_requests.py::test_a_listing_goes_on_from_page_to_page",),
+        ("tests/providers/test_s3_requests.py::test_a_listing_goes_on_from_page_to_page",),
     ),
     Mutant(
         "object stores",
         "a copy is stored where it cannot be read back",
-        "providers/s3_settings.py",
+        "providers/s3/settings.py",
         "if storage_class is not None and storage_class.upper() in UNREADABLE_STORAGE_CLASSES:",
         "if storage_class is not None and not storage_class:",
-        ("tests/test_s3_provider.py::" + NO_SUCH_CLASS,),
+        ("tests/providers/test_s3_provider.py::" + NO_SUCH_CLASS,),
     ),
     Mutant(
         "local",
         "what is read back comes from memory",
-        "providers/local.py",
+        "providers/local/provider.py",
         "        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)\n",
         "",
-        ("tests/test_local_provider.py::test_what_is_read_back_is_first_taken_out_of_the_kernels_memory",),
+        ("tests/providers/test_local_provider.py::test_what_is_read_back_is_first_taken_out_of_the_kernels_memory",),
     ),
     Mutant(
         "lease",
         "the clock of a lease stands still while the machine sleeps",
-        "jobs/lease.py",
+        "storage/lease.py",
         'CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)',
         "CLOCK = time.CLOCK_MONOTONIC",
-        ("tests/test_lease.py::test_a_machine_that_sleeps_does_not_stop_the_clock_of_a_lease",),
+        ("tests/storage/test_lease.py::test_a_machine_that_sleeps_does_not_stop_the_clock_of_a_lease",),
     ),
     Mutant(
         "folded names",
@@ -2770,7 +2789,7 @@ CONDITIONS = (
         "providers/probes.py",
         "            if any(_is_there(provider, other) for other in others):\n                return True\n",
         "",
-        ("tests/test_local_provider.py::test_a_file_system_that_folds_names_is_seen",),
+        ("tests/providers/test_local_provider.py::test_a_file_system_that_folds_names_is_seen",),
     ),
     Mutant(
         "folded names",
@@ -2778,7 +2797,7 @@ CONDITIONS = (
         "providers/probes.py",
         "            if _is_there(provider, key):",
         "            if key:",
-        ("tests/test_probes.py::test_a_probe_that_another_host_removes_is_made_again",),
+        ("tests/providers/test_probes.py::test_a_probe_that_another_host_removes_is_made_again",),
     ),
 )
 
@@ -2789,7 +2808,7 @@ PROVIDERS = (
         "jobs/provider_set.py",
         "            if refusal.provider_wide and is_same_fault:",
         "            if not refusal.provider_wide:",
-        ("tests/test_provider_set.py::test_a_provider_that_refuses_a_probe_too_is_left_alone_at_once",),
+        ("tests/jobs/test_provider_set.py::test_a_provider_that_refuses_a_probe_too_is_left_alone_at_once",),
     ),
     Mutant(
         "refusals",
@@ -2797,7 +2816,7 @@ PROVIDERS = (
         "jobs/provider_set.py",
         "                self._ask(provider, error, prefix)\n",
         "                self._leave_alone(provider, error)\n",
-        ("tests/test_provider_set.py::test_what_is_refused_of_one_execution_takes_the_provider_from_no_other",),
+        ("tests/jobs/test_provider_set.py::test_what_is_refused_of_one_execution_takes_the_provider_from_no_other",),
     ),
     Mutant(
         "refusals",
@@ -2805,7 +2824,7 @@ PROVIDERS = (
         "jobs/provider_set.py",
         "            if failed_at >= self._shown_to_work.get(provider.id, 0.0):",
         "            if provider.id not in self._shown_to_work:",
-        ("tests/test_provider_set.py::test_a_probe_is_believed_for_a_while_and_no_longer",),
+        ("tests/jobs/test_provider_set.py::test_a_probe_is_believed_for_a_while_and_no_longer",),
     ),
     Mutant(
         "refusals",
@@ -2813,7 +2832,7 @@ PROVIDERS = (
         "jobs/provider_set.py",
         "        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:",
         "        if not provider.name:",
-        ("tests/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
+        ("tests/jobs/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
     ),
     Mutant(
         "refusals",
@@ -2834,15 +2853,17 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "the end of a new file in parts carries no condition",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         "Ending(_condition(None))",
         "Ending()",
-        ("tests/test_late_requests.py::test_the_end_of_a_late_new_file_in_parts_meets_the_condition_too[s3-moto]",),
+        (
+            "tests/storage/test_late_requests.py::test_the_end_of_a_late_new_file_in_parts_meets_the_condition_too[s3-moto]",
+        ),
     ),
     Mutant(
         "refusals",
         "uploads that may not be listed stop every later run",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         'with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):',
         "with translated_errors():",
         (REFUSED + "test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once",),
@@ -2866,10 +2887,10 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "a place that was refused a deletion is closed for an hour",
-        "jobs/places.py",
-        "        if not deletions.unanswered:\n            database.reopen_place(attempt_id)\n        raise",
+        "storage/deletions.py",
+        "        if not deletions.unanswered:\n            records.reopen_place(attempt_id)\n        raise",
         "        raise",
-        ("tests/test_leftovers.py::test_a_refused_deletion_was_answered_and_closes_no_place",),
+        ("tests/jobs/migration/test_leftovers.py::test_a_refused_deletion_was_answered_and_closes_no_place",),
     ),
     Mutant(
         "hostile trees",
@@ -2877,7 +2898,7 @@ PROVIDERS = (
         REMOVAL,
         "        if error.errno != errno.EXDEV:",
         "        if error.errno == errno.EXDEV:",
-        ("tests/test_overlays.py::test_a_directory_that_cannot_be_renamed_is_removed_in_place",),
+        ("tests/files/test_overlays.py::test_a_directory_that_cannot_be_renamed_is_removed_in_place",),
     ),
     Mutant(
         "hostile trees",
@@ -2885,12 +2906,12 @@ PROVIDERS = (
         TREE,
         "        if is_directory:\n            raise UnsafeSource(_told_volume",
         "        if not path:\n            raise UnsafeSource(_told_volume",
-        ("tests/test_overlays.py::test_a_subvolume_in_an_execution_is_called_that",),
+        ("tests/files/test_overlays.py::test_a_subvolume_in_an_execution_is_called_that",),
     ),
     Mutant(
         "TLS",
         "obstore takes any certificate",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         '"allow_invalid_certificates": False',
         '"allow_invalid_certificates": True',
         TLS,
@@ -2898,7 +2919,7 @@ PROVIDERS = (
     Mutant(
         "TLS",
         "small files are sent to a server with any certificate",
-        "providers/direct_http.py",
+        "providers/shared/direct_http.py",
         "self._trust.context.wrap_socket",
         "ssl._create_unverified_context().wrap_socket",
         TLS,
@@ -2906,7 +2927,7 @@ PROVIDERS = (
     Mutant(
         "TLS",
         "listings of S3 take any certificate",
-        "providers/s3_requests.py",
+        "providers/s3/requests.py",
         "return self._network.trust.context if self._network.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)",
         "return ssl._create_unverified_context()",
         TLS,
@@ -2914,7 +2935,7 @@ PROVIDERS = (
     Mutant(
         "TLS",
         "the SDKs of Azure and Google take any certificate",
-        "providers/paced_requests.py",
+        "providers/shared/paced_requests.py",
         '{**pool, "ssl_context": network.trust.context}',
         '{**pool, "cert_reqs": "CERT_NONE"}',
         TLS,
@@ -2922,63 +2943,63 @@ PROVIDERS = (
     Mutant(
         "network",
         "one variable for certificates counts, as in boto3",
-        "providers/network.py",
+        "providers/shared/network.py",
         "for variable in BUNDLE_VARIABLES:",
         "for variable in BUNDLE_VARIABLES[:1]:",
-        ("tests/test_network.py::test_every_request_believes_whom_any_of_the_ways_names",),
+        ("tests/providers/test_network.py::test_every_request_believes_whom_any_of_the_ways_names",),
     ),
     Mutant(
         "network",
         "the exceptions from the proxy are not read",
-        "providers/network.py",
+        "providers/shared/network.py",
         "if self._exceptions.contain(host, port):",
         "if not host:",
-        ("tests/test_network.py::test_which_of_several_proxies_is_used",),
+        ("tests/providers/test_network.py::test_which_of_several_proxies_is_used",),
     ),
     Mutant(
         "network",
         "small files go past the proxy",
-        "providers/direct_http.py",
+        "providers/shared/direct_http.py",
         "return url.isascii() and network.proxy is None",
         "return url.isascii()",
-        ("tests/test_network.py::test_every_request_goes_through_the_proxy",),
+        ("tests/providers/test_network.py::test_every_request_goes_through_the_proxy",),
     ),
     Mutant(
         "network",
         "large files go past the proxy",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         'options |= {"proxy_url": network.proxy.url, "proxy_excludes": ""}',
         'options |= {"proxy_url": network.proxy.url, "proxy_excludes": network.host}',
-        ("tests/test_network.py::test_every_request_goes_through_the_proxy",),
+        ("tests/providers/test_network.py::test_every_request_goes_through_the_proxy",),
     ),
     Mutant(
         "network",
         "a file named by .netrc changes requests",
-        "providers/paced_requests.py",
+        "providers/shared/paced_requests.py",
         "    session.trust_env = False\n",
         "",
-        ("tests/test_network.py::test_a_login_for_the_server_in_netrc_changes_nothing",),
+        ("tests/providers/test_network.py::test_a_login_for_the_server_in_netrc_changes_nothing",),
     ),
     Mutant(
         "network",
         "obstore begins only where the system has certificates",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         ', "root_certificate": certificates}',
         "}",
-        ("tests/test_network.py::test_a_system_without_certificates_will_do",),
+        ("tests/providers/test_network.py::test_a_system_without_certificates_will_do",),
     ),
     Mutant(
         "network",
         "the chain of credentials believes botocore's certificates",
-        "providers/s3.py",
+        "providers/s3/provider.py",
         '        inner.set_config_variable("ca_bundle", network.trust.path)\n',
         "",
-        ("tests/test_network.py::test_credentials_are_asked_for_under_the_same_rules",),
+        ("tests/providers/test_network.py::test_credentials_are_asked_for_under_the_same_rules",),
     ),
     Mutant(
         "network",
         "an untrusted certificate is a broken connection",
-        "providers/network_errors.py",
+        "providers/shared/network_errors.py",
         "if isinstance(cause, ssl.SSLCertVerificationError):",
         "if cause is None:",
         TLS,
@@ -2986,7 +3007,7 @@ PROVIDERS = (
     Mutant(
         "network",
         "an untrusted certificate is a broken connection for obstore",
-        "providers/network_errors.py",
+        "providers/shared/network_errors.py",
         "    if certificate:\n",
         "    if certificate and not text:\n",
         TLS,
@@ -2994,38 +3015,38 @@ PROVIDERS = (
     Mutant(
         "SSH authentication",
         "a method that is accepted is taken for all of them",
-        "providers/ssh_authentication.py",
+        "providers/sftp/ssh_authentication.py",
         "if not self.is_authenticated() and not self._partly:",
         "if not self.is_authenticated():",
         (
-            "tests/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
+            "tests/providers/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
         ),
     ),
     Mutant(
         "SSH authentication",
         "a second factor is told the password",
-        "providers/ssh_authentication.py",
+        "providers/sftp/ssh_authentication.py",
         'if self._questions + number == 0 else ""',
         "",
-        ("tests/test_ssh_authentication.py::test_a_second_factor_is_not_told_the_password",),
+        ("tests/providers/test_ssh_authentication.py::test_a_second_factor_is_not_told_the_password",),
     ),
     Mutant(
         "SSH authentication",
         "methods are tried that are not offered",
-        "providers/ssh_authentication.py",
+        "providers/sftp/ssh_authentication.py",
         "if method in self._offered and method not in accepted]",
         "if method not in accepted]",
         (
-            "tests/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
+            "tests/providers/test_ssh_authentication.py::test_every_method_that_is_asked_for_is_done_once_and_none_is_tried_in_vain",
         ),
     ),
     Mutant(
         "SSH authentication",
         "what a shell prints is taken for SFTP",
-        "providers/sftp_protocol.py",
+        "providers/sftp/protocol.py",
         "        del self._incoming[:printed_bytes]\n",
         "",
-        ("tests/test_sftp_provider.py::test_what_a_shell_prints_is_passed_over",),
+        ("tests/providers/test_sftp_provider.py::test_what_a_shell_prints_is_passed_over",),
     ),
     Mutant(
         "retries",
@@ -3033,7 +3054,7 @@ PROVIDERS = (
         "providers/retries.py",
         "return tries < error.tries and ",
         "return ",
-        ("tests/test_retries.py::test_a_step_is_tried_as_often_as_its_error_is_worth",),
+        ("tests/providers/test_retries.py::test_a_step_is_tried_as_often_as_its_error_is_worth",),
     ),
     Mutant(
         "retries",
@@ -3041,7 +3062,7 @@ PROVIDERS = (
         "providers/retries.py",
         " and busy_seconds <= RETRY_BUDGET_SECONDS",
         "",
-        ("tests/test_retries.py::test_a_step_that_took_long_to_fail_is_not_repeated",),
+        ("tests/providers/test_retries.py::test_a_step_that_took_long_to_fail_is_not_repeated",),
     ),
     Mutant(
         "retries",
@@ -3049,7 +3070,7 @@ PROVIDERS = (
         "providers/retries.py",
         " or self._interruption.is_set():",
         ":",
-        ("tests/test_retries.py::test_a_request_to_stop_ends_the_tries",),
+        ("tests/providers/test_retries.py::test_a_request_to_stop_ends_the_tries",),
     ),
     Mutant(
         "retries",
@@ -3057,95 +3078,97 @@ PROVIDERS = (
         "jobs/provider_set.py",
         "            if not provider.progress.is_alive:",
         "            if provider.progress.is_alive:",
-        ("tests/test_provider_set.py::test_a_provider_that_keeps_failing_is_left_alone",),
+        ("tests/jobs/test_provider_set.py::test_a_provider_that_keeps_failing_is_left_alone",),
     ),
     Mutant(
         "host key",
         "any server is taken for the right one",
-        "providers/ssh.py",
+        "providers/sftp/ssh.py",
         "if shown not in settings.trusted_keys:",
         "if not shown:",
-        ("tests/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
+        ("tests/providers/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
     ),
     Mutant(
         "host key",
         "a revoked host key is trusted",
-        "providers/ssh.py",
+        "providers/sftp/ssh.py",
         '        trusted -= {_public_key(line) for line in ours if line.startswith("@revoked")}\n',
         "",
-        ("tests/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
+        ("tests/providers/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
     ),
     Mutant(
         "host key",
         "known hosts are trusted for every host",
-        "providers/ssh.py",
+        "providers/sftp/ssh.py",
         "ours = [line for line in lines if _concerns(line, host, port)]",
         "ours = lines",
-        ("tests/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
+        ("tests/providers/test_sftp_provider.py::test_known_hosts_that_do_not_are_not",),
     ),
     Mutant(
         "host key",
         "without a known host key any server will do",
-        "providers/ssh.py",
+        "providers/sftp/ssh.py",
         "    if host_key is None and known_hosts is None:\n",
         "    if not host:\n",
-        ("tests/test_sftp_provider.py::test_a_wrong_field_is_named",),
+        ("tests/providers/test_sftp_provider.py::test_a_wrong_field_is_named",),
     ),
     Mutant(
         "local",
         "a file gets its name before its bytes are on the disk",
-        "providers/local.py",
+        "providers/local/provider.py",
         "                    os.fsync(descriptor)\n",
         "                    pass\n",
-        ("tests/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
+        ("tests/providers/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
     ),
     Mutant(
         "local",
         "many files get their names before their bytes are on the disk",
-        "providers/local.py",
+        "providers/local/provider.py",
         "        if self.synced_together and self._unfinished:\n",
         "        if not self._unfinished:\n",
-        ("tests/test_local_provider.py::test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync",),
+        (
+            "tests/providers/test_local_provider.py::test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync",
+        ),
     ),
     Mutant(
         "local",
         "many empty files are not on the disk",
-        "providers/local.py",
+        "providers/local/provider.py",
         "        if self._empty or (self.synced_together and len(self._named_in) > 1):\n",
         "        if self.synced_together and len(self._named_in) > 1:\n",
-        ("tests/test_local_provider.py::test_many_empty_files_get_their_names_at_once_and_cost_one_sync",),
+        ("tests/providers/test_local_provider.py::test_many_empty_files_get_their_names_at_once_and_cost_one_sync",),
     ),
     Mutant(
         "local",
         "what has an empty file's name already stays as it is",
-        "providers/local.py",
+        "providers/local/provider.py",
         "            self._unfinished.append(file)\n        os.close(descriptor)\n",
         "        os.close(descriptor)\n",
-        ("tests/test_local_provider.py::test_many_empty_files_replace_what_has_their_names",),
+        ("tests/providers/test_local_provider.py::test_many_empty_files_replace_what_has_their_names",),
     ),
     Mutant(
         "local",
         "a file system that cannot tell what it did not write is believed",
-        "providers/file_systems.py",
+        "files/file_systems.py",
         "return tells_errors and file_system_type(os.fstat(descriptor).st_dev) in SYNCED_AS_A_WHOLE",
         "return tells_errors",
-        ("tests/test_local_provider.py::test_only_a_file_system_on_a_disk_is_synced_as_a_whole",),
+        ("tests/providers/test_local_provider.py::test_only_a_file_system_on_a_disk_is_synced_as_a_whole",),
     ),
     Mutant(
         "local",
         "the name of a stored file is not on the disk",
-        "providers/local.py",
+        "providers/local/provider.py",
         "                os.fsync(self._directories.get(parts))\n",
         "                pass\n",
-        ("tests/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
+        ("tests/providers/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
     ),
     Mutant(
         "local",
         "what lies below a disk that was unmounted is filled",
-        "providers/local.py",
+        "providers/local/provider.py",
         "            if not same:\n",
         "            if same is None:\n",
-        ("tests/test_local_provider.py::test_an_unmounted_directory_is_not_filled_below",),
+        ("tests/providers/test_local_provider.py::test_an_unmounted_directory_is_not_filled_below",),
     ),
     Mutant(
         "local",
@@ -3153,7 +3176,7 @@ PROVIDERS = (
         "providers/file_trees.py",
         'return part not in ("", ".", "..") and "\\0" not in part',
         'return "\\0" not in part',
-        ("tests/test_local_provider.py::test_a_key_that_is_no_file_name_is_refused",),
+        ("tests/providers/test_local_provider.py::test_a_key_that_is_no_file_name_is_refused",),
     ),
     Mutant(
         "local",
@@ -3162,97 +3185,149 @@ PROVIDERS = (
         "        if self._sent_bytes != self.size_bytes:\n",
         "        if self._sent_bytes < 0:\n",
         (
-            "tests/test_provider_contract.py::test_a_source_of_another_size_is_refused[local-1048576-2097152]",
-            "tests/test_provider_contract.py::test_a_source_of_another_size_is_refused[local-25165824-16777216]",
+            "tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[local-1048576-2097152]",
+            "tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[local-25165824-16777216]",
         ),
     ),
     Mutant(
         "sftp",
         "the length of what the server has is not compared",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "    if stored_bytes != sent_bytes:\n",
         "    if stored_bytes is None:\n",
-        ("tests/test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",),
+        ("tests/providers/test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",),
     ),
     Mutant(
         "sftp",
         "a file gets its name before its bytes are on the disk",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "[session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []",
         "[]",
-        ("tests/test_sftp_durability.py::test_the_bytes_are_on_the_servers_disk_before_the_name",),
+        ("tests/providers/test_sftp_durability.py::test_the_bytes_are_on_the_servers_disk_before_the_name",),
     ),
     Mutant(
         "sftp",
         "commands that see other files are believed",
-        "providers/server_hashing.py",
+        "providers/sftp/server_hashing.py",
         "!= [hashlib.sha256(content).hexdigest()]:",
         "== []:",
-        ("tests/test_sftp_provider.py::test_commands_that_cannot_be_relied_on_are_not",),
+        ("tests/providers/test_sftp_provider.py::test_commands_that_cannot_be_relied_on_are_not",),
     ),
     Mutant(
         "sftp",
         "the hash of another file is taken for this one's",
-        "providers/hash_commands.py",
+        "providers/sftp/hash_commands.py",
         " or rest not in [separator + path for separator in self.before_name]:",
         ":",
-        ("tests/test_wire_damage_sftp_local.py::test_hashes_that_cannot_be_relied_on_are_replaced_by_reading_back",),
+        (
+            "tests/providers/test_wire_damage_sftp_local.py::test_hashes_that_cannot_be_relied_on_are_replaced_by_reading_back",
+        ),
     ),
     Mutant(
         "object stores",
         "a small file that the server refused counts as stored",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         "    if 200 <= answer.status < 300:\n",
         "    if answer.status:\n",
-        ("tests/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
+        ("tests/providers/test_direct_http.py::test_a_refusal_says_what_the_caller_must_decide",),
     ),
     Mutant(
         "object stores",
         "half an answer to a small file is one",
-        "providers/direct_http.py",
+        "providers/shared/direct_http.py",
         "                raise ConnectionResetError",
         "                break",
-        ("tests/test_direct_http.py::test_what_is_no_answer_is_none[cut]",),
+        ("tests/providers/test_direct_http.py::test_what_is_no_answer_is_none[cut]",),
+    ),
+    Mutant(
+        "object stores",
+        "a long answer may hold more in a chunk than it says",
+        "providers/shared/direct_http.py",
+        "            if self.exactly(2) != END_OF_LINE:\n",
+        "            if not self.exactly(2):\n",
+        ("tests/providers/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[too long]",),
+    ),
+    Mutant(
+        "object stores",
+        "a long answer may have no end",
+        "providers/shared/direct_http.py",
+        "        if self._come_bytes > LONGEST_ANSWER_BYTES:\n",
+        "        if self._come_bytes < 0:\n",
+        ("tests/providers/test_direct_http.py::test_what_is_no_whole_long_answer_is_none[endless]",),
+    ),
+    Mutant(
+        "object stores",
+        "a long answer is waited for at a trickle",
+        "providers/shared/direct_http.py",
+        "self._due_at + self._come_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND",
+        "self._due_at + 1_000_000",
+        ("tests/providers/test_direct_http.py::test_a_long_answer_has_the_time_that_it_needs_to_come[20-False]",),
+    ),
+    Mutant(
+        "object stores",
+        "a connection is used again although more has come than was asked for",
+        "providers/shared/direct_http.py",
+        "        self.ends = not body.is_read or success",
+        "        self.ends = success",
+        ("tests/providers/test_direct_http.py::test_what_follows_a_long_answer_unasked_ends_the_connection",),
+    ),
+    Mutant(
+        "object stores",
+        "a server that refuses the condition of an end takes no large file",
+        "providers/s3/uploads.py",
+        "            except ConditionUnknown:\n                pass\n",
+        "            except UploadLost:\n                raise\n",
+        ("tests/providers/test_s3_uploads.py::test_a_server_that_refuses_the_condition_of_an_end_is_asked_without_it",),
+    ),
+    Mutant(
+        "object stores",
+        "an end without its condition is not looked before",
+        "providers/s3/uploads.py",
+        "        ending.require_instead()\n",
+        "",
+        (
+            "tests/providers/test_s3_uploads.py::test_without_a_condition_nothing_takes_the_place_of_what_came_meanwhile",
+        ),
     ),
     Mutant(
         "object stores",
         "a source that gives too little is stored",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         "        if self._size_bytes < announced_bytes:\n",
         "        if announced_bytes < 0:\n",
-        ("tests/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-99]",),
+        ("tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-99]",),
     ),
     Mutant(
         "object stores",
         "a source that gives too much is stored",
-        "providers/object_store_put.py",
+        "providers/shared/object_store_put.py",
         "            if self._size_bytes > announced_bytes:\n",
         "            if announced_bytes < 0:\n",
-        ("tests/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-101]",),
+        ("tests/providers/test_provider_contract.py::test_a_source_of_another_size_is_refused[s3-rclone-100-101]",),
     ),
     Mutant(
         "object stores",
         "the memory of a part is used again while it travels",
-        "providers/part_buffers.py",
+        "providers/shared/part_buffers.py",
         "    except BufferError:\n        return False\n",
         "    except BufferError:\n        return True\n",
-        ("tests/test_part_buffers.py::test_a_part_that_is_held_stays_as_it_is[the part]",),
+        ("tests/providers/test_part_buffers.py::test_a_part_that_is_held_stays_as_it_is[the part]",),
     ),
     Mutant(
         "object stores",
         "parts that an earlier attempt has sent count as sent by this one",
-        "providers/s3_uploads.py",
+        "providers/s3/uploads.py",
         "StoredInParts(sent, was_answered and not parts.were_there, left_unfinished)",
         "StoredInParts(sent, True, left_unfinished)",
-        ("tests/test_s3_uploads.py::test_the_next_run_sends_only_the_parts_that_are_missing[s3-rclone]",),
+        ("tests/providers/test_s3_uploads.py::test_the_next_run_sends_only_the_parts_that_are_missing[s3-rclone]",),
     ),
     Mutant(
         "object stores",
         "an upload that was not known to be discarded stays for ever",
-        "providers/s3_uploads.py",
+        "providers/s3/uploads.py",
         "            self._left.add(upload.name)\n",
         "            pass\n",
-        ("tests/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",),
+        ("tests/storage/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",),
     ),
     Mutant(
         "object stores",
@@ -3260,20 +3335,20 @@ PROVIDERS = (
         SENDING,
         "        if receipt.left_unfinished:\n",
         "        if not receipt:\n",
-        ("tests/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",),
+        ("tests/storage/test_upload.py::test_an_upload_whose_discarding_was_not_answered_does_not_stay[s3-moto]",),
     ),
     Mutant(
         "object stores",
         "a part is taken for that of the file whatever bytes it has",
-        "providers/s3_uploads.py",
+        "providers/s3/uploads.py",
         """ and stored.etag.strip('"').lower() == md5""",
         "",
-        ("tests/test_s3_uploads.py::test_what_was_begun_with_other_bytes_is_begun_again[s3-swift]",),
+        ("tests/providers/test_s3_uploads.py::test_what_was_begun_with_other_bytes_is_begun_again[s3-swift]",),
     ),
     Mutant(
         "object stores",
         "a file with parts of an earlier attempt is believed by its checksum",
-        "jobs/sending.py",
+        "storage/sending.py",
         "if not receipt.sent_whole:",
         "if False:",
         ("tests/stories/test_provider_progress.py::test_the_next_run_goes_on_with_the_parts_of_the_one_before",),
@@ -3281,26 +3356,26 @@ PROVIDERS = (
     Mutant(
         "object stores",
         "an object that changes between two ranges is given as one",
-        "providers/s3_reading.py",
+        "providers/s3/reading.py",
         "if body.etag != self._etag:",
         "if False:",
-        ("tests/test_s3_requests.py::test_an_object_that_changes_between_two_ranges_is_an_error",),
+        ("tests/providers/test_s3_requests.py::test_an_object_that_changes_between_two_ranges_is_an_error",),
     ),
     Mutant(
         "object stores",
         "whatever answers for a range is taken for it",
-        "providers/s3_requests.py",
+        "providers/s3/requests.py",
         "            _require_range(content_range, body.announced_bytes, start, asked_bytes)\n",
         "",
-        ("tests/test_s3_requests.py::test_what_is_not_the_range_that_was_asked_for_is_an_error",),
+        ("tests/providers/test_s3_requests.py::test_what_is_not_the_range_that_was_asked_for_is_an_error",),
     ),
     Mutant(
         "object stores",
         "what Google stored differently stays",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         'if answer.get("crc32c") != reader.crc32c:',
         'if not answer.get("crc32c"):',
-        ("tests/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
+        ("tests/providers/test_gcs_provider.py::test_an_object_that_gcs_stored_differently_is_removed",),
     ),
 )
 
@@ -3311,7 +3386,7 @@ REMOVALS = (
         "sql/queries/stop_deletion.sql",
         ", emptied_in = NULL",
         "",
-        ("tests/test_database.py::test_a_removal_that_was_stopped_has_removed_nothing",),
+        ("tests/sql/test_database.py::test_a_removal_that_was_stopped_has_removed_nothing",),
     ),
     Mutant(
         "deletion",
@@ -3319,7 +3394,9 @@ REMOVALS = (
         REMOVAL,
         "        hold.require_in_place()\n        hold.permission.note_emptied(",
         "        hold.permission.note_emptied(",
-        ("tests/test_removal.py::test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile",),
+        (
+            "tests/jobs/migration/test_removal.py::test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile",
+        ),
     ),
     Mutant(
         "row of a deletion",
@@ -3327,7 +3404,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.migrado_a_nube\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3335,7 +3412,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3343,7 +3420,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3351,7 +3428,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3359,7 +3436,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.migrado_a_nube\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3367,7 +3444,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3375,7 +3452,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3383,7 +3460,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3391,7 +3468,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3399,7 +3476,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.migrado_a_nube\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3407,7 +3484,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3415,7 +3492,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3423,7 +3500,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3431,7 +3508,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3439,7 +3516,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3447,7 +3524,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -3455,7 +3532,7 @@ REMOVALS = (
         "sql/database.py",
         '    if rows and not rows[0]["is_wanted"]:\n',
         '    if rows and rows[0]["is_wanted"] is None:\n',
-        ("tests/test_taken_over.py::test_deletion_that_is_switched_off_during_a_run_ends_at_once",),
+        ("tests/jobs/migration/test_taken_over.py::test_deletion_that_is_switched_off_during_a_run_ends_at_once",),
     ),
     Mutant(
         "deletion",
@@ -3463,7 +3540,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         " WHERE is_wanted)",
         ")",
-        ("tests/test_database.py::test_a_policy_that_does_not_ask_for_a_deletion_any_more_ends_it",),
+        ("tests/sql/test_database.py::test_a_policy_that_does_not_ask_for_a_deletion_any_more_ends_it",),
     ),
     Mutant(
         "fencing token",
@@ -3471,7 +3548,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "    WHERE migration.execution_id = %(execution_id)s\n      AND migration.fencing_token = %(fencing_token)s\n",
         "    WHERE migration.execution_id = %(execution_id)s\n",
-        ("tests/test_database.py::test_an_old_token_can_end_no_deletion",),
+        ("tests/sql/test_database.py::test_an_old_token_can_end_no_deletion",),
     ),
     Mutant(
         "fencing token",
@@ -3479,7 +3556,7 @@ REMOVALS = (
         "sql/queries/note_emptied.sql",
         "  AND fencing_token = %(fencing_token)s\n",
         "",
-        ("tests/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
     ),
     Mutant(
         "fencing token",
@@ -3487,7 +3564,7 @@ REMOVALS = (
         "sql/queries/note_emptied.sql",
         "  AND deletion_token = fencing_token\n",
         "",
-        ("tests/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
     ),
     Mutant(
         "fencing token",
@@ -3495,7 +3572,7 @@ REMOVALS = (
         "sql/queries/put_off_deletion.sql",
         " AND fencing_token = %(fencing_token)s",
         "",
-        ("tests/test_database.py::test_an_old_token_can_end_no_deletion",),
+        ("tests/sql/test_database.py::test_an_old_token_can_end_no_deletion",),
     ),
     Mutant(
         "deletion",
@@ -3503,7 +3580,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         ", emptied_in = NULL",
         "",
-        ("tests/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
     ),
     Mutant(
         "deletion",
@@ -3511,7 +3588,9 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "    ) THEN migration.emptied_in END",
         "    ) OR true THEN migration.emptied_in END",
-        ("tests/test_database.py::test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_one",),
+        (
+            "tests/sql/test_database.py::test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_one",
+        ),
     ),
     Mutant(
         "deletion",
@@ -3519,7 +3598,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "  AND (migration.lease_expires_at IS NULL OR migration.run_id <> %(run_id)s)\n",
         "",
-        ("tests/test_database.py::test_what_a_run_removes_just_now_it_does_not_take_up_again",),
+        ("tests/sql/test_database.py::test_what_a_run_removes_just_now_it_does_not_take_up_again",),
     ),
     Mutant(
         "deletion",
@@ -3527,7 +3606,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "WHEN migration.deletion_tries < 3 THEN",
         "WHEN migration.deletion_tries < 30 THEN",
-        ("tests/test_database.py::test_a_deletion_that_fails_again_and_again_is_tried_less_and_less_often",),
+        ("tests/sql/test_database.py::test_a_deletion_that_fails_again_and_again_is_tried_less_and_less_often",),
     ),
     Mutant(
         "deletion",
@@ -3535,7 +3614,7 @@ REMOVALS = (
         REMOVAL,
         "    if present is None:\n        raise LocalCopyAbsent(_told_absent(name))\n",
         "    if present is None:\n        return None\n",
-        ("tests/test_removal.py::test_absence_is_no_removal",),
+        ("tests/jobs/migration/test_removal.py::test_absence_is_no_removal",),
     ),
     Mutant(
         "deletion",
@@ -3543,7 +3622,7 @@ REMOVALS = (
         REMOVAL,
         '        raise LocalCopyAbsent(_told_absent(execution.directory or "")) from error',
         "        return",
-        ("tests/test_removal.py::test_absence_is_no_removal",),
+        ("tests/jobs/migration/test_removal.py::test_absence_is_no_removal",),
     ),
     Mutant(
         "deletion",
@@ -3551,7 +3630,7 @@ REMOVALS = (
         REMOVAL,
         "if record.emptied_in == _place_of(parent) and not was_begun:",
         "if record.emptied_in is not None and not was_begun:",
-        ("tests/test_removal.py::test_absence_is_no_removal",),
+        ("tests/jobs/migration/test_removal.py::test_absence_is_no_removal",),
     ),
     Mutant(
         "deletion",
@@ -3559,7 +3638,7 @@ REMOVALS = (
         REMOVAL,
         "    if found < len(proven) and not may_lack_some:\n",
         "    if found < 0 and not may_lack_some:\n",
-        ("tests/test_removal.py::test_what_is_missing_before_the_removal_was_begun_keeps_everything",),
+        ("tests/jobs/migration/test_removal.py::test_what_is_missing_before_the_removal_was_begun_keeps_everything",),
     ),
     Mutant(
         "deletion",
@@ -3567,7 +3646,7 @@ REMOVALS = (
         REMOVAL,
         "if str(aside.st_ino) != record.inode and not is_of_old_version:",
         'if str(aside.st_ino) == "" and not is_of_old_version:',
-        ("tests/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
+        ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
     ),
     Mutant(
         "deletion",
@@ -3575,7 +3654,9 @@ REMOVALS = (
         REMOVAL,
         "record.inode is None and bool(_names_in(parent, trash))",
         "record.inode is None",
-        ("tests/test_removal.py::test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone",),
+        (
+            "tests/jobs/migration/test_removal.py::test_an_empty_directory_of_the_trash_name_that_nobody_knows_is_left_alone",
+        ),
     ),
     Mutant(
         "deletion",
@@ -3583,7 +3664,7 @@ REMOVALS = (
         REMOVAL,
         "aside is not None and inode in (None, str(aside.st_ino))",
         "aside is not None",
-        ("tests/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
+        ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_trash_name_is_left_alone",),
     ),
     Mutant(
         "deletion",
@@ -3591,7 +3672,7 @@ REMOVALS = (
         REMOVAL,
         "        if status is None or status.st_ino != self._inode:\n",
         "        if status is not None and status.st_ino != self._inode:\n",
-        ("tests/test_taken_over.py::test_a_directory_that_got_its_name_back_meanwhile_stays",),
+        ("tests/jobs/migration/test_taken_over.py::test_a_directory_that_got_its_name_back_meanwhile_stays",),
     ),
     Mutant(
         "deletion",
@@ -3599,16 +3680,16 @@ REMOVALS = (
         REMOVAL,
         "        if lease_module.now() >= self._looked_until:\n            self.require_in_place()\n",
         "",
-        ("tests/test_taken_over.py::test_a_directory_that_got_its_name_back_meanwhile_stays",),
+        ("tests/jobs/migration/test_taken_over.py::test_a_directory_that_got_its_name_back_meanwhile_stays",),
     ),
     Mutant(
         "deletion",
         "it is said to be deleted though the row changed meanwhile",
-        "jobs/local_copies.py",
+        "jobs/migration/removal/local_copies.py",
         "        if is_finished:\n",
         "        if is_finished is not None:\n",
         (
-            "tests/test_taken_over.py::test_nothing_is_said_to_be_deleted_of_a_row_that_changed_while_the_last_of_it_went",
+            "tests/jobs/migration/test_taken_over.py::test_nothing_is_said_to_be_deleted_of_a_row_that_changed_while_the_last_of_it_went",
         ),
     ),
     Mutant(
@@ -3617,7 +3698,7 @@ REMOVALS = (
         REMOVAL,
         "        _bring_to_disk(parent)\n",
         "",
-        ("tests/test_removal.py::test_a_removal_is_on_the_disk_before_anybody_is_told",),
+        ("tests/jobs/migration/test_removal.py::test_a_removal_is_on_the_disk_before_anybody_is_told",),
     ),
     Mutant(
         "deletion",
@@ -3625,7 +3706,7 @@ REMOVALS = (
         REMOVAL,
         "        if error.errno not in NOT_TO_BE_SYNCED:\n            raise\n",
         "        del error\n",
-        ("tests/test_removal.py::test_a_removal_that_does_not_reach_the_disk_is_none",),
+        ("tests/jobs/migration/test_removal.py::test_a_removal_that_does_not_reach_the_disk_is_none",),
     ),
     Mutant(
         "deletion",
@@ -3633,7 +3714,9 @@ REMOVALS = (
         REMOVAL,
         "        hold.permission.note_emptied(_place_of(hold.parent))\n",
         "",
-        ("tests/test_removal.py::test_it_is_written_down_before_it_happens_what_is_set_aside_and_that_it_is_empty",),
+        (
+            "tests/jobs/migration/test_removal.py::test_it_is_written_down_before_it_happens_what_is_set_aside_and_that_it_is_empty",
+        ),
     ),
     Mutant(
         "deletion",
@@ -3641,39 +3724,41 @@ REMOVALS = (
         REMOVAL,
         "        if self.interruption.is_set():\n            raise RunInterrupted",
         "        if self.parent < 0:\n            raise RunInterrupted",
-        ("tests/test_removal.py::test_a_request_to_stop_in_the_middle_is_heard",),
+        ("tests/jobs/migration/test_removal.py::test_a_request_to_stop_in_the_middle_is_heard",),
     ),
     Mutant(
         "deletion",
         "a removal that was put off is a failure",
-        "jobs/local_copies.py",
+        "jobs/migration/removal/local_copies.py",
         "        except RunInterrupted as error:\n            self._note_put_off(claim, error)\n",
         "",
-        ("tests/test_taken_over.py::test_a_run_that_was_asked_to_stop_puts_a_removal_off",),
+        ("tests/jobs/migration/test_taken_over.py::test_a_run_that_was_asked_to_stop_puts_a_removal_off",),
     ),
     Mutant(
         "deletion",
         "a removal takes the directory of a new row",
-        "jobs/local_copies.py",
+        "jobs/migration/removal/local_copies.py",
         "            self._require_no_conflict(claim.execution)\n",
         "",
-        ("tests/test_taken_over.py::test_a_directory_that_another_row_names_by_now_stays",),
+        ("tests/jobs/migration/test_taken_over.py::test_a_directory_that_another_row_names_by_now_stays",),
     ),
     Mutant(
         "deletion",
         "a row that is refused stops the removals of others",
-        "jobs/known_conflicts.py",
+        "jobs/migration/known_conflicts.py",
         "            if self._judge.is_acceptable(other)  # refused for its own sake, it stands in nobody's way\n",
         "",
-        ("tests/test_taken_over.py::test_a_row_that_is_refused_for_its_own_sake_is_in_nobodys_way",),
+        ("tests/jobs/migration/test_taken_over.py::test_a_row_that_is_refused_for_its_own_sake_is_in_nobodys_way",),
     ),
     Mutant(
         "deletion",
         "knowledge of other rows never grows old",
-        "jobs/known_conflicts.py",
+        "jobs/migration/known_conflicts.py",
         "self._clock() >= self._good_until:",
         "self._good_until == 0.0:",
-        ("tests/test_taken_over.py::test_knowledge_of_other_rows_is_good_for_half_a_minute_or_for_what_it_cost",),
+        (
+            "tests/jobs/migration/test_taken_over.py::test_knowledge_of_other_rows_is_good_for_half_a_minute_or_for_what_it_cost",
+        ),
     ),
     Mutant(
         "deletion",
@@ -3681,7 +3766,7 @@ REMOVALS = (
         "sql/queries/find_rows_in_the_way.sql",
         "JOIN above_pending ON above_pending.path = removal.path\n",
         "JOIN above_pending ON above_pending.path = removal.path AND false\n",
-        ("tests/test_database.py::test_rows_in_the_way_of_a_removal_are_found",),
+        ("tests/sql/test_database.py::test_rows_in_the_way_of_a_removal_are_found",),
     ),
     Mutant(
         "deletion",
@@ -3689,15 +3774,15 @@ REMOVALS = (
         "sql/queries/find_rows_in_the_way.sql",
         "generate_series(1, cardinality(parts)) AS depth",
         "generate_series(cardinality(parts), cardinality(parts)) AS depth",
-        ("tests/test_database.py::test_rows_in_the_way_of_a_removal_are_found",),
+        ("tests/sql/test_database.py::test_rows_in_the_way_of_a_removal_are_found",),
     ),
     Mutant(
         "deletion",
         "unfinished removals are taken up though the run is to end",
-        "jobs/local_copies.py",
+        "jobs/migration/removal/local_copies.py",
         "            if self._interruption.migrations.is_set() or not may_begin():\n                return\n",
         "",
-        ("tests/test_taken_over.py::test_no_unfinished_removal_is_taken_up_once_the_run_is_to_end",),
+        ("tests/jobs/migration/test_taken_over.py::test_no_unfinished_removal_is_taken_up_once_the_run_is_to_end",),
     ),
     Mutant(
         "deletion",
@@ -3715,7 +3800,7 @@ REMOVALS = (
         REMOVAL,
         "if content is None or (entry.kind",
         "if (entry.kind",
-        ("tests/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
+        ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
     ),
     Mutant(
         "deletion",
@@ -3723,15 +3808,17 @@ REMOVALS = (
         REMOVAL,
         "            writers.require_none(parents, entry)\n            _require_proven_somewhere",
         "            _require_proven_somewhere",
-        ("tests/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
+        ("tests/jobs/migration/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
     ),
     Mutant(
         "processes of a run",
         "a helper that was stopped goes on without a word",
-        "jobs/helpers.py",
+        "storage/helpers.py",
         "        while now() - self._terms.held.said_at > WORD_IS_GOOD_FOR_SECONDS:\n",
         "        while now() - self._terms.held.said_at > 1e9:\n",
-        ("tests/test_helpers.py::test_whoever_was_stopped_waits_for_word_before_he_does_what_cannot_be_undone",),
+        (
+            "tests/storage/test_helpers.py::test_whoever_was_stopped_waits_for_word_before_he_does_what_cannot_be_undone",
+        ),
     ),
     Mutant(
         "processes of a run",
@@ -3739,15 +3826,17 @@ REMOVALS = (
         REMOVAL,
         ", until_done, hold.held_until)",
         ", until_done)",
-        ("tests/test_removal_by_helpers.py::test_helpers_are_told_how_long_they_may_go_on_and_stop_when_they_may_not",),
+        (
+            "tests/jobs/migration/test_removal_by_helpers.py::test_helpers_are_told_how_long_they_may_go_on_and_stop_when_they_may_not",
+        ),
     ),
     Mutant(
         "secrets",
         "helpers get the secrets of the database",
-        "jobs/helpers.py",
+        "storage/helpers.py",
         "                env=environment_for_helpers(os.environ),\n",
         "",
-        ("tests/test_helpers.py::test_helpers_see_no_secret_of_the_database_and_no_key",),
+        ("tests/storage/test_helpers.py::test_helpers_see_no_secret_of_the_database_and_no_key",),
     ),
     Mutant(
         "secrets",
@@ -3755,7 +3844,7 @@ REMOVALS = (
         "janitor_daemon.py",
         "    write_no_core_dumps()\n",
         "",
-        ("tests/test_helpers.py::test_no_process_of_a_run_leaves_an_image_of_its_memory_behind",),
+        ("tests/storage/test_helpers.py::test_no_process_of_a_run_leaves_an_image_of_its_memory_behind",),
     ),
     Mutant(
         "writers",
@@ -3763,7 +3852,7 @@ REMOVALS = (
         REMOVAL,
         "            if answer is not Answer.TAKEN:\n",
         "            if answer is None:\n",
-        ("tests/test_open_files.py::test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything",),
+        ("tests/files/test_open_files.py::test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything",),
     ),
     Mutant(
         "writers",
@@ -3771,44 +3860,44 @@ REMOVALS = (
         REMOVAL,
         "if answer is Answer.NO_RIGHT and not self._open_files.is_complete:",
         "if answer is None and not self._open_files.is_complete:",
-        ("tests/test_open_files.py::test_where_nobody_can_tell_the_files_of_others_stay",),
+        ("tests/files/test_open_files.py::test_where_nobody_can_tell_the_files_of_others_stay",),
     ),
     Mutant(
         "writers",
         "mappings are not looked at",
-        "jobs/open_files.py",
+        "files/open_files.py",
         "            self.mapped.update(_mapped(process_id))\n",
         "",
-        ("tests/test_open_files.py::test_who_has_a_file_open_or_mapped_for_writing_is_seen",),
+        ("tests/files/test_open_files.py::test_who_has_a_file_open_or_mapped_for_writing_is_seen",),
     ),
     Mutant(
         "writers",
         "a process that may not be looked at is passed over",
-        "jobs/open_files.py",
+        "files/open_files.py",
         "        except OSError:\n            self.is_complete = False\n",
         "        except OSError:\n            return\n",
-        ("tests/test_open_files.py::test_a_look_that_may_not_see_a_process_says_so",),
+        ("tests/files/test_open_files.py::test_a_look_that_may_not_see_a_process_says_so",),
     ),
     Mutant(
         "writers",
         "a container takes what it sees for all",
-        "jobs/open_files.py",
+        "files/open_files.py",
         "namespace == INITIAL_PROCESS_NAMESPACE and ",
         "",
-        ("tests/test_open_files.py::test_a_look_at_a_part_of_the_processes_says_so",),
+        ("tests/files/test_open_files.py::test_a_look_at_a_part_of_the_processes_says_so",),
     ),
     Mutant(
         "writers",
         "hidden processes are not missed",
-        "jobs/open_files.py",
+        "files/open_files.py",
         ' and Path(f"/proc/{FIRST_PROCESS}").exists()',
         "",
-        ("tests/test_open_files.py::test_a_look_at_a_part_of_the_processes_says_so",),
+        ("tests/files/test_open_files.py::test_a_look_at_a_part_of_the_processes_says_so",),
     ),
     Mutant(
         "restore",
         "a name that the disk has changed is not noticed",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        if all(listing.present) and not listing.foreign and not self._losses.any_missing:\n",
         "        if not self._losses.any_missing:\n",
         (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_told",),
@@ -3816,7 +3905,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "two names that are one are one file",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "NEW_FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW",
         "NEW_FILE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW",
         (TWO_NAMES,),
@@ -3824,7 +3913,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "two directories that are one are filled both",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        self._losses.note_in_the_way(path)\n        self._losses.close(path)\n",
         "        self._losses.note_in_the_way(path)\n",
         (TWO_NAMES,),
@@ -3832,7 +3921,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "another copy's remains are gone on with",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "    if found == content:\n",
         "    if found:\n",
         (f"{RESUMED}::test_another_copys_remains_are_left_alone",),
@@ -3840,7 +3929,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "somebody's own file is overwritten with the mark",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "    if not content.startswith(found):\n",
         "    if not found.startswith(found):\n",
         (f"{RESUMED}::test_a_file_that_only_has_the_name_of_a_mark_is_neither_written_to_nor_removed",),
@@ -3848,7 +3937,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "the other name of somebody's own file is taken for the mark",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "    if os.fstat(mark).st_nlink != 1:\n",
         "    if os.fstat(mark).st_nlink < 1:\n",
         (f"{RESUMED}::test_a_mark_that_is_somebody_elses_file_is_neither_written_to_nor_removed",),
@@ -3856,7 +3945,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a file that belongs to somebody else is taken for the mark",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "                _require_owner(path, mark_descriptor, mark, owner)\n",
         "",
         (f"{RESUMED}::test_a_mark_that_is_somebody_elses_file_is_neither_written_to_nor_removed",),
@@ -3864,7 +3953,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "somebody's own file is removed for the probe",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "        _require_probe(path, name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))\n",
         "",
         (f"{RESUMED}::test_what_only_has_the_name_of_a_probe_is_not_removed",),
@@ -3872,7 +3961,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "two restores fill one directory",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            os.fstat(opened)\n",
         (f"{RESUMED}::test_a_second_restore_at_the_same_time_is_refused",),
@@ -3880,7 +3969,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a file of the right size is taken for a restored one",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "if there_bytes == entry.size_bytes and self._sha256_of(file) == entry.sha256:",
         "if there_bytes == entry.size_bytes:",
         (OTHER_BYTES,),
@@ -3888,7 +3977,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "the kernel's memory proves what an earlier restore left",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)\n",
         "",
         (FROM_DISK,),
@@ -3896,7 +3985,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "what an earlier restore left is not written before it is read",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        self.bring(file)\n",
         "",
         (FROM_DISK,),
@@ -3904,7 +3993,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "the file system is not synced before what was left is read",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "            disk.bring_all()  # what an earlier restore left: see `read_from_disk`\n",
         "",
         (FROM_DISK,),
@@ -3912,7 +4001,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "the beginning of a file is taken for what was restored",
-        "jobs/sparse_files.py",
+        "files/sparse_files.py",
         "            if not found or not expected.startswith(found):\n",
         "            if not found:\n",
         (OTHER_BYTES,),
@@ -3920,7 +4009,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a file with another name elsewhere is taken for a restored one",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         " or status.st_nlink != 1:",
         ":",
         (NO_OWN_FILE,),
@@ -3928,7 +4017,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a link is followed to what is taken for a restored file",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "OWN_FLAGS = os.O_PATH | os.O_NOFOLLOW",
         "OWN_FLAGS = os.O_PATH",
         (NO_OWN_FILE,),
@@ -3936,7 +4025,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a file of somebody else is taken for a restored one",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "        if status.st_uid != owner:\n",
         "        if owner is None:\n",
         (f"{RESUMED}::test_what_belongs_to_somebody_else_is_not_taken_for_ones_own",),
@@ -3944,7 +4033,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "damaged bytes stay in the way of the next restore",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "            os.ftruncate(file, there_bytes)  # other bytes would keep the next restore from going on\n",
         "",
         (f"{RESUMED}::test_damaged_bytes_do_not_keep_a_later_restore_from_going_on",),
@@ -3952,7 +4041,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "damaged bytes of one try stay where the next one writes nothing",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        if next(tries) > 0:\n",
         "        if next(tries) < 0:\n",
         (f"{RESUMED}::test_damaged_bytes_of_one_try_are_not_left_where_the_next_one_writes_nothing",),
@@ -3960,31 +4049,33 @@ REMOVALS = (
     Mutant(
         "restore",
         "a block that begins with a zero is left out",
-        "jobs/sparse_files.py",
+        "files/sparse_files.py",
         "        if chunk.startswith(ZEROS[: end - start], start):\n",
         "        if end > start:\n",
-        ("tests/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
+        ("tests/files/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
     ),
     Mutant(
         "restore",
         "zeros at the end of a file are lost",
-        "jobs/sparse_files.py",
+        "files/sparse_files.py",
         "        if self._end_of_data < self._position:\n",
         "        if self._end_of_data < 0:\n",
-        ("tests/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
+        ("tests/files/test_sparse_files.py::test_any_bytes_in_any_pieces_come_out_as_they_are",),
     ),
     Mutant(
         "restore",
         "the mark of a restore is not brought to the disk",
-        "jobs/restore_destination.py",
+        "jobs/migration/restore/destination.py",
         "    os.fsync(mark)\n",
         "",
-        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+        (
+            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+        ),
     ),
     Mutant(
         "restore",
         "a mode that the disk does not keep is not noticed",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        has_mode = stat.S_IMODE(status.st_mode) == mode\n",
         "        has_mode = True\n",
         (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_told_and_everything_is_restored",),
@@ -3992,78 +4083,90 @@ REMOVALS = (
     Mutant(
         "restore",
         "restored files are not brought to the disk",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "                disk.bring(file)\n",
         "",
-        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+        (
+            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+        ),
     ),
     Mutant(
         "restore",
         "restored directories are not brought to the disk",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "                disk.bring_directory(own)\n",
         "",
-        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+        (
+            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+        ),
     ),
     Mutant(
         "restore",
         "a restored file system is not brought to the disk",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        disk.bring_all()\n        self._require_whole(missing)\n",
         "        self._require_whole(missing)\n",
-        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+        (
+            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+        ),
     ),
     Mutant(
         "restore",
         "the destination is not brought to the disk",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "            _sync_parent(destination)\n",
         "",
-        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+        (
+            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+        ),
     ),
     Mutant(
         "restore",
         "that the mark went is not brought to the disk",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "  # the top one, whose time this has changed\n        sync_directory(self._descriptor)\n",
         "  # the top one, whose time this has changed\n",
-        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+        (
+            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+        ),
     ),
     Mutant(
         "restore",
         "the mark of a restore goes first",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        disk.bring_all()\n        self._require_whole(missing)\n"
         "        os.unlink(self._destination.mark, dir_fd=self._descriptor)\n",
         "        self._require_whole(missing)\n"
         "        os.unlink(self._destination.mark, dir_fd=self._descriptor)\n        disk.bring_all()\n",
-        ("tests/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",),
+        (
+            "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
+        ),
     ),
     Mutant(
         "restore",
         "a restore believes any manifest where several rows have the uuid",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "yield StoredCopy(provider, place, _recorded_sha256(found))",
         "yield StoredCopy(provider, place, stored.manifest_sha256)",
         (
-            "tests/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
+            "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
     ),
     Mutant(
         "restore",
         "a restore keeps several rows of a uuid to itself",
-        "jobs/restore.py",
+        "jobs/migration/restore/run.py",
         "        _tell_several(found)\n",
         "        pass\n",
         (
-            "tests/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
+            "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
     ),
 )
 
 ENCODINGS = "tests/stories/test_encodings.py"
 HALF_CONFIGURED = "tests/stories/test_half_configured.py"
-TEMP_GUARD = "tests/test_temp_guard.py"
+TEMP_GUARD = "tests/jobs/temp_files/test_temp_guard.py"
 SETTINGS = (
     Mutant(
         "encodings",
@@ -4140,15 +4243,15 @@ SETTINGS = (
     Mutant(
         "half configured",
         "a manifest is cleaned as a temporary file",
-        "jobs/temp_files.py",
+        "jobs/temp_files/clean.py",
         "            if name.endswith(MANIFEST_SUFFIX):\n",
         "            if False:\n",
-        ("tests/test_temp_files.py::test_a_manifest_is_never_deleted",),
+        ("tests/jobs/temp_files/test_temp_files.py::test_a_manifest_is_never_deleted",),
     ),
     Mutant(
         "half configured",
         "a TEMP_DIR may hold what must be kept",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         "        if _Place(path).lies_in(temporary.path):\n",
         "        if False:\n",
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
@@ -4156,7 +4259,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "a TEMP_DIR may lie in what must be kept",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         "        if temporary.lies_in(os.fspath(path)):\n",
         "        if False:\n",
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
@@ -4164,7 +4267,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "a TEMP_DIR is judged by its path as it is written",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         "self.path = _real_path(path)\n        self._identity = _identity(self.path)\n",
         "self.path = os.path.abspath(path)\n        self._identity = None\n",
         (f"{TEMP_GUARD}::test_what_others_keep_is_refused_by_whatever_path",),
@@ -4172,7 +4275,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "a TEMP_DIR may be the system's",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         "    if _is_of_the_system(temporary):\n",
         "    if False:\n",
         (f"{TEMP_GUARD}::test_the_systems_own_directories_are_refused",),
@@ -4180,7 +4283,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "what a TEMP_DIR holds says nothing",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         '        if os.path.lexists(f"{temporary.path}/{name}"):\n',
         "        if False:\n",
         (f"{TEMP_GUARD}::test_what_is_somebodys_by_what_it_holds_is_refused",),
@@ -4188,7 +4291,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "the inside of a repository may be a TEMP_DIR",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         '    if ".git" in temporary.path.split("/"):\n',
         "    if False:\n",
         (f"{TEMP_GUARD}::test_the_inside_of_a_repository_is_refused",),
@@ -4196,7 +4299,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "the directory of a service may be a TEMP_DIR",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         "(*SYSTEM_TREES, *TREES_OF_SERVICES)",
         "SYSTEM_TREES",
         (f"{TEMP_GUARD}::test_the_systems_own_directories_are_refused",),
@@ -4204,7 +4307,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "a copy may be a TEMP_DIR",
-        "jobs/temp_guard.py",
+        "jobs/temp_files/guard.py",
         "    if any(os.path.lexists(",
         "    if all(os.path.lexists(",
         (f"{TEMP_GUARD}::test_a_copy_of_an_execution_is_refused",),
@@ -4215,7 +4318,7 @@ SETTINGS = (
         "config/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
         "        if has_no_value:\n",
-        ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
+        ("tests/config/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
     ),
     Mutant(
         "half configured",
@@ -4223,7 +4326,7 @@ SETTINGS = (
         "config/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
         "        if binding.error:\n",
-        ("tests/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
+        ("tests/config/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
     ),
     Mutant(
         "half configured",
@@ -4255,27 +4358,67 @@ SETTINGS = (
         "config/provider_fields.py",
         "    for name in sorted(set(values) - here):\n",
         "    for name in ():\n",
-        ("tests/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
+        ("tests/config/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
+    ),
+    Mutant(
+        "half configured",
+        "a key of janitor.toml that means nothing is passed over in silence",
+        "config/settings.py",
+        "        file.require_nothing_but({",
+        "        dict({",
+        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant",),
+    ),
+    Mutant(
+        "half configured",
+        "true is a number in janitor.toml",
+        "config/tables.py",
+        "        if type(value) is not written_as:",
+        "        if not isinstance(value, written_as):",
+        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted",),
+    ),
+    Mutant(
+        "half configured",
+        "a janitor.toml that others may change is in order",
+        "commands/check_settings.py",
+        "    if mode & OPEN_TO_WRITERS:\n",
+        "    if False:\n",
+        ("tests/commands/test_check_settings.py::test_a_file_that_others_may_change_is_told",),
+    ),
+    Mutant(
+        "half configured",
+        "a parser may quote a secret variable",
+        "config/declared.py",
+        "        if self.secret and any(",
+        "        if False and any(",
+        (f"{DECLARED}::test_a_secret_is_never_told",),
+    ),
+    Mutant(
+        "half configured",
+        "the log does not know the secrets of variables",
+        "config/declared.py",
+        "            learn_secrets(_worth_learning(written))\n",
+        "            pass\n",
+        (f"{DECLARED}::test_a_secret_is_never_told",),
     ),
     Mutant(
         "half configured",
         "variables that nobody reads are passed over in silence",
         "config/settings.py",
-        "    return tuple(unknown(name, known) for name in sorted(ours))\n",
+        "    return tuple(unknown(name, known) for name in sorted((with_prefix - known) | alike))\n",
         "    return ()\n",
-        ("tests/test_settings.py::test_names_that_mean_nothing_are_told_with_the_one_that_was_meant",),
+        ("tests/config/test_settings.py::test_names_that_mean_nothing_are_told_with_the_one_that_was_meant",),
     ),
 )
 
 
-SFTP_GOES_ON = "tests/test_sftp_resumption.py::"
-HTTP_GOES_ON = "tests/test_http_resumption.py::"
+SFTP_GOES_ON = "tests/providers/test_sftp_resumption.py::"
+HTTP_GOES_ON = "tests/providers/test_http_resumption.py::"
 
 GOING_ON = (
     Mutant(
         "going on",
         "an unfinished file on an SFTP server is gone on with whatever it has lost",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "return handle if there_bytes is not None and there_bytes >= acknowledged_bytes else None",
         "return handle",
         (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[shorter]",),
@@ -4283,7 +4426,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a lost session makes the unfinished file again that others have discarded",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "opened = _post_open(session, path, RESUME_FLAGS)",
         "opened = _post_open(session, path, CREATE_AGAIN_FLAGS)",
         (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[gone]",),
@@ -4291,7 +4434,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a source that failed once is read on by the next session",
-        "providers/sftp_resumption.py",
+        "providers/sftp/resumption.py",
         "            raise SourceFailed(error) from error\n",
         "            raise\n",
         (SFTP_GOES_ON + "test_a_source_that_fails_after_a_lost_session_stores_nothing",),
@@ -4299,7 +4442,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a name is asked for again where that may remove the file",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "        if large.can_be_named_again:\n",
         "        if large.key:\n",
         (SFTP_GOES_ON + "test_a_name_is_asked_for_once_where_a_late_request_could_remove_it",),
@@ -4307,7 +4450,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "another object on an SFTP server is read on",
-        "providers/sftp.py",
+        "providers/sftp/provider.py",
         "        elif attributes != self._first_seen:\n",
         "        elif attributes is None:\n",
         (SFTP_GOES_ON + "test_an_object_that_is_another_one_after_a_cut_is_not_read_on",),
@@ -4315,7 +4458,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "the second half of a listing may be of another order than the first",
-        "providers/sftp_resumption.py",
+        "providers/sftp/resumption.py",
         "self._seen_again.digest() != self._hash.digest():",
         "not self._hash.digest():",
         (SFTP_GOES_ON + "test_a_directory_that_reads_otherwise_after_a_cut_is_no_listing[reversed]",),
@@ -4323,7 +4466,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a listing that lost names in its middle counts as whole",
-        "providers/sftp_resumption.py",
+        "providers/sftp/resumption.py",
         "        if self._left_to_see:\n            raise",
         "        if self._count < 0:\n            raise",
         (SFTP_GOES_ON + "test_a_directory_that_reads_otherwise_after_a_cut_is_no_listing[empty]",),
@@ -4331,7 +4474,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a block on Azure is known by its number alone",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         "mark = base64.urlsafe_b64encode(sha256_so_far).decode()",
         "mark = base64.urlsafe_b64encode(bytes(len(sha256_so_far))).decode()",
         (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_gone_on_with[azure]",),
@@ -4339,7 +4482,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a blob of others is taken for one that was made without an answer",
-        "providers/azure.py",
+        "providers/azure/provider.py",
         "if not (unanswered and _is_made_of(blob, blocks)):",
         "if not unanswered:",
         (HTTP_GOES_ON + "test_a_blob_of_others_is_not_taken_for_one_without_an_answer[azure]",),
@@ -4347,7 +4490,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "another blob is read on",
-        "providers/object_store_reading.py",
+        "providers/shared/object_store_reading.py",
         'return {"range": {"offset": position}, "if_match": first["e_tag"]}',
         'return {"range": {"offset": position}}',
         (HTTP_GOES_ON + "test_another_object_is_not_read_on[azure]",),
@@ -4355,7 +4498,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "another object of GCS is read on",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         "if self._checksum is None or stored.checksum != self._checksum:",
         "if self._checksum is None:",
         (HTTP_GOES_ON + "test_another_object_is_not_read_on[gcs]",),
@@ -4363,7 +4506,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "the whole of an object of GCS is taken for its rest",
-        "providers/gcs_requests.py",
+        "providers/gcs/requests.py",
         """elif not answer.headers.get("Content-Range", "").startswith(f"bytes {position}-"):""",
         "elif answer is None:",
         (HTTP_GOES_ON + "test_another_range_than_the_one_asked_for_is_not_taken[gcs]",),
@@ -4371,7 +4514,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a part that GCS has kept half counts as kept",
-        "providers/gcs.py",
+        "providers/gcs/provider.py",
         "if stored is None and session.kept_bytes < session.added_bytes:",
         "if stored is None and session.kept_bytes < 0:",
         (HTTP_GOES_ON + "test_a_part_of_which_only_the_beginning_was_kept_is_ended[gcs]",),
@@ -4379,18 +4522,18 @@ GOING_ON = (
     Mutant(
         "going on",
         "another file of a directory is read on",
-        "providers/local.py",
+        "providers/local/provider.py",
         "        if version != (self._version or version):\n",
         "        if version is None:\n",
-        ("tests/test_local_resumption.py::test_another_file_is_not_read_on",),
+        ("tests/providers/test_local_resumption.py::test_another_file_is_not_read_on",),
     ),
     Mutant(
         "going on",
         "what a killed run left in a directory counts as durable",
-        "providers/local.py",
+        "providers/local/provider.py",
         "    what_is_there_is_durable = False\n",
         "    what_is_there_is_durable = True\n",
-        ("tests/test_upload.py::test_in_a_directory_everything_is_sent_again",),
+        ("tests/storage/test_upload.py::test_in_a_directory_everything_is_sent_again",),
     ),
 )
 

@@ -6,7 +6,7 @@ import ast
 import functools
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.repository import REPOSITORY
 
 UNCONDITIONAL_MARKS = frozenset({"pytest.mark.skip", "pytest.mark.xfail"})
 """A `skipif` says when; these say that the test shows nothing."""

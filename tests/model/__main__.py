@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.model.histories import FAMILIES
 from tests.model.search import new_world, search
 from tests.model.stores import KINDS

@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from providers.base import MigrationError, ProviderUnavailable
+from config.errors import MigrationError
+from providers.base import ProviderUnavailable
 from sql.connection import Connection
 from tests.model.stores import Request, Wire
 

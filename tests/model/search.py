@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.model.histories import Scene, histories, play, scenes
 from tests.model.steps import Step
 from tests.model.world import World, pooled_connections

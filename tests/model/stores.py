@@ -14,7 +14,8 @@ from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from config.models import ProviderRow, PutReceipt, StoredObject
-from providers.base import CHUNK_SIZE_BYTES, ConditionFailed, ObjectNotFound, Provider, Source, is_directory_of_keys
+from files.descriptors import CHUNK_SIZE_BYTES
+from providers.base import ConditionFailed, ObjectNotFound, Provider, Source, is_directory_of_keys
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ from typing import Any
 import psycopg2
 import pytest
 
-import jobs.lease
-import jobs.tree
+import files.tree
 import providers
+import storage.lease
 from config.settings import load_settings
 from janitor_daemon import JanitorDaemon, RunOptions
 from jobs.host_lock import LockHeld
-from jobs.keys import Place, place_from_uri
-from jobs.manifest import read_manifest
+from storage.keys import Place, place_from_uri
+from storage.manifest import read_manifest
 from tests.model import stores
 from tests.model.runs import Cut, Killed, Run, Runs, watch
 from tests.model.stores import MemoryStore
@@ -119,9 +119,9 @@ class World:
 
     def _patch(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Put the model in the place of providers and clocks, and its boundaries before all that changes something."""
-        real_now = jobs.lease.now
-        monkeypatch.setattr(jobs.lease, "now", lambda: real_now() + self._late_seconds)
-        monkeypatch.setattr(jobs.tree, "time", _ClockAhead())
+        real_now = storage.lease.now
+        monkeypatch.setattr(storage.lease, "now", lambda: real_now() + self._late_seconds)
+        monkeypatch.setattr(files.tree, "time", _ClockAhead())
         for kind, provider_class in stores.KINDS.items():
             monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))
         watch(monkeypatch, self._reach)

@@ -20,8 +20,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jobs.embedded_process import answers_http
-from tests.servers.base import REPOSITORY, CommandServer, ServerUnavailable, random_name
+from demo.servers.process import answers_http
+from tests.repository import REPOSITORY
+from tests.servers.base import CommandServer, ServerUnavailable, random_name
 
 if TYPE_CHECKING:
     from azure.storage.blob import BlobServiceClient

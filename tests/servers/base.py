@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Self
 
 from _pytest.outcomes import Skipped
 
-from jobs.embedded_process import ServerProcess, free_port
+from demo.servers.process import ServerProcess, free_port
+from tests.repository import REPOSITORY
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 class ServerUnavailable(Skipped):

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from jobs.embedded_process import answers_http
+from demo.servers.process import answers_http
 from tests.servers.base import CommandServer, ServerUnavailable, python_module, random_name
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 
-from jobs.embedded_process import answers_http
+from demo.servers.process import answers_http
 from tests.servers.base import CommandServer, S3Server, python_module
 
 

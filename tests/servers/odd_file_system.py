@@ -28,7 +28,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 
 HEADER_IN = struct.Struct("<IIQQIIII")
 HEADER_OUT = struct.Struct("<IiQ")

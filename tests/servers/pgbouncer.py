@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import psycopg2
 import psycopg2.extras
 
-from jobs.embedded_postgres import unprivileged_account
-from jobs.embedded_process import ServerProcess, free_port
+from demo.servers.postgres import unprivileged_account
+from demo.servers.process import ServerProcess, free_port
 from tests.servers.base import Server, ServerUnavailable
 
 SETTINGS = """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.embedded_process import ServerDidNotStart
-from jobs.embedded_s3 import EmbeddedS3, rclone_program
+from demo.servers.process import ServerDidNotStart
+from demo.servers.s3 import EmbeddedS3, rclone_program
 from tests.servers.base import S3Server, ServerUnavailable
 
 

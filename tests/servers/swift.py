@@ -6,12 +6,16 @@ It rejects wrong digests and wrong keys and has real multipart uploads. It shows
 from __future__ import annotations
 
 import importlib.util
+import json
+import math
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic as now
+from typing import Any
 
-from jobs.embedded_process import answers_http
+from demo.servers.process import answers_http
 from tests.servers.base import CommandServer, S3Server, ServerUnavailable, python_module
 
 SWIFT_CONF = """
@@ -31,6 +35,7 @@ fallocate_reserve = 0
 pipeline = {kind}-server
 [app:{kind}-server]
 use = egg:swift#{kind}
+log_requests = false
 """
 
 PROXY_CONF = """
@@ -102,14 +107,14 @@ def serve(directory: Path, port: int) -> None:
 
     eventlet.monkey_patch()
     import eventlet.wsgi
-    from swift.common import utils
+    from swift.common import db, utils
     from swift.common.http_protocol import SwiftHttpProtocol
     from swift.common.ring import RingBuilder
     from swift.common.wsgi import loadapp
 
     utils.SWIFT_CONF_FILE = str(directory / "swift.conf")
     utils.validate_hash_conf()
-    utils.fsync = utils.fdatasync = lambda descriptor: None  # what is lost with the machine need not survive it
+    forget_durability(utils, db)
     sockets = {kind: eventlet.listen(("127.0.0.1", 0)) for kind in BACKENDS}
     for kind, listener in sockets.items():
         builder = RingBuilder(4, 1, 1)  # 16 partitions, one replica
@@ -119,11 +124,59 @@ def serve(directory: Path, port: int) -> None:
         builder.get_ring().save(str(directory / f"{kind}.ring.gz"))
     sockets["proxy"] = eventlet.listen(("127.0.0.1", port))
     options = {"protocol": SwiftHttpProtocol, "capitalize_response_headers": False, "log_output": False}
+    applications = {kind: loadapp(str(directory / f"{kind}.conf")) for kind in sockets}
+    applications["proxy"] = with_cache(applications["proxy"])
     threads = [
-        eventlet.spawn(eventlet.wsgi.server, listener, loadapp(str(directory / f"{kind}.conf")), **options)
+        eventlet.spawn(eventlet.wsgi.server, listener, applications[kind], **options)
         for kind, listener in sockets.items()
     ]
     threads[-1].wait()
+
+
+def forget_durability(utils: Any, db: Any) -> None:
+    """Nothing waits for the disk: what is lost with the machine need not survive it."""
+    utils.fsync = utils.fdatasync = lambda descriptor: None
+    connect = db.get_db_connection
+
+    def connect_without_waiting(*arguments: Any, **options: Any) -> Any:
+        connection = connect(*arguments, **options)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    db.get_db_connection = connect_without_waiting
+
+
+class Cache:
+    """What memcached is to Swift everywhere else. Without one it asks for the account and the bucket in every request,
+    which is half of what a request costs.
+    """
+
+    def __init__(self) -> None:
+        self._texts: dict[str, tuple[str, float]] = {}
+
+    def get(self, key: str, **_options: object) -> Any:
+        """What was kept under a key, as JSON makes it, unless its time is over."""
+        text, ends = self._texts.get(key, ("null", math.inf))
+        return json.loads(text) if now() < ends else None
+
+    def set(self, key: str, value: object, time: float = 0, **_options: object) -> None:
+        """Keep something, for some seconds or, where they are 0, for ever."""
+        self._texts[key] = json.dumps(value), now() + time if time else math.inf
+
+    def delete(self, key: str, **_options: object) -> None:
+        """Forget what is kept under a key."""
+        self._texts.pop(key, None)
+
+
+def with_cache(application: Callable[..., Any]) -> Callable[..., Any]:
+    """A WSGI application whose requests find a cache where Swift looks for it."""
+    cache = Cache()
+
+    def application_with_cache(environment: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        environment["swift.cache"] = cache
+        return application(environment, start_response)
+
+    return application_with_cache
 
 
 if __name__ == "__main__":

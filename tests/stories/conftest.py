@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
+from tests.lent_databases import LentDatabases
 from tests.stories.forked import ForkedCommands
 from tests.stories.installation import Installation
 
@@ -29,34 +30,31 @@ def forked_commands() -> Iterator[ForkedCommands]:
 
 
 @pytest.fixture
-def installation(bare_installation: Installation, forked_commands: ForkedCommands) -> Installation:
+def installation(
+    tmp_path: Path, installed_databases: LentDatabases, forked_commands: ForkedCommands
+) -> Iterator[Installation]:
     """An installation with the platform's tables, after `init-db`."""
-    bare_installation.install()
-    bare_installation.forked = forked_commands
-    return bare_installation
+    with _installation(tmp_path / "sage", installed_databases, forked_commands) as made:
+        yield made
 
 
 @pytest.fixture
 def new_installation(
-    tmp_path: Path,
-    postgres: EmbeddedPostgres,
-    database_administrator: Callable[[str], None],
-    database_numbers: Iterator[int],
-    forked_commands: ForkedCommands,
+    tmp_path: Path, installed_databases: LentDatabases, forked_commands: ForkedCommands
 ) -> Iterator[Callable[[], Installation]]:
-    """Make installations with databases of their own, for stories that may happen at the same time."""
+    """Make such installations, for stories that may happen at the same time."""
+    numbers = itertools.count(2)
     with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(
+            _installation(tmp_path / f"sage_{next(numbers)}", installed_databases, forked_commands)
+        )
 
-        def make() -> Installation:
-            name = f"test_{next(database_numbers)}"
-            database_administrator(f"CREATE DATABASE {name}")
-            stack.callback(database_administrator, f"DROP DATABASE {name} WITH (FORCE)")
-            installation = stack.enter_context(contextlib.closing(Installation(tmp_path / name, postgres.url_of(name))))
-            installation.install()
-            installation.forked = forked_commands
-            return installation
 
-        yield make
+@contextlib.contextmanager
+def _installation(directory: Path, databases: LentDatabases, forked: ForkedCommands) -> Iterator[Installation]:
+    with databases.lent() as database_url, contextlib.closing(Installation(directory, database_url)) as made:
+        made.forked = forked
+        yield made
 
 
 @pytest.fixture

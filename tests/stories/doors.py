@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from jobs.embedded_process import free_port
+from demo.servers.process import free_port
 
 LONGEST_REQUEST_LINE_BYTES = 2000
 NOTHING = b"(?!)"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.crash.program import PRELOADED, end_process
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 
 SEEN_BY_A_START_ALONE = ("PYTHON", "LANG", "LC_", "LD_", "TZ")
 """How variables begin that the interpreter or the C library reads only once: with such a one a command is started."""

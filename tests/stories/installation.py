@@ -21,7 +21,7 @@ import psycopg2.extras
 from sql.database import Database
 from tests.destinations import Destination
 from tests.privileges import WITHOUT_CAPABILITIES
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.stories.forked import ForkedCommands, may_be_forked
 
 PROGRAM = REPOSITORY / "janitor_daemon.py"
@@ -185,18 +185,11 @@ class Installation:
 
     def create_platform_tables(self, *variants: tuple[str, str]) -> None:
         """Make the platform's tables as production has them; each variant replaces one text of their definition."""
-        statements = PLATFORM_TABLES
-        for usual, unusual in variants:
-            assert usual in statements
-            statements = statements.replace(usual, unusual)
-        self.execute(statements)
+        create_platform_tables(self.database_url, *variants)
 
     def install(self, *variants: tuple[str, str]) -> None:
         """The platform's tables and the daemon's own, as `init-db` makes them, without the start of a process."""
-        self.create_platform_tables(*variants)
-        with contextlib.closing(Database(self.database_url, "install")) as database:
-            database.connect()
-            database.initialize()
+        install(self.database_url, *variants)
 
     def add_provider(self, destination: Destination, name: str | None = None, *, active: bool | None = True) -> int:
         """Add a row for a destination; give its id."""
@@ -344,6 +337,24 @@ class Installation:
     def _insert(self, statement: str, parameters: Iterable[object]) -> int:
         (row,) = self.rows(statement, tuple(parameters))
         return int(row["id"])
+
+
+def create_platform_tables(database_url: str, *variants: tuple[str, str]) -> None:
+    """Make the platform's tables as production has them; each variant replaces one text of their definition."""
+    statements = PLATFORM_TABLES
+    for usual, unusual in variants:
+        assert usual in statements
+        statements = statements.replace(usual, unusual)
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection, connection.cursor() as cursor:
+        cursor.execute(statements)
+
+
+def install(database_url: str, *variants: tuple[str, str]) -> None:
+    """Make the platform's tables and, as `init-db` does, the daemon's own."""
+    create_platform_tables(database_url, *variants)
+    with contextlib.closing(Database(database_url, "install")) as database:
+        database.connect()
+        database.initialize()
 
 
 def _json(value: object) -> str | None:

@@ -11,7 +11,7 @@ from typing import Self
 
 import psycopg2
 
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.stories.installation import Installation, RunningCommand
 
 LOOK_SECONDS = 0.02
@@ -30,7 +30,7 @@ WHERE NOT granted AND waitstart IS NOT NULL
 POSING_PROGRAM = """
 import os, sys
 sys.path.insert(0, {repository!r})
-from jobs.directories import DirectoryJudge
+from jobs.migration.directories import DirectoryJudge
 own, exists = "/" + os.environ["JANITOR_HOST"] + "/", DirectoryJudge.exists
 DirectoryJudge.exists = lambda judge, execution: (
     ("/every-host/" in execution.directory or own in execution.directory) and exists(judge, execution)

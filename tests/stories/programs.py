@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from sql.database import Database
 from sql.errors import DatabaseError
 from tests.destinations import Destination

@@ -53,7 +53,7 @@ def recorded(installation: Installation) -> dict[str, object]:
 
 
 @ON_EACH_SIGNAL
-@pytest.mark.parametrize("module", ["click", "psycopg2", "jobs.temp_files"])
+@pytest.mark.parametrize("module", ["click", "psycopg2", "jobs.temp_files.clean"])
 def test_a_signal_while_the_program_is_imported_ends_it_without_a_traceback(
     installation: Installation, module: str, number: signal.Signals
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_signal_while_a_command_is_imported_ends_it_without_a_traceback(
     installation: Installation, number: signal.Signals
 ) -> None:
     """By then the program handles signals, and click turns what is raised into the end of the command."""
-    run = interrupted_import(installation, "jobs.restore", number, "check")
+    run = interrupted_import(installation, "jobs.migration.restore.run", number, "check")
     assert (run.exit_code, run.output, run.errors.strip()) == (128 + number, "", "")
 
 
@@ -131,8 +131,8 @@ def test_a_terminal_that_is_closed_does_not_end_a_run_under_nohup(
     program.write_text(
         "import os, runpy, signal, sys\nsignal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
         f"sys.argv[0] = {str(PROGRAM)!r}\nsys.path.insert(0, {str(PROGRAM.parent)!r})\n"
-        "import jobs.temp_files\nclean = jobs.temp_files.clean_temp_files\n"
-        "jobs.temp_files.clean_temp_files = lambda *a, **k: (os.kill(os.getpid(), signal.SIGHUP), clean(*a, **k))[1]\n"
+        "import jobs.temp_files.clean as job\nclean = job.clean_temp_files\n"
+        "job.clean_temp_files = lambda *a, **k: (os.kill(os.getpid(), signal.SIGHUP), clean(*a, **k))[1]\n"
         f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')\n"
     )
     installation.program = program

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY, ROOMS
 from tests.stories.installation import PLATFORM_TABLES, Installation
 
 PLATFORM = ("cloud_providers", "ejecuciones_config", "ejecuciones_yaml")
-PROGRAM = ("config", "jobs", "providers", "sql")
 
 
 def _columns(installation: Installation) -> list[tuple[str, ...]]:
@@ -25,7 +24,7 @@ def _columns(installation: Installation) -> list[tuple[str, ...]]:
 
 def _use_a_copy_of_the_checkout(installation: Installation) -> Path:
     copy = installation.directory / "checkout"
-    for name in PROGRAM:
+    for name in ROOMS:
         shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "janitor_daemon.py", copy)
     installation.program = copy / "janitor_daemon.py"

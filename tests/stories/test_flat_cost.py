@@ -8,10 +8,10 @@ from contextlib import closing
 
 import pytest
 
-from config.models import Evidence, Execution
-from jobs.embedded_postgres import EmbeddedPostgres
+from config.models import Evidence, Execution, ProvenCopy
+from demo.servers.postgres import EmbeddedPostgres
 from sql import database as database_module
-from sql.database import Database, ProvenCopy
+from sql.database import Database
 from tests.destinations import Destination
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.stories.installation import Installation, wait_until

@@ -18,12 +18,12 @@ from config.settings import load_settings
 from janitor_daemon import JanitorDaemon
 from providers import KINDS
 from providers.base import Source
-from providers.local import LocalProvider
+from providers.local.provider import LocalProvider
 from tests.destinations import Destination
+from tests.files.test_mounts import bound
 from tests.stories.installation import Installation, Run
 from tests.stories.test_misconfigured_providers import VALID
 from tests.stories.trees import make_usual_tree, snapshot
-from tests.test_mounts import bound
 
 TERMINAL = "\x1b[31mrojo\x07\r\u202eatrás\u2028línea\x9b2J"
 FORGED = "\n2026-01-01 00:00:00,000 - janitor_daemon - INFO - Ejecución falsa migrada exitosamente a cloud://x"

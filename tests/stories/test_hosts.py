@@ -26,7 +26,8 @@ from tests.stories.trees import copy_tree, make_usual_tree, require_stored, snap
 
 NEVER_AGAIN = {"attempts": 0, "leases": 0, "removals": 0}
 FRESH_SECONDS = 0.5
-"""How old the answer that the claim still holds may be: see `jobs.lease`. Nobody is stopped for as short a time."""
+"""How old the answer that the claim still holds may be: see `storage.lease`. Nobody is stopped for so short a
+time."""
 
 FIRST_LOOK = rb"GET /[^ ]*list-type=2"
 A_FILE = rb"PUT /[^ ]*tabla\.csv"
@@ -171,7 +172,7 @@ def test_a_file_that_arrives_late_replaces_none_that_was_written_anew(
 ) -> None:
     """Both have looked, and found nothing there; on a server that keeps conditions.
 
-    Looked for besides: every way in which a provider sends a file, in `tests/test_late_requests.py`.
+    Looked for besides: every way in which a provider sends a file, in `tests/storage/test_late_requests.py`.
     """
     hosts = TwoHosts(installation, new_destination("s3-moto"))
     with _asleep(hosts, A_FILE) as command:

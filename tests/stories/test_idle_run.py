@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from tests.destinations import Destination
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
 RUN = f"""
@@ -22,9 +22,30 @@ finally:
 NOT_FOR_AN_IDLE_RUN = {
     *("azure", "boto3", "botocore", "cryptography", "google", "obstore", "paramiko", "requests"),
     *("asyncio", "concurrent.futures", "dotenv", "secrets", "tempfile", "tenacity"),
-    *("jobs.attempts", "jobs.check", "jobs.commands", "jobs.demo", "jobs.leftovers", "jobs.local_copies"),
-    *("jobs.manifest", "jobs.migration", "jobs.preview", "jobs.progress", "jobs.removal", "jobs.restore"),
-    *("jobs.secret_store", "jobs.status", "jobs.transfers", "jobs.tree", "jobs.upload", "providers.local"),
+    *(
+        "jobs.migration.attempts",
+        "commands.check",
+        "commands.subcommands",
+        "demo.story",
+        "jobs.migration.leftovers",
+        "jobs.migration.removal.local_copies",
+    ),
+    *(
+        "storage.manifest",
+        "jobs.migration.run",
+        "jobs.migration.preview",
+        "jobs.migration.queue.progress",
+        "jobs.migration.removal.removal",
+        "jobs.migration.restore.run",
+    ),
+    *(
+        "commands.secret_store",
+        "commands.status",
+        "storage.transfers",
+        "files.tree",
+        "storage.upload",
+        "providers.local.provider",
+    ),
 }
 
 
@@ -47,7 +68,7 @@ def test_a_run_with_nothing_to_do_loads_only_what_it_needs(installation: Install
     installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
     installation.add_execution("en-otra-maquina", installation.executions / "en-otra-maquina")
     loaded = modules_of_a_run(installation)
-    assert {"click", "psycopg2", "janitor_daemon", "jobs.temp_files"} <= loaded
+    assert {"click", "psycopg2", "janitor_daemon", "jobs.temp_files.clean"} <= loaded
     assert loaded & NOT_FOR_AN_IDLE_RUN == set()
     installation.small_execution("uno")
-    assert {"jobs.migration", "jobs.upload", "providers.local"} <= modules_of_a_run(installation)
+    assert {"jobs.migration.run", "storage.upload", "providers.local.provider"} <= modules_of_a_run(installation)

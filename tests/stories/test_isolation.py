@@ -6,16 +6,16 @@ import os
 
 import pytest
 
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_SOMETHING_FAILED
 from config.fields import FieldError
-from config.models import MigrationPolicy
+from config.models import MigrationPolicy, ProvenCopy
 from config.settings import load_settings
-from config.trees import Tree
+from files.trees import Tree
 from janitor_daemon import JanitorDaemon
-from jobs.manifest import Manifest
-from jobs.migration import CLAIMED_AT_A_TIME
-from jobs.report import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_SOMETHING_FAILED
-from jobs.upload import Upload
-from sql.database import Database, DatabaseError, DatabaseUnavailable, ProvenCopy, SchemaError
+from jobs.migration.run import CLAIMED_AT_A_TIME
+from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaError
+from storage.manifest import Manifest
+from storage.upload import Upload
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 

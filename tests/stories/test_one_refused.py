@@ -270,7 +270,8 @@ def test_a_copy_is_not_believed_while_a_late_end_could_replace_a_file_of_it(
     """Of a file that has changed since, an upload of a killed run is known, may not be discarded, and may still end.
 
     Looked for besides: uploads that may not be listed (the last test), ends without a condition
-    (`tests/test_late_requests.py`). What a file on Azure or GCS is made of always ends under a condition.
+    (`tests/storage/test_late_requests.py`). What a file on Azure or GCS is made of always ends under a
+    condition.
     """
     real = new_destination("s3-moto")
     held: list[Exchange] = []

@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from tests.destinations import Destination
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.servers.canned_http import Answer, CannedHttp, Request
 from tests.stories.doors import refused_port
 from tests.stories.installation import Installation, Run
@@ -482,7 +482,10 @@ DEFECTIVE = """
 import sys
 sys.path.insert(0, {repository!r})
 import janitor_daemon
-from providers import base, s3, azure, sftp
+from providers import base
+from providers.s3 import provider as s3
+from providers.azure import provider as azure
+from providers.sftp import provider as sftp
 
 def fail(provider, *arguments):
     try:

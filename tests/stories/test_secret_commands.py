@@ -17,15 +17,15 @@ from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from commands.secret_store import set_secret
 from config import logs
 from config.logs import Redactor
 from janitor_daemon import run_command_line
-from jobs.secret_store import set_secret
 from sql.database import Database
+from tests.config.test_wording import english_words
 from tests.destinations import Destination
 from tests.servers.ssh import SftpServer
 from tests.stories.installation import Installation, wait_until
-from tests.test_wording import english_words
 
 MakeDestination = Callable[[str], Destination]
 

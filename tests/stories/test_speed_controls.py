@@ -17,9 +17,9 @@ from pathlib import Path
 import pytest
 
 from janitor_daemon import run_command_line
-from providers.local import LocalProvider
+from providers.local.provider import LocalProvider
 from tests.destinations import Destination
-from tests.servers.base import REPOSITORY
+from tests.repository import REPOSITORY
 from tests.stories.installation import LOG_LINE, Installation, Run
 from tests.stories.trees import snapshot
 
@@ -130,7 +130,7 @@ LATE_THREAD = """
 import sys, time
 sys.path.insert(0, {repository!r})
 import janitor_daemon
-from jobs.migration import Migration
+from jobs.migration.run import Migration
 new_attempts = Migration.new_attempts
 
 def new_attempts_late(self, execution, **more):

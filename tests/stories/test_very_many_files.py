@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.helpers import FILES_WORTH_HELP
+from storage.helpers import FILES_WORTH_HELP
 from tests.destinations import Destination
 from tests.processes import children_of, is_alive
 from tests.stories.doors import Door

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.embedded_postgres import EmbeddedPostgres
-from tests.jobs.backups.older_server import OlderPostgres
+from demo.servers.postgres import EmbeddedPostgres
 from tests.jobs.backups.pairs import Pair
+from tests.servers.older_postgres import OlderPostgres
 
 NUMBERS = itertools.count(1)
 

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 
 import psycopg2
 
+from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.differential import Limits
 from jobs.backups.engine import make_differential, make_differential_or_full, make_full
 from jobs.backups.files import Target
 from jobs.backups.result import BackupFile
 from jobs.backups.source import Source
-from jobs.embedded_postgres import EmbeddedPostgres
 
 FIRST = datetime(2026, 3, 2, 3, 0, 0)  # noqa: DTZ001 the local time of a schedule
 SCRIPTS = Path(__file__).parent

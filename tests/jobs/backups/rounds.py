@@ -16,12 +16,12 @@ from pathlib import Path
 
 import psycopg2
 
+from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.differential import Limits
 from jobs.backups.result import Kind
-from jobs.embedded_postgres import EmbeddedPostgres
-from tests.jobs.backups.older_server import OlderPostgres
 from tests.jobs.backups.pairs import Pair
 from tests.jobs.backups.random_databases import RandomDatabase
+from tests.servers.older_postgres import OlderPostgres
 
 NUMBERS = itertools.count(100_000)
 DAYS = 2

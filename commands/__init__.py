@@ -1,0 +1,1 @@
+"""The orders of the command line that belong to no job."""

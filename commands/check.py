@@ -1,0 +1,126 @@
+"""Looks whether a tick could work: database, configuration, directories, and each provider by a probe object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from typing import Any
+
+from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
+from commands.check_rights import check_rights, with_advice
+from commands.check_settings import check_settings
+from config.errors import MigrationError
+from config.fields import FieldError
+from config.models import MigrationPolicy, ProviderRow
+from config.provider_fields import unknown_fields
+from config.settings import Settings
+from jobs.findings import Finding, bad, unusable
+from providers import build_provider
+from sql.database import Database, DatabaseReadOnly, SchemaError, provider_name
+
+
+def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
+    """Look at one thing after the other. Raises `DatabaseError` when the database cannot be used at all."""
+    database.connect()
+    database.require_current_schema()
+    yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
+    if missing := database.missing_columns():
+        yield from (_missing_column(table, column) for table, column in missing)
+        yield from _check_host(settings, MigrationPolicy(), [], [])
+        return
+    yield _check_rights(database)
+    try:
+        policy = database.load_policy()
+    except FieldError as error:
+        policy = None
+        yield Finding("configuración", in_order=False, text=str(error))
+    else:
+        yield _check_policy(policy)
+    policy = policy or MigrationPolicy()
+    items = list(database.load_provider_rows())
+    rows = [item for item in items if isinstance(item, ProviderRow)]
+    yield from _check_host(settings, policy, rows, database.local_directories())
+    yield from _check_providers(items, policy)
+    yield from _check_secrets(database)
+
+
+def _missing_column(table: str, column: str) -> Finding:
+    text = f"le falta la columna {column}; aplique la migración de la plataforma que la añade"
+    return unusable(f"tabla {table}", f"{text}: el programa no cambia esa tabla; después repita check")
+
+
+def _check_host(
+    settings: Settings, policy: MigrationPolicy, rows: Iterable[ProviderRow], copies: Iterable[str]
+) -> Iterator[Finding]:
+    """What can be looked at without a database, too."""
+    yield from check_roots(settings, policy, rows)
+    yield from check_own_directories(settings, copies)
+    yield from check_dotenv()
+    yield from check_settings(settings)
+    yield from check_secret_keys()
+
+
+def _check_rights(database: Database) -> Finding:
+    try:
+        database.require_rights()
+    except (DatabaseReadOnly, SchemaError) as error:
+        return Finding("permisos en la base de datos", in_order=False, text=str(error))
+    return Finding("permisos en la base de datos", in_order=True, text="los que hacen falta")
+
+
+def _check_policy(policy: MigrationPolicy | None) -> Finding:
+    if policy is None:
+        return Finding("configuración", in_order=False, text="ejecuciones_config no tiene ninguna fila; añada una")
+    if policy.primary_provider_id is None:
+        return Finding("configuración", in_order=False, text="nube_primaria_id está vacía: no se migrará nada")
+    deletion = "se borra" if policy.delete_after_migration else "se conserva"
+    automatic = "activada" if policy.migrate_automatically else "DESACTIVADA"
+    return Finding(
+        "configuración",
+        in_order=True,
+        text=f"migración {automatic} tras {policy.retention_hours:g} h; la copia local {deletion}; "
+        f"proveedores en orden: {', '.join(map(str, policy.provider_ids))}",
+    )
+
+
+def _check_providers(
+    items: Iterable[ProviderRow | tuple[Mapping[str, Any], FieldError]], policy: MigrationPolicy
+) -> Iterator[Finding]:
+    known: set[int] = set()
+    for item in items:
+        if isinstance(item, ProviderRow):
+            known.add(item.id)
+            yield from _check_provider(item, policy)
+        else:
+            known.add(item[0]["id"])
+            yield Finding(f"proveedor {provider_name(item[0])}", in_order=False, text=str(item[1]))
+    for provider_id in policy.provider_ids:
+        if provider_id not in known:
+            yield Finding(f"proveedor {provider_id}", in_order=False, text="no existe en cloud_providers")
+
+
+def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Finding]:
+    subject = f"proveedor {row.name} ({row.kind})"
+    if not row.active:
+        wanted = row.id in policy.provider_ids
+        yield Finding(subject, in_order=not wanted, text="no está activo: no se usa")
+        return
+    for text in unknown_fields(row):
+        yield Finding(subject, in_order=False, text=text)
+    try:
+        with closing(build_provider(row)) as provider:
+            yield from check_rights(provider, policy.key_prefix)
+    except MigrationError as error:
+        yield bad(subject, with_advice(error))
+
+
+def _check_secrets(database: Database) -> Iterator[Finding]:
+    """Literal secrets work, but lie open to whoever may read the table or a backup of it."""
+    for use in database.secret_uses():
+        if use.literal_fields:
+            fields = ", ".join(f"credenciales.{name}" for name in use.literal_fields)
+            text = (
+                f"guarda sin cifrar {fields}; para cifrarlo ejecute 'secret set NOMBRE' "
+                'y ponga {"secreto": "NOMBRE"} en lugar del valor'
+            )
+            yield Finding(f"proveedor {use.provider}", in_order=True, text=text, advice=True)

@@ -1,0 +1,180 @@
+"""Tries, one by one, the rights that a run needs at a provider, and says what follows from each that is wanting."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from config.errors import MigrationError
+from config.logs import one_line
+from jobs.findings import Finding, advised, bad, good
+from providers.base import (
+    AccessDenied,
+    BytesSource,
+    ConnectionDenied,
+    DestinationMissing,
+    IntegrityError,
+    InvalidProviderSettings,
+    Provider,
+    ProviderUnavailable,
+    StorageFull,
+)
+from providers.probes import new_check_key
+
+ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
+    (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
+    (ConnectionDenied, ""),  # its message says what to do, and no right is wanting
+    (AccessDenied, "revise las credenciales y sus permisos de lectura, escritura, listado y borrado"),
+    (DestinationMissing, "créelo o corrija la configuración: el programa no lo crea"),
+    (ProviderUnavailable, "compruebe dirección, red y cortafuegos"),
+    (StorageFull, "libere espacio o amplíe la cuota"),
+)
+
+STOPS_ALL = (ConnectionDenied, InvalidProviderSettings, DestinationMissing, ProviderUnavailable, StorageFull)
+"""After one of these nothing else need be tried."""
+
+UNSAFE_REPLACEMENT = (
+    "no comprueba condiciones al escribir: una petición de un programa interrumpido que llegase tarde podría sustituir "
+    "un manifiesto más nuevo; actualice el servidor o elija otro (en SFTP: con posix-rename@openssh.com)"
+)
+
+CONTENT = b"janitor-daemon"
+
+OF_S3 = {
+    "escribir": "s3:PutObject",
+    "leer": "s3:GetObject",
+    "listar": "s3:ListBucket",
+    "borrar": "s3:DeleteObject",
+}
+
+
+ADVICE_FOR_DIRECTORIES = "revise el dueño y los permisos del directorio configuracion.ruta"
+
+
+def with_advice(error: MigrationError, kind: str = "") -> str:
+    """An error with what to do about it; a directory is read and written without credentials."""
+    advice = next((text for error_class, text in ADVICE if isinstance(error, error_class)), "")
+    if kind == "local" and isinstance(error, AccessDenied):
+        advice = ADVICE_FOR_DIRECTORIES
+    return one_line(f"{error}; {advice}" if advice else str(error))
+
+
+def check_rights(provider: Provider, prefix: str) -> Iterator[Finding]:
+    """Try each right with an object that nobody needs, which is removed again, whatever happens meanwhile."""
+    subject = f"proveedor {provider.name} ({provider.kind})"
+    trial = _Trial(provider, new_check_key(prefix))
+    trial.run()
+    if trial.stopped_by is not None or (len(trial.wanting) > 1 and not trial.granted):
+        yield bad(subject, with_advice(trial.stopped_by or trial.wanting[0].error, provider.kind))
+        if trial.is_left_behind:
+            yield bad(subject, trial.told_left_behind)
+        return
+    for wanting in trial.wanting:
+        yield bad(subject, wanting.told(provider.kind))
+    if trial.is_left_behind:
+        yield bad(subject, trial.told_left_behind)
+        return
+    if not trial.wanting:
+        yield good(subject, "escribe, lee, lista y borra")
+        yield from _check_conditions(provider, prefix, subject)
+
+
+def _check_conditions(provider: Provider, prefix: str, subject: str) -> Iterator[Finding]:
+    """Whether the server keeps conditions: asked only where the objects of that question can be removed."""
+    try:
+        replaces_safely = provider.replaces_safely(prefix)
+    except MigrationError as error:
+        yield bad(
+            subject, f"no se puede saber si comprueba condiciones al escribir: {with_advice(error, provider.kind)}"
+        )
+        return
+    if not replaces_safely:
+        yield advised(subject, UNSAFE_REPLACEMENT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanting:
+    """A right that the provider does not give."""
+
+    name: str
+    consequence: str
+    error: MigrationError
+
+    def told(self, kind: str) -> str:
+        """For operators."""
+        permission = OF_S3.get(self.name, "") if kind in ("s3", "minio") else ""
+        name = f"{self.name} ({permission})" if permission else self.name
+        return one_line(f"no puede {name}: {self.error}; sin eso {self.consequence}")
+
+
+@dataclass(slots=True)
+class _Trial:
+    """The rights of one provider, tried with one object."""
+
+    provider: Provider
+    key: str
+    granted: list[str] = field(default_factory=list)
+    wanting: list[_Wanting] = field(default_factory=list)
+    stopped_by: MigrationError | None = None
+    """What makes all the rest pointless."""
+    is_left_behind: bool = False
+
+    def run(self) -> None:
+        """Try all of them, and remove the object."""
+        is_stored = True  # unless the server says otherwise: an answer may be lost
+        try:
+            is_stored = self._try("escribir", "no se puede migrar nada a este proveedor", self._write)
+            if is_stored:
+                self._try("leer", "no se puede probar ni restaurar ninguna copia: no se migra nada", self._read)
+            self._try("listar", "no se sabe qué hay ya en cada lugar: no se migra nada", self._list)
+            if is_stored:
+                self._try("comprobar lo guardado", "no se puede probar ninguna copia: no se migra nada", self._digest)
+                for right in self.provider.further_rights(self.key):
+                    self._try(right.name, right.consequence, right.use)
+        finally:
+            self._remove(is_stored=is_stored)
+
+    def _try(self, name: str, consequence: str, use: Callable[[], object]) -> bool:
+        if self.stopped_by is not None:
+            return False
+        try:
+            use()
+        except STOPS_ALL as error:
+            self.stopped_by = error
+        except MigrationError as error:
+            self.wanting.append(_Wanting(name, consequence, error))
+        else:
+            self.granted.append(name)
+            return True
+        return False
+
+    def _remove(self, *, is_stored: bool) -> None:
+        try:
+            self.provider.delete(self.key)
+        except MigrationError as error:
+            if is_stored:
+                self.is_left_behind = True
+                self.wanting.append(_Wanting("borrar", "lo que deja un intento fallido se queda allí", error))
+
+    @property
+    def told_left_behind(self) -> str:
+        """For operators."""
+        return f"queda el objeto de prueba {one_line(self.key)}: bórrelo a mano"
+
+    def _write(self) -> None:
+        self.provider.put(self.key, BytesSource(CONTENT))
+
+    def _read(self) -> None:
+        if b"".join(self.provider.open(self.key)) != CONTENT:
+            raise IntegrityError("el objeto de prueba se leyó distinto de como se escribió")
+
+    def _list(self) -> None:
+        found = any(stored.key == self.key for stored in self.provider.list(self.key))
+        if not found and "escribir" in self.granted:
+            raise IntegrityError("el objeto de prueba no aparece al listar")
+
+    def _digest(self) -> None:
+        (digest,) = self.provider.digests([self.key])
+        if digest.sha256 != hashlib.sha256(CONTENT).hexdigest():
+            raise IntegrityError("la suma del objeto de prueba no es la de lo que se escribió")

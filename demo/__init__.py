@@ -1,0 +1,1 @@
+"""The demonstration: the program at work on an embedded database and store."""

@@ -1,0 +1,115 @@
+"""Attempts to store an execution on one provider: recorded before the first byte, committed or abandoned after."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+from functools import partial
+
+from config.errors import MigrationError, SourceChanged
+from config.logs import emit, one_line
+from config.models import Attempt, Claim, ProvenCopy
+from files.tree import walk_quiet_tree
+from files.trees import Tree
+from jobs.migration.directories import OpenDirectory
+from jobs.migration.leases import lease_of
+from jobs.migration.places import Neighbours, open_attempt, require_no_copies, require_no_remnant
+from jobs.provider_set import ProviderSet
+from providers.base import Provider
+from sql.database import Database
+from storage.helpers import Helpers
+from storage.keys import Place
+from storage.lease import ClaimLost, Lease, LeasedProvider
+from storage.manifest import Manifest
+from storage.sending import Assistance
+from storage.transfers import TransferPool
+from storage.upload import Upload
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What every attempt for an execution needs.
+
+    `delete_local_copy` is what is recorded as to be done after the commit; `place_in_queue` orders the use of the line.
+    `neighbours` knows which providers keep copies where this host keeps executions.
+    """
+
+    database: Database
+    providers: ProviderSet
+    pool: TransferPool
+    interruption: threading.Event
+    delete_local_copy: bool
+    neighbours: Neighbours = field(default_factory=Neighbours)
+    place_in_queue: int = 0
+    helpers: Helpers | None = None
+
+    def store(
+        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
+    ) -> tuple[ProvenCopy, Manifest]:
+        """Store an execution whole, prove it and commit that, or raise `MigrationError`.
+
+        A file that changes while it is sent is worth one more attempt; then it is left for the next tick.
+        """
+        try:
+            return self._store_once(provider, claim, place, directory)
+        except SourceChanged as error:
+            emit(logging.INFO, "source_changed", f"Se repite la subida de {one_line(claim.execution.uuid)}: {error}")
+            return self._store_once(provider, claim, place, directory)
+
+    def _store_once(
+        self, provider: Provider, claim: Claim, place: Place, directory: OpenDirectory
+    ) -> tuple[ProvenCopy, Manifest]:
+        directory.require_in_place()
+        tree = walk_quiet_tree(directory.descriptor, self.interruption)
+        require_no_copies(tree, directory)
+        require_no_remnant(self.providers, claim, directory, tree, self.interruption)
+        self.providers.require_room(provider, tree.size_bytes)
+        lease = lease_of(partial(self.database.lease_seconds_left, claim))
+        leased = LeasedProvider(provider, lease)
+        attempt = self._open_attempt(provider, leased, claim, place, tree)
+        upload = Upload(
+            leased,
+            attempt,
+            claim.execution,
+            directory.descriptor,
+            self.database,
+            self.pool,
+            self.interruption,
+            self.place_in_queue,
+            self._assistance(provider, lease),
+            lambda: self.neighbours.require_elsewhere(leased, place, directory, self.interruption),
+        )
+        try:
+            copy, manifest = self._uploaded(upload, attempt, tree)
+            directory.require_in_place()
+            if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
+                raise ClaimLost("la fila cambió, o se hizo cargo otro proceso de janitor")
+        except MigrationError as error:
+            self.providers.note_failure(provider, error, place.parent, tree.size_bytes)
+            self.database.abandon_attempt(attempt, error.code, str(error))
+            raise
+        self.providers.note_success(provider, tree.size_bytes)
+        return copy, manifest
+
+    def _uploaded(self, upload: Upload, attempt: Attempt, tree: Tree) -> tuple[ProvenCopy, Manifest]:
+        """Run an upload, and write down if all that it has sent was answered, however it ended."""
+        try:
+            return upload.run(tree)
+        finally:
+            if upload.may_be_waited_for:
+                self.database.note_answered(attempt)
+
+    def _open_attempt(
+        self, provider: Provider, leased: LeasedProvider, claim: Claim, place: Place, tree: Tree
+    ) -> Attempt:
+        """Begin, once it is known that the place is no other execution's."""
+        try:
+            return open_attempt(self.database, self.providers, claim, leased, place, tree, self.interruption)
+        except MigrationError as error:
+            self.providers.note_failure(provider, error, place.parent, tree.size_bytes)
+            raise
+
+    def _assistance(self, provider: Provider, lease: Lease) -> Assistance | None:
+        row = self.providers.row(provider.id)
+        return None if self.helpers is None or row is None else Assistance(self.helpers, row, lease)

@@ -1,0 +1,197 @@
+"""Decides whether a row's directory may be touched, and opens it without ever following a symbolic link."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.errors import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
+from config.logs import one_line
+from config.models import Execution
+from config.process.system_paths import is_of_system
+from config.text.wording import reason_of
+from files.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
+from files.mounts import has_no_mount
+from storage.keys import MANIFEST_SUFFIX
+
+
+class DirectoryMissing(SourceError):
+    """The execution's directory is not there: not on this host, or not any more."""
+
+    code = "directory_missing"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenDirectory:
+    """An execution's directory, held open: what is done through it stays inside, whatever moves."""
+
+    descriptor: int
+    path: str
+
+    def require_in_place(self) -> None:
+        """Raises `SourceError` unless its path still leads to it."""
+        try:
+            descriptor = open_directory_path(self.path)
+        except OSError as error:
+            raise _judge_failure(error, self.path) from error
+        with closing_descriptor(descriptor):
+            if not os.path.samestat(os.fstat(descriptor), os.fstat(self.descriptor)):
+                raise SourceChanged(f"{one_line(self.path)} fue sustituido por otro directorio")
+
+
+class DirectoryJudge:
+    """Applies the configured roots to what rows say."""
+
+    def __init__(self, roots: Sequence[str]) -> None:
+        self._roots = tuple(roots)
+        self._copies: tuple[str, ...] = ()
+        self._missing_roots: tuple[str, ...] = ()
+
+    @property
+    def may_delete(self) -> bool:
+        """Whether any local copy may be removed at all."""
+        return bool(self._roots)
+
+    def keep_out_of(self, directories: Iterable[str]) -> None:
+        """Refuse from now on what is, contains or lies in one of these directories, in which copies are kept.
+
+        A row that names a copy would let it be removed as if it were an original.
+        """
+        self._copies = tuple({os.path.realpath(directory) for directory in directories if "\0" not in directory})
+
+    def look_for_roots(self) -> tuple[str, ...]:
+        """Look which roots are there; give those that are missing and were not, or were not looked for, before.
+
+        One that is back stays missing: what was passed over meanwhile is for the next run.
+        """
+        missing = tuple(root for root in self._roots if root not in self._missing_roots and _is_missing(root))
+        self._missing_roots += missing
+        return missing
+
+    def is_in_missing_root(self, execution: Execution) -> bool:
+        """Whether an execution's directory, as it is written, lies in a root that is not there, and in no other one."""
+        if not self._missing_roots:
+            return False
+        normal = f"/{'/'.join(part for part in (execution.directory or '').split('/') if part)}"
+        containing = [root for root in self._roots if normal.startswith(f"{root}/")]
+        return bool(containing) and set(containing) <= set(self._missing_roots)
+
+    def is_acceptable(self, execution: Execution) -> bool:
+        """Judge the path as it is written, without looking at the disk."""
+        try:
+            self._place(execution)
+        except UnsafeSource:
+            return False
+        return True
+
+    def exists(self, execution: Execution) -> bool:
+        """Whether something lies at an acceptable path; whether it may be touched shows when it is opened.
+
+        So does why it cannot be told: a disk that fails, or a directory above without permission, is no missing one.
+        """
+        _, parts = self._place(execution)
+        try:
+            os.lstat("/" + "/".join(parts))
+        except OSError as error:
+            return error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG)
+        return True
+
+    @contextlib.contextmanager
+    def open(self, execution: Execution) -> Iterator[OpenDirectory]:
+        """Open an execution's directory. Raises `DirectoryMissing`, `UnsafeSource`, `SourceUnreadable`."""
+        path, parts = self._place(execution)
+        _require_no_copy(parts)
+        with contextlib.ExitStack() as stack:
+            try:
+                parent = open_directory_path("/" + "/".join(parts[:-1]))
+                stack.callback(os.close, parent)
+                descriptor = open_directory_beneath(parent, parts[-1:])
+                stack.callback(os.close, descriptor)
+            except OSError as error:
+                raise _judge_failure(error, path) from error
+            if os.fstat(descriptor).st_dev != os.fstat(parent).st_dev and not has_no_mount(descriptor):
+                raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
+            yield OpenDirectory(descriptor, "/" + "/".join(parts))
+
+    @contextlib.contextmanager
+    def open_parent(self, execution: Execution) -> Iterator[tuple[int, str]]:
+        """Open the directory that holds (or held) an execution's one; give it with the name. Raises as `open`."""
+        path, parts = self._place(execution)
+        try:
+            parent = open_directory_path("/" + "/".join(parts[:-1]))
+        except OSError as error:
+            raise _judge_failure(error, path) from error
+        try:
+            yield parent, parts[-1]
+        finally:
+            os.close(parent)
+
+    def _place(self, execution: Execution) -> tuple[str, list[str]]:
+        path = execution.directory
+        if not path:
+            raise UnsafeSource("ruta_directorio está vacía")
+        if not path.startswith("/"):
+            raise UnsafeSource(f"ruta_directorio no es absoluta: {one_line(path)}")
+        parts = [part for part in path.split("/") if part]
+        if "\0" in path or any(part in (".", "..") for part in parts):
+            raise UnsafeSource(f"ruta_directorio contiene '.', '..' o un carácter nulo: {one_line(path)}")
+        if not _is_text(path):  # as a database in SQL_ASCII can hold; no manifest could name it
+            raise UnsafeSource(f"ruta_directorio tiene bytes que no son un texto: {one_line(path)}")
+        normal = "/" + "/".join(parts)
+        if self._roots:
+            self._require_beneath_root(normal)
+        elif is_of_system(normal):
+            raise UnsafeSource(f"ruta_directorio es un directorio del sistema: {one_line(path)}")
+        for copies in self._copies:
+            if f"{normal}/".startswith(f"{copies}/") or f"{copies}/".startswith(f"{normal}/"):
+                raise UnsafeSource(f"ruta_directorio lleva a donde se guardan las copias: {one_line(normal)}")
+        return path, parts
+
+    def _require_beneath_root(self, normal: str) -> None:
+        if any(f"{root}/".startswith(f"{normal}/") for root in self._roots):
+            raise UnsafeSource(f"ruta_directorio es o contiene una de las raíces de JANITOR_ROOTS: {one_line(normal)}")
+        if not any(normal.startswith(f"{root}/") for root in self._roots):
+            raise UnsafeSource(f"ruta_directorio está fuera de JANITOR_ROOTS: {one_line(normal)}")
+
+
+def _is_missing(root: str) -> bool:
+    """Whether there is no such directory, or none that answers, as where a server of files is gone."""
+    try:
+        status = Path(root).stat()
+    except PermissionError:  # it is there, and each execution in it says what it may not
+        return False
+    except OSError:
+        return True
+    return not stat.S_ISDIR(status.st_mode)
+
+
+def _require_no_copy(parts: Sequence[str]) -> None:
+    """A manifest beside a directory, or beside one above it, tells a copy, wherever and by whomever it was made."""
+    for depth in range(len(parts), 0, -1):
+        path = "/" + "/".join(parts[:depth])
+        if os.path.lexists(path + MANIFEST_SUFFIX):
+            raise UnsafeSource(f"ruta_directorio es o está en una copia, con su manifiesto al lado: {one_line(path)}")
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _judge_failure(error: OSError, path: str) -> SourceError:
+    where = one_line(path)
+    if error.errno == errno.ENOENT:
+        return DirectoryMissing(f"no existe el directorio {where}")
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return UnsafeSource(f"{where} es o atraviesa un enlace simbólico, o no es un directorio")
+    if error.errno == errno.ENAMETOOLONG:
+        return UnsafeSource("ruta_directorio es demasiado larga")
+    return SourceUnreadable(f"no se puede abrir {where}: {reason_of(error)}")

@@ -1,0 +1,149 @@
+"""Removes what failed attempts left at places from which no row points to them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Sequence
+
+from config.errors import MigrationError, RunInterrupted, UnsafeSource
+from config.logs import emit, one_line
+from config.models import Execution, StoredObject
+from jobs.migration.directories import DirectoryJudge
+from jobs.migration.places import is_same_store, paths_overlap
+from jobs.provider_set import ProviderSet
+from jobs.report import TickReport
+from providers.base import IntegrityError, Provider, UnsafeDestination
+from providers.probes import remove_left_probes
+from providers.retries import with_retries
+from sql.database import Database, Leftover
+from storage.deletions import late_deletions_kept_off
+from storage.keys import Place, place_from_uri
+from storage.lease import ClaimLost
+from storage.manifest import FoundManifest, find_manifest
+from storage.optional_steps import discard_unfinished
+
+
+class Leftovers:
+    """The removal of what one run finds left over. Used from one thread."""
+
+    def __init__(self, database: Database, judge: DirectoryJudge, interruption: threading.Event) -> None:
+        self._database = database
+        self._judge = judge
+        self._interruption = interruption
+
+    def remove(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> None:
+        """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
+
+        Nothing is removed that somebody else has, or may have, stored there, or that a row points to. `migrated` is the
+        provider that holds the copy of the same execution, if it has one.
+        """
+        if leftover.foreign_objects:
+            return
+        self._require_same_store(leftover, abandoned)
+        place = Place(leftover.key_prefix)
+        for prefix in place.unfinished_prefixes:
+            discard_unfinished(abandoned, prefix, self._interruption)
+        objects = with_retries(lambda: list(abandoned.list(place.files_prefix)), self._interruption, abandoned.progress)
+        manifest = find_manifest(abandoned, place, self._interruption)
+        if not objects and manifest is None:
+            return
+        self._require_nobody_points_there(leftover)
+        if self._is_place_of_copy(leftover, abandoned, migrated):
+            return
+        self._require_own(leftover, manifest)
+        self._delete(leftover, abandoned, [manifest.stored, *objects] if manifest else objects)
+        self._require_gone(abandoned, place)
+        with_retries(lambda: remove_left_probes(abandoned, place.parent), self._interruption, abandoned.progress)
+
+    def _require_same_store(self, leftover: Leftover, abandoned: Provider) -> None:
+        """The provider's row may lead elsewhere by now: what lies there was never ours."""
+        if leftover.store and abandoned.store and leftover.store != abandoned.store:
+            raise UnsafeDestination("el proveedor lleva ahora a otro sitio que cuando se guardaron")
+
+    def _require_nobody_points_there(self, leftover: Leftover) -> None:
+        rows = self._database.rows_at(leftover.execution_id, leftover.key_prefix)
+        if rows:
+            raise UnsafeDestination(f"la ejecución con id {rows[0]} dice estar allí, en su ruta_nube")
+
+    def _is_place_of_copy(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> bool:
+        """Whether the committed copy lies where the failed attempt was, though through another row of the table.
+
+        Two rows may name the same bucket, or a directory and one in it, so keys do not tell. Raises `UnsafeDestination`
+        where the one place lies in the other.
+        """
+        if leftover.migrated_uri is None or migrated is None:
+            return False
+        copy = place_from_uri(leftover.migrated_uri)
+        probe = f".janitor-probe-{leftover.attempt_id}"
+        put_key, seen_key = leftover.key_prefix + probe, copy.key_prefix + probe
+        if is_same_store(abandoned, put_key, migrated, seen_key, self._interruption):
+            return True
+        if copy.key_prefix == leftover.key_prefix or not paths_overlap(copy.key_prefix, leftover.key_prefix):
+            return False
+        if is_same_store(abandoned, put_key, migrated, put_key, self._interruption):
+            raise UnsafeDestination(f"la copia guardada en {leftover.migrated_uri} está dentro, o al revés")
+        return False
+
+    def _require_own(self, leftover: Leftover, manifest: FoundManifest | None) -> None:
+        """A manifest tells whose the objects are; those of earlier versions do not, so theirs stay. A whole copy whose
+        place was given up stays unless the original is here.
+        """
+        if manifest is None or manifest.head is None:
+            return
+        head = manifest.head
+        if (head.installation, head.row) != (self._database.installation, leftover.execution_id):
+            raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
+        if leftover.is_given_up and manifest.tree is not None and not self._has_original(leftover):
+            raise UnsafeDestination(
+                "es una copia entera, su fila ya no existe o tiene otro uuid, y aquí no está su directorio"
+            )
+
+    def _has_original(self, leftover: Leftover) -> bool:
+        try:
+            return self._judge.exists(Execution(leftover.execution_id, leftover.uuid, leftover.directory))
+        except UnsafeSource:
+            return False
+
+    def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:
+        """The manifest first: without it nobody takes the rest for a copy. Before each, the row is asked again."""
+        with late_deletions_kept_off(self._database, leftover.attempt_id, abandoned, self._interruption) as deletions:
+            for stored in objects:
+                if not self._database.is_leftover(leftover):
+                    raise ClaimLost("la fila cambió")
+                deletions.delete(stored)
+
+    def _require_gone(self, provider: Provider, place: Place) -> None:
+        """A removal is believed like a copy: when the provider, asked anew, shows it. Raises `IntegrityError`."""
+        remaining = with_retries(lambda: list(provider.list(place.files_prefix)), self._interruption, provider.progress)
+        if remaining:
+            raise IntegrityError(f"siguen allí {len(remaining)} objetos que el proveedor dice haber borrado")
+
+
+def remove_leftovers(
+    database: Database,
+    leftovers: Iterable[Leftover],
+    providers: ProviderSet,
+    judge: DirectoryJudge,
+    report: TickReport,
+    interruption: threading.Event,
+) -> None:
+    """Clear away what can be; what lies on a provider that is down now can wait for another tick."""
+    removal = Leftovers(database, judge, interruption)
+    for leftover in leftovers:
+        abandoned = providers.get(leftover.provider_id)
+        migrated = providers.get(leftover.migrated_provider_id) if leftover.migrated_provider_id else None
+        cannot_be_asked = leftover.migrated_provider_id is not None and migrated is None
+        if abandoned is None or cannot_be_asked or interruption.is_set():
+            continue
+        try:
+            removal.remove(leftover, abandoned, migrated)
+        except RunInterrupted:
+            return
+        except MigrationError as error:
+            providers.note_failure(abandoned, error, Place(leftover.key_prefix).parent)
+            message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"
+            emit(logging.WARNING, "leftover_kept", message, cause=error, execution=one_line(leftover.uuid))
+            continue
+        database.settle_attempt(leftover.attempt_id)
+        report.count(leftovers_removed=1)

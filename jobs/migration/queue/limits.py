@@ -1,0 +1,117 @@
+"""When a run begins no further execution: after so long, or when so much has been sent."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from config.errors import MigrationError
+from config.models import Execution
+from files.tree import walk_tree
+from jobs.migration.directories import DirectoryJudge
+from jobs.report import MAX_BYTES, MAX_DURATION
+from storage.pace import Traffic
+
+GRACE_SHARE = 0.1
+LONGEST_GRACE_SECONDS = 300.0
+"""What is under way when the time is up may take a tenth more of it to end, and no longer than this."""
+
+
+class RunLimits:
+    """How long a run may begin executions, and how much it may send. Safe to use from several threads.
+
+    `run_for_seconds` is how long the run has taken so far, to find out what there is to do.
+
+    An execution that is larger than `max_bytes` is begun all the same where nothing was sent before it, which makes it
+    the only one of its run: otherwise it would be passed over for ever.
+    """
+
+    def __init__(
+        self,
+        max_duration_seconds: float | None,
+        max_bytes: int | None,
+        traffic: Traffic,
+        clock: Callable[[], float] = time.monotonic,
+        run_for_seconds: float = 0.0,
+    ) -> None:
+        self._max_duration_seconds = max_duration_seconds
+        self._max_bytes = max_bytes
+        self._traffic = traffic
+        self._clock = clock
+        self._started = clock() - run_for_seconds
+        self._turn = threading.Lock()
+        self._under_way: dict[int, int] = {}
+        self.reached: str | None = None
+        """The option that has kept something from being begun or from being finished."""
+
+    @property
+    def any(self) -> bool:
+        """Whether there is any limit."""
+        return self._max_duration_seconds is not None or self._max_bytes is not None
+
+    @property
+    def counts_bytes(self) -> bool:
+        """Whether it matters how large an execution is."""
+        return self._max_bytes is not None
+
+    def has_time(self) -> bool:
+        """Whether an execution may still be begun."""
+        if self._max_duration_seconds is None or self._clock() - self._started < self._max_duration_seconds:
+            return True
+        self.reached = MAX_DURATION
+        return False
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether an execution of this size may be begun, if those under way send all that they hold."""
+        if self._max_bytes is None:
+            return True
+        with self._turn:
+            used_bytes = self._traffic.passed_bytes + sum(self._under_way.values())
+        return used_bytes == 0 or used_bytes + size_bytes <= self._max_bytes
+
+    def begin(self, execution: Execution, size_bytes: int) -> bool:
+        """Count an execution as under way; or, where there is no room for it, refuse it."""
+        if not self.has_room(size_bytes):
+            self.reached = MAX_BYTES
+            return False
+        with self._turn:
+            self._under_way[execution.id] = size_bytes
+        return True
+
+    def end(self, execution: Execution) -> None:
+        """From now on only what was really sent of an execution counts."""
+        with self._turn:
+            self._under_way.pop(execution.id, None)
+
+    @contextlib.contextmanager
+    def enforced(self, stop: threading.Event) -> Iterator[None]:
+        """Within, ask by `stop` for an end of what is still under way once the time for that is over, too."""
+        if self._max_duration_seconds is None:
+            yield
+            return
+        timer = threading.Timer(self._seconds_until_cut_off(self._max_duration_seconds), self._cut_off, [stop])
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _seconds_until_cut_off(self, max_duration_seconds: float) -> float:
+        grace_seconds = min(max_duration_seconds * GRACE_SHARE, LONGEST_GRACE_SECONDS)
+        return max(0.0, self._started + max_duration_seconds + grace_seconds - self._clock())
+
+    def _cut_off(self, stop: threading.Event) -> None:
+        self.reached = MAX_DURATION
+        stop.set()
+
+
+def size_on_disk(judge: DirectoryJudge, execution: Execution) -> int:
+    """Bytes of an execution's files; 0 for one that cannot be read, which will tell itself when it is taken up."""
+    try:
+        with judge.open(execution) as directory:
+            return walk_tree(directory.descriptor).size_bytes
+    except MigrationError:
+        return 0

@@ -1,0 +1,160 @@
+"""One line on the terminal that says how far a run has got. Where nobody looks, in cron or in a pipe, there is none."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import TextIO, TypeGuard, cast
+
+from config.logs import logger
+from config.text.plurals import files
+from jobs.report import TickReport
+from storage.pace import Traffic
+
+REFRESH_SECONDS = 0.4
+RATE_OVER_SECONDS = 10.0
+"""The rate shown is that of the last so many seconds."""
+
+USUAL_COLUMNS = 80
+CLEAR_LINE = "\r\x1b[K"
+
+
+class Progress:
+    """What one line says of a run: executions, files, bytes, rate, and the time left where `total` is known."""
+
+    def __init__(
+        self, report: TickReport, traffic: Traffic, total: int | None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._report = report
+        self._traffic = traffic
+        self._total = total
+        self._clock = clock
+        self._started = clock()
+        self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
+
+    def text(self) -> str:
+        """The line as of now."""
+        counts = self._report.counts
+        of_total = "" if self._total is None else f" de {self._total}"
+        parts = [
+            f"Migradas {counts.migrated}{of_total}",
+            files(self._traffic.passed_files),
+            in_units(self._traffic.passed_bytes),
+            f"{in_units(self._bytes_per_second())}/s",
+        ]
+        seconds_left = self._seconds_left(counts.migrated + counts.failed + counts.missing_directories)
+        if seconds_left is not None:
+            parts.append(f"faltan unos {in_time(seconds_left)}")
+        return ", ".join(parts)
+
+    def _bytes_per_second(self) -> float:
+        now = self._clock()
+        self._samples.append((now, self._traffic.passed_bytes))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - RATE_OVER_SECONDS:
+            self._samples.popleft()
+        since, bytes_then = self._samples[0]
+        return (self._traffic.passed_bytes - bytes_then) / max(now - since, 0.001)
+
+    def _seconds_left(self, done: int) -> float | None:
+        if self._total is None or done == 0:
+            return None
+        return (self._clock() - self._started) / done * max(0, self._total - done)
+
+
+def in_units(size_bytes: float) -> str:
+    """A number of bytes as one reads it: three digits and a unit."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if size_bytes < 1000:
+            return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.1f} TB"
+
+
+def in_time(seconds: float) -> str:
+    """A time as one reads it, to the nearest unit that matters."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def is_watched() -> bool:
+    """Whether a line that changes in place can be shown to somebody; a debug log leaves no room for it."""
+    able = os.environ.get("TERM", "dumb") not in ("", "dumb")
+    return able and sys.stderr.isatty() and not logger.isEnabledFor(logging.DEBUG)
+
+
+@contextlib.contextmanager
+def shown_on_terminal(text: Callable[[], str]) -> Iterator[None]:
+    """Within, the last line of the terminal is what `text` says, and each log line appears whole above it."""
+    handlers = [handler for handler in logging.getLogger().handlers if _writes_to(handler, sys.stderr)]
+    line = _LastLine(sys.stderr, text)
+    for handler in handlers:
+        handler.setStream(cast("TextIO", line))
+    over = threading.Event()
+    painter = threading.Thread(target=line.repaint_until, args=(over,), name="progress", daemon=True)
+    painter.start()
+    try:
+        yield
+    finally:
+        over.set()
+        painter.join()
+        for handler in handlers:
+            handler.setStream(sys.stderr)
+        line.clear()
+
+
+def _writes_to(handler: logging.Handler, stream: TextIO) -> TypeGuard[logging.StreamHandler[TextIO]]:
+    return isinstance(handler, logging.StreamHandler) and handler.stream is stream
+
+
+class _LastLine(io.TextIOBase):
+    """A terminal whose last line is kept for the progress: whatever else is written goes above it."""
+
+    def __init__(self, terminal: TextIO, text: Callable[[], str]) -> None:
+        self._terminal = terminal
+        self._text = text
+        self._turn = threading.Lock()
+        self._painted = False
+
+    def write(self, text: str) -> int:
+        with self._turn:
+            self._clear()
+            return self._terminal.write(text)
+
+    def flush(self) -> None:
+        self._terminal.flush()
+
+    def clear(self) -> None:
+        """Leave an empty line."""
+        with self._turn, contextlib.suppress(OSError):
+            self._clear()
+            self._terminal.flush()
+
+    def repaint_until(self, over: threading.Event) -> None:
+        """Keep the line up to date. A terminal that is gone is no reason to stop the run."""
+        with contextlib.suppress(OSError):
+            while not over.wait(REFRESH_SECONDS):
+                self._paint()
+
+    def _paint(self) -> None:
+        text = self._text()[: self._columns() - 1]
+        with self._turn:
+            self._terminal.write(CLEAR_LINE + text)
+            self._terminal.flush()
+            self._painted = True
+
+    def _clear(self) -> None:
+        if self._painted:
+            self._terminal.write(CLEAR_LINE)
+            self._painted = False
+
+    def _columns(self) -> int:
+        return os.get_terminal_size(self._terminal.fileno()).columns or USUAL_COLUMNS

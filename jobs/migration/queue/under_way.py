@@ -1,0 +1,56 @@
+"""Knows which uploads are under way, so that a run that is asked to stop can discard what hangs at a provider."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+from config.errors import MigrationError
+from config.logs import emit
+from providers.base import Provider
+from storage.keys import Place
+
+
+class UploadsUnderWay:
+    """The places to which files are being sent. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._places: list[tuple[Provider, Place]] = []
+
+    @contextlib.contextmanager
+    def noted(self, provider: Provider, place: Place) -> Iterator[None]:
+        """Within, files may be on their way to `place`."""
+        upload = (provider, place)
+        with self._turn:
+            self._places.append(upload)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._places.remove(upload)
+
+    def abandon_all(self, seconds: float) -> None:
+        """Discard the unfinished uploads of whatever still is under way, as far as that can be done in so many seconds.
+
+        Only for a process that is about to end: its own transfers may still be waiting for an answer, and what one of
+        them leaves after all is found by the next run.
+        """
+        deadline = time.monotonic() + seconds
+        with self._turn:
+            threads = [threading.Thread(target=_abandon, args=upload, daemon=True) for upload in self._places]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def _abandon(provider: Provider, place: Place) -> None:
+    for prefix in place.unfinished_prefixes:
+        try:
+            provider.abandon(prefix)
+        except MigrationError as error:
+            emit(logging.DEBUG, "upload_not_abandoned", f"{provider.name}: {error}", cause=error)

@@ -1,0 +1,1 @@
+"""Removes the local copy of an execution that is proven to be stored."""

@@ -1,0 +1,1 @@
+"""Brings a migrated execution back to this host."""

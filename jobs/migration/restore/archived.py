@@ -1,0 +1,49 @@
+"""Asks a provider to make an archived copy readable, before it can be restored."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+
+from jobs.migration.places import holds
+from jobs.migration.restore.errors import RestoreImpossible
+from jobs.migration.restore.run import CHECK_AND_AGAIN, errors_named, stored_copy
+from providers.base import Provider
+from providers.retries import with_retries
+from sql.database import Database
+from storage.keys import Place
+from storage.transfers import TransferPool
+
+
+def request_restore(database: Database, uuid: str, transfers: int, interruption: threading.Event) -> tuple[int, int]:
+    """Ask for every archived object of a migrated execution; give how many are archived, of how many.
+
+    Raises `RestoreImpossible`, `DatabaseError`, `MigrationError`.
+    """
+    pool = TransferPool(transfers)
+    try:
+        with stored_copy(database, uuid) as copy, errors_named(uuid, copy.provider.name, CHECK_AND_AGAIN):
+            keys = _keys_of(copy.provider, copy.place, interruption)
+            archived: list[str] = []
+
+            def ask(key: str) -> None:
+                request = partial(copy.provider.request_restore, key)
+                if with_retries(request, interruption, copy.provider.progress):
+                    archived.append(key)
+
+            pool.for_each(ask, keys, interruption)
+            return len(archived), len(keys)
+    finally:
+        pool.close()
+
+
+def _keys_of(provider: Provider, place: Place, interruption: threading.Event) -> list[str]:
+    """Those of the manifest and the files. Which files there are is asked for by listing: it may be archived, too."""
+
+    def listed() -> list[str]:
+        return [stored.key for stored in provider.list(place.files_prefix)]
+
+    files = with_retries(listed, interruption, provider.progress)
+    if not holds(provider, place.manifest_key, interruption):
+        raise RestoreImpossible(f"en {provider.name} no está el manifiesto {place.manifest_key}")
+    return [place.manifest_key, *files]

@@ -1,0 +1,305 @@
+"""How executions are taken up: claimed in small batches, several on their way at once, within the limits of the run.
+
+With everything that stores, removes and tidies up, and its threads: a run imports and makes this only once there is
+something to do, as most of cron's runs find nothing and should cost no more than their questions to the database.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain, islice, takewhile
+
+from config.models import Claim, Execution
+from config.settings import Settings
+from config.text.amounts import UNLIMITED
+from jobs.migration.attempts import Attempts
+from jobs.migration.crew import Crew
+from jobs.migration.directories import DirectoryJudge
+from jobs.migration.known_conflicts import KnownConflicts
+from jobs.migration.leftovers import remove_leftovers
+from jobs.migration.messages import Messages
+from jobs.migration.places import Neighbours
+from jobs.migration.queue.flights import Flights
+from jobs.migration.queue.limits import RunLimits, size_on_disk
+from jobs.migration.queue.progress import Progress, is_watched, shown_on_terminal
+from jobs.migration.queue.under_way import UploadsUnderWay
+from jobs.migration.removal.local_copies import LocalCopies
+from jobs.provider_set import ProviderSet
+from jobs.report import DUE_COUNTED_TO, TickReport
+from jobs.signals import Interruption
+from providers.base import share_memory
+from sql.database import Database, DatabaseBusy, Leftover
+from storage.helpers import Helpers
+from storage.pace import Traffic
+from storage.transfers import TransferPool
+
+CLAIMED_AT_A_TIME = 8
+PROCESSES_UNASKED = 4
+"""How many a run uses, unless it is told another number, where there are so many processors."""
+
+EXECUTIONS_FOR_SEVERAL_PROCESSES = 32
+"""With fewer, the others would end before they have begun."""
+
+SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
+SECONDS_TO_END_AFTER_SIGNAL = 1.5
+POLL_SECONDS = 0.5
+
+
+class Migration:
+    """One run's executions on their way. What becomes of each of them is for the caller's policy to say.
+
+    `provider_ids` are those that they go to, in order of preference; `retention_hours` is how old they must still be
+    when they are taken up.
+    `local_copies` removes what was migrated; `under_way` is to know where files are being sent. Used from one thread,
+    but for `new_attempts` and `put_to_the_end`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        provider_ids: Sequence[int],
+        retention_hours: float,
+        database: Database,
+        judge: DirectoryJudge,
+        providers: ProviderSet,
+        conflicts: KnownConflicts,
+        interruption: Interruption,
+        report: TickReport,
+    ) -> None:
+        traffic = Traffic(settings.bandwidth, interruption.migrations)
+        self._pool = TransferPool(settings.transfers, traffic)
+        self._limits = RunLimits(
+            settings.max_duration_seconds, settings.max_bytes, traffic, run_for_seconds=report.elapsed_seconds
+        )
+        self._bandwidth_is_limited = settings.bandwidth != UNLIMITED
+        self._processes = min(settings.processes or min(PROCESSES_UNASKED, _processors()), settings.transfers)
+        self._helpers = Helpers(1 if self._bandwidth_is_limited else self._processes, settings.transfers, traffic)
+        self._provider_ids = provider_ids
+        self._retention_hours = retention_hours
+        self._database = database
+        self._judge = judge
+        self._providers = providers
+        self._interruption = interruption
+        self._report = report
+        self._messages = Messages(report)
+        self.local_copies = LocalCopies(database, judge, conflicts, report, interruption, self._helpers)
+        self.under_way = UploadsUnderWay()
+        self._neighbours = Neighbours()
+        self._places: dict[int, int] = {}
+        """In the queue for the line, by execution: given here, in their order, as the threads would race for them."""
+        self._for_the_end: deque[Claim] = deque()
+        self._taken_up_alone: set[int] = set()
+
+    @cached_property
+    def _flights(self) -> Flights:
+        """As many as the provider is best used by that most of them will go to."""
+        usable = self._providers.in_order(self._provider_ids)
+        return Flights(next((provider.executions_at_once for provider in usable), 1), self._interruption)
+
+    def run(
+        self,
+        pages: Iterable[list[Execution]],
+        migrate: Callable[[Claim], None],
+        count_due: Callable[[], int],
+        unfinished: Sequence[Execution] = (),
+    ) -> None:
+        """Call `migrate` with the claim to every execution that can be taken up, until a limit of the run is reached.
+
+        Beside it, the local copies of `unfinished` ones are removed: one that is stuck keeps no other one waiting.
+        `count_due` gives how many are left to be begun, up to `DUE_COUNTED_TO`. Raises what `migrate` does.
+        """
+        try:
+            with self._limits.enforced(self._interruption.migrations), self._showing_progress(count_due):
+                self._share_out(pages, migrate, unfinished)
+        finally:
+            self._report.limit_reached = self._limits.reached
+        if self._limits.reached and not self._interruption.is_set():
+            self._messages.limit_reached(count_due())
+
+    def _share_out(
+        self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None], unfinished: Sequence[Execution]
+    ) -> None:
+        """By several processes, where there is enough to do for them; forked before any other thread is at work."""
+        remaining = iter(pages)
+        first = next(remaining, [])
+        everything = chain((first,), remaining)
+        if not first:
+            with self._finishing_removals(unfinished):
+                return
+        processes = self._processes_for(first)
+        if processes == 1:
+            with self._finishing_removals(unfinished):
+                self._take_up(everything, migrate)
+            return
+        self._providers.import_kind_of(self._provider_ids[0])
+        crew = Crew(self._report, self._pool.traffic, self._interruption)
+        with self._database.idle():
+            members = crew.sign_on(processes, lambda batches: self._take_up_share(batches, migrate, processes))
+        with self._finishing_removals(unfinished):
+            if members:
+                crew.run(everything)
+            else:
+                self._take_up(everything, migrate)
+
+    @contextlib.contextmanager
+    def _finishing_removals(self, unfinished: Sequence[Execution]) -> Iterator[None]:
+        """Within, local copies are removed in a thread; in the end that is waited for. Raises what came of it."""
+        if not unfinished:
+            yield
+            return
+        errors: list[BaseException] = []
+
+        def finish() -> None:
+            try:
+                self.local_copies.finish_removals(unfinished, self._providers, self._limits.has_time)
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=finish, name="removals", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            while thread.is_alive() and not self._interruption.is_set():
+                thread.join(POLL_SECONDS)
+            thread.join(SECONDS_TO_END_AFTER_SIGNAL)
+        if errors:
+            raise errors[0]
+
+    def _processes_for(self, first_page: Sequence[Execution]) -> int:
+        """How many processes are worth while. Limits that hold for all transfers together are kept by one."""
+        limited = self._limits.any or self._bandwidth_is_limited
+        if limited or len(first_page) < EXECUTIONS_FOR_SEVERAL_PROCESSES or self._providers.any_is_in_use:
+            return 1
+        return self._processes
+
+    def _take_up_share(
+        self, batches: Iterator[list[Execution]], migrate: Callable[[Claim], None], processes: int
+    ) -> None:
+        """What one of several processes does."""
+        self._database.go_on_in_forked_process()
+        self._pool = TransferPool(self._pool.size // processes, self._pool.traffic)
+        self._helpers.employ_none()
+        share_memory(processes)
+        self._take_up(batches, migrate)
+        self._providers.close()
+        self._database.close()
+
+    def _showing_progress(self, count_due: Callable[[], int]) -> contextlib.AbstractContextManager[None]:
+        if not is_watched():
+            return contextlib.nullcontext()
+        due = count_due()
+        progress = Progress(self._report, self._pool.traffic, due if due < DUE_COUNTED_TO else None)
+        return shown_on_terminal(progress.text)
+
+    def _take_up(self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None]) -> None:
+        try:
+            for executions in pages:
+                self._take_up_page(executions, migrate)
+                if self._limits.reached:
+                    break
+            self._take_up_alone(migrate)
+        finally:
+            self._flights.land_all()
+            if self._interruption.is_set():
+                self.under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
+
+    def _take_up_page(self, executions: list[Execution], migrate: Callable[[Claim], None]) -> None:
+        remaining = takewhile(self._may_begin, executions)
+        while batch := list(islice(remaining, 1 if self._limits.any else CLAIMED_AT_A_TIME)):
+            if self._interruption.is_set():
+                return
+            claims = self._claim(batch)
+            for claim in claims:
+                self._launch(migrate, claim)
+            for execution in set(batch) - {claim.execution for claim in claims}:
+                self._limits.end(execution)  # somebody else was quicker
+
+    def _launch(self, migrate: Callable[[Claim], None], claim: Claim) -> None:
+        def migrate_within_limits(claim: Claim) -> None:
+            try:
+                migrate(claim)
+            finally:
+                del self._places[claim.execution.id]
+                self._limits.end(claim.execution)
+
+        self._places[claim.execution.id] = self._pool.traffic.new_place()
+        self._flights.launch(migrate_within_limits, claim)
+
+    def put_to_the_end(self, claim: Claim) -> bool:
+        """Whether an execution is taken up once more, when no other one of this process is under way any more.
+
+        It is, the first time: what others held meanwhile, it may then have. Until then the claim stays.
+        """
+        if claim.execution.id in self._taken_up_alone:
+            return False
+        self._taken_up_alone.add(claim.execution.id)
+        self._for_the_end.append(claim)
+        return True
+
+    def _take_up_alone(self, migrate: Callable[[Claim], None]) -> None:
+        self._flights.land_all()
+        while self._for_the_end and not self._interruption.is_set():
+            claim = self._for_the_end.popleft()
+            if not self._may_begin(claim.execution):
+                return
+            self._launch(migrate, claim)
+            self._flights.land_all()
+
+    def _may_begin(self, execution: Execution) -> bool:
+        """Whether the limits of the run leave time and room for one more execution."""
+        if not self._limits.any:
+            return True
+        self._flights.wait_for_room()
+        size_bytes = size_on_disk(self._judge, execution) if self._limits.counts_bytes else 0
+        if not self._limits.has_room(size_bytes):
+            self._flights.land_all()  # some of it may have sent less than it holds
+        return self._limits.has_time() and self._limits.begin(execution, size_bytes)
+
+    def _claim(self, executions: list[Execution]) -> list[Claim]:
+        """Take up what can be: one whose row somebody holds locked must not stand in the way of the others."""
+        try:
+            return self._database.claim(executions, self._retention_hours)
+        except DatabaseBusy as error:
+            if len(executions) > 1:
+                return [claim for execution in executions for claim in self._claim([execution])]
+            self._messages.migration_failed(executions[0], error)
+            return []
+
+    def new_attempts(self, execution: Execution, *, delete_local_copy: bool) -> Attempts:
+        """What it takes to store one execution that is under way, behind those that came before it."""
+        return Attempts(
+            self._database,
+            self._providers,
+            self._pool,
+            self._interruption.migrations,
+            delete_local_copy,
+            self._neighbours,
+            self._places[execution.id],
+            self._helpers,
+        )
+
+    def remove_leftovers(self, leftovers: Iterable[Leftover]) -> None:
+        """Remove what failed attempts left, as long as the run has time; see `jobs.migration.leftovers`."""
+        stop = self._interruption.migrations
+        with self._limits.enforced(stop):
+            in_time = takewhile(lambda _leftover: self._limits.has_time(), leftovers)
+            remove_leftovers(self._database, in_time, self._providers, self._judge, self._report, stop)
+        self._report.limit_reached = self._limits.reached
+
+    def close(self) -> None:
+        """Let the threads end."""
+        if "_flights" in self.__dict__:
+            self._flights.close()
+        self._pool.close()
+        self._helpers.close()
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,43 @@
+"""Gathers what the program and its jobs declare: for `--help`, `check`, the documents and names that mean nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from config.declared import Variable, variables_of
+from config.settings import Settings
+
+
+class Group(NamedTuple):
+    """The settings of the whole program, or of one job."""
+
+    name: str
+    """The job's; empty for the whole program."""
+    title: str
+    """What operators read, in Spanish."""
+    kind: type
+    """The dataclass that declares them."""
+
+
+WHOLE_PROGRAM = Group("", "todo el programa", Settings)
+
+
+def groups_of_jobs() -> Sequence[Group]:
+    """One for each job that has settings of its own, in the order of a tick."""
+    return ()
+
+
+def all_groups() -> Sequence[Group]:
+    """The whole program's, then each job's."""
+    return (WHOLE_PROGRAM, *groups_of_jobs())
+
+
+def settings_of_jobs() -> Sequence[type]:
+    """The dataclasses of the jobs' settings, as `load_settings` asks for them."""
+    return [group.kind for group in groups_of_jobs()]
+
+
+def variables_by_title() -> Mapping[str, Iterable[Variable[Any]]]:
+    """The variables of the environment below a Spanish heading for each group, for `--help`."""
+    return {f"Variables de entorno ({group.title})": variables_of(group.kind) for group in all_groups()}

@@ -1,0 +1,763 @@
+"""Google Cloud Storage, through Google's own SDK."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import functools
+import hashlib
+import json
+import mmap
+import os
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import google.auth
+import google_crc32c
+import requests
+import urllib3.exceptions
+from google.api_core.exceptions import GoogleAPICallError, NotFound, from_http_response
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
+from google.auth.transport.requests import AuthorizedSession, Request
+from google.cloud.storage import Blob, Client
+from google.oauth2 import service_account
+
+from config.fields import FieldError, Fields, is_plain_url
+from config.logs import one_line
+from config.models import ProviderRow, PutReceipt, StoredObject
+from files.descriptors import CHUNK_SIZE_BYTES
+from providers.base import (
+    ANSWER_TIMEOUT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    LINE_ENDS,
+    PART_SIZE_BYTES,
+    AccessDenied,
+    BytesSource,
+    ConditionFailed,
+    DestinationMissing,
+    IntegrityError,
+    InvalidKey,
+    InvalidProviderSettings,
+    NameEncoding,
+    ObjectNotFound,
+    ObjectProtected,
+    ObjectTooLarge,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    SlowDown,
+    Source,
+    StorageFull,
+)
+from providers.gcs.requests import CONTENT_TYPE, GcsRequests
+from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key
+from providers.retries import Result, with_retries
+from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
+from providers.shared.network import NetworkRules
+from providers.shared.network_errors import PROXY_REFUSES_US, network_error
+from providers.shared.paced_requests import mount_paced
+from providers.shared.resumed_reads import resumed
+from providers.shared.throttling import asks_to_slow_down, pause_seconds
+
+ONE_REQUEST_BYTES = 256 * 1024
+"""Up to this size a file is one request. Its body is given to the socket in one piece, and Python counts the time for
+all of it against the connect timeout: a larger one would need a fast line."""
+
+SENT_AT_A_TIME_BYTES = 16 * 1024
+
+SESSIONS_AT_ONCE = 8
+"""Files in parts that are sent at once: each holds one part in memory."""
+
+LISTING_PAGE = 1000
+"""GCS's largest page of a listing."""
+
+ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
+
+GOOGLE_ENDPOINT_URL = "https://storage.googleapis.com"
+"""Given to the SDK explicitly, as it would otherwise obey `STORAGE_EMULATOR_HOST`."""
+
+SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
+
+STORAGE_CLASSES = (
+    *("STANDARD", "NEARLINE", "COLDLINE", "ARCHIVE"),
+    *("MULTI_REGIONAL", "REGIONAL", "DURABLE_REDUCED_AVAILABILITY"),
+)
+"""All of them can be read at once, ARCHIVE too."""
+
+BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
+
+CREATE_TRIES = 3
+"""The second one is to be refused; another host's probe may have removed the object just before."""
+
+LONGEST_NAME_BYTES = 1024
+"""GCS's limit for an object's name, in UTF-8."""
+
+FULL_REASONS = frozenset({"quotaExceeded", "storageQuotaExceeded"})
+PROTECTED_REASONS = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"})
+TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
+
+SHORT_LIVED = "reasonable timeframe"
+"""In what Google says of a signed request for access whose time is not its own."""
+
+DAMAGED_MESSAGE = "doesn't match calculated"
+"""In the message where other bytes arrived than the checksum belongs to; the reason is only that something is wrong."""
+
+REASON = re.compile(r"[A-Za-z]{1,60}")
+
+# Without this the SDK asks for the bucket in a thread of its own, with its own retries, to describe requests in traces.
+os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
+
+
+class GcsProvider(Provider):
+    """A bucket of Google Cloud Storage. See `Provider` for what it promises.
+
+    GCS keeps and lists a CRC32C over the whole of every object, and refuses an upload that does not match the one sent
+    with it.
+    """
+
+    def __init__(self, row: ProviderRow) -> None:
+        super().__init__(row.id, row.name, row.kind)
+        options = Fields("configuracion", row.options)
+        self._bucket_name = _bucket_name(options)
+        self._endpoint_url = _endpoint_url(options)
+        self._rules = NetworkRules(options)
+        self._rules.for_url(self._endpoint_url or GOOGLE_ENDPOINT_URL)  # finds out at once whether they hold
+        self._project = options.text("project")
+        self._storage_class = _storage_class(options)
+        self._credentials = _given_credentials(row.credentials, anonymous=self._endpoint_url is not None)
+        self._names = NameEncoding(LINE_ENDS)
+        self._keeps_conditions = Remembered(self._probe_conditions)
+        self._first_use = threading.Lock()
+        self._first_error: ProviderError | None = None
+        self._large_uploads = threading.BoundedSemaphore(SESSIONS_AT_ONCE)
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        return self._send(key, source)
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """See `Provider`. What is sent in parts meets the condition, too: `abandon` cannot find its session."""
+        only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None
+        for key, source in sources.items():
+            yield key, self._send(key, source, only_over)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. The condition is the generation, a number that no other state of any object ever has."""
+        if not self._keeps_conditions.get(prefix_of(key)):
+            return super().replace(key, source, expected)
+        return self._send(key, source, _generation(self._as_seen(expected)))
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        return self._keeps_conditions.get(prefix)
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        return self._keeps_conditions.get(prefix)
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return self._keeps_conditions.get(prefix)
+
+    def _probe_conditions(self, prefix: str) -> bool:
+        """Google's own servers need no probe, and would not like it: one object may change once a second."""
+        if self._endpoint_url is None:
+            return True
+        key = probe_key(prefix, CONDITIONS_NAME)
+        try:
+            for _ in range(CREATE_TRIES):
+                self._send(key, BytesSource(PROBE_CONTENT), only_over=0)
+        except ConditionFailed:
+            return True
+        finally:
+            self.delete(key)
+        return False
+
+    def _send(self, key: str, source: Source, only_over: int | None = None) -> PutReceipt:
+        """Store an object, only over this generation where one is given."""
+        reader = _HashingReader(source)
+        with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
+            if source.size_bytes <= ONE_REQUEST_BYTES:
+                self._send_whole(self._stored_name(key), reader, only_over)
+            else:
+                with self._large_uploads:
+                    self._send_in_parts(self._blob(key), reader, source.size_bytes, only_over)
+        return reader.receipt()
+
+    def measure(self, source: Source) -> PutReceipt:
+        reader = _HashingReader(source)
+        for _ in reader.pieces():
+            pass
+        return reader.receipt()
+
+    def open(self, key: str) -> Iterator[bytes]:
+        return self.open_from(key, 0, 0)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        reading = _Reading(key, self._stored_name(key))
+        return resumed(lambda position: self._read_from(reading, start_bytes + position), self.progress)
+
+    def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
+        """The bytes of one object from a position on. Raises `IntegrityError` for another one than before."""
+        generation = None
+        if position:
+            now = self.stat(reading.key)
+            reading.require_same(now)
+            if position >= now.size_bytes:
+                return
+            generation = now.version
+        with self._object_errors():
+            yield from self._requests.read(reading.name, reading.note_checksum, position, generation)
+
+    def stat(self, key: str) -> StoredObject:
+        blob = self._blob(key)
+        with self._object_errors():
+            blob.reload(timeout=ANSWER_TIMEOUTS, retry=None)
+            version = None if blob.generation is None else str(blob.generation)
+            return dataclasses.replace(self._stored_object(blob), version=version)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        token: str | None = None
+        while True:
+            objects, token = self._repeated(functools.partial(self._page, prefix, token))
+            yield from objects
+            if not token:
+                return
+
+    def _page(self, prefix: str, token: str | None) -> tuple[Sequence[StoredObject], str | None]:
+        """One page of a listing, and by which token the next one is asked for."""
+        blobs = self._client.list_blobs(
+            self._bucket_name,
+            prefix=self._names.encode(prefix),
+            fields="kind,items(name,size,crc32c),nextPageToken",
+            page_token=token,
+            page_size=LISTING_PAGE,
+            timeout=ANSWER_TIMEOUTS,
+            retry=None,
+        )
+        page = next(blobs.pages)
+        if "kind" not in page.raw_page:  # for the SDK, whatever else it may be is a listing without entries
+            raise unintelligible("no es un listado")
+        following = blobs.next_page_token
+        if following and following == token:
+            raise unintelligible("un listado que no avanza")
+        return [self._stored_object(blob) for blob in page], following
+
+    def _repeated(self, request: Callable[[], Result]) -> Result:
+        """One request of several, repeated while it is worth it. Raises `ProviderError`."""
+
+        def ask() -> Result:
+            with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
+                return request()
+
+        return with_retries(ask, self.progress.interruption, self.progress)
+
+    def delete(self, key: str) -> None:
+        blob = self._blob(key)
+        try:
+            with self._object_errors():
+                blob.delete(timeout=ANSWER_TIMEOUTS, retry=None)
+        except ObjectNotFound:
+            return
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        seen = stored if stored.version else self._look_for(stored)
+        if seen is None:
+            return
+        if not self._keeps_conditions.get(prefix_of(seen.key)):
+            super().delete_exactly(seen)
+            return
+        blob = self._blob(seen.key)
+        try:
+            with self._object_errors():
+                blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=_generation(seen))
+        except ObjectNotFound:
+            return
+        except ConditionFailed:  # which may also be how it is told that there is nothing
+            if self._look_for(seen) is not None:
+                raise
+
+    def abandon(self, prefix: str) -> None:
+        """Nothing to do: an unfinished session can be neither seen nor listed, and GCS drops it after a week.
+
+        `put` cancels its own after an error; one that a crash left behind is no object, and costs nothing.
+        """
+
+    def close(self) -> None:
+        if "_session" in self.__dict__:
+            self._session.close()
+
+    def _send_whole(self, name: str, reader: _HashingReader, only_over: int | None) -> None:
+        """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
+        content = b"".join(reader.pieces())
+        properties = {"name": name, "crc32c": reader.crc32c}
+        if self._storage_class:
+            properties["storageClass"] = self._storage_class
+        self._requests.put(properties, content, only_over)
+
+    def _send_in_parts(self, blob: Blob, reader: _HashingReader, size_bytes: int, only_over: int | None) -> None:
+        if self._storage_class:
+            blob.storage_class = self._storage_class
+        begin = functools.partial(
+            blob.create_resumable_upload_session,
+            content_type=CONTENT_TYPE,
+            size=size_bytes,
+            timeout=ANSWER_TIMEOUTS,
+            checksum=None,
+            retry=None,
+            if_generation_match=only_over,
+        )
+        session = _UploadSession(self._repeated(begin), size_bytes)
+        try:
+            answer = self._send_parts(session, reader)
+        except BaseException:
+            self._cancel(session.url)
+            raise
+        if answer.get("crc32c") != reader.crc32c:
+            blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=answer.get("generation"))
+            raise IntegrityError("GCS guardó un contenido distinto del enviado")
+
+    def _send_parts(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
+        """Send part after part; what the last one is answered with is the object. Each of them is repeated by itself,
+        from where the session says that it is.
+        """
+        answer: Mapping[str, object] = {}
+        for part in reader.parts():
+            session.add(part)
+            send = functools.partial(self._send_rest_of_part, session, reader)
+            sent = with_retries(send, self.progress.interruption, self.progress)
+            if isinstance(sent, ProviderError):
+                raise sent
+            answer = sent
+        return answer
+
+    def _send_rest_of_part(
+        self, session: _UploadSession, reader: _HashingReader
+    ) -> Mapping[str, object] | SessionLost | IntegrityError:
+        """Send what the session has not got of the part that was added last. The object, once that is complete; an
+        error after which only another session can help.
+        """
+        try:
+            with _translated_errors(missing=SessionLost("GCS ya no tiene la subida (HTTP 404)")):
+                if not session.is_position_known:
+                    stored = self._ask_how_far(session)
+                    if stored is not None:
+                        return stored
+                return self._put_rest(session, reader)
+        except (SessionLost, IntegrityError) as error:
+            return error
+
+    def _put_rest(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
+        if session.kept_bytes == session.added_bytes < session.size_bytes:
+            return {}
+        rest = session.rest()
+        headers = {"Content-Range": f"bytes {session.kept_bytes}-{session.added_bytes - 1}/{session.size_bytes}"}
+        if session.added_bytes == session.size_bytes:
+            headers["X-Goog-Hash"] = f"crc32c={reader.crc32c}"
+        timeouts = (CONNECT_TIMEOUT_SECONDS, deadline_seconds(len(rest)))
+        session.is_position_known = False
+        stored = session.noted(self._session.put(session.url, data=rest, headers=headers, timeout=timeouts))
+        if stored is None and session.kept_bytes < session.added_bytes:
+            raise ProviderUnavailable("GCS no guardó una parte completa")
+        return stored or {}
+
+    def _ask_how_far(self, session: _UploadSession) -> Mapping[str, object] | None:
+        """The object, if it is complete though no answer said so."""
+        headers = {"Content-Range": f"bytes */{session.size_bytes}"}
+        return session.noted(self._session.put(session.url, headers=headers, timeout=ANSWER_TIMEOUTS))
+
+    def _cancel(self, session_url: str) -> None:
+        """Give the session up: GCS answers 499. If even this fails, GCS forgets it by itself after a week."""
+        try:
+            self._session.delete(session_url, timeout=ANSWER_TIMEOUTS)
+        except (requests.RequestException, GoogleAuthError):
+            return
+
+    def _stored_object(self, blob: Blob) -> StoredObject:
+        if blob.size is None:
+            raise unintelligible("no describe ningún objeto")
+        checksum = f"crc32c:{blob.crc32c}" if blob.crc32c else None
+        return StoredObject(self._names.decode(blob.name), blob.size, checksum)
+
+    def _blob(self, key: str) -> Blob:
+        return self._client.bucket(self._bucket_name).blob(self._stored_name(key))
+
+    def _stored_name(self, key: str) -> str:
+        name = self._names.encode(key)
+        size_bytes = len(name.encode())
+        if size_bytes > LONGEST_NAME_BYTES:
+            raise InvalidKey(f"el nombre ocuparía {size_bytes} bytes y GCS admite {LONGEST_NAME_BYTES}")
+        return name
+
+    @contextmanager
+    def _object_errors(self) -> Iterator[None]:
+        """Translate errors of requests about one object, where 404 may mean the object or the bucket."""
+        try:
+            with _translated_errors(missing=ObjectNotFound("el objeto no existe (HTTP 404)")):
+                yield
+        except ObjectNotFound:
+            self._require_bucket()
+            raise
+
+    def _require_bucket(self) -> None:
+        """Not every server says in a 404 what is missing; a listing's 404 leaves no doubt."""
+        with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
+            next(
+                iter(self._client.list_blobs(self._bucket_name, max_results=1, timeout=ANSWER_TIMEOUTS, retry=None)),
+                None,
+            )
+
+    @property
+    def _client(self) -> Client:
+        """The SDK's client."""
+        with self._found_credentials():
+            return self._made_client
+
+    @property
+    def _requests(self) -> GcsRequests:
+        """What carries whole files."""
+        with self._found_credentials():
+            return self._made_requests
+
+    @contextmanager
+    def _found_credentials(self) -> Iterator[None]:
+        """What is made within is made at first use, as finding default credentials may ask other machines.
+
+        What kept it from being made is remembered: the search for credentials may take seconds.
+        """
+        with self._first_use:
+            if self._first_error is not None:
+                raise self._first_error
+            try:
+                yield
+            except ProviderError as error:
+                self._first_error = error
+                raise
+
+    @functools.cached_property
+    def _made_client(self) -> Client:
+        return Client(
+            project=self._project,
+            credentials=self._session.credentials,
+            _http=self._session,
+            client_options={"api_endpoint": self._endpoint_url or GOOGLE_ENDPOINT_URL},
+        )
+
+    @functools.cached_property
+    def _made_requests(self) -> GcsRequests:
+        endpoint_url = self._endpoint_url or GOOGLE_ENDPOINT_URL
+        return GcsRequests(self._session, self._ask_for_token, endpoint_url, self._bucket_name)
+
+    @functools.cached_property
+    def _ask_for_token(self) -> Any:
+        asking = requests.Session()
+        mount_paced(asking, self._rules)
+        return functools.partial(Request(asking), timeout=ANSWER_TIMEOUTS)
+
+    @functools.cached_property
+    def _session(self) -> AuthorizedSession:
+        ask = self._ask_for_token
+        session = AuthorizedSession(_credentials(self._credentials, ask), auth_request=ask)
+        mount_paced(session, self._rules)
+        return session
+
+
+class _HashingReader:
+    """Hands a source's bytes to an upload and hashes the very same bytes; raises when they are too few or too many."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._sha256 = hashlib.sha256()
+        self._crc32c = 0
+        self._size_bytes = 0
+
+    @property
+    def crc32c(self) -> str:
+        """CRC32C of what was handed over, as GCS writes it: base64 of the number, most significant byte first."""
+        return base64.b64encode(self._crc32c.to_bytes(4, "big")).decode()
+
+    def receipt(self) -> PutReceipt:
+        """What was handed over, once all of it was."""
+        return PutReceipt(self._size_bytes, self._sha256.hexdigest(), frozenset({f"crc32c:{self.crc32c}"}))
+
+    def pieces(self) -> Iterator[bytes]:
+        """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
+        announced_bytes = self._source.size_bytes
+        for piece in self._source.chunks(CHUNK_SIZE_BYTES):
+            self._size_bytes += len(piece)
+            if self._size_bytes > announced_bytes:
+                raise IntegrityError(f"se leyeron más de los {announced_bytes} bytes anunciados")
+            self._sha256.update(piece)
+            self._crc32c = google_crc32c.extend(self._crc32c, piece)
+            yield piece
+        if self._size_bytes < announced_bytes:
+            raise IntegrityError(f"se leyeron {self._size_bytes} de {announced_bytes} bytes anunciados")
+
+    def parts(self) -> Iterator[_Part]:
+        """The bytes in parts of `PART_SIZE_BYTES`.
+
+        The last one comes only after the source has said that its end is sound.
+        """
+        pieces = self.pieces()
+        for start in range(0, self._source.size_bytes, PART_SIZE_BYTES):
+            size_bytes = min(PART_SIZE_BYTES, self._source.size_bytes - start)
+            content = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            while content.tell() < size_bytes:
+                content.write(next(pieces))
+            if start + size_bytes == self._source.size_bytes:
+                _run_to_end(pieces)
+            yield _Part(content)
+
+
+class _Part:
+    """A part in memory, which `requests` sends in small pieces, each with its own timeout.
+
+    It begins anew each time: a token that expired makes the SDK fetch another one and send the part again, and of a
+    file that had been read to its end it would send nothing.
+    """
+
+    def __init__(self, content: mmap.mmap, start: int = 0) -> None:
+        self._content = content
+        self._start = start
+
+    def __len__(self) -> int:
+        return len(self._content) - self._start
+
+    def __iter__(self) -> Iterator[bytes]:
+        for start in range(self._start, len(self._content), SENT_AT_A_TIME_BYTES):
+            yield self._content[start : start + SENT_AT_A_TIME_BYTES]
+
+    def behind(self, size_bytes: int) -> _Part:
+        """What follows its first bytes."""
+        return _Part(self._content, self._start + size_bytes)
+
+
+class SessionLost(ProviderUnavailable):
+    """An upload in parts is not there any more: it has to be begun again."""
+
+
+class _UploadSession:
+    """An upload in parts, and how far it has come. For one thread."""
+
+    def __init__(self, url: str, size_bytes: int) -> None:
+        self.url = url
+        self.size_bytes = size_bytes
+        self.kept_bytes = 0
+        """What the server has, as far as is known."""
+        self.is_position_known = True
+        self.added_bytes = 0
+        """What there is to send so far: the end of the part that was added last."""
+        self._part: _Part | None = None
+
+    def add(self, part: _Part) -> None:
+        """Go on with another part: the server has all that was before it."""
+        self._part = part
+        self.added_bytes += len(part)
+
+    def rest(self) -> _Part:
+        """What the server has not got of the part. Raises `SessionLost` where it has not even what was before it."""
+        part = self._part or _Part(mmap.mmap(-1, 1))
+        behind_bytes = self.kept_bytes - (self.added_bytes - len(part))
+        if not 0 <= behind_bytes < len(part):
+            raise SessionLost("GCS ya no tiene lo que había confirmado de una subida")
+        return part.behind(behind_bytes)
+
+    def noted(self, response: requests.Response) -> Mapping[str, object] | None:
+        """The object in an answer, if it is complete; otherwise the answer says how much of it the server has."""
+        if response.status_code in {404, 410}:
+            raise SessionLost(f"GCS ya no tiene la subida (HTTP {response.status_code})")
+        if response.status_code == 308:
+            self.kept_bytes = _kept_bytes(response)
+            self.is_position_known = True
+            return None
+        if response.status_code not in {200, 201} or self.added_bytes < self.size_bytes:
+            raise from_http_response(response)
+        answer: Mapping[str, object] = response.json()
+        return answer
+
+
+class _Reading:
+    """An object that is read by as many requests as that takes, all of which must find the same one."""
+
+    def __init__(self, key: str, name: str) -> None:
+        self.key = key
+        self.name = name
+        self._is_begun = False
+        self._checksum: str | None = None
+
+    def note_checksum(self, header: str) -> None:
+        """`X-Goog-Hash` of the first answer tells what is read."""
+        self._is_begun = True
+        crc32c = re.search(r"\bcrc32c=([A-Za-z0-9+/]{6}==)", header)
+        self._checksum = f"crc32c:{crc32c.group(1)}" if crc32c else None
+
+    def require_same(self, stored: StoredObject) -> None:
+        """Raises `IntegrityError` unless it is the object that was read first. One that is read from a later position
+        on is looked at before that.
+        """
+        if not self._is_begun:
+            self._is_begun, self._checksum = True, stored.checksum
+        if self._checksum is None or stored.checksum != self._checksum:
+            raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
+
+
+def _run_to_end(pieces: Iterator[bytes]) -> None:
+    for _ in pieces:
+        pass
+
+
+def _kept_bytes(response: requests.Response) -> int:
+    """How much a session says that it has: with 308 it tells the range, or none for nothing."""
+    kept = response.headers.get("Range", "")
+    if not kept:
+        return 0
+    if not re.fullmatch(r"bytes=0-\d{1,18}", kept):
+        raise unintelligible("una subida que no dice cuánto tiene")
+    return int(kept.rpartition("-")[2]) + 1
+
+
+def _generation(expected: StoredObject | None) -> int:
+    """The number that stands for what is expected to lie there; 0 for nothing."""
+    return int(expected.version or 0) if expected else 0
+
+
+def _bucket_name(options: Fields) -> str:
+    name = options.required_text("bucket")
+    if not BUCKET_NAME.fullmatch(name):
+        raise FieldError("configuracion.bucket: no es un nombre de bucket de GCS")
+    return name
+
+
+def _endpoint_url(options: Fields) -> str | None:
+    url = options.text("endpoint_url")
+    if url is None:
+        return None
+    if not is_plain_url(url):
+        raise FieldError("configuracion.endpoint_url: debe ser una dirección http(s) sin parámetros ni usuario")
+    return url.rstrip("/")
+
+
+def _storage_class(options: Fields) -> str | None:
+    name = options.text("storage_class")
+    if name is None or name.upper() in STORAGE_CLASSES:
+        return name and name.upper()
+    raise FieldError(f"configuracion.storage_class: debe ser una de {', '.join(STORAGE_CLASSES[:4])}")
+
+
+GivenCredentials = AnonymousCredentials | service_account.Credentials | Path | None
+"""Credentials, or the file in which they are, or `None` for Google's application default credentials."""
+
+
+def _given_credentials(credentials: Mapping[str, object] | str | None, *, anonymous: bool) -> GivenCredentials:
+    if not credentials:
+        return AnonymousCredentials() if anonymous else None
+    if isinstance(credentials, str):
+        return Path(credentials)
+    return _service_account(credentials)
+
+
+def _service_account(info: Mapping[str, object]) -> service_account.Credentials:
+    fields = Fields("credenciales", info)
+    if fields.required_text("type") != "service_account":
+        raise FieldError("credenciales.type: debe ser service_account")
+    for name in ("client_email", "token_uri", "private_key"):
+        fields.required_text(name)
+    try:
+        credentials: service_account.Credentials = service_account.Credentials.from_service_account_info(
+            dict(info), scopes=SCOPES
+        )
+    except (ValueError, TypeError):  # what the key's reader raises; its message may quote the key
+        raise FieldError("credenciales.private_key: no es una clave privada válida") from None
+    return credentials
+
+
+def _credentials(given: GivenCredentials, ask: Any) -> Any:
+    if isinstance(given, Path):
+        return _service_account_file(given)
+    if given is not None:
+        return given
+    try:
+        credentials, _ = google.auth.default(scopes=SCOPES, request=ask)
+    except DefaultCredentialsError:
+        raise AccessDenied("no hay credenciales predeterminadas de Google en este equipo") from None
+    except GoogleAuthError as error:
+        raise ProviderUnavailable(f"no se pudieron obtener credenciales de Google ({type(error).__name__})") from None
+    return credentials
+
+
+def _service_account_file(path: Path) -> service_account.Credentials:
+    try:
+        info = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        raise InvalidProviderSettings("credenciales: no se puede leer el archivo de la cuenta de servicio") from None
+    if not isinstance(info, dict):
+        raise InvalidProviderSettings("credenciales: el archivo no contiene una cuenta de servicio")
+    try:
+        return _service_account(info)
+    except FieldError as error:
+        raise InvalidProviderSettings(str(error)) from None
+
+
+@contextmanager
+def _translated_errors(missing: ProviderError) -> Iterator[None]:
+    """Turn what the SDK raises within into a `ProviderError`: `missing` where the answer is 404."""
+    try:
+        yield
+    except NotFound as error:
+        if "bucket does not exist" in str(error):
+            raise DestinationMissing("el bucket no existe (HTTP 404)") from None
+        raise missing from None
+    except GoogleAPICallError as error:
+        # Not chained: the SDK's messages hold addresses of upload sessions, which are as good as a password.
+        raise _answer_error(error) from None
+    except requests.exceptions.InvalidJSONError as error:
+        raise unintelligible(type(error).__name__) from None
+    except (requests.RequestException, urllib3.exceptions.HTTPError, TransportError) as error:
+        failed = ProviderUnavailable(f"fallo de red con GCS ({type(error).__name__})")
+        raise network_error(error) or failed from None
+    except GoogleAuthError as error:
+        if error.retryable:
+            raise ProviderUnavailable(f"Google no pudo dar acceso ahora ({type(error).__name__})") from None
+        reason = CLOCK_IS_OFF if SHORT_LIVED in str(error) else "Google no aceptó las credenciales"
+        raise AccessDenied(f"{reason} ({type(error).__name__})") from None
+    except PARSER_ERRORS as error:
+        raise unintelligible(type(error).__name__) from None
+
+
+def _answer_error(error: GoogleAPICallError) -> ProviderError:
+    status = error.code
+    detail = _detail(error)
+    reason = detail.get("reason", "")
+    answer = f"HTTP {status} {reason}".strip()
+    if status is not None and status < 300:
+        return unintelligible(answer)
+    is_damaged = status == 400 and (reason == "parseError" or DAMAGED_MESSAGE in detail.get("message", ""))
+    retry_after = error.response.headers.get("Retry-After") if isinstance(error.response, requests.Response) else None
+    if reason in TRANSIENT_REASONS or (status is not None and asks_to_slow_down(status, None, retry_after)):
+        return SlowDown(f"GCS pide menos peticiones ({answer})", pause_seconds(retry_after))
+    is_unavailable = status is None or status == 408 or status >= 500
+    for applies, error_class, text in (
+        (is_damaged, IntegrityError, "los datos llegaron dañados al servidor"),
+        (status == 507 or reason in FULL_REASONS, StorageFull, "el destino no tiene espacio o cuota"),
+        (status == 413, ObjectTooLarge, "el destino no admite objetos tan grandes"),
+        (is_unavailable, ProviderUnavailable, "GCS no pudo atender la petición"),
+        (status == 407, AccessDenied, PROXY_REFUSES_US),
+        (reason in PROTECTED_REASONS, ObjectProtected, "una retención protege el objeto"),
+        (status in {401, 403}, AccessDenied, "acceso denegado por GCS"),
+        (status == 412, ConditionFailed, "el objeto ya no es el que había"),
+    ):
+        if applies:
+            return error_class(f"{text} ({answer})")
+    return ProviderError(f"GCS rechazó la petición ({answer})")
+
+
+def _detail(error: GoogleAPICallError) -> Mapping[str, str]:
+    """`reason`, the word by which GCS says why, and `message`. After an upload the SDK leaves them in the answer."""
+    details = error.errors
+    if not details and isinstance(error.response, requests.Response):
+        try:
+            details = error.response.json()["error"]["errors"]
+        except (ValueError, KeyError, TypeError):
+            return {}
+    return next((detail for detail in details if REASON.fullmatch(str(detail.get("reason")))), {})

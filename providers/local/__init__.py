@@ -1,0 +1,1 @@
+"""A directory of this host, such as a mounted NAS."""

@@ -1,0 +1,739 @@
+"""A directory on this host, usually a mounted NAS: objects are files below it, under their literal names."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import os
+import stat
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from config.fields import FieldError, Fields
+from config.logs import one_line
+from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, StoredObject
+from config.text.wording import reason_of
+from files.descriptors import (
+    CHUNK_SIZE_BYTES,
+    DIRECTORY_FLAGS,
+    FILE_FLAGS,
+    closing_descriptor,
+    make_directories_beneath,
+    open_directory_beneath,
+    open_file_beneath,
+)
+from files.directory_names import sorted_names
+from files.file_systems import can_be_synced, sync_file_system
+from providers.base import (
+    AccessDenied,
+    CannotDiscard,
+    ConditionFailed,
+    DestinationMissing,
+    IntegrityError,
+    InvalidKey,
+    InvalidProviderSettings,
+    ObjectNotFound,
+    ObjectTooLarge,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Source,
+    StorageFull,
+    is_directory_of_keys,
+    require_expected,
+)
+from providers.file_trees import (
+    FORSAKEN_AFTER_SECONDS,
+    MeteredSource,
+    is_temporary_name,
+    is_temporary_name_of,
+    parts_of_key,
+    parts_of_prefix,
+    tells_no_target,
+    temporary_name,
+)
+from providers.probes import Remembered, folds_names
+from providers.progress import Progress
+from providers.retries import Result, with_retries
+from providers.shared.resumed_reads import resumed
+
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+CREATE_TRIES = 10
+"""How often a directory may be removed by others, as empty, between being made and being used."""
+
+FILES_SYNCED_TOGETHER = 128
+LONGEST_TURN_SECONDS = 1.0
+"""Ten times as long as a batch takes to write where nothing is in its way."""
+
+DIRECTORIES_KEPT_OPEN = 16
+"""For each thread that stores or reads."""
+
+NOT_AN_OBJECT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO))
+"""What opening answers where no regular file is: nothing, a link, a directory, a FIFO, a socket."""
+
+KEPT_DIRECTORY = frozenset((errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY))
+"""What `rmdir` answers for a directory that is not empty, for a link, and for a mount point."""
+
+NOT_ANSWERING = (
+    errno.EIO, errno.EINTR, errno.ESTALE, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.ENOTCONN,
+    errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.ENETDOWN, errno.ENETUNREACH,
+)  # fmt: skip
+"""What a mounted file system answers when its server or its disk does not."""
+
+ERRORS: dict[int, tuple[type[ProviderError], str]] = {
+    errno.ENOSPC: (StorageFull, "no queda espacio"),
+    errno.EDQUOT: (StorageFull, "la cuota está agotada"),
+    errno.EFBIG: (ObjectTooLarge, "el sistema de ficheros no admite ficheros tan grandes"),
+    errno.EACCES: (AccessDenied, "permiso denegado"),
+    errno.EPERM: (AccessDenied, "operación no permitida"),
+    errno.EROFS: (AccessDenied, "el sistema de ficheros es de solo lectura"),
+    errno.ENAMETOOLONG: (InvalidKey, "el nombre es demasiado largo"),
+    errno.EILSEQ: (InvalidKey, "el sistema de ficheros no admite el nombre"),
+    errno.EINVAL: (InvalidKey, "el sistema de ficheros no admite el nombre"),
+    errno.EISDIR: (InvalidKey, "ya hay un directorio con ese nombre"),
+    errno.ENOTDIR: (InvalidKey, "lo que debería ser un directorio es un fichero o un enlace"),
+    errno.ELOOP: (InvalidKey, "lo que debería ser un directorio es un enlace"),
+    **dict.fromkeys(NOT_ANSWERING, (ProviderUnavailable, "el sistema de ficheros no responde")),
+}
+
+
+class LocalProvider(Provider):
+    """Keeps executions in a directory that must exist: a mount that has gone must not fill the disk below it.
+
+    The directory is opened at first use and held, and every path is taken relative to it, following no links.
+    """
+
+    only_conditions_stop_late_puts = False
+
+    what_is_there_is_durable = False
+    """A name that was given and not brought to the disk can be seen, and is lost in a power failure."""
+
+    executions_at_once = 2
+    """More of them hinder each other: measured, four take 15 % longer than two, which already keep the disk busy."""
+
+    def __init__(self, row: ProviderRow) -> None:
+        super().__init__(row.id, row.name, row.kind)
+        try:
+            self._directory = Fields("configuracion", row.options).required_text("ruta")
+        except FieldError as error:
+            raise InvalidProviderSettings(str(error)) from error
+        if not self._directory.startswith("/") or "\0" in self._directory:
+            raise InvalidProviderSettings("configuracion.ruta: debe ser una ruta absoluta")
+        self._turn = threading.Lock()
+        self._root_descriptor: int | None = None
+        self._opening = threading.Lock()
+        self._folds_names = Remembered(functools.partial(folds_names, self))
+
+    @property
+    def objects_at_once(self) -> int:
+        """Many where one call brings them all to the disk; elsewhere, as on a NAS, threads wait for one file each."""
+        with _translated("varios ficheros"):
+            return FILES_SYNCED_TOGETHER if can_be_synced(self._root()) else 1
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        """See `Provider`. The file and its name are on the disk when this returns."""
+        [(_, receipt)] = self.put_many({key: source})
+        return receipt
+
+    def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """See `Provider`. All files and their names are on the disk when the first key is yielded: several are brought
+        there together, where the file system can do that, which takes about as long as for one.
+        """
+        with _translated("varios ficheros"):
+            batch = _Batch(self._root(), self.progress, several=len(sources) > 1)
+        with batch:
+            in_turn = self._in_turn if batch.synced_together else contextlib.nullcontext
+            with in_turn():
+                receipts = {key: batch.write(key, source) for key, source in sources.items()}
+            batch.bring_contents_to_disk()
+            with in_turn():
+                batch.give_names()
+            batch.bring_names_to_disk()
+        yield from receipts.items()
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. Looks once more just before the file gets its name."""
+        self._require_expected(key, expected)
+        with _translated(key):
+            batch = _Batch(self._root(), self.progress, several=False)
+        with batch:
+            receipt = batch.write(key, source)
+            self._require_expected(key, expected)
+            batch.give_names()
+            batch.bring_names_to_disk()
+        return receipt
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        """Always: a name changes hands in one step, which fails once the unfinished file has been discarded."""
+        del prefix
+        return True
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        """As `replaces_safely`."""
+        return self.replaces_safely(prefix)
+
+    def folds_names(self, prefix: str = "") -> bool:
+        return self._folds_names.get(prefix)
+
+    @contextlib.contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """What needs no waiting for a disk gains nothing by threads that wait for each other at every call: measured,
+        turns spare a third of the time, and half of the processor's, for many files in a directory. Nothing depends on
+        them, so nobody waits long for whoever is held up by a source that hangs, or by a limit of the bandwidth.
+        """
+        has_turn = self._turn.acquire(timeout=LONGEST_TURN_SECONDS)
+        try:
+            yield
+        finally:
+            if has_turn:
+                self._turn.release()
+
+    def open(self, key: str) -> Iterator[bytes]:
+        reading = _Reading(key)
+        try:
+            yield from self._read_from(reading, 0)
+        except ProviderUnavailable:
+            given_bytes = reading.given_bytes
+            yield from resumed(lambda position: self._read_from(reading, given_bytes + position), self.progress)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        reading = _Reading(key)
+        return resumed(lambda position: self._read_from(reading, start_bytes + position), self.progress)
+
+    def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
+        """The bytes of one file from a position on. Raises `IntegrityError` where it is another one than before."""
+        parts = parts_of_key(reading.key)
+        with _object_expected(reading.key):
+            descriptor = open_file_beneath(self._root(), parts)
+        with closing_descriptor(descriptor), _translated(reading.key):
+            reading.require_same(os.fstat(descriptor))
+            if position:
+                os.lseek(descriptor, position, os.SEEK_SET)
+            while chunk := os.read(descriptor, CHUNK_SIZE_BYTES):
+                reading.given_bytes += len(chunk)
+                yield chunk
+
+    def stat(self, key: str) -> StoredObject:
+        *directories, name = parts_of_key(key)
+        with _object_expected(key), closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+            status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
+        return StoredObject(key, status.st_size, version=_version(status))
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        """See `Provider`. In each directory in order: what is in a known order is looked up in less time."""
+        start = parts_of_prefix(prefix)
+        if start is None:
+            return
+        top, beginning = tuple(start[0]), start[1]
+        pending = [top]
+        with _translated(prefix):
+            while pending:
+                directory = pending.pop()
+                for name, status in self._statuses(directory, "" if directory != top else beginning):
+                    if stat.S_ISDIR(status.st_mode):
+                        pending.append((*directory, name))
+                    elif stat.S_ISREG(status.st_mode) and not is_temporary_name(name):
+                        yield StoredObject("/".join((*directory, name)), status.st_size)
+
+    def delete(self, key: str) -> None:
+        *directories, name = parts_of_key(key)
+        with _translated(key):
+            self._unlink(directories, name)
+            self._remove_empty(directories)
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        """See `Provider`. The file is given a name that nobody else knows before the last look at it, so that nothing
+        can take its place between the look and the removal.
+        """
+        *directories, name = parts_of_key(stored.key)
+        if self._look_for(stored) is None:
+            return
+        with _translated(stored.key):
+            with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+                aside = temporary_name(name)
+                try:
+                    os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
+                except FileNotFoundError:
+                    return
+                _remove_or_give_back(parent, aside, name, stored)
+            self._remove_empty(directories)
+
+    def abandon(self, prefix: str) -> None:
+        try:
+            with _translated(prefix):
+                if is_directory_of_keys(prefix):
+                    self._abandon_below(prefix)
+                else:
+                    self._abandon_one(prefix)
+        except AccessDenied as refusal:
+            raise CannotDiscard(str(refusal)) from refusal
+
+    def _abandon_below(self, prefix: str) -> None:
+        """Whatever is unfinished below is of no other keys."""
+        start = parts_of_prefix(prefix)
+        if start is None:
+            return
+        visited = {tuple(start[0])}
+        for directory, entry in self._entries(tuple(start[0])):
+            if entry.is_dir(follow_symlinks=False):
+                visited.add((*directory, entry.name))
+            elif is_temporary_name(entry.name):
+                self._unlink(directory, entry.name)
+        for directory in sorted(visited, key=len, reverse=True):
+            self._remove_empty(directory)
+
+    def _abandon_one(self, key: str) -> None:
+        """In a directory that may be that of others, too: only what tells that it was to become this object. What an
+        earlier release left does not tell: that is removed once it is so old that it belongs to nobody.
+        """
+        *directories, target = parts_of_key(key)
+        for entry in self._scan(directories):
+            if is_temporary_name_of(target, entry.name) or (
+                tells_no_target(entry.name) and self._is_forsaken(directories, entry)
+            ):
+                self._unlink(directories, entry.name)
+        self._remove_empty(directories)
+
+    def _is_forsaken(self, directories: Sequence[str], entry: os.DirEntry[str]) -> bool:
+        """Whether nobody has written to a file for so long that its writer has failed: by the clock of whoever keeps
+        the file system, which a new file tells.
+        """
+        try:
+            with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+                return _time_in(parent) - entry.stat(follow_symlinks=False).st_mtime > FORSAKEN_AFTER_SECONDS
+        except FileNotFoundError:  # its owner has just given it its name
+            return False
+
+    def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
+        """See `Provider`. What is read back comes from the disk, not from what the kernel remembers of the writing."""
+        with _OpenDirectories(self._root()) as directories:
+            for key in keys:
+                try:
+                    sha256 = self._sha256(directories, key)
+                except ProviderUnavailable as error:
+                    again = functools.partial(self._sha256, directories, key)
+                    sha256 = repeated_after(error, again, self.progress)
+                yield ContentDigest(key, sha256, Evidence.READ_BACK)
+
+    def _sha256(self, directories: _OpenDirectories, key: str) -> str:
+        *parts, name = parts_of_key(key)
+        try:
+            with _object_expected(key):
+                return _sha256_on_disk(directories.get(tuple(parts)), name)
+        except ProviderUnavailable:
+            directories.forget(tuple(parts))  # what it was opened by may be what is not valid any more
+            raise
+
+    def close(self) -> None:
+        with self._opening:
+            if self._root_descriptor is not None:
+                os.close(self._root_descriptor)
+                self._root_descriptor = None
+
+    def _root(self) -> int:
+        """The open directory `ruta`. Raises `DestinationMissing` when it is not there, or is not the same any more:
+        whoever unmounts it leaves an empty directory on another disk.
+        """
+        with self._opening:
+            try:
+                if self._root_descriptor is None:
+                    self._root_descriptor = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                same = os.path.samestat(Path(self._directory).stat(), os.fstat(self._root_descriptor))
+            except (FileNotFoundError, NotADirectoryError) as error:
+                raise DestinationMissing(f"no existe el directorio {one_line(self._directory)}") from error
+            except OSError as error:
+                raise _error_of(error, self._directory) from error
+            if not same:
+                raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
+            return self._root_descriptor
+
+    def _entries(self, top: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
+        """All that lies below a directory, with the directory that it is in."""
+        pending = [top]
+        while pending:
+            directory = pending.pop()
+            for entry in self._scan(directory):
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((*directory, entry.name))
+                yield directory, entry
+
+    def _statuses(self, directory: Sequence[str], beginning: str) -> Iterator[tuple[str, os.stat_result]]:
+        """What in a directory has a name that begins so, in order."""
+        with self._opened_if_there(directory) as descriptor:
+            for name in () if descriptor is None else sorted_names(descriptor):
+                if name.startswith(beginning) and not name.endswith("/"):
+                    try:
+                        status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                    except FileNotFoundError:
+                        continue
+                    except OSError as error:
+                        looked_again = self._looked_again(directory, name, error)
+                        if looked_again is None:
+                            continue
+                        status = looked_again
+                    yield name, status
+
+    def _looked_again(self, directory: Sequence[str], name: str, failed: OSError) -> os.stat_result | None:
+        """What is known of a name that could not be looked at, by its directory opened again; `None` if it is gone."""
+
+        def look() -> os.stat_result | None:
+            with _translated(name), self._opened_if_there(directory) as descriptor:
+                if descriptor is None:
+                    return None
+                with contextlib.suppress(FileNotFoundError):
+                    return os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            return None
+
+        if failed.errno not in NOT_ANSWERING:
+            raise failed
+        return repeated_after(ProviderUnavailable("el sistema de ficheros no responde"), look, self.progress)
+
+    def _scan(self, directory: Sequence[str]) -> Iterator[os.DirEntry[str]]:
+        with self._opened_if_there(directory) as descriptor:
+            if descriptor is not None:
+                with os.scandir(descriptor) as listing:
+                    yield from listing
+
+    @contextlib.contextmanager
+    def _opened_if_there(self, directory: Sequence[str]) -> Iterator[int | None]:
+        """A directory's descriptor; `None` where no directory is."""
+        try:
+            descriptor = open_directory_beneath(self._root(), directory)
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+            yield None
+            return
+        with closing_descriptor(descriptor):
+            yield descriptor
+
+    def _unlink(self, directories: Sequence[str], name: str) -> None:
+        try:
+            with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+                os.unlink(name, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+
+    def _remove_empty(self, directories: Sequence[str]) -> None:
+        """Remove a directory that is empty, and those above it that this leaves empty, but never `ruta`."""
+        for depth in range(len(directories), 0, -1):
+            try:
+                with closing_descriptor(open_directory_beneath(self._root(), directories[: depth - 1])) as parent:
+                    os.rmdir(directories[depth - 1], dir_fd=parent)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if error.errno == errno.EROFS and not self._is_empty(directories[:depth]):
+                    continue  # what is mounted read-only says so first, also of what is not there or not empty
+                if error.errno not in KEPT_DIRECTORY:
+                    raise
+                return
+
+    def _is_empty(self, directory: Sequence[str]) -> bool:
+        """Whether it is there, and nothing is in it."""
+        try:
+            with closing_descriptor(open_directory_beneath(self._root(), directory)) as descriptor:
+                return not os.listdir(descriptor)
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+            return False
+
+
+def repeated_after(failed: ProviderUnavailable, step: Callable[[], Result], progress: Progress) -> Result:
+    """Repeat a step of one file that has failed once, while it is worth it. Raises its last error.
+
+    A retrier for each file that nothing happens to would take longer than much of what is done for it.
+    """
+    failures = [failed]
+
+    def attempt() -> Result:
+        if failures:
+            raise failures.pop()
+        return step()
+
+    return with_retries(attempt, progress.interruption, progress)
+
+
+class _Reading:
+    """A file that is opened again where reading it fails, and must be the same one then."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.given_bytes = 0
+        self._version: str | None = None
+
+    def require_same(self, status: os.stat_result) -> None:
+        """Raises `IntegrityError` for another file than the one that was opened first."""
+        version = _version(status)
+        if version != (self._version or version):
+            raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
+        self._version = version
+
+
+class _OpenDirectories:
+    """Directories below a root, kept open while they are used again and again, but few at a time. For one thread."""
+
+    def __init__(self, root_descriptor: int) -> None:
+        self._root = root_descriptor
+        self._open: dict[tuple[str, ...], int] = {}
+
+    def get(self, parts: tuple[str, ...]) -> int:
+        """An open directory, until the next call. Raises `OSError`."""
+        descriptor = self._open.get(parts)
+        if descriptor is None:
+            if len(self._open) == DIRECTORIES_KEPT_OPEN:
+                self.forget(next(iter(self._open)))
+            descriptor = self._open[parts] = open_directory_beneath(self._root, parts)
+        return descriptor
+
+    def forget(self, parts: tuple[str, ...]) -> None:
+        """Close a directory, if it is open."""
+        descriptor = self._open.pop(parts, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for parts in tuple(self._open):
+            self.forget(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _UnfinishedFile:
+    """A file, the temporary name that it has in the meantime, and what it is to be called."""
+
+    key: str
+    directories: tuple[str, ...]
+    name: str
+    target: str
+
+
+class _Batch:
+    """Files that get their names together, once they are on the disk. For one thread.
+
+    Nobody can see an empty file half-written. Where the file system is synced as a whole, one is made under its own
+    name when the others get theirs, which changes its directory once instead of twice: measured, for many in one
+    directory, that takes half of the system's time.
+
+    Leaving the context discards those that have not got their names by then.
+    """
+
+    def __init__(self, root_descriptor: int, progress: Progress, *, several: bool) -> None:
+        self._root = root_descriptor
+        self._progress = progress
+        self._directories = _OpenDirectories(root_descriptor)
+        self._unfinished: list[_UnfinishedFile] = []
+        self._failed: list[_UnfinishedFile] = []
+        self._empty: list[_UnfinishedFile] = []
+        self._named_in: dict[tuple[str, ...], str] = {}
+        self.synced_together = several and can_be_synced(root_descriptor)
+        self._file_system = os.open(".", DIRECTORY_FLAGS, dir_fd=root_descriptor)
+
+    def write(self, key: str, source: Source) -> PutReceipt:
+        """Write one file under a temporary name beside its target, but note an empty one. Where the file system does
+        not answer, that is repeated for this file alone, under another name. Raises as `Provider.put`.
+        """
+        try:
+            return self._write_once(key, source)
+        except ProviderUnavailable as error:
+            return repeated_after(error, functools.partial(self._write_once, key, source), self._progress)
+
+    def _write_once(self, key: str, source: Source) -> PutReceipt:
+        *directories, target = parts_of_key(key)
+        metered = MeteredSource(source)
+        file = _UnfinishedFile(key, tuple(directories), temporary_name(target), target)
+        if metered.size_bytes == 0 and self.synced_together:
+            for _ in metered.chunks(CHUNK_SIZE_BYTES):  # raises where there are bytes after all
+                pass
+            self._empty.append(file)
+        else:
+            self._write_unfinished(file, metered)
+        return metered.receipt()
+
+    def _write_unfinished(self, file: _UnfinishedFile, metered: MeteredSource) -> None:
+        """What has failed gets no name, and bytes that were not brought to the disk once are written once more."""
+        try:
+            with _translated(file.key):
+                descriptor = self._create(file.directories, file.name)
+            with closing_descriptor(descriptor):
+                for chunk in metered.chunks(CHUNK_SIZE_BYTES):
+                    with _translated(file.key):
+                        _write_all(descriptor, chunk)
+                with _translated(file.key):
+                    if not self.synced_together:
+                        os.fsync(descriptor)
+                    _require_size(descriptor, metered.size_bytes)
+        except BaseException:
+            self._failed.append(file)
+            self._directories.forget(file.directories)  # what it was opened by may be what is not valid any more
+            raise
+        self._unfinished.append(file)
+
+    def bring_contents_to_disk(self) -> None:
+        """Where that has not been done for each file."""
+        if self.synced_together and self._unfinished:
+            self._sync_file_system()
+
+    def give_names(self) -> None:
+        """Replace what has the names that all files are to have."""
+        for file in self._empty:
+            with _translated(file.key):
+                self._make_empty(file)
+        while self._unfinished:
+            file = self._unfinished[-1]
+            with _translated(file.key):
+                parent = self._directories.get(file.directories)
+                os.rename(file.name, file.target, src_dir_fd=parent, dst_dir_fd=parent)
+            self._named_in[file.directories] = file.key
+            self._unfinished.pop()
+
+    def _make_empty(self, file: _UnfinishedFile) -> None:
+        """Under its own name; where something has that, under a temporary one, to replace it like any other file."""
+        try:
+            descriptor = self._create(file.directories, file.target)
+            self._named_in[file.directories] = file.key
+        except FileExistsError:
+            descriptor = self._create(file.directories, file.name)
+            self._unfinished.append(file)
+        os.close(descriptor)
+
+    def bring_names_to_disk(self) -> None:
+        """Make the names durable, and the empty files: without a journal their directory's `fsync` would not."""
+        if self._empty or (self.synced_together and len(self._named_in) > 1):
+            self._sync_file_system()
+            return
+        for parts, key in self._named_in.items():
+            with _translated(key):
+                os.fsync(self._directories.get(parts))
+
+    def _sync_file_system(self) -> None:
+        with _translated("varios ficheros"):
+            sync_file_system(self._file_system)
+
+    def _create(self, directories: tuple[str, ...], name: str) -> int:
+        """Create a new file, and the directories to it, again when somebody removed them as empty in between."""
+        for _ in range(CREATE_TRIES):
+            try:
+                return os.open(name, CREATE_FLAGS, 0o666, dir_fd=self._directories.get(directories))
+            except FileNotFoundError:
+                self._directories.forget(directories)
+                with contextlib.suppress(FileNotFoundError):
+                    make_directories_beneath(self._root, directories)
+        raise ProviderUnavailable("alguien borra los directorios a la vez que se crean")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._directories, closing_descriptor(self._file_system):
+            for file in (*self._unfinished, *self._failed):
+                with contextlib.suppress(OSError):
+                    os.unlink(file.name, dir_fd=self._directories.get(file.directories))
+
+
+def _require_size(descriptor: int, size_bytes: int) -> None:
+    stored_bytes = os.fstat(descriptor).st_size
+    if stored_bytes != size_bytes:
+        raise IntegrityError(f"se escribieron {size_bytes} bytes y el fichero tiene {stored_bytes}")
+
+
+def _sha256_on_disk(parent_descriptor: int, name: str) -> str:
+    """SHA-256 of a file, read without what the kernel still has of it in memory. Raises `OSError`."""
+    digest = hashlib.sha256()
+    with closing_descriptor(os.open(name, FILE_FLAGS, dir_fd=parent_descriptor)) as descriptor:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+        # One byte more than there should be, so that a small file takes one read and its end is seen all the same.
+        wanted_bytes = min(status.st_size + 1, CHUNK_SIZE_BYTES)
+        while chunk := os.read(descriptor, wanted_bytes):
+            digest.update(chunk)
+            if len(chunk) < wanted_bytes == status.st_size + 1:
+                break
+    return digest.hexdigest()
+
+
+def _write_all(descriptor: int, chunk: bytes) -> None:
+    remaining = memoryview(chunk)
+    while remaining:
+        remaining = remaining[os.write(descriptor, remaining) :]
+
+
+def _remove_or_give_back(parent_descriptor: int, aside: str, name: str, expected: StoredObject) -> None:
+    """Remove a file that was set aside, unless it is another one than was expected: that gets its name back, if nobody
+    has taken it meanwhile. Raises `OSError`, `ConditionFailed`.
+    """
+    status = os.stat(aside, dir_fd=parent_descriptor, follow_symlinks=False)
+    found = StoredObject(expected.key, status.st_size, version=_version(status))
+    try:
+        require_expected(expected.key, found, expected)
+    except ConditionFailed:
+        _give_back(parent_descriptor, aside, name)
+        raise
+    os.unlink(aside, dir_fd=parent_descriptor)
+
+
+def _give_back(parent_descriptor: int, aside: str, name: str) -> None:
+    """By a link, which takes no name that is in use; where the file system knows none, by a look. Raises `OSError`."""
+    try:
+        os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)
+    except FileExistsError:
+        pass  # what has the name now is newer
+    except OSError:
+        if name not in os.listdir(parent_descriptor):
+            os.rename(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)
+            return
+    os.fsync(parent_descriptor)
+    os.unlink(aside, dir_fd=parent_descriptor)
+
+
+def _time_in(parent_descriptor: int) -> float:
+    """When a file would be changed that is written to now in a directory. Raises `OSError`."""
+    name = temporary_name("")
+    with closing_descriptor(os.open(name, CREATE_FLAGS, 0o600, dir_fd=parent_descriptor)) as descriptor:
+        os.unlink(name, dir_fd=parent_descriptor)
+        return os.fstat(descriptor).st_mtime
+
+
+def _version(status: os.stat_result) -> str:
+    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+
+
+@contextlib.contextmanager
+def _object_expected(key: str) -> Iterator[None]:
+    """Turn the errors of looking for a file into `ProviderError`s."""
+    with _translated(key):
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in NOT_AN_OBJECT:
+                raise
+            raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}") from error
+
+
+@contextlib.contextmanager
+def _translated(key: str) -> Iterator[None]:
+    """Turn an `OSError` into the `ProviderError` that says what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        raise _error_of(error, key) from error
+
+
+def _error_of(error: OSError, what: str) -> ProviderError:
+    unknown = (ProviderError, reason_of(error) if error.errno else "error de entrada y salida")
+    error_class, explanation = ERRORS.get(error.errno or 0, unknown)
+    return error_class(f"{explanation}: {one_line(what)}")

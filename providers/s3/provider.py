@@ -1,0 +1,669 @@
+"""Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
+
+obstore carries the bytes, but for small files on their way there, which go by `DirectHttp`, and large objects on their
+way back: `S3Requests` brings those, lists, asks and deletes. boto3 finds credentials and Amazon's addresses, and serves
+names that obstore refuses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import re
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import botocore.config
+import botocore.exceptions
+from botocore.credentials import ReadOnlyCredentials
+from obstore.store import S3Store
+
+from config.errors import MigrationError
+from config.fields import Fields
+from config.models import EVERYTHING, ProviderRow, PutReceipt, Span, StoredObject
+from providers.base import (
+    ANSWER_TIMEOUT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    PART_SIZE_BYTES,
+    SLOWEST_HASHING_BYTES_PER_SECOND,
+    SPANS_AT_ONCE,
+    AccessDenied,
+    ConditionFailed,
+    NameEncoding,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    Right,
+    Source,
+    is_directory_of_keys,
+)
+from providers.probes import CONDITIONS_NAME, Remembered, prefix_of, probe_key
+from providers.retries import with_retries
+from providers.s3.conditions import Conditions, probe_conditions
+from providers.s3.errors import is_optional_refusal, is_unexplained, refused_as_optional, translated_errors
+from providers.s3.reading import ObjectReading
+from providers.s3.requests import (
+    CONNECTIONS,
+    LOST_UPLOADS,
+    Listed,
+    NoSuchUpload,
+    S3Requests,
+    Unfinished,
+    content_md5,
+)
+from providers.s3.settings import read_settings
+from providers.s3.signature import UNSIGNED_PAYLOAD, RequestSigner
+from providers.s3.uploads import Ending, UploadLost, UploadsInParts, lost_uploads
+from providers.shared.answers import QUICK_SIZE_BYTES, deadline_seconds, unintelligible
+from providers.shared.direct_http import DirectHttp, reaches_directly
+from providers.shared.network import Network, NetworkRules
+from providers.shared.object_store_get import ObjectStoreGet
+from providers.shared.object_store_put import (
+    HashingReader,
+    Md5Of,
+    Mode,
+    ObjectStorePut,
+    SentBytes,
+    hash_source,
+    multipart_md5,
+    network_options,
+    refusal_code,
+    require_stored,
+)
+from providers.shared.resumed_reads import resumed
+
+if TYPE_CHECKING:
+    import boto3
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig, S3Credential
+    from typing_extensions import Buffer
+
+CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
+"""What obstore refuses in a name."""
+
+NOT_IMPLEMENTED = 501
+"""So `rclone serve s3` refuses a part of which it has another one already."""
+
+STANDARD = "STANDARD"
+"""The storage class of what names none."""
+
+CONDITIONS_OF_MODES: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
+
+AMAZON_URL = "https://s3.amazonaws.com"
+
+REQUESTER_PAYS = {"x-amz-request-payer": "requester"}
+
+RANGE_SIZE_BYTES = 64 * 1024 * 1024
+"""Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
+less at once, and while it reads for one, another one's bytes travel."""
+
+
+class S3Provider(Provider):
+    """A bucket on S3. See `Provider` for what it promises."""
+
+    endpoint_required = False
+
+    listed_at_once = 1000
+
+    def __init__(self, row: ProviderRow) -> None:
+        super().__init__(row.id, row.name, row.kind)
+        self._settings = read_settings(row, endpoint_required=self.endpoint_required)
+        self._rules = NetworkRules(Fields("configuracion", row.options))
+        self._rules.for_url(self._settings.endpoint_url or AMAZON_URL)  # finds out at once whether they hold
+        self._names = NameEncoding()
+        self._conditions = Remembered(self._probe_conditions)
+        self._first_use = threading.Lock()
+        self._not_yet_learnt = threading.Lock()
+        """Taken by the first who asks, for good: some servers read the whole object to answer."""
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        if source.size_bytes <= PART_SIZE_BYTES:
+            return _receipt(self._upload.put_small(self._names.encode(key), source))
+        return self._put_in_parts(key, source, Ending())
+
+    def _put_in_parts(self, key: str, source: Source, ending: Ending) -> PutReceipt:
+        name = self._names.encode(key)
+        stored = self._in_parts.put(name, source, self._object_headers, ending)
+        sent = stored.sent
+        if sent.md5 and sent.part_md5s and self._not_yet_learnt.acquire(blocking=False):
+            self._learn_which_md5_is_shown(key, sent.md5, sent.part_md5s)
+        return _receipt(sent, stored.sent_whole, stored.left_unfinished)
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        """See `Provider`: under a condition where the server was seen to keep it, as others may refuse what they do not
+        know.
+        """
+        if not self._conditions.get(prefix_of(next(iter(sources), ""))).on_put:
+            yield from self.put_many(sources)
+            return
+        for key, source in sources.items():
+            yield key, self._put_new(key, source)
+
+    def _put_new(self, key: str, source: Source) -> PutReceipt:
+        """The end of an upload in parts carries the condition, too: `abandon` may be refused. Where the server knows
+        the condition of a PUT only, it is looked just before.
+        """
+        if source.size_bytes > PART_SIZE_BYTES:
+            look = partial(self._require_expected, key, None)
+            return self._put_in_parts(key, source, Ending(_condition(None), require_instead=look))
+        return _receipt(self._upload.put_small(self._names.encode(key), source, mode="create"))
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider`. The condition goes with the request that makes the object visible.
+
+        A server that knows no such conditions gets every object in parts, however small: whoever takes over discards
+        them by `abandon`, and then they cannot become an object any more.
+        """
+        conditions = self._conditions.get(prefix_of(key))
+        with translated_errors(), _missing_as_failed_condition(expected):
+            if source.size_bytes > PART_SIZE_BYTES or (source.size_bytes and not conditions.on_put):
+                return self._replace_in_parts(key, source, expected, conditions)
+            if not conditions.on_put:
+                self._require_expected(key, expected)
+            reader = HashingReader(source)
+            content = bytes(reader.whole())
+            sent = reader.sent()
+            headers = {**self._object_headers, **content_md5(sent.md5)}
+            condition = _condition(expected) if conditions.on_put else {}
+            self._requests.put(self._names.encode(key), content, {**headers, **condition})
+            return _receipt(sent)
+
+    def _replace_in_parts(
+        self, key: str, source: Source, expected: StoredObject | None, conditions: Conditions
+    ) -> PutReceipt:
+        """Look just before the parts become an object, as some servers know the conditions of a PUT only."""
+        condition = _condition(expected) if conditions.on_put else {}
+        ending = Ending(condition, lambda: self._require_expected(key, expected))
+        stored = self._in_parts.put(self._names.encode(key), source, self._object_headers, ending)
+        return _receipt(stored.sent, stored.sent_whole, stored.left_unfinished)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        conditions = self._conditions.get(prefix)
+        return conditions.on_put or conditions.on_uploads
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        return self._conditions.get(prefix).on_put
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        return self._conditions.get(prefix).on_delete
+
+    def _probe_conditions(self, prefix: str) -> Conditions:
+        with translated_errors():
+            return probe_conditions(self._requests, self._names.encode(probe_key(prefix, CONDITIONS_NAME)))
+
+    def _learn_which_md5_is_shown(self, key: str, md5: str, part_md5s: Sequence[str]) -> None:
+        """S3 shows the MD5 of the parts' MD5s, others that of the whole: from then on the other one is not computed.
+
+        What a server shows differently after all is read back.
+        """
+        with contextlib.suppress(ProviderError):
+            shown = self.stat(key).checksum
+            if shown == _checksum(multipart_md5(part_md5s)):
+                self._upload.md5s_of_large = (Md5Of.EACH_PART,)
+            elif shown == _checksum(md5):
+                self._upload.md5s_of_large = (Md5Of.WHOLE,)
+
+    def measure(self, source: Source) -> PutReceipt:
+        return _receipt(hash_source(source))
+
+    def open(self, key: str) -> Iterator[bytes]:
+        """See `Provider`. What follows a cut is read by requests for ranges."""
+        name = self._names.encode(key)
+        reading = ObjectReading(self._requests, name, None, None)
+        if CONTROL_CHARACTER.search(name):
+            return resumed(reading.pieces_from, self.progress)
+        return resumed(reading.beginning_with(lambda: self._download.begin(name)), self.progress)
+
+    def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
+        """See `Provider`: above `RANGE_SIZE_BYTES` by requests for ranges of this size, one after another."""
+        if size_bytes <= RANGE_SIZE_BYTES:
+            return self.open(key)
+        return self.open_from(key, size_bytes, 0)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        reading = ObjectReading(self._requests, self._names.encode(key), size_bytes, RANGE_SIZE_BYTES)
+        return resumed(lambda position: reading.pieces_from(start_bytes + position), self.progress)
+
+    def stat(self, key: str) -> StoredObject:
+        with translated_errors():
+            found = self._look_at(self._names.encode(key))
+            return StoredObject(key, found.size_bytes, _checksum(found.etag), found.etag)
+
+    def _look_at(self, name: str) -> Listed:
+        """As the server answers to HEAD, or where it does not let that be asked, as it lists the object: so it also
+        tells why, as an answer to HEAD has no body.
+        """
+        try:
+            return self._requests.head(name)
+        except botocore.exceptions.ClientError as error:
+            if not is_optional_refusal(error) and not is_unexplained(error):
+                raise
+        first = next(self._requests.list(name), None)
+        if first is None or first.name != name:
+            raise ObjectNotFound("el objeto no existe")
+        return first
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        with translated_errors():
+            yield from self._listed(self._requests, prefix)
+
+    def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
+        """See `Provider`. rclone's server, for one, reads every object for the ETag that it shows, and goes through the
+        whole bucket for each page.
+        """
+        hashing_seconds = size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
+        if hashing_seconds <= ANSWER_TIMEOUT_SECONDS and span == EVERYTHING:
+            yield from self.list(prefix)
+            return
+        at_once = 1 if span == EVERYTHING else SPANS_AT_ONCE
+        patience_seconds = ANSWER_TIMEOUT_SECONDS * at_once + hashing_seconds
+        with translated_errors(), contextlib.closing(self._new_requests(patience_seconds)) as requests:
+            yield from self._listed(requests, prefix, span)
+
+    def _listed(self, requests: S3Requests, prefix: str, span: Span = EVERYTHING) -> Iterator[StoredObject]:
+        """S3 lists in the order of the names' UTF-8, which is that of Python's strings; some others do not."""
+        after, up_to = (None if key is None else self._names.encode(key) for key in (span.after, span.up_to))
+        for found in requests.list(self._names.encode(prefix), after):
+            if after is not None and found.name <= after:
+                continue
+            if up_to is None or found.name <= up_to:
+                yield StoredObject(self._names.decode(found.name), found.size_bytes, _checksum(found.etag))
+            if up_to is not None and found.name >= up_to:
+                return
+
+    def delete(self, key: str) -> None:
+        with translated_errors():
+            self._requests.delete(self._names.encode(key))
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        etag = _etag(stored)
+        if etag is None or not self._conditions.get(prefix_of(stored.key)).on_delete:
+            super().delete_exactly(stored)
+            return
+        try:
+            with translated_errors():
+                self._requests.delete_if(self._names.encode(stored.key), etag)
+        except ObjectNotFound:
+            return
+        except ConditionFailed:
+            # Some servers say so where there is nothing; Swift does of objects in parts, whose ETag for it is not the
+            # one that it shows.
+            super().delete_exactly(stored)
+
+    def request_restore(self, key: str) -> bool:
+        with translated_errors():
+            return self._requests.request_restore(self._names.encode(key))
+
+    def abandon(self, prefix: str) -> None:
+        self.abandon_but_for(prefix, lambda _: False)
+
+    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """See `Provider`. Of several uploads of one key the latest stays."""
+        with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):
+            found = self._unfinished_uploads(prefix)
+        kept: dict[str, Unfinished] = {}
+        for upload in sorted(found, key=lambda upload: upload.begun_at):
+            if is_wanted(self._names.decode(upload.name)) and self._goes_on_as_it_would_begin(upload):
+                kept[upload.name] = upload
+        for upload in found:
+            if kept.get(upload.name) is not upload:
+                self._repeated(partial(self._discard, upload))
+        self._in_parts.forget(lambda name: name.startswith(self._names.encode(prefix)))
+        self._in_parts.keep(kept.values())
+        return bool(kept)
+
+    def _discard(self, upload: Unfinished) -> None:
+        with refused_as_optional("s3:AbortMultipartUpload"):
+            self._requests.abort(upload)
+
+    def _goes_on_as_it_would_begin(self, upload: Unfinished) -> bool:
+        """Not with encryption of a row's own: no server shows with which one an upload was begun."""
+        wanted_class = self._settings.storage_class or STANDARD
+        return not self._settings.encryption and (upload.storage_class or STANDARD) == wanted_class
+
+    def _repeated(self, step: Callable[[], Any]) -> Any:
+        """A request that is one of several, repeated by itself."""
+
+        def translated() -> Any:
+            with translated_errors():
+                return step()
+
+        return with_retries(translated, self.progress.interruption, self.progress)
+
+    def further_rights(self, key: str) -> Iterator[Right]:
+        name = self._names.encode(key)
+        begun: list[Unfinished] = []
+        unfinished = "las subidas sin terminar se quedan y se pagan; ponga una regla de ciclo de vida que las borre"
+
+        def use(request: Callable[[], object]) -> Callable[[], object]:
+            def translated() -> None:
+                with translated_errors():
+                    request()
+
+            return translated
+
+        try:
+            begin = use(lambda: begun.append(self._requests.begin_upload(name, self._object_headers)))
+            yield Right("empezar subidas por partes (s3:PutObject)", "no van los ficheros de más de 8 MiB", begin)
+            look = use(lambda: self._unfinished_uploads(key))
+            yield Right("listar subidas por partes (s3:ListBucketMultipartUploads)", unfinished, look)
+            if begun:
+                abort = use(lambda: self._requests.abort(begun.pop()))
+                yield Right(
+                    "abandonar subidas por partes (s3:AbortMultipartUpload)",
+                    f"{unfinished} (queda una, la de esta prueba)",
+                    abort,
+                )
+        finally:
+            for upload in begun:
+                with contextlib.suppress(MigrationError), translated_errors():
+                    self._requests.abort(upload)
+
+    def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
+        """All of them before the first is aborted, which would move the pages that follow.
+
+        Swift also shows the one of a key that the prefix is, without its final slash.
+        """
+        found: list[Unfinished] = []
+        name = self._names.encode(prefix)
+        with contextlib.suppress(NoSuchUpload):
+            found.extend(self._requests.unfinished_uploads(name))
+        if is_directory_of_keys(prefix):
+            return [upload for upload in found if upload.name.startswith(name)]
+        return [upload for upload in found if upload.name == name]
+
+    def close(self) -> None:
+        for opened in ("_boto3_client", "_signed_requests", "_patient_requests", "_direct"):
+            if opened in self.__dict__:
+                self.__dict__[opened].close()
+
+    @functools.cached_property
+    def _signed_requests(self) -> S3Requests:
+        return self._new_requests(ANSWER_TIMEOUT_SECONDS)
+
+    @functools.cached_property
+    def _patient_requests(self) -> S3Requests:
+        """For what a server needs time for, or what needs time to travel: as much as a part."""
+        return self._new_requests(deadline_seconds(PART_SIZE_BYTES))
+
+    def _new_requests(self, answer_timeout_seconds: float) -> S3Requests:
+        return S3Requests(
+            self._bucket_url,
+            self._settings.credentials["region"],
+            self._read_credentials(),
+            self._network,
+            answer_timeout_seconds,
+            self._repeated,
+            self._direct if self._is_reached_directly else None,
+            self._always,
+        )
+
+    @property
+    def _bucket_url(self) -> str:
+        bucket = f"/{self._settings.bucket}" if self._path_style and not self._settings.accelerate else ""
+        return f"{self._obstore_endpoint()}{bucket}"
+
+    @functools.cached_property
+    def _network(self) -> Network:
+        return self._rules.for_url(self._bucket_url)
+
+    @property
+    def _requests(self) -> S3Requests:
+        with self._first_use:
+            return self._signed_requests
+
+    def _read_credentials(self) -> Callable[[], ReadOnlyCredentials]:
+        """The row's key pair, or what the SDK's default chain has just then: it may be renewed at any time."""
+        if "access_key" in self._settings.credentials:
+            names = ("access_key", "secret_key", "session_token")
+            fixed = ReadOnlyCredentials(*(self._settings.credentials.get(name) for name in names))
+            return lambda: fixed
+        return lambda: self._chain_credentials().get_frozen_credentials()
+
+    def _chain_credentials(self) -> Any:
+        found = self._session.get_credentials()
+        if found is None:
+            raise AccessDenied("no hay credenciales: ni en la fila del proveedor ni en el entorno de esta máquina")
+        return found
+
+    @functools.cached_property
+    def _session(self) -> boto3.Session:
+        import boto3  # here: it takes as long as all the rest of a short run, most of which do without it
+
+        session = boto3.Session(
+            aws_access_key_id=self._settings.credentials.get("access_key"),
+            aws_secret_access_key=self._settings.credentials.get("secret_key"),
+            aws_session_token=self._settings.credentials.get("session_token"),
+            region_name=self._settings.credentials["region"],
+        )
+        if "access_key" not in self._settings.credentials:
+            self._let_credentials_be_found(session)
+        return session
+
+    def _let_credentials_be_found(self, session: boto3.Session) -> None:
+        """The default chain may ask other servers of Amazon's, through clients of its own."""
+        network = self._rules.for_url(AMAZON_URL)
+        inner: Any = session._session  # boto3 hands on neither of these settings
+        inner.set_config_variable("ca_bundle", network.trust.path)
+        inner.set_default_client_config(botocore.config.Config(proxies=network.proxies))
+
+    @functools.cached_property
+    def _boto3_client(self) -> Any:
+        """boto3's client, for what it knows of Amazon's addresses."""
+        addressing: Any = {
+            "addressing_style": "path" if self._path_style else "virtual",
+            "use_accelerate_endpoint": self._settings.accelerate,
+        }
+        settings: Any = botocore.config.Config  # its stubs lack `ignore_configured_endpoint_urls`
+        client: Any = self._session.client(
+            "s3",
+            endpoint_url=self._settings.endpoint_url,
+            config=settings(
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                read_timeout=ANSWER_TIMEOUT_SECONDS,
+                retries={"total_max_attempts": 1},
+                max_pool_connections=CONNECTIONS,
+                signature_version="s3v4",
+                ignore_configured_endpoint_urls=True,
+                # Many servers that are not Amazon's reject the checksums that boto3 adds by default since 1.36.
+                request_checksum_calculation="when_required",
+                response_checksum_validation="when_required",
+                s3=addressing,
+            ),
+        )
+        return client
+
+    @functools.cached_property
+    def _obstore_upload(self) -> ObjectStorePut:
+        send = self._send_small if self._is_reached_directly else self._send_small_by_session
+        return ObjectStorePut(
+            self._build_store, self._settings.endpoint_url, send_small=send, largest_small_bytes=PART_SIZE_BYTES
+        )
+
+    @functools.cached_property
+    def _is_reached_directly(self) -> bool:
+        return reaches_directly(self._bucket_url, self._network)
+
+    def _send_small(self, name: str, content: Buffer, sent: SentBytes, mode: Mode) -> None:
+        path, headers = self._signers[mode].sign(name, sent.sha256, content_md5(sent.md5))
+        require_stored(self._direct.put(path, headers, content))
+
+    def _send_small_by_session(self, name: str, content: Buffer, sent: SentBytes, mode: Mode) -> None:
+        """Through a proxy, say."""
+        headers = {**CONDITIONS_OF_MODES[mode], **self._object_headers, **content_md5(sent.md5)}
+        is_quick = sent.size_bytes <= QUICK_SIZE_BYTES
+        with translated_errors():
+            (self._requests if is_quick else self._patient).put(name, bytes(content), headers)
+
+    @functools.cached_property
+    def _uploads_in_parts(self) -> UploadsInParts:
+        put_part = self._put_part if self._is_reached_directly else self._put_part_by_session
+        return UploadsInParts(
+            self._obstore_upload, self._signed_requests, self._patient_requests, put_part, self._repeated
+        )
+
+    def _put_part(self, upload: Unfinished, number: int, content: Buffer, md5: str | None) -> str:
+        """Over TLS the bytes need no hash of their own for the signature."""
+        sha256 = UNSIGNED_PAYLOAD if self._bucket_url.startswith("https:") else hashlib.sha256(content).hexdigest()
+        query = f"partNumber={number}&uploadId={urllib.parse.quote(upload.upload_id, safe='')}"
+        path, headers = self._part_signer.sign(upload.name, sha256, content_md5(md5), query)
+        answer = self._direct.put(path, headers, content)
+        if refusal_code(answer) in LOST_UPLOADS or answer.status == NOT_IMPLEMENTED:
+            raise UploadLost("el servidor ya no tiene la subida, o no admite otra vez una parte suya")
+        require_stored(answer)
+        if "etag" not in answer.headers:
+            raise unintelligible("no dice cómo llama a la parte")
+        return answer.headers["etag"]
+
+    def _put_part_by_session(self, upload: Unfinished, number: int, content: Buffer, md5: str | None) -> str:
+        """Through a proxy, say."""
+        with translated_errors(), lost_uploads():
+            return self._patient.put_part(upload, number, bytes(content), content_md5(md5))
+
+    @functools.cached_property
+    def _direct(self) -> DirectHttp:
+        return DirectHttp(self._bucket_url, self._network.trust)
+
+    @functools.cached_property
+    def _signers(self) -> Mapping[Mode, RequestSigner]:
+        modes = CONDITIONS_OF_MODES.items()
+        return {
+            mode: self._signer_of({**condition, **self._object_headers, **self._always}) for mode, condition in modes
+        }
+
+    @property
+    def _always(self) -> Mapping[str, str]:
+        """The headers of every request."""
+        return REQUESTER_PAYS if self._settings.requester_pays else {}
+
+    @functools.cached_property
+    def _part_signer(self) -> RequestSigner:
+        return self._signer_of(self._always)
+
+    def _signer_of(self, headers: Mapping[str, str]) -> RequestSigner:
+        return RequestSigner(self._bucket_url, self._settings.credentials["region"], self._read_credentials(), headers)
+
+    @property
+    def _object_headers(self) -> dict[str, str]:
+        settings = {
+            "x-amz-storage-class": self._settings.storage_class,
+            "x-amz-server-side-encryption": self._settings.encryption.get("sse"),
+            "x-amz-server-side-encryption-aws-kms-key-id": self._settings.encryption.get("kms_key_id"),
+        }
+        return {name: value for name, value in settings.items() if value is not None}
+
+    @property
+    def _upload(self) -> ObjectStorePut:
+        with self._first_use, translated_errors():
+            return self._obstore_upload
+
+    @property
+    def _in_parts(self) -> UploadsInParts:
+        with self._first_use, translated_errors():
+            return self._uploads_in_parts
+
+    @property
+    def _patient(self) -> S3Requests:
+        with self._first_use:
+            return self._patient_requests
+
+    @functools.cached_property
+    def _obstore_download(self) -> ObjectStoreGet:
+        return ObjectStoreGet(self._build_store, self._settings.endpoint_url)
+
+    @property
+    def _download(self) -> ObjectStoreGet:
+        with self._first_use, translated_errors():
+            return self._obstore_download
+
+    def _build_store(self, client_options: ClientConfig, retry_config: RetryConfig) -> ObjectStore:
+        """obstore's client. It also reads `AWS_*` from the environment, where what is given here does not forbid it.
+
+        `AWS_ENDPOINT_URL_S3` outranks even the argument `endpoint`, so the endpoint is set under that name, too.
+        """
+        endpoint = self._obstore_endpoint()
+        config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
+        if self._settings.requester_pays:
+            config["request_payer"] = True
+        return S3Store(
+            self._settings.bucket,
+            config=config,
+            endpoint=endpoint,
+            virtual_hosted_style_request=not self._path_style,
+            region=self._settings.credentials["region"],
+            credential_provider=self._obstore_credentials(),
+            client_options={**client_options, **network_options(self._network)},
+            retry_config=retry_config,
+        )
+
+    @property
+    def _path_style(self) -> bool:
+        """Whether the bucket stands in the path: Amazon's certificates do not cover bucket names with dots."""
+        return self._settings.endpoint_url is not None or "." in self._settings.bucket
+
+    def _obstore_endpoint(self) -> str:
+        if self._settings.accelerate:
+            return f"https://{self._settings.bucket}.s3-accelerate.amazonaws.com"
+        endpoint = self._settings.endpoint_url or str(self._boto3_client.meta.endpoint_url)
+        return endpoint if self._path_style else endpoint.replace("://", f"://{self._settings.bucket}.", 1)
+
+    def _obstore_credentials(self) -> Callable[[], S3Credential]:
+        """The row's key pair, or the SDK's default chain: environment, profile, role of the machine."""
+        if "access_key" in self._settings.credentials:
+            fixed: S3Credential = {
+                "access_key_id": self._settings.credentials["access_key"],
+                "secret_access_key": self._settings.credentials["secret_key"],
+                "token": self._settings.credentials.get("session_token"),
+                "expires_at": None,
+            }
+            return lambda: fixed
+        self._chain_credentials()
+        from obstore.auth.boto3 import Boto3CredentialProvider  # it imports boto3
+
+        return Boto3CredentialProvider(self._session)
+
+
+class MinioProvider(S3Provider):
+    """A bucket on MinIO, or on another server at an address of its own."""
+
+    endpoint_required = True
+
+
+def _receipt(sent: SentBytes, sent_whole: bool = True, left_unfinished: bool = False) -> PutReceipt:
+    """The ETags that a server may show: the MD5; for a multipart object usually that of its parts' MD5s instead."""
+    checksums = {_checksum(sent.md5)} if sent.md5 else set()
+    if sent.part_md5s:
+        checksums.add(_checksum(multipart_md5(sent.part_md5s)))
+    return PutReceipt(sent.size_bytes, sent.sha256, frozenset(checksums), sent_whole, left_unfinished)
+
+
+@contextlib.contextmanager
+def _missing_as_failed_condition(expected: StoredObject | None) -> Iterator[None]:
+    """That there is no object is how a server refuses to replace one."""
+    try:
+        with translated_errors():
+            yield
+    except ObjectNotFound as error:
+        if expected is None:
+            raise
+        raise ConditionFailed(f"ya no está el objeto que había: {error}") from None
+
+
+def _condition(expected: StoredObject | None) -> dict[str, str]:
+    """The header that asks for what lies there."""
+    etag = expected and _etag(expected)
+    return {"If-Match": etag} if etag else {"If-None-Match": "*"}
+
+
+def _etag(stored: StoredObject) -> str | None:
+    """As the server shows it."""
+    if stored.version is None and stored.checksum:
+        return f'"{stored.checksum.removeprefix("etag:")}"'
+    return stored.version
+
+
+def _checksum(etag: str) -> str:
+    return "etag:" + etag.strip('"').lower()

@@ -1,0 +1,60 @@
+"""Objects of S3 that are read to their end, by as many requests as that takes."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from providers.base import IntegrityError
+from providers.s3.errors import translated_errors
+from providers.s3.requests import S3Requests
+from providers.shared.object_store_get import Download
+
+
+class ObjectReading:
+    """One object, which must stay the same meanwhile: each answer shows its ETag."""
+
+    def __init__(self, requests: S3Requests, name: str, size_bytes: int | None, range_bytes: int | None) -> None:
+        """Without a size the first answer tells it; without a size of ranges a request asks for all that is missing."""
+        self._requests = requests
+        self._name = name
+        self._size_bytes = size_bytes
+        self._range_bytes = range_bytes
+        self._etag: str | None = None
+
+    def beginning_with(self, begin: Callable[[], Download]) -> Callable[[int], Iterator[bytes]]:
+        """`pieces_from`, where `begin` sends the request that asks for everything."""
+
+        def pieces_from(position: int) -> Iterator[bytes]:
+            if position > 0:
+                yield from self.pieces_from(position)
+                return
+            download = begin()
+            self._size_bytes, self._etag = download.size_bytes, download.etag
+            yield from download.pieces
+
+        return pieces_from
+
+    def pieces_from(self, position: int) -> Iterator[bytes]:
+        """The bytes from a position on. Raises `ProviderError`, `IntegrityError` if it is another object by now."""
+        with translated_errors():
+            if self._size_bytes is None:
+                with contextlib.closing(self._requests.read_all(self._name)) as body:
+                    self._size_bytes, self._etag = body.announced_bytes, body.etag
+                    yield from body.pieces()
+                return
+            size_bytes = self._size_bytes
+            while position < size_bytes:
+                for piece in self._pieces_of_range(position, size_bytes):
+                    position += len(piece)
+                    yield piece
+
+    def _pieces_of_range(self, position: int, size_bytes: int) -> Iterator[bytes]:
+        asked_bytes = size_bytes - position
+        if self._range_bytes is not None:  # what follows a cut ends where the range would have ended
+            asked_bytes = min(asked_bytes, self._range_bytes - position % self._range_bytes)
+        with contextlib.closing(self._requests.read(self._name, position, asked_bytes, size_bytes)) as body:
+            self._etag = self._etag or body.etag
+            if body.etag != self._etag:
+                raise IntegrityError("el objeto cambió mientras se leía")
+            yield from body.pieces()

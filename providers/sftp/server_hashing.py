@@ -1,0 +1,90 @@
+"""Has an SSH server compute the SHA-256 of files, by the best command of its that is seen to work."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from providers.sftp.hash_commands import HASH_COMMANDS, HashCommand
+from providers.sftp.ssh import CommandFailed, CommandUnanswered
+
+COMMANDS_AT_ONCE = 2
+
+PROBE_SECONDS = 20.0
+"""How long a login shell may take to hash one small file before it is left alone."""
+
+RunCommand = Callable[[str, bytes, float], bytes]
+"""Runs a line with so much standard input within so many seconds, and gives its output. Raises `CommandFailed`."""
+
+StoreBeside = Callable[[str, bytes], AbstractContextManager[bytes]]
+"""Stores content beside a key for as long as it is needed, and gives its path. Raises `CommandUnanswered`."""
+
+
+class ServerHashing:
+    """What is known of one server's commands, and their use. Safe for several threads."""
+
+    def __init__(self, run: RunCommand, store_beside: StoreBeside) -> None:
+        self._run_command = run
+        self._store_beside = store_beside
+        self._failures: dict[HashCommand, str | None] = {}
+        """Why a command cannot be used, `None` where it can; nothing about those that were not tried yet."""
+        self._probing = threading.Lock()
+        self._commanding = threading.Semaphore(COMMANDS_AT_ONCE)
+
+    def require_hope(self) -> None:
+        """Raises `CommandFailed` where every command has failed already."""
+        failures = [self._failures.get(command) for command in HASH_COMMANDS]
+        if None not in failures:
+            raise CommandFailed("; ".join(filter(None, dict.fromkeys(failures))))
+
+    def hash_files(self, key: str, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
+        """SHA-256 of files, `key` one of them, in order, by the best command that can be used.
+
+        Raises `CommandFailed` where none gives a plain and complete answer. One that failed is not used again.
+        """
+        failures = []
+        for command in HASH_COMMANDS:
+            if not command.can_name(paths):
+                failures.append(f"{command.program}: no sirve para esos nombres")
+                continue
+            try:
+                self._require_tried(command, key)
+                return self._run(command, paths, deadline_seconds)
+            except CommandUnanswered as error:
+                self._failures = {each: str(error) for each in HASH_COMMANDS}
+                raise
+            except CommandFailed as error:
+                self._failures[command] = str(error)
+                failures.append(f"{command.program}: {error}")
+        raise CommandFailed("; ".join(failures))
+
+    def _run(self, command: HashCommand, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
+        with self._commanding:
+            self._require_no_failure(command)  # those who waited here need not all find out by themselves
+            answer = self._run_command(command.line, command.standard_input(paths), deadline_seconds)
+        return command.hashes(answer, paths)
+
+    def _require_no_failure(self, command: HashCommand) -> None:
+        failure = self._failures.get(command)
+        if failure is not None:
+            raise CommandFailed(failure)
+
+    def _require_tried(self, command: HashCommand, key: str) -> None:
+        """Raises `CommandFailed` unless a command runs and sees the same files as SFTP does: found out once, on a file
+        of random content beside `key`.
+        """
+        if command in self._failures:
+            return
+        with self._probing:
+            if command not in self._failures:
+                self._probe(command, key)
+                self._failures[command] = None
+
+    def _probe(self, command: HashCommand, key: str) -> None:
+        content = secrets.token_bytes(32)
+        with self._store_beside(key, content) as path:
+            if self._run(command, [path], PROBE_SECONDS) != [hashlib.sha256(content).hexdigest()]:
+                raise CommandFailed("las órdenes no ven los mismos ficheros que SFTP")

@@ -1,0 +1,1 @@
+"""What several kinds of provider share: requests over HTTP, object stores, resumed readings."""

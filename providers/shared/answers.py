@@ -1,0 +1,151 @@
+"""What servers answer: it must come at a pace, and make sense.
+
+The SDKs' timeouts run anew with every byte, so an answer at a trickle would keep them waiting for ever. And an answer
+that is damaged, or that a proxy on the way has made up, is not always an error for them: it comes out as whatever their
+parsers trip over, or as an empty listing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import re
+import time
+from collections.abc import Iterator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from providers.base import (
+    ANSWER_TIMEOUT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    PART_SIZE_BYTES,
+    TRANSFER_TIMEOUT_SECONDS,
+    ProviderUnavailable,
+)
+from providers.shared.throttling import UNINTELLIGIBLE_DATE
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+PARSER_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
+"""What the SDKs raise, unintended, when an answer is not what they expect."""
+
+QUICK_SIZE_BYTES = 256 * 1024
+"""Up to this size a request's body does not count: it gets the deadline of a request without one."""
+
+SLOWEST_UPLOAD_BYTES_PER_SECOND = PART_SIZE_BYTES / TRANSFER_TIMEOUT_SECONDS
+"""How fast a larger body must travel."""
+
+PATIENCE_SECONDS = CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS
+SLOWEST_ANSWER_BYTES_PER_SECOND = 4096
+"""A sixteenth of a line of half a megabit per second: sixteen answers may share one."""
+
+
+def deadline_seconds(body_bytes: int) -> float:
+    """How long a request that carries so many bytes may take until it is answered."""
+    travel_seconds = body_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND if body_bytes > QUICK_SIZE_BYTES else 0
+    return CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS + travel_seconds
+
+
+CLOCK_TOLERANCE_SECONDS = 300.0
+"""Stores refuse requests whose time differs by five to fifteen minutes from theirs."""
+
+CLOCK_IS_OFF = "el reloj de este equipo no va con el del proveedor: póngalo en hora (NTP)"
+NO_REGION = "la región no es la del bucket: corrija credenciales.region"
+ARCHIVED = (
+    "el objeto está archivado: pida que se saque del archivo con restore --request-restore, "
+    "y repita cuando haya terminado"
+)
+REGION = re.compile(r"[a-z]{2}[a-z0-9-]{2,30}")
+
+
+def clock_is_off(date: str | None) -> bool:
+    """Whether the `Date` of an answer says that this machine's clock is wrong by more than stores put up with."""
+    try:
+        told = parsedate_to_datetime(date or "").timestamp()
+    except UNINTELLIGIBLE_DATE:
+        return False
+    return abs(told - time.time()) > CLOCK_TOLERANCE_SECONDS
+
+
+def wrong_region(region: str) -> str:
+    """What to say where a bucket lies in another region, by the name that the answer gives it."""
+    if not REGION.fullmatch(region):
+        return NO_REGION
+    return f"el bucket está en la región {region}: ponga credenciales.region = {region}"
+
+
+def unintelligible(detail: object) -> ProviderUnavailable:
+    """The error for an answer that makes no sense; the next one may."""
+    return ProviderUnavailable(f"la respuesta del servidor no se entiende ({detail})")
+
+
+class Pace:
+    """Counts what has arrived and the time spent waiting for it; time that the reader takes for itself is free."""
+
+    def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._patience_seconds = patience_seconds
+        self._arrived_bytes = 0
+        self._waited_seconds = 0.0
+
+    def note(self, arrived_bytes: int, waited_seconds: float) -> None:
+        """Raises `TimeoutError` for what comes too slowly, once patience is at an end."""
+        self._arrived_bytes += arrived_bytes
+        self._waited_seconds += waited_seconds
+        if self._waited_seconds > self._patience_seconds + self._arrived_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND:
+            raise TimeoutError("timed out")
+
+
+def paced_chunks(chunks: Iterator[Buffer]) -> Iterator[bytes]:
+    """The same chunks. Raises `TimeoutError` when they come too slowly."""
+    pace = Pace()
+    started = time.monotonic()
+    for chunk in chunks:
+        content = bytes(chunk)
+        pace.note(len(content), time.monotonic() - started)
+        yield content
+        started = time.monotonic()
+
+
+class _PacedFile(io.RawIOBase):
+    """A socket's readable end, at a pace."""
+
+    def __init__(self, raw: io.RawIOBase, pace: Pace) -> None:
+        self._raw = raw
+        self._pace = pace
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        started = time.monotonic()
+        arrived_bytes = cast("int | None", self._raw.readinto(buffer))
+        self._pace.note(arrived_bytes or 0, time.monotonic() - started)
+        return arrived_bytes
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class PacedResponse(http.client.HTTPResponse):
+    """An answer whose status, headers and body must come at a pace."""
+
+    patience_seconds = PATIENCE_SECONDS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.fp = io.BufferedReader(_PacedFile(cast("Any", self.fp).detach(), Pace(self.patience_seconds)))
+
+
+def paced(pool_classes: Mapping[str, type[Any]], patience_seconds: float = PATIENCE_SECONDS) -> dict[str, type[Any]]:
+    """urllib3's classes of connection pools by scheme, or an SDK's own, changed to read `PacedResponse`s."""
+    response_class = type("PacedResponse", (PacedResponse,), {"patience_seconds": patience_seconds})
+    return {
+        scheme: type(
+            pool.__name__,
+            (pool,),
+            {"ConnectionCls": type("PacedConnection", (pool.ConnectionCls,), {"response_class": response_class})},
+        )
+        for scheme, pool in pool_classes.items()
+    }

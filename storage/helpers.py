@@ -1,0 +1,451 @@
+"""Helpers: processes that a run starts for an execution of very many files, or of large ones where all their bytes pass
+through the interpreter, as the threads of one process share it.
+
+The run's process walks, decides, proves and commits. A helper is given a few hundred small files at a time, or a few
+large ones, with the open directory that they are in, sends them to the provider or removes them, and answers how they
+fared. It knows no database, but is told meanwhile how long the lease holds, and when the run is to stop. Unlike the
+crew of a run (`jobs.migration.crew`), helpers are new programs and no forks: when it is known what an execution has,
+the run has threads and connections that would not survive a fork. They end with the run's process, however it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import queue
+import subprocess
+import sys
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import recv_handle, send_handle
+from pathlib import Path
+from typing import Any, Generic, NoReturn, TypeVar, cast
+
+from config.errors import MigrationError, RunInterrupted
+from config.exit_codes import EXIT_SOMETHING_FAILED
+from config.logs import emit, forward_logs, learn_secrets, log_debug, logs_debug, write_forwarded
+from config.models import ProviderRow
+from config.process.early_signals import leave_signals_to_others
+from config.text.wording import reason_of
+from providers import build_provider
+from providers.base import Provider, share_memory
+from storage.lease import FRESH_SECONDS, Lease, now
+from storage.pace import Traffic
+from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
+from storage.transfers import TransferPool
+
+FILES_WORTH_HELP = 10_000
+"""In one execution. A helper needs half a second to begin, and every file costs some time to hand over."""
+
+FILES_HANDED_OVER = 1024
+BYTES_HANDED_OVER = 16 * 1024 * 1024
+POLL_SECONDS = 0.2
+SECONDS_TO_END = 5.0
+WORD_IS_GOOD_FOR_SECONDS = 2 * FRESH_SECONDS
+
+NOT_FOR_HELPERS = ("DATABASE_URL", "BACKUP_DATABASE_URL", "JANITOR_SECRET_KEYS")
+LIBPQ_PREFIX = "PG"
+"""Variables that a helper needs for nothing, as it knows no database and gets secrets decrypted: those of any process
+can be read by its user. What the default chains of the providers' SDKs and `HTTPS_PROXY` say, it does need.
+"""
+
+PROGRAM = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from config.process.early_signals import leave_signals_to_others
+leave_signals_to_others()
+from storage.helpers import serve
+serve(int(sys.argv[2]))
+"""
+PROJECT = Path(__file__).parents[2]
+
+Answer = TypeVar("Answer")
+Answer_co = TypeVar("Answer_co", covariant=True)
+Item = TypeVar("Item")
+
+
+class HelperLost(MigrationError):
+    """A helper ended before it answered, or none could be started: what it was to do may be done in part."""
+
+    code = "helper_lost"
+
+
+class Order(ABC, Generic[Answer_co]):
+    """Something to be done by a helper. Can be sent to another process, as its answer can."""
+
+    @abstractmethod
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Answer_co:
+        """Do it, in the helper. Raises `MigrationError`."""
+
+
+class Workplace:
+    """What a helper has for the orders that it is given."""
+
+    def __init__(self, transfers: int) -> None:
+        self.pool = TransferPool(transfers)
+        self.accept(_Terms(_HeldUntil(math.inf, math.inf), threading.Event()))
+        self._providers: dict[int, Provider] = {}
+
+    def accept(self, terms: _Terms) -> None:
+        """Let `interruption` and `lease` be those of another order."""
+        self.interruption = terms.interruption
+        self.lease = Lease.until(lambda: terms.held.ends_at)
+        self._terms = terms
+
+    def require_word(self) -> None:
+        """Wait until the run's process has said within the last second that the order may go on. For what cannot be
+        undone: whoever was stopped may not know yet that somebody else has what he works on.
+
+        Raises `ClaimLost`, `RunInterrupted`.
+        """
+        self.lease.require_held()
+        while now() - self._terms.held.said_at > WORD_IS_GOOD_FOR_SECONDS:
+            if self.interruption.wait(FRESH_SECONDS / 10):
+                raise RunInterrupted("interrumpido")
+
+    def provider(self, row: ProviderRow) -> Provider:
+        """A provider, with connections of this process's own. Raises `InvalidProviderSettings`."""
+        if row.id not in self._providers:
+            learn_secrets(row.credentials)
+            self._providers[row.id] = build_provider(row)
+        self._providers[row.id].progress.interruption = self.interruption
+        return self._providers[row.id]
+
+
+class Helpers:
+    """The helpers of one run: at most `size`, started when they are first needed. Safe to use from several threads."""
+
+    def __init__(self, size: int, transfers: int, traffic: Traffic) -> None:
+        self._size = size
+        self._transfers = transfers
+        self._traffic = traffic
+        self._pool = TransferPool(size)
+        self._changed = threading.Condition()
+        self._most = size
+        self._started: list[_Helper] = []
+        self._idle: list[_Helper] = []
+        self._lost = 0
+
+    def employ_none(self) -> None:
+        """From now on, in this process: those of the run's own process are not for others that were forked from it."""
+        self._most = 0
+
+    @property
+    def are_there(self) -> bool:
+        """Whether there are any, or can be."""
+        return self._most > 1 and self._lost < self._most
+
+    def are_worth_while(self, files: int) -> bool:
+        """Whether an execution of so many files is done sooner with them."""
+        return self.are_there and files >= FILES_WORTH_HELP
+
+    def share_of(self, files: int) -> int:
+        """How many of so many large files one of them is best given at a time: as many as it sends at once, unless the
+        others had none then.
+        """
+        return max(1, min(self._transfers // self._size, -(-files // self._size)))
+
+    def for_each(self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event) -> None:
+        """See `TransferPool.for_each`: as many calls at a time as there are helpers to be asked by them."""
+        self._pool.for_each(function, items, interruption)
+
+    def ask(
+        self,
+        order: Order[Answer],
+        directory_descriptor: int,
+        interruption: threading.Event,
+        held_until: Callable[[], float] = lambda: math.inf,
+    ) -> Answer:
+        """Have one of them carry out an order in an open directory, and give its answer or raise its error.
+
+        `held_until` is asked again and again, see `Lease.held_until`: what it raises ends the order, and is raised.
+        Raises `HelperLost`. To be called from within `for_each`.
+        """
+        helper = self._take()
+        try:
+            answer = helper.ask(order, directory_descriptor, interruption, held_until)
+        except HelperLost:
+            self._note_lost(helper, interruption)
+            raise
+        except BaseException:
+            self._give_back(helper)
+            raise
+        self._give_back(helper)
+        if answer.error is not None:
+            raise answer.error
+        return cast("Answer", answer.result)
+
+    def _take(self) -> _Helper:
+        with self._changed:
+            while not self._idle:
+                if len(self._started) < self._most:
+                    return self._start()
+                if self._lost == self._most:
+                    raise HelperLost("no queda ningún proceso auxiliar")
+                self._changed.wait()
+            return self._idle.pop()
+
+    def _start(self) -> _Helper:
+        try:
+            helper = _Helper(max(1, self._transfers // self._size), self._size, self._traffic)
+        except OSError as error:  # a limit on processes, or on memory
+            self._most = len(self._started)
+            message = f"No se pueden usar más procesos auxiliares: {reason_of(error)}"
+            emit(logging.WARNING, "helper_not_started", message, cause=error)
+            raise HelperLost(message) from error
+        self._started.append(helper)
+        return helper
+
+    def _give_back(self, helper: _Helper) -> None:
+        with self._changed:
+            self._idle.append(helper)
+            self._changed.notify_all()
+
+    def _note_lost(self, helper: _Helper, interruption: threading.Event) -> None:
+        exit_code = helper.close()
+        with self._changed:
+            self._lost += 1
+            self._changed.notify_all()
+        if not interruption.is_set():
+            emit(
+                logging.WARNING,
+                "helper_lost",
+                f"Un proceso auxiliar terminó antes de tiempo (código {exit_code}; -9 suele ser falta de memoria): "
+                "se sigue sin él",
+            )
+
+    def close(self) -> None:
+        """End them."""
+        self._pool.close()
+        for helper in self._started:
+            helper.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What became of an order."""
+
+    result: object = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """What has travelled since a helper last said so."""
+
+    size_bytes: int
+    files: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Stop:
+    """The present order is to be given up."""
+
+
+@dataclass(frozen=True, slots=True)
+class _HeldUntil:
+    """How long the lease of the present order is held at least, and when that was asked; by the clock of `now`, which
+    is the same in all processes of a host.
+    """
+
+    ends_at: float
+    said_at: float
+
+    @classmethod
+    def ask(cls, held_until: Callable[[], float]) -> _HeldUntil:
+        """As `held_until` says now. Raises what it raises."""
+        said_at = now()
+        return cls(held_until(), said_at)
+
+    def is_worth_telling(self, told: _HeldUntil) -> bool:
+        """Whether it says more than what was told last."""
+        return self.ends_at != told.ends_at or self.said_at - told.said_at >= POLL_SECONDS
+
+
+def environment_for_helpers(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of the run's environment its helpers get; see `NOT_FOR_HELPERS`."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in NOT_FOR_HELPERS and not name.startswith(LIBPQ_PREFIX)
+    }
+
+
+class _Helper:
+    """One helper, as the run's process sees it. For one thread at a time."""
+
+    def __init__(self, transfers: int, helpers: int, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._connection, theirs = Pipe()
+        with theirs:
+            number = str(theirs.fileno())
+            # -P: what lies in the directory in which cron started the run is none of ours. -X utf8: names of files are
+            # the same in both, see `require_utf8_names`.
+            self._process = subprocess.Popen(  # noqa: S603 this program
+                [sys.executable, "-P", "-X", "utf8", "-c", PROGRAM, str(PROJECT), number],
+                pass_fds=[theirs.fileno()],
+                env=environment_for_helpers(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+            )
+        with contextlib.suppress(OSError):  # it has ended, which is noticed when it is asked something
+            self._connection.send((transfers, helpers, logs_debug()))
+
+    def ask(
+        self,
+        order: Order[Any],
+        directory_descriptor: int,
+        interruption: threading.Event,
+        held_until: Callable[[], float],
+    ) -> _Answered:
+        """Raises `HelperLost`, and what `held_until` raises."""
+        held = _HeldUntil.ask(held_until)
+        try:
+            self._connection.send((order, held))
+            send_handle(self._connection, directory_descriptor, self._process.pid)
+            return self._answer(interruption, held_until, held)
+        except (EOFError, OSError) as error:
+            raise HelperLost("un proceso auxiliar terminó antes de tiempo") from error
+
+    def _answer(self, interruption: threading.Event, held_until: Callable[[], float], told: _HeldUntil) -> _Answered:
+        """The lease outlasts the order, however long that takes; where it does not, the order is given up first."""
+        answer = None
+        while answer is None and not interruption.is_set():
+            answer = self._listen()
+            try:
+                held = _HeldUntil.ask(held_until)
+            except MigrationError as error:
+                self._answer_to_stop(answer)
+                return _Answered(error=error)
+            if held.is_worth_telling(told):
+                self._connection.send(held)
+                told = held
+        return self._answer_to_stop(answer)
+
+    def _answer_to_stop(self, answer: _Answered | None) -> _Answered:
+        """The answer, if there is none yet once the helper was told to give the order up."""
+        if answer is None:
+            self._connection.send(_Stop())
+        while answer is None:
+            answer = self._listen()
+        return answer
+
+    def _listen(self) -> _Answered | None:
+        """Take in what the helper says, and wait for that; its answer, if it was that."""
+        if self._connection.poll(POLL_SECONDS):
+            match self._connection.recv():
+                case _Answered() as answer:
+                    return answer
+                case _Passed() as passed:
+                    self._traffic.note_passed(passed.size_bytes, passed.files)
+                case logging.LogRecord() as record:
+                    write_forwarded(record)
+        return None
+
+    def close(self) -> int:
+        """End it, and give its exit code."""
+        self._connection.close()
+        try:
+            return self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+@dataclass(slots=True)
+class _Terms:
+    """How long an order may be carried out; the run's process changes that meanwhile."""
+
+    held: _HeldUntil
+    interruption: threading.Event
+
+
+class _Served:
+    """The run's process, as a helper sees it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._turn = threading.Lock()
+        self._orders: queue.SimpleQueue[tuple[Order[Any], int, _Terms]] = queue.SimpleQueue()
+        self._told = _Passed(0, 0)
+
+    def serve(self) -> NoReturn:
+        """Carry out what it asks for, one order after the other, until it is gone."""
+        with contextlib.suppress(EOFError):
+            self._obey(*self._connection.recv())
+        os._exit(EXIT_SOMETHING_FAILED)
+
+    def _obey(self, transfers: int, helpers: int, debug: bool) -> NoReturn:
+        forward_logs(self._send)
+        log_debug(debug)
+        share_memory(helpers)
+        workplace = Workplace(transfers)
+        traffic = workplace.pool.traffic
+        threading.Thread(target=self._hear, name="orders", daemon=True).start()
+        threading.Thread(target=self._tell_passed, args=(traffic,), name="progress", daemon=True).start()
+        while True:
+            order, descriptor, terms = self._orders.get()
+            workplace.accept(terms)
+            try:
+                answer = _carried_out(order, workplace, descriptor)
+                self._send_passed(traffic)
+                self._send(answer)
+            finally:
+                os.close(descriptor)
+
+    def _hear(self) -> None:
+        """When the run's process is gone, whatever is under way here must not go on without it."""
+        terms = _Terms(_HeldUntil(0.0, 0.0), threading.Event())
+        try:
+            while True:
+                match self._connection.recv():
+                    case _Stop():
+                        terms.interruption.set()
+                    case _HeldUntil() as held:
+                        terms.held = held
+                    case (order, held):
+                        terms = _Terms(held, threading.Event())
+                        self._orders.put((order, recv_handle(self._connection), terms))
+        finally:
+            os._exit(EXIT_SOMETHING_FAILED)
+
+    def _tell_passed(self, traffic: Traffic) -> None:
+        """Large files take long: that they get on is shown meanwhile."""
+        pause = threading.Event()
+        while not pause.wait(PROGRESS_SECONDS):
+            self._send_passed(traffic)
+
+    def _send_passed(self, traffic: Traffic) -> None:
+        with self._turn:
+            now = _Passed(traffic.passed_bytes, traffic.passed_files)
+            new = _Passed(now.size_bytes - self._told.size_bytes, now.files - self._told.files)
+            self._told = now
+            if new != _Passed(0, 0):
+                self._tell(new)
+
+    def _send(self, message: object) -> None:
+        with self._turn:
+            self._tell(message)
+
+    def _tell(self, message: object) -> None:
+        with contextlib.suppress(OSError):  # `_hear` notices
+            self._connection.send(message)
+
+
+def _carried_out(order: Order[Any], workplace: Workplace, directory_descriptor: int) -> _Answered:
+    try:
+        return _Answered(order.carry_out(workplace, directory_descriptor))
+    except Exception as error:
+        emit(logging.DEBUG, "helper_failed", f"Un proceso auxiliar lo deja: {error}", cause=error)
+        return _Answered(error=fit_to_be_sent(error))
+
+
+def serve(descriptor: int) -> NoReturn:
+    """What a helper is from its start to its end: see `PROGRAM`."""
+    leave_signals_to_others()
+    _Served(Connection(descriptor)).serve()

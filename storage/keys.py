@@ -1,0 +1,81 @@
+"""Where an execution's objects lie, and how a row says so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.errors import UnsafeSource
+from config.logs import one_line
+
+MANIFEST_SUFFIX = ".manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The keys of one execution below a prefix: its files under `key_prefix`/, its manifest beside."""
+
+    key_prefix: str
+
+    @property
+    def parent(self) -> str:
+        """What the places of all executions have in common."""
+        return self.key_prefix.rpartition("/")[0]
+
+    @property
+    def name(self) -> str:
+        """The place's own name in that: the uuid."""
+        return self.key_prefix.rpartition("/")[2]
+
+    @property
+    def manifest_key(self) -> str:
+        """The manifest's key. It lies outside the prefix of the files, so no file can take its place."""
+        return self.key_prefix + MANIFEST_SUFFIX
+
+    @property
+    def files_prefix(self) -> str:
+        """What the key of every file begins with."""
+        return f"{self.key_prefix}/"
+
+    @property
+    def unfinished_prefixes(self) -> tuple[str, str]:
+        """Where unfinished uploads of this execution can be, and of no other: `key_prefix` alone is also the beginning
+        of every longer uuid.
+        """
+        return (self.files_prefix, self.manifest_key)
+
+    def key_of(self, path: str) -> str:
+        """The key of a file, from its path in the execution's directory."""
+        return f"{self.key_prefix}/{path}"
+
+    def uri(self, kind: str) -> str:
+        """`ruta_nube`: where the execution lies on a provider of this kind."""
+        return f"cloud://{kind}/{self.key_prefix}"
+
+
+def place_of(prefix: str, uuid: str) -> Place:
+    """The place of an execution. Raises `UnsafeSource` for a uuid that cannot be one part of a key."""
+    if (
+        not uuid
+        or not uuid.isprintable()
+        or uuid != uuid.strip()
+        or uuid in (".", "..")
+        or any(character in uuid for character in "/\\")
+        or uuid.endswith(MANIFEST_SUFFIX)
+    ):
+        raise UnsafeSource(f"el uuid no sirve como nombre en la nube: {one_line(repr(uuid))}")
+    return Place(f"{shared_prefix(prefix)}/{uuid}")
+
+
+def shared_prefix(prefix: str) -> str:
+    """What the places of all executions have in common."""
+    return f"{prefix}/ejecuciones" if prefix else "ejecuciones"
+
+
+def place_from_uri(uri: str) -> Place:
+    """The place that a row's `ruta_nube` names. Raises `ValueError` for what is no such URI."""
+    scheme, _, rest = uri.partition("://")
+    _kind, _, key_prefix = rest.partition("/")
+    parts = key_prefix.split("/")
+    if scheme != "cloud" or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(uri)
+    return Place(key_prefix)

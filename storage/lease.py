@@ -1,0 +1,229 @@
+"""What a run may still do with an execution: nothing, once its lease is over or another run took the execution over.
+
+A process can be stopped at any moment for longer than its lease (SIGSTOP, a suspended machine, a disk that hangs), and
+does not notice when it goes on. The database then refuses what it wants to record; no provider and no file system can.
+So every step that changes something outside the database asks first, unless the last answer is younger than
+`FRESH_SECONDS`. What has left for the provider when the process is stopped may still arrive: for equal files that
+changes nothing, as equal files have equal manifests.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from config.errors import MigrationError
+from config.models import EVERYTHING, LEASE_SECONDS, ContentDigest, PutReceipt, Span, StoredObject
+from providers.base import Provider, ProviderError, Right, Source, name_object, naming_object
+
+FRESH_SECONDS = 0.5
+ASK_AGAIN_SECONDS = 10.0
+"""How long the work goes on before a database that did not answer is asked again."""
+
+MARGIN_SECONDS = LEASE_SECONDS / 6
+"""Nothing is begun so shortly before the end of a lease: it would not be done in time."""
+
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
+
+
+class ClaimLost(MigrationError):
+    """Another run took the execution over, or its row changed meanwhile: this run must not touch it any more."""
+
+    code = "claim_lost"
+
+
+class LeaseUnknown(Exception):
+    """Nobody could say whether the lease is still ours; the message, in Spanish, says why."""
+
+
+class Lease:
+    """The right to work on one execution. `ask` gives for how many seconds it is still ours, `None` when it is not; it
+    raises `LeaseUnknown` when that cannot be found out.
+
+    Time is measured from before the question, by a clock that nobody sets: so this lease ends before the one in the
+    database does, whatever the time of day is here and there; and it never has more than `LEASE_SECONDS` before it,
+    also when the database's clock was set back meanwhile. Safe to use from several threads.
+    """
+
+    def __init__(self, ask: Callable[[], float | None]) -> None:
+        self._ask = ask
+        self._turn = threading.Lock()
+        self._fresh_until = 0.0
+        self._ends_at = 0.0
+
+    @classmethod
+    def until(cls, ends_at: Callable[[], float]) -> Lease:
+        """One of which only its end is known, to a process that is told of it and cannot ask; see `held_until`."""
+        return cls(lambda: ends_at() + MARGIN_SECONDS - now())
+
+    def held_until(self) -> float:
+        """Until when it is held at least, by the clock of `now`. Raises as `require_held`."""
+        self.require_held()
+        return self._ends_at
+
+    def require_held(self) -> None:
+        """Raises `ClaimLost`; also when the database cannot be asked and the lease is about to end."""
+        if now() < self._fresh_until:
+            return
+        with self._turn:
+            if now() >= self._fresh_until:
+                self._renew_knowledge()
+
+    def _renew_knowledge(self) -> None:
+        asked_at = now()
+        try:
+            seconds_left = self._ask()
+        except LeaseUnknown as error:
+            if now() >= self._ends_at:
+                raise ClaimLost(f"no se sabe si la reserva sigue vigente: {error}") from error
+            self._fresh_until = min(now() + ASK_AGAIN_SECONDS, self._ends_at)
+            return
+        if seconds_left is None:
+            raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió")
+        # No lease is longer: one that seems to be was given before the database's clock was set back.
+        self._ends_at = asked_at + min(seconds_left, LEASE_SECONDS) - MARGIN_SECONDS
+        if now() >= self._ends_at:
+            raise ClaimLost("la reserva venció: el programa estuvo parado o sin base de datos demasiado tiempo")
+        self._fresh_until = asked_at + FRESH_SECONDS
+
+
+def now() -> float:
+    """Seconds since the machine was started."""
+    return time.clock_gettime(CLOCK)
+
+
+class LeasedProvider(Provider):
+    """A provider as the holder of a lease may use it: nothing is changed there once the lease is over.
+
+    The methods that change something raise `ClaimLost` besides what the provider's own raise. What is refused of one
+    object is raised with its key.
+    """
+
+    def __init__(self, provider: Provider, lease: Lease) -> None:
+        super().__init__(provider.id, provider.name, provider.kind)
+        self.store = provider.store
+        self.progress = provider.progress
+        self.told = provider.told
+        self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
+        self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
+        self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
+        self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
+        self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]
+        self._provider = provider
+        self._lease = lease
+
+    @property
+    def objects_at_once(self) -> int:
+        return self._provider.objects_at_once
+
+    def put(self, key: str, source: Source) -> PutReceipt:
+        self._lease.require_held()
+        with naming_object(key):
+            return self._provider.put(key, _LeasedSource(source, self._lease))
+
+    def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        self._lease.require_held()
+        yield from self._provider.put_many({key: _LeasedSource(source, self._lease) for key, source in sources.items()})
+
+    def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
+        self._lease.require_held()
+        leased = {key: _LeasedSource(source, self._lease) for key, source in sources.items()}
+        try:
+            yield from self._provider.put_new_many(leased)
+        except ProviderError as error:
+            if len(sources) == 1:
+                name_object(error, next(iter(sources)))
+            raise
+
+    def delete(self, key: str) -> None:
+        self._lease.require_held()
+        with naming_object(key):
+            self._provider.delete(key)
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        self._lease.require_held()
+        with naming_object(key):
+            return self._provider.replace(key, _LeasedSource(source, self._lease), expected)
+
+    def delete_exactly(self, stored: StoredObject) -> None:
+        self._lease.require_held()
+        with naming_object(stored.key):
+            self._provider.delete_exactly(stored)
+
+    def replaces_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.replaces_safely(prefix)
+
+    def creates_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.creates_safely(prefix)
+
+    def deletes_safely(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.deletes_safely(prefix)
+
+    def folds_names(self, prefix: str = "") -> bool:
+        self._lease.require_held()
+        return self._provider.folds_names(prefix)
+
+    def abandon(self, prefix: str) -> None:
+        self._lease.require_held()
+        self._provider.abandon(prefix)
+
+    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        self._lease.require_held()
+        return self._provider.abandon_but_for(prefix, is_wanted)
+
+    def further_rights(self, key: str) -> Iterator[Right]:
+        return self._provider.further_rights(key)
+
+    def request_restore(self, key: str) -> bool:
+        self._lease.require_held()
+        return self._provider.request_restore(key)
+
+    def measure(self, source: Source) -> PutReceipt:
+        return self._provider.measure(source)
+
+    def open(self, key: str) -> Iterator[bytes]:
+        with naming_object(key):
+            yield from self._provider.open(key)
+
+    def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
+        return self._provider.open_sized(key, size_bytes)
+
+    def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
+        return self._provider.open_from(key, size_bytes, start_bytes)
+
+    def stat(self, key: str) -> StoredObject:
+        with naming_object(key):
+            return self._provider.stat(key)
+
+    def list(self, prefix: str) -> Iterator[StoredObject]:
+        return self._provider.list(prefix)
+
+    def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
+        return self._provider.list_patiently(prefix, size_bytes, span)
+
+    def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
+        return self._provider.digests(keys)
+
+    def close(self) -> None:
+        """Nothing: the provider belongs to the run, and outlives the lease."""
+
+
+class _LeasedSource:
+    """Bytes that stop coming once the lease is over, so that a long upload does not end as if nothing had happened."""
+
+    def __init__(self, source: Source, lease: Lease) -> None:
+        self._source = source
+        self._lease = lease
+
+    @property
+    def size_bytes(self) -> int:
+        return self._source.size_bytes
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        for chunk in self._source.chunks(chunk_size_bytes):
+            self._lease.require_held()
+            yield chunk

@@ -1,0 +1,304 @@
+"""Sends files of one directory to a provider: what is done of an upload in whichever process has time for it."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from config.models import Entry, ProviderRow, PutReceipt, StoredObject
+from files.tree import FileSource
+from providers.base import (
+    SMALL_TOGETHER_BYTES,
+    ConditionFailed,
+    ConnectionDenied,
+    IntegrityError,
+    ObjectNotFound,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Source,
+    is_refusal,
+)
+from providers.retries import with_retries
+from storage.helpers import Helpers, Order, Workplace
+from storage.lease import Lease, LeasedProvider
+from storage.pace import PacedSource, Pacer, Traffic
+
+NO_CHECKSUM = "?"
+"""Instead of a checksum, where a listing shows an object of the right size and none: its bytes tell."""
+
+LOOKS_AT_A_KEY = 3
+"""How often it is looked again at what lies under a key because somebody has written there since: only requests of dead
+runs can, and each of them arrives once.
+"""
+
+
+class FileToSend(NamedTuple):
+    """A file by its position in its tree, the key that it is to have, and what an earlier attempt stored under it."""
+
+    position: int
+    key: str
+    entry: Entry
+    stored_checksum: str = ""
+    """What a listing shows for an object of this size, `NO_CHECKSUM` for one without; '' where there is no object."""
+    is_there: bool = False
+    """Whether something lies under the key, of whatever size."""
+
+
+class Sender:
+    """Stores the files of an open directory on one provider. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        provider: Provider,
+        directory_descriptor: int,
+        traffic: Traffic,
+        interruption: threading.Event,
+        place_in_queue: int = 0,
+    ) -> None:
+        self._provider = provider
+        self._descriptor = directory_descriptor
+        self._traffic = traffic
+        self._interruption = interruption
+        self._place_in_queue = place_in_queue
+        self.left_unfinished = False
+        """Whether something may be there still that was begun and not ended, as after a connection that broke."""
+        self.unanswered = False
+        """Whether any request was not answered, so that it may still be on its way, though a later one was."""
+        self.not_sent: set[int] = set()
+        """The positions of files whose stored bytes were not all sent by this attempt: they are read back."""
+
+    def send(self, files: Sequence[FileToSend]) -> dict[int, PutReceipt]:
+        """Store one batch, but for what lies there already, and give the receipts by position.
+
+        Raises `MigrationError`.
+        """
+        receipts: dict[int, PutReceipt] = {}
+        together: dict[str, tuple[FileToSend, Source]] = {}
+        for file in files:
+            source = FileSource(self._descriptor, file.entry, self._interruption)
+            stored = self._receipt_of_stored(file, source)
+            if stored is not None:
+                self.not_sent.add(file.position)
+                receipts[file.position] = stored
+            elif file.is_there and self._provider.only_conditions_stop_late_puts:
+                receipts[file.position] = self._store_singly(file, source)
+            else:
+                together[file.key] = (file, source)
+        if together:
+            receipts.update(self._store_together(together))
+        return receipts
+
+    def _store_together(self, files: Mapping[str, tuple[FileToSend, Source]]) -> dict[int, PutReceipt]:
+        """Store files by their keys, where nothing lies or where late requests do no harm; the receipts by position."""
+        pacer = Pacer(self._traffic, self._place_in_queue)
+        unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, (_, source) in files.items()}
+        receipts: dict[int, PutReceipt] = {}
+
+        def put() -> None:
+            with self._noting_what_is_unfinished():
+                for key, receipt in self._provider.put_new_many(dict(unsent)):
+                    position = files[key][0].position
+                    receipts[position] = receipt
+                    self._note_stored(position, receipt)
+                    del unsent[key]
+                    self._traffic.note_file()
+
+        try:
+            with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
+        except ProviderError as error:
+            if not _is_worth_another_way(error, [files[key][0] for key in unsent]):
+                raise
+            for key in unsent:
+                file, source = files[key]
+                receipts[file.position] = self._store_singly(file, source)
+        return receipts
+
+    def _store_singly(self, file: FileToSend, source: Source) -> PutReceipt:
+        """Store a file under whose key something lies, or may lie by now: in the place of exactly that, by a condition.
+
+        It may be this very file, whose answer was lost, or that a late request has brought. Then it is not sent again.
+        What lay there when the place was looked at is replaced, whatever it shows.
+        """
+        pacer = Pacer(self._traffic, self._place_in_queue)
+        paced = PacedSource(source, pacer)
+        unwanted: list[StoredObject] = []
+
+        def look_and_store() -> PutReceipt:
+            found = self._found(file.key)
+            if found is not None and file.is_there and not unwanted:
+                unwanted.append(found)
+            if found is not None and not any(map(found.is_same_as, unwanted)):
+                receipt = self._provider.measure(source)
+                if _shows(found, receipt):
+                    self.not_sent.add(file.position)
+                    return receipt
+            try:
+                receipt = self._store_over(file.key, paced, found)
+            except ProviderError as error:
+                if found is None or not is_refusal(error):
+                    raise
+                return self._receipt_of_equal(file, source, error)
+            self._note_stored(file.position, receipt)
+            return receipt
+
+        for _ in range(LOOKS_AT_A_KEY - 1):
+            with contextlib.suppress(ConditionFailed):
+                return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
+        return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
+
+    def _note_stored(self, position: int, receipt: PutReceipt) -> None:
+        """Note what a receipt says of the rest: parts of an earlier attempt, uploads that may still be there."""
+        self._note_what_is_left(receipt)
+        if not receipt.sent_whole:
+            self.not_sent.add(position)
+
+    def _note_what_is_left(self, receipt: PutReceipt) -> None:
+        if receipt.left_unfinished:
+            self.left_unfinished = True
+
+    def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:
+        """The receipt of a stored object that may not be replaced, if it holds the bytes of the file."""
+        receipt = self._provider.measure(source)
+        [digest] = self._provider.digests([file.key])
+        if digest.sha256 != receipt.sha256:
+            raise refusal
+        self.not_sent.add(file.position)
+        return receipt
+
+    def _found(self, key: str) -> StoredObject | None:
+        try:
+            return self._provider.stat(key)
+        except ObjectNotFound:
+            return None
+
+    def _store_over(self, key: str, source: Source, found: StoredObject | None) -> PutReceipt:
+        with self._noting_what_is_unfinished():
+            if found is None:
+                [(_, receipt)] = self._provider.put_new_many({key: source})
+            else:
+                receipt = self._provider.replace(key, source, found)
+        self._traffic.note_file()
+        return receipt
+
+    def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
+        """See `Provider.replace`. Raises `MigrationError`."""
+        pacer = Pacer(self._traffic, self._place_in_queue)
+        paced = PacedSource(source, pacer)
+
+        def replace() -> PutReceipt:
+            with self._noting_what_is_unfinished():
+                return self._provider.replace(key, paced, expected)
+
+        receipt = with_retries(replace, self._interruption, self._provider.progress, pacer.waited_seconds)
+        self._note_what_is_left(receipt)
+        return receipt
+
+    def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
+        """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.
+
+        That is no proof: files of one size can have the same CRC32C by chance, and the same MD5 on purpose. So what is
+        not sent is read back, and sent if it differs; where it would have been read back anyway, that costs nothing.
+        """
+        if not file.stored_checksum:
+            return None
+        if file.stored_checksum == NO_CHECKSUM:
+            return self._provider.measure(source) if self._provider.what_is_there_is_durable else None
+        receipt = self._provider.measure(source)
+        return receipt if file.stored_checksum in receipt.checksums else None
+
+    @contextlib.contextmanager
+    def _noting_what_is_unfinished(self) -> Iterator[None]:
+        """After an error something may be there that was begun."""
+        try:
+            yield
+        except ProviderError as error:
+            self.left_unfinished = True
+            self.unanswered |= isinstance(error, ProviderUnavailable)
+            raise
+
+
+def _is_worth_another_way(error: ProviderError, unsent: Collection[FileToSend]) -> bool:
+    """Whether these files are to be stored one by one after an error: to find out which of them is refused, or as what
+    lies there may be equal.
+    """
+    if isinstance(error, ConditionFailed):
+        return True
+    if isinstance(error, ProviderUnavailable | IntegrityError | ConnectionDenied):
+        return False
+    return len(unsent) > 1 or any(file.is_there for file in unsent)
+
+
+def _shows(found: StoredObject, receipt: PutReceipt) -> bool:
+    """Whether an object may be what a receipt describes, as far as its checksum can tell."""
+    return found.size_bytes == receipt.size_bytes and found.checksum in receipt.checksums
+
+
+def batch_starts(sizes_bytes: Iterable[int], most: int, most_bytes: int = SMALL_TOGETHER_BYTES) -> Iterator[int]:
+    """Where each group of so many files begins; a file that is larger than a group may be goes by itself."""
+    count = batch_bytes = 0
+    for index, size_bytes in enumerate(sizes_bytes):
+        full = count == most or batch_bytes + size_bytes > most_bytes
+        if full or index == 0:
+            yield index
+            count = batch_bytes = 0
+        count += 1
+        batch_bytes += size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a helper has stored."""
+
+    receipts: Mapping[int, PutReceipt]
+    left_unfinished: bool
+    unanswered: bool
+    not_sent: Collection[int]
+    """See `Sender`."""
+
+
+@dataclass(frozen=True, slots=True)
+class SendFiles(Order[Sent]):
+    """Store files, as long as the lease is held."""
+
+    provider_row: ProviderRow
+    files: Sequence[FileToSend]
+    parent: str
+    """What the places of all executions have in common."""
+
+    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sent:
+        """See `Order`."""
+        provider = LeasedProvider(workplace.provider(self.provider_row), workplace.lease)
+        # Asked here, so that it is not asked by a probe object among the files.
+        with_retries(lambda: provider.creates_safely(self.parent), workplace.interruption, provider.progress)
+        sender = Sender(provider, directory_descriptor, workplace.pool.traffic, workplace.interruption)
+        sizes_bytes = (file.entry.size_bytes for file in self.files)
+        starts = [*batch_starts(sizes_bytes, provider.objects_at_once), len(self.files)]
+        receipts: dict[int, PutReceipt] = {}
+
+        def send_batch(number: int) -> None:
+            receipts.update(sender.send(self.files[starts[number] : starts[number + 1]]))
+
+        workplace.pool.for_each(send_batch, range(len(starts) - 1), workplace.interruption)
+        return Sent(receipts, sender.left_unfinished, sender.unanswered, sender.not_sent)
+
+
+@dataclass(frozen=True, slots=True)
+class Assistance:
+    """The helpers of the run, for one upload."""
+
+    helpers: Helpers
+    provider_row: ProviderRow
+    lease: Lease
+
+    def send(
+        self, files: Sequence[FileToSend], parent: str, directory_descriptor: int, interruption: threading.Event
+    ) -> Sent:
+        """Have a helper store files; see `SendFiles`. Raises `MigrationError`; to be called from within
+        `Helpers.for_each`.
+        """
+        order = SendFiles(self.provider_row, files, parent)
+        return self.helpers.ask(order, directory_descriptor, interruption, self.lease.held_until)

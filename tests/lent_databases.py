@@ -1,0 +1,136 @@
+"""Databases that many tests need alike: made once, lent to one test at a time, and used again while they stay alike.
+
+A database of PostgreSQL is some 300 files. To make one, install the program in it and drop it costs more than most
+tests that happen in it; to empty one costs a tenth of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+
+import psycopg2
+
+from demo.servers.postgres import EmbeddedPostgres
+
+OWN_OBJECTS = 16384
+"""The lowest object id of what does not come with PostgreSQL (`FirstNormalObjectId`)."""
+
+EMPTIED = f"""
+DO $$
+DECLARE
+    name regclass;
+    has_rows boolean;
+BEGIN
+    FOR name IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+                AND relname <> 'janitor_upgrades' LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO has_rows;
+        IF has_rows THEN EXECUTE format('TRUNCATE %s RESTART IDENTITY CASCADE', name); END IF;
+    END LOOP;
+    FOR name IN SELECT format('%I.%I', schemaname, sequencename)::regclass FROM pg_sequences
+                WHERE last_value IS NOT NULL LOOP
+        EXECUTE format('ALTER SEQUENCE %s RESTART', name);
+    END LOOP;
+    DELETE FROM pg_statistic WHERE starelid >= {OWN_OBJECTS};
+    PERFORM pg_stat_reset();
+END $$
+"""  # noqa: S608 a number of our own
+"""Leaves of the rows only those that say which upgrades the database has had."""
+
+DESCRIPTION = f"""
+SELECT md5(string_agg(kind || line, E'\\n' ORDER BY kind, line)) FROM (
+    SELECT 'database' AS kind,
+           (to_jsonb(d) - ARRAY['oid', 'datname', 'datfrozenxid', 'datminmxid'])::text AS line
+      FROM pg_database AS d WHERE datname = current_database()
+    UNION ALL SELECT 'setting', (to_jsonb(s) - 'setdatabase')::text FROM pg_db_role_setting AS s
+     WHERE setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+    UNION ALL SELECT 'relation', (to_jsonb(c) - ARRAY['relfilenode', 'relpages', 'reltuples', 'relallvisible',
+                                  'relallfrozen', 'relfrozenxid', 'relminmxid'])::text
+      FROM pg_class AS c WHERE oid >= {OWN_OBJECTS} OR relacl IS NOT NULL
+    UNION ALL SELECT 'column', to_jsonb(a)::text FROM pg_attribute AS a WHERE attrelid >= {OWN_OBJECTS}
+    UNION ALL SELECT 'default', to_jsonb(a)::text FROM pg_attrdef AS a
+    UNION ALL SELECT 'constraint', to_jsonb(c)::text FROM pg_constraint AS c WHERE oid >= {OWN_OBJECTS}
+    UNION ALL SELECT 'index', to_jsonb(i)::text FROM pg_index AS i WHERE indexrelid >= {OWN_OBJECTS}
+    UNION ALL SELECT 'trigger', to_jsonb(t)::text FROM pg_trigger AS t
+    UNION ALL SELECT 'rule', to_jsonb(r)::text FROM pg_rewrite AS r WHERE oid >= {OWN_OBJECTS}
+    UNION ALL SELECT 'policy', to_jsonb(p)::text FROM pg_policy AS p
+    UNION ALL SELECT 'function', to_jsonb(p)::text FROM pg_proc AS p WHERE oid >= {OWN_OBJECTS} OR proacl IS NOT NULL
+    UNION ALL SELECT 'type', to_jsonb(t)::text FROM pg_type AS t WHERE oid >= {OWN_OBJECTS}
+    UNION ALL SELECT 'schema', to_jsonb(n)::text FROM pg_namespace AS n WHERE nspname NOT LIKE 'pg\\_t%temp\\_%'
+    UNION ALL SELECT 'sequence', to_jsonb(s)::text FROM pg_sequence AS s
+    UNION ALL SELECT 'privileges', to_jsonb(a)::text FROM pg_default_acl AS a
+    UNION ALL SELECT 'extension', to_jsonb(e)::text FROM pg_extension AS e
+    UNION ALL SELECT 'event trigger', to_jsonb(e)::text FROM pg_event_trigger AS e
+    UNION ALL SELECT 'publication', to_jsonb(p)::text FROM pg_publication AS p
+    UNION ALL SELECT 'comment', to_jsonb(d)::text FROM pg_description AS d WHERE objoid >= {OWN_OBJECTS}
+    UNION ALL SELECT 'large object', oid::text FROM pg_largeobject_metadata
+    UNION ALL SELECT 'prepared transaction', gid FROM pg_prepared_xacts WHERE database = current_database()
+    UNION ALL SELECT 'upgrade', to_jsonb(u)::text FROM janitor_upgrades AS u
+) AS lines
+"""  # noqa: S608 a number of our own
+"""All that a test could have changed of a database, but for rows."""
+
+
+class LentDatabases:
+    """Databases as `fill`, given the URI of an empty one, leaves them. None has rows, but for the upgrades made.
+
+    Each has a name that no other one had before, so that nothing which an earlier test left behind finds it.
+    """
+
+    def __init__(
+        self,
+        postgres: EmbeddedPostgres,
+        administrator: Callable[[str], None],
+        numbers: Iterator[int],
+        fill: Callable[[str], None],
+    ) -> None:
+        self._postgres = postgres
+        self._administrator = administrator
+        self._numbers = numbers
+        self._fill = fill
+        self._template = ""
+        self._description = ""
+        self._free: list[str] = []
+
+    @contextmanager
+    def lent(self) -> Iterator[str]:
+        """The URI of one that nobody else has within. What is still connected in the end is disconnected."""
+        self._require_template()
+        name = f"test_{next(self._numbers)}"
+        if self._free:
+            self._administrator(f"ALTER DATABASE {self._free.pop()} RENAME TO {name}")
+        else:
+            self._administrator(f"CREATE DATABASE {name} TEMPLATE {self._template}")
+        try:
+            yield self._postgres.url_of(name)
+        finally:
+            self._take_back(name)
+
+    def _require_template(self) -> None:
+        if self._template:
+            return
+        name = f"template_{next(self._numbers)}"
+        self._administrator(f"CREATE DATABASE {name}")
+        self._fill(self._postgres.url_of(name))
+        self._description = self._emptied_and_described(name)
+        self._template = name
+
+    def _take_back(self, name: str) -> None:
+        """Keep it for the next test if it is what it was once it has no more rows; otherwise drop it."""
+        self._administrator(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608 our own name
+        try:
+            is_alike = self._emptied_and_described(name) == self._description
+        except psycopg2.Error:  # the test has closed it, or taken away what is asked for
+            is_alike = False
+        if is_alike:
+            self._free.append(name)
+        else:
+            self._administrator(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _emptied_and_described(self, name: str) -> str:
+        with closing(psycopg2.connect(self._postgres.url_of(name))) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(EMPTIED)
+                cursor.execute(DESCRIPTION)
+                return str(cursor.fetchall()[0][0])

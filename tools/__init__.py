@@ -1,0 +1,1 @@
+"""What is used to build the program and to write its documents; nothing here is installed."""
