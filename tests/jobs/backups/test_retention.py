@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.backups.retention import KnownBackup, RetentionError, deletable, surplus_copies
@@ -53,6 +53,7 @@ def newest(backups: list[KnownBackup]) -> KnownBackup | None:
     return max(backups, key=lambda backup: (backup.made, backup.id), default=None)
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(1, 200))
 def test_the_promises_hold_for_any_history(backups: list[KnownBackup], days: int) -> None:
     gone = deletable(backups, days, NOW)
@@ -71,6 +72,7 @@ def test_the_promises_hold_for_any_history(backups: list[KnownBackup], days: int
         assert gone == []
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(1, 200))
 def test_stopped_after_any_deletion_no_chain_is_broken(backups: list[KnownBackup], days: int) -> None:
     gone = deletable(backups, days, NOW)
@@ -81,18 +83,21 @@ def test_stopped_after_any_deletion_no_chain_is_broken(backups: list[KnownBackup
         assert [backup for backup in lost if backup.is_good and backup in restorable(backups)] == []
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(1, 200))
 def test_a_second_time_deletes_nothing(backups: list[KnownBackup], days: int) -> None:
     gone = deletable(backups, days, NOW)
     assert deletable([backup for backup in backups if backup not in gone], days, NOW) == []
 
 
+@settings(deadline=None)
 @given(histories(), st.integers(-5, 0))
 def test_without_a_number_of_days_nothing_is_deleted(backups: list[KnownBackup], days: int) -> None:
     with pytest.raises(RetentionError, match="BACKUP_RETENTION_DAYS"):
         deletable(backups, days, NOW)
 
 
+@settings(deadline=None)
 @given(copies, copies)
 def test_the_only_copy_is_never_surplus(seen: frozenset[str], wanted: frozenset[str]) -> None:
     surplus = surplus_copies(KnownBackup(1, NOW, copies=seen), wanted)
