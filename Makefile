@@ -25,7 +25,7 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo env-example test lint types mutants crash model lock bench bench-small clean without-python
+.PHONY: help venv demo env-example test lint types mutants crash model differential lock bench bench-small clean without-python
 
 help:
 	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"

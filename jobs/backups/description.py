@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -37,6 +37,8 @@ class Description:
     rows: int
     large_objects: Mapping[str, str]
     """A hash for each oid."""
+    roles: Sequence[str]
+    """All of the server's: a scratch server needs those that own something, or may do something."""
 
     def to_bytes(self) -> bytes:
         """As the file holds it."""

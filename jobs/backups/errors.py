@@ -39,5 +39,13 @@ class RestoreFailed(BackupError):
     """`psql` failed."""
 
 
+class NotProven(BackupError):
+    """What was restored is not what was backed up."""
+
+
+class NoScratchServer(BackupError):
+    """There is no server in which a restore could be tried."""
+
+
 class FullBackupNeeded(Exception):
     """A differential cannot be exact, or would not be worth it. The message says why, in Spanish."""

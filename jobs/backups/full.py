@@ -68,6 +68,7 @@ def _write(snapshot: Snapshot, draft: Draft, backup_id: str, interruption: threa
         post_data = whole_section(snapshot.shared, "post-data", interruption)
         member.write(post_data)
         member.write(render("marker", id=backup_id))
+    roles = snapshot.roles()
     snapshot.require_alive()
     age_seconds = snapshot.age_seconds
     snapshot.session.close()  # it holds back vacuum, and reading back takes a while
@@ -92,6 +93,7 @@ def _write(snapshot: Snapshot, draft: Draft, backup_id: str, interruption: threa
         tables=amounts.tables,
         rows=amounts.rows,
         large_objects=digests,
+        roles=roles,
     )
     publish(draft, contents, description.to_bytes())
     return BackupFile(

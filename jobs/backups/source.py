@@ -86,6 +86,10 @@ class Snapshot:
         """Which rows are dumped of those tables of extensions that are not dumped whole."""
         return {oid: bytes(condition) for oid, condition in self.session.query("list_extension_conditions")}
 
+    def roles(self) -> list[str]:
+        """The names of the server's roles."""
+        return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_roles")]
+
     def require_alive(self) -> None:
         """Raise a `DatabaseError` unless the locks and the snapshot were held until now."""
         self.session.query("is_alive")
