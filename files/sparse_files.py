@@ -18,10 +18,11 @@ class DiffersFromFile(Exception):
 class SparseWriter:
     """Writes to an open file. What the file holds already is compared with the bytes to be written, not replaced."""
 
-    def __init__(self, descriptor: int, there_bytes: int = 0) -> None:
+    def __init__(self, descriptor: int, there_bytes: int = 0, position: int = 0) -> None:
+        """The first bytes to be written belong at `position`."""
         self._descriptor = descriptor
         self._there_bytes = there_bytes
-        self._position = 0
+        self._position = position
         self._end_of_data = there_bytes
 
     def write(self, chunk: bytes) -> None:

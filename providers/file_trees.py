@@ -6,11 +6,12 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from config.logs import one_line
 from config.models import PutReceipt
-from providers.base import IntegrityError, InvalidKey, Source
+from providers.base import InvalidKey, Source
+from providers.exact_reading import exact_chunks
 
 TEMPORARY_NAME = re.compile(r"\.janitor-(?:(?P<target>[0-9a-f]{16})-)?[0-9a-f]{16}\.part")
 """Earlier releases made names without `target`, and such files may still lie about."""
@@ -31,13 +32,32 @@ def is_temporary_name(name: str) -> bool:
     return TEMPORARY_NAME.fullmatch(name) is not None
 
 
-def is_temporary_name_of(target: str, name: str) -> bool:
+def names_to_discard(
+    target: str, modified_at: Mapping[str, float | None], clock: Callable[[], float | None]
+) -> list[str]:
+    """Of unfinished files in a directory that may be that of others, too: those that were to become `target`.
+
+    What an earlier release left does not tell its target: it is among them once it is so old that it belongs to nobody,
+    by the `clock` of whoever keeps the files, which is asked only then and may not know.
+    """
+    own = [name for name in modified_at if _is_temporary_name_of(target, name)]
+    of_unknown_target = [name for name in modified_at if _tells_no_target(name)]
+    now = clock() if of_unknown_target else None
+    return own if now is None else own + [name for name in of_unknown_target if _is_forsaken(modified_at[name], now)]
+
+
+def _is_forsaken(modified_at: float | None, now: float) -> bool:
+    """Whether nobody has written to a file for so long that its writer has failed."""
+    return modified_at is not None and now - modified_at > FORSAKEN_AFTER_SECONDS
+
+
+def _is_temporary_name_of(target: str, name: str) -> bool:
     """Whether `temporary_name` could have made it for `target`."""
     match = TEMPORARY_NAME.fullmatch(name)
     return match is not None and match["target"] == _mark_of(target)
 
 
-def tells_no_target(name: str) -> bool:
+def _tells_no_target(name: str) -> bool:
     """Whether an earlier release made it, so that it may be anybody's."""
     match = TEMPORARY_NAME.fullmatch(name)
     return match is not None and match["target"] is None
@@ -85,14 +105,10 @@ class MeteredSource:
 
     def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
         """The source's chunks. Raises `IntegrityError` unless they are exactly as many bytes as announced."""
-        for chunk in self._source.chunks(chunk_size_bytes):
+        for chunk in exact_chunks(self._source, chunk_size_bytes):
             self._sent_bytes += len(chunk)
-            if self._sent_bytes > self.size_bytes:
-                break
             self._sha256.update(chunk)
             yield chunk
-        if self._sent_bytes != self.size_bytes:
-            raise IntegrityError(f"la fuente anunció {self.size_bytes} bytes y dio otra cantidad")
 
     def receipt(self) -> PutReceipt:
         """What was sent."""

@@ -25,6 +25,8 @@ FRAME = "jobs"
 
 BELOW_THE_FRAME = {"config", "files", "sql", "providers", "storage"}
 
+JOBS = frozenset(f"{FRAME}/{path.parent.name}" for path in (REPOSITORY / FRAME).glob("*/__init__.py"))
+
 ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "config": set(),
     "files": {"config"},
@@ -32,12 +34,10 @@ ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "providers": {"config", "files"},
     "storage": {"config", "files", "providers"},
     FRAME: BELOW_THE_FRAME,
-    "jobs/migration": {FRAME, *BELOW_THE_FRAME},
-    "jobs/temp_files": {FRAME, *BELOW_THE_FRAME},
-    "jobs/backups": {FRAME, *BELOW_THE_FRAME},
-    "commands": {"demo", "jobs/migration", "jobs/temp_files", FRAME, *BELOW_THE_FRAME},
+    **{job: {FRAME, *BELOW_THE_FRAME} for job in JOBS},
+    "commands": {"demo", *JOBS, FRAME, *BELOW_THE_FRAME},
     "demo": {FRAME, *BELOW_THE_FRAME},
-    PROGRAM: {"commands", "jobs/migration", "jobs/temp_files", FRAME, *BELOW_THE_FRAME},
+    PROGRAM: {"commands", *JOBS, FRAME, *BELOW_THE_FRAME},
 }
 """Each room, and those below it; no job knows another one, and nothing knows the program."""
 
@@ -55,8 +55,8 @@ FILES_THAT_MAY_IMPORT = {
         *("providers/shared/object_store_get.py", "providers/shared/object_store_put.py"),
         *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
     ),
+    "isal": ("jobs/*/compression.py",),
     "psycopg2": ("sql/*.py",),
-    "isal": ("jobs/backups/compression.py",),
     "click": (PROGRAM, "config/options.py", "commands/*.py", "jobs/*/commands.py"),
 }
 """Each package of others that only some files know, and those files."""

@@ -54,6 +54,7 @@ from providers.base import (
     Source,
     StorageFull,
 )
+from providers.exact_reading import exact_chunks, run_to_end
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key
 from providers.retries import Result, with_retries
@@ -483,16 +484,11 @@ class _HashingReader:
 
     def pieces(self) -> Iterator[bytes]:
         """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
-        announced_bytes = self._source.size_bytes
-        for piece in self._source.chunks(CHUNK_SIZE_BYTES):
+        for piece in exact_chunks(self._source, CHUNK_SIZE_BYTES):
             self._size_bytes += len(piece)
-            if self._size_bytes > announced_bytes:
-                raise IntegrityError(f"se leyeron más de los {announced_bytes} bytes anunciados")
             self._sha256.update(piece)
             self._crc32c = google_crc32c.extend(self._crc32c, piece)
             yield piece
-        if self._size_bytes < announced_bytes:
-            raise IntegrityError(f"se leyeron {self._size_bytes} de {announced_bytes} bytes anunciados")
 
     def parts(self) -> Iterator[_Part]:
         """The bytes in parts of `PART_SIZE_BYTES`.
@@ -506,7 +502,7 @@ class _HashingReader:
             while content.tell() < size_bytes:
                 content.write(next(pieces))
             if start + size_bytes == self._source.size_bytes:
-                _run_to_end(pieces)
+                run_to_end(pieces)
             yield _Part(content)
 
 
@@ -600,11 +596,6 @@ class _Reading:
             self._is_begun, self._checksum = True, stored.checksum
         if self._checksum is None or stored.checksum != self._checksum:
             raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
-
-
-def _run_to_end(pieces: Iterator[bytes]) -> None:
-    for _ in pieces:
-        pass
 
 
 def _kept_bytes(response: requests.Response) -> int:

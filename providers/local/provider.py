@@ -48,13 +48,11 @@ from providers.base import (
     require_expected,
 )
 from providers.file_trees import (
-    FORSAKEN_AFTER_SECONDS,
     MeteredSource,
     is_temporary_name,
-    is_temporary_name_of,
+    names_to_discard,
     parts_of_key,
     parts_of_prefix,
-    tells_no_target,
     temporary_name,
 )
 from providers.probes import Remembered, folds_names
@@ -291,26 +289,25 @@ class LocalProvider(Provider):
             self._remove_empty(directory)
 
     def _abandon_one(self, key: str) -> None:
-        """In a directory that may be that of others, too: only what tells that it was to become this object. What an
-        earlier release left does not tell: that is removed once it is so old that it belongs to nobody.
-        """
         *directories, target = parts_of_key(key)
-        for entry in self._scan(directories):
-            if is_temporary_name_of(target, entry.name) or (
-                tells_no_target(entry.name) and self._is_forsaken(directories, entry)
-            ):
-                self._unlink(directories, entry.name)
+        for name in names_to_discard(target, dict(self._unfinished_in(directories)), lambda: self._clock(directories)):
+            self._unlink(directories, name)
         self._remove_empty(directories)
 
-    def _is_forsaken(self, directories: Sequence[str], entry: os.DirEntry[str]) -> bool:
-        """Whether nobody has written to a file for so long that its writer has failed: by the clock of whoever keeps
-        the file system, which a new file tells.
-        """
+    def _unfinished_in(self, directories: Sequence[str]) -> Iterator[tuple[str, float]]:
+        """Each unfinished file, and when it was written to last."""
+        for entry in self._scan(directories):
+            if is_temporary_name(entry.name):
+                with contextlib.suppress(FileNotFoundError):  # its owner has just given it its name
+                    yield entry.name, entry.stat(follow_symlinks=False).st_mtime
+
+    def _clock(self, directories: Sequence[str]) -> float | None:
+        """The time of whoever keeps the file system, which a new file tells; `None` once the directory is gone."""
         try:
             with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
-                return _time_in(parent) - entry.stat(follow_symlinks=False).st_mtime > FORSAKEN_AFTER_SECONDS
-        except FileNotFoundError:  # its owner has just given it its name
-            return False
+                return _time_in(parent)
+        except FileNotFoundError:
+            return None
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         """See `Provider`. What is read back comes from the disk, not from what the kernel remembers of the writing."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
+from providers.base import ProviderError
 from providers.probes import PROBE_CONTENT
 from providers.s3.errors import is_optional_refusal
-from providers.s3.requests import NoSuchUpload, S3Requests, Unfinished
+from providers.s3.requests import LostUpload, NoSuchUpload, S3Requests, Unfinished
 
 NOBODYS_ETAG = '"00000000000000000000000000000000"'
 
@@ -22,6 +23,10 @@ KEPT = frozenset((404, 409, 412))
 
 UNKNOWN = frozenset((400, 405, 501))
 """How servers that know no such condition say so, where they say so."""
+
+
+class ConditionUnknown(ProviderError):
+    """The server refuses the end of an upload, and may do so because it knows no conditions of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +120,16 @@ def _is_unknown(requests: S3Requests, upload: Unfinished) -> bool:
         if error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
             raise
     return False
+
+
+@contextlib.contextmanager
+def refused_as_unknown(condition: Mapping[str, str]) -> Iterator[None]:
+    """Turn a refusal that may mean the condition itself into `ConditionUnknown`. One that is kept is none."""
+    try:
+        yield
+    except LostUpload:
+        raise
+    except ClientError as error:
+        if not condition or error.response["ResponseMetadata"]["HTTPStatusCode"] not in UNKNOWN:
+            raise
+        raise ConditionUnknown("el servidor no admite condiciones al terminar una subida por partes") from None

@@ -280,7 +280,9 @@ class S3Requests:
         self._http.close()
 
     def _url_of(self, name: str | None) -> str:
-        return self._bucket_url if name is None else f"{self._bucket_url}/{_quoted(name, '/')}"
+        if name is None:
+            return self._bucket_url
+        return f"{self._bucket_url}/{_quoted(name, '/')}"
 
     def _listed(self, name: str | None, query: Mapping[str, str]) -> Any:
         """The answer to a question for a listing, which is long. Raises `ClientError` for any but a 2xx."""

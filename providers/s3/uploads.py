@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import ClientError
-
 from config.errors import RunInterrupted
 from providers.base import (
     PART_SIZE_BYTES,
@@ -21,7 +19,7 @@ from providers.base import (
     SlowDown,
     Source,
 )
-from providers.s3.conditions import UNKNOWN
+from providers.s3.conditions import ConditionUnknown, refused_as_unknown
 from providers.s3.errors import translated_errors
 from providers.s3.requests import LostUpload, Repeated, S3Requests, StoredPart, Unfinished
 from providers.shared.object_store_put import Md5Of, ObjectStorePut, SentBytes, multipart_md5
@@ -40,10 +38,6 @@ LookForPart = Callable[[Unfinished, int], "StoredPart | None"]
 
 FINISHED_PARTS_STAY = (ProviderUnavailable, AccessDenied, RunInterrupted)
 """After one of these the parts that the server has are left there: the next attempt goes on with them."""
-
-
-class ConditionUnknown(ProviderError):
-    """The server refuses the end of an upload, and may do so because it knows no conditions of that."""
 
 
 class UploadLost(ProviderError):
@@ -189,7 +183,7 @@ class UploadsInParts:
         def complete() -> bool:
             nonlocal was_unanswered
             try:
-                with translated_errors(), lost_uploads(), _refused_as_unknown(condition):
+                with translated_errors(), lost_uploads(), refused_as_unknown(condition):
                     self._patient_requests.complete(upload, etags, condition)
             except ProviderUnavailable:
                 was_unanswered = True
@@ -316,16 +310,3 @@ def lost_uploads() -> Iterator[None]:
         yield
     except LostUpload:
         raise UploadLost("el servidor ya no tiene la subida o una de sus partes") from None
-
-
-@contextlib.contextmanager
-def _refused_as_unknown(condition: Mapping[str, str]) -> Iterator[None]:
-    """Turn a refusal that may mean the condition itself into `ConditionUnknown`; one that is kept is none."""
-    try:
-        yield
-    except LostUpload:
-        raise
-    except ClientError as error:
-        if not condition or error.response["ResponseMetadata"]["HTTPStatusCode"] not in UNKNOWN:
-            raise
-        raise ConditionUnknown("el servidor no admite condiciones al terminar una subida por partes") from None

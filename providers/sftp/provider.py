@@ -36,13 +36,11 @@ from providers.base import (
     require_expected,
 )
 from providers.file_trees import (
-    FORSAKEN_AFTER_SECONDS,
     MeteredSource,
     is_temporary_name,
-    is_temporary_name_of,
+    names_to_discard,
     parts_of_key,
     parts_of_prefix,
-    tells_no_target,
     temporary_name,
 )
 from providers.probes import Remembered, folds_names
@@ -280,26 +278,19 @@ class SftpProvider(Provider):
             session.settle()
 
     def _abandon_one(self, key: str) -> None:
-        """In a directory that may be that of others, too: only what tells that it was to become this object. What an
-        earlier release left does not tell: that is removed once it is so old that it belongs to nobody.
-        """
         *directories, target = parts_of_key(key)
-        unfinished = self._unfinished_in(key, directories)
-        names = [name for name in unfinished if is_temporary_name_of(target, name)]
-        of_unknown_target = [name for name in unfinished if tells_no_target(name)]
-        server_time = self._server_time(key) if of_unknown_target else None
-        if server_time is not None:
-            names += [name for name in of_unknown_target if _is_forsaken(unfinished[name], server_time)]
+        names = names_to_discard(target, self._unfinished_in(key, directories), lambda: self._server_time(key))
         with self._session(key) as session:
             for name in names:
                 session.post(PacketType.REMOVE, string(self._path(session, directories, name)))
             self._post_removals(session, [directories])
             session.settle()
 
-    def _unfinished_in(self, key: str, directories: Sequence[str]) -> Mapping[str, Attributes]:
+    def _unfinished_in(self, key: str, directories: Sequence[str]) -> Mapping[str, int | None]:
+        """When each unfinished file was written to last."""
         pages = self._pages(key, [tuple(directories)])
         named = ((name, attributes) for page in pages for _, name, attributes in page)
-        return {name: attributes for name, attributes in named if is_temporary_name(name)}
+        return {name: attributes.mtime for name, attributes in named if is_temporary_name(name)}
 
     def _server_time(self, key: str) -> int | None:
         """The server's clock, which a new file tells; `None` where none can be stored, on a full disk for instance."""
@@ -945,11 +936,6 @@ def _is_file(attributes: Attributes) -> bool:
 
 def _is_directory(attributes: Attributes) -> bool:
     return attributes.mode is not None and stat.S_ISDIR(attributes.mode)
-
-
-def _is_forsaken(attributes: Attributes, server_time: int) -> bool:
-    """Whether nobody has written to a file for so long that its writer has failed."""
-    return attributes.mtime is not None and server_time - attributes.mtime > FORSAKEN_AFTER_SECONDS
 
 
 def _explain(error: StatusError, key: str) -> ProviderError:

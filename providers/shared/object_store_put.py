@@ -41,6 +41,7 @@ from providers.base import (
     memory_share,
     part_size_for,
 )
+from providers.exact_reading import exact_chunks, run_to_end
 from providers.shared.answers import ARCHIVED, CLOCK_IS_OFF, QUICK_SIZE_BYTES, deadline_seconds, unintelligible
 from providers.shared.direct_http import LARGEST_BODY_BYTES, LONGEST_IDLE_SECONDS, Answer
 from providers.shared.network import NOBODY, Network, any_certificate
@@ -293,7 +294,7 @@ class HashingReader:
             return b"".join(pieces)
         content = anonymous_map(self._source.size_bytes)
         fill(content, self._source.size_bytes, pieces)
-        _run_to_end(pieces)
+        run_to_end(pieces)
         return content
 
     def parts(self, buffers: PartBuffers) -> Iterator[Buffer]:
@@ -308,7 +309,7 @@ class HashingReader:
                 self._part_md5s.append(hashlib.md5(part, usedforsecurity=False).hexdigest())
             yield part
             del part
-        _run_to_end(pieces)
+        run_to_end(pieces)
 
     def single_part(self) -> Buffer:
         """All bytes at once, as the only part."""
@@ -320,23 +321,15 @@ class HashingReader:
     def pieces(self) -> Iterator[bytes]:
         """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
         try:
-            yield from self._checked_pieces()
+            for piece in exact_chunks(self._source, CHUNK_SIZE_BYTES):
+                self._size_bytes += len(piece)
+                self._sha256.update(piece)
+                if self._md5:
+                    self._md5.update(piece)
+                yield piece
         except Exception as error:
             self.failure = error
             raise
-
-    def _checked_pieces(self) -> Iterator[bytes]:
-        announced_bytes = self._source.size_bytes
-        for piece in self._source.chunks(CHUNK_SIZE_BYTES):
-            self._size_bytes += len(piece)
-            if self._size_bytes > announced_bytes:
-                raise IntegrityError(f"se leyeron más de los {announced_bytes} bytes anunciados")
-            self._sha256.update(piece)
-            if self._md5:
-                self._md5.update(piece)
-            yield piece
-        if self._size_bytes < announced_bytes:
-            raise IntegrityError(f"se leyeron {self._size_bytes} de {announced_bytes} bytes anunciados")
 
     def sha256_so_far(self) -> bytes:
         """SHA-256 of what was handed over until now."""
@@ -375,10 +368,10 @@ def hash_source(source: Source, md5s_of_large: Collection[Md5Of] = tuple(Md5Of))
     """What `ObjectStorePut.put` would give back for `source`, by reading it without sending it."""
     if source.size_bytes <= PART_SIZE_BYTES:
         reader = HashingReader(source)
-        _run_to_end(reader.pieces())
+        run_to_end(reader.pieces())
     else:
         reader = HashingReader(source, md5s_of_large)
-        _run_to_end(reader.parts(PartBuffers(part_size_for(source.size_bytes))))
+        run_to_end(reader.parts(PartBuffers(part_size_for(source.size_bytes))))
     return reader.sent()
 
 
@@ -386,12 +379,6 @@ def multipart_md5(part_md5s: Sequence[str]) -> str:
     """The MD5 over the parts' MD5s and their number, which S3 and its kin show as the ETag of an object in parts."""
     digests = b"".join(bytes.fromhex(md5) for md5 in part_md5s)
     return f"{hashlib.md5(digests, usedforsecurity=False).hexdigest()}-{len(part_md5s)}"
-
-
-def _run_to_end(pieces: Iterator[object]) -> None:
-    """Let a source that has yielded all its bytes say whether they were sound, and whether there are more."""
-    for piece in pieces:
-        del piece  # not held while the next one is read
 
 
 class _MemoryBudget:

@@ -26,8 +26,11 @@ from tests.guards.outcome import FILE_VARIABLE, Outcome, read_outcomes
 from tests.repository import REPOSITORY
 
 NOT_COPIED = shutil.ignore_patterns(
-    *(".git", ".venv", ".cache", ".*_cache", "node_modules", "build", "dist", "demo-data", "logs", "tmp", "*.egg-info")
+    *(".git", ".venv", ".cache", ".*_cache", "node_modules", "build", "dist", "demo-data", "tmp", "*.egg-info")
 )
+OWN_LOGS = "logs"
+"""At the top of the checkout only: a job below has the same name."""
+
 DOWNLOADED = ".cache"
 """Servers that tests have installed once. A copy uses them, too: to install them anew takes longer than a test may."""
 
@@ -100,7 +103,7 @@ def try_all(mutants: Sequence[Mutant], directory: Path) -> int:
     """Try mutants on one copy of the checkout as it is now, so that nobody's editing gets in between."""
     started = time.monotonic()
     pristine = directory / "pristine"
-    shutil.copytree(REPOSITORY, pristine, symlinks=True, ignore=NOT_COPIED)
+    shutil.copytree(REPOSITORY, pristine, symlinks=True, ignore=_not_copied)
     (pristine / DOWNLOADED).symlink_to(REPOSITORY / DOWNLOADED)
     try:
         if not passes_as_it_is(pristine, sorted({test for mutant in mutants for test in mutant.tests})):
@@ -109,6 +112,11 @@ def try_all(mutants: Sequence[Mutant], directory: Path) -> int:
     finally:
         shutil.rmtree(pristine)
     return conclude(results, time.monotonic() - started)
+
+
+def _not_copied(directory: str, names: list[str]) -> set[str]:
+    at_the_top = {OWN_LOGS} if Path(directory) == REPOSITORY else set()
+    return NOT_COPIED(directory, names) | at_the_top
 
 
 def try_each(mutants: Sequence[Mutant], pristine: Path) -> list[Result]:

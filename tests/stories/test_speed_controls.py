@@ -196,6 +196,12 @@ PROGRESS = re.compile(
 )
 
 
+PROGRESS_OF_RESTORE = re.compile(
+    r"Restaurando: \d de 3 ficheros, [\d.]+ K?B de 300 KB \(\d+ %\), [\d.]+ K?B/s(?:, faltan unos \d+ (?:s|min))?",
+    re.ASCII,
+)
+
+
 def run_on_a_terminal(installation: Installation, *arguments: str, **environment: str) -> list[list[str]]:
     """What a terminal of 120 columns shows: for each of its lines, all that stood there, one after the other."""
     ours, theirs = pty.openpty()
@@ -275,3 +281,22 @@ def test_a_dry_run_takes_the_options_and_shows_everything(installation: Installa
     run = installation.run("--dry-run", "--max-bytes", "1K", "--max-duration", "1s", "--bandwidth-limit", "1K")
     assert run.exit_code == 0
     assert all(any(uuid in message for message in run.messages()) for uuid in uuids)
+
+
+def test_a_terminal_shows_the_progress_of_a_restore(installation: Installation, nas: Destination) -> None:
+    """And a pipe none of it."""
+    installation.configure(installation.add_provider(nas))
+    directory = installation.new_directory("uno")
+    for number in range(3):
+        (directory / str(number)).write_bytes(os.urandom(102_400))
+    installation.add_execution("uno", directory)
+    assert installation.run().exit_code == 0
+    limited = ("restore", "--bandwidth-limit", "128K", "uno")
+    lines = run_on_a_terminal(installation, *limited, str(installation.directory / "restaurada"))
+    replaced = [text for line in lines for text in line[:-1] if text]
+    assert len(replaced) >= 2
+    assert all(PROGRESS_OF_RESTORE.fullmatch(text) for text in replaced), replaced
+    assert [line[-1] for line in lines] == [""]
+    run = installation.run(*limited, str(installation.directory / "otra"))
+    assert "Restaurando" not in run.output
+    assert not run.messages("INFO")

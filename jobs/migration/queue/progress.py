@@ -37,7 +37,7 @@ class Progress:
         self._total = total
         self._clock = clock
         self._started = clock()
-        self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._rate = Rate(clock)
 
     def text(self) -> str:
         """The line as of now."""
@@ -47,25 +47,34 @@ class Progress:
             f"Migradas {counts.migrated}{of_total}",
             files(self._traffic.passed_files),
             in_units(self._traffic.passed_bytes),
-            f"{in_units(self._bytes_per_second())}/s",
+            f"{in_units(self._rate.per_second(self._traffic.passed_bytes))}/s",
         ]
         seconds_left = self._seconds_left(counts.migrated + counts.failed + counts.missing_directories)
         if seconds_left is not None:
             parts.append(f"faltan unos {in_time(seconds_left)}")
         return ", ".join(parts)
 
-    def _bytes_per_second(self) -> float:
-        now = self._clock()
-        self._samples.append((now, self._traffic.passed_bytes))
-        while len(self._samples) > 2 and self._samples[1][0] <= now - RATE_OVER_SECONDS:
-            self._samples.popleft()
-        since, bytes_then = self._samples[0]
-        return (self._traffic.passed_bytes - bytes_then) / max(now - since, 0.001)
-
     def _seconds_left(self, done: int) -> float | None:
         if self._total is None or done == 0:
             return None
         return (self._clock() - self._started) / done * max(0, self._total - done)
+
+
+class Rate:
+    """How fast a number grows, over the last seconds in which it was asked."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
+
+    def per_second(self, number: int) -> float:
+        """As of now, when this is the number."""
+        now = self._clock()
+        self._samples.append((now, number))
+        while len(self._samples) > 2 and self._samples[1][0] <= now - RATE_OVER_SECONDS:
+            self._samples.popleft()
+        since, number_then = self._samples[0]
+        return (number - number_then) / max(now - since, 0.001)
 
 
 def in_units(size_bytes: float) -> str:

@@ -45,6 +45,7 @@ from jobs.migration.restore.errors import (
     RestoreIncomplete,
 )
 from jobs.migration.restore.losses import NAMED_AT_MOST, Losses
+from jobs.migration.restore.progress import RestoreProgress, showing
 from providers import build_provider
 from providers.base import IntegrityError, Provider
 from providers.retries import with_retries
@@ -89,7 +90,8 @@ class Restore:
     def run(self, destination: Path, manifest_sha256: str | None) -> Restored:
         """Download everything the manifest names, verify it, rebuild the rest; give what was restored.
 
-        What an earlier restore of the same copy left in the destination is kept where it is proven to be equal.
+        What an earlier restore of the same copy left in the destination is kept where it is proven to be equal. How far
+        it has got is shown, see `jobs.migration.restore.progress`.
         Raises `MigrationError`, `DestinationUnusable`, `DestinationFull`, and `RestoreIncomplete` once everything is
         restored that can be. After an error the destination keeps what came, with a file in it that says that it is
         incomplete. Files come back without setuid and setgid: see `LENDING_BITS`.
@@ -101,8 +103,10 @@ class Restore:
                 opened_destination(destination, self._place, sha256, tree) as opened,
                 closing_descriptor(open_directory_beneath(opened.descriptor, [])) as file_system,
             ):
-                filling = _Filling(self._provider, self._place, self._pool, self._interruption, opened, tree)
-                restored = filling.run(_Disk(file_system))
+                progress = RestoreProgress(self._place.name, tree.file_count, tree.size_bytes)
+                filling = _Filling(self._provider, self._place, self._pool, self._interruption, opened, tree, progress)
+                with showing(progress):
+                    restored = filling.run(_Disk(file_system))
             _sync_parent(destination)
         _tell_what_lends_nothing_any_more(tree)
         return restored
@@ -134,6 +138,25 @@ def _told_errors(destination: Path) -> Iterator[None]:
         raise DestinationUnusable(f"no se puede escribir en {destination}: {reason_of(error)} ({where})") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _There:
+    """What lies in a file before it is filled: so many bytes, which `is_skipped` leaves out of what is fetched, and the
+    hash of what is left out.
+    """
+
+    size_bytes: int
+    digest: hashlib._Hash
+    is_skipped: bool
+
+    @property
+    def skipped_bytes(self) -> int:
+        """How many need not be fetched."""
+        return self.size_bytes if self.is_skipped else 0
+
+
+_NOTHING_THERE = _There(0, hashlib.sha256(), is_skipped=False)
+
+
 class _Filling:
     """One destination being filled."""
 
@@ -145,6 +168,7 @@ class _Filling:
         interruption: threading.Event,
         destination: OpenDestination,
         tree: Tree,
+        progress: RestoreProgress,
     ) -> None:
         self._provider = provider
         self._place = place
@@ -153,6 +177,7 @@ class _Filling:
         self._destination = destination
         self._descriptor = destination.descriptor
         self._tree = tree
+        self._progress = progress
         self._losses = Losses()
         self._present = bytearray(len(tree))
         self._kept = itertools.count()  # which several threads may ask for the next number
@@ -265,9 +290,10 @@ class _Filling:
                     disk.read_from_disk(file)
                     self._complete(file, entry)
                 else:
-                    self._download(file, entry, 0)
+                    self._download(file, entry, _NOTHING_THERE)
                 self._set_attributes(file, entry, entry.mode & ~LENDING_BITS)
                 disk.bring(file)
+                self._progress.note_file()
         except (FileExistsError, NotOfTheRestore, DiffersFromFile):
             self._losses.note_in_the_way(entry.path)
         except OSError as error:
@@ -290,22 +316,27 @@ class _Filling:
             return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
 
     def _complete(self, file: int, entry: Entry) -> None:
-        """Keep what an earlier restore has left, and fetch what is missing."""
-        if self._is_whole(file, entry):
+        """Keep what an earlier restore has left, and fetch what is missing. Raises `NotOfTheRestore`."""
+        there = self._read(file)
+        if there.size_bytes == entry.size_bytes and there.digest.hexdigest() == entry.sha256:
+            self._progress.note_bytes(entry.size_bytes)
             next(self._kept)
-        else:
-            self._download(file, entry, os.fstat(file).st_size)
-
-    def _is_whole(self, file: int, entry: Entry) -> bool:
-        """Whether an earlier restore's file is proven. Raises `NotOfTheRestore` for one that cannot become so."""
-        there_bytes = os.fstat(file).st_size
-        if there_bytes == entry.size_bytes and self._sha256_of(file) == entry.sha256:
-            return True
-        if there_bytes >= entry.size_bytes:
+        elif there.size_bytes >= entry.size_bytes:
             raise NotOfTheRestore
-        return False
+        else:
+            self._complete_half(file, entry, there)
 
-    def _sha256_of(self, file: int) -> str:
+    def _complete_half(self, file: int, entry: Entry, there: _There) -> None:
+        """Fetch the rest alone. The hash of the whole decides: where it is another one, everything is fetched, to see
+        whether what was there already is to blame.
+        """
+        if there.size_bytes > 0:
+            with contextlib.suppress(IntegrityError):
+                self._download(file, entry, there)
+                return
+        self._download(file, entry, _There(there.size_bytes, hashlib.sha256(), is_skipped=False))
+
+    def _read(self, file: int) -> _There:
         digest = hashlib.sha256()
         position = 0
         while chunk := os.pread(file, CHUNK_SIZE_BYTES, position):
@@ -313,35 +344,44 @@ class _Filling:
                 raise RunInterrupted("interrumpido")
             digest.update(chunk)
             position += len(chunk)
-        return digest.hexdigest()
+        return _There(position, digest, is_skipped=True)
 
-    def _download(self, file: int, entry: Entry, there_bytes: int) -> None:
-        """Fetch a file. What lies in it already, half of what an earlier restore fetched, must be what comes."""
+    def _download(self, file: int, entry: Entry, there: _There) -> None:
+        """Fetch a file, or its rest. What lies in it already and is not skipped must be what comes."""
         pacer = Pacer(self._pool.traffic, place=0)
         tries = itertools.count()
-        attempt = partial(self._fill, file, entry, pacer, there_bytes, tries)
+        attempt = partial(self._fill, file, entry, pacer, there, tries)
         try:
             with_retries(attempt, self._interruption, self._provider.progress, pacer.waited_seconds)
         except IntegrityError:
-            os.ftruncate(file, there_bytes)  # other bytes would keep the next restore from going on
+            os.ftruncate(file, there.size_bytes)  # other bytes would keep the next restore from going on
             raise
 
-    def _fill(self, file: int, entry: Entry, pacer: Pacer, there_bytes: int, tries: Iterator[int]) -> None:
+    def _fill(self, file: int, entry: Entry, pacer: Pacer, there: _There, tries: Iterator[int]) -> None:
         if next(tries) > 0:
-            os.ftruncate(file, there_bytes)  # what an earlier try left
-        writer = SparseWriter(file, there_bytes)
-        digest = hashlib.sha256()
-        for chunk in pacer.paced(self._announced_bytes(entry)):
-            digest.update(chunk)
-            writer.write(chunk)
-        if digest.hexdigest() != entry.sha256:
-            raise IntegrityError("lo descargado difiere del manifiesto")
-        writer.finish()
+            os.ftruncate(file, there.size_bytes)  # what an earlier try left
+        writer = SparseWriter(file, there.size_bytes, there.skipped_bytes)
+        digest = there.digest.copy()
+        with self._progress.counted() as note_bytes:
+            note_bytes(there.skipped_bytes)
+            for chunk in pacer.paced(self._announced_bytes(entry, there.skipped_bytes)):
+                digest.update(chunk)
+                writer.write(chunk)
+                note_bytes(len(chunk))
+            if digest.hexdigest() != entry.sha256:
+                raise IntegrityError("lo descargado difiere del manifiesto")
+            writer.finish()
 
-    def _announced_bytes(self, entry: Entry) -> Iterator[bytes]:
+    def _announced_bytes(self, entry: Entry, skipped_bytes: int) -> Iterator[bytes]:
         """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
-        remaining_bytes = entry.size_bytes
-        for chunk in self._provider.open_sized(self._place.key_of(entry.path), entry.size_bytes):
+        remaining_bytes = entry.size_bytes - skipped_bytes
+        key = self._place.key_of(entry.path)
+        stored = (
+            self._provider.open_from(key, entry.size_bytes, skipped_bytes)
+            if skipped_bytes
+            else self._provider.open_sized(key, entry.size_bytes)
+        )
+        for chunk in stored:
             remaining_bytes -= len(chunk)
             if remaining_bytes < 0:
                 raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")

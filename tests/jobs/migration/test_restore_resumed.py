@@ -26,7 +26,7 @@ from jobs.migration.restore.destination import INCOMPLETE_MARK
 from jobs.migration.restore.errors import DestinationUnusable, RestoreIncomplete
 from providers.base import IntegrityError, ProviderError
 from providers.local.provider import LocalProvider
-from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit
+from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, truncate
 from tests.privileges import NOBODY, unprivileged
 from tests.restores import PLACE, Copy, contents, restore_copy, store_copy
 from tests.skips import needs_root
@@ -82,7 +82,8 @@ def opened(provider: LocalProvider, destination: Path) -> list[str]:
     """Restore again; which files were fetched."""
     with FaultyProvider(provider) as watched:
         restore_copy(watched, destination)
-        return [name for name in watched.keys("open") if name != PLACE.manifest_key.rpartition("/")[2]]
+        names = sorted(watched.keys("open") + watched.keys("open_from"))
+        return [name for name in names if name != PLACE.manifest_key.rpartition("/")[2]]
 
 
 # What is proven is kept
@@ -93,6 +94,53 @@ def test_what_is_there_and_proven_is_not_fetched_again(provider: LocalProvider, 
     assert opened(provider, halfway) == ["large", "last"]
     assert contents(halfway) == COPY
     assert (halfway / "d" / "file").stat().st_ino == before
+
+
+def test_half_a_file_is_not_fetched_again_from_its_beginning(provider: LocalProvider, halfway: Path) -> None:
+    """Of files of every size, by each provider (`test_what_follows_a_beginning_can_be_read_alone` in its contract)."""
+    came_bytes: list[int] = []
+
+    def note(call: Call) -> Iterator[bytes]:
+        for chunk in call.proceed():
+            came_bytes.append(len(chunk))
+            yield chunk
+
+    with FaultyProvider(provider, [Fault("open_from", note, key="*/large")]) as watched:
+        restore_copy(watched, halfway)
+        assert watched.keys("open_from") == ["large"]
+    assert sum(came_bytes) == 3_000_000 - 16 * 65536
+    assert contents(halfway) == COPY
+
+
+def test_the_rest_of_a_file_is_cut_off_again_and_again(provider: LocalProvider, halfway: Path) -> None:
+    """Each restore goes on from where the one before it ended."""
+
+    def cut(call: Call) -> Iterator[bytes]:
+        yield next(call.proceed())[:100_000]
+        raise ProviderError("cortado")
+
+    for number in (1, 2, 3):
+        with (
+            FaultyProvider(provider, [Fault("open_from", cut, key="*/large")]) as faulty,
+            pytest.raises(ProviderError),
+        ):
+            restore_copy(faulty, halfway)
+        assert (halfway / "large").stat().st_size == 16 * 65536 + number * 100_000
+    restore_copy(provider, halfway)
+    assert contents(halfway) == COPY
+
+
+@pytest.mark.parametrize("change", [flip_bit, truncate, lambda rest: rest + b"x"], ids=["bit", "short", "long"])
+def test_a_wrong_rest_is_not_believed(provider: LocalProvider, halfway: Path, change: Callable[[bytes], bytes]) -> None:
+    """The hash of the whole decides; what was there is kept, and everything is fetched."""
+
+    def lie(call: Call) -> Iterator[bytes]:
+        yield change(b"".join(call.proceed()))
+
+    faults = [Fault("open_from", lie, key="*/large", calls=range(1, 100))]
+    with FaultyProvider(provider, faults) as faulty:
+        restore_copy(faulty, halfway)
+    assert contents(halfway) == COPY
 
 
 def test_how_many_files_were_there_is_told(provider: LocalProvider, halfway: Path) -> None:
@@ -415,7 +463,7 @@ def test_a_second_restore_at_the_same_time_is_refused(provider: LocalProvider, h
         refused.append(str(second.value))
         yield from call.proceed()
 
-    with FaultyProvider(provider, [Fault("open", begin_another, key="*/large")]) as faulty:
+    with FaultyProvider(provider, [Fault("open_from", begin_another, key="*/large")]) as faulty:
         restore_copy(faulty, halfway)
     assert len(refused) == 1
     assert contents(halfway) == COPY

@@ -1,0 +1,39 @@
+"""Why a log stays as it is. The messages are in Spanish."""
+
+from __future__ import annotations
+
+import logging
+
+
+class LogLeft(Exception):
+    """A log stays where it is, whole, and the others go on."""
+
+    event = "log_left"
+    level = logging.ERROR
+    is_failure = True
+
+
+class LogInUse(LogLeft):
+    """Some program has it open for writing. Nobody's failure: it is left until nobody has."""
+
+    event = "log_in_use"
+    level = logging.WARNING
+    is_failure = False
+
+
+class LogChanged(LogLeft):
+    """It is another file, or has other bytes, than a moment ago. Nobody's failure: a later run looks again."""
+
+    event = "log_changed"
+    level = logging.WARNING
+    is_failure = False
+
+
+class NoRoom(LogLeft):
+    """There is no room for its compressed copy."""
+
+    event = "log_without_room"
+
+
+class RunStopped(Exception):
+    """The run is to end. What was begun is undone."""

@@ -1,0 +1,145 @@
+"""Directories of this program's own, beside the logs, that tell a later run what a killed one was about.
+
+In one of the first kind are compressed copies that are not finished: whatever is there may go. In one of the second
+kind are logs in the moment before they are deleted, each under its own name: whatever is there gets its name back.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import stat
+import threading
+
+from files.descriptors import closing_descriptor, open_directory_beneath
+from jobs.logs.names import names_in_turn
+
+UNFINISHED = ".janitor-logs-unfinished-"
+REMOVING = ".janitor-logs-removing-"
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
+"""What a file system without hard links answers, or a kernel that lets nobody link the files of others."""
+
+
+class PrivateDirectory:
+    """A directory that only this user may enter, made at its first use and locked, so that no other run takes it for
+    one that a killed run has left.
+    """
+
+    def __init__(self, parent: int, prefix: str) -> None:
+        self._parent = parent
+        self._name = f"{prefix}{os.urandom(8).hex()}"
+        self._turn = threading.Lock()
+        self._descriptor: int | None = None
+
+    def descriptor(self) -> int:
+        """Open for as long as this object is. Raises `OSError`."""
+        with self._turn:
+            if self._descriptor is None:
+                os.mkdir(self._name, 0o700, dir_fd=self._parent)
+                opened = open_directory_beneath(self._parent, [self._name])
+                fcntl.flock(opened, fcntl.LOCK_EX)
+                self._descriptor = opened
+            return self._descriptor
+
+    def close(self) -> None:
+        """Take it away, unless something is in it that could not be given back."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            with contextlib.suppress(OSError):
+                os.rmdir(self._name, dir_fd=self._parent)
+
+
+def take_up_leftovers(parent: int) -> list[tuple[str, OSError]]:
+    """Put right what killed runs of this user have left in a log directory; what could not be, and why.
+
+    Raises `OSError` where the directory cannot be read.
+    """
+    failed: list[tuple[str, OSError]] = []
+    for name in os.listdir(parent):
+        if name.startswith((UNFINISHED, REMOVING)):
+            try:
+                _take_up(parent, name)
+            except FileNotFoundError:
+                continue  # another run was quicker
+            except OSError as error:
+                failed.append((name, error))
+    return failed
+
+
+def _take_up(parent: int, name: str) -> None:
+    if not _is_ours(os.stat(name, dir_fd=parent, follow_symlinks=False)):
+        return
+    with closing_descriptor(open_directory_beneath(parent, [name])) as left:
+        if not _is_ours(os.fstat(left)) or not _is_abandoned(left):
+            return
+        for inside in os.listdir(left):
+            if name.startswith(UNFINISHED):
+                os.unlink(inside, dir_fd=left)
+            else:
+                give_back(left, inside, parent)
+        os.rmdir(name, dir_fd=parent)
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    """In a directory where others may write, they may make one of such a name."""
+    return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | 0o700
+
+
+def _is_abandoned(directory: int) -> bool:
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def give_back(aside: int, name: str, parent: int) -> str:
+    """Move a log back to its directory; the name that it has then, which is another one where somebody has taken its
+    own meanwhile. Raises `OSError`.
+    """
+    status = os.stat(name, dir_fd=aside, follow_symlinks=False)
+    for free_name in names_in_turn(name, status.st_mtime_ns):
+        if move_to_free_name(aside, name, parent, free_name):
+            return free_name
+    raise AssertionError("the names have no end")
+
+
+def move_to_free_name(source: int, name: str, target: int, free_name: str) -> bool:
+    """Move a file to a name that nothing has; `False` if something has it. Raises `OSError`.
+
+    Where the file system has no hard links, between the look and the move somebody could take the name. There is no
+    system call for it that every file system has.
+    """
+    try:
+        os.link(name, free_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except FileExistsError:
+        status = os.stat(name, dir_fd=source, follow_symlinks=False)
+        if not _is_at(target, free_name, status):  # as it is when a run was killed before the other name went
+            return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if _exists(target, free_name):
+            return False
+        os.rename(name, free_name, src_dir_fd=source, dst_dir_fd=target)
+        return True
+    os.unlink(name, dir_fd=source)
+    return True
+
+
+def _exists(directory: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _is_at(directory: int, name: str, status: os.stat_result) -> bool:
+    try:
+        return os.path.samestat(status, os.stat(name, dir_fd=directory, follow_symlinks=False))
+    except FileNotFoundError:
+        return False

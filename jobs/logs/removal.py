@@ -1,0 +1,83 @@
+"""Deletes files of a log directory, each only if what is deleted is the file that was looked at."""
+
+from __future__ import annotations
+
+import os
+
+from files.open_files import OpenFiles
+from jobs.logs.compression import NO_ROOM
+from jobs.logs.errors import LogLeft
+from jobs.logs.open_logs import OpenLog
+from jobs.logs.private_directories import REMOVING, PrivateDirectory, give_back
+
+
+class Removal:
+    """Sets logs aside and deletes them there, or gives them back.
+
+    Programs that rotate logs put one in another's place at any time, perhaps between a look and `unlink`. So what is
+    to go is first moved to a directory of our own, looked at there, and then deleted. Where a full disk has no room for
+    that directory, a look right before `unlink` has to do.
+    """
+
+    def __init__(self, directory: int) -> None:
+        self._directory = directory
+        self._private = PrivateDirectory(directory, REMOVING)
+
+    def close(self) -> None:
+        """Take the directory away."""
+        self._private.close()
+
+    def set_aside(self, log: OpenLog) -> int:
+        """Move a log away; the directory in which it is then. It is given back if it is another file than was opened.
+
+        Raises `LogChanged`, `OSError`.
+        """
+        aside = self._aside()
+        if aside != self._directory:
+            os.rename(log.name, log.name, src_dir_fd=self._directory, dst_dir_fd=aside)
+        try:
+            moved = os.stat(log.name, dir_fd=aside, follow_symlinks=False)
+            log.require_same(moved, moved=True)
+        except BaseException:
+            self.give_back(log, aside)
+            raise
+        return aside
+
+    def _aside(self) -> int:
+        try:
+            return self._private.descriptor()
+        except OSError as error:
+            if error.errno in NO_ROOM:
+                return self._directory
+            raise
+
+    def give_back(self, log: OpenLog, aside: int) -> None:
+        """Move a log that was set aside back. Raises `LogLeft` if its name is somebody else's by now; `OSError`."""
+        if aside == self._directory:
+            return
+        name = give_back(aside, log.name, self._directory)
+        if name != log.name:
+            raise LogLeft(f"otro programa tomó su nombre; ahora se llama {name}")
+
+    def require_no_writer(self, log: OpenLog, aside: int, seen: OpenFiles) -> None:
+        """See that a look at all processes, made after a log was set aside, has shown no writer: else it is given back.
+
+        Raises `LogInUse`, `LogLeft`, `OSError`.
+        """
+        try:
+            log.require_no_writer_in(seen)
+        except BaseException:
+            self.give_back(log, aside)
+            raise
+
+    def delete(self, log: OpenLog, aside: int) -> None:
+        """Delete a log that was set aside, unless somebody waits to write to it: then it is given back.
+
+        Raises `LogInUse`, `LogLeft`, `OSError`.
+        """
+        try:
+            log.require_still_held()
+            os.unlink(log.name, dir_fd=aside)
+        except BaseException:
+            self.give_back(log, aside)
+            raise

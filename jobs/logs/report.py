@@ -1,0 +1,36 @@
+"""What a run did to the logs, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class LogsReport:
+    """Counts of one run; in a dry run, of what one would do as far as can be told, which is not how small logs become.
+
+    `duplicate_files` are logs that went because an equal compressed copy was there already, from a killed run, say.
+    """
+
+    compressed_files: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    duplicate_files: int = 0
+    duplicate_bytes: int = 0
+    deleted_files: int = 0
+    deleted_bytes: int = 0
+    differing_copies: int = 0
+    """Of the compressed ones, those that got another name because other bytes had theirs."""
+
+    in_use: int = 0
+    changed: int = 0
+    failures: int = 0
+    missing_directories: int = 0
+
+    @property
+    def freed_bytes(self) -> int:
+        """How much less the logs take than before."""
+        return self.bytes_before - self.bytes_after + self.duplicate_bytes + self.deleted_bytes
+
+    def __add__(self, other: LogsReport) -> LogsReport:
+        return LogsReport(*(mine + others for mine, others in zip(astuple(self), astuple(other), strict=True)))

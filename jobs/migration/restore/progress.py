@@ -1,0 +1,99 @@
+"""Says how far a restore has got: in the last line of the terminal or, where nobody looks, in the log each minute."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from config.logs import emit, one_line
+from config.text.plurals import files
+from jobs.migration.queue.progress import Rate, in_time, in_units, is_watched, shown_on_terminal
+
+TOLD_EVERY_SECONDS = 60.0
+
+
+class RestoreProgress:
+    """What has come of one execution, or was there already and is proven. Safe to use from several threads."""
+
+    def __init__(
+        self, uuid: str, file_count: int, size_bytes: int, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._uuid = uuid
+        self._file_count = file_count
+        self._size_bytes = size_bytes
+        self._clock = clock
+        self._turn = threading.Lock()
+        self._files = 0
+        self._bytes = 0
+        self._rate = Rate(clock)
+
+    def note_file(self) -> None:
+        """Count a file that is whole."""
+        with self._turn:
+            self._files += 1
+
+    def note_bytes(self, size_bytes: int) -> None:
+        """Count bytes; fewer than none for those that have to come again."""
+        with self._turn:
+            self._bytes += size_bytes
+
+    @contextlib.contextmanager
+    def counted(self) -> Iterator[Callable[[int], None]]:
+        """Within, count bytes by calling what is given; after an error none of them counts."""
+        noted_bytes = 0
+
+        def note(size_bytes: int) -> None:
+            nonlocal noted_bytes
+            noted_bytes += size_bytes
+            self.note_bytes(size_bytes)
+
+        try:
+            yield note
+        except BaseException:
+            self.note_bytes(-noted_bytes)
+            raise
+
+    def text(self) -> str:
+        """The line as of now."""
+        per_second = self._rate.per_second(self._bytes)
+        share = 100 * self._bytes // self._size_bytes if self._size_bytes else 100
+        parts = [
+            f"Restaurando: {self._files} de {files(self._file_count)}",
+            f"{in_units(self._bytes)} de {in_units(self._size_bytes)} ({share} %)",
+            f"{in_units(per_second)}/s",
+        ]
+        if per_second >= 1:
+            parts.append(f"faltan unos {in_time((self._size_bytes - self._bytes) / per_second)}")
+        return ", ".join(parts)
+
+    def tell(self) -> None:
+        """Write the line to the log."""
+        message = f"{self.text()}: ejecución {one_line(self._uuid)}"
+        emit(logging.INFO, "restore_progress", message, execution=self._uuid, files=self._files, bytes=self._bytes)
+
+
+@contextlib.contextmanager
+def showing(progress: RestoreProgress) -> Iterator[None]:
+    """Within, say how far it has got."""
+    with shown_on_terminal(progress.text) if is_watched() else _told_now_and_then(progress.tell):
+        yield
+
+
+@contextlib.contextmanager
+def _told_now_and_then(tell: Callable[[], None]) -> Iterator[None]:
+    over = threading.Event()
+
+    def tell_until_over() -> None:
+        while not over.wait(TOLD_EVERY_SECONDS):
+            tell()
+
+    teller = threading.Thread(target=tell_until_over, name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        over.set()
+        teller.join()
