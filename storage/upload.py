@@ -380,9 +380,7 @@ class Upload:
                 self._send_in_turn(part)
                 return
             self._note(sent.receipts)
-            self._sender.not_sent.update(sent.not_sent)
-            self._sender.left_unfinished |= sent.left_unfinished
-            self._sender.unanswered |= sent.unanswered
+            self._sender.note_sent_elsewhere(sent)
 
         assistance.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
 
