@@ -18,6 +18,7 @@ import psycopg2.errors
 import psycopg2.extensions
 
 from config.logs import one_line
+from sql.database_messages import in_spanish
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
@@ -111,7 +112,21 @@ class Connection:
                 translated = self._translated(error)
                 if isinstance(translated, DatabaseUnavailable):
                     self.close()
+                if isinstance(error, psycopg2.errors.UndefinedColumn):
+                    translated = self._missing_column_of_platform() or translated
                 raise translated from error
+
+    def _missing_column_of_platform(self) -> SchemaError | None:
+        """What a statement has just met the want of: PostgreSQL names no table where the statement gives it a short
+        name. `None` where no table of the platform lacks anything.
+        """
+        with contextlib.suppress(DatabaseError):
+            for row in self._execute(_statement("find_missing_columns"), {}):
+                return SchemaError(
+                    f"a la tabla {row['table_name']} le falta la columna {row['column_name']}; aplique la migración de "
+                    "la plataforma que la añade: el programa no cambia esa tabla"
+                )
+        return None
 
     def connect(self) -> None:
         """Connect now, once. Raises `DatabaseUnavailable`."""
@@ -123,7 +138,7 @@ class Connection:
 
     def _translated(self, error: psycopg2.Error) -> DatabaseError:
         if self._connection is None and not _is_named(self._database_url):
-            return DatabaseUnavailable(f"{_not_named()}; sin ella: {_reason(error)}")
+            return DatabaseUnavailable(f"{_not_named()}; sin ella: {in_spanish(error.pgcode, _reason(error))}")
         return _translate(error, lost=self._connection is None or self._connection.closed != 0)
 
     @contextlib.contextmanager
@@ -307,7 +322,7 @@ def _reason(error: psycopg2.Error) -> str:
 
 
 def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
-    reason = _reason(error)
+    reason = in_spanish(error.pgcode, _reason(error))
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")
     if isinstance(error, psycopg2.errors.ReadOnlySqlTransaction):

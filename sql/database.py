@@ -521,6 +521,14 @@ class Database:
         """Record that nothing of an attempt is left to remove."""
         self._connection.query("settle_attempt", {"attempt_id": attempt_id})
 
+    def put_off_leftover(self, attempt_id: int) -> datetime | None:
+        """Record that the removal of what an attempt left was refused, and give until when no run tries again; `None`
+        for the first times.
+        """
+        rows = self._connection.query_once("put_off_leftover", {"attempt_id": attempt_id})
+        next_at: datetime | None = rows[0]["next_at"] if rows else None
+        return next_at
+
     def commit_migration(self, claim: Claim, attempt: Attempt, copy: ProvenCopy, *, delete_local_copy: bool) -> bool:
         """Point the execution's row at its proven copy: the whole of it, or nothing and `False`.
 

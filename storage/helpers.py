@@ -62,7 +62,7 @@ leave_signals_to_others()
 from storage.helpers import serve
 serve(int(sys.argv[2]))
 """
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 
 Answer = TypeVar("Answer")
 Answer_co = TypeVar("Answer_co", covariant=True)

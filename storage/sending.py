@@ -64,6 +64,8 @@ class Sender:
         self._traffic = traffic
         self._interruption = interruption
         self._place_in_queue = place_in_queue
+        # Several threads say so of both: they are only ever set, never computed from what they were, so that no thread
+        # takes back what another one has said meanwhile.
         self.left_unfinished = False
         """Whether something may be there still that was begun and not ended, as after a connection that broke."""
         self.unanswered = False
@@ -156,6 +158,14 @@ class Sender:
         if not receipt.sent_whole:
             self.not_sent.add(position)
 
+    def note_sent_elsewhere(self, sent: Sent) -> None:
+        """Take over what another sender, of a helper, has noted of the same attempt."""
+        self.not_sent.update(sent.not_sent)
+        if sent.left_unfinished:
+            self.left_unfinished = True
+        if sent.unanswered:
+            self.unanswered = True
+
     def _note_what_is_left(self, receipt: PutReceipt) -> None:
         if receipt.left_unfinished:
             self.left_unfinished = True
@@ -217,7 +227,8 @@ class Sender:
             yield
         except ProviderError as error:
             self.left_unfinished = True
-            self.unanswered |= isinstance(error, ProviderUnavailable)
+            if isinstance(error, ProviderUnavailable):
+                self.unanswered = True
             raise
 
 

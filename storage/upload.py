@@ -77,6 +77,7 @@ class Upload:
         provider: Provider,
         attempt: Attempt,
         execution: Execution,
+        tree: Tree,
         directory_descriptor: int,
         records: AttemptRecords,
         pool: TransferPool,
@@ -89,6 +90,10 @@ class Upload:
         self._attempt = attempt
         self._execution = execution
         self._place = Place(attempt.key_prefix)
+        self._tree = tree
+        self._receipts = Receipts(tree, self._place)
+        self._stored_before = Notes(0)
+        """The checksums of what lay there, of the right size, under keys of files."""
         self._descriptor = directory_descriptor
         self._records = records
         self._pool = pool
@@ -107,16 +112,14 @@ class Upload:
         self._others: Sequence[int] = ()
         """The positions of files under whose keys something lies that no attempt of ours has sent."""
 
-    def run(self, tree: Tree) -> tuple[ProvenCopy, Manifest]:
-        """Store `tree` and its manifest, and prove both by new requests.
+    def run(self) -> tuple[ProvenCopy, Manifest]:
+        """Store the tree and its manifest, and prove both by new requests.
 
         A whole and equal copy that somebody else has stored there is proven instead. Raises `MigrationError`,
         `UnsafeDestination` for anything else that is not known to be ours and would be written over.
         """
-        self._tree = tree
-        self._receipts = Receipts(tree, self._place)
         self._require_holdable_keys()
-        require_nameable(tree)
+        require_nameable(self._tree)
         foreign = self._look_at_the_place()
         self._require_elsewhere()
         if foreign is not None:
@@ -126,10 +129,10 @@ class Upload:
         self._creates_safely = with_retries(
             partial(self._provider.creates_safely, self._place.parent), self._interruption, self._provider.progress
         )
-        self._send_files(self._ours(tree.file_positions()))
+        self._send_files(self._ours(self._tree.file_positions()))
         self._stored_before = Notes(0)
         self._require_unchanged()
-        manifest = make_manifest(self._execution, tree, self._records.installation, self._attempt_in_manifest())
+        manifest = make_manifest(self._execution, self._tree, self._records.installation, self._attempt_in_manifest())
         stored = self._send_manifest(manifest)
         return self._copy(self._prove(manifest), stored.sha256), stored
 
@@ -377,9 +380,7 @@ class Upload:
                 self._send_in_turn(part)
                 return
             self._note(sent.receipts)
-            self._sender.not_sent.update(sent.not_sent)
-            self._sender.left_unfinished |= sent.left_unfinished
-            self._sender.unanswered |= sent.unanswered
+            self._sender.note_sent_elsewhere(sent)
 
         assistance.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
 

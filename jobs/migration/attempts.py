@@ -72,6 +72,7 @@ class Attempts:
             leased,
             attempt,
             claim.execution,
+            tree,
             directory.descriptor,
             self.database,
             self.pool,
@@ -81,7 +82,7 @@ class Attempts:
             lambda: self.neighbours.require_elsewhere(leased, place, directory, self.interruption),
         )
         try:
-            copy, manifest = self._uploaded(upload, attempt, tree)
+            copy, manifest = self._uploaded(upload, attempt)
             directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
                 raise ClaimLost("la fila cambió, o se hizo cargo otro proceso de janitor")
@@ -92,10 +93,10 @@ class Attempts:
         self.providers.note_success(provider, tree.size_bytes)
         return copy, manifest
 
-    def _uploaded(self, upload: Upload, attempt: Attempt, tree: Tree) -> tuple[ProvenCopy, Manifest]:
+    def _uploaded(self, upload: Upload, attempt: Attempt) -> tuple[ProvenCopy, Manifest]:
         """Run an upload, and write down if all that it has sent was answered, however it ended."""
         try:
-            return upload.run(tree)
+            return upload.run()
         finally:
             if upload.may_be_waited_for:
                 self.database.note_answered(attempt)

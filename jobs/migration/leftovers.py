@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from config.errors import MigrationError, RunInterrupted, UnsafeSource
 from config.logs import emit, one_line
@@ -13,7 +14,7 @@ from jobs.migration.directories import DirectoryJudge
 from jobs.migration.places import is_same_store, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from providers.base import IntegrityError, Provider, UnsafeDestination
+from providers.base import IntegrityError, Provider, ProviderUnavailable, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
 from sql.database import Database, Leftover
@@ -22,6 +23,9 @@ from storage.keys import Place, place_from_uri
 from storage.lease import ClaimLost
 from storage.manifest import FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished
+
+PASSING = (ProviderUnavailable, ClaimLost)
+"""What may be over at the next tick. Whatever else keeps leftovers where they are, a person has to mend."""
 
 
 class Leftovers:
@@ -143,7 +147,13 @@ def remove_leftovers(
         except MigrationError as error:
             providers.note_failure(abandoned, error, Place(leftover.key_prefix).parent)
             message = f"Quedan restos de la ejecución {one_line(leftover.uuid)} en {abandoned.name}: {one_line(error)}"
+            if not isinstance(error, PASSING):
+                message += _told_pause(database.put_off_leftover(leftover.attempt_id))
             emit(logging.WARNING, "leftover_kept", message, cause=error, execution=one_line(leftover.uuid))
             continue
         database.settle_attempt(leftover.attempt_id)
         report.count(leftovers_removed=1)
+
+
+def _told_pause(until: datetime | None) -> str:
+    return "" if until is None else f"; no se intenta otra vez hasta el {until.astimezone():%Y-%m-%d a las %H:%M}"

@@ -1,6 +1,7 @@
 -- Attempts that failed at one place, of executions that were migrated to another since, as their rows still say, or that
 -- have given the place up: the row is gone, or has another uuid by now. But none at a place that is another execution's,
--- or contains or lies in one, in whatever store.
+-- or contains or lies in one, in whatever store. Nor those whose removal was refused several times, until their pause is
+-- over.
 SELECT
     attempt.id AS attempt_id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
     attempt.store, attempt.host, migration.directory,
@@ -52,6 +53,7 @@ WHERE attempt.state IN ('open', 'abandoned')
         WHERE other.execution_id <> attempt.execution_id
           AND (other.state = 'committed' OR (other.state <> 'settled' AND other.foreign_objects IS NOT NULL))
     )
+  AND coalesce(attempt.removal_next_at <= now(), true)
   AND attempt.id > %(after_id)s
 ORDER BY attempt.id
 LIMIT %(page_size)s

@@ -25,8 +25,6 @@ from files.trees import Tree
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES, BytesSource, Provider
 from sql.database import Database
-from storage.keys import Place
-from storage.receipts import Receipts
 from storage.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination
@@ -54,12 +52,11 @@ def found_wrong(provider: Provider, receipts: dict[str, PutReceipt], pool: Trans
     """The keys at which the product finds other bytes than were sent."""
     attempt = Attempt(1, provider.id, PREFIX, earlier_attempts_here=0, foreign_objects_here=False)
     database = Database("postgresql://unused", "host")
-    upload = Upload(provider, attempt, Execution(1, "uno", None), -1, database, pool, threading.Event())
     keys = sorted(receipts.keys() - {MANIFEST_KEY})
     files = [(key.removeprefix(f"{PREFIX}/"), receipts[key].size_bytes) for key in keys]
     top = Entry("", EntryKind.DIRECTORY, 0o755, 0)
-    upload._tree = Tree((top, *(Entry(path, EntryKind.FILE, 0o644, 0, size) for path, size in files)))
-    upload._receipts = Receipts(upload._tree, Place(PREFIX))
+    tree = Tree((top, *(Entry(path, EntryKind.FILE, 0o644, 0, size) for path, size in files)))
+    upload = Upload(provider, attempt, Execution(1, "uno", None), tree, -1, database, pool, threading.Event())
     for position, key in enumerate([*keys, MANIFEST_KEY], 1):
         upload._receipts.note(position, receipts[key])
     wrong, _ = upload._compare()

@@ -90,9 +90,10 @@ class Bench:
         attempt = open_attempt(self.database, self.claim, provider.id, PLACE.key_prefix)
         started = time.monotonic()
         with closing_descriptor(os.open(self.directory, os.O_RDONLY)) as descriptor:
-            upload = Upload(provider, attempt, self.claim.execution, descriptor, self.database, self.pool, NEVER)
+            tree = walk_tree(descriptor)
+            upload = Upload(provider, attempt, self.claim.execution, tree, descriptor, self.database, self.pool, NEVER)
             try:
-                copy, manifest = upload.run(walk_tree(descriptor))
+                copy, manifest = upload.run()
             except MigrationError as error:
                 self.database.abandon_attempt(attempt, error.code, str(error))
                 raise

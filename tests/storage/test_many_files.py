@@ -88,9 +88,8 @@ def peak_memory_bytes(root: Path, files: int) -> int:
     provider = NullProvider(files)
     with closing(TransferPool(2)) as pool, closing_descriptor(os.open(directory, os.O_RDONLY)) as descriptor:
         tracemalloc.start()
-        copy, manifest = Upload(provider, attempt, execution, descriptor, database, pool, NEVER).run(
-            walk_tree(descriptor)
-        )
+        tree = walk_tree(descriptor)
+        copy, manifest = Upload(provider, attempt, execution, tree, descriptor, database, pool, NEVER).run()
         remove_local_copy(DirectoryJudge([str(root)]), execution, lambda: manifest.tree, NEVER, Granted())
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()

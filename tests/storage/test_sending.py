@@ -19,7 +19,7 @@ from storage import upload as upload_module
 from storage.helpers import HelperLost, Helpers, Order, Workplace
 from storage.lease import ClaimLost, Lease, now
 from storage.pace import Traffic
-from storage.sending import Assistance, FileToSend, SendFiles
+from storage.sending import Assistance, FileToSend, Sender, SendFiles, Sent
 from tests.processes import children_of
 from tests.storage.test_upload import (
     KEY_PREFIX,
@@ -72,6 +72,34 @@ def leave_unfinished(bench: Bench) -> None:
 def unfinished(bench: Bench) -> list[str]:
     names = [name for _, _, names in os.walk(bench.destination.directory) for name in names]
     return [name for name in names if is_temporary_name(name)]
+
+
+class SentWhileAnotherOneSpeaks:
+    """What a helper sent, with nothing left of it; while that is asked for, another thread notes the contrary."""
+
+    not_sent = frozenset[int]()
+
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
+
+    @property
+    def left_unfinished(self) -> bool:
+        self._sender.left_unfinished = True
+        return False
+
+    @property
+    def unanswered(self) -> bool:
+        self._sender.unanswered = True
+        return False
+
+
+def test_no_thread_takes_back_what_another_one_has_noted(bench: Bench) -> None:
+    """Looked for in all that several threads change with an operator: in the product these two flags were all."""
+    with bench.provider() as provider:
+        sender = Sender(provider, -1, Traffic(), NEVER)
+        sender.note_sent_elsewhere(cast("Sent", SentWhileAnotherOneSpeaks(sender)))
+    assert sender.left_unfinished
+    assert sender.unanswered
 
 
 @both_ways

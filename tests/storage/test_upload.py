@@ -104,11 +104,19 @@ class Bench:
         attempt = open_attempt(self.database, self.claim, provider.id, KEY_PREFIX)
         with closing_descriptor(os.open(self.directory, os.O_RDONLY)) as descriptor:
             execution = self.claim.execution
-            upload = Upload(
-                provider, attempt, execution, descriptor, self.database, self.pool, interruption, assistance=assistance
-            )
             try:
-                return upload.run(walk_tree(descriptor))
+                upload = Upload(
+                    provider,
+                    attempt,
+                    execution,
+                    walk_tree(descriptor),
+                    descriptor,
+                    self.database,
+                    self.pool,
+                    interruption,
+                    assistance=assistance,
+                )
+                return upload.run()
             except MigrationError as error:
                 self.database.abandon_attempt(attempt, error.code, str(error))
                 raise

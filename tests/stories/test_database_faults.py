@@ -18,9 +18,10 @@ import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
-from tests.stories.installation import Installation, Run, wait_until
+from tests.stories.installation import Installation, Run
 from tests.stories.programs import use_program_with
 from tests.stories.trees import copy_tree, require_stored, snapshot
 

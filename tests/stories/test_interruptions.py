@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.stories.doors import Door, refused_port
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import copy_tree, make_usual_tree, require_stored, snapshot
 
 NEVER_AGAIN = {"attempts": 0, "leases": 0, "removals": 0}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_SOMETHING_FAILED
 from config.fields import FieldError
-from config.models import MigrationPolicy, ProvenCopy
+from config.models import Execution, MigrationPolicy
 from config.settings import load_settings
-from files.trees import Tree
 from janitor_daemon import JanitorDaemon
 from jobs.migration.run import CLAIMED_AT_A_TIME
 from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaError
-from storage.manifest import Manifest
-from storage.upload import Upload
+from storage import upload
+from storage.manifest import Manifest, make_manifest
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 
@@ -32,14 +32,13 @@ def test_a_defect_that_one_execution_brings_out_does_not_stop_the_others(
     old = installation.temporary / "old"
     old.touch()
     os.utime(old, (0, 0))
-    run = Upload.run
 
-    def run_or_stumble(upload: Upload, tree: Tree) -> tuple[ProvenCopy, Manifest]:
-        if upload._execution.uuid == "uno":
+    def make_or_stumble(execution: Execution, *arguments: Any) -> Manifest:
+        if execution.uuid == "uno":
             raise ZeroDivisionError("a defect")
-        return run(upload, tree)
+        return make_manifest(execution, *arguments)
 
-    monkeypatch.setattr(Upload, "run", run_or_stumble)
+    monkeypatch.setattr(upload, "make_manifest", make_or_stumble)
     assert JanitorDaemon(load_settings(installation.environment)).run() == EXIT_SOMETHING_FAILED
     assert installation.place("uno") == (False, None, None)
     assert installation.migration("uno")["error_code"] == "migration_error"

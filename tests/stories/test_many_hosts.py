@@ -16,7 +16,8 @@ from sql import database as database_module
 from sql.connection import QUERIES
 from sql.database import Database
 from tests.destinations import Destination
-from tests.stories.installation import Installation, RunningCommand, wait_until
+from tests.processes import wait_until
+from tests.stories.installation import Installation, RunningCommand
 from tests.stories.posing_hosts import EVERY_HOST, PosingHosts
 
 DYING, *LIVING = ("norte", "sur", "este", "oeste")

@@ -288,6 +288,43 @@ def test_what_cannot_be_removed_now_waits(
     assert scene.states() == ["settled", "committed"]
 
 
+PAUSES = "SELECT round(extract(epoch FROM removal_next_at - now()) / 3600)::int FROM janitor_attempts WHERE id = %s"
+
+
+def test_what_is_refused_again_and_again_is_asked_less_and_less_often(
+    scene: Scene, warnings: Callable[[], list[str]]
+) -> None:
+    """As removals of local copies are; looked for besides in unfinished uploads, which go with the same step."""
+    attempt = scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    pauses = []
+    for _ in range(7):
+        scene.faults = {PRIMARY: [Fault("delete", fail(AccessDenied("denegado")), calls=EVERY_CALL)]}
+        scene.remove()
+        pauses.append(scene.platform.value(PAUSES, attempt.id))
+        if pauses[-1] is not None:
+            assert "; no se intenta otra vez hasta el " in warnings()[-1]
+            scene.faults = {}
+            scene.remove()
+            assert scene.files(PRIMARY) >= copy_at()  # it is not its turn
+        scene.platform.sql("UPDATE janitor_attempts SET removal_next_at = now() - interval '1 second'")
+    assert pauses == [None, None, 6, 12, 24, 48, 48]
+    scene.faults = {}
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
+def test_a_provider_that_is_down_gets_no_pauses(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    for _ in range(5):
+        scene.faults = {PRIMARY: [Fault("list", fail(given_up(ProviderUnavailable("no responde"))))]}
+        scene.remove()
+    scene.faults = {}
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
 def test_a_probe_whose_answer_was_lost_is_removed(scene: Scene) -> None:
     scene.fail_on(PRIMARY, foreign=False)
     scene.commit_on(ALTERNATE)
