@@ -18,7 +18,7 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -29,12 +29,20 @@ require_python_and_packages()  # before any of them is imported
 
 import click
 
-from config.errors import MigrationError, RunInterrupted, UnsafeSource, is_for_want_of_descriptors
+from config.errors import MigrationError, RunInterrupted, UnsafeSource, is_for_want_of_descriptors, unexpected
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_DONE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProvenCopy, ProviderRow
-from config.options import LazyGroup, bandwidth_option, hours, require_no_options_of_the_tick, setting, transfers_option
+from config.options import (
+    LazyGroup,
+    SpanishCommand,
+    bandwidth_option,
+    hours,
+    require_no_options_of_the_tick,
+    setting,
+    transfers_option,
+)
 from config.process.preparation import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,
@@ -49,11 +57,13 @@ from config.settings import ConfigurationError, Settings, load_settings
 from config.text.amounts import parse_duration, parse_size
 from config.text.wording import in_spanish, output_failure, reason_of
 from jobs.heartbeat import renewing_leases
-from jobs.host_lock import LockHeld, host_lock, machine_lock
+from jobs.job import Outcome
+from jobs.locks import LockHeld
 from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
-from jobs.migration.messages import Messages, error_code, unexpected
+from jobs.migration.messages import Messages, error_code
 from jobs.provider_set import ProviderSet
+from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs, variables_by_title
 from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
@@ -63,6 +73,7 @@ from jobs.temp_files.guard import (
     require_temp_directory_apart,
     require_temp_directory_apart_from_copies,
 )
+from jobs.tick import Plan, Request, Tick
 from providers.base import ProviderUnavailable
 from sql.database import (
     Database,
@@ -71,7 +82,6 @@ from sql.database import (
     DatabaseUnavailable,
     ListedDeletion,
     SchemaError,
-    database_identity,
     provider_name,
     require_database_named,
 )
@@ -90,18 +100,10 @@ Item = TypeVar("Item")
 class RunOptions:
     """What the command line asks of one run."""
 
-    migrate: bool = True
-    clean: bool = True
+    request: Request = field(default_factory=Request)
     retention_hours: float | None = None
     skip_missing_directories: bool = True
     dry_run: bool = False
-
-    @property
-    def mode(self) -> str:
-        """How the run is recorded."""
-        return {(True, True): "tick", (True, False): "migrate-only", (False, True): "clean-only"}[
-            self.migrate, self.clean
-        ]
 
 
 class JanitorDaemon:
@@ -129,28 +131,50 @@ class JanitorDaemon:
     def run(self) -> int:
         """Do one tick and give its exit code."""
         with self._at_the_end:
-            if self._options.clean:
+            if self._options.request.asks_for("temp"):
                 require_temp_directory_apart(self._settings)
             self._messages.unknown_names(self._settings.unknown_variables)
+            tick = self._new_tick()
+            plans = tick.plans(all_jobs())
+            self._require_on(plans)
             if self._options.dry_run:
-                self._preview()
+                self._preview(tick, plans)
             else:
-                identity = database_identity(self._settings.database_url)
-                with host_lock(self._settings.lock_directory, identity), machine_lock(self._settings.host, identity):
-                    self._tick()
+                self._tick(tick, plans)
         return self.report.exit_code
 
-    def _tick(self) -> None:
-        self._connect()
-        self._database.start_run(os.getpid(), self._options.mode, VERSION)
-        try:
-            with renewing_leases(self._database):
-                if self._options.migrate:
-                    self._do_job("migración", self._migrate_old_executions)
-                if self._options.clean:
-                    self._do_job("limpieza", self._clean_temp_files)
-        finally:
-            self._finish()
+    def _require_on(self, plans: Sequence[Plan]) -> None:
+        """Who asks for a job by name, and now, is told if it is off."""
+        request = self._options.request
+        if request.due_or_not and not plans and self.report.exit_code == EXIT_DONE:
+            (name,) = request.only or ("",)
+            raise ConfigurationError(f"el trabajo {name} no está activado: {job_named(name).when_off}")
+
+    def _new_tick(self) -> Tick:
+        """The frame for all jobs; the order and policy of these two are in this class."""
+        return Tick(
+            self._settings,
+            self._options.request,
+            self._database,
+            self.report,
+            self.interruption,
+            {
+                "migration": lambda: self._counted(self._migrate_old_executions),
+                "temp": lambda: self._counted(self._clean_temp_files),
+            },
+        )
+
+    def _tick(self, tick: Tick, plans: Sequence[Plan]) -> None:
+        with tick.holding_first_lock(plans):
+            self._connect()
+            if not tick.has_work(plans):
+                return
+            seen = self._database.start_run(os.getpid(), self._options.request.mode, VERSION)
+            try:
+                with renewing_leases(self._database):
+                    tick.run(plans, seen)
+            finally:
+                self._finish()
 
     def _finish(self) -> None:
         """Sum up, and record the report; a database that was lost has been told of by its job."""
@@ -173,25 +197,17 @@ class JanitorDaemon:
     def _connect(self) -> None:
         self._database.connect()
         self._database.require_current_schema()
-        if self._options.clean:
+        if self._options.request.asks_for("temp"):
             require_temp_directory_apart_from_copies(self._settings, self._database.local_directories())
 
-    def _do_job(self, name: str, job: Callable[[], None]) -> None:
-        """Whatever stops one job does not stop the next; what stopped it decides the exit code."""
-        if self.interruption.is_set():
-            return
-        try:
-            job()
-        except RunInterrupted:
-            self._messages.job_put_off(name)
-        except DatabaseUnavailable as error:
-            self._messages.job_stopped(name, error, EXIT_DATABASE)
-        except (FieldError, SchemaError, ConfigurationError) as error:
-            self._messages.job_stopped(name, error, EXIT_CONFIGURATION)
-        except (DatabaseError, MigrationError) as error:
-            self._messages.job_stopped(name, error, EXIT_SOMETHING_FAILED)
-        except Exception as error:
-            self._messages.job_stopped(name, unexpected(error), EXIT_SOMETHING_FAILED)
+    def _counted(self, story: Callable[[], None]) -> Outcome:
+        """Do one of this class's own jobs; what it added to the report is its outcome."""
+        counts, problems = asdict(self.report.counts), self.report.problems()
+        story()
+        added = {
+            name: count - counts[name] for name, count in asdict(self.report.counts).items() if count != counts[name]
+        }
+        return Outcome(added, tuple(problem for problem in self.report.problems() if problem not in problems))
 
     # Configuration
 
@@ -257,13 +273,10 @@ class JanitorDaemon:
 
     # Dry run
 
-    def _preview(self) -> None:
+    def _preview(self, tick: Tick, plans: Sequence[Plan]) -> None:
         """Say what a tick would do; nothing is written, not even that this was asked, and no provider is contacted."""
         self._connect()
-        if self._options.migrate:
-            self._do_job("simulación", self._preview_migrations)
-        if self._options.clean:
-            self._do_job("simulación", self._clean_temp_files)
+        tick.preview(plans, {"migration": self._preview_migrations, "temp": self._clean_temp_files})
 
     def _preview_migrations(self) -> None:
         from jobs.migration.preview import (  # what it needs to walk a tree, a real run may not need
@@ -465,7 +478,47 @@ def _commands() -> Mapping[str, click.Command]:
     """Whatever is no tick: imported only when it is asked for, as no run of cron does."""
     from commands.subcommands import commands
 
-    return commands.commands
+    return {**commands.commands, "run": run_job}
+
+
+def _jobs_named(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> frozenset[str] | None:
+    """What turns an option that may be repeated into the names of jobs; `None` where it is not given."""
+    try:
+        names = jobs_named(texts)
+    except UnknownJob as error:
+        raise click.BadParameter(str(error)) from error
+    if texts and not names:
+        raise click.BadParameter("está vacío")
+    return names if texts else None
+
+
+def _one_job(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
+    try:
+        return job_named(name).name
+    except UnknownJob as error:
+        raise click.BadParameter(str(error)) from error
+
+
+def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
+    """Do a tick as the command line asks for it."""
+    require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
+    require_outside_roots(settings)
+    if not options.dry_run:
+        configure_logging(settings.log_directory, settings.log_format, debug=debug)
+    daemon = JanitorDaemon(settings, options)
+    with stopping_on_signal(daemon.interruption, daemon.report.note_signal):
+        return daemon.run()
+
+
+@click.command("run", cls=SpanishCommand, short_help="Hace un trabajo ahora, le toque o no.")
+@click.argument("job", metavar="TRABAJO", callback=_one_job)
+@click.option("--dry-run", is_flag=True, help="Decir qué se haría, sin cambiar nada.")
+@click.pass_context
+def run_job(context: click.Context, *, job: str, dry_run: bool) -> int:
+    """Hace el trabajo TRABAJO ahora, le toque o no, y ningún otro. Con jobs se ve cuáles hay."""
+    debug = context.parent is not None and bool(context.parent.params["debug"])
+    options = RunOptions(Request(only=frozenset((job,)), due_or_not=True), dry_run=dry_run)
+    return _run(context.obj, options, debug=debug)
 
 
 @click.group(
@@ -475,7 +528,15 @@ def _commands() -> Mapping[str, click.Command]:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     option_groups={
-        "Qué se hace": ("clean_only", "migrate_only", "dry_run", "existing_dirs_only", "retention_hours"),
+        "Qué se hace": (
+            "clean_only",
+            "migrate_only",
+            "only",
+            "skip",
+            "dry_run",
+            "existing_dirs_only",
+            "retention_hours",
+        ),
         "Cuánto y a qué ritmo": ("transfers", "bandwidth_limit", "max_duration", "max_bytes"),
     },
     epilog="""\b
@@ -501,7 +562,7 @@ Códigos de salida:
   1        algo falló y el resto se hizo
   2        uso o configuración
   3        sin base de datos
-  75       ya hay otro proceso de janitor en esta máquina
+  75       otro proceso hace ya todo lo que se pedía
   129/130/143
            interrumpido""",
 )
@@ -511,6 +572,20 @@ Códigos de salida:
 @click.option("--debug", is_flag=True, help="Registro con nivel DEBUG.")
 @click.option("--clean-only", is_flag=True, help="Solo limpiar; no se carga ni contacta ningún proveedor.")
 @click.option("--migrate-only", is_flag=True, help="Solo migrar.")
+@click.option(
+    "--only",
+    metavar="TRABAJO",
+    multiple=True,
+    callback=_jobs_named,
+    help="De los trabajos a los que les toca, solo estos, separados por comas.",
+)
+@click.option(
+    "--skip",
+    metavar="TRABAJO",
+    multiple=True,
+    callback=_jobs_named,
+    help="Todos menos estos, separados por comas.",
+)
 @click.option(
     "--retention-hours",
     metavar="H",
@@ -546,6 +621,8 @@ def cli(
     debug: bool,
     clean_only: bool,
     migrate_only: bool,
+    only: frozenset[str] | None,
+    skip: frozenset[str] | None,
     retention_hours: float | None,
     existing_dirs_only: bool,
     dry_run: bool,
@@ -560,6 +637,8 @@ def cli(
     """
     if clean_only and migrate_only:
         raise click.UsageError("--clean-only y --migrate-only no se pueden usar juntas")
+    if only is not None and (clean_only or migrate_only):
+        raise click.UsageError("--only no se puede usar con --clean-only ni con --migrate-only")
     require_no_options_of_the_tick(context)
     configure_logging(None, "text", debug=debug)
     settings = replace(
@@ -569,20 +648,12 @@ def cli(
     configure_logging(None, settings.log_format, debug=debug)
     if context.invoked_subcommand is not None:
         return EXIT_DONE
-    require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
-    require_outside_roots(settings)
-    if not dry_run:
-        configure_logging(settings.log_directory, settings.log_format, debug=debug)
-    options = RunOptions(
-        migrate=not clean_only,
-        clean=not migrate_only,
-        retention_hours=retention_hours,
-        skip_missing_directories=existing_dirs_only,
-        dry_run=dry_run,
-    )
-    daemon = JanitorDaemon(settings, options)
-    with stopping_on_signal(daemon.interruption, daemon.report.note_signal):
-        return daemon.run()
+    if clean_only:
+        only = frozenset(("temp",))
+    elif migrate_only:
+        only = frozenset(("migration",))
+    options = RunOptions(Request(only, skip or frozenset()), retention_hours, existing_dirs_only, dry_run)
+    return _run(settings, options, debug=debug)
 
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from commands.check import check_everything
+from commands.jobs import describe_jobs, list_jobs
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -87,6 +88,17 @@ def status(settings: Settings, *, as_json: bool) -> int:
         summary = database.summarize(policy.retention_hours, FAILURES_SHOWN)
     lines = "\n".join(map(one_line, describe_status(summary)))
     click.echo(printable_json(summary, indent=2) if as_json else lines)
+    return EXIT_DONE
+
+
+@commands.command(short_help="Dice qué trabajos hay y cuándo toca cada uno.")
+@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
+@click.pass_obj
+def jobs(settings: Settings, *, as_json: bool) -> int:
+    """Dice qué trabajos hay, cuáles están activados, cómo acabó cada uno la última vez y cuándo le toca."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        entries = list_jobs(database, settings)
+    click.echo(printable_json(entries, indent=2) if as_json else "\n".join(map(one_line, describe_jobs(entries))))
     return EXIT_DONE
 
 

@@ -69,3 +69,10 @@ class RunInterrupted(MigrationError):
     """The run was asked to stop (SIGINT, SIGTERM)."""
 
     code = "interrupted"
+
+
+def unexpected(error: Exception) -> MigrationError:
+    """A defect of the program, brought out by one execution or job, which must not stop the others."""
+    wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
+    wrapped.__cause__ = error
+    return wrapped

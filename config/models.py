@@ -220,3 +220,26 @@ class ContentDigest:
     key: str
     sha256: str
     evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """What the database knows of a job's runs, on one host or of all hosts together."""
+
+    last_started_at: datetime | None = None
+    last_good_at: datetime | None = None
+    """When the last run that was good began."""
+
+    tries: int = 0
+    """How many runs began since then, without one that was good or was merely interrupted."""
+
+    fencing_token: int = 0
+    """How often the job was taken up: equal tokens, nobody has taken it up meanwhile."""
+
+    was_cut_off: bool = False
+    """Whether the last run has no end: it goes on, or was killed."""
+
+    last_outcome: str | None = None
+    last_error: str | None = None
+    held_by: str | None = None
+    """The host that took it up last."""

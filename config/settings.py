@@ -123,9 +123,9 @@ class Settings:
         path,
         default=Computed(_default_lock_directory, shown="`/run/lock`, else the temporary directory"),
         example="/run/lock",
-        spanish="Directorio del bloqueo que deja trabajar a un solo proceso por máquina.",
-        english="Holds the lock that allows one run at a time on a host. A second lock that needs no directory keeps "
-        "runs apart that name different ones.",
+        spanish="Directorio de los bloqueos: de cada trabajo, un solo proceso por máquina.",
+        english="Holds the locks that allow one run of each job at a time on a host. A second lock that needs no "
+        "directory keeps runs apart that name different ones.",
     )
     host: str = declared(
         "JANITOR_HOST",

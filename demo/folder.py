@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config.text.wording import reason_of
-from jobs.host_lock import LockHeld, host_lock
+from jobs.locks import LockHeld, host_lock
 
 MARKER_NAME = ".janitor-demo"
 MARKER_TEXT = "Carpeta de 'janitor-daemon demo': la próxima demostración borra todo lo que hay en ella.\n"

@@ -38,6 +38,8 @@ class Named(StrEnum):
     ROOT = "missing_roots"
     TEMP_DIRECTORY = "unusable_temp_directory"
     JOB = "stopped_jobs"
+    UNDONE = "jobs_with_failures"
+    """A job that did the rest."""
     LOG = "unwritable_log"
 
 
@@ -154,6 +156,7 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     Named.ROOT: ("raíz de JANITOR_ROOTS que no está", "raíces de JANITOR_ROOTS que no están"),
     Named.TEMP_DIRECTORY: ("directorio temporal que no se puede usar", "directorios temporales que no se pueden usar"),
     Named.JOB: ("trabajo que no pudo terminar", "trabajos que no pudieron terminar"),
+    Named.UNDONE: ("trabajo con algo sin hacer", "trabajos con algo sin hacer"),
     Named.LOG: ("registro que no se pudo escribir", "registros que no se pudieron escribir"),
 }
 """What can make the exit code 1, by the name of its count or of its kind, for one and for several."""

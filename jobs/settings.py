@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from config.declared import Variable, variables_of
 from config.settings import Settings
+from jobs.registry import all_jobs
 
 
 class Group(NamedTuple):
@@ -25,7 +26,7 @@ WHOLE_PROGRAM = Group("", "todo el programa", Settings)
 
 def groups_of_jobs() -> Sequence[Group]:
     """One for each job that has settings of its own, in the order of a tick."""
-    return ()
+    return [Group(job.name, job.title, job.settings) for job in all_jobs() if job.settings is not None]
 
 
 def all_groups() -> Sequence[Group]:

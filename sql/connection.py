@@ -23,7 +23,8 @@ from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUn
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
-QUERIES = Path(__file__).parent / "queries"
+PROGRAM = Path(__file__).parent.parent
+"""Where the rooms of the program are. Those that have statements of their own keep them in a folder `queries`."""
 
 CONNECT_TIMEOUT_SECONDS = 10
 LOST_FOR_SECONDS = 15.0
@@ -55,6 +56,9 @@ Parameters = Mapping[str, object]
 
 class Connection:
     """Runs the statements of `sql/queries`, each of them a transaction of its own (autocommit).
+
+    A job's own are named with its folder: `jobs/history/prune_runs`. Several names with commas between them are sent
+    together, as one transaction, and the rows are those of the last one.
 
     So nothing depends on session state, which a transaction pooler would lose, and no transaction is open while
     bytes travel. Safe to use from several threads: statements take turns.
@@ -135,7 +139,7 @@ class Connection:
     def _translated(self, error: psycopg2.Error) -> DatabaseError:
         if self._connection is None and not _is_named(self._database_url):
             return DatabaseUnavailable(f"{_not_named()}; sin ella: {in_spanish(error.pgcode, _reason(error))}")
-        return _translate(error, lost=self._connection is None or self._connection.closed != 0)
+        return translated(error, lost=self._connection is None or self._connection.closed != 0)
 
     @contextlib.contextmanager
     def idle(self) -> Iterator[None]:
@@ -186,8 +190,13 @@ def _statement(name: str) -> str:
     back what was acted upon since: a commit after which the local copy was deleted, an attempt whose objects would pass
     for somebody else's, a fencing token that the next run is given once more.
     """
-    text = (QUERIES / f"{name}.sql").read_text(encoding="utf-8")
+    text = ";\n".join(_file_of(part).read_text(encoding="utf-8") for part in name.split(", "))
     return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\nSET LOCAL synchronous_commit = on;\n{text}"
+
+
+def _file_of(name: str) -> Path:
+    folder, _, statement = name.rpartition("/")
+    return PROGRAM / (folder or "sql") / "queries" / f"{statement}.sql"
 
 
 def _is_enough(error: DatabaseError, failures: int, seconds: float) -> bool:
@@ -312,7 +321,7 @@ def _reason(error: psycopg2.Error) -> str:
     return one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
 
 
-def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
+def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
     reason = in_spanish(error.pgcode, _reason(error))
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")

@@ -37,6 +37,7 @@ from sql.errors import (
     DeletionSwitchedOff,
     SchemaError,
 )
+from sql.job_records import JobRecords, JobsSeen, jobs_seen
 from sql.texts import Told, ToldJson
 
 __all__ = [
@@ -282,22 +283,40 @@ class Database:
 
     # Runs
 
-    def start_run(self, process_id: int, mode: str, version: str) -> int:
-        """Record that a run begins, and act in its name from now on."""
+    def start_run(self, process_id: int, mode: str, version: str) -> JobsSeen:
+        """Record that a run begins, and act in its name from now on; give what is known of all jobs."""
         parameters = {"host": self._host, "process_id": process_id, "mode": mode, "version": version}
-        self._run_id = self._connection.query("start_run", parameters)[0]["id"]
-        return self._run_id
+        row = self._connection.query("start_run", parameters)[0]
+        self._run_id = row["id"]
+        self.job_records = JobRecords(self._connection, self._host, self._run_id, LEASE_SECONDS)
+        return jobs_seen(row)
+
+    def jobs_seen(self) -> JobsSeen:
+        """What is known of all jobs, for who only looks."""
+        return jobs_seen(self._connection.query("list_jobs", {"host": self._host})[0])
+
+    def job_query(self, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
+        """Run one of a job's own statements: `queries/{name}.sql` in its folder, which may be run twice."""
+        return self._connection.query(f"{folder}/{name}", parameters)
+
+    def missing_job_rights(self, rights: Mapping[str, str]) -> list[str]:
+        """Which of the rights that a job needs on tables this role lacks, in words."""
+        pairs = [(table, right) for table, names in rights.items() for right in names.split(", ")]
+        parameters = {"tables": [table for table, _ in pairs], "rights": [right for _, right in pairs]}
+        return [row["missing"] for row in self._connection.query("find_missing_job_rights", parameters)]
 
     def finish_run(self, exit_code: int, report: Mapping[str, object]) -> None:
         """Record how the run ended, and free what it still holds."""
         told = ToldJson(redactor.redact_all(report))
-        self._connection.query("finish_run", {"run_id": self._run_id, "exit_code": exit_code, "report": told})
+        self.job_records.finish("finish_run", {"exit_code": exit_code, "report": told})
         is_interrupted = exit_code > EXIT_SIGNAL_BASE
         self._connection.query("release_leases", {"run_id": self._run_id, "is_interrupted": is_interrupted})
 
     def renew_leases(self) -> None:
         """Keep what this run holds for another lease."""
-        self._connection.query("renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS})
+        self._connection.query(
+            "renew_job_leases, renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
+        )
 
     def lease_seconds_left(self, claim: Claim) -> float | None:
         """For how long a claim is still ours, by the database's clock; `None` when it is not ours any more, or its row

@@ -11,17 +11,25 @@ from sql.connection import Connection
 from sql.errors import SchemaError
 
 HERE = Path(__file__).parent
+JOBS = HERE.parent / "jobs"
 UPGRADE_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 ADVISORY_LOCK = 0x6A616E69746F72  # "janitor": one init-db at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Upgrade:
-    """One numbered file of `sql/upgrades`. Once applied anywhere it must never be edited."""
+    """One numbered file of `sql/upgrades`, or of a job's own. Once applied anywhere it must never be edited."""
 
     number: int
     name: str
     statements: str
+    job: str = ""
+    """The folder of the job that brings it, whose upgrades have numbers of their own; '' for what all jobs share."""
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What it is known by."""
+        return self.job, self.number
 
     @property
     def sha256(self) -> str:
@@ -29,10 +37,24 @@ class Upgrade:
         return hashlib.sha256(self.statements.encode()).hexdigest()
 
 
-def known_upgrades(directory: Path = HERE / "upgrades") -> tuple[Upgrade, ...]:
-    """The upgrades that this version of the program brings, in order."""
+def known_upgrades(directory: Path = HERE / "upgrades", jobs: Path = JOBS) -> tuple[Upgrade, ...]:
+    """The upgrades that this version of the program brings, in order: what all jobs share, then job by job.
+
+    Where a job keeps its own is part of the program, as this file is: nothing that is installed elsewhere adds any.
+    """
+    own = sorted(jobs.glob("*/upgrades"))
+    return (
+        *_upgrades_in(directory, ""),
+        *(upgrade for folder in own for upgrade in _upgrades_in(folder, folder.parent.name)),
+    )
+
+
+def _upgrades_in(directory: Path, job: str) -> tuple[Upgrade, ...]:
     files = sorted(path for path in directory.iterdir() if UPGRADE_FILE_NAME.fullmatch(path.name))
-    return tuple(Upgrade(int(path.name[:4]), path.name, path.read_text(encoding="utf-8")) for path in files)
+    prefix = f"{job}/" if job else ""
+    return tuple(
+        Upgrade(int(path.name[:4]), prefix + path.name, path.read_text(encoding="utf-8"), job) for path in files
+    )
 
 
 def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[str, ...]:
@@ -54,20 +76,20 @@ def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[s
 
 def missing_upgrades(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[Upgrade, ...]:
     """The upgrades that the database lacks. Raises `SchemaError` as `initialize` does, also without any table."""
-    applied = {row["number"]: row for row in connection.query("list_upgrades")}
-    known = {upgrade.number: upgrade for upgrade in upgrades}
-    for number, row in applied.items():
-        if number not in known:
+    applied = {(row["job"], row["number"]): row for row in connection.query("list_upgrades")}
+    known = {upgrade.key: upgrade for upgrade in upgrades}
+    for key, row in applied.items():
+        if key not in known:
             raise SchemaError(
                 f"la base de datos tiene la actualización {row['name']}, que este programa no conoce: "
                 "es de una versión más nueva; actualice el programa"
             )
-        if row["sha256"] != known[number].sha256:
+        if row["sha256"] != known[key].sha256:
             raise SchemaError(
-                f"el fichero {known[number].name} cambió después de aplicarse; restaure el original: "
+                f"el fichero {known[key].name} cambió después de aplicarse; restaure el original: "
                 "los cambios van en una actualización nueva"
             )
-    return tuple(upgrade for upgrade in upgrades if upgrade.number not in applied)
+    return tuple(upgrade for upgrade in upgrades if upgrade.key not in applied)
 
 
 def require_current(connection: Connection, upgrades: tuple[Upgrade, ...]) -> None:
@@ -84,9 +106,12 @@ def _locked(*scripts: str) -> str:
 
 def _guarded(upgrade: Upgrade) -> str:
     """The upgrade's statements, run only if another `init-db` has not applied it while this one waited."""
-    values = f"{upgrade.number}, '{upgrade.name}', '{upgrade.sha256}'"  # from our own files: the name fits the pattern
-    record = f"INSERT INTO janitor_upgrades (number, name, sha256) VALUES ({values});"  # noqa: S608
+    table = "janitor_job_upgrades" if upgrade.job else "janitor_upgrades"
+    key = {"number": str(upgrade.number), **({"job": f"'{upgrade.job}'"} if upgrade.job else {})}
+    row = {**key, "name": f"'{upgrade.name}'", "sha256": f"'{upgrade.sha256}'"}  # our own files: names fit the pattern
+    applied = " AND ".join(f"{column} = {value}" for column, value in key.items())
+    record = f"INSERT INTO {table} ({', '.join(row)}) VALUES ({', '.join(row.values())});"  # noqa: S608
     return (
-        f"DO $guard$ BEGIN IF NOT EXISTS (SELECT FROM janitor_upgrades WHERE number = {upgrade.number}) THEN\n"
+        f"DO $guard$ BEGIN IF NOT EXISTS (SELECT FROM {table} WHERE {applied}) THEN\n"
         f"EXECUTE $upgrade$\n{upgrade.statements}\n{record}\n$upgrade$;\nEND IF; END $guard$;"
     )

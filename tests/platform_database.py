@@ -76,7 +76,7 @@ class Platform:
         """Leave every table empty, as for a new test, which is far quicker than a new database."""
         self._close_databases()
         tables = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-        names = {table["tablename"] for table in tables} - {"janitor_upgrades"}
+        names = {table["tablename"] for table in tables} - {"janitor_upgrades", "janitor_job_upgrades"}
         self.sql(f"TRUNCATE {', '.join(names)} RESTART IDENTITY")
 
     def close(self) -> None:

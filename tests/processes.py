@@ -1,7 +1,9 @@
-"""Which processes there are, as `/proc` tells."""
+"""Which processes there are, as `/proc` tells, and waiting for what other ones do."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -29,3 +31,11 @@ def _state_and_parent(process_id: int) -> tuple[str, int]:
     except (FileNotFoundError, ProcessLookupError):
         return "", 0
     return state, int(parent)
+
+
+def wait_until(condition: Callable[[], object], seconds: float) -> None:
+    """Wait until something holds; fail when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        time.sleep(0.02)

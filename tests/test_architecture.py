@@ -25,6 +25,8 @@ FRAME = "jobs"
 
 BELOW_THE_FRAME = {"config", "files", "sql", "providers", "storage"}
 
+JOBS = frozenset(f"{FRAME}/{path.parent.name}" for path in (REPOSITORY / FRAME).glob("*/__init__.py"))
+
 ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "config": set(),
     "files": {"config"},
@@ -32,12 +34,10 @@ ROOMS_THAT_A_ROOM_MAY_IMPORT = {
     "providers": {"config", "files"},
     "storage": {"config", "files", "providers"},
     FRAME: BELOW_THE_FRAME,
-    "jobs/logs": {FRAME, *BELOW_THE_FRAME},
-    "jobs/migration": {FRAME, *BELOW_THE_FRAME},
-    "jobs/temp_files": {FRAME, *BELOW_THE_FRAME},
-    "commands": {"demo", "jobs/migration", "jobs/temp_files", FRAME, *BELOW_THE_FRAME},
+    **{job: {FRAME, *BELOW_THE_FRAME} for job in JOBS},
+    "commands": {"demo", *JOBS, FRAME, *BELOW_THE_FRAME},
     "demo": {FRAME, *BELOW_THE_FRAME},
-    PROGRAM: {"commands", "jobs/migration", "jobs/temp_files", FRAME, *BELOW_THE_FRAME},
+    PROGRAM: {"commands", *JOBS, FRAME, *BELOW_THE_FRAME},
 }
 """Each room, and those below it; no job knows another one, and nothing knows the program."""
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from config.errors import ConfigurationError
 from config.logs import one_line
 from config.process.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
-from config.settings import ConfigurationError, Settings
+from config.settings import Settings
+from config.text.wording import reason_of
 from storage.keys import MANIFEST_SUFFIX
 
 LOGS_OF_THE_SYSTEM = "/var/log"
@@ -29,22 +32,19 @@ class KeptApart:
 def kept_apart_from_logs(settings: Settings) -> tuple[KeptApart, ...]:
     """The directories of the program in which nothing is a log, whatever its name."""
     roots = (KeptApart("una de las raíces de JANITOR_ROOTS", root) for root in settings.roots)
-    apart = [*roots, KeptApart("el directorio temporal (TEMP_DIR)", str(settings.temp_directory))]
-    if settings.backup_directory is not None:
-        title = "el directorio de las copias de seguridad (BACKUP_PATH)"
-        apart.append(KeptApart(title, str(settings.backup_directory)))
-    return tuple(apart)
+    temporary = KeptApart("el directorio temporal (TEMP_DIR)", str(settings.temp_directory.absolute()))
+    backups = "el directorio de las copias de seguridad (BACKUP_PATH)"
+    return (*roots, temporary, KeptApart(backups, str(settings.backup_directory.absolute())))
 
 
-def require_directories_of_logs(directories: Iterable[Path], kept_apart: Iterable[KeptApart]) -> None:
-    """Raises `ConfigurationError` for the first directory that is refused. Whether each is there is another question.
+def require_directories_of_logs(paths: Iterable[str], kept_apart: Iterable[KeptApart]) -> None:
+    """Raises `ConfigurationError` for the first directory, by its absolute path, that is refused.
 
-    Whoever mounts a directory a second time elsewhere gives it another path: directories above are told by what they
-    are, not by their names.
+    Whether each is there is another question. Whoever mounts a directory a second time gives it another path: so those
+    above are told by what they are, too, and not by their names alone.
     """
     apart = tuple(kept_apart)
-    for directory in directories:
-        path = absolute(directory)
+    for path in paths:
         reason = next(_reasons(path, apart), None)
         if reason is not None:
             raise ConfigurationError(
@@ -52,10 +52,11 @@ def require_directories_of_logs(directories: Iterable[Path], kept_apart: Iterabl
             )
 
 
-def absolute(directory: Path) -> str:
-    """The path from the root, without following links."""
-    path = os.path.normpath(directory if directory.is_absolute() else Path.cwd() / directory)
-    return f"/{path.lstrip('/')}"  # POSIX lets two slashes at the beginning be something else
+def why_not_opened(error: OSError) -> str:
+    """Why a directory of logs could not be opened, in Spanish, and what to do."""
+    if error.errno in (errno.ELOOP, errno.ENOTDIR):
+        return "es o atraviesa un enlace simbólico, o no es un directorio; ponga en LOGS_PATH la ruta real"
+    return reason_of(error)
 
 
 def _reasons(path: str, kept_apart: Iterable[KeptApart]) -> Iterator[str]:
@@ -80,7 +81,7 @@ def _is_same(path: str, others: Iterable[str]) -> bool:
 
 def _lies_in(above: tuple[str, ...], identities: set[Identity], tree: str) -> bool:
     real_path = os.path.realpath(tree)
-    return absolute(Path(tree)) in above or real_path in above or _identity(real_path) in identities
+    return tree in above or real_path in above or _identity(real_path) in identities
 
 
 def _identity(path: str) -> Identity | None:

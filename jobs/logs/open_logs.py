@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from files.descriptors import open_file_beneath
 from files.open_files import OpenFiles, look_at_open_files
@@ -30,7 +31,12 @@ class OpenLog:
         os.close(self.descriptor)
 
     def require_no_writer(self, look: Callable[[], OpenFiles]) -> None:
-        """Raises `LogInUse`; `LogLeft` where nobody can tell. `look` is asked only where the kernel does not tell."""
+        """Raises `LogInUse`; `LogLeft` where nobody can tell. `look` is asked only where the kernel does not tell.
+
+        It shows no file that this process itself writes to, such as the one to which cron sends what it prints.
+        """
+        if any(os.path.samestat(self.status, output) for output in _own_outputs()):
+            raise LogInUse("este mismo programa escribe en él")
         if self._ask_kernel() is Answer.TAKEN:
             release_lease(self.descriptor)
         else:
@@ -80,6 +86,12 @@ class OpenLog:
         except FileInUse as error:
             raise LogInUse(IN_USE) from error
         return self._answer
+
+
+def _own_outputs() -> Iterator[os.stat_result]:
+    for standard in (1, 2):
+        with contextlib.suppress(OSError):  # closed
+            yield os.fstat(standard)
 
 
 def _identity(status: os.stat_result, moved: bool) -> tuple[int, ...]:

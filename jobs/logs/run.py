@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import stat
 import threading
@@ -17,7 +16,7 @@ from files.descriptors import closing_descriptor, open_directory_path, open_file
 from jobs.logs import messages
 from jobs.logs.compression import estimate_compressed_bytes
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom
-from jobs.logs.guard import KeptApart, absolute, require_directories_of_logs
+from jobs.logs.guard import KeptApart, require_directories_of_logs, why_not_opened
 from jobs.logs.names import is_log
 from jobs.logs.open_logs import FirstLook, OpenLog
 from jobs.logs.planning import MAGIC_BYTES, Deadlines, Plan, SeenFile, is_compressed, plan_directory
@@ -49,11 +48,11 @@ def clean_logs(
     What cannot be done is named and counted, and the rest is done. Raises `ConfigurationError` for a directory that is
     refused, before anything is touched.
     """
-    require_directories_of_logs(settings.directories, kept_apart)
+    require_directories_of_logs(settings.paths, kept_apart)
     workers = min(most_workers, len(os.sched_getaffinity(0)))
     deadlines = Deadlines.at(time.time_ns(), settings)
     report = LogsReport()
-    for path in dict.fromkeys(map(absolute, settings.directories)):
+    for path in settings.paths:
         with _opened(path) as (directory, problem):
             report += problem
             if directory is not None:
@@ -73,8 +72,7 @@ def _opened(path: str) -> Iterator[tuple[int | None, LogsReport]]:
         yield None, LogsReport(missing_directories=1)
         return
     except OSError as error:
-        link = "es o atraviesa un enlace simbólico, o no es un directorio; ponga en LOGS_PATH la ruta real"
-        messages.say_unusable(path, link if error.errno in (errno.ELOOP, errno.ENOTDIR) else reason_of(error))
+        messages.say_unusable(path, why_not_opened(error))
         yield None, LogsReport(failures=1)
         return
     with closing_descriptor(directory):

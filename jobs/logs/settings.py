@@ -1,92 +1,87 @@
-"""What the environment says about logs: where they are, which names they have, how old they become."""
+"""The settings of the job: where logs are, which names they have, how old they become."""
 
 from __future__ import annotations
 
-import math
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-from config.settings import ConfigurationError
+from config.declared import declared
+from config.text.parsers import (
+    MOST_DAYS,
+    boolean,
+    directories,
+    file_patterns,
+    hour_of_day,
+    minute_of_hour,
+    number,
+    whole_days,
+)
 
-DEFAULT_PATTERNS = "*.log,*.log.*"
-YES = frozenset(("true", "1", "yes", "on", "sí", "si"))
-NO = frozenset(("false", "0", "no", "off"))
+days = number(0, MOST_DAYS)
 
 
 @dataclass(frozen=True, slots=True)
 class LogsSettings:
-    """The settings of the job. It is on when there is any directory."""
+    """It is on when there is any directory."""
 
-    directories: tuple[Path, ...] = ()
-    compression_enabled: bool = True
-    compression_days: float = 7.0
-    retention_days: float = 90.0
-    patterns: tuple[str, ...] = tuple(DEFAULT_PATTERNS.split(","))
-    hour: int = 4
-    minute: int = 0
+    paths: tuple[str, ...] = declared(
+        "LOGS_PATH",
+        directories,
+        default="",
+        shown="none",
+        example="/var/log/sage",
+        spanish="Directorios cuyos registros antiguos se comprimen y, pasado más tiempo, se borran; separados por ':'.",
+        english="Directories whose old logs are compressed and later deleted, `:` between them, absolute, without "
+        "symbolic links. Their files, not those in directories below. Refused where others keep files: the system's "
+        "directories (`/var/log` itself, but not what programs have in it), roots, `TEMP_DIR`, `BACKUP_PATH` and what "
+        "is in these, copies of executions.",
+    )
+    compression_enabled: bool = declared(
+        "LOGS_COMPRESSION_ENABLED",
+        boolean,
+        default="true",
+        spanish="Si se comprimen los registros antiguos.",
+        english="Whether old logs are compressed.",
+    )
+    compression_days: float = declared(
+        "LOGS_COMPRESSION_DAYS",
+        days,
+        default="7",
+        unit="days",
+        spanish="Días sin escritura tras los que un registro se comprime.",
+        english="A log that was last written to longer ago becomes `NAME.gz`, with the same owner, mode and time. One "
+        "that a program has open for writing is left.",
+    )
+    retention_days: int = declared(
+        "LOGS_RETENTION_DAYS",
+        whole_days,
+        default="90",
+        unit="days",
+        spanish="Días sin escritura tras los que se borra un registro comprimido.",
+        english="Compressed logs that were last written to longer ago are deleted.",
+    )
+    patterns: tuple[str, ...] = declared(
+        "LOGS_PATTERNS",
+        file_patterns,
+        default="*.log,*.log.*",
+        spanish="Qué nombres son de registros, separados por comas.",
+        english="Which names are logs, commas between them. As in a shell, `*` does not stand for a dot at the "
+        "beginning. A compressed log matches by the name that it had before, too.",
+    )
+    hour: int = declared(
+        "LOGS_HOUR",
+        hour_of_day,
+        default="4",
+        spanish="Hora local del día a la que toca.",
+        english="When it is due: the hour of the local day.",
+    )
+    minute: int = declared(
+        "LOGS_MINUTE",
+        minute_of_hour,
+        default="0",
+        spanish="Minuto de esa hora.",
+        english="When it is due: the minute of that hour.",
+    )
 
     def is_on(self) -> bool:
         """Whether there is anything to do."""
-        return bool(self.directories)
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> LogsSettings:
-        """Read the variables; an empty one counts as absent. Raises `ConfigurationError`.
-
-        A retention of 0 would delete every compressed log, so it is an error like any other that cannot be meant.
-        """
-        return cls(
-            directories=tuple(
-                dict.fromkeys(Path(part) for part in environment.get("LOGS_PATH", "").split(":") if part)
-            ),
-            compression_enabled=_switch(environment, "LOGS_COMPRESSION_ENABLED", default=True),
-            compression_days=_days(environment, "LOGS_COMPRESSION_DAYS", default="7"),
-            retention_days=_retention(environment),
-            patterns=_patterns(environment),
-            hour=_number(environment, "LOGS_HOUR", default="4", most=23),
-            minute=_number(environment, "LOGS_MINUTE", default="0", most=59),
-        )
-
-
-def _switch(environment: Mapping[str, str], name: str, *, default: bool) -> bool:
-    text = environment.get(name, "").strip().lower()
-    if text and text not in YES | NO:
-        raise ConfigurationError(f"{name} debe ser true o false")
-    return text in YES if text else default
-
-
-def _days(environment: Mapping[str, str], name: str, default: str) -> float:
-    try:
-        days = float(environment.get(name) or default)
-    except ValueError:
-        days = math.nan
-    if not (math.isfinite(days) and days >= 0):
-        raise ConfigurationError(f"{name} debe ser un número de días mayor o igual que 0")
-    return days
-
-
-def _retention(environment: Mapping[str, str]) -> float:
-    try:
-        days = _days(environment, "LOGS_RETENTION_DAYS", default="90")
-    except ConfigurationError:
-        days = 0.0
-    if days == 0:
-        raise ConfigurationError("LOGS_RETENTION_DAYS debe ser un número de días mayor que 0; no se borra nada")
-    return days
-
-
-def _patterns(environment: Mapping[str, str]) -> tuple[str, ...]:
-    text = environment.get("LOGS_PATTERNS") or DEFAULT_PATTERNS
-    patterns = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if not patterns or any("/" in pattern for pattern in patterns):
-        raise ConfigurationError("LOGS_PATTERNS debe tener nombres con comodines separados por ',', y ningún '/'")
-    return patterns
-
-
-def _number(environment: Mapping[str, str], name: str, default: str, most: int) -> int:
-    text = environment.get(name) or default
-    if not re.fullmatch("[0-9]{1,2}", text) or int(text) > most:
-        raise ConfigurationError(f"{name} debe ser un número entero entre 0 y {most}")
-    return int(text)
+        return bool(self.paths)

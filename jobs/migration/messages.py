@@ -199,18 +199,6 @@ class Messages:
         """What was told stands on the console alone, where that was told, too."""
         self._report.name(Named.LOG, one_line(log_file))
 
-    def job_put_off(self, name: str) -> None:
-        """A job was stopped for no fault. Where a signal has stopped the run, that one is told."""
-        level = logging.DEBUG if self._report.is_ended_by_signal else logging.INFO
-        emit(level, "job_put_off", f"El trabajo de {name} se quedó a medias; se retoma la próxima vez", job=name)
-
-    def job_stopped(self, name: str, error: Exception, exit_code: int) -> None:
-        """A job could not do all that it should have."""
-        self._report.note_problem(exit_code)
-        self._report.name(Named.JOB, name)
-        message = f"El trabajo de {name} no pudo terminar: {one_line(error)}"
-        emit(logging.ERROR, "job_stopped", message, cause=error, job=name)
-
     def run_finished(self) -> None:
         """Sum up in one line, which also names what makes the exit code another one than 0."""
         counts = self._report.counts
@@ -253,10 +241,3 @@ class Messages:
 def error_code(error: MigrationError | DatabaseError) -> str:
     """The stable name that logs and the database record."""
     return error.code if isinstance(error, MigrationError) else "database_error"
-
-
-def unexpected(error: Exception) -> MigrationError:
-    """A defect of the program, brought out by one execution or job, which must not stop the others."""
-    wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
-    wrapped.__cause__ = error
-    return wrapped

@@ -32,7 +32,7 @@ from demo.servers.postgres import EmbeddedPostgres
 from sql.database import Database, StoredSecret
 from sql.errors import DatabaseError
 from tests.platform_database import Platform
-from tests.stories.installation import wait_until
+from tests.processes import wait_until
 
 SECRET = "no-debe-verse ñ\n\tsegunda línea\n"
 OLD_KEY, NEW_KEY, OTHER_KEY = (Fernet.generate_key().decode() for _ in range(3))

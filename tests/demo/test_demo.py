@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from demo.data import describe_tree, differences
 from demo.servers.postgres import EmbeddedPostgres, installed_programs
 from demo.servers.process import ServerDidNotStart
 from demo.story import run_demo
+from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.skips import needs_root
 
@@ -90,10 +90,7 @@ def traits_of(process: Path) -> Iterator[bytes]:
 
 
 def require_gone(process_ids: set[int]) -> None:
-    deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
-    while remaining := {process_id for process_id in process_ids if Path(f"/proc/{process_id}/exe").exists()}:
-        assert time.monotonic() < deadline, f"still running: {remaining}"
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path(f"/proc/{number}/exe").exists() for number in process_ids), STOP_TIMEOUT_SECONDS)
 
 
 def test_whole_demonstration_keeps_its_promises_and_leaves_nothing_running(folder: Path) -> None:

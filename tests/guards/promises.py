@@ -547,9 +547,9 @@ HOSTS = (
         "stories/test_hosts.py::test_a_host_whose_clock_is_wrong_does_the_same",
     ),
     promise(
-        "Of two runs at once on a host the second gives way, with 75.",
-        "stories/test_interruptions.py::test_a_second_run_on_the_host_gives_way_at_once",
-        "jobs/test_host_lock.py::test_a_second_run_is_refused_until_the_first_one_ends",
+        "Of two runs at once that want the same job of a host the second gives way, with 75.",
+        "stories/test_interruptions.py::test_a_second_migration_on_the_host_gives_way_at_once",
+        "jobs/test_locks.py::test_a_second_run_is_refused_until_the_first_one_ends",
     ),
     promise(
         "Several hosts with the same rows do all of the work, and none of it twice.",
@@ -804,6 +804,50 @@ HISTORIES = (
     ),
 )
 
+LOGS = (
+    promise(
+        "A kill at any system call of the job of the logs loses no byte, and the next run leaves nothing of it.",
+        "jobs/logs/test_kill.py::test_a_kill_at_any_call_loses_nothing_and_leaves_nothing",
+        "jobs/logs/test_kill.py::test_a_kill_while_a_killed_run_is_put_right_loses_nothing_either",
+    ),
+    promise(
+        "A log goes only when its copy is on the disk, was read back and is equal to what the log holds then.",
+        "jobs/logs/test_races.py::test_a_copy_that_is_not_what_was_written_keeps_its_log",
+        "jobs/logs/test_races.py::test_nothing_goes_before_the_disk_has_it",
+        "jobs/logs/test_races.py::test_a_log_that_is_written_to_meanwhile_stays_whole",
+        "jobs/logs/test_run.py::test_a_damaged_copy_is_not_taken_for_the_log",
+    ),
+    promise(
+        "A log that a program has open for writing is left and named, whatever its age.",
+        "jobs/logs/test_run.py::test_a_log_that_is_open_for_writing_is_left_and_named_whatever_its_age",
+        "jobs/logs/test_races.py::test_a_log_that_is_opened_for_writing_meanwhile_stays",
+        "jobs/logs/test_rights.py::test_who_opens_a_log_after_the_first_look_is_found_by_the_last",
+    ),
+    promise(
+        "Programs that rotate their logs meanwhile lose none, and no other bytes lose their name.",
+        "jobs/logs/test_races.py::test_a_program_that_rotates_all_the_time_loses_nothing",
+        "jobs/logs/test_races.py::test_a_log_that_another_one_replaces_meanwhile_is_not_deleted",
+        "jobs/logs/test_run.py::test_a_log_whose_copy_differs_gets_a_name_that_says_so",
+    ),
+    promise(
+        "Nobody may read the copy of a log who may not read the log.",
+        "jobs/logs/test_rights.py::test_a_copy_has_its_logs_owner_and_group",
+        "jobs/logs/test_rights.py::test_a_copy_does_not_inherit_from_the_directory_what_its_log_has_not",
+        "jobs/logs/test_rights.py::test_nobody_can_read_a_copy_that_is_not_finished",
+    ),
+    promise(
+        "No link in or to a directory of logs is followed, whatever is swapped in.",
+        "jobs/logs/test_races.py::test_no_component_of_a_log_directory_leads_out_of_it",
+        "jobs/logs/test_races.py::test_a_log_that_is_swapped_for_a_link_leads_nowhere",
+    ),
+    promise(
+        "A disk without room for a copy keeps its log, and some room is left to other programs.",
+        "jobs/logs/test_little_room.py::test_what_does_not_fit_is_named_and_leaves_nothing",
+        "jobs/logs/test_little_room.py::test_a_disk_that_fills_up_meanwhile_loses_nothing",
+        "jobs/logs/test_little_room.py::test_some_room_is_left_to_other_programs",
+    ),
+)
+
 PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "killed at any moment": KILLED,
     "faults of providers": PROVIDERS,
@@ -815,4 +859,5 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "histories": HISTORIES,
     "hostile input": HOSTILE,
     "secrets": SECRETS,
+    "logs": LOGS,
 }

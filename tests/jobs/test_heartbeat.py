@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -11,6 +10,7 @@ import pytest
 from jobs import heartbeat
 from sql.database import Database, DatabaseError
 from tests.platform_database import Platform, claim_one
+from tests.processes import wait_until
 
 PATIENCE_SECONDS = 15.0
 
@@ -41,10 +41,7 @@ def test_leases_are_renewed_while_the_work_goes_on(
     claim_one(database, platform.add_execution())
     platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() + interval '1 second'")
     with heartbeat.renewing_leases(database):
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while remaining_seconds(platform) < 100:
-            assert time.monotonic() < deadline, "the lease was not renewed"
-            time.sleep(0.02)
+        wait_until(lambda: remaining_seconds(platform) >= 100, PATIENCE_SECONDS)
     assert next(refusals, None) is None
 
 

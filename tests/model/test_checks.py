@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from config.models import ProviderRow, StoredObject
-from jobs.host_lock import LockHeld
+from jobs.locks import LockHeld
 from providers import build_provider
 from providers.base import BytesSource, ConditionFailed, ObjectNotFound
 from tests.model.histories import Scene, play

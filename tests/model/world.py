@@ -27,7 +27,8 @@ import providers
 import storage.lease
 from config.settings import load_settings
 from janitor_daemon import JanitorDaemon, RunOptions
-from jobs.host_lock import LockHeld
+from jobs.locks import LockHeld
+from jobs.tick import Request
 from storage.keys import Place, place_from_uri
 from storage.manifest import read_manifest
 from tests.model import stores
@@ -304,7 +305,7 @@ class World:
                 "JANITOR_PROCESSES": "1",
             }
         )
-        run = Run(host, lambda: JanitorDaemon(settings, RunOptions(clean=False)).run(), cut)
+        run = Run(host, lambda: JanitorDaemon(settings, RunOptions(Request(only=frozenset({"migration"})))).run(), cut)
         run.buckets = dict(installation.buckets)
         with self._seen_by(host):
             self.runs.start(run)
@@ -411,7 +412,7 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerat
 """
 """Of one table, those that are written and not computed."""
 
-KEPT_TABLES = frozenset(("janitor_upgrades",))
+KEPT_TABLES = frozenset(("janitor_upgrades", "janitor_job_upgrades"))
 
 
 def options_of(bucket: str) -> dict[str, str]:

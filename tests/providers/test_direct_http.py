@@ -355,12 +355,13 @@ def keep_silent(connection: socket.socket) -> None:
 
 @pytest.mark.parametrize("turn", [trickle, keep_silent])
 def test_no_answer_is_waited_for_beyond_the_deadline(turn: Callable[[socket.socket], None]) -> None:
-    with scripted(turn) as (_, client):
+    with scripted(turn, say(STORED)) as (server, client):
         started = time.monotonic()
         with pytest.raises(ProviderUnavailable, match="tiempo de espera"):
             client.send("PUT", "/bucket/key", (), BODY, DEADLINE_SECONDS)
         assert time.monotonic() - started < 10 * DEADLINE_SECONDS
-        assert not client._idle
+        assert put(client).status == 200
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize(

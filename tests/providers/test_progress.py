@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -96,6 +97,20 @@ class Terminal(io.StringIO):
             raise OSError(5, "Input/output error")
         return super().write(text)
 
+    def fileno(self) -> int:
+        """That of some terminal."""
+        return 2
+
+
+class OverAfterOneLook(threading.Event):
+    """Whoever waits for it does what he does once."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Not over, at the first time."""
+        was_over = self.is_set()
+        self.set()
+        return was_over
+
 
 @pytest.fixture
 def _level_kept() -> Iterator[None]:
@@ -130,9 +145,9 @@ def test_who_watches(monkeypatch: pytest.MonkeyPatch, terminal: str | None, leve
 def test_a_log_line_takes_the_place_of_the_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     line = _LastLine(terminal, lambda: "Migradas 12")
-    monkeypatch.setattr(line, "_columns", lambda: 9)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((9, 24)))
     line.write("uno\n")
-    line._paint()
+    line.repaint_until(OverAfterOneLook())
     line.write("dos\n")
     line.write("tres\n")
     line.clear()
@@ -140,10 +155,10 @@ def test_a_log_line_takes_the_place_of_the_progress(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_terminal_that_is_gone_ends_the_display_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((80, 24)))
     terminal = Terminal()
     line = _LastLine(terminal, lambda: "Migradas 12")
-    monkeypatch.setattr(line, "_columns", lambda: 80)
-    line._paint()
+    line.repaint_until(OverAfterOneLook())
     terminal.gone = True
     monkeypatch.setattr("jobs.migration.queue.progress.REFRESH_SECONDS", 0.01)
     painter = threading.Thread(target=line.repaint_until, args=(threading.Event(),), daemon=True)

@@ -46,13 +46,13 @@ from providers.base import (
 from providers.file_trees import temporary_name
 from providers.probes import CONDITIONS_NAME, FOLDING_NAME, PROBE_CONTENT
 from tests.destinations import DESTINATIONS, Destination
+from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.servers.azurite import Azurite
 from tests.servers.base import S3Server, random_name
 from tests.servers.gcs_emulator import GcsEmulator
 from tests.servers.ssh import new_key_pair
 from tests.sources import FailingSource, MisannouncedSource, PatternSource, sha256_of
-from tests.stories.installation import wait_until
 
 Result = TypeVar("Result")
 
@@ -819,10 +819,7 @@ def test_nothing_goes_on_behind_the_callers_back(destinations: Destination, refu
     error_of(every_call(provider)["list"])
     error_of(every_call(provider)["put"])
     provider.close()
-    deadline = time.monotonic() + THREADS_END_SECONDS
-    while (left := set(threading.enumerate()) - before) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert left == set()
+    wait_until(lambda: set(threading.enumerate()) <= before, THREADS_END_SECONDS)
 
 
 @pytest.fixture

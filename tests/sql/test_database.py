@@ -7,7 +7,6 @@ import re
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -33,6 +32,7 @@ from sql.database import (
     database_identity,
 )
 from tests.platform_database import Platform, claim_one, open_attempt
+from tests.processes import wait_until
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 
@@ -672,8 +672,8 @@ def test_a_commit_that_happens_only_after_the_connection_broke_is_known_too(
         with somebody.cursor() as cursor:
             cursor.execute("SELECT FROM ejecuciones_yaml FOR UPDATE")
         committing = executor.submit(commit, database, execution)
-        while platform.value("SELECT count(*) FROM pg_locks WHERE NOT granted") < 2 and not committing.done():
-            time.sleep(0.01)
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: platform.value(waiting) >= 2 or committing.done(), 30)
         somebody.rollback()
         committing.result()
     assert platform.value("SELECT count(*) FROM janitor_attempts WHERE state = 'committed'") == 1

@@ -53,7 +53,48 @@ def test_a_new_installation_has_all_tables_and_needs_them_once(connection: Conne
 
 
 def test_upgrades_are_numbered_without_gaps() -> None:
-    assert [upgrade.number for upgrade in known_upgrades()] == list(range(1, len(known_upgrades()) + 1))
+    jobs = {upgrade.job for upgrade in known_upgrades()}
+    for job in jobs:
+        numbers = [upgrade.number for upgrade in known_upgrades() if upgrade.job == job]
+        assert numbers == list(range(1, len(numbers) + 1))
+
+
+OF_JOBS = (
+    Upgrade(1, "notes/0001_notes.sql", "CREATE TABLE janitor_remarks (id INTEGER PRIMARY KEY);", "notes"),
+    Upgrade(1, "words/0001_words.sql", "CREATE TABLE janitor_words (id INTEGER PRIMARY KEY);", "words"),
+    Upgrade(2, "words/0002_more.sql", "ALTER TABLE janitor_words ADD more TEXT;", "words"),
+)
+"""Upgrades as jobs bring them, each with numbers of its own."""
+
+
+def test_each_job_has_upgrades_with_numbers_of_its_own(connection: Connection) -> None:
+    initialize(connection, (*known_upgrades(), OF_JOBS[1]))
+    with pytest.raises(SchemaError, match=r"notes/0001_notes\.sql.*init-db"):
+        require_current(connection, (*known_upgrades(), *OF_JOBS))
+    assert initialize(connection, (*known_upgrades(), *OF_JOBS)) == ("notes/0001_notes.sql", "words/0002_more.sql")
+    assert initialize(connection, (*known_upgrades(), *OF_JOBS)) == ()
+    with pytest.raises(SchemaError, match=r"notes/0001_notes\.sql.*versión más nueva"):
+        require_current(connection, (*known_upgrades(), *OF_JOBS[1:]))
+
+
+def test_an_upgrade_of_a_job_that_was_edited_since_is_refused(connection: Connection) -> None:
+    initialize(connection, (*known_upgrades(), *OF_JOBS))
+    edited = Upgrade(1, OF_JOBS[0].name, OF_JOBS[0].statements + " -- a remark", "notes")
+    with pytest.raises(SchemaError, match=r"notes/0001_notes\.sql cambió"):
+        require_current(connection, (*known_upgrades(), edited, *OF_JOBS[1:]))
+
+
+def test_upgrades_of_jobs_are_found_in_their_folders(tmp_path: Path) -> None:
+    for job, name in (("words", "0002_more.sql"), ("words", "0001_words.sql"), ("notes", "0001_notes.sql")):
+        (tmp_path / job / "upgrades").mkdir(parents=True, exist_ok=True)
+        (tmp_path / job / "upgrades" / name).write_text(f"-- {name}")
+    (tmp_path / "without").mkdir()
+    found = known_upgrades(jobs=tmp_path)[len(known_upgrades(jobs=tmp_path / "without")) :]
+    assert [(upgrade.key, upgrade.name) for upgrade in found] == [
+        (("notes", 1), "notes/0001_notes.sql"),
+        (("words", 1), "words/0001_words.sql"),
+        (("words", 2), "words/0002_more.sql"),
+    ]
 
 
 def test_a_database_without_tables_is_told_what_to_do(connection: Connection) -> None:
@@ -93,7 +134,7 @@ def test_an_upgrade_that_fails_leaves_nothing_of_itself(connection: Connection) 
 def test_upgrades_one_by_one_equal_a_new_installation(
     postgres: EmbeddedPostgres, connection: Connection, database_url: str, dump: Callable[[str], str]
 ) -> None:
-    upgrades = (*known_upgrades(), *EXTRA)
+    upgrades = (*known_upgrades(), *EXTRA, *OF_JOBS)
     fresh_url = postgres.new_database("fresh")
     with closing(Connection(fresh_url)) as fresh:
         initialize(fresh, upgrades)

@@ -22,9 +22,8 @@ from config.logs import emit, logger
 from storage.helpers import FILES_WORTH_HELP, WORD_IS_GOOD_FOR_SECONDS, HelperLost, Helpers, Order, Workplace
 from storage.lease import ClaimLost, now
 from storage.pace import Traffic
-from tests.processes import children_of, is_alive
+from tests.processes import children_of, is_alive, wait_until
 from tests.repository import REPOSITORY
-from tests.stories.installation import wait_until
 
 NEVER = threading.Event()
 

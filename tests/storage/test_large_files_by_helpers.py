@@ -22,9 +22,8 @@ from storage.lease import ClaimLost, Lease, LeasedProvider
 from storage.manifest import Manifest
 from storage.pace import Traffic
 from storage.sending import Assistance, FileToSend, Sender, SendFiles
-from tests.processes import children_of
+from tests.processes import children_of, wait_until
 from tests.storage.test_upload import Bench, bench, platform, pool, shared_platform
-from tests.stories.installation import wait_until
 
 __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures
 

@@ -14,7 +14,7 @@ from config.errors import RunInterrupted
 from config.text.amounts import UNLIMITED, Timetable, parse_bandwidth
 from providers.base import BytesSource
 from storage.pace import SLICE_SECONDS, PacedSource, Pacer, Traffic, transfers_within
-from tests.stories.installation import wait_until
+from tests.processes import wait_until
 
 KIBIBYTE = 1024
 

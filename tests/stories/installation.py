@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,7 @@ import psycopg2.extras
 from sql.database import Database
 from tests.destinations import Destination
 from tests.privileges import WITHOUT_CAPABILITIES
+from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.forked import ForkedCommands, may_be_forked
 
@@ -359,11 +360,3 @@ def install(database_url: str, *variants: tuple[str, str]) -> None:
 
 def _json(value: object) -> str | None:
     return None if value is None else json.dumps(value)
-
-
-def wait_until(condition: Callable[[], object], seconds: float) -> None:
-    """Wait until something holds; fail when it does not in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
-        time.sleep(0.02)

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.stories.doors import Door
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import snapshot
 
 OPEN_FOR_WRITING = """

@@ -18,9 +18,10 @@ import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.postgres_proxy import Accident, PostgresProxy
-from tests.stories.installation import Installation, Run, wait_until
+from tests.stories.installation import Installation, Run
 from tests.stories.programs import use_program_with
 from tests.stories.trees import copy_tree, require_stored, snapshot
 
@@ -282,7 +283,9 @@ def test_a_transaction_that_cannot_be_serialized_is_repeated(two: Installation, 
 # Rights and limits of a role
 
 RIGHTS = (
-    "GRANT SELECT ON cloud_providers, ejecuciones_config, ejecuciones_yaml, secretos_nube, janitor_upgrades TO {role}",
+    "GRANT SELECT ON cloud_providers, ejecuciones_config, ejecuciones_yaml, secretos_nube TO {role}",
+    "GRANT SELECT ON janitor_upgrades, janitor_job_upgrades TO {role}",
+    "GRANT SELECT, INSERT, UPDATE ON janitor_jobs, janitor_job_runs TO {role}",
     "GRANT UPDATE (migrado_a_nube, ruta_nube, nube_provider_id) ON ejecuciones_yaml TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_runs, janitor_migrations, janitor_attempts, janitor_looks TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_installation TO {role}",

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.stories.doors import Door
-from tests.stories.installation import PROGRAM, Installation, Run, wait_until
+from tests.stories.installation import PROGRAM, Installation, Run
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ON_EACH_SIGNAL = pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)

@@ -14,7 +14,8 @@ from sql import database as database_module
 from sql.database import Database
 from tests.destinations import Destination
 from tests.platform_database import Platform, claim_one, open_attempt
-from tests.stories.installation import Installation, wait_until
+from tests.processes import wait_until
+from tests.stories.installation import Installation
 
 EXECUTIONS = 100
 GROWING_TABLES = ("ejecuciones_yaml", "janitor_migrations", "janitor_attempts")

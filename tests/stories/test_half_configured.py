@@ -251,7 +251,7 @@ def test_two_lock_directories_are_still_one_lock(installation: Installation, nas
     other.mkdir()
     with installation.start("--bandwidth-limit", "1K") as command:
         command.wait_for_line("Migrando ejecución uno")
-        again = installation.run(JANITOR_LOCK_DIR=str(other))
+        again = installation.run("--migrate-only", JANITOR_LOCK_DIR=str(other))
         assert again.exit_code == 75, str(again)
         assert again.messages("ERROR") == ["otro proceso de janitor está en marcha en esta máquina"]
         elsewhere = installation.run("--clean-only", JANITOR_LOCK_DIR=str(other), JANITOR_HOST="otra-máquina")

@@ -18,9 +18,10 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.servers.postgres_proxy import Accident, PostgresProxy
 from tests.stories.doors import NOTHING, Door
-from tests.stories.installation import Installation, Run, RunningCommand, wait_until
+from tests.stories.installation import Installation, Run, RunningCommand
 from tests.stories.programs import use_program_with
 from tests.stories.trees import copy_tree, make_usual_tree, require_stored, snapshot
 

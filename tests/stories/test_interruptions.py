@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.stories.doors import Door, refused_port
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import copy_tree, make_usual_tree, require_stored, snapshot
 
 NEVER_AGAIN = {"attempts": 0, "leases": 0, "removals": 0}
@@ -79,12 +80,12 @@ MANIFEST_IS_READ = rb"GET /[^ ]*\.manifest\.json"
 DISCONNECT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
 
 
-def test_a_second_run_on_the_host_gives_way_at_once(patient: MakePatient) -> None:
+def test_a_second_migration_on_the_host_gives_way_at_once(patient: MakePatient) -> None:
     case = patient(SECOND_PART)
     with case.installation.start() as first:
         wait_until(case.door.met.is_set, 30)
         content = case.installation.everything_in_the_database()
-        for arguments in ([], ["--clean-only"], ["--migrate-only"]):
+        for arguments in (["--only", "migration"], ["run", "migration"], ["--migrate-only"]):
             second = case.installation.run(*arguments)
             assert second.exit_code == 75, str(second)
             assert second.seconds < 5

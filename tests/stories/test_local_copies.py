@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.stories.doors import Door
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import make_odd_tree, snapshot
 
 Change = Callable[[Path], None]

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.servers.odd_file_system import Rules, mounted_odd_file_system
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import make_usual_tree, snapshot
 
 MARK = ".janitor-restore-incomplete"

@@ -24,8 +24,9 @@ from janitor_daemon import run_command_line
 from sql.database import Database
 from tests.config.test_wording import english_words
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.servers.ssh import SftpServer
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 
 MakeDestination = Callable[[str], Destination]
 

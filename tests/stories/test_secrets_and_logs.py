@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.servers.ssh import new_key_pair
 from tests.stories.doors import refused_port, silent_server
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 
 MakeDestination = Callable[[str], Destination]
 

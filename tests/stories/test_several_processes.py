@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.destinations import Destination
-from tests.processes import children_of, is_alive
+from tests.processes import children_of, is_alive, wait_until
 from tests.stories.doors import Door
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 
 EXECUTIONS = 40
 FILES = ("ejecucion.txt", "tabla.txt")

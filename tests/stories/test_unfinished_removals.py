@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.stories.doors import Door
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import snapshot
 
 MANIFEST_OF_THE_FIRST = rb"GET /[^ ]*uno\.manifest\.json"

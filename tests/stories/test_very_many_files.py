@@ -11,9 +11,9 @@ import pytest
 
 from storage.helpers import FILES_WORTH_HELP
 from tests.destinations import Destination
-from tests.processes import children_of, is_alive
+from tests.processes import children_of, is_alive, wait_until
 from tests.stories.doors import Door
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import snapshot
 
 DIRECTORIES = 7

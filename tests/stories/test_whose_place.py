@@ -8,8 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.stories.doors import Door
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 from tests.stories.trees import copy_tree, require_stored, snapshot
 
 DELETION_OF_THE_MANIFEST = rb"DELETE /[^ ]*\.manifest\.json"

@@ -49,7 +49,7 @@ def clean(
     most_workers: int = 2, **settings: object,
 ) -> LogsReport:  # fmt: skip
     """Do the job once."""
-    made = LogsSettings(directories, **settings)  # type: ignore[arg-type] # what a test names
+    made = LogsSettings(tuple(map(str, directories)), **settings)  # type: ignore[arg-type] # what a test names
     return clean_logs(made, apart, interruption, dry_run=dry_run, most_workers=most_workers)
 
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import stat
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from config.settings import ConfigurationError
+from config.declared import Sources, load
+from config.errors import ConfigurationError
 from jobs.logs.names import copy_names_in_turn, is_log, original_name
 from jobs.logs.planning import NS_PER_DAY, Deadlines, SeenFile, is_compressed, plan_directory
 from jobs.logs.settings import LogsSettings
 
 NOW_NS = 20_000 * NS_PER_DAY
-SETTINGS = LogsSettings((Path("/srv/logs"),))
+SETTINGS = LogsSettings(("/srv/logs",))
 DEFAULT = ("*.log", "*.log.*")
 
 
@@ -112,31 +112,31 @@ def test_a_young_log_keeps_no_old_copy_alive() -> None:
 
 
 def test_the_defaults_are_those_of_the_contract() -> None:
-    assert LogsSettings.from_environment({}) == LogsSettings()
+    assert load(LogsSettings, Sources({})) == LogsSettings()
     assert not LogsSettings().is_on()
-    made = LogsSettings.from_environment({"LOGS_PATH": "/srv/a::/srv/b:/srv/a"})
-    assert (made.directories, made.is_on()) == ((Path("/srv/a"), Path("/srv/b")), True)
+    made = load(LogsSettings, Sources({"LOGS_PATH": "/srv/a::/srv/b/:/srv/a"}))
+    assert (made.paths, made.is_on()) == (("/srv/a", "/srv/b"), True)
     assert (made.compression_enabled, made.compression_days, made.retention_days) == (True, 7, 90)
     assert (made.patterns, made.hour, made.minute) == (("*.log", "*.log.*"), 4, 0)
 
 
 def test_every_variable_is_read() -> None:
-    made = LogsSettings.from_environment(
-        {
-            "LOGS_COMPRESSION_ENABLED": "No",
-            "LOGS_COMPRESSION_DAYS": "0.5",
-            "LOGS_RETENTION_DAYS": "30",
-            "LOGS_PATTERNS": "*.txt, *.out",
-            "LOGS_HOUR": "23",
-            "LOGS_MINUTE": "59",
-        }
-    )
-    assert made == LogsSettings((), False, 0.5, 30, ("*.txt", "*.out"), 23, 59)
+    environment = {
+        "LOGS_COMPRESSION_ENABLED": "No",
+        "LOGS_COMPRESSION_DAYS": "0.5",
+        "LOGS_RETENTION_DAYS": "30",
+        "LOGS_PATTERNS": "*.txt, *.out",
+        "LOGS_HOUR": "23",
+        "LOGS_MINUTE": "59",
+    }
+    assert load(LogsSettings, Sources(environment)) == LogsSettings((), False, 0.5, 30, ("*.txt", "*.out"), 23, 59)
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [
+        ("LOGS_PATH", "/"),
+        ("LOGS_PATH", "logs"),
         ("LOGS_COMPRESSION_ENABLED", "quizá"),
         ("LOGS_COMPRESSION_DAYS", "-1"),
         ("LOGS_COMPRESSION_DAYS", "una semana"),
@@ -155,4 +155,4 @@ def test_every_variable_is_read() -> None:
 )
 def test_what_cannot_be_meant_is_an_error(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
-        LogsSettings.from_environment({name: text})
+        load(LogsSettings, Sources({name: text}))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import ConfigurationError
+from config.errors import ConfigurationError
 from jobs.logs import replacement as replacement_module
 from jobs.logs.open_logs import OpenLog
 from jobs.logs.report import LogsReport

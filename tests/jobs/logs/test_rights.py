@@ -242,6 +242,29 @@ def test_a_writer_is_found_in_proc_where_there_are_no_leases(tmp_path: Path, nam
     assert report.compressed_files + report.deleted_files == 1
 
 
+CLEANED_BY_A_WRITER = """
+import sys
+from pathlib import Path
+from files.writers import Answer
+from jobs.logs import open_logs
+from tests.jobs.logs.log_files import clean
+open_logs.take_lease = lambda _descriptor: Answer.NO_LEASES
+sys.stdin.read()
+sys.exit(clean(Path(sys.argv[1])).in_use)
+"""
+
+
+def test_the_file_to_which_this_process_prints_is_left_also_where_there_are_no_leases(tmp_path: Path) -> None:
+    """A look at all processes leaves out the one that looks."""
+    log = make_log(tmp_path / "cron.log", b"content")
+    with log.open("ab") as output:
+        command = [sys.executable, "-c", CLEANED_BY_A_WRITER, str(tmp_path)]
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=output)
+    process.communicate(timeout=60)  # only now it goes on, and nobody else has the file open
+    assert process.returncode == 1
+    assert contents(tmp_path) == {"cron.log": b"content"}
+
+
 @pytest.mark.usefixtures("no_leases")
 def test_who_opens_a_log_after_the_first_look_is_found_by_the_last(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

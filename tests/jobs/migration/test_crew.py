@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,9 +21,8 @@ from jobs.migration.crew import Crew, Work
 from jobs.report import TickReport
 from sql.database import DatabaseUnavailable
 from storage.pace import Traffic
-from tests.processes import children_of, is_alive
+from tests.processes import children_of, is_alive, wait_until
 from tests.repository import REPOSITORY
-from tests.stories.installation import wait_until
 
 PAGES = [[Execution(number, f"uuid-{number}", None) for number in range(first, first + 20)] for first in (0, 20)]
 ALL = {execution.uuid for page in PAGES for execution in page}
@@ -138,9 +136,10 @@ def test_what_the_work_of_one_raises_ends_the_run_once_the_other_has_ended(bench
         next(batches)
         bench.sign(f"member-{os.getpid()}")
         wait_until(lambda: len(bench.signs("member-*")) == 2, 30)
-        if os.getpid() == min(bench.members()):
+        raising = min(bench.members())
+        if os.getpid() == raising:
             raise DatabaseUnavailable("no se puede usar la base de datos")
-        time.sleep(0.5)
+        wait_until(lambda: not is_alive(raising), 30)
         bench.sign("the other ended")
         assert list(batches) == []
 

@@ -13,6 +13,7 @@ import pytest
 
 from config.settings import Settings
 from janitor_daemon import JanitorDaemon, RunOptions
+from jobs.tick import Request
 from tests.destinations import Destination, local_destination
 from tests.platform_database import Platform
 from tests.privileges import unprivileged
@@ -97,7 +98,7 @@ class Theatre:
             transfers=4,
             processes=1,  # the one in which the stage watches what happens
         )
-        JanitorDaemon(settings, RunOptions(clean=False)).run()
+        JanitorDaemon(settings, RunOptions(Request(only=frozenset({"migration"})))).run()
 
     def let_writers_end(self) -> None:
         """Close what writers have kept open."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import ConfigurationError
-from jobs.host_lock import LockHeld, host_lock
+from jobs.locks import LockHeld, host_lock
 from tests.privileges import NOBODY, unprivileged
 from tests.repository import REPOSITORY
 from tests.skips import needs_root
@@ -24,7 +24,7 @@ IDENTITY = "db.example/5432/sage"
 HOLDER = """
 import sys
 from pathlib import Path
-from jobs.host_lock import LockHeld, host_lock
+from jobs.locks import LockHeld, host_lock
 try:
     with host_lock(Path(sys.argv[1]), sys.argv[2]):
         print("held", flush=True)

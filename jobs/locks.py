@@ -1,4 +1,4 @@
-"""One run at a time on a host for one database: a lock that the kernel frees when its holder dies."""
+"""One run at a time of each job on a host, for one database: locks that the kernel frees when their holder dies."""
 
 from __future__ import annotations
 
@@ -27,13 +27,31 @@ class LockHeld(Exception):
     """Another run on this host holds the lock. The message is in Spanish."""
 
 
+NAMED_BY_THE_DATABASE_ALONE = "migration"
+"""The job whose lock is the one that a whole run held in earlier versions of the program: while such a run is still at
+work, no migration begins beside it.
+"""
+
+
+@contextlib.contextmanager
+def job_lock(directory: Path, host: str, database_identity: str, job: str) -> Iterator[None]:
+    """Hold this host's lock of one job, in the file and in the kernel. Raises `LockHeld`, `ConfigurationError`.
+
+    Other jobs have locks of their own, so one that takes hours keeps none of them waiting.
+    """
+    identity = database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
+    with host_lock(directory, identity), machine_lock(host, identity):
+        yield
+
+
 @contextlib.contextmanager
 def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
     """Hold this host's lock for one database. Raises `LockHeld`, `ConfigurationError`.
 
     The file is never removed: a run could hold the lock on a file that has no name any more. Opening for reading is
     enough to lock, so root and an ordinary user may share it. Where there is no file and none can be made, as the disk
-    is full or may not be written to, the directory itself is locked: a full disk needs this program most.
+    is full or may not be written to, the directory itself is locked: a full disk needs this program most. Then locks of
+    all names exclude each other.
     """
     path = directory / f"janitor-daemon-{hashlib.sha256(database_identity.encode()).hexdigest()[:16]}.lock"
     try:

@@ -1,0 +1,85 @@
+"""Shows which jobs there are, which are on, how their last runs ended, and when each is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+from config.logs import one_line
+from config.models import JobState
+from config.settings import ConfigurationError, Settings
+from jobs.job import Job
+from jobs.registry import all_jobs
+from jobs.schedule import NEVER_RUN, EveryTick
+from jobs.tick import Plan, plan_of
+from sql.database import Database
+from sql.job_records import JobsSeen
+
+OUTCOMES = {"done": "bien", "failed": "con error", "interrupted": "interrumpido", "put_off": "a medias"}
+
+
+def list_jobs(database: Database, settings: Settings) -> list[dict[str, Any]]:
+    """One entry for each job, in the order of a tick, as `jobs --json` shows it."""
+    database.connect()
+    database.require_current_schema()
+    seen = database.jobs_seen()
+    return [_entry(job, settings, seen) for job in all_jobs()]
+
+
+def _entry(job: Job, settings: Settings, seen: JobsSeen) -> dict[str, Any]:
+    plan, reason = _plan(job, settings)
+    state = NEVER_RUN if plan is None else plan.state(seen)
+    return {
+        "name": job.name,
+        "title": job.title,
+        "scope": job.scope.value,
+        "on": plan is not None,
+        "reason": reason,
+        **_last_run(state),
+        "every_tick": plan is not None and isinstance(plan.schedule, EveryTick),
+        "next_due": None if plan is None else _shown(plan.next_due(seen, settings)),
+        "due": plan is not None and plan.is_due(seen, settings),
+    }
+
+
+def _plan(job: Job, settings: Settings) -> tuple[Plan | None, str | None]:
+    """The plan, or why there is none."""
+    try:
+        plan = plan_of(job, settings)
+    except ConfigurationError as error:
+        return None, one_line(error)
+    return plan, None if plan is not None else job.when_off
+
+
+def _last_run(state: JobState) -> dict[str, Any]:
+    return {
+        "last_started_at": _shown(state.last_started_at),
+        "last_outcome": None if state.was_cut_off else state.last_outcome,
+        "last_error": None if state.was_cut_off else state.last_error,
+        "last_good_at": _shown(state.last_good_at),
+        "last_host": state.held_by,
+        "failed_runs": state.tries if state.last_outcome == "failed" and not state.was_cut_off else 0,
+    }
+
+
+def _shown(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone().isoformat(timespec="seconds")
+
+
+def describe_jobs(entries: list[dict[str, Any]]) -> Iterator[str]:
+    """The lines of `jobs`."""
+    for entry in entries:
+        if not entry["on"]:
+            yield f"{entry['name']} ({entry['title']}): desactivado: {entry['reason']}"
+            continue
+        due = "en cada ciclo" if entry["every_tick"] else "ahora" if entry["due"] else entry["next_due"]
+        yield f"{entry['name']} ({entry['title']}): toca {due}; {_describe_last_run(entry)}"
+
+
+def _describe_last_run(entry: Mapping[str, Any]) -> str:
+    if entry["last_started_at"] is None:
+        return "no se ha hecho nunca"
+    end = OUTCOMES.get(entry["last_outcome"], "sin terminar")
+    why = f": {one_line(entry['last_error'])}" if entry["last_error"] else ""
+    return f"última vez {entry['last_started_at']} en {one_line(entry['last_host'])}, {end}{why}"

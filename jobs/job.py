@@ -1,0 +1,95 @@
+"""What a job is: all that the frame knows of one. Nothing here imports what a job does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from importlib import import_module
+from typing import Any
+
+from jobs.schedule import EveryTick, Schedule
+
+REFERENCE = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Scope(StrEnum):
+    """Whose a job is."""
+
+    HOST = "host"
+    """Each host does its own, under a lock of the kernel."""
+    PLATFORM = "platform"
+    """Of all hosts one does it, under a lease in the database with a fencing token."""
+
+
+class Phase(IntEnum):
+    """When in a tick."""
+
+    WORK = 0
+    AFTER = 1
+    """When all work is done: what concerns the whole tick, such as notices and metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A name in a module, `jobs.history.run:run`, imported when it is asked for and no sooner."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        if not REFERENCE.fullmatch(self.text):
+            raise ValueError(f"{self.text!r} is no reference like 'package.module:name'")
+
+    def load(self) -> Any:
+        """Import the module; give what the name stands for."""
+        module, _, name = self.text.partition(":")
+        return getattr(import_module(module), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run of a job did."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
+    """What could not be done, in Spanish, each in one line. The rest was done; a run with any is not a good one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One kind of housekeeping, as `jobs.registry` lists it."""
+
+    name: str
+    """What it is called on the command line and in the database."""
+    title: str
+    """What operators read: "El trabajo de TITLE ...", in Spanish."""
+    scope: Scope = Scope.HOST
+    due: Schedule | Callable[[Any], Schedule] = field(default_factory=EveryTick)
+    """Its schedule, or what makes one of its settings."""
+    run: Ref | None = None
+    """A function that is given a `Context` and gives an `Outcome`. `None`: `JanitorDaemon` itself has its story."""
+    preview: Ref | None = None
+    """A function of a `Context` that says what a run would do, and writes nothing."""
+    check: Ref | None = None
+    """A function of a `Context` that gives findings for `check`."""
+    commands: Ref | None = None
+    """A click group, which gets the job's name."""
+    settings: type | None = None
+    """A frozen dataclass of declared settings with a method `is_on`. `None`: it has none, and is always on."""
+    when_off: str = ""
+    """What `jobs` tells operators where it is off: what to set, in Spanish."""
+    rights: Mapping[str, str] = field(default_factory=dict)
+    """By table what its statements may do there: `"SELECT, DELETE"`. Asked for before a run and by `check`."""
+    phase: Phase = Phase.WORK
+
+    @property
+    def folder(self) -> str:
+        """Where its code and its statements are, within the program: that of what it runs."""
+        reference = self.run or self.preview or self.commands
+        package = reference.text.partition(":")[0].split(".")[:2] if reference else ["jobs", self.name]
+        return "/".join(package)
+
+    def schedule(self, own_settings: Any) -> Schedule:
+        """When it is due, by its own settings."""
+        return self.due if isinstance(self.due, Schedule) else self.due(own_settings)

@@ -1,0 +1,36 @@
+"""What `check` says of the directories of logs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+
+from config.errors import ConfigurationError
+from config.logs import one_line
+from files.descriptors import closing_descriptor, open_directory_path
+from jobs.findings import Finding, bad, good
+from jobs.logs.guard import KeptApart, require_directories_of_logs, why_not_opened
+from jobs.logs.settings import LogsSettings
+
+
+def check_directories(settings: LogsSettings, kept_apart: Iterable[KeptApart]) -> Iterator[Finding]:
+    """Whether a run could work in each directory."""
+    apart = tuple(kept_apart)
+    for path in settings.paths:
+        yield _check_directory(path, apart)
+
+
+def _check_directory(path: str, kept_apart: Iterable[KeptApart]) -> Finding:
+    subject = f"registros {one_line(path)}"
+    try:
+        require_directories_of_logs([path], kept_apart)
+        with closing_descriptor(open_directory_path(path)) as directory:
+            if os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
+                return good(subject, "existe y se puede escribir en él")
+            return bad(subject, "este usuario no puede escribir en él: déle el permiso o corrija LOGS_PATH")
+    except ConfigurationError as error:
+        return bad(subject, str(error))
+    except FileNotFoundError:
+        return bad(subject, "no existe: créelo o corrija LOGS_PATH")
+    except OSError as error:
+        return bad(subject, why_not_opened(error))

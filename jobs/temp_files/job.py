@@ -1,0 +1,7 @@
+"""What the frame knows of the cleaning of temporary files. Its story is `JanitorDaemon._clean_temp_files`."""
+
+from __future__ import annotations
+
+from jobs.job import Job
+
+JOB = Job(name="temp", title="limpieza")

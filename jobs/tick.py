@@ -1,0 +1,350 @@
+"""One tick: finds which jobs are due, does one after the other, and records each. What stops one stops no other."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+from config.errors import MigrationError, RunInterrupted, unexpected
+from config.exit_codes import (
+    EXIT_CONFIGURATION,
+    EXIT_DATABASE,
+    EXIT_DONE,
+    EXIT_LOCKED,
+    EXIT_SOMETHING_FAILED,
+)
+from config.fields import FieldError
+from config.logs import emit, one_line
+from config.models import JobState
+from config.settings import ConfigurationError, Settings
+from jobs.context import Context, LeaseLost
+from jobs.job import Job, Outcome, Ref, Scope
+from jobs.locks import HELD, LockHeld, job_lock
+from jobs.report import Named, TickReport
+from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
+from jobs.signals import Interruption
+from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaError, database_identity
+from sql.job_records import JobEnd, JobsSeen
+
+Story = Callable[[], Outcome]
+"""What does a job whose order and policy the daemon itself holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Which jobs somebody asks for."""
+
+    only: frozenset[str] | None = None
+    skip: frozenset[str] = frozenset()
+    due_or_not: bool = False
+
+    def asks_for(self, job: str) -> bool:
+        """Whether this job is among them."""
+        return job not in self.skip and (self.only is None or job in self.only)
+
+    @property
+    def mode(self) -> str:
+        """How the run is recorded."""
+        if self.only is None:
+            return f"tick, skip {', '.join(sorted(self.skip))}" if self.skip else "tick"
+        names = ", ".join(sorted(self.only - self.skip))
+        if self.due_or_not:
+            return f"run {names}"
+        return {"migration": "migrate-only", "temp": "clean-only"}.get(names, f"only {names}")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A job that is on, with its settings."""
+
+    job: Job
+    own_settings: Any
+    schedule: Schedule
+
+    @property
+    def is_platform(self) -> bool:
+        """Whether of all hosts one does it."""
+        return self.job.scope is Scope.PLATFORM
+
+    def state(self, seen: JobsSeen) -> JobState:
+        """What is known of its runs."""
+        return (seen.of_platform if self.is_platform else seen.of_host).get(self.job.name, NEVER_RUN)
+
+    def is_due(self, seen: JobsSeen, settings: Settings) -> bool:
+        """Whether it is to be done now."""
+        return is_due(self.schedule, self.state(seen), seen.now, self._zone(settings))
+
+    def next_due(self, seen: JobsSeen, settings: Settings) -> datetime:
+        """When it is to be done next."""
+        return next_due(self.schedule, self.state(seen), seen.now, self._zone(settings))
+
+    def _zone(self, settings: Settings) -> Any:
+        return settings.time_zone if self.schedule.is_local else UTC  # loading a zone costs milliseconds
+
+
+def plan_of(job: Job, settings: Settings) -> Plan | None:
+    """The plan of a job, or `None` where it is off. Raises `ConfigurationError` for wrong settings of its own."""
+    own_settings = None if job.settings is None else settings.of(job.settings)
+    if own_settings is not None and not own_settings.is_on():
+        return None
+    return Plan(job, own_settings, job.schedule(own_settings))
+
+
+class Tick:
+    """Does the jobs that are asked for, on and due, and records what each came to.
+
+    `stories` are those of the jobs whose order and policy the daemon itself holds; all others have their own function.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        request: Request,
+        database: Database,
+        report: TickReport,
+        interruption: Interruption,
+        stories: Mapping[str, Story],
+    ) -> None:
+        self._settings = settings
+        self._request = request
+        self._database = database
+        self._report = report
+        self._interruption = interruption
+        self._stories = stories
+        self._locks: dict[str, contextlib.ExitStack] = {}
+        self._is_database_lost = False
+        self._done = 0
+        self._elsewhere = 0
+
+    # What is to be done
+
+    def plans(self, jobs: Iterable[Job]) -> list[Plan]:
+        """Those that are asked for and on. Wrong settings of one are its own failure."""
+        plans = []
+        for job in jobs:
+            if not self._request.asks_for(job.name):
+                continue
+            try:
+                plan = plan_of(job, self._settings)
+            except ConfigurationError as error:
+                self._stopped(job.title, error, EXIT_CONFIGURATION)
+                continue
+            if plan is not None:
+                plans.append(plan)
+        return plans
+
+    def due(self, plans: Sequence[Plan], seen: JobsSeen) -> list[Plan]:
+        """Those to be done now. One whose last run was killed comes last: it may be what kills whoever does it."""
+        due = [plan for plan in plans if self._is_wanted_now(plan) or plan.is_due(seen, self._settings)]
+        return sorted(due, key=lambda plan: (plan.job.phase, plan.state(seen).was_cut_off))
+
+    def _is_wanted_now(self, plan: Plan) -> bool:
+        return self._request.due_or_not or isinstance(plan.schedule, EveryTick)
+
+    # Locks
+
+    @contextlib.contextmanager
+    def holding_first_lock(self, plans: Sequence[Plan]) -> Iterator[None]:
+        """Within, the lock of the first of those that are due in any case is held, if one of them can be had.
+
+        So who finds all that was asked for in other hands goes away before the database is asked anything. Raises
+        `LockHeld`, `ConfigurationError`.
+        """
+        certain = [plan for plan in plans if self._is_wanted_now(plan)]
+        try:
+            if not any(self._try_lock(plan) for plan in certain) and certain == list(plans) != []:
+                raise LockHeld(HELD)
+            yield
+        finally:
+            self._release_all()
+
+    def has_work(self, plans: Sequence[Plan]) -> bool:
+        """Whether something is due that nobody else does; its lock is held from then on. Raises `LockHeld` where others
+        do all of it.
+        """
+        if self._locks:
+            return True
+        due = self.due(plans, self._database.jobs_seen())
+        if due and not any(self._try_lock(plan) for plan in due):
+            raise LockHeld(HELD)
+        return bool(due)
+
+    def _try_lock(self, plan: Plan) -> bool:
+        """Whether this host's lock of the job is had. Raises `ConfigurationError`."""
+        name = plan.job.name
+        if name in self._locks:
+            return True
+        identity = database_identity(self._settings.database_url)
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(job_lock(self._settings.lock_directory, self._settings.host, identity, name))
+            except LockHeld:
+                return False
+            self._locks[name] = stack.pop_all()
+        return True
+
+    def _release_all(self, but: str = "") -> None:
+        for name in [name for name in self._locks if name != but]:
+            self._locks.pop(name).close()
+
+    # Doing it
+
+    def run(self, plans: Sequence[Plan], seen: JobsSeen) -> None:
+        """Do what is due, one after the other. Raises nothing that stops only one of them."""
+        for plan in self.due(plans, seen):
+            if not self._interruption.is_set():
+                self._do(plan, seen)
+        if self._elsewhere and not self._done and self._report.exit_code == EXIT_DONE:
+            self._report.note_problem(EXIT_LOCKED)
+
+    def _do(self, plan: Plan, seen: JobsSeen) -> None:
+        try:
+            if not self._try_lock(plan):
+                self._is_done_elsewhere(plan.job)
+                return
+            fencing_token = self._claim(plan, seen)
+        except (DatabaseError, ConfigurationError) as error:
+            self._stopped(plan.job.title, error, exit_code_of(error))
+            return
+        if fencing_token is None:
+            self._is_done_elsewhere(plan.job)
+            return
+        self._done += 1
+        context = Context(
+            plan.job, self._settings, plan.own_settings, self._database, seen.now, self._interruption,
+            fencing_token=fencing_token if plan.is_platform else 0,
+        )  # fmt: skip
+        end = self._end_of(plan, self._guarded(plan, context))
+        if fencing_token != UNRECORDED:
+            self._database.job_records.end(end)
+
+    def _claim(self, plan: Plan, seen: JobsSeen) -> int | None:
+        """The fencing token. A host's own job is done without one where the database is lost: its lock is enough.
+
+        The lock of the job before is held until its end is recorded, which the claim does: nobody who takes that lock
+        finds it still due.
+        """
+        seen_token = None if self._is_wanted_now(plan) else plan.state(seen).fencing_token
+        if self._is_database_lost and not plan.is_platform:
+            return UNRECORDED
+        try:
+            token = self._database.job_records.claim(plan.job.name, is_platform=plan.is_platform, seen_token=seen_token)
+        except DatabaseUnavailable as error:
+            self._is_database_lost = True
+            if plan.is_platform:
+                raise
+            self._stopped(plan.job.title, error, EXIT_DATABASE)
+            return UNRECORDED
+        self._release_all(but=plan.job.name)
+        return token
+
+    def _guarded(self, plan: Plan, context: Context) -> tuple[str, Outcome]:
+        """How a job ended, and what it did. Whatever stops it does not stop the next one."""
+        title = plan.job.title
+        try:
+            outcome = self._call(plan, context)
+        except RunInterrupted as error:
+            self._put_off(title)
+            return "interrupted" if self._interruption.is_set() else "put_off", Outcome(failures=(str(error),))
+        except Exception as error:
+            told = error if isinstance(error, KNOWN_ERRORS) else unexpected(error)
+            self._is_database_lost |= isinstance(error, DatabaseUnavailable)
+            self._stopped(title, told, exit_code_of(error))
+            return "failed", Outcome(failures=(one_line(told),))
+        if self._interruption.is_set():
+            return "interrupted", outcome
+        return "failed" if outcome.failures else "done", outcome
+
+    def _call(self, plan: Plan, context: Context) -> Outcome:
+        story = self._stories.get(plan.job.name)
+        if story is not None:
+            return story()
+        self._require_rights(plan.job)
+        outcome: Outcome = _reference(plan.job.run).load()(context)
+        if outcome.failures:
+            self._report.name(Named.UNDONE, plan.job.title)
+        return outcome
+
+    def _require_rights(self, job: Job) -> None:
+        if job.rights and (missing := self._database.missing_job_rights(job.rights)):
+            raise SchemaError(f"el usuario de la base de datos no tiene permiso de {', '.join(missing)}")
+
+    def _end_of(self, plan: Plan, ended: tuple[str, Outcome]) -> JobEnd:
+        name, outcome = ended
+        error = "; ".join(outcome.failures) or None
+        return JobEnd(plan.job.name, plan.is_platform, name, outcome.counts, error)
+
+    # A dry run
+
+    def preview(self, plans: Sequence[Plan], previews: Mapping[str, Callable[[], object]]) -> None:
+        """Say what a run would do. Nothing is written, not even that this was asked, and no lock is needed for that."""
+        scheduled = [plan for plan in plans if not self._is_wanted_now(plan)]
+        seen = self._database.jobs_seen() if scheduled else NOTHING_SEEN
+        for plan in self.due(plans, seen):
+            if self._interruption.is_set():
+                return
+            context = Context(
+                plan.job, self._settings, plan.own_settings, self._database, seen.now, self._interruption, dry_run=True
+            )
+            preview = previews.get(plan.job.name) or partial(_reference(plan.job.preview).load(), context)
+            try:
+                preview()
+            except RunInterrupted:
+                self._put_off(PREVIEW)
+            except Exception as error:
+                told = error if isinstance(error, KNOWN_ERRORS) else unexpected(error)
+                self._stopped(PREVIEW, told, exit_code_of(error))
+
+    # What operators are told
+
+    def _put_off(self, title: str) -> None:
+        """A job was stopped for no fault. Where a signal has stopped the run, that one is told."""
+        level = logging.DEBUG if self._report.is_ended_by_signal else logging.INFO
+        emit(level, "job_put_off", f"El trabajo de {title} se quedó a medias; se retoma la próxima vez", job=title)
+
+    def _stopped(self, title: str, error: Exception, exit_code: int) -> None:
+        """A job could not do all that it should have."""
+        self._report.note_problem(exit_code)
+        self._report.name(Named.JOB, title)
+        message = f"El trabajo de {title} no pudo terminar: {one_line(error)}"
+        emit(logging.ERROR, "job_stopped", message, cause=error, job=title)
+
+    def _is_done_elsewhere(self, job: Job) -> None:
+        self._elsewhere += 1
+        where = (
+            "otra máquina, u otro proceso de esta" if job.scope is Scope.PLATFORM else "otro proceso de esta máquina"
+        )
+        message = f"El trabajo de {job.title} lo hace ahora {where}: este ciclo no lo repite"
+        emit(logging.INFO, "job_elsewhere", message, job=job.title)
+
+
+UNRECORDED = 0
+"""In the place of a fencing token: the database could not be told that this run does the job."""
+
+PREVIEW = "simulación"
+NOTHING_SEEN = JobsSeen(datetime.min.replace(tzinfo=UTC), {}, {})
+
+EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
+    (DatabaseUnavailable, EXIT_DATABASE),
+    (FieldError, EXIT_CONFIGURATION),
+    (SchemaError, EXIT_CONFIGURATION),
+    (ConfigurationError, EXIT_CONFIGURATION),
+)
+KNOWN_ERRORS = (DatabaseError, FieldError, ConfigurationError, MigrationError, LeaseLost)
+"""Those whose message is for operators."""
+
+
+def exit_code_of(error: Exception) -> int:
+    """What an error that stopped a job makes of the exit code."""
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), EXIT_SOMETHING_FAILED)
+
+
+def _reference(reference: Ref | None) -> Ref:
+    if reference is None:
+        raise LookupError("the job has neither a function nor a story")
+    return reference

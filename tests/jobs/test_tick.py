@@ -1,0 +1,427 @@
+"""A tick does what is due, one job after the other; what stops one stops no other, and each run of one is recorded.
+
+Where else it was looked for that one failure stops others: executions (`tests/stories/test_isolation.py`), providers
+(`tests/jobs/test_provider_set.py`), upgrades of jobs (`tests/sql/test_schema.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config.errors import RunInterrupted
+from config.settings import ConfigurationError, Settings, load_settings
+from jobs import heartbeat
+from jobs.heartbeat import renewing_leases
+from jobs.job import Job, Outcome, Phase, Scope
+from jobs.locks import LockHeld
+from jobs.report import TickReport
+from jobs.schedule import Every
+from jobs.signals import Interruption
+from jobs.tick import Plan, Request, Tick
+from sql.database import Database, DatabaseUnavailable
+from tests.platform_database import Platform
+from tests.processes import wait_until
+
+HOST_JOB = Job("own", "lo propio")
+PLATFORM_JOB = Job("shared", "lo común", scope=Scope.PLATFORM)
+DAILY_JOB = Job("daily", "lo diario", scope=Scope.PLATFORM, due=Every(24))
+
+Stories = Mapping[str, Callable[[], Outcome]]
+
+
+@dataclass(frozen=True)
+class OffSettings:
+    """Settings of a job that nobody has configured."""
+
+    def is_on(self) -> bool:
+        return False
+
+
+@dataclass(frozen=True)
+class WrongSettings:
+    """Settings of a job that cannot be used."""
+
+    def __post_init__(self) -> None:
+        raise ConfigurationError("OWN_HOUR debe ser una hora")
+
+    def is_on(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def platform(database_url: str) -> Iterator[Platform]:
+    """A database of the platform."""
+    with closing(Platform(database_url)) as made:
+        yield made
+
+
+class Host:
+    """A host that does ticks with jobs of the test's own."""
+
+    def __init__(self, platform: Platform, directory: Path, name: str = "norte") -> None:
+        self.platform, self.name = platform, name
+        directory.mkdir(exist_ok=True)
+        self.settings: Settings = load_settings(
+            {"DATABASE_URL": platform.database_url, "JANITOR_HOST": name, "JANITOR_LOCK_DIR": str(directory)}
+        )
+        self.did: list[str] = []
+        self.interruption = Interruption()
+        self.report = TickReport()
+
+    def story(self, name: str) -> Callable[[], Outcome]:
+        """One that only says that it was done."""
+
+        def do() -> Outcome:
+            self.did.append(name)
+            return Outcome({"done": 1})
+
+        return do
+
+    def tick(
+        self, *jobs: Job, request: Request | None = None, stories: Stories | None = None, **more: Callable[[], Outcome]
+    ) -> list[str]:
+        """Do one; which jobs were done by the stories that only say so."""
+        self.did, self.report, database = [], TickReport(), self.platform.database(self.name)
+        told = {**{job.name: self.story(job.name) for job in jobs}, **(stories or {}), **more}
+        tick = Tick(self.settings, request or Request(), database, self.report, self.interruption, told)
+        plans = tick.plans(jobs)
+        with tick.holding_first_lock(plans):
+            self._run(tick, plans, database)
+        return self.did
+
+    def _run(self, tick: Tick, plans: list[Plan], database: Database) -> None:
+        if tick.has_work(plans):
+            seen = database.start_run(1, "tick", "test")
+            try:
+                with renewing_leases(database):
+                    tick.run(plans, seen)
+            finally:
+                database.finish_run(self.report.exit_code, {})
+
+
+@pytest.fixture
+def host(platform: Platform, tmp_path: Path) -> Host:
+    """The first host."""
+    return Host(platform, tmp_path / "locks")
+
+
+def runs(platform: Platform) -> list[tuple[str, str | None]]:
+    """Job and outcome of every run, in order."""
+    rows = platform.sql("SELECT job, outcome FROM janitor_job_runs ORDER BY run_id, started_at, job")
+    return [(row["job"], row["outcome"]) for row in rows]
+
+
+def state(platform: Platform, job: str) -> dict[str, Any]:
+    """What is known of a job."""
+    (row,) = platform.sql("SELECT * FROM janitor_jobs WHERE job = %s", job)
+    return row
+
+
+def make_older(platform: Platform, hours: float) -> None:
+    """Let time pass, as far as jobs know of it."""
+    platform.sql(
+        "UPDATE janitor_jobs SET last_started_at = last_started_at - make_interval(hours => 1) * %s, "
+        "last_good_at = last_good_at - make_interval(hours => 1) * %s",
+        hours, hours,
+    )  # fmt: skip
+
+
+# What is done, and recorded
+
+
+def test_each_run_of_a_job_is_recorded(platform: Platform, host: Host) -> None:
+    assert host.tick(HOST_JOB, PLATFORM_JOB) == ["own", "shared"]
+    rows = platform.sql(
+        "SELECT job, host, outcome, counts, error, finished_at IS NOT NULL AS ended FROM janitor_job_runs"
+    )
+    expected = {"host": "norte", "outcome": "done", "counts": {"done": 1}, "error": None, "ended": True}
+    assert sorted(rows, key=lambda row: row["job"]) == [{"job": "own", **expected}, {"job": "shared", **expected}]
+    assert state(platform, "own")["host"] == "norte"
+    assert (state(platform, "shared")["host"], state(platform, "shared")["held_by"]) == ("", "norte")
+    assert state(platform, "shared")["lease_expires_at"] is None
+    assert host.report.exit_code == 0
+
+
+def test_a_tick_asks_the_database_twice_more_for_two_jobs(
+    platform: Platform, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the start and the end of the run, which there were before jobs were recorded."""
+    from sql.connection import Connection
+
+    asked: list[str] = []
+    ask = Connection.query_once
+
+    def watched(connection: Connection, name: str, parameters: Any = None) -> Any:
+        asked.append(name)
+        return ask(connection, name, parameters)
+
+    monkeypatch.setattr(Connection, "query_once", watched)
+    host.tick(HOST_JOB, PLATFORM_JOB)
+    assert asked == ["start_run", "claim_job", "end_job, claim_job", "end_job, finish_run", "release_leases"]
+
+
+def test_jobs_come_in_their_order_and_those_of_the_whole_tick_after_them(host: Host) -> None:
+    notices = Job("notices", "avisos", phase=Phase.AFTER)
+    assert host.tick(notices, HOST_JOB, PLATFORM_JOB) == ["own", "shared", "notices"]
+
+
+def test_a_scheduled_job_is_done_once_in_its_time(platform: Platform, host: Host) -> None:
+    assert host.tick(DAILY_JOB) == ["daily"]
+    assert host.tick(DAILY_JOB) == []
+    assert runs(platform) == [("daily", "done")]
+    assert platform.value("SELECT count(*) FROM janitor_runs") == 1  # where nothing is due, no run begins
+    make_older(platform, 24)
+    assert host.tick(DAILY_JOB) == ["daily"]
+
+
+def test_what_is_asked_for_now_is_done_due_or_not(host: Host) -> None:
+    host.tick(DAILY_JOB)
+    now = Request(only=frozenset(("daily",)), due_or_not=True)
+    assert host.tick(HOST_JOB, DAILY_JOB, request=now) == ["daily"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "done"),
+    [
+        (Request(only=frozenset(("own",))), ["own"]),
+        (Request(skip=frozenset(("own",))), ["shared", "daily"]),
+        (Request(only=frozenset(("own", "daily")), skip=frozenset(("own",))), ["daily"]),
+    ],
+    ids=str,
+)
+def test_only_what_is_asked_for_is_done(host: Host, request_: Request, done: list[str]) -> None:
+    assert host.tick(HOST_JOB, PLATFORM_JOB, DAILY_JOB, request=request_) == done
+
+
+def test_a_job_that_is_off_is_not_done(platform: Platform, host: Host) -> None:
+    off = Job("off", "lo apagado", settings=OffSettings)
+    assert host.tick(off) == []
+    assert runs(platform) == []
+
+
+def test_wrong_settings_of_one_job_are_its_own_failure(host: Host) -> None:
+    wrong = Job("wrong", "lo mal puesto", settings=WrongSettings)
+    assert host.tick(wrong, HOST_JOB) == ["own"]
+    assert host.report.exit_code == 2
+    assert "lo mal puesto" in str(host.report.problems())
+
+
+# What stops one job
+
+
+def failing(error: BaseException) -> Callable[[], Outcome]:
+    """A job that is stopped by something."""
+
+    def fail() -> Outcome:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code"),
+    [(ZeroDivisionError(), 1), (ConfigurationError("falta algo"), 2), (DatabaseUnavailable("no responde"), 3)],
+)
+def test_what_stops_one_job_does_not_stop_the_next(
+    platform: Platform, host: Host, error: Exception, exit_code: int
+) -> None:
+    jobs = (HOST_JOB, Job("next", "lo siguiente"))
+    assert host.tick(*jobs, own=failing(error)) == ["next"]
+    assert host.report.exit_code == exit_code
+    (row,) = platform.sql("SELECT outcome, error FROM janitor_job_runs WHERE job = 'own'")
+    assert row["outcome"] == "failed"
+    assert row["error"]
+
+
+def test_what_a_job_could_not_do_makes_it_fail_and_its_rest_count(platform: Platform, host: Host) -> None:
+    host.tick(DAILY_JOB, daily=lambda: Outcome({"files": 3}, ("un fichero no se pudo leer",)))
+    (row,) = platform.sql("SELECT outcome, counts, error FROM janitor_job_runs")
+    assert row == {"outcome": "failed", "counts": {"files": 3}, "error": "un fichero no se pudo leer"}
+    assert state(platform, "daily")["last_good_at"] is None
+
+
+def test_a_failed_job_is_due_again_with_growing_pauses(platform: Platform, host: Host) -> None:
+    def tick() -> bool:
+        host.tick(DAILY_JOB, daily=failing(ZeroDivisionError()))
+        return bool(host.report.named)
+
+    assert [tick(), tick(), tick()] == [True, True, False]
+    make_older(platform, 0.2)
+    assert [tick(), tick()] == [True, False]
+    make_older(platform, 0.2)
+    assert not tick()
+    make_older(platform, 0.2)
+    assert tick()
+    make_older(platform, 6)
+    assert host.tick(DAILY_JOB) == ["daily"]
+    assert state(platform, "daily")["tries"] == 0
+
+
+@pytest.mark.parametrize("is_signalled", [False, True])
+def test_a_job_that_was_put_off_is_due_at_the_next_tick(platform: Platform, host: Host, is_signalled: bool) -> None:
+    def put_off() -> Outcome:
+        if is_signalled:
+            host.interruption.set()
+        raise RunInterrupted("se pidió parar")
+
+    for _ in range(4):
+        host.interruption = Interruption()
+        host.tick(DAILY_JOB, HOST_JOB, daily=put_off)
+        assert host.did == ([] if is_signalled else ["own"])
+    outcome = "interrupted" if is_signalled else "put_off"
+    assert [run for run in runs(platform) if run[0] == "daily"] == [("daily", outcome)] * 4
+    assert state(platform, "daily")["tries"] == 0
+
+
+def test_secrets_are_in_no_row(platform: Platform, host: Host) -> None:
+    from config.logs import redactor
+
+    redactor.add("muy-secreto-1234")
+    host.tick(HOST_JOB, own=failing(ConfigurationError("la clave muy-secreto-1234 no vale")))
+    (row,) = platform.sql("SELECT error FROM janitor_job_runs")
+    assert row["error"] == "la clave *** no vale"
+    assert state(platform, "own")["last_error"] == row["error"]
+
+
+# Killed runs
+
+
+def kill_during(host: Host, *jobs: Job) -> None:
+    """A tick whose process is gone in the middle of its first job."""
+
+    class Killed(BaseException):
+        pass
+
+    with pytest.raises(Killed):
+        host.tick(*jobs, stories={jobs[0].name: failing(Killed())})
+    host.platform.sql("UPDATE janitor_runs SET finished_at = NULL")
+
+
+def test_a_job_whose_run_was_killed_comes_last(platform: Platform, host: Host) -> None:
+    """Or it would keep the others from being done as long as it kills every run."""
+    other = Job("other", "lo otro")
+    kill_during(host, HOST_JOB, other)
+    assert runs(platform) == [("own", None)]
+    assert host.tick(HOST_JOB, other) == ["other", "own"]
+    assert host.tick(HOST_JOB, other) == ["own", "other"]
+
+
+def test_a_killed_run_of_a_scheduled_job_counts_as_a_failure(platform: Platform, host: Host) -> None:
+    kill_during(host, DAILY_JOB)
+    kill_during(host, DAILY_JOB)
+    assert state(platform, "daily")["tries"] == 2
+    assert host.tick(DAILY_JOB) == []
+    make_older(platform, 1)
+    assert host.tick(DAILY_JOB) == ["daily"]
+
+
+# Several processes, several hosts
+
+
+def test_a_job_that_another_process_does_keeps_no_other_one_waiting(platform: Platform, host: Host) -> None:
+    second = Host(platform, Path(host.settings.lock_directory))
+    done: list[str] = []
+
+    def meanwhile() -> Outcome:
+        done.extend(second.tick(HOST_JOB, PLATFORM_JOB))
+        return Outcome()
+
+    host.tick(HOST_JOB, own=meanwhile)
+    assert done == ["shared"]
+    assert second.report.exit_code == 0
+
+
+def test_who_finds_everything_in_other_hands_goes_away(platform: Platform, host: Host) -> None:
+    second = Host(platform, Path(host.settings.lock_directory))
+
+    def meanwhile() -> Outcome:
+        with pytest.raises(LockHeld):
+            second.tick(HOST_JOB)
+        return Outcome()
+
+    host.tick(HOST_JOB, own=meanwhile)
+    assert platform.value("SELECT count(*) FROM janitor_runs") == 1
+
+
+@pytest.mark.parametrize("job", [PLATFORM_JOB, DAILY_JOB])
+def test_of_two_hosts_one_does_a_job_of_the_platform(platform: Platform, host: Host, tmp_path: Path, job: Job) -> None:
+    second = Host(platform, tmp_path / "locks of south", "sur")
+
+    def meanwhile() -> Outcome:
+        host.did += second.tick(job)
+        assert second.report.exit_code == 75
+        return Outcome()
+
+    assert host.tick(job, stories={job.name: meanwhile}) == []
+    assert state(platform, job.name)["held_by"] == "norte"
+
+
+def test_both_hosts_do_a_job_of_their_own(platform: Platform, host: Host, tmp_path: Path) -> None:
+    second = Host(platform, tmp_path / "locks of south", "sur")
+    assert host.tick(HOST_JOB) == second.tick(HOST_JOB) == ["own"]
+    assert platform.value("SELECT count(*) FROM janitor_jobs") == 2
+
+
+def test_a_host_takes_over_when_the_lease_of_a_dead_one_has_expired(
+    platform: Platform, host: Host, tmp_path: Path
+) -> None:
+    second = Host(platform, tmp_path / "locks of south", "sur")
+    kill_during(host, PLATFORM_JOB)
+    assert second.tick(PLATFORM_JOB) == []
+    platform.sql("UPDATE janitor_jobs SET lease_expires_at = now() - interval '1 second'")
+    assert second.tick(PLATFORM_JOB) == ["shared"]
+
+
+def test_the_host_of_a_killed_run_need_not_wait_for_its_own_lease(host: Host) -> None:
+    """It holds the lock of the kernel, so whoever held the lease is dead."""
+    kill_during(host, PLATFORM_JOB)
+    assert host.tick(PLATFORM_JOB) == ["shared"]
+
+
+def test_who_was_overtaken_changes_nothing_any_more(platform: Platform, host: Host, tmp_path: Path) -> None:
+    second = Host(platform, tmp_path / "locks of south", "sur")
+
+    def stopped_past_the_lease() -> Outcome:
+        platform.sql("UPDATE janitor_jobs SET lease_expires_at = now() - interval '1 second'")
+        second.tick(DAILY_JOB, daily=failing(ZeroDivisionError()))
+        return Outcome()
+
+    host.tick(DAILY_JOB, daily=stopped_past_the_lease)
+    known = state(platform, "daily")
+    assert (known["held_by"], known["last_outcome"], known["last_good_at"]) == ("sur", "failed", None)
+
+
+def test_a_scheduled_job_that_others_did_meanwhile_is_not_done_again(
+    platform: Platform, host: Host, tmp_path: Path
+) -> None:
+    """It was found due at the beginning of a tick whose first job took hours."""
+    second = Host(platform, tmp_path / "locks of south", "sur")
+
+    def hours() -> Outcome:
+        assert second.tick(DAILY_JOB) == ["daily"]
+        return Outcome()
+
+    assert host.tick(HOST_JOB, DAILY_JOB, own=hours) == []
+    assert runs(platform).count(("daily", "done")) == 1
+    assert host.report.exit_code == 0
+
+
+def test_a_lease_is_renewed_while_the_job_goes_on(
+    platform: Platform, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "LEASE_SECONDS", 0.3)
+    seconds_left = "SELECT extract(epoch FROM lease_expires_at - now()) FROM janitor_jobs"
+
+    def long() -> Outcome:
+        platform.sql("UPDATE janitor_jobs SET lease_expires_at = now() + interval '10 seconds'")
+        wait_until(lambda: platform.value(seconds_left) > 100, 30)
+        return Outcome()
+
+    host.tick(PLATFORM_JOB, shared=long)
+    assert runs(platform) == [("shared", "done")]
