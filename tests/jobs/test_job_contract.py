@@ -26,8 +26,9 @@ from jobs.schedule import Schedule
 from jobs.tick import plan_of
 from sql.database import Database
 from tests.destinations import Destination
+from tests.processes import wait_until
 from tests.repository import REPOSITORY
-from tests.stories.installation import Installation, wait_until
+from tests.stories.installation import Installation
 
 ORDER = ("watch", "migration", "temp", "logs", "backup", "resources", "rehome", "history")
 """In which jobs come in a tick; after them what concerns the whole tick."""
