@@ -4812,7 +4812,7 @@ LOGS = (
     Mutant(
         "logs",
         "copies may take all the space that is left",
-        "jobs/logs/run.py",
+        "jobs/logs/cleaning.py",
         "        return self._free_bytes() * SHARE_OF_FREE_SPACE\n",
         "        return self._free_bytes()\n",
         ("tests/jobs/logs/test_little_room.py::test_some_room_is_left_to_other_programs",),
