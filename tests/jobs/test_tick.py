@@ -26,7 +26,7 @@ from jobs.signals import Interruption
 from jobs.tick import Plan, Request, Tick
 from sql.database import Database, DatabaseUnavailable
 from tests.platform_database import Platform
-from tests.stories.installation import wait_until
+from tests.processes import wait_until
 
 HOST_JOB = Job("own", "lo propio")
 PLATFORM_JOB = Job("shared", "lo común", scope=Scope.PLATFORM)

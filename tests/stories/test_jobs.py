@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.destinations import Destination
-from tests.stories.installation import Installation, Run, wait_until
+from tests.processes import wait_until
+from tests.stories.installation import Installation, Run
 from tests.stories.programs import use_program_with
 from tests.stories.test_hosts import CLOCK_IS_WRONG
 
