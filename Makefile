@@ -25,7 +25,7 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo env-example test lint types mutants crash model lock bench bench-small clean without-python
+.PHONY: help venv demo env-example test lint types mutants crash model differential lock bench bench-small clean without-python
 
 help:
 	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"
@@ -36,6 +36,7 @@ help:
 	@echo "                  ONLY=fencing: those with this in their name)"
 	@echo "make crash        kill runs at random moments and check what is left (N=1000: so many times)"
 	@echo "make model        play histories of the protocol until one loses something (N=1000000: so many of them)"
+	@echo "make differential  make differentials of random databases, restore and compare them (N=1000: so many)"
 	@echo "make venv         only the virtual environment, with what the demo needs"
 	@echo "make lock         choose the newest versions anew (needs uv)"
 	@echo "make env-example  write .env.example and the tables of settings from their declarations"
@@ -70,6 +71,9 @@ crash: .venv/test.stamp
 
 model: .venv/test.stamp
 	@$(IN_VENV) -m tests.model --count $(N)
+
+differential: .venv/test.stamp
+	@$(IN_VENV) -m tests.jobs.backups.rounds --count $(N)
 
 bench: .venv/test.stamp
 	@$(IN_VENV) -m benchmarks

@@ -139,7 +139,7 @@ class Connection:
     def _translated(self, error: psycopg2.Error) -> DatabaseError:
         if self._connection is None and not _is_named(self._database_url):
             return DatabaseUnavailable(f"{_not_named()}; sin ella: {in_spanish(error.pgcode, _reason(error))}")
-        return _translate(error, lost=self._connection is None or self._connection.closed != 0)
+        return translated(error, lost=self._connection is None or self._connection.closed != 0)
 
     @contextlib.contextmanager
     def idle(self) -> Iterator[None]:
@@ -321,7 +321,7 @@ def _reason(error: psycopg2.Error) -> str:
     return one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
 
 
-def _translate(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
+def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
     reason = in_spanish(error.pgcode, _reason(error))
     if lost:
         return DatabaseUnavailable(f"no se puede usar la base de datos: {reason}")

@@ -23,6 +23,7 @@ from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.lent_databases import LentDatabases
+from tests.order import long_ones_first
 from tests.platform_database import Platform
 from tests.run_directory import MEMORY_VARIABLE, RunDirectory
 from tests.run_report import RunReport
@@ -62,6 +63,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process only runs tests, and another one reports (pytest-xdist)."""
     return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first where several processes share them."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = long_ones_first(items, processes, lambda item: item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)

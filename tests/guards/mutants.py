@@ -1271,9 +1271,9 @@ HOST = (
     Mutant(
         "processes of a run",
         "what a helper left unfinished stays in a proven copy",
-        UPLOAD,
-        "self._sender.left_unfinished |= sent.left_unfinished",
-        "pass",
+        SENDING,
+        "        if sent.left_unfinished:\n            self.left_unfinished = True\n",
+        "",
         ("tests/storage/test_sending.py::test_what_a_helper_left_unfinished_is_discarded",),
     ),
     Mutant(
@@ -4875,6 +4875,130 @@ LOGS = (
     ),
 )
 
+BACKUP_TESTS = "tests/jobs/backups/"
+BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
+BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
+NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
+BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_cannot_be_told_exactly_becomes_a_full_backup"
+ON_THE_DISK = f"{BACKUP_TESTS}test_files.py::test_what_is_on_the_disk_is_what_was_written"
+
+BACKUPS = (
+    Mutant(
+        "backups",
+        "a pg_dump that failed is believed",
+        "jobs/backups/dump.py",
+        "    if code != 0:\n",
+        "    if code == 12345:\n",
+        (NOT_WHOLE,),
+    ),
+    Mutant(
+        "backups",
+        "a dump without its last lines is believed",
+        "jobs/backups/dump.py",
+        "    if not TRAILER.search(tail):\n",
+        "    if tail is None:\n",
+        (NOT_WHOLE,),
+    ),
+    Mutant(
+        "backups",
+        "the session that holds the locks may be lost before the end",
+        "jobs/backups/full.py",
+        "    snapshot.require_alive()\n",
+        "",
+        (f"{BACKUP_FAILURES}test_a_session_that_was_lost_makes_no_backup",),
+    ),
+    Mutant(
+        "backups",
+        "an older pg_dump is used",
+        "jobs/backups/programs.py",
+        "programs.major >= server_major",
+        "programs.major > 0",
+        (f"{BACKUP_FAILURES}test_an_older_program_is_refused_before_anything_is_written",),
+    ),
+    Mutant(
+        "backups",
+        "the password is on the command line",
+        "sql/snapshots.py",
+        'parts.pop("password", "")',
+        'parts.get("password", "")',
+        (f"{BACKUP_FAILURES}test_the_password_is_in_no_command_line",),
+    ),
+    Mutant(
+        "backups",
+        "what was written is not compared with what the disk gives back",
+        "jobs/backups/files.py",
+        "    if inflated_bytes != plain_bytes:\n",
+        "    if inflated_bytes < 0:\n",
+        (ON_THE_DISK,),
+    ),
+    Mutant(
+        "backups",
+        "a draft that another run writes is removed",
+        "jobs/backups/files.py",
+        "(is_draft and _is_abandoned(path))",
+        "is_draft",
+        (f"{BACKUP_TESTS}test_files.py::test_what_a_killed_run_left_is_removed_and_nothing_else",),
+    ),
+    Mutant(
+        "backups",
+        "a differential is made though the tables are others by now",
+        "jobs/backups/differential.py",
+        "if fingerprint(pre_data, post_data) != self.description.fingerprint:",
+        "if not fingerprint(pre_data, post_data):",
+        (BECOMES_FULL,),
+    ),
+    Mutant(
+        "backups",
+        "a differential is made of a full backup with a damaged end",
+        "jobs/backups/differential.py",
+        "((0, description.data_start), (description.data_end, size))",
+        "((0, description.data_start),)",
+        (BECOMES_FULL,),
+    ),
+    Mutant(
+        "backups",
+        "a differential is applied to any database",
+        "jobs/backups/statements/prologue.sql",
+        "IF found IS DISTINCT FROM '{{base}}' AND",
+        "IF false AND",
+        (f"{BACKUP_REFUSALS}test_a_second_time_changes_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "the rows that a differential deletes are not counted",
+        "jobs/backups/statements/vanished_end.sql",
+        "IF n <> {{count}} THEN",
+        "IF n < 0 THEN",
+        (f"{BACKUP_REFUSALS}test_even_when_forced_the_rows_are_counted",),
+    ),
+    Mutant(
+        "backups",
+        "foreign keys are not looked at when a superuser restores",
+        "jobs/backups/statements/resume.sql",
+        "WHERE replica AND is_valid",
+        "WHERE false AND is_valid",
+        (f"{BACKUP_REFUSALS}test_orphans_are_found_also_by_a_superuser",),
+    ),
+    Mutant(
+        "backups",
+        "the newest good full backup may be deleted",
+        "jobs/backups/retention.py",
+        "return {newest_full.id, newest_verified.id, newest.id}",
+        "return {newest_verified.id, newest.id}",
+        (
+            f"{BACKUP_TESTS}test_retention.py::test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one",
+        ),
+    ),
+    Mutant(
+        "backups",
+        "a full backup may be deleted before its differentials",
+        "jobs/backups/retention.py",
+        "    _add_bases(kept, known)\n",
+        "",
+        (f"{BACKUP_TESTS}test_retention.py::test_an_old_chain_goes_whole_and_the_full_one_last",),
+    ),
+)
+
 MUTANTS = (
     *VERIFICATION,
     *SOURCES,
@@ -4900,4 +5024,5 @@ MUTANTS = (
     *SETTINGS,
     *GOING_ON,
     *LOGS,
+    *BACKUPS,
 )

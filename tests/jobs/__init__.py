@@ -1,0 +1,1 @@
+"""Tests of the jobs, each in the folder of its job."""

@@ -13,15 +13,15 @@ import psycopg2
 import pytest
 
 from sql import database as database_module
-from sql.connection import QUERIES
 from sql.database import Database
 from tests.destinations import Destination
 from tests.processes import wait_until
+from tests.repository import REPOSITORY
 from tests.stories.installation import Installation, RunningCommand
 from tests.stories.posing_hosts import EVERY_HOST, PosingHosts
 
 DYING, *LIVING = ("norte", "sur", "este", "oeste")
-REMEMBER_LOOK = (QUERIES / "remember_look.sql").read_text()
+REMEMBER_LOOK = (REPOSITORY / "sql" / "queries" / "remember_look.sql").read_text()
 SHARED, OWN = 30, 2
 ENDS = ("/000.csv", "/001.csv", ".manifest.json")
 

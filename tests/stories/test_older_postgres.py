@@ -3,38 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from demo.servers.postgres import PACKAGE, EmbeddedPostgres
 from tests.destinations import Destination
+from tests.servers.older_postgres import OlderPostgres
 from tests.stories.installation import Installation
-
-OLDER = "pginstall"
-"""Beside the newest server, the wheel holds PostgreSQL 16."""
-
-
-class OlderPostgres(EmbeddedPostgres):
-    """The wheel's older server, from a copy of it that every account can read."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory / "data", {"fsync": "off"})
-        package = importlib.util.find_spec(PACKAGE)
-        assert package is not None
-        assert package.origin is not None
-        installed = Path(package.origin).resolve().parent.parent
-        self._copy = directory / PACKAGE / OLDER
-        for part in (f"{PACKAGE}/{OLDER}", f"{PACKAGE}.libs"):
-            shutil.copytree(installed / part, directory / part, symlinks=True)
-
-    @property
-    def binaries(self) -> Path:
-        return self._copy / "bin"
 
 
 @pytest.fixture
@@ -42,7 +19,7 @@ def older_url() -> Iterator[str]:
     """The URI of an empty database on that server."""
     with tempfile.TemporaryDirectory(prefix="janitor-older-") as directory:
         Path(directory).chmod(0o755)
-        with OlderPostgres(Path(directory)) as server:
+        with OlderPostgres(Path(directory), {"fsync": "off"}) as server:
             yield server.url_of("postgres")
 
 

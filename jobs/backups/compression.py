@@ -1,0 +1,151 @@
+"""Ordinary gzip by a fast library, both ways, in threads of their own: others read and compare meanwhile."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+from isal import isal_zlib
+
+from jobs.backups.errors import DamagedBackup
+
+LEVEL = 2
+GZIP_WINDOW = 31
+"""What zlib calls a window of 32 KiB with a header and a trailer of gzip around it."""
+
+BLOCKS_IN_FLIGHT = 8
+READ_BYTES = 256 * 1024
+LOOK_SECONDS = 1.0
+LARGEST_INFLATED_BYTES = 4 * 1024 * 1024
+"""What one step of inflating gives at most, however well the file is compressed."""
+
+
+class Inflater(Protocol):
+    """What `decompressobj` gives."""
+
+    unused_data: bytes
+    unconsumed_tail: bytes
+    eof: bool
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        """Inflate a part."""
+
+
+class Sink(Protocol):
+    """What takes all of the bytes that are written to it."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take them. Raises `OSError`."""
+
+
+class GzipMember:
+    """Compresses what is written into one gzip member at the end of a file. Leave the context to end it.
+
+    Raises whatever error the file gave, at a later `write` or at the end.
+    """
+
+    def __init__(self, file: Sink) -> None:
+        self._file = file
+        self.plain_bytes = 0
+        """How much was written into it."""
+        self._blocks: queue.Queue[bytes | None] = queue.Queue(BLOCKS_IN_FLIGHT)
+        self._error: OSError | None = None
+        self._thread = threading.Thread(target=self._compress, name="gzip", daemon=True)
+
+    def write(self, data: bytes) -> None:
+        """Take data; they are compressed later. Raises `OSError`."""
+        if self._error is not None:
+            raise self._error
+        if data:
+            self.plain_bytes += len(data)
+            self._blocks.put(data)
+
+    def _compress(self) -> None:
+        compressor = isal_zlib.compressobj(level=LEVEL, wbits=GZIP_WINDOW)
+        while (data := self._blocks.get()) is not None:
+            self._to_file(compressor.compress(data))
+        self._to_file(compressor.flush())
+
+    def _to_file(self, data: bytes) -> None:
+        if self._error is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self._error = error
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._blocks.put(None)
+        self._thread.join()
+        if kind is None and self._error is not None:
+            raise self._error
+
+
+def inflated(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+    """What the gzip members between two places of a file hold, each checked by its CRC.
+
+    Read ahead in a thread. Close the iterator when the rest is not wanted. Raises `DamagedBackup`, `OSError`.
+    """
+    blocks: queue.Queue[bytes | BaseException | None] = queue.Queue(BLOCKS_IN_FLIGHT)
+    unwanted = threading.Event()
+
+    def put(item: bytes | BaseException | None) -> bool:
+        while not unwanted.is_set():
+            try:
+                blocks.put(item, timeout=LOOK_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+    def read() -> None:
+        try:
+            for block in inflated_here(path, start, end):
+                if not put(block):
+                    return
+            put(None)
+        except (DamagedBackup, OSError) as error:
+            put(error)
+
+    threading.Thread(target=read, name="gunzip", daemon=True).start()
+    try:
+        while (item := blocks.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        unwanted.set()
+
+
+def inflated_here(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+    """The same in this thread. Raises `DamagedBackup`, `OSError`."""
+    with path.open("rb") as file:
+        file.seek(start)
+        data = b""
+        while data or file.tell() < end:
+            inflater: Inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW)
+            yield from _member(path, file, end, inflater, data)
+            data = inflater.unused_data
+
+
+def _member(path: Path, file: BinaryIO, end: int, inflater: Inflater, data: bytes) -> Iterator[bytes]:
+    while not inflater.eof:
+        data = data or file.read(min(READ_BYTES, end - file.tell()))
+        if not data:
+            raise DamagedBackup(f"{path.name} está cortado: su gzip no termina")
+        try:
+            block = inflater.decompress(data, LARGEST_INFLATED_BYTES)
+        except isal_zlib.error as error:  # type: ignore[misc] # the package's stub calls the class an instance
+            raise DamagedBackup(f"{path.name} está dañado: no se puede descomprimir") from error
+        data = inflater.unconsumed_tail
+        if block:
+            yield block

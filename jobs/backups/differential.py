@@ -1,0 +1,307 @@
+"""A differential backup: exactly what turns the full one's database into the present one.
+
+The full backup's own rows are compared, as text, with those of a new dump. Nothing is asked of the server but that
+dump, and nothing of the tables: no column that says when a row changed, no key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import tempfile
+import threading
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from jobs.backups.comparison import Memory, TableComparison
+from jobs.backups.compression import GzipMember, inflated, inflated_here
+from jobs.backups.description import Description, fingerprint, read_description
+from jobs.backups.dump import dumped, require_no_interruption, whole_section
+from jobs.backups.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
+from jobs.backups.errors import DamagedBackup, FullBackupNeeded
+from jobs.backups.files import (
+    DIFFERENTIAL,
+    STAMP,
+    SUFFIX,
+    Draft,
+    Target,
+    description_name,
+    disk_errors,
+    free_stem,
+    prepare,
+    publish,
+    read_back,
+)
+from jobs.backups.large_objects import large_objects
+from jobs.backups.result import BackupFile, Kind
+from jobs.backups.source import Snapshot, Source, open_snapshot
+from jobs.backups.statements import literal, render
+from jobs.backups.table_changes import Change, TableWriter
+
+SEQUENCE = b"SELECT pg_catalog.setval("
+COPY_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """From when on a full backup is the better one, and how much memory a comparison takes.
+
+    Below `smallest_bytes` of rows a differential is always small enough.
+    """
+
+    largest_share: float = 0.3
+    smallest_bytes: int = 8 * 1024 * 1024
+    rows_in_memory: int = 250_000
+    bytes_in_memory: int = 32 * 1024 * 1024
+
+    def changed_bytes(self, data_bytes: int) -> float:
+        """How much may change, vanished and new rows together."""
+        return 2 * max(data_bytes * self.largest_share, self.smallest_bytes)
+
+
+def make_differential_once(
+    source: Source, target: Target, base: Path, when: datetime, interruption: threading.Event, limits: Limits
+) -> BackupFile:
+    """Make a differential of the full backup `base`, a file with its description beside it.
+
+    Raises `FullBackupNeeded`, `BackupError` and `DatabaseError`, and leaves nothing then.
+    """
+    description = read_description(base.parent / description_name(base.name))
+    with open_snapshot(source) as snapshot:
+        _require_same_database(snapshot, description)
+        _require_whole(base, description)
+        prepare(target)
+        with disk_errors(target.directory):
+            name = free_stem(target.directory, when, DIFFERENTIAL) + SUFFIX
+            differential_id = f"{when.strftime(STAMP)}_{secrets.token_hex(8)}"
+            with Draft(target.directory, name) as draft, contextlib.ExitStack() as stack:
+                making = _Making(snapshot, description, base, target.directory, limits, interruption, stack)
+                return making.write(draft, differential_id)
+
+
+def _require_same_database(snapshot: Snapshot, description: Description) -> None:
+    database = snapshot.database
+    compared = (
+        ("la base de datos", description.database, database.name),
+        ("el oid de la base de datos", description.database_oid, database.oid),
+        ("la codificación", description.encoding, database.encoding),
+        ("la versión del servidor", description.server_major, database.server_major),
+        ("la versión de pg_dump", description.dump_major, snapshot.shared.programs.major),
+    )
+    for what, then, now in compared:
+        if then != now:
+            raise FullBackupNeeded(f"cambió {what}: era {then}, ahora es {now}")
+
+
+def _require_whole(base: Path, description: Description) -> None:
+    """What the comparison does not read: the tables before the rows and the rest after them."""
+    try:
+        size = base.stat().st_size
+        if size != description.size_bytes:
+            raise FullBackupNeeded(f"{base.name} no tiene el tamaño que dice su descripción")
+        head = next(inflated_here(base, 0, description.data_start), b"")
+        if not head.startswith(render("full_head", id=description.id)):
+            raise FullBackupNeeded(f"{base.name} no es el completo de su descripción")
+        for start, end in ((0, description.data_start), (description.data_end, size)):
+            for _ in inflated_here(base, start, end):
+                pass
+    except OSError as error:
+        raise FullBackupNeeded(f"no se puede leer {base.name}, el último completo") from error
+    except DamagedBackup as error:
+        raise FullBackupNeeded(str(error)) from error
+
+
+@dataclass(slots=True)
+class _Making:
+    """The making of one differential."""
+
+    snapshot: Snapshot
+    description: Description
+    base: Path
+    directory: Path
+    limits: Limits
+    interruption: threading.Event
+    stack: contextlib.ExitStack
+    changes: list[Change] = field(default_factory=list)
+    changed_bytes: int = 0
+    rows: int = 0
+    tables: set[bytes] = field(default_factory=set)
+    partitioned: dict[bytes, tuple[TableBegins, TableComparison]] = field(default_factory=dict)
+    """Tables whose rows come in several portions: what they differ in is known at the end."""
+
+    def write(self, draft: Draft, differential_id: str) -> BackupFile:
+        pre_data = whole_section(self.snapshot.shared, "pre-data", self.interruption)
+        post_data = whole_section(self.snapshot.shared, "post-data", self.interruption)
+        if fingerprint(pre_data, post_data) != self.description.fingerprint:
+            raise FullBackupNeeded("cambió el esquema de la base de datos desde el último completo")
+        rows = _Spool(self.directory, self.stack)
+        rest = _Spool(self.directory, self.stack)
+        sequences = self._compare(rows)
+        self._write_large_objects(rest)
+        with GzipMember(draft) as member:
+            self._write_head(member, differential_id)
+            if self.changes:
+                member.write(render("suspend", touched=_touched(self.changes)))
+                rows.copy_to(member)
+                member.write(render("resume"))
+            member.write(b"".join(sequences))
+            rest.copy_to(member)
+            member.write(b"".join(self._refreshed(post_data) if self.changes else ()))
+            member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
+            member.write(render("epilogue"))
+        self.snapshot.require_alive()
+        age_seconds = self.snapshot.age_seconds
+        self.snapshot.session.close()
+        contents = read_back(draft, member.plain_bytes)
+        publish(draft, contents, None)
+        return BackupFile(
+            Kind.DIFFERENTIAL, draft.final, differential_id, contents, len(self.tables), self.rows, age_seconds,
+            base=self.base.name,
+        )  # fmt: skip
+
+    def _write_head(self, member: GzipMember, differential_id: str) -> None:
+        member.write(render("differential_head", id=differential_id, base=self.description.id))
+        member.write(b"".join(change.comment() for change in self.changes))
+        encoding = self.description.encoding
+        member.write(render("prologue", encoding=encoding, base=self.description.id))
+
+    def _compare(self, spool: _Spool) -> list[bytes]:
+        """Write the changes of all tables; the sequences whose values differ."""
+        keys, conditions = self.snapshot.keys(), self.snapshot.extension_conditions()
+
+        def finish(begins: TableBegins, comparison: TableComparison) -> None:
+            facts = self.snapshot.tables[begins.table]
+            writer = TableWriter(facts, begins, keys.get(facts.oid), conditions.get(facts.oid, b""), self.directory)
+            change = writer.write(comparison, spool.write)
+            self.changed_bytes += change.changed_bytes
+            if change.gone or change.new:
+                self.changes.append(change)
+
+        old = _OldRows(self.base, self.description)
+        sequences = []
+        with contextlib.closing(old):
+            for event in parsed(dumped(self.snapshot.shared, "data", self.interruption)):
+                match event:
+                    case TableBegins():
+                        comparison = self._begin(event, old)
+                        begins = event
+                    case Rows(text):
+                        self.rows += text.count(b"\n")
+                        comparison.feed(text)
+                        self._require_few_changes(comparison)
+                    case TableEnds():
+                        comparison.end()
+                        if begins.table not in self.partitioned:
+                            finish(begins, comparison)
+                    case Statement(text) if text.startswith(SEQUENCE):
+                        sequences.append(text)
+            old.require_end()
+        for begins, comparison in self.partitioned.values():
+            finish(begins, comparison)
+        return [text for text in sequences if text not in old.sequences]
+
+    def _begin(self, begins: TableBegins, old: _OldRows) -> TableComparison:
+        facts = self.snapshot.tables.get(begins.table)
+        if facts is None or old.next_table() != (begins.table, begins.columns):
+            raise FullBackupNeeded(f"las tablas no vienen como en {self.base.name}")
+        self.tables.add(begins.table)
+        memory = Memory(self.directory, self.limits.rows_in_memory, self.limits.bytes_in_memory)
+        _, comparison = self.partitioned.get(begins.table, (begins, TableComparison(memory)))
+        if facts.is_partitioned:
+            self.partitioned[begins.table] = begins, comparison
+        self.stack.callback(comparison.close)
+        comparison.begin(old.rows())
+        return comparison
+
+    def _require_few_changes(self, comparison: TableComparison) -> None:
+        changed = self.changed_bytes + comparison.waiting_bytes
+        if changed > self.limits.changed_bytes(self.description.data_bytes):
+            share = f"{self.limits.largest_share:.0%}".replace("%", " %")
+            raise FullBackupNeeded(f"cambió, o se movió, más del {share} de los datos desde el último completo")
+
+    def _write_large_objects(self, spool: _Spool) -> None:
+        old = dict(self.description.large_objects)
+        for large_object in large_objects(self.snapshot.session):
+            require_no_interruption(self.interruption)
+            before = old.pop(str(large_object.oid), None)
+            if before == large_object.digest(self.snapshot.session):
+                continue
+            if before is not None:
+                spool.write(render("large_object_unlink", oid=large_object.oid))
+            large_object.write(self.snapshot.session, spool.write)
+        for oid in old:
+            spool.write(render("large_object_unlink", oid=oid))
+
+    def _refreshed(self, post_data: bytes) -> list[bytes]:
+        """In the order in which a full backup fills them: one may read another."""
+        views = [
+            render("refresh", view=bytes(view)) for (view,) in self.snapshot.session.query("list_materialised_views")
+        ]
+        return sorted(views, key=post_data.rfind)
+
+
+class _Spool:
+    """A part of a differential that is found before it is its turn; in a file that has no name."""
+
+    def __init__(self, directory: Path, stack: contextlib.ExitStack) -> None:
+        self._file = stack.enter_context(tempfile.TemporaryFile(dir=directory))  # noqa: SIM115 the stack closes it
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+
+    def copy_to(self, member: GzipMember) -> None:
+        self._file.seek(0)
+        while block := self._file.read(COPY_BYTES):
+            member.write(block)
+
+
+class _OldRows:
+    """The rows of a full backup, table by table, in the order of the file."""
+
+    def __init__(self, base: Path, description: Description) -> None:
+        self._name = base.name
+        self._blocks = inflated(base, description.data_start, description.data_end)
+        self._events = self._translated(parsed(self._blocks))
+        self.sequences: set[bytes] = set()
+
+    def next_table(self) -> tuple[bytes, tuple[bytes, ...]] | None:
+        """The next one and its columns, `None` after the last one."""
+        for event in self._events:
+            match event:
+                case TableBegins(table, columns):
+                    return table, columns
+                case Statement(text) if text.startswith(SEQUENCE):
+                    self.sequences.add(text)
+        return None
+
+    def rows(self) -> Iterator[bytes]:
+        """The rows of this table, in blocks."""
+        for event in self._events:
+            match event:
+                case Rows(text):
+                    yield text
+                case TableEnds():
+                    return
+
+    def require_end(self) -> None:
+        if self.next_table() is not None:
+            raise FullBackupNeeded(f"las tablas no vienen como en {self._name}")
+
+    def close(self) -> None:
+        """Stop reading."""
+        self._events.close()
+        self._blocks.close()
+
+    def _translated(self, events: Iterator[Event]) -> Generator[Event, None, None]:
+        try:
+            yield from events
+        except DamagedBackup as error:
+            raise FullBackupNeeded(str(error)) from error
+        except OSError as error:
+            raise FullBackupNeeded(f"no se puede leer {self._name}, el último completo") from error
+
+
+def _touched(changes: list[Change]) -> bytes:
+    return b", ".join(b"(%b, %b)" % (literal(change.table), b"true" if change.gone else b"false") for change in changes)

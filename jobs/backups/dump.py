@@ -1,0 +1,133 @@
+"""Runs `pg_dump` and believes it only when it ended with 0 and its last line came."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import select
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from config.logs import one_line
+from config.text.wording import reason_of
+from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy
+from jobs.backups.programs import Programs
+from sql.snapshots import ProgramAddress
+
+BLOCK_BYTES = 1024 * 1024
+TAIL_BYTES = 512
+LOOK_SECONDS = 1.0
+SILENCE_SECONDS = 3600
+"""How long `pg_dump` may say nothing: it reads a large catalogue, or waits for locks, before its first byte."""
+
+LOCK_WAIT_SECONDS = 60
+FIRST_WITH_LARGE_OBJECTS = 16
+"""The version from which on `--no-blobs` is called `--no-large-objects`."""
+
+FIRST_WITH_STATISTICS = 18
+TRAILER = re.compile(rb"(?:^|\n)-- PostgreSQL database dump complete\n--\n\s*(?:\\unrestrict \w+\s*)?\Z")
+NOT_INHERITED = ("PGCLIENTENCODING", "PGOPTIONS", "PGDATESTYLE", "PGGEQO", "PGPASSWORD")
+"""Variables of libpq that would change what is dumped, or belong to another address."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSnapshot:
+    """All that `pg_dump` must know to read exactly the rows of a session's snapshot."""
+
+    programs: Programs
+    address: ProgramAddress
+    snapshot_id: str
+
+    def command(self, section: str) -> list[str]:
+        """The command that writes one section."""
+        options = [
+            f"--snapshot={self.snapshot_id}",
+            f"--section={section}",
+            "--quote-all-identifiers",
+            f"--lock-wait-timeout={LOCK_WAIT_SECONDS}s",
+            "--no-large-objects" if self.programs.major >= FIRST_WITH_LARGE_OBJECTS else "--no-blobs",
+            *(["--no-statistics"] if self.programs.major >= FIRST_WITH_STATISTICS else []),
+        ]
+        return [self.programs.pg_dump, "--no-password", f"--dbname={self.address.parameters}", *options]
+
+
+def environment(address: ProgramAddress) -> dict[str, str]:
+    """What a program of PostgreSQL gets: English messages, one time zone, the password where `ps` does not show it."""
+    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    password = address.password or os.environ.get("PGPASSWORD", "")
+    return {**kept, "PGTZ": "UTC", "LC_ALL": "C", **({"PGPASSWORD": password} if password else {})}
+
+
+def whole_section(shared: SharedSnapshot, section: str, interruption: threading.Event) -> bytes:
+    """A section that describes tables, and so fits into memory. Raises as `dumped` does."""
+    return b"".join(dumped(shared, section, interruption))
+
+
+def dumped(shared: SharedSnapshot, section: str, interruption: threading.Event) -> Iterator[bytes]:
+    """One section, block by block; the end of the iteration means that it is whole.
+
+    Raises `DumpFailed`, `TablesBusy`, `BackupInterrupted`.
+    """
+    with tempfile.TemporaryFile() as complaints, contextlib.ExitStack() as stack:
+        try:
+            process = subprocess.Popen(  # noqa: S603 a program of PostgreSQL
+                shared.command(section), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=complaints, bufsize=0,
+                env=environment(shared.address),
+            )  # fmt: skip
+        except OSError as error:
+            raise DumpFailed(f"no se puede ejecutar {shared.programs.pg_dump}: {reason_of(error)}") from error
+        stack.callback(_end, process)
+        assert process.stdout is not None  # noqa: S101 for the type checker
+        tail = b""
+        for block in _blocks(process.stdout.fileno(), interruption):
+            tail = (tail + block)[-TAIL_BYTES:] if len(block) < TAIL_BYTES else block[-TAIL_BYTES:]
+            yield block
+        code = process.wait()
+        complaints.seek(0)
+        _require_success(code, complaints.read().decode("utf-8", "replace"), tail)
+
+
+def require_no_interruption(interruption: threading.Event) -> None:
+    """Raise `BackupInterrupted` when somebody asked the program to stop."""
+    if interruption.is_set():
+        raise BackupInterrupted("la copia de seguridad se interrumpió; no queda nada a medias")
+
+
+def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, BLOCK_BYTES)
+    last = time.monotonic()
+    while True:
+        require_no_interruption(interruption)
+        if select.select([descriptor], [], [], LOOK_SECONDS)[0]:
+            block = os.read(descriptor, BLOCK_BYTES)
+            if not block:
+                return
+            yield block
+            last = time.monotonic()
+        elif time.monotonic() - last > SILENCE_SECONDS:
+            raise DumpFailed(f"pg_dump no dice nada desde hace {SILENCE_SECONDS} s; mire si el servidor responde")
+
+
+def _require_success(code: int, complaints: str, tail: bytes) -> None:
+    if code != 0:
+        lines = [line for line in complaints.splitlines() if line.strip()]
+        if "Query was: LOCK TABLE" in complaints:
+            raise TablesBusy("otra sesión cambia una tabla y no suelta su bloqueo; vuelva a intentarlo cuando termine")
+        raise DumpFailed(f"pg_dump terminó con {code}: {one_line(' · '.join(lines[:3])) or 'sin decir por qué'}")
+    if not TRAILER.search(tail):
+        raise DumpFailed("pg_dump terminó con 0, pero falta su última línea: lo que escribió no está completo")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.stdout is not None:
+        process.stdout.close()
+    if process.poll() is None:
+        process.kill()
+    process.wait()

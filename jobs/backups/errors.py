@@ -1,0 +1,51 @@
+"""Why a backup was not made. Each message is in Spanish, one line, without secrets."""
+
+from __future__ import annotations
+
+
+class BackupError(Exception):
+    """A backup, or a restore, failed, and left nothing that looks whole and is not."""
+
+
+class NoFittingProgram(BackupError):
+    """There is no `pg_dump` or `psql` that is new enough for the server."""
+
+
+class DumpFailed(BackupError):
+    """`pg_dump` failed, or what it wrote is not whole."""
+
+
+class TablesBusy(BackupError):
+    """Other sessions change tables and hold their locks: a later try may succeed."""
+
+
+class NotEnoughSpace(BackupError):
+    """The disk is full, or too full to begin."""
+
+
+class DiskError(BackupError):
+    """The directory of the backups cannot be used, or lost what was written into it."""
+
+
+class DamagedBackup(BackupError):
+    """A file does not hold what it must."""
+
+
+class BackupInterrupted(BackupError):
+    """Somebody asked the program to stop."""
+
+
+class RestoreFailed(BackupError):
+    """`psql` failed."""
+
+
+class NotProven(BackupError):
+    """What was restored is not what was backed up."""
+
+
+class NoScratchServer(BackupError):
+    """There is no server in which a restore could be tried."""
+
+
+class FullBackupNeeded(Exception):
+    """A differential cannot be exact, or would not be worth it. The message says why, in Spanish."""

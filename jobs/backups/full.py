@@ -1,0 +1,131 @@
+"""A full backup: one file of three gzip members, the tables, their rows, and the rest."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from jobs.backups.compression import GzipMember
+from jobs.backups.description import FORMAT, Description, fingerprint
+from jobs.backups.dump import dumped, require_no_interruption, whole_section
+from jobs.backups.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.files import (
+    FULL,
+    STAMP,
+    SUFFIX,
+    Draft,
+    Target,
+    disk_errors,
+    free_stem,
+    prepare,
+    publish,
+    read_back,
+)
+from jobs.backups.large_objects import large_objects
+from jobs.backups.result import BackupFile, Kind
+from jobs.backups.source import Snapshot, Source, open_snapshot
+from jobs.backups.statements import render
+
+
+@dataclass(slots=True)
+class _Amounts:
+    """What went through."""
+
+    tables: int = 0
+    rows: int = 0
+
+
+def make_full_once(
+    source: Source, target: Target, when: datetime, interruption: threading.Event, reason: str
+) -> BackupFile:
+    """Make a full backup of the snapshot that is taken now; `reason` says why it is none of the other kind.
+
+    Raises `BackupError` and `DatabaseError`, and leaves nothing then.
+    """
+    with open_snapshot(source) as snapshot:
+        prepare(target)
+        with disk_errors(target.directory):
+            name = free_stem(target.directory, when, FULL) + SUFFIX
+            with Draft(target.directory, name) as draft:
+                return _write(snapshot, draft, f"{when.strftime(STAMP)}_{secrets.token_hex(8)}", interruption, reason)
+
+
+def _write(snapshot: Snapshot, draft: Draft, backup_id: str, interruption: threading.Event, reason: str) -> BackupFile:
+    amounts = _Amounts()
+    pre_data = whole_section(snapshot.shared, "pre-data", interruption)
+    with GzipMember(draft) as member:
+        member.write(render("full_head", id=backup_id))
+        member.write(pre_data)
+    data_start, before_data = draft.size_bytes, member.plain_bytes
+    with GzipMember(draft) as member:
+        _write_rows(snapshot, member.write, amounts, interruption)
+    data_end, data_bytes = draft.size_bytes, member.plain_bytes
+    with GzipMember(draft) as member:
+        digests = _write_large_objects(snapshot, member.write, interruption)
+        post_data = whole_section(snapshot.shared, "post-data", interruption)
+        member.write(post_data)
+        member.write(render("marker", id=backup_id))
+    roles = snapshot.roles()
+    snapshot.require_alive()
+    age_seconds = snapshot.age_seconds
+    snapshot.session.close()  # it holds back vacuum, and reading back takes a while
+    contents = read_back(draft, before_data + data_bytes + member.plain_bytes)
+    database = snapshot.database
+    description = Description(
+        format=FORMAT,
+        id=backup_id,
+        file=draft.final.name,
+        size_bytes=contents.size_bytes,
+        sha256=contents.sha256,
+        md5=contents.md5,
+        data_start=data_start,
+        data_end=data_end,
+        data_bytes=data_bytes,
+        fingerprint=fingerprint(pre_data, post_data),
+        database=database.name,
+        database_oid=database.oid,
+        encoding=database.encoding,
+        server_major=database.server_major,
+        dump_major=snapshot.shared.programs.major,
+        tables=amounts.tables,
+        rows=amounts.rows,
+        large_objects=digests,
+        roles=roles,
+    )
+    publish(draft, contents, description.to_bytes())
+    return BackupFile(
+        Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, age_seconds, reason=reason
+    )
+
+
+def _write_rows(
+    snapshot: Snapshot, write: Callable[[bytes], object], amounts: _Amounts, interruption: threading.Event
+) -> None:
+    tables = set()
+
+    def passed_on() -> Iterator[bytes]:
+        for block in dumped(snapshot.shared, "data", interruption):
+            write(block)
+            yield block
+
+    for event in parsed(passed_on()):
+        match event:
+            case Rows(text):
+                amounts.rows += text.count(b"\n")
+            case TableBegins(table):
+                tables.add(table)
+    amounts.tables = len(tables)
+
+
+def _write_large_objects(
+    snapshot: Snapshot, write: Callable[[bytes], object], interruption: threading.Event
+) -> dict[str, str]:
+    digests = {}
+    for large_object in large_objects(snapshot.session):
+        require_no_interruption(interruption)
+        digests[str(large_object.oid)] = large_object.digest(snapshot.session)
+        large_object.write(snapshot.session, write)
+    return digests

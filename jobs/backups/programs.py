@@ -1,0 +1,96 @@
+"""Finds the `pg_dump` and `psql` that fit a server: of its own version, or else the next newer one.
+
+An older `pg_dump` refuses the server. A newer one writes what an older server may not read, so it is the second choice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.logs import one_line
+from config.text.wording import reason_of
+from jobs.backups.errors import NoFittingProgram
+
+DEBIAN = Path("/usr/lib/postgresql")
+WRAPPER = "pg_wrapper"
+"""Debian's program behind /usr/bin/pg_dump, which chooses a version itself: those it chooses from are looked at."""
+
+VERSION = re.compile(r"\(PostgreSQL[^)]*\) (\d+)[.\w]*")
+VERSION_TIMEOUT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Programs:
+    """A directory with `pg_dump` and `psql`."""
+
+    directory: Path
+    major: int
+    version: str
+
+    @property
+    def pg_dump(self) -> str:
+        """The path of `pg_dump`."""
+        return str(self.directory / "pg_dump")
+
+    @property
+    def psql(self) -> str:
+        """The path of `psql`."""
+        return str(self.directory / "psql")
+
+
+def find_programs(server_major: int, server_version: str, directory: Path | None = None) -> Programs:
+    """The programs of `directory` (`BACKUP_PG_BIN`), or else of PATH and of Debian's directories.
+
+    Raises `NoFittingProgram`, which names every version found and its path.
+    """
+    found = list(_installed([directory] if directory else _usual_directories()))
+    fitting = [programs for programs in found if programs.major >= server_major]
+    if fitting:
+        return min(fitting, key=lambda programs: programs.major)  # the first one of equals
+    if not found:
+        where = f"en {one_line(directory)} (BACKUP_PG_BIN)" if directory else "en PATH ni en /usr/lib/postgresql/*/bin"
+        raise NoFittingProgram(
+            f"no hay pg_dump y psql {where}; instale el paquete postgresql-client-{server_major} o ponga en "
+            "BACKUP_PG_BIN el directorio en que están"
+        )
+    named = ", ".join(f"{programs.version} ({one_line(programs.pg_dump)})" for programs in found)
+    raise NoFittingProgram(
+        f"pg_dump {named} es anterior al servidor {one_line(server_version)}; instale el paquete "
+        f"postgresql-client-{server_major} o ponga en BACKUP_PG_BIN el directorio de una versión {server_major} o mayor"
+    )
+
+
+def _usual_directories() -> Iterator[Path]:
+    for name in os.environ.get("PATH", os.defpath).split(os.pathsep):
+        if Path(name).is_absolute() and (Path(name) / "pg_dump").resolve().name != WRAPPER:
+            yield Path(name)
+    yield from sorted(DEBIAN.glob("*/bin"))
+
+
+def _installed(directories: Iterable[Path]) -> Iterator[Programs]:
+    for directory in directories:
+        if all(os.access(directory / name, os.X_OK) for name in ("pg_dump", "psql")):
+            yield _asked(directory)
+
+
+def _asked(directory: Path) -> Programs:
+    program = directory / "pg_dump"
+    try:
+        answer = subprocess.run(  # noqa: S603 a program of PostgreSQL
+            [str(program), "--version"], check=False, capture_output=True, text=True, timeout=VERSION_TIMEOUT_SECONDS
+        )
+    except OSError as error:
+        raise NoFittingProgram(f"no se puede ejecutar {one_line(program)}: {reason_of(error)}") from error
+    except subprocess.TimeoutExpired as error:
+        raise NoFittingProgram(f"{one_line(program)} --version no responde") from error
+    version = VERSION.search(answer.stdout)
+    if answer.returncode != 0 or version is None:
+        raise NoFittingProgram(f"{one_line(program)} --version no dice ninguna versión de PostgreSQL; reinstálelo")
+    return Programs(
+        directory, int(version[1]), answer.stdout[version.end(0) - len(version[0]) :].split(") ")[1].split()[0]
+    )

@@ -1,0 +1,1 @@
+SELECT pg_catalog.lo_get(%(oid)s, %(offset)s, 1048576)

@@ -1,0 +1,35 @@
+"""What a backup turned out to be."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.backups.files import Contents
+
+
+class Kind(enum.StrEnum):
+    """The values of `historial_backup.tipo`."""
+
+    FULL = "COMPLETO"
+    DIFFERENTIAL = "DIFERENCIAL"
+
+
+@dataclass(frozen=True, slots=True)
+class BackupFile:
+    """A backup that has its final name: whole, read back, on the disk.
+
+    `rows` are those of all tables in the snapshot. `base` is the file name of a differential's full backup. `reason`
+    says in Spanish why a full one was made where a differential was wanted.
+    """
+
+    kind: Kind
+    path: Path
+    id: str
+    contents: Contents
+    tables: int
+    rows: int
+    snapshot_age_seconds: float
+    base: str = ""
+    reason: str = ""

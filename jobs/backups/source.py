@@ -1,0 +1,144 @@
+"""The database at one moment: a snapshot that `pg_dump` shares, with every table locked against what snapshots miss.
+
+TRUNCATE and ALTER TABLE show in older snapshots, too. So the tables are locked first, in a mode that readers and
+writers do not notice, and the snapshot is taken then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.backups.dump import SharedSnapshot
+from jobs.backups.errors import TablesBusy
+from jobs.backups.programs import find_programs
+from jobs.backups.statements import QUERIES, filled
+from sql.errors import DatabaseBusy, SchemaError
+from sql.snapshots import SnapshotSession, program_address, statement_of
+
+TABLES_PER_LOCK = 200
+VERSIONS_PER_MAJOR = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The database to back up; `programs` is `BACKUP_PG_BIN`."""
+
+    database_url: str
+    programs: Path | None = None
+    lock_wait_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFacts:
+    """What must be the same for a differential to fit."""
+
+    name: str
+    oid: int
+    encoding: str
+    server_major: int
+    server_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table whose rows are dumped."""
+
+    oid: int
+    is_partitioned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The columns that identify a row, and the operators that compare them."""
+
+    columns: tuple[bytes, ...]
+    operators: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a backup reads. It holds back vacuum while it is open: `age_seconds` says how long."""
+
+    session: SnapshotSession
+    shared: SharedSnapshot
+    database: DatabaseFacts
+    tables: Mapping[bytes, Table]
+    began: float
+
+    @property
+    def age_seconds(self) -> float:
+        """How long it has been open."""
+        return time.monotonic() - self.began
+
+    def keys(self) -> dict[int, Key]:
+        """The key of each table that has one, by the table's oid."""
+        found = {}
+        for oid, columns, operators in self.session.query("list_keys"):
+            if operators and len(columns) == len(operators):
+                found[oid] = Key(tuple(map(bytes.fromhex, columns)), tuple(map(bytes.fromhex, operators)))
+        return found
+
+    def extension_conditions(self) -> dict[int, bytes]:
+        """Which rows are dumped of those tables of extensions that are not dumped whole."""
+        return {oid: bytes(condition) for oid, condition in self.session.query("list_extension_conditions")}
+
+    def roles(self) -> list[str]:
+        """The names of the server's roles."""
+        return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_roles")]
+
+    def require_alive(self) -> None:
+        """Raise a `DatabaseError` unless the locks and the snapshot were held until now."""
+        self.session.query("is_alive")
+
+
+@contextlib.contextmanager
+def open_snapshot(source: Source) -> Iterator[Snapshot]:
+    """Lock all tables, and take a snapshot.
+
+    Raises `TablesBusy` when another session holds a lock for too long or tables come and go meanwhile,
+    `NoFittingProgram` before anything is written, and the errors of `SnapshotSession`.
+    """
+    with SnapshotSession(source.database_url, QUERIES) as session:
+        session.query("prepare_session", {"lock_timeout": f"{int(source.lock_wait_seconds * 1000)}ms"})
+        database = _facts(session)
+        programs = find_programs(database.server_major, database.server_version, source.programs)
+        tables = _listed(session)
+        session.begin_read_only()
+        _lock(session, list(tables))
+        began = time.monotonic()
+        ((snapshot_id,),) = session.query("export_snapshot")
+        if _listed(session) != tables:
+            raise TablesBusy("se crean o borran tablas en este momento; vuelva a intentarlo cuando termine")
+        address = program_address(
+            source.database_url, client_encoding=database.encoding, application_name="janitor_daemon backup"
+        )
+        yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, tables, began)
+
+
+def _facts(session: SnapshotSession) -> DatabaseFacts:
+    ((name, oid, encoding, number, version),) = session.query("describe_database")
+    text = bytes(name).decode("utf-8", "surrogateescape")
+    return DatabaseFacts(text, oid, encoding, number // VERSIONS_PER_MAJOR, version)
+
+
+def _listed(session: SnapshotSession) -> dict[bytes, Table]:
+    return {bytes(name): Table(oid, kind == "p") for oid, name, kind in session.query("list_tables")}
+
+
+def _lock(session: SnapshotSession, tables: list[bytes]) -> None:
+    try:
+        for first in range(0, len(tables), TABLES_PER_LOCK):
+            portion = b", ".join(b"ONLY " + table for table in tables[first : first + TABLES_PER_LOCK])
+            session.run(filled(statement_of(QUERIES, "lock_tables"), tables=portion))
+    except DatabaseBusy as error:
+        raise TablesBusy(
+            "otra sesión cambia una tabla y no suelta su bloqueo; vuelva a intentarlo cuando termine"
+        ) from error
+    except SchemaError as error:
+        if "permi" in str(error):
+            raise
+        raise TablesBusy("una tabla se borró en este momento; vuelva a intentarlo cuando termine") from error

@@ -1,0 +1,40 @@
+"""The SQL that backups consist of, from the files in `statements`, with what belongs into their gaps."""
+
+from __future__ import annotations
+
+import functools
+import re
+import secrets
+from pathlib import Path
+
+QUERIES = Path(__file__).parent / "queries"
+FOLDER = Path(__file__).parent / "statements"
+GAP = re.compile(rb"\{\{(\w+)\}\}")
+
+
+def render(statement: str, /, **parts: bytes | str | int) -> bytes:
+    """The text of `statements/{statement}.sql` with its gaps filled.
+
+    `{{tag}}` is a dollar quote that occurs nowhere else.
+    """
+    return filled(_text(FOLDER / f"{statement}.sql"), **parts)
+
+
+def filled(text: bytes, /, **parts: bytes | str | int) -> bytes:
+    """A text with each `{{gap}}` filled; what is put in is not looked at again."""
+    known = {"tag": f"$j{secrets.token_hex(8)}$", **parts}
+    return GAP.sub(lambda gap: _encoded(known[gap[1].decode()]), text)
+
+
+def literal(text: bytes) -> bytes:
+    """A name or a text as an SQL literal, as `standard_conforming_strings` reads it."""
+    return b"'" + text.replace(b"'", b"''") + b"'"
+
+
+def _encoded(part: bytes | str | int) -> bytes:
+    return part if isinstance(part, bytes) else str(part).encode()
+
+
+@functools.cache
+def _text(path: Path) -> bytes:
+    return path.read_bytes()

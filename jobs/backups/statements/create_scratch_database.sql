@@ -1,0 +1,1 @@
+CREATE DATABASE scratch TEMPLATE template0 ENCODING '{{encoding}}' LOCALE 'C';

@@ -1,0 +1,1 @@
+-- Janitor DIFF {{id}} of FULL {{base}}

@@ -1,0 +1,2 @@
+-- Janitor FULL {{id}}
+\set ON_ERROR_STOP on

@@ -1,0 +1,57 @@
+-- Triggers, rules and foreign keys must not act: a deletion would cascade to rows that did not change.
+DO {{tag}} BEGIN PERFORM pg_catalog.set_config('session_replication_role', 'replica', true);
+EXCEPTION WHEN insufficient_privilege THEN NULL; END {{tag}};
+SELECT pg_catalog.set_config('row_security', 'off', true);
+CREATE TEMP TABLE janitor_touched (rel pg_catalog.regclass PRIMARY KEY, has_deletions boolean) ON COMMIT DROP;
+CREATE TEMP TABLE janitor_undo (n integer PRIMARY KEY, command text) ON COMMIT DROP;
+INSERT INTO pg_temp.janitor_touched VALUES {{touched}};
+INSERT INTO pg_temp.janitor_touched
+  SELECT p.relid, x.has_deletions FROM pg_temp.janitor_touched x, pg_catalog.pg_partition_tree(x.rel) p ON CONFLICT DO NOTHING;
+CREATE TEMP TABLE janitor_keys ON COMMIT DROP AS
+  SELECT f.conrelid AS rel, f.conname AS name, pg_catalog.pg_get_constraintdef(f.oid) AS definition, f.convalidated AS is_valid,
+         pg_catalog.obj_description(f.oid, 'pg_constraint') AS description
+  FROM pg_catalog.pg_constraint f
+  WHERE f.contype = 'f' AND f.conparentid = 0
+    AND EXISTS (WITH RECURSIVE up (oid) AS (
+                  SELECT rel::oid FROM pg_temp.janitor_touched
+                  UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
+                SELECT FROM up WHERE up.oid IN (f.conrelid, f.confrelid));
+DO {{tag}} DECLARE r record; replica boolean := pg_catalog.current_setting('session_replication_role') = 'replica'; n integer := 0;
+BEGIN
+  FOR r IN
+    SELECT 1 AS kind, t.tgrelid AS first, t.tgname::text AS second,
+      pg_catalog.format('ALTER TABLE ONLY %s DISABLE TRIGGER %I', t.tgrelid::pg_catalog.regclass, t.tgname) AS command,
+      pg_catalog.format('ALTER TABLE ONLY %s ENABLE %sTRIGGER %I', t.tgrelid::pg_catalog.regclass,
+                        CASE t.tgenabled WHEN 'A' THEN 'ALWAYS ' WHEN 'R' THEN 'REPLICA ' ELSE '' END, t.tgname) AS undo
+    FROM pg_catalog.pg_trigger t JOIN pg_temp.janitor_touched x ON x.rel = t.tgrelid
+    WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND (NOT replica OR t.tgenabled IN ('A', 'R'))
+    UNION ALL
+    SELECT 2, w.ev_class, w.rulename::text, pg_catalog.format('ALTER TABLE %s DISABLE RULE %I', w.ev_class::pg_catalog.regclass, w.rulename),
+      pg_catalog.format('ALTER TABLE %s ENABLE %sRULE %I', w.ev_class::pg_catalog.regclass,
+                        CASE w.ev_enabled WHEN 'A' THEN 'ALWAYS ' WHEN 'R' THEN 'REPLICA ' ELSE '' END, w.rulename)
+    FROM pg_catalog.pg_rewrite w JOIN pg_temp.janitor_touched x ON x.rel = w.ev_class
+    WHERE w.ev_enabled <> 'D' AND (NOT replica OR w.ev_enabled IN ('A', 'R'))
+    UNION ALL
+    SELECT 3, c.oid, '', pg_catalog.format('ALTER TABLE %s NO FORCE ROW LEVEL SECURITY', c.oid::pg_catalog.regclass),
+      pg_catalog.format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', c.oid::pg_catalog.regclass)
+    FROM pg_catalog.pg_class c JOIN pg_temp.janitor_touched x ON x.rel = c.oid
+    WHERE c.relforcerowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user)
+    UNION ALL  -- a table whose deletions are published needs an identity to delete by
+    SELECT 4, c.oid, '', pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', c.oid::pg_catalog.regclass),
+      pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY %s', c.oid::pg_catalog.regclass, CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END)
+    FROM pg_catalog.pg_class c JOIN pg_temp.janitor_touched x ON x.rel = c.oid
+    WHERE x.has_deletions AND EXISTS (SELECT FROM pg_catalog.pg_publication)
+      AND (c.relreplident = 'n' OR c.relreplident = 'd' AND NOT EXISTS (
+             SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate))
+    UNION ALL
+    SELECT 5, k.rel, k.name::text, pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', k.rel::pg_catalog.regclass, k.name),
+      pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.rel::pg_catalog.regclass, k.name, k.definition)
+      || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', k.name, k.rel::pg_catalog.regclass, k.description), '')
+    FROM pg_temp.janitor_keys k WHERE NOT replica
+    ORDER BY 1, 2, 3
+  LOOP
+    n := n + 1;
+    INSERT INTO pg_temp.janitor_undo VALUES (n, r.undo);
+    EXECUTE r.command;
+  END LOOP;
+END {{tag}};

@@ -1,0 +1,9 @@
+\.
+ANALYZE pg_temp.janitor_vanished;
+DO {{tag}} DECLARE n bigint;
+BEGIN
+  {{deletion}};
+  GET DIAGNOSTICS n = ROW_COUNT;
+  IF n <> {{count}} THEN RAISE EXCEPTION 'not the right base: % of {{count}} rows found in %', n, {{name}}; END IF;
+END {{tag}};
+DROP TABLE pg_temp.janitor_vanished;

@@ -1,0 +1,110 @@
+"""One session of its own whose transaction other programs share: `pg_dump` reads exactly what its snapshot shows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg2
+import psycopg2.extensions
+
+from config.logs import one_line
+from sql.connection import CONNECT_TIMEOUT_SECONDS, SILENCE_TIMEOUT_MILLISECONDS, translated
+from sql.errors import DatabaseError, DatabaseUnavailable
+
+KEEPALIVES: dict[str, Any] = {
+    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": SILENCE_TIMEOUT_MILLISECONDS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramAddress:
+    """How a program of PostgreSQL finds a database: the password is apart, as a command line shows in `ps`."""
+
+    parameters: str
+    password: str
+
+
+def program_address(database_url: str, **overriding: str | int) -> ProgramAddress:
+    """The address of a database for `pg_dump` and `psql`. Raises `DatabaseError` when it cannot be parsed."""
+    try:
+        parts = dict(psycopg2.extensions.parse_dsn(database_url))
+    except psycopg2.ProgrammingError:  # its words quote the address
+        raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
+    password = parts.pop("password", "")
+    return ProgramAddress(psycopg2.extensions.make_dsn(**{**parts, **KEEPALIVES, **overriding}), password)
+
+
+class SnapshotSession:
+    """One connection, and in it one transaction at a time, with the statements of one folder.
+
+    It speaks the encoding of the database, whatever that is: names come and go as bytes. Every method raises
+    `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError` or `DatabaseError`.
+    """
+
+    def __init__(self, database_url: str, queries: Path) -> None:
+        self._queries = queries
+        try:
+            self._connection = psycopg2.connect(
+                database_url, application_name="janitor_daemon backup", client_encoding="UTF8", **KEEPALIVES
+            )
+        except psycopg2.Error as error:
+            reason = one_line(str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+            raise DatabaseUnavailable(f"no se puede usar la base de datos: {reason}") from error
+
+    def begin_read_only(self) -> None:
+        """End the transaction that is open; the next one is REPEATABLE READ and only reads.
+
+        It has no snapshot before its first query: `LOCK TABLE` is none.
+        """
+        self._connection.commit()  # what was set in it must stay
+        self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
+
+    def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Run the statement of the file `{name}.sql`; its rows."""
+        return self.run(statement_of(self._queries, name), parameters)
+
+    def run(self, statement: bytes, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement in the encoding of the database; its rows."""
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(statement, parameters)
+                return cursor.fetchall() if cursor.description else []
+        except psycopg2.Error as error:
+            raise translated(error, lost=self._connection.closed != 0) from error
+
+    def each(self, name: str, rows_at_a_time: int) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query, so many of them in memory."""
+        try:
+            with self._connection.cursor(name=name) as cursor:
+                cursor.itersize = rows_at_a_time
+                cursor.execute(statement_of(self._queries, name))
+                yield from cursor
+        except psycopg2.Error as error:
+            raise translated(error, lost=self._connection.closed != 0) from error
+
+    def close(self) -> None:
+        """Leave the database, and with it the transaction and its locks."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@functools.cache
+def statement_of(folder: Path, name: str) -> bytes:
+    """The text of `{name}.sql` in a folder."""
+    return (folder / f"{name}.sql").read_bytes()

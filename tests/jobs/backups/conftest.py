@@ -1,0 +1,57 @@
+"""Servers of two versions, databases in pairs, and one way to make, restore and compare backups."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from demo.servers.postgres import EmbeddedPostgres
+from tests.jobs.backups.pairs import Pair
+from tests.servers.older_postgres import OlderPostgres
+
+NUMBERS = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def postgres_16() -> Iterator[EmbeddedPostgres]:
+    """PostgreSQL 16."""
+    with tempfile.TemporaryDirectory(prefix="janitor-test-") as directory:
+        Path(directory).chmod(0o755)
+        with OlderPostgres(Path(directory), {"fsync": "off"}) as server:
+            yield server
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Callable[[str], EmbeddedPostgres]:
+    """A server by its version, "16" or "18"."""
+
+    def server(version: str) -> EmbeddedPostgres:
+        found: EmbeddedPostgres = request.getfixturevalue("postgres" if version == "18" else "postgres_16")
+        return found
+
+    return server
+
+
+@pytest.fixture
+def new_pair(servers: Callable[[str], EmbeddedPostgres], tmp_path: Path) -> Iterator[Callable[..., Pair]]:
+    """Make two empty databases and a directory for backups: `new_pair()`, `new_pair("16", owner=True)`."""
+    pairs = []
+
+    def make(version: str = "18", *, is_owner: bool = False) -> Pair:
+        pair = Pair(servers(version), next(NUMBERS), tmp_path, is_owner=is_owner)
+        pairs.append(pair)
+        return pair
+
+    yield make
+    for pair in pairs:
+        pair.close()
+
+
+@pytest.fixture
+def pair(new_pair: Callable[..., Pair]) -> Pair:
+    """Of the newest version, used by the superuser."""
+    return new_pair()

@@ -1,0 +1,2 @@
+UPDATE guarded SET who = 'x' WHERE id = 3;
+DELETE FROM guarded WHERE id = 4;

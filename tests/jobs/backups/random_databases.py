@@ -1,0 +1,183 @@
+"""Random schemas, random rows and random changes, the same ones for the same seed."""
+
+# ruff: noqa: S608 statements made by chance are what this is for
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+NAMES = ("t", "T", 'q"q', "a b", "select", "ñandú", "x'y", "nl\nnl", "back\\slash", "$$", ":v", "a,b", "(p)", "%s")
+
+KINDS = {
+    "integer": "{n}",
+    "bigint": "{n} * 4294967296",
+    "text": (
+        "CASE {n} % 7 WHEN 0 THEN NULL WHEN 1 THEN '' WHEN 2 THEN E'a\\tb\\nc\\\\\\\\d' WHEN 3 THEN E'\\\\\\\\.' "
+        "ELSE 'v' || {n} END"
+    ),
+    "numeric": "CASE {n} % 3 WHEN 0 THEN {n} WHEN 1 THEN {n} * 1.0 ELSE {n} * 1.00 END",
+    "double precision": "CASE {n} % 5 WHEN 0 THEN '-0' WHEN 1 THEN 'NaN' ELSE {n} / 7.0 END",
+    "timestamptz": "timestamptz '2024-01-01' + {n} * interval '1 hour 1 microsecond'",
+    "date": "CASE {n} % 9 WHEN 0 THEN 'infinity' ELSE date '2024-01-01' + {n} % 1000 END",
+    "interval": "make_interval(months => ({n} % 5)::integer - 2, secs => {n} % 100)",
+    "bytea": "decode(md5(({n})::text), 'hex')",
+    "jsonb": "jsonb_build_object('k', {n})",
+    "json": "('{{\"k\" : ' || {n} || '}}')::json",
+    "boolean": "({n}) % 2 = 0",
+    "text[]": "ARRAY['a', NULL, 'v' || {n}]",
+    "uuid": "md5(({n} % 50)::text)::uuid",
+    "int4range": "int4range(({n} % 1000)::integer, NULL)",
+}
+UNIQUE = {**KINDS, "text": "'v' || {n}", "numeric": "{n} * 1.0", "uuid": "md5(({n})::text)::uuid"}
+
+
+@dataclass(slots=True)
+class Table:
+    """A table of a random schema."""
+
+    name: str
+    columns: dict[str, str]
+    key: list[str]
+    """Its columns' values are told apart by one number."""
+    is_partitioned: bool = False
+    is_referenced: bool = False
+    rows: int = 0
+    values: dict[str, str] = field(default_factory=dict)
+
+
+def quoted(name: str) -> str:
+    """As PostgreSQL reads it."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+class RandomDatabase:
+    """Statements that make a database, and that change it."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 no secret
+        self._tables: list[Table] = []
+        self._numbers = 0
+
+    def schema(self) -> Iterator[str]:
+        """Make tables, and what acts on them."""
+        yield "CREATE TABLE log (what text)"
+        yield (
+            "CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS "
+            "'BEGIN INSERT INTO public.log VALUES (TG_OP); RETURN NULL; END'"
+        )
+        for number in range(self._random.randint(2, 6)):
+            yield from self._table(number)
+        yield "CREATE SEQUENCE counter"
+        yield f"CREATE MATERIALIZED VIEW view AS SELECT count(*) AS n FROM {quoted(self._tables[0].name)}"
+
+    def _table(self, number: int) -> Iterator[str]:
+        chance = self._random
+        name = f"{chance.choice(NAMES)}{number}"
+        kinds = chance.sample(list(KINDS), chance.randint(1, 5))
+        columns = {f"{chance.choice(NAMES)}{index}": kind for index, kind in enumerate(kinds)}
+        table = Table(name, columns, [])
+        shape = chance.choice(("heap", "key", "key", "key", "unique", "partitioned", "identity"))
+        definitions = [f"{quoted(column)} {kind}" for column, kind in columns.items()]
+        if shape in ("key", "unique", "partitioned"):
+            key_kind = chance.choice(("integer", "bigint", "numeric", "timestamptz"))
+            table.columns["k"] = key_kind
+            table.key = ["k"]
+            constraint = "PRIMARY KEY" if shape != "unique" else "NOT NULL UNIQUE"
+            definitions.insert(chance.randint(0, len(definitions)), f"k {key_kind} {constraint}")
+        if shape == "identity":
+            definitions.insert(
+                0, f"i integer GENERATED {chance.choice(('ALWAYS', 'BY DEFAULT'))} AS IDENTITY PRIMARY KEY"
+            )
+        if chance.random() < 0.3:
+            definitions.append("g text GENERATED ALWAYS AS ('g') STORED")
+        table.is_partitioned = shape == "partitioned"
+        partitions = " PARTITION BY HASH (k)" if table.is_partitioned else ""
+        yield f"CREATE TABLE {quoted(name)} ({', '.join(definitions)}){partitions}"
+        if table.is_partitioned:
+            for part in range(3):
+                yield (
+                    f"CREATE TABLE {quoted(f'{name} part {part}')} PARTITION OF {quoted(name)} "
+                    f"FOR VALUES WITH (MODULUS 3, REMAINDER {part})"
+                )
+        yield from self._what_acts(table, shape)
+        self._tables.append(table)
+
+    def _what_acts(self, table: Table, shape: str) -> Iterator[str]:
+        chance = self._random
+        referenced = [other for other in self._tables if other.key]
+        if shape == "identity" and chance.random() < 0.7:
+            name = quoted(table.name)
+            yield f"ALTER TABLE {name} ADD parent integer REFERENCES {name} ON DELETE CASCADE"
+        if referenced and chance.random() < 0.6:
+            other = chance.choice(referenced)
+            action = chance.choice(("CASCADE", "SET NULL", "SET DEFAULT"))
+            deferred = chance.choice(("", " DEFERRABLE INITIALLY DEFERRED"))
+            yield (
+                f"ALTER TABLE {quoted(table.name)} ADD r {other.columns['k']} REFERENCES {quoted(other.name)} (k) "
+                f"ON DELETE {action} ON UPDATE CASCADE{deferred}"
+            )
+            yield f"COMMENT ON COLUMN {quoted(table.name)}.r IS 'refers'"
+            table.values["r"] = f"(SELECT min(k) FROM {quoted(other.name)})"
+        if chance.random() < 0.3:
+            events = f"AFTER INSERT OR DELETE ON {quoted(table.name)}"
+            yield f"CREATE TRIGGER acts {events} FOR EACH ROW EXECUTE FUNCTION act()"
+            state = chance.choice(("", "ALWAYS ", "REPLICA "))
+            if state:
+                yield f"ALTER TABLE {quoted(table.name)} ENABLE {state}TRIGGER acts"
+        if chance.random() < 0.2:
+            yield f"CREATE INDEX ON {quoted(table.name)} ((1)) WHERE false"
+
+    def rows(self) -> Iterator[str]:
+        """Fill the tables."""
+        for table in self._tables:
+            yield self._insert(table, self._random.choice((0, 1, 50, 400)))
+
+    def _insert(self, table: Table, count: int) -> str:
+        first = self._numbers + 1
+        self._numbers += count
+        expressions = {
+            quoted(column): (UNIQUE if column in table.key else KINDS)[kind].format(n="g")
+            for column, kind in table.columns.items()
+        } | {column: f"CASE g % 2 WHEN 0 THEN {value} END" for column, value in table.values.items()}
+        return (
+            f"INSERT INTO {quoted(table.name)} ({', '.join(expressions)}) "
+            f"SELECT {', '.join(expressions.values())} FROM generate_series({first}, {self._numbers}) g"
+        )
+
+    def changes(self) -> Iterator[str]:
+        """A day in its life."""
+        for _ in range(self._random.randint(0, 12)):
+            yield from self._change(self._random.choice(self._tables))
+        if self._random.random() < 0.5:
+            yield "SELECT nextval('counter')"
+        if self._random.random() < 0.3:
+            yield f"SELECT lo_from_bytea({self._random.randint(90000, 99999)}, 'large')"
+        yield "REFRESH MATERIALIZED VIEW view"
+
+    def _change(self, table: Table) -> Iterator[str]:
+        chance = self._random
+        name = quoted(table.name)
+        row = "k" if table.is_partitioned else "ctid"
+        order, limit = f"md5({row}::text || '{chance.random()}')", chance.choice((1, 3, 30))
+        some = f"WHERE {row} IN (SELECT {row} FROM {name} ORDER BY {order} LIMIT {limit})"
+        column = chance.choice([column for column in table.columns if column not in table.key] or ["k"])
+        match chance.choice(("insert", "update", "update", "delete", "delete", "rewrite", "truncate", "move", "keys")):
+            case "insert":
+                yield self._insert(table, chance.choice((1, 5, 60)))
+            case "update" if column not in table.key:
+                self._numbers += 1
+                value = KINDS[table.columns[column]].format(n=str(self._numbers))
+                yield f"UPDATE {name} SET {quoted(column)} = {value} {some}"
+            case "delete":
+                yield f"DELETE FROM {name} {some}"
+            case "rewrite":
+                yield f"VACUUM FULL {name}"
+            case "truncate" if chance.random() < 0.2:
+                yield f"TRUNCATE {name} CASCADE"
+            case "move" if table.columns:
+                yield f"UPDATE {name} SET {quoted(column)} = {quoted(column)}"
+            case "keys" if table.key and table.columns["k"] != "timestamptz":
+                self._numbers += 1000
+                yield f"UPDATE {name} SET k = k + {self._numbers} {some}"

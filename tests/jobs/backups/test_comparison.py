@@ -1,0 +1,68 @@
+"""The comparison of two dumps gives exactly their difference, whatever their order, blocks and memory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.backups.comparison import Memory, TableComparison
+from jobs.backups.dump_parser import Rows, parsed
+
+rows = st.lists(st.sampled_from([b"", b"a", b"b", b"a\tb", b"\\N", b"x" * 50, b"y" * 3000, b"\\\\."]), max_size=60)
+edits = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(("drop", "add", "swap"))), max_size=8)
+
+
+def blocks(lines: list[bytes], size: int) -> Iterator[bytes]:
+    """Whole rows, so many to a block."""
+    for first in range(0, len(lines), size):
+        yield b"".join(line + b"\n" for line in lines[first : first + size])
+
+
+def edited(lines: list[bytes], changes: list[tuple[int, str]]) -> list[bytes]:
+    """A later state of a table."""
+    later = list(lines)
+    for place, what in changes:
+        if what == "add":
+            later.insert(place, b"new")
+        elif place < len(later):
+            dropped = later.pop(place)
+            if what == "swap":
+                later.append(dropped)
+    return later
+
+
+@settings(deadline=None)
+@given(rows, edits, st.integers(1, 7), st.integers(1, 7), st.sampled_from((0, 3, 1000)))
+def test_the_difference_is_exact(
+    old: list[bytes], changes: list[tuple[int, str]], old_size: int, new_size: int, rows_in_memory: int
+) -> None:
+    new = edited(old, changes)
+    with tempfile.TemporaryDirectory() as directory:
+        comparison = TableComparison(Memory(Path(directory), rows=rows_in_memory))
+        comparison.begin(blocks(old, old_size))
+        for block in blocks(new, new_size):
+            comparison.feed(block)
+        comparison.end()
+        gone: Counter[bytes] = Counter()
+        came: Counter[bytes] = Counter()
+        for difference in comparison.differences():
+            gone.update(difference.gone)
+            came.update(difference.new)
+        comparison.close()
+    assert gone == Counter(old) - Counter(new)
+    assert came == Counter(new) - Counter(old)
+
+
+@settings(deadline=None)
+@given(rows, st.integers(1, 40))
+def test_a_dump_is_understood_however_it_is_cut_into_blocks(lines: list[bytes], size: int) -> None:
+    text = b"--\n\n" + b'COPY "s"."t\nt" ("a", "FROM stdin;\n") FROM stdin;\n'
+    text += b"".join(line + b"\n" for line in lines) + b"\\.\n\n-- end\n"
+    pieces = [text[first : first + size] for first in range(0, len(text), size)]
+    found = b"".join(event.text for event in parsed(pieces) if isinstance(event, Rows))
+    assert found == b"".join(line + b"\n" for line in lines)

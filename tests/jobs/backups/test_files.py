@@ -1,0 +1,81 @@
+"""The files of a backup: what is read back, what gets a final name, what a killed run left."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from jobs.backups.compression import inflated_here
+from jobs.backups.errors import DamagedBackup
+from jobs.backups.files import Draft, Target, free_stem, prepare, publish, read_back, remove_unfinished
+
+NAME = "backup_20260302_030000_FULL.sql.gz"
+PLAIN = b"SELECT 1;\n" * 10_000
+
+
+def test_what_is_on_the_disk_is_what_was_written(tmp_path: Path) -> None:
+    with Draft(tmp_path, NAME) as draft:
+        draft.write(gzip.compress(PLAIN))
+        with pytest.raises(DamagedBackup, match="compruebe el disco"):
+            read_back(draft, len(PLAIN) + 1)
+        assert read_back(draft, len(PLAIN)).size_bytes == draft.size_bytes
+
+
+@pytest.mark.parametrize("place", [3, 40, -6, -2])
+def test_a_byte_that_changed_on_the_disk_is_found(tmp_path: Path, place: int) -> None:
+    data = bytearray(gzip.compress(PLAIN, mtime=0))
+    data[place] ^= 0xFF
+    with Draft(tmp_path, NAME) as draft:
+        draft.write(bytes(data))
+        with pytest.raises(DamagedBackup):
+            read_back(draft, len(PLAIN))
+
+
+def test_a_file_that_is_cut_or_has_more_behind_it_is_found(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    for data in (gzip.compress(PLAIN)[:-1], gzip.compress(PLAIN)[:50], gzip.compress(PLAIN) + b"more"):
+        path.write_bytes(data)
+        with pytest.raises(DamagedBackup):
+            list(inflated_here(path, 0, len(data)))
+
+
+def test_a_well_compressed_file_is_inflated_in_small_parts(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    path.write_bytes(gzip.compress(bytes(100_000_000)))
+    assert max(map(len, inflated_here(path, 0, path.stat().st_size))) <= 4 * 1024 * 1024
+
+
+def test_nobody_else_may_read_backups(tmp_path: Path) -> None:
+    directory = tmp_path / "new" / "backups"
+    prepare(Target(directory))
+    with Draft(directory, NAME) as draft:
+        draft.write(gzip.compress(PLAIN))
+        publish(draft, read_back(draft, len(PLAIN)), b"{}")
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
+    assert len(list(directory.iterdir())) == 3
+
+
+def test_a_name_that_exists_is_not_replaced(tmp_path: Path) -> None:
+    with Draft(tmp_path, NAME) as draft:
+        draft.write(b"new")
+        (tmp_path / NAME).write_text("old")
+        with pytest.raises(FileExistsError):
+            draft.publish()
+    assert (tmp_path / NAME).read_text() == "old"
+    assert free_stem(tmp_path, datetime(2026, 3, 2, 3), "DIFF") == "backup_20260302_030001_DIFF"  # noqa: DTZ001 local
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = ["notes.txt", ".hidden.part", NAME, f"{NAME}.sha256", "backup_20260302_030000_FULL.json"]
+    left = [".backup_20260303_030000_DIFF.sql.gz.part", "backup_20260303_030000_DIFF.sql.gz.sha256"]
+    for name in (*kept, *left, "backup_20260304_030000_FULL.json"):
+        (tmp_path / name).touch()
+    with Draft(tmp_path, "backup_20260305_030000_DIFF.sql.gz") as draft:
+        assert remove_unfinished(tmp_path) == [*left, "backup_20260304_030000_FULL.json"]
+        assert draft.path.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

@@ -1,0 +1,126 @@
+"""Retention, on random ages, chains, copies and losses: what it promises always holds."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.backups.retention import KnownBackup, RetentionError, deletable, surplus_copies
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+PLACES = ("disk", "s3", "sftp")
+
+copies = st.frozensets(st.sampled_from(PLACES))
+ages = st.integers(0, 400)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[KnownBackup]:
+    """Rows in any order; a base may be missing, failed, lost or, after a wrong hand, a differential itself."""
+    count = draw(st.integers(0, 12))
+    found = []
+    for number in range(1, count + 1):
+        base = draw(st.one_of(st.none(), st.integers(1, count + 1)))
+        verified = draw(st.one_of(st.none(), ages))
+        found.append(
+            KnownBackup(
+                number,
+                NOW - timedelta(days=draw(ages)),
+                None if base == number else base,
+                draw(st.booleans()),
+                None if verified is None else NOW - timedelta(days=verified),
+                draw(copies),
+            )
+        )
+    return draw(st.permutations(found))
+
+
+def restorable(backups: list[KnownBackup]) -> list[KnownBackup]:
+    """Those from which the database comes back, told in another way than the program does."""
+    seen = {backup.id: backup for backup in backups if backup.is_good and backup.copies}
+    return [
+        backup
+        for backup in seen.values()
+        if backup.base_id is None or (backup.base_id in seen and seen[backup.base_id].base_id is None)
+    ]
+
+
+def newest(backups: list[KnownBackup]) -> KnownBackup | None:
+    """By when it was made."""
+    return max(backups, key=lambda backup: (backup.made, backup.id), default=None)
+
+
+@settings(deadline=None)
+@given(histories(), st.integers(1, 200))
+def test_the_promises_hold_for_any_history(backups: list[KnownBackup], days: int) -> None:
+    gone = deletable(backups, days, NOW)
+    left = [backup for backup in backups if backup not in gone]
+    bases_needed = {backup.base_id for backup in left}
+    assert [backup for backup in gone if backup.id in bases_needed] == []
+    assert all(backup.made < NOW - timedelta(days=days) for backup in gone)
+    fulls = [backup for backup in restorable(backups) if backup.is_full]
+    assert newest(fulls) is None or newest(fulls) in left
+    assert newest(restorable(backups)) is None or newest(restorable(backups)) in restorable(left)
+    verified = [backup for backup in restorable(backups) if backup.verified]
+    if verified:
+        assert max(verified, key=lambda backup: (backup.verified, backup.id)) in restorable(left)
+    assert bool(restorable(left)) == bool(restorable(backups))
+    if not fulls:
+        assert gone == []
+
+
+@settings(deadline=None)
+@given(histories(), st.integers(1, 200))
+def test_stopped_after_any_deletion_no_chain_is_broken(backups: list[KnownBackup], days: int) -> None:
+    gone = deletable(backups, days, NOW)
+    for count in range(len(gone) + 1):
+        left = [backup for backup in backups if backup not in gone[:count]]
+        known = {backup.id for backup in backups}
+        lost = [b for b in left if b.base_id in known and b.base_id not in {x.id for x in left}]
+        assert [backup for backup in lost if backup.is_good and backup in restorable(backups)] == []
+
+
+@settings(deadline=None)
+@given(histories(), st.integers(1, 200))
+def test_a_second_time_deletes_nothing(backups: list[KnownBackup], days: int) -> None:
+    gone = deletable(backups, days, NOW)
+    assert deletable([backup for backup in backups if backup not in gone], days, NOW) == []
+
+
+@settings(deadline=None)
+@given(histories(), st.integers(-5, 0))
+def test_without_a_number_of_days_nothing_is_deleted(backups: list[KnownBackup], days: int) -> None:
+    with pytest.raises(RetentionError, match="BACKUP_RETENTION_DAYS"):
+        deletable(backups, days, NOW)
+
+
+@settings(deadline=None)
+@given(copies, copies)
+def test_the_only_copy_is_never_surplus(seen: frozenset[str], wanted: frozenset[str]) -> None:
+    surplus = surplus_copies(KnownBackup(1, NOW, copies=seen), wanted)
+    assert surplus <= seen - wanted
+    assert not seen or seen - surplus
+
+
+def test_an_old_chain_goes_whole_and_the_full_one_last() -> None:
+    old = [
+        KnownBackup(1, NOW - timedelta(days=200), copies=frozenset(("disk",))),
+        KnownBackup(2, NOW - timedelta(days=199), 1, copies=frozenset(("disk",))),
+    ]
+    new = KnownBackup(3, NOW - timedelta(days=1), copies=frozenset(("disk",)))
+    assert [backup.id for backup in deletable([*old, new], 90, NOW)] == [2, 1]
+    alive = KnownBackup(4, NOW - timedelta(days=80), 1, copies=frozenset(("disk",)))
+    assert [backup.id for backup in deletable([*old, new, alive], 90, NOW)] == [2]
+
+
+def test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one() -> None:
+    disk = frozenset(("disk",))
+    backups = [
+        KnownBackup(1, NOW - timedelta(days=200), copies=disk),
+        KnownBackup(2, NOW - timedelta(days=190), verified=None, copies=disk),
+        KnownBackup(3, NOW - timedelta(days=180), 1, verified=NOW, copies=disk),
+    ]
+    assert deletable(backups, 90, NOW) == []

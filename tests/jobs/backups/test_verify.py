@@ -1,0 +1,86 @@
+"""A backup is proven by restoring it, and one that does not give what it should is found."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobs.backups.description import read_description
+from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven
+from jobs.backups.programs import find_programs
+from jobs.backups.result import BackupFile
+from jobs.backups.scratch_server import scratch_database
+from jobs.backups.verify import Proof, prove
+from tests.jobs.backups.pairs import Pair
+
+
+@pytest.fixture
+def filled(pair: Pair) -> Pair:
+    """With every oddity."""
+    pair.change_by_script("odd_schema")
+    pair.change_by_script("odd_rows")
+    return pair
+
+
+def proven(pair: Pair, full: BackupFile, differential: BackupFile | None) -> Proof:
+    """Prove a backup in a server of its own."""
+    programs = find_programs(18, "18", pair.binaries)
+    description = read_description(pair.directory / full.path.name.replace(".sql.gz", ".json"))
+    with scratch_database(programs, description) as url:
+        return prove(
+            programs, url, description, full.path, differential.path if differential else None, threading.Event()
+        )
+
+
+def test_a_backup_is_proven_in_a_server_of_its_own(filled: Pair) -> None:
+    full = filled.full()
+    assert proven(filled, full, None).rows == full.rows
+    filled.change_by_script("odd_changes")
+    differential = filled.differential(full)
+    assert proven(filled, full, differential).rows == differential.rows
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        ("DELETE FROM public.a WHERE b = 'one'", "tiene 1 filas y debía tener 2"),
+        ("UPDATE public.a SET b = 'x'", "no son las que"),
+    ],
+)
+def test_what_was_restored_otherwise_is_found(pair: Pair, tmp_path: Path, harm: str, words: str) -> None:
+    """By its count, and where that is right by its rows. A `psql` that changes what it restores is the fault."""
+    pair.change("CREATE TABLE a (b text)", "INSERT INTO a VALUES ('one'), ('two')")
+    full = pair.full()
+    (tmp_path / "pg_dump").symlink_to(pair.binaries / "pg_dump")
+    true = pair.binaries / "psql"
+    (tmp_path / "psql").write_text(f'#!/bin/bash\n{true} "$@" && {true} -qX "${{@: -1}}" -c "{harm}"\n')
+    (tmp_path / "psql").chmod(0o755)
+    description = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))
+    programs = find_programs(18, "18", tmp_path)
+    with pytest.raises(NotProven, match=words):
+        prove(programs, pair.restored_url, description, full.path, None, threading.Event())
+
+
+def test_a_damaged_file_is_found_before_anything_is_restored(pair: Pair) -> None:
+    pair.change("CREATE TABLE a (b text)")
+    full = pair.full()
+    data = bytearray(full.path.read_bytes())
+    data[-1] ^= 1
+    full.path.write_bytes(data)
+    with pytest.raises(DamagedBackup, match="sha256"):
+        proven(pair, full, None)
+
+
+def test_programs_of_a_client_alone_are_told(pair: Pair, tmp_path: Path) -> None:
+    full = pair.full()
+    description = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))
+    for name in ("pg_dump", "psql"):
+        (tmp_path / name).symlink_to(pair.binaries / name)
+    programs = find_programs(18, "18", tmp_path)
+    with (
+        pytest.raises(NoScratchServer, match=r"initdb.*postgresql-18.*--server"),
+        scratch_database(programs, description),
+    ):
+        pass
