@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from config.errors import ConfigurationError
 from config.logs import one_line
 from config.models import JobState
-from config.settings import ConfigurationError, Settings
+from config.settings import Settings
 from jobs.job import Job
 from jobs.registry import all_jobs
 from jobs.schedule import NEVER_RUN, EveryTick
