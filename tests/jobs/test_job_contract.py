@@ -240,3 +240,21 @@ def test_a_role_without_its_rights_is_told_which(busy: Installation, job: Job) -
         busy.execute(f"DROP ROLE {role}")
     wanted = {f"{right} en {table}" for table, rights in job.rights.items() for right in rights.split(", ")}
     assert set(missing) == wanted
+
+
+@each_job
+def test_check_looks_at_its_rights(busy: Installation, job: Job) -> None:
+    """And at nothing that it does not need: the owner of the tables has all of them."""
+    check = busy.run("check", **switched_on(job, busy.directory / "registros-de-otros"))
+    assert f"trabajo {job.name}" not in check.output
+    if not job.rights:
+        return
+    role = f"{busy.rows('SELECT current_database() AS name')[0]['name']}_bare"
+    busy.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'bare'")
+    busy.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    url = re.sub(r"://[^@]*@", f"://{role}:bare@", busy.database_url)
+    try:
+        output = busy.run("check", DATABASE_URL=url).output
+    finally:
+        busy.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert f"ERROR  trabajo {job.name}: al usuario de la base de datos le falta permiso de " in output
