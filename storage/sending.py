@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from config.models import Entry, ProviderRow, PutReceipt, StoredObject
-from files.tree import FileSource
+from files.walk import FileSource
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     ConditionFailed,

@@ -26,8 +26,8 @@ from config.models import (
     StoredObject,
 )
 from config.text.plurals import counted
-from files.tree import FileSource, require_unchanged, walk
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     SPANS_AT_ONCE,

@@ -10,8 +10,8 @@ from functools import partial
 from config.errors import MigrationError, SourceChanged
 from config.logs import emit, one_line
 from config.models import Attempt, Claim, ProvenCopy
-from files.tree import walk_quiet_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_quiet_tree
 from jobs.migration.directories import OpenDirectory
 from jobs.migration.leases import lease_of
 from jobs.migration.places import Neighbours, open_attempt, require_no_copies, require_no_remnant

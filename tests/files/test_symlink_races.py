@@ -20,8 +20,7 @@ import pytest
 
 from config.errors import SourceError
 from config.models import Execution, ProviderRow
-from files import tree
-from files.tree import FileSource, require_unchanged, walk_tree
+from files.walk import FileSource, require_unchanged, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import remove_local_copy
 from jobs.migration.restore.errors import DestinationUnusable, RestoreIncomplete

@@ -14,7 +14,7 @@ import pytest
 
 from config.errors import RunInterrupted
 from config.models import Evidence, ProvenCopy, PutReceipt
-from files.trees import LARGE_BYTES
+from files.tree import LARGE_BYTES
 from providers.file_trees import is_temporary_name
 from providers.sftp.provider import SftpProvider
 from storage.helpers import Helpers, Order

@@ -12,7 +12,7 @@ from typing import TypeVar, cast
 import pytest
 
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
+from files.walk import walk_tree
 from providers.file_trees import is_temporary_name, temporary_name
 from storage import helpers as helpers_module
 from storage import upload as upload_module

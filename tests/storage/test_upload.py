@@ -21,8 +21,8 @@ from config.logs import logger
 from config.models import Evidence, ProvenCopy
 from demo.servers.postgres import EmbeddedPostgres
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_tree
 from providers import build_provider
 from providers.base import (
     PART_SIZE_BYTES,

@@ -21,8 +21,8 @@ from config.models import Entry, EntryKind, Execution, FileIdentity
 from config.text.wording import reason_of
 from files.descriptors import FILE_FLAGS, closing_descriptor, open_directory_beneath
 from files.open_files import OpenFiles, look_at_open_files
-from files.tree import hash_file, identity_of, walk_quiet_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import hash_file, identity_of, walk_quiet_tree
 from files.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
 from sql.database import RemovalRecord

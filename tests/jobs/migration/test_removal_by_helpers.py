@@ -14,8 +14,8 @@ import pytest
 
 from config.errors import SourceChanged
 from files.descriptors import closing_descriptor
-from files.tree import hash_file, walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal import removal as removal_module
 from jobs.migration.removal.removal import LocalCopyDiffers, RemoveFiles, remove_local_copy, trash_name

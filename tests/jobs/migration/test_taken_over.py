@@ -12,8 +12,8 @@ import pytest
 
 from config.models import Claim, Evidence, Execution, ProvenCopy, ProviderRow
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_tree
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.known_conflicts import KnownConflicts
