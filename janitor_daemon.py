@@ -34,7 +34,7 @@ from config.errors import (
     MigrationError,
     RunInterrupted,
     UnsafeSource,
-    is_for_want_of_descriptors,
+    caused_by_too_many_open_files,
     unexpected,
 )
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_DONE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
@@ -420,13 +420,13 @@ class JanitorDaemon:
             except MigrationError as error:
                 if not self._is_put_off(error):
                     self._messages.upload_failed(claim.execution, provider, error)
-                if not error.try_next_provider or is_for_want_of_descriptors(error):
+                if not error.try_next_provider or caused_by_too_many_open_files(error):
                     raise
                 last_error = error
         raise last_error
 
     def _note_failed_migration(self, claim: Claim, error: MigrationError | DatabaseError) -> None:
-        if is_for_want_of_descriptors(error) and self._migration.put_to_the_end(claim):
+        if caused_by_too_many_open_files(error) and self._migration.put_to_the_end(claim):
             self._messages.descriptors_wanting(claim.execution)
             return
         if self._is_put_off(error):
