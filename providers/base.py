@@ -226,7 +226,7 @@ class Provider(abc.ABC):
     listed_at_once: ClassVar[int | None] = None
     """How many objects one request lists, where several parts of a listing can be asked for at the same time."""
 
-    large_bytes_worth_help: ClassVar[int | None] = None
+    offload_threshold_bytes: ClassVar[int | None] = None
     """From how many bytes on, in the large files of one execution, other processes carry them sooner, though it takes
     half a second to start one: where all bytes pass through the interpreter. `None`: never.
     """
@@ -529,7 +529,7 @@ def require_expected(key: str, found: StoredObject | None, expected: StoredObjec
 _processes_of_the_run = 1
 
 
-def share_memory(processes: int) -> None:
+def split_memory_budget(processes: int) -> None:
     """Let this process, one of so many of one run, use no more than its part of what the run may use."""
     global _processes_of_the_run  # noqa: PLW0603 a property of the process
     _processes_of_the_run = processes

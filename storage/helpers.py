@@ -33,7 +33,7 @@ from config.models import ProviderRow
 from config.process.early_signals import leave_signals_to_others
 from config.text.wording import reason_of
 from providers import build_provider
-from providers.base import Provider, share_memory
+from providers.base import Provider, split_memory_budget
 from storage.lease import FRESH_SECONDS, Lease, now
 from storage.pace import Traffic
 from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
@@ -383,7 +383,7 @@ class _Served:
     def _obey(self, transfers: int, helpers: int, debug: bool) -> NoReturn:
         forward_logs(self._send)
         log_debug(debug)
-        share_memory(helpers)
+        split_memory_budget(helpers)
         workplace = Workplace(transfers)
         traffic = workplace.pool.traffic
         threading.Thread(target=self._hear, name="orders", daemon=True).start()

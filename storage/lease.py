@@ -106,7 +106,7 @@ class LeasedProvider(Provider):
         self.progress = provider.progress
         self.told = provider.told
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
-        self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
+        self.offload_threshold_bytes = provider.offload_threshold_bytes  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
         self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
         self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]

@@ -355,7 +355,7 @@ class Upload:
         self._send_here(array("Q", chain(*here)))
 
     def _are_worth_help(self, large: Sequence[int], helpers: Helpers) -> bool:
-        worth_bytes = self._provider.large_bytes_worth_help
+        worth_bytes = self._provider.offload_threshold_bytes
         if worth_bytes is None or not helpers.are_there:
             return False
         return sum(map(self._tree.size_bytes_of, large)) >= worth_bytes

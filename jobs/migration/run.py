@@ -32,7 +32,7 @@ from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import DUE_COUNTED_TO, TickReport
 from jobs.signals import Interruption
-from providers.base import share_memory
+from providers.base import split_memory_budget
 from sql.database import Database, DatabaseBusy, Leftover
 from storage.helpers import Helpers
 from storage.pace import Traffic
@@ -185,7 +185,7 @@ class Migration:
         self._database.go_on_in_forked_process()
         self._pool = TransferPool(self._pool.size // processes, self._pool.traffic)
         self._helpers.employ_none()
-        share_memory(processes)
+        split_memory_budget(processes)
         self._take_up(batches, migrate)
         self._providers.close()
         self._database.close()

@@ -126,7 +126,7 @@ class SftpProvider(Provider):
 
     only_conditions_stop_late_puts = False
 
-    large_bytes_worth_help = 256 * 1024 * 1024
+    offload_threshold_bytes = 256 * 1024 * 1024
     """One process carries some 100 MB/s, however many files at once: the SSH protocol's packets are paramiko's work."""
 
     def __init__(self, row: ProviderRow) -> None:

@@ -72,7 +72,7 @@ def helpers() -> Iterator[Observed]:
 
 @pytest.fixture(autouse=True)
 def _little_is_worth_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SftpProvider, "large_bytes_worth_help", 2 * LARGE_BYTES)
+    monkeypatch.setattr(SftpProvider, "offload_threshold_bytes", 2 * LARGE_BYTES)
 
 
 def add_file(bench: Bench, name: str, size_bytes: int) -> None:
