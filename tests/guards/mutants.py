@@ -2555,7 +2555,7 @@ NEW_FILES = (
         "new files",
         "a helper asks by a probe object among the files",
         SENDING,
-        "with_retries(lambda: provider.creates_safely(self.parent), workplace.interruption, provider.progress)",
+        "with_retries(lambda: provider.creates_safely(self.parent), worker_state.interruption, provider.progress)",
         "pass",
         (NEW + "test_what_the_server_does_with_conditions_is_not_asked_among_the_files[True-s3-moto]",),
     ),
