@@ -167,13 +167,13 @@ class LeasedProvider(Provider):
         self._lease.require_held()
         return self._provider.folds_names(prefix)
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         self._lease.require_held()
-        self._provider.abandon(prefix)
+        self._provider.discard_unfinished(prefix)
 
-    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         self._lease.require_held()
-        return self._provider.abandon_but_for(prefix, is_wanted)
+        return self._provider.discard_unfinished_but_for(prefix, is_wanted)
 
     def further_rights(self, key: str) -> Iterator[Right]:
         return self._provider.further_rights(key)

@@ -659,8 +659,8 @@ class _WatchedProvider(Provider):
     def delete(self, key: str) -> None:
         self._provider.delete(key)
 
-    def abandon(self, prefix: str) -> None:
-        self._provider.abandon(prefix)
+    def discard_unfinished(self, prefix: str) -> None:
+        self._provider.discard_unfinished(prefix)
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         asked = list(keys)

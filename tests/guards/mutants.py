@@ -614,8 +614,8 @@ FENCING = (
         "lease",
         "nobody asks whether the claim still holds before unfinished uploads are discarded",
         "storage/lease.py",
-        "        self._lease.require_held()\n        self._provider.abandon(",
-        "        self._provider.abandon(",
+        "        self._lease.require_held()\n        self._provider.discard_unfinished(",
+        "        self._provider.discard_unfinished(",
         LEASE_OVER,
     ),
     Mutant(

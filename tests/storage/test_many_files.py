@@ -65,7 +65,7 @@ class NullProvider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         raise NotImplementedError
 
-    delete = abandon = open  # type: ignore[assignment]
+    delete = discard_unfinished = open  # type: ignore[assignment]
 
     def close(self) -> None:
         """Nothing is open."""
