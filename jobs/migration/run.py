@@ -139,7 +139,7 @@ class Migration:
         self._providers.import_kind_of(self._provider_ids[0])
         crew = Crew(self._report, self._pool.traffic, self._interruption)
         with self._database.idle():
-            members = crew.sign_on(processes, lambda batches: self._take_up_share(batches, migrate, processes))
+            members = crew.start(processes, lambda batches: self._take_up_share(batches, migrate, processes))
         with self._finishing_removals(unfinished):
             if members:
                 crew.run(everything)
