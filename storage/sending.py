@@ -57,13 +57,13 @@ class Sender:
         directory_descriptor: int,
         traffic: Traffic,
         interruption: threading.Event,
-        place_in_queue: int = 0,
+        queue_position: int = 0,
     ) -> None:
         self._provider = provider
         self._descriptor = directory_descriptor
         self._traffic = traffic
         self._interruption = interruption
-        self._place_in_queue = place_in_queue
+        self._place_in_queue = queue_position
         # Several threads say so of both: they are only ever set, never computed from what they were, so that no thread
         # takes back what another one has said meanwhile.
         self.left_unfinished = False

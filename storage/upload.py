@@ -82,7 +82,7 @@ class Upload:
         records: AttemptRecords,
         pool: TransferPool,
         interruption: threading.Event,
-        place_in_queue: int = 0,
+        queue_position: int = 0,
         assistance: Assistance | None = None,
         require_elsewhere: Callable[[], None] = lambda: None,
     ) -> None:
@@ -98,7 +98,7 @@ class Upload:
         self._records = records
         self._pool = pool
         self._interruption = interruption
-        self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, place_in_queue)
+        self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, queue_position)
         self._unreadable: ProviderUnavailable | None = None
         self._assistance = assistance
         self._require_elsewhere = require_elsewhere
