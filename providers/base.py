@@ -408,8 +408,8 @@ class Provider(abc.ABC):
 
     def creates_safely(self, prefix: str = "") -> bool:
         """Whether a `put_new_many` or a `replace` that arrives late, when others have stored an object under the key
-        (and before that discarded the unfinished upload by `discard_unfinished`), is shown to change nothing. As `replaces_safely`
-        otherwise.
+        (and before that discarded the unfinished upload by `discard_unfinished`), is shown to change nothing. As
+        `replaces_safely` otherwise.
         """
         del prefix
         return False
@@ -464,8 +464,8 @@ class Provider(abc.ABC):
         """
 
     def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
-        """As `discard_unfinished`, but for unfinished uploads of wanted keys that the next `put_new_many` or `replace` of the key,
-        by this very provider, goes on with; and say whether there are any.
+        """As `discard_unfinished`, but for unfinished uploads of wanted keys that the next `put_new_many` or `replace`
+        of the key, by this very provider, goes on with; and say whether there are any.
 
         What is stored so is told by `PutReceipt.sent_whole`. Whoever has called this discards what is left of them by
         `discard_unfinished` before anything that lies there is believed.

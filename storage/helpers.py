@@ -161,7 +161,7 @@ class Helpers:
         interruption: threading.Event,
         held_until: Callable[[], float] = lambda: math.inf,
     ) -> Answer:
-        """Have one of them carry out an task in an open directory, and give its answer or raise its error.
+        """Have one of them carry out a task in an open directory, and give its answer or raise its error.
 
         `held_until` is asked again and again, see `Lease.held_until`: what it raises ends the task, and is raised.
         Raises `HelperLost`. To be called from within `for_each`.
@@ -228,7 +228,7 @@ class Helpers:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """What became of an task."""
+    """What became of a task."""
 
     result: object = None
     error: Exception | None = None
@@ -359,7 +359,7 @@ class _Helper:
 
 @dataclass(slots=True)
 class _Terms:
-    """How long an task may be carried out; the run's process changes that meanwhile."""
+    """How long a task may be carried out; the run's process changes that meanwhile."""
 
     held: _HeldUntil
     interruption: threading.Event

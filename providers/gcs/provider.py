@@ -141,7 +141,9 @@ class GcsProvider(Provider):
         return self._send(key, source)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. What is sent in parts meets the condition, too: `discard_unfinished` cannot find its session."""
+        """See `Provider`. What is sent in parts meets the condition, too: `discard_unfinished` cannot find its
+        session.
+        """
         only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None
         for key, source in sources.items():
             yield key, self._send(key, source, only_over)

@@ -143,8 +143,8 @@ class S3Provider(Provider):
             yield key, self._put_new(key, source)
 
     def _put_new(self, key: str, source: Source) -> PutReceipt:
-        """The end of an upload in parts carries the condition, too: `discard_unfinished` may be refused. Where the server knows
-        the condition of a PUT only, it is looked just before.
+        """The end of an upload in parts carries the condition, too: `discard_unfinished` may be refused. Where the
+        server knows the condition of a PUT only, it is looked just before.
         """
         if source.size_bytes > PART_SIZE_BYTES:
             look = partial(self._require_expected, key, None)

@@ -877,7 +877,7 @@ def _rename_plainly(session: SftpSession, path: bytes, target: bytes) -> None:
 
 @contextlib.contextmanager
 def _discarded_on_error(session: SftpSession, handles: Sequence[bytes], paths: Sequence[bytes]) -> Iterator[None]:
-    """Remove unfinished files if anything goes wrong; where the connection is lost that is left to `discard_unfinished`."""
+    """Remove unfinished files if anything goes wrong; where the connection is lost, `discard_unfinished` does it."""
     try:
         yield
     except BaseException:

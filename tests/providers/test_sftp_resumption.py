@@ -1,7 +1,8 @@
 """Sessions over SFTP that end in the middle: what was sent, read or listed until then counts, and is not done twice.
 
 The same was looked for wherever a session is held for more than one request: storing (`put`, `replace`), naming,
-reading (`open`, `digests`), listing (`list`, `discard_unfinished`). Small files go together in a session and are repeated as such.
+reading (`open`, `digests`), listing (`list`, `discard_unfinished`). Small files go together in a session and are
+repeated as such.
 """
 
 from __future__ import annotations
