@@ -9,6 +9,7 @@ from typing import Any
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
 from commands.check_settings import check_settings
+from commands.jobs import check_jobs
 from config.errors import MigrationError
 from config.fields import FieldError
 from config.models import MigrationPolicy, ProviderRow
@@ -29,6 +30,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
         yield from _check_host(settings, MigrationPolicy(), [], [])
         return
     yield _check_rights(database)
+    yield from check_jobs(database, settings)
     try:
         policy = database.load_policy()
     except FieldError as error:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from config.errors import ConfigurationError
 from config.logs import one_line
 from config.models import JobState
-from config.settings import ConfigurationError, Settings
+from config.settings import Settings
+from jobs.context import Context
+from jobs.findings import Finding, bad
 from jobs.job import Job
 from jobs.registry import all_jobs
 from jobs.schedule import NEVER_RUN, EveryTick
@@ -41,6 +45,20 @@ def _entry(job: Job, settings: Settings, seen: JobsSeen) -> dict[str, Any]:
         "next_due": None if plan is None else _shown(plan.next_due(seen, settings)),
         "due": plan is not None and plan.is_due(seen, settings),
     }
+
+
+def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
+    """What each job that is on lacks: rights on tables, and whatever it looks at itself."""
+    now = database.jobs_seen().now
+    for job in all_jobs():
+        plan, _ = _plan(job, settings)
+        if plan is None:
+            continue
+        if missing := database.missing_job_rights(job.rights):
+            yield bad(f"trabajo {job.name}", f"al usuario de la base de datos le falta permiso de {', '.join(missing)}")
+        if job.check is not None:
+            context = Context(job, settings, plan.own_settings, database, now, threading.Event(), dry_run=True)
+            yield from job.check.load()(context)
 
 
 def _plan(job: Job, settings: Settings) -> tuple[Plan | None, str | None]:

@@ -232,7 +232,7 @@ SHORTEST_SECRET_OF_ANY_VARIABLE = 8
 
 def _worth_learning(written: str) -> list[str]:
     long_ones = (part for part in (written, *_parts(written)) if len(part) >= SHORTEST_SECRET_OF_ANY_VARIABLE)
-    return [*long_ones, *_passwords(written)]
+    return list(dict.fromkeys((*long_ones, *_passwords(written))))
 
 
 def _parts_of_secret(written: str) -> Iterator[str]:

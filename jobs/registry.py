@@ -16,7 +16,9 @@ from jobs.job import Job, Ref
 DEFINITIONS = (
     Ref("jobs.migration.job:JOB"),
     Ref("jobs.temp_files.job:JOB"),
+    Ref("jobs.logs.job:JOB"),
     Ref("jobs.backups.job:JOB"),
+    Ref("jobs.history.job:JOB"),
 )
 
 

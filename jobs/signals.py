@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -16,6 +17,9 @@ from config.logs import emit
 from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, ending_signals
 
 LONGEST_SECONDS_TO_END = 4.5
+
+OVER = b"\0"
+"""What is read in the place of a signal when the work is over: a forked process may keep the other side open."""
 
 
 class Interrupted(Exception):
@@ -72,38 +76,66 @@ def stopping_on_signal(
     `note_signal` is told the number of the first one before that.
 
     Where the work has not ended some seconds after the first one (it may wait for a provider, a lock in the database, a
-    disk), the process ends without it: any moment may be the last, and the next run goes on from there.
+    disk), the process ends without it: any moment may be the last, and the next run goes on from there. A thread learns
+    of the signal from the kernel, as Python calls no handler while the main thread waits in a library, which may be for
+    a lock in the database.
     """
     received: list[int] = []
-    over = threading.Event()
-    signalled_or_over = threading.Event()
+    seen = {"handler": 0, "watcher": 0}
+    turn = threading.RLock()
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+
+    def see(by: str, signal_number: int) -> None:
+        """Both of those who see signals see each of them; whichever is first acts on it."""
+        with turn:
+            seen[by] += 1
+            if seen[by] > 1:
+                os._exit(EXIT_SIGNAL_BASE + signal_number)
+            if not received:
+                received.append(signal_number)
+                if note_signal is not None:
+                    note_signal(signal_number)
+                interruption.set()
 
     def handle(signal_number: int, _frame: FrameType | None) -> None:
-        if received:
-            os._exit(EXIT_SIGNAL_BASE + signal_number)
-        received.append(signal_number)
-        if note_signal is not None:
-            note_signal(signal_number)
-        interruption.set()
-        signalled_or_over.set()
+        see("handler", signal_number)
 
-    def end_in_time() -> None:
-        signalled_or_over.wait()
-        if received and not over.wait(LONGEST_SECONDS_TO_END):
-            end_now(EXIT_SIGNAL_BASE + received[0])
+    def watch() -> None:
+        with reader:
+            for signal_number in _signals_read_from(reader, received):
+                see("watcher", signal_number)
 
     previous = {number: signal.signal(number, handle) for number in ending_signals()}
-    threading.Thread(target=end_in_time, name="signals", daemon=True).start()
+    previous_descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=watch, name="signals", daemon=True).start()
     try:
         with contextlib.suppress(RunInterrupted):
             yield
     finally:
-        over.set()
-        signalled_or_over.set()
+        signal.set_wakeup_fd(previous_descriptor)
+        with contextlib.suppress(BlockingIOError):  # full of signals: then closing it is what tells
+            writer.send(OVER)
+        writer.close()
         for number, handler in previous.items():
             signal.signal(number, handler)
     if received:
         raise Interrupted(received[0])
+
+
+def _signals_read_from(reader: socket.socket, received: list[int]) -> Iterator[int]:
+    """Each ending signal, until the other side is closed; ends the process if that is not soon after the first one."""
+    numbers = frozenset(ending_signals())
+    while True:
+        reader.settimeout(LONGEST_SECONDS_TO_END if received else None)
+        try:
+            read = reader.recv(1)
+        except TimeoutError:
+            end_now(EXIT_SIGNAL_BASE + received[0])
+        if not read or read == OVER:
+            return
+        if read[0] in numbers:
+            yield read[0]
 
 
 def end_now(exit_code: int) -> NoReturn:

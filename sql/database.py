@@ -301,6 +301,8 @@ class Database:
 
     def missing_job_rights(self, rights: Mapping[str, str]) -> list[str]:
         """Which of the rights that a job needs on tables this role lacks, in words."""
+        if not rights:
+            return []
         pairs = [(table, right) for table, names in rights.items() for right in names.split(", ")]
         parameters = {"tables": [table for table, _ in pairs], "rights": [right for _, right in pairs]}
         return [row["missing"] for row in self._connection.query("find_missing_job_rights", parameters)]

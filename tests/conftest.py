@@ -7,6 +7,7 @@ the report; with `CI` in the environment its tests fail. Where there is no OpenS
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import signal
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -23,6 +25,7 @@ from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
 from tests.lent_databases import LentDatabases
+from tests.order import long_ones_first
 from tests.platform_database import Platform
 from tests.run_directory import MEMORY_VARIABLE, RunDirectory
 from tests.run_report import RunReport
@@ -44,6 +47,8 @@ ServerType = TypeVar("ServerType", bound=Server)
 NOT_DURABLE = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
 """A PostgreSQL server of tests need not survive the machine, nor keep much of its log."""
 
+FIRST_WITH_ROUNDS_TO_CHOOSE = 16_00_00
+
 RUN_DIRECTORY = pytest.StashKey[RunDirectory]()
 
 
@@ -62,6 +67,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process only runs tests, and another one reports (pytest-xdist)."""
     return hasattr(config, "workerinput")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long tests first where several processes share them."""
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    items[:] = long_ones_first(items, processes, lambda item: item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -159,7 +171,17 @@ def postgres() -> Iterator[EmbeddedPostgres]:
     with tempfile.TemporaryDirectory(prefix="janitor-test-", dir=os.environ.get(MEMORY_VARIABLE)) as directory:
         Path(directory).chmod(0o755)  # the server of a run by root has another user, who must pass
         with EmbeddedPostgres(Path(directory, "postgres"), NOT_DURABLE) as server:
+            prove_passwords_in_one_round(server)
             yield server
+
+
+def prove_passwords_in_one_round(server: EmbeddedPostgres) -> None:
+    """Each connection would take 10 ms of both sides for the usual 4096 rounds, more than most do afterwards."""
+    with contextlib.closing(psycopg2.connect(server.database_url)) as connection, connection:
+        if connection.server_version >= FIRST_WITH_ROUNDS_TO_CHOOSE:
+            with connection.cursor() as cursor:
+                cursor.execute("SET scram_iterations = 1")
+                cursor.execute("ALTER ROLE CURRENT_USER PASSWORD %s", (urlsplit(server.database_url).password,))
 
 
 @pytest.fixture(scope="session")

@@ -88,7 +88,7 @@ def test_each_value_of_the_example_is_one_that_its_variable_takes(tmp_path: Path
     file.write_text("\n".join(line.removeprefix("#") for line in lines if re.match("#?[A-Z_]+=", line)))
     written = dotenv_values(file)
     declared = [variable for group in all_groups() for variable in variables_of(group.kind)]
-    assert list(written) == [variable.name for variable in declared]
+    assert list(written) == list(dict.fromkeys(variable.name for variable in declared))
     for variable in declared:
         if written[variable.name]:
             variable.value(Sources({variable.name: written[variable.name] or ""}))
@@ -100,8 +100,12 @@ def test_each_declaration_speaks_both_languages_in_whole_sentences() -> None:
         for declaration in declarations:
             assert re.fullmatch(r"[A-ZÁÉÍÓÚ¿].*\.", declaration.spanish), declaration.name
             assert re.fullmatch(r"[A-Z`].*\.", declaration.english), declaration.name
-        names = [variable.name for variable in variables_of(group.kind)]
-        assert len(names) == len(set(names))
+
+
+def test_a_variable_that_two_groups_read_is_declared_once() -> None:
+    declared = [variable for group in all_groups() for variable in variables_of(group.kind)]
+    first = {variable.name: variable for variable in reversed(declared)}
+    assert [variable.name for variable in declared if variable is not first[variable.name]] == []
 
 
 def test_example_of_the_environment_is_valid(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -113,6 +117,18 @@ def test_example_of_the_environment_is_valid(monkeypatch: pytest.MonkeyPatch, tm
     settings = load_settings()
     assert settings.roots == ("/srv/sage/ejecuciones",)
     assert settings.database_url == "postgresql://janitor:password@localhost:5432/sage"
+
+
+def test_every_link_of_a_document_leads_to_a_file() -> None:
+    documents_in_english = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")]
+    links = [
+        (document, target)
+        for document in documents_in_english
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", document.read_text(encoding="utf-8"))
+        if "://" not in target
+    ]
+    assert len(links) >= 10
+    assert [(document.name, target) for document, target in links if not (document.parent / target).exists()] == []
 
 
 @pytest.fixture

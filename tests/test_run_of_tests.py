@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.file_attributes import make_immutable
+from tests.order import long_ones_first
 from tests.repository import REPOSITORY
 from tests.run_directory import MEMORY_VARIABLE, PREFIX, RunDirectory, remove
 from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
@@ -117,6 +118,21 @@ def test_what_is_mounted_is_let_go_and_not_emptied(tmp_path: Path) -> None:
         remove(run)
         assert os.listdir(elsewhere) == ["kept"]
     assert os.listdir(tmp_path) == ["elsewhere"]
+
+
+@pytest.mark.parametrize("processes", [2, 3, 5])
+def test_every_process_begins_with_long_tests_and_all_are_run(processes: int) -> None:
+    tests = [f"tests/crash/test_a.py::test_{number}" for number in range(7)]
+    tests += [f"tests/test_keys.py::test_{number}" for number in range(40)]
+    ordered = long_ones_first(tests, processes, str)
+    assert sorted(ordered) == sorted(tests)
+    parts = [ordered[len(tests) * number // processes :] for number in range(processes)]
+    assert all("crash" in part[0] for part in parts)
+    assert not any("crash" in test for test in parts[-1][4:])
+
+
+def test_one_process_runs_the_tests_as_they_come() -> None:
+    assert long_ones_first(["tests/a", "tests/crash/b"], 1, str) == ["tests/a", "tests/crash/b"]
 
 
 def test_what_earlier_runs_left_goes_and_what_a_run_uses_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

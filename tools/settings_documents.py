@@ -49,11 +49,20 @@ def documents(groups: Sequence[Group]) -> Mapping[str, str]:
 def example(groups: Sequence[Group]) -> str:
     """A `.env` to begin with: what a new installation has to set is set, all else stands behind a `#`."""
     parts = [HEAD_OF_EXAMPLE]
-    for group in groups:
-        if group is not WHOLE_PROGRAM:
+    for group, variables in _each_once(groups):
+        if group.name:
             parts.append(f"# The job {group.name}\n")
-        parts += map(_example_of, variables_of(group.kind))
+        parts += map(_example_of, variables)
     return "\n".join(parts)
+
+
+def _each_once(groups: Sequence[Group]) -> Iterator[tuple[Group, list[Variable[Any]]]]:
+    """The variables of each group, without those that an earlier one declares, too."""
+    seen: set[str] = set()
+    for group in groups:
+        variables = [variable for variable in variables_of(group.kind) if variable.name not in seen]
+        seen.update(variable.name for variable in variables)
+        yield group, variables
 
 
 def _example_of(variable: Variable[Any]) -> str:
@@ -71,9 +80,9 @@ def _short_table(kind: type) -> str:
 
 
 def _chapters(groups: Sequence[Group]) -> Iterator[str]:
-    for group in groups:
+    for group, variables in _each_once(groups):
         yield f"## The job `{group.name}`\n" if group.name else "## The whole program\n"
-        rows = [(f"`{each.name}`", _default_with_unit(each), each.english) for each in variables_of(group.kind)]
+        rows = [(f"`{each.name}`", _default_with_unit(each), each.english) for each in variables]
         yield _table(("variable", "default", "meaning"), rows)
         lists = [(f"`{each.name}`", each.english) for each in lists_of(group.kind)]
         if lists:

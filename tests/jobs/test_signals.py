@@ -28,6 +28,19 @@ with signals.stopping_on_signal(threading.Event()):
 """
 
 
+WORK_IN_A_LIBRARY = """
+import ctypes, os, signal, threading
+from jobs import signals
+
+signals.LONGEST_SECONDS_TO_END = 0.2
+library, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
+with signals.stopping_on_signal(threading.Event()):
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
+"""
+
+
 def exit_code_of_hanging_work(seconds_to_end: float, *signals: signal.Signals) -> int:
     """How a process ends that goes on working for longer than anybody waits."""
     arguments = [str(2 * PATIENCE_SECONDS), str(seconds_to_end), *(str(int(number)) for number in signals)]
@@ -55,6 +68,15 @@ def test_a_signal_asks_to_stop_and_ends_with_its_exit_code(number: signal.Signal
 
 def test_work_that_does_not_end_is_ended() -> None:
     assert exit_code_of_hanging_work(0.2, signal.SIGTERM) == 143
+
+
+def test_work_that_waits_in_a_library_is_ended() -> None:
+    """Python calls no handler meanwhile. Where else it was looked for: a first run of `init-db`, `restore` and the
+    demonstration wait within the same function.
+    """
+    command = [sys.executable, "-c", WORK_IN_A_LIBRARY]
+    ended = subprocess.run(command, check=False, cwd=REPOSITORY, timeout=PATIENCE_SECONDS, capture_output=True)
+    assert ended.returncode == 143, ended.stderr
 
 
 def test_a_second_signal_ends_the_process_at_once() -> None:

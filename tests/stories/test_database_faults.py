@@ -286,6 +286,7 @@ RIGHTS = (
     "GRANT SELECT ON cloud_providers, ejecuciones_config, ejecuciones_yaml, secretos_nube TO {role}",
     "GRANT SELECT ON janitor_upgrades, janitor_job_upgrades TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_jobs, janitor_job_runs TO {role}",
+    "GRANT DELETE ON janitor_runs, janitor_job_runs, janitor_attempts TO {role}",
     "GRANT UPDATE (migrado_a_nube, ruta_nube, nube_provider_id) ON ejecuciones_yaml TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_runs, janitor_migrations, janitor_attempts, janitor_looks TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_installation TO {role}",

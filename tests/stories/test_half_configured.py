@@ -101,6 +101,29 @@ def test_a_file_that_is_not_understood_stops_every_command(
     assert installation.rows("SELECT FROM janitor_runs") == []
 
 
+@pytest.mark.parametrize("arguments", [[], ["check"]], ids=["tick", "check"])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("janitor = 'no-debe-verse", "janitor.toml: el final no se entiende"),
+        ("[janitor]\nclave = 'no-debe-verse'\n", "janitor.toml: janitor no se conoce"),
+    ],
+)
+def test_a_list_that_is_not_understood_stops_every_command(
+    installation: Installation, nas: Destination, arguments: list[str], content: str, message: str
+) -> None:
+    """A file that is half obeyed is as bad for lists as it is for variables."""
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno")
+    (Path(installation.environment["HOME"]) / "janitor.toml").write_text(content)
+    run = installation.run(*arguments)
+    assert run.exit_code == 2, str(run)
+    (error,) = run.messages("ERROR")
+    assert error.startswith(message)
+    assert "no-debe-verse" not in run.errors
+    assert installation.rows("SELECT FROM janitor_runs") == []
+
+
 @pytest.mark.parametrize("arguments", [[], ["check"], ["status"]], ids=" ".join)
 def test_a_fifo_or_directory_as_the_file_is_refused_at_once(installation: Installation, arguments: list[str]) -> None:
     file = Path(installation.environment["HOME"], ".env")

@@ -71,6 +71,8 @@ def main() -> int:
             except BaseException:
                 sys.stderr.write(f"seed {seed}\n")
                 raise
+            if seed % 10 == 0:
+                sys.stderr.write(f"{seed} ... {time.monotonic() - started:.0f} s\n")
     sys.stdout.write(
         f"{chosen.count} rounds, {chosen.count * DAYS} differentials, {time.monotonic() - started:.0f} s\n"
     )

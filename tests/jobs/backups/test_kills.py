@@ -19,6 +19,7 @@ import pytest
 
 from jobs.backups.files import remove_unfinished
 from jobs.backups.result import BackupFile
+from tests.jobs.backups.lying_programs import remembering_programs
 from tests.jobs.backups.pairs import Pair
 
 CALLS = frozenset(("open", "write", "fsync", "link", "rename", "unlink", "mkdir", "flock", "posix_fadvise"))
@@ -100,11 +101,13 @@ def play(pair: Pair, make: Callable[[], BackupFile]) -> int:
     raise AssertionError(f"it makes more than {MOST_CALLS} calls")
 
 
-def test_a_full_backup_killed_at_every_call(filled: Pair) -> None:
+def test_a_full_backup_killed_at_every_call(filled: Pair, tmp_path: Path) -> None:
+    filled.use_programs(remembering_programs(filled.binaries, tmp_path / "programs"))
     assert play(filled, filled.full) > 10
 
 
-def test_a_differential_killed_at_every_call(filled: Pair) -> None:
+def test_a_differential_killed_at_every_call(filled: Pair, tmp_path: Path) -> None:
     full = filled.full()
     filled.change("DELETE FROM a WHERE id < 9")
+    filled.use_programs(remembering_programs(filled.binaries, tmp_path / "programs"))
     assert play(filled, lambda: filled.differential(full)) > 10

@@ -114,3 +114,13 @@ def test_an_old_chain_goes_whole_and_the_full_one_last() -> None:
     assert [backup.id for backup in deletable([*old, new], 90, NOW)] == [2, 1]
     alive = KnownBackup(4, NOW - timedelta(days=80), 1, copies=frozenset(("disk",)))
     assert [backup.id for backup in deletable([*old, new, alive], 90, NOW)] == [2]
+
+
+def test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one() -> None:
+    disk = frozenset(("disk",))
+    backups = [
+        KnownBackup(1, NOW - timedelta(days=200), copies=disk),
+        KnownBackup(2, NOW - timedelta(days=190), verified=None, copies=disk),
+        KnownBackup(3, NOW - timedelta(days=180), 1, verified=NOW, copies=disk),
+    ]
+    assert deletable(backups, 90, NOW) == []

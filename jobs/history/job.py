@@ -1,0 +1,25 @@
+"""What the frame knows of the job `history`."""
+
+from __future__ import annotations
+
+from jobs.history.settings import HistorySettings
+from jobs.job import Job, Ref, Scope
+from jobs.schedule import Every
+
+JOB = Job(
+    name="history",
+    title="historial",
+    scope=Scope.PLATFORM,
+    due=Every(24),
+    run=Ref("jobs.history.run:run"),
+    preview=Ref("jobs.history.run:preview"),
+    settings=HistorySettings,
+    when_off="JANITOR_HISTORY_DAYS es 0: los registros se guardan siempre",
+    rights={
+        "janitor_runs": "SELECT, DELETE",
+        "janitor_job_runs": "SELECT, DELETE",
+        "janitor_attempts": "SELECT, DELETE",
+        "janitor_jobs": "SELECT",
+        "janitor_migrations": "SELECT",
+    },
+)

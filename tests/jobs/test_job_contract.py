@@ -1,0 +1,260 @@
+"""What every job promises, held against each job of the registry: a new one is tested by its line there.
+
+A job that needs more than an installation to be on says here, by its name, how it is switched on.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import click
+import psycopg2
+import pytest
+
+from config.declared import variables_of
+from config.settings import load_settings
+from jobs.job import Job, Phase, Ref, Scope
+from jobs.registry import DEFINITIONS, UnknownJob, all_jobs, job_named, jobs_named
+from jobs.schedule import Schedule
+from jobs.tick import plan_of
+from sql.database import Database
+from tests.destinations import Destination
+from tests.processes import wait_until
+from tests.repository import REPOSITORY
+from tests.stories.installation import Installation
+
+ORDER = ("watch", "migration", "temp", "logs", "backup", "resources", "rehome", "history")
+"""In which jobs come in a tick; after them what concerns the whole tick."""
+
+RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
+
+JOBS = all_jobs()
+each_job = pytest.mark.parametrize("job", JOBS, ids=lambda job: job.name)
+each_own_job = pytest.mark.parametrize("job", [job for job in JOBS if job.run is not None], ids=lambda job: job.name)
+
+
+def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
+    """The variables that switch a job on, for those that are off by default: by the variables' own names."""
+    where = {"LOGS_PATH": str(directory), "BACKUP_ENABLED": "true", "BACKUP_PATH": str(directory / "copias")}
+    declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
+    return {name: value for name, value in where.items() if name in declared}
+
+
+def loaded_after(statement: str) -> set[str]:
+    """The modules that a new Python has loaded."""
+    report = f"import sys\n{statement}\nprint(*sys.modules, sep=chr(10))"
+    answer = subprocess.run(
+        [sys.executable, "-c", report], cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
+    )
+    return set(answer.stdout.split())
+
+
+# The registry
+
+
+def test_jobs_have_names_of_their_own_and_come_in_their_order() -> None:
+    names = [job.name for job in JOBS if job.phase is Phase.WORK]
+    assert len({job.name for job in JOBS}) == len(JOBS) == len(DEFINITIONS)
+    assert names == [name for name in ORDER if name in names]
+
+
+def test_importing_the_registry_imports_no_job() -> None:
+    loaded = loaded_after("import jobs.registry")
+    packages = {path.parent.name for path in (REPOSITORY / "jobs").glob("*/__init__.py")}
+    assert {"migration", "temp_files"} <= packages
+    assert {name for name in loaded if name.startswith(tuple(f"jobs.{package}" for package in packages))} == set()
+
+
+def test_definitions_import_little_and_nothing_of_what_a_job_does() -> None:
+    loaded = loaded_after("import jobs.registry\njobs.registry.all_jobs()")
+    of_jobs = {name for name in loaded if name.startswith("jobs.") and name.count(".") == 2}
+    allowed = {f"{reference.text.partition(':')[0]}" for reference in DEFINITIONS}
+    allowed |= {f"{name.rpartition('.')[0]}.settings" for name in allowed}
+    assert of_jobs <= allowed
+    for slow in ("psycopg2", "zoneinfo", "boto3", "requests", "cryptography", "click", "sql"):
+        assert slow not in loaded, slow
+
+
+def test_a_job_is_had_by_its_name_and_a_slip_is_told() -> None:
+    assert job_named("temp").name == "temp"
+    assert jobs_named(["temp, migration", "temp"]) == {"temp", "migration"}
+    with pytest.raises(UnknownJob, match="tmp no se conoce; ¿quería decir temp"):
+        job_named("tmp")
+
+
+@pytest.mark.parametrize("text", ["jobs.history.run", "run:", ":run", "jobs history:run", "os;system:x", "a:b.c"])
+def test_what_is_no_reference_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="reference"):
+        Ref(text)
+
+
+# Definitions
+
+
+@each_job
+def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
+    assert re.fullmatch("[a-z]+", job.name)
+    assert job.title
+    assert job.scope in Scope
+    for reference in filter(None, (job.run, job.preview, job.check, job.commands)):
+        assert callable(reference.load()) or isinstance(reference.load(), click.Command)
+    if job.run is not None:
+        assert job.preview is not None, "a job that writes says in a dry run what it would do"
+        assert (REPOSITORY / job.folder / "__init__.py").is_file()
+    own = load_settings(switched_on(job, tmp_path)).of(job.settings) if job.settings else None
+    assert isinstance(job.schedule(own), Schedule)
+
+
+@each_job
+def test_settings_are_declared_and_say_whether_the_job_is_on(job: Job, tmp_path: Path) -> None:
+    if job.settings is None:
+        return
+    assert dataclasses.is_dataclass(job.settings)
+    assert job.when_off, "operators are told how to switch it on"
+    assert plan_of(job, load_settings(switched_on(job, tmp_path))) is not None
+
+
+@each_job
+def test_a_job_names_the_rights_of_all_its_statements(job: Job) -> None:
+    """Those of the migration are in `find_missing_rights.sql`, with those of every run."""
+    assert all(right in RIGHTS for rights in job.rights.values() for right in rights.split(", "))
+    if job.run is None:
+        return
+    for path in (REPOSITORY / job.folder / "queries").glob("*.sql"):
+        statement = re.sub("--.*", "", path.read_text(encoding="utf-8"))
+        for right, table in tables_of(statement):
+            assert right in job.rights.get(table, "").split(", "), f"{path.name}: {right} on {table}"
+
+
+def tables_of(statement: str) -> list[tuple[str, str]]:
+    """Each table of the program or the platform in a statement, with the right that it takes."""
+    words = {"FROM": "SELECT", "JOIN": "SELECT", "DELETE FROM": "DELETE", "INSERT INTO": "INSERT", "UPDATE": "UPDATE"}
+    pattern = r"\b(DELETE FROM|INSERT INTO|UPDATE|FROM|JOIN)\s+([a-z_]+)"
+    found = [(words[verb], table) for verb, table in re.findall(pattern, statement)]
+    return [(right, table) for right, table in found if table.startswith("janitor_") or table in PLATFORM_TABLES]
+
+
+PLATFORM_TABLES = {"cloud_providers", "ejecuciones_config", "ejecuciones_yaml", "historial_backup", "notificaciones"}
+
+
+# Runs
+
+
+@pytest.fixture
+def busy(installation: Installation, nas: Destination) -> Installation:
+    """An installation in which each of the first jobs has something to do."""
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno")
+    (installation.directory / "registros-de-otros").mkdir()
+    return installation
+
+
+@each_job
+def test_a_dry_run_of_it_writes_nothing(busy: Installation, job: Job) -> None:
+    variables = switched_on(job, busy.directory / "registros-de-otros")
+    before = busy.everything_in_the_database()
+    files = sorted(str(path) for path in busy.directory.rglob("*") if "trabajo" not in path.parts)
+    run = busy.run("run", job.name, "--dry-run", **variables)
+    assert run.exit_code == 0, str(run)
+    assert busy.everything_in_the_database() == before
+    assert sorted(str(path) for path in busy.directory.rglob("*") if "trabajo" not in path.parts) == files
+
+
+@each_job
+def test_one_that_is_off_costs_a_tick_nothing(busy: Installation, job: Job) -> None:
+    """No statement, and no module of what it does."""
+    if job.settings is None or job.run is None:
+        return
+    off = {name: "0" for name in ("JANITOR_HISTORY_DAYS",) if name in {v.name for v in variables_of(job.settings)}}
+    assert plan_of(job, load_settings(off)) is None
+    package = job.folder.replace("/", ".")
+    report = f"{MODULES_OF_A_RUN}print(*(name for name in sys.modules if name.startswith({package + '.'!r})))"
+    answer = subprocess.run(
+        [sys.executable, "-c", report], env={**busy.environment, **off}, cwd=busy.directory, check=True,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert set(answer.stdout.split()) <= {f"{package}.job", f"{package}.settings"}
+    assert busy.rows("SELECT FROM janitor_job_runs WHERE job = %s", (job.name,)) == []
+
+
+MODULES_OF_A_RUN = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+import janitor_daemon
+try:
+    janitor_daemon.main()
+except SystemExit:
+    pass
+"""
+
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+@each_own_job
+def test_it_stops_within_five_seconds_of_a_signal_and_survives_a_kill(busy: Installation, job: Job) -> None:
+    """Held by a lock on what the database knows of jobs, right when it is taken up; afterwards the next run does it."""
+    variables = switched_on(job, busy.directory / "registros-de-otros")
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with closing(psycopg2.connect(busy.database_url)) as holder:
+            holder.cursor().execute("LOCK TABLE janitor_jobs IN EXCLUSIVE MODE")
+            with busy.start("run", job.name, **variables) as running:
+                wait_until(lambda: busy.rows(WAITING), 30)
+                run = running.stop(number)
+        assert run.seconds < 6, str(run)
+        assert run.exit_code == (143 if number == signal.SIGTERM else -9), str(run)
+    after = busy.run("run", job.name, **variables)
+    assert after.exit_code == 0, str(after)
+    (row,) = busy.rows("SELECT last_outcome FROM janitor_jobs WHERE job = %s", (job.name,))
+    assert row["last_outcome"] == "done"
+
+
+@each_job
+def test_it_hides_secrets(busy: Installation, job: Job) -> None:
+    """The password of the database, which every job has at hand, is in no line and in no row."""
+    url = busy.database_url.replace("://janitor@", "://janitor:muy-secreto-1234@")
+    variables = switched_on(job, busy.directory / "registros-de-otros")
+    run = busy.run("--debug", "run", job.name, DATABASE_URL=url, **variables)
+    assert "muy-secreto-1234" not in run.errors + run.output
+    assert "muy-secreto-1234" not in str(busy.everything_in_the_database())
+
+
+@each_own_job
+def test_a_role_without_its_rights_is_told_which(busy: Installation, job: Job) -> None:
+    if not job.rights:
+        return
+    role = f"{busy.database_url.rpartition('/')[2].partition('?')[0]}_bare".replace("-", "_")
+    busy.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'bare'")
+    database = Database(re.sub(r"://[^@]*@", f"://{role}:bare@", busy.database_url), "norte")
+    try:
+        missing = database.missing_job_rights(job.rights)
+    finally:
+        database.close()
+        busy.execute(f"DROP ROLE {role}")
+    wanted = {f"{right} en {table}" for table, rights in job.rights.items() for right in rights.split(", ")}
+    assert set(missing) == wanted
+
+
+@each_job
+def test_check_looks_at_its_rights(busy: Installation, job: Job) -> None:
+    """And at nothing that it does not need: the owner of the tables has all of them."""
+    check = busy.run("check", **switched_on(job, busy.directory / "registros-de-otros"))
+    assert f"trabajo {job.name}" not in check.output
+    if not job.rights:
+        return
+    role = f"{busy.rows('SELECT current_database() AS name')[0]['name']}_bare"
+    busy.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'bare'")
+    busy.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    url = re.sub(r"://[^@]*@", f"://{role}:bare@", busy.database_url)
+    try:
+        output = busy.run("check", DATABASE_URL=url).output
+    finally:
+        busy.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert f"ERROR  trabajo {job.name}: al usuario de la base de datos le falta permiso de " in output

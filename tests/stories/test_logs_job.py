@@ -1,0 +1,76 @@
+"""The job `logs` as operators run it: by the tick, by its name, in a dry run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.logs.log_files import contents, make_log
+from tests.stories.installation import Installation
+
+
+@pytest.fixture
+def logs(installation: Installation) -> Path:
+    """A directory of logs that the installation is to keep small."""
+    directory = installation.directory / "logs"
+    directory.mkdir()
+    installation.environment["LOGS_PATH"] = str(directory)
+    make_log(directory / "app.log", b"content")
+    make_log(directory / "old.log.gz", days=91)
+    return directory
+
+
+def test_a_tick_keeps_logs_small_once_a_day(installation: Installation, logs: Path) -> None:
+    tick = installation.run()
+    assert tick.exit_code == 0, tick
+    assert contents(logs) == {"app.log.gz": b"content"}
+    assert "Registros: 1 comprimido (0.00 MB -> 0.00 MB), 1 antiguo eliminado" in tick.errors
+    make_log(logs / "another.log", b"another")
+    assert installation.run().exit_code == 0
+    assert "another.log" in contents(logs)
+    assert installation.run("run", "logs").exit_code == 0
+    assert "another.log" not in contents(logs)
+
+
+def test_its_numbers_are_recorded(installation: Installation, logs: Path) -> None:
+    installation.run("run", "logs")
+    (recorded,) = installation.rows("SELECT outcome, counts FROM janitor_job_runs WHERE job = 'logs'")
+    assert recorded["outcome"] == "done"
+    counts = recorded["counts"]
+    assert (counts["compressed_files"], counts["deleted_files"], counts["bytes_before"]) == (1, 1, 7)
+    assert counts["freed_bytes"] == counts["bytes_before"] - counts["bytes_after"] + counts["deleted_bytes"]
+
+
+def test_without_directories_it_is_off(installation: Installation, logs: Path) -> None:
+    del installation.environment["LOGS_PATH"]
+    assert installation.run().exit_code == 0
+    assert sorted(os.listdir(logs)) == ["app.log", "old.log.gz"]
+    assert "LOGS_PATH" in installation.run("jobs").output
+
+
+def test_a_dry_run_changes_nothing(installation: Installation, logs: Path) -> None:
+    preview = installation.run("--dry-run")
+    assert preview.exit_code == 0, preview
+    assert "[simulación] se comprimiría" in preview.errors
+    assert sorted(os.listdir(logs)) == ["app.log", "old.log.gz"]
+
+
+def test_a_refused_directory_stops_this_job_alone(installation: Installation, logs: Path) -> None:
+    old = make_log(installation.temporary / "temporary", days=2)
+    installation.environment["LOGS_PATH"] = f"{logs}:{installation.executions}"
+    tick = installation.run()
+    assert tick.exit_code == 2, tick
+    assert "es o está en una de las raíces de JANITOR_ROOTS" in tick.errors
+    assert sorted(os.listdir(logs)) == ["app.log", "old.log.gz"]
+    assert not old.exists()
+
+
+def test_what_fails_is_in_the_exit_code(installation: Installation, logs: Path) -> None:
+    make_log(logs / f"{'x' * 250}.log")
+    tick = installation.run()
+    assert tick.exit_code == 1, tick
+    assert "el nombre es demasiado largo" in tick.errors
+    assert "1 trabajo con algo sin hacer: registros" in tick.errors
+    assert "app.log.gz" in os.listdir(logs)
