@@ -19,6 +19,7 @@ JOB = Job(
     due=due,
     run=Ref("jobs.backups.run:run"),
     preview=Ref("jobs.backups.run:preview"),
+    check=Ref("jobs.backups.check:check"),
     commands=Ref("jobs.backups.commands:backup"),
     settings=BackupSettings,
     when_off="indique BACKUP_ENABLED=true",
@@ -26,5 +27,6 @@ JOB = Job(
         "historial_backup": "SELECT, INSERT, UPDATE",
         "notificaciones": "INSERT",
         "janitor_backups": "SELECT, INSERT, UPDATE",
+        "janitor_jobs": "SELECT",
     },
 )
