@@ -16,7 +16,6 @@ class Wish:
     """What somebody asks for who has a backup made by hand; `kind` is `None` for the one that is due."""
 
     kind: Kind | None = None
-    made_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,7 +175,9 @@ def test_rows_of_another_program_are_left_alone(sage: Installation) -> None:
         (str(old),),
     )
     done(sage.run("backup", "run"))
+    done(sage.run("backup", "clean"))
     assert history(sage) == [(FULL, DONE), (FULL, UNDER_WAY), (FULL, DONE)]
+    assert sage.rows("SELECT FROM historial_backup WHERE eliminado") == []
     assert old.exists()
 
 
