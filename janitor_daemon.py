@@ -29,7 +29,14 @@ require_python_and_packages()  # before any of them is imported
 
 import click
 
-from config.errors import MigrationError, RunInterrupted, UnsafeSource, is_for_want_of_descriptors, unexpected
+from config.errors import (
+    ConfigurationError,
+    MigrationError,
+    RunInterrupted,
+    UnsafeSource,
+    caused_by_too_many_open_files,
+    unexpected,
+)
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_DONE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
@@ -53,7 +60,7 @@ from config.process.preparation import (
     write_no_core_dumps,
 )
 from config.provider_fields import unknown_fields
-from config.settings import ConfigurationError, Settings, load_settings
+from config.settings import Settings, load_settings
 from config.text.amounts import parse_duration, parse_size
 from config.text.wording import in_spanish, output_failure, reason_of
 from jobs.heartbeat import renewing_leases
@@ -413,13 +420,13 @@ class JanitorDaemon:
             except MigrationError as error:
                 if not self._is_put_off(error):
                     self._messages.upload_failed(claim.execution, provider, error)
-                if not error.try_next_provider or is_for_want_of_descriptors(error):
+                if not error.try_next_provider or caused_by_too_many_open_files(error):
                     raise
                 last_error = error
         raise last_error
 
     def _note_failed_migration(self, claim: Claim, error: MigrationError | DatabaseError) -> None:
-        if is_for_want_of_descriptors(error) and self._migration.put_to_the_end(claim):
+        if caused_by_too_many_open_files(error) and self._migration.put_to_the_end(claim):
             self._messages.descriptors_wanting(claim.execution)
             return
         if self._is_put_off(error):

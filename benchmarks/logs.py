@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 JOB = """
 import sys, threading
-from jobs.logs.run import clean_logs
+from jobs.logs.cleaning import clean_logs
 from jobs.logs.settings import LogsSettings
 report = clean_logs(LogsSettings((sys.argv[1],)), (), threading.Event(), dry_run=False)
 sys.exit(report.failures)

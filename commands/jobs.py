@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from config.errors import ConfigurationError
 from config.logs import one_line
 from config.models import JobState
-from config.settings import ConfigurationError, Settings
+from config.settings import Settings
 from jobs.context import Context
 from jobs.findings import Finding, bad
 from jobs.job import Job

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from config.errors import ConfigurationError
 from config.logs import learn_secrets, one_line
 from config.secrets import KEYS_VARIABLE, SecretKeys
-from config.settings import ConfigurationError
 from sql.database import Database, StoredSecret
 
 LONGEST_NAME_CHARACTERS = 255

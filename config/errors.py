@@ -29,7 +29,7 @@ class MigrationError(Exception):
     """Whether the step that raised it was already repeated as often as it is worth: callers do not repeat it."""
 
 
-def is_for_want_of_descriptors(error: BaseException | None) -> bool:
+def caused_by_too_many_open_files(error: BaseException | None) -> bool:
     """Whether an error came of too many open files, here or in the whole system: no fault of what met it."""
     looked_at: set[int] = set()
     while error is not None and id(error) not in looked_at:  # one that is kept and raised again can lead to itself

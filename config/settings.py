@@ -19,8 +19,6 @@ from config.text.names import nearest, unknown
 from config.text.parsers import choice, directories, hours, integer, path
 from config.text.time_zones import host_time_zone, time_zone
 
-__all__ = ("MAXIMUM_TRANSFERS", "ConfigurationError", "Settings", "load_settings", "parse_transfers")
-
 DEFAULT_TRANSFERS = 16
 MAXIMUM_TRANSFERS = 256
 MAXIMUM_PROCESSES = 64

@@ -1,260 +1,259 @@
-"""Walks an execution's directory by descriptors, and reads its files so that any change to them is noticed."""
+"""Everything below one execution's directory, packed: a million files take a hundred megabytes and no gigabyte.
+
+An object with a `str` for each file takes a kilobyte. Here a file is its path in one long text, a record of 52 bytes,
+and 32 bytes of SHA-256 once that is known. What is asked for becomes an `Entry` at that moment.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import stat
-import threading
-import time
-from collections.abc import Generator, Iterable, Iterator
+import struct
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import overload
 
-from config.errors import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
-from config.logs import one_line
 from config.models import Entry, EntryKind, FileIdentity
-from config.text.wording import reason_of
-from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directory_beneath, open_file_beneath
-from files.directory_names import sorted_names
-from files.mounts import has_no_mount, mount_point_in
-from files.trees import Tree
-from files.writers import has_writer
 
-SUBVOLUME_INODE = 256
-"""Source: `BTRFS_FIRST_FREE_OBJECTID`, the inode of the root of each subvolume of btrfs."""
+RECORD = struct.Struct("<QQQqqIII")
+"""End of its text, inode, size; seconds of mtime and ctime, nanoseconds of both; mode. Some file systems keep
+more seconds than fit into 64 bits of nanoseconds.
+"""
 
-DEEPEST_NESTING = 256
-"""Deeper than any object store's key length allows, and shallow enough to hold one descriptor for each level."""
+HAS_IDENTITY = 1 << 31
+"""Beside the mode: this host has seen the entry; otherwise a manifest tells of it."""
 
-CLOCK_TICK_NS = 20_000_000
-"""Twice the longest time for which kernels before 6.13 give all changes the same time."""
+SHA256_BYTES = 32
+UNKNOWN_SHA256 = bytes(SHA256_BYTES)
 
-WHOLE_SECOND_NS = 1_000_000_000
-"""The tick of file systems that keep seconds only."""
+LARGE_BYTES = 1024 * 1024
+NS_PER_SECOND = 1_000_000_000
 
-WAITS_FOR_QUIET = 3
+MODES = {EntryKind.FILE: stat.S_IFREG, EntryKind.DIRECTORY: stat.S_IFDIR, EntryKind.LINK: stat.S_IFLNK}
+KINDS = {mode: kind for kind, mode in MODES.items()}
 
-KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S_IFLNK: EntryKind.LINK}
+FILE = EntryKind.FILE
+"""Looked up once, as that takes a while in an enumeration."""
+
+KIND_BITS = stat.S_IFMT(0xFFFF)
+MODE_BITS = 0o7777
+
+BEFORE_TARGET = "\0"
+"""Between a link's path and its target, which cannot hold it."""
 
 
-def walk_quiet_tree(descriptor: int, interruption: threading.Event) -> Tree:
-    """The same as `walk_tree`, at a time by which no file has changed in the running tick of the kernel's clock.
+class Tree:
+    """The entries in path order, the directory itself, with the path '', first. Each is known by its position.
 
-    A change that comes later then has another time, and so the file another identity. Waits for that, seconds at the
-    most. Raises as `walk_tree`, also `SourceChanged` when files go on changing, and `RunInterrupted`.
+    Grows at its end only. Once it has grown it may be read, and hashes be noted, from several threads.
     """
-    for _ in range(WAITS_FOR_QUIET):
-        started_ns = time.time_ns()
-        tree = walk_tree(descriptor)
-        now_ns = time.time_ns()
-        wait_ns = max((_ns_until_quiet(changed_ns, started_ns, now_ns) for changed_ns in tree.changes_ns()), default=0)
-        if wait_ns <= 0:
-            return tree
-        if interruption.wait(wait_ns / 1e9):
-            raise RunInterrupted("interrumpido")
-    raise SourceChanged("sus ficheros no dejan de cambiar")
 
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._texts = bytearray()
+        self._records = bytearray()
+        self._sha256 = bytearray()
+        self._last_path: str | None = None
+        self._device: int | None = None
+        self._other_devices: dict[int, int] = {}
+        """By position, of what lies on another device than the directory itself, as files of an overlay's layers do."""
+        self.file_count = 0
+        self.size_bytes = 0
+        """Bytes of all regular files together."""
+        for entry in entries:
+            self.append(entry)
 
-def _ns_until_quiet(changed_ns: int, started_ns: int, now_ns: int) -> int:
-    """0 also for a time in the future, which no change gets until then."""
-    tick_ns = CLOCK_TICK_NS if changed_ns % WHOLE_SECOND_NS else WHOLE_SECOND_NS
-    return changed_ns + tick_ns - now_ns if started_ns - tick_ns <= changed_ns <= now_ns else 0
+    def append(self, entry: Entry) -> None:
+        """Add an entry. Raises `ValueError` unless it comes after the last one in path order."""
+        if self._last_path is not None and entry.path <= self._last_path:
+            raise ValueError("entries out of order, or a path twice")
+        self._last_path = entry.path
+        if entry.identity is not None:
+            self._note_device(len(self), entry.identity.device)
+        self._texts += _text_of(entry).encode("utf-8", "surrogateescape")
+        self._records += _record_of(entry, len(self._texts))
+        if entry.kind is EntryKind.FILE:
+            self.file_count += 1
+            self.size_bytes += entry.size_bytes
+        if entry.sha256 is not None:
+            self.note_sha256(len(self) - 1, bytes.fromhex(entry.sha256))
 
+    def _note_device(self, position: int, device: int) -> None:
+        if self._device is None:
+            self._device = device
+        elif device != self._device:
+            self._other_devices[position] = device
 
-def walk_tree(descriptor: int) -> Tree:
-    """What `walk` finds, all of it. Raises as `walk`."""
-    return Tree(walk(descriptor))
-
-
-def walk(descriptor: int) -> Generator[Entry, None, None]:
-    """Everything below an open directory, in path order, links not followed, nothing opened but directories.
-
-    Raises `UnsafeSource` for sockets, FIFOs, devices, mount points and absurd nesting, `SourceUnreadable` for a
-    directory that cannot be read, `SourceChanged` for what vanishes meanwhile.
-    """
-    mounted = mount_point_in(descriptor)
-    if mounted is not None:
-        raise UnsafeSource(f"{one_line(mounted) or 'su directorio'} es un punto de montaje")
-    top = os.fstat(descriptor)
-    yield _entry("", top, None)
-    yield from _below(descriptor, "", 0, _Volume(top.st_dev))
-
-
-class _Volume:
-    """What belongs to one directory, though it may have several device numbers."""
-
-    def __init__(self, device: int) -> None:
-        self._device = device
-        self._layers: set[int] = set()
-
-    def require_part(self, parent: int, status: os.stat_result, path: str) -> None:
-        """Raises `UnsafeSource` for what is mounted in a directory, and for a subvolume.
-
-        A file may lie in another layer of an overlay, which has a number of its own; a directory has that of the whole.
+    def note_sha256(self, position: int, digest: bytes) -> None:
+        """Keep the hash of a file's bytes. Room is made for all at the first one, so call `reserve_sha256` before
+        several threads do.
         """
-        if status.st_dev == self._device:
-            return
-        is_directory = stat.S_ISDIR(status.st_mode)
-        if not is_directory and status.st_dev in self._layers:
-            return
-        if not has_no_mount(parent):
-            raise UnsafeSource(f"{one_line(path)} es un punto de montaje")
-        if is_directory:
-            raise UnsafeSource(_told_volume(status, path))
-        self._layers.add(status.st_dev)
+        self.reserve_sha256()
+        self._sha256[position * SHA256_BYTES : (position + 1) * SHA256_BYTES] = digest
 
+    def reserve_sha256(self) -> None:
+        """Make room for the hashes of all entries."""
+        missing_bytes = len(self) * SHA256_BYTES - len(self._sha256)
+        if missing_bytes:
+            self._sha256 += bytes(missing_bytes)
 
-def _told_volume(status: os.stat_result, path: str) -> str:
-    if status.st_ino != SUBVOLUME_INODE:
-        return f"{one_line(path)} está en otro sistema de ficheros"
-    return (
-        f"{one_line(path)} es un subvolumen de btrfs dentro de la ejecución, que no se copia ni se borra con ella: "
-        "sáquelo de ahí, o copie su contenido a un directorio normal"
-    )
+    def __len__(self) -> int:
+        return len(self._records) // RECORD.size
 
+    def __iter__(self) -> Iterator[Entry]:
+        start = 0
+        for position, fields in enumerate(RECORD.iter_unpack(self._records)):
+            yield self._entry(position, start, fields)
+            start = fields[0]
 
-def _below(descriptor: int, path: str, depth: int, volume: _Volume) -> Iterator[Entry]:
-    """Everything in an open directory and below, as long as it lies in one volume.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Tree) and len(self) == len(other) and all(map(Entry.__eq__, self, other))
 
-    A directory's name comes twice: itself, and with a slash, in whose place is what it holds. So `a.txt` lies between
-    `a` and `a/b`, as in the order of whole paths.
-    """
-    if depth > DEEPEST_NESTING:
-        raise UnsafeSource(f"hay más de {DEEPEST_NESTING} directorios anidados")
-    beginning = f"{path}/" if path else ""
-    directories = set()
-    try:
-        for name in sorted_names(descriptor):
-            if not name.endswith("/"):
-                entry = _item(descriptor, name, beginning + name, volume)
-                if entry.kind is EntryKind.DIRECTORY:
-                    directories.add(f"{name}/")
-                yield entry
-            elif name in directories:
-                directories.remove(name)
-                with closing_descriptor(open_directory_beneath(descriptor, [name[:-1]])) as child:
-                    yield from _below(child, beginning + name[:-1], depth + 1, volume)
-        if directories:
-            raise SourceChanged(f"cambió {one_line(beginning + directories.pop())}")
-    except FileNotFoundError as error:
-        raise SourceChanged(f"desapareció {_where(path, error)}") from error
-    except OSError as error:
-        raise SourceUnreadable(f"no se puede leer {_where(path, error)}: {reason_of(error)}") from error
-
-
-def _item(parent: int, name: str, path: str, volume: _Volume) -> Entry:
-    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-    volume.require_part(parent, status, path)
-    if stat.S_ISLNK(status.st_mode):
-        return _entry(path, status, os.readlink(name, dir_fd=parent))
-    if stat.S_IFMT(status.st_mode) not in (stat.S_IFREG, stat.S_IFDIR):
-        raise UnsafeSource(f"{one_line(path)} no es un fichero, un directorio ni un enlace")
-    return _entry(path, status, None)
-
-
-def _where(path: str, error: OSError) -> str:
-    """What in a directory an error is about; `filename` is a number where it is about the directory itself."""
-    name = error.filename if isinstance(error.filename, str) else ""
-    return one_line("/".join(part for part in (path, name) if part) or "su directorio")
-
-
-def _entry(path: str, status: os.stat_result, link_target: str | None) -> Entry:
-    return Entry(
-        path,
-        kind=KINDS[stat.S_IFMT(status.st_mode)],
-        mode=stat.S_IMODE(status.st_mode),
-        mtime_ns=status.st_mtime_ns,
-        size_bytes=status.st_size if stat.S_ISREG(status.st_mode) else 0,
-        link_target=link_target,
-        identity=identity_of(status),
-    )
-
-
-def identity_of(status: os.stat_result) -> FileIdentity:
-    """What tells this state of the inode from any other."""
-    return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-def require_unchanged(before: Tree, after: Iterable[Entry]) -> None:
-    """Raises `SourceChanged`, naming the first difference, unless a second walk sees what the first one saw."""
-    expected = iter(before)
-    for found in after:
-        seen = next(expected, None)
-        if seen is None or found.path < seen.path:
-            raise SourceChanged(f"apareció {one_line(found.path)}")
-        if found.path > seen.path:
-            raise SourceChanged(f"desapareció {one_line(seen.path)}")
-        if found != seen._replace(sha256=found.sha256):
-            raise SourceChanged(f"cambió {one_line(found.path) or 'su directorio'}")
-    for seen in expected:
-        raise SourceChanged(f"desapareció {one_line(seen.path)}")
-
-
-class FileSource:
-    """The bytes of one file of a tree: exactly those of the state that the walk saw, or an error."""
-
-    def __init__(self, directory_descriptor: int, entry: Entry, interruption: threading.Event) -> None:
-        self._directory_descriptor = directory_descriptor
-        self._entry = entry
-        self._interruption = interruption
+    __hash__ = None  # type: ignore[assignment] # it grows
 
     @property
-    def size_bytes(self) -> int:
-        return self._entry.size_bytes
+    def entries(self) -> Entries:
+        """All of them, in path order."""
+        return Entries(self.entry, range(len(self)))
 
-    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
-        """See `Source`. Raises `SourceChanged`, `SourceUnreadable`, `RunInterrupted`."""
-        try:
-            descriptor = open_file_beneath(self._directory_descriptor, self._entry.path.split("/"))
-        except FileNotFoundError as error:
-            raise SourceChanged(f"desapareció {one_line(self._entry.path)}") from error
-        except OSError as error:
-            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {reason_of(error)}") from error
-        try:
-            self._make_writers_noticed(descriptor)
-            self._require_same(descriptor)
-            yield from self._read(descriptor, chunk_size_bytes)
-            self._require_same(descriptor)
-        finally:
-            os.close(descriptor)
+    @property
+    def files(self) -> Entries:
+        """The regular files: the entries whose bytes are uploaded."""
+        return Entries(self.entry, self.file_positions())
 
-    def _make_writers_noticed(self, descriptor: int) -> None:
-        """A store through a mapping changes no time of the file unless its page was written to the disk before."""
-        try:
-            if has_writer(descriptor):
-                os.fsync(descriptor)
-        except OSError as error:
-            raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {reason_of(error)}") from error
+    def file_positions(self) -> array[int]:
+        """The positions of the regular files."""
+        records = RECORD.iter_unpack(self._records)
+        return array("Q", (position for position, fields in enumerate(records) if stat.S_ISREG(fields[-1])))
 
-    def _read(self, descriptor: int, chunk_size_bytes: int) -> Iterator[bytes]:
-        remaining = self._entry.size_bytes
-        while remaining:
-            if self._interruption.is_set():
-                raise RunInterrupted("interrumpido")
-            chunk = self._read_fully(descriptor, min(chunk_size_bytes, remaining))
-            remaining -= len(chunk)
-            yield chunk
+    def entry(self, position: int) -> Entry:
+        """What lies at a position."""
+        return self._entry(position, self._start(position), self._fields(position))
 
-    def _read_fully(self, descriptor: int, wanted_bytes: int) -> bytes:
-        pieces = []
-        while wanted_bytes:
-            try:
-                piece = os.read(descriptor, wanted_bytes)
-            except OSError as error:
-                raise SourceUnreadable(f"no se puede leer {one_line(self._entry.path)}: {reason_of(error)}") from error
-            if not piece:
-                raise SourceChanged(f"{one_line(self._entry.path)} se acortó mientras se leía")
-            pieces.append(piece)
-            wanted_bytes -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    def _entry(self, position: int, start: int, fields: tuple[int, ...]) -> Entry:
+        """Made for each file several times in its life, so what most files need no step for costs none."""
+        end, inode, size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode = fields
+        path = self._texts[start:end].decode("utf-8", "surrogateescape")
+        kind = KINDS[mode & KIND_BITS]
+        mtime_ns += mtime * NS_PER_SECOND
+        link_target = None
+        shown_bytes = size_bytes
+        if kind is not FILE:
+            shown_bytes = 0
+            if kind is EntryKind.LINK:
+                path, _, link_target = path.partition(BEFORE_TARGET)
+        identity = None
+        if mode & HAS_IDENTITY:
+            device = self._other_devices.get(position, self._device or 0) if self._other_devices else self._device or 0
+            identity = FileIdentity(device, inode, size_bytes, mtime_ns, ctime * NS_PER_SECOND + ctime_ns)
+        sha256 = self.sha256(position) if self._sha256 else None
+        return Entry(path, kind, mode & MODE_BITS, mtime_ns, shown_bytes, link_target, sha256, identity)
 
-    def _require_same(self, descriptor: int) -> None:
-        if identity_of(os.fstat(descriptor)) != self._entry.identity:
-            raise SourceChanged(f"cambió {one_line(self._entry.path)}")
+    def path(self, position: int) -> str:
+        """The path at a position."""
+        text = self._texts[self._start(position) : self._fields(position)[0]]
+        return text.decode("utf-8", "surrogateescape").partition(BEFORE_TARGET)[0]
+
+    def may_mention(self, text: str) -> bool:
+        """Whether a text is part of any path or target: quick, and `False` for nearly every tree."""
+        return text.encode() in self._texts
+
+    def fingerprint(self) -> str:
+        """Equal for trees in which nothing changed, as far as names, sizes, times and inodes tell; not the bytes."""
+        return hashlib.sha256(self._texts + self._records).hexdigest()
+
+    @property
+    def text_bytes(self) -> int:
+        """How many bytes all paths and targets have together."""
+        return len(self._texts)
+
+    def path_bytes_of(self, position: int) -> int:
+        """How many bytes the path of the file at a position has."""
+        return self._fields(position)[0] - self._start(position)
+
+    def is_file(self, position: int) -> bool:
+        """Whether a regular file is at a position."""
+        return stat.S_ISREG(self._fields(position)[-1])
+
+    def is_directory(self, position: int) -> bool:
+        """Whether a directory is at a position."""
+        return stat.S_ISDIR(self._fields(position)[-1])
+
+    def mode_of(self, position: int) -> int:
+        """The permissions at a position."""
+        return stat.S_IMODE(self._fields(position)[-1])
+
+    def size_bytes_of(self, position: int) -> int:
+        """The size of the file at a position."""
+        return self._fields(position)[2]
+
+    def large_ones_first(self, positions: Sequence[int]) -> Sequence[int]:
+        """The largest before all others, so that none travels alone at the end; the small ones as they lie."""
+        return array("Q", chain(*self.divided_by_size(positions)))
+
+    def divided_by_size(self, positions: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """The large ones, the largest first, and the small ones as they lie."""
+        large = [position for position in positions if self.size_bytes_of(position) > LARGE_BYTES]
+        large.sort(key=self.size_bytes_of, reverse=True)
+        small = (position for position in positions if self.size_bytes_of(position) <= LARGE_BYTES)
+        return large, array("Q", small)
+
+    def sha256(self, position: int) -> str | None:
+        """The hash (lower-case hex) at a position, if it is known."""
+        digest = self._sha256[position * SHA256_BYTES : (position + 1) * SHA256_BYTES]
+        return None if digest in (b"", UNKNOWN_SHA256) else digest.hex()
+
+    def changes_ns(self) -> Iterator[int]:
+        """When each file was changed last (ctime), as far as this host has seen it."""
+        for *_, ctime, _, ctime_ns, mode in RECORD.iter_unpack(self._records):
+            if stat.S_ISREG(mode):
+                yield ctime * NS_PER_SECOND + ctime_ns
+
+    def find(self, path: str, likely_position: int = 0) -> int | None:
+        """The position of a path. Quick where it is the likely one, as when paths are asked for in their order."""
+        if likely_position < len(self) and self.path(likely_position) == path:
+            return likely_position
+        position = bisect_left(range(len(self)), path, key=self.path)
+        return position if position < len(self) and self.path(position) == path else None
+
+    def _fields(self, position: int) -> tuple[int, ...]:
+        return RECORD.unpack_from(self._records, position * RECORD.size)
+
+    def _start(self, position: int) -> int:
+        return self._fields(position - 1)[0] if position else 0
 
 
-def hash_file(directory_descriptor: int, entry: Entry, interruption: threading.Event) -> str:
-    """SHA-256 (lower-case hex) of a file's present bytes. Raises as `FileSource.chunks`."""
-    digest = hashlib.sha256()
-    for chunk in FileSource(directory_descriptor, entry, interruption).chunks(CHUNK_SIZE_BYTES):
-        digest.update(chunk)
-    return digest.hexdigest()
+class Entries(Sequence[Entry]):
+    """Some of a tree's entries, each made when it is asked for."""
+
+    def __init__(self, entry: Callable[[int], Entry], positions: Sequence[int]) -> None:
+        self._entry = entry
+        self._positions = positions
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __iter__(self) -> Iterator[Entry]:
+        return map(self._entry, self._positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Entry: ...
+    @overload
+    def __getitem__(self, index: slice) -> Entries: ...
+    def __getitem__(self, index: int | slice) -> Entry | Entries:
+        if isinstance(index, slice):
+            return Entries(self._entry, self._positions[index])
+        return self._entry(self._positions[index])
+
+
+def _text_of(entry: Entry) -> str:
+    return entry.path if entry.link_target is None else f"{entry.path}{BEFORE_TARGET}{entry.link_target}"
+
+
+def _record_of(entry: Entry, end: int) -> bytes:
+    identity = entry.identity or FileIdentity(0, 0, entry.size_bytes, entry.mtime_ns, 0)
+    mtime, mtime_ns = divmod(entry.mtime_ns, NS_PER_SECOND)
+    ctime, ctime_ns = divmod(identity.ctime_ns, NS_PER_SECOND)
+    mode = MODES[entry.kind] | entry.mode | (HAS_IDENTITY if entry.identity else 0)
+    return RECORD.pack(end, identity.inode, identity.size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode)

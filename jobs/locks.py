@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from config.settings import ConfigurationError
+from config.errors import ConfigurationError
 from config.text.wording import reason_of
 from files.descriptors import closing_descriptor
 

@@ -8,7 +8,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator
 
-from config.errors import MigrationError, is_for_want_of_descriptors
+from config.errors import MigrationError, caused_by_too_many_open_files
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
@@ -130,7 +130,7 @@ class ProviderSet:
         A probe below `prefix` decides: a store can refuse one object for its name, its size or its rights, and take all
         others. A provider that did not answer several times is probed only if it was alive just before.
         """
-        if not error.provider_wide or is_for_want_of_descriptors(error):
+        if not error.provider_wide or caused_by_too_many_open_files(error):
             return
         failed_at = time.monotonic()
         if isinstance(error, ConnectionDenied):  # whose login is refused does not try it once more to ask

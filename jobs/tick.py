@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, NamedTuple
 
-from config.errors import MigrationError, RunInterrupted, unexpected
+from config.errors import ConfigurationError, MigrationError, RunInterrupted, unexpected
 from config.exit_codes import (
     EXIT_CONFIGURATION,
     EXIT_DATABASE,
@@ -20,7 +20,7 @@ from config.exit_codes import (
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import JobState
-from config.settings import ConfigurationError, Settings
+from config.settings import Settings
 from jobs.context import Context, LeaseLost
 from jobs.job import Job, Outcome, Ref, Scope
 from jobs.locks import HELD, LockHeld, job_lock

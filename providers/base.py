@@ -155,7 +155,7 @@ class ObjectArchived(ProviderError):
 class CannotDiscard(ProviderError):
     """The provider does not let unfinished uploads be listed or discarded. The message says what is missing.
 
-    Whoever does not depend on their being gone can do without: see `Provider.abandon`.
+    Whoever does not depend on their being gone can do without: see `Provider.discard_unfinished`.
     """
 
     code = "cannot_discard"
@@ -226,14 +226,14 @@ class Provider(abc.ABC):
     listed_at_once: ClassVar[int | None] = None
     """How many objects one request lists, where several parts of a listing can be asked for at the same time."""
 
-    large_bytes_worth_help: ClassVar[int | None] = None
+    offload_threshold_bytes: ClassVar[int | None] = None
     """From how many bytes on, in the large files of one execution, other processes carry them sooner, though it takes
     half a second to start one: where all bytes pass through the interpreter. `None`: never.
     """
 
     only_conditions_stop_late_puts: ClassVar[bool] = True
     """Whether a `put` that arrives late lies over what others have stored unless a condition goes with it. Not where an
-    object appears by a name that an unfinished file is given: `abandon` has taken that file away.
+    object appears by a name that an unfinished file is given: `discard_unfinished` has taken that file away.
     """
 
     what_is_there_is_durable: ClassVar[bool] = True
@@ -286,7 +286,7 @@ class Provider(abc.ABC):
         yield Right(
             "retirar lo que quede sin terminar",
             "lo que deja un intento interrumpido se queda allí",
-            lambda: self.abandon(key),
+            lambda: self.discard_unfinished(key),
         )
 
     @abc.abstractmethod
@@ -399,7 +399,7 @@ class Provider(abc.ABC):
 
     def replaces_safely(self, prefix: str = "") -> bool:
         """Whether a `replace` that arrives late, when others have replaced the object or discarded the unfinished
-        upload by `abandon`, is shown to change nothing.
+        upload by `discard_unfinished`, is shown to change nothing.
 
         May ask the provider, by a probe object below `prefix`, once: the answer is remembered. Raises `ProviderError`.
         """
@@ -408,8 +408,8 @@ class Provider(abc.ABC):
 
     def creates_safely(self, prefix: str = "") -> bool:
         """Whether a `put_new_many` or a `replace` that arrives late, when others have stored an object under the key
-        (and before that discarded the unfinished upload by `abandon`), is shown to change nothing. As `replaces_safely`
-        otherwise.
+        (and before that discarded the unfinished upload by `discard_unfinished`), is shown to change nothing. As
+        `replaces_safely` otherwise.
         """
         del prefix
         return False
@@ -455,7 +455,7 @@ class Provider(abc.ABC):
             require_expected(key, None, expected)
 
     @abc.abstractmethod
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         """Discard unfinished uploads: of all keys below a directory, where `prefix` ends in `/` (or is empty: of all
         keys), otherwise of exactly the key `prefix`, and of none that only begins so.
 
@@ -463,15 +463,15 @@ class Provider(abc.ABC):
         such a key runs. Raises `CannotDiscard` where the provider does not allow it.
         """
 
-    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
-        """As `abandon`, but for unfinished uploads of wanted keys that the next `put_new_many` or `replace` of the key,
-        by this very provider, goes on with; and say whether there are any.
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """As `discard_unfinished`, but for unfinished uploads of wanted keys that the next `put_new_many` or `replace`
+        of the key, by this very provider, goes on with; and say whether there are any.
 
         What is stored so is told by `PutReceipt.sent_whole`. Whoever has called this discards what is left of them by
-        `abandon` before anything that lies there is believed.
+        `discard_unfinished` before anything that lies there is believed.
         """
         del is_wanted  # most cannot go on with anything
-        self.abandon(prefix)
+        self.discard_unfinished(prefix)
         return False
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
@@ -529,7 +529,7 @@ def require_expected(key: str, found: StoredObject | None, expected: StoredObjec
 _processes_of_the_run = 1
 
 
-def share_memory(processes: int) -> None:
+def split_memory_budget(processes: int) -> None:
     """Let this process, one of so many of one run, use no more than its part of what the run may use."""
     global _processes_of_the_run  # noqa: PLW0603 a property of the process
     _processes_of_the_run = processes
@@ -541,7 +541,7 @@ def memory_share(size_bytes: int) -> int:
 
 
 def is_directory_of_keys(prefix: str) -> bool:
-    """Whether `Provider.abandon` takes this for all keys below it, and not for one key."""
+    """Whether `Provider.discard_unfinished` takes this for all keys below it, and not for one key."""
     return not prefix or prefix.endswith("/")
 
 

@@ -33,7 +33,7 @@ from config.models import ProviderRow
 from config.process.early_signals import leave_signals_to_others
 from config.text.wording import reason_of
 from providers import build_provider
-from providers.base import Provider, share_memory
+from providers.base import Provider, split_memory_budget
 from storage.lease import FRESH_SECONDS, Lease, now
 from storage.pace import Traffic
 from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
@@ -75,16 +75,16 @@ class HelperLost(MigrationError):
     code = "helper_lost"
 
 
-class Order(ABC, Generic[Answer_co]):
+class Task(ABC, Generic[Answer_co]):
     """Something to be done by a helper. Can be sent to another process, as its answer can."""
 
     @abstractmethod
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Answer_co:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Answer_co:
         """Do it, in the helper. Raises `MigrationError`."""
 
 
-class Workplace:
-    """What a helper has for the orders that it is given."""
+class WorkerState:
+    """What a helper has for the tasks that it is given."""
 
     def __init__(self, transfers: int) -> None:
         self.pool = TransferPool(transfers)
@@ -92,13 +92,13 @@ class Workplace:
         self._providers: dict[int, Provider] = {}
 
     def accept(self, terms: _Terms) -> None:
-        """Let `interruption` and `lease` be those of another order."""
+        """Let `interruption` and `lease` be those of another task."""
         self.interruption = terms.interruption
         self.lease = Lease.until(lambda: terms.held.ends_at)
         self._terms = terms
 
     def require_word(self) -> None:
-        """Wait until the run's process has said within the last second that the order may go on. For what cannot be
+        """Wait until the run's process has said within the last second that the task may go on. For what cannot be
         undone: whoever was stopped may not know yet that somebody else has what he works on.
 
         Raises `ClaimLost`, `RunInterrupted`.
@@ -156,19 +156,19 @@ class Helpers:
 
     def ask(
         self,
-        order: Order[Answer],
+        task: Task[Answer],
         directory_descriptor: int,
         interruption: threading.Event,
         held_until: Callable[[], float] = lambda: math.inf,
     ) -> Answer:
-        """Have one of them carry out an order in an open directory, and give its answer or raise its error.
+        """Have one of them carry out a task in an open directory, and give its answer or raise its error.
 
-        `held_until` is asked again and again, see `Lease.held_until`: what it raises ends the order, and is raised.
+        `held_until` is asked again and again, see `Lease.held_until`: what it raises ends the task, and is raised.
         Raises `HelperLost`. To be called from within `for_each`.
         """
         helper = self._take()
         try:
-            answer = helper.ask(order, directory_descriptor, interruption, held_until)
+            answer = helper.ask(task, directory_descriptor, interruption, held_until)
         except HelperLost:
             self._note_lost(helper, interruption)
             raise
@@ -228,7 +228,7 @@ class Helpers:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """What became of an order."""
+    """What became of a task."""
 
     result: object = None
     error: Exception | None = None
@@ -244,12 +244,12 @@ class _Passed:
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    """The present order is to be given up."""
+    """The present task is to be given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class _HeldUntil:
-    """How long the lease of the present order is held at least, and when that was asked; by the clock of `now`, which
+    """How long the lease of the present task is held at least, and when that was asked; by the clock of `now`, which
     is the same in all processes of a host.
     """
 
@@ -298,7 +298,7 @@ class _Helper:
 
     def ask(
         self,
-        order: Order[Any],
+        task: Task[Any],
         directory_descriptor: int,
         interruption: threading.Event,
         held_until: Callable[[], float],
@@ -306,14 +306,14 @@ class _Helper:
         """Raises `HelperLost`, and what `held_until` raises."""
         held = _HeldUntil.ask(held_until)
         try:
-            self._connection.send((order, held))
+            self._connection.send((task, held))
             send_handle(self._connection, directory_descriptor, self._process.pid)
             return self._answer(interruption, held_until, held)
         except (EOFError, OSError) as error:
             raise HelperLost("un proceso auxiliar terminó antes de tiempo") from error
 
     def _answer(self, interruption: threading.Event, held_until: Callable[[], float], told: _HeldUntil) -> _Answered:
-        """The lease outlasts the order, however long that takes; where it does not, the order is given up first."""
+        """The lease outlasts the task, however long that takes; where it does not, the task is given up first."""
         answer = None
         while answer is None and not interruption.is_set():
             answer = self._listen()
@@ -328,7 +328,7 @@ class _Helper:
         return self._answer_to_stop(answer)
 
     def _answer_to_stop(self, answer: _Answered | None) -> _Answered:
-        """The answer, if there is none yet once the helper was told to give the order up."""
+        """The answer, if there is none yet once the helper was told to give the task up."""
         if answer is None:
             self._connection.send(_Stop())
         while answer is None:
@@ -359,7 +359,7 @@ class _Helper:
 
 @dataclass(slots=True)
 class _Terms:
-    """How long an order may be carried out; the run's process changes that meanwhile."""
+    """How long a task may be carried out; the run's process changes that meanwhile."""
 
     held: _HeldUntil
     interruption: threading.Event
@@ -371,11 +371,11 @@ class _Served:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._turn = threading.Lock()
-        self._orders: queue.SimpleQueue[tuple[Order[Any], int, _Terms]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[Task[Any], int, _Terms]] = queue.SimpleQueue()
         self._told = _Passed(0, 0)
 
     def serve(self) -> NoReturn:
-        """Carry out what it asks for, one order after the other, until it is gone."""
+        """Carry out what it asks for, one task after the other, until it is gone."""
         with contextlib.suppress(EOFError):
             self._obey(*self._connection.recv())
         os._exit(EXIT_SOMETHING_FAILED)
@@ -383,16 +383,16 @@ class _Served:
     def _obey(self, transfers: int, helpers: int, debug: bool) -> NoReturn:
         forward_logs(self._send)
         log_debug(debug)
-        share_memory(helpers)
-        workplace = Workplace(transfers)
-        traffic = workplace.pool.traffic
-        threading.Thread(target=self._hear, name="orders", daemon=True).start()
+        split_memory_budget(helpers)
+        worker_state = WorkerState(transfers)
+        traffic = worker_state.pool.traffic
+        threading.Thread(target=self._hear, name="tasks", daemon=True).start()
         threading.Thread(target=self._tell_passed, args=(traffic,), name="progress", daemon=True).start()
         while True:
-            order, descriptor, terms = self._orders.get()
-            workplace.accept(terms)
+            task, descriptor, terms = self._tasks.get()
+            worker_state.accept(terms)
             try:
-                answer = _carried_out(order, workplace, descriptor)
+                answer = _carried_out(task, worker_state, descriptor)
                 self._send_passed(traffic)
                 self._send(answer)
             finally:
@@ -408,9 +408,9 @@ class _Served:
                         terms.interruption.set()
                     case _HeldUntil() as held:
                         terms.held = held
-                    case (order, held):
+                    case (task, held):
                         terms = _Terms(held, threading.Event())
-                        self._orders.put((order, recv_handle(self._connection), terms))
+                        self._tasks.put((task, recv_handle(self._connection), terms))
         finally:
             os._exit(EXIT_SOMETHING_FAILED)
 
@@ -437,9 +437,9 @@ class _Served:
             self._connection.send(message)
 
 
-def _carried_out(order: Order[Any], workplace: Workplace, directory_descriptor: int) -> _Answered:
+def _carried_out(task: Task[Any], worker_state: WorkerState, directory_descriptor: int) -> _Answered:
     try:
-        return _Answered(order.carry_out(workplace, directory_descriptor))
+        return _Answered(task.carry_out(worker_state, directory_descriptor))
     except Exception as error:
         emit(logging.DEBUG, "helper_failed", f"Un proceso auxiliar lo deja: {error}", cause=error)
         return _Answered(error=fit_to_be_sent(error))

@@ -106,7 +106,7 @@ class LeasedProvider(Provider):
         self.progress = provider.progress
         self.told = provider.told
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
-        self.large_bytes_worth_help = provider.large_bytes_worth_help  # type: ignore[misc]
+        self.offload_threshold_bytes = provider.offload_threshold_bytes  # type: ignore[misc]
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
         self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
         self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]
@@ -167,13 +167,13 @@ class LeasedProvider(Provider):
         self._lease.require_held()
         return self._provider.folds_names(prefix)
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         self._lease.require_held()
-        self._provider.abandon(prefix)
+        self._provider.discard_unfinished(prefix)
 
-    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         self._lease.require_held()
-        return self._provider.abandon_but_for(prefix, is_wanted)
+        return self._provider.discard_unfinished_but_for(prefix, is_wanted)
 
     def further_rights(self, key: str) -> Iterator[Right]:
         return self._provider.further_rights(key)

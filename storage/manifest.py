@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 from config.errors import UnsafeSource
 from config.models import Entry, EntryKind, Execution, StoredObject
-from files.trees import Tree
+from files.tree import Tree
 from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider
 from providers.retries import with_retries
 from storage.keys import Place

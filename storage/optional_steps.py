@@ -24,9 +24,9 @@ def tell_once(provider: Provider, event: str, message: str) -> None:
 
 
 def discard_unfinished(provider: Provider, prefix: str, stop: threading.Event) -> bool:
-    """Discard unfinished uploads; see `Provider.abandon`. `False` where the provider does not allow it."""
+    """Discard unfinished uploads; see `Provider.discard_unfinished`. `False` where the provider does not allow it."""
     try:
-        with_retries(partial(provider.abandon, prefix), stop, provider.progress)
+        with_retries(partial(provider.discard_unfinished, prefix), stop, provider.progress)
     except CannotDiscard as error:
         _tell_that_uploads_stay(provider, error)
         return False
@@ -38,10 +38,10 @@ def discard_but_for(
 ) -> bool | None:
     """Discard unfinished uploads, but for those of some keys, and give whether there are such.
 
-    See `Provider.abandon_but_for`. `None` where the provider does not allow it.
+    See `Provider.discard_unfinished_but_for`. `None` where the provider does not allow it.
     """
     try:
-        return with_retries(partial(provider.abandon_but_for, prefix, is_wanted), stop, provider.progress)
+        return with_retries(partial(provider.discard_unfinished_but_for, prefix, is_wanted), stop, provider.progress)
     except CannotDiscard as error:
         _tell_that_uploads_stay(provider, error)
         return None

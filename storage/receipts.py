@@ -6,7 +6,7 @@ import threading
 from array import array
 
 from config.models import PutReceipt
-from files.trees import Tree
+from files.tree import Tree
 from providers.base import IntegrityError
 from storage.keys import Place
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from config.models import Entry, ProviderRow, PutReceipt, StoredObject
-from files.tree import FileSource
+from files.walk import FileSource
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     ConditionFailed,
@@ -23,7 +23,7 @@ from providers.base import (
     is_refusal,
 )
 from providers.retries import with_retries
-from storage.helpers import Helpers, Order, Workplace
+from storage.helpers import Helpers, Task, WorkerState
 from storage.lease import Lease, LeasedProvider
 from storage.pace import PacedSource, Pacer, Traffic
 
@@ -57,13 +57,13 @@ class Sender:
         directory_descriptor: int,
         traffic: Traffic,
         interruption: threading.Event,
-        place_in_queue: int = 0,
+        queue_position: int = 0,
     ) -> None:
         self._provider = provider
         self._descriptor = directory_descriptor
         self._traffic = traffic
         self._interruption = interruption
-        self._place_in_queue = place_in_queue
+        self._place_in_queue = queue_position
         # Several threads say so of both: they are only ever set, never computed from what they were, so that no thread
         # takes back what another one has said meanwhile.
         self.left_unfinished = False
@@ -272,7 +272,7 @@ class Sent:
 
 
 @dataclass(frozen=True, slots=True)
-class SendFiles(Order[Sent]):
+class SendFiles(Task[Sent]):
     """Store files, as long as the lease is held."""
 
     provider_row: ProviderRow
@@ -280,12 +280,12 @@ class SendFiles(Order[Sent]):
     parent: str
     """What the places of all executions have in common."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sent:
-        """See `Order`."""
-        provider = LeasedProvider(workplace.provider(self.provider_row), workplace.lease)
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Sent:
+        """See `Task`."""
+        provider = LeasedProvider(worker_state.provider(self.provider_row), worker_state.lease)
         # Asked here, so that it is not asked by a probe object among the files.
-        with_retries(lambda: provider.creates_safely(self.parent), workplace.interruption, provider.progress)
-        sender = Sender(provider, directory_descriptor, workplace.pool.traffic, workplace.interruption)
+        with_retries(lambda: provider.creates_safely(self.parent), worker_state.interruption, provider.progress)
+        sender = Sender(provider, directory_descriptor, worker_state.pool.traffic, worker_state.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
         starts = [*batch_starts(sizes_bytes, provider.objects_at_once), len(self.files)]
         receipts: dict[int, PutReceipt] = {}
@@ -293,7 +293,7 @@ class SendFiles(Order[Sent]):
         def send_batch(number: int) -> None:
             receipts.update(sender.send(self.files[starts[number] : starts[number + 1]]))
 
-        workplace.pool.for_each(send_batch, range(len(starts) - 1), workplace.interruption)
+        worker_state.pool.for_each(send_batch, range(len(starts) - 1), worker_state.interruption)
         return Sent(receipts, sender.left_unfinished, sender.unanswered, sender.not_sent)
 
 

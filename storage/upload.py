@@ -26,8 +26,8 @@ from config.models import (
     StoredObject,
 )
 from config.text.plurals import counted
-from files.tree import FileSource, require_unchanged, walk
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     SPANS_AT_ONCE,
@@ -82,7 +82,7 @@ class Upload:
         records: AttemptRecords,
         pool: TransferPool,
         interruption: threading.Event,
-        place_in_queue: int = 0,
+        queue_position: int = 0,
         assistance: Assistance | None = None,
         require_elsewhere: Callable[[], None] = lambda: None,
     ) -> None:
@@ -98,7 +98,7 @@ class Upload:
         self._records = records
         self._pool = pool
         self._interruption = interruption
-        self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, place_in_queue)
+        self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, queue_position)
         self._unreadable: ProviderUnavailable | None = None
         self._assistance = assistance
         self._require_elsewhere = require_elsewhere
@@ -355,7 +355,7 @@ class Upload:
         self._send_here(array("Q", chain(*here)))
 
     def _are_worth_help(self, large: Sequence[int], helpers: Helpers) -> bool:
-        worth_bytes = self._provider.large_bytes_worth_help
+        worth_bytes = self._provider.offload_threshold_bytes
         if worth_bytes is None or not helpers.are_there:
             return False
         return sum(map(self._tree.size_bytes_of, large)) >= worth_bytes

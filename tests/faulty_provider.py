@@ -142,8 +142,8 @@ class FaultyProvider(Provider):
     def folds_names(self, prefix: str = "") -> bool:
         return bool(self._call("folds_names", prefix))
 
-    def abandon(self, prefix: str) -> None:
-        self._call("abandon", prefix)
+    def discard_unfinished(self, prefix: str) -> None:
+        self._call("discard_unfinished", prefix)
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         for key in keys:

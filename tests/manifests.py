@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from config.models import Execution
 from files.descriptors import CHUNK_SIZE_BYTES
-from files.trees import Tree
+from files.tree import Tree
 from storage.manifest import Manifest, make_manifest
 
 

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 LONG = (
     "tests/crash/",
+    "tests/jobs/backups/test_kills.py",
+    "tests/jobs/backups/test_oddities.py",
     "tests/model/test_model.py",
     "tests/jobs/migration/test_thousand_mutations.py",
     "tests/storage/test_many_files.py",

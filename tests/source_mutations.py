@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-import files.tree
+import files.walk
 import jobs.provider_set
 from config.models import ContentDigest, ProviderRow, PutReceipt, StoredObject
 from providers import build_provider
@@ -490,7 +490,7 @@ class Stage:
         """Put the hooks in, until `patch` is undone."""
         self._uuid_by_execution_id = dict(uuid_by_execution_id)
         patch.setattr(jobs.provider_set, "build_provider", lambda row: _WatchedProvider(self, row))
-        self._watch_call(patch, files.tree, "sorted_names", self._of_listing)
+        self._watch_call(patch, files.walk, "sorted_names", self._of_listing)
         self._watch_call(patch, os, "open", self._of_opening)
         for name in ("rename", "unlink", "rmdir"):
             self._watch_call(patch, os, name, self._of_change(name))
@@ -659,8 +659,8 @@ class _WatchedProvider(Provider):
     def delete(self, key: str) -> None:
         self._provider.delete(key)
 
-    def abandon(self, prefix: str) -> None:
-        self._provider.abandon(prefix)
+    def discard_unfinished(self, prefix: str) -> None:
+        self._provider.discard_unfinished(prefix)
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         asked = list(keys)

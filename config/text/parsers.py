@@ -15,7 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from config.fields import NOT_IN_A_TEXT
-from config.text.amounts import AmountError
+from config.text.amounts import NUMBER, AmountError
 
 Item = TypeVar("Item")
 
@@ -26,8 +26,6 @@ MOST_DAYS = 36500
 MOST_HOURS = 24 * MOST_DAYS
 MOST_SECONDS = 366 * 86400
 MOST_MEGABYTES = 10**9
-
-PLAIN_NUMBER = re.compile("[0-9]{1,12}(?:[.][0-9]{1,6})?", re.ASCII)
 
 
 def text(written: str) -> str:
@@ -71,7 +69,7 @@ def number(least: float, most: float) -> Callable[[str], float]:
     """A parser that takes a number from `least` to `most`, with decimals after a point."""
 
     def parse(written: str) -> float:
-        if not PLAIN_NUMBER.fullmatch(written) or not least <= float(written) <= most:
+        if not re.fullmatch(NUMBER, written, re.ASCII) or not least <= float(written) <= most:
             raise AmountError(f"debe ser un número entre {least:g} y {most:g}, con punto decimal")
         return float(written)
 
@@ -111,7 +109,7 @@ def gigabytes(written: str) -> int:
 
 
 def _bytes(written: str, unit: str, unit_bytes: int) -> int:
-    size_bytes = int(float(written) * unit_bytes) if PLAIN_NUMBER.fullmatch(written) else 0
+    size_bytes = int(float(written) * unit_bytes) if re.fullmatch(NUMBER, written, re.ASCII) else 0
     if not 1 <= size_bytes <= MOST_MEGABYTES * 1024**2:
         raise AmountError(f"debe ser un número de {unit} mayor que 0, sin unidad, como 10 o 0.5")
     return size_bytes

@@ -10,8 +10,8 @@ from functools import partial
 from config.errors import MigrationError, SourceChanged
 from config.logs import emit, one_line
 from config.models import Attempt, Claim, ProvenCopy
-from files.tree import walk_quiet_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_quiet_tree
 from jobs.migration.directories import OpenDirectory
 from jobs.migration.leases import lease_of
 from jobs.migration.places import Neighbours, open_attempt, require_no_copies, require_no_remnant
@@ -31,7 +31,7 @@ from storage.upload import Upload
 class Attempts:
     """What every attempt for an execution needs.
 
-    `delete_local_copy` is what is recorded as to be done after the commit; `place_in_queue` orders the use of the line.
+    `delete_local_copy` is what is recorded as to be done after the commit; `queue_position` orders the use of the line.
     `neighbours` knows which providers keep copies where this host keeps executions.
     """
 
@@ -41,7 +41,7 @@ class Attempts:
     interruption: threading.Event
     delete_local_copy: bool
     neighbours: Neighbours = field(default_factory=Neighbours)
-    place_in_queue: int = 0
+    queue_position: int = 0
     helpers: Helpers | None = None
 
     def store(
@@ -77,7 +77,7 @@ class Attempts:
             self.database,
             self.pool,
             self.interruption,
-            self.place_in_queue,
+            self.queue_position,
             self._assistance(provider, lease),
             lambda: self.neighbours.require_elsewhere(leased, place, directory, self.interruption),
         )

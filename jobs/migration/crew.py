@@ -76,7 +76,7 @@ class Crew:
         self._error: Exception | None = None
         self._told_once: set[tuple[str, str]] = set()
 
-    def sign_on(self, size: int, work: Work) -> int:
+    def start(self, size: int, work: Work) -> int:
         """Fork so many processes, each of which does `work` on the batches that it is given; how many there are then.
 
         No other thread may hold a lock just then that a member needs.
@@ -95,7 +95,7 @@ class Crew:
             while self._members:
                 self._listen()
         finally:
-            self._dismiss()
+            self._kill_remaining()
         if self._error is not None:
             raise self._error
 
@@ -118,7 +118,7 @@ class Crew:
             try:
                 self._receive(member, member.recv())
             except (EOFError, OSError):
-                self._see_off(member)
+                self._reap(member)
 
     def _receive(self, member: Connection, message: object) -> None:
         match message:
@@ -156,7 +156,7 @@ class Crew:
             self._error = error
             return []
 
-    def _see_off(self, member: Connection) -> None:
+    def _reap(self, member: Connection) -> None:
         """A member has ended. Of its own accord, or its claims are free when the run ends."""
         member.close()
         _, status = os.waitpid(self._members.pop(member), 0)
@@ -170,7 +170,7 @@ class Crew:
                 "memoria): lo que tenía a medias se retoma la próxima vez",
             )
 
-    def _dismiss(self) -> None:
+    def _kill_remaining(self) -> None:
         """End whoever is left, which is nobody unless something unforeseen was raised here."""
         for member, process_id in self._members.items():
             os.kill(process_id, signal.SIGKILL)
@@ -189,7 +189,7 @@ def _batches(pages: Iterable[list[Execution]], size: int) -> Iterator[list[Execu
 
 
 def _fork() -> int:
-    """Python warns of forks beside threads, as those may hold locks: see `Crew.sign_on`."""
+    """Python warns of forks beside threads, as those may hold locks: see `Crew.start`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()

@@ -19,7 +19,7 @@ from config.errors import MigrationError, SourceError, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Attempt, Claim, CommittedCopy, Entry, EntryKind
 from files.descriptors import closing_descriptor, open_file_beneath
-from files.trees import Tree
+from files.tree import Tree
 from jobs.migration.directories import OpenDirectory
 from jobs.migration.removal.removal import SET_ASIDE
 from jobs.provider_set import ProviderSet

@@ -9,8 +9,8 @@ from config.errors import MigrationError, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Execution
 from config.text.plurals import files
-from files.tree import walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from sql.conflicts import Conflicts
 from storage.keys import Place, place_of

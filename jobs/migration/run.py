@@ -24,15 +24,15 @@ from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.leftovers import remove_leftovers
 from jobs.migration.messages import Messages
 from jobs.migration.places import Neighbours
-from jobs.migration.queue.flights import Flights
 from jobs.migration.queue.limits import RunLimits, size_on_disk
 from jobs.migration.queue.progress import Progress, is_watched, shown_on_terminal
+from jobs.migration.queue.task_pool import TaskPool
 from jobs.migration.queue.under_way import UploadsUnderWay
 from jobs.migration.removal.local_copies import LocalCopies
 from jobs.provider_set import ProviderSet
 from jobs.report import DUE_COUNTED_TO, TickReport
 from jobs.signals import Interruption
-from providers.base import share_memory
+from providers.base import split_memory_budget
 from sql.database import Database, DatabaseBusy, Leftover
 from storage.helpers import Helpers
 from storage.pace import Traffic
@@ -96,10 +96,10 @@ class Migration:
         self._taken_up_alone: set[int] = set()
 
     @cached_property
-    def _flights(self) -> Flights:
+    def _task_pool(self) -> TaskPool:
         """As many as the provider is best used by that most of them will go to."""
         usable = self._providers.in_order(self._provider_ids)
-        return Flights(next((provider.executions_at_once for provider in usable), 1), self._interruption)
+        return TaskPool(next((provider.executions_at_once for provider in usable), 1), self._interruption)
 
     def run(
         self,
@@ -139,7 +139,7 @@ class Migration:
         self._providers.import_kind_of(self._provider_ids[0])
         crew = Crew(self._report, self._pool.traffic, self._interruption)
         with self._database.idle():
-            members = crew.sign_on(processes, lambda batches: self._take_up_share(batches, migrate, processes))
+            members = crew.start(processes, lambda batches: self._take_up_share(batches, migrate, processes))
         with self._finishing_removals(unfinished):
             if members:
                 crew.run(everything)
@@ -185,7 +185,7 @@ class Migration:
         self._database.go_on_in_forked_process()
         self._pool = TransferPool(self._pool.size // processes, self._pool.traffic)
         self._helpers.employ_none()
-        share_memory(processes)
+        split_memory_budget(processes)
         self._take_up(batches, migrate)
         self._providers.close()
         self._database.close()
@@ -205,7 +205,7 @@ class Migration:
                     break
             self._take_up_alone(migrate)
         finally:
-            self._flights.land_all()
+            self._task_pool.drain()
             if self._interruption.is_set():
                 self.under_way.abandon_all(SECONDS_TO_ABANDON_AFTER_SIGNAL)
 
@@ -216,11 +216,11 @@ class Migration:
                 return
             claims = self._claim(batch)
             for claim in claims:
-                self._launch(migrate, claim)
+                self._submit(migrate, claim)
             for execution in set(batch) - {claim.execution for claim in claims}:
                 self._limits.end(execution)  # somebody else was quicker
 
-    def _launch(self, migrate: Callable[[Claim], None], claim: Claim) -> None:
+    def _submit(self, migrate: Callable[[Claim], None], claim: Claim) -> None:
         def migrate_within_limits(claim: Claim) -> None:
             try:
                 migrate(claim)
@@ -229,7 +229,7 @@ class Migration:
                 self._limits.end(claim.execution)
 
         self._places[claim.execution.id] = self._pool.traffic.new_place()
-        self._flights.launch(migrate_within_limits, claim)
+        self._task_pool.submit(migrate_within_limits, claim)
 
     def put_to_the_end(self, claim: Claim) -> bool:
         """Whether an execution is taken up once more, when no other one of this process is under way any more.
@@ -243,22 +243,22 @@ class Migration:
         return True
 
     def _take_up_alone(self, migrate: Callable[[Claim], None]) -> None:
-        self._flights.land_all()
+        self._task_pool.drain()
         while self._for_the_end and not self._interruption.is_set():
             claim = self._for_the_end.popleft()
             if not self._may_begin(claim.execution):
                 return
-            self._launch(migrate, claim)
-            self._flights.land_all()
+            self._submit(migrate, claim)
+            self._task_pool.drain()
 
     def _may_begin(self, execution: Execution) -> bool:
         """Whether the limits of the run leave time and room for one more execution."""
         if not self._limits.any:
             return True
-        self._flights.wait_for_room()
+        self._task_pool.wait_for_room()
         size_bytes = size_on_disk(self._judge, execution) if self._limits.counts_bytes else 0
         if not self._limits.has_room(size_bytes):
-            self._flights.land_all()  # some of it may have sent less than it holds
+            self._task_pool.drain()  # some of it may have sent less than it holds
         return self._limits.has_time() and self._limits.begin(execution, size_bytes)
 
     def _claim(self, executions: list[Execution]) -> list[Claim]:
@@ -294,8 +294,8 @@ class Migration:
 
     def close(self) -> None:
         """Let the threads end."""
-        if "_flights" in self.__dict__:
-            self._flights.close()
+        if "_task_pool" in self.__dict__:
+            self._task_pool.close()
         self._pool.close()
         self._helpers.close()
 

@@ -12,9 +12,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from config.errors import ConfigurationError
 from config.logs import one_line
 from config.process.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
-from config.settings import ConfigurationError, Settings
+from config.settings import Settings
 from storage.keys import MANIFEST_SUFFIX
 
 PROGRAM = Path(__file__).resolve().parents[2]

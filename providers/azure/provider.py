@@ -180,7 +180,7 @@ class AzureProvider(Provider):
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
         """See `Provider`. What is sent in blocks meets the condition, too: a run that stood still may send all of them
-        after `abandon`.
+        after `discard_unfinished`.
         """
         for key, source in sources.items():
             name = self._name(key)
@@ -346,7 +346,7 @@ class AzureProvider(Provider):
         except ObjectNotFound:
             return
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         for name in self._unfinished_names(prefix):
             self._discard_blocks(name)
 
@@ -360,7 +360,7 @@ class AzureProvider(Provider):
                 blob.set_standard_blob_tier(StandardBlobTier.HOT)
         return is_archived
 
-    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         """See `Provider`. Which blocks there are is asked for once their key is stored."""
         is_any_wanted = False
         for name in self._unfinished_names(prefix):

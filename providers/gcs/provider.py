@@ -141,7 +141,9 @@ class GcsProvider(Provider):
         return self._send(key, source)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. What is sent in parts meets the condition, too: `abandon` cannot find its session."""
+        """See `Provider`. What is sent in parts meets the condition, too: `discard_unfinished` cannot find its
+        session.
+        """
         only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None
         for key, source in sources.items():
             yield key, self._send(key, source, only_over)
@@ -279,7 +281,7 @@ class GcsProvider(Provider):
             if self._look_for(seen) is not None:
                 raise
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         """Nothing to do: an unfinished session can be neither seen nor listed, and GCS drops it after a week.
 
         `put` cancels its own after an error; one that a crash left behind is no object, and costs nothing.

@@ -264,17 +264,17 @@ class LocalProvider(Provider):
                 _remove_or_give_back(parent, aside, name, stored)
             self._remove_empty(directories)
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         try:
             with _translated(prefix):
                 if is_directory_of_keys(prefix):
-                    self._abandon_below(prefix)
+                    self._discard_below(prefix)
                 else:
-                    self._abandon_one(prefix)
+                    self._discard_one(prefix)
         except AccessDenied as refusal:
             raise CannotDiscard(str(refusal)) from refusal
 
-    def _abandon_below(self, prefix: str) -> None:
+    def _discard_below(self, prefix: str) -> None:
         """Whatever is unfinished below is of no other keys."""
         start = parts_of_prefix(prefix)
         if start is None:
@@ -288,7 +288,7 @@ class LocalProvider(Provider):
         for directory in sorted(visited, key=len, reverse=True):
             self._remove_empty(directory)
 
-    def _abandon_one(self, key: str) -> None:
+    def _discard_one(self, key: str) -> None:
         *directories, target = parts_of_key(key)
         for name in names_to_discard(target, dict(self._unfinished_in(directories)), lambda: self._clock(directories)):
             self._unlink(directories, name)

@@ -143,8 +143,8 @@ class S3Provider(Provider):
             yield key, self._put_new(key, source)
 
     def _put_new(self, key: str, source: Source) -> PutReceipt:
-        """The end of an upload in parts carries the condition, too: `abandon` may be refused. Where the server knows
-        the condition of a PUT only, it is looked just before.
+        """The end of an upload in parts carries the condition, too: `discard_unfinished` may be refused. Where the
+        server knows the condition of a PUT only, it is looked just before.
         """
         if source.size_bytes > PART_SIZE_BYTES:
             look = partial(self._require_expected, key, None)
@@ -155,7 +155,7 @@ class S3Provider(Provider):
         """See `Provider`. The condition goes with the request that makes the object visible.
 
         A server that knows no such conditions gets every object in parts, however small: whoever takes over discards
-        them by `abandon`, and then they cannot become an object any more.
+        them by `discard_unfinished`, and then they cannot become an object any more.
         """
         conditions = self._conditions.get(prefix_of(key))
         with translated_errors(), _missing_as_failed_condition(expected):
@@ -297,10 +297,10 @@ class S3Provider(Provider):
         with translated_errors():
             return self._requests.request_restore(self._names.encode(key))
 
-    def abandon(self, prefix: str) -> None:
-        self.abandon_but_for(prefix, lambda _: False)
+    def discard_unfinished(self, prefix: str) -> None:
+        self.discard_unfinished_but_for(prefix, lambda _: False)
 
-    def abandon_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         """See `Provider`. Of several uploads of one key the latest stays."""
         with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):
             found = self._unfinished_uploads(prefix)

@@ -147,7 +147,7 @@ class UploadsInParts:
             return self._requests.begin_upload(name, headers), {}
 
     def _try_to_abort(self, upload: Unfinished) -> None:
-        """Once: what may be left is noted, and discarded by `abandon`."""
+        """Once: what may be left is noted, and discarded by `discard_unfinished`."""
         try:
             with translated_errors():
                 self._requests.abort(upload)

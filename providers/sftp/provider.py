@@ -126,7 +126,7 @@ class SftpProvider(Provider):
 
     only_conditions_stop_late_puts = False
 
-    large_bytes_worth_help = 256 * 1024 * 1024
+    offload_threshold_bytes = 256 * 1024 * 1024
     """One process carries some 100 MB/s, however many files at once: the SSH protocol's packets are paramiko's work."""
 
     def __init__(self, row: ProviderRow) -> None:
@@ -253,13 +253,13 @@ class SftpProvider(Provider):
             _require_gone(session.answer(removed), session.answer(looked))
             session.settle()
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         if is_directory_of_keys(prefix):
-            self._abandon_below(prefix)
+            self._discard_below(prefix)
         else:
-            self._abandon_one(prefix)
+            self._discard_one(prefix)
 
-    def _abandon_below(self, prefix: str) -> None:
+    def _discard_below(self, prefix: str) -> None:
         """Whatever is unfinished below is of no other keys."""
         start = parts_of_prefix(prefix)
         if start is None:
@@ -277,7 +277,7 @@ class SftpProvider(Provider):
             self._post_removals(session, sorted(visited, key=len, reverse=True))
             session.settle()
 
-    def _abandon_one(self, key: str) -> None:
+    def _discard_one(self, key: str) -> None:
         *directories, target = parts_of_key(key)
         names = names_to_discard(target, self._unfinished_in(key, directories), lambda: self._server_time(key))
         with self._session(key) as session:
@@ -877,7 +877,7 @@ def _rename_plainly(session: SftpSession, path: bytes, target: bytes) -> None:
 
 @contextlib.contextmanager
 def _discarded_on_error(session: SftpSession, handles: Sequence[bytes], paths: Sequence[bytes]) -> Iterator[None]:
-    """Remove unfinished files if anything goes wrong; where the connection is lost that is left to `abandon`."""
+    """Remove unfinished files if anything goes wrong; where the connection is lost, `discard_unfinished` does it."""
     try:
         yield
     except BaseException:

@@ -37,7 +37,7 @@ class _Connection:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Lease:
+class _BorrowedSession:
     """A session and the connection that carries it."""
 
     session: SftpSession
@@ -63,8 +63,8 @@ class SessionPool:
         self._changed = threading.Condition()
         self._opening = threading.Lock()
         self._connections: set[_Connection] = set()
-        self._idle: list[_Lease] = []
-        self._lent: set[_Lease] = set()
+        self._idle: list[_BorrowedSession] = []
+        self._lent: set[_BorrowedSession] = set()
         self._watch: threading.Thread | None = None
         self._closed = threading.Event()
         self._established = 0
@@ -105,7 +105,7 @@ class SessionPool:
         for connection in connections:
             connection.ssh.close()
 
-    def _take(self) -> _Lease:
+    def _take(self) -> _BorrowedSession:
         asked_at = time.monotonic()
         while True:
             lease = self._take_idle_or_permission()
@@ -126,7 +126,7 @@ class SessionPool:
             for connection in overdue:
                 connection.ssh.close()
 
-    def _take_idle_or_permission(self) -> _Lease | None:
+    def _take_idle_or_permission(self) -> _BorrowedSession | None:
         """An idle session; or `None`, and the right to open one, where fewer are open than may be."""
         with self._changed:
             while True:
@@ -150,7 +150,7 @@ class SessionPool:
             self._changed.notify_all()
             return self._established > 0
 
-    def _open(self, asked_at: float) -> _Lease:
+    def _open(self, asked_at: float) -> _BorrowedSession:
         """Open a session, one thread at a time. Threads that already waited when it failed for another share that."""
         with self._opening:
             if self._failure is not None and self._failure.at > asked_at:
@@ -161,7 +161,7 @@ class SessionPool:
                 self._failure = _Failure(error, time.monotonic())
                 raise
 
-    def _establish(self) -> _Lease:
+    def _establish(self) -> _BorrowedSession:
         while True:
             connection = self._connection_with_room()
             try:
@@ -178,7 +178,7 @@ class SessionPool:
                 connection.sessions += 1
                 self._established += 1
                 self._being_opened -= 1
-                lease = _Lease(session, connection)
+                lease = _BorrowedSession(session, connection)
                 self._lent.add(lease)
                 self._keep_watch()
             return lease
@@ -206,7 +206,7 @@ class SessionPool:
             connection.capacity = connection.sessions
             return connection.capacity > 0
 
-    def _give_back(self, lease: _Lease) -> None:
+    def _give_back(self, lease: _BorrowedSession) -> None:
         lease.session.due_at = math.inf
         with self._changed:
             self._lent.discard(lease)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from config.declared import variables_of
-from config.settings import MAXIMUM_TRANSFERS, ConfigurationError, Settings, load_settings
+from config.errors import ConfigurationError
+from config.settings import MAXIMUM_TRANSFERS, Settings, load_settings
 from config.text.amounts import UNLIMITED, Timetable
 
 NAMES = (

@@ -10,7 +10,8 @@ from zoneinfo import TZPATH, ZoneInfo
 
 import pytest
 
-from config.settings import ConfigurationError, load_settings
+from config.errors import ConfigurationError
+from config.settings import load_settings
 from config.text import time_zones
 from config.text.amounts import AmountError
 from config.text.time_zones import host_time_zone, time_zone

@@ -132,9 +132,9 @@ class WatchedProvider(Provider):
     def folds_names(self, prefix: str = "") -> bool:
         return self._provider.folds_names(prefix)
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         boundaries.reach(f"abandon {prefix}")
-        self._provider.abandon(prefix)
+        self._provider.discard_unfinished(prefix)
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         boundaries.reach("digests")

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -62,21 +62,18 @@ class Store:
         """For every object what changes when it is written anew, be it with the same bytes."""
         return {key: stamp for key, stamp, _ in self._listing("")}
 
-    def names(self, prefix: str = "") -> set[str]:
-        """The names of everything that is there: also unfinished uploads, partial files and empty directories.
-
-        With a prefix, of the finished objects only those that begin so. In directories that would save nothing.
-        """
+    def names(self) -> set[str]:
+        """The names of everything that is there: also unfinished uploads, partial files and empty directories."""
         match self.kind:
             case "s3" | "minio":
-                listed = {item["Key"] for item in self._s3_listing(prefix)}
+                listed = {item["Key"] for item in self._s3_listing("")}
                 return listed | {f"{key} (unfinished)" for key in self._s3_unfinished()}
             case "azure":
-                finished = {blob.name for blob in self._azure().list_blobs(name_starts_with=prefix)}
-                begun = self._azure().list_blobs(name_starts_with=prefix, include=["uncommittedblobs"])
-                return finished | {f"{blob.name} (unfinished)" for blob in begun if blob.name not in finished}
+                finished = set(self.stamps())
+                begun = {blob.name for blob in self._azure().list_blobs(include=["uncommittedblobs"])} - finished
+                return finished | {f"{name} (unfinished)" for name in begun}
             case "gcs" | "gcp":
-                return {blob.name for blob in self._gcs().list_blobs(prefix=prefix)}
+                return {blob.name for blob in self._gcs().list_blobs()}
         return set(self.stamps()) | {f"{path}/" for path in _empty_directories(self.directory)}
 
     @property
@@ -193,17 +190,6 @@ class Checker:
             return
         yield from self._wrong_remotely(original, row)
 
-    def names_of(self, originals: list[Original]) -> Iterator[tuple[int, str]]:
-        """Provider and name of all that is where these executions have their place, whatever it is."""
-        for provider_id, store in self.stores.items():
-            for original in originals:
-                yield from ((provider_id, name) for name in store.names(self._place(original)))
-
-    def wrong_anywhere(self) -> Iterator[str]:
-        """What no row knows of, in all of every store; executions that are not settled yet count as unknown."""
-        for provider_id, store in self.stores.items():
-            yield from self._unknown((provider_id, name) for name in store.names())
-
     def wrong_at_rest(self, originals: list[Original], *, deleted: bool) -> Iterator[str]:
         """What must not be once ordinary runs have had their chance; earlier executions were looked at before."""
         for original in originals:
@@ -216,7 +202,6 @@ class Checker:
             place = row["ruta_nube"].split("://")[-1].partition("/")[2]
             self._known_keys[row["nube_provider_id"]] |= {f"{place}.manifest.json", *expected_objects(original, place)}
         yield from self._left_over()
-        yield from self._unknown(self.names_of(originals))
 
     def state(self) -> dict[str, object]:
         """Everything that a run which has nothing to do must leave as it is, row versions included."""
@@ -240,7 +225,7 @@ class Checker:
 
     def _wrong_remotely(self, original: Original, row: Mapping[str, Any]) -> Iterator[str]:
         store = self.stores.get(row["nube_provider_id"])
-        place = self._place(original)
+        place = "/".join(part for part in (self._prefix, "ejecuciones", original.uuid) if part)
         if store is None or row["ruta_nube"] != f"cloud://{store.kind}/{place}":
             yield f"{original.uuid}: its row says {row['ruta_nube']} on provider {row['nube_provider_id']}"
             return
@@ -265,14 +250,9 @@ class Checker:
             found = [next(iter(row.values())) for row in self._ask(question)]
             if found:
                 yield f"{what}: {found}"
-
-    def _unknown(self, names: Iterable[tuple[int, str]]) -> Iterator[str]:
-        for provider_id, name in sorted(names):
-            if name not in self._known_keys[provider_id]:
-                yield f"no row knows of {name} in store {provider_id}"
-
-    def _place(self, original: Original) -> str:
-        return "/".join(part for part in (self._prefix, "ejecuciones", original.uuid) if part)
+        for provider_id, store in self.stores.items():
+            for key in sorted(store.names() - self._known_keys[provider_id]):
+                yield f"no row knows of {key} in store {provider_id}"
 
     def _row(self, uuid: str) -> Mapping[str, Any]:
         (row,) = self._ask("SELECT * FROM ejecuciones_yaml WHERE uuid = %s", (uuid,))

@@ -61,8 +61,6 @@ def _kill_at_each_step(scene: Scene, steps: Sequence[int], **how: str) -> int:
         scene.add_execution()
         ended = scene.run(strike_at=step, **how)
         if ended.exit_code == 0:
-            scene.require_all_is_well_after_two_ticks(ended)
-            scene.require_nothing_left(ended)
             return step
         assert ended.exit_code == KILLED, str(ended)
         scene.require_nothing_lost(ended)
@@ -85,7 +83,6 @@ def test_a_kill_between_the_parts_of_a_large_file_leaves_none_of_them(
         assert ended.exit_code == KILLED, str(ended)
         scene.require_nothing_lost(ended)
         scene.require_all_is_well_after_two_ticks(ended)
-    scene.require_nothing_left(ended)
 
 
 @pytest.mark.parametrize(("primary", "alternate"), [("s3-rclone", "local"), ("local", "s3-rclone")])
@@ -124,8 +121,6 @@ def test_a_kill_while_a_killed_run_is_taken_up_again_loses_nothing(
             assert ended.exit_code == KILLED, str(ended)
             scene.require_nothing_lost(ended)
             scene.require_all_is_well_after_two_ticks(ended)
-    scene.require_all_is_well_after_two_ticks(ended)
-    scene.require_nothing_left(ended)
 
 
 def test_a_killed_restore_never_looks_like_a_whole_one_and_goes_on(
@@ -152,7 +147,6 @@ def test_a_killed_restore_never_looks_like_a_whole_one_and_goes_on(
     assert tree_of(target) == original.tree
     shutil.rmtree(target)
     scene.require_all_is_well_after_two_ticks(ended)
-    scene.require_nothing_left(ended)
 
 
 def _contents(tree: Tree) -> Tree:

@@ -16,7 +16,7 @@ from config.errors import UnsafeSource
 from files import mounts
 from files.descriptors import closing_descriptor
 from files.mounts import mount_point_in
-from files.tree import walk_tree
+from files.walk import walk_tree
 from tests.skips import MOUNT, require_right
 from tests.small_disk import mounted_small_disk
 

@@ -13,8 +13,8 @@ from config.errors import UnsafeSource
 from config.models import Execution
 from files import mounts
 from files.descriptors import closing_descriptor
-from files.tree import hash_file, walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import LocalCopyDiffers, remove_local_copy, trash_name
 from tests.manifests import hashed

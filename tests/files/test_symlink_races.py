@@ -20,8 +20,8 @@ import pytest
 
 from config.errors import SourceError
 from config.models import Execution, ProviderRow
-from files import tree
-from files.tree import FileSource, require_unchanged, walk_tree
+from files import walk
+from files.walk import FileSource, require_unchanged, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import remove_local_copy
 from jobs.migration.restore.errors import DestinationUnusable, RestoreIncomplete
@@ -51,7 +51,7 @@ OLD_NS = 1_000_000_000 * 10**9
 def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither for the disk nor for the kernel's clock to go on: what is raced with is to be quick."""
     monkeypatch.setattr(os, "fsync", lambda _descriptor: None)
-    monkeypatch.setattr(tree, "CLOCK_TICK_NS", 0)
+    monkeypatch.setattr(walk, "CLOCK_TICK_NS", 0)
 
 
 @dataclass

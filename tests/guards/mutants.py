@@ -59,7 +59,7 @@ VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
 SENDING = "storage/sending.py"
-TREE = "files/tree.py"
+TREE = "files/walk.py"
 REMOVAL = "jobs/migration/removal/removal.py"
 DIRECTORIES = "jobs/migration/directories.py"
 DESCRIPTORS = "files/descriptors.py"
@@ -79,7 +79,7 @@ CONFLICTS = (
 )
 DIFFERENCES = ("tests/jobs/migration/test_removal.py::test_a_difference_keeps_everything",)
 HOSTILE_PATHS = ("tests/jobs/migration/test_directories.py::test_a_hostile_path_is_refused_in_one_line",)
-CHANGED_FILES = ("tests/files/test_tree.py::test_a_change_is_noticed_whenever_it_happens",)
+CHANGED_FILES = ("tests/files/test_walk.py::test_a_change_is_noticed_whenever_it_happens",)
 ROWS_SAY_OTHERWISE = ("tests/jobs/migration/test_leftovers.py::test_nothing_is_removed_when_the_row_says_otherwise",)
 TEMPORARY_FILES = (
     "tests/jobs/temp_files/test_temp_files.py::test_only_regular_files_directly_in_it_go",
@@ -95,7 +95,7 @@ DELETION_LOST = (
     "tests/jobs/migration/test_taken_over.py::test_a_local_copy_that_is_not_ours_to_delete_any_more_stays",
 )
 ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",)
-QUIET = ("tests/files/test_tree.py::test_files_that_do_not_come_to_rest_are_a_change",)
+QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_change",)
 TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
 VERIFICATION = (
@@ -212,7 +212,7 @@ SOURCES = (
         TREE,
         '            raise SourceChanged(f"apareció {one_line(found.path)}")',
         "            continue",
-        ("tests/files/test_tree.py::test_a_difference_is_a_change",),
+        ("tests/files/test_walk.py::test_a_difference_is_a_change",),
     ),
     Mutant(
         "second walk",
@@ -220,7 +220,7 @@ SOURCES = (
         TREE,
         "    for seen in expected:\n",
         "    for seen in []:\n",
-        ("tests/files/test_tree.py::test_a_difference_is_a_change",),
+        ("tests/files/test_walk.py::test_a_difference_is_a_change",),
     ),
     Mutant(
         "second walk",
@@ -228,7 +228,7 @@ SOURCES = (
         TREE,
         "status.st_size, status.st_mtime_ns, status.st_ctime_ns)",
         "status.st_size, status.st_mtime_ns, 0)",
-        ("tests/files/test_tree.py::test_a_real_change_between_two_walks_is_noticed", *CHANGED_FILES),
+        ("tests/files/test_walk.py::test_a_real_change_between_two_walks_is_noticed", *CHANGED_FILES),
     ),
     Mutant(
         "files being read",
@@ -252,7 +252,7 @@ SOURCES = (
         TREE,
         'raise UnsafeSource(f"{one_line(path)} no es un fichero, un directorio ni un enlace")',
         "status = os.fstat(parent)",
-        ("tests/files/test_tree.py::test_a_special_file_is_refused_by_name",),
+        ("tests/files/test_walk.py::test_a_special_file_is_refused_by_name",),
     ),
     Mutant(
         "hostile trees",
@@ -268,7 +268,7 @@ SOURCES = (
         TREE,
         "if depth > DEEPEST_NESTING:",
         "if depth < 0:",
-        ("tests/files/test_tree.py::test_absurd_nesting_is_refused",),
+        ("tests/files/test_walk.py::test_absurd_nesting_is_refused",),
     ),
 )
 
@@ -614,8 +614,8 @@ FENCING = (
         "lease",
         "nobody asks whether the claim still holds before unfinished uploads are discarded",
         "storage/lease.py",
-        "        self._lease.require_held()\n        self._provider.abandon(",
-        "        self._provider.abandon(",
+        "        self._lease.require_held()\n        self._provider.discard_unfinished(",
+        "        self._provider.discard_unfinished(",
         LEASE_OVER,
     ),
     Mutant(
@@ -2310,7 +2310,7 @@ COPIES = (
         TREE,
         "                os.fsync(descriptor)\n",
         "                pass\n",
-        ("tests/files/test_tree.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",),
+        ("tests/files/test_walk.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",),
     ),
     Mutant(
         "restore",
@@ -2555,7 +2555,7 @@ NEW_FILES = (
         "new files",
         "a helper asks by a probe object among the files",
         SENDING,
-        "with_retries(lambda: provider.creates_safely(self.parent), workplace.interruption, provider.progress)",
+        "with_retries(lambda: provider.creates_safely(self.parent), worker_state.interruption, provider.progress)",
         "pass",
         (NEW + "test_what_the_server_does_with_conditions_is_not_asked_among_the_files[True-s3-moto]",),
     ),
@@ -4868,7 +4868,7 @@ LOGS = (
     Mutant(
         "logs",
         "copies may take all the space that is left",
-        "jobs/logs/run.py",
+        "jobs/logs/cleaning.py",
         "        return self._free_bytes() * SHARE_OF_FREE_SPACE\n",
         "        return self._free_bytes()\n",
         ("tests/jobs/logs/test_little_room.py::test_some_room_is_left_to_other_programs",),

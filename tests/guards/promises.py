@@ -384,7 +384,7 @@ A_THOUSAND_MUTATIONS = (
     "jobs/migration/test_thousand_mutations.py::test_of_a_thousand_executions_that_change_at_any_moment_none_loses_a_byte",
     "jobs/migration/test_thousand_mutations.py::test_the_same_holds_on_an_object_store",
 )
-WHENEVER_IT_IS_READ = "files/test_tree.py::test_a_change_is_noticed_whenever_it_happens"
+WHENEVER_IT_IS_READ = "files/test_walk.py::test_a_change_is_noticed_whenever_it_happens"
 
 SOURCES = (
     promise(
@@ -403,12 +403,12 @@ SOURCES = (
     ),
     promise(
         "A change within the same tick of the kernel's clock is noticed, too.",
-        "files/test_tree.py::test_a_walk_waits_until_a_later_change_would_have_another_time",
+        "files/test_walk.py::test_a_walk_waits_until_a_later_change_would_have_another_time",
     ),
     promise(
         "A file or directory that becomes unreadable is named, and its execution left until it can be read.",
         "jobs/migration/test_thousand_mutations.py::test_what_becomes_unreadable_is_left_until_it_can_be_read",
-        "files/test_tree.py::test_an_unreadable_file_is_named",
+        "files/test_walk.py::test_an_unreadable_file_is_named",
     ),
     promise(
         "A file that appears while an execution is walked, sent, verified or deleted is never deleted unsent.",
@@ -435,7 +435,7 @@ SOURCES = (
     ),
     promise(
         "What is stored through a mapping is noticed as any other change.",
-        "files/test_tree.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",
+        "files/test_walk.py::test_what_is_stored_through_a_mapping_after_the_reading_is_noticed",
         "stories/test_changing_sources.py::test_what_is_stored_through_a_mapping_after_the_upload_is_not_deleted",
     ),
     promise(
@@ -622,7 +622,7 @@ HOSTILE = (
     promise(
         "What is mounted in an execution, also from the same disk, is neither sent nor deleted.",
         "files/test_mounts.py::test_a_tree_with_a_bind_mount_is_not_walked",
-        "files/test_tree.py::test_a_mount_point_is_refused",
+        "files/test_walk.py::test_a_mount_point_is_refused",
         "jobs/migration/test_directories.py::test_a_mount_point_is_refused",
         "jobs/migration/test_thousand_mutations.py::test_what_is_mounted_into_an_execution_is_neither_sent_nor_deleted",
         "stories/test_hostile_trees.py::test_what_is_mounted_in_an_execution_is_neither_uploaded_nor_deleted",
@@ -683,12 +683,12 @@ HOSTILE = (
         "stories/test_hostile_trees.py::test_a_null_in_any_text_of_a_provider_makes_that_provider_unusable",
         "jobs/migration/test_directories.py::test_a_path_that_is_too_long_is_refused_or_missing",
         "jobs/migration/test_directories.py::test_a_hostile_path_is_refused_in_one_line",
-        "files/test_tree.py::test_absurd_nesting_is_refused",
+        "files/test_walk.py::test_absurd_nesting_is_refused",
         "storage/test_upload.py::test_names_that_the_provider_cannot_hold_are_refused_before_anything_is_sent",
     ),
     promise(
         "Sockets, FIFOs and devices are refused without being opened.",
-        "files/test_tree.py::test_a_special_file_is_refused_by_name",
+        "files/test_walk.py::test_a_special_file_is_refused_by_name",
         "stories/test_hostile_rows.py::test_sockets_and_fifos_are_refused_without_being_opened",
     ),
     promise(

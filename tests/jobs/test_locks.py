@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import ConfigurationError
+from config.errors import ConfigurationError
 from jobs.locks import LockHeld, host_lock
 from tests.privileges import NOBODY, unprivileged
 from tests.repository import REPOSITORY

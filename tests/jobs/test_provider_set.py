@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from config.errors import MigrationError, SourceChanged, is_for_want_of_descriptors
+from config.errors import MigrationError, SourceChanged, caused_by_too_many_open_files
 from config.models import ProviderRow
 from jobs.provider_set import FAILURES_UNTIL_LEFT_ALONE, SHOWN_SECONDS, ProviderSet
 from providers.base import (
@@ -160,9 +160,9 @@ def test_an_error_that_leads_to_itself_is_looked_at_once() -> None:
     """A lost session's error is kept and raised again, for each who waits for it."""
     kept, told = OSError(errno.ECONNRESET, "reset"), ProviderUnavailable("se cortó")
     told.__cause__, kept.__context__ = kept, told
-    assert not is_for_want_of_descriptors(told)
+    assert not caused_by_too_many_open_files(told)
     kept.errno = errno.EMFILE
-    assert is_for_want_of_descriptors(told)
+    assert caused_by_too_many_open_files(told)
 
 
 def test_a_success_makes_up_for_the_failures_before(providers: ProviderSet) -> None:

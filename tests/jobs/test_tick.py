@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from config.errors import RunInterrupted
-from config.settings import ConfigurationError, Settings, load_settings
+from config.errors import ConfigurationError, RunInterrupted
+from config.settings import Settings, load_settings
 from jobs import heartbeat
 from jobs.heartbeat import renewing_leases
 from jobs.job import Job, Outcome, Phase, Scope

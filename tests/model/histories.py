@@ -96,7 +96,7 @@ small = strategies.sampled_from((0, 0, 0, 1, 1, 2))
 PRODUCTION = strategies.sampled_from(("A", "A", "B"))
 EVERY_HOST = strategies.sampled_from(("A", "A", "B", "S"))
 REQUESTS = ("[pr]* at *", "[pr]*manifest.json at *", "delete* at *", "delete* at *")
-QUESTIONS = ("list*", "stat*", "open*", "abandon*")
+QUESTIONS = ("list*", "stat*", "open*", "discard_unfinished*")
 STATEMENTS = ("sql commit*", "sql commit*", "sql open_attempt*", "sql lease*", "sql *")
 REMOVALS = ("rename*", "unlink*", "rmdir*")
 

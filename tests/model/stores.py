@@ -79,7 +79,7 @@ class MemoryStore:
                 raise ObjectNotFound("no hay ningún fichero temporal")
             return self.put(key, self._unfinished.pop(temporary)[1])
 
-    def abandon(self, prefix: str) -> None:
+    def discard_unfinished(self, prefix: str) -> None:
         """Remove temporary names: of one key, or of all below a prefix that ends in a slash."""
         with self.turn:
             for temporary, (key, _) in list(self._unfinished.items()):
@@ -172,8 +172,8 @@ class MemoryProvider(Provider):
         del prefix
         return self.bucket.folds_case
 
-    def abandon(self, prefix: str) -> None:
-        self._send("abandon", prefix, lambda: self.bucket.abandon(prefix))
+    def discard_unfinished(self, prefix: str) -> None:
+        self._send("discard_unfinished", prefix, lambda: self.bucket.discard_unfinished(prefix))
 
     def close(self) -> None:
         """Nothing: the store outlives the run."""

@@ -252,9 +252,9 @@ def test_a_condition_is_judged_when_the_request_arrives(world: World, kind: str)
 def test_a_rename_finds_nothing_once_its_file_was_discarded() -> None:
     store = MemoryStore("one")
     temporary = store.begin("p/k", b"one")
-    store.abandon("p/k2")
+    store.discard_unfinished("p/k2")
     assert store.unfinished() == [temporary]
-    store.abandon("p/")
+    store.discard_unfinished("p/")
     with pytest.raises(ObjectNotFound):
         store.finish(temporary, "p/k")
     assert store.get("p/k") is None

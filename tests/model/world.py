@@ -22,7 +22,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-import files.tree
+import files.walk
 import providers
 import storage.lease
 from config.settings import load_settings
@@ -122,7 +122,7 @@ class World:
         """Put the model in the place of providers and clocks, and its boundaries before all that changes something."""
         real_now = storage.lease.now
         monkeypatch.setattr(storage.lease, "now", lambda: real_now() + self._late_seconds)
-        monkeypatch.setattr(files.tree, "time", _ClockAhead())
+        monkeypatch.setattr(files.walk, "time", _ClockAhead())
         for kind, provider_class in stores.KINDS.items():
             monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))
         watch(monkeypatch, self._reach)

@@ -54,13 +54,13 @@ CALLS: dict[str, Callable[[Provider], object]] = {
     "open sized": lambda provider: b"".join(provider.open_sized("p/file", LARGE_BYTES)),
     "put": lambda provider: provider.put("p/other", BytesSource(b"other")),
     "delete": lambda provider: provider.delete("p/other"),
-    "abandon": lambda provider: provider.abandon("p/"),
+    "discard_unfinished": lambda provider: provider.discard_unfinished("p/"),
 }
 
 
 def calls_of(kind: str) -> list[str]:
     """Those that send a request: unfinished uploads to GCS cannot be asked for."""
-    return [name for name in CALLS if (kind, name) != ("gcs", "abandon")]
+    return [name for name in CALLS if (kind, name) != ("gcs", "discard_unfinished")]
 
 
 def outcome(row: ProviderRow, name: str) -> tuple[object, float]:

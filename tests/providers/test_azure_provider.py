@@ -193,7 +193,7 @@ def test_abandon_discards_blocks_and_no_finished_blob(box: Box) -> None:
         provider.put("prefix/finished", BytesSource(b"finished"))
         box.stage_block("prefix/finished")
         assert sorted(box.names()) == ["elsewhere/only blocks", "prefix/finished", "prefix/only blocks"]
-        provider.abandon("prefix/")
+        provider.discard_unfinished("prefix/")
         assert sorted(box.names()) == ["elsewhere/only blocks", "prefix/finished"]
         assert b"".join(provider.open("prefix/finished")) == b"finished"
 
@@ -210,7 +210,7 @@ def test_a_blob_that_is_finished_meanwhile_is_not_abandoned(box: Box, monkeypatc
 
         with monkeypatch.context() as patched:
             patched.setattr(provider, "_blobs", blobs)
-            provider.abandon("prefix/")
+            provider.discard_unfinished("prefix/")
         assert b"".join(provider.open("prefix/late")) == b"finished"
 
 

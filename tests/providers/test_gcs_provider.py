@@ -381,7 +381,7 @@ def test_what_comes_late_to_gcs_changes_nothing(generations: GenerationServer, s
 
 @pytest.mark.parametrize("size_bytes", [10, ONE_REQUEST_BYTES + 1])
 def test_a_file_that_comes_late_to_gcs_replaces_nothing(generations: GenerationServer, size_bytes: int) -> None:
-    """Also one in parts, whose session `abandon` cannot find. See `tests/storage/test_late_requests.py`."""
+    """Also one in parts, whose session `discard_unfinished` cannot find. See `tests/storage/test_late_requests.py`."""
     with closing(provider_of(bucket="bucket", endpoint_url=generations.url)) as provider:
         assert provider.creates_safely()
         [(key, _)] = provider.put_new_many({"p/first": PatternSource(size_bytes)})

@@ -193,7 +193,7 @@ def test_the_next_run_sends_the_blocks_that_are_missing(destination: Destination
     _begin_and_fail(destination, source, from_block=5)
     with troubled(destination) as (provider, proxy):
         assert isinstance(provider, AzureProvider)
-        assert provider.abandon_but_for("p/ejecuciones/1/", lambda key: key == KEY)
+        assert provider.discard_unfinished_but_for("p/ejecuciones/1/", lambda key: key == KEY)
         store(provider, source)
         assert count(proxy, SENDS_PART["azure"]) == PARTS - 4
     assert stored_sha256(destination) == source.sha256()
@@ -207,7 +207,7 @@ def test_blocks_of_other_bytes_are_not_gone_on_with(destination: Destination) ->
     source = PatternSource(LARGE_BYTES, seed=2)
     with troubled(destination) as (provider, proxy):
         assert isinstance(provider, AzureProvider)
-        assert provider.abandon_but_for("p/ejecuciones/1/", lambda key: key == KEY)
+        assert provider.discard_unfinished_but_for("p/ejecuciones/1/", lambda key: key == KEY)
         store(provider, source)
         assert count(proxy, SENDS_PART["azure"]) == PARTS
     assert stored_sha256(destination) == source.sha256()
@@ -218,7 +218,7 @@ def test_blocks_that_nobody_wants_are_discarded(destination: Destination) -> Non
     _begin_and_fail(destination, PatternSource(LARGE_BYTES), from_block=5)
     with troubled(destination) as (provider, _):
         assert isinstance(provider, AzureProvider)
-        assert not provider.abandon_but_for("p/ejecuciones/1/", lambda key: False)
+        assert not provider.discard_unfinished_but_for("p/ejecuciones/1/", lambda key: False)
     assert destination.everything_stored() == set()
 
 

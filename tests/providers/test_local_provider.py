@@ -101,7 +101,7 @@ def every_action(provider: LocalProvider) -> list[Callable[[], object]]:
         lambda: provider.stat("a"),
         lambda: list(provider.list("")),
         lambda: provider.delete("a"),
-        lambda: provider.abandon(""),
+        lambda: provider.discard_unfinished(""),
     ]
 
 
@@ -123,8 +123,8 @@ def test_no_link_is_followed(provider: LocalProvider, directory: Path, tmp_path:
             list(provider.open(key))
     assert list(provider.list("")) == list(provider.list("link/")) == []
     provider.delete("link/secret")
-    provider.abandon("")
-    provider.abandon("link/")
+    provider.discard_unfinished("")
+    provider.discard_unfinished("link/")
     assert files_below(outside) == {"secret", unfinished.name}
     provider.put("file", BytesSource(b"replaces the link"))
     assert (outside / "secret").read_bytes() == b"secret"
@@ -390,8 +390,8 @@ def test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old_and_an
     for name in (old, old_of_an_earlier_release):
         os.utime(directory / "executions" / name, (long_ago, long_ago))
     assert [stored.key for stored in provider.list("executions/")] == ["executions/1/kept"]
-    provider.abandon("executions/1")
-    provider.abandon("executions/1/")
+    provider.discard_unfinished("executions/1")
+    provider.discard_unfinished("executions/1/")
     assert files_below(directory) == {
         f"executions/{name}" for name in (old, new, longer, of_an_earlier_release, "1/kept")
     }
@@ -410,7 +410,7 @@ def test_a_clock_that_is_not_the_servers_makes_no_unfinished_file_old(
     os.utime(directory / old, (long_ago, long_ago))
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + hours_off * 3600)
-    provider.abandon("1.manifest.json")
+    provider.discard_unfinished("1.manifest.json")
     assert files_below(directory) == {new}
 
 
@@ -491,8 +491,8 @@ def store_and_delete(number, moment):
 
 def remove_leftovers():
     used = provider()
-    used.abandon("p/executions/1/")
-    used.abandon("p/executions/1.manifest")
+    used.discard_unfinished("p/executions/1/")
+    used.discard_unfinished("p/executions/1.manifest")
     for stored in list(used.list("p/executions/1/")):
         used.delete(stored.key)
     used.delete("p/executions/1.manifest")

@@ -63,7 +63,7 @@ OPERATIONS: dict[str, Callable[[Provider], object]] = {
     "open": lambda provider: b"".join(provider.open("p/small")),
     "open of a large one": lambda provider: len(b"".join(provider.open_sized("p/large", len(LARGE)))),
     "open of an odd name": lambda provider: b"".join(provider.open("p/line\nend")),
-    "abandon": lambda provider: provider.abandon("p/"),
+    "discard_unfinished": lambda provider: provider.discard_unfinished("p/"),
     "delete": lambda provider: provider.delete("p/small"),
 }
 
@@ -123,7 +123,7 @@ def refusals_of(destination: Destination) -> dict[str, ProviderError]:
     refusals = {}
     with closing(build_provider(destination.provider_row())) as provider:
         for name, operation in OPERATIONS.items():
-            if name == "abandon" and destination.kind == "gcs":
+            if name == "discard_unfinished" and destination.kind == "gcs":
                 continue  # it asks for nothing
             with pytest.raises(ProviderError) as raised:
                 operation(provider)

@@ -224,7 +224,7 @@ def every_call(provider: Provider, key: str = "p/a") -> dict[str, Callable[[], o
         "stat": lambda: provider.stat(key),
         "list": lambda: list(provider.list("p")),
         "delete": lambda: provider.delete(key),
-        "abandon": lambda: provider.abandon("p"),
+        "discard_unfinished": lambda: provider.discard_unfinished("p"),
         "digests": lambda: list(provider.digests([key])),
         "check": lambda: provider.check("p"),
         "replace": lambda: provider.replace(key, BytesSource(b"x"), None),
@@ -232,7 +232,7 @@ def every_call(provider: Provider, key: str = "p/a") -> dict[str, Callable[[], o
         "delete exactly": lambda: provider.delete_exactly(StoredObject(key, 1, "etag:0", "0")),
     }
     if provider.kind == "gcs":  # tells nobody its unfinished uploads, so there is nothing to ask
-        del calls["abandon"]
+        del calls["discard_unfinished"]
     return calls
 
 
@@ -526,7 +526,7 @@ def test_what_others_store_while_an_object_is_sent_stays(
     assert isinstance(error_of(lambda: provider.replace("p/a", source, seen)), ConditionFailed)
     others.close()
     assert content(provider, "p/a") == b"newer"
-    provider.abandon("p/a")
+    provider.discard_unfinished("p/a")
     assert destinations.everything_stored() == {"p/a"}
 
 
@@ -627,9 +627,9 @@ def test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name(
     begin_uploads(destinations, "p/m", *others)
     if destinations.kind == "gcs":
         return  # tells nobody its unfinished uploads
-    provider.abandon("p/m")
+    provider.discard_unfinished("p/m")
     assert unfinished_of(destinations) == sorted(others)
-    provider.abandon("p/m.bak/")
+    provider.discard_unfinished("p/m.bak/")
     assert unfinished_of(destinations) == sorted({*others} - {"p/m.bak/below"})
 
 
@@ -723,13 +723,13 @@ def test_a_source_of_another_size_is_refused(
 
 
 def require_abandoned(provider: Provider, destinations: Destination, kept: set[str]) -> None:
-    """`abandon` leaves what is to be kept, and nothing else was ever finished.
+    """`discard_unfinished` leaves what is to be kept, and nothing else was ever finished.
 
-    A part that the server was still taking in may show after a first `abandon`.
+    A part that the server was still taking in may show after a first `discard_unfinished`.
     """
 
     def is_abandoned() -> bool:
-        provider.abandon("p/")
+        provider.discard_unfinished("p/")
         assert set(keys(provider, "")) == kept
         return destinations.everything_stored() == kept
 
@@ -766,7 +766,7 @@ def test_a_killed_upload_is_invisible_and_can_be_abandoned(provider: Provider, d
     assert result.returncode == -signal.SIGKILL
     assert keys(provider, "") == []
     remains = destinations.everything_stored()
-    provider.abandon("other/")
+    provider.discard_unfinished("other/")
     assert destinations.everything_stored() >= remains
     put_bytes(provider, "p/finished")
     require_abandoned(provider, destinations, {"p/finished"})

@@ -38,7 +38,7 @@ def use_in_every_way(provider: Provider) -> None:
         assert sum(map(len, provider.open(key))) == source.size_bytes
     list(provider.put_new_many({"p/nuevo": small}))
     provider.replace("p/a", small, provider.stat("p/a"))
-    provider.abandon("p/")
+    provider.discard_unfinished("p/")
     for stored in list(provider.list("p/")):
         provider.delete_exactly(stored)
 

@@ -151,7 +151,7 @@ def test_unfinished_uploads_are_found_on_every_page_before_the_first_is_discarde
         return page("%20a", f"<IsTruncated>{true}</IsTruncated>{following}")
 
     with provider_of(answer) as (provider, requests):
-        provider.abandon("p/")
+        provider.discard_unfinished("p/")
     assert [request.method for request in requests] == ["GET", "GET", "DELETE", "DELETE"]
     assert [request.path for request in requests[2:]] == [
         "/cubo/p/%20a?uploadId=%2520a-id",
@@ -181,7 +181,7 @@ def test_an_unfinished_upload_of_an_odd_name_is_discarded_by_that_name(name: str
             provider,
             requests,
         ):
-            provider.abandon(prefix)
+            provider.discard_unfinished(prefix)
         address = urlsplit(requests[-1].path)
         assert requests[-1].method == "DELETE"
         assert unquote(address.path) == f"/cubo/p/{name}"

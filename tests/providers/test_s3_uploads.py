@@ -222,7 +222,7 @@ def test_an_upload_that_the_server_has_lost_is_begun_once_more(scene_with: Calla
 
     def abandon_first(exchange: Exchange) -> None:
         with closing(build_provider(scene.destination.provider_row())) as others:
-            others.abandon(KEY)
+            others.discard_unfinished(KEY)
         exchange.answer(exchange.forward())
 
     with scene_with(Fault("lost", abandon_first, part(5), on=(1,)), name=name) as scene:
@@ -262,7 +262,7 @@ def test_the_next_run_sends_only_the_parts_that_are_missing(scene_with: Callable
     with scene_with(DENIED_ONCE, name=name) as scene:
         fail_with_parts(scene)
         with scene.provider() as provider:
-            assert provider.abandon_but_for(DIRECTORY, wants_all)
+            assert provider.discard_unfinished_but_for(DIRECTORY, wants_all)
             receipt = provider.put(KEY, LARGE)
             assert provider.stat(KEY).checksum in receipt.checksums
         assert scene.numbers() == [PARTS]
@@ -284,7 +284,7 @@ def test_what_was_begun_with_other_bytes_is_begun_again(scene_with: Callable[...
     with scene_with(DENIED_ONCE, name=name) as scene:
         fail_with_parts(scene)
         with scene.provider() as provider:
-            provider.abandon_but_for(DIRECTORY, wants_all)
+            provider.discard_unfinished_but_for(DIRECTORY, wants_all)
             provider.put(KEY, changed)
         assert {*range(1, PARTS)} <= {*scene.numbers()}  # the last one maybe twice, as several are on their way at once
         scene.require_stored(changed)
@@ -300,9 +300,9 @@ def test_parts_that_cannot_be_listed_nor_discarded_are_told_of(scene_with: Calla
     with scene_with(*faults, name="s3-moto") as scene:
         fail_with_parts(scene)
         with scene.provider() as provider:
-            assert provider.abandon_but_for(DIRECTORY, wants_all)
+            assert provider.discard_unfinished_but_for(DIRECTORY, wants_all)
             assert provider.put(KEY, LARGE).left_unfinished
-            provider.abandon(DIRECTORY)
+            provider.discard_unfinished(DIRECTORY)
             assert not provider.put(KEY, LARGE).left_unfinished
         scene.require_stored(LARGE)
 
@@ -312,7 +312,7 @@ def test_a_file_that_is_shorter_by_now_does_not_get_its_old_end(scene_with: Call
     with scene_with(DENIED_ONCE, name="s3-swift") as scene:
         fail_with_parts(scene)
         with scene.provider() as provider:
-            provider.abandon_but_for(DIRECTORY, wants_all)
+            provider.discard_unfinished_but_for(DIRECTORY, wants_all)
             provider.put(KEY, shorter)
         scene.require_stored(shorter)
 
@@ -322,7 +322,7 @@ def test_what_nobody_wants_any_more_is_discarded(scene_with: Callable[..., Any],
     with scene_with(DENIED_ONCE, name=name) as scene:
         fail_with_parts(scene)
         with scene.provider() as provider:
-            assert not provider.abandon_but_for(DIRECTORY, lambda _: False)
+            assert not provider.discard_unfinished_but_for(DIRECTORY, lambda _: False)
         assert scene.destination.everything_stored() == set()
 
 
@@ -332,7 +332,7 @@ def test_of_two_unfinished_uploads_one_stays(scene_with: Callable[..., Any], nam
         fail_with_parts(scene)
         fail_with_parts(scene)
         with scene.provider() as provider:
-            assert provider.abandon_but_for(DIRECTORY, wants_all)
+            assert provider.discard_unfinished_but_for(DIRECTORY, wants_all)
             provider.put(KEY, LARGE)
         assert scene.numbers() == [PARTS]
         scene.require_stored(LARGE)
@@ -343,8 +343,8 @@ def test_what_was_discarded_meanwhile_is_begun_again(scene_with: Callable[..., A
     with scene_with(DENIED_ONCE) as scene:
         fail_with_parts(scene)
         with scene.provider() as provider, closing(build_provider(scene.destination.provider_row())) as others:
-            provider.abandon_but_for(DIRECTORY, wants_all)
-            others.abandon(DIRECTORY)
+            provider.discard_unfinished_but_for(DIRECTORY, wants_all)
+            others.discard_unfinished(DIRECTORY)
             receipt = provider.put(KEY, LARGE)
         assert receipt.sent_whole
         scene.require_stored(LARGE)
@@ -359,7 +359,7 @@ def test_parts_that_were_begun_with_other_settings_are_not_used(
         fail_with_parts(scene)
         scene.destination = scene.destination.with_options(**options)
         with scene.provider() as provider:
-            assert not provider.abandon_but_for(DIRECTORY, wants_all)
+            assert not provider.discard_unfinished_but_for(DIRECTORY, wants_all)
 
 
 def test_after_a_source_that_changed_no_part_is_left(scene_with: Callable[..., Any]) -> None:
@@ -392,7 +392,7 @@ def test_a_late_request_to_an_upload_that_was_taken_over_changes_nothing(
     with scene_with(Fault("held", hold, request, on=(1,)), denied_after, name=name) as scene:
         fail_with_parts(scene)
         with closing(build_provider(scene.destination.provider_row())) as others:
-            others.abandon_but_for(DIRECTORY, wants_all)
+            others.discard_unfinished_but_for(DIRECTORY, wants_all)
             others.put(KEY, newer)
             with contextlib.suppress(ConnectionError):  # refused before it was read
                 assert held[0].forward().status >= 400

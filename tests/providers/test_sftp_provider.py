@@ -358,8 +358,8 @@ def test_abandon_in_a_shared_directory_takes_only_its_own_and_what_is_old_and_an
     for name in (old, old_of_an_earlier_release):
         os.utime(base_path / "executions" / name, (long_ago, long_ago))
     assert [stored.key for stored in provider.list("executions/")] == ["executions/1/kept"]
-    provider.abandon("executions/1")
-    provider.abandon("executions/1/")
+    provider.discard_unfinished("executions/1")
+    provider.discard_unfinished("executions/1/")
     assert files_below(base_path) == {
         f"executions/{name}" for name in (old, new, longer, of_an_earlier_release, "1/kept")
     }
@@ -379,7 +379,7 @@ def test_a_server_whose_clock_is_wrong_loses_no_unfinished_file_that_is_being_wr
     os.utime(base_path / old, (long_ago, long_ago))
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() + hours_off * 3600)
-    provider.abandon("1.manifest.json")
+    provider.discard_unfinished("1.manifest.json")
     assert files_below(base_path) == {new}
 
 
@@ -705,7 +705,7 @@ def test_a_cut_connection_is_replaced_at_the_next_call(
         provider.put("a/file", Interrupting(2_000_000, line.cut))
     assert list(provider.list("")) == []
     provider.put("a/other", BytesSource(b"x"))
-    provider.abandon("a/")
+    provider.discard_unfinished("a/")
     assert files_below(base_path) == {"a/other"}
 
 
@@ -850,8 +850,8 @@ def store_prove_and_delete(provider: SftpProvider) -> None:
 
 def remove_leftovers(provider: SftpProvider) -> None:
     """What the next run does with what an attempt left."""
-    provider.abandon("p/executions/1/")
-    provider.abandon("p/executions/1.manifest")
+    provider.discard_unfinished("p/executions/1/")
+    provider.discard_unfinished("p/executions/1.manifest")
     for stored in list(provider.list("p/executions/1/")):
         provider.delete(stored.key)
     provider.delete("p/executions/1.manifest")

@@ -1,7 +1,8 @@
 """Sessions over SFTP that end in the middle: what was sent, read or listed until then counts, and is not done twice.
 
 The same was looked for wherever a session is held for more than one request: storing (`put`, `replace`), naming,
-reading (`open`, `digests`), listing (`list`, `abandon`). Small files go together in a session and are repeated as such.
+reading (`open`, `digests`), listing (`list`, `discard_unfinished`). Small files go together in a session and are
+repeated as such.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with(
     assert not caught.value.given_up, "whoever asked may send all of it again"
     assert not (base / "file").exists()
     assert len(all_below(base)) == (0 if how == "gone" else 1)
-    provider.abandon("file")
+    provider.discard_unfinished("file")
     assert all_below(base) == set()
 
 
@@ -308,5 +309,5 @@ def test_what_is_unfinished_is_discarded_though_a_session_ends(
     for directory in ("a", "a/b", "c"):
         (base / directory / name).touch()
     with lying_sftp_server.going_wrong(Fault("READDIR", liar.cut, calls=(33,))):
-        provider.abandon("")
+        provider.discard_unfinished("")
     assert all_below(base) == keys

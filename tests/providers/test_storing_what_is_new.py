@@ -17,7 +17,7 @@ import pytest
 
 from config.models import Evidence
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
+from files.walk import walk_tree
 from providers.base import ConditionFailed, ProviderUnavailable, StorageFull
 from storage import helpers as helpers_module
 from storage import upload as upload_module

@@ -21,7 +21,7 @@ import pytest
 
 from config.errors import MigrationError
 from config.models import Attempt, Entry, EntryKind, Execution, PutReceipt
-from files.trees import Tree
+from files.tree import Tree
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES, BytesSource, Provider
 from sql.database import Database

@@ -29,7 +29,7 @@ from config.errors import MigrationError
 from config.models import Evidence, ProvenCopy, PutReceipt, StoredObject
 from demo.servers.postgres import EmbeddedPostgres
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
+from files.walk import walk_tree
 from providers import build_provider
 from providers.base import (
     AccessDenied,

@@ -344,7 +344,7 @@ def test_a_new_claim_knows_nothing_of_an_earlier_deletion(platform: Platform, be
 MIGRATING: dict[str, Callable[[Database, Claim, Attempt], object]] = {
     "begin": lambda database, claim, _: database.open_attempt(claim, 1, "p/uuid-1"),
     "note": lambda database, _, attempt: database.note_place(attempt, foreign_objects=True),
-    "abandon": lambda database, _, attempt: database.abandon_attempt(attempt, "unavailable", "caído"),
+    "discard_unfinished": lambda database, _, attempt: database.abandon_attempt(attempt, "unavailable", "caído"),
     "settle": lambda database, _, attempt: database.settle_attempt(attempt.id),
     "fail": lambda database, claim, _: database.fail_migration(claim, "failed", "unavailable", "caído"),
     "commit": lambda database, claim, attempt: database.commit_migration(claim, attempt, COPY, delete_local_copy=True),

@@ -19,7 +19,7 @@ import pytest
 
 from config.errors import RunInterrupted, SourceChanged
 from config.logs import emit, logger
-from storage.helpers import FILES_WORTH_HELP, WORD_IS_GOOD_FOR_SECONDS, HelperLost, Helpers, Order, Workplace
+from storage.helpers import FILES_WORTH_HELP, WORD_IS_GOOD_FOR_SECONDS, HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost, now
 from storage.pace import Traffic
 from tests.processes import children_of, is_alive, wait_until
@@ -29,106 +29,106 @@ NEVER = threading.Event()
 
 
 @dataclass(frozen=True)
-class Look(Order[tuple[int, list[str]]]):
+class Look(Task[tuple[int, list[str]]]):
     """Who does it, and what is in the directory."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> tuple[int, list[str]]:
-        workplace.pool.traffic.note_passed(5, 2)
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> tuple[int, list[str]]:
+        worker_state.pool.traffic.note_passed(5, 2)
         return os.getpid(), os.listdir(directory_descriptor)
 
 
 @dataclass(frozen=True)
-class Meet(Order[None]):
+class Meet(Task[None]):
     """Sign with one's number, and wait until so many have."""
 
     number: int
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> None:
         os.close(os.open(f"{os.getpid()}", os.O_CREAT, dir_fd=directory_descriptor))
         wait_until(lambda: len(os.listdir(directory_descriptor)) >= self.number, 30)
 
 
 @dataclass(frozen=True)
-class Die(Order[None]):
+class Die(Task[None]):
     """End as by the kernel, short of memory; while others wait, too."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> None:
         time.sleep(0.2)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 @dataclass(frozen=True)
-class Fail(Order[None]):
+class Fail(Task[None]):
     """What is wrong with the source is told to whoever asked."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> None:
         raise SourceChanged("cambió x.txt")
 
 
 @dataclass(frozen=True)
-class Tell(Order[None]):
+class Tell(Task[None]):
     """Log something."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> None:
         emit(logging.DEBUG, "told_quietly", "en voz baja")
         emit(logging.WARNING, "told", "en voz alta", execution="e1")
 
 
 @dataclass(frozen=True)
-class Wait(Order[bool]):
+class Wait(Task[bool]):
     """Wait until it is to be given up."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> bool:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> bool:
         os.close(os.open("waiting", os.O_CREAT, dir_fd=directory_descriptor))
-        if not workplace.interruption.wait(30):
+        if not worker_state.interruption.wait(30):
             raise AssertionError("nobody said so")
         raise RunInterrupted("interrumpido")
 
 
 @dataclass(frozen=True)
-class IsInterrupted(Order[bool]):
+class IsInterrupted(Task[bool]):
     """Whether it is to be given up already."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> bool:
-        return workplace.interruption.is_set()
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> bool:
+        return worker_state.interruption.is_set()
 
 
 @dataclass(frozen=True)
-class Survive(Order[int]):
+class Survive(Task[int]):
     """Get the signals that a terminal sends to all."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> int:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(os.getpid(), number)
         return os.getpid()
 
 
 @dataclass(frozen=True)
-class Last(Order[None]):
+class Last(Task[None]):
     """Tell of some bytes, and work until somebody has seen them; then until the lease holds longer than it did."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
-        held_until = workplace.lease.held_until()
-        workplace.pool.traffic.note_passed(5, 2)
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> None:
+        held_until = worker_state.lease.held_until()
+        worker_state.pool.traffic.note_passed(5, 2)
         wait_until(lambda: "seen" in os.listdir(directory_descriptor), 30)
-        wait_until(lambda: workplace.lease.held_until() > held_until + 100, 30)
+        wait_until(lambda: worker_state.lease.held_until() > held_until + 100, 30)
 
 
 @dataclass(frozen=True)
-class StopAndGoOn(Order[None]):
+class StopAndGoOn(Task[None]):
     """Be stopped, as by SIGSTOP or with the whole machine; then do what cannot be undone."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> None:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> None:
         os.kill(os.getpid(), signal.SIGSTOP)
-        workplace.require_word()
+        worker_state.require_word()
         os.close(os.open("went on", os.O_CREAT, dir_fd=directory_descriptor))
 
 
 @dataclass(frozen=True)
-class Surroundings(Order[tuple[dict[str, str], tuple[int, int]]]):
+class Surroundings(Task[tuple[dict[str, str], tuple[int, int]]]):
     """The environment, and the limits of a core dump."""
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> tuple[dict[str, str], tuple[int, int]]:
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> tuple[dict[str, str], tuple[int, int]]:
         return dict(os.environ), resource.getrlimit(resource.RLIMIT_CORE)
 
 
@@ -146,17 +146,17 @@ class Office:
         """Those that were started and have not ended."""
         return children_of(os.getpid()) - self._others
 
-    def ask(self, *orders: Order[object], interruption: threading.Event = NEVER) -> list[object]:
+    def ask(self, *tasks: Task[object], interruption: threading.Event = NEVER) -> list[object]:
         """Have all of them carried out; their answers and errors."""
-        answers: list[object] = [None] * len(orders)
+        answers: list[object] = [None] * len(tasks)
 
         def ask_one(index: int) -> None:
             try:
-                answers[index] = self.helpers.ask(orders[index], self.descriptor, interruption)
+                answers[index] = self.helpers.ask(tasks[index], self.descriptor, interruption)
             except Exception as error:
                 answers[index] = error
 
-        self.helpers.for_each(ask_one, range(len(orders)), NEVER)
+        self.helpers.for_each(ask_one, range(len(tasks)), NEVER)
         return answers
 
     def close(self) -> None:
@@ -279,9 +279,9 @@ def test_an_order_is_given_up_when_the_lease_is_lost_and_nothing_is_begun_then(o
             raise ClaimLost("otra ejecución se hizo cargo")
         return now() + 100
 
-    for order in (Wait(), Survive()):
+    for task in (Wait(), Survive()):
         with pytest.raises(ClaimLost, match="se hizo cargo"):
-            office.helpers.ask(order, office.descriptor, NEVER, held_until)
+            office.helpers.ask(task, office.descriptor, NEVER, held_until)
     assert office.ask(IsInterrupted()) == [False]
 
 
@@ -317,8 +317,8 @@ from tests.storage.test_helpers import Wait, Look
 helpers = Helpers(2, 4, Traffic())
 descriptor = os.open(sys.argv[1], os.O_RDONLY)
 never = threading.Event()
-orders = [Look(), Wait(), Wait()]
-helpers.for_each(lambda order: helpers.ask(order, descriptor, never), orders, never)
+tasks = [Look(), Wait(), Wait()]
+helpers.for_each(lambda task: helpers.ask(task, descriptor, never), tasks, never)
 """
 
 

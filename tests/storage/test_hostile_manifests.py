@@ -24,7 +24,7 @@ from config.logs import logger
 from config.models import Execution, ProviderRow
 from config.process.preparation import keep_rights_of_owner
 from files.descriptors import closing_descriptor
-from files.tree import hash_file, walk_tree
+from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import LocalCopyDiffers, remove_local_copy
 from jobs.migration.restore.destination import INCOMPLETE_MARK

@@ -59,7 +59,7 @@ def test_discarding_what_one_execution_left_unfinished_leaves_another_of_a_longe
     ):
         client.create_multipart_upload(Bucket=bucket, Key=key)
     for prefix in Place("ejecuciones/e1").unfinished_prefixes:
-        provider.abandon(prefix)
+        provider.discard_unfinished(prefix)
     uploads = client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
     assert [upload["Key"] for upload in uploads] == ["ejecuciones/e10.manifest.json", "ejecuciones/e10/a"]
     client.close()

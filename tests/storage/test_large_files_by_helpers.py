@@ -14,10 +14,10 @@ import pytest
 
 from config.errors import RunInterrupted
 from config.models import Evidence, ProvenCopy, PutReceipt
-from files.trees import LARGE_BYTES
+from files.tree import LARGE_BYTES
 from providers.file_trees import is_temporary_name
 from providers.sftp.provider import SftpProvider
-from storage.helpers import Helpers, Order
+from storage.helpers import Helpers, Task
 from storage.lease import ClaimLost, Lease, LeasedProvider
 from storage.manifest import Manifest
 from storage.pace import Traffic
@@ -49,15 +49,15 @@ class Observed(Helpers):
 
     def ask(
         self,
-        order: Order[Answer],
+        task: Task[Answer],
         directory_descriptor: int,
         interruption: threading.Event,
         held_until: Callable[[], float] = lambda: 0.0,
     ) -> Answer:
         """See `Helpers`."""
-        if isinstance(order, SendFiles):
-            self.given.append([file.entry.path for file in order.files])
-        return super().ask(order, directory_descriptor, interruption, held_until)
+        if isinstance(task, SendFiles):
+            self.given.append([file.entry.path for file in task.files])
+        return super().ask(task, directory_descriptor, interruption, held_until)
 
     def processes(self) -> set[int]:
         """Those that were started and have not ended."""
@@ -72,7 +72,7 @@ def helpers() -> Iterator[Observed]:
 
 @pytest.fixture(autouse=True)
 def _little_is_worth_help(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(SftpProvider, "large_bytes_worth_help", 2 * LARGE_BYTES)
+    monkeypatch.setattr(SftpProvider, "offload_threshold_bytes", 2 * LARGE_BYTES)
 
 
 def add_file(bench: Bench, name: str, size_bytes: int) -> None:

@@ -46,7 +46,7 @@ by_every_way = pytest.mark.parametrize(
 
 def take_over(provider: Provider, expected: StoredObject | None) -> None:
     """What another run does that has the claim now."""
-    provider.abandon(KEY)
+    provider.discard_unfinished(KEY)
     provider.replace(KEY, BytesSource(NEWER), expected)
 
 
@@ -140,7 +140,7 @@ on_servers_that_keep_conditions = pytest.mark.parametrize(
 
 def store_new(provider: Provider, source: Source, key: str = KEY) -> None:
     """As a run that has looked and found nothing there."""
-    provider.abandon(key)
+    provider.discard_unfinished(key)
     assert [stored_key for stored_key, _ in provider.put_new_many({key: source})] == [key]
 
 
@@ -242,7 +242,7 @@ def test_a_late_rename_on_an_sftp_server_replaces_nothing(
 
         def effect(request: sftp_liar.Request) -> None:
             if others_discard:
-                others.abandon(KEY)
+                others.discard_unfinished(KEY)
             others.put(KEY, BytesSource(NEWER))
             request.forward()
 

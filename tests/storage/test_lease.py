@@ -171,7 +171,7 @@ def test_without_its_lease_a_provider_can_be_read_and_not_changed(clock: Clock, 
     with pytest.raises(ClaimLost):
         provider.delete("e/a")
     with pytest.raises(ClaimLost):
-        provider.abandon("e/")
+        provider.discard_unfinished("e/")
     with pytest.raises(ClaimLost):
         provider.replace("e/a", BytesSource(b""), stored)
     with pytest.raises(ClaimLost):

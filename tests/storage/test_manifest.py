@@ -17,8 +17,8 @@ import pytest
 from config.errors import UnsafeSource
 from config.models import EntryKind, Execution, ProviderRow
 from files.descriptors import closing_descriptor
-from files.tree import hash_file, walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import hash_file, walk_tree
 from providers.base import BytesSource, IntegrityError, ObjectNotFound
 from providers.local.provider import LocalProvider
 from storage.keys import Place, place_from_uri, place_of

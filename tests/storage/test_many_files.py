@@ -15,7 +15,7 @@ import pytest
 from config.models import Attempt, Execution, PutReceipt, StoredObject
 from files import directory_names
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
+from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import remove_local_copy
 from providers.base import BytesSource, ObjectNotFound, Provider, Source
@@ -65,7 +65,7 @@ class NullProvider(Provider):
     def open(self, key: str) -> Iterator[bytes]:
         raise NotImplementedError
 
-    delete = abandon = open  # type: ignore[assignment]
+    delete = discard_unfinished = open  # type: ignore[assignment]
 
     def close(self) -> None:
         """Nothing is open."""

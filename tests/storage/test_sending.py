@@ -12,11 +12,11 @@ from typing import TypeVar, cast
 import pytest
 
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
+from files.walk import walk_tree
 from providers.file_trees import is_temporary_name, temporary_name
 from storage import helpers as helpers_module
 from storage import upload as upload_module
-from storage.helpers import HelperLost, Helpers, Order, Workplace
+from storage.helpers import HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost, Lease, now
 from storage.pace import Traffic
 from storage.sending import Assistance, FileToSend, Sender, SendFiles, Sent
@@ -46,8 +46,8 @@ class Observed(Helpers):
         super().__init__(2, 2, Traffic())
         self._after = after
 
-    def ask(self, order: Order[Answer], directory_descriptor: int, *_: object) -> Answer:
-        return cast("Answer", self._after(order.carry_out(Workplace(1), directory_descriptor)))
+    def ask(self, task: Task[Answer], directory_descriptor: int, *_: object) -> Answer:
+        return cast("Answer", self._after(task.carry_out(WorkerState(1), directory_descriptor)))
 
 
 @pytest.fixture(autouse=True)
@@ -153,9 +153,9 @@ def test_a_helper_stores_nothing_once_the_lease_is_over(bench: Bench, two_helper
     with closing_descriptor(os.open(bench.directory, os.O_RDONLY)) as descriptor:
         tree = walk_tree(descriptor)
         files = [FileToSend(p, f"{KEY_PREFIX}/{tree.path(p)}", tree.entry(p)) for p in tree.file_positions()]
-        order = SendFiles(bench.destination.provider_row(), files, KEY_PREFIX.rpartition("/")[0])
+        task = SendFiles(bench.destination.provider_row(), files, KEY_PREFIX.rpartition("/")[0])
         with pytest.raises(ClaimLost, match="venció"):
-            two_helpers.ask(order, descriptor, NEVER, lambda: now() - 0.1)
+            two_helpers.ask(task, descriptor, NEVER, lambda: now() - 0.1)
         assert bench.stored() == {}
-        sent = two_helpers.ask(order, descriptor, NEVER, lambda: now() + 60)
+        sent = two_helpers.ask(task, descriptor, NEVER, lambda: now() + 60)
     assert len(sent.receipts) == len(bench.stored_files()) == len(files)

@@ -11,8 +11,8 @@ from contextlib import closing
 import pytest
 
 from config.errors import RunInterrupted
-from jobs.migration.queue import flights as flights_module
-from jobs.migration.queue.flights import Flights
+from jobs.migration.queue import task_pool as flights_module
+from jobs.migration.queue.task_pool import TaskPool
 from providers.base import AccessDenied, StorageFull
 from storage.transfers import TransferPool
 
@@ -174,33 +174,33 @@ def test_the_pool_can_be_used_after_an_error(pool: TransferPool) -> None:
     assert done == [1]
 
 
-# Flights
+# TaskPool
 
 
 @pytest.fixture
-def make_flights() -> Iterator[Callable[[int, threading.Event], Flights]]:
+def make_flights() -> Iterator[Callable[[int, threading.Event], TaskPool]]:
     """Make some, and close them at the end."""
-    made: list[Flights] = []
+    made: list[TaskPool] = []
 
-    def make(size: int, interruption: threading.Event) -> Flights:
-        made.append(Flights(size, interruption))
+    def make(size: int, interruption: threading.Event) -> TaskPool:
+        made.append(TaskPool(size, interruption))
         return made[-1]
 
     yield make
-    for flights in made:
-        flights.close()
+    for task_pool in made:
+        task_pool.close()
 
 
-MakeFlights = Callable[[int, threading.Event], Flights]
+MakeFlights = Callable[[int, threading.Event], TaskPool]
 
 
 def test_at_most_so_many_fly_at_once(make_flights: MakeFlights, meter: Meter, callers: ThreadPoolExecutor) -> None:
-    flights = make_flights(2, NEVER)
+    task_pool = make_flights(2, NEVER)
 
     def launch_all() -> None:
         for number in range(6):
-            flights.launch(meter.pass_through, number)
-        flights.land_all()
+            task_pool.submit(meter.pass_through, number)
+        task_pool.drain()
 
     call = callers.submit(launch_all)
     meter.wait_until_inside(2)
@@ -214,27 +214,27 @@ def test_an_error_comes_out_of_the_next_step(make_flights: MakeFlights) -> None:
     def fail(_item: int) -> None:
         raise StorageFull("lleno")
 
-    flights = make_flights(1, NEVER)
-    flights.launch(fail, 1)
+    task_pool = make_flights(1, NEVER)
+    task_pool.submit(fail, 1)
     with pytest.raises(StorageFull):
-        flights.launch(fail, 2)
-    flights.launch(fail, 3)
+        task_pool.submit(fail, 2)
+    task_pool.submit(fail, 3)
     with pytest.raises(StorageFull):
-        flights.land_all()
+        task_pool.drain()
 
 
 def test_after_a_request_to_stop_nothing_is_launched_and_the_wait_is_bounded(
     make_flights: MakeFlights, meter: Meter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(flights_module, "SECONDS_TO_LAND_AFTER_SIGNAL", 0.2)
+    monkeypatch.setattr(flights_module, "SECONDS_TO_END_AFTER_SIGNAL", 0.2)
     interruption = threading.Event()
-    flights = make_flights(2, interruption)
-    flights.launch(meter.pass_through, 1)
+    task_pool = make_flights(2, interruption)
+    task_pool.submit(meter.pass_through, 1)
     meter.wait_until_inside(1)
     interruption.set()
-    flights.launch(meter.pass_through, 2)
+    task_pool.submit(meter.pass_through, 2)
     started = time.monotonic()
-    flights.land_all()
+    task_pool.drain()
     assert time.monotonic() - started < PATIENCE_SECONDS / 2
     assert meter.entered == [1]
 
@@ -244,9 +244,9 @@ def test_a_request_to_stop_ends_the_wait_for_room(
 ) -> None:
     monkeypatch.setattr(flights_module, "POLL_SECONDS", 0.01)
     interruption = threading.Event()
-    flights = make_flights(1, interruption)
-    flights.launch(meter.pass_through, 1)
-    waiting = callers.submit(flights.launch, meter.pass_through, 2)
+    task_pool = make_flights(1, interruption)
+    task_pool.submit(meter.pass_through, 1)
+    waiting = callers.submit(task_pool.submit, meter.pass_through, 2)
     meter.wait_until_inside(1)
     interruption.set()
     waiting.result(PATIENCE_SECONDS)

@@ -21,8 +21,8 @@ from config.logs import logger
 from config.models import Evidence, ProvenCopy
 from demo.servers.postgres import EmbeddedPostgres
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_tree
 from providers import build_provider
 from providers.base import (
     PART_SIZE_BYTES,
@@ -210,7 +210,7 @@ def test_everything_is_stored_proven_and_described(bench: Bench, evidence: Evide
     methods = [method for method, _ in provider.calls]
     after_the_last_put = methods[len(methods) - methods[::-1].index("put") :]
     assert set(after_the_last_put) == {"stat", "list"} | ({"digests"} if evidence is Evidence.READ_BACK else set())
-    assert provider.keys("abandon") == provider.keys("delete") == []  # nothing was there before
+    assert provider.keys("discard_unfinished") == provider.keys("delete") == []  # nothing was there before
 
 
 def test_the_manifest_is_sent_last_and_says_what_was_sent(bench: Bench) -> None:
@@ -402,7 +402,7 @@ def test_under_a_foreign_manifest_nothing_is_written(bench: Bench) -> None:
     for _ in range(2):
         with bench.provider() as provider, pytest.raises(UnsafeDestination):
             bench.upload(provider)
-        assert provider.keys("put") == provider.keys("delete") == provider.keys("abandon") == []
+        assert provider.keys("put") == provider.keys("delete") == provider.keys("discard_unfinished") == []
     assert bench.stored() == {"uuid-1/foreign": b"not ours", MANIFEST: b"not ours"}
 
 

@@ -42,7 +42,7 @@ NOT_FOR_AN_IDLE_RUN = {
         "commands.secret_store",
         "commands.status",
         "storage.transfers",
-        "files.tree",
+        "files.walk",
         "storage.upload",
         "providers.local.provider",
     ),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 from config.errors import MigrationError
 from config.models import Execution
-from files.tree import walk_tree
+from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.report import MAX_BYTES, MAX_DURATION
 from storage.pace import Traffic

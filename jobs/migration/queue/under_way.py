@@ -51,6 +51,6 @@ class UploadsUnderWay:
 def _abandon(provider: Provider, place: Place) -> None:
     for prefix in place.unfinished_prefixes:
         try:
-            provider.abandon(prefix)
+            provider.discard_unfinished(prefix)
         except MigrationError as error:
             emit(logging.DEBUG, "upload_not_abandoned", f"{provider.name}: {error}", cause=error)

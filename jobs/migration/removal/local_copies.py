@@ -12,8 +12,8 @@ from config.errors import MigrationError, RunInterrupted, SourceError
 from config.logs import emit, one_line
 from config.models import Claim, Execution
 from config.text.plurals import files
-from files.tree import walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.leases import lease_of

@@ -21,13 +21,13 @@ from config.models import Entry, EntryKind, Execution, FileIdentity
 from config.text.wording import reason_of
 from files.descriptors import FILE_FLAGS, closing_descriptor, open_directory_beneath
 from files.open_files import OpenFiles, look_at_open_files
-from files.tree import hash_file, identity_of, walk_quiet_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import hash_file, identity_of, walk_quiet_tree
 from files.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
 from sql.database import RemovalRecord
 from storage import lease as lease_module
-from storage.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Order, Workplace
+from storage.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Task, WorkerState
 
 SET_ASIDE = ".janitor-removing-"
 """How the name begins that a file has, in its own directory, in the moment before it is removed."""
@@ -359,7 +359,7 @@ def _remove_by_helpers(
 
 
 @dataclass(frozen=True, slots=True)
-class RemoveFiles(Order[Sequence[int]]):
+class RemoveFiles(Task[Sequence[int]]):
     """Remove files that were compared, but for those that have more names than one: whoever removes one of these
     changes what another one looks like, and has to know.
     """
@@ -367,9 +367,9 @@ class RemoveFiles(Order[Sequence[int]]):
     entries: Sequence[Entry]
     set_aside: str
 
-    def carry_out(self, workplace: Workplace, directory_descriptor: int) -> Sequence[int]:
-        """See `Order`. Gives the indexes of those that are left. Raises as `_Removal.remove`."""
-        removal = _Removal(directory_descriptor, self.set_aside, workplace.require_word)
+    def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Sequence[int]:
+        """See `Task`. Gives the indexes of those that are left. Raises as `_Removal.remove`."""
+        removal = _Removal(directory_descriptor, self.set_aside, worker_state.require_word)
         left = array("Q")
         for index, entry in enumerate(self.entries):
             if os.stat(entry.path, dir_fd=directory_descriptor, follow_symlinks=False).st_nlink > 1:

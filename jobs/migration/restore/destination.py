@@ -22,7 +22,7 @@ from files.descriptors import (
     open_directory_path,
 )
 from files.directory_names import sorted_names
-from files.trees import Tree
+from files.tree import Tree
 from jobs.migration.restore.errors import DestinationUnusable, NotOfTheRestore
 from storage.keys import Place
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from config.settings import ConfigurationError
+from config.errors import ConfigurationError
 
 
 class DestinationUnusable(ConfigurationError):

@@ -10,7 +10,7 @@ from config.errors import MigrationError
 from config.logs import one_line
 from config.models import EntryKind
 from config.text.plurals import counted
-from files.trees import Tree
+from files.tree import Tree
 from jobs.migration.restore.destination import Listing
 
 NAMED_AT_MOST = 5

@@ -24,7 +24,7 @@ from config.text.wording import reason_of
 from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directory_beneath, open_directory_path
 from files.file_systems import can_be_synced, sync_file_system
 from files.sparse_files import DiffersFromFile, SparseWriter
-from files.trees import Tree
+from files.tree import Tree
 from jobs.migration.restore.destination import (
     NEW_FILE_FLAGS,
     OpenDestination,

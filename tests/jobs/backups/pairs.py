@@ -178,7 +178,7 @@ class Pair:
             [self.binaries / "pg_dump", "--quote-all-identifiers", self._server.url_of(database)],
             check=True, capture_output=True, timeout=120, env={**os.environ, "PGTZ": "UTC"},
         ).stdout  # fmt: skip
-        return list(_normal(dump))
+        return list(normal(dump))
 
     def require_equal(self) -> None:
         """Fail unless the restored database is the source."""
@@ -195,7 +195,7 @@ class Pair:
             self.administer(f"DROP ROLE {self.role}")
 
 
-def _normal(dump: bytes) -> Iterator[bytes]:
+def normal(dump: bytes) -> Iterator[bytes]:
     """First what describes the tables, then all rows: which partition an enum is in differs between databases."""
     rows: list[bytes] = []
 

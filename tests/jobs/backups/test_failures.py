@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,8 +61,13 @@ def require_one_line(error: BaseException, *words: str) -> None:
     assert [word for word in words if word not in str(error)] == []
 
 
-@pytest.mark.parametrize("section", ["pre-data", "data", "post-data"])
-@pytest.mark.parametrize("lie", LIES)
+@pytest.mark.parametrize(
+    ("lie", "section"),
+    [
+        *((lie, "data") for lie in LIES),
+        *itertools.product(("fails at the end", "ends early with 0"), ("pre-data", "post-data")),
+    ],
+)
 def test_a_dump_that_is_not_whole_is_no_backup(filled: Pair, tmp_path: Path, lie: str, section: str) -> None:
     programs = lying_programs(filled.binaries, tmp_path / "programs", section, LIES[lie])
     with pytest.raises(BackupError) as failure:

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from config.errors import RunInterrupted
-from config.settings import ConfigurationError, load_settings
+from config.errors import ConfigurationError, RunInterrupted
+from config.settings import load_settings
 from jobs.context import Context, LeaseLost
 from jobs.history import run as history
 from jobs.history.job import JOB

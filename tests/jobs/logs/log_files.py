@@ -10,10 +10,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from jobs.logs.cleaning import clean_logs
 from jobs.logs.guard import KeptApart
 from jobs.logs.private_directories import REMOVING, UNFINISHED
 from jobs.logs.report import LogsReport
-from jobs.logs.run import clean_logs
 from jobs.logs.settings import LogsSettings
 
 SECONDS_PER_DAY = 24 * 3600

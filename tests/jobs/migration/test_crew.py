@@ -40,7 +40,7 @@ class Bench:
     def run(self, work: Work, pages: Iterator[list[Execution]] | None = None) -> None:
         """Have it done by two."""
         crew = Crew(self.report, self.traffic, self.interruption)
-        assert crew.sign_on(2, work) == 2
+        assert crew.start(2, work) == 2
         crew.run(iter(PAGES) if pages is None else pages)
 
     def sign(self, name: str) -> None:
@@ -241,7 +241,7 @@ def work(batches):
         (directory / f"member-{os.getpid()}").write_text(str(os.getpid()))
         time.sleep(3600)
 crew = Crew(TickReport(), Traffic(), threading.Event())
-crew.sign_on(3, work)
+crew.start(3, work)
 crew.run([[Execution(number, str(number), None) for number in range(9)]])
 """
 
@@ -275,7 +275,7 @@ def test_where_no_more_processes_can_be_had_fewer_do_it(
     monkeypatch.setattr(os, "fork", fork)
     logger.propagate = True
     crew = Crew(bench.report, bench.traffic, bench.interruption)
-    assert crew.sign_on(2, work) == possible
+    assert crew.start(2, work) == possible
     if possible:
         crew.run(PAGES)
         assert bench.signs("uuid-*").keys() == ALL

@@ -263,7 +263,7 @@ def test_objects_that_are_not_ours_are_kept(scene: Scene, foreign: bool | None) 
 @pytest.mark.parametrize(
     ("provider_id", "method", "error"),
     [
-        (PRIMARY, "abandon", AccessDenied("denegado")),
+        (PRIMARY, "discard_unfinished", AccessDenied("denegado")),
         (PRIMARY, "list", AccessDenied("denegado")),
         (PRIMARY, "put", AccessDenied("denegado")),
         (ALTERNATE, "stat", AccessDenied("denegado")),

@@ -21,8 +21,8 @@ import pytest
 from config.errors import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from config.models import Execution
 from files.descriptors import closing_descriptor
-from files.tree import hash_file, walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import (
     LocalCopyAbsent,

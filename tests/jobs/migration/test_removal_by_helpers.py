@@ -14,13 +14,13 @@ import pytest
 
 from config.errors import SourceChanged
 from files.descriptors import closing_descriptor
-from files.tree import hash_file, walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal import removal as removal_module
 from jobs.migration.removal.removal import LocalCopyDiffers, RemoveFiles, remove_local_copy, trash_name
 from storage import helpers as helpers_module
-from storage.helpers import HelperLost, Helpers, Order, Workplace
+from storage.helpers import HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost
 from storage.pace import Traffic
 from tests.jobs.migration.test_removal import directory, execution_at, judge, proven_tree, root, trash
@@ -42,18 +42,18 @@ class Observed(Helpers):
 
     def __init__(self, before: Callable[[RemoveFiles], None] = lambda _: None) -> None:
         super().__init__(2, 2, Traffic())
-        self.orders: list[RemoveFiles] = []
+        self.tasks: list[RemoveFiles] = []
         self._before = before
 
     def for_each(self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event) -> None:
         for item in items:
             function(item)
 
-    def ask(self, order: Order[Answer], directory_descriptor: int, *_: object) -> Answer:
-        assert isinstance(order, RemoveFiles)
-        self.orders.append(order)
-        self._before(order)
-        return cast("Answer", order.carry_out(Workplace(1), directory_descriptor))
+    def ask(self, task: Task[Answer], directory_descriptor: int, *_: object) -> Answer:
+        assert isinstance(task, RemoveFiles)
+        self.tasks.append(task)
+        self._before(task)
+        return cast("Answer", task.carry_out(WorkerState(1), directory_descriptor))
 
 
 @pytest.fixture(autouse=True)
@@ -112,8 +112,8 @@ def test_names_of_one_file_come_to_different_helpers_in_any_order(
     remove(judge, many, helpers)
     assert os.listdir(root) == ["neighbour"]
     names = ("registro.log", "aaa", "parte 3 bis", "resultados/zzz")
-    orders = [order for order in helpers.orders if {entry.path for entry in order.entries} & set(names)]
-    assert len(orders) > 2
+    tasks = [task for task in helpers.tasks if {entry.path for entry in task.entries} & set(names)]
+    assert len(tasks) > 2
 
 
 def test_helpers_are_told_how_long_they_may_go_on_and_stop_when_they_may_not(
@@ -146,15 +146,15 @@ def test_each_sets_aside_under_a_name_of_its_own_that_nothing_has(
     (many / ".janitor-removing-1").write_text("its own")
     helpers = Observed()
     remove(judge, many, helpers)
-    names = [order.set_aside for order in helpers.orders]
+    names = [task.set_aside for task in helpers.tasks]
     assert len(set(names)) == len(names) > 4
     assert ".janitor-removing-1" not in names
     assert os.listdir(root) == ["neighbour"]
 
 
 def test_what_changed_since_it_was_compared_stays(judge: DirectoryJudge, many: Path, trash: Path) -> None:
-    def append(order: RemoveFiles) -> None:
-        for entry in order.entries:
+    def append(task: RemoveFiles) -> None:
+        for entry in task.entries:
             if entry.path == "parte 7":
                 with (trash / "parte 7").open("a") as file:
                     file.write("more")
@@ -172,10 +172,10 @@ def test_what_a_lost_helper_leaves_is_compared_again_and_goes(judge: DirectoryJu
 def test_what_was_written_to_after_a_helper_was_lost_stays(judge: DirectoryJudge, many: Path, trash: Path) -> None:
     lose = _lose_half_of(many)
 
-    def append_and_lose(order: RemoveFiles) -> None:
+    def append_and_lose(task: RemoveFiles) -> None:
         with (trash / "resultados" / "parte 9").open("a") as file:
             file.write("more")
-        lose(order)
+        lose(task)
 
     with pytest.raises(LocalCopyDiffers, match="resultados/parte 9"):
         remove(judge, many, Observed(append_and_lose))
@@ -186,10 +186,10 @@ def _lose_half_of(directory: Path) -> Callable[[RemoveFiles], None]:
     """As a helper that is killed when it has set a second file aside."""
     trash = directory.with_name(trash_name(execution_at(directory)))
 
-    def lose(order: RemoveFiles) -> None:
-        first, second, *_ = [entry.path for entry in order.entries if (trash / entry.path).stat().st_nlink == 1]
+    def lose(task: RemoveFiles) -> None:
+        first, second, *_ = [entry.path for entry in task.entries if (trash / entry.path).stat().st_nlink == 1]
         (trash / first).unlink()
-        (trash / second).rename((trash / second).with_name(order.set_aside))
+        (trash / second).rename((trash / second).with_name(task.set_aside))
         raise HelperLost("lost")
 
     return lose

@@ -12,8 +12,8 @@ import pytest
 
 from config.models import Claim, Evidence, Execution, ProvenCopy, ProviderRow
 from files.descriptors import closing_descriptor
-from files.tree import walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import walk_tree
 from jobs.migration.attempts import Attempts
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.known_conflicts import KnownConflicts
@@ -105,7 +105,9 @@ def test_what_is_being_sent_is_not_stored(platform: Platform, directory: Path, p
     assert list(provider.list("")) == []
 
 
-@pytest.mark.parametrize(("step", "number", "discarded"), [("list", 1, 0), ("abandon", 1, 1), ("abandon", 2, 2)])
+@pytest.mark.parametrize(
+    ("step", "number", "discarded"), [("list", 1, 0), ("discard_unfinished", 1, 1), ("discard_unfinished", 2, 2)]
+)
 def test_nothing_is_removed_from_the_provider(
     platform: Platform, directory: Path, provider: LocalProvider, step: str, number: int, discarded: int
 ) -> None:
@@ -119,7 +121,7 @@ def test_nothing_is_removed_from_the_provider(
     taken = Fault(step, after(lambda: take_over(platform, execution)), calls=(number,))
     with FaultyProvider(provider, [taken]) as watched, pytest.raises(ClaimLost):
         store(database, claim, watched)
-    assert len(watched.keys("abandon")) == discarded
+    assert len(watched.keys("discard_unfinished")) == discarded
     assert watched.keys("delete") == watched.keys("put") == []
     assert len(list(provider.list(""))) == 2
 

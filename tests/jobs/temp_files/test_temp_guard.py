@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import ConfigurationError, Settings, load_settings
+from config.errors import ConfigurationError
+from config.settings import Settings, load_settings
 from jobs.temp_files.guard import PROGRAM, require_temp_directory_apart, temp_directory_fault
 
 SYSTEM = (

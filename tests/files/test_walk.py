@@ -19,10 +19,10 @@ import pytest
 
 from config.errors import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from config.models import Entry, EntryKind, FileIdentity
-from files import tree as tree_module
+from files import walk as tree_module
 from files.descriptors import closing_descriptor, open_directory_beneath
-from files.tree import DEEPEST_NESTING, FileSource, hash_file, require_unchanged, walk_quiet_tree, walk_tree
-from files.trees import Tree
+from files.tree import Tree
+from files.walk import DEEPEST_NESTING, FileSource, hash_file, require_unchanged, walk_quiet_tree, walk_tree
 from tests.privileges import unprivileged
 from tests.skips import NEEDS_ROOT
 from tests.small_disk import mounted_small_disk

@@ -10,10 +10,10 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 POLL_SECONDS = 0.5
-SECONDS_TO_LAND_AFTER_SIGNAL = 1.5
+SECONDS_TO_END_AFTER_SIGNAL = 1.5
 
 
-class Flights:
+class TaskPool:
     """At most `size` calls at a time, submitted from one thread. A call's error comes out of the next step."""
 
     def __init__(self, size: int, interruption: threading.Event) -> None:
@@ -22,7 +22,7 @@ class Flights:
         self._executor = ThreadPoolExecutor(size, thread_name_prefix="execution")
         self._running: set[Future[None]] = set()
 
-    def launch(self, function: Callable[[Item], None], item: Item) -> None:
+    def submit(self, function: Callable[[Item], None], item: Item) -> None:
         """Call `function(item)` in another thread, once fewer than `size` others run. Raises what earlier ones did.
 
         Does nothing once the run was asked to stop: the others may take long to notice.
@@ -34,18 +34,18 @@ class Flights:
     def wait_for_room(self) -> None:
         """Wait until one more call could begin at once, or the run is asked to stop. Raises what earlier ones did."""
         while len(self._running) >= self._size and not self._interruption.is_set():
-            self._land(wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done)
+            self._collect(wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done)
 
-    def land_all(self) -> None:
+    def drain(self) -> None:
         """Wait for every call; after a request to stop only for some seconds. Raises what they did.
 
         What does not end in time is left to die with the process; the next tick picks it up.
         """
         while self._running and not self._interruption.is_set():
-            self._land(wait(self._running, timeout=POLL_SECONDS).done)
-        self._land(wait(self._running, timeout=SECONDS_TO_LAND_AFTER_SIGNAL).done)
+            self._collect(wait(self._running, timeout=POLL_SECONDS).done)
+        self._collect(wait(self._running, timeout=SECONDS_TO_END_AFTER_SIGNAL).done)
 
-    def _land(self, done: set[Future[None]]) -> None:
+    def _collect(self, done: set[Future[None]]) -> None:
         self._running -= done
         for future in done:
             future.result()
