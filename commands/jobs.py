@@ -37,7 +37,7 @@ def _entry(job: Job, settings: Settings, seen: JobsSeen) -> dict[str, Any]:
     return {
         "name": job.name,
         "title": job.title,
-        "scope": job.scope.value,
+        "scope": job.scope,
         "on": plan is not None,
         "reason": reason,
         **_last_run(state),

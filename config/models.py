@@ -222,8 +222,7 @@ class ContentDigest:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class JobState:
+class JobState(NamedTuple):
     """What the database knows of a job's runs, on one host or of all hosts together."""
 
     last_started_at: datetime | None = None

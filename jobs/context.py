@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from config.errors import RunInterrupted
 from config.logs import emit
@@ -21,8 +20,7 @@ class LeaseLost(Exception):
     """Another host has taken the job over. The message is in Spanish."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """One run of one job, or one look at it."""
 
     job: Job

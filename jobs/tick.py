@@ -5,10 +5,9 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from config.errors import ConfigurationError, MigrationError, RunInterrupted, unexpected
 from config.exit_codes import (
@@ -35,8 +34,7 @@ Story = Callable[[], Outcome]
 """What does a job whose order and policy the daemon itself holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Which jobs somebody asks for."""
 
     only: frozenset[str] | None = None
@@ -60,8 +58,7 @@ class Request:
         return {"migration": "migrate-only", "temp": "clean-only"}.get(names, f"only {names}")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """A job that is on, with its settings."""
 
     job: Job
@@ -71,7 +68,7 @@ class Plan:
     @property
     def is_platform(self) -> bool:
         """Whether of all hosts one does it."""
-        return self.job.scope is Scope.PLATFORM
+        return self.job.scope == Scope.PLATFORM
 
     def state(self, seen: JobsSeen) -> JobState:
         """What is known of its runs."""
@@ -320,7 +317,7 @@ class Tick:
     def _is_done_elsewhere(self, job: Job) -> None:
         self._elsewhere += 1
         where = (
-            "otra máquina, u otro proceso de esta" if job.scope is Scope.PLATFORM else "otro proceso de esta máquina"
+            "otra máquina, u otro proceso de esta" if job.scope == Scope.PLATFORM else "otro proceso de esta máquina"
         )
         message = f"El trabajo de {job.title} lo hace ahora {where}: este ciclo no lo repite"
         emit(logging.INFO, "job_elsewhere", message, job=job.title)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from config.logs import one_line, redactor
 from config.models import JobState
@@ -17,8 +16,7 @@ PLATFORM = ""
 """What stands for the host in a row that all hosts share."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobsSeen:
+class JobsSeen(NamedTuple):
     """What was known of all jobs at one time, by the database's clock."""
 
     now: datetime
@@ -26,8 +24,7 @@ class JobsSeen:
     of_platform: Mapping[str, JobState]
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnd:
+class JobEnd(NamedTuple):
     """How one job of a run ended: `done`, `failed`, `interrupted`, or `put_off` as a limit of the run was reached."""
 
     job: str

@@ -54,8 +54,8 @@ class ExampleSettings:
     """The settings of a job that is not there."""
 
     on: bool = declared("EXAMPLE_ON", boolean, default="false", spanish="Activa.", english="On.")
-    services: tuple[Service, ...] = in_file("example.services", default=(), spanish="Servicios.", english="Services.")
-    words: tuple[str, ...] = in_file("example.words", default=(), spanish="Palabras.", english="Words.")
+    services: tuple[Service, ...] = in_file("prueba.services", default=(), spanish="Servicios.", english="Services.")
+    words: tuple[str, ...] = in_file("prueba.words", default=(), spanish="Palabras.", english="Words.")
 
 
 def jobs() -> list[type]:
@@ -79,11 +79,11 @@ def test_without_a_file_all_is_as_it_is_by_default(home: Path) -> None:
 def test_every_kind_of_value_is_read(home: Path) -> None:
     (home / "janitor.toml").write_text(
         """
-        [example]
+        [prueba]
         words = ["a", "b"]
-        [[example.services]]
+        [[prueba.services]]
         name = "uno"
-        [[example.services]]
+        [[prueba.services]]
         name = "dos"
         url = "https://host/x"
         every = "1m"
@@ -93,7 +93,7 @@ def test_every_kind_of_value_is_read(home: Path) -> None:
         state = "bad"
         words = []
         labels = { a = 1 }
-        [[example.services.limits]]
+        [[prueba.services.limits]]
         gigabytes = 2.5
         path = "/srv"
         """
@@ -111,7 +111,7 @@ def test_every_kind_of_value_is_read(home: Path) -> None:
 def test_another_file_may_be_named(home: Path, name: str) -> None:
     (home / "janitor.toml").write_text("no se lee")
     (home / "sub").mkdir()
-    (home / name).write_text('[example]\nwords = ["otro"]\n')
+    (home / name).write_text('[prueba]\nwords = ["otro"]\n')
     assert load_settings({"JANITOR_CONFIG": name}, jobs).of(ExampleSettings).words == ("otro",)
 
 
@@ -123,11 +123,11 @@ def test_a_file_that_is_named_must_be_there(home: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "where"),
     [
-        (f"[example]\nwords = {SECRET}\n", "la línea 2"),
-        (f'[example]\nwords = ["{SECRET}\na = 1\n', "la línea 2"),
-        (f"[example]\nwords = ['{SECRET}'", "el final"),
-        ("[example]\nwords = []\nwords = []\n", "la línea 3"),
-        ("\ufeff[example\n", "la línea 1"),
+        (f"[prueba]\nwords = {SECRET}\n", "la línea 2"),
+        (f'[prueba]\nwords = ["{SECRET}\na = 1\n', "la línea 2"),
+        (f"[prueba]\nwords = ['{SECRET}'", "el final"),
+        ("[prueba]\nwords = []\nwords = []\n", "la línea 3"),
+        ("\ufeff[prueba\n", "la línea 1"),
         (f"x = {'[' * 100_000}", "el final"),
     ],
 )
@@ -155,19 +155,19 @@ def test_a_directory_in_its_place_is_told(home: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "faults"),
     [
-        ("exmaple = 1", ["exmaple no se conoce; ¿quería decir example?"]),
-        ("example = 1", ["example debe ser una tabla: [example]"]),
+        ("pruebs = 1", ["pruebs no se conoce; ¿quería decir prueba?"]),
+        ("prueba = 1", ["prueba debe ser una tabla: [prueba]"]),
         ("[other]\na = 1", ["other no se conoce"]),
-        ("[example]\nservces = []", ["example.servces no se conoce; ¿quería decir example.services?"]),
-        ("services = []", ["services no se conoce; ¿quería decir example.services?"]),
-        ("[example]\nwords = 'a'", ['example.words debe ser una lista con corchetes: clave = ["a", "b"]']),
-        ("[example]\nservices = {}", ["example.services debe ser una lista de tablas: [[example.services]]"]),
-        ("[example]\nservices = ['a']", ["example.services (elemento 1) debe ser una tabla"]),
+        ("[prueba]\nservces = []", ["prueba.servces no se conoce; ¿quería decir prueba.services?"]),
+        ("services = []", ["services no se conoce; ¿quería decir prueba.services?"]),
+        ("[prueba]\nwords = 'a'", ['prueba.words debe ser una lista con corchetes: clave = ["a", "b"]']),
+        ("[prueba]\nservices = {}", ["prueba.services debe ser una lista de tablas: [[prueba.services]]"]),
+        ("[prueba]\nservices = ['a']", ["prueba.services (elemento 1) debe ser una tabla"]),
         (
-            "[[example.services]]\nnam = 'a'",
+            "[[prueba.services]]\nnam = 'a'",
             [
-                "example.services (elemento 1).nam no se conoce; ¿quería decir name?",
-                "example.services (elemento 1).name falta",
+                "prueba.services (elemento 1).nam no se conoce; ¿quería decir name?",
+                "prueba.services (elemento 1).name falta",
             ],
         ),
     ],
@@ -207,16 +207,16 @@ def test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant(
 )
 def test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted(home: Path, line: str, fault: str) -> None:
     name = "" if line.startswith("name") else "name = 'a'\n"
-    (home / "janitor.toml").write_text(f"[[example.services]]\nname = 'bien'\n[[example.services]]\n{name}{line}\n")
+    (home / "janitor.toml").write_text(f"[[prueba.services]]\nname = 'bien'\n[[prueba.services]]\n{name}{line}\n")
     with pytest.raises(ConfigurationError) as refused:
         load_settings({}, jobs)
-    start = "janitor.toml: example.services (elemento 2)"
+    start = "janitor.toml: prueba.services (elemento 2)"
     assert str(refused.value).startswith((f"{start}.{fault}", f"{start} {fault}"))
     assert SECRET not in str(refused.value)
 
 
 def test_everything_that_is_wrong_is_told_at_once(home: Path) -> None:
-    (home / "janitor.toml").write_text("other = 1\n[example]\nwords = [1, 'a', 2]\n[[example.services]]\nport = 'x'\n")
+    (home / "janitor.toml").write_text("other = 1\n[prueba]\nwords = [1, 'a', 2]\n[[prueba.services]]\nport = 'x'\n")
     with pytest.raises(ConfigurationError) as refused:
         load_settings({}, jobs)
     told = str(refused.value)
@@ -238,7 +238,7 @@ def test_the_jobs_are_asked_what_they_declare_only_if_there_is_something(home: P
     assert load_settings({"JANITOR_EXAMPLE": "1"}, declared_by_jobs).unknown_variables == (
         "JANITOR_EXAMPLE no se conoce",
     )
-    (home / "janitor.toml").write_text("[example]\n")
+    (home / "janitor.toml").write_text("[prueba]\n")
     load_settings({}, declared_by_jobs)
     assert asked == ["asked", "asked"]
 

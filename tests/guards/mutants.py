@@ -1440,14 +1440,6 @@ HOST = (
     ),
     Mutant(
         "jobs",
-        "attempts that mean something are pruned",
-        "jobs/history/queries/prune_attempts.sql",
-        "WHERE attempt.state = 'settled'",
-        "WHERE true",
-        ("tests/jobs/history/test_history.py::test_attempts_that_mean_something_stay_however_old",),
-    ),
-    Mutant(
-        "jobs",
         "old attempts at a place that is in use are pruned",
         "jobs/history/queries/prune_attempts.sql",
         "other.state <> 'settled'",

@@ -96,7 +96,7 @@ def test_a_job_is_had_by_its_name_and_a_slip_is_told() -> None:
 @pytest.mark.parametrize("text", ["jobs.history.run", "run:", ":run", "jobs history:run", "os;system:x", "a:b.c"])
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="reference"):
-        Ref(text)
+        Ref(text).load()
 
 
 # Definitions
@@ -106,7 +106,7 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
 def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     assert re.fullmatch("[a-z]+", job.name)
     assert job.title
-    assert job.scope in Scope
+    assert job.scope in (Scope.HOST, Scope.PLATFORM)
     for reference in filter(None, (job.run, job.preview, job.check, job.commands)):
         assert callable(reference.load()) or isinstance(reference.load(), click.Command)
     if job.run is not None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +107,7 @@ def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
     records.attempt()
     records.attempt("open", place="p/open")
     with caplog.at_level("INFO"):
-        history.preview(replace(context, dry_run=True))
+        history.preview(context._replace(dry_run=True))
     assert "se borrarían 2 ciclos, 2 trabajos y 1 intento de hace más de 365 días" in caplog.text
     assert history.run(context).counts == {"runs": 2, "job_runs": 2, "attempts": 1}
 
