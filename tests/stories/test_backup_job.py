@@ -129,6 +129,9 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     assert (listed["tipo"], listed["estado"], listed["en_disco"]) == (FULL, DONE, True)
     assert json.loads(done(sage.run("backup", "show", "1", "--json")).output) == listed
     assert sage.run("backup", "show", "77").exit_code == 1
+    checked = sage.run("check").output
+    assert "bien   copias de seguridad: servidor " in checked
+    assert "aviso  copias de seguridad: última completa 20" in checked
 
 
 def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installation, postgres: EmbeddedPostgres) -> None:
