@@ -193,7 +193,7 @@ def test_what_is_asked_for_now_is_done_due_or_not(host: Host) -> None:
         (Request(skip=frozenset(("own",))), ["shared", "daily"]),
         (Request(only=frozenset(("own", "daily")), skip=frozenset(("own",))), ["daily"]),
     ],
-    ids=str,
+    ids=["only", "skip", "both"],
 )
 def test_only_what_is_asked_for_is_done(host: Host, request_: Request, done: list[str]) -> None:
     assert host.tick(HOST_JOB, PLATFORM_JOB, DAILY_JOB, request=request_) == done
