@@ -485,7 +485,8 @@ def _commands() -> Mapping[str, click.Command]:
     """Whatever is no tick: imported only when it is asked for, as no run of cron does."""
     from commands.subcommands import commands
 
-    return {**commands.commands, "run": run_job}
+    of_jobs = {job.name: job.commands.load() for job in all_jobs() if job.commands is not None}
+    return {**commands.commands, **of_jobs, "run": run_job}
 
 
 def _jobs_named(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> frozenset[str] | None:
@@ -521,10 +522,10 @@ def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
 @click.argument("job", metavar="TRABAJO", callback=_one_job)
 @click.option("--dry-run", is_flag=True, help="Decir qué se haría, sin cambiar nada.")
 @click.pass_context
-def run_job(context: click.Context, *, job: str, dry_run: bool) -> int:
+def run_job(context: click.Context, *, job: str, dry_run: bool, wish: object = None) -> int:
     """Hace el trabajo TRABAJO ahora, le toque o no, y ningún otro. Con jobs se ve cuáles hay."""
-    debug = context.parent is not None and bool(context.parent.params["debug"])
-    options = RunOptions(Request(only=frozenset((job,)), due_or_not=True), dry_run=dry_run)
+    debug = bool(context.find_root().params["debug"])  # a job's own commands invoke this one, too
+    options = RunOptions(Request(only=frozenset((job,)), due_or_not=True, wish=wish), dry_run=dry_run)
     return _run(context.obj, options, debug=debug)
 
 

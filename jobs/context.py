@@ -34,6 +34,10 @@ class Context(NamedTuple):
     interruption: threading.Event
     """Set when the run is asked to stop: what is in flight is given up, nothing new is begun."""
     dry_run: bool = False
+    is_asked_for: bool = False
+    """Whether somebody asks for this job by its name, and now."""
+    wish: object = None
+    """What such a one wants of it, in the job's own terms; `None` for what is due."""
     fencing_token: int = 0
     """A job of the platform names it in all that it writes, so that one that was overtaken writes nothing."""
 

@@ -17,6 +17,7 @@ DEFINITIONS = (
     Ref("jobs.migration.job:JOB"),
     Ref("jobs.temp_files.job:JOB"),
     Ref("jobs.logs.job:JOB"),
+    Ref("jobs.backups.job:JOB"),
     Ref("jobs.history.job:JOB"),
 )
 

@@ -40,6 +40,8 @@ class Request(NamedTuple):
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
     due_or_not: bool = False
+    wish: object = None
+    """What is wanted of the one job that is asked for by its name, in that job's own terms."""
 
     def asks_for(self, job: str) -> bool:
         """Whether this job is among them."""
@@ -214,6 +216,7 @@ class Tick:
         self._done += 1
         context = Context(
             plan.job, self._settings, plan.own_settings, self._database, seen.now, self._interruption,
+            is_asked_for=self._request.due_or_not, wish=self._request.wish,
             fencing_token=fencing_token if plan.is_platform else 0,
         )  # fmt: skip
         end = self._end_of(plan, self._guarded(plan, context))

@@ -4868,6 +4868,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+BACKUP_JOB = "tests/stories/test_backup_job.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
@@ -4988,6 +4989,62 @@ BACKUPS = (
         "    _add_bases(kept, known)\n",
         "",
         (f"{BACKUP_TESTS}test_retention.py::test_an_old_chain_goes_whole_and_the_full_one_last",),
+    ),
+    Mutant(
+        "backups",
+        "a run that was overtaken begins a backup",
+        "jobs/backups/queries/begin_backup.sql",
+        "        AND EXISTS (SELECT FROM janitor_jobs WHERE job = %(job)s AND fencing_token = %(fencing_token)s)\n",
+        "",
+        (f"{BACKUP_TESTS}test_records.py::test_who_was_overtaken_begins_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "the rows of killed runs stay under way",
+        "jobs/backups/recovery.py",
+        "        elif backup.state == UNDER_WAY:\n",
+        "        elif backup.state is None:\n",
+        (f"{BACKUP_JOB}test_a_killed_run_leaves_an_error_and_the_next_one_a_backup",),
+    ),
+    Mutant(
+        "backups",
+        "a whole backup that a killed run had not recorded counts as failed",
+        "jobs/backups/recovery.py",
+        "        if end is not None:\n",
+        "        if end == 12345:\n",
+        (f"{BACKUP_JOB}test_a_backup_that_a_killed_run_had_finished_is_recorded",),
+    ),
+    Mutant(
+        "backups",
+        "backups of other programs are thrown away",
+        "jobs/backups/shelf.py",
+        "        return [backup for backup in self.backups if backup.host == self.host]\n",
+        "        return list(self.backups)\n",
+        (f"{BACKUP_JOB}test_rows_of_another_program_are_left_alone",),
+    ),
+    Mutant(
+        "backups",
+        "a backup that somebody took away counts as there",
+        "jobs/backups/shelf.py",
+        "        return backup.path.stat().st_size == backup.size_bytes\n",
+        "        return True\n",
+        (f"{BACKUP_JOB}test_what_another_hand_takes_away_is_told_once_and_replaced",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged backup is restored",
+        "jobs/backups/proving.py",
+        "    for backup in chain:\n        _require_hash(backup)\n",
+        "",
+        (f"{BACKUP_JOB}test_a_damaged_backup_is_given_to_nobody",),
+    ),
+    Mutant(
+        "backups",
+        "a backup is restored over what a database holds",
+        "jobs/backups/proving.py",
+        "    if count:\n",
+        "    if count < 0:\n",
+        (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),
     ),
 )
 

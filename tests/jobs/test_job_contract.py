@@ -20,6 +20,7 @@ import pytest
 
 from config.declared import variables_of
 from config.settings import load_settings
+from demo.servers.postgres import installed_programs
 from jobs.job import Job, Phase, Ref, Scope
 from jobs.registry import DEFINITIONS, UnknownJob, all_jobs, job_named, jobs_named
 from jobs.schedule import Schedule
@@ -42,9 +43,12 @@ each_own_job = pytest.mark.parametrize("job", [job for job in JOBS if job.run is
 
 def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
     """The variables that switch a job on, for those that are off by default: by the variables' own names."""
-    where = {"LOGS_PATH": str(directory), "BACKUP_ENABLED": "true", "BACKUP_PATH": str(directory / "copias")}
+    where = {"LOGS_PATH": str(directory), "BACKUP_ENABLED": "true", "BACKUP_PG_BIN": str(installed_programs())}
     declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
-    return {name: value for name, value in where.items() if name in declared}
+    return {
+        **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),
+        **{name: value for name, value in where.items() if name in declared},
+    }
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -254,7 +258,8 @@ def test_check_looks_at_its_rights(busy: Installation, job: Job) -> None:
     busy.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
     url = re.sub(r"://[^@]*@", f"://{role}:bare@", busy.database_url)
     try:
-        output = busy.run("check", DATABASE_URL=url).output
+        variables = switched_on(job, busy.directory / "registros-de-otros")
+        output = busy.run("check", DATABASE_URL=url, **variables).output
     finally:
         busy.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
     assert f"ERROR  trabajo {job.name}: al usuario de la base de datos le falta permiso de " in output
