@@ -1,4 +1,4 @@
-"""What PostgreSQL and libpq say in English, in Spanish: only where it is known for sure what is meant."""
+"""Translates messages of PostgreSQL and libpq into Spanish, but only those whose meaning is certain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BY_SQLSTATE = {
     "57P02": "el servidor cerró la conexión porque falló otro de sus procesos",
     "57P03": "el servidor está arrancando o parándose",
 }
-"""Source: PostgreSQL documentation, appendix A. A class whose errors have one meaning stands in `BY_CLASS`."""
+"""Source: PostgreSQL documentation, appendix A. A class whose errors share one meaning is in `BY_CLASS`."""
 
 BY_CLASS = {
     "22": "un valor no cabe en su columna o no es de su tipo",
@@ -46,7 +46,7 @@ Compiled only once there is an error: every tick would pay for it.
 
 
 def in_spanish(sqlstate: str | None, told: str) -> str:
-    """What a database said, after what that means, where that is known; otherwise only what it said."""
+    """The database's message, preceded by its meaning if that is known."""
     meaning = _meaning(sqlstate, told)
     return told if meaning is None else f"{meaning} ({told})"
 

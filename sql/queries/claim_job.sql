@@ -1,6 +1,6 @@
--- One statement, so that of several runs exactly one gets a job. Whose lease is of this host is dead, as this run holds
--- the job's lock here. A scheduled job comes with the token that was read when it was found due: if another run has taken
--- it up since, it is not due any more. The same run may ask twice, as an answer may be lost.
+-- One statement, so that of several runs exactly one gets a job. Another run with a lease on this host is dead, because
+-- this run holds the job's lock here. A scheduled job comes with the token read when it was found due: if another run
+-- has claimed it since, it is no longer due. The same run may ask twice, because an answer may be lost.
 WITH claimed AS (
     INSERT INTO janitor_jobs AS job
         (job, host, run_id, held_by, fencing_token, lease_expires_at, tries, last_started_at)
