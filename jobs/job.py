@@ -1,4 +1,4 @@
-"""What a job is: all that the frame knows of one. Nothing here imports what a job does."""
+"""What a job is: all that the frame knows of one. Importing this imports no job's work."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ REFERENCE = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[A-Za-z_][A-Za-z0
 
 
 class Scope(StrEnum):
-    """Whose a job is."""
+    """Who runs a job."""
 
     HOST = "host"
-    """Each host does its own, under a lock of the kernel."""
+    """Each host runs its own, under a kernel lock."""
     PLATFORM = "platform"
-    """Of all hosts one does it, under a lease in the database with a fencing token."""
+    """One of all hosts runs it, under a lease in the database with a fencing token."""
 
 
 class Phase(IntEnum):
-    """When in a tick."""
+    """The part of a tick."""
 
     WORK = 0
     AFTER = 1
-    """When all work is done: what concerns the whole tick, such as notices and metrics."""
+    """After all work: what concerns the whole tick, such as notices and metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A name in a module, `jobs.history.run:run`, imported when it is asked for and no sooner."""
+    """A name in a module, such as `jobs.history.run:run`, imported only when it is needed."""
 
     text: str
 
@@ -42,7 +42,7 @@ class Ref:
             raise ValueError(f"{self.text!r} is no reference like 'package.module:name'")
 
     def load(self) -> Any:
-        """Import the module; give what the name stands for."""
+        """Import the module and return the named object."""
         module, _, name = self.text.partition(":")
         return getattr(import_module(module), name)
 
@@ -53,7 +53,8 @@ class Outcome:
 
     counts: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
-    """What could not be done, in Spanish, each in one line. The rest was done; a run with any is not a good one."""
+    """What could not be done, in Spanish, one line each. The rest was done; a run with any of these counts as failed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +62,35 @@ class Job:
     """One kind of housekeeping, as `jobs.registry` lists it."""
 
     name: str
-    """What it is called on the command line and in the database."""
+    """Its name on the command line and in the database."""
     title: str
-    """What operators read: "El trabajo de TITLE ...", in Spanish."""
+    """Its name for operators: "El trabajo de TITLE ...", in Spanish."""
     scope: Scope = Scope.HOST
     due: Schedule | Callable[[Any], Schedule] = field(default_factory=EveryTick)
-    """Its schedule, or what makes one of its settings."""
+    """Its schedule, or a function that makes one from its settings."""
     run: Ref | None = None
-    """A function that is given a `Context` and gives an `Outcome`. `None`: `JanitorDaemon` itself has its story."""
+    """A function from `Context` to `Outcome`. `None`: `JanitorDaemon` itself runs it."""
     preview: Ref | None = None
-    """A function of a `Context` that says what a run would do, and writes nothing."""
+    """A function of a `Context` that reports what a run would do and writes nothing."""
     check: Ref | None = None
-    """A function of a `Context` that gives findings for `check`."""
+    """A function of a `Context` that yields findings for `check`."""
     commands: Ref | None = None
     """A click group, which gets the job's name."""
     settings: type | None = None
-    """A frozen dataclass of declared settings with a method `is_on`. `None`: it has none, and is always on."""
+    """A frozen dataclass of declared settings with a method `is_on`. `None`: it has none and is always on."""
     when_off: str = ""
-    """What `jobs` tells operators where it is off: what to set, in Spanish."""
+    """What `jobs` shows operators where it is off: what to set, in Spanish."""
     rights: Mapping[str, str] = field(default_factory=dict)
-    """By table what its statements may do there: `"SELECT, DELETE"`. Asked for before a run and by `check`."""
+    """The rights that its statements need, by table: `"SELECT, DELETE"`. Checked before a run and by `check`."""
     phase: Phase = Phase.WORK
 
     @property
     def folder(self) -> str:
-        """Where its code and its statements are, within the program: that of what it runs."""
+        """The package of its code and its statements: that of its `run`."""
         reference = self.run or self.preview or self.commands
         package = reference.text.partition(":")[0].split(".")[:2] if reference else ["jobs", self.name]
         return "/".join(package)
 
     def schedule(self, own_settings: Any) -> Schedule:
-        """When it is due, by its own settings."""
+        """Its schedule, by its own settings."""
         return self.due if isinstance(self.due, Schedule) else self.due(own_settings)

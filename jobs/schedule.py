@@ -1,8 +1,7 @@
 """When a job is due: pure functions of a schedule, of what is known of the job's runs, and of the time.
 
-Whether a job ran is judged by the instants of its schedule. A job is due when the last of them has passed and no run
-that began since then was good. So a machine that slept for days catches up once, and a tick that comes late does the
-work of its own slot and of no other one.
+A job is due when the last instant of its schedule has passed and no run that began since then succeeded. So a machine
+that slept for days catches up once, and a late tick does the work of its own slot only.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ ONE_DAY = timedelta(days=1)
 
 FIRST_PAUSE = timedelta(minutes=10)
 LONGEST_PAUSE = timedelta(hours=6)
-"""How long a job is left alone after its second failure in a row, and after many. After the first there is no pause."""
+"""The pause after a job's second failure in a row, and the longest one. There is none after the first failure."""
 
 
 class Schedule(ABC):
-    """The instants at which a job is to run. All times are aware; `zone` is that of the operators' clock."""
+    """The instants at which a job should run. All times are aware; `zone` is the operators' time zone."""
 
     is_local: ClassVar[bool] = False
-    """Whether the zone makes a difference. Where it makes none, any will do."""
+    """Whether the zone matters. Where it does not, any will do."""
 
     @property
     @abstractmethod
     def period(self) -> timedelta:
-        """How far two instants are apart, but for what a change of the clock takes or gives."""
+        """The distance between two instants, apart from changes of the clock."""
 
     @abstractmethod
     def last_instant(self, now: datetime, zone: tzinfo) -> datetime:
@@ -61,8 +60,8 @@ class EveryTick(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Every(Schedule):
-    """Due once in each span of so many hours. Spans are counted from a fixed instant and not from the last run, which
-    would drift: a tick that begins a second too early would be told to wait for the next one.
+    """Due once in each span of this many hours. Spans are counted from a fixed instant, not from the last run, which
+    would drift: a tick that began a second too early would have to wait for the next one.
     """
 
     hours: float
@@ -83,10 +82,10 @@ class Every(Schedule):
 
 
 class _OnDays(Schedule):
-    """Instants at a time of certain local days.
+    """Instants at a fixed time of certain local days.
 
-    A time that a change of the clock leaves out is the same instant as the time an hour later; of one that comes twice,
-    the first counts. So each of these days has exactly one instant.
+    A time that a clock change skips counts as the time an hour later; of a time that occurs twice, the first counts. So
+    each of these days has exactly one instant.
     """
 
     is_local = True
@@ -94,7 +93,7 @@ class _OnDays(Schedule):
 
     @abstractmethod
     def _days_around(self, today: date) -> Iterable[date]:
-        """Days in order, two of them before `today` at least, and two after it: a zone may leave out a whole day."""
+        """Days in order, at least two before `today` and two after it: a zone may skip a whole day."""
 
     def last_instant(self, now: datetime, zone: tzinfo) -> datetime:
         return max(instant for instant in self._instants(now, zone) if instant <= now)
@@ -109,7 +108,7 @@ class _OnDays(Schedule):
 
 @dataclass(frozen=True, slots=True)
 class Daily(_OnDays):
-    """Due once a day, from a time of the local day on."""
+    """Due once a day, from a local time of day on."""
 
     at: time
 
@@ -123,7 +122,7 @@ class Daily(_OnDays):
 
 @dataclass(frozen=True, slots=True)
 class Weekly(_OnDays):
-    """Due once a week, from a time of a local weekday on; Monday is 0."""
+    """Due once a week, from a time on a local weekday on; Monday is 0."""
 
     weekday: int
     at: time
@@ -141,7 +140,7 @@ NEVER_RUN = JobState()
 
 
 def is_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -> bool:
-    """Whether a job is to run now."""
+    """Whether a job should run now."""
     if isinstance(schedule, EveryTick):
         return True
     good = _last_good(schedule, state, now)
@@ -151,7 +150,7 @@ def is_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -> 
 
 
 def next_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -> datetime:
-    """When a job will be due next, as far as is known now; `now` if it is due."""
+    """When a job will next be due, as far as is known now; `now` if it is due."""
     if is_due(schedule, state, now, zone):
         return now
     good = _last_good(schedule, state, now)
@@ -161,8 +160,8 @@ def next_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -
 
 
 def _last_good(schedule: Schedule, state: JobState, now: datetime) -> datetime | None:
-    """A run that lies further ahead than a whole period was recorded by a clock that has been set back since. It counts
-    as none, or the job would wait for that time to come again.
+    """The last good run. One further ahead than a whole period was recorded by a clock that has been set back since. It
+    does not count, because otherwise the job would wait for that time to come again.
     """
     if state.last_good_at is not None and state.last_good_at > now + schedule.period:
         return None
@@ -170,14 +169,14 @@ def _last_good(schedule: Schedule, state: JobState, now: datetime) -> datetime |
 
 
 def _end_of_pause(schedule: Schedule, state: JobState, now: datetime) -> datetime:
-    """Until when a job that failed is left alone. A failure that lies ahead, as the clock was set back, counts not."""
+    """When the pause of a failed job ends. A failure in the future, because the clock was set back, does not count."""
     if state.last_started_at is None or state.last_started_at > now:
         return now
     return state.last_started_at + _pause(state.tries, schedule.period)
 
 
 def _pause(tries: int, period: timedelta) -> timedelta:
-    """None after the first failure, then longer and longer; never longer than the job's own period."""
+    """None after the first failure, then increasing, never longer than the job's own period."""
     if tries < 2:
         return timedelta(0)
     doublings = min(tries - 2, 20)
