@@ -48,9 +48,7 @@ class Context:
         return self.database.job_query(self.job.folder, name, {**own, **(parameters or {})})
 
     def require_going_on(self) -> None:
-        """Call this before each bounded step. Raises `RunInterrupted`, or `LeaseLost` where another host has taken
-        over.
-        """
+        """Call before each bounded step. Raises `RunInterrupted`, or `LeaseLost` if another host has taken over."""
         if self.interruption.is_set():
             raise RunInterrupted("se pidió parar")
         if self.fencing_token and self.seconds_left() is None:

@@ -53,8 +53,7 @@ class Outcome:
 
     counts: Mapping[str, int] = field(default_factory=dict)
     failures: tuple[str, ...] = ()
-    """What could not be done, in Spanish, one line each. The rest was done; a run with any of these counts as failed.
-    """
+    """What could not be done, in Spanish, one line each. The rest was done; with any of these a run is not good."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from config.text.wording import reason_of
 from files.descriptors import closing_descriptor
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-"""The errors of making a file where the directory is right but has no room for one."""
+"""The errors of making a file where the directory is right but takes no new file."""
 
 
 HELD = "otro proceso de janitor está en marcha en esta máquina"

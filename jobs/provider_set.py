@@ -38,7 +38,7 @@ def _nobody_asks(_provider_id: int, _name: str, _error: Exception) -> None:
 
 
 class ProviderSet:
-    """Gives providers by id or in order of preference. A problem with one is reported once and does not stop the run."""
+    """Gives providers by id or in order of preference. A problem with one is reported once and stops nothing."""
 
     def __init__(
         self,

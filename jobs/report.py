@@ -39,7 +39,7 @@ class Named(StrEnum):
     TEMP_DIRECTORY = "unusable_temp_directory"
     JOB = "stopped_jobs"
     UNDONE = "jobs_with_failures"
-    """A job that could not do everything."""
+    """A job that ended with failures but did the rest."""
     LOG = "unwritable_log"
 
 

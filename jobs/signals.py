@@ -71,8 +71,7 @@ def raising_on_signal() -> Iterator[None]:
 def stopping_on_signal(
     interruption: threading.Event, note_signal: Callable[[int], object] | None = None
 ) -> Iterator[None]:
-    """Within the block, the first signal sets `interruption`, the second ends the process at once. Raises `Interrupted`
-    after.
+    """Within, the first signal sets `interruption`, the second ends the process. Raises `Interrupted` afterwards.
 
     `note_signal` receives the number of the first signal before that.
 
@@ -125,9 +124,7 @@ def stopping_on_signal(
 
 
 def _signals_read_from(reader: socket.socket, received: list[int]) -> Iterator[int]:
-    """Each ending signal, until the other end is closed. Ends the process if that does not follow the first signal
-    soon.
-    """
+    """Each ending signal until the other end is closed; ends the process if that is too long after the first one."""
     numbers = frozenset(ending_signals())
     while True:
         reader.settimeout(LONGEST_SECONDS_TO_END if received else None)

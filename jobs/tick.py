@@ -98,7 +98,7 @@ def plan_of(job: Job, settings: Settings) -> Plan | None:
 class Tick:
     """Runs the jobs that are requested, on and due, and records their results.
 
-    `stories` are the jobs whose order and policy the daemon itself holds; all others have their own function.
+    `stories` run the jobs whose order and policy the daemon itself holds; all others have their own function.
     """
 
     def __init__(
@@ -224,8 +224,7 @@ class Tick:
             self._database.job_records.end(end)
 
     def _claim(self, plan: Plan, seen: JobsSeen) -> int | None:
-        """Claim the job; return the fencing token. A host job runs without one when the database is lost: its lock
-        suffices.
+        """Return the fencing token. A host job runs without one when the database is lost: its lock suffices.
 
         The lock of the previous job is held until its end is recorded, which the claim does. So nobody who takes that
         lock finds the job still due.

@@ -211,7 +211,7 @@ class _Cleaning:
         return report + (self._compress_in_little_room(rest, replacement) if rest else LogsReport())
 
     def _compress_in_little_room(self, logs: Sequence[SeenFile], replacement: Replacement) -> LogsReport:
-        """Compress one log at a time, the largest gain first. One that does not fit waits until others have made room."""
+        """Compress one at a time, the largest gain first. A log that does not fit waits until others have made room."""
         messages.say_little_room(self._path, self._free_bytes(), len(logs))
         estimates = {log: self._estimated_bytes(log) for log in logs}
         pending = sorted(logs, key=lambda log: estimates[log] - log.size_bytes)

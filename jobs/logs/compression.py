@@ -79,9 +79,7 @@ def holds_the_same(source: int, copy: int, interruption: threading.Event) -> boo
 
 
 def _inflated(descriptor: int) -> Iterator[bytes]:
-    """The contents of a gzip file of one or more members, in bounded pieces. Raises `zlib.error`, `EOFError`,
-    `OSError`.
-    """
+    """The contents of a gzip file of one or more members, in pieces. Raises `zlib.error`, `EOFError`, `OSError`."""
     position, rest = 0, b""
     member = None
     while True:

@@ -40,8 +40,8 @@ def kept_apart_from_logs(settings: Settings) -> tuple[KeptApart, ...]:
 def require_directories_of_logs(paths: Iterable[str], kept_apart: Iterable[KeptApart]) -> None:
     """Raises `ConfigurationError` for the first directory, by its absolute path, that is refused.
 
-    It does not check whether each exists. A directory mounted a second time has another path, so those above are also
-    recognised by identity, not only by name.
+    It does not check whether each exists. A directory mounted a second time has another path, so the directories above
+    it are also compared by identity, not only by name.
     """
     apart = tuple(kept_apart)
     for path in paths:

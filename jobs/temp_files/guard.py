@@ -25,7 +25,7 @@ PARTS_OF_THE_PROGRAM = (
     *("docs", "tests", "benchmarks", "tools"),
     *(".git", ".venv"),
 )
-"""The program's own directories next to it. Others there, such as `tmp`, are as good as any."""
+"""The program's own entries in its directory. Other directories there, such as `tmp`, are as good as any."""
 
 HOMES = "/home"
 
@@ -44,8 +44,7 @@ Identity = tuple[int, int]
 class _Place:
     """A directory by its real path, and by its identity and those above it: a bind mount has another path.
 
-    A missing directory is known by its path alone. Every tick makes some of these, so they inspect as little as
-    possible.
+    A missing directory is known by its path alone. Every tick makes some of these, so they inspect little.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -148,7 +147,7 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
 
 
 def _kept_with_all_above(settings: Settings) -> Iterator[tuple[str, str | Path]]:
-    """Directories that `TEMP_DIR` must neither be nor be in, each with its Spanish name."""
+    """Directories that must neither be `TEMP_DIR` nor be in it, each with its Spanish name."""
     yield "el directorio de trabajo", "."
     yield "el directorio del programa", PROGRAM
     yield "los módulos de Python", PYTHON
@@ -195,7 +194,7 @@ def _homes() -> Iterator[str]:
 
 
 def _holds_much_else(directory: Path) -> bool:
-    """Whether it has many other files, as `/tmp` or the working directory may."""
+    """Whether much else is expected in it, as in `/tmp` or the working directory."""
     return str(directory) in SYSTEM_DIRECTORIES or _Place(".").lies_in(_real_path(directory))
 
 
