@@ -1,4 +1,4 @@
-"""One run at a time of each job on a host, for one database: locks that the kernel frees when their holder dies."""
+"""One run of each job at a time, per host and database: locks that the kernel frees when their holder dies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from config.text.wording import reason_of
 from files.descriptors import closing_descriptor
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-"""What making a file answers where the directory is right, but no file fits in."""
+"""The errors of making a file where the directory is right but takes no new file."""
 
 
 HELD = "otro proceso de janitor está en marcha en esta máquina"
@@ -28,8 +28,8 @@ class LockHeld(Exception):
 
 
 NAMED_BY_THE_DATABASE_ALONE = "migration"
-"""The job whose lock is the one that a whole run held in earlier versions of the program: while such a run is still at
-work, no migration begins beside it.
+"""The job whose lock covered a whole run in earlier versions of the program: while such a run is still working, no
+migration begins.
 """
 
 
@@ -37,7 +37,7 @@ work, no migration begins beside it.
 def job_lock(directory: Path, host: str, database_identity: str, job: str) -> Iterator[None]:
     """Hold this host's lock of one job, in the file and in the kernel. Raises `LockHeld`, `ConfigurationError`.
 
-    Other jobs have locks of their own, so one that takes hours keeps none of them waiting.
+    Other jobs have their own locks, so a job that takes hours delays none of them.
     """
     identity = database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
     with host_lock(directory, identity), machine_lock(host, identity):
@@ -48,10 +48,10 @@ def job_lock(directory: Path, host: str, database_identity: str, job: str) -> It
 def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
     """Hold this host's lock for one database. Raises `LockHeld`, `ConfigurationError`.
 
-    The file is never removed: a run could hold the lock on a file that has no name any more. Opening for reading is
-    enough to lock, so root and an ordinary user may share it. Where there is no file and none can be made, as the disk
-    is full or may not be written to, the directory itself is locked: a full disk needs this program most. Then locks of
-    all names exclude each other.
+    The file is never removed: otherwise a run could hold the lock of a file that no longer has a name. Opening for
+    reading is enough to lock, so root and an ordinary user may share it. If the file does not exist and cannot be made
+    because the disk is full or read-only, the directory itself is locked: a full disk needs this program most. Then all
+    locks exclude each other, whatever their names.
     """
     path = directory / f"janitor-daemon-{hashlib.sha256(database_identity.encode()).hexdigest()[:16]}.lock"
     try:
@@ -67,11 +67,11 @@ def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def machine_lock(host: str, database_identity: str) -> Iterator[None]:
-    """Hold a lock that all runs of this host find, whatever directory each of them has for its own. Raises `LockHeld`.
+    """Hold a lock that all runs of this host find, whatever directory each of them uses. Raises `LockHeld`.
 
-    Cron and a person's shell may name different directories, or may write to different ones. The kernel keeps this name
-    in no directory at all, and for no longer than its holder lives (unix(7), abstract sockets). It says less than the
-    file where containers of one host have networks of their own, so it comes beside the file and not in its place.
+    Cron and a person's shell may name different directories, or have write access to different ones. The kernel keeps
+    this name outside all directories, and only while its holder lives (unix(7), abstract sockets). It does not reach
+    containers with separate networks on one host, so it is used in addition to the file, not instead of it.
     """
     name = hashlib.sha256(f"{host}\0{database_identity}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as holder:
@@ -93,7 +93,7 @@ def _lock(descriptor: int, kind: int) -> None:
 
 
 def _open(path: Path) -> int:
-    """Open the file, made if need be, or the directory where none can be made."""
+    """Open the file, creating it if needed, or the directory where it cannot be created."""
     try:
         return _open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def _open(path: Path) -> int:
 
 
 def _make(path: Path, directory: int) -> int:
-    """Nobody makes the file while a run that could not make it goes on, and holds the lock of the directory."""
+    """Create the file, unless a run that could not do so is active and holds the lock of the directory."""
     _lock(directory, fcntl.LOCK_SH)
     try:
         descriptor = _open_regular(path, os.O_RDONLY | os.O_CREAT)
@@ -113,13 +113,13 @@ def _make(path: Path, directory: int) -> int:
         with contextlib.suppress(FileNotFoundError):  # somebody else may have found room meanwhile
             return _open_regular(path, os.O_RDONLY)
         return os.dup(directory)
-    with contextlib.suppress(PermissionError):  # then somebody else was quicker, and will have done this
+    with contextlib.suppress(PermissionError):  # then somebody else was quicker and will have done this
         os.fchmod(descriptor, 0o644)  # whatever the umask: other users must be able to open it
     return descriptor
 
 
 def _open_regular(path: Path, flags: int) -> int:
-    """In a directory open to all a FIFO may lie in its place: it must not block."""
+    """Open without blocking: in a directory open to all, the name may belong to a FIFO."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
