@@ -65,7 +65,7 @@ class Sender:
         self._descriptor = directory_descriptor
         self._traffic = traffic
         self._interruption = interruption
-        self._place_in_queue = queue_position
+        self._queue_position = queue_position
         # Several threads set both. They are only ever set, never computed from earlier values, so no thread undoes what
         # another has set.
         self.left_unfinished = False
@@ -98,7 +98,7 @@ class Sender:
 
     def _store_together(self, files: Mapping[str, tuple[FileToSend, Source]]) -> dict[int, PutReceipt]:
         """Store files by key, where there are no objects or late requests do no harm. Return the receipts by position."""
-        pacer = Pacer(self._traffic, self._place_in_queue)
+        pacer = Pacer(self._traffic, self._queue_position)
         unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, (_, source) in files.items()}
         receipts: dict[int, PutReceipt] = {}
 
@@ -127,7 +127,7 @@ class Sender:
         The object may be this very file, if the answer was lost or a late request has brought it. Then it is not sent
         again. An object seen when the place was inspected is always replaced.
         """
-        pacer = Pacer(self._traffic, self._place_in_queue)
+        pacer = Pacer(self._traffic, self._queue_position)
         paced = PacedSource(source, pacer)
         unwanted: list[StoredObject] = []
 
@@ -198,7 +198,7 @@ class Sender:
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider.replace`. Raises `MigrationError`."""
-        pacer = Pacer(self._traffic, self._place_in_queue)
+        pacer = Pacer(self._traffic, self._queue_position)
         paced = PacedSource(source, pacer)
 
         def replace() -> PutReceipt:

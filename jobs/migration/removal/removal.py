@@ -586,5 +586,5 @@ def _end_lease(opened: int, entry: Entry) -> None:
 
 
 def _open(parent: int, name: str, kind: EntryKind) -> int:
-    """A descriptor that identifies the inode of the name, a link's or a file's. A lease needs one opened for reading."""
+    """A descriptor of the inode that has the name, a link's or a file's. A lease needs one opened for reading."""
     return os.open(name, FILE_FLAGS if kind is EntryKind.FILE else LINK_FLAGS, dir_fd=parent)

@@ -23,8 +23,9 @@ def full_of(made: datetime) -> Backup:
     """A good full backup."""
     return Backup(
         id=1, kind=FULL, name="", path=Path("/x"), state="COMPLETADO", made=made, size_bytes=1, error=None,
-        seconds=None, tables=None, rows=None, md5=None, base_id=None, is_deleted=False, deleted=None, made_by=None, host="h",
-        attempt="a", is_being_deleted=False, verified=None, verification_seconds=None, verification_error=None,
+        seconds=None, tables=None, rows=None, md5=None, base_id=None, is_deleted=False, deleted=None, made_by=None,
+        host="h", attempt="a", is_being_deleted=False, verified=None, verification_seconds=None,
+        verification_error=None,
     )  # fmt: skip
 
 
