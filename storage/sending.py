@@ -97,7 +97,9 @@ class Sender:
         return receipts
 
     def _store_together(self, files: Mapping[str, tuple[FileToSend, Source]]) -> dict[int, PutReceipt]:
-        """Store files by key, where there are no objects or late requests do no harm. Return the receipts by position."""
+        """Store files by key, where there are no objects or late requests do no harm. Return the receipts by
+        position.
+        """
         pacer = Pacer(self._traffic, self._queue_position)
         unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, (_, source) in files.items()}
         receipts: dict[int, PutReceipt] = {}
@@ -310,6 +312,8 @@ class Assistance:
     def send(
         self, files: Sequence[FileToSend], parent: str, directory_descriptor: int, interruption: threading.Event
     ) -> Sent:
-        """Have a helper store files; see `SendFiles`. Raises `MigrationError`. Call it from within `Helpers.for_each`."""
+        """Have a helper store files; see `SendFiles`. Raises `MigrationError`. Call it from within
+        `Helpers.for_each`.
+        """
         order = SendFiles(self.provider_row, files, parent)
         return self.helpers.ask(order, directory_descriptor, interruption, self.lease.held_until)

@@ -1,4 +1,5 @@
-"""One line on the terminal that shows a run's progress. In cron or in a pipe, where nobody is looking, there is none."""
+"""One line on the terminal that shows a run's progress. In cron or in a pipe, where nobody is looking, there is
+none."""
 
 from __future__ import annotations
 

@@ -82,7 +82,9 @@ class Permission(Protocol):
         """Raises `MigrationError` when the directory may no longer be removed. Cheap, unless some time has passed."""
 
     def held_until(self) -> float:
-        """The earliest time at which the right can end, by the clock of `storage.lease.now`. Raises as `require_held`."""
+        """The earliest time at which the right can end, by the clock of `storage.lease.now`. Raises as
+        `require_held`.
+        """
 
     def note_emptied(self, parent: str) -> None:
         """Record that the directory is empty and about to be removed from its parent. Raises as `begin`."""
@@ -415,7 +417,9 @@ def _free_names(*trees: Tree) -> Iterator[str]:
 def _require_proven(
     descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
 ) -> int:
-    """Require every local entry to be proven and without writers. Return how many proven entries have their names here."""
+    """Require every local entry to be proven and without writers. Return how many proven entries have their
+    names here.
+    """
     position = None
     found = 0
     writers = _Writers()

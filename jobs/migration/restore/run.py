@@ -183,7 +183,9 @@ class _Filling:
         self._kept = itertools.count()  # a counter that several threads may use
 
     def run(self, disk: _Disk) -> Restored:
-        """Everything is synced before the mark is removed, and its removal before this returns. Raises `OSError` too."""
+        """Everything is synced before the mark is removed, and its removal before this returns. Raises
+        `OSError` too.
+        """
         tree = self._tree
         if self._destination.is_resumed:
             disk.bring_all()  # what an earlier restore left: see `read_from_disk`
