@@ -313,7 +313,7 @@ class _Helper:
             raise HelperLost("un proceso auxiliar terminó antes de tiempo") from error
 
     def _answer(self, interruption: threading.Event, held_until: Callable[[], float], told: _HeldUntil) -> _Answered:
-        """Return the answer. The lease outlasts the task, however long it takes; otherwise the task is given up first."""
+        """Return the answer. The lease outlasts the task, however long that takes, or the task is given up first."""
         answer = None
         while answer is None and not interruption.is_set():
             answer = self._listen()

@@ -369,9 +369,7 @@ def _read_again(provider: Provider, key: str, sha256: str) -> Tree:
 
 
 def _same_bytes(provider: Provider, key: str, sha256: str) -> Iterator[bytes]:
-    """The stored bytes. Raises `IntegrityError` at their end, or soon after, if they have changed since the first
-    reading.
-    """
+    """The stored bytes. Raises `IntegrityError` at their end, or soon after, if they are not those read before."""
     digest = hashlib.sha256()
     size_bytes = 0
     for chunk in provider.open(key):

@@ -43,9 +43,7 @@ class FileToSend(NamedTuple):
     key: str
     entry: Entry
     stored_checksum: str = ""
-    """The checksum that a listing shows for an object of this size; `NO_CHECKSUM` if it has none, '' if there is no
-    object.
-    """
+    """The checksum that a listing shows for an object of this size; `NO_CHECKSUM` without one, '' without an object."""
     is_there: bool = False
     """Whether there is an object of any size under the key."""
 
@@ -97,7 +95,7 @@ class Sender:
         return receipts
 
     def _store_together(self, files: Mapping[str, tuple[FileToSend, Source]]) -> dict[int, PutReceipt]:
-        """Store files by key, where there are no objects or late requests do no harm. Return the receipts by position."""
+        """Store files by key, where no object exists or late requests do no harm. The receipts by position."""
         pacer = Pacer(self._traffic, self._place_in_queue)
         unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, (_, source) in files.items()}
         receipts: dict[int, PutReceipt] = {}

@@ -1,4 +1,4 @@
-"""One line on the terminal that shows a run's progress. Where nobody is looking, in cron or in a pipe, there is none."""
+"""One line on the terminal that shows a run's progress. In cron or in a pipe, where nobody looks, there is none."""
 
 from __future__ import annotations
 

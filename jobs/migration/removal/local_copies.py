@@ -33,7 +33,7 @@ SWITCHED_OFF = "eliminar_despues_de_migrar se desactivó mientras tanto"
 
 
 class RemovalSwitchedOff(MigrationError):
-    """The policy no longer asks for the removal of local copies: directories that were set aside get their names back."""
+    """The policy no longer asks for local copies to be removed: what was set aside gets its name back."""
 
     code = "removal_switched_off"
 
@@ -174,7 +174,7 @@ class LocalCopies:
             raise DirectoryInConflict(reason)
 
     def _keep(self, claim: Claim, record: RemovalRecord, file_count: int, reason: str) -> None:
-        """Give the directory that was set aside its name back, and report how many of its copy's files exist locally."""
+        """Give the directory its name back, and report how many of its copy's files exist locally."""
         execution = claim.execution
         try:
             with contextlib.suppress(DirectoryMissing):  # then there is nothing that could get its name back

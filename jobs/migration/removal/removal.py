@@ -82,7 +82,7 @@ class Permission(Protocol):
         """Raises `MigrationError` when the directory may no longer be removed. Cheap, unless some time has passed."""
 
     def held_until(self) -> float:
-        """The earliest time at which the right can end, by the clock of `storage.lease.now`. Raises as `require_held`."""
+        """The earliest time at which it can end, by the clock of `storage.lease.now`. Raises as `require_held`."""
 
     def note_emptied(self, parent: str) -> None:
         """Record that the directory is empty and about to be removed from its parent. Raises as `begin`."""
@@ -158,7 +158,7 @@ def _find(parent: int, name: str, trash: str, record: RemovalRecord) -> _Found |
     """
     aside = _status(parent, trash)
     if aside is not None:
-        # Set aside by a version that did not record which directory it was: unless it could be anybody's.
+        # Earlier versions did not record the inode. An empty directory could be anybody's.
         is_of_old_version = record.inode is None and bool(_names_in(parent, trash))
         if str(aside.st_ino) != record.inode and not is_of_old_version:
             raise UnsafeSource(f"{trash} no es el directorio que este programa apartó: mire qué es y quítelo de ahí")
@@ -359,8 +359,8 @@ def _remove_by_helpers(
 
 @dataclass(frozen=True, slots=True)
 class RemoveFiles(Task[Sequence[int]]):
-    """Remove files that were compared, except those with several names: removing one of those changes the status of the
-    others, which only one process may do.
+    """Remove files that were compared, except those with several names: removing one name changes the ctime of the
+    others, and the process that removes those must know it.
     """
 
     entries: Sequence[Entry]
@@ -415,7 +415,7 @@ def _free_names(*trees: Tree) -> Iterator[str]:
 def _require_proven(
     descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
 ) -> int:
-    """Require every local entry to be proven and without writers. Return how many proven entries have their names here."""
+    """Require every local entry to be proven, without writers. Count the proven entries with their names."""
     position = None
     found = 0
     writers = _Writers()
@@ -500,8 +500,7 @@ class _Removal:
         """By inode, the status of hard links after another link was removed, which changes their ctime."""
 
     def remove(self, entry: Entry) -> None:
-        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then the entry stays in
-        place.
+        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then the entry stays.
 
         The parent is looked up again each time: a person who moved it away meanwhile wants to keep it.
         """
@@ -586,5 +585,5 @@ def _end_lease(opened: int, entry: Entry) -> None:
 
 
 def _open(parent: int, name: str, kind: EntryKind) -> int:
-    """A descriptor that identifies the inode of the name, a link's or a file's. A lease needs one opened for reading."""
+    """A descriptor that identifies the inode of a file or link. A lease needs one opened for reading."""
     return os.open(name, FILE_FLAGS if kind is EntryKind.FILE else LINK_FLAGS, dir_fd=parent)
