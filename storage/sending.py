@@ -308,6 +308,6 @@ class Assistance:
     def send(
         self, files: Sequence[FileToSend], parent: str, directory_descriptor: int, interruption: threading.Event
     ) -> Sent:
-        """Have a helper store files; see `SendFiles`. Raises `MigrationError`. Call it from within `Helpers.for_each`."""
+        """Have a helper store files; see `SendFiles`. Raises `MigrationError`. Call it within `Helpers.for_each`."""
         order = SendFiles(self.provider_row, files, parent)
         return self.helpers.ask(order, directory_descriptor, interruption, self.lease.held_until)

@@ -102,7 +102,7 @@ def _identity(status: os.stat_result, moved: bool) -> tuple[int, ...]:
 
 
 class FirstLook:
-    """One look at all processes per run, made at the first request. It saves work; no irreversible step relies on it."""
+    """One look at all processes per run, made at the first request. It saves work; no irreversible step needs it."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()

@@ -269,7 +269,7 @@ def _names_in(parent: int, name: str) -> list[str]:
 
 
 def _place_of(directory: int) -> str:
-    """Identifies a directory. An unmounted one shows another directory at the same path."""
+    """Identifies a directory: while its disk is not mounted, another one has its path."""
     status = os.fstat(directory)
     return f"{status.st_dev}:{status.st_ino}"
 
@@ -415,7 +415,7 @@ def _free_names(*trees: Tree) -> Iterator[str]:
 def _require_proven(
     descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
 ) -> int:
-    """Require every local entry to be proven, without writers. Count the proven entries with their names."""
+    """Require every local entry to be proven, without writers. Count the proven ones under their own names."""
     position = None
     found = 0
     writers = _Writers()
@@ -502,7 +502,7 @@ class _Removal:
     def remove(self, entry: Entry) -> None:
         """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then the entry stays.
 
-        The parent is looked up again each time: a person who moved it away meanwhile wants to keep it.
+        The parent is looked up again each time, so that one that somebody has moved away meanwhile is kept.
         """
         self._require_held()
         *parents, name = entry.path.split("/")
