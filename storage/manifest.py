@@ -1,6 +1,6 @@
 """The manifest, which makes a copy complete and restorable without a database.
 
-A JSON object, stored beside the execution's objects and after them:
+A JSON object, stored next to the execution's objects and after them:
 
     format, version       "janitor-manifest", 1
     execution, directory  the execution's uuid and its original directory

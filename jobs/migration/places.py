@@ -276,7 +276,7 @@ def require_no_remnant(
         return
     found = _last_manifest(providers, last, stop)
     if found is None:
-        return  # whoever removed the copy or its manifest does not want it any more
+        return  # the copy or its manifest was removed by somebody who does not want it any more
     if set_aside or (was_begun and _lacks_files_of(tree, found)) or (has_less and _is_remnant(tree, found, last)):
         raise SourceShrank(_what_is_left(tree, last))
     if has_less:
