@@ -495,8 +495,8 @@ class Upload:
         return Manifest(self._execution, installation, None, self._tree, found.stored.size_bytes, found.sha256)
 
     def _send_manifest_again(self, manifest: Manifest) -> PutReceipt:
-        """Handle a manifest that was not there before: this very one if only the answer was lost, one of ours that an
-        earlier request brought late, or somebody else's.
+        """Handle a manifest other than the one seen before: this very one if only the answer was lost, one of ours that
+        an earlier request brought late, or somebody else's.
         """
         found = find_manifest(self._provider, self._place, self._interruption)
         if found is not None and found.sha256 == manifest.sha256:
