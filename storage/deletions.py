@@ -52,8 +52,8 @@ def late_deletions_kept_off(
     records: AttemptRecords, attempt_id: int, provider: Provider, stop: threading.Event
 ) -> Iterator[Deletions]:
     """Allow deletions at an attempt's place within the block. Unless every deletion is answered, no other run uses the
-    place for a while: a late one could hit what that run has stored. This also holds where deletions name a version: an
-    equal file may not be sent again, and then keeps its version.
+    place for a while: a late one could hit what that other run stores. This also holds where deletions name a version:
+    an equal file need not be sent again, and then keeps its version.
     """
     if not records.close_place(attempt_id):
         raise ClaimLost("la fila cambió")

@@ -50,8 +50,8 @@ WORD_IS_GOOD_FOR_SECONDS = 2 * FRESH_SECONDS
 
 NOT_FOR_HELPERS = ("DATABASE_URL", "BACKUP_DATABASE_URL", "JANITOR_SECRET_KEYS")
 LIBPQ_PREFIX = "PG"
-"""Variables that a helper does not need: it does not know the database and receives secrets decrypted. A user can read
-the variables of any of his processes. Helpers keep what the SDKs' default chains and `HTTPS_PROXY` need.
+"""Variables that a helper does not need: it does not know the database and receives secrets decrypted. A process's
+variables can be read by its user. Helpers keep those of the SDKs' default chains and `HTTPS_PROXY`.
 """
 
 PROGRAM = """
@@ -244,12 +244,12 @@ class _Passed:
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    """Give up the current task."""
+    """Tells a helper to give up the current task."""
 
 
 @dataclass(frozen=True, slots=True)
 class _HeldUntil:
-    """The minimum time for which the lease of the current task is held, and when that was asked, by the clock of `now`,
+    """The earliest time at which the lease of the current task can end, and when that was asked, by the clock of `now`,
     which all processes of a host share.
     """
 

@@ -1,6 +1,6 @@
 """The manifest, which makes a copy complete and restorable without a database.
 
-A JSON object, stored beside the execution's objects and after them:
+A JSON object, stored next to the execution's objects and after them:
 
     format, version       "janitor-manifest", 1
     execution, directory  the execution's uuid and its original directory
@@ -369,9 +369,7 @@ def _read_again(provider: Provider, key: str, sha256: str) -> Tree:
 
 
 def _same_bytes(provider: Provider, key: str, sha256: str) -> Iterator[bytes]:
-    """The stored bytes. Raises `IntegrityError` at their end, or soon after, if they have changed since the first
-    reading.
-    """
+    """The stored bytes. Raises `IntegrityError` at their end, or soon after, if they are not those read before."""
     digest = hashlib.sha256()
     size_bytes = 0
     for chunk in provider.open(key):

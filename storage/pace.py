@@ -20,9 +20,7 @@ from config.text.amounts import UNLIMITED, Timetable
 from providers.base import Source
 
 SLICE_SECONDS = 0.1
-"""The time slice for which bytes are granted at once: it bounds the delay of a timetable change and the size of a
-burst.
-"""
+"""Bytes are granted for this time at once: it bounds the delay of a timetable change and the size of a burst."""
 
 SHORTEST_WAIT_SECONDS = 0.005
 """A shorter wait is not slept but owed: sleeping would cost more than it slows."""

@@ -43,9 +43,7 @@ class FileToSend(NamedTuple):
     key: str
     entry: Entry
     stored_checksum: str = ""
-    """The checksum that a listing shows for an object of this size; `NO_CHECKSUM` if it has none, '' if there is no
-    object.
-    """
+    """The checksum that a listing shows for an object of this size; `NO_CHECKSUM` without one, '' without an object."""
     is_there: bool = False
     """Whether there is an object of any size under the key."""
 

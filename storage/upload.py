@@ -424,8 +424,8 @@ class Upload:
             require_open(self._place, self._attempt.late_bytes_until)
 
     def _discard_unfinished(self) -> bool:
-        """Whether everything unfinished is gone. What this attempt began holds the same bytes as what it stored: a
-        provider that keeps that loses nothing.
+        """Discard everything unfinished; whether that is gone. What this attempt began holds the same bytes as what it
+        stored, so nothing is lost where the provider keeps it.
         """
         self._sender.left_unfinished = False
         discarded = [
@@ -434,8 +434,7 @@ class Upload:
         return all(discarded)
 
     def _discard_what_is_of_no_use(self) -> bool:
-        """Discard unfinished uploads except those of files that will be sent: their parts are reused. Whether the rest
-        is gone.
+        """Discard unfinished uploads, but keep those whose parts the files to send can use. Whether the rest is gone.
 
         Until these are completed, or discarded before anything is proven, late requests of earlier attempts can also
         complete them.
@@ -496,8 +495,8 @@ class Upload:
         return Manifest(self._execution, installation, None, self._tree, found.stored.size_bytes, found.sha256)
 
     def _send_manifest_again(self, manifest: Manifest) -> PutReceipt:
-        """Handle a manifest that was not there before: this very one if only the answer was lost, one of ours that an
-        earlier request brought late, or somebody else's.
+        """Handle a manifest other than the one seen before: this very one if only the answer was lost, one of ours that
+        an earlier request brought late, or somebody else's.
         """
         found = find_manifest(self._provider, self._place, self._interruption)
         if found is not None and found.sha256 == manifest.sha256:

@@ -31,10 +31,9 @@ class EmbeddedPostgres:
     """A PostgreSQL server on a free port of 127.0.0.1 that keeps its data, and its password, in `data_directory`.
 
     The directory is created if it does not exist and can be used again. PostgreSQL refuses to run as root, so for root
-    the server runs as `postgres` or `nobody`, who then owns the directory. If that user could not reach it (below
-    `/root`, for example), the data are in a temporary directory that belongs to that path instead, shown by the
-    attribute `data_directory`. Programs that the user could not reach are copied too; leaving the context removes that
-    copy.
+    the server runs as `postgres` or `nobody`, who then owns the directory. If that user cannot reach it (below `/root`,
+    say), the data are in a temporary directory that belongs to that path; see the attribute `data_directory`. Programs
+    out of that user's reach are copied too; leaving the context removes that copy.
 
     `settings` are parameters of `postgresql.conf`; tests pass `{"fsync": "off"}`. After a stop and a new start the
     server has the same address.

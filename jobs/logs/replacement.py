@@ -130,7 +130,7 @@ class Replacement:
             if has_writer(found):  # for example a program that is compressing this very log
                 raise LogInUse(f"un programa tiene abierto para escribir {name}")
             if holds_the_same(log.descriptor, found, self._interruption):
-                os.fsync(found)  # whoever made it
+                os.fsync(found)  # no matter who made it
                 return Pair(log, Copy(found, name, os.fstat(found).st_size, None), self._directory)
         raise AssertionError("the names have no end")
 

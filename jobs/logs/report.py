@@ -7,7 +7,7 @@ from dataclasses import astuple, dataclass
 
 @dataclass(frozen=True, slots=True)
 class LogsReport:
-    """The counts of one run. In a dry run, an estimate of them without the compressed sizes, which are not known.
+    """The counts of one run. A dry run estimates them, but not the compressed sizes, which it cannot know.
 
     `duplicate_files` are logs deleted because an equal compressed copy existed, for example from a killed run.
     """

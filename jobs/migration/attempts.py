@@ -49,7 +49,7 @@ class Attempts:
     ) -> tuple[ProvenCopy, Manifest]:
         """Store an execution whole, prove it and commit that, or raise `MigrationError`.
 
-        A file that changes while it is sent allows one more attempt; then it is left for the next tick.
+        If a file changes while it is sent, one more attempt is made; then it is left for the next tick.
         """
         try:
             return self._store_once(provider, claim, place, directory)

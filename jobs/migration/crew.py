@@ -157,7 +157,7 @@ class Crew:
             return []
 
     def _reap(self, member: Connection) -> None:
-        """Take leave of a member. If it did not end of its own accord, its claims are freed when the run ends."""
+        """Reap a member that has ended. If it ended abnormally, its claims are freed when the run ends."""
         member.close()
         _, status = os.waitpid(self._members.pop(member), 0)
         exit_code = os.waitstatus_to_exitcode(status)

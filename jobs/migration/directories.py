@@ -65,7 +65,7 @@ class DirectoryJudge:
         self._copies = tuple({os.path.realpath(directory) for directory in directories if "\0" not in directory})
 
     def look_for_roots(self) -> tuple[str, ...]:
-        """Check which roots exist; return those that are missing and were not at the previous check, if any.
+        """Check which roots exist; return those that are missing for the first time.
 
         A root that comes back still counts as missing: what was skipped meanwhile is left for the next run.
         """
@@ -90,7 +90,7 @@ class DirectoryJudge:
         return True
 
     def exists(self, execution: Execution) -> bool:
-        """Whether an acceptable path exists. Opening it shows whether it may be touched.
+        """Whether anything exists at an acceptable path. Only opening it shows whether it may be touched.
 
         Opening it also shows why its existence is unknown: a failing disk or a forbidden parent is not a missing path.
         """

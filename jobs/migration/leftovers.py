@@ -110,9 +110,7 @@ class Leftovers:
             return False
 
     def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:
-        """Delete the manifest first, so that nobody takes the rest for a copy. Check the row again before each
-        deletion.
-        """
+        """Delete the manifest first, so that nobody takes the rest for a copy. Before each, check the row again."""
         with late_deletions_kept_off(self._database, leftover.attempt_id, abandoned, self._interruption) as deletions:
             for stored in objects:
                 if not self._database.is_leftover(leftover):

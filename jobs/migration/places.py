@@ -195,9 +195,7 @@ class Neighbours:
     def _directory_of_copies(
         self, provider: Provider, place: Place, directory: str, stop: threading.Event
     ) -> str | None:
-        """The directory of this host, an execution or one above it, that holds all copies. Its neighbours share the
-        answer.
-        """
+        """The directory of this host, an execution or above it, that holds all copies. Its neighbours share it."""
         with self._turn:
             known = (provider.id, place.parent, directory.rpartition("/")[0])
             if known not in self._found:
@@ -265,8 +263,8 @@ def require_no_remnant(
     """Raises `SourceShrank` if an already migrated execution has lost files since, and its copy still exists.
 
     So a partly removed directory, even with new files, never replaces the whole copy, nor does the file that the
-    removal had just set aside. Files of other sizes show that an execution ran again. If it has less than half of its
-    former files, it is refused all the same; if it has any fewer, that is reported.
+    removal had just set aside. Files of other sizes show that an execution ran again. If less than half of its files or
+    bytes is left, it is refused all the same; if it has less at all, that is reported.
     """
     last = claim.last_copy
     if last is None:
@@ -278,7 +276,7 @@ def require_no_remnant(
         return
     found = _last_manifest(providers, last, stop)
     if found is None:
-        return  # whoever removed the copy or its manifest does not want it any more
+        return  # the copy or its manifest was removed by somebody who does not want it any more
     if set_aside or (was_begun and _lacks_files_of(tree, found)) or (has_less and _is_remnant(tree, found, last)):
         raise SourceShrank(_what_is_left(tree, last))
     if has_less:

@@ -91,8 +91,7 @@ class Migration:
         self.under_way = UploadsUnderWay()
         self._neighbours = Neighbours()
         self._places: dict[int, int] = {}
-        """Queue positions for the line, by execution: assigned here, in order, because the threads would race for them.
-        """
+        """Queue positions for the line, by execution: assigned here, in order, because the threads would race."""
         self._for_the_end: deque[Claim] = deque()
         self._taken_up_alone: set[int] = set()
 

@@ -105,10 +105,10 @@ def _listed(descriptor: int) -> Iterator[tuple[str, os.stat_result]]:
 class _Deletion:
     """Deletes files, each only if the deleted file is old.
 
-    A program that writes a file and renames it may replace an old file by a new one between a look and `unlink`. So
-    each file is first moved to our own directory, inspected there, and then deleted. If it is not old, or not a file,
-    it gets its name back. The directory is made for the first file. Where a full disk has no room for it, the look
-    right before `unlink` has to do: a full disk needs this program most.
+    A program that writes a file under another name and renames it may replace an old file by a new one between a look
+    and `unlink`. So each file is first moved to our own directory, inspected there, and then deleted. If it is not old,
+    or not a file, it gets its name back. The directory is made for the first file. Where a full disk has no room for
+    it, the look right before `unlink` has to do: a full disk needs this program most.
 
     No cheaper way is safe: no system call removes a name only if it still stands for the same file. Measured on ext4,
     in microseconds of processor time for each of 60,000 empty files: 19 with `unlink` alone, 38 to 41 this way, 45 with

@@ -1,6 +1,6 @@
--- Old attempts of which nothing is left, at places where no other attempt says anything: the rows at one place tell
--- together whose the objects there are, so they go together. Where a batch ends between them, those stay that call what is
--- there foreign: a place without rows is taken for foreign, too, if something lies there.
+-- Old settled attempts, at places without any other attempt that is open, closed or recent. The rows of one place together
+-- show who owns its objects, so they are deleted together. If a batch ends between them, the rows that call the objects
+-- foreign stay until last: a place without rows, but with objects, also counts as foreign.
 DELETE FROM janitor_attempts
 WHERE id IN (
     SELECT attempt.id

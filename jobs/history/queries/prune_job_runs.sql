@@ -1,4 +1,4 @@
--- Old runs of jobs. When each job was last good, and what is still under way, is in janitor_jobs.
+-- Old runs of jobs. janitor_jobs holds when each job last succeeded, and the runs under way.
 DELETE FROM janitor_job_runs
 WHERE (run_id, job) IN (
     SELECT job_run.run_id, job_run.job

@@ -1,5 +1,5 @@
--- Reports of old runs, but never the newest one, which status shows, and none that still holds something: its number is
--- what tells its leases from those of others.
+-- Reports of old runs, except the newest one, which status shows, and those that still hold something: their number
+-- distinguishes their leases from those of other runs.
 DELETE FROM janitor_runs
 WHERE id IN (
     SELECT run.id

@@ -87,7 +87,7 @@ class RunLimits:
 
     @contextlib.contextmanager
     def enforced(self, stop: threading.Event) -> Iterator[None]:
-        """Set `stop`, within the block, to end work that is still under way after its extra time."""
+        """Within the block, set `stop` once the extra time for work under way is over too."""
         if self._max_duration_seconds is None:
             yield
             return

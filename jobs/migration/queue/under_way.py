@@ -34,8 +34,7 @@ class UploadsUnderWay:
                 self._places.remove(upload)
 
     def abandon_all(self, seconds: float) -> None:
-        """Discard the unfinished uploads that are still under way, as far as that is possible in this number of
-        seconds.
+        """Discard the unfinished uploads that are still under way, as far as this number of seconds allows.
 
         Only for a process that is about to end: its own transfers may still be waiting for an answer, and the next run
         finds what they leave after all.

@@ -160,7 +160,7 @@ def _find(parent: int, name: str, trash: str, record: RemovalRecord) -> _Found |
     """
     aside = _status(parent, trash)
     if aside is not None:
-        # Set aside by a version that did not record which directory it was: unless it could be anybody's.
+        # Earlier versions did not record the inode. An empty directory could be anybody's.
         is_of_old_version = record.inode is None and bool(_names_in(parent, trash))
         if str(aside.st_ino) != record.inode and not is_of_old_version:
             raise UnsafeSource(f"{trash} no es el directorio que este programa apartó: mire qué es y quítelo de ahí")
@@ -271,7 +271,7 @@ def _names_in(parent: int, name: str) -> list[str]:
 
 
 def _place_of(directory: int) -> str:
-    """Identifies a directory. An unmounted one shows another directory at the same path."""
+    """Identifies a directory: while its disk is not mounted, another one has its path."""
     status = os.fstat(directory)
     return f"{status.st_dev}:{status.st_ino}"
 
@@ -361,8 +361,8 @@ def _remove_by_helpers(
 
 @dataclass(frozen=True, slots=True)
 class RemoveFiles(Task[Sequence[int]]):
-    """Remove files that were compared, except those with several names: removing one of those changes the status of the
-    others, which only one process may do.
+    """Remove files that were compared, except those with several names: removing one name changes the ctime of the
+    others, and the process that removes those must know it.
     """
 
     entries: Sequence[Entry]
@@ -504,10 +504,9 @@ class _Removal:
         """By inode, the status of hard links after another link was removed, which changes their ctime."""
 
     def remove(self, entry: Entry) -> None:
-        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then the entry stays in
-        place.
+        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then the entry stays.
 
-        The parent is looked up again each time: a person who moved it away meanwhile wants to keep it.
+        The parent is looked up again each time, so that one that somebody has moved away meanwhile is kept.
         """
         self._require_held()
         *parents, name = entry.path.split("/")

@@ -17,7 +17,7 @@ NAMED_AT_MOST = 5
 """How many names a message shows."""
 
 MOST_FAILED_OBJECTS = 100
-"""After this many losses the copy as a whole is unusable, and the restore does not wait for the rest."""
+"""After this many failed objects the copy as a whole is unusable, and the restore stops."""
 
 
 class Losses:

@@ -140,8 +140,8 @@ def _told_errors(destination: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """The contents of a file before it is filled: its size, whether `is_skipped` leaves it out of the download, and the
-    hash of what is left out.
+    """The existing contents of a file before it is filled: its size, whether `is_skipped` leaves it out of the
+    download, and the hash of what is left out.
     """
 
     size_bytes: int
@@ -224,9 +224,7 @@ class _Filling:
         )
 
     def _missing(self) -> list[str]:
-        """The missing entries. Each is looked for under exactly its name: a file system may merge two names or change
-        one.
-        """
+        """The missing entries, each looked for under exactly its name: a file system may merge or change names."""
         listing = list_destination(self._destination, self._tree, self._open_filled_directory)
         if all(listing.present) and not listing.foreign and not self._losses.any_missing:
             return []
@@ -462,7 +460,7 @@ def _require_not_taken(error: OSError) -> None:
 class _Disk:
     """Syncs what is restored: a whole file system at once where that is as good, else one object at a time.
 
-    Open it before anything is written: a later write error is only reported to those that were open by then.
+    Open it before anything is written: a write error is only reported to descriptors opened before it.
     """
 
     def __init__(self, file_system_descriptor: int) -> None:
