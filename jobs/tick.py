@@ -24,7 +24,7 @@ from config.models import JobState
 from config.settings import Settings
 from jobs.context import Context, LeaseLost
 from jobs.job import Job, Outcome, Ref, Scope
-from jobs.locks import HELD, LockHeld, job_lock
+from jobs.locks import HELD, JobLocks, LockHeld
 from jobs.report import Named, TickReport
 from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
 from jobs.signals import Interruption
@@ -116,7 +116,7 @@ class Tick:
         self._report = report
         self._interruption = interruption
         self._stories = stories
-        self._locks: dict[str, contextlib.ExitStack] = {}
+        self._locks = JobLocks(settings.lock_directory, settings.host)
         self._is_database_lost = False
         self._done = 0
         self._elsewhere = 0
@@ -161,7 +161,7 @@ class Tick:
                 raise LockHeld(HELD)
             yield
         finally:
-            self._release_all()
+            self._locks.release_all()
 
     def has_work(self, plans: Sequence[Plan]) -> bool:
         """Whether something is due that nobody else does; its lock is held from then on. Raises `LockHeld` where others
@@ -176,21 +176,7 @@ class Tick:
 
     def _try_lock(self, plan: Plan) -> bool:
         """Whether this host's lock of the job is had. Raises `ConfigurationError`."""
-        name = plan.job.name
-        if name in self._locks:
-            return True
-        identity = database_identity(self._settings.database_url)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(job_lock(self._settings.lock_directory, self._settings.host, identity, name))
-            except LockHeld:
-                return False
-            self._locks[name] = stack.pop_all()
-        return True
-
-    def _release_all(self, but: str = "") -> None:
-        for name in [name for name in self._locks if name != but]:
-            self._locks.pop(name).close()
+        return self._locks.take(database_identity(self._settings.database_url), plan.job.name)
 
     # Doing it
 
@@ -240,7 +226,7 @@ class Tick:
                 raise
             self._stopped(plan.job.title, error, EXIT_DATABASE)
             return UNRECORDED
-        self._release_all(but=plan.job.name)
+        self._locks.release_all(but=plan.job.name)
         return token
 
     def _guarded(self, plan: Plan, context: Context) -> tuple[str, Outcome]:

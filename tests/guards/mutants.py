@@ -1424,6 +1424,14 @@ HOST = (
     ),
     Mutant(
         "jobs",
+        "a run waits for its own lock of the whole directory",
+        "jobs/locks.py",
+        "if whole_directory is not None:",
+        "if False:",
+        ("tests/jobs/test_tick.py::test_where_no_lock_file_can_be_made_every_job_is_done",),
+    ),
+    Mutant(
+        "jobs",
         "all jobs of a host share one lock",
         "jobs/locks.py",
         'f"{database_identity}\\0{job}"',

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from config.errors import ConfigurationError, RunInterrupted
+from config.exit_codes import EXIT_DONE
 from config.settings import Settings, load_settings
 from jobs import heartbeat
 from jobs.heartbeat import renewing_leases
@@ -27,9 +28,11 @@ from jobs.tick import Plan, Request, Tick
 from sql.database import Database, DatabaseUnavailable
 from tests.platform_database import Platform
 from tests.processes import wait_until
+from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes
 
 HOST_JOB = Job("own", "lo propio")
 PLATFORM_JOB = Job("shared", "lo común", scope=Scope.PLATFORM)
+OWN_TOO = Job("too", "también lo propio")
 DAILY_JOB = Job("daily", "lo diario", scope=Scope.PLATFORM, due=Every(24))
 
 Stories = Mapping[str, Callable[[], Outcome]]
@@ -335,6 +338,31 @@ def test_a_job_that_another_process_does_keeps_no_other_one_waiting(platform: Pl
     host.tick(HOST_JOB, own=meanwhile)
     assert done == ["shared"]
     assert second.report.exit_code == 0
+
+
+@pytest.mark.parametrize("lacking", ["inodes", "writing"])
+def test_where_no_lock_file_can_be_made_every_job_is_done(platform: Platform, tmp_path: Path, lacking: str) -> None:
+    """There the directory is the lock of all jobs, and the run that holds it holds theirs, too.
+
+    Where else locks of one run may meet: in the kernel each job has a name of its own, as it has with files.
+    """
+    directory = tmp_path / "locks"
+    directory.mkdir()
+    with mounted_small_disk(directory, 65_536, inodes=20):
+        {"inodes": use_up_inodes, "writing": make_read_only}[lacking](directory)
+        first, second = Host(platform, directory), Host(platform, directory)
+        refused = []
+
+        def look() -> Outcome:
+            with pytest.raises(LockHeld):
+                second.tick(OWN_TOO)
+            refused.append(OWN_TOO.name)
+            return Outcome()
+
+        assert first.tick(HOST_JOB, PLATFORM_JOB, OWN_TOO, shared=look) == ["own", "too"]
+        assert refused == ["too"]
+        assert second.tick(OWN_TOO) == ["too"]
+    assert first.report.exit_code == EXIT_DONE
 
 
 def test_who_finds_everything_in_other_hands_goes_away(platform: Platform, host: Host) -> None:
