@@ -406,6 +406,25 @@ def test_a_host_takes_over_when_the_lease_of_a_dead_one_has_expired(
     assert second.tick(PLATFORM_JOB) == ["shared"]
 
 
+def test_a_lease_from_before_the_clock_was_set_back_keeps_nobody_waiting(
+    platform: Platform, host: Host, tmp_path: Path
+) -> None:
+    """The database's clock was a year ahead when a host was killed that never comes back: a container, say.
+
+    One that was ahead by no more than a lease, as clocks are that are put right, frees no lease of a host at work. Where
+    else times from such a clock were looked for in the frame: good runs and pauses (`test_schedule.py`).
+    """
+    second = Host(platform, tmp_path / "locks of south", "sur")
+    kill_during(host, DAILY_JOB)
+    platform.sql("UPDATE janitor_jobs SET lease_expires_at = lease_expires_at + interval '10 minutes'")
+    assert second.tick(DAILY_JOB) == []
+    platform.sql(
+        "UPDATE janitor_jobs SET lease_expires_at = lease_expires_at + interval '1 year', "
+        "last_started_at = last_started_at + interval '1 year'"
+    )
+    assert second.tick(DAILY_JOB) == ["daily"]
+
+
 def test_the_host_of_a_killed_run_need_not_wait_for_its_own_lease(host: Host) -> None:
     """It holds the lock of the kernel, so whoever held the lease is dead."""
     kill_during(host, PLATFORM_JOB)
