@@ -2,7 +2,7 @@
 -- together whose the objects there are, so they go together. Where a batch ends between them, those stay that call what is
 -- there foreign: a place without rows is taken for foreign, too, if something lies there.
 DELETE FROM janitor_attempts
-WHERE id IN (
+WHERE id = ANY(ARRAY(
     SELECT attempt.id
     FROM janitor_attempts AS attempt
     WHERE attempt.state = 'settled'
@@ -18,7 +18,7 @@ WHERE id IN (
         )
     ORDER BY attempt.place, coalesce(attempt.foreign_objects, false), attempt.id
     LIMIT %(batch_rows)s
-)
+))
   AND EXISTS (
         SELECT FROM janitor_jobs
         WHERE job = %(job)s AND host = '' AND fencing_token = %(fencing_token)s AND lease_expires_at > now()
