@@ -33,36 +33,67 @@ migration begins.
 """
 
 
-@contextlib.contextmanager
-def job_lock(directory: Path, host: str, database_identity: str, job: str) -> Iterator[None]:
-    """Hold this host's lock of one job, in the file and in the kernel. Raises `LockHeld`, `ConfigurationError`.
+class JobLocks:
+    """The locks of this host that one run holds, of each job one, in the file and in the kernel.
 
     Other jobs have their own locks, so a job that takes hours delays none of them.
     """
-    identity = database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
-    with host_lock(directory, identity), machine_lock(host, identity):
-        yield
+
+    def __init__(self, directory: Path, host: str) -> None:
+        self._directory = directory
+        self._host = host
+        self._held: dict[str, contextlib.ExitStack] = {}
+        self._descriptors: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any is held."""
+        return bool(self._held)
+
+    def take(self, database_identity: str, job: str) -> bool:
+        """Take the lock of a job, for one database; whether it is held now. Raises `ConfigurationError`."""
+        if job in self._held:
+            return True
+        identity = database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = host_lock(self._directory, identity, self._whole_directory())
+                self._descriptors[job] = stack.enter_context(lock)
+                stack.callback(self._descriptors.pop, job)
+                stack.enter_context(machine_lock(self._host, identity))
+            except LockHeld:
+                return False
+            self._held[job] = stack.pop_all()
+        return True
+
+    def release_all(self, but: str = "") -> None:
+        """Give them back, but for that of one job."""
+        for job in [job for job in self._held if job != but]:
+            self._held.pop(job).close()
+
+    def _whole_directory(self) -> int | None:
+        """What locks the names of all jobs, where one of the locks does."""
+        return next((each for each in self._descriptors.values() if stat.S_ISDIR(os.fstat(each).st_mode)), None)
 
 
 @contextlib.contextmanager
-def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
-    """Hold this host's lock for one database. Raises `LockHeld`, `ConfigurationError`.
+def host_lock(directory: Path, database_identity: str, whole_directory: int | None = None) -> Iterator[int]:
+    """Hold this host's lock for one database; what is locked. Raises `LockHeld`, `ConfigurationError`.
 
-    The file is never removed: otherwise a run could hold the lock of a file that no longer has a name. Opening for
-    reading is enough to lock, so root and an ordinary user may share it. If the file does not exist and cannot be made
-    because the disk is full or read-only, the directory itself is locked: a full disk needs this program most. Then all
-    locks exclude each other, whatever their names.
+    The file is never removed: a run could hold the lock on a file that has no name any more. Opening for reading is
+    enough to lock, so root and an ordinary user may share it. Where there is no file and none can be made, as the disk
+    is full or may not be written to, the directory itself is locked: a full disk needs this program most. Then locks of
+    all names exclude each other, but for those of one run: `whole_directory` is what it has locked the directory by.
     """
     path = directory / f"janitor-daemon-{hashlib.sha256(database_identity.encode()).hexdigest()[:16]}.lock"
     try:
-        descriptor = _open(path)
+        descriptor = _open(path, whole_directory)
     except OSError as error:
         raise ConfigurationError(
             f"no se puede abrir el bloqueo {path}: {reason_of(error)}; indique otro directorio en JANITOR_LOCK_DIR"
         ) from error
     with closing_descriptor(descriptor):
         _lock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
 
 
 @contextlib.contextmanager
@@ -92,11 +123,13 @@ def _lock(descriptor: int, kind: int) -> None:
         raise LockHeld(HELD) from error
 
 
-def _open(path: Path) -> int:
-    """Open the file, creating it if needed, or the directory where it cannot be created."""
+def _open(path: Path, whole_directory: int | None) -> int:
+    """Open the file, made if need be, or the directory where none can be made. Who holds the directory makes none."""
     try:
         return _open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
+        if whole_directory is not None:
+            return os.dup(whole_directory)  # so its lock is held until the last of both is closed
         with closing_descriptor(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
             return _make(path, directory)
 

@@ -23,7 +23,7 @@ from config.models import JobState
 from config.settings import Settings
 from jobs.context import Context, LeaseLost
 from jobs.job import Job, Outcome, Ref, Scope
-from jobs.locks import HELD, LockHeld, job_lock
+from jobs.locks import HELD, JobLocks, LockHeld
 from jobs.report import Named, TickReport
 from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
 from jobs.signals import Interruption
@@ -115,7 +115,7 @@ class Tick:
         self._report = report
         self._interruption = interruption
         self._stories = stories
-        self._locks: dict[str, contextlib.ExitStack] = {}
+        self._locks = JobLocks(settings.lock_directory, settings.host)
         self._is_database_lost = False
         self._done = 0
         self._elsewhere = 0
@@ -160,7 +160,7 @@ class Tick:
                 raise LockHeld(HELD)
             yield
         finally:
-            self._release_all()
+            self._locks.release_all()
 
     def has_work(self, plans: Sequence[Plan]) -> bool:
         """Whether something is due that no other run is doing; its lock is held from then on. Raises `LockHeld` where
@@ -174,22 +174,8 @@ class Tick:
         return bool(due)
 
     def _try_lock(self, plan: Plan) -> bool:
-        """Try to take this host's lock of the job. Raises `ConfigurationError`."""
-        name = plan.job.name
-        if name in self._locks:
-            return True
-        identity = database_identity(self._settings.database_url)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(job_lock(self._settings.lock_directory, self._settings.host, identity, name))
-            except LockHeld:
-                return False
-            self._locks[name] = stack.pop_all()
-        return True
-
-    def _release_all(self, but: str = "") -> None:
-        for name in [name for name in self._locks if name != but]:
-            self._locks.pop(name).close()
+        """Whether this host's lock of the job is had. Raises `ConfigurationError`."""
+        return self._locks.take(database_identity(self._settings.database_url), plan.job.name)
 
     # Execution
 
@@ -240,7 +226,7 @@ class Tick:
                 raise
             self._stopped(plan.job.title, error, EXIT_DATABASE)
             return UNRECORDED
-        self._release_all(but=plan.job.name)
+        self._locks.release_all(but=plan.job.name)
         return token
 
     def _guarded(self, plan: Plan, context: Context) -> tuple[str, Outcome]:

@@ -2,7 +2,7 @@
 -- show who owns its objects, so they are deleted together. If a batch ends between them, the rows that call the objects
 -- foreign stay until last: a place without rows, but with objects, also counts as foreign.
 DELETE FROM janitor_attempts
-WHERE id IN (
+WHERE id = ANY(ARRAY(
     SELECT attempt.id
     FROM janitor_attempts AS attempt
     WHERE attempt.state = 'settled'
@@ -18,7 +18,7 @@ WHERE id IN (
         )
     ORDER BY attempt.place, coalesce(attempt.foreign_objects, false), attempt.id
     LIMIT %(batch_rows)s
-)
+))
   AND EXISTS (
         SELECT FROM janitor_jobs
         WHERE job = %(job)s AND host = '' AND fencing_token = %(fencing_token)s AND lease_expires_at > now()
