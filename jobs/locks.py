@@ -76,6 +76,18 @@ class JobLocks:
 
 
 @contextlib.contextmanager
+def job_lock(directory: Path, host: str, database_identity: str, job: str) -> Iterator[None]:
+    """Hold the lock of one job, outside of a tick. Raises `LockHeld`, `ConfigurationError`."""
+    locks = JobLocks(directory, host)
+    try:
+        if not locks.take(database_identity, job):
+            raise LockHeld(HELD)
+        yield
+    finally:
+        locks.release_all()
+
+
+@contextlib.contextmanager
 def host_lock(directory: Path, database_identity: str, whole_directory: int | None = None) -> Iterator[int]:
     """Hold this host's lock for one database; what is locked. Raises `LockHeld`, `ConfigurationError`.
 
