@@ -1,4 +1,4 @@
-"""What a job is: all that the frame knows of one. Nothing here imports what a job does."""
+"""What a job is: all that the frame knows of one. Importing this imports no job's work."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Scope:
     """Whose a job is."""
 
     HOST = "host"
-    """Each host does its own, under a lock of the kernel."""
+    """Each host runs its own, under a kernel lock."""
     PLATFORM = "platform"
-    """Of all hosts one does it, under a lease in the database with a fencing token."""
+    """One of all hosts runs it, under a lease in the database with a fencing token."""
 
 
 class Phase:
@@ -32,7 +32,7 @@ class Phase:
 
     WORK = 0
     AFTER = 1
-    """When all work is done: what concerns the whole tick, such as notices and metrics."""
+    """After all work: what concerns the whole tick, such as notices and metrics."""
 
 
 class Ref(NamedTuple):
@@ -53,29 +53,29 @@ class Outcome(NamedTuple):
 
     counts: Mapping[str, int] = NOTHING
     failures: tuple[str, ...] = ()
-    """What could not be done, in Spanish, each in one line. The rest was done; a run with any is not a good one."""
+    """What could not be done, in Spanish, one line each. The rest was done; with any of these a run is not good."""
 
 
 class Job(NamedTuple):
     """One kind of housekeeping, as `jobs.registry` lists it."""
 
     name: str
-    """What it is called on the command line and in the database."""
+    """Its name on the command line and in the database."""
     title: str
     """What operators read: "El trabajo de TITLE ...", in Spanish."""
     scope: str = Scope.HOST
     due: Schedule | Callable[[Any], Schedule] = EveryTick()
     """Its schedule, or what makes one of its settings."""
     run: Ref | None = None
-    """A function that is given a `Context` and gives an `Outcome`. `None`: `JanitorDaemon` itself has its story."""
+    """A function from `Context` to `Outcome`. `None`: `JanitorDaemon` itself runs it."""
     preview: Ref | None = None
-    """A function of a `Context` that says what a run would do, and writes nothing."""
+    """A function of a `Context` that reports what a run would do and writes nothing."""
     check: Ref | None = None
-    """A function of a `Context` that gives findings for `check`."""
+    """A function of a `Context` that yields findings for `check`."""
     commands: Ref | None = None
     """A click group, which gets the job's name."""
     settings: type | None = None
-    """A frozen dataclass of declared settings with a method `is_on`. `None`: it has none, and is always on."""
+    """A frozen dataclass of declared settings with a method `is_on`. `None`: it has none and is always on."""
     when_off: str = ""
     """What `jobs` tells operators where it is off: what to set, in Spanish."""
     rights: Mapping[str, str] = NOTHING
@@ -84,11 +84,11 @@ class Job(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """Where its code and its statements are, within the program: that of what it runs."""
+        """The package of its code and its statements: that of its `run`."""
         reference = self.run or self.preview or self.commands
         package = reference.text.partition(":")[0].split(".")[:2] if reference else ["jobs", self.name]
         return "/".join(package)
 
     def schedule(self, own_settings: Any) -> Schedule:
-        """When it is due, by its own settings."""
+        """Its schedule, by its own settings."""
         return self.due if isinstance(self.due, Schedule) else self.due(own_settings)

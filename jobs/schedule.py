@@ -1,8 +1,7 @@
 """When a job is due: pure functions of a schedule, of what is known of the job's runs, and of the time.
 
-Whether a job ran is judged by the instants of its schedule. A job is due when the last of them has passed and no run
-that began since then was good. So a machine that slept for days catches up once, and a tick that comes late does the
-work of its own slot and of no other one.
+A job is due when the last instant of its schedule has passed and no run that began since then succeeded. So a machine
+that slept for days catches up once, and a late tick does the work of its own slot only.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ ONE_DAY = timedelta(days=1)
 
 FIRST_PAUSE = timedelta(minutes=10)
 LONGEST_PAUSE = timedelta(hours=6)
-"""How long a job is left alone after its second failure in a row, and after many. After the first there is no pause."""
+"""The pause after a job's second failure in a row, and the longest one. There is none after the first failure."""
 
 
 # Named tuples and no dataclasses: making a class costs a tenth, and every tick pays it. Each kind of schedule has
@@ -136,7 +135,7 @@ NEVER_RUN = JobState()
 
 
 def is_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -> bool:
-    """Whether a job is to run now."""
+    """Whether a job should run now."""
     if isinstance(schedule, EveryTick):
         return True
     good = _last_good(schedule, state, now)
@@ -146,7 +145,7 @@ def is_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -> 
 
 
 def next_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -> datetime:
-    """When a job will be due next, as far as is known now; `now` if it is due."""
+    """When a job will next be due, as far as is known now; `now` if it is due."""
     if is_due(schedule, state, now, zone):
         return now
     good = _last_good(schedule, state, now)
@@ -156,8 +155,8 @@ def next_due(schedule: Schedule, state: JobState, now: datetime, zone: tzinfo) -
 
 
 def _last_good(schedule: Schedule, state: JobState, now: datetime) -> datetime | None:
-    """A run that lies further ahead than a whole period was recorded by a clock that has been set back since. It counts
-    as none, or the job would wait for that time to come again.
+    """The last good run. One further ahead than a whole period was recorded by a clock that has been set back since. It
+    does not count, because otherwise the job would wait for that time to come again.
     """
     if state.last_good_at is not None and state.last_good_at > now + schedule.period:
         return None
@@ -165,14 +164,14 @@ def _last_good(schedule: Schedule, state: JobState, now: datetime) -> datetime |
 
 
 def _end_of_pause(schedule: Schedule, state: JobState, now: datetime) -> datetime:
-    """Until when a job that failed is left alone. A failure that lies ahead, as the clock was set back, counts not."""
+    """When the pause of a failed job ends. A failure in the future, because the clock was set back, does not count."""
     if state.last_started_at is None or state.last_started_at > now:
         return now
     return state.last_started_at + _pause(state.tries, schedule.period)
 
 
 def _pause(tries: int, period: timedelta) -> timedelta:
-    """None after the first failure, then longer and longer; never longer than the job's own period."""
+    """None after the first failure, then increasing, never longer than the job's own period."""
     if tries < 2:
         return timedelta(0)
     doublings = min(tries - 2, 20)
