@@ -1,8 +1,8 @@
-"""Decides, in one place for every client of every provider, whose certificates are believed and which proxy is used.
+"""Decides, for every client of every provider, which certificates are trusted and which proxy is used.
 
-Each HTTP library has rules of its own for the variables of the environment. By those, some requests of a provider would
-succeed and others fail: small files would leave and large ones stay. So no client reads the environment: each is given
-what is decided here.
+Each HTTP library has its own rules for environment variables. With those, some requests of a provider would succeed and
+others fail: small files would be sent and large ones not. So no client reads the environment: each receives the
+decision made here.
 """
 
 from __future__ import annotations
@@ -51,10 +51,9 @@ NOBODY = "http://127.0.0.1:9"
 
 
 class Trust:
-    """Whose certificates are believed, in every form in which a client takes it. Safe for several threads.
+    """The trusted certificates, in every form that a client accepts. Safe for several threads.
 
-    They are those of the system, those that `requests` and boto3 come with, and those that are named: no source takes
-    away from another one.
+    They are those of the system, those shipped with `requests` and boto3, and those named: the sources add up.
     """
 
     def __init__(self, named: Iterable[str] = ()) -> None:
@@ -104,7 +103,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What is decided for one address."""
+    """The decision for one address."""
 
     host: str
     """Of the server, an IPv6 address without brackets."""

@@ -58,7 +58,7 @@ PARTS_IN_FLIGHT = 4
 """Parts of one large file that travel at once, where they are of the ordinary size."""
 
 MEMORY_BUDGET_BYTES = 96 * 1024 * 1024
-"""Bytes of all uploads of one provider that may be in memory at once; who finds no room waits."""
+"""Bytes of all uploads of one provider that may be in memory at once; further uploads wait."""
 
 PROTECTED_CODES = frozenset({"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"})
 FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
@@ -82,7 +82,7 @@ EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
 """Codes by which Azure says, with status 409, that there is an object where none was to be."""
 
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted", "ConditionalRequestConflict"})
-"""Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
+"""Codes that S3 sends with a 4xx status although restarting the same upload may succeed."""
 
 Hash = TypeVar("Hash")
 
@@ -109,7 +109,7 @@ SendPartByPrefix = Callable[[int, "Buffer", bytes], None]
 
 
 class Md5Of(enum.Enum):
-    """What of an object in parts is hashed by MD5, because the server may show that."""
+    """Which bytes of an object in parts are hashed by MD5, because the server may show that hash."""
 
     WHOLE = enum.auto()
     EACH_PART = enum.auto()
@@ -267,7 +267,7 @@ class ObjectStorePut:
 
 
 class HashingReader:
-    """Hands a source's bytes to an upload and hashes the very same bytes; raises when they are too few or too many.
+    """Passes a source's bytes to an upload and hashes the same bytes; raises if there are too few or too many.
 
     The end is checked before the upload hears of it, so a wrong length aborts it instead of completing it.
     """
@@ -343,9 +343,9 @@ class HashingReader:
 
 @contextmanager
 def _uploading(reader: HashingReader) -> Iterator[None]:
-    """Turn what obstore raises within into a `ProviderError`, and let what the source raised come out unchanged.
+    """Turn obstore's exceptions into `ProviderError`s; the source's exceptions pass unchanged.
 
-    That is the cause of whatever else goes wrong then: when the source fails while parts are on their way, obstore
+    A source's exception is the cause of every later one: when the source fails while parts are on their way, obstore
     aborts the upload, and a part or the abort may fail and be told of instead.
 
     The abort may also be told of in place of what led to it, a lost answer for instance: what is then said not to
@@ -430,7 +430,7 @@ def network_options(network: Network) -> ClientConfig:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn what obstore raises within into a `ProviderError`; whatever else is raised comes out unchanged."""
+    """Turn obstore's exceptions into `ProviderError`s; all others pass unchanged."""
     try:
         yield
     except (BaseError, FileNotFoundError, ValueError) as error:

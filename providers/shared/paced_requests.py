@@ -16,11 +16,11 @@ from providers.shared.answers import paced
 from providers.shared.network import Network, NetworkRules
 
 CONNECTIONS = 32
-"""Connections that are kept open: more than the threads that anyone uses."""
+"""Connections kept open: more than the threads in use."""
 
 
 class PacedAdapter(HTTPAdapter):
-    """Gives up on answers that come at a trickle; believes and goes through whom the rules name for each address."""
+    """Gives up on trickling answers; uses the certificates and proxy that the rules name for each address."""
 
     def __init__(self, rules: NetworkRules) -> None:
         self._rules = rules
@@ -82,7 +82,7 @@ class DirectConnections:
     """A session's connections to one server, with its proxies and certificates, but without the work of `requests`.
 
     That takes as long as the rest of a small request: it looks for proxies in the environment, merges settings, parses
-    the address and makes objects, all of it anew each time. No I/O until something is sent.
+    the address and makes objects for every request. No I/O until something is sent.
     """
 
     timeouts = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=ANSWER_TIMEOUT_SECONDS)

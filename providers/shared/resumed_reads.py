@@ -1,4 +1,4 @@
-"""Reads that go on where they were cut off."""
+"""Reads that resume after a cut."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Piece = TypeVar("Piece", bound=Sized)
 """Bytes of an object, or what a page of a listing holds."""
 
 NOTED_EVERY_SECONDS = 1.0
-"""So often bytes that arrive are noted as progress: each piece by itself would count as a request."""
+"""How often arriving bytes are noted as progress: each piece alone would count as a request."""
 
 
 PATIENCE_WITH_CUTS_SECONDS = LONGEST_STEP_SECONDS
-"""For so long a reading that is cut again and again may bring less than is asked of one answer."""
+"""How long a repeatedly cut read may be slower than the minimum pace of one answer."""
 
 
 def resumed(
@@ -78,7 +78,7 @@ class _Reading(Generic[Piece]):
 
     def __init__(self, open_from: Callable[[int], Iterator[Piece]]) -> None:
         self.cut: ProviderUnavailable | None = None
-        """What ended the latest request before its bytes did."""
+        """The error that cut the latest request short."""
         self._open_from = open_from
         self.position = 0
         self._pieces: Iterator[Piece] = iter(())
