@@ -744,7 +744,7 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
 
 
 def _detail(error: GoogleAPICallError) -> Mapping[str, str]:
-    """`reason`, the word by which GCS says why, and `message`. After an upload the SDK leaves them in the answer."""
+    """`reason`, GCS's code for the error, and `message`. After an upload the SDK leaves them in the answer."""
     details = error.errors
     if not details and isinstance(error.response, requests.Response):
         try:

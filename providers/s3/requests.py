@@ -414,7 +414,7 @@ class _Listing:
         Raises `ProviderUnavailable` for an answer that is not a listing, such as a login page, or the parser's errors.
         """
         fields, items = self._fields_and_items(content)
-        is_encoded = fields.get("EncodingType") == "url"  # which not every server does when it is asked for
+        is_encoded = fields.get("EncodingType") == "url"  # not every server encodes when asked to
         decode = urllib.parse.unquote_plus if is_encoded else str
         for item in items:
             if self.has_keys:

@@ -320,7 +320,7 @@ class SftpSession:
         return self.in_step and not (self._outgoing or self._unanswered)
 
     def post(self, packet_type: PacketType, body: bytes, content: bytes = b"") -> int:
-        """Queue a request, and return the number by which to wait for its answer. `content` ends its body, and is not
+        """Queue a request, and return the number that identifies its answer. `content` ends its body, and is not
         copied before it is sent.
         """
         self._last_number = (self._last_number + 1) & 0xFFFFFFFF

@@ -35,7 +35,7 @@ SYSTEM_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-"""Where distributions keep those that the whole system believes, besides where this Python's OpenSSL looks."""
+"""Where distributions keep the system's trusted certificates, besides the paths of this Python's OpenSSL."""
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 HASHED_NAME = r"[0-9a-f]{8}\.\d+"
@@ -97,7 +97,7 @@ class Proxy:
 
     @property
     def is_secure(self) -> bool:
-        """Whether it is spoken to by TLS."""
+        """Whether the connection to it uses TLS."""
         return self.url.startswith("https:")
 
 
@@ -118,7 +118,7 @@ class Network:
 
 
 class NetworkRules:
-    """What the environment, as it is now, and a provider's row say of certificates and proxies. No network I/O.
+    """The rules for certificates and proxies in the current environment and a provider's row. No network I/O.
 
     Certificates: those of every variable that is set, and of `configuracion.ca_file`, besides the usual ones.
     Proxy: `configuracion.proxy`; otherwise, unless `NO_PROXY` names the server, `HTTPS_PROXY` or `HTTP_PROXY` by the
@@ -135,7 +135,7 @@ class NetworkRules:
         self._exceptions = Exceptions(self._variable("no_proxy") or "")
 
     def for_url(self, url: str) -> Network:
-        """What holds for an http(s) address. Raises `FieldError`, which names the variable that is wrong.
+        """The decision for an http(s) address. Raises `FieldError`, which names the variable that is wrong.
 
         Certificates of the environment are looked for only where an address needs them.
         """
@@ -268,7 +268,7 @@ def _read_named(path: str, label: str) -> list[str]:
 
 
 def _certificates_in(directory: Path, names: str = ".*") -> list[str]:
-    """Those of all its files of such names; what is none, or cannot be read, is passed over, as OpenSSL does."""
+    """The certificates in all its files with such names; skips other or unreadable files, as OpenSSL does."""
     found: dict[str, None] = {}
     for name in sorted(os.listdir(directory)):
         with contextlib.suppress(OSError):
