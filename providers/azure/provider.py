@@ -1,5 +1,5 @@
-"""Azure Blob Storage: obstore carries the bytes both ways, but for small files, which go there by `DirectHttp`; Azure's
-own SDK asks and deletes, and lists nothing.
+"""Azure Blob Storage: obstore transfers the bytes in both directions, except small uploads, which use `DirectHttp`.
+Azure's SDK looks up and deletes blobs, but does not list them.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 BEFORE_AZURE = datetime(2000, 1, 1, tzinfo=UTC)
-"""Every finished blob was modified later."""
+"""Earlier than the modification of any finished blob."""
 
 LONGEST_NAME_CHARACTERS = 1024
 """Azure's limit for a blob's name."""
@@ -114,7 +114,7 @@ ACCESS_TIERS = ("Hot", "Cool", "Cold")
 NONCHARACTERS = {
     character: "".join(f"{QUOTE}{byte:02X}" for byte in character.encode()) for character in ("\ufffe", "\uffff")
 }
-"""Valid in a file name, not in the XML of a listing: written as bytes that are no UTF-8 are."""
+"""Valid in a file name, not in the XML of a listing: encoded as bytes that are not UTF-8."""
 
 MISSING_CONTAINER_CODES = frozenset({"ContainerNotFound", "ContainerBeingDeleted", "ContainerDisabled"})
 
@@ -123,18 +123,18 @@ CONTAINER_NAME = re.compile(r"\$root|\$web|[a-z0-9](?:-?[a-z0-9]){2,62}")
 SAS_TOKEN = re.compile(r"(?=.*\bsig=)[^\s&=?]+=[^\s&]*(?:&[^\s&=]+=[^\s&]*)*")
 
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
-"""Anything else is no code of Azure's, and may be a part of the request that a server repeats."""
+"""Any other text is not an Azure code, and may be a part of the request that a server repeats."""
 
 BLOCK_NAME_BYTES = 20
-"""As long as obstore's: all blocks of a blob must have names of one length, also those that were never committed."""
+"""As long as obstore's: all block names of a blob must have one length, including uncommitted blocks."""
 
 
 class BlocksLost(ProviderUnavailable):
-    """Blocks are not there any more that were staged: they have to be sent again."""
+    """Staged blocks are gone and must be sent again."""
 
 
 NO_MD5 = ()
-"""Of a blob in blocks Azure knows no MD5."""
+"""Azure has no MD5 of a blob made of blocks."""
 
 # The SDK also warns of answers that its own errors tell of; without a handler of ours that would go to the console.
 logging.getLogger("azure").addHandler(logging.NullHandler())
@@ -143,8 +143,8 @@ logging.getLogger("azure").addHandler(logging.NullHandler())
 class AzureProvider(Provider):
     """A container of Azure Blob Storage. See `Provider` for what it promises.
 
-    Up to `PART_SIZE_BYTES` a file is one Put Blob, whose MD5 Azure computes, keeps and lists. A larger one consists of
-    blocks and has no checksum of Azure's making (one that the client sets is never checked): it must be read back.
+    A file of up to `PART_SIZE_BYTES` is one Put Blob, whose MD5 Azure computes, keeps and lists. A larger one consists
+    of blocks and has no checksum by Azure (it never checks one set by the client): it must be read back.
     """
 
     def __init__(self, row: ProviderRow) -> None:
@@ -171,7 +171,7 @@ class AzureProvider(Provider):
         send_small = self._send_small if reaches_directly(account.url, network) else None
         self._uploads = ObjectStorePut(build_store, account.url, NO_MD5, send_small)
         self._begun: set[str] = set()
-        """Names of uploads in blocks that were begun and not ended, as far as is known."""
+        """Names of block uploads known to be unfinished."""
 
     def put(self, key: str, source: Source) -> PutReceipt:
         if source.size_bytes > PART_SIZE_BYTES:
@@ -179,8 +179,8 @@ class AzureProvider(Provider):
         return _receipt(self._uploads.put_small(self._name(key), source, self._attributes))
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. What is sent in blocks meets the condition, too: a run that stood still may send all of them
-        after `discard_unfinished`.
+        """See `Provider`. Block uploads carry the condition too: a run that was stopped may send all blocks after
+        `discard_unfinished`.
         """
         for key, source in sources.items():
             name = self._name(key)
@@ -190,8 +190,8 @@ class AzureProvider(Provider):
                 yield key, self._put_in_blocks(name, source, _condition(None))
 
     def _put_in_blocks(self, name: str, source: Source, condition: Mapping[str, Any]) -> PutReceipt:
-        """Several blocks at a time, as obstore sends them, which knows no condition for their list. Each of them is
-        repeated by itself, and one that an earlier try has staged, by its name with the same bytes, is not sent again.
+        """Send several blocks at a time, like obstore, which supports no condition on the block list. Each block is
+        retried by itself. A block staged by an earlier try, whose name proves equal bytes, is not sent again.
         """
         blob = self._container.get_blob_client(name)
         timeout_seconds = deadline_seconds(part_size_for(source.size_bytes))
@@ -211,8 +211,8 @@ class AzureProvider(Provider):
         return _receipt(sent)
 
     def _staged(self, blob: BlobClient, name: str) -> Mapping[str, int]:
-        """The size of each block by its name, of those that are there and no blob yet. It is only asked where an
-        upload was begun and not ended, and done without where it may not be asked.
+        """The size of each uncommitted block by name. Requested only for unfinished uploads, and treated as empty if
+        the request is not allowed.
         """
         if name not in self._begun:
             return {}
@@ -232,7 +232,7 @@ class AzureProvider(Provider):
             raise
 
     def _commit(self, blob: BlobClient, blocks: list[BlobBlock], condition: Mapping[str, Any]) -> None:
-        """Make a blob of staged blocks. Raises `BlocksLost`, after which the caller sends all of them again."""
+        """Make a blob of staged blocks. Raises `BlocksLost`; the caller then sends all of them again."""
         unanswered: list[ProviderUnavailable] = []
 
         def commit() -> BlocksLost | None:
@@ -244,7 +244,7 @@ class AzureProvider(Provider):
             except ProviderUnavailable as error:
                 unanswered.append(error)
                 raise
-            except ConditionFailed:  # as it was done before, perhaps, though no answer said so
+            except ConditionFailed:  # perhaps committed before, by a request whose answer was lost
                 if not (unanswered and _is_made_of(blob, blocks)):
                     raise
             return None
@@ -254,7 +254,7 @@ class AzureProvider(Provider):
             raise lost
 
     def _repeated(self, request: Callable[[], Result]) -> Result:
-        """One request of several, repeated while it is worth it. Raises `ProviderError`."""
+        """One request of several, retried while its error allows. Raises `ProviderError`."""
 
         def ask() -> Result:
             with _translated_errors():
@@ -284,7 +284,7 @@ class AzureProvider(Provider):
         )
 
     def replaces_safely(self, prefix: str = "") -> bool:
-        """Always: every version of Azure's interface knows these conditions."""
+        """Always: every version of Azure's API supports these conditions."""
         del prefix
         return True
 
@@ -307,7 +307,7 @@ class AzureProvider(Provider):
                 self._container.delete_blob(self._name(seen.key), **_condition(seen))
         except ObjectNotFound:
             return
-        except ConditionFailed:  # so it is also told where there is nothing
+        except ConditionFailed:  # also the answer if there is no blob
             if self._look_for(seen) is not None:
                 raise
 
@@ -356,12 +356,12 @@ class AzureProvider(Provider):
         with _translated_errors():
             properties = blob.get_blob_properties()
             is_archived = bool(properties.blob_tier == StandardBlobTier.ARCHIVE.value)
-            if is_archived and not properties.archive_status:  # else it was asked for already
+            if is_archived and not properties.archive_status:  # else it was requested already
                 blob.set_standard_blob_tier(StandardBlobTier.HOT)
         return is_archived
 
     def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
-        """See `Provider`. Which blocks there are is asked for once their key is stored."""
+        """See `Provider`. The existing blocks are looked up when their key is stored."""
         is_any_wanted = False
         for name in self._unfinished_names(prefix):
             if is_wanted(self._names.decode(name)):
@@ -372,7 +372,7 @@ class AzureProvider(Provider):
         return is_any_wanted
 
     def _unfinished_names(self, prefix: str) -> Iterator[str]:
-        """What has blocks and is no blob yet: of all keys below a directory, or of exactly one key."""
+        """Names with uncommitted blocks and no blob: of all keys below a directory, or of exactly one key."""
         finished_names = {blob.name for blob in self._blobs(prefix, "metadata")}
         for blob in self._blobs(prefix, "uncommittedblobs"):
             if blob.name in finished_names:
@@ -385,20 +385,20 @@ class AzureProvider(Provider):
         self._direct.close()
 
     def _discard_blocks(self, name: str) -> None:
-        """Delete Blob discards blocks that were never committed; the condition holds for no blob that is finished.
+        """Delete Blob discards uncommitted blocks; its condition fails for every finished blob.
 
-        Where a store takes the condition to fail on such blocks too, they stay until Azure drops them, after a week.
+        If a store fails the condition for such blocks too, they stay until Azure drops them after a week.
         """
         try:
             with _translated_errors():
                 self._container.delete_blob(name, if_unmodified_since=BEFORE_AZURE)
         except (ConditionFailed, ObjectNotFound):
             return  # finished or discarded meanwhile
-        except (AccessDenied, ObjectProtected) as refusal:  # finished ones were listed just before
+        except (AccessDenied, ObjectProtected) as refusal:  # finished blobs were listed just before
             raise CannotDiscard(f"falta el permiso de borrar (d): {refusal}") from None
 
     def _blobs(self, prefix: str, include: str) -> Iterator[ListedBlob]:
-        """Blobs whose key starts with `prefix`. Its end is not asked for where a name would write it otherwise."""
+        """Blobs whose key starts with `prefix`. The request omits its end if a name might encode that differently."""
         stem = self._names.encode(prefix.rstrip("." + FINAL_PERIOD))
         for blob in self._listings.blobs(stem, include, self._repeated):
             if self._names.decode(blob.name).startswith(prefix):
@@ -413,7 +413,7 @@ class AzureProvider(Provider):
 
 @dataclass(frozen=True, slots=True)
 class _Account:
-    """Where a storage account is and how to prove who asks: by `key`, or else by `sas_token` (without `?`)."""
+    """A storage account's address and its authentication: by `key`, or else by `sas_token` (without `?`)."""
 
     name: str
     url: str
@@ -446,7 +446,7 @@ def _account(credentials: Mapping[str, object] | str | None, options: Fields) ->
 
 
 def _account_of_connection_string(text: str, account_url: str | None) -> _Account:
-    """The SDK reads the connection string, in all its forms."""
+    """The account in a connection string, which the SDK parses in all its forms."""
     label = "credenciales.connection_string"
     try:
         client = BlobServiceClient.from_connection_string(text.strip())
@@ -492,7 +492,7 @@ def _require_key(key: str, label: str) -> None:
 
 
 def _access_tier(options: Fields) -> str | None:
-    """The tier as Azure writes it. Archive is refused: its blobs cannot be read, so no copy could be read back."""
+    """The tier in Azure's spelling. Archive is refused: its blobs cannot be read, so no copy could be read back."""
     tier = options.text("access_tier")
     if tier is None or tier.capitalize() in ACCESS_TIERS:
         return tier and tier.capitalize()
@@ -502,7 +502,7 @@ def _access_tier(options: Fields) -> str | None:
 
 
 def _store(account: _Account, container: str, network: Network, client: ClientConfig, retry: RetryConfig) -> AzureStore:
-    """obstore's client. It also reads `AZURE_*` from the environment, where what is given here does not forbid it."""
+    """obstore's client. It also reads `AZURE_*` from the environment, unless the settings given here override them."""
     config: AzureConfig = {"credential_type": "access_key" if account.key else "sas_token"}
     if account.key:
         config["account_key"] = account.key
@@ -546,8 +546,8 @@ def _receipt(sent: SentBytes) -> PutReceipt:
 
 
 def _block(number: int, sha256_so_far: bytes) -> BlobBlock:
-    """A block by a name that no block of other bytes has: it tells all bytes up to its end, and how many blocks they
-    are. So nobody's block can take the place of another one.
+    """A block whose name identifies all bytes up to its end and the number of blocks in them. So a block with other
+    bytes can never replace it.
     """
     mark = base64.urlsafe_b64encode(sha256_so_far).decode()
     return BlobBlock(f"{number:04}{mark[: BLOCK_NAME_BYTES - 4]}")
@@ -561,14 +561,14 @@ def _is_made_of(blob: BlobClient, blocks: Sequence[BlobBlock]) -> bool:
 
 
 def _stored(key: str, etag: str | None, size_bytes: int | None, md5: str | None) -> StoredObject:
-    """The SDK also makes a blob, empty and of no size, of an answer that tells of none."""
+    """The SDK also returns a blob, empty and without a size, for an answer that describes none."""
     if not etag or not isinstance(size_bytes, int):
         raise unintelligible("no describe ningún objeto")
     return StoredObject(key, size_bytes, f"md5:{md5}" if md5 else None)
 
 
 def _condition(expected: StoredObject | None) -> dict[str, Any]:
-    """The SDK's parameters that ask for what lies there."""
+    """The SDK's parameters that require the expected blob."""
     if expected is None:
         return {"match_condition": MatchConditions.IfMissing}
     return {"match_condition": MatchConditions.IfNotModified, "etag": expected.version}
@@ -576,7 +576,7 @@ def _condition(expected: StoredObject | None) -> dict[str, Any]:
 
 @contextmanager
 def _there_as_failed_condition() -> Iterator[None]:
-    """That a blob is there already, which has a code of its own, is how Azure refuses to make one."""
+    """Azure refuses to create an existing blob with a separate code: raise `ConditionFailed` for it."""
     try:
         yield
     except ResourceExistsError as error:
@@ -587,7 +587,7 @@ def _there_as_failed_condition() -> Iterator[None]:
 
 @contextmanager
 def _translated_errors() -> Iterator[None]:
-    """Turn what the SDK raises within into a `ProviderError`."""
+    """Turn the SDK's exceptions into `ProviderError`s."""
     try:
         yield
     except HttpResponseError as error:
@@ -646,7 +646,7 @@ def _answer_error(status: int, code: str, headers: Mapping[str, str]) -> Provide
 
 
 def _retry_after(headers: Mapping[str, str]) -> str | None:
-    """For how many seconds Azure wants to be left alone, in its own header or in that of HTTP."""
+    """The pause in seconds that Azure requests, in its own header or in HTTP's."""
     milliseconds = headers.get("x-ms-retry-after-ms", "")
     if milliseconds.isascii() and milliseconds.isdigit():
         return str(-(-int(milliseconds) // 1000))

@@ -1,5 +1,5 @@
-"""Requests of Azure Blob Storage without the SDK: how listings and small files are signed, and the listings themselves,
-for which it makes an object of some forty fields of each blob: measured, a sixth of all the CPU time of small files.
+"""Requests to Azure Blob Storage without the SDK: signatures for listings and small files, and the listings themselves.
+The SDK makes an object of some forty fields for each listed blob: measured, a sixth of the CPU time of small files.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS
 from providers.shared.answers import unintelligible
 
 API_VERSION = "2021-12-02"
-"""The form in which is asked and answered. From 2021-02-12 on, names that XML cannot hold are told, too, encoded."""
+"""The API version. From 2021-02-12 on, listings also contain names that XML cannot hold, encoded."""
 
 LISTING_PAGE = 5000
 """Azure's largest page of a listing."""
 
 NO_CONDITION: Mapping[str, str] = {}
 ONLY_NEW: Mapping[str, str] = {"If-None-Match": "*"}
-"""The header by which nothing is replaced."""
+"""The header that prevents replacing a blob."""
 
 DIRECTORY_MARK = "Metadata/hdi_isfolder"
 """Metadata of the entries that accounts with a hierarchical namespace list for directories."""
@@ -35,7 +35,7 @@ DIRECTORY_MARK = "Metadata/hdi_isfolder"
 
 @dataclass(frozen=True, slots=True)
 class ListedBlob:
-    """One blob as Azure tells of it. `etag` and `size_bytes` are `None` where it does not, `md5` is lower-case hex."""
+    """One blob of a listing. `etag` and `size_bytes` are `None` if Azure omits them; `md5` is lower-case hex."""
 
     name: str
     size_bytes: int | None
@@ -45,7 +45,7 @@ class ListedBlob:
 
 
 class Refused(Exception):
-    """An answer that is none of success."""
+    """An answer other than success."""
 
     def __init__(self, status: int, code: str, headers: Mapping[str, str]) -> None:
         super().__init__(status, code)
@@ -71,7 +71,7 @@ class SharedKey(AuthBase):
     def of_put(
         self, path: str, headers: Mapping[str, str], size_bytes: int, condition: Mapping[str, str] = NO_CONDITION
     ) -> tuple[str, Mapping[str, str]]:
-        """A path and the headers with which so many bytes are put there. The condition is `ONLY_NEW` or none."""
+        """The path and headers of a PUT with this number of bytes. The condition is `ONLY_NEW` or none."""
         signed = self._signed("PUT", path, [], headers, size_bytes, condition.get("If-None-Match", ""))
         return path, {**signed, **condition}
 
@@ -84,7 +84,7 @@ class SharedKey(AuthBase):
         size_bytes: int,
         if_none_match: str = "",
     ) -> Mapping[str, str]:
-        """The headers, whose names begin with `x-ms-`, and those that vouch for them."""
+        """The headers, whose names begin with `x-ms-`, and the headers that authenticate them."""
         headers = {**headers, "x-ms-date": formatdate(usegmt=True), "x-ms-version": API_VERSION}
         # Of eleven named ones a request has its length and a condition at the most.
         others = ["", "", str(size_bytes or ""), *[""] * 5, if_none_match, "", ""]
@@ -95,7 +95,7 @@ class SharedKey(AuthBase):
 
 
 class SasToken(AuthBase):
-    """Adds a token that is a part of an address."""
+    """Adds a token to the address."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -116,7 +116,7 @@ Authorization = SharedKey | SasToken
 
 
 Page = tuple[Sequence[ListedBlob], str]
-"""What a page of a listing holds, and the marker by which the next one is asked for, '' after the last one."""
+"""The blobs of a listing page, and the marker that requests the next page, '' after the last."""
 
 AskForPage = Callable[[Callable[[], Page]], Page]
 
@@ -126,7 +126,7 @@ def _once(page: Callable[[], Page]) -> Page:
 
 
 class AzureListings:
-    """Lists one container, by a session that has been through `mount_paced`. Safe for several threads."""
+    """Lists one container, by a session prepared with `mount_paced`. Safe for several threads."""
 
     def __init__(self, session: requests.Session, container_url: str, authorization: Authorization) -> None:
         self._session = session
@@ -134,11 +134,11 @@ class AzureListings:
         self._authorization = authorization
 
     def blobs(self, prefix: str, include: str, ask: AskForPage = _once) -> Iterator[ListedBlob]:
-        """Every blob whose stored name begins with `prefix`, a page at a time. `include` is Azure's parameter. `ask` is
-        called with what asks for one page, and may call it again.
+        """Every blob whose stored name begins with `prefix`, a page at a time. `include` is Azure's parameter. `ask`
+        receives a function that requests one page, and may call it again.
 
-        Raises `Refused`, `requests.RequestException`, `ProviderUnavailable` for what is no listing, else what a parser
-        trips over.
+        Raises `Refused`, `requests.RequestException`, `ProviderUnavailable` for an answer that is not a listing, or
+        the parser's own errors.
         """
         marker = ""
         while True:

@@ -66,13 +66,13 @@ from providers.shared.resumed_reads import resumed
 from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
 ONE_REQUEST_BYTES = 256 * 1024
-"""Up to this size a file is one request. Its body is given to the socket in one piece, and Python counts the time for
-all of it against the connect timeout: a larger one would need a fast line."""
+"""A file of up to this size is one request. Its body goes to the socket in one piece, and Python counts all of that
+time against the connect timeout: a larger one would need a fast line."""
 
 SENT_AT_A_TIME_BYTES = 16 * 1024
 
 SESSIONS_AT_ONCE = 8
-"""Files in parts that are sent at once: each holds one part in memory."""
+"""The number of files sent in parts at once: each holds one part in memory."""
 
 LISTING_PAGE = 1000
 """GCS's largest page of a listing."""
@@ -80,7 +80,7 @@ LISTING_PAGE = 1000
 ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
 GOOGLE_ENDPOINT_URL = "https://storage.googleapis.com"
-"""Given to the SDK explicitly, as it would otherwise obey `STORAGE_EMULATOR_HOST`."""
+"""Passed to the SDK explicitly, because it would otherwise obey `STORAGE_EMULATOR_HOST`."""
 
 SCOPES = ("https://www.googleapis.com/auth/devstorage.read_write",)
 
@@ -93,7 +93,7 @@ STORAGE_CLASSES = (
 BUCKET_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 
 CREATE_TRIES = 3
-"""The second one is to be refused; another host's probe may have removed the object just before."""
+"""The second request must be refused; another host's probe may have removed the object just before."""
 
 LONGEST_NAME_BYTES = 1024
 """GCS's limit for an object's name, in UTF-8."""
@@ -103,10 +103,10 @@ PROTECTED_REASONS = frozenset({"retentionPolicyNotMet", "objectUnderActiveHold"}
 TRANSIENT_REASONS = frozenset({"rateLimitExceeded", "userRateLimitExceeded"})
 
 SHORT_LIVED = "reasonable timeframe"
-"""In what Google says of a signed request for access whose time is not its own."""
+"""Part of Google's message for a signed access request whose time differs from its own."""
 
 DAMAGED_MESSAGE = "doesn't match calculated"
-"""In the message where other bytes arrived than the checksum belongs to; the reason is only that something is wrong."""
+"""Part of the message when the received bytes do not match the checksum; the reason code is unspecific."""
 
 REASON = re.compile(r"[A-Za-z]{1,60}")
 
@@ -117,8 +117,8 @@ os.environ.setdefault("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
 class GcsProvider(Provider):
     """A bucket of Google Cloud Storage. See `Provider` for what it promises.
 
-    GCS keeps and lists a CRC32C over the whole of every object, and refuses an upload that does not match the one sent
-    with it.
+    GCS keeps and lists a CRC32C of every whole object, and refuses an upload that does not match the CRC32C sent with
+    it.
     """
 
     def __init__(self, row: ProviderRow) -> None:
@@ -127,7 +127,7 @@ class GcsProvider(Provider):
         self._bucket_name = _bucket_name(options)
         self._endpoint_url = _endpoint_url(options)
         self._rules = NetworkRules(options)
-        self._rules.for_url(self._endpoint_url or GOOGLE_ENDPOINT_URL)  # finds out at once whether they hold
+        self._rules.for_url(self._endpoint_url or GOOGLE_ENDPOINT_URL)  # checks the rules at once
         self._project = options.text("project")
         self._storage_class = _storage_class(options)
         self._credentials = _given_credentials(row.credentials, anonymous=self._endpoint_url is not None)
@@ -141,9 +141,7 @@ class GcsProvider(Provider):
         return self._send(key, source)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. What is sent in parts meets the condition, too: `discard_unfinished` cannot find its
-        session.
-        """
+        """See `Provider`. Uploads in parts carry the condition too: `discard_unfinished` cannot find their sessions."""
         only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None
         for key, source in sources.items():
             yield key, self._send(key, source, only_over)
@@ -164,7 +162,7 @@ class GcsProvider(Provider):
         return self._keeps_conditions.get(prefix)
 
     def _probe_conditions(self, prefix: str) -> bool:
-        """Google's own servers need no probe, and would not like it: one object may change once a second."""
+        """Google's own servers need no probe, and would throttle it: one object may change once a second."""
         if self._endpoint_url is None:
             return True
         key = probe_key(prefix, CONDITIONS_NAME)
@@ -178,7 +176,7 @@ class GcsProvider(Provider):
         return False
 
     def _send(self, key: str, source: Source, only_over: int | None = None) -> PutReceipt:
-        """Store an object, only over this generation where one is given."""
+        """Store an object; if a generation is given, only over that one."""
         reader = _HashingReader(source)
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
             if source.size_bytes <= ONE_REQUEST_BYTES:
@@ -202,7 +200,7 @@ class GcsProvider(Provider):
         return resumed(lambda position: self._read_from(reading, start_bytes + position), self.progress)
 
     def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
-        """The bytes of one object from a position on. Raises `IntegrityError` for another one than before."""
+        """The bytes of one object from a position on. Raises `IntegrityError` if it is a different object by now."""
         generation = None
         if position:
             now = self.stat(reading.key)
@@ -229,7 +227,7 @@ class GcsProvider(Provider):
                 return
 
     def _page(self, prefix: str, token: str | None) -> tuple[Sequence[StoredObject], str | None]:
-        """One page of a listing, and by which token the next one is asked for."""
+        """One page of a listing, and the token that requests the next one."""
         blobs = self._client.list_blobs(
             self._bucket_name,
             prefix=self._names.encode(prefix),
@@ -240,7 +238,7 @@ class GcsProvider(Provider):
             retry=None,
         )
         page = next(blobs.pages)
-        if "kind" not in page.raw_page:  # for the SDK, whatever else it may be is a listing without entries
+        if "kind" not in page.raw_page:  # the SDK treats any other answer as a listing without entries
             raise unintelligible("no es un listado")
         following = blobs.next_page_token
         if following and following == token:
@@ -248,7 +246,7 @@ class GcsProvider(Provider):
         return [self._stored_object(blob) for blob in page], following
 
     def _repeated(self, request: Callable[[], Result]) -> Result:
-        """One request of several, repeated while it is worth it. Raises `ProviderError`."""
+        """One request of several, retried while its error allows. Raises `ProviderError`."""
 
         def ask() -> Result:
             with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
@@ -277,14 +275,14 @@ class GcsProvider(Provider):
                 blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=_generation(seen))
         except ObjectNotFound:
             return
-        except ConditionFailed:  # which may also be how it is told that there is nothing
+        except ConditionFailed:  # may also mean that there is no object
             if self._look_for(seen) is not None:
                 raise
 
     def discard_unfinished(self, prefix: str) -> None:
         """Nothing to do: an unfinished session can be neither seen nor listed, and GCS drops it after a week.
 
-        `put` cancels its own after an error; one that a crash left behind is no object, and costs nothing.
+        `put` cancels its session after an error; one that a crash left behind is not an object and costs nothing.
         """
 
     def close(self) -> None:
@@ -322,8 +320,8 @@ class GcsProvider(Provider):
             raise IntegrityError("GCS guardó un contenido distinto del enviado")
 
     def _send_parts(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
-        """Send part after part; what the last one is answered with is the object. Each of them is repeated by itself,
-        from where the session says that it is.
+        """Send part after part; the last one's answer is the object. Each part is retried by itself, from the position
+        that the session reports.
         """
         answer: Mapping[str, object] = {}
         for part in reader.parts():
@@ -338,8 +336,8 @@ class GcsProvider(Provider):
     def _send_rest_of_part(
         self, session: _UploadSession, reader: _HashingReader
     ) -> Mapping[str, object] | SessionLost | IntegrityError:
-        """Send what the session has not got of the part that was added last. The object, once that is complete; an
-        error after which only another session can help.
+        """Send the missing rest of the part added last. Returns the object once complete, or an error that only another
+        session can resolve.
         """
         try:
             with _translated_errors(missing=SessionLost("GCS ya no tiene la subida (HTTP 404)")):
@@ -371,7 +369,7 @@ class GcsProvider(Provider):
         return session.noted(self._session.put(session.url, headers=headers, timeout=ANSWER_TIMEOUTS))
 
     def _cancel(self, session_url: str) -> None:
-        """Give the session up: GCS answers 499. If even this fails, GCS forgets it by itself after a week."""
+        """Cancel the session: GCS answers 499. If this fails, GCS drops the session after a week."""
         try:
             self._session.delete(session_url, timeout=ANSWER_TIMEOUTS)
         except (requests.RequestException, GoogleAuthError):
@@ -419,15 +417,15 @@ class GcsProvider(Provider):
 
     @property
     def _requests(self) -> GcsRequests:
-        """What carries whole files."""
+        """The client for whole files."""
         with self._found_credentials():
             return self._made_requests
 
     @contextmanager
     def _found_credentials(self) -> Iterator[None]:
-        """What is made within is made at first use, as finding default credentials may ask other machines.
+        """For creating clients at first use, because finding default credentials may contact other machines.
 
-        What kept it from being made is remembered: the search for credentials may take seconds.
+        A failure is remembered: the search for credentials may take seconds.
         """
         with self._first_use:
             if self._first_error is not None:
@@ -467,7 +465,7 @@ class GcsProvider(Provider):
 
 
 class _HashingReader:
-    """Hands a source's bytes to an upload and hashes the very same bytes; raises when they are too few or too many."""
+    """Passes a source's bytes to an upload and hashes the same bytes; raises if there are too few or too many."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -477,11 +475,11 @@ class _HashingReader:
 
     @property
     def crc32c(self) -> str:
-        """CRC32C of what was handed over, as GCS writes it: base64 of the number, most significant byte first."""
+        """CRC32C of the bytes passed on, in GCS's notation: base64 of the number, most significant byte first."""
         return base64.b64encode(self._crc32c.to_bytes(4, "big")).decode()
 
     def receipt(self) -> PutReceipt:
-        """What was handed over, once all of it was."""
+        """The receipt, once all bytes were passed on."""
         return PutReceipt(self._size_bytes, self._sha256.hexdigest(), frozenset({f"crc32c:{self.crc32c}"}))
 
     def pieces(self) -> Iterator[bytes]:
@@ -495,7 +493,7 @@ class _HashingReader:
     def parts(self) -> Iterator[_Part]:
         """The bytes in parts of `PART_SIZE_BYTES`.
 
-        The last one comes only after the source has said that its end is sound.
+        The last one comes only after the source has validated its end.
         """
         pieces = self.pieces()
         for start in range(0, self._source.size_bytes, PART_SIZE_BYTES):
@@ -511,8 +509,8 @@ class _HashingReader:
 class _Part:
     """A part in memory, which `requests` sends in small pieces, each with its own timeout.
 
-    It begins anew each time: a token that expired makes the SDK fetch another one and send the part again, and of a
-    file that had been read to its end it would send nothing.
+    Each iteration starts from the beginning: after an expired token the SDK fetches a new one and sends the part again,
+    and would send nothing of a file already read to its end.
     """
 
     def __init__(self, content: mmap.mmap, start: int = 0) -> None:
@@ -527,12 +525,12 @@ class _Part:
             yield self._content[start : start + SENT_AT_A_TIME_BYTES]
 
     def behind(self, size_bytes: int) -> _Part:
-        """What follows its first bytes."""
+        """The part without its first `size_bytes`."""
         return _Part(self._content, self._start + size_bytes)
 
 
 class SessionLost(ProviderUnavailable):
-    """An upload in parts is not there any more: it has to be begun again."""
+    """An upload in parts is gone and must start again."""
 
 
 class _UploadSession:
@@ -542,19 +540,19 @@ class _UploadSession:
         self.url = url
         self.size_bytes = size_bytes
         self.kept_bytes = 0
-        """What the server has, as far as is known."""
+        """How many bytes the server is known to have."""
         self.is_position_known = True
         self.added_bytes = 0
-        """What there is to send so far: the end of the part that was added last."""
+        """The end of the part added last."""
         self._part: _Part | None = None
 
     def add(self, part: _Part) -> None:
-        """Go on with another part: the server has all that was before it."""
+        """Continue with another part: the server has all bytes before it."""
         self._part = part
         self.added_bytes += len(part)
 
     def rest(self) -> _Part:
-        """What the server has not got of the part. Raises `SessionLost` where it has not even what was before it."""
+        """The bytes of the part that the server lacks. Raises `SessionLost` if it also lacks earlier bytes."""
         part = self._part or _Part(mmap.mmap(-1, 1))
         behind_bytes = self.kept_bytes - (self.added_bytes - len(part))
         if not 0 <= behind_bytes < len(part):
@@ -562,7 +560,7 @@ class _UploadSession:
         return part.behind(behind_bytes)
 
     def noted(self, response: requests.Response) -> Mapping[str, object] | None:
-        """The object in an answer, if it is complete; otherwise the answer says how much of it the server has."""
+        """The object in an answer, if complete; otherwise notes how many bytes the server has."""
         if response.status_code in {404, 410}:
             raise SessionLost(f"GCS ya no tiene la subida (HTTP {response.status_code})")
         if response.status_code == 308:
@@ -576,7 +574,7 @@ class _UploadSession:
 
 
 class _Reading:
-    """An object that is read by as many requests as that takes, all of which must find the same one."""
+    """An object read by several requests if needed, all of which must find the same object."""
 
     def __init__(self, key: str, name: str) -> None:
         self.key = key
@@ -585,14 +583,14 @@ class _Reading:
         self._checksum: str | None = None
 
     def note_checksum(self, header: str) -> None:
-        """`X-Goog-Hash` of the first answer tells what is read."""
+        """Remember `X-Goog-Hash` of the first answer, which identifies the object."""
         self._is_begun = True
         crc32c = re.search(r"\bcrc32c=([A-Za-z0-9+/]{6}==)", header)
         self._checksum = f"crc32c:{crc32c.group(1)}" if crc32c else None
 
     def require_same(self, stored: StoredObject) -> None:
-        """Raises `IntegrityError` unless it is the object that was read first. One that is read from a later position
-        on is looked at before that.
+        """Raises `IntegrityError` unless it is the object that was read first. Called before reading from a later
+        position.
         """
         if not self._is_begun:
             self._is_begun, self._checksum = True, stored.checksum
@@ -601,7 +599,7 @@ class _Reading:
 
 
 def _kept_bytes(response: requests.Response) -> int:
-    """How much a session says that it has: with 308 it tells the range, or none for nothing."""
+    """How many bytes a session reports: its 308 names the range, or none if it has nothing."""
     kept = response.headers.get("Range", "")
     if not kept:
         return 0
@@ -611,7 +609,7 @@ def _kept_bytes(response: requests.Response) -> int:
 
 
 def _generation(expected: StoredObject | None) -> int:
-    """The number that stands for what is expected to lie there; 0 for nothing."""
+    """The generation of the expected object; 0 for none."""
     return int(expected.version or 0) if expected else 0
 
 
@@ -660,7 +658,7 @@ def _service_account(info: Mapping[str, object]) -> service_account.Credentials:
         credentials: service_account.Credentials = service_account.Credentials.from_service_account_info(
             dict(info), scopes=SCOPES
         )
-    except (ValueError, TypeError):  # what the key's reader raises; its message may quote the key
+    except (ValueError, TypeError):  # from parsing the key; the message may quote it
         raise FieldError("credenciales.private_key: no es una clave privada válida") from None
     return credentials
 
@@ -694,7 +692,7 @@ def _service_account_file(path: Path) -> service_account.Credentials:
 
 @contextmanager
 def _translated_errors(missing: ProviderError) -> Iterator[None]:
-    """Turn what the SDK raises within into a `ProviderError`: `missing` where the answer is 404."""
+    """Turn the SDK's exceptions into `ProviderError`s: `missing` for a 404."""
     try:
         yield
     except NotFound as error:
@@ -746,7 +744,7 @@ def _answer_error(error: GoogleAPICallError) -> ProviderError:
 
 
 def _detail(error: GoogleAPICallError) -> Mapping[str, str]:
-    """`reason`, the word by which GCS says why, and `message`. After an upload the SDK leaves them in the answer."""
+    """`reason`, GCS's code for the error, and `message`. After an upload the SDK leaves them in the answer."""
     details = error.errors
     if not details and isinstance(error.response, requests.Response):
         try:

@@ -1,7 +1,7 @@
 """The two requests that carry whole files to and from Google Cloud Storage: one to store a small one, one to read any.
 
-They travel through the connections, proxies and certificates of the SDK's own session, past what the SDK and `requests`
-do anew for each request: measured, that is more than half of a small file's CPU time.
+They use the connections, proxies and certificates of the SDK's own session, but skip the work that the SDK and
+`requests` repeat for each request: measured, more than half of a small file's CPU time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class GcsRequests:
     """
 
     def __init__(self, session: AuthorizedSession, ask_for_token: Request, endpoint_url: str, bucket_name: str) -> None:
-        """`ask_for_token` is what the session's credentials renew themselves with. No I/O."""
+        """The session's credentials renew themselves with `ask_for_token`. No I/O."""
         self._credentials = session.credentials
         self._ask_for_token = ask_for_token
         self._upload_path = f"/upload/storage/v1/b/{bucket_name}/o?uploadType=multipart"
@@ -40,8 +40,8 @@ class GcsRequests:
         self._to_server = DirectConnections(session, endpoint_url)
 
     def put(self, properties: Mapping[str, str], content: bytes, only_over: int | None = None) -> None:
-        """Store an object of these properties (`name`, and a `crc32c` that the content must have) in one request: only
-        over this generation, where one is given; over none at all where it is 0.
+        """Store an object with these properties (`name`, and the `crc32c` of the content) in one request. If a
+        generation is given, only over that one; with 0, only if there is no object.
         """
         condition = "" if only_over is None else f"&ifGenerationMatch={only_over}"
         boundary = secrets.token_hex(16)
@@ -57,13 +57,13 @@ class GcsRequests:
     def read(
         self, name: str, note_checksum: Callable[[str], None], position: int = 0, generation: str | None = None
     ) -> Iterator[bytes]:
-        """Yield the bytes of an object as they are stored, in order. Raises when fewer come than were announced.
+        """Yield the bytes of an object as they are stored, in order. Raises if fewer come than announced.
 
-        From a position on where one is given, of this generation. From the beginning, `note_checksum` is told what the
-        server says in `X-Goog-Hash`.
+        With a position and generation, starts there. From the beginning, passes the server's `X-Goog-Hash` to
+        `note_checksum`.
         """
         path = f"{self._objects_path}/{quote(name, safe='')}?alt=media"
-        headers = {"Accept-Encoding": "gzip"}  # or GCS would unpack what is stored packed
+        headers = {"Accept-Encoding": "gzip"}  # or GCS would decompress objects stored compressed
         if position:
             path += "" if generation is None else f"&ifGenerationMatch={generation}"
             headers["Range"] = f"bytes={position}-"
@@ -76,7 +76,7 @@ class GcsRequests:
             yield from answer.stream(CHUNK_SIZE_BYTES, decode_content=False)
 
     def _send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
-        """The answer, of which nothing but the head has been read. A token that has expired is renewed, once."""
+        """The answer with only its head read. Renews an expired token once."""
         answer = self._sent(method, path, headers, body)
         if answer.status == 401:
             answer.drain_conn()

@@ -62,7 +62,7 @@ from providers.shared.resumed_reads import resumed
 
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 CREATE_TRIES = 10
-"""How often a directory may be removed by others, as empty, between being made and being used."""
+"""How often others may remove a new directory, because it is empty, before it is used."""
 
 FILES_SYNCED_TOGETHER = 128
 LONGEST_TURN_SECONDS = 1.0
@@ -72,17 +72,17 @@ DIRECTORIES_KEPT_OPEN = 16
 """For each thread that stores or reads."""
 
 NOT_AN_OBJECT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO))
-"""What opening answers where no regular file is: nothing, a link, a directory, a FIFO, a socket."""
+"""Errors of opening anything but a regular file: nothing, a link, a directory, a FIFO, a socket."""
 
 KEPT_DIRECTORY = frozenset((errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY))
-"""What `rmdir` answers for a directory that is not empty, for a link, and for a mount point."""
+"""Errors of `rmdir` for a non-empty directory, a link, and a mount point."""
 
 NOT_ANSWERING = (
     errno.EIO, errno.EINTR, errno.ESTALE, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.ENOTCONN,
     errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH,
     errno.ENETDOWN, errno.ENETUNREACH,
 )  # fmt: skip
-"""What a mounted file system answers when its server or its disk does not."""
+"""Errors of a mounted file system whose server or disk does not answer."""
 
 ERRORS: dict[int, tuple[type[ProviderError], str]] = {
     errno.ENOSPC: (StorageFull, "no queda espacio"),
@@ -102,18 +102,18 @@ ERRORS: dict[int, tuple[type[ProviderError], str]] = {
 
 
 class LocalProvider(Provider):
-    """Keeps executions in a directory that must exist: a mount that has gone must not fill the disk below it.
+    """Keeps executions in a directory that must exist: a missing mount must not fill the disk below it.
 
-    The directory is opened at first use and held, and every path is taken relative to it, following no links.
+    The directory is opened at first use and kept open; every path is relative to it, and no links are followed.
     """
 
     only_conditions_stop_late_puts = False
 
     what_is_there_is_durable = False
-    """A name that was given and not brought to the disk can be seen, and is lost in a power failure."""
+    """A name that is not yet on the disk is visible, but lost in a power failure."""
 
     executions_at_once = 2
-    """More of them hinder each other: measured, four take 15 % longer than two, which already keep the disk busy."""
+    """More would slow each other down: measured, four take 15 % longer than two, which already keep the disk busy."""
 
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
@@ -130,7 +130,7 @@ class LocalProvider(Provider):
 
     @property
     def objects_at_once(self) -> int:
-        """Many where one call brings them all to the disk; elsewhere, as on a NAS, threads wait for one file each."""
+        """Many if one call syncs them all; elsewhere, as on a NAS, each thread waits for one file."""
         with _translated("varios ficheros"):
             return FILES_SYNCED_TOGETHER if can_be_synced(self._root()) else 1
 
@@ -140,8 +140,8 @@ class LocalProvider(Provider):
         return receipt
 
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. All files and their names are on the disk when the first key is yielded: several are brought
-        there together, where the file system can do that, which takes about as long as for one.
+        """See `Provider`. All files and their names are on the disk when the first key is yielded: they are synced
+        together if the file system supports that, which takes about as long as for one.
         """
         with _translated("varios ficheros"):
             batch = _Batch(self._root(), self.progress, several=len(sources) > 1)
@@ -156,7 +156,7 @@ class LocalProvider(Provider):
         yield from receipts.items()
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
-        """See `Provider`. Looks once more just before the file gets its name."""
+        """See `Provider`. Checks again just before the file gets its name."""
         self._require_expected(key, expected)
         with _translated(key):
             batch = _Batch(self._root(), self.progress, several=False)
@@ -168,7 +168,7 @@ class LocalProvider(Provider):
         return receipt
 
     def replaces_safely(self, prefix: str = "") -> bool:
-        """Always: a name changes hands in one step, which fails once the unfinished file has been discarded."""
+        """Always: a rename is atomic, and fails once the unfinished file has been discarded."""
         del prefix
         return True
 
@@ -181,9 +181,10 @@ class LocalProvider(Provider):
 
     @contextlib.contextmanager
     def _in_turn(self) -> Iterator[None]:
-        """What needs no waiting for a disk gains nothing by threads that wait for each other at every call: measured,
-        turns spare a third of the time, and half of the processor's, for many files in a directory. Nothing depends on
-        them, so nobody waits long for whoever is held up by a source that hangs, or by a limit of the bandwidth.
+        """Run threads in turn, because work that does not wait for a disk gains nothing from threads that contend at
+        every call: measured for many files in a directory, turns save a third of the time and half of the CPU time.
+        Correctness does not depend on turns, so a thread waits only briefly for one delayed by its source or by a
+        bandwidth limit.
         """
         has_turn = self._turn.acquire(timeout=LONGEST_TURN_SECONDS)
         try:
@@ -205,7 +206,7 @@ class LocalProvider(Provider):
         return resumed(lambda position: self._read_from(reading, start_bytes + position), self.progress)
 
     def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
-        """The bytes of one file from a position on. Raises `IntegrityError` where it is another one than before."""
+        """The bytes of one file from a position on. Raises `IntegrityError` if it is not the same file as before."""
         parts = parts_of_key(reading.key)
         with _object_expected(reading.key):
             descriptor = open_file_beneath(self._root(), parts)
@@ -226,7 +227,7 @@ class LocalProvider(Provider):
         return StoredObject(key, status.st_size, version=_version(status))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """See `Provider`. In each directory in order: what is in a known order is looked up in less time."""
+        """See `Provider`. Sorted in each directory, because sorted entries are faster to look up."""
         start = parts_of_prefix(prefix)
         if start is None:
             return
@@ -248,8 +249,8 @@ class LocalProvider(Provider):
             self._remove_empty(directories)
 
     def delete_exactly(self, stored: StoredObject) -> None:
-        """See `Provider`. The file is given a name that nobody else knows before the last look at it, so that nothing
-        can take its place between the look and the removal.
+        """See `Provider`. Renames the file to a secret name before the last check, so that nothing can replace it
+        between the check and the removal.
         """
         *directories, name = parts_of_key(stored.key)
         if self._look_for(stored) is None:
@@ -275,7 +276,7 @@ class LocalProvider(Provider):
             raise CannotDiscard(str(refusal)) from refusal
 
     def _discard_below(self, prefix: str) -> None:
-        """Whatever is unfinished below is of no other keys."""
+        """All unfinished files below the prefix belong to its keys."""
         start = parts_of_prefix(prefix)
         if start is None:
             return
@@ -295,14 +296,14 @@ class LocalProvider(Provider):
         self._remove_empty(directories)
 
     def _unfinished_in(self, directories: Sequence[str]) -> Iterator[tuple[str, float]]:
-        """Each unfinished file, and when it was written to last."""
+        """Each unfinished file and its last modification time."""
         for entry in self._scan(directories):
             if is_temporary_name(entry.name):
-                with contextlib.suppress(FileNotFoundError):  # its owner has just given it its name
+                with contextlib.suppress(FileNotFoundError):  # its owner has just renamed it
                     yield entry.name, entry.stat(follow_symlinks=False).st_mtime
 
     def _clock(self, directories: Sequence[str]) -> float | None:
-        """The time of whoever keeps the file system, which a new file tells; `None` once the directory is gone."""
+        """The file system's clock, taken from a new file; `None` if the directory is gone."""
         try:
             with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
                 return _time_in(parent)
@@ -310,7 +311,7 @@ class LocalProvider(Provider):
             return None
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
-        """See `Provider`. What is read back comes from the disk, not from what the kernel remembers of the writing."""
+        """See `Provider`. Reads back from the disk, not from the kernel's cache of written pages."""
         with _OpenDirectories(self._root()) as directories:
             for key in keys:
                 try:
@@ -336,8 +337,8 @@ class LocalProvider(Provider):
                 self._root_descriptor = None
 
     def _root(self) -> int:
-        """The open directory `ruta`. Raises `DestinationMissing` when it is not there, or is not the same any more:
-        whoever unmounts it leaves an empty directory on another disk.
+        """The open directory `ruta`. Raises `DestinationMissing` if it is missing or no longer the same: an unmount
+        leaves an empty directory on another disk.
         """
         with self._opening:
             try:
@@ -353,7 +354,7 @@ class LocalProvider(Provider):
             return self._root_descriptor
 
     def _entries(self, top: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:
-        """All that lies below a directory, with the directory that it is in."""
+        """Every entry below a directory, with its parent directory."""
         pending = [top]
         while pending:
             directory = pending.pop()
@@ -363,7 +364,7 @@ class LocalProvider(Provider):
                 yield directory, entry
 
     def _statuses(self, directory: Sequence[str], beginning: str) -> Iterator[tuple[str, os.stat_result]]:
-        """What in a directory has a name that begins so, in order."""
+        """The sorted entries of a directory whose names start with `beginning`."""
         with self._opened_if_there(directory) as descriptor:
             for name in () if descriptor is None else sorted_names(descriptor):
                 if name.startswith(beginning) and not name.endswith("/"):
@@ -379,7 +380,7 @@ class LocalProvider(Provider):
                     yield name, status
 
     def _looked_again(self, directory: Sequence[str], name: str, failed: OSError) -> os.stat_result | None:
-        """What is known of a name that could not be looked at, by its directory opened again; `None` if it is gone."""
+        """The status of a name after a failed lookup, from its reopened directory; `None` if it is gone."""
 
         def look() -> os.stat_result | None:
             with _translated(name), self._opened_if_there(directory) as descriptor:
@@ -401,7 +402,7 @@ class LocalProvider(Provider):
 
     @contextlib.contextmanager
     def _opened_if_there(self, directory: Sequence[str]) -> Iterator[int | None]:
-        """A directory's descriptor; `None` where no directory is."""
+        """A directory's descriptor; `None` if there is no such directory."""
         try:
             descriptor = open_directory_beneath(self._root(), directory)
         except OSError as error:
@@ -421,7 +422,7 @@ class LocalProvider(Provider):
                 raise
 
     def _remove_empty(self, directories: Sequence[str]) -> None:
-        """Remove a directory that is empty, and those above it that this leaves empty, but never `ruta`."""
+        """Remove an empty directory, and parents that this leaves empty, but never `ruta`."""
         for depth in range(len(directories), 0, -1):
             try:
                 with closing_descriptor(open_directory_beneath(self._root(), directories[: depth - 1])) as parent:
@@ -430,13 +431,13 @@ class LocalProvider(Provider):
                 continue
             except OSError as error:
                 if error.errno == errno.EROFS and not self._is_empty(directories[:depth]):
-                    continue  # what is mounted read-only says so first, also of what is not there or not empty
+                    continue  # a read-only mount reports that first, even for missing or non-empty directories
                 if error.errno not in KEPT_DIRECTORY:
                     raise
                 return
 
     def _is_empty(self, directory: Sequence[str]) -> bool:
-        """Whether it is there, and nothing is in it."""
+        """Whether it exists and is empty."""
         try:
             with closing_descriptor(open_directory_beneath(self._root(), directory)) as descriptor:
                 return not os.listdir(descriptor)
@@ -447,9 +448,9 @@ class LocalProvider(Provider):
 
 
 def repeated_after(failed: ProviderUnavailable, step: Callable[[], Result], progress: Progress) -> Result:
-    """Repeat a step of one file that has failed once, while it is worth it. Raises its last error.
+    """Retry a step of one file that has failed once, while its error allows. Raises its last error.
 
-    A retrier for each file that nothing happens to would take longer than much of what is done for it.
+    Making a retrier for every file would cost as much as a large part of its other work.
     """
     failures = [failed]
 
@@ -462,7 +463,7 @@ def repeated_after(failed: ProviderUnavailable, step: Callable[[], Result], prog
 
 
 class _Reading:
-    """A file that is opened again where reading it fails, and must be the same one then."""
+    """A file that is reopened after a read error, and must still be the same file."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -470,7 +471,7 @@ class _Reading:
         self._version: str | None = None
 
     def require_same(self, status: os.stat_result) -> None:
-        """Raises `IntegrityError` for another file than the one that was opened first."""
+        """Raises `IntegrityError` unless it is the file that was opened first."""
         version = _version(status)
         if version != (self._version or version):
             raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
@@ -478,7 +479,7 @@ class _Reading:
 
 
 class _OpenDirectories:
-    """Directories below a root, kept open while they are used again and again, but few at a time. For one thread."""
+    """A small cache of open directories below a root. For one thread."""
 
     def __init__(self, root_descriptor: int) -> None:
         self._root = root_descriptor
@@ -509,7 +510,7 @@ class _OpenDirectories:
 
 @dataclass(frozen=True, slots=True)
 class _UnfinishedFile:
-    """A file, the temporary name that it has in the meantime, and what it is to be called."""
+    """An unfinished file: its temporary name and its final name."""
 
     key: str
     directories: tuple[str, ...]
@@ -520,11 +521,11 @@ class _UnfinishedFile:
 class _Batch:
     """Files that get their names together, once they are on the disk. For one thread.
 
-    Nobody can see an empty file half-written. Where the file system is synced as a whole, one is made under its own
-    name when the others get theirs, which changes its directory once instead of twice: measured, for many in one
-    directory, that takes half of the system's time.
+    An empty file cannot be seen half-written. If the file system is synced as a whole, it is created under its final
+    name when the others are renamed, which changes its directory once instead of twice: measured, for many in one
+    directory, that halves the system time.
 
-    Leaving the context discards those that have not got their names by then.
+    Leaving the context discards files that have not been renamed.
     """
 
     def __init__(self, root_descriptor: int, progress: Progress, *, several: bool) -> None:
@@ -539,8 +540,8 @@ class _Batch:
         self._file_system = os.open(".", DIRECTORY_FLAGS, dir_fd=root_descriptor)
 
     def write(self, key: str, source: Source) -> PutReceipt:
-        """Write one file under a temporary name beside its target, but note an empty one. Where the file system does
-        not answer, that is repeated for this file alone, under another name. Raises as `Provider.put`.
+        """Write one file under a temporary name in its target's directory, or only note an empty one. If the file
+        system does not answer, retries this file alone, under another name. Raises as `Provider.put`.
         """
         try:
             return self._write_once(key, source)
@@ -552,7 +553,7 @@ class _Batch:
         metered = MeteredSource(source)
         file = _UnfinishedFile(key, tuple(directories), temporary_name(target), target)
         if metered.size_bytes == 0 and self.synced_together:
-            for _ in metered.chunks(CHUNK_SIZE_BYTES):  # raises where there are bytes after all
+            for _ in metered.chunks(CHUNK_SIZE_BYTES):  # raises if there are bytes after all
                 pass
             self._empty.append(file)
         else:
@@ -560,7 +561,7 @@ class _Batch:
         return metered.receipt()
 
     def _write_unfinished(self, file: _UnfinishedFile, metered: MeteredSource) -> None:
-        """What has failed gets no name, and bytes that were not brought to the disk once are written once more."""
+        """A failed file is not renamed, and bytes whose sync failed are written again."""
         try:
             with _translated(file.key):
                 descriptor = self._create(file.directories, file.name)
@@ -579,12 +580,12 @@ class _Batch:
         self._unfinished.append(file)
 
     def bring_contents_to_disk(self) -> None:
-        """Where that has not been done for each file."""
+        """Sync the contents, unless each file was synced separately."""
         if self.synced_together and self._unfinished:
             self._sync_file_system()
 
     def give_names(self) -> None:
-        """Replace what has the names that all files are to have."""
+        """Rename all files to their final names, replacing existing files."""
         for file in self._empty:
             with _translated(file.key):
                 self._make_empty(file)
@@ -597,7 +598,7 @@ class _Batch:
             self._unfinished.pop()
 
     def _make_empty(self, file: _UnfinishedFile) -> None:
-        """Under its own name; where something has that, under a temporary one, to replace it like any other file."""
+        """Create it under its final name; if that exists, under a temporary one, to be renamed like any other file."""
         try:
             descriptor = self._create(file.directories, file.target)
             self._named_in[file.directories] = file.key
@@ -620,7 +621,7 @@ class _Batch:
             sync_file_system(self._file_system)
 
     def _create(self, directories: tuple[str, ...], name: str) -> int:
-        """Create a new file, and the directories to it, again when somebody removed them as empty in between."""
+        """Create a file and its directories; retry if somebody removed the empty directories in between."""
         for _ in range(CREATE_TRIES):
             try:
                 return os.open(name, CREATE_FLAGS, 0o666, dir_fd=self._directories.get(directories))
@@ -647,7 +648,7 @@ def _require_size(descriptor: int, size_bytes: int) -> None:
 
 
 def _sha256_on_disk(parent_descriptor: int, name: str) -> str:
-    """SHA-256 of a file, read without what the kernel still has of it in memory. Raises `OSError`."""
+    """SHA-256 of a file, read from the disk instead of the kernel's cache. Raises `OSError`."""
     digest = hashlib.sha256()
     with closing_descriptor(os.open(name, FILE_FLAGS, dir_fd=parent_descriptor)) as descriptor:
         status = os.fstat(descriptor)
@@ -670,8 +671,8 @@ def _write_all(descriptor: int, chunk: bytes) -> None:
 
 
 def _remove_or_give_back(parent_descriptor: int, aside: str, name: str, expected: StoredObject) -> None:
-    """Remove a file that was set aside, unless it is another one than was expected: that gets its name back, if nobody
-    has taken it meanwhile. Raises `OSError`, `ConditionFailed`.
+    """Remove a file that was set aside if it is the expected one; otherwise give it its name back, unless the name is
+    taken by now. Raises `OSError`, `ConditionFailed`.
     """
     status = os.stat(aside, dir_fd=parent_descriptor, follow_symlinks=False)
     found = StoredObject(expected.key, status.st_size, version=_version(status))
@@ -684,11 +685,11 @@ def _remove_or_give_back(parent_descriptor: int, aside: str, name: str, expected
 
 
 def _give_back(parent_descriptor: int, aside: str, name: str) -> None:
-    """By a link, which takes no name that is in use; where the file system knows none, by a look. Raises `OSError`."""
+    """By a link, which never replaces a name; without support for links, after a check. Raises `OSError`."""
     try:
         os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)
     except FileExistsError:
-        pass  # what has the name now is newer
+        pass  # the file that has the name now is newer
     except OSError:
         if name not in os.listdir(parent_descriptor):
             os.rename(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)
@@ -698,7 +699,7 @@ def _give_back(parent_descriptor: int, aside: str, name: str) -> None:
 
 
 def _time_in(parent_descriptor: int) -> float:
-    """When a file would be changed that is written to now in a directory. Raises `OSError`."""
+    """The modification time that a file written now in a directory would get. Raises `OSError`."""
     name = temporary_name("")
     with closing_descriptor(os.open(name, CREATE_FLAGS, 0o600, dir_fd=parent_descriptor)) as descriptor:
         os.unlink(name, dir_fd=parent_descriptor)
@@ -723,7 +724,7 @@ def _object_expected(key: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _translated(key: str) -> Iterator[None]:
-    """Turn an `OSError` into the `ProviderError` that says what to do about it."""
+    """Turn an `OSError` into the matching `ProviderError`."""
     try:
         yield
     except OSError as error:

@@ -1,1 +1,1 @@
-"""Amazon S3, MinIO, and what speaks like them."""
+"""Amazon S3, MinIO and compatible servers."""

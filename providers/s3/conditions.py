@@ -1,4 +1,4 @@
-"""What a server of S3 does with conditions: many ignore those that they do not know, and say that all is well."""
+"""How an S3 server handles conditions: many ignore unknown ones and report success."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from providers.s3.requests import LostUpload, NoSuchUpload, S3Requests, Unfinish
 NOBODYS_ETAG = '"00000000000000000000000000000000"'
 
 CREATE_TRIES = 3
-"""The second one is to be refused; another host's probe may have removed the object just before."""
+"""The second request must be refused; another host's probe may have removed the object just before."""
 
 KEPT = frozenset((404, 409, 412))
-"""How a condition that is kept is refused: where there is nothing, where others are just then storing, or at all."""
+"""Codes of a failed condition: for a missing object, a concurrent write, or in general."""
 
 UNKNOWN = frozenset((400, 405, 501))
-"""How servers that know no such condition say so, where they say so."""
+"""Codes of servers that reject an unsupported condition."""
 
 
 class ConditionUnknown(ProviderError):
-    """The server refuses the end of an upload, and may do so because it knows no conditions of that."""
+    """The server refuses to complete an upload, possibly because it supports no condition on that request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What a server was seen to do."""
+    """The observed behaviour of a server."""
 
     on_put: bool
-    """Nothing is stored against `If-None-Match: *` or `If-Match`."""
+    """It stores nothing that violates `If-None-Match: *` or `If-Match`."""
     on_delete: bool
-    """Nothing is deleted against `If-Match`."""
+    """It deletes nothing that violates `If-Match`."""
     on_uploads: bool
-    """An upload in parts is listed, and once it is aborted it cannot be completed. Looked at where it matters."""
+    """It lists uploads in parts, and an aborted one cannot be completed. Probed only if needed."""
 
 
 def probe_conditions(requests: S3Requests, name: str) -> Conditions:
-    """Find out by an object that nobody needs. It is removed; where a kill leaves it, by the next probe of this name.
+    """Probe the server with a disposable object. It is removed; after a kill, by the next probe of this name.
 
-    Raises what `S3Requests` raises.
+    Raises as `S3Requests`.
     """
     try:
         on_put = _keeps_conditions_of_puts(requests, name)
@@ -56,7 +56,7 @@ def probe_conditions(requests: S3Requests, name: str) -> Conditions:
 
 
 def _unless_refused(action: Callable[[], bool | None]) -> bool | None:
-    """What an action gives; `False` where the account may not do it, or the server knows no such thing."""
+    """The result of an action; `False` if the account may not do it or the server does not support it."""
     try:
         return action()
     except ClientError as error:
@@ -66,7 +66,7 @@ def _unless_refused(action: Callable[[], bool | None]) -> bool | None:
 
 
 def _keeps_conditions_of_puts(requests: S3Requests, name: str) -> bool:
-    """Nothing is known of it where an object that an earlier probe has left is protected from being replaced."""
+    """Unknown if an object left by an earlier probe is protected from replacement."""
     try:
         return _refuses_to_create_twice(requests, name) and _refuses(
             lambda: requests.put(name, PROBE_CONTENT, {"If-Match": NOBODYS_ETAG})
@@ -94,7 +94,7 @@ def _refuses(action: Callable[[], None]) -> bool:
 
 def _discards_uploads(requests: S3Requests, name: str) -> bool:
     with contextlib.suppress(NoSuchUpload):
-        next(requests.unfinished_uploads(name), None)  # before one is begun that could not be discarded
+        next(requests.unfinished_uploads(name), None)  # before beginning an upload that could not be discarded
     upload = requests.begin_upload(name, {})
     try:
         is_listed = _is_listed(requests, upload)
@@ -111,7 +111,7 @@ def _is_listed(requests: S3Requests, upload: Unfinished) -> bool:
 
 
 def _is_unknown(requests: S3Requests, upload: Unfinished) -> bool:
-    """Whether an upload cannot be completed because there is none; not because a part is missing."""
+    """Whether an upload cannot be completed because it does not exist, rather than because a part is missing."""
     try:
         requests.complete(upload, [NOBODYS_ETAG], {})
     except NoSuchUpload:
@@ -124,7 +124,7 @@ def _is_unknown(requests: S3Requests, upload: Unfinished) -> bool:
 
 @contextlib.contextmanager
 def refused_as_unknown(condition: Mapping[str, str]) -> Iterator[None]:
-    """Turn a refusal that may mean the condition itself into `ConditionUnknown`. One that is kept is none."""
+    """Turn a refusal that may concern the condition itself into `ConditionUnknown`, but not a failed condition."""
     try:
         yield
     except LostUpload:

@@ -1,4 +1,4 @@
-"""What boto3, botocore and `S3Requests` raise, as the `ProviderError` that it means."""
+"""Translates exceptions of boto3, botocore and `S3Requests` into `ProviderError`s."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ from providers.shared.object_store_put import DAMAGED_CODES, TOO_LARGE_CODES
 from providers.shared.throttling import asks_to_slow_down, pause_seconds
 
 LOGGED_CHARACTERS = 300
-"""How much of a server's own text is kept, in the debug log only: others may repeat in it what they were sent."""
+"""How much of a server's own text is kept, in the debug log only: servers may repeat requests in it."""
 
 ARCHIVED_CODE = "InvalidObjectState"
 CLOCK_CODES = frozenset(("RequestTimeTooSkewed", "RequestExpired"))
 REGION_CODES = frozenset(
     ("PermanentRedirect", "TemporaryRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 )
-"""What a bucket in another region is answered with, by an address of this one or by its own."""
+"""Answers for a bucket in another region, from this region's address or its own."""
 
 ELSEWHERE = frozenset((301, 307, 400))
 
 ERROR_CODE = re.compile(r"[A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?")
-"""Anything else is no code of S3's, and may be a part of the request that a server repeats."""
+"""Any other text is not an S3 code, and may be a part of the request that a server repeats."""
 
 DENIED_CODES = frozenset(
     (
@@ -55,10 +55,10 @@ DENIED_CODES = frozenset(
 )
 FULL_CODES = frozenset(("QuotaExceeded", "InsufficientStorage", "XMinioStorageFull", "507"))
 CONFLICT_CODES = frozenset(("ConditionalRequestConflict", "InvalidPart", "NoSuchUpload", "OperationAborted"))
-"""What is worth another try: where it was an unfinished upload that others have discarded, the next look tells why."""
+"""Worth another try: if others have discarded an unfinished upload, the next lookup shows that."""
 
 BROKEN_CODES = frozenset(("InternalError", "RequestTimeout"))
-"""What is worth another try whatever the status: S3 begins the answer to the end of an upload before it knows."""
+"""Worth another try with any status: S3 begins its answer to a completion before it knows the result."""
 
 MISSING_CODES = frozenset(("NoSuchKey", "NotFound", "404"))
 
@@ -68,7 +68,7 @@ UNANSWERED: tuple[tuple[type[Exception], str], ...] = (
     (botocore.exceptions.ReadTimeoutError, "el servidor no responde"),
     (botocore.exceptions.EndpointConnectionError, "no se pudo conectar con el servidor"),
 )
-"""What boto3 raises when there is no answer, and what it means; the first that fits."""
+"""boto3's exceptions without an answer, and their meaning; the first match applies."""
 
 NO_ANSWER_OR_HALF_OF_ONE = (
     *(botocore.exceptions.BotoCoreError, botocore.exceptions.HTTPClientError),
@@ -77,25 +77,25 @@ NO_ANSWER_OR_HALF_OF_ONE = (
 
 
 OPTIONAL_REFUSALS = frozenset((403, 405, 501))
-"""How a server says that it does not do something for this account, or not at all."""
+"""Codes of a server that does not do something for this account, or at all."""
 
 CREDENTIAL_CODES = DENIED_CODES - {"AccessDenied", "AllAccessDisabled", "Forbidden", "403"}
 
 
 def is_optional_refusal(error: botocore.exceptions.ClientError) -> bool:
-    """Whether just this kind of request is refused, as far as the answer tells, and not the credentials."""
+    """Whether, judging by the answer, only this kind of request is refused and not the credentials."""
     status, code = _status_and_code(error)
     return status in OPTIONAL_REFUSALS and code not in CREDENTIAL_CODES
 
 
 def is_unexplained(error: botocore.exceptions.ClientError) -> bool:
-    """Whether an answer to HEAD, which has no body, may mean that the bucket is elsewhere."""
+    """Whether an answer to HEAD, which has no body, may mean that the bucket is in another region."""
     return _status_and_code(error)[0] in ELSEWHERE
 
 
 @contextmanager
 def refused_as_optional(right: str) -> Iterator[None]:
-    """Within, raise `CannotDiscard` for what is refused, which names the right that is missing."""
+    """Turn refusals into `CannotDiscard`, which names the missing right."""
     try:
         yield
     except botocore.exceptions.ClientError as error:
@@ -119,7 +119,7 @@ def _told(status: int, code: str) -> str:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn what boto3 raises within into a `ProviderError`; what a source raises comes out unchanged."""
+    """Turn boto3's exceptions into `ProviderError`s; a source's exceptions pass unchanged."""
     try:
         yield
     except botocore.exceptions.ClientError as error:
@@ -142,7 +142,7 @@ def _answered_error(error: botocore.exceptions.ClientError) -> ProviderError:
     status, code = _status_and_code(error)
     answer = _told(status, code)
     details = error.response.get("Error", {})
-    # Before it is cut: half a secret would not be known for one.
+    # Before it is cut: half a secret would not be recognised.
     message = one_line(redactor.redact(str(details.get("Message", ""))))[:LOGGED_CHARACTERS]
     emit(logging.DEBUG, "provider_answer", f"El servidor respondió {answer}: {message}")
     headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})

@@ -1,8 +1,8 @@
-"""Amazon S3 and everything that speaks its language: MinIO, Ceph, Swift and others.
+"""Amazon S3 and compatible servers: MinIO, Ceph, Swift and others.
 
-obstore carries the bytes, but for small files on their way there, which go by `DirectHttp`, and large objects on their
-way back: `S3Requests` brings those, lists, asks and deletes. boto3 finds credentials and Amazon's addresses, and serves
-names that obstore refuses.
+obstore transfers the bytes, except small uploads, which use `DirectHttp`, and large downloads, which use `S3Requests`,
+as do listings, lookups and deletions. boto3 finds credentials and Amazon's addresses, and handles names that obstore
+refuses.
 """
 
 from __future__ import annotations
@@ -82,13 +82,13 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f]")
-"""What obstore refuses in a name."""
+"""Characters that obstore refuses in a name."""
 
 NOT_IMPLEMENTED = 501
-"""So `rclone serve s3` refuses a part of which it has another one already."""
+"""How `rclone serve s3` refuses a second body for a part."""
 
 STANDARD = "STANDARD"
-"""The storage class of what names none."""
+"""The storage class of objects that name none."""
 
 CONDITIONS_OF_MODES: Mapping[Mode, Mapping[str, str]] = {"overwrite": {}, "create": {"if-none-match": "*"}}
 
@@ -97,8 +97,8 @@ AMAZON_URL = "https://s3.amazonaws.com"
 REQUESTER_PAYS = {"x-amz-request-payer": "requester"}
 
 RANGE_SIZE_BYTES = 64 * 1024 * 1024
-"""Larger objects are read in ranges of this size: a server that reads all of an object before it sends it is asked for
-less at once, and while it reads for one, another one's bytes travel."""
+"""Larger objects are read in ranges of this size: a server that reads a whole answer before sending it then has less to
+read at once, and sends one object's bytes while it reads another's."""
 
 
 class S3Provider(Provider):
@@ -112,12 +112,12 @@ class S3Provider(Provider):
         super().__init__(row.id, row.name, row.kind)
         self._settings = read_settings(row, endpoint_required=self.endpoint_required)
         self._rules = NetworkRules(Fields("configuracion", row.options))
-        self._rules.for_url(self._settings.endpoint_url or AMAZON_URL)  # finds out at once whether they hold
+        self._rules.for_url(self._settings.endpoint_url or AMAZON_URL)  # checks the rules at once
         self._names = NameEncoding()
         self._conditions = Remembered(self._probe_conditions)
         self._first_use = threading.Lock()
         self._not_yet_learnt = threading.Lock()
-        """Taken by the first who asks, for good: some servers read the whole object to answer."""
+        """Acquired by the first probe and never released: some servers read the whole object to answer."""
 
     def put(self, key: str, source: Source) -> PutReceipt:
         if source.size_bytes <= PART_SIZE_BYTES:
@@ -133,8 +133,8 @@ class S3Provider(Provider):
         return _receipt(sent, stored.sent_whole, stored.left_unfinished)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`: under a condition where the server was seen to keep it, as others may refuse what they do not
-        know.
+        """See `Provider`. Sends the condition only to servers observed to honour it, because others may refuse an
+        unknown one.
         """
         if not self._conditions.get(prefix_of(next(iter(sources), ""))).on_put:
             yield from self.put_many(sources)
@@ -143,8 +143,8 @@ class S3Provider(Provider):
             yield key, self._put_new(key, source)
 
     def _put_new(self, key: str, source: Source) -> PutReceipt:
-        """The end of an upload in parts carries the condition, too: `discard_unfinished` may be refused. Where the
-        server knows the condition of a PUT only, it is looked just before.
+        """The completion of an upload in parts carries the condition too: `discard_unfinished` may be refused. If the
+        server supports it only for PUT, the key is looked up just before.
         """
         if source.size_bytes > PART_SIZE_BYTES:
             look = partial(self._require_expected, key, None)
@@ -154,8 +154,8 @@ class S3Provider(Provider):
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition goes with the request that makes the object visible.
 
-        A server that knows no such conditions gets every object in parts, however small: whoever takes over discards
-        them by `discard_unfinished`, and then they cannot become an object any more.
+        A server without such conditions gets every object in parts, however small: a run that takes over discards the
+        parts by `discard_unfinished`, and then they can no longer become an object.
         """
         conditions = self._conditions.get(prefix_of(key))
         with translated_errors(), _missing_as_failed_condition(expected):
@@ -174,7 +174,7 @@ class S3Provider(Provider):
     def _replace_in_parts(
         self, key: str, source: Source, expected: StoredObject | None, conditions: Conditions
     ) -> PutReceipt:
-        """Look just before the parts become an object, as some servers know the conditions of a PUT only."""
+        """Check just before the parts become an object, because some servers support conditions only for PUT."""
         condition = _condition(expected) if conditions.on_put else {}
         ending = Ending(condition, lambda: self._require_expected(key, expected))
         stored = self._in_parts.put(self._names.encode(key), source, self._object_headers, ending)
@@ -195,9 +195,9 @@ class S3Provider(Provider):
             return probe_conditions(self._requests, self._names.encode(probe_key(prefix, CONDITIONS_NAME)))
 
     def _learn_which_md5_is_shown(self, key: str, md5: str, part_md5s: Sequence[str]) -> None:
-        """S3 shows the MD5 of the parts' MD5s, others that of the whole: from then on the other one is not computed.
+        """S3 shows the MD5 of the parts' MD5s, other servers that of the whole: from now on only that one is computed.
 
-        What a server shows differently after all is read back.
+        Objects for which the server shows another value are read back.
         """
         with contextlib.suppress(ProviderError):
             shown = self.stat(key).checksum
@@ -210,7 +210,7 @@ class S3Provider(Provider):
         return _receipt(hash_source(source))
 
     def open(self, key: str) -> Iterator[bytes]:
-        """See `Provider`. What follows a cut is read by requests for ranges."""
+        """See `Provider`. After a cut, reads the rest by range requests."""
         name = self._names.encode(key)
         reading = ObjectReading(self._requests, name, None, None)
         if CONTROL_CHARACTER.search(name):
@@ -218,7 +218,7 @@ class S3Provider(Provider):
         return resumed(reading.beginning_with(lambda: self._download.begin(name)), self.progress)
 
     def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
-        """See `Provider`: above `RANGE_SIZE_BYTES` by requests for ranges of this size, one after another."""
+        """See `Provider`. Above `RANGE_SIZE_BYTES`, reads ranges of this size one after another."""
         if size_bytes <= RANGE_SIZE_BYTES:
             return self.open(key)
         return self.open_from(key, size_bytes, 0)
@@ -233,8 +233,8 @@ class S3Provider(Provider):
             return StoredObject(key, found.size_bytes, _checksum(found.etag), found.etag)
 
     def _look_at(self, name: str) -> Listed:
-        """As the server answers to HEAD, or where it does not let that be asked, as it lists the object: so it also
-        tells why, as an answer to HEAD has no body.
+        """The object by HEAD, or by a listing if the server refuses HEAD: the listing also states the reason, which an
+        answer to HEAD cannot, because it has no body.
         """
         try:
             return self._requests.head(name)
@@ -251,8 +251,8 @@ class S3Provider(Provider):
             yield from self._listed(self._requests, prefix)
 
     def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
-        """See `Provider`. rclone's server, for one, reads every object for the ETag that it shows, and goes through the
-        whole bucket for each page.
+        """See `Provider`. rclone's server, for example, reads every object for its ETag and scans the whole bucket for
+        each page.
         """
         hashing_seconds = size_bytes / SLOWEST_HASHING_BYTES_PER_SECOND
         if hashing_seconds <= ANSWER_TIMEOUT_SECONDS and span == EVERYTHING:
@@ -264,7 +264,7 @@ class S3Provider(Provider):
             yield from self._listed(requests, prefix, span)
 
     def _listed(self, requests: S3Requests, prefix: str, span: Span = EVERYTHING) -> Iterator[StoredObject]:
-        """S3 lists in the order of the names' UTF-8, which is that of Python's strings; some others do not."""
+        """S3 lists in the order of UTF-8, like Python's strings; some other servers do not."""
         after, up_to = (None if key is None else self._names.encode(key) for key in (span.after, span.up_to))
         for found in requests.list(self._names.encode(prefix), after):
             if after is not None and found.name <= after:
@@ -289,8 +289,8 @@ class S3Provider(Provider):
         except ObjectNotFound:
             return
         except ConditionFailed:
-            # Some servers say so where there is nothing; Swift does of objects in parts, whose ETag for it is not the
-            # one that it shows.
+            # Some servers answer so if there is no object; Swift does for objects in parts, for which it compares
+            # another ETag than it shows.
             super().delete_exactly(stored)
 
     def request_restore(self, key: str) -> bool:
@@ -301,7 +301,7 @@ class S3Provider(Provider):
         self.discard_unfinished_but_for(prefix, lambda _: False)
 
     def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
-        """See `Provider`. Of several uploads of one key the latest stays."""
+        """See `Provider`. Keeps the latest of several uploads of one key."""
         with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):
             found = self._unfinished_uploads(prefix)
         kept: dict[str, Unfinished] = {}
@@ -320,12 +320,12 @@ class S3Provider(Provider):
             self._requests.abort(upload)
 
     def _goes_on_as_it_would_begin(self, upload: Unfinished) -> bool:
-        """Not with encryption of a row's own: no server shows with which one an upload was begun."""
+        """Not if the row sets encryption: no server shows which encryption an upload was begun with."""
         wanted_class = self._settings.storage_class or STANDARD
         return not self._settings.encryption and (upload.storage_class or STANDARD) == wanted_class
 
     def _repeated(self, step: Callable[[], Any]) -> Any:
-        """A request that is one of several, repeated by itself."""
+        """One request of several, retried by itself."""
 
         def translated() -> Any:
             with translated_errors():
@@ -363,9 +363,9 @@ class S3Provider(Provider):
                     self._requests.abort(upload)
 
     def _unfinished_uploads(self, prefix: str) -> Sequence[Unfinished]:
-        """All of them before the first is aborted, which would move the pages that follow.
+        """Collected before the first is aborted, because aborting would shift the following pages.
 
-        Swift also shows the one of a key that the prefix is, without its final slash.
+        Swift also lists the upload of the key equal to the prefix without its final slash.
         """
         found: list[Unfinished] = []
         name = self._names.encode(prefix)
@@ -386,7 +386,7 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _patient_requests(self) -> S3Requests:
-        """For what a server needs time for, or what needs time to travel: as much as a part."""
+        """For requests that take the server or the network as long as a part."""
         return self._new_requests(deadline_seconds(PART_SIZE_BYTES))
 
     def _new_requests(self, answer_timeout_seconds: float) -> S3Requests:
@@ -416,7 +416,7 @@ class S3Provider(Provider):
             return self._signed_requests
 
     def _read_credentials(self) -> Callable[[], ReadOnlyCredentials]:
-        """The row's key pair, or what the SDK's default chain has just then: it may be renewed at any time."""
+        """The row's key pair, or the current one of the SDK's default chain, which may renew it at any time."""
         if "access_key" in self._settings.credentials:
             names = ("access_key", "secret_key", "session_token")
             fixed = ReadOnlyCredentials(*(self._settings.credentials.get(name) for name in names))
@@ -431,7 +431,7 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _session(self) -> boto3.Session:
-        import boto3  # here: it takes as long as all the rest of a short run, most of which do without it
+        import boto3  # here: importing it takes as long as the rest of a short run, and most runs do not need it
 
         session = boto3.Session(
             aws_access_key_id=self._settings.credentials.get("access_key"),
@@ -444,7 +444,7 @@ class S3Provider(Provider):
         return session
 
     def _let_credentials_be_found(self, session: boto3.Session) -> None:
-        """The default chain may ask other servers of Amazon's, through clients of its own."""
+        """The default chain may contact other Amazon servers through its own clients."""
         network = self._rules.for_url(AMAZON_URL)
         inner: Any = session._session  # boto3 hands on neither of these settings
         inner.set_config_variable("ca_bundle", network.trust.path)
@@ -452,7 +452,7 @@ class S3Provider(Provider):
 
     @functools.cached_property
     def _boto3_client(self) -> Any:
-        """boto3's client, for what it knows of Amazon's addresses."""
+        """boto3's client, for its knowledge of Amazon's addresses."""
         addressing: Any = {
             "addressing_style": "path" if self._path_style else "virtual",
             "use_accelerate_endpoint": self._settings.accelerate,
@@ -580,9 +580,9 @@ class S3Provider(Provider):
             return self._obstore_download
 
     def _build_store(self, client_options: ClientConfig, retry_config: RetryConfig) -> ObjectStore:
-        """obstore's client. It also reads `AWS_*` from the environment, where what is given here does not forbid it.
+        """obstore's client. It also reads `AWS_*` from the environment, unless the settings given here override them.
 
-        `AWS_ENDPOINT_URL_S3` outranks even the argument `endpoint`, so the endpoint is set under that name, too.
+        `AWS_ENDPOINT_URL_S3` outranks even the argument `endpoint`, so the endpoint is set under that name too.
         """
         endpoint = self._obstore_endpoint()
         config: Any = {"s3_express": False, "skip_signature": False, "aws_endpoint_url_s3": endpoint}
@@ -601,7 +601,7 @@ class S3Provider(Provider):
 
     @property
     def _path_style(self) -> bool:
-        """Whether the bucket stands in the path: Amazon's certificates do not cover bucket names with dots."""
+        """Whether the bucket goes in the path: Amazon's certificates do not cover bucket names with dots."""
         return self._settings.endpoint_url is not None or "." in self._settings.bucket
 
     def _obstore_endpoint(self) -> str:
@@ -627,13 +627,13 @@ class S3Provider(Provider):
 
 
 class MinioProvider(S3Provider):
-    """A bucket on MinIO, or on another server at an address of its own."""
+    """A bucket on MinIO, or on another server with its own address."""
 
     endpoint_required = True
 
 
 def _receipt(sent: SentBytes, sent_whole: bool = True, left_unfinished: bool = False) -> PutReceipt:
-    """The ETags that a server may show: the MD5; for a multipart object usually that of its parts' MD5s instead."""
+    """The ETags that a server may show: the MD5, or usually that of the parts' MD5s for a multipart object."""
     checksums = {_checksum(sent.md5)} if sent.md5 else set()
     if sent.part_md5s:
         checksums.add(_checksum(multipart_md5(sent.part_md5s)))
@@ -642,7 +642,7 @@ def _receipt(sent: SentBytes, sent_whole: bool = True, left_unfinished: bool = F
 
 @contextlib.contextmanager
 def _missing_as_failed_condition(expected: StoredObject | None) -> Iterator[None]:
-    """That there is no object is how a server refuses to replace one."""
+    """Turn the refusal to replace a missing object into `ConditionFailed`."""
     try:
         with translated_errors():
             yield
@@ -653,7 +653,7 @@ def _missing_as_failed_condition(expected: StoredObject | None) -> Iterator[None
 
 
 def _condition(expected: StoredObject | None) -> dict[str, str]:
-    """The header that asks for what lies there."""
+    """The header that requires the expected object."""
     etag = expected and _etag(expected)
     return {"If-Match": etag} if etag else {"If-None-Match": "*"}
 

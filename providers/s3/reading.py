@@ -1,4 +1,4 @@
-"""Objects of S3 that are read to their end, by as many requests as that takes."""
+"""Reads S3 objects to their end, by several requests if needed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from providers.shared.object_store_get import Download
 
 
 class ObjectReading:
-    """One object, which must stay the same meanwhile: each answer shows its ETag."""
+    """One object, which must not change meanwhile: each answer shows its ETag."""
 
     def __init__(self, requests: S3Requests, name: str, size_bytes: int | None, range_bytes: int | None) -> None:
-        """Without a size the first answer tells it; without a size of ranges a request asks for all that is missing."""
+        """Without a size, the first answer gives it; without a range size, a request asks for the whole rest."""
         self._requests = requests
         self._name = name
         self._size_bytes = size_bytes
@@ -23,7 +23,7 @@ class ObjectReading:
         self._etag: str | None = None
 
     def beginning_with(self, begin: Callable[[], Download]) -> Callable[[int], Iterator[bytes]]:
-        """`pieces_from`, where `begin` sends the request that asks for everything."""
+        """`pieces_from`, but `begin` sends the request for the whole object."""
 
         def pieces_from(position: int) -> Iterator[bytes]:
             if position > 0:
@@ -36,7 +36,7 @@ class ObjectReading:
         return pieces_from
 
     def pieces_from(self, position: int) -> Iterator[bytes]:
-        """The bytes from a position on. Raises `ProviderError`, `IntegrityError` if it is another object by now."""
+        """The bytes from a position on. Raises `ProviderError`; `IntegrityError` if it is another object by now."""
         with translated_errors():
             if self._size_bytes is None:
                 with contextlib.closing(self._requests.read_all(self._name)) as body:
@@ -51,7 +51,7 @@ class ObjectReading:
 
     def _pieces_of_range(self, position: int, size_bytes: int) -> Iterator[bytes]:
         asked_bytes = size_bytes - position
-        if self._range_bytes is not None:  # what follows a cut ends where the range would have ended
+        if self._range_bytes is not None:  # after a cut, end where the range would have ended
             asked_bytes = min(asked_bytes, self._range_bytes - position % self._range_bytes)
         with contextlib.closing(self._requests.read(self._name, position, asked_bytes, size_bytes)) as body:
             self._etag = self._etag or body.etag

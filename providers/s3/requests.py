@@ -1,7 +1,7 @@
-"""The requests of S3 that every execution needs, signed by botocore and sent through its HTTP session.
+"""The S3 requests that every execution needs, signed by botocore and sent through its HTTP session.
 
-boto3 would do the same at two to four times the CPU time, most of it spent on reading dates that nobody asks for; and
-it takes 0.3 s to import it and to make its client, which a short run feels.
+boto3 would take two to four times the CPU time, mostly for parsing unused dates; and importing it and making its client
+takes 0.3 s, which is noticeable in a short run.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from providers.shared.direct_http import DirectHttp
 from providers.shared.network import Network
 
 CONNECTIONS = 32
-"""Connections that are kept open: more than the threads that anyone uses."""
+"""Connections kept open: more than the threads in use."""
 
 PIECE_SIZE_BYTES = 256 * 1024
-"""How much of an object is read at a time: large enough for Python, and still in the processor's cache afterwards."""
+"""How much of an object is read at a time: large enough for Python, small enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One object as S3 tells of it. `name` is the stored one; `etag` is as S3 shows it."""
+    """One object as S3 describes it. `name` is the stored name; `etag` is as S3 shows it."""
 
     name: str
     size_bytes: int
@@ -51,19 +51,19 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """An upload in parts that was begun: to which stored name, and the server's own name for it."""
+    """An unfinished upload in parts: its stored name and the server's id for it."""
 
     name: str
     upload_id: str
     begun_at: str = field(default="", compare=False)
-    """When, as S3 writes it: of two, the later one comes later in the alphabet."""
+    """When it began, in S3's notation, which sorts by time."""
     storage_class: str = field(default="", compare=False)
-    """As the server shows it, if it does."""
+    """As the server shows it, if at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPart:
-    """A part of an unfinished upload that the server has. `etag` is as S3 shows it."""
+    """A stored part of an unfinished upload. `etag` is as S3 shows it."""
 
     number: int
     size_bytes: int
@@ -71,15 +71,15 @@ class StoredPart:
 
 
 class LostUpload(ClientError):
-    """An unfinished upload can never be completed from what was sent for it."""
+    """An unfinished upload can never be completed from the parts sent."""
 
 
 class NoSuchUpload(LostUpload):
-    """The server knows no such upload; for some (gofakes3, and so rclone's) also: it knows none at all."""
+    """The server has no such upload; some (gofakes3, and so rclone's) also answer this if they have none at all."""
 
 
 class InvalidPart(LostUpload):
-    """The server does not have a part, or another one in its place."""
+    """The server lacks a part, or has a different one."""
 
 
 ACCEPTED = 202
@@ -90,15 +90,15 @@ RESTORE_REQUEST = b"<RestoreRequest><Days>7</Days></RestoreRequest>"
 LOST_UPLOADS = {"NoSuchUpload": NoSuchUpload, "InvalidPart": InvalidPart}
 
 Repeated = Callable[[Callable[[], Any]], Any]
-"""Does a step that is one request among several, again where that is worth it. Gives what it gives."""
+"""Runs one request of several, with retries, and returns its result."""
 
 
 class S3Requests:
-    """Lists, reads and deletes objects of one bucket, and what is unfinished there; stores what needs conditions. Safe
-    for several threads.
+    """Lists, reads and deletes objects and unfinished uploads of one bucket; stores objects under conditions. Safe for
+    several threads.
 
-    Raises what boto3 would: `ClientError` for an answer that refuses, other botocore exceptions where none comes, now
-    and then one of urllib3's where one breaks off; or the `ProviderError` that those mean.
+    Raises as boto3: `ClientError` for a refusal, other botocore exceptions without an answer, sometimes urllib3's for a
+    broken one; or the `ProviderError` with that meaning.
     """
 
     def __init__(
@@ -112,10 +112,10 @@ class S3Requests:
         direct: DirectHttp | None = None,
         every_header: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`repeated` is for what follows the first of several requests: that one is for the caller to repeat.
+        """`repeated` retries the requests after the first of several; the caller retries the first.
 
-        All but objects on their way back goes by `direct`, where that reaches the server: it takes half the time.
-        `every_header` goes with each request.
+        Everything except downloads uses `direct` if it reaches the server: it takes half the time. `every_header` is
+        sent with each request.
         """
         self._direct = direct
         self._signer = RequestSigner(bucket_url, region, credentials, every_header)
@@ -130,7 +130,7 @@ class S3Requests:
     def list(self, prefix: str, after: str | None = None) -> Iterator[Listed]:
         """Every object whose stored name begins with `prefix`, in the server's order, a page at a time.
 
-        Or only those that come after a name in that order, at least where there is an object of that name.
+        With `after`, only names after it in that order, provided that there is an object with that name.
         """
         beginning = {} if after is None else {"start-after": after}
         query = {"list-type": "2", "prefix": prefix, **ENCODED}
@@ -138,17 +138,17 @@ class S3Requests:
             yield Listed(item["Key"], int(item["Size"]), item["ETag"])
 
     def unfinished_uploads(self, prefix: str) -> Iterator[Unfinished]:
-        """Every upload in parts, to a name that begins with `prefix`, that was neither finished nor aborted."""
+        """Every unfinished upload in parts to a name that begins with `prefix`."""
         for item in self._items(UPLOADS, None, {"uploads": "", "prefix": prefix, **ENCODED}):
             yield Unfinished(item["Key"], item["UploadId"], item.get("Initiated", ""), item.get("StorageClass", ""))
 
     def parts(self, upload: Unfinished) -> Iterator[StoredPart]:
-        """Every part that the server has of an unfinished upload."""
+        """Every stored part of an unfinished upload."""
         for item in self._items(PARTS, upload.name, {"uploadId": upload.upload_id}):
             yield _stored_part(item)
 
     def part(self, upload: Unfinished, number: int) -> StoredPart | None:
-        """The part of this number that the server has of an unfinished upload, if it has it."""
+        """The stored part with this number of an unfinished upload, if any."""
         query = {"uploadId": upload.upload_id, "part-number-marker": str(number - 1), "max-parts": "1"}
         items, _ = self._page(PARTS, upload.name, query)
         return next((part for part in map(_stored_part, items) if part.number == number), None)
@@ -156,7 +156,7 @@ class S3Requests:
     def _items(
         self, listing: _Listing, name: str | None, query: dict[str, str], beginning: Mapping[str, str] | None = None
     ) -> Iterator[dict[str, str]]:
-        """What is listed of an object, or with `None` of the bucket."""
+        """The listed items of an object, or of the bucket if `None`."""
         following = dict(beginning or {})
         items, next_following = self._page(listing, name, {**query, **following})
         while True:
@@ -175,15 +175,15 @@ class S3Requests:
         return listing.page(self._listed(name, query).content)
 
     def head(self, name: str) -> Listed:
-        """What is stored under `name`."""
+        """The object stored under `name`."""
         headers = self._send("HEAD", name).headers
         return Listed(name, int(headers["Content-Length"]), headers["ETag"])
 
     def read(self, name: str, start: int, asked_bytes: int, size_bytes: int) -> Body:
-        """So many bytes of an object of `size_bytes`, from a position on.
+        """`asked_bytes` of an object of `size_bytes`, from a position on.
 
-        A server that knows no ranges sends everything at once: of that, all that follows. Raises `IntegrityError` where
-        there are fewer bytes, `ProviderUnavailable` for other bytes than those that were asked for.
+        From a server without ranges, which sends everything, returns all bytes from there. Raises `IntegrityError` if
+        there are fewer bytes, `ProviderUnavailable` for bytes that were not requested.
         """
         answer = self._answer_with_body(name, {"Range": f"bytes={start}-{start + asked_bytes - 1}"})
         with _closing_after_error(answer.raw):
@@ -202,7 +202,7 @@ class S3Requests:
             return Body(answer)
 
     def _answer_with_body(self, name: str, headers: Mapping[str, str]) -> Any:
-        """The beginning of an answer, whose body is still to come."""
+        """The head of an answer, whose body is not yet read."""
         answer = self._answer_to(AWSRequest("GET", self._url_of(name), headers=headers, stream_output=True))
         if not _accepts(answer):
             with contextlib.closing(answer.raw):
@@ -211,11 +211,11 @@ class S3Requests:
         return answer
 
     def delete(self, name: str) -> None:
-        """Remove what is stored under `name`; nothing there is no error."""
+        """Remove the object under `name`; a missing one is not an error."""
         self._send("DELETE", name)
 
     def delete_if(self, name: str, etag: str) -> None:
-        """As `delete`, while the object has this ETag, where the server knows such a condition."""
+        """As `delete`, only if the object has this ETag, provided that the server supports the condition."""
         self._send("DELETE", name, headers={"If-Match": etag})
 
     def request_restore(self, name: str) -> bool:
@@ -231,12 +231,12 @@ class S3Requests:
             if code not in ("RestoreAlreadyInProgress", "InvalidObjectState"):
                 raise
             return code == "RestoreAlreadyInProgress"
-        return bool(answer.status_code == ACCEPTED)  # 200: it can be read already, and now does so for longer
+        return bool(answer.status_code == ACCEPTED)  # 200: it is readable already, and now for longer
 
     def put(self, name: str, content: bytes, headers: Mapping[str, str]) -> None:
-        """Store an object in one request, with these headers besides.
+        """Store an object in one request, with these additional headers.
 
-        A bucket that keeps objects from being changed wants the MD5 of each.
+        A bucket that protects objects from changes requires the MD5 of each.
         """
         digest = {} if CONTENT_MD5 in headers else content_md5(hashlib.md5(content, usedforsecurity=False).hexdigest())
         self._send("PUT", name, headers={**digest, **headers}, content=content)
@@ -250,13 +250,13 @@ class S3Requests:
         return Unfinished(name, upload_id)
 
     def put_part(self, upload: Unfinished, number: int, content: bytes, headers: Mapping[str, str]) -> str:
-        """Store a part, and give the ETag by which it is called when the upload is completed."""
+        """Store a part, and return the ETag that identifies it when the upload is completed."""
         query = {"partNumber": str(number), "uploadId": upload.upload_id}
         etag: str = self._send("PUT", upload.name, query, headers, content).headers["ETag"]
         return etag
 
     def complete(self, upload: Unfinished, part_etags: Sequence[str], headers: Mapping[str, str]) -> None:
-        """Make one object of the parts. A server may find out that it cannot after it has said that it can."""
+        """Make one object of the parts. A server may report a failure after a successful status."""
         parts = "".join(
             f"<Part><PartNumber>{number}</PartNumber><ETag>{xml.sax.saxutils.escape(etag)}</ETag></Part>"
             for number, etag in enumerate(part_etags, start=1)
@@ -271,7 +271,7 @@ class S3Requests:
             raise unintelligible("no dice si se guardó el objeto")
 
     def abort(self, upload: Unfinished) -> None:
-        """Discard the parts of an unfinished upload; one that is finished or aborted meanwhile is no error."""
+        """Discard the parts of an unfinished upload; one finished or aborted meanwhile is not an error."""
         with contextlib.suppress(NoSuchUpload):
             self._send("DELETE", upload.name, {"uploadId": upload.upload_id})
 
@@ -285,7 +285,7 @@ class S3Requests:
         return f"{self._bucket_url}/{_quoted(name, '/')}"
 
     def _listed(self, name: str | None, query: Mapping[str, str]) -> Any:
-        """The answer to a question for a listing, which is long. Raises `ClientError` for any but a 2xx."""
+        """The long answer to a listing request. Raises `ClientError` for any but a 2xx."""
         text = _query_text(query)
         if self._direct is None:
             return _accepted("GET", self._answer_to(AWSRequest("GET", f"{self._url_of(name)}?{text}")))
@@ -301,7 +301,7 @@ class S3Requests:
         headers: Mapping[str, str] | None = None,
         content: bytes = b"",
     ) -> Any:
-        """The answer, a short one, to a signed request that concerns an object. Raises as `_listed`."""
+        """The short answer to a signed request about an object. Raises as `_listed`."""
         text = _query_text(query or {})
         if self._direct is None:
             url = self._url_of(name)
@@ -318,7 +318,7 @@ class S3Requests:
         return _accepted(method, _Answer(answer.status, HeadersDict(answer.headers), answer.content))
 
     def _answer_to(self, request: AWSRequest) -> Any:
-        """Whatever is answered, once the request is signed."""
+        """Sign the request and return any answer."""
         for name, value in self._every_header.items():
             request.headers[name] = value
         S3SigV4Auth(self._credentials(), "s3", self._region).add_auth(request)
@@ -327,7 +327,7 @@ class S3Requests:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """An answer of `DirectHttp`, in the form in which botocore gives one."""
+    """An answer of `DirectHttp` in botocore's form."""
 
     status_code: int
     headers: Mapping[str, str]
@@ -335,16 +335,16 @@ class _Answer:
 
 
 def new_session(network: Network, answer_timeout_seconds: float = ANSWER_TIMEOUT_SECONDS) -> Any:
-    """A session of botocore's that goes where it is told to and gives up on answers at a trickle."""
+    """A botocore session that follows a `Network` and gives up on trickling answers."""
     session = _SessionOfNetwork(network, answer_timeout_seconds)
     use_paced_connections(session, CONNECT_TIMEOUT_SECONDS + answer_timeout_seconds)
     return session
 
 
 class _SessionOfNetwork(URLLib3Session):
-    """Believes and goes through whom a `Network` names.
+    """Uses the certificates and proxy of a `Network`.
 
-    botocore would read its file of certificates for each new connection, which takes longer than to connect.
+    botocore would read its certificate file for each new connection, which takes longer than connecting.
     """
 
     def __init__(self, network: Network, answer_timeout_seconds: float) -> None:
@@ -360,7 +360,7 @@ class _SessionOfNetwork(URLLib3Session):
         return self._network.trust.context if self._network.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
     def _setup_ssl_cert(self, conn: Any, url: str, verify: object) -> None:
-        """Nothing is left to do: the context was made for this."""
+        """Nothing to do: the context has the certificates already."""
 
     def _setup_proxy_ssl_context(self, proxy_url: str) -> Any:
         return self._network.trust.context if proxy_url.startswith("https:") else None
@@ -377,7 +377,7 @@ class Body:
         self._skipped_bytes = skipped_bytes
 
     def pieces(self) -> Iterator[bytes]:
-        """The bytes, but for those at the beginning that nobody asked for. Raises also when there are too few."""
+        """The bytes, without unrequested ones at the beginning. Raises also if there are too few."""
         skipped_bytes = self._skipped_bytes
         for piece in _pieces(self._raw, self.announced_bytes):
             if skipped_bytes < len(piece):
@@ -385,38 +385,36 @@ class Body:
             skipped_bytes = max(0, skipped_bytes - len(piece))
 
     def close(self) -> None:
-        """Let the connection go, with what has not been read."""
+        """Release the connection, with any unread bytes."""
         self._raw.close()
 
 
 def use_paced_connections(session: Any, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Let a session of botocore's give up on answers at a trickle.
+    """Make a botocore session give up on trickling answers.
 
-    botocore offers no way to say this; `tests/providers/test_answers.py` notices if it has moved.
+    botocore has no setting for this; `tests/providers/test_answers.py` notices if its internals move.
     """
     session._pool_classes_by_scheme.update(paced(session._pool_classes_by_scheme, patience_seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class _Listing:
-    """A form in which S3 lists: the names that the whole can have, that of an item, and the fields that tell where to
-    go on.
-    """
+    """A kind of S3 listing: the possible names of its root, the name of an item, and the fields for the next page."""
 
     roots: frozenset[str]
     item: str
     markers: Mapping[str, str]
     encoded_markers: frozenset[str] = frozenset()
     has_keys: bool = True
-    """Whether each item has a name, which may be encoded."""
+    """Whether items have a name, which may be encoded."""
 
     def page(self, content: bytes) -> tuple[list[dict[str, str]], dict[str, str]]:
         """A page's items, and the parameters that ask for the next one, none after the last.
 
-        Raises `ProviderUnavailable` for what is no listing, a login page for instance; else what a parser trips over.
+        Raises `ProviderUnavailable` for an answer that is not a listing, such as a login page, or the parser's errors.
         """
         fields, items = self._fields_and_items(content)
-        is_encoded = fields.get("EncodingType") == "url"  # which not every server does when it is asked for
+        is_encoded = fields.get("EncodingType") == "url"  # not every server encodes when asked to
         decode = urllib.parse.unquote_plus if is_encoded else str
         for item in items:
             if self.has_keys:
@@ -460,13 +458,13 @@ PARTS = _Listing(
 )
 
 ENCODED = {"encoding-type": "url"}
-"""Asks for names in percent notation, as XML cannot hold all of them."""
+"""Requests percent-encoded names, because XML cannot hold all of them."""
 
 CONTENT_MD5 = "content-md5"
 
 
 def content_md5(md5: str | None) -> dict[str, str]:
-    """The header that says which MD5, in hexadecimal digits, a body has; none where it is not known."""
+    """The header with a body's MD5, given in hexadecimal digits; none if it is unknown."""
     return {CONTENT_MD5: base64.b64encode(bytes.fromhex(md5)).decode()} if md5 else {}
 
 
@@ -475,7 +473,7 @@ def _stored_part(item: Mapping[str, str]) -> StoredPart:
 
 
 def _parsed(content: bytes) -> ElementTree.Element:
-    """The root of an answer, before which a server that takes its time may send spaces."""
+    """The root of an answer; a slow server may send spaces before it."""
     try:
         return ElementTree.fromstring(content.strip())  # noqa: S314 expat refuses to blow up entities since 2.4
     except ElementTree.ParseError as error:
@@ -488,7 +486,7 @@ def _plain(tag: str) -> str:
 
 
 def _quoted(text: str, safe: str = "") -> str:
-    """As the signature wants it: everything but letters, digits and `-_.~` in percent notation."""
+    """As the signature requires: everything except letters, digits and `-_.~` percent-encoded."""
     return urllib.parse.quote(text, safe=safe)
 
 
@@ -513,7 +511,7 @@ def _refused(answer: Any, content: bytes, method: str) -> ClientError:
 
 
 def _require_range(content_range: str | None, announced_bytes: int, start: int, asked_bytes: int) -> None:
-    """Some servers (`rclone serve s3`) answer with the range that was asked for, but with status 200.
+    """Some servers (`rclone serve s3`) answer with the requested range but status 200.
 
     Source: RFC 9110, 14.4, for the form of `Content-Range`.
     """
@@ -533,13 +531,13 @@ def _closing_after_error(raw: Any) -> Iterator[None]:
 
 
 def _pieces(raw: Any, announced_bytes: int | None) -> Iterator[bytes]:
-    """A body as it comes. Raises also when it ends before what was announced has come."""
+    """A body as it arrives. Raises also if it ends before its announced length."""
     body: Any = StreamingBody  # its stubs do not know that a length may be missing
     yield from body(raw, announced_bytes).iter_chunks(PIECE_SIZE_BYTES)
 
 
 def _refusal(status: int, content: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-    """An answer that refuses, in the form in which boto3 gives it: the status is the code where none is told."""
+    """A refusal in boto3's form: the status serves as the code if there is none."""
     try:
         told = {_plain(node.tag): node.text or "" for node in ElementTree.fromstring(content)}  # noqa: S314 as above
     except ElementTree.ParseError:

@@ -1,4 +1,4 @@
-"""What a row of `cloud_providers` says of a bucket on S3."""
+"""The settings of an S3 bucket in a row of `cloud_providers`."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ ENCRYPTIONS = ("AES256", "aws:kms", "aws:kms:dsse")
 
 @dataclass(frozen=True, slots=True)
 class S3Settings:
-    """The row's fields, valid by themselves. The credentials never show in a repr."""
+    """The row's validated fields. The credentials never show in a repr."""
 
     bucket: str
     endpoint_url: str | None
     """`None` for Amazon's own."""
     accelerate: bool
     requester_pays: bool
-    """Whether this account pays for requests to a bucket of somebody else."""
+    """Whether this account pays for requests to another account's bucket."""
     storage_class: str | None
     encryption: Mapping[str, str]
     """`sse` and `kms_key_id`, those that are set."""
     credentials: Mapping[str, str] = field(repr=False)
-    """`region` always; `access_key`, `secret_key`, `session_token` unless the SDK's default chain is to find them."""
+    """`region` always; `access_key`, `secret_key`, `session_token` unless the SDK's default chain finds them."""
 
 
 def read_settings(row: ProviderRow, *, endpoint_required: bool) -> S3Settings:
@@ -74,8 +74,8 @@ def _endpoint_url(options: Fields, *, required: bool) -> str | None:
 
 
 def _storage_class(options: Fields) -> str | None:
-    """Any that the server may know, but for those whose objects must be restored, for hours, before they can be read:
-    no copy could be read back, to prove it or to restore it. Those of `GLACIER_IR` can be read at once.
+    """Any class, except those whose objects take hours to become readable: no copy could be read back, to prove or to
+    restore it. Objects of `GLACIER_IR` can be read at once.
     """
     storage_class = options.text("storage_class")
     if storage_class is not None and storage_class.upper() in UNREADABLE_STORAGE_CLASSES:
@@ -96,7 +96,7 @@ def _encryption(options: Fields) -> Mapping[str, str]:
 
 
 def _credentials(values: Mapping[str, object] | str | None) -> Mapping[str, str]:
-    """The key pair if there is one, and always the region. Neither key means the SDK's default chain."""
+    """The key pair, if any, and always the region. Without keys the SDK's default chain is used."""
     if isinstance(values, str):
         raise FieldError("credenciales: debe ser un objeto JSON")
     fields = Fields("credenciales", values or {})

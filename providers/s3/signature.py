@@ -1,4 +1,4 @@
-"""The signature of a request to S3: botocore's takes as long as much of the rest of a small request.
+"""Signs S3 requests: botocore's signing takes as long as much of the rest of a small request.
 
 Source: "Authenticating Requests: Using the Authorization Header (AWS Signature Version 4)", Amazon S3 API Reference.
 """
@@ -16,7 +16,7 @@ from botocore.credentials import ReadOnlyCredentials
 ALGORITHM = "AWS4-HMAC-SHA256"
 
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-"""In place of the SHA-256 of a body which something else protects."""
+"""Replaces the SHA-256 of a body that is protected otherwise."""
 
 
 NOTHING: Mapping[str, str] = {}
@@ -25,7 +25,7 @@ SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 
 
 class RequestSigner:
-    """Says how objects of one bucket are to be asked for. Safe for several threads."""
+    """Signs requests for objects of one bucket. Safe for several threads."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class RequestSigner:
         credentials: Callable[[], ReadOnlyCredentials],
         headers: Mapping[str, str],
     ) -> None:
-        """`headers` go with every request; their names are in lower case."""
+        """`headers` are sent with every request; their names are in lower case."""
         parts = urllib.parse.urlsplit(bucket_url)
         self._host = parts.netloc
         self._path = parts.path
@@ -71,7 +71,7 @@ class RequestSigner:
         return f"{path}?{query}" if query else path, list(headers.items())
 
     def _now(self) -> str:
-        """The time as S3 writes it; the same for a second, as writing it takes long beside the rest."""
+        """The time in S3's notation; cached for a second, because formatting it is comparatively slow."""
         second = int(time.time())
         known_for, text = self._latest_now
         if known_for != second:
@@ -80,14 +80,14 @@ class RequestSigner:
         return text
 
     def _form_of(self, names: tuple[str, ...]) -> tuple[str, str]:
-        """The names of headers in their order, and the lines that the values are put into."""
+        """The sorted names of headers, and the template for their values."""
         if names not in self._forms:
             in_order = sorted(names)
             self._forms[names] = (";".join(in_order), "".join(f"{name}:%({name})s\n" for name in in_order))
         return self._forms[names]
 
     def _key(self, secret_key: str, date: str) -> bytes:
-        """Good for a day."""
+        """The signing key, valid for one day."""
         known_for, key = self._latest_key
         if known_for != (secret_key, date):
             key = f"AWS4{secret_key}".encode()

@@ -1,4 +1,4 @@
-"""Uploads in parts to S3: each part is one request, repeated alone, and finished parts are used by the next attempt."""
+"""Uploads in parts to S3: each part is one request, retried alone, and the next attempt reuses finished parts."""
 
 from __future__ import annotations
 
@@ -28,49 +28,49 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 PutPart = Callable[[Unfinished, int, "Buffer", "str | None"], str]
-"""Stores a part by one request, its number from 1 on and its MD5 known or not, and gives its ETag.
+"""Stores a part by one request, given its number from 1 on and its MD5 if known, and returns its ETag.
 
 Raises `UploadLost`, or another `ProviderError`.
 """
 
 LookForPart = Callable[[Unfinished, int], "StoredPart | None"]
-"""The part of this number as the server has it. Raises what `S3Requests` raises."""
+"""The stored part with this number. Raises as `S3Requests`."""
 
 FINISHED_PARTS_STAY = (ProviderUnavailable, AccessDenied, RunInterrupted)
-"""After one of these the parts that the server has are left there: the next attempt goes on with them."""
+"""After one of these errors, stored parts are kept: the next attempt continues with them."""
 
 
 class UploadLost(ProviderError):
-    """The server no longer has an unfinished upload, or a part of it: the file is to be sent from its beginning."""
+    """The server has lost an unfinished upload or a part of it: the file must be sent from its beginning."""
 
     code = "upload_lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What the request that makes one object of the parts depends on."""
+    """The conditions of the request that completes an upload."""
 
     condition: Mapping[str, str] = field(default_factory=dict)
     """Its headers."""
     require: Callable[[], None] = lambda: None
-    """What is to be looked at just before."""
+    """A check to run just before."""
     require_instead: Callable[[], None] = lambda: None
-    """What is looked at in place of the condition, where the server knows none of this request."""
+    """A check that replaces the condition, if the server supports none on this request."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredInParts:
-    """What one call has stored."""
+    """The result of one call."""
 
     sent: SentBytes
     sent_whole: bool
-    """Whether all of it was sent by this very call."""
+    """Whether this call sent all of it."""
     left_unfinished: bool
-    """Whether an upload of the name may be there still, as what should have discarded or ended it was not answered."""
+    """Whether an upload of the name may remain, because the request to discard or complete it got no answer."""
 
 
 class UploadsInParts:
-    """Stores large objects of one bucket. Safe for several threads, each with a name of its own."""
+    """Stores large objects of one bucket. Safe for several threads, each with a different name."""
 
     def __init__(
         self,
@@ -80,7 +80,7 @@ class UploadsInParts:
         put_part: PutPart,
         repeated: Repeated,
     ) -> None:
-        """`patient_requests` are for the answer to the end of an upload, `repeated` for one step of several."""
+        """`patient_requests` complete uploads; `repeated` retries one step of several."""
         self._buffers = buffers
         self._requests = requests
         self._patient_requests = patient_requests
@@ -88,24 +88,24 @@ class UploadsInParts:
         self._repeated = repeated
         self._kept: dict[str, Unfinished] = {}
         self._knows_conditions = True
-        """Whether the end of an upload may depend on a condition, as far as the server has told."""
+        """Whether the server is assumed to support a condition on completion."""
         self._left: set[str] = set()
-        """The names of which an upload may be there that nobody goes on with."""
+        """Names that may have an abandoned upload."""
 
     def keep(self, uploads: Iterable[Unfinished]) -> None:
-        """Go on with these when an object of that name is stored next."""
+        """Continue these uploads when an object of that name is stored next."""
         self._kept.update((upload.name, upload) for upload in uploads)
 
     def forget(self, is_meant: Callable[[str], bool]) -> None:
-        """Go on with none of the names that are meant."""
+        """Continue no upload of the names that `is_meant` selects."""
         for name in filter(is_meant, list(self._kept)):
             self._kept.pop(name, None)
 
     def put(self, name: str, source: Source, headers: Mapping[str, str], ending: Ending) -> StoredInParts:
         """Store exactly the bytes of `source`.
 
-        An upload that the server has lost meanwhile is begun once more. Raises `ProviderError`, or unchanged what
-        `source` raises; then an upload may be there still.
+        Restarts once an upload that the server has lost meanwhile. Raises `ProviderError`, or unchanged what `source`
+        raises; then an upload may remain.
         """
         self._left.discard(name)
         try:
@@ -125,14 +125,14 @@ class UploadsInParts:
             ending.require()
             was_answered = self._end(upload, parts.etags_in_order(), sent, ending)
         except Exception as error:
-            # One that was taken over and does not get on would be taken over for ever.
+            # Otherwise an upload that was continued without success would be continued for ever.
             is_of_use = parts.were_sent or (bool(there) and isinstance(error, RunInterrupted))
             if isinstance(error, FINISHED_PARTS_STAY) and source.size_bytes > PART_SIZE_BYTES and is_of_use:
                 self.keep([upload])
             else:
                 self._try_to_abort(upload)
             raise
-        # An equal object may be that of another upload, and this one still be there.
+        # An equal object may come from another upload, and this one may remain.
         left_unfinished = name in self._left or not was_answered
         return StoredInParts(sent, was_answered and not parts.were_there, left_unfinished)
 
@@ -141,13 +141,13 @@ class UploadsInParts:
         if kept is not None:
             try:
                 return kept, self._repeated(partial(self._parts_there, kept))
-            except ProviderError:  # they spare work, and are not needed
+            except ProviderError:  # stored parts save work, but are not required
                 self._try_to_abort(kept)
         with translated_errors():
             return self._requests.begin_upload(name, headers), {}
 
     def _try_to_abort(self, upload: Unfinished) -> None:
-        """Once: what may be left is noted, and discarded by `discard_unfinished`."""
+        """Try once: a possible remainder is noted, and `discard_unfinished` discards it."""
         try:
             with translated_errors():
                 self._requests.abort(upload)
@@ -159,8 +159,8 @@ class UploadsInParts:
             return {part.number: part for part in self._requests.parts(upload)}
 
     def _end(self, upload: Unfinished, etags: Sequence[str], sent: SentBytes, ending: Ending) -> bool:
-        """Make the object, as `_complete`. Where the server refuses the condition itself, it is asked without one from
-        then on, right after a look, as one that knows no conditions at all.
+        """Complete the upload as `_complete`. If the server refuses the condition itself, later requests omit it and
+        follow a check instead, as for a server without conditions.
         """
         if self._knows_conditions or not ending.condition:
             try:
@@ -175,8 +175,8 @@ class UploadsInParts:
     def _complete(
         self, upload: Unfinished, etags: Sequence[str], sent: SentBytes, condition: Mapping[str, str]
     ) -> bool:
-        """Make the object of its parts, and say whether that was answered: where an answer was lost, the object that
-        lies there by then may be this one.
+        """Make the object of its parts, and return whether an answer came: after a lost answer, the object found there
+        may be this one.
         """
         was_unanswered = False
 
@@ -204,7 +204,7 @@ class UploadsInParts:
 
 
 class _Sending:
-    """One part on its way, maybe by several requests."""
+    """One part being sent, possibly by several requests."""
 
     def __init__(
         self,
@@ -225,8 +225,8 @@ class _Sending:
         self._was_damaged = False
 
     def send(self) -> str:
-        """Send it, unless the server has it since a request whose answer was lost: there are some (`rclone serve s3`)
-        that take no second body for a part. Gives its ETag; raises `ProviderError`.
+        """Send it, unless the server has it from a request whose answer was lost: some (`rclone serve s3`) take no
+        second body for a part. Returns its ETag; raises `ProviderError`.
         """
         stored = self._looked_for() if self._was_unanswered else None
         if stored is not None and _is_same(stored, self._part, self._md5):
@@ -245,18 +245,18 @@ class _Sending:
             raise
 
     def _looked_for(self) -> StoredPart | None:
-        """A server that refuses a body before it has read it may be heard here only. Raises `UploadLost`."""
+        """May be the only way to learn why a server refused a body before reading it. Raises `UploadLost`."""
         try:
             with translated_errors(), lost_uploads():
                 return self._look_for_part(self._upload, self._number)
         except UploadLost:
             raise
         except ProviderError:
-            return None  # it is sent again
+            return None  # send it again
 
 
 class _Parts:
-    """The parts of one upload on their way."""
+    """The parts of one running upload."""
 
     def __init__(
         self,
@@ -267,9 +267,9 @@ class _Parts:
         repeated: Repeated,
     ) -> None:
         self.were_there = False
-        """Whether the server had any of them before."""
+        """Whether the server already had some of them."""
         self.were_sent = False
-        """Whether any of them was sent, and answered."""
+        """Whether at least one was sent and answered."""
         self._upload = upload
         self._there = there
         self._put_part = put_part
@@ -278,10 +278,10 @@ class _Parts:
         self._etags: dict[int, str] = {}
 
     def send(self, number: int, part: Buffer, md5: str | None) -> None:
-        """Store a part, its number from 0 on, unless the server has it.
+        """Store a part, given its number from 0 on, unless the server has it.
 
-        Raises `UploadLost` where it has another one: late requests of the earlier attempt would carry other bytes, and
-        Swift, for one, takes them even when the upload is completed.
+        Raises `UploadLost` if it has a different one: late requests of the earlier attempt would carry other bytes, and
+        Swift, for example, accepts them even after completion.
         """
         stored = self._there.get(number + 1)
         if stored is not None:
@@ -295,7 +295,7 @@ class _Parts:
         self.were_sent = True
 
     def etags_in_order(self) -> list[str]:
-        """By them the upload is completed."""
+        """The ETags that complete the upload."""
         return [self._etags[number] for number in sorted(self._etags)]
 
 
@@ -305,7 +305,7 @@ def _is_same(stored: StoredPart, part: Buffer, md5: str | None) -> bool:
 
 @contextlib.contextmanager
 def lost_uploads() -> Iterator[None]:
-    """Turn what is said of an upload that cannot be completed any more into `UploadLost`."""
+    """Turn errors of an upload that can no longer be completed into `UploadLost`."""
     try:
         yield
     except LostUpload:

@@ -1,4 +1,4 @@
-"""Commands of a server with a shell that compute the SHA-256 of files, and what each of them answers."""
+"""Shell commands that compute the SHA-256 of files on a server, and the format of their output."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ HASH = re.compile(rb"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class HashCommand:
-    """One way to have files hashed. Safe in any login shell and for any name: names come by standard input."""
+    """One command that hashes files. Safe in any login shell and for any name: names go by standard input."""
 
     program: str
     line: str
     before_name: tuple[bytes, ...]
-    """What may stand between a hash and a name."""
+    """The possible separators between a hash and a name."""
     terminator: bytes
-    """What ends each line of the answer."""
+    """The terminator of each output line."""
     names: re.Pattern[bytes]
-    """Which names it takes for names and writes as they are."""
+    """Matches names that it accepts and prints unchanged."""
 
     def can_name(self, paths: Sequence[bytes]) -> bool:
-        """Whether the answer for these paths would be plain."""
+        """Whether the output for these paths would be unescaped."""
         return all(self.names.fullmatch(path) for path in paths)
 
     def standard_input(self, paths: Sequence[bytes]) -> bytes:
-        """The names as `xargs -0` reads them."""
+        """The names in the format of `xargs -0`."""
         return b"".join(path + b"\0" for path in paths)
 
     def hashes(self, answer: bytes, paths: Sequence[bytes]) -> Sequence[str]:
-        """The hashes in an answer for these paths. Raises `CommandFailed` where it is anything but plain and complete,
-        in their order. What a login shell has printed before is passed over.
+        """The hashes in the output for these paths. Raises `CommandFailed` unless it is plain, complete and in their
+        order. Skips text that a login shell printed before.
         """
         lines = answer.split(self.terminator)[-len(paths) - 1 :]
         if len(lines) != len(paths) + 1 or lines[-1]:
@@ -44,7 +44,7 @@ class HashCommand:
         return [self._hash(line, path) for line, path in zip(lines, paths, strict=False)]
 
     def _without_what_was_printed(self, line: bytes, path: bytes) -> bytes:
-        """A first line, before which a shell may have printed without ending the line as the command does."""
+        """The first line, without shell output before it that lacks the command's line terminator."""
         ends = (separator + path for separator in self.before_name)
         length = next((HASH_LENGTH + len(end) for end in ends if line.endswith(end)), len(line))
         return line[-length:]
@@ -62,6 +62,6 @@ HASH_COMMANDS = (
 )
 """The best first. OpenSSL uses the processor's instructions for SHA-256, coreutils only where it was built with it,
 which Debian's is not: measured, 0.47 and 2.8 s for 512 MiB. OpenSSL's releases differ in how they write a line end in a
-name (newer ones escape it, with a backslash before the hash), and none promises what becomes of a backslash;
-`sha256sum -z` writes every name as it is.
+name (newer ones escape it, with a backslash before the hash), and none specifies how it writes a backslash;
+`sha256sum -z` writes every name unchanged.
 """

@@ -1,9 +1,9 @@
-"""The SFTP protocol, version 3, over one channel: requests in bursts, every answer looked at, names as raw bytes.
+"""The SFTP protocol, version 3, over one channel: requests in bursts, every answer checked, names as raw bytes.
 
-paramiko's own client cannot list names that are no UTF-8, hides what the server answers to CLOSE, does not tell which
-extensions the server has, and waits for every answer in turn; over a slow line the turns are what costs.
-Sources: draft-ietf-secsh-filexfer-02 (its section 6.1 obliges the server to do the requests that concern one file in
-the order in which they arrive), and the file PROTOCOL of OpenSSH for the extensions.
+paramiko's own client cannot list names that are not UTF-8, hides the server's answer to CLOSE, does not expose the
+server's extensions, and waits for each answer in turn, which is expensive over a slow line.
+Sources: draft-ietf-secsh-filexfer-02 (its section 6.1 obliges the server to process requests for one file in
+the order of their arrival), and OpenSSH's file PROTOCOL for the extensions.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ STATVFS = b"statvfs@openssh.com"
 
 READ_FLAGS = 0x01
 CREATE_FLAGS = 0x02 | 0x08 | 0x20
-"""WRITE, CREAT and EXCL: a new file, never one that is there, never through a link."""
+"""WRITE, CREAT and EXCL: a new file, never an existing one, never through a link."""
 
 CREATE_AGAIN_FLAGS = 0x02 | 0x08
-"""WRITE and CREAT: for a file that was asked for before, and may be there."""
+"""WRITE and CREAT: for a file that was requested before, and may exist."""
 
 RESUME_FLAGS = 0x02
-"""WRITE alone: a file that is there, as it is, and never a new one."""
+"""WRITE alone: an existing file, not truncated, and never a new one."""
 
 SAFE_TRANSFER_BYTES = 32 * 1024
 """What every server must be able to read or write in one request."""
 
 MAXIMUM_TRANSFER_BYTES = 255 * 1024
-"""OpenSSH's limit; only used where the server says that it has none lower."""
+"""OpenSSH's limit; used only if the server reports no lower one."""
 
 IN_FLIGHT_BYTES = 2 * 1024 * 1024
-"""How much may be on its way in one session: an SSH channel's usual window, so more would only wait."""
+"""The most bytes in flight in one session: an SSH channel's usual window, so more would only wait."""
 
 CHANNEL_PACKET_BYTES = 32 * 1024
 """The most that OpenSSH takes in one packet of a channel. It is handed to paramiko as `bytes`: for any other buffer two
@@ -56,7 +56,7 @@ LONGEST_PRINTED_BYTES = 64 * 1024
 
 
 class PacketType(enum.IntEnum):
-    """The packet types that are used here."""
+    """The packet types used here."""
 
     INIT = 1
     VERSION = 2
@@ -83,7 +83,7 @@ class PacketType(enum.IntEnum):
 
 
 class StatusCode(enum.IntEnum):
-    """The status codes that are told apart here; those above 8 belong to later versions, and some servers use them."""
+    """The status codes distinguished here; those above 8 belong to later versions, but some servers use them."""
 
     OK = 0
     EOF = 1
@@ -111,15 +111,15 @@ class StatusError(Exception):
 
 
 class SessionLost(Exception):
-    """The connection ended, went silent, or carried something that is no SFTP."""
+    """The connection ended, went silent, or carried data that is not SFTP."""
 
 
 class TransferTooSlow(SessionLost):
-    """The connection carries so little that it is as good as none: another one would not be better."""
+    """The connection is too slow to be useful, and another one would not be faster."""
 
 
 class Channel(Protocol):
-    """What is needed of an SSH channel. What these raise (but `TimeoutError` by `recv`) means that it is lost."""
+    """The required methods of an SSH channel. Any exception (except `TimeoutError` from `recv`) means it is lost."""
 
     closed: bool
 
@@ -134,10 +134,10 @@ class Channel(Protocol):
 
 @dataclass(slots=True)
 class Pulse:
-    """What the sessions of one connection know together of its server.
+    """What the sessions of one connection share about its server.
 
-    `heard_at` is when it was last heard (`time.monotonic`); `busy_for` names the sessions for which it is writing to
-    its disk or reading from it, which may well keep it from answering anybody.
+    `heard_at` is when it last sent anything (`time.monotonic`); `busy_for` names the sessions for which it writes to
+    its disk or reads from it, which may keep it from answering any session.
     """
 
     heard_at: float
@@ -146,7 +146,7 @@ class Pulse:
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """What a server says of a file; `None` where it does not say."""
+    """A file's attributes as reported by the server; `None` for those not reported."""
 
     size_bytes: int | None
     mode: int | None
@@ -155,7 +155,7 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEntry:
-    """One name in a directory, and the attributes of what bears it, links not followed."""
+    """One name in a directory, and its attributes, without following links."""
 
     name: bytes
     attributes: Attributes
@@ -167,11 +167,11 @@ def string(content: bytes) -> bytes:
 
 
 def _note_nothing() -> None:
-    """For callers that send little and need to know only whether all of it has arrived."""
+    """For callers that send little and only need to know whether all of it arrived."""
 
 
 class _Reader:
-    """Takes a packet apart. Raises `SessionLost` where it is too short."""
+    """Parses a packet. Raises `SessionLost` if it is too short."""
 
     def __init__(self, packet: bytes) -> None:
         self._packet = packet
@@ -190,7 +190,7 @@ class _Reader:
         if flags & 0x02:
             self.number(">Q")  # owner and group
         mode = self.number() if flags & 0x04 else None
-        mtime = self.number(">Q") & 0xFFFFFFFF if flags & 0x08 else None  # after the time of access
+        mtime = self.number(">Q") & 0xFFFFFFFF if flags & 0x08 else None  # follows the access time
         if flags & 0x80000000:
             for _ in range(self.number()):
                 self.string()
@@ -211,7 +211,7 @@ class _Reader:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer, not yet looked at."""
+    """One answer, not yet parsed."""
 
     packet_type: int
     body: bytes
@@ -226,18 +226,18 @@ class Answer:
             raise StatusError(code, "" if reader.exhausted else reader.string().decode("utf-8", "replace"))
 
     def reader(self, expected: PacketType) -> _Reader:
-        """The body, of a packet of the expected type. Raises `StatusError`."""
+        """The body of a packet of the expected type. Raises `StatusError`."""
         if self.packet_type != expected:
             self.require_ok()
             raise SessionLost(f"respuesta SFTP inesperada ({self.packet_type})")
         return _Reader(self.body)
 
     def handle(self) -> bytes:
-        """The handle of what was opened. Raises `StatusError`."""
+        """The opened handle. Raises `StatusError`."""
         return self.reader(PacketType.HANDLE).string()
 
     def attributes(self) -> Attributes:
-        """The attributes asked for. Raises `StatusError`."""
+        """The requested attributes. Raises `StatusError`."""
         return self.reader(PacketType.ATTRIBUTES).attributes()
 
     def numbers(self, count: int) -> Sequence[int]:
@@ -246,7 +246,7 @@ class Answer:
         return [reader.number(">Q") for _ in range(count)]
 
     def data(self) -> bytes:
-        """What was read, empty at the end of the file. Raises `StatusError`."""
+        """The bytes read, empty at the end of the file. Raises `StatusError`."""
         try:
             return self.reader(PacketType.DATA).string()
         except StatusError as error:
@@ -283,15 +283,15 @@ class _Read:
 class SftpSession:
     """One SFTP session. For one thread at a time.
 
-    `post` only notes a request down; it is sent when an answer is waited for, or when enough has gathered.
+    `post` only queues a request; it is sent when an answer is awaited, or when enough have gathered.
 
-    `due_at` (`time.monotonic`) is until when a transfer must have got on by `IN_FLIGHT_BYTES`. Whoever lent the session
-    has to end the connection then: on a line that only trickles, sending takes as long as it likes.
+    `due_at` (`time.monotonic`) is the deadline for a transfer's next `IN_FLIGHT_BYTES`. The pool that lent the session
+    must end the connection then: on a trickling line, sending has no time limit.
     """
 
     def __init__(self, channel: Channel, pulse: Pulse, silence_seconds: float, deadline_seconds: float) -> None:
-        """Greet the server. Any answer may take `deadline_seconds`, during which the connection as a whole may be
-        silent for `silence_seconds`. Raises `SessionLost`.
+        """Greet the server. Any answer may take `deadline_seconds`, while the whole connection may be silent for at
+        most `silence_seconds`. Raises `SessionLost`.
         """
         self._channel = channel
         self._pulse = pulse
@@ -316,12 +316,12 @@ class SftpSession:
 
     @property
     def reusable(self) -> bool:
-        """Whether somebody else may use the session: nothing half sent, no answer outstanding."""
+        """Whether the session may be used again: nothing partly sent, no answer outstanding."""
         return self.in_step and not (self._outgoing or self._unanswered)
 
     def post(self, packet_type: PacketType, body: bytes, content: bytes = b"") -> int:
-        """Note a request down, and give the number under which to wait for its answer. `content` ends its body, and is
-        not copied before it is sent.
+        """Queue a request, and return the number that identifies its answer. `content` ends its body, and is not
+        copied before it is sent.
         """
         self._last_number = (self._last_number + 1) & 0xFFFFFFFF
         self._unanswered.add(self._last_number)
@@ -334,8 +334,8 @@ class SftpSession:
         return self.post(PacketType.EXTENDED, string(name) + body)
 
     def answer(self, number: int, *, patient: bool = False) -> Answer:
-        """The answer to a request; `patient` for what may keep the server's disk busy: then, for all sessions of this
-        connection, only the deadline counts. Raises `SessionLost`.
+        """The answer to a request; `patient` if the request may keep the server's disk busy: then only the deadline
+        applies to all sessions of this connection. Raises `SessionLost`.
         """
         self._flush()
         if number in self._unanswered:
@@ -350,7 +350,7 @@ class SftpSession:
         return self._answers.pop(number)
 
     def ask(self, packet_type: PacketType, body: bytes) -> Answer:
-        """Send one request, and give its answer."""
+        """Send one request, and return its answer."""
         return self.answer(self.post(packet_type, body))
 
     def write_file(
@@ -360,11 +360,11 @@ class SftpSession:
         offset: int = 0,
         acknowledged: Callable[[], None] = _note_nothing,
     ) -> Sequence[int]:
-        """Post a file's bytes from `offset` on, no chunk larger than `write_size_bytes`, waiting only when enough is on
-        its way. `acknowledged` is called for each chunk that the server has, in order.
+        """Post a file's bytes from `offset` on, no chunk larger than `write_size_bytes`, waiting only when enough is in
+        flight. `acknowledged` is called for each chunk that the server has, in order.
 
-        Gives the numbers of the writes whose answers are still to be looked at. Raises `StatusError`, `SessionLost`,
-        and what the chunks raise.
+        Returns the numbers of the writes whose answers are still to be checked. Raises `StatusError`, `SessionLost`,
+        and exceptions of the chunks.
         """
         window = max(1, IN_FLIGHT_BYTES // self.write_size_bytes)
         unconfirmed: deque[int] = deque()
@@ -381,7 +381,7 @@ class SftpSession:
         return unconfirmed
 
     def read_file(self, handle: bytes, expected_bytes: int, position: int = 0) -> Iterator[bytes]:
-        """Yield a file's bytes from a position to its end, asking ahead as far as it is expected to go.
+        """Yield a file's bytes from a position to its end, reading ahead up to its expected size.
 
         Raises `StatusError`, `SessionLost`.
         """
@@ -408,7 +408,7 @@ class SftpSession:
                 asked.appendleft(self._post_read(handle, read.offset + len(content), read.length - len(content)))
 
     def settle(self) -> None:
-        """Wait for whatever is still unanswered, and forget the answers."""
+        """Wait for all outstanding answers, and discard them."""
         for number in sorted(self._unanswered):
             self.answer(number, patient=True)
         self._answers.clear()
@@ -423,7 +423,7 @@ class SftpSession:
 
     @contextlib.contextmanager
     def _time_stopped(self) -> Iterator[None]:
-        """What whoever reads or writes does meanwhile is no fault of the server's."""
+        """Do not count the caller's own time against the server."""
         seconds_left, self.due_at = self.due_at - time.monotonic(), math.inf
         try:
             yield
@@ -431,7 +431,7 @@ class SftpSession:
             self.due_at = time.monotonic() + seconds_left
 
     def _unhurried(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same chunks: however long it takes to come by each, of a bandwidth that is kept low, say."""
+        """The same chunks, without counting the time to produce them, such as waits for a bandwidth limit."""
         iterator = iter(chunks)
         while True:
             with self._time_stopped():
@@ -494,7 +494,7 @@ class SftpSession:
                 remaining = remaining[sent_bytes:]
 
     def _receive(self, since: float) -> None:
-        """Take in what has arrived, waiting for the first of it."""
+        """Process arrived packets, waiting for the first one."""
         self._receive_bytes(since)
         with self._in_step():
             while (packet := self._next_packet()) is not None:
@@ -506,7 +506,7 @@ class SftpSession:
                 self._answers[number] = Answer(packet_type, packet[5:])
 
     def _first_packet(self) -> bytes | None:
-        """As `_next_packet`, after what a login shell has printed (in `.bashrc`, say) before SFTP began.
+        """As `_next_packet`, skipping text that a login shell printed (from `.bashrc`, say) before SFTP began.
 
         That is text, and a packet begins with a zero: its length is less than 16 MiB.
         """
@@ -519,7 +519,7 @@ class SftpSession:
         return self._next_packet()
 
     def _next_packet(self) -> bytes | None:
-        """A packet without its length, if a whole one is there."""
+        """A packet without its length, if a whole one has arrived."""
         if len(self._incoming) < 4:
             return None
         length = int.from_bytes(self._incoming[:4], "big")
@@ -555,7 +555,7 @@ class SftpSession:
 
     @contextlib.contextmanager
     def _in_step(self) -> Iterator[None]:
-        """Whatever interrupts sending or receiving leaves the session unusable; whatever the channel raises ends it."""
+        """Any interruption of sending or receiving makes the session unusable; any exception of the channel ends it."""
         self._broken = True
         try:
             yield

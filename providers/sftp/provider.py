@@ -75,18 +75,18 @@ from providers.shared.resumed_reads import resumed
 VERIFICATIONS = ("auto", "comando", "lectura")
 
 KEYS_PER_COMMAND = 2000
-"""Beginning a command costs a login shell, often more than hashing a thousand small files."""
+"""Starting a command starts a login shell, often slower than hashing a thousand small files."""
 
 NAME_BYTES_PER_COMMAND = 256 * 1024
 
 SLOWEST_NAMES_PER_SECOND = 40
-"""At a hundred bytes each, as slow as an answer may be."""
+"""At a hundred bytes each, the slowest permitted answer."""
 
 DIRECTORIES_AT_ONCE = 32
 """How many directories are listed in one burst of requests."""
 
 CREATE_TRIES = 10
-"""How often a directory may be removed by others, as empty, between being made and being used."""
+"""How often others may remove a new directory, because it is empty, before it is used."""
 
 NO_ATTRIBUTES = struct.pack(">I", 0)
 READ_ONLY_FLAG = 1
@@ -108,7 +108,7 @@ ERRORS: Mapping[int, tuple[type[ProviderError], str]] = {
 }
 
 FULL = re.compile(r"no space|disk (is )?full|quota", re.IGNORECASE)
-"""How servers that know no code for it say that there is no room; the first two are the system's own words."""
+"""Messages of servers that have no code for a full disk; the first two are the system's own."""
 
 TOO_LARGE = re.compile(r"file (is )?too (large|big)", re.IGNORECASE)
 """As `FULL`, of one file, as on FAT, which has none of more than 4 GiB."""
@@ -120,8 +120,8 @@ VAGUE = (StatusCode.FAILURE, *NOT_THERE)
 class SftpProvider(Provider):
     """Keeps executions below `base_path`, which must exist.
 
-    A file is on the server's disk when `put` returns, where the server has `fsync@openssh.com`; SFTP knows no way to
-    make the directory that names it durable.
+    When `put` returns, the file is on the server's disk if the server has `fsync@openssh.com`; SFTP has no way to sync
+    its directory entry.
     """
 
     only_conditions_stop_late_puts = False
@@ -155,9 +155,9 @@ class SftpProvider(Provider):
         return receipt
 
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. Each step is asked for all files before an answer is waited for: three turns for them all.
+        """See `Provider`. Requests each step for all files before it waits for an answer: three round trips in total.
 
-        A file of which a session may lose only a part is stored over several sessions, if need be.
+        A file too large to lose as a whole with a session is stored over several sessions, if needed.
         """
         if len(sources) == 1:
             [(key, source)] = sources.items()
@@ -170,8 +170,8 @@ class SftpProvider(Provider):
         yield from ((file.key, file.source.receipt()) for file in files)
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
-        """See `Provider`. Looks once more just before the file gets its name; where nothing is expected, by a request
-        that replaces nothing.
+        """See `Provider`. Checks again just before the rename; if nothing is expected, uses a request that replaces
+        nothing.
         """
         give_name = functools.partial(self._rename_over, expected)
         if source.size_bytes > IN_FLIGHT_BYTES:
@@ -184,7 +184,7 @@ class SftpProvider(Provider):
         return file.source.receipt()
 
     def replaces_safely(self, prefix: str = "") -> bool:
-        """Where a name changes hands in one request: it fails once the unfinished file has been discarded."""
+        """If a rename is one atomic request: it fails once the unfinished file has been discarded."""
         with self._session(prefix) as session:
             return POSIX_RENAME in session.extensions
 
@@ -226,7 +226,7 @@ class SftpProvider(Provider):
             return self._look_at(session, key)
 
     def _look_at(self, session: SftpSession, key: str) -> StoredObject:
-        """What lies under a key. Raises `ObjectNotFound`."""
+        """The object under a key. Raises `ObjectNotFound`."""
         answer = session.ask(PacketType.LSTAT, string(self._path(session, parts_of_key(key))))
         size_bytes = _size_of_file(answer, key)
         mtime = answer.attributes().mtime
@@ -260,7 +260,7 @@ class SftpProvider(Provider):
             self._discard_one(prefix)
 
     def _discard_below(self, prefix: str) -> None:
-        """Whatever is unfinished below is of no other keys."""
+        """All unfinished files below the prefix belong to its keys."""
         start = parts_of_prefix(prefix)
         if start is None:
             return
@@ -287,13 +287,13 @@ class SftpProvider(Provider):
             session.settle()
 
     def _unfinished_in(self, key: str, directories: Sequence[str]) -> Mapping[str, int | None]:
-        """When each unfinished file was written to last."""
+        """The last modification time of each unfinished file."""
         pages = self._pages(key, [tuple(directories)])
         named = ((name, attributes) for page in pages for _, name, attributes in page)
         return {name: attributes.mtime for name, attributes in named if is_temporary_name(name)}
 
     def _server_time(self, key: str) -> int | None:
-        """The server's clock, which a new file tells; `None` where none can be stored, on a full disk for instance."""
+        """The server's clock, taken from a new file; `None` if none can be stored, as on a full disk."""
         try:
             with self._probe_beside(key, b"") as path, self._session(key) as session:
                 return session.ask(PacketType.LSTAT, string(path)).attributes().mtime
@@ -301,7 +301,7 @@ class SftpProvider(Provider):
             return None
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
-        """See `Provider`. The server computes them where the account may run commands; otherwise they are read back."""
+        """See `Provider`. The server computes them if the account may run commands; otherwise objects are read back."""
         for batch in _batches(keys):
             computed = self._computed_digests(batch)
             yield from super().digests(batch) if computed is None else computed
@@ -320,7 +320,7 @@ class SftpProvider(Provider):
 
     @contextlib.contextmanager
     def _reading_session(self, key: str) -> Iterator[SftpSession]:
-        """As `_session`, for what holds handles open: whoever stops half-way leaves none in a session that lives on."""
+        """As `_session`, for readers that hold handles open: one that stops early leaves none in a reused session."""
         with self._session(key) as session:
             try:
                 yield session
@@ -375,7 +375,7 @@ class SftpProvider(Provider):
 
     @contextlib.contextmanager
     def _unnamed(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> Iterator[None]:
-        """Store files under their temporary names. They are to get their own within; after an error they are gone."""
+        """Store files under temporary names. The caller renames them inside this context; an error removes them."""
         handles: list[bytes] = []
         with _discarded_on_error(session, handles, [file.path for file in files]):
             opened = [_post_open(session, file.path) for file in files]
@@ -392,10 +392,10 @@ class SftpProvider(Provider):
             yield
 
     def _put_large(self, key: str, source: Source, give_name: _GiveName) -> PutReceipt:
-        """Store one file, over as many sessions as that takes. Its unfinished file keeps its name meanwhile, and no
-        session makes it again: whoever has discarded it has ended this upload.
+        """Store one file, over several sessions if needed. Its unfinished file keeps one name, and no later session
+        creates it again: discarding it ends this upload.
 
-        What a lost session had asked for may still be done: the same bytes at the same place of the same file.
+        Requests of a lost session may still take effect: they write the same bytes at the same place of the same file.
         """
         large = _LargeFile(key, source, self.progress)
         try:
@@ -419,9 +419,7 @@ class SftpProvider(Provider):
         return with_retries(step, interruption, self.progress, seconds_of_progress)
 
     def _send_rest(self, large: _LargeFile) -> int | None:
-        """Send what is not acknowledged, and give the file's size then; `None` where what was sent is not there any
-        more.
-        """
+        """Send the unacknowledged bytes, and return the file's size; `None` if bytes sent before are gone."""
         content = large.content
         with self._session(large.key) as session:
             file = self._file_of(session, large)
@@ -441,7 +439,7 @@ class SftpProvider(Provider):
                 return _size_when_ended(session, sent)
 
     def _open_to_go_on(self, session: SftpSession, large: _LargeFile, file: _UnfinishedFile) -> bytes | None:
-        """The handle of the unfinished file, a new one at first; `None` where it has lost what it had."""
+        """The handle of the unfinished file, created at first; `None` if it has lost bytes."""
         if large.content.acknowledged_bytes:
             return _reopened(session, file.path, large.content.acknowledged_bytes)
         flags = CREATE_AGAIN_FLAGS if large.was_asked_for else CREATE_FLAGS
@@ -449,7 +447,7 @@ class SftpProvider(Provider):
         return self._create(session, file.directories, file.path, _post_open(session, file.path, flags))
 
     def _name_large(self, large: _LargeFile, give_name: _GiveName) -> None:
-        """Give a finished file its name, unless that was asked for before and done, without an answer."""
+        """Rename a finished file, unless an unanswered earlier request has done so."""
         with self._session(large.key) as session:
             file = self._file_of(session, large)
             with _discarded_on_error(session, [], [file.path]):
@@ -465,7 +463,7 @@ class SftpProvider(Provider):
         return large.file
 
     def _rename_over(self, expected: StoredObject | None, session: SftpSession, file: _UnfinishedFile) -> None:
-        """Give a finished file its name where exactly `expected` has it. Raises `ConditionFailed`."""
+        """Rename a finished file if exactly `expected` has its final name. Raises `ConditionFailed`."""
         require_expected(file.key, self._find(session, file.key), expected)
         if expected is None:
             self._rename_to_nothing(session, file)
@@ -476,7 +474,7 @@ class SftpProvider(Provider):
         self._rename(session, [file])
 
     def _rename_to_nothing(self, session: SftpSession, file: _UnfinishedFile) -> None:
-        """Give a finished file its name where nothing has it. Raises `ConditionFailed`."""
+        """Rename a finished file if its final name is free. Raises `ConditionFailed`."""
         answer = session.ask(PacketType.RENAME, string(file.path) + string(file.target))
         try:
             with self._refusal_explained(session, file):
@@ -487,7 +485,7 @@ class SftpProvider(Provider):
             raise
 
     def _rename(self, session: SftpSession, files: Sequence[_UnfinishedFile]) -> None:
-        """Give finished files their names, replacing what had them."""
+        """Rename finished files, replacing existing ones."""
         if POSIX_RENAME not in session.extensions:
             for file in files:
                 with self._refusal_explained(session, file):
@@ -506,8 +504,8 @@ class SftpProvider(Provider):
             raise self._explain_refusal(session, error, file.key, file.target, file.source.size_bytes) from error
 
     def _create(self, session: SftpSession, directories: Sequence[str], path: bytes, opened: int) -> bytes:
-        """The handle of a new file that was asked for. The directories to it are made, again when somebody removed them
-        as empty in between.
+        """The handle of a requested new file. Creates its directories, again if somebody removed the empty ones in
+        between.
         """
         for _ in range(CREATE_TRIES - 1):
             try:
@@ -520,8 +518,8 @@ class SftpProvider(Provider):
         return session.answer(opened).handle()
 
     def _make_directories(self, session: SftpSession, directories: Sequence[str]) -> None:
-        """Make those that are missing. Only what the last one answers is looked at: those above may well exist where
-        we may not write, and version 3 has no code that says so.
+        """Make missing directories. Checks only the last answer: parents may exist where we may not write, and version
+        3 has no code for that.
         """
         paths = [self._path(session, directories[:depth]) for depth in range(1, len(directories) + 1)]
         numbers = [session.post(PacketType.MKDIR, string(path) + NO_ATTRIBUTES) for path in paths]
@@ -535,7 +533,7 @@ class SftpProvider(Provider):
     def _explain_refusal(
         self, session: SftpSession, error: StatusError, key: str, target: bytes, size_bytes: int
     ) -> ProviderError:
-        """Find out what is behind a refusal to store: version 3 has one code for most reasons."""
+        """Find the reason of a refusal to store: version 3 has one code for most of them."""
         if session.in_step and error.code in VAGUE:
             self._require_base(session, self._base(session))
             reason = self._file_system_refusal(session, size_bytes)
@@ -549,7 +547,7 @@ class SftpProvider(Provider):
         return _explain(error, key)
 
     def _file_system_refusal(self, session: SftpSession, size_bytes: int) -> ProviderError | None:
-        """Why the server's file system takes no file of this size, if it says so."""
+        """Why the server's file system refuses a file of this size, if it says so."""
         if STATVFS not in session.extensions:
             return None
         answer = session.answer(session.extended(STATVFS, string(self._base(session) or b"/")))
@@ -564,7 +562,7 @@ class SftpProvider(Provider):
         return None
 
     def _entries(self, prefix: str) -> Iterator[_Entry]:
-        """All that lies below a prefix, with the directory that it is in."""
+        """Every entry below a prefix, with its directory."""
         start = parts_of_prefix(prefix)
         if start is None:
             return
@@ -579,7 +577,7 @@ class SftpProvider(Provider):
                     yield directory, name, attributes
 
     def _pages(self, key: str, directories: Sequence[tuple[str, ...]]) -> Iterator[Sequence[_Entry]]:
-        """What several directories hold. A session that ends costs reading them again, but nothing is given twice."""
+        """The entries of several directories. After a lost session they are read again, but none is yielded twice."""
         given = {directory: NamesGiven() for directory in directories}
         return resumed(lambda _position: self._pages_not_given(key, given), self.progress, SLOWEST_NAMES_PER_SECOND)
 
@@ -589,20 +587,20 @@ class SftpProvider(Provider):
         with self._reading_session(key) as session:
             for directory, entries in self._read_directories(session, tuple(given)):
                 fresh = given[directory].not_given(entries)
-                if fresh:  # what was given before is no progress
+                if fresh:  # entries yielded before are no progress
                     yield [self._entry(session, directory, entry) for entry in fresh]
         for names in given.values():
             names.require_all_seen_again()
 
     def _entry(self, session: SftpSession, directory: tuple[str, ...], entry: DirectoryEntry) -> _Entry:
-        """An entry, with attributes that are asked for where the listing does not say them."""
+        """An entry, whose attributes are requested if the listing omits them."""
         name, attributes = os.fsdecode(entry.name), entry.attributes
         if attributes.mode is None or attributes.size_bytes is None:
             attributes = self._look(session, directory, name)
         return directory, name, attributes
 
     def _look(self, session: SftpSession, directory: Sequence[str], name: str) -> Attributes:
-        """Ask for what the listing does not say; nothing is known of what has vanished meanwhile."""
+        """Request attributes that the listing omits; empty if the entry has vanished meanwhile."""
         answer = session.ask(PacketType.LSTAT, string(self._path(session, directory, name)))
         try:
             return answer.attributes()
@@ -614,7 +612,7 @@ class SftpProvider(Provider):
     def _read_directories(
         self, session: SftpSession, directories: Sequence[tuple[str, ...]]
     ) -> Iterator[tuple[tuple[str, ...], Sequence[DirectoryEntry]]]:
-        """What several directories hold, read side by side, page by page."""
+        """The entries of several directories, read in parallel, page by page."""
         handles = self._open_directories(session, directories)
         last_pages: dict[tuple[str, ...], Sequence[DirectoryEntry]] = {}
         while handles:
@@ -635,7 +633,7 @@ class SftpProvider(Provider):
         session.settle()
 
     def _names(self, session: SftpSession, answer: Answer) -> Sequence[DirectoryEntry]:
-        """The next names; none of a directory that is not there, which some servers notice only when they read it."""
+        """The next names; none for a missing directory, which some servers report only when it is read."""
         try:
             return answer.names()
         except StatusError as error:
@@ -647,7 +645,7 @@ class SftpProvider(Provider):
     def _open_directories(
         self, session: SftpSession, directories: Sequence[tuple[str, ...]]
     ) -> dict[tuple[str, ...], bytes]:
-        """Handles of those that are there."""
+        """Handles of the existing directories."""
         numbers = [session.post(PacketType.OPENDIR, string(self._path(session, path) or b"/")) for path in directories]
         handles = {}
         for directory, number in zip(directories, numbers, strict=True):
@@ -661,16 +659,16 @@ class SftpProvider(Provider):
         return handles
 
     def _post_removals(self, session: SftpSession, directories: Iterable[Sequence[str]]) -> None:
-        """Ask to remove directories that are empty, and those above them that this leaves empty, but never `base_path`.
+        """Request the removal of empty directories, and of parents that this leaves empty, but never of `base_path`.
 
-        The server refuses for those that are not empty, which is all that its answers could tell.
+        The answers are ignored: the server refuses to remove non-empty directories.
         """
         for path in directories:
             for depth in range(len(path), 0, -1):
                 session.post(PacketType.RMDIR, string(self._path(session, path[:depth])))
 
     def _computed_digests(self, keys: Sequence[str]) -> Sequence[ContentDigest] | None:
-        """What the server computes; `None` where it will not. Raises `ObjectNotFound`."""
+        """The hashes computed by the server; `None` if it cannot. Raises `ObjectNotFound`."""
         if self._verification == "lectura":
             return None
         try:
@@ -688,7 +686,7 @@ class SftpProvider(Provider):
         return [ContentDigest(key, sha256, Evidence.CHECKSUM) for key, sha256 in zip(keys, hashes, strict=True)]
 
     def _look_for_all(self, keys: Sequence[str]) -> tuple[Sequence[bytes], int]:
-        """The paths of files that are there, and their size in all. Raises `ObjectNotFound`."""
+        """The paths of existing files, and their total size. Raises `ObjectNotFound`."""
         with self._session(keys[0]) as session:
             paths = [self._path(session, parts_of_key(key)) for key in keys]
             numbers = [session.post(PacketType.LSTAT, string(path)) for path in paths]
@@ -697,15 +695,15 @@ class SftpProvider(Provider):
 
     @contextlib.contextmanager
     def _probe_beside(self, key: str, content: bytes) -> Iterator[bytes]:
-        """The path of a small file that is stored beside a key for as long as it is needed.
+        """The path of a small temporary file in a key's directory.
 
-        Raises `ProviderUnavailable`, and `CommandUnanswered` where nothing can be stored.
+        Raises `ProviderUnavailable`, and `CommandUnanswered` if nothing can be stored.
         """
         try:
             path = self._store_probe(key, content)
         except ProviderUnavailable:
             raise
-        except ProviderError as error:  # a full disk, say, which is no reason not to prove what it holds
+        except ProviderError as error:  # a full disk, say, must not prevent proving what it holds
             raise CommandUnanswered("no se pudo guardar un fichero de prueba") from error
         try:
             yield path
@@ -715,7 +713,7 @@ class SftpProvider(Provider):
                 session.settle()
 
     def _store_probe(self, key: str, content: bytes) -> bytes:
-        """Store an unfinished file beside a key, and give its path."""
+        """Store an unfinished file in a key's directory, and return its path."""
         *directories, name = parts_of_key(key)
         with self._session(key) as session:
             path = self._path(session, directories, temporary_name(name))
@@ -727,11 +725,11 @@ class SftpProvider(Provider):
 
 
 _Entry = tuple[tuple[str, ...], str, Attributes]
-"""A directory, a name in it, and what bears the name."""
+"""A directory, a name in it, and its attributes."""
 
 
 class _Reading:
-    """An object that is read over as many sessions as that takes, all of which must see the same one."""
+    """An object read over several sessions if needed, all of which must see the same object."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -750,7 +748,7 @@ class _Reading:
 
 @dataclass(frozen=True, slots=True)
 class _UnfinishedFile:
-    """A file that is being stored: under which temporary path, under which path then, and what it is to hold."""
+    """A file being stored: its temporary path, its final path, and its content."""
 
     key: str
     directories: Sequence[str]
@@ -760,11 +758,11 @@ class _UnfinishedFile:
 
 
 _GiveName = Callable[[SftpSession, _UnfinishedFile], None]
-"""Gives a finished file its name. Raises `ProviderError`, and `StatusError` for what is not explained yet."""
+"""Renames a finished file. Raises `ProviderError`, and `StatusError` for a refusal not yet explained."""
 
 
 class _LargeFile:
-    """A file that is stored over as many sessions as that takes, and how far that has come. For one thread."""
+    """A file stored over several sessions if needed, and its progress. For one thread."""
 
     def __init__(self, key: str, source: Source, progress: Progress) -> None:
         self.key = key
@@ -772,15 +770,15 @@ class _LargeFile:
         self.content = ResumableContent(self.source, progress)
         self.file: _UnfinishedFile | None = None
         self.was_asked_for = False
-        """Whether a session was asked to make the unfinished file."""
+        """Whether a session has requested the creation of the unfinished file."""
         self.name_was_asked_for = False
         self.can_be_named_again = False
-        """Whether a request for its name that comes late does no harm: where a name changes hands in one request."""
+        """Whether a late rename request is harmless: if a rename is one atomic request."""
 
 
 @dataclass(frozen=True, slots=True)
 class _SentContent:
-    """The requests that carried a file's bytes, those that ended it, and the one that asks how large it is now."""
+    """The requests that sent a file's bytes, those that ended it, and the one for its size."""
 
     writes: Sequence[int]
     endings: Sequence[int]
@@ -807,23 +805,23 @@ def _post_open(session: SftpSession, path: bytes, flags: int = CREATE_FLAGS) -> 
 
 
 def _post_content(session: SftpSession, handle: bytes, path: bytes, source: MeteredSource) -> _SentContent:
-    """Write a source to an open file, on to the disk where the server can, close it, and ask how large it is now.
+    """Write a source to an open file, sync it if the server can, close it, and request its size.
 
-    All of it is on its way before the first answer is waited for, as far as the source is small.
+    A small source is sent completely before the first answer is awaited.
     """
     writes = session.write_file(handle, source.chunks(session.write_size_bytes))
     return _end_content(session, handle, path, writes)
 
 
 def _end_content(session: SftpSession, handle: bytes, path: bytes, writes: Sequence[int]) -> _SentContent:
-    """Bring a file that was written to the disk, where the server can, close it, and ask how large it is now."""
+    """Sync a written file if the server can, close it, and request its size."""
     endings = [session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []
     endings.append(session.post(PacketType.CLOSE, string(handle)))
     return _SentContent(writes, endings, session.post(PacketType.LSTAT, string(path)))
 
 
 def _reopened(session: SftpSession, path: bytes, acknowledged_bytes: int) -> bytes | None:
-    """The handle of an unfinished file; `None` where it is gone, or has lost bytes that it had."""
+    """The handle of an unfinished file; `None` if it is gone or has lost bytes."""
     looked = session.post(PacketType.LSTAT, string(path))
     opened = _post_open(session, path, RESUME_FLAGS)
     there_bytes = _size_if_there(session.answer(looked))
@@ -837,21 +835,21 @@ def _reopened(session: SftpSession, path: bytes, acknowledged_bytes: int) -> byt
 
 
 def _has_its_name(session: SftpSession, file: _UnfinishedFile) -> bool:
-    """Whether a finished file is where it was to be, as far as sizes tell: whoever has it stored proves its bytes."""
+    """Whether a file of the right size has the final name; the caller of `put` proves its bytes."""
     numbers = [session.post(PacketType.LSTAT, string(path)) for path in (file.path, file.target)]
     unfinished_bytes, there_bytes = (_size_if_there(session.answer(number)) for number in numbers)
     return unfinished_bytes is None and there_bytes == file.source.size_bytes
 
 
 def _require_stored(session: SftpSession, sent: _SentContent, source: MeteredSource) -> None:
-    """Raises `StatusError` where anything was refused, `IntegrityError` where the server has less or more than that."""
+    """Raises `StatusError` if any request was refused, `IntegrityError` if the server has fewer or more bytes."""
     for number in sent.writes:
         session.answer(number, patient=True).require_ok()
     _require_size(_size_when_ended(session, sent), source.size_bytes)
 
 
 def _size_when_ended(session: SftpSession, sent: _SentContent) -> int | None:
-    """How large a file is that was written to the disk and closed. Raises `StatusError`."""
+    """The size of a synced and closed file. Raises `StatusError`."""
     for number in sent.endings:
         session.answer(number, patient=True).require_ok()
     return session.answer(sent.looked).attributes().size_bytes
@@ -863,9 +861,9 @@ def _require_size(stored_bytes: int | None, sent_bytes: int) -> None:
 
 
 def _rename_plainly(session: SftpSession, path: bytes, target: bytes) -> None:
-    """Give a finished file its name on a server without OpenSSH's extension, which refuses to replace: then the old
-    file is removed first. A reader may find nothing for that moment, but never half a file, and whoever stores over an
-    object has not been told yet that it is stored.
+    """Rename a finished file on a server without OpenSSH's extension, whose rename replaces nothing: the old file is
+    removed first. A reader may find no file for that moment, but never half of one, and `put` has not yet returned to
+    its caller.
     """
     try:
         session.ask(PacketType.RENAME, string(path) + string(target)).require_ok()
@@ -877,7 +875,7 @@ def _rename_plainly(session: SftpSession, path: bytes, target: bytes) -> None:
 
 @contextlib.contextmanager
 def _discarded_on_error(session: SftpSession, handles: Sequence[bytes], paths: Sequence[bytes]) -> Iterator[None]:
-    """Remove unfinished files if anything goes wrong; where the connection is lost, `discard_unfinished` does it."""
+    """Remove unfinished files after any error; if the connection is lost, `discard_unfinished` does it."""
     try:
         yield
     except BaseException:
@@ -889,12 +887,12 @@ def _discarded_on_error(session: SftpSession, handles: Sequence[bytes], paths: S
                     session.post(PacketType.REMOVE, string(path))
                 session.settle()
                 if len(handles) < len(paths):
-                    session.close()  # the server may have opened more than was looked at
+                    session.close()  # the server may have opened more handles than were read
         raise
 
 
 def _require_gone(removed: Answer, looked: Answer) -> None:
-    """Raises `StatusError` when a file could not be removed and is still there."""
+    """Raises `StatusError` if a file could not be removed and still exists."""
     try:
         removed.require_ok()
     except StatusError:
@@ -903,7 +901,7 @@ def _require_gone(removed: Answer, looked: Answer) -> None:
 
 
 def _size_of_file(answer: Answer, key: str) -> int:
-    """The size in an answer to LSTAT. Raises `ObjectNotFound` where there is no regular file."""
+    """The size in an answer to LSTAT. Raises `ObjectNotFound` unless it is a regular file."""
     size_bytes = _size_if_there(answer)
     if size_bytes is None:
         raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
@@ -911,7 +909,7 @@ def _size_of_file(answer: Answer, key: str) -> int:
 
 
 def _size_if_there(answer: Answer) -> int | None:
-    """The size in an answer to LSTAT; `None` where there is no regular file."""
+    """The size in an answer to LSTAT; `None` unless it is a regular file."""
     try:
         attributes = answer.attributes()
     except StatusError as error:
@@ -922,7 +920,7 @@ def _size_if_there(answer: Answer) -> int | None:
 
 
 def _is_below(name: bytes) -> bool:
-    """Whether a name is one of a directory's own. Raises `SessionLost` for what can be no name at all, and would lead
+    """Whether a name is a real entry of its directory. Raises `SessionLost` for an impossible name, which would lead
     elsewhere.
     """
     if not name or b"/" in name or b"\0" in name:
@@ -951,7 +949,7 @@ def _explain(error: StatusError, key: str) -> ProviderError:
 
 
 def _batches(keys: Iterable[str]) -> Iterator[Sequence[str]]:
-    """Keys in groups that one command takes."""
+    """Keys in groups of the size of one command."""
     batch: list[str] = []
     name_bytes = 0
     for key in keys:

@@ -1,4 +1,4 @@
-"""What is kept of a transfer or a listing over SFTP when a session ends, so that the next one can go on."""
+"""The state of an SFTP transfer or listing that survives a session, so that the next one can continue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from providers.shared.resumed_reads import NOTED_EVERY_SECONDS
 
 
 class SourceFailed(Exception):
-    """Reading the source raised `error`, so that nothing is gained by another session."""
+    """Reading the source raised `error`, so another session would not help."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
@@ -23,14 +23,14 @@ class SourceFailed(Exception):
 
 
 class ResumableContent:
-    """Reads a source once, and keeps each piece until the server has said that it has it. For one thread.
+    """Reads a source once, and keeps each piece until the server has acknowledged it. For one thread.
 
-    What a session takes with it when it ends is at most what was on its way: `IN_FLIGHT_BYTES`.
+    A lost session loses at most the bytes in flight: `IN_FLIGHT_BYTES`.
     """
 
     def __init__(self, source: MeteredSource, progress: Progress) -> None:
         self.acknowledged_bytes = 0
-        """So many bytes from the beginning on are known to be there."""
+        """How many bytes from the beginning are known to be stored."""
         self._source = source
         self._progress = progress
         self._chunks: Iterator[bytes] | None = None
@@ -38,7 +38,7 @@ class ResumableContent:
         self._began_at = self._got_on_at = self._noted_at = time.monotonic()
 
     def pieces(self, largest_bytes: int) -> Iterator[bytes]:
-        """The bytes from the first one on that is not acknowledged. Raises `SourceFailed`."""
+        """The bytes from the first unacknowledged one on. Raises `SourceFailed`."""
         self._kept = deque(part for piece in self._kept for part in _cut(piece, largest_bytes))
         yield from tuple(self._kept)
         if self._chunks is None:
@@ -49,7 +49,7 @@ class ResumableContent:
                 yield piece
 
     def acknowledge(self) -> None:
-        """The server has the oldest piece that is kept."""
+        """Note that the server has the oldest kept piece."""
         self.acknowledged_bytes += len(self._kept.popleft())
         self._got_on_at = time.monotonic()
         if self._got_on_at - self._noted_at > NOTED_EVERY_SECONDS:
@@ -57,12 +57,12 @@ class ResumableContent:
             self._progress.note_success()
 
     def seconds_of_progress(self) -> float:
-        """For how long it has got on so far: what came after that is what a retrier has to judge."""
+        """How long it has made progress so far: a retrier judges only the time after that."""
         return self._got_on_at - self._began_at
 
     def _next_chunk(self, chunks: Iterator[bytes]) -> bytes | None:
-        """The next chunk. What a source raises is raised as what no retrier repeats: it is read only once, and would
-        seem to have ended.
+        """The next chunk. Wraps exceptions of the source so that no retrier repeats them: the source is read only once,
+        and a retry would take its failure for its end.
         """
         try:
             return next(chunks, None)
@@ -71,7 +71,7 @@ class ResumableContent:
 
 
 def _cut(piece: bytes, largest_bytes: int) -> Iterator[bytes]:
-    """A piece in pieces that a session takes: nearly always itself."""
+    """A piece cut to the sizes that a session accepts: nearly always unchanged."""
     if len(piece) <= largest_bytes:
         yield piece
         return
@@ -80,8 +80,8 @@ def _cut(piece: bytes, largest_bytes: int) -> Iterator[bytes]:
 
 
 class NamesGiven:
-    """What was given of a directory so far: how many names, and a hash over them in the order of the server. A server
-    cannot be asked to begin a directory elsewhere than at its beginning.
+    """The part of a directory yielded so far: the number of names, and a hash over them in the server's order. A server
+    can only read a directory from its beginning.
     """
 
     def __init__(self) -> None:
@@ -91,13 +91,13 @@ class NamesGiven:
         self._seen_again = hashlib.sha256()
 
     def begin_again(self) -> None:
-        """Another session reads the directory from its beginning."""
+        """Note that another session reads the directory from its beginning."""
         self._left_to_see = self._count
         self._seen_again = hashlib.sha256()
 
     def not_given(self, entries: Sequence[DirectoryEntry]) -> Sequence[DirectoryEntry]:
-        """Those of the next entries that were not given before. Raises `IntegrityError` where those that were come in
-        another order.
+        """The next entries that were not yielded before. Raises `IntegrityError` if earlier ones come in another
+        order.
         """
         if self._left_to_see:
             again, entries = entries[: self._left_to_see], entries[self._left_to_see :]
@@ -110,7 +110,7 @@ class NamesGiven:
         return entries
 
     def require_all_seen_again(self) -> None:
-        """Raises `IntegrityError` where another session found fewer names than were given."""
+        """Raises `IntegrityError` if another session found fewer names than were yielded."""
         if self._left_to_see:
             raise IntegrityError("el servidor ya no da la misma lista de un directorio")
 

@@ -1,4 +1,4 @@
-"""Has an SSH server compute the SHA-256 of files, by the best command of its that is seen to work."""
+"""Lets an SSH server compute the SHA-256 of files, by the best command that is proven to work there."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ PROBE_SECONDS = 20.0
 """How long a login shell may take to hash one small file before it is left alone."""
 
 RunCommand = Callable[[str, bytes, float], bytes]
-"""Runs a line with so much standard input within so many seconds, and gives its output. Raises `CommandFailed`."""
+"""Runs a command line with standard input and a deadline in seconds; returns its output. Raises `CommandFailed`."""
 
 StoreBeside = Callable[[str, bytes], AbstractContextManager[bytes]]
-"""Stores content beside a key for as long as it is needed, and gives its path. Raises `CommandUnanswered`."""
+"""Stores content temporarily in a key's directory, and yields its path. Raises `CommandUnanswered`."""
 
 
 class ServerHashing:
-    """What is known of one server's commands, and their use. Safe for several threads."""
+    """Runs one server's hash commands and remembers which work. Safe for several threads."""
 
     def __init__(self, run: RunCommand, store_beside: StoreBeside) -> None:
         self._run_command = run
         self._store_beside = store_beside
         self._failures: dict[HashCommand, str | None] = {}
-        """Why a command cannot be used, `None` where it can; nothing about those that were not tried yet."""
+        """Why a command cannot be used, `None` if it can; untried commands are missing."""
         self._probing = threading.Lock()
         self._commanding = threading.Semaphore(COMMANDS_AT_ONCE)
 
     def require_hope(self) -> None:
-        """Raises `CommandFailed` where every command has failed already."""
+        """Raises `CommandFailed` if every command has failed already."""
         failures = [self._failures.get(command) for command in HASH_COMMANDS]
         if None not in failures:
             raise CommandFailed("; ".join(filter(None, dict.fromkeys(failures))))
@@ -43,7 +43,7 @@ class ServerHashing:
     def hash_files(self, key: str, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
         """SHA-256 of files, `key` one of them, in order, by the best command that can be used.
 
-        Raises `CommandFailed` where none gives a plain and complete answer. One that failed is not used again.
+        Raises `CommandFailed` if none gives a plain and complete answer. A failed command is not used again.
         """
         failures = []
         for command in HASH_COMMANDS:
@@ -63,7 +63,7 @@ class ServerHashing:
 
     def _run(self, command: HashCommand, paths: Sequence[bytes], deadline_seconds: float) -> Sequence[str]:
         with self._commanding:
-            self._require_no_failure(command)  # those who waited here need not all find out by themselves
+            self._require_no_failure(command)  # waiting threads need not all try it themselves
             answer = self._run_command(command.line, command.standard_input(paths), deadline_seconds)
         return command.hashes(answer, paths)
 
@@ -73,8 +73,8 @@ class ServerHashing:
             raise CommandFailed(failure)
 
     def _require_tried(self, command: HashCommand, key: str) -> None:
-        """Raises `CommandFailed` unless a command runs and sees the same files as SFTP does: found out once, on a file
-        of random content beside `key`.
+        """Raises `CommandFailed` unless a command runs and sees the same files as SFTP: probed once, with a file of
+        random content in the directory of `key`.
         """
         if command in self._failures:
             return

@@ -17,7 +17,7 @@ SESSIONS_PER_CONNECTION = 8
 """Two less than sshd's `MaxSessions` (10) allows: commands need channels too."""
 
 WATCH_SECONDS = 1.0
-"""How often it is looked whether transfers get on."""
+"""How often to check whether transfers make progress."""
 
 MAXIMUM_SESSIONS = 32
 """More than enough threads can use at a time; enough that one that reads here while it writes here gets both."""
@@ -46,16 +46,16 @@ class _BorrowedSession:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """The last vain attempt to open a session, and when it ended."""
+    """The last failed attempt to open a session, and when it ended."""
 
     error: ProviderError
     at: float
 
 
 class SessionPool:
-    """Gives out sessions, opening them, and the connections they need, when none is idle.
+    """Lends sessions, and opens new ones, with the connections they need, when none is idle.
 
-    A server that refuses more than it has already given is not asked for more while any of that is in use.
+    After a server refuses another session, no more are requested while any of its sessions is in use.
     """
 
     def __init__(self, settings: SshSettings) -> None:
@@ -89,7 +89,7 @@ class SessionPool:
             self._give_back(lease)
 
     def run(self, command: str, standard_input: bytes, deadline_seconds: float) -> bytes:
-        """What a command on the server writes. Raises `CommandFailed`, `ProviderUnavailable`, `AccessDenied`."""
+        """The output of a command on the server. Raises `CommandFailed`, `ProviderUnavailable`, `AccessDenied`."""
         lease = self._take()
         try:
             return lease.connection.ssh.run(command, standard_input, deadline_seconds)
@@ -118,7 +118,7 @@ class SessionPool:
                     raise
 
     def _watch_transfers(self) -> None:
-        """End the connections of transfers that do not get on, which whoever waits for them cannot always do."""
+        """End the connections of stalled transfers, which their waiting threads cannot always do."""
         while not self._closed.wait(WATCH_SECONDS):
             with self._changed:
                 now = time.monotonic()
@@ -127,7 +127,7 @@ class SessionPool:
                 connection.ssh.close()
 
     def _take_idle_or_permission(self) -> _BorrowedSession | None:
-        """An idle session; or `None`, and the right to open one, where fewer are open than may be."""
+        """An idle session; or `None` and permission to open one, if fewer than allowed are open."""
         with self._changed:
             while True:
                 self._retire_dead()
@@ -138,12 +138,12 @@ class SessionPool:
                 if self._established + self._being_opened < self._limit:
                     self._being_opened += 1
                     return None
-                # Whoever has a session gets on with it, or is ended: so this ends, too, however slow the line is.
+                # Every lent session makes progress or is ended: so this wait ends too, however slow the line is.
                 if not self._changed.wait(TRANSFER_TIMEOUT_SECONDS) and not self._lent:
                     raise ProviderUnavailable("todas las sesiones SFTP están ocupadas")
 
     def _make_do(self) -> bool:
-        """After a failure to open one more: whether there are sessions to wait for. No more than these from now on."""
+        """After failing to open another: limit the pool to the open sessions, and return whether there are any."""
         with self._changed:
             self._being_opened -= 1
             self._limit = self._established or MAXIMUM_SESSIONS
@@ -151,7 +151,7 @@ class SessionPool:
             return self._established > 0
 
     def _open(self, asked_at: float) -> _BorrowedSession:
-        """Open a session, one thread at a time. Threads that already waited when it failed for another share that."""
+        """Open a session, one thread at a time. Threads that were waiting during another's failure share it."""
         with self._opening:
             if self._failure is not None and self._failure.at > asked_at:
                 raise type(self._failure.error)(str(self._failure.error))
@@ -184,7 +184,7 @@ class SessionPool:
             return lease
 
     def _keep_watch(self) -> None:
-        """Begin to watch, if nobody does yet. Needs the lock."""
+        """Start the watching thread, if there is none. Needs the lock."""
         if self._watch is None:
             self._watch = threading.Thread(target=self._watch_transfers, name="sftp-watch", daemon=True)
             self._watch.start()
@@ -201,7 +201,7 @@ class SessionPool:
         return connection
 
     def _note_full(self, connection: _Connection) -> bool:
-        """Ask no more of a connection than it carries now; whether that is anything."""
+        """Limit a connection to its current sessions, and return whether it has any."""
         with self._changed:
             connection.capacity = connection.sessions
             return connection.capacity > 0
@@ -215,7 +215,7 @@ class SessionPool:
             self._changed.notify_all()
 
     def _retire_dead(self) -> None:
-        """Drop idle sessions that cannot be used again, and connections that have ended. Needs the lock."""
+        """Drop unusable idle sessions and ended connections. Needs the lock."""
         dead = [lease for lease in self._idle if not (lease.session.reusable and lease.connection.ssh.alive)]
         for lease in dead:
             self._idle.remove(lease)

@@ -1,4 +1,4 @@
-"""SSH connections: who the server must be, who we are, and every wait bounded."""
+"""SSH connections: verify the server, authenticate, and bound every wait."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ KEY_CLASSES: tuple[tuple[type, type[paramiko.PKey]], ...] = (
 )
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
-"""What it finds wrong comes out as an exception; its log would show operators English tracebacks besides."""
+"""Its errors are raised as exceptions; its log would also show operators English tracebacks."""
 
 
 KEEPALIVE_SECONDS = 60
-"""After so long a silence something is said, for firewalls forget connections; a low bandwidth makes long silences."""
+"""A keepalive follows a silence of this length: firewalls drop idle connections, and low bandwidth causes silences."""
 
 RECEIVE_BYTES = 256 * 1024
 
 NO_EXIT_STATUS = -1
-"""What paramiko gives where the server told of none, as for a channel that was closed meanwhile."""
+"""paramiko's exit status if the server sent none, as for a channel closed meanwhile."""
 
 BROKEN = (paramiko.SSHException, OSError, EOFError)
-"""What paramiko raises when a connection ends, is refused something or goes silent, also from `close`."""
+"""paramiko's exceptions when a connection ends, is refused something or goes silent, also from `close`."""
 
 
 class ConnectionFull(Exception):
@@ -72,7 +72,7 @@ class CommandFailed(Exception):
 
 
 class CommandUnanswered(CommandFailed):
-    """It was not run, or did not end: nothing that another command would change."""
+    """It was not run, or did not end: another command would fare no better."""
 
 
 class Closable(Protocol):
@@ -85,7 +85,7 @@ class Closable(Protocol):
 class SshSettings:
     """Where to connect, as whom, and which public keys (in SSH's binary form) the server may show.
 
-    Where there is a private key, the password is used only where the server asks for it besides, or takes no keys.
+    With a private key, the password is used only if the server also requires it, or accepts no keys.
     """
 
     host: str
@@ -114,7 +114,7 @@ def read_settings(fields: Fields) -> SshSettings:
 
 
 def _host(text: str) -> str:
-    """Raises `FieldError` for what no resolver could be asked for: Python answers that with `UnicodeError`."""
+    """Raises `FieldError` for a name that cannot be resolved: Python raises `UnicodeError` for it."""
     try:
         text.encode("idna")
     except UnicodeError:
@@ -152,7 +152,7 @@ def _as_paramiko_key(key: object) -> paramiko.PKey:
 
 
 def _trusted_keys(host_key: str | None, known_hosts: str | None, host: str, port: int) -> frozenset[bytes]:
-    """The public keys that the two fields allow for a host; of `known_hosts` maybe none. Raises `FieldError`."""
+    """The public keys that the two fields allow for a host; `known_hosts` may have none. Raises `FieldError`."""
     if host_key is None and known_hosts is None:
         raise FieldError("credenciales.host_key: falta (o known_hosts); un servidor sin clave conocida no se acepta")
     trusted = set()
@@ -232,13 +232,13 @@ class SshConnection:
                     _negotiate(self._transport, settings)
             except ProviderError:
                 raise
-            except Exception as error:  # paramiko hands on whatever its own thread stumbled over
+            except Exception as error:  # paramiko passes on any exception of its own thread
                 raise _explain(error, where) from error
             stack.pop_all()
 
     @property
     def alive(self) -> bool:
-        """Whether the connection has not ended, as far as is known."""
+        """Whether the connection is not known to have ended."""
         return self._transport.is_active()
 
     def open_sftp(self) -> SftpSession:
@@ -253,7 +253,7 @@ class SshConnection:
             if not self.alive or time.monotonic() >= deadline:
                 raise SessionLost("se perdió la conexión") from error
             raise ConnectionDenied("el servidor no abre el subsistema sftp para esta cuenta") from error
-        except (EOFError, OSError) as error:  # paramiko hands on what its own thread stumbled over
+        except (EOFError, OSError) as error:  # paramiko passes on exceptions of its own thread
             raise SessionLost("se perdió la conexión") from error
         except BaseException:
             with contextlib.suppress(*BROKEN):
@@ -261,9 +261,9 @@ class SshConnection:
             raise
 
     def run(self, command: str, standard_input: bytes, deadline_seconds: float) -> bytes:
-        """What a command on the server writes. Raises `CommandFailed` unless it succeeds, in time.
+        """The output of a command on the server. Raises `CommandFailed` unless it succeeds in time.
 
-        `standard_input` is sent before anything is read, so it must fit into a channel's window, as its output must.
+        `standard_input` is sent before any output is read, so both must fit into a channel's window.
         """
         try:
             with self._open_channel() as channel, _closed_after(channel, deadline_seconds):
@@ -281,7 +281,7 @@ class SshConnection:
         return output
 
     def close(self) -> None:
-        """End the connection, and everything that is under way on it."""
+        """End the connection and everything running on it."""
         self._transport.close()
 
     def _open_channel(self) -> paramiko.Channel:
@@ -300,7 +300,7 @@ def _open_transport(settings: SshSettings, where: str) -> paramiko.Transport:
         raise ProviderUnavailable(f"no se pudo conectar con {where}: {_explain_socket(error)}") from error
     try:
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # paramiko goes on trying to send for ever; the kernel gives up when nothing is acknowledged for this long.
+        # paramiko would retry sending for ever; the kernel gives up when nothing is acknowledged for this long.
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(TRANSFER_TIMEOUT_SECONDS * 1000))
         transport = TransportThatListens(tcp)
     except BaseException:
@@ -313,7 +313,7 @@ def _open_transport(settings: SshSettings, where: str) -> paramiko.Transport:
 
 
 def _negotiate(transport: paramiko.Transport, settings: SshSettings) -> None:
-    """Agree on keys, look at the server's, and authenticate. Raises `ConnectionDenied`, and what paramiko raises."""
+    """Negotiate, verify the server's key, and authenticate. Raises `ConnectionDenied`, and paramiko's exceptions."""
     options = transport.get_security_options()
     options.ciphers = sorted(options.ciphers, key=lambda cipher: "gcm" not in cipher)  # one pass over the bytes
     expected = {key[4 : 4 + int.from_bytes(key[:4], "big")].decode() for key in settings.trusted_keys}
@@ -360,7 +360,7 @@ def _explain_socket(error: OSError) -> str:
 
 @contextlib.contextmanager
 def _closed_after(closable: Closable, seconds: float) -> Iterator[None]:
-    """Close a channel or transport if this takes longer: some of paramiko's waits have no end of their own."""
+    """Close a channel or transport after a timeout: some of paramiko's waits are unbounded."""
     timer = threading.Timer(seconds, closable.close)
     timer.daemon = True
     timer.start()

@@ -1,7 +1,7 @@
-"""Proves to an SSH server who we are, with all the methods that it asks for, one after the other.
+"""Authenticates to an SSH server with all the methods that it requires, one after another.
 
-paramiko's own calls each ask for the authentication service again, which strict servers refuse, and do not go on where
-a server asks for something else besides. Sources: RFC 4252, RFC 4256.
+Each of paramiko's own calls requests the authentication service again, which strict servers refuse, and they do not
+continue if a server requires a further method. Sources: RFC 4252, RFC 4256.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from providers.base import ANSWER_TIMEOUT_SECONDS, ConnectionDenied
 PUBLIC_KEY, PASSWORD, INTERACTIVE = "publickey", "password", "keyboard-interactive"
 
 METHOD_NAME = re.compile(r"[a-z][a-z0-9.@-]{0,63}")
-"""Anything else is no method's name, and is not repeated in a message."""
+"""Any other text is not a method's name, and is not repeated in a message."""
 
 SERVICE, CONNECTION = "ssh-userauth", "ssh-connection"
 
@@ -41,7 +41,7 @@ class TooManyAttempts(paramiko.SSHException):
 
 
 class TransportThatListens(paramiko.Transport):
-    """Knows afterwards why the server ended it, which paramiko only writes to its log."""
+    """Remembers why the server ended it, which paramiko only logs."""
 
     def _parse_disconnect(self, message: Message) -> None:
         code, text = message.get_int(), message.get_text()
@@ -66,9 +66,9 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
         transport.auth_handler = self
 
     def perform(self, where: str) -> None:
-        """Begin by asking which methods there are, which counts as no failed attempt, and do those that are asked for.
+        """Request the list of methods, which does not count as a failed attempt, then use the required ones.
 
-        A key or password that is refused ends it, as a server may lock an account after a few.
+        A refused key or password ends it, because a server may lock an account after a few.
         Raises `ConnectionDenied`, `paramiko.SSHException`.
         """
         self._exchange(_service_request())
@@ -85,7 +85,7 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
 
     @property
     def _ours(self) -> Sequence[str]:
-        """The methods that we have what it takes for, in the order in which they are tried."""
+        """The methods that we have credentials for, in the order in which to try them."""
         by_password = () if self._password is None else (PASSWORD, INTERACTIVE)
         return (*(() if self._key is None else (PUBLIC_KEY,)), *by_password)
 
@@ -107,7 +107,7 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
         request.add_string(self._password or "")
 
     def _answers_to(self, _title: str, _instructions: str, prompts: Sequence[tuple[str, bool]]) -> Sequence[str]:
-        """The password to the first question, however it is worded; to all others, a second factor say, nothing."""
+        """The password for the first question, whatever its text; nothing for all others, such as a second factor."""
         answers = [self._password or "" if self._questions + number == 0 else "" for number in range(len(prompts))]
         self._questions += len(prompts)
         return answers
@@ -123,7 +123,7 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
         self._exchange(request)
 
     def _exchange(self, request: Message) -> None:
-        """Send it and wait until the server has decided. Raises `paramiko.SSHException` where it does not."""
+        """Send it and wait for the server's decision. Raises `paramiko.SSHException` if there is none."""
         self._answered.clear()
         self._offered, self._partly = [], False
         self.transport._send_message(request)
@@ -133,11 +133,11 @@ class Authentication(AuthHandler):  # type: ignore[misc]  # see above
             raise self.transport.get_exception() or paramiko.SSHException("EOF")
 
     def _parse_service_accept(self, message: Message) -> None:
-        """The server is ready to be told who we are."""
+        """The server is ready for authentication."""
         self._answered.set()
 
     def _parse_userauth_failure(self, message: Message) -> None:
-        """A method did not do, or does not do alone."""
+        """A method failed, or is not sufficient alone."""
         self._offered = [name for name in message.get_list() if METHOD_NAME.fullmatch(name)]
         self._partly = message.get_boolean()
         self._answered.set()

@@ -1,1 +1,1 @@
-"""What several kinds of provider share: requests over HTTP, object stores, resumed readings."""
+"""Shared by several kinds of provider: HTTP requests, object stores, resumed reads."""

@@ -1,8 +1,8 @@
-"""What servers answer: it must come at a pace, and make sense.
+"""Checks that servers' answers arrive at a minimum pace and make sense.
 
-The SDKs' timeouts run anew with every byte, so an answer at a trickle would keep them waiting for ever. And an answer
-that is damaged, or that a proxy on the way has made up, is not always an error for them: it comes out as whatever their
-parsers trip over, or as an empty listing.
+The SDKs' timeouts restart with every byte, so a trickling answer would keep them waiting for ever. And they do not
+always report an answer that is damaged or made up by a proxy: it becomes any exception of their parsers, or an empty
+listing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 PARSER_ERRORS = (AttributeError, LookupError, TypeError, ValueError)
-"""What the SDKs raise, unintended, when an answer is not what they expect."""
+"""Exceptions that the SDKs raise unintentionally for an unexpected answer."""
 
 QUICK_SIZE_BYTES = 256 * 1024
 """Up to this size a request's body does not count: it gets the deadline of a request without one."""
@@ -42,7 +42,7 @@ SLOWEST_ANSWER_BYTES_PER_SECOND = 4096
 
 
 def deadline_seconds(body_bytes: int) -> float:
-    """How long a request that carries so many bytes may take until it is answered."""
+    """How long a request with `body_bytes` may take until it is answered."""
     travel_seconds = body_bytes / SLOWEST_UPLOAD_BYTES_PER_SECOND if body_bytes > QUICK_SIZE_BYTES else 0
     return CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS + travel_seconds
 
@@ -69,19 +69,19 @@ def clock_is_off(date: str | None) -> bool:
 
 
 def wrong_region(region: str) -> str:
-    """What to say where a bucket lies in another region, by the name that the answer gives it."""
+    """The message for a bucket in another region, whose name the answer gives."""
     if not REGION.fullmatch(region):
         return NO_REGION
     return f"el bucket está en la región {region}: ponga credenciales.region = {region}"
 
 
 def unintelligible(detail: object) -> ProviderUnavailable:
-    """The error for an answer that makes no sense; the next one may."""
+    """The error for an unintelligible answer; the next one may be valid."""
     return ProviderUnavailable(f"la respuesta del servidor no se entiende ({detail})")
 
 
 class Pace:
-    """Counts what has arrived and the time spent waiting for it; time that the reader takes for itself is free."""
+    """Counts arrived bytes and the time spent waiting for them; the reader's own time does not count."""
 
     def __init__(self, patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._patience_seconds = patience_seconds
@@ -89,7 +89,7 @@ class Pace:
         self._waited_seconds = 0.0
 
     def note(self, arrived_bytes: int, waited_seconds: float) -> None:
-        """Raises `TimeoutError` for what comes too slowly, once patience is at an end."""
+        """Raises `TimeoutError` if bytes arrive too slowly once the patience has passed."""
         self._arrived_bytes += arrived_bytes
         self._waited_seconds += waited_seconds
         if self._waited_seconds > self._patience_seconds + self._arrived_bytes / SLOWEST_ANSWER_BYTES_PER_SECOND:
@@ -97,7 +97,7 @@ class Pace:
 
 
 def paced_chunks(chunks: Iterator[Buffer]) -> Iterator[bytes]:
-    """The same chunks. Raises `TimeoutError` when they come too slowly."""
+    """The same chunks. Raises `TimeoutError` if they arrive too slowly."""
     pace = Pace()
     started = time.monotonic()
     for chunk in chunks:

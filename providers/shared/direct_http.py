@@ -1,4 +1,4 @@
-"""Requests on connections that are kept: HTTP/1.1 reduced to what a PUT and a listing need.
+"""Requests on kept connections: HTTP/1.1 reduced to the needs of a PUT and a listing.
 
 A general client's work for a small file (a request object, a header map, a pool, a runtime's threads, the hash of the
 body for its signature, which is known here) takes longer than all the rest of its way: measured, obstore needs 0.44 ms
@@ -64,7 +64,7 @@ Headers = Iterable[tuple[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a server said."""
+    """A server's answer."""
 
     status: int
     headers: dict[str, str]
@@ -73,7 +73,7 @@ class Answer:
 
 
 def reaches_directly(url: str, network: Network) -> bool:
-    """Whether `DirectHttp` can serve an address: it knows no proxies, and no names but those of ASCII."""
+    """Whether `DirectHttp` can serve an address: it supports neither proxies nor non-ASCII names."""
     return url.isascii() and network.proxy is None
 
 
@@ -81,7 +81,7 @@ class DirectHttp:
     """Sends requests to one server, from any number of threads. No I/O until something is sent."""
 
     def __init__(self, url: str, trust: Trust) -> None:
-        """`trust` says whose certificates are believed."""
+        """`trust` holds the trusted certificates."""
         parts = urllib.parse.urlsplit(url)
         self._host_header = parts.netloc
         self._is_secure = parts.scheme == "https"
@@ -104,7 +104,7 @@ class DirectHttp:
     ) -> Answer:
         """Send a request for a path (with its query), both already in percent notation, and give any answer.
 
-        Of a refusal's body there is only the beginning. Ends within the time to connect, for the body to travel
+        A refusal contains only the beginning of its body. Ends within the time to connect, for the body to travel
         (`deadline_seconds`) and for the answer. Raises `ProviderError`, without the address, which may hold a secret.
         """
         content = memoryview(body)
@@ -115,8 +115,8 @@ class DirectHttp:
             return connection.exchange(method, head, content, due_at)
 
     def get_long(self, target: str, headers: Headers, answer_timeout_seconds: float) -> Answer:
-        """Ask for a path, as `send`, whose answer may be long: it is waited for as long as it comes at a pace, and read
-        whole. Raises as `send`, also for more than `LONGEST_ANSWER_BYTES`.
+        """Request a path, as `send`, whose answer may be long: it is read whole, as long as it keeps a minimum pace.
+        Raises as `send`, also for more than `LONGEST_ANSWER_BYTES`.
         """
         head = _head("GET", target, self._host_header, headers, 0)
         with self._connection() as connection:
@@ -124,7 +124,7 @@ class DirectHttp:
 
     @contextlib.contextmanager
     def _connection(self) -> Iterator[_Connection]:
-        """One for a single exchange, which may be used again when that went well."""
+        """A connection for one exchange, reused afterwards if that succeeded."""
         with _translated_errors():
             connection = self._kept() or self._new()
             try:
@@ -135,7 +135,7 @@ class DirectHttp:
         self._keep_or_close(connection)
 
     def close(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close unused connections."""
         self._ending()
 
     def _kept(self) -> _Connection | None:
@@ -200,7 +200,7 @@ class _Connection:
         return self._answer(method, due_at)
 
     def exchange_long(self, head: bytes, due_at: float) -> Answer:
-        """Ask for something long, by a GET. `due_at` is put off by what has come of it. Raises as `exchange`."""
+        """Send a GET for a long answer. Arriving bytes extend `due_at`. Raises as `exchange`."""
         self._limit_wait(due_at)
         self._send(head, memoryview(b""))
         received = self._head_of_answer(due_at)
@@ -239,7 +239,7 @@ class _Connection:
         encrypted.sendall(body)
 
     def _head_of_answer(self, due_at: float) -> bytes:
-        """The whole of it, and what has come with it of the body."""
+        """The complete head, with any part of the body that arrived with it."""
         received = b""
         while END_OF_HEAD not in received:
             if len(received) > LONGEST_HEAD_BYTES:
@@ -260,7 +260,7 @@ class _Connection:
         return answer
 
     def receive(self, due_at: float, most_bytes: int = RECEIVE_BYTES) -> bytes:
-        """What has arrived, nothing at the end. Raises `TimeoutError` when it is too late."""
+        """The bytes that have arrived, none at the end. Raises `TimeoutError` after the deadline."""
         self._limit_wait(due_at)
         return self._socket.recv(most_bytes)
 
@@ -280,18 +280,18 @@ class _LongBody:
     def __init__(self, begun: bytes, connection: _Connection, due_at: float) -> None:
         self._come = begun
         self._read_bytes = 0
-        """How much of what has come last is read."""
+        """How much of the last received bytes is read."""
         self._connection = connection
         self._due_at = due_at
         self._come_bytes = len(begun)
 
     @property
     def is_read(self) -> bool:
-        """Whether nothing has come that is not read."""
+        """Whether all received bytes are read."""
         return self._read_bytes == len(self._come)
 
     def exactly(self, size_bytes: int) -> bytes:
-        """The next bytes. Raises `OSError` where they do not come, or too slowly."""
+        """The next bytes. Raises `OSError` if they do not arrive, or too slowly."""
         end = self._read_bytes + size_bytes
         if end <= len(self._come):
             content = self._come[self._read_bytes : end]
@@ -314,7 +314,7 @@ class _LongBody:
             if self.exactly(2) != END_OF_LINE:
                 raise unintelligible("un trozo sin fin")
         while self._line():
-            pass  # fields that nobody asked for
+            pass  # ignored trailer fields
         return b"".join(chunks)
 
     def _line(self) -> bytes:

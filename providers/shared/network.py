@@ -1,8 +1,8 @@
-"""Decides, in one place for every client of every provider, whose certificates are believed and which proxy is used.
+"""Decides, for every client of every provider, which certificates are trusted and which proxy is used.
 
-Each HTTP library has rules of its own for the variables of the environment. By those, some requests of a provider would
-succeed and others fail: small files would leave and large ones stay. So no client reads the environment: each is given
-what is decided here.
+Each HTTP library has its own rules for environment variables. With those, some requests of a provider would succeed and
+others fail: small files would be sent and large ones not. So no client reads the environment: each receives the
+decision made here.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SYSTEM_BUNDLES = (
     "/etc/ssl/ca-bundle.pem",
     "/etc/ssl/cert.pem",
 )
-"""Where distributions keep those that the whole system believes, besides where this Python's OpenSSL looks."""
+"""Where distributions keep the system's trusted certificates, besides the paths of this Python's OpenSSL."""
 
 CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 HASHED_NAME = r"[0-9a-f]{8}\.\d+"
@@ -51,10 +51,9 @@ NOBODY = "http://127.0.0.1:9"
 
 
 class Trust:
-    """Whose certificates are believed, in every form in which a client takes it. Safe for several threads.
+    """The trusted certificates, in every form that a client accepts. Safe for several threads.
 
-    They are those of the system, those that `requests` and boto3 come with, and those that are named: no source takes
-    away from another one.
+    They are those of the system, those shipped with `requests` and boto3, and those named: the sources add up.
     """
 
     def __init__(self, named: Iterable[str] = ()) -> None:
@@ -98,13 +97,13 @@ class Proxy:
 
     @property
     def is_secure(self) -> bool:
-        """Whether it is spoken to by TLS."""
+        """Whether the connection to it uses TLS."""
         return self.url.startswith("https:")
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """What is decided for one address."""
+    """The decision for one address."""
 
     host: str
     """Of the server, an IPv6 address without brackets."""
@@ -119,7 +118,7 @@ class Network:
 
 
 class NetworkRules:
-    """What the environment, as it is now, and a provider's row say of certificates and proxies. No network I/O.
+    """The rules for certificates and proxies in the current environment and a provider's row. No network I/O.
 
     Certificates: those of every variable that is set, and of `configuracion.ca_file`, besides the usual ones.
     Proxy: `configuracion.proxy`; otherwise, unless `NO_PROXY` names the server, `HTTPS_PROXY` or `HTTP_PROXY` by the
@@ -136,7 +135,7 @@ class NetworkRules:
         self._exceptions = Exceptions(self._variable("no_proxy") or "")
 
     def for_url(self, url: str) -> Network:
-        """What holds for an http(s) address. Raises `FieldError`, which names the variable that is wrong.
+        """The decision for an http(s) address. Raises `FieldError`, which names the variable that is wrong.
 
         Certificates of the environment are looked for only where an address needs them.
         """
@@ -269,7 +268,7 @@ def _read_named(path: str, label: str) -> list[str]:
 
 
 def _certificates_in(directory: Path, names: str = ".*") -> list[str]:
-    """Those of all its files of such names; what is none, or cannot be read, is passed over, as OpenSSL does."""
+    """The certificates in all its files with such names; skips other or unreadable files, as OpenSSL does."""
     found: dict[str, None] = {}
     for name in sorted(os.listdir(directory)):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a connection failed of, said in the same words whichever client met it: a certificate, or a proxy."""
+"""Explains failures caused by certificates or proxies, in the same words for every client."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TUNNEL_FAILED = re.compile(r"Tunnel connection failed: (\d{3})")
 def network_error(error: BaseException) -> ProviderError | None:
     """The error that an exception of a client in Python means, where a certificate or a proxy is to blame.
 
-    A certificate that is not believed counts as a refusal, as an unknown SSH host key does: only a person can mend it.
+    An untrusted certificate counts as a refusal, like an unknown SSH host key: only a person can fix it.
     """
     causes = list(_causes(error))
     for cause in causes:

@@ -62,7 +62,7 @@ class ObjectStoreGet:
 def _pieces(answer: GetResult) -> Iterator[bytes]:
     try:
         with translated_errors():
-            # Whatever has arrived, as a larger piece may take for ever to fill.
+            # Any arrived bytes, because a larger piece might take for ever to fill.
             yield from paced_chunks(iter(answer.stream(min_chunk_size=1)))
     except TimeoutError:
         raise ProviderUnavailable("fallo de red: los datos llegan demasiado despacio") from None

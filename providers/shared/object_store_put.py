@@ -58,20 +58,20 @@ PARTS_IN_FLIGHT = 4
 """Parts of one large file that travel at once, where they are of the ordinary size."""
 
 MEMORY_BUDGET_BYTES = 96 * 1024 * 1024
-"""Bytes of all uploads of one provider that may be in memory at once; who finds no room waits."""
+"""Bytes of all uploads of one provider that may be in memory at once; further uploads wait."""
 
 PROTECTED_CODES = frozenset({"BlobImmutableDueToPolicy", "BlobImmutableDueToLegalHold"})
 FULL_CODES = frozenset({"QuotaExceeded", "InsufficientStorage", "XMinioStorageFull"})
 """Error codes of a store without room. `XMinioStorageFull` is MinIO's, `QuotaExceeded` that of several gateways."""
 
 TOO_LARGE_CODES = frozenset({"EntityTooLarge", "RequestBodyTooLarge"})
-"""Codes of what is too large for the store, or for a proxy in front of it; they also come with status 400."""
+"""Codes for objects too large for the store or a proxy before it; they also come with status 400."""
 
 DENIED_CODES = frozenset({"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "AuthorizationHeaderMalformed"})
 """Codes about credentials that S3 sends with status 400."""
 
 DAMAGED_CODES = frozenset({"BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "Md5Mismatch", "Crc64Mismatch"})
-"""Codes by which S3 and Azure say that other bytes arrived than were announced."""
+"""Codes of S3 and Azure for bytes that differ from the announced ones."""
 
 ABSENT_CODES = frozenset({"NoSuchKey", "BlobNotFound"})
 """Codes of a 404 that means the object; any other one means the bucket or container."""
@@ -79,10 +79,10 @@ ABSENT_CODES = frozenset({"NoSuchKey", "BlobNotFound"})
 ERROR_CODE = r"<Code>\s*([A-Za-z]{1,40}(?:\d{1,3}[A-Za-z]{0,40})?)\s*</Code>"
 
 EXISTING_CODES = frozenset({"BlobAlreadyExists", "ResourceAlreadyExists"})
-"""Codes by which Azure says, with status 409, that there is an object where none was to be."""
+"""Azure's codes, with status 409, for an existing object where none is expected."""
 
 TRANSIENT_CODES = frozenset({"RequestTimeout", "NoSuchUpload", "OperationAborted", "ConditionalRequestConflict"})
-"""Codes that S3 sends with a 4xx status although the same upload, begun anew, may succeed."""
+"""Codes that S3 sends with a 4xx status although restarting the same upload may succeed."""
 
 Hash = TypeVar("Hash")
 
@@ -109,7 +109,7 @@ SendPartByPrefix = Callable[[int, "Buffer", bytes], None]
 
 
 class Md5Of(enum.Enum):
-    """What of an object in parts is hashed by MD5, because the server may show that."""
+    """Which bytes of an object in parts are hashed by MD5, because the server may show that hash."""
 
     WHOLE = enum.auto()
     EACH_PART = enum.auto()
@@ -255,7 +255,7 @@ class ObjectStorePut:
             yield buffers, parts_in_flight
 
     def _store_for(self, body_bytes: int) -> ObjectStore:
-        """The client whose deadline suits requests that carry so many bytes."""
+        """The client whose deadline suits requests with `body_bytes`."""
         class_bytes = QUICK_SIZE_BYTES  # and each class is twice as large as the one before
         while class_bytes < body_bytes:
             class_bytes *= 2
@@ -267,7 +267,7 @@ class ObjectStorePut:
 
 
 class HashingReader:
-    """Hands a source's bytes to an upload and hashes the very same bytes; raises when they are too few or too many.
+    """Passes a source's bytes to an upload and hashes the same bytes; raises if there are too few or too many.
 
     The end is checked before the upload hears of it, so a wrong length aborts it instead of completing it.
     """
@@ -280,11 +280,11 @@ class HashingReader:
         self._part_md5s: list[str] = []
         self._size_bytes = 0
         self.failure: Exception | None = None
-        """What reading the source raised, if it did."""
+        """The exception from reading the source, if any."""
 
     @property
     def latest_part_md5(self) -> str | None:
-        """The MD5 of the part that was yielded last, where those are asked for."""
+        """The MD5 of the part yielded last, if requested."""
         return self._part_md5s[-1] if self._part_md5s else None
 
     def whole(self) -> Buffer:
@@ -332,20 +332,20 @@ class HashingReader:
             raise
 
     def sha256_so_far(self) -> bytes:
-        """SHA-256 of what was handed over until now."""
+        """SHA-256 of the bytes passed on so far."""
         return self._sha256.copy().digest()
 
     def sent(self) -> SentBytes:
-        """What was handed over, once all of it was."""
+        """The hashes and size, once all bytes were passed on."""
         md5 = self._md5.hexdigest() if self._md5 else None
         return SentBytes(self._size_bytes, self._sha256.hexdigest(), md5, tuple(self._part_md5s))
 
 
 @contextmanager
 def _uploading(reader: HashingReader) -> Iterator[None]:
-    """Turn what obstore raises within into a `ProviderError`, and let what the source raised come out unchanged.
+    """Turn obstore's exceptions into `ProviderError`s; the source's exceptions pass unchanged.
 
-    That is the cause of whatever else goes wrong then: when the source fails while parts are on their way, obstore
+    A source's exception is the cause of every later one: when the source fails while parts are on their way, obstore
     aborts the upload, and a part or the abort may fail and be told of instead.
 
     The abort may also be told of in place of what led to it, a lost answer for instance: what is then said not to
@@ -365,7 +365,7 @@ def _uploading(reader: HashingReader) -> Iterator[None]:
 
 
 def hash_source(source: Source, md5s_of_large: Collection[Md5Of] = tuple(Md5Of)) -> SentBytes:
-    """What `ObjectStorePut.put` would give back for `source`, by reading it without sending it."""
+    """The result that `ObjectStorePut.put` would return for `source`, computed without sending it."""
     if source.size_bytes <= PART_SIZE_BYTES:
         reader = HashingReader(source)
         run_to_end(reader.pieces())
@@ -430,7 +430,7 @@ def network_options(network: Network) -> ClientConfig:
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Turn what obstore raises within into a `ProviderError`; whatever else is raised comes out unchanged."""
+    """Turn obstore's exceptions into `ProviderError`s; all others pass unchanged."""
     try:
         yield
     except (BaseError, FileNotFoundError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Downloads through obstore that go on where they were cut off, from stores that answer for a part of an object."""
+"""Downloads through obstore that resume after a cut, from stores that support range requests."""
 
 from __future__ import annotations
 

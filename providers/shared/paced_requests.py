@@ -16,11 +16,11 @@ from providers.shared.answers import paced
 from providers.shared.network import Network, NetworkRules
 
 CONNECTIONS = 32
-"""Connections that are kept open: more than the threads that anyone uses."""
+"""Connections kept open: more than the threads in use."""
 
 
 class PacedAdapter(HTTPAdapter):
-    """Gives up on answers that come at a trickle; believes and goes through whom the rules name for each address."""
+    """Gives up on trickling answers; uses the certificates and proxy that the rules name for each address."""
 
     def __init__(self, rules: NetworkRules) -> None:
         self._rules = rules
@@ -35,19 +35,19 @@ class PacedAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """See `HTTPAdapter`. What the caller says of certificates and proxies does not count."""
+        """See `HTTPAdapter`. Ignores the caller's certificates and proxies."""
         del verify, proxies
         return super().send(request, stream, timeout, True, cert, self.network_for(str(request.url)).proxies)
 
     def network_for(self, url: str) -> Network:
-        """What the rules say. Raises `InvalidProviderSettings`."""
+        """The decision of the rules for an address. Raises `InvalidProviderSettings`."""
         try:
             return self._rules.for_url(url)
         except FieldError as error:
             raise InvalidProviderSettings(str(error)) from None
 
     def cert_verify(self, conn: Any, url: str, verify: Any, cert: Any) -> None:
-        """Nothing is left to do: the pool's context was made for this, and another file would be read each time."""
+        """Nothing to do: the pool's context has the certificates, and a file would be read each time."""
 
     def build_connection_pool_key_attributes(
         self, request: requests.PreparedRequest, verify: Any, cert: Any = None
@@ -72,7 +72,7 @@ class PacedAdapter(HTTPAdapter):
 
 
 def mount_paced(session: Session, rules: NetworkRules) -> None:
-    """Let all requests of a session go through a `PacedAdapter`, and none be changed by what `.netrc` says."""
+    """Send all requests of a session through a `PacedAdapter`, unaffected by `.netrc`."""
     session.trust_env = False
     for scheme in ("https://", "http://"):
         session.mount(scheme, PacedAdapter(rules))
@@ -82,14 +82,14 @@ class DirectConnections:
     """A session's connections to one server, with its proxies and certificates, but without the work of `requests`.
 
     That takes as long as the rest of a small request: it looks for proxies in the environment, merges settings, parses
-    the address and makes objects, all of it anew each time. No I/O until something is sent.
+    the address and makes objects for every request. No I/O until something is sent.
     """
 
     timeouts = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=ANSWER_TIMEOUT_SECONDS)
     """Each piece of an answer is a new beginning for the second one; `PacedAdapter` sees to what comes at a trickle."""
 
     def __init__(self, session: Session, url: str) -> None:
-        """The session has been through `mount_paced`."""
+        """The session must be prepared with `mount_paced`."""
         self.url = url
         self._request = requests.Request("GET", url).prepare()
         self._adapter = cast("PacedAdapter", session.get_adapter(url))
@@ -99,7 +99,7 @@ class DirectConnections:
         self._address = self._adapter.request_url(self._request, proxies).rstrip("/")
 
     def send(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None) -> Any:
-        """urllib3's response, of which nothing but the head has been read. Raises `urllib3.exceptions.HTTPError`."""
+        """urllib3's response with only its head read. Raises `urllib3.exceptions.HTTPError`."""
         return self._connections.urlopen(
             method,
             self._address + path,
@@ -114,5 +114,5 @@ class DirectConnections:
         )
 
     def as_requests_would(self, response: Any) -> requests.Response:
-        """The same response in the form that those expect who know `requests` only."""
+        """The same response in the form of `requests`."""
         return self._adapter.build_response(self._request, response)

@@ -1,4 +1,4 @@
-"""Memory for the parts of large uploads, which is used again as soon as nobody can read it any more."""
+"""Memory for the parts of large uploads, reused as soon as nothing can read it any more."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from contextlib import contextmanager
 class PartBuffers:
     """Buffers of one size, for any number of threads.
 
-    A new map for each part costs the kernel more than all the rest of an upload: it clears every page of it, and takes
-    it away again, with all threads of the process waiting for each other.
+    A new map for each part costs the kernel more than the rest of an upload: it clears every page and unmaps it again,
+    while all threads of the process wait for each other.
     """
 
     def __init__(self, size_bytes: int) -> None:
@@ -25,7 +25,7 @@ class PartBuffers:
 
     @contextmanager
     def kept(self, buffers: int) -> Iterator[None]:
-        """Keep so many more buffers for use again; afterwards memory that is too much goes back to the system."""
+        """Keep this number of additional buffers for reuse; afterwards return surplus memory to the system."""
         with self._turn:
             self._wanted += buffers
         try:
@@ -37,9 +37,9 @@ class PartBuffers:
                 del self._filled[self._wanted :]
 
     def filled(self, size_bytes: int, pieces: Iterator[bytes]) -> memoryview:
-        """The next `size_bytes` of `pieces`, up to `size_bytes` of a buffer, in one that nobody reads.
+        """The next `size_bytes` of `pieces`, at most the size of a buffer, in an unread buffer.
 
-        It is not written to while this view, or one made of it, is there: whoever reads only needs to hold that.
+        The buffer is not overwritten while this view, or one made from it, exists: readers only need to hold it.
         """
         buffer = self._unread()
         fill(buffer, size_bytes, pieces)

@@ -1,4 +1,4 @@
-"""Reads that go on where they were cut off."""
+"""Reads that resume after a cut."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Piece = TypeVar("Piece", bound=Sized)
 """Bytes of an object, or what a page of a listing holds."""
 
 NOTED_EVERY_SECONDS = 1.0
-"""So often bytes that arrive are noted as progress: each piece by itself would count as a request."""
+"""How often arriving bytes are noted as progress: each piece alone would count as a request."""
 
 
 PATIENCE_WITH_CUTS_SECONDS = LONGEST_STEP_SECONDS
-"""For so long a reading that is cut again and again may bring less than is asked of one answer."""
+"""How long a repeatedly cut read may be slower than the minimum pace of one answer."""
 
 
 def resumed(
@@ -53,11 +53,11 @@ def resumed(
 
 
 class _PaceOfCuts:
-    """Sees to it that a reading which each request brings only a little further ends."""
+    """Ends a read on which every request makes only a little progress."""
 
     def __init__(self, slowest_per_second: float) -> None:
         self.free_seconds = 0.0
-        """What the reader has taken for itself."""
+        """The time that the reader itself has taken."""
         self._slowest_per_second = slowest_per_second
         self._first_cut: tuple[float, int] | None = None
 
@@ -74,18 +74,18 @@ class _PaceOfCuts:
 
 
 class _Reading(Generic[Piece]):
-    """How far an object has been read, by which request."""
+    """The position in an object, and the current request."""
 
     def __init__(self, open_from: Callable[[int], Iterator[Piece]]) -> None:
         self.cut: ProviderUnavailable | None = None
-        """What ended the latest request before its bytes did."""
+        """The error that cut the latest request short."""
         self._open_from = open_from
         self.position = 0
         self._pieces: Iterator[Piece] = iter(())
 
     def first_piece(self) -> Piece | None:
-        """Ask for what is missing; `None` where nothing is. Raises first what ended the request before, so that the
-        retrier decides whether and when to go on.
+        """Request the missing rest; `None` if nothing is missing. First raises the error that ended the last request,
+        so that the retrier decides whether and when to continue.
         """
         cut, self.cut = self.cut, None
         if cut is not None:
@@ -94,7 +94,7 @@ class _Reading(Generic[Piece]):
         return self._counted(next(self._pieces, None))
 
     def next_piece(self) -> Piece | None:
-        """What follows; `None` at the end and at a cut."""
+        """The next piece; `None` at the end and at a cut."""
         try:
             return self._counted(next(self._pieces, None))
         except ProviderUnavailable as error:

@@ -1,4 +1,4 @@
-"""How servers ask for fewer requests, and for how long they want none at all."""
+"""How servers ask for fewer requests, or for a pause."""
 
 from __future__ import annotations
 
