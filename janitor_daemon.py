@@ -105,7 +105,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the command line asks of one run."""
+    """The command line's options for one run."""
 
     request: Request = field(default_factory=Request)
     retention_hours: float | None = None
@@ -116,8 +116,8 @@ class RunOptions:
 class JanitorDaemon:
     """One tick of housekeeping: migrate what is old enough, remove what is proven, clean temporary files.
 
-    `run` raises `LockHeld`, `ConfigurationError`, `DatabaseError`; everything that concerns one execution, provider
-    or job is logged, counted in the report, and stops none of the others.
+    `run` raises `LockHeld`, `ConfigurationError`, `DatabaseError`. A problem with one execution, provider or job is
+    logged, counted in the report, and stops none of the others.
     """
 
     def __init__(self, settings: Settings | None = None, options: RunOptions | None = None) -> None:
@@ -129,14 +129,14 @@ class JanitorDaemon:
         self._providers = ProviderSet((), ())
         self._conflicts = KnownConflicts(self._database, self._judge)
         self.interruption = Interruption()
-        """Set it to ask the run to stop: what is in flight is abandoned, nothing new is begun."""
+        """Set it to stop the run: work in flight is abandoned and nothing new begins."""
         self.report = TickReport()
         self._messages = Messages(self.report)
         self._at_the_end = contextlib.ExitStack()
         self._at_the_end.callback(self._database.close)
 
     def run(self) -> int:
-        """Do one tick and give its exit code."""
+        """Do one tick and return its exit code."""
         with self._at_the_end:
             if self._options.request.asks_for("temp"):
                 require_temp_directory_apart(self._settings)
@@ -151,7 +151,7 @@ class JanitorDaemon:
         return self.report.exit_code
 
     def _require_on(self, plans: Sequence[Plan]) -> None:
-        """Who asks for a job by name, and now, is told if it is off."""
+        """Raises `ConfigurationError` for a job that is off but was requested by name."""
         request = self._options.request
         if request.due_or_not and not plans and self.report.exit_code == EXIT_DONE:
             (name,) = request.only or ("",)
@@ -184,7 +184,7 @@ class JanitorDaemon:
                 self._finish()
 
     def _finish(self) -> None:
-        """Sum up, and record the report; a database that was lost has been told of by its job."""
+        """Sum up and record the report. The job that lost the database has already reported that."""
         if (log_file := log_file_failure()) is not None:
             self._messages.log_unwritable(log_file)
         self._messages.run_finished()
@@ -208,7 +208,7 @@ class JanitorDaemon:
             require_temp_directory_apart_from_copies(self._settings, self._database.local_directories())
 
     def _counted(self, story: Callable[[], None]) -> Outcome:
-        """Do one of this class's own jobs; what it added to the report is its outcome."""
+        """Do one of this class's own jobs; its outcome is what it added to the report."""
         counts, problems = asdict(self.report.counts), self.report.problems()
         story()
         added = {
@@ -219,7 +219,7 @@ class JanitorDaemon:
     # Configuration
 
     def _load_configuration(self) -> None:
-        """Read the policy in force, and apply what the command line overrides. Raises `FieldError`."""
+        """Read the policy in force and apply the command line's overrides. Raises `FieldError`."""
         policy = self._database.load_policy()
         if policy is None:
             self._messages.no_configuration()
@@ -228,7 +228,7 @@ class JanitorDaemon:
             self._messages.roots_not_set()
 
     def _load_cloud_providers(self) -> None:
-        """Read the rows of the providers; none is contacted yet."""
+        """Read the providers' rows; none is contacted yet."""
         rows: list[ProviderRow] = []
         unreadable: list[tuple[int, str, FieldError]] = []
         for item in self._database.load_provider_rows():
@@ -245,7 +245,7 @@ class JanitorDaemon:
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
 
     def _note_unusable_provider(self, provider_id: int, name: str, error: Exception) -> None:
-        """Only a person can mend it: that is told by the exit code, even where an alternate takes everything."""
+        """Only a person can fix it, so the exit code shows it even where an alternate takes everything."""
         if provider_id in self._policy.provider_ids:
             self._messages.provider_needs_a_person(name, error)
 
@@ -260,8 +260,8 @@ class JanitorDaemon:
 
     @cached_property
     def _migration(self) -> Migration:
-        """What stores, removes and tidies up, with its threads: imported and made once there is something to do."""
-        from jobs.migration.run import Migration  # most runs find nothing, and need not pay for it
+        """The part that stores, removes and cleans up, with its threads: imported and made once there is work."""
+        from jobs.migration.run import Migration  # most runs find nothing and need not pay for it
 
         return_large_blocks()
         migration = Migration(
@@ -281,7 +281,7 @@ class JanitorDaemon:
     # Dry run
 
     def _preview(self, tick: Tick, plans: Sequence[Plan]) -> None:
-        """Say what a tick would do; nothing is written, not even that this was asked, and no provider is contacted."""
+        """Report what a tick would do. Writes nothing, not even a record of this request, and contacts no provider."""
         self._connect()
         tick.preview(plans, {"migration": self._preview_migrations, "temp": self._clean_temp_files})
 
@@ -318,9 +318,9 @@ class JanitorDaemon:
             self._migration.remove_leftovers(leftovers)
 
     def _unfinished_removals(self, listed: Sequence[ListedDeletion]) -> list[Execution]:
-        """The removals that earlier runs began and whose turn it is; none if nothing is to be removed any more.
+        """The removals that earlier runs began and whose turn it is; none if nothing may be removed any more.
 
-        Of a root that is not there nothing is taken up: that something is not to be seen there says nothing of it.
+        Removals in a missing root are not taken up: an entry that is not visible there may still exist.
         """
         self._look_for_roots()
         listed = [deletion for deletion in listed if not self._judge.is_in_missing_root(deletion.execution)]
@@ -333,7 +333,7 @@ class JanitorDaemon:
         return due
 
     def _look_for_roots(self) -> None:
-        """Say which roots are not there, each once in a run; one may also vanish while the run is at work."""
+        """Report each missing root once per run; one may also vanish while the run is working."""
         for root in self._judge.look_for_roots():
             self._messages.root_missing(root)
 
@@ -350,7 +350,7 @@ class JanitorDaemon:
         return True
 
     def _ready_executions(self) -> Iterator[list[Execution]]:
-        """Pages of due executions that this host can take up: not those whose directory is not here."""
+        """Pages of due executions that this host can take up, without those whose directory is not here."""
         looked = False
         for page in self._database.candidates(self._retention_hours):
             self._look_for_roots()
@@ -363,7 +363,7 @@ class JanitorDaemon:
             yield ready
 
     def _is_ready(self, execution: Execution) -> bool:
-        """Whether to take an execution up: those that are refused are taken up, too, to record why."""
+        """Whether to take an execution up. Refused ones are taken up too, to record why."""
         if self._judge.is_in_missing_root(execution):
             return False
         try:
@@ -405,7 +405,7 @@ class JanitorDaemon:
     def _upload_directory_to_cloud(
         self, claim: Claim, place: Place, directory: OpenDirectory
     ) -> tuple[ProvenCopy, Manifest]:
-        """Store an execution whole on the first provider in order that can take it, and commit that.
+        """Store an execution whole on the first provider in order that accepts it, and commit that.
 
         Raises `MigrationError`: the last provider's, or the execution's own.
         """
@@ -436,12 +436,12 @@ class JanitorDaemon:
         else:
             self._messages.migration_failed(claim.execution, error)
         state = "refused" if isinstance(error, UnsafeSource) else "failed"
-        with contextlib.suppress(DatabaseBusy):  # then the end of the run lets go of it
+        with contextlib.suppress(DatabaseBusy):  # then the claim is freed at the end of the run
             self._database.fail_migration(claim, state, error_code(error), str(error))
 
     def _is_put_off(self, error: Exception) -> bool:
-        """Whether an execution was stopped for no fault: the time of the run is over, or a signal has ended it, after
-        which no request that fails is repeated.
+        """Whether an execution was stopped without a fault: the run's time is over, or a signal has ended it, after
+        which failed requests are not repeated.
         """
         if self.interruption.is_set() and isinstance(error, ProviderUnavailable):
             return True
@@ -472,7 +472,7 @@ class JanitorDaemon:
 
 
 def _unless_empty(items: Iterator[Item]) -> Iterator[Item] | None:
-    """The same items, the first of which is asked for at once; `None` if there is none."""
+    """The same items, with the first one fetched at once; `None` if there are none."""
     for first in items:
         return chain((first,), items)
     return None
@@ -482,14 +482,15 @@ def _unless_empty(items: Iterator[Item]) -> Iterator[Item] | None:
 
 
 def _commands() -> Mapping[str, click.Command]:
-    """Whatever is no tick: imported only when it is asked for, as no run of cron does."""
+    """Every command except the tick: imported only on request, because no cron run needs them."""
     from commands.subcommands import commands
 
-    return {**commands.commands, "run": run_job}
+    of_jobs = {job.name: job.commands.load() for job in all_jobs() if job.commands is not None}
+    return {**commands.commands, **of_jobs, "run": run_job}
 
 
 def _jobs_named(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> frozenset[str] | None:
-    """What turns an option that may be repeated into the names of jobs; `None` where it is not given."""
+    """Convert a repeatable option into job names; `None` if it is not given."""
     try:
         names = jobs_named(texts)
     except UnknownJob as error:
@@ -507,7 +508,7 @@ def _one_job(_context: click.Context, _parameter: click.Parameter, name: str) ->
 
 
 def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
-    """Do a tick as the command line asks for it."""
+    """Do the tick that the command line requests."""
     require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
     require_outside_roots(settings)
     if not options.dry_run:
@@ -521,10 +522,10 @@ def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
 @click.argument("job", metavar="TRABAJO", callback=_one_job)
 @click.option("--dry-run", is_flag=True, help="Decir qué se haría, sin cambiar nada.")
 @click.pass_context
-def run_job(context: click.Context, *, job: str, dry_run: bool) -> int:
+def run_job(context: click.Context, *, job: str, dry_run: bool, wish: object = None) -> int:
     """Hace el trabajo TRABAJO ahora, le toque o no, y ningún otro. Con jobs se ve cuáles hay."""
-    debug = context.parent is not None and bool(context.parent.params["debug"])
-    options = RunOptions(Request(only=frozenset((job,)), due_or_not=True), dry_run=dry_run)
+    debug = bool(context.find_root().params["debug"])  # a job's own commands invoke this one, too
+    options = RunOptions(Request(only=frozenset((job,)), due_or_not=True, wish=wish), dry_run=dry_run)
     return _run(context.obj, options, debug=debug)
 
 
@@ -679,7 +680,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
 
 
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and give its exit code. Errors are one line in Spanish; the traceback is in the debug log."""
+    """Run one command and return its exit code. Errors are one line in Spanish; the traceback is in the debug log."""
     try:
         result = cli.main(list(arguments), prog_name="janitor-daemon", standalone_mode=False)
         return result if isinstance(result, int) else EXIT_DONE
@@ -702,13 +703,13 @@ def _in_words(error: Exception) -> str:
         return f"falta el paquete {error.name}; instale los de requirements.lock, o use .venv/bin/python"
     if isinstance(error, OSError) and _is_of_the_output(error):
         return output_failure(error)
-    if isinstance(error, OSError):  # what has a place in the program comes as an error of its own
+    if isinstance(error, OSError):  # an error with a known source in the program comes as one of its own
         return f"no se puede leer o escribir: {one_line(reason_of(error))}"
     return one_line(error) or type(error).__name__
 
 
 def _is_of_the_output(error: OSError) -> bool:
-    """Whether the standard output still holds what it could not write, or refused what is too long for its buffer."""
+    """Whether the standard output still holds unwritten text, or refused text too long for its buffer."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -718,12 +719,12 @@ def _is_of_the_output(error: OSError) -> bool:
 
 
 def _run_process() -> int:
-    """Do what the process was started for; give its exit code."""
+    """Do what the process was started for; return its exit code."""
     open_missing_streams()
     require_utf8_names()
     write_no_core_dumps()
     keep_rights_of_owner()
-    configure_logging(None, "text", debug=False)  # for what goes wrong before anything is known
+    configure_logging(None, "text", debug=False)  # for failures before the settings are known
     try:
         with raising_on_signal():
             exit_code = run_command_line(sys.argv[1:])
@@ -734,12 +735,12 @@ def _run_process() -> int:
 
 
 def main() -> None:
-    """Run the command line for a program that goes on when this raises `SystemExit`."""
+    """Run the command line for a program that continues when this raises `SystemExit`."""
     sys.exit(_run_process())
 
 
 def program() -> NoReturn:
-    """The command `janitor-daemon`. It ends without the interpreter's own end, in which a signal would be lost."""
+    """The command `janitor-daemon`. It skips the interpreter's own shutdown, in which a signal would be lost."""
     leave_process(_run_process())
 
 

@@ -1,1 +1,1 @@
-"""The orders of the command line that belong to no job."""
+"""The commands that belong to no job."""

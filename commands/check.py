@@ -1,4 +1,4 @@
-"""Looks whether a tick could work: database, configuration, directories, and each provider by a probe object."""
+"""Checks whether a tick could work: database, configuration, directories, and each provider by a probe object."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sql.database import Database, DatabaseReadOnly, SchemaError, provider_name
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
-    """Look at one thing after the other. Raises `DatabaseError` when the database cannot be used at all."""
+    """Check one thing after the other. Raises `DatabaseError` when the database cannot be used at all."""
     database.connect()
     database.require_current_schema()
     yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
@@ -54,7 +54,7 @@ def _missing_column(table: str, column: str) -> Finding:
 def _check_host(
     settings: Settings, policy: MigrationPolicy, rows: Iterable[ProviderRow], copies: Iterable[str]
 ) -> Iterator[Finding]:
-    """What can be looked at without a database, too."""
+    """Check everything that needs no database."""
     yield from check_roots(settings, policy, rows)
     yield from check_own_directories(settings, copies)
     yield from check_dotenv()
@@ -117,7 +117,7 @@ def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Findi
 
 
 def _check_secrets(database: Database) -> Iterator[Finding]:
-    """Literal secrets work, but lie open to whoever may read the table or a backup of it."""
+    """Advise against literal secrets: they work, but anybody who may read the table or its backup sees them."""
     for use in database.secret_uses():
         if use.literal_fields:
             fields = ", ".join(f"credenciales.{name}" for name in use.literal_fields)

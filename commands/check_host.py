@@ -1,4 +1,4 @@
-"""Looks whether this host is fit for a tick: roots, the program's own directories, `.env`, the keys of secrets."""
+"""Checks whether this host is fit for a tick: roots, the program's own directories, `.env`, the keys of secrets."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from jobs.findings import Finding, advised, bad, good
 from jobs.temp_files.guard import copies_fault, lock_directory_fault, log_directory_fault, temp_directory_fault
 
 OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
-"""What others must not have of a file with a password in it. Its group may read it."""
+"""The permissions that others must not have on a file with a password. Its group may read it."""
 
 
 FOR_DATA = ("/srv", "/mnt", "/media")
-"""Directories of the system that are there to hold what others put into them."""
+"""System directories that exist for other programs' files."""
 
 
 def check_roots(settings: Settings, policy: MigrationPolicy, rows: Iterable[ProviderRow]) -> Iterator[Finding]:
-    """The directories in which executions may live: whether a tick can work in them, and nothing else lies there."""
+    """The directories of executions: whether a tick can work in them, and whether they hold nothing else."""
     if not settings.roots:
         text = "JANITOR_ROOTS no está definida: no se borrará ninguna copia local"
         if policy.delete_after_migration:
@@ -88,7 +88,7 @@ def _why_it_cannot_be_opened(root: str) -> str | None:
 
 
 def check_own_directories(settings: Settings, copies: Iterable[str]) -> Iterator[Finding]:
-    """Where the program writes for itself: log, lock and temporary files, which lie apart from `copies`."""
+    """The program's own directories, for log, lock and temporary files, which must be apart from `copies`."""
     for subject, fault in (("registro", log_directory_fault(settings)), ("bloqueo", lock_directory_fault(settings))):
         if fault is not None:
             yield bad(subject, fault)
@@ -135,7 +135,7 @@ def _check_temp_directory(settings: Settings, copies: Iterable[str]) -> Finding:
 
 
 def _is_writable(directory: Path) -> bool:
-    """Whether entries may be made and removed there, by this user and on this file system."""
+    """Whether this user can make and remove entries there, on this file system."""
     return os.access(directory, os.W_OK | os.X_OK)
 
 
@@ -148,7 +148,7 @@ def _advice(path: Path, variable: str) -> str:
 
 
 def check_dotenv(path: Path = Path(".env")) -> Iterator[Finding]:
-    """The file that holds passwords and keys, in the working directory, if there is one."""
+    """The file with passwords and keys in the working directory, if there is one."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError:
@@ -161,7 +161,7 @@ def check_dotenv(path: Path = Path(".env")) -> Iterator[Finding]:
 
 
 def check_secret_keys() -> Iterator[Finding]:
-    """The keys of `secretos_nube`, where there are any."""
+    """The keys of `secretos_nube`, if there are any."""
     if not os.environ.get(KEYS_VARIABLE):
         return
     try:

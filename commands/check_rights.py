@@ -1,4 +1,4 @@
-"""Tries, one by one, the rights that a run needs at a provider, and says what follows from each that is wanting."""
+"""Tries, one by one, the rights that a run needs at a provider, and reports the effect of each missing one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from providers.probes import new_check_key
 
 ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
     (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
-    (ConnectionDenied, ""),  # its message says what to do, and no right is wanting
+    (ConnectionDenied, ""),  # its message says what to do, and no right is missing
     (AccessDenied, "revise las credenciales y sus permisos de lectura, escritura, listado y borrado"),
     (DestinationMissing, "créelo o corrija la configuración: el programa no lo crea"),
     (ProviderUnavailable, "compruebe dirección, red y cortafuegos"),
@@ -32,7 +32,7 @@ ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
 )
 
 STOPS_ALL = (ConnectionDenied, InvalidProviderSettings, DestinationMissing, ProviderUnavailable, StorageFull)
-"""After one of these nothing else need be tried."""
+"""After one of these errors nothing else need be tried."""
 
 UNSAFE_REPLACEMENT = (
     "no comprueba condiciones al escribir: una petición de un programa interrumpido que llegase tarde podría sustituir "
@@ -53,7 +53,7 @@ ADVICE_FOR_DIRECTORIES = "revise el dueño y los permisos del directorio configu
 
 
 def with_advice(error: MigrationError, kind: str = "") -> str:
-    """An error with what to do about it; a directory is read and written without credentials."""
+    """An error with advice; a directory is read and written without credentials."""
     advice = next((text for error_class, text in ADVICE if isinstance(error, error_class)), "")
     if kind == "local" and isinstance(error, AccessDenied):
         advice = ADVICE_FOR_DIRECTORIES
@@ -61,7 +61,7 @@ def with_advice(error: MigrationError, kind: str = "") -> str:
 
 
 def check_rights(provider: Provider, prefix: str) -> Iterator[Finding]:
-    """Try each right with an object that nobody needs, which is removed again, whatever happens meanwhile."""
+    """Try each right with a spare object, which is removed at the end, whatever happens meanwhile."""
     subject = f"proveedor {provider.name} ({provider.kind})"
     trial = _Trial(provider, new_check_key(prefix))
     trial.run()
@@ -81,7 +81,7 @@ def check_rights(provider: Provider, prefix: str) -> Iterator[Finding]:
 
 
 def _check_conditions(provider: Provider, prefix: str, subject: str) -> Iterator[Finding]:
-    """Whether the server keeps conditions: asked only where the objects of that question can be removed."""
+    """Whether the server supports conditions: tested only where the test objects can be removed."""
     try:
         replaces_safely = provider.replaces_safely(prefix)
     except MigrationError as error:
@@ -102,7 +102,7 @@ class _Wanting:
     error: MigrationError
 
     def told(self, kind: str) -> str:
-        """For operators."""
+        """The text for operators."""
         permission = OF_S3.get(self.name, "") if kind in ("s3", "minio") else ""
         name = f"{self.name} ({permission})" if permission else self.name
         return one_line(f"no puede {name}: {self.error}; sin eso {self.consequence}")
@@ -117,11 +117,11 @@ class _Trial:
     granted: list[str] = field(default_factory=list)
     wanting: list[_Wanting] = field(default_factory=list)
     stopped_by: MigrationError | None = None
-    """What makes all the rest pointless."""
+    """An error that makes the remaining tests pointless."""
     is_left_behind: bool = False
 
     def run(self) -> None:
-        """Try all of them, and remove the object."""
+        """Try all of them and remove the object."""
         is_stored = True  # unless the server says otherwise: an answer may be lost
         try:
             is_stored = self._try("escribir", "no se puede migrar nada a este proveedor", self._write)
@@ -159,7 +159,7 @@ class _Trial:
 
     @property
     def told_left_behind(self) -> str:
-        """For operators."""
+        """The text for operators."""
         return f"queda el objeto de prueba {one_line(self.key)}: bórrelo a mano"
 
     def _write(self) -> None:

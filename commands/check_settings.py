@@ -1,4 +1,4 @@
-"""Looks at what operators have written down: variables, `janitor.toml`, and the settings of each job."""
+"""Checks the operators' settings: variables, `janitor.toml`, and the settings of each job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPEN_TO_WRITERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def check_settings(settings: Settings, groups: Iterable[Group] | None = None) -> Iterator[Finding]:
-    """Which variables are set, never what they say; which names mean nothing; what is wrong in a job's settings."""
+    """Which variables are set, never their values; which names are unknown; which job settings are wrong."""
     groups = all_groups() if groups is None else tuple(groups)
     names = [variable.name for group in groups for variable in variables_of(group.kind)]
     given = [name for name in dict.fromkeys(names) if settings.sources.environment.get(name)]
@@ -33,7 +33,7 @@ def check_settings(settings: Settings, groups: Iterable[Group] | None = None) ->
 
 
 def _check_config_file(settings: Settings) -> Iterator[Finding]:
-    """Who may write it decides what is done on this host, so that is its owner alone, as with `.env`."""
+    """Only its owner may write it, as with `.env`: its contents decide what is done on this host."""
     path = settings.sources.file.path
     if path is None:
         yield good(one_line(settings.config_file), "no existe, y no hace falta: no hay ninguna lista propia")

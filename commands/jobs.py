@@ -1,4 +1,4 @@
-"""Shows which jobs there are, which are on, how their last runs ended, and when each is due."""
+"""Shows the jobs, which of them are on, how their last runs ended, and when each is due."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _entry(job: Job, settings: Settings, seen: JobsSeen) -> dict[str, Any]:
     return {
         "name": job.name,
         "title": job.title,
-        "scope": job.scope.value,
+        "scope": job.scope,
         "on": plan is not None,
         "reason": reason,
         "misconfigured": plan is None and reason != job.when_off,
@@ -49,7 +49,7 @@ def _entry(job: Job, settings: Settings, seen: JobsSeen) -> dict[str, Any]:
 
 
 def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
-    """What each job that is on lacks: rights on tables, and whatever it looks at itself."""
+    """What each job that is on lacks: rights on tables, and its own findings."""
     now = database.jobs_seen().now
     for job in all_jobs():
         plan, _ = _plan(job, settings)

@@ -1,6 +1,6 @@
-"""Secrets of providers kept encrypted in `secretos_nube`: stored, listed, encrypted anew, removed.
+"""Providers' secrets, encrypted in `secretos_nube`: stored, listed, re-encrypted, removed.
 
-The keys are in `JANITOR_SECRET_KEYS` and nowhere else: the database never sees one, nor a secret in clear.
+The keys are in `JANITOR_SECRET_KEYS` and nowhere else: the database never sees a key or a plaintext secret.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ TRIES_OF_ROTATION = 5
 
 
 class SecretRefused(ConfigurationError):
-    """What was asked for a secret cannot be done. The message is in Spanish and names secrets, never values."""
+    """An operation on a secret is impossible. The message, in Spanish, names secrets, never values."""
 
 
 @dataclass(frozen=True, slots=True)
 class SecretListing:
-    """What may be told of one name: how it is encrypted, in Spanish, and which providers name it."""
+    """What may be shown of one name: how it is encrypted, in Spanish, and which providers use it."""
 
     name: str
     state: str
@@ -44,7 +44,7 @@ def new_key() -> str:
 
 
 def read_secret(stream: BinaryIO) -> str:
-    """The secret that a stream holds: all of it but for one line end at its end. Raises `SecretRefused`."""
+    """The secret in a stream, without one line end at its end. Raises `SecretRefused`."""
     content = stream.read(LARGEST_SECRET_BYTES + 1)
     if len(content) > LARGEST_SECRET_BYTES:
         raise SecretRefused(f"el valor ocupa más de {LARGEST_SECRET_BYTES} bytes")
@@ -56,10 +56,10 @@ def read_secret(stream: BinaryIO) -> str:
 
 
 def set_secret(database: Database, name: str, ask: Callable[[], str]) -> bool:
-    """Encrypt the secret that `ask` gives with the first key, and store it; whether it replaced one.
+    """Encrypt the secret from `ask` with the first key and store it; return whether it replaced one.
 
-    Nothing is asked for in vain: name and keys are looked at first. Raises `SecretRefused`, `FieldError` for the
-    keys, and `DatabaseError`.
+    Name and keys are checked before `ask` is called. Raises `SecretRefused`, `FieldError` for the keys, and
+    `DatabaseError`.
     """
     _require_name(name)
     keys = SecretKeys.from_environment()
@@ -72,7 +72,7 @@ def set_secret(database: Database, name: str, ask: Callable[[], str]) -> bool:
 
 
 def list_secrets(database: Database) -> Iterator[SecretListing]:
-    """Every name that is stored, then those that a provider names and that are not. Raises `FieldError`."""
+    """Every stored name, then those that a provider uses but that are not stored. Raises `FieldError`."""
     keys = SecretKeys.from_environment()
     stored = database.load_secrets()
     names = [secret.name for secret in stored]
@@ -86,9 +86,9 @@ def list_secrets(database: Database) -> Iterator[SecretListing]:
 
 
 def rotate_secrets(database: Database) -> int:
-    """Encrypt every secret anew with the first key, all or none; how many. Afterwards it opens them all.
+    """Re-encrypt every secret with the first key, all or none; return how many. Afterwards it decrypts them all.
 
-    Raises `SecretRefused` when one cannot be opened, naming it, or when others keep changing them.
+    Raises `SecretRefused`, with the name, when one cannot be decrypted, or when others keep changing them.
     """
     keys = SecretKeys.from_environment()
     for _ in range(TRIES_OF_ROTATION):
@@ -99,7 +99,7 @@ def rotate_secrets(database: Database) -> int:
 
 
 def remove_secret(database: Database, name: str) -> None:
-    """Remove a secret that no active provider names. Raises `SecretRefused`."""
+    """Remove a secret that no active provider uses. Raises `SecretRefused`."""
     active = [use.provider for use in database.secret_uses() if use.active and name in use.names]
     if active:
         raise SecretRefused(f"el secreto {name!r} lo usa {', '.join(active)}; con --force se borra igualmente")
@@ -107,7 +107,7 @@ def remove_secret(database: Database, name: str) -> None:
 
 
 def force_removal(database: Database, name: str) -> None:
-    """Remove a secret whoever names it. Raises `SecretRefused` when there is none of this name."""
+    """Remove a secret even if a provider uses it. Raises `SecretRefused` when there is none of this name."""
     if not database.remove_secret(name):
         raise SecretRefused(f"no existe el secreto {name!r} en secretos_nube")
 
@@ -134,7 +134,7 @@ def _uses(database: Database) -> dict[str, list[str]]:
 
 
 def _encrypted_anew(keys: SecretKeys, stored: Iterable[StoredSecret]) -> list[tuple[StoredSecret, str]]:
-    """Each with its new token, or `SecretRefused` with the names of those that no key opens."""
+    """Each secret with its new token, or `SecretRefused` with the names of those that no key decrypts."""
     renewed = [(secret, keys.renew(secret.token)) for secret in stored]
     closed = [repr(secret.name) for secret, token in renewed if token is None]
     if closed:

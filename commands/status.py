@@ -1,4 +1,4 @@
-"""Shows in words what `status` found."""
+"""Describes the result of `status` in words."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _describe_failures(failures: list[Mapping[str, Any]], *, of_removals: bool) 
 
 
 def _describe_run(run: Mapping[str, Any] | None) -> Iterator[str]:
-    """The last run, and what made its exit code another one than 0."""
+    """The last run, and the reasons for an exit code other than 0."""
     if run is None:
         yield "Última ejecución del programa: ninguna"
         return

@@ -1,6 +1,6 @@
-"""Every order of the command line but the tick: thin, as the work is done by the other jobs.
+"""Every command except the tick: thin, because the work is done by other modules.
 
-A tick of cron needs none of them, so they are imported only when one is asked for.
+A tick of cron needs none of them, so they are imported only on request.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ commands = SpanishGroup()
 
 
 def _database_of(settings: Settings) -> contextlib.closing[Database]:
-    """The database that the settings name, closed at the end of a `with`."""
+    """The database in the settings, closed at the end of a `with`."""
     return contextlib.closing(Database(settings.database_url, settings.host))
 
 
@@ -242,7 +242,7 @@ def secret_set(settings: Settings, *, name: str) -> int:
 
 
 def _given_secret() -> str:
-    """What is typed twice and unseen at a terminal, otherwise all of the standard input."""
+    """Read the secret: twice and hidden at a terminal, otherwise all of the standard input."""
     if sys.stdin is None or not sys.stdin.isatty():
         return read_secret(sys.stdin.buffer if sys.stdin else io.BytesIO())
     first, again = (

@@ -16,9 +16,9 @@ from config.text.names import nearest, unknown
 
 
 class ConfigFile(NamedTuple):
-    """What the file says; `path` is `None` where there is none. It may hold addresses, so a repr shows only its path.
+    """The content of the file; `path` is `None` without one. It may hold addresses, so a repr shows only its path.
 
-    A named tuple and no dataclass: making the class costs a tenth, and every tick pays it.
+    A named tuple rather than a dataclass: defining the class costs a tenth as much, and every tick pays for it.
     """
 
     path: Path | None
@@ -28,15 +28,15 @@ class ConfigFile(NamedTuple):
         return f"ConfigFile({str(self.path)!r})"
 
     def has(self, name: str) -> bool:
-        """Whether something stands at a path of keys, such as `watch.services`."""
+        """Whether the file has a value at a path of keys, such as `watch.services`."""
         return self._at(name) is not None
 
     def value(self, name: str, kind: Any) -> Any:
-        """What stands at a path of keys, as a value of the type `kind`.
+        """The value at a path of keys, converted to the type `kind`.
 
-        Raises `AmountError` that names the file and everything that is wrong by its path of keys.
+        Raises `AmountError`, which names the file and every fault by its path of keys.
         """
-        from config.tables import converted  # with what it imports, only for those who have such a file
+        from config.tables import converted  # imported only where there is such a file
 
         try:
             return converted(self._at(name), kind, name)
@@ -44,8 +44,8 @@ class ConfigFile(NamedTuple):
             raise AmountError(f"{self.path}: {error}") from None
 
     def require_nothing_but(self, schema: Mapping[str, Any]) -> None:
-        """Raises `ConfigurationError` for every key that `schema` (types by paths of keys) does not know, which names
-        the nearest right one, and for every value that has not the type that it says.
+        """Raises `ConfigurationError` for unknown keys, naming the nearest known one of each, and for values of the
+        wrong type. `schema` holds the types by paths of keys.
         """
         faults = [f"{self.path}: {fault}" for fault in _unknown_keys(self.content, schema)]
         for name, kind in schema.items():
@@ -68,10 +68,10 @@ NO_FILE = ConfigFile(None, {})
 
 
 def read_config_file(path: Path, *, must_exist: bool) -> ConfigFile:
-    """What a file says; without a file, nothing. Raises `ConfigurationError` with the line, never with its text."""
+    """Read a file; a missing one counts as empty. Raises `ConfigurationError` with the line, never with its text."""
     if not must_exist and not os.path.lexists(path):
         return NO_FILE
-    import tomllib  # only for those who have such a file
+    import tomllib  # imported only where there is such a file
 
     try:
         return ConfigFile(path, tomllib.loads(read_text(path)))
@@ -83,11 +83,11 @@ def read_config_file(path: Path, *, must_exist: bool) -> ConfigFile:
         where = f"la línea {line[1]}" if line else "el final"
         raise ConfigurationError(
             f"{one_line(path)}: {where} no se entiende; debe ser TOML: [tabla] o [[lista]], y debajo clave = valor"
-        ) from None  # the library's words may quote what stands there
+        ) from None  # the library's message may quote the file
 
 
 def _unknown_keys(content: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[str]:
-    """Keys above the declared parts; what is below them, their types judge."""
+    """Unknown keys above the declared parts; below those, the types check the keys."""
     inner = {name[:position] for name in schema for position, sign in enumerate(name) if sign == "."}
 
     def look(table: Mapping[str, Any], prefix: str) -> Iterator[str]:
@@ -106,7 +106,7 @@ def _unknown_keys(content: Mapping[str, Any], schema: Mapping[str, Any]) -> Iter
 
 
 def _unknown_key(path: str, known: set[str]) -> str:
-    """A key is like one of those beside it, or like one that stands elsewhere."""
+    """Compare the key with its siblings first, then with keys elsewhere."""
     parent, _, key = path.rpartition(".")
     for candidates in ([name for name in known if name.rpartition(".")[0] == parent], known):
         by_key = {name.rpartition(".")[2]: name for name in candidates}

@@ -1,6 +1,6 @@
-"""Settings, each declared once: name, parser, default, help. The rest of the program is derived from that.
+"""Settings, each declared once: name, parser, default, help. Everything else is derived from the declaration.
 
-A job declares its settings as a frozen dataclass, and says by `is_on` whether it is configured::
+A job declares its settings as a frozen dataclass. `is_on` says whether the job is configured::
 
     @dataclass(frozen=True, slots=True)
     class LogsSettings:
@@ -19,14 +19,14 @@ A job declares its settings as a frozen dataclass, and says by `is_on` whether i
             return bool(self.paths)
 
 `load(LogsSettings, sources)` reads them. Parsers are in `config.text.parsers`; a parser takes the text and raises
-`AmountError`. An empty variable counts as one that is not set. `__post_init__` may compare fields and raise
-`AmountError`, with the names of the variables. `LogsSettings()` has all defaults, and a test may name some fields.
+`AmountError`. An empty variable counts as unset. `__post_init__` may compare fields and raise
+`AmountError` with the names of the variables. `LogsSettings()` has all defaults; a test may pass some fields.
 
-What fits no variable is a list in `janitor.toml`: a field declared by `in_file`, whose type says what may stand there::
+Lists that fit no variable go in `janitor.toml`: `in_file` declares the field, and its type says what is allowed::
 
     services: tuple[Service, ...] = in_file("watch.services", default=(), spanish="...", english="...")
 
-`Service` is a frozen dataclass of its own; see `config.tables`.
+`Service` is another frozen dataclass; see `config.tables`.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ Value = TypeVar("Value")
 Kind = TypeVar("Kind")
 
 DECLARATION = "declaration"
-"""Under which key a field's metadata hold its declaration."""
+"""The key of the declaration in a field's metadata."""
 
 
-# Named tuples and no dataclasses: making a class costs a tenth, and every tick pays it.
+# Named tuples rather than dataclasses: defining one costs a tenth as much, and every tick pays for it.
 
 
 class Sources(NamedTuple):
@@ -64,7 +64,7 @@ class Sources(NamedTuple):
 
 
 class Computed(NamedTuple, Generic[Value]):
-    """A default that depends on the environment or on the host; `shown` says in English what it is."""
+    """A default that depends on the environment or on the host; `shown` describes it in English."""
 
     find: Callable[[Mapping[str, str]], Value]
     shown: str
@@ -73,8 +73,8 @@ class Computed(NamedTuple, Generic[Value]):
 class Variable(NamedTuple, Generic[Value]):
     """One variable of the environment.
 
-    `default` is written as an operator would write it, or `Computed`, or `None` for no value at all. `shown` is how the
-    documents name the default. `essential`: who installs the program has to edit it.
+    `default` is text as an operator would write it, `Computed`, or `None` for no value. `shown` is the default's name
+    in the documents. `essential` variables must be edited when the program is installed.
     """
 
     name: str
@@ -89,14 +89,14 @@ class Variable(NamedTuple, Generic[Value]):
     essential: bool
 
     def default_value(self, environment: Mapping[str, str]) -> Value | None:
-        """The value where the variable is not set. Raises `AmountError` if the declaration itself is wrong."""
+        """The value when the variable is not set. Raises `AmountError` if the declaration itself is wrong."""
         if isinstance(self.default, Computed):
             found: Value = self.default.find(environment)
             return found
         return None if self.default is None else self.parse(self.default)
 
     def value(self, sources: Sources) -> Value | None:
-        """The value that is set, or the default. Raises `AmountError` with the variable's name, never with a secret."""
+        """The value set, or the default. Raises `AmountError` with the variable's name, never with a secret."""
         written = sources.environment.get(self.name)
         if not written:
             return self.default_value(sources.environment)
@@ -108,7 +108,7 @@ class Variable(NamedTuple, Generic[Value]):
             raise AmountError(f"{self.name} {self._reason(written, error)}") from None
 
     def _reason(self, written: str, error: AmountError) -> str:
-        """A parser must not quote what it is given; if one does, its words are dropped where they are a secret."""
+        """Parsers must not quote their input. If one does and the input is secret, its message is dropped."""
         if self.secret and any(part in str(error) for part in (written, *_parts_of_secret(written))):
             return "no se entiende"
         return str(error)
@@ -149,10 +149,10 @@ def declared(
     example: str = "",
     essential: bool = False,
 ) -> Any:
-    """A field of a dataclass of settings that one variable sets.
+    """A field of a settings dataclass, set by one variable.
 
-    `spanish` is a sentence for the terminal. `english` is for the documents; its first sentence stands
-    alone in the README and in `.env.example`. `default=None`: without the variable the field is `None`.
+    `spanish` is a sentence for the terminal. `english` is for the documents; the README and `.env.example` show only
+    its first sentence. With `default=None` the field is `None` when the variable is not set.
     """
     if shown is None:
         shown = default.shown if isinstance(default, Computed) else f"`{default}`" if default else "none"
@@ -164,7 +164,7 @@ def declared(
 
 
 def shared(variable: Variable[Any]) -> Any:
-    """A field that is set by a variable which another dataclass declares, too."""
+    """A field set by a variable that another dataclass also declares."""
     return dataclasses.field(
         default_factory=partial(variable.default_value, {}),
         repr=not variable.secret,
@@ -173,23 +173,23 @@ def shared(variable: Variable[Any]) -> Any:
 
 
 def in_file(name: str, *, default: Value, spanish: str, english: str) -> Value:
-    """A field of a dataclass of settings that a part of `janitor.toml` sets; the field's type is its schema."""
+    """A field of a settings dataclass, set by a part of `janitor.toml`; the field's type is its schema."""
     listed = Listed(name=name, spanish=spanish, english=english)
     return dataclasses.field(default=default, metadata={DECLARATION: listed})
 
 
 def variables_of(kind: type) -> Iterator[Variable[Any]]:
-    """The variables that a dataclass of settings declares, in order."""
+    """The variables that a settings dataclass declares, in order."""
     return (declaration for _, declaration in _declarations(kind) if isinstance(declaration, Variable))
 
 
 def lists_of(kind: type) -> Iterator[Listed]:
-    """The parts of `janitor.toml` that a dataclass of settings declares, in order."""
+    """The parts of `janitor.toml` that a settings dataclass declares, in order."""
     return (declaration for _, declaration in _declarations(kind) if isinstance(declaration, Listed))
 
 
 def schema_of(kind: type) -> Mapping[str, Any]:
-    """The type of each part of `janitor.toml` that a dataclass of settings declares, by its path of keys."""
+    """The type of each part of `janitor.toml` that a settings dataclass declares, by path of keys."""
     from typing import get_type_hints
 
     hints = get_type_hints(kind)
@@ -197,9 +197,9 @@ def schema_of(kind: type) -> Mapping[str, Any]:
 
 
 def load(kind: type[Kind], sources: Sources, **others: object) -> Kind:
-    """Read every declared field of a dataclass; `others` are its fields that are not declared.
+    """Read every declared field of a dataclass; `others` are its undeclared fields.
 
-    Raises `ConfigurationError` that names everything that is wrong, each by variable or path of keys, without secrets.
+    Raises `ConfigurationError`, which names every fault by variable or path of keys, without secrets.
     """
     values: dict[str, object] = {}
     faults: list[str] = []
@@ -227,7 +227,7 @@ def _declarations(kind: type) -> Iterator[tuple[str, Variable[Any] | Listed]]:
 
 
 SHORTEST_SECRET_OF_ANY_VARIABLE = 8
-"""A shorter one may be a word that stands in every line, or no secret at all. Passwords are learnt, however short."""
+"""A shorter text may be a common word, or no secret at all. Passwords are learnt whatever their length."""
 
 
 def _worth_learning(written: str) -> list[str]:
@@ -241,15 +241,15 @@ def _parts_of_secret(written: str) -> Iterator[str]:
 
 
 def _parts(written: str) -> Iterator[str]:
-    """What may turn up alone of a secret that is a list."""
+    """The parts of a secret list that may appear alone."""
     return (part for part in re.split(r"[,\s]+", written) if part)
 
 
 def _passwords(written: str) -> Iterator[str]:
-    """What may turn up alone of a secret that is an address, or a list of them."""
+    """The parts of a secret address, or list of addresses, that may appear alone."""
     for part in _parts(written):
         try:
             password = urlsplit(part).password
-        except ValueError:  # no address
+        except ValueError:  # not an address
             continue
         yield from (password, unquote(password)) if password else ()

@@ -1,4 +1,4 @@
-"""Reads a `.env` file whole or not at all: one that is half obeyed would let things happen that it forbids."""
+"""Reads a `.env` file whole or not at all: half a file could allow what the other half forbids."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from config.text.files import UnreadableFile, read_text
 
 
 class DotenvError(Exception):
-    """The file cannot be used. The message is in Spanish, says where, and never what stands there."""
+    """The file cannot be used. The message is in Spanish, names the place and never quotes the file."""
 
 
 def add_dotenv(path: Path) -> tuple[str, ...]:
-    """Add to the process's environment what a file says and the environment lacks; give every name in the file.
+    """Add the file's variables that the process's environment lacks; return every name in the file.
 
-    A file that is not there says nothing. Raises `DotenvError`.
+    A missing file counts as empty. Raises `DotenvError`.
     """
     if not os.path.lexists(path):
         return ()
@@ -24,7 +24,7 @@ def add_dotenv(path: Path) -> tuple[str, ...]:
         text = read_text(path)
     except UnreadableFile as error:
         raise DotenvError(str(error)) from error
-    from dotenv import load_dotenv  # with what it imports, slower to load than the rest of this room together
+    from dotenv import load_dotenv  # slower to import than the rest of this package together
 
     names = _names_in(text)
     load_dotenv(stream=io.StringIO(text), override=False)
@@ -32,7 +32,7 @@ def add_dotenv(path: Path) -> tuple[str, ...]:
 
 
 def _names_in(text: str) -> tuple[str, ...]:
-    """Raises `DotenvError` with the number of the first line that the library would only warn of, or pass over."""
+    """Raises `DotenvError` with the number of the first line that the library would only warn about, or ignore."""
     from dotenv.parser import parse_stream
 
     names: list[str] = []

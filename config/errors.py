@@ -1,4 +1,4 @@
-"""What can keep a run from beginning, or an execution from being migrated, apart from the providers' own errors; see
+"""Errors that stop a run from starting or an execution from being migrated. For providers' errors see
 `providers.base`.
 """
 
@@ -9,15 +9,15 @@ from typing import ClassVar
 
 
 class ConfigurationError(Exception):
-    """The settings cannot be used. The message is in Spanish: what is wrong and what to do, without secrets."""
+    """The settings cannot be used. The message, in Spanish, says what is wrong and what to do, without secrets."""
 
 
 class MigrationError(Exception):
-    """Something kept an execution from being migrated. The message is in Spanish, one line, without secrets.
+    """An execution could not be migrated. The message is one line of Spanish, without secrets.
 
-    The class says what the caller must decide: `tries` is how often the same step is worth doing in all,
-    `try_next_provider` whether another provider may fare better, `provider_wide` whether the provider itself is
-    to blame, rather than one object, and `code` is the stable name that logs and the database record.
+    The class tells the caller what to do: `tries` is the total number of tries that the step is worth,
+    `try_next_provider` whether another provider may succeed, `provider_wide` whether the provider itself is
+    to blame rather than one object, and `code` is the stable name in logs and in the database.
     """
 
     code: ClassVar[str] = "migration_error"
@@ -26,13 +26,13 @@ class MigrationError(Exception):
     provider_wide: ClassVar[bool] = False
 
     given_up: bool = False
-    """Whether the step that raised it was already repeated as often as it is worth: callers do not repeat it."""
+    """Whether the failed step has used up its tries already: callers do not repeat it."""
 
 
 def caused_by_too_many_open_files(error: BaseException | None) -> bool:
-    """Whether an error came of too many open files, here or in the whole system: no fault of what met it."""
+    """Whether too many open files, here or system-wide, caused an error: the step that met it is not to blame."""
     looked_at: set[int] = set()
-    while error is not None and id(error) not in looked_at:  # one that is kept and raised again can lead to itself
+    while error is not None and id(error) not in looked_at:  # an error that is stored and raised again may cause itself
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
             return True
         looked_at.add(id(error))
@@ -41,7 +41,7 @@ def caused_by_too_many_open_files(error: BaseException | None) -> bool:
 
 
 class SourceError(MigrationError):
-    """The execution's own files stand in the way; no provider would fare better."""
+    """The execution's own files cause the error; no other provider would succeed."""
 
     code = "source_error"
 
@@ -72,7 +72,7 @@ class RunInterrupted(MigrationError):
 
 
 def unexpected(error: Exception) -> MigrationError:
-    """A defect of the program, brought out by one execution or job, which must not stop the others."""
+    """A defect of the program, met in one execution or job; it must not stop the others."""
     wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
     wrapped.__cause__ = error
     return wrapped

@@ -1,4 +1,4 @@
-"""How a command ends: what cron and other programs read from its exit code. Signals: see `early_signals`."""
+"""Exit codes of commands, as cron and other programs read them. For signals see `early_signals`."""
 
 from __future__ import annotations
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 NOT_IN_A_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-"""What no address, name or secret holds and no SDK can send: control characters, but for tabs and line ends of keys,
-and halves of characters, which JSON can express. Libraries answer them with errors that nobody expects.
+"""Characters that no address, name or secret holds and no SDK can send: control characters, except tabs and line ends
+of keys, and lone surrogates, which JSON can express. Libraries raise unexpected errors for them.
 """
 
 
 def is_plain_url(text: str) -> bool:
-    """Whether a text is an http(s) address with a host, and without parameters, fragment and user."""
+    """Whether a text is an http(s) address with a host and no parameters, fragment or user."""
     try:
         parts = urlsplit(text)
     except ValueError:  # a bracket in the host, say
@@ -37,7 +37,7 @@ class Fields:
         self._values = values
 
     def text(self, name: str, default: str | None = None) -> str | None:
-        """The text in a field, or `default` where it is absent. Raises `FieldError` for anything but text."""
+        """The text of a field, or `default` when absent. Raises `FieldError` for anything but text."""
         value = self._values.get(name)
         if value is None or value == "":
             return default
@@ -48,14 +48,14 @@ class Fields:
         return value
 
     def required_text(self, name: str) -> str:
-        """The text in a field that must be there. Raises `FieldError`."""
+        """The text of a required field. Raises `FieldError`."""
         value = self.text(name)
         if value is None:
             raise FieldError(f"{self._label}.{name}: falta")
         return value
 
     def integer(self, name: str, default: int, minimum: int, maximum: int) -> int:
-        """A whole number, also written as text. Raises `FieldError` when it is none or out of bounds."""
+        """A whole number, possibly written as text. Raises `FieldError` for anything else or out of bounds."""
         value = self._values.get(name)
         if value is None or value == "":
             return default

@@ -1,4 +1,4 @@
-"""Logging as operators know it: console and a rotated file, text or JSON, with every known secret blotted out."""
+"""Logging for operators: console and a rotated file, text or JSON, with every known secret redacted."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from config.process.system_paths import is_of_system
 from config.text.wording import reason_of
 
 UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What `json.dumps` leaves as it is, and a reader of lines, a terminal or a UTF-8 encoder would not take well."""
+"""Characters that `json.dumps` does not escape, but that break lines, terminals or UTF-8 encoders."""
 
 SIGNATURE_IN_URL = re.compile(r"\bsig=([^&;]+)")
-"""The secret part of an Azure SAS: its other parts change places when an SDK adds parameters of its own."""
+"""The secret part of an Azure SAS: an SDK that adds its own parameters reorders the other parts."""
 
 TOKEN_IN_REQUEST = re.compile(
     r"(x-amz-security-token\W{1,12}?(?:b\W{1,3})?|\bbearer\s+|\bassertion=|\bcredential=)[\w.~+/=%-]{16,}",
     re.IGNORECASE,
 )
-"""Tokens that an SDK gets for itself, and anew when they run out, so that nobody can teach them to the redactor: the
-key and session of an IAM role, Google's access token and the assertion it is had for. Libraries log them at DEBUG, and
-a server may repeat them in its errors."""
+"""Tokens that an SDK fetches and renews itself, so the redactor cannot learn them in advance: the key and session of an
+IAM role, Google's access token and the assertion exchanged for it. Libraries log them at DEBUG, and a server may repeat
+them in its errors."""
 
 LOGGER_NAME = "janitor_daemon"
 LOG_FILE_NAME = "janitor_daemon.log"
@@ -48,7 +48,7 @@ SHORTEST_ACCESS_KEY = 16
 REDACTED = "***"
 
 PLAIN_FIELDS = frozenset({"host", "port", "username", "region", "account_name", "host_key", "known_hosts", "secreto"})
-"""Fields of `credenciales` that are no secrets, and that operators want to read in messages."""
+"""Fields of `credenciales` that are not secret and that operators want to read in messages."""
 
 PLAIN_SERVICE_ACCOUNT_FIELDS = frozenset(
     {
@@ -61,14 +61,14 @@ logger = logging.getLogger(LOGGER_NAME)
 
 
 class Redactor:
-    """Knows the secrets of this process and blots them out of any text, however an SDK may have encoded them."""
+    """Knows the secrets of this process and removes them from any text, in every encoding that an SDK may use."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._needles: tuple[str, ...] = ()
 
     def add(self, secret: str) -> None:
-        """Remember a secret. One shorter than four characters would blot out half of every line and is not taken."""
+        """Remember a secret. One shorter than four characters is ignored: it would hide half of every line."""
         parts = (secret, secret.strip(), *(line.strip() for line in secret.splitlines()))
         needles = {form for part in parts for form in _written_forms(part)}
         usable = {needle for needle in needles if len(needle.strip()) >= SHORTEST_SECRET}
@@ -76,15 +76,15 @@ class Redactor:
             self._needles = tuple(sorted({*self._needles, *usable}, key=len, reverse=True))
 
     def redact(self, text: str) -> str:
-        """`text` with every known secret replaced, and what can only be a token."""
+        """`text` with every known secret replaced, and everything that can only be a token."""
         for needle in self._needles:
             if needle in text:
                 text = text.replace(needle, REDACTED)
         return TOKEN_IN_REQUEST.sub(rf"\g<1>{REDACTED}", text)
 
     def redact_all(self, value: object) -> object:
-        """A value for JSON with the secrets in its texts replaced: in the JSON itself, a secret that looks like a
-        number or like punctuation would take some of that with it.
+        """A value for JSON with the secrets in its texts replaced. Replacing them in the encoded JSON would also
+        change numbers and punctuation that look like a secret.
         """
         if isinstance(value, Mapping):
             return {str(key): self.redact_all(item) for key, item in value.items()}
@@ -106,7 +106,7 @@ def _written_forms(secret: str) -> Iterable[str]:
 
 
 redactor = Redactor()
-"""The process's one redactor: logs, database columns and messages all go through it."""
+"""The only redactor of the process: logs, database columns and messages all pass through it."""
 
 
 def learn_secrets(credentials: object) -> None:
@@ -125,12 +125,12 @@ def learn_secrets(credentials: object) -> None:
 
 
 def _is_mere_name(field: str, value: object) -> bool:
-    """An access key is half a secret, but one like `minio` stands in every URI, and blotting it out spoils the log."""
+    """An access key is half a secret, but one like `minio` is part of every URI: redacting it spoils the log."""
     return field == "access_key" and isinstance(value, str) and len(value) < SHORTEST_ACCESS_KEY
 
 
 def _parts_that_are_secrets(credential: str) -> Iterable[str]:
-    """The parts of a connection string or a SAS that turn up alone in messages."""
+    """The parts of a connection string or a SAS that appear alone in messages."""
     yield from SIGNATURE_IN_URL.findall(credential)
     for part in credential.split(";"):
         name, _, value = part.partition("=")
@@ -149,7 +149,7 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         if not self._tracebacks:
             record = logging.makeLogRecord({**record.__dict__, "exc_info": None, "exc_text": None})
-        elif record.exc_text and not record.exc_info:  # another process has logged it
+        elif record.exc_text and not record.exc_info:  # logged by another process
             record = logging.makeLogRecord({**record.__dict__, "exc_text": _indented(record.exc_text)})
         return printable(redactor.redact(super().format(record)))
 
@@ -161,7 +161,7 @@ class _TextFormatter(logging.Formatter):
 
 
 def _indented(traceback: str) -> str:
-    """So that no line of it passes for a record."""
+    """Indent every line, so that none passes for a record."""
     return textwrap.indent(traceback, "  ")
 
 
@@ -187,10 +187,10 @@ class _JsonFormatter(logging.Formatter):
 
 
 class _RotatingFile(logging.handlers.RotatingFileHandler):
-    """A file that several installations may share: only one process rotates it at a time, and none twice. Whoever had
-    it open meanwhile goes on in the new one.
+    """A file that several installations may share: one process rotates it at a time, and never twice. Processes that
+    had it open continue in the new file.
 
-    Says once on the console that the file cannot be written (a full disk, say), and lets the work go on.
+    Reports once on the console that the file cannot be written (a full disk, say), and the work continues.
     """
 
     def shouldRollover(self, record: logging.LogRecord) -> bool:  # noqa: N802 - the name that logging gives it
@@ -203,9 +203,9 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
             try:
                 fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return  # somebody is at it, and may have been stopped: nobody waits, the line goes to the file as it is
+                return  # somebody else is rotating, maybe stopped: do not wait, write the line to the file as it is
             except OSError:
-                super().doRollover()  # a file system without locks: as if there were nobody else
+                super().doRollover()  # a file system without locks: rotate as if alone
                 return
             try:
                 if self._is_in_place():
@@ -213,10 +213,10 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
                 else:
                     self._reopen()
             finally:
-                fcntl.flock(locked, fcntl.LOCK_UN)  # which a process that was forked meanwhile would keep
+                fcntl.flock(locked, fcntl.LOCK_UN)  # a process forked meanwhile would keep it locked
 
     def _is_in_place(self) -> bool:
-        """Whether what is open still has the file's name: another process may have rotated it, or moved it away."""
+        """Whether the open file still has its name: another process may have rotated or moved it."""
         if self.stream is None:
             return False
         try:
@@ -227,7 +227,7 @@ class _RotatingFile(logging.handlers.RotatingFileHandler):
     def _reopen(self) -> None:
         if self.stream is not None:
             self.stream.close()
-            self.stream = None  # so that it is tried again if it cannot be opened now
+            self.stream = None  # so that a failure to open it now is retried later
         self.stream = self._open()
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the name that logging gives it
@@ -248,14 +248,14 @@ def printable(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    """A byte of a name that is no UTF-8 is shown as that byte."""
+    """A byte that is not UTF-8 is shown as that byte."""
     if "\udc80" <= character <= "\udcff":
         return f"\\x{ord(character) - 0xDC00:02x}"
     return character.encode("unicode_escape", "surrogatepass").decode()
 
 
 def printable_json(value: object, indent: int | None = None) -> str:
-    """A value as JSON that is fit for a terminal, too, and that whoever reads it understands as the same value."""
+    """A value as JSON that is safe on a terminal and still parses to the same value."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
     return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -268,7 +268,7 @@ def one_line(text: object) -> str:
 def configure_logging(log_directory: Path | None, log_format: str, *, debug: bool) -> None:
     """Send the log to the console (stderr), and to a rotated file unless `log_directory` is `None`.
 
-    A log directory that cannot be used is told on the console, and is no reason not to work. Tracebacks are
+    An unusable log directory is reported on the console and does not stop the run. Tracebacks are
     written at DEBUG level only.
     """
     formatter_class = _JsonFormatter if log_format == "json" else _TextFormatter
@@ -281,7 +281,7 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
             problem = error
     for handler in handlers:
         handler.setFormatter(formatter_class(tracebacks=debug))
-    # What libraries log of failures is told by our own errors, in one line and in Spanish; but for a bad line in .env.
+    # Our own errors report what libraries log of failures, in one line of Spanish; except for a bad line in .env.
     logging.basicConfig(handlers=handlers, force=True)
     log_debug(debug)
     if problem is not None and log_directory is not None:
@@ -291,7 +291,7 @@ def configure_logging(log_directory: Path | None, log_format: str, *, debug: boo
 
 
 class _LogFile:
-    """What is known of this process's log file."""
+    """The state of this process's log file."""
 
     failure: str | None = None
 
@@ -300,7 +300,7 @@ _log_file = _LogFile()
 
 
 def log_file_failure() -> str | None:
-    """The path of the log file where something could not be written to it; `None` where all was, or there is none."""
+    """The path of the log file if a write to it failed; `None` if all succeeded, or if there is no file."""
     return _log_file.failure
 
 
@@ -320,10 +320,10 @@ def _tell_unwritable(path: Path, error: OSError) -> None:
 
 
 def advice_to_write(path: Path, error: OSError, variable: str) -> str:
-    """What to do so that this process can write to `path`, a directory that is there or a file, where `error` has kept
-    it from doing so; or in which variable to name another directory.
+    """How to let this process write to `path`, an existing directory or a file, after `error` prevented it; or which
+    variable can name another directory.
 
-    Never to give away what is the system's or somebody's home, nor what is in a directory.
+    Never advises changing the owner of a system directory or a home, nor of a directory's contents.
     """
     elsewhere = f"indique otro directorio en {variable}"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -337,7 +337,7 @@ def advice_to_write(path: Path, error: OSError, variable: str) -> str:
 
 
 def _advice_of_rights(path: Path, existing: Path) -> str:
-    """How this user gets the right to write to `path`, of which `existing` is there; the other way is to follow."""
+    """How this user gets the right to write to `path`, whose part `existing` exists; the caller adds an alternative."""
     where, owner, user = one_line(existing), user_name(existing.stat().st_uid), user_name(os.geteuid())
     if owner == user:
         return f"{where} es de {owner}, sin permiso de escritura: ejecute chmod u+rwX {where}, o "
@@ -354,7 +354,7 @@ def _is_writable_directory(path: Path) -> bool:
 
 
 def _is_to_be_left_alone(path: Path) -> bool:
-    """What is the system's, or the home of a user."""
+    """Whether it is a system directory or a user's home."""
     real_path = os.path.realpath(path)
     try:
         home = pwd.getpwuid(path.stat().st_uid).pw_dir
@@ -364,7 +364,7 @@ def _is_to_be_left_alone(path: Path) -> bool:
 
 
 def user_name(user_id: int) -> str:
-    """The name of a user, or the number where there is none."""
+    """The name of a user, or the number if the user has no name."""
     try:
         return pwd.getpwuid(user_id).pw_name
     except KeyError:
@@ -372,9 +372,9 @@ def user_name(user_id: int) -> str:
 
 
 def log_debug(debug: bool) -> None:
-    """Let everything be logged, or what operators read."""
+    """Log everything, or only what operators read."""
     logging.getLogger().setLevel(logging.DEBUG if debug else logging.CRITICAL)
-    # Azure's SDK logs headers of answers, in which a server may repeat what it was asked, in letters of its choice.
+    # Azure's SDK logs response headers, in which a server may repeat the request in any letter case.
     logging.getLogger("azure.core.pipeline.policies.http_logging_policy").setLevel(logging.WARNING)
     logging.getLogger("dotenv").setLevel(logging.DEBUG if debug else logging.WARNING)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
@@ -397,7 +397,7 @@ def _open_log_file(log_directory: Path) -> logging.Handler:
 
 
 class _Forwarding(logging.Handler):
-    """Hands records on, in a form that can be sent to another process."""
+    """Passes records on in a form that can be sent to another process."""
 
     def __init__(self, send: Callable[[logging.LogRecord], None]) -> None:
         super().__init__()
@@ -409,22 +409,22 @@ class _Forwarding(logging.Handler):
         told = {"msg": record.getMessage(), "args": None, "exc_info": None, "exc_text": traceback, "fields": fields}
         try:
             self._send(logging.makeLogRecord({**record.__dict__, **told}))
-        except (TypeError, AttributeError, pickle.PicklingError):  # a library has added what cannot be sent
+        except (TypeError, AttributeError, pickle.PicklingError):  # a library added attributes that cannot be sent
             self.handleError(record)
 
 
 def forward_logs(send: Callable[[logging.LogRecord], None]) -> None:
-    """Write nothing in this process any more: all that is logged goes to `send`, for another one to write."""
+    """Stop writing in this process: every record goes to `send`, and another process writes it."""
     logging.getLogger().handlers[:] = [_Forwarding(send)]
 
 
 def write_forwarded(record: logging.LogRecord) -> None:
-    """Write what another process has logged."""
+    """Write a record that another process logged."""
     logging.getLogger(record.name).handle(record)
 
 
 def emit(level: int, event: str, message: str, *, cause: BaseException | None = None, **fields: object) -> None:
-    """Log one line for operators. `event` is the stable English name that JSON lines carry beside the fields.
+    """Log one line for operators. `event` is the stable English name that JSON lines carry along with the fields.
 
     The traceback of `cause` is kept for the debug log.
     """

@@ -1,6 +1,6 @@
-"""The plain frozen data that flows between the rooms.
+"""The plain frozen data that the packages exchange.
 
-Paths and object keys are `str` as `os.fsdecode` makes them: bytes that are no UTF-8 travel as lone surrogates
+Paths and object keys are `str` as `os.fsdecode` makes them: bytes that are not UTF-8 travel as lone surrogates
 (PEP 383) and reach a file system or a provider only through `os.fsencode` or the provider's own key encoding.
 """
 
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class ProviderRow:
-    """One row of `cloud_providers`, its two JSON columns parsed. The credentials never show in a repr."""
+    """One row of `cloud_providers` with its JSON columns parsed. The credentials never show in a repr."""
 
     id: int
     name: str
@@ -27,7 +27,7 @@ class ProviderRow:
 
 @dataclass(frozen=True, slots=True)
 class MigrationPolicy:
-    """What `ejecuciones_config` asks for. The defaults are those of an installation without a row."""
+    """The policy in `ejecuciones_config`. The defaults apply to an installation without a row."""
 
     primary_provider_id: int | None = None
     alternate_provider_ids: tuple[int, ...] = ()
@@ -38,7 +38,7 @@ class MigrationPolicy:
 
     @property
     def provider_ids(self) -> tuple[int, ...]:
-        """Providers in order of preference, the primary first, none twice."""
+        """Providers in order of preference, the primary first, without duplicates."""
         if self.primary_provider_id is None:
             return ()
         return tuple(dict.fromkeys((self.primary_provider_id, *self.alternate_provider_ids)))
@@ -55,7 +55,7 @@ class Execution:
 
 @dataclass(frozen=True, slots=True)
 class CommittedCopy:
-    """What was recorded when an execution was last committed, whatever its row says now."""
+    """The record of an execution's last commit, regardless of what its row says now."""
 
     uri: str
     provider_id: int
@@ -63,21 +63,21 @@ class CommittedCopy:
     size_bytes: int
     manifest_sha256: str
     set_aside_inode: str | None = None
-    """That of the directory whose removal was begun last, if any was."""
+    """The inode of the directory whose removal began last, if any."""
 
 
 LEASE_SECONDS = 900
 LATE_SECONDS = 3600
-"""How long a request can be on its way at most when whoever sent it is gone: what S3 and Azure refuse is signed fifteen
-minutes ago, and a connection over which nothing passes is given up in less than an hour.
+"""The longest time that a request can be in flight after its sender is gone: S3 and Azure refuse signatures older than
+fifteen minutes, and an idle connection is dropped in less than an hour.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """This run's right to work on one execution, until another run takes it over and raises the token.
+    """This run's right to work on one execution, until another run takes over and raises the token.
 
-    `last_copy` is that of an execution that was migrated before and is to be migrated again.
+    `last_copy` is the earlier copy of an execution that is migrated again.
     """
 
     execution: Execution
@@ -86,7 +86,7 @@ class Claim:
 
 
 class EntryKind(enum.StrEnum):
-    """What a manifest can hold. Anything else (sockets, FIFOs, devices) makes an execution unfit to migrate."""
+    """The kinds of entry in a manifest. Any other (sockets, FIFOs, devices) makes an execution unfit to migrate."""
 
     FILE = "file"
     DIRECTORY = "directory"
@@ -94,7 +94,7 @@ class EntryKind(enum.StrEnum):
 
 
 class FileIdentity(NamedTuple):
-    """Tells one state of one inode from any other: rewriting a file changes at least its ctime."""
+    """Distinguishes one state of one inode from any other: rewriting a file changes at least its ctime."""
 
     device: int
     inode: int
@@ -106,8 +106,8 @@ class FileIdentity(NamedTuple):
 class Entry(NamedTuple):
     """One file, directory or symbolic link of an execution, its path relative to the execution's directory.
 
-    `sha256` (lower-case hex) is known for a file once its bytes have been read. `identity` is what this host saw,
-    and is `None` in a manifest that came from elsewhere. Both are tuples, as one is made for each file more than once.
+    `sha256` (lower-case hex) is known once the file's bytes have been read. `identity` is what this host saw, and
+    `None` in a manifest from elsewhere. Both classes are tuples because each file needs several of them.
     """
 
     path: str
@@ -129,8 +129,8 @@ class Evidence(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One recorded try to store an execution at one place. Earlier ones that did not come to look at it, and so sent
-    nothing, do not count.
+    """One recorded attempt to store an execution at one place. Earlier attempts that never looked at the place, and so
+    sent nothing, do not count.
     """
 
     id: int
@@ -139,18 +139,18 @@ class Attempt:
     earlier_attempts_here: int
     foreign_objects_here: bool
     committed_here: bool = False
-    """Whether a row pointed at this place once, as the copy of this execution."""
+    """Whether a row ever pointed at this place as the copy of this execution."""
     committed_manifest_sha256: str | None = None
-    """That of the manifest of the last copy that was committed for this execution, wherever."""
+    """The hash of the manifest last committed for this execution, at any place."""
     late_bytes_until: datetime | None = None
-    """Until when bytes of an earlier attempt may arrive, of files that have changed since, which are kept off by
-    discarding its unfinished uploads.
+    """Until when bytes of files that have changed since may arrive from an earlier attempt. Discarding its unfinished
+    uploads prevents that.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class ProvenCopy:
-    """What is written down when an execution has been migrated."""
+    """What the commit of a migrated execution records."""
 
     uri: str
     provider_id: int
@@ -163,11 +163,11 @@ class ProvenCopy:
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
-    """What a provider says, when asked anew, that it holds under a key.
+    """The provider's answer to a new request about a key.
 
-    `checksum` is in the provider's own notation (`etag:...`, `md5:...`, `crc32c:...`), `None` where it has none.
-    `version` tells this state of the object from any other, in the provider's own notation, so that a request can name
-    it as its condition. `stat` gives it where the provider knows one, `list` need not.
+    `checksum` is in the provider's own notation (`etag:...`, `md5:...`, `crc32c:...`), `None` if it has none.
+    `version`, also in its notation, distinguishes this state of the object from any other, so a request can name
+    it as its condition. `stat` returns it if the provider has one; `list` may not.
     """
 
     key: str
@@ -176,8 +176,8 @@ class StoredObject:
     version: str | None = None
 
     def is_same_as(self, other: StoredObject) -> bool:
-        """Whether nothing shows that these are two objects, or two states of one: the version decides where both have
-        one, otherwise size and checksum.
+        """Whether nothing shows that these are different objects or states: compares versions if both have one,
+        otherwise size and checksum.
         """
         if self.key != other.key or self.size_bytes != other.size_bytes:
             return False
@@ -188,7 +188,7 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Some of the keys below a prefix: those after one and up to another, which is one of them; `None`: no bound."""
+    """A range of the keys below a prefix: after one key, up to and including another; `None` means no bound."""
 
     after: str | None = None
     up_to: str | None = None
@@ -199,47 +199,46 @@ EVERYTHING = Span()
 
 @dataclass(frozen=True, slots=True)
 class PutReceipt:
-    """What was really sent by one `put`, computed from the same buffers that were sent.
+    """What one `put` really sent, computed from the very buffers that were sent.
 
-    `checksums` are the notations, any one of which the provider may show for exactly these bytes.
+    The provider may show any one of `checksums` for exactly these bytes.
     """
 
     size_bytes: int
     sha256: str
     checksums: frozenset[str] = frozenset()
     sent_whole: bool = True
-    """Whether all of it was: not if parts that an earlier try had stored belong to it."""
+    """Whether this `put` sent every byte: false if it reuses parts stored by an earlier try."""
     left_unfinished: bool = False
-    """Whether something may be there beside it that was begun and is not known to be gone."""
+    """Whether an unfinished upload may be left besides the object."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContentDigest:
-    """SHA-256 (lower-case hex) of what is stored under `key`, and how it was learnt."""
+    """SHA-256 (lower-case hex) of the object under `key`, and how it was determined."""
 
     key: str
     sha256: str
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class JobState:
+class JobState(NamedTuple):
     """What the database knows of a job's runs, on one host or of all hosts together."""
 
     last_started_at: datetime | None = None
     last_good_at: datetime | None = None
-    """When the last run that was good began."""
+    """When the last successful run began."""
 
     tries: int = 0
-    """How many runs began since then, without one that was good or was merely interrupted."""
+    """How many runs have begun since then, not counting successful or interrupted ones."""
 
     fencing_token: int = 0
-    """How often the job was taken up: equal tokens, nobody has taken it up meanwhile."""
+    """How often the job was claimed: while the token is the same, nobody has claimed it since."""
 
     was_cut_off: bool = False
-    """Whether the last run has no end: it goes on, or was killed."""
+    """Whether the last run has no recorded end: it is still running, or was killed."""
 
     last_outcome: str | None = None
     last_error: str | None = None
     held_by: str | None = None
-    """The host that took it up last."""
+    """The host that claimed it last."""

@@ -1,4 +1,4 @@
-"""How the command line is read: what click says in English comes out in Spanish, and amounts become settings."""
+"""Parses the command line: translates click's English messages into Spanish and turns amounts into settings."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from config.text.wording import in_spanish, reason_of
 
 
 class _Spanish(click.Command):
-    """A command, or a group of them, whose help is in Spanish, click's own words included.
+    """A command or group whose help is in Spanish, including click's own texts.
 
-    They are Spanish before the lines are broken: a sentence that goes over two lines would not be found any more.
+    Those are translated before lines are wrapped: a sentence on two lines would not be recognised.
     """
 
     def __init__(self, *arguments: Any, **attributes: Any) -> None:
@@ -49,10 +49,10 @@ class SpanishGroup(_Spanish, click.Group):
 
 
 class LazyGroup(SpanishGroup):
-    """A group that gets its commands from `load` only when one of them, or the list of them, is asked for.
+    """A group that loads its commands only when one of them, or their list, is requested.
 
-    Its help shows the options of each of `option_groups` below a heading of their own, and after them all others; then
-    the commands, and the variables of the environment that `variables` gives, by their headings.
+    Its help shows the options of each of `option_groups` under their own heading, then all other options, the
+    commands, and the environment variables that `variables` returns, under their headings.
     """
 
     def __init__(
@@ -90,17 +90,17 @@ class LazyGroup(SpanishGroup):
 
 
 def _help_of(variable: Variable[Any]) -> str:
-    """A default that is computed, its sentence says."""
+    """The sentence itself describes a computed default."""
     default = variable.default if isinstance(variable.default, str) and variable.default != OFF else ""
     return f"{variable.spanish.removesuffix('.')} (por defecto, {default})." if default else variable.spanish
 
 
 ALSO_FOR_COMMANDS = ("debug",)
-"""What may stand before a command: it changes how the program tells, not what it does."""
+"""Options allowed before a command: they change the program's output, not its work."""
 
 
 def require_no_options_of_the_tick(context: click.Context) -> None:
-    """Raises `UsageError` where an option of the tick stands before a command, which would not obey it."""
+    """Raises `UsageError` if an option of the tick precedes a command, which would ignore it."""
     name = context.invoked_subcommand
     if name is None:
         return
@@ -120,7 +120,7 @@ def require_no_options_of_the_tick(context: click.Context) -> None:
 
 
 def setting(name: str, parse: Callable[[str], object]) -> Callable[..., Mapping[str, Any]]:
-    """What turns an option into a change of one setting, or into none where it is not given."""
+    """A callback that turns an option into a change of one setting, or of none if the option is missing."""
 
     def change(_context: click.Context, _parameter: click.Parameter, text: str | None) -> Mapping[str, Any]:
         try:
@@ -147,7 +147,7 @@ bandwidth_option = click.option(
 
 
 def hours(_context: click.Context, _parameter: click.Parameter, text: str | None) -> float | None:
-    """What turns an option into a number of hours."""
+    """Turn an option into a number of hours."""
     try:
         return None if text is None else parsers.hours(text)
     except AmountError as error:
@@ -155,14 +155,14 @@ def hours(_context: click.Context, _parameter: click.Parameter, text: str | None
 
 
 def not_empty(_context: click.Context, _parameter: click.Parameter, text: str) -> str:
-    """What refuses an argument without text, such as a variable of the shell that is not set."""
+    """Refuse an empty argument, such as an unset shell variable."""
     if not text.strip():
         raise click.BadParameter("está vacío")
     return text
 
 
 def directory_to_fill(context: click.Context, parameter: click.Parameter, text: str) -> Path:
-    """What turns an argument into the path of a directory that is there, or can be made where it is said to be."""
+    """Turn an argument into the path of a directory that exists or can be created."""
     path = Path(not_empty(context, parameter, text))
     try:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""The fields that rows of `cloud_providers` may have, by `tipo`: one that nobody asks for is a slip of the pen."""
+"""The fields that rows of `cloud_providers` may have, by `tipo`: an unknown one is a typing error."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from config.text.names import unknown
 
 @dataclass(frozen=True, slots=True)
 class KnownFields:
-    """What a kind of provider asks for. `credentials` is `None` where they are somebody else's document."""
+    """The fields that a kind of provider reads. `credentials` is `None` if they are a third party's document."""
 
     credentials: frozenset[str] | None
     options: frozenset[str]
 
 
 _NETWORK = frozenset(("ca_file", "proxy"))
-"""What every provider by HTTP asks for."""
+"""The fields that every HTTP provider reads."""
 
 _S3 = KnownFields(
     frozenset(("access_key", "secret_key", "region", "session_token")),
@@ -49,7 +49,7 @@ KNOWN_FIELDS: Mapping[str, KnownFields] = {
 
 
 def unknown_fields(row: ProviderRow) -> Iterator[str]:
-    """Says of each field of a row that it means nothing, and which one was probably meant, in Spanish; never a value.
+    """Report each unknown field of a row in Spanish, with the field probably meant, never with a value.
 
     As everywhere, an empty field counts as absent.
     """

@@ -18,18 +18,18 @@ SECRET_FIELDS = (
     *("secret_key", "session_token", "connection_string", "account_key", "sas_token"),
     *("password", "private_key", "private_key_passphrase"),
 )
-"""Fields of `credenciales` that give access to whoever reads them. `private_key` is SFTP's and a service account's."""
+"""Fields of `credenciales` that give access to anyone who reads them. SFTP and service accounts use `private_key`."""
 
 SHORTEST_SECRET_OF_ANY_FIELD = 8
-"""A shorter user name or host (`sage`, say) stands in every path, and blotting it out would spoil the log. Passwords
-and other secrets proper are learnt by their fields, however short."""
+"""A shorter user name or host (`sage`, say) is part of every path, and redacting it would spoil the log. Passwords
+and other real secrets are learnt by their fields, whatever their length."""
 
 FetchSecret = Callable[[str], bytes | None]
-"""Gives the encrypted value (`valor_cifrado`) of a name, `None` when there is no such row."""
+"""Returns the encrypted value (`valor_cifrado`) of a name, `None` if there is no such row."""
 
 
 class SecretKeys:
-    """The keys in `JANITOR_SECRET_KEYS`: the first one encrypts, and each opens what it once encrypted.
+    """The keys in `JANITOR_SECRET_KEYS`: the first one encrypts, and each decrypts what it encrypted before.
 
     The tokens are Fernet's (https://github.com/fernet/spec): AES-128-CBC, authenticated with HMAC-SHA256.
     """
@@ -42,7 +42,7 @@ class SecretKeys:
 
     @classmethod
     def from_environment(cls) -> SecretKeys:
-        """The keys of this process. Raises `FieldError`, never with a value, when there is none or one is none."""
+        """The keys of this process. Raises `FieldError`, never with a value, if there is no key or one is invalid."""
         from cryptography.fernet import Fernet
 
         keys = os.environ.get(KEYS_VARIABLE, "").replace(",", " ").split()
@@ -60,7 +60,7 @@ class SecretKeys:
         return cls(fernets)
 
     def encrypt(self, secret: str) -> str:
-        """A token that only these keys open, in ASCII."""
+        """An ASCII token that only these keys open."""
         return self._all.encrypt(secret.encode()).decode()
 
     def renew(self, encrypted: bytes) -> str | None:
@@ -73,7 +73,7 @@ class SecretKeys:
             return None
 
     def open(self, encrypted: bytes) -> tuple[int, bytes] | None:
-        """The place of the key that opens a token, counted from 0, and what is in it; `None` if none of them does."""
+        """The index of the key that opens a token, and the token's content; `None` if no key does."""
         from cryptography.fernet import InvalidToken
 
         for place, fernet in enumerate(self._fernets):
@@ -85,9 +85,9 @@ class SecretKeys:
 
 
 def resolve_secrets(credentials: object, fetch: FetchSecret) -> object:
-    """`credentials` with every `{"secreto": name}`, at any depth, replaced by what it stands for.
+    """`credentials` with every `{"secreto": name}`, at any depth, replaced by its secret.
 
-    The redactor learns them, whatever their fields: who encrypts a host's name does not want to read it in a log.
+    The redactor learns every secret, in any field: an encrypted host name must not appear in a log either.
     Raises `FieldError` naming the secret, never its value, when it is missing or none of the keys opens it.
     """
     name = _name_in(credentials)
@@ -99,7 +99,7 @@ def resolve_secrets(credentials: object, fetch: FetchSecret) -> object:
 
 
 def named_secrets(credentials: object) -> Iterator[str]:
-    """The names that `resolve_secrets` would ask for, in order, each as often as it stands there."""
+    """The names that `resolve_secrets` would look up, in order, with repetitions."""
     name = _name_in(credentials)
     if name is not None:
         yield name
@@ -109,7 +109,7 @@ def named_secrets(credentials: object) -> Iterator[str]:
 
 
 def literal_secrets(credentials: object) -> tuple[str, ...]:
-    """The fields of `SECRET_FIELDS` that hold their secret itself, for everyone to read who may read the row."""
+    """The fields of `SECRET_FIELDS` that hold their secret in plain text, readable by anyone who may read the row."""
     if not isinstance(credentials, Mapping):
         return ()
     return tuple(name for name in SECRET_FIELDS if isinstance(credentials.get(name), str) and credentials[name])

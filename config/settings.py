@@ -1,4 +1,4 @@
-"""What the environment, a `.env` file and `janitor.toml` say, checked once at the start."""
+"""The settings from the environment, a `.env` file and `janitor.toml`, checked once at the start."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ MAXIMUM_PROCESSES = 64
 
 OUR_PREFIX = "JANITOR_"
 NOT_OURS = frozenset(("TMPDIR",))
-"""A name that is like one of ours, and is another's."""
+"""Names that resemble ours but belong to other programs."""
 
 SLIP_OF_THE_PEN = 0.8
-"""How much a name without our prefix must be like one of ours to be taken for it."""
+"""How similar a name without our prefix must be to one of ours to count as a typing error."""
 
 Kind = TypeVar("Kind")
 
 parse_transfers = integer(1, MAXIMUM_TRANSFERS)
-"""How many transfers may go on at the same time. Raises `AmountError`."""
+"""How many transfers may run at the same time. Raises `AmountError`."""
 
 
 def _parse_processes(written: str) -> int | None:
@@ -45,10 +45,10 @@ def _host_name(_environment: Mapping[str, str]) -> str:
 
 
 def _default_lock_directory(environment: Mapping[str, str]) -> Path:
-    """`/run/lock` is on tmpfs, so a full disk does not keep the lock from being taken.
+    """`/run/lock` is on tmpfs, so the lock can be taken even when the disk is full.
 
-    `tempfile.gettempdir` will not do: it looks which directory has room, so when a disk is full two runs could find two
-    different ones, or none at all.
+    `tempfile.gettempdir` is unsuitable: it picks a directory with room, so on a full disk two runs could find
+    different directories, or none at all.
     """
     shared = "/run/lock"
     return Path(shared if os.access(shared, os.W_OK) else environment.get("TMPDIR") or "/tmp")  # noqa: S108
@@ -211,10 +211,10 @@ class Settings:
     )
 
     unknown_variables: tuple[str, ...] = ()
-    """What was set under names that mean nothing, in Spanish: each name, and which one was probably meant."""
+    """Unknown names that were set, in Spanish: each name, with the one probably meant."""
 
     sources: Sources = field(default=Sources({}), repr=False, compare=False)
-    """Where the settings of jobs come from."""
+    """The sources of the jobs' settings."""
 
     def of(self, kind: type[Kind]) -> Kind:
         """The settings of a job, by their dataclass. Raises `ConfigurationError`."""
@@ -222,17 +222,17 @@ class Settings:
 
     @property
     def time_zone(self) -> tzinfo:
-        """The zone of the jobs' schedules: the one that is named, else the host's."""
+        """The time zone of the jobs' schedules: the configured one, else the host's."""
         return self.named_time_zone or host_time_zone(self.sources.environment)
 
 
 def load_settings(environment: Mapping[str, str] | None = None, jobs: Callable[[], Sequence[type]] = tuple) -> Settings:
-    """Read the settings from `environment`, or from the process's own after adding what `.env` has and it lacks.
+    """Read the settings from `environment`, or from the process's own after adding variables that only `.env` has.
 
-    `.env` is looked for in the working directory only. `jobs` gives the dataclasses of the jobs' settings; it is called
-    only if there is something that they might declare. `janitor.toml` is held against them. Their variables are judged
-    when `Settings.of` is asked for them, so that a wrong one stops only its job. Raises `ConfigurationError`, also if
-    the working directory is gone and something is to be found in it.
+    `.env` is looked for in the working directory only. `jobs` returns the dataclasses of the jobs' settings; it is
+    called only if they might declare something that is set. `janitor.toml` is checked against them. `Settings.of`
+    checks their variables, so that a wrong one stops only its job. Raises `ConfigurationError`, also if the working
+    directory is gone and a file is expected in it.
     """
     names_in_file: tuple[str, ...] = ()
     if environment is None:
@@ -255,8 +255,8 @@ def _add_dotenv(file: Path) -> tuple[str, ...]:
 
 
 def _require_working_directory(environment: Mapping[str, str]) -> None:
-    """It may have been deleted, and perhaps made again, since somebody entered it: no harm if nothing is looked for
-    there, as the environment says everything.
+    """It may have been deleted, and perhaps created again, since the process entered it. That is harmless if the
+    environment is complete and nothing is looked for there.
     """
     paths = (environment.get(name, "") for name in ("TEMP_DIR", "JANITOR_LOG_DIR"))
     if environment.get("DATABASE_URL") and all(written.startswith("/") for written in paths):
@@ -272,7 +272,7 @@ def _require_working_directory(environment: Mapping[str, str]) -> None:
 def _unknown_variables(
     environment: Mapping[str, str], names_in_file: Iterable[str], jobs: Callable[[], Sequence[type]]
 ) -> tuple[str, ...]:
-    """The environment holds much that is not ours, so there only our prefix tells; a `.env` is written for us."""
+    """The environment holds many variables of others, so only our prefix counts there; a `.env` is written for us."""
     known = _names_declared_by(Settings)
     with_prefix = {name for name in environment if name.upper().startswith(OUR_PREFIX)}
     if {*with_prefix, *names_in_file} <= known:

@@ -1,4 +1,4 @@
-"""Turns what `janitor.toml` holds into frozen dataclasses; the types of their fields say what may stand there.
+"""Converts the content of `janitor.toml` into frozen dataclasses; the types of their fields are the schema.
 
     @dataclass(frozen=True, slots=True)
     class Service:
@@ -7,8 +7,8 @@
         every_seconds: int = 30
 
 `bool`, `int`, `float`, `str`, `Path`, `Literal["a", "b"]`, `X | None`, `tuple[X, ...]`, `Mapping[str, X]` and such
-dataclasses are understood. A field without default must be there. `entry` adds a parser of `config.text.parsers`, for a
-field that is written as text. `__post_init__` may compare fields and raise `AmountError`.
+dataclasses are supported. A field without a default is required. `entry` adds a parser of `config.text.parsers` to a
+field written as text. `__post_init__` may compare fields and raise `AmountError`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from config.text.names import unknown
 Value = TypeVar("Value")
 
 PARSER = "parser"
-"""Under which key a field's metadata hold its parser."""
+"""The key of the parser in a field's metadata."""
 
 PLAIN = {
     bool: "debe ser true o false",
@@ -48,14 +48,14 @@ def entry(parse: Callable[[str], Value], *, default: Value) -> Value: ...
 
 
 def entry(parse: Callable[[str], Any], *, default: Any = dataclasses.MISSING) -> Any:
-    """A field of such a dataclass that is written as text and parsed. `parse` raises `AmountError`."""
+    """A field of such a dataclass, written as text and parsed. `parse` raises `AmountError`."""
     return dataclasses.field(default=default, metadata={PARSER: parse})
 
 
 def converted(value: object, kind: Any, path: str) -> Any:
-    """What TOML gave, as a value of `kind`.
+    """Convert a TOML value to `kind`.
 
-    Raises `AmountError` that names everything that is wrong by its path of keys, and quotes no value.
+    Raises `AmountError`, which names every fault by its path of keys and quotes no value.
     """
     faults: list[str] = []
     result = _Conversion(faults).convert(value, kind, path)
@@ -65,7 +65,7 @@ def converted(value: object, kind: Any, path: str) -> Any:
 
 
 class _Conversion:
-    """Goes through a value and its type side by side, and notes each fault; a wrong part becomes `None`."""
+    """Walks a value and its type in parallel and records each fault; a wrong part becomes `None`."""
 
     def __init__(self, faults: list[str]) -> None:
         self._faults = faults
@@ -86,7 +86,7 @@ class _Conversion:
         return self._plain(value, kind, path)
 
     def _fault(self, path: str, text: str) -> Any:
-        """Note a fault; what it gives stands for the wrong part, and is never seen."""
+        """Record a fault; the result replaces the wrong part and is never used."""
         self._faults.append(f"{path} {text}")
         return None
 

@@ -1,5 +1,5 @@
-"""What the demonstration works on: executions made of real files, old and new temporary files; and its own judgement
-of whether two trees are the same, which shares no code with the program that is being shown.
+"""The demonstration's data: executions made of real files, old and new temporary files; and its own comparison of two
+trees, which shares no code with the program being shown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ODD_NAMES = (
     "x" * 200 + ".txt",
     os.fsdecode(b"latin1-\xf1.txt"),
 )
-"""Names that Linux takes and careless programs do not; the last one is no UTF-8."""
+"""Names that Linux accepts and careless programs do not; the last one is not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +42,13 @@ class DemoExecution:
 
 
 def numbered_execution(root: Path, number: int) -> DemoExecution:
-    """The execution of this number. The same number has the same UUID in every demonstration."""
+    """The execution with this number, which has the same UUID in every demonstration."""
     identifier = str(uuid.uuid5(uuid.NAMESPACE_URL, f"janitor-daemon/demo/{number}"))
     return DemoExecution(number, identifier, root / identifier)
 
 
 def write_execution(execution: DemoExecution) -> None:
-    """Make an ordinary execution: its definition, its results and its log, of a size that depends on the number."""
+    """Make an ordinary execution: its definition, its results and its log; their size depends on the number."""
     directory, number = execution.directory, execution.number
     (directory / "salida").mkdir(parents=True)
     (directory / "logs").mkdir()
@@ -61,9 +61,9 @@ def write_execution(execution: DemoExecution) -> None:
 
 
 def write_rich_execution(execution: DemoExecution) -> None:
-    """Make an execution that holds everything: a large log, odd names, an empty file, links, empty directories, modes.
+    """Make an execution with everything: a large log, odd names, an empty file, links, empty directories, modes.
 
-    Every entry gets a time of its own, so that a comparison of times means something.
+    Every entry has a time of its own, so that a comparison of times means something.
     """
     write_execution(execution)
     directory = execution.directory
@@ -109,7 +109,7 @@ def _set_modes_and_times(directory: Path) -> None:
 
 @dataclass(frozen=True, slots=True)
 class TempFiles:
-    """What lies in the temporary directory before it is cleaned."""
+    """The contents of the temporary directory before it is cleaned."""
 
     to_be_deleted: frozenset[Path]
     to_be_kept: frozenset[Path]
@@ -133,7 +133,7 @@ def write_temp_files(directory: Path, outside: Path) -> TempFiles:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One file, directory or link: `content` is a file's SHA-256 and a link's target; a link's mode means nothing."""
+    """A file, directory or link: `content` is a file's SHA-256 or a link's target; a link's mode means nothing."""
 
     kind: str
     mode: int
@@ -143,7 +143,7 @@ class Item:
 
 
 def describe_tree(directory: Path) -> dict[str, Item]:
-    """Everything in a directory, and itself as '.', by its relative path. No link is followed."""
+    """Everything in a directory, itself included as '.', by relative path. No link is followed."""
     described = {".": _describe(directory)}
     for parent, directories, files in os.walk(directory):
         for name in (*directories, *files):
@@ -165,7 +165,7 @@ def _describe(path: Path) -> Item:
 
 
 def differences(expected: Mapping[str, Item], found: Mapping[str, Item]) -> list[str]:
-    """Which paths are not the same in two trees, and how, in Spanish."""
+    """Which paths differ between two trees, and how, in Spanish."""
     return [
         f"{path!r}: {expected.get(path, 'no existía')} antes, {found.get(path, 'no existe')} ahora"
         for path in sorted({*expected, *found})
@@ -174,8 +174,8 @@ def differences(expected: Mapping[str, Item], found: Mapping[str, Item]) -> list
 
 
 def write_checksums(path: Path, tree: Mapping[str, Item]) -> None:
-    """Write the files' hashes as `sha256sum --check` reads them (GNU coreutils escapes a name's backslash and newline
-    and says so by a backslash before the hash).
+    """Write the files' hashes in the format of `sha256sum --check` (GNU coreutils escapes a backslash and a newline in
+    a name, and marks that by a backslash before the hash).
     """
     path.write_bytes(b"".join(_checksum_lines(tree)))
 

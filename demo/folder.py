@@ -1,4 +1,4 @@
-"""The one folder that the demonstration keeps everything in: told from all others by a marker, and emptied anew."""
+"""The one folder for everything that the demonstration keeps: recognised by a marker, and emptied at each start."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from jobs.locks import LockHeld, host_lock
 MARKER_NAME = ".janitor-demo"
 MARKER_TEXT = "Carpeta de 'janitor-daemon demo': la próxima demostración borra todo lo que hay en ella.\n"
 OWNER_VARIABLE = "DEMO_DIRECTORY_MARK"
-"""In the environment of everything that a demonstration starts: its folder, so that leftovers can be found."""
+"""A variable of every process that a demonstration starts: its folder, so that leftovers can be found."""
 
 FREE_BYTES_NEEDED = 1024**3
-"""The 200 MB log lies there up to three times (original, copy, restored), PostgreSQL's files beside it."""
+"""The folder holds the 200 MB log up to three times (original, copy, restored), and PostgreSQL's files."""
 
 STOP_TIMEOUT_SECONDS = 10.0
 POLL_INTERVAL_SECONDS = 0.05
 
 
 class DemoRefused(Exception):
-    """The demonstration cannot run here as asked; nothing was touched. The message is in Spanish."""
+    """The demonstration cannot run here as requested; nothing was touched. The message is in Spanish."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoFolder:
-    """Where in the folder is what. All paths are absolute and without symbolic links."""
+    """The layout of the folder. All paths are absolute and without symbolic links."""
 
     path: Path
 
@@ -83,9 +83,9 @@ class DemoFolder:
 
 @contextlib.contextmanager
 def claimed_folder(wanted: Path) -> Iterator[DemoFolder]:
-    """Take the folder for this demonstration alone, emptied of what a former one left, its servers stopped.
+    """Take the folder for this demonstration alone, without an earlier one's files, its servers stopped.
 
-    A folder that is neither empty nor marked as a demonstration's is left as it is. Raises `DemoRefused`; `LockHeld`
+    A folder that is neither empty nor marked as a demonstration's is left unchanged. Raises `DemoRefused`; `LockHeld`
     while another demonstration runs there.
     """
     path = _acceptable(wanted)
@@ -123,7 +123,7 @@ def _acceptable(wanted: Path) -> Path:
 def _make_and_mark(path: Path) -> None:
     if not path.exists():
         path.mkdir(parents=True)
-        path.chmod(0o755)  # where root runs this, PostgreSQL runs as somebody else, who must pass
+        path.chmod(0o755)  # if root runs this, PostgreSQL runs as another user, who must pass
     (path / MARKER_NAME).write_text(MARKER_TEXT, encoding="utf-8")
 
 
@@ -152,9 +152,9 @@ def _require_space(path: Path) -> None:
 
 
 def stop_processes_of(path: Path) -> None:
-    """End what a former demonstration left running for this folder (`--keep`), and return when it is gone.
+    """End what an earlier demonstration left running for this folder (`--keep`), and return when it is gone.
 
-    Told by the environment it was started with, never by a process id that may belong to somebody else by now.
+    Processes are recognised by their start environment, never by a process id, which may be another process's by now.
     SIGINT, because PostgreSQL would wait for its clients to leave after SIGTERM.
     """
     for process_id in _processes_of(path):
@@ -168,7 +168,7 @@ def stop_processes_of(path: Path) -> None:
 
 
 def _processes_of(path: Path) -> Iterator[int]:
-    """Linux tells a process's environment in `/proc` (proc(5)); elsewhere nothing is found."""
+    """Linux shows a process's environment in `/proc` (proc(5)); elsewhere nothing is found."""
     variable = os.fsencode(f"{OWNER_VARIABLE}={path}")
     for environment in Path("/proc").glob("[0-9]*/environ"):
         with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's

@@ -1,4 +1,4 @@
-"""`janitor-daemon demo`: the program at work on a database and an S3 server of its own, checked step by step."""
+"""`janitor-daemon demo`: the program at work on its own database and S3 server, checked step by step."""
 
 from __future__ import annotations
 
@@ -58,18 +58,18 @@ INHERITED_VARIABLES = frozenset(
         "TMPDIR", "TZ", "USER",
     }
 )  # fmt: skip
-"""As little as cron gives: the reader's own database, providers and proxies must not be met by accident."""
+"""As little as cron gives, so that the reader's own database, providers and proxies are not used by accident."""
 
 FOREIGN_VARIABLE = re.compile(r"(PG|AWS_|JANITOR_)[A-Z0-9_]+|[a-z]+_proxy|[A-Z]+_PROXY")
 
 
 class DemoFailed(Exception):
-    """Something was not as the program promises. The message is in Spanish."""
+    """The program did not do what it promises. The message is in Spanish."""
 
 
 def run_demo(directory: Path, *, keep: bool) -> int:
-    """Show the program at work in `directory` and give the exit code: 0, 1 when something was not as promised,
-    2 when the demonstration cannot run here. With `keep` the servers go on running.
+    """Show the program at work in `directory` and return the exit code: 0; 1 when a promise was not kept; 2 when the
+    demonstration cannot run here. With `keep` the servers stay running.
 
     Raises `Interrupted` after SIGINT or SIGTERM, and `LockHeld` while another demonstration runs there. However it
     ends, nothing is left running, except after a success with `keep`.
@@ -97,7 +97,7 @@ def run_demo(directory: Path, *, keep: bool) -> int:
 
 @contextlib.contextmanager
 def _sparse_environment() -> Iterator[frozenset[str]]:
-    """Within, this process and all that it starts know only the inherited variables; gives the names of the others."""
+    """Within the block, this process and its children know only the inherited variables; yields the others' names."""
     whole = dict(os.environ)
     hidden_names = frozenset(whole) - INHERITED_VARIABLES
     for name in hidden_names:
@@ -120,7 +120,7 @@ def _require_programs() -> None:
 
 
 def _daemon_command() -> list[str]:
-    """The real command line, as one would type it: the script beside this package, or else the installed module."""
+    """The real command line, as a user would type it: the script next to this package, or the installed module."""
     script = Path(__file__).resolve().parent.parent / "janitor_daemon.py"
     return [sys.executable, str(script)] if script.is_file() else [sys.executable, "-m", "janitor_daemon"]
 
@@ -143,10 +143,10 @@ class Demo:
         self._alternate_id = 0
 
     def perform(self, *, keep: bool) -> None:
-        """Take all steps, and stop the servers or leave them to the reader.
+        """Take all steps, then stop the servers or leave them to the reader.
 
-        Raises `DemoFailed` at the first thing that is not as promised, and `RunInterrupted`, also for the errors that
-        a Ctrl-C causes in helper programs, which it reaches as well.
+        Raises `DemoFailed` at the first promise that is not kept, and `RunInterrupted`, also for the errors of helper
+        programs that a Ctrl-C interrupts.
         """
         os.environ[OWNER_VARIABLE] = str(self._folder.path)
         try:
@@ -178,7 +178,7 @@ class Demo:
         self._stop_if_interrupted()
 
     def stop_servers(self) -> None:
-        """End both servers, if they run, and remove what could not lie in the folder."""
+        """End both servers, if they run, and remove what could not be put into the folder."""
         self._s3.stop()
         self._postgres.stop()
         self._remove_what_is_outside()
@@ -275,7 +275,7 @@ class Demo:
             self._rows.add_execution(execution.uuid, str(execution.directory), age_hours)
 
     def _environment_for(self, database_url: str) -> dict[str, str]:
-        """The program's whole configuration, also kept in a file for trying it by hand."""
+        """The program's whole configuration, also kept in a file for manual use."""
         settings = {
             "DATABASE_URL": database_url,
             "JANITOR_ROOTS": str(self._folder.executions),
@@ -306,7 +306,7 @@ class Demo:
             raise RunInterrupted("interrumpido")
 
     def _require_migrated(self, numbers: Iterable[int], provider_id: int, kind: str, store: Path) -> None:
-        """The row, the local copy and the store itself must all tell that these executions lie there."""
+        """The row, the local copy and the store itself must all show that these executions are stored there."""
         rows = {row.uuid: row for row in self._rows.executions()}
         for number in numbers:
             execution = numbered_execution(self._folder.executions, number)
@@ -336,7 +336,7 @@ class Demo:
     # Farewell
 
     def _finish(self) -> None:
-        """Stop the servers, and say what there is to look at."""
+        """Stop the servers, and say what there is to see."""
         self._say_summary()
         self._rows.close()
         self.stop_servers()
@@ -351,7 +351,7 @@ class Demo:
         self._say_how_to_remove()
 
     def _leave_running(self) -> None:
-        """Start the servers anew, so that they outlive this process, and say what to type."""
+        """Restart the servers so that they outlive this process, and say what to type."""
         self._add_executions(EXECUTIONS_TO_TRY_BY_HAND, OLD_HOURS)
         self._say_summary()
         self._rows.close()

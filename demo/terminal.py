@@ -1,4 +1,4 @@
-"""How the demonstration talks: plain lines, fit for a terminal and for a log, and commands with their output."""
+"""The demonstration's output: plain lines for a terminal or a log, and commands with their output."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ STOP_TIMEOUT_SECONDS = 15.0
 
 
 def say(text: str = "") -> None:
-    """One line, seen at once."""
+    """Print one line at once."""
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
 
 
 def note(text: str) -> None:
-    """One line that belongs to the heading above it."""
+    """Print one line below the current heading."""
     say(f"    {text}")
 
 
 def tolerate_any_terminal() -> None:
-    """A terminal that cannot show an accent shows its code instead, and is no reason to stop."""
+    """Let a terminal that cannot show an accent show its code instead of stopping the demonstration."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -40,9 +40,9 @@ def tolerate_any_terminal() -> None:
 def run_command(
     command: Sequence[str], environment: Mapping[str, str], directory: Path, interruption: threading.Event
 ) -> int:
-    """Run a command as one would type it, show it and what it prints, and give its exit code.
+    """Run a command as a user would type it, show it and its output, and return its exit code.
 
-    In a session of its own, so that a Ctrl-C at the terminal reaches it once, from here. Raises `RunInterrupted`
+    It runs in its own session, so that a Ctrl-C at the terminal reaches it once, from here. Raises `RunInterrupted`
     when it has ended after that.
     """
     say(f"    $ {shlex.join(command)}")
@@ -78,7 +78,7 @@ def _wait(process: subprocess.Popen[str], interruption: threading.Event) -> None
 
 
 def _show(lines: Iterable[str]) -> None:
-    """The first lines as they come, and the last ones: a tick over forty executions says more than fits a screen."""
+    """Show the first lines as they come, and the last ones: a tick over forty executions prints more than a screen."""
     last: deque[str] = deque(maxlen=LAST_LINES_SHOWN)
     count = 0
     for count, line in enumerate(lines, start=1):

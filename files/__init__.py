@@ -1,1 +1,1 @@
-"""This host's files, by descriptor: walking, opening, comparing, mounts, leases of the kernel."""
+"""This host's files, by descriptor: walking, opening, comparing, mounts, kernel leases."""

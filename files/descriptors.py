@@ -1,8 +1,8 @@
-"""Ways below a directory that never follow a symbolic link, whatever is swapped in meanwhile.
+"""Opens paths below a directory without ever following a symbolic link, whatever is swapped in meanwhile.
 
-Every directory on the way is opened by itself, relative to the one before, with `O_NOFOLLOW`. Names are `str` as
-`os.fsdecode` makes them. A link, or anything else that is no directory, on the way raises `OSError` with `ENOTDIR` or
-`ELOOP`; a name that could lead elsewhere (empty, `.`, `..`, with a slash) raises it with `EINVAL`.
+Each directory of a path is opened relative to the one before, with `O_NOFOLLOW`. Names are `str` as `os.fsdecode`
+makes them. A link, or any other non-directory, among them raises `OSError` with `ENOTDIR` or `ELOOP`; a name that
+could lead elsewhere (empty, `.`, `..`, with a slash) raises it with `EINVAL`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 
 DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 PASSAGE_FLAGS = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-"""For directories on the way, which an account may well be allowed to pass through and not to read (mode 0711)."""
+"""For the directories of a path: an account may be allowed to pass through but not to read them (mode 0711)."""
 
 FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-"""Without `O_NONBLOCK` opening a FIFO would wait for a writer; without `O_NOCTTY` a terminal could take us over."""
+"""Without `O_NONBLOCK`, opening a FIFO would wait for a writer; without `O_NOCTTY`, a terminal could control us."""
 
 
 CHUNK_SIZE_BYTES = 1024 * 1024
@@ -27,7 +27,7 @@ CHUNK_SIZE_BYTES = 1024 * 1024
 
 @contextlib.contextmanager
 def closing_descriptor(descriptor: int) -> Iterator[int]:
-    """Give a descriptor, and close it afterwards."""
+    """Yield a descriptor, and close it afterwards."""
     try:
         yield descriptor
     finally:
@@ -35,7 +35,7 @@ def closing_descriptor(descriptor: int) -> Iterator[int]:
 
 
 def open_directory_path(absolute_path: str) -> int:
-    """Open a directory by its absolute path, every component of it a real directory. The caller closes it.
+    """Open a directory by its absolute path, whose components must all be real directories. The caller closes it.
 
     Raises `OSError`.
     """
@@ -46,7 +46,7 @@ def open_directory_path(absolute_path: str) -> int:
 
 
 def open_directory_beneath(root_descriptor: int, parts: Sequence[str]) -> int:
-    """Open the directory that lies below another one; no parts open that one anew. The caller closes it.
+    """Open a directory below another one; without parts, reopen that one. The caller closes it.
 
     Raises `OSError`.
     """
@@ -56,7 +56,7 @@ def open_directory_beneath(root_descriptor: int, parts: Sequence[str]) -> int:
 def open_file_beneath(root_descriptor: int, parts: Sequence[str]) -> int:
     """Open a regular file for reading. The caller closes it.
 
-    Raises `OSError`: with `ELOOP` for a link, with `EINVAL` (`ENXIO` for a socket) for what is no regular file.
+    Raises `OSError`: with `ELOOP` for a link, with `EINVAL` (`ENXIO` for a socket) for anything but a regular file.
     """
     descriptor = _open_beneath(root_descriptor, parts, FILE_FLAGS)
     try:
@@ -69,9 +69,9 @@ def open_file_beneath(root_descriptor: int, parts: Sequence[str]) -> int:
 
 
 def make_directories_beneath(root_descriptor: int, parts: Sequence[str]) -> None:
-    """Make the directory below another one, with those on the way to it, each made durable in its parent.
+    """Make a directory below another one, including missing parents, each made durable in its parent.
 
-    Those that exist stay as they are. Raises `OSError`.
+    Existing directories stay as they are. Raises `OSError`.
     """
     descriptor = _open_anew(root_descriptor)
     for part in parts:
@@ -86,7 +86,7 @@ def _open_anew(directory_descriptor: int) -> int:
 
 
 def _open_beneath(root_descriptor: int, parts: Sequence[str], flags: int) -> int:
-    """Open the last of one or more parts, with each directory on the way opened by itself."""
+    """Open the last of one or more parts, opening each directory before it by itself."""
     *directories, name = parts
     parent = root_descriptor
     try:

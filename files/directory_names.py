@@ -1,4 +1,4 @@
-"""The names in a directory, however many, in their order and in little memory."""
+"""The names in a directory, sorted in little memory, however many there are."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ NAMES_SORTED_AT_ONCE = 50_000
 
 
 def sorted_names(descriptor: int) -> Iterator[str]:
-    """The names in a directory, in order, those of directories also with a slash at their end.
+    """The names in a directory, sorted; those of directories appear also with a final slash.
 
-    They are sorted in portions, of which each is kept as one text: a million `str` would take as much as the tree.
+    Portions are sorted and each kept as one string: a million `str` would take as much memory as the tree.
     """
     portions = []
     with os.scandir(descriptor) as listing:
@@ -36,7 +36,7 @@ def _names(listing: Iterable[os.DirEntry[str]]) -> Iterator[str]:
 
 
 def _split(names: str) -> Iterator[str]:
-    """What `str.split` gives, one after the other."""
+    """As `str.split`, one item at a time."""
     start = 0
     while (end := names.find("\0", start)) >= 0:
         yield names[start:end]

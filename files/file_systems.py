@@ -1,4 +1,4 @@
-"""What kind of file system something lies on, and how one is brought to its disk as a whole."""
+"""Finds the type of a file system, and syncs one as a whole."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import re
 from pathlib import Path
 
 SYNCED_AS_A_WHOLE = frozenset(("ext3", "ext4", "xfs"))
-"""File systems on a disk of this host, of which `syncfs` leaves nothing behind. FUSE, for one, does not pass it on."""
+"""File systems on local disks that `syncfs` writes out completely. FUSE, for example, does not pass it on."""
 
 FIRST_KERNEL_THAT_TELLS = (5, 8)
-"""Since then `syncfs` reports what could not be written since the descriptor was opened (`syncfs(2)`, VERSIONS)."""
+"""From this version on, `syncfs` reports writes that failed since the descriptor was opened (`syncfs(2)`, VERSIONS)."""
 
 
 @functools.cache
 def file_system_type(device: int) -> str:
-    """The type of the file system on a device, '' where the list of mounts does not tell (btrfs)."""
+    """The type of the file system on a device, '' if the list of mounts does not say (btrfs)."""
     number = f"{os.major(device)}:{os.minor(device)}"
     for line in Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines():
         mount, _, file_system = line.partition(" - ")
@@ -33,12 +33,12 @@ def can_be_synced(descriptor: int) -> bool:
 
 
 def sync_file_system(descriptor: int) -> None:
-    """Bring everything on a descriptor's file system to its disk.
+    """Write everything on a descriptor's file system to its disk.
 
-    Raises `OSError` also for whatever could not be written since the descriptor was opened: open it before writing,
-    and share it with nobody, for an error is reported once per descriptor.
+    Raises `OSError` also for any write that failed since the descriptor was opened: open it before writing, and do not
+    share it, because an error is reported once per descriptor.
     """
-    import ctypes  # which a tick with nothing to do spares itself
+    import ctypes  # here, so that a tick with nothing to do does not import it
 
     library = ctypes.CDLL(None, use_errno=True)
     if library.syncfs(descriptor) != 0:

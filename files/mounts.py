@@ -1,4 +1,4 @@
-"""Finds what is mounted in a directory, also from the same file system: a bind mount shows in no device number."""
+"""Finds mounts in a directory, including bind mounts of the same file system, which no device number reveals."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MOUNT_POINT_FIELD = 4
 
 
 def mount_point_in(descriptor: int) -> str | None:
-    """The path, relative to an open directory, of something that is mounted in it; '' if it is the directory itself.
+    """The path of a mount point in an open directory, relative to it; '' if it is the directory itself.
 
-    `None` where nothing is, and on systems that do not tell.
+    `None` if there is none, or if the system does not say.
     """
     try:
         content = MOUNTS.read_bytes()
@@ -30,8 +30,8 @@ def mount_point_in(descriptor: int) -> str | None:
 
 
 def has_no_mount(descriptor: int) -> bool:
-    """Whether it is known that nothing is mounted in an open directory, nor over it: a device number of its own then
-    comes of layers of an overlay, or of a subvolume.
+    """Whether an open directory is known to have no mount in it or over it: a different device number then comes from
+    an overlay's layers or a subvolume.
     """
     return MOUNTS.exists() and mount_point_in(descriptor) is None
 

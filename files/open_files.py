@@ -1,8 +1,8 @@
-"""Finds out from `/proc` which files programs have open for writing, where the kernel does not answer by a lease.
+"""Finds from `/proc` which files programs have open for writing, where the kernel grants no lease.
 
-That costs a look at every descriptor of every process, so it is done once for a directory, after this was renamed: by
-its old path nobody opens anything in it any more. What is missing is a descriptor on its way from one process to
-another, and whoever works in the directory and opens a file by a path relative to that.
+It inspects every descriptor of every process, so it runs once per directory, after the directory was renamed: nothing
+in it can be opened by its old path any more. It misses descriptors in transit between processes, and processes that
+work in the directory and open files by relative paths.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 INITIAL_PROCESS_NAMESPACE = "pid:[4026531836]"
-"""In any other one there are processes that `/proc` does not show. Source: PROC_PID_INIT_INO in linux/proc_ns.h."""
+"""In other namespaces `/proc` does not show every process. Source: PROC_PID_INIT_INO in linux/proc_ns.h."""
 
 FIRST_PROCESS = 1
-"""Where `/proc` hides the processes of others (hidepid), it hides this one."""
+"""If `/proc` hides other users' processes (hidepid), it hides this one."""
 
 LOOKS_FOR_NEW_PROCESSES = 5
 
@@ -28,8 +28,8 @@ Inode = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """A file that is written through memory. Its device may not be the one that `stat` tells (btrfs, overlays), and its
-    path may be that of another mount namespace: so the last name is kept, too.
+    """A file that is written through memory. Its device may differ from the one in `stat` (btrfs, overlays), and its
+    path may belong to another mount namespace: so its last name is kept too.
     """
 
     device: int
@@ -39,10 +39,10 @@ class Mapped:
 
 @dataclass(frozen=True, slots=True)
 class OpenFiles:
-    """What some moment's look at all processes has shown.
+    """The result of one inspection of all processes.
 
-    `is_complete` says whether every process could be looked at: only then is a file that is not among the others one
-    that nobody writes to.
+    `is_complete` says whether every process could be inspected: only then does a file that is not listed have no
+    writer.
     """
 
     written: frozenset[Inode]
@@ -62,9 +62,9 @@ class OpenFiles:
 
 
 def look_at_open_files() -> OpenFiles:
-    """Look at every process that is there, but for this one."""
+    """Inspect every process except this one."""
     look = _Look()
-    for _ in range(LOOKS_FOR_NEW_PROCESSES):  # one that was just forked may hold what its parent has closed by now
+    for _ in range(LOOKS_FOR_NEW_PROCESSES):  # a newly forked process may hold files that its parent has closed by now
         if not look.take_in_new_processes():
             break
     else:
@@ -82,7 +82,7 @@ class _Look:
         self._seen = {os.getpid()}
 
     def take_in_new_processes(self) -> int:
-        """Look at those that were not there before; how many there were."""
+        """Inspect the processes that are new since the last call; return their number."""
         new = {int(name) for name in os.listdir("/proc") if name.isdecimal()} - self._seen
         for process_id in new:
             self._take_in(process_id)
@@ -109,7 +109,7 @@ def _shows_all_processes() -> bool:
 
 
 def _descriptor_tables(process_id: int) -> Iterator[str]:
-    """Threads share one, but the first thread's is gone once that has ended, and then the others have it."""
+    """Threads share one table. It disappears for the first thread when that ends, but stays for the others."""
     yield f"/proc/{process_id}/fd"
     if Path(f"/proc/{process_id}/stat").read_text(errors="replace").rpartition(") ")[2].startswith("Z"):
         for thread in os.listdir(f"/proc/{process_id}/task"):
@@ -117,7 +117,7 @@ def _descriptor_tables(process_id: int) -> Iterator[str]:
 
 
 def _written(directory: str) -> Iterator[Inode]:
-    """The files behind the descriptors that may write; the link's own mode says whether one may (proc_pid_fd(5))."""
+    """The files behind writable descriptors; the mode of each link says whether it is writable (proc_pid_fd(5))."""
     for name in os.listdir(directory):
         path = f"{directory}/{name}"
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
@@ -128,7 +128,7 @@ def _written(directory: str) -> Iterator[Inode]:
 
 
 def _mapped(process_id: int) -> Iterator[Mapped]:
-    """The files of mappings that are shared and may write (proc_pid_maps(5), which escapes line ends)."""
+    """The files of shared writable mappings (proc_pid_maps(5), which escapes line ends)."""
     for line in Path(f"/proc/{process_id}/maps").read_bytes().splitlines():
         _, permissions, _, device, inode, *path = line.split(maxsplit=5)
         if permissions[1:2] == b"w" and permissions[3:4] == b"s" and path:

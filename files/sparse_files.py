@@ -1,4 +1,4 @@
-"""Writes a file's bytes in their order and leaves out those that are zero, so that a sparse file comes back sparse."""
+"""Writes a file's bytes in order and skips blocks of zeros, so that a sparse file is restored sparse."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import os
 from collections.abc import Iterator
 
 BLOCK_BYTES = 4096
-"""What a file system gives away at a time. Only blocks that are zero from end to end are left out."""
+"""The unit in which file systems allocate space. Only blocks that are zero throughout are skipped."""
 
 ZEROS = bytes(BLOCK_BYTES)
 
 
 class DiffersFromFile(Exception):
-    """What a file holds already is not the beginning of what is to be written to it."""
+    """The existing content of a file differs from the bytes to be written."""
 
 
 class SparseWriter:
-    """Writes to an open file. What the file holds already is compared with the bytes to be written, not replaced."""
+    """Writes to an open file. Compares existing content with the bytes to be written instead of replacing it."""
 
     def __init__(self, descriptor: int, there_bytes: int = 0, position: int = 0) -> None:
         """The first bytes to be written belong at `position`."""
@@ -40,7 +40,7 @@ class SparseWriter:
         self._position += len(chunk)
 
     def finish(self) -> None:
-        """Give the file its size, which zeros at its end have not given it. Raises `OSError`."""
+        """Set the file's size, which skipped zeros at its end have not extended. Raises `OSError`."""
         if self._end_of_data < self._position:
             os.ftruncate(self._descriptor, self._position)
 
@@ -62,7 +62,7 @@ class SparseWriter:
 
 
 def _runs_of_data(chunk: bytes, head_bytes: int) -> Iterator[tuple[int, int]]:
-    """Where to write of a chunk, of which the first block begins after so many bytes."""
+    """The ranges of a chunk to write; its first whole block begins after `head_bytes`."""
     start = 0
     for zeros_start, zeros_end in _zero_blocks(chunk, head_bytes):
         if start < zeros_start:
@@ -75,7 +75,7 @@ def _runs_of_data(chunk: bytes, head_bytes: int) -> Iterator[tuple[int, int]]:
 def _zero_blocks(chunk: bytes, head_bytes: int) -> Iterator[tuple[int, int]]:
     """The blocks, and parts of blocks at both ends, that are zero.
 
-    The first bytes of all blocks are looked at together: that takes a thousandth of the time that hashing takes.
+    The first bytes of all blocks are examined together, which takes a thousandth of the time of hashing.
     """
     if head_bytes and chunk.startswith(ZEROS[: min(head_bytes, len(chunk))]):
         yield 0, min(head_bytes, len(chunk))

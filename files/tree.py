@@ -1,7 +1,7 @@
-"""Everything below one execution's directory, packed: a million files take a hundred megabytes and no gigabyte.
+"""Everything below one execution's directory, packed: a million files take a hundred megabytes, not a gigabyte.
 
 An object with a `str` for each file takes a kilobyte. Here a file is its path in one long text, a record of 52 bytes,
-and 32 bytes of SHA-256 once that is known. What is asked for becomes an `Entry` at that moment.
+and 32 bytes of SHA-256 once known. Each `Entry` is made on request.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ more seconds than fit into 64 bits of nanoseconds.
 """
 
 HAS_IDENTITY = 1 << 31
-"""Beside the mode: this host has seen the entry; otherwise a manifest tells of it."""
+"""Added to the mode if this host has seen the entry; otherwise the entry comes from a manifest."""
 
 SHA256_BYTES = 32
 UNKNOWN_SHA256 = bytes(SHA256_BYTES)
@@ -35,19 +35,19 @@ MODES = {EntryKind.FILE: stat.S_IFREG, EntryKind.DIRECTORY: stat.S_IFDIR, EntryK
 KINDS = {mode: kind for kind, mode in MODES.items()}
 
 FILE = EntryKind.FILE
-"""Looked up once, as that takes a while in an enumeration."""
+"""Looked up once, because enumeration lookups are slow."""
 
 KIND_BITS = stat.S_IFMT(0xFFFF)
 MODE_BITS = 0o7777
 
 BEFORE_TARGET = "\0"
-"""Between a link's path and its target, which cannot hold it."""
+"""Separates a link's path and its target, neither of which can contain it."""
 
 
 class Tree:
     """The entries in path order, the directory itself, with the path '', first. Each is known by its position.
 
-    Grows at its end only. Once it has grown it may be read, and hashes be noted, from several threads.
+    Entries are only appended. Once complete, it may be read, and hashes noted, from several threads.
     """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
@@ -57,7 +57,7 @@ class Tree:
         self._last_path: str | None = None
         self._device: int | None = None
         self._other_devices: dict[int, int] = {}
-        """By position, of what lies on another device than the directory itself, as files of an overlay's layers do."""
+        """Devices by position, of entries on another device than the directory, such as files of overlay layers."""
         self.file_count = 0
         self.size_bytes = 0
         """Bytes of all regular files together."""
@@ -86,8 +86,8 @@ class Tree:
             self._other_devices[position] = device
 
     def note_sha256(self, position: int, digest: bytes) -> None:
-        """Keep the hash of a file's bytes. Room is made for all at the first one, so call `reserve_sha256` before
-        several threads do.
+        """Store the hash of a file's bytes. The first call reserves room for all hashes, so call `reserve_sha256`
+        before several threads store them.
         """
         self.reserve_sha256()
         self._sha256[position * SHA256_BYTES : (position + 1) * SHA256_BYTES] = digest
@@ -110,7 +110,7 @@ class Tree:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Tree) and len(self) == len(other) and all(map(Entry.__eq__, self, other))
 
-    __hash__ = None  # type: ignore[assignment] # it grows
+    __hash__ = None  # type: ignore[assignment] # it is mutable
 
     @property
     def entries(self) -> Entries:
@@ -128,11 +128,11 @@ class Tree:
         return array("Q", (position for position, fields in enumerate(records) if stat.S_ISREG(fields[-1])))
 
     def entry(self, position: int) -> Entry:
-        """What lies at a position."""
+        """The entry at a position."""
         return self._entry(position, self._start(position), self._fields(position))
 
     def _entry(self, position: int, start: int, fields: tuple[int, ...]) -> Entry:
-        """Made for each file several times in its life, so what most files need no step for costs none."""
+        """Called several times for each file, so rare cases cost the usual ones nothing."""
         end, inode, size_bytes, mtime, ctime, mtime_ns, ctime_ns, mode = fields
         path = self._texts[start:end].decode("utf-8", "surrogateescape")
         kind = KINDS[mode & KIND_BITS]
@@ -156,28 +156,28 @@ class Tree:
         return text.decode("utf-8", "surrogateescape").partition(BEFORE_TARGET)[0]
 
     def may_mention(self, text: str) -> bool:
-        """Whether a text is part of any path or target: quick, and `False` for nearly every tree."""
+        """Whether a text may be part of any path or target: quick, and `False` for nearly every tree."""
         return text.encode() in self._texts
 
     def fingerprint(self) -> str:
-        """Equal for trees in which nothing changed, as far as names, sizes, times and inodes tell; not the bytes."""
+        """Equal for trees with equal names, sizes, times and inodes; it does not cover the bytes."""
         return hashlib.sha256(self._texts + self._records).hexdigest()
 
     @property
     def text_bytes(self) -> int:
-        """How many bytes all paths and targets have together."""
+        """The total length of all paths and targets in bytes."""
         return len(self._texts)
 
     def path_bytes_of(self, position: int) -> int:
-        """How many bytes the path of the file at a position has."""
+        """The length in bytes of the path of the file at a position."""
         return self._fields(position)[0] - self._start(position)
 
     def is_file(self, position: int) -> bool:
-        """Whether a regular file is at a position."""
+        """Whether the entry at a position is a regular file."""
         return stat.S_ISREG(self._fields(position)[-1])
 
     def is_directory(self, position: int) -> bool:
-        """Whether a directory is at a position."""
+        """Whether the entry at a position is a directory."""
         return stat.S_ISDIR(self._fields(position)[-1])
 
     def mode_of(self, position: int) -> int:
@@ -189,29 +189,29 @@ class Tree:
         return self._fields(position)[2]
 
     def large_ones_first(self, positions: Sequence[int]) -> Sequence[int]:
-        """The largest before all others, so that none travels alone at the end; the small ones as they lie."""
+        """The large files first, largest first, so that none is sent alone at the end; small ones in path order."""
         return array("Q", chain(*self.divided_by_size(positions)))
 
     def divided_by_size(self, positions: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
-        """The large ones, the largest first, and the small ones as they lie."""
+        """The large files, largest first, and the small files in path order."""
         large = [position for position in positions if self.size_bytes_of(position) > LARGE_BYTES]
         large.sort(key=self.size_bytes_of, reverse=True)
         small = (position for position in positions if self.size_bytes_of(position) <= LARGE_BYTES)
         return large, array("Q", small)
 
     def sha256(self, position: int) -> str | None:
-        """The hash (lower-case hex) at a position, if it is known."""
+        """The hash (lower-case hex) at a position, if known."""
         digest = self._sha256[position * SHA256_BYTES : (position + 1) * SHA256_BYTES]
         return None if digest in (b"", UNKNOWN_SHA256) else digest.hex()
 
     def changes_ns(self) -> Iterator[int]:
-        """When each file was changed last (ctime), as far as this host has seen it."""
+        """The ctime of each file that this host has seen."""
         for *_, ctime, _, ctime_ns, mode in RECORD.iter_unpack(self._records):
             if stat.S_ISREG(mode):
                 yield ctime * NS_PER_SECOND + ctime_ns
 
     def find(self, path: str, likely_position: int = 0) -> int | None:
-        """The position of a path. Quick where it is the likely one, as when paths are asked for in their order."""
+        """The position of a path. Quick if it is the likely one, as when paths are looked up in order."""
         if likely_position < len(self) and self.path(likely_position) == path:
             return likely_position
         position = bisect_left(range(len(self)), path, key=self.path)
@@ -225,7 +225,7 @@ class Tree:
 
 
 class Entries(Sequence[Entry]):
-    """Some of a tree's entries, each made when it is asked for."""
+    """Some of a tree's entries, each made on request."""
 
     def __init__(self, entry: Callable[[int], Entry], positions: Sequence[int]) -> None:
         self._entry = entry

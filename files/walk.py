@@ -1,4 +1,4 @@
-"""Walks an execution's directory by descriptors, and reads its files so that any change to them is noticed."""
+"""Walks an execution's directory by descriptors, and reads its files so that every change is detected."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ DEEPEST_NESTING = 256
 """Deeper than any object store's key length allows, and shallow enough to hold one descriptor for each level."""
 
 CLOCK_TICK_NS = 20_000_000
-"""Twice the longest time for which kernels before 6.13 give all changes the same time."""
+"""Twice the longest period in which kernels before 6.13 give all changes the same time."""
 
 WHOLE_SECOND_NS = 1_000_000_000
-"""The tick of file systems that keep seconds only."""
+"""The clock tick of file systems that store whole seconds only."""
 
 WAITS_FOR_QUIET = 3
 
@@ -37,10 +37,10 @@ KINDS = {stat.S_IFREG: EntryKind.FILE, stat.S_IFDIR: EntryKind.DIRECTORY, stat.S
 
 
 def walk_quiet_tree(descriptor: int, interruption: threading.Event) -> Tree:
-    """The same as `walk_tree`, at a time by which no file has changed in the running tick of the kernel's clock.
+    """As `walk_tree`, at a moment when no file has changed in the current tick of the kernel's clock.
 
-    A change that comes later then has another time, and so the file another identity. Waits for that, seconds at the
-    most. Raises as `walk_tree`, also `SourceChanged` when files go on changing, and `RunInterrupted`.
+    So every later change gets another time, and the file another identity. Waits for that moment, a few seconds at
+    most. Raises as `walk_tree`, also `SourceChanged` if files keep changing, and `RunInterrupted`.
     """
     for _ in range(WAITS_FOR_QUIET):
         started_ns = time.time_ns()
@@ -55,21 +55,21 @@ def walk_quiet_tree(descriptor: int, interruption: threading.Event) -> Tree:
 
 
 def _ns_until_quiet(changed_ns: int, started_ns: int, now_ns: int) -> int:
-    """0 also for a time in the future, which no change gets until then."""
+    """0 also for a time in the future, which no change can get before then."""
     tick_ns = CLOCK_TICK_NS if changed_ns % WHOLE_SECOND_NS else WHOLE_SECOND_NS
     return changed_ns + tick_ns - now_ns if started_ns - tick_ns <= changed_ns <= now_ns else 0
 
 
 def walk_tree(descriptor: int) -> Tree:
-    """What `walk` finds, all of it. Raises as `walk`."""
+    """Everything that `walk` finds. Raises as `walk`."""
     return Tree(walk(descriptor))
 
 
 def walk(descriptor: int) -> Generator[Entry, None, None]:
-    """Everything below an open directory, in path order, links not followed, nothing opened but directories.
+    """Everything below an open directory, in path order. Follows no links and opens only directories.
 
-    Raises `UnsafeSource` for sockets, FIFOs, devices, mount points and absurd nesting, `SourceUnreadable` for a
-    directory that cannot be read, `SourceChanged` for what vanishes meanwhile.
+    Raises `UnsafeSource` for sockets, FIFOs, devices, mount points and excessive nesting, `SourceUnreadable` for a
+    directory that cannot be read, `SourceChanged` for entries that vanish meanwhile.
     """
     mounted = mount_point_in(descriptor)
     if mounted is not None:
@@ -80,16 +80,16 @@ def walk(descriptor: int) -> Generator[Entry, None, None]:
 
 
 class _Volume:
-    """What belongs to one directory, though it may have several device numbers."""
+    """The volume of one directory, which may have several device numbers."""
 
     def __init__(self, device: int) -> None:
         self._device = device
         self._layers: set[int] = set()
 
     def require_part(self, parent: int, status: os.stat_result, path: str) -> None:
-        """Raises `UnsafeSource` for what is mounted in a directory, and for a subvolume.
+        """Raises `UnsafeSource` for a mount in a directory, and for a subvolume.
 
-        A file may lie in another layer of an overlay, which has a number of its own; a directory has that of the whole.
+        A file in another layer of an overlay has that layer's device number; a directory has the overlay's.
         """
         if status.st_dev == self._device:
             return
@@ -113,10 +113,10 @@ def _told_volume(status: os.stat_result, path: str) -> str:
 
 
 def _below(descriptor: int, path: str, depth: int, volume: _Volume) -> Iterator[Entry]:
-    """Everything in an open directory and below, as long as it lies in one volume.
+    """Everything in an open directory and below it. Raises `UnsafeSource` outside the volume.
 
-    A directory's name comes twice: itself, and with a slash, in whose place is what it holds. So `a.txt` lies between
-    `a` and `a/b`, as in the order of whole paths.
+    A directory's name comes twice: alone, and with a slash for its content. So `a.txt` comes between `a` and `a/b`,
+    as in the order of whole paths.
     """
     if depth > DEEPEST_NESTING:
         raise UnsafeSource(f"hay más de {DEEPEST_NESTING} directorios anidados")
@@ -152,7 +152,7 @@ def _item(parent: int, name: str, path: str, volume: _Volume) -> Entry:
 
 
 def _where(path: str, error: OSError) -> str:
-    """What in a directory an error is about; `filename` is a number where it is about the directory itself."""
+    """The path that an error concerns; `filename` is a number if it concerns the directory itself."""
     name = error.filename if isinstance(error.filename, str) else ""
     return one_line("/".join(part for part in (path, name) if part) or "su directorio")
 
@@ -170,12 +170,12 @@ def _entry(path: str, status: os.stat_result, link_target: str | None) -> Entry:
 
 
 def identity_of(status: os.stat_result) -> FileIdentity:
-    """What tells this state of the inode from any other."""
+    """The identity that distinguishes this state of the inode from any other."""
     return FileIdentity(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def require_unchanged(before: Tree, after: Iterable[Entry]) -> None:
-    """Raises `SourceChanged`, naming the first difference, unless a second walk sees what the first one saw."""
+    """Raises `SourceChanged`, naming the first difference, unless a second walk equals the first."""
     expected = iter(before)
     for found in after:
         seen = next(expected, None)
@@ -218,7 +218,7 @@ class FileSource:
             os.close(descriptor)
 
     def _make_writers_noticed(self, descriptor: int) -> None:
-        """A store through a mapping changes no time of the file unless its page was written to the disk before."""
+        """A write through a mapping does not change the file's times unless its page was written to disk before."""
         try:
             if has_writer(descriptor):
                 os.fsync(descriptor)

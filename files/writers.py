@@ -1,8 +1,8 @@
-"""Finds out whether any program has a file open for writing, by the one way that Linux has for it: a read lease.
+"""Finds whether any program has a file open for writing, by Linux's only means: a read lease.
 
-The kernel grants a read lease only while nobody has the file open, or mapped, for writing, and makes whoever wants to
-open it so wait until the lease is given back (`fcntl(2)`, F_SETLEASE). This tells what no time stamp does: that
-somebody may write in a moment, and that he may be writing through a mapping, which need not change any time.
+The kernel grants a read lease only while no program has the file open or mapped for writing, and makes later writers
+wait in `open` until the lease is released (`fcntl(2)`, F_SETLEASE). This detects what no time stamp shows: a program
+that may write at any moment, perhaps through a mapping, which need not change any time.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import signal
 from files.file_systems import file_system_type
 
 LEASES_FROM_THE_SERVER = frozenset(("nfs", "nfs4", "cifs", "smb3"))
-"""File systems that refuse a lease, with the same error, whenever their server has granted them none either."""
+"""File systems that refuse a lease, with the same error, whenever their server has granted none to them."""
 
 
 class Answer(enum.Enum):
-    """What came of asking the kernel for a lease on a file."""
+    """The kernel's answer to a request for a lease on a file."""
 
     TAKEN = "taken"
     NO_RIGHT = "no right"
-    """The file is another user's, and this process has no CAP_LEASE: the kernel does not even look for writers."""
+    """The file is another user's, and this process has no CAP_LEASE: the kernel does not check for writers."""
 
     NO_LEASES = "no leases"
-    """The file system has none."""
+    """The file system supports no leases."""
 
 
 class FileInUse(Exception):
@@ -35,10 +35,10 @@ class FileInUse(Exception):
 
 
 def take_lease(descriptor: int) -> Answer:
-    """Keep a file, opened for reading only, from being opened for writing, until `release_lease` or its closing.
+    """Keep a file, opened read-only here, from being opened for writing until `release_lease` or its closing.
 
-    Raises `FileInUse` when somebody has it open for writing already. Where the answer is another one than `TAKEN`, the
-    kernel has not told whether somebody has.
+    Raises `FileInUse` if a program already has it open for writing. With any answer but `TAKEN`, the kernel has not
+    said whether one has.
     """
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)  # the default, SIGIO, would end this process
@@ -56,12 +56,12 @@ def lease_is_whole(descriptor: int) -> bool:
 
 
 def release_lease(descriptor: int) -> None:
-    """Let those who wait to write go on."""
+    """Release the lease; waiting writers continue."""
     fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
 def has_writer(descriptor: int) -> bool:
-    """Whether some program of this host has a file, opened here for reading only, open for writing; see above."""
+    """Whether a program of this host has a file, opened read-only here, open for writing; see above."""
     try:
         if take_lease(descriptor) is Answer.TAKEN:
             release_lease(descriptor)

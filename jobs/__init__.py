@@ -1,1 +1,1 @@
-"""Every kind of housekeeping that a tick can do, one file each."""
+"""The jobs of a tick, one folder each, and the frame that runs them."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the check: what was looked at, whether it is in order, what is wrong and what to do.
+    """One line of the check: what was inspected, whether it is in order, what is wrong and what to do.
 
-    Advice is in order, and yet something to think about.
+    Advice counts as in order, but deserves attention.
     """
 
     subject: str
@@ -17,31 +17,31 @@ class Finding:
     text: str
     advice: bool = False
     stops_everything: bool = False
-    """Whether no tick even begins with this."""
+    """Whether this keeps a tick from starting at all."""
 
     @property
     def mark(self) -> str:
-        """How the line begins, in five characters."""
+        """The start of the line, in five characters."""
         if not self.in_order:
             return "ERROR"
         return "aviso" if self.advice else "bien "
 
 
 def good(subject: str, text: str) -> Finding:
-    """What is in order."""
+    """A finding in order."""
     return Finding(subject, in_order=True, text=text)
 
 
 def bad(subject: str, text: str) -> Finding:
-    """What makes `check` end with 1."""
+    """A finding that makes `check` end with 1."""
     return Finding(subject, in_order=False, text=text)
 
 
 def unusable(subject: str, text: str) -> Finding:
-    """What makes `check` end with 2, as a tick would."""
+    """A finding that makes `check` end with 2, as a tick would."""
     return Finding(subject, in_order=False, text=text, stops_everything=True)
 
 
 def advised(subject: str, text: str) -> Finding:
-    """What works, and yet is something to think about."""
+    """A finding that is in order but deserves attention."""
     return Finding(subject, in_order=True, text=text, advice=True)

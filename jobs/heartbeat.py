@@ -1,4 +1,4 @@
-"""Renews the run's leases while it works, so that no other host takes over what is still in good hands."""
+"""Renews the run's leases while it works, so that no other host takes over its work."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sql.database import Database, DatabaseError
 
 @contextlib.contextmanager
 def renewing_leases(database: Database) -> Iterator[None]:
-    """Renew three times in each lease, and more often after a failure, which is logged: the work goes on as long as the
-    lease does (see `storage.lease`).
+    """Renew three times per lease, and more often after a failure, which is logged. The work continues as long as the
+    lease holds (see `storage.lease`).
     """
     finished = threading.Event()
 

@@ -1,4 +1,4 @@
-"""One run at a time of each job on a host, for one database: locks that the kernel frees when their holder dies."""
+"""One run of each job at a time, per host and database: locks that the kernel frees when their holder dies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from config.text.wording import reason_of
 from files.descriptors import closing_descriptor
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))
-"""What making a file answers where the directory is right, but no file fits in."""
+"""The errors of making a file where the directory is right but takes no new file."""
 
 
 HELD = "otro proceso de janitor está en marcha en esta máquina"
@@ -28,50 +28,93 @@ class LockHeld(Exception):
 
 
 NAMED_BY_THE_DATABASE_ALONE = "migration"
-"""The job whose lock is the one that a whole run held in earlier versions of the program: while such a run is still at
-work, no migration begins beside it.
+"""The job whose lock covered a whole run in earlier versions of the program: while such a run is still working, no
+migration begins.
 """
+
+
+class JobLocks:
+    """The locks of this host that one run holds, of each job one, in the file and in the kernel.
+
+    Other jobs have their own locks, so a job that takes hours delays none of them.
+    """
+
+    def __init__(self, directory: Path, host: str) -> None:
+        self._directory = directory
+        self._host = host
+        self._held: dict[str, contextlib.ExitStack] = {}
+        self._descriptors: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        """Whether any is held."""
+        return bool(self._held)
+
+    def take(self, database_identity: str, job: str) -> bool:
+        """Take the lock of a job, for one database; whether it is held now. Raises `ConfigurationError`."""
+        if job in self._held:
+            return True
+        identity = database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
+        with contextlib.ExitStack() as stack:
+            try:
+                lock = host_lock(self._directory, identity, self._whole_directory())
+                self._descriptors[job] = stack.enter_context(lock)
+                stack.callback(self._descriptors.pop, job)
+                stack.enter_context(machine_lock(self._host, identity))
+            except LockHeld:
+                return False
+            self._held[job] = stack.pop_all()
+        return True
+
+    def release_all(self, but: str = "") -> None:
+        """Give them back, but for that of one job."""
+        for job in [job for job in self._held if job != but]:
+            self._held.pop(job).close()
+
+    def _whole_directory(self) -> int | None:
+        """What locks the names of all jobs, where one of the locks does."""
+        return next((each for each in self._descriptors.values() if stat.S_ISDIR(os.fstat(each).st_mode)), None)
 
 
 @contextlib.contextmanager
 def job_lock(directory: Path, host: str, database_identity: str, job: str) -> Iterator[None]:
-    """Hold this host's lock of one job, in the file and in the kernel. Raises `LockHeld`, `ConfigurationError`.
-
-    Other jobs have locks of their own, so one that takes hours keeps none of them waiting.
-    """
-    identity = database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
-    with host_lock(directory, identity), machine_lock(host, identity):
+    """Hold the lock of one job, outside of a tick. Raises `LockHeld`, `ConfigurationError`."""
+    locks = JobLocks(directory, host)
+    try:
+        if not locks.take(database_identity, job):
+            raise LockHeld(HELD)
         yield
+    finally:
+        locks.release_all()
 
 
 @contextlib.contextmanager
-def host_lock(directory: Path, database_identity: str) -> Iterator[None]:
-    """Hold this host's lock for one database. Raises `LockHeld`, `ConfigurationError`.
+def host_lock(directory: Path, database_identity: str, whole_directory: int | None = None) -> Iterator[int]:
+    """Hold this host's lock for one database; what is locked. Raises `LockHeld`, `ConfigurationError`.
 
     The file is never removed: a run could hold the lock on a file that has no name any more. Opening for reading is
     enough to lock, so root and an ordinary user may share it. Where there is no file and none can be made, as the disk
     is full or may not be written to, the directory itself is locked: a full disk needs this program most. Then locks of
-    all names exclude each other.
+    all names exclude each other, but for those of one run: `whole_directory` is what it has locked the directory by.
     """
     path = directory / f"janitor-daemon-{hashlib.sha256(database_identity.encode()).hexdigest()[:16]}.lock"
     try:
-        descriptor = _open(path)
+        descriptor = _open(path, whole_directory)
     except OSError as error:
         raise ConfigurationError(
             f"no se puede abrir el bloqueo {path}: {reason_of(error)}; indique otro directorio en JANITOR_LOCK_DIR"
         ) from error
     with closing_descriptor(descriptor):
         _lock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
 
 
 @contextlib.contextmanager
 def machine_lock(host: str, database_identity: str) -> Iterator[None]:
-    """Hold a lock that all runs of this host find, whatever directory each of them has for its own. Raises `LockHeld`.
+    """Hold a lock that all runs of this host find, whatever directory each of them uses. Raises `LockHeld`.
 
-    Cron and a person's shell may name different directories, or may write to different ones. The kernel keeps this name
-    in no directory at all, and for no longer than its holder lives (unix(7), abstract sockets). It says less than the
-    file where containers of one host have networks of their own, so it comes beside the file and not in its place.
+    Cron and a person's shell may name different directories, or have write access to different ones. The kernel keeps
+    this name outside all directories, and only while its holder lives (unix(7), abstract sockets). It does not reach
+    containers with separate networks on one host, so it is used in addition to the file, not instead of it.
     """
     name = hashlib.sha256(f"{host}\0{database_identity}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as holder:
@@ -92,17 +135,19 @@ def _lock(descriptor: int, kind: int) -> None:
         raise LockHeld(HELD) from error
 
 
-def _open(path: Path) -> int:
-    """Open the file, made if need be, or the directory where none can be made."""
+def _open(path: Path, whole_directory: int | None) -> int:
+    """Open the file, made if need be, or the directory where none can be made. Who holds the directory makes none."""
     try:
         return _open_regular(path, os.O_RDONLY)
     except FileNotFoundError:
+        if whole_directory is not None:
+            return os.dup(whole_directory)  # so its lock is held until the last of both is closed
         with closing_descriptor(os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)) as directory:
             return _make(path, directory)
 
 
 def _make(path: Path, directory: int) -> int:
-    """Nobody makes the file while a run that could not make it goes on, and holds the lock of the directory."""
+    """Create the file, unless a run that could not do so is active and holds the lock of the directory."""
     _lock(directory, fcntl.LOCK_SH)
     try:
         descriptor = _open_regular(path, os.O_RDONLY | os.O_CREAT)
@@ -113,13 +158,13 @@ def _make(path: Path, directory: int) -> int:
         with contextlib.suppress(FileNotFoundError):  # somebody else may have found room meanwhile
             return _open_regular(path, os.O_RDONLY)
         return os.dup(directory)
-    with contextlib.suppress(PermissionError):  # then somebody else was quicker, and will have done this
+    with contextlib.suppress(PermissionError):  # then somebody else was quicker and will have done this
         os.fchmod(descriptor, 0o644)  # whatever the umask: other users must be able to open it
     return descriptor
 
 
 def _open_regular(path: Path, flags: int) -> int:
-    """In a directory open to all a FIFO may lie in its place: it must not block."""
+    """Open without blocking: in a directory open to all, the name may belong to a FIFO."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)

@@ -27,18 +27,18 @@ FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
 
 SHOWN_SECONDS = 10.0
-"""For so long a provider that a probe has shown to work is believed to: what it refuses meanwhile is one object."""
+"""How long a provider is trusted after a probe has succeeded: what it refuses meanwhile concerns one object."""
 
 SHOWN_BY_WHAT_STAYS_SECONDS = 600.0
-"""As `SHOWN_SECONDS`, where the probe cannot be removed: there should not be many of them."""
+"""Like `SHOWN_SECONDS`, where the probe cannot be removed and there should not be many of them."""
 
 
 def _nobody_asks(_provider_id: int, _name: str, _error: Exception) -> None:
-    """Where nothing depends on whether a person is needed."""
+    """Do nothing, where it does not matter whether a person is needed."""
 
 
 class ProviderSet:
-    """Gives providers by id or in order of preference. A problem with one is told once, and is no reason to stop."""
+    """Gives providers by id or in order of preference. A problem with one is reported once and stops nothing."""
 
     def __init__(
         self,
@@ -47,10 +47,10 @@ class ProviderSet:
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, Exception], object] = _nobody_asks,
     ) -> None:
-        """`unreadable` rows are told of once they are asked for, as most of them may be nobody's concern.
+        """`unreadable` rows are reported only when they are asked for, because most of them may not matter.
 
-        `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id, the name and the
-        error of a provider that stays unusable until somebody mends its row, its access or its store.
+        `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id, name and error of a
+        provider that stays unusable until somebody fixes its row, its access or its store.
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
@@ -61,14 +61,14 @@ class ProviderSet:
         self._needs_a_person = needs_a_person
         self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
-        """Until when each is believed to work, by `time.monotonic`."""
+        """Until when each provider is trusted, by `time.monotonic`."""
         self._without_room: defaultdict[int, list[int]] = defaultdict(list)
-        """How many bytes the executions had for which each had no room."""
+        """The sizes in bytes of executions for which each provider had no room."""
         self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
 
     @property
     def any_is_in_use(self) -> bool:
-        """Whether any has been given out: its connections and threads would not survive a fork."""
+        """Whether any provider has been given out: its connections and threads would not survive a fork."""
         return bool(self._built)
 
     def in_order(self, provider_ids: Iterable[int]) -> Iterator[Provider]:
@@ -88,7 +88,7 @@ class ProviderSet:
             return self._built.get(provider_id)
 
     def tell_unreadable(self, wanted: Container[int]) -> None:
-        """Tell at once of the rows that cannot be read: of those wanted as of a fault, of others for debugging."""
+        """Report unreadable rows at once: those wanted as faults, the others in the debug log."""
         for provider_id, (name, error) in self._unreadable.items():
             if provider_id in wanted:
                 self.get(provider_id)
@@ -97,13 +97,13 @@ class ProviderSet:
                 emit(logging.DEBUG, "provider_not_wanted", f"{told}: {one_line(error)}", provider=one_line(name))
 
     def import_kind_of(self, provider_id: int) -> None:
-        """Import what a provider needs, as each process that is forked afterwards would have to."""
+        """Import the packages that a provider needs, so that forked processes need not."""
         row = self._rows.get(provider_id)
         if row is not None:
             import_kind(row.kind)
 
     def row(self, provider_id: int) -> ProviderRow | None:
-        """What the database says of a provider."""
+        """The database row of a provider."""
         return self._rows.get(provider_id)
 
     def _build(self, provider_id: int) -> None:
@@ -127,13 +127,13 @@ class ProviderSet:
     def note_failure(self, provider: Provider, error: MigrationError, prefix: str, size_bytes: int = 0) -> None:
         """Note a failure of an execution of `size_bytes`; leave the provider alone if the failure is its own.
 
-        A probe below `prefix` decides: a store can refuse one object for its name, its size or its rights, and take all
-        others. A provider that did not answer several times is probed only if it was alive just before.
+        A probe below `prefix` decides: a store can refuse one object because of its name, size or rights, and accept
+        all others. A provider that did not answer several times is probed only if it was alive just before.
         """
         if not error.provider_wide or caused_by_too_many_open_files(error):
             return
         failed_at = time.monotonic()
-        if isinstance(error, ConnectionDenied):  # whose login is refused does not try it once more to ask
+        if isinstance(error, ConnectionDenied):  # a provider that refuses the login is not asked again by a probe
             self._leave_alone(provider, error)
             return
         if isinstance(error, ProviderUnavailable):
@@ -156,7 +156,7 @@ class ProviderSet:
             return self._failures[provider.id] >= FAILURES_UNTIL_LEFT_ALONE
 
     def _ask(self, provider: Provider, error: MigrationError, prefix: str) -> None:
-        """Find out by a probe whether it is the provider that fails. One that cannot answer now has not refused."""
+        """Probe whether the provider itself fails. A provider that cannot answer now has not refused."""
         try:
             is_removed = require_in_use(provider, prefix)
         except ProviderError as refusal:
@@ -204,8 +204,8 @@ class ProviderSet:
             self._without_room[provider.id].append(size_bytes)
 
     def require_room(self, provider: Provider, size_bytes: int) -> None:
-        """Raises `StorageFull` for an execution that is at least as large as several that had no room there in this
-        run: it would be sent in vain. What is smaller may have room.
+        """Raises `StorageFull` for an execution at least as large as several for which there was no room in this run:
+        it would be sent in vain. A smaller one may fit.
         """
         with self._turn:
             refused = [refused for refused in self._without_room[provider.id] if refused <= size_bytes]

@@ -1,8 +1,8 @@
 """The jobs of the program, in the order of a tick. To add one, add its folder and one line here.
 
-The list is explicit: nothing is looked for, and neither the database nor the environment names code, as cron may run as
-root. Importing this imports no job; `all_jobs` imports their definitions, which are small, and `run` and the like only
-when they are asked for.
+The list is explicit: jobs are not discovered, and neither the database nor the environment names code, because cron may
+run as root. Importing this imports no job. `all_jobs` imports their definitions, which are small; `run` and the like
+are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ DEFINITIONS = (
     Ref("jobs.migration.job:JOB"),
     Ref("jobs.temp_files.job:JOB"),
     Ref("jobs.logs.job:JOB"),
+    Ref("jobs.backups.job:JOB"),
     Ref("jobs.history.job:JOB"),
 )
 
 
 class UnknownJob(Exception):
-    """No job has this name. The message is in Spanish, and names the nearest one and all that there are."""
+    """No job has this name. The message, in Spanish, suggests the nearest one and lists all of them."""
 
 
 @cache
@@ -42,5 +43,5 @@ def job_named(name: str) -> Job:
 
 
 def jobs_named(names: Iterable[str]) -> frozenset[str]:
-    """The names in texts that may each hold several with commas between them. Raises `UnknownJob`."""
+    """Parse names from texts that may each hold several, separated by commas. Raises `UnknownJob`."""
     return frozenset(job_named(name.strip()).name for text in names for name in text.split(",") if name.strip())

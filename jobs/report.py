@@ -1,4 +1,4 @@
-"""What one tick did: counted while it works, kept in `janitor_runs`, and turned into the exit code."""
+"""What one tick did: counted during its work, stored in `janitor_runs` and turned into the exit code."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ MAX_DURATION = "--max-duration"
 MAX_BYTES = "--max-bytes"
 
 DUE_COUNTED_TO = 10_000
-"""Up to how many executions that are left to be begun are counted; beyond that, nobody waits for the number."""
+"""Executions still to begin are counted up to this number; the exact number beyond it is not worth a wait."""
 
 
 NAMED_AT_MOST = 10
-"""How many of one kind a report names; the log names all of them."""
+"""How many items of one kind a report names; the log names all of them."""
 
 
 class Named(StrEnum):
-    """What a report names, beside counting it, as it explains an exit code of 1."""
+    """Kinds of items that a report also names, because they explain an exit code of 1."""
 
     FAILED = "failed"
-    """An execution that was not migrated, of which there may be more than are named."""
+    """An execution that was not migrated. Only the first few are named."""
     PROVIDER = "unusable_providers"
-    """One that the policy names and that only a person can mend."""
+    """A provider that the policy names and that only a person can fix."""
     PLACE = "unsafe_destinations"
-    """An execution and the provider where something of others lies at its place."""
+    """An execution and the provider whose place holds foreign objects."""
     COPY = "deletions_failed"
     """An execution whose local copy could not be removed."""
     ROOT = "missing_roots"
     TEMP_DIRECTORY = "unusable_temp_directory"
     JOB = "stopped_jobs"
     UNDONE = "jobs_with_failures"
-    """A job that did the rest."""
+    """A job that ended with failures but did the rest."""
     LOG = "unwritable_log"
 
 
@@ -65,7 +65,7 @@ class Counts:
 
 
 class TickReport:
-    """Counts from several threads, and the worst thing that happened to the tick as a whole."""
+    """Counts from several threads, and the worst problem of the tick as a whole."""
 
     def __init__(self) -> None:
         self._started = time.monotonic()
@@ -75,7 +75,7 @@ class TickReport:
         self._signal_number: int | None = None
         self._named: dict[str, tuple[str, ...]] = {}
         self.limit_reached: str | None = None
-        """The option that has kept something from being begun or from being finished."""
+        """The option that kept work from beginning or finishing."""
 
     def count(self, **increments: int) -> None:
         """Add to counts, by their names."""
@@ -84,7 +84,7 @@ class TickReport:
             self._counts = dataclasses.replace(self._counts, **sums)
 
     def name(self, kind: str, what: str) -> None:
-        """Remember one of the things that explain the exit code; each once, and of one kind only the first few."""
+        """Remember an item that explains the exit code; each once, and of one kind only the first few."""
         with self._turn:
             known = self._named.get(kind, ())
             if what not in known and len(known) < NAMED_AT_MOST:
@@ -92,12 +92,12 @@ class TickReport:
 
     @property
     def named(self) -> Mapping[str, tuple[str, ...]]:
-        """What was named so far, by kind."""
+        """The items named so far, by kind."""
         with self._turn:
             return dict(self._named)
 
     def note_signal(self, number: int) -> None:
-        """Remember that a signal has ended the run: that decides the exit code."""
+        """Remember that a signal ended the run, which decides the exit code."""
         self._signal_number = number
 
     @property
@@ -106,7 +106,7 @@ class TickReport:
         return self._signal_number is not None
 
     def note_problem(self, exit_code: int) -> None:
-        """Remember that a whole job could not be done, by the exit code that stands for the reason."""
+        """Remember that a whole job could not be done, by the exit code for the reason."""
         with self._turn:
             self._problem_exit_code = max(self._problem_exit_code, exit_code)
 
@@ -122,7 +122,7 @@ class TickReport:
 
     @property
     def exit_code(self) -> int:
-        """0 when everything that was begun was done, else what the command line promises for the worst problem."""
+        """0 when everything that was begun was done, otherwise the documented code of the worst problem."""
         if self._signal_number is not None:
             return EXIT_SIGNAL_BASE + self._signal_number
         if self._problem_exit_code != EXIT_DONE:
@@ -133,7 +133,7 @@ class TickReport:
         return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE
 
     def problems(self) -> tuple[str, ...]:
-        """In words, with numbers and names, all that makes the exit code 1; failed executions come first."""
+        """In words, with numbers and names, everything that makes the exit code 1; failed executions come first."""
         named = self.named
         counts = {
             **{kind: len(names) for kind, names in named.items()},
@@ -159,11 +159,11 @@ PROBLEMS: Mapping[str, tuple[str, str]] = {
     Named.UNDONE: ("trabajo con algo sin hacer", "trabajos con algo sin hacer"),
     Named.LOG: ("registro que no se pudo escribir", "registros que no se pudieron escribir"),
 }
-"""What can make the exit code 1, by the name of its count or of its kind, for one and for several."""
+"""The problems that make the exit code 1, by count or kind, in singular and plural."""
 
 
 def _with_names(text: str, count: int, names: Iterable[str]) -> str:
-    """The first of them by name."""
+    """The text with the names of the first few."""
     listed = tuple(names)
     if not listed:
         return text

@@ -1,4 +1,4 @@
-"""Gathers what the program and its jobs declare: for `--help`, `check`, the documents and names that mean nothing."""
+"""Collects the settings of the program and its jobs: for `--help`, `check`, the documents and unknown names."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ class Group(NamedTuple):
     """The settings of the whole program, or of one job."""
 
     name: str
-    """The job's; empty for the whole program."""
+    """The job's name; empty for the whole program."""
     title: str
-    """What operators read, in Spanish."""
+    """The title for operators, in Spanish."""
     kind: type
     """The dataclass that declares them."""
 
@@ -25,7 +25,7 @@ WHOLE_PROGRAM = Group("", "todo el programa", Settings)
 
 
 def groups_of_jobs() -> Sequence[Group]:
-    """One for each job that has settings of its own, in the order of a tick."""
+    """One for each job with settings, in the order of a tick."""
     return [Group(job.name, job.title, job.settings) for job in all_jobs() if job.settings is not None]
 
 
@@ -35,10 +35,10 @@ def all_groups() -> Sequence[Group]:
 
 
 def settings_of_jobs() -> Sequence[type]:
-    """The dataclasses of the jobs' settings, as `load_settings` asks for them."""
+    """The dataclasses of the jobs' settings, as `load_settings` needs them."""
     return [group.kind for group in groups_of_jobs()]
 
 
 def variables_by_title() -> Mapping[str, Iterable[Variable[Any]]]:
-    """The variables of the environment below a Spanish heading for each group, for `--help`."""
+    """The environment variables of each group, under its Spanish heading, for `--help`."""
     return {f"Variables de entorno ({group.title})": variables_of(group.kind) for group in all_groups()}

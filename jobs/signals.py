@@ -19,7 +19,7 @@ from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
 LONGEST_SECONDS_TO_END = 4.5
 
 OVER = b"\0"
-"""What is read in the place of a signal when the work is over: a forked process may keep the other side open."""
+"""What is read instead of a signal when the work is over: a forked process may keep the other end open."""
 
 
 class Interrupted(Exception):
@@ -31,7 +31,7 @@ class Interrupted(Exception):
 
 
 class Interruption(threading.Event):
-    """A request to stop the run. One to stop only its migrations is `migrations`, which is part of it."""
+    """A request to stop the run. `migrations` is the part that stops only its migrations."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Interruption(threading.Event):
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal that nothing of the work waits for; it goes past whatever takes errors for a fault of its own."""
+    """A signal outside the work. It passes every handler that takes errors for faults of its own."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Stopped(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def raising_on_signal() -> Iterator[None]:
-    """Within, a signal raises `Stopped`, so that what has to be cleared away is; afterwards it ends the process."""
+    """Raise `Stopped` on a signal within the block, so that cleanup runs; afterwards the signal ends the process."""
 
     def handle(signal_number: int, _frame: FrameType | None) -> None:
         raise Stopped(signal_number)
@@ -71,14 +71,14 @@ def raising_on_signal() -> Iterator[None]:
 def stopping_on_signal(
     interruption: threading.Event, note_signal: Callable[[int], object] | None = None
 ) -> Iterator[None]:
-    """Within, a first signal sets `interruption`, a second one ends the process at once. Raises `Interrupted` after.
+    """Within, the first signal sets `interruption`, the second ends the process. Raises `Interrupted` afterwards.
 
-    `note_signal` is told the number of the first one before that.
+    `note_signal` receives the number of the first signal before that.
 
-    Where the work has not ended some seconds after the first one (it may wait for a provider, a lock in the database, a
-    disk), the process ends without it: any moment may be the last, and the next run goes on from there. A thread learns
-    of the signal from the kernel, as Python calls no handler while the main thread waits in a library, which may be for
-    a lock in the database.
+    If the work has not ended some seconds after the first signal (it may wait for a provider, a database lock or a
+    disk), the process ends without it: any moment may be the last, and the next run continues from there. A thread
+    learns of the signal from the kernel, because Python calls no handler while the main thread waits inside a library,
+    possibly for a database lock.
     """
     received: list[int] = []
     seen = {"handler": 0, "watcher": 0}
@@ -87,7 +87,7 @@ def stopping_on_signal(
     writer.setblocking(False)
 
     def see(by: str, signal_number: int) -> None:
-        """Both of those who see signals see each of them; whichever is first acts on it."""
+        """Note a signal. Both observers see each signal; the first one acts on it."""
         with turn:
             seen[by] += 1
             if seen[by] > 1:
@@ -114,7 +114,7 @@ def stopping_on_signal(
             yield
     finally:
         signal.set_wakeup_fd(previous_descriptor)
-        with contextlib.suppress(BlockingIOError):  # full of signals: then closing it is what tells
+        with contextlib.suppress(BlockingIOError):  # full of signals: then closing it gives the notice
             writer.send(OVER)
         writer.close()
         for number, handler in previous.items():
@@ -124,7 +124,7 @@ def stopping_on_signal(
 
 
 def _signals_read_from(reader: socket.socket, received: list[int]) -> Iterator[int]:
-    """Each ending signal, until the other side is closed; ends the process if that is not soon after the first one."""
+    """Each ending signal until the other end is closed; ends the process if that is too long after the first one."""
     numbers = frozenset(ending_signals())
     while True:
         reader.settimeout(LONGEST_SECONDS_TO_END if received else None)
@@ -139,7 +139,7 @@ def _signals_read_from(reader: socket.socket, received: list[int]) -> Iterator[i
 
 
 def end_now(exit_code: int) -> NoReturn:
-    """Say so, and end the process without waiting for threads, which may be waiting for a provider."""
+    """Report it and end the process without waiting for threads, which may be waiting for a provider."""
     name = signal.Signals(exit_code - EXIT_SIGNAL_BASE).name
     message = f"Interrumpido por {name}: todo queda en orden; el siguiente ciclo, o la misma orden otra vez, continúa"
     emit(logging.WARNING, "interrupted", message, signal=name)

@@ -1,14 +1,13 @@
-"""One tick: finds which jobs are due, does one after the other, and records each. What stops one stops no other."""
+"""One tick: finds which jobs are due, runs them in turn, and records each. A problem with one stops no other."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from config.errors import ConfigurationError, MigrationError, RunInterrupted, unexpected
 from config.exit_codes import (
@@ -24,7 +23,7 @@ from config.models import JobState
 from config.settings import Settings
 from jobs.context import Context, LeaseLost
 from jobs.job import Job, Outcome, Ref, Scope
-from jobs.locks import LockHeld, job_lock
+from jobs.locks import JobLocks, LockHeld
 from jobs.report import Named, TickReport
 from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
 from jobs.signals import Interruption
@@ -32,24 +31,25 @@ from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaErr
 from sql.job_records import JobEnd, JobsSeen
 
 Story = Callable[[], Outcome]
-"""What does a job whose order and policy the daemon itself holds."""
+"""Runs a job whose order and policy the daemon itself holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """Which jobs somebody asks for."""
 
     only: frozenset[str] | None = None
     skip: frozenset[str] = frozenset()
     due_or_not: bool = False
+    wish: object = None
+    """What is wanted of the one job that is asked for by its name, in that job's own terms."""
 
     def asks_for(self, job: str) -> bool:
-        """Whether this job is among them."""
+        """Whether this job is requested."""
         return job not in self.skip and (self.only is None or job in self.only)
 
     @property
     def mode(self) -> str:
-        """How the run is recorded."""
+        """The mode under which the run is recorded."""
         if self.only is None:
             return f"tick, skip {', '.join(sorted(self.skip))}" if self.skip else "tick"
         names = ", ".join(sorted(self.only - self.skip))
@@ -58,8 +58,7 @@ class Request:
         return {"migration": "migrate-only", "temp": "clean-only"}.get(names, f"only {names}")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """A job that is on, with its settings."""
 
     job: Job
@@ -69,18 +68,18 @@ class Plan:
     @property
     def is_platform(self) -> bool:
         """Whether of all hosts one does it."""
-        return self.job.scope is Scope.PLATFORM
+        return self.job.scope == Scope.PLATFORM
 
     def state(self, seen: JobsSeen) -> JobState:
         """What is known of its runs."""
         return (seen.of_platform if self.is_platform else seen.of_host).get(self.job.name, NEVER_RUN)
 
     def is_due(self, seen: JobsSeen, settings: Settings) -> bool:
-        """Whether it is to be done now."""
+        """Whether it should run now."""
         return is_due(self.schedule, self.state(seen), seen.now, self._zone(settings))
 
     def next_due(self, seen: JobsSeen, settings: Settings) -> datetime:
-        """When it is to be done next."""
+        """When it should next run."""
         return next_due(self.schedule, self.state(seen), seen.now, self._zone(settings))
 
     def _zone(self, settings: Settings) -> Any:
@@ -96,9 +95,9 @@ def plan_of(job: Job, settings: Settings) -> Plan | None:
 
 
 class Tick:
-    """Does the jobs that are asked for, on and due, and records what each came to.
+    """Runs the jobs that are requested, on and due, and records their results.
 
-    `stories` are those of the jobs whose order and policy the daemon itself holds; all others have their own function.
+    `stories` run the jobs whose order and policy the daemon itself holds; all others have their own function.
     """
 
     def __init__(
@@ -116,15 +115,15 @@ class Tick:
         self._report = report
         self._interruption = interruption
         self._stories = stories
-        self._locks: dict[str, contextlib.ExitStack] = {}
+        self._locks = JobLocks(settings.lock_directory, settings.host)
         self._is_database_lost = False
         self._done = 0
         self._elsewhere = 0
 
-    # What is to be done
+    # What to do
 
     def plans(self, jobs: Iterable[Job]) -> list[Plan]:
-        """Those that are asked for and on. Wrong settings of one are its own failure."""
+        """The requested jobs that are on. Wrong settings of one are its own failure."""
         plans = []
         for job in jobs:
             if not self._request.asks_for(job.name):
@@ -141,7 +140,7 @@ class Tick:
         return plans
 
     def due(self, plans: Sequence[Plan], seen: JobsSeen) -> list[Plan]:
-        """Those to be done now. One whose last run was killed comes last: it may be what kills whoever does it."""
+        """The jobs to run now. One whose last run was killed comes last, because it may kill this run too."""
         due = [plan for plan in plans if self._is_wanted_now(plan) or plan.is_due(seen, self._settings)]
         return sorted(due, key=lambda plan: (plan.job.phase, plan.state(seen).was_cut_off))
 
@@ -152,10 +151,10 @@ class Tick:
 
     @contextlib.contextmanager
     def holding_first_lock(self, plans: Sequence[Plan]) -> Iterator[None]:
-        """Within, the lock of the first of those that are due in any case is held, if one of them can be had.
+        """Hold, within the block, the first available lock of the jobs that are due in any case.
 
-        So who finds all that was asked for in other hands goes away before the database is asked anything. Raises
-        `LockHeld`, `ConfigurationError`.
+        So a run that finds all its jobs taken leaves before it queries the database. Raises `LockHeld`,
+        `ConfigurationError`.
         """
         certain = [plan for plan in plans if self._is_wanted_now(plan)]
         try:
@@ -163,11 +162,11 @@ class Tick:
                 raise LockHeld(_held_elsewhere(certain))
             yield
         finally:
-            self._release_all()
+            self._locks.release_all()
 
     def has_work(self, plans: Sequence[Plan]) -> bool:
-        """Whether something is due that nobody else does; its lock is held from then on. Raises `LockHeld` where others
-        do all of it.
+        """Whether something is due that no other run is doing; its lock is held from then on. Raises `LockHeld` where
+        others are doing all of it.
         """
         if self._locks:
             return True
@@ -178,26 +177,12 @@ class Tick:
 
     def _try_lock(self, plan: Plan) -> bool:
         """Whether this host's lock of the job is had. Raises `ConfigurationError`."""
-        name = plan.job.name
-        if name in self._locks:
-            return True
-        identity = database_identity(self._settings.database_url)
-        with contextlib.ExitStack() as stack:
-            try:
-                stack.enter_context(job_lock(self._settings.lock_directory, self._settings.host, identity, name))
-            except LockHeld:
-                return False
-            self._locks[name] = stack.pop_all()
-        return True
+        return self._locks.take(database_identity(self._settings.database_url), plan.job.name)
 
-    def _release_all(self, but: str = "") -> None:
-        for name in [name for name in self._locks if name != but]:
-            self._locks.pop(name).close()
-
-    # Doing it
+    # Execution
 
     def run(self, plans: Sequence[Plan], seen: JobsSeen) -> None:
-        """Do what is due, one after the other. Raises nothing that stops only one of them."""
+        """Run the due jobs in turn. Raises nothing that concerns only one of them."""
         for plan in self.due(plans, seen):
             if not self._interruption.is_set():
                 self._do(plan, seen)
@@ -219,6 +204,7 @@ class Tick:
         self._done += 1
         context = Context(
             plan.job, self._settings, plan.own_settings, self._database, seen.now, self._interruption,
+            is_asked_for=self._request.due_or_not, wish=self._request.wish,
             fencing_token=fencing_token if plan.is_platform else 0,
         )  # fmt: skip
         end = self._end_of(plan, self._guarded(plan, context))
@@ -226,10 +212,10 @@ class Tick:
             self._database.job_records.end(end)
 
     def _claim(self, plan: Plan, seen: JobsSeen) -> int | None:
-        """The fencing token. A host's own job is done without one where the database is lost: its lock is enough.
+        """Return the fencing token. A host job runs without one when the database is lost: its lock suffices.
 
-        The lock of the job before is held until its end is recorded, which the claim does: nobody who takes that lock
-        finds it still due.
+        The lock of the previous job is held until its end is recorded, which the claim does. So nobody who takes that
+        lock finds the job still due.
         """
         seen_token = None if self._is_wanted_now(plan) else plan.state(seen).fencing_token
         if self._is_database_lost and not plan.is_platform:
@@ -242,11 +228,11 @@ class Tick:
                 raise
             self._stopped(plan.job.title, error, EXIT_DATABASE)
             return UNRECORDED
-        self._release_all(but=plan.job.name)
+        self._locks.release_all(but=plan.job.name)
         return token
 
     def _guarded(self, plan: Plan, context: Context) -> tuple[str, Outcome]:
-        """How a job ended, and what it did. Whatever stops it does not stop the next one."""
+        """How a job ended, and what it did. An error in it does not stop the next job."""
         title = plan.job.title
         try:
             outcome = self._call(plan, context)
@@ -284,7 +270,7 @@ class Tick:
     # A dry run
 
     def preview(self, plans: Sequence[Plan], previews: Mapping[str, Callable[[], object]]) -> None:
-        """Say what a run would do. Nothing is written, not even that this was asked, and no lock is needed for that."""
+        """Report what a run would do. Writes nothing, not even a record of this request, and needs no lock."""
         scheduled = [plan for plan in plans if not self._is_wanted_now(plan)]
         seen = self._database.jobs_seen() if scheduled else NOTHING_SEEN
         for plan in self.due(plans, seen):
@@ -302,15 +288,15 @@ class Tick:
                 told = error if isinstance(error, KNOWN_ERRORS) else unexpected(error)
                 self._stopped(plan.job.title, told, exit_code_of(error))
 
-    # What operators are told
+    # Reports to operators
 
     def _put_off(self, title: str) -> None:
-        """A job was stopped for no fault. Where a signal has stopped the run, that one is told."""
+        """Report a job that was stopped without a fault. If a signal stopped the run, report that instead."""
         level = logging.DEBUG if self._report.is_ended_by_signal else logging.INFO
         emit(level, "job_put_off", f"El trabajo de {title} se quedó a medias; se retoma la próxima vez", job=title)
 
     def _stopped(self, title: str, error: Exception, exit_code: int) -> None:
-        """A job could not do all that it should have."""
+        """Report a job that could not do everything."""
         self._report.note_problem(exit_code)
         self._report.name(Named.JOB, title)
         message = f"El trabajo de {title} no pudo terminar: {one_line(error)}"
@@ -324,14 +310,14 @@ class Tick:
     def _is_done_elsewhere(self, job: Job) -> None:
         self._elsewhere += 1
         where = (
-            "otra máquina, u otro proceso de esta" if job.scope is Scope.PLATFORM else "otro proceso de esta máquina"
+            "otra máquina, u otro proceso de esta" if job.scope == Scope.PLATFORM else "otro proceso de esta máquina"
         )
         message = f"El trabajo de {job.title} lo hace ahora {where}: este ciclo no lo repite"
         emit(logging.INFO, "job_elsewhere", message, job=job.title)
 
 
 UNRECORDED = 0
-"""In the place of a fencing token: the database could not be told that this run does the job."""
+"""Stands for a fencing token when the database could not record that this run does the job."""
 
 NOTHING_SEEN = JobsSeen(datetime.min.replace(tzinfo=UTC), {}, {})
 
@@ -342,11 +328,11 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (ConfigurationError, EXIT_CONFIGURATION),
 )
 KNOWN_ERRORS = (DatabaseError, FieldError, ConfigurationError, MigrationError, LeaseLost)
-"""Those whose message is for operators."""
+"""Errors whose message is meant for operators."""
 
 
 def exit_code_of(error: Exception) -> int:
-    """What an error that stopped a job makes of the exit code."""
+    """The exit code for an error that stopped a job."""
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), EXIT_SOMETHING_FAILED)
 
 

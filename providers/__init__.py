@@ -1,4 +1,4 @@
-"""The kinds of destination, and the one place where a row of `cloud_providers` becomes a provider."""
+"""The kinds of destination; only here does a row of `cloud_providers` become a provider."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ KINDS: dict[str, tuple[str, str]] = {
     "sftp": ("providers.sftp.provider", "SftpProvider"),
     "local": ("providers.local.provider", "LocalProvider"),
 }
-"""`tipo` to module and class: a kind that comes from the database picks from this table, never from what exists."""
+"""`tipo` to module and class: a kind from the database selects from this table, never from arbitrary modules."""
 
 
 def import_kind(kind: str) -> None:
-    """Import what a kind needs, with its vendor's SDK. An unknown kind needs nothing."""
+    """Import a kind's module and its vendor's SDK. An unknown kind needs nothing."""
     if kind in KINDS:
         importlib.import_module(KINDS[kind][0])
 
@@ -45,7 +45,7 @@ def build_provider(row: ProviderRow) -> Provider:
         provider: Provider = provider_class(row)
     except FieldError as error:
         raise InvalidProviderSettings(str(error)) from error
-    except ValueError as error:  # an SDK's, whose words may quote the field; a bad row must not stop the others
+    except ValueError as error:  # from an SDK, whose message may quote the field; a bad row must not stop the others
         raise InvalidProviderSettings("un campo tiene un valor con el que no se puede empezar") from error
     provider.store = store_of(row)
     return provider

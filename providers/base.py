@@ -1,4 +1,4 @@
-"""The contract every destination keeps, the errors it may raise, and the rules for object keys."""
+"""The contract of every destination, the errors it may raise, and the rules for object keys."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ MAXIMUM_PARTS = 10_000
 """S3's limit of parts in one multipart upload, the lowest of the providers' limits."""
 
 SMALL_TOGETHER_BYTES = 4 * 1024 * 1024
-"""Up to this many bytes in all go to `put_many` in one call."""
+"""The most bytes in total that one call of `put_many` gets."""
 
 SPANS_AT_ONCE = 4
-"""How many parts of a listing are asked for at the same time; for each a server may then take so many times as long."""
+"""How many parts of a listing are requested at once; a server may then take this many times as long for each."""
 
 CONNECT_TIMEOUT_SECONDS = 4.0
 """How long a connection may take to open."""
 
 ANSWER_TIMEOUT_SECONDS = 6.0
-"""How long a provider may take to begin to answer a request that carries no file: with the connection, a provider
+"""How long a provider may take to begin its answer to a request without a file: including the connection, a provider
 that never answers is given up in under fifteen seconds."""
 
 TRANSFER_TIMEOUT_SECONDS = 120.0
 """How long one request that carries up to a part's bytes may take."""
 
 SLOWEST_HASHING_BYTES_PER_SECOND = 20 * 1024 * 1024
-"""A server that computes checksums more slowly than this, when it is asked for them, is not waited for."""
+"""A server that computes requested checksums more slowly than this is not waited for."""
 
 
 class ProviderError(MigrationError):
-    """A provider could not do what was asked."""
+    """A provider could not do what was requested."""
 
     code = "provider_error"
     try_next_provider = True
@@ -63,19 +63,19 @@ class SlowDown(ProviderUnavailable):
     def __init__(self, message: str, pause_seconds: float = 0.0) -> None:
         super().__init__(message)
         self.pause_seconds = pause_seconds
-        """For how long the server asked to be left alone (`Retry-After`); 0 where it did not say."""
+        """How long the server asked for no requests (`Retry-After`); 0 if it did not say."""
 
 
 class AccessDenied(ProviderError):
-    """Credentials missing, wrong, expired or not sufficient; or a host key that is not the expected one."""
+    """Credentials are missing, wrong, expired or insufficient, or the host key is unexpected."""
 
     code = "access_denied"
     provider_wide = True
 
 
 class ConnectionDenied(AccessDenied):
-    """A connection was refused by one of its ends, whatever was to be asked through it: a host key or a certificate
-    that is not believed, or a login that is not accepted.
+    """One end refused the connection itself: an untrusted host key or certificate, or a login that is not
+    accepted.
     """
 
 
@@ -94,7 +94,7 @@ class InvalidProviderSettings(ProviderError):
 
 
 class StorageFull(ProviderError):
-    """The destination has no room or no quota left."""
+    """The destination has no space or quota left."""
 
     code = "storage_full"
     provider_wide = True
@@ -114,16 +114,16 @@ class ObjectNotFound(ProviderError):
 
 
 class ConditionFailed(ProviderError):
-    """What lies under a key is not what was expected there. Nothing was changed.
+    """The object under a key is not the expected one. Nothing was changed.
 
-    After an answer that was lost, it may be the object that this very caller stored: who repeats a request looks.
+    After a lost answer it may be the object that this very caller stored: a caller that repeats a request checks.
     """
 
     code = "condition_failed"
 
 
 class UnsafeDestination(ProviderError):
-    """What lies at the place is not known to be this execution's own: nothing is written there, and a person looks."""
+    """The place holds objects not known to be this execution's: nothing is written there, and a person must check."""
 
     code = "unsafe_destination"
 
@@ -135,27 +135,27 @@ class InvalidKey(ProviderError):
 
 
 class ObjectTooLarge(ProviderError):
-    """This provider holds no object of this size, whatever room it has."""
+    """This provider cannot hold an object of this size, however much space it has."""
 
     code = "object_too_large"
 
 
 class ObjectProtected(ProviderError):
-    """The provider keeps this object as it is: a retention, a legal hold."""
+    """The provider protects this object from changes: a retention, a legal hold."""
 
     code = "object_protected"
 
 
 class ObjectArchived(ProviderError):
-    """The object was moved to a storage class that cannot be read at once: it must be asked back first."""
+    """The object is in a storage class that cannot be read at once: it must be restored first."""
 
     code = "object_archived"
 
 
 class CannotDiscard(ProviderError):
-    """The provider does not let unfinished uploads be listed or discarded. The message says what is missing.
+    """The provider does not allow unfinished uploads to be listed or discarded. The message names the missing right.
 
-    Whoever does not depend on their being gone can do without: see `Provider.discard_unfinished`.
+    Callers that do not need them gone can continue: see `Provider.discard_unfinished`.
     """
 
     code = "cannot_discard"
@@ -166,13 +166,13 @@ class Source(Protocol):
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes `chunks` yields, neither more nor fewer."""
+        """The exact number of bytes that `chunks` yields."""
 
     def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
-        """Yield the bytes from the beginning, in pieces of exactly `chunk_size_bytes` but for the last one.
+        """Yield the bytes from the beginning, in pieces of exactly `chunk_size_bytes` except the last.
 
         May be called again, to send again. An empty source yields nothing. Raises `SourceError` as soon as the
-        file is seen to differ from what was announced, at the latest after its last byte.
+        file is seen to differ from its announced state, at the latest after its last byte.
         """
 
 
@@ -193,7 +193,7 @@ class BytesSource:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """Something that a run does at a provider: its name, what follows without it (in Spanish), and a way to try it."""
+    """A right that a run needs at a provider: its name, the effect of lacking it (in Spanish), and a way to try it."""
 
     name: str
     consequence: str
@@ -208,39 +208,39 @@ class Provider(abc.ABC):
     - The constructor checks the settings, imports the vendor's SDK, does no I/O; it raises `InvalidProviderSettings`.
     - Every method may be called from several threads at once, and ends within a deadline.
     - A key is relative, `/` between its parts, and may hold any name that a Linux file can have, as `os.fsdecode`
-      gives it. What the store cannot hold literally is written as `encode_name` writes it, and read back so.
+      returns it. Names that the store cannot hold literally are stored encoded by `encode_name`, and decoded again.
     - After an error or a crash no reader can see a half-written object.
-    - When `put` has returned, `stat`, `list` and `open` see the object at once.
-    - Nothing raises anything but `MigrationError`s; errors of a `Source` come out unchanged.
+    - Once `put` has returned, `stat`, `list` and `open` see the object at once.
+    - Only `MigrationError`s are raised; errors of a `Source` pass unchanged.
     - No error message holds a secret.
-    - The SDK's own retries are off. A single request, and the first of several, is for the caller to repeat; those
-      that follow are repeated by themselves, by `with_retries`, so that what is done already is not done again.
+    - The SDK's own retries are off. The caller repeats a single request, or the first of several; `with_retries`
+      repeats each later one by itself, so that completed work is not repeated.
     """
 
     longest_key_bytes: ClassVar[int] = 1024
     """S3's and GCS's limit, in UTF-8 (Azure's is 1,024 characters)."""
 
     executions_at_once: ClassVar[int] = 4
-    """How many executions had best be on their way here at a time: what one waits for, others can use."""
+    """The best number of executions to send at a time: one can use the time that another spends waiting."""
 
     listed_at_once: ClassVar[int | None] = None
-    """How many objects one request lists, where several parts of a listing can be asked for at the same time."""
+    """How many objects one request lists, if several parts of a listing can be requested at once."""
 
     offload_threshold_bytes: ClassVar[int | None] = None
-    """From how many bytes on, in the large files of one execution, other processes carry them sooner, though it takes
-    half a second to start one: where all bytes pass through the interpreter. `None`: never.
+    """From this many bytes in the large files of one execution, other processes are faster although starting one takes
+    half a second, because all bytes pass through the interpreter. `None`: never.
     """
 
     only_conditions_stop_late_puts: ClassVar[bool] = True
-    """Whether a `put` that arrives late lies over what others have stored unless a condition goes with it. Not where an
-    object appears by a name that an unfinished file is given: `discard_unfinished` has taken that file away.
+    """Whether an unconditional `put` that arrives late overwrites what others have stored. False if objects appear by
+    renaming an unfinished file: `discard_unfinished` has removed that file.
     """
 
     what_is_there_is_durable: ClassVar[bool] = True
-    """Whether an object that can be seen survives a power failure, also where the run that stored it was killed."""
+    """Whether a visible object survives a power failure, even if the run that stored it was killed."""
 
     store: str = ""
-    """The bucket, container or directory behind it: see `providers.stores`. '' where nobody has said."""
+    """The bucket, container or directory behind it: see `providers.stores`. '' if unknown."""
 
     def __init__(self, provider_id: int, name: str, kind: str) -> None:
         self.id = provider_id
@@ -249,20 +249,20 @@ class Provider(abc.ABC):
         self.progress = Progress()
         """What its requests have shown of it. The run sets `interruption` there."""
         self.told: set[str] = set()
-        """What has been said of it to operators that is to be said once: see `storage.optional_steps`."""
+        """Messages about it that operators see only once: see `storage.optional_steps`."""
 
     @property
     def objects_at_once(self) -> int:
-        """How many small objects `put_many` had best be given: more than one where storing them together costs less.
+        """The best number of small objects for one `put_many`: more than one if storing them together costs less.
 
-        Raises `ProviderError`, as it may have to be looked at.
+        May contact the provider; raises `ProviderError`.
         """
         return 1
 
     def check(self, prefix: str = "") -> None:
-        """Write, read, list and delete one small object below `prefix`. Raises `ProviderError` for what fails first.
+        """Write, read, list and delete one small object below `prefix`. Raises `ProviderError` for the first failure.
 
-        The object is removed however this ends.
+        Removes the object in every case.
         """
         key = f"{prefix}/.janitor-check-{os.urandom(8).hex()}".lstrip("/")
         content = b"janitor-daemon"
@@ -273,15 +273,15 @@ class Provider(abc.ABC):
             if not any(stored.key == key for stored in self.list(key)):
                 raise IntegrityError("el objeto de prueba no aparece al listar")
         except BaseException:
-            with contextlib.suppress(ProviderError):  # the first error is the one to tell
+            with contextlib.suppress(ProviderError):  # report the first error
                 self.delete(key)
             raise
         self.delete(key)
 
     def further_rights(self, key: str) -> Iterator[Right]:
-        """What this kind of provider needs beside writing, reading, listing and deleting, to be tried in this order.
+        """Rights that this kind needs besides writing, reading, listing and deleting, in the order to try them.
 
-        `key` is that of a probe object; nothing else is touched.
+        `key` names a probe object; nothing else is touched.
         """
         yield Right(
             "retirar lo que quede sin terminar",
@@ -291,42 +291,41 @@ class Provider(abc.ABC):
 
     @abc.abstractmethod
     def put(self, key: str, source: Source) -> PutReceipt:
-        """Store exactly the bytes of `source` under `key`, replacing what was there, never whole in memory if large.
+        """Store exactly the bytes of `source` under `key`, replacing any object. Never holds a large source in memory.
 
-        Raises `ProviderError`, or what `source` raises; then no object is left that was not there before.
-        What was begun and may still be there is told by `PutReceipt.left_unfinished`, or by any error.
+        Raises `ProviderError`, or whatever `source` raises; then it leaves no new object.
+        `PutReceipt.left_unfinished`, or any error, means that an unfinished upload may remain.
         """
 
     def put_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """As `put`, for several objects that are small together; yields each key when its object is stored.
+        """As `put`, for several objects of small total size; yields each key when its object is stored.
 
-        After an error those whose keys were yielded are stored, and of the others any may be, each of them whole.
+        After an error, the objects of yielded keys are stored; any of the others may be, and then completely.
         """
         for key, source in sources.items():
             yield key, self.put(key, source)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """As `put_many`, for keys under which nothing lay when the caller looked.
+        """As `put_many`, for keys that held no object when the caller looked.
 
-        Where the store can, each is stored only if there still is nothing, by the server's own judgement when the
-        request arrives; otherwise `ConditionFailed`. Whether this keeps late requests off is what `creates_safely`
-        says.
+        If the store supports it, the server stores each only if its key still holds nothing when the request arrives;
+        otherwise raises `ConditionFailed`. `creates_safely` says whether this stops late requests.
         """
         return self.put_many(sources)
 
     def request_restore(self, key: str) -> bool:
-        """Ask for an archived object to be made readable, for some days; whether it is archived.
+        """Request that an archived object becomes readable for some days; return whether it is archived.
 
-        One that was asked for already counts as archived until it can be read. Raises `ProviderError`.
+        An object already requested counts as archived until it can be read. Raises `ProviderError`.
         """
         del key
         raise ProviderError("en este tipo de destino no se archiva nada")
 
     def measure(self, source: Source) -> PutReceipt:
-        """What `put` would give back for `source`, by reading it without sending it. Raises what `source` raises.
+        """The receipt that `put` would return for `source`, computed without sending it. Raises what `source` raises.
 
-        Providers whose listings show a checksum say here which one they would show, so that an object that an
-        earlier attempt stored need not be sent again.
+        It holds the checksum that the provider's listings would show, if any, so that an object stored by an
+        earlier attempt need not be sent again.
         """
         digest = hashlib.sha256()
         for chunk in source.chunks(CHUNK_SIZE_BYTES):
@@ -338,17 +337,17 @@ class Provider(abc.ABC):
         """Yield the stored bytes in order. Raises `ObjectNotFound` (at the latest at the first byte)."""
 
     def open_sized(self, key: str, size_bytes: int) -> Iterator[bytes]:
-        """As `open`, for an object that should have so many bytes, which may come by several requests if it is large.
+        """As `open`, for an object expected to have `size_bytes`; a large one may take several requests.
 
-        Whether there are just as many is for the caller to see; where there are too few it may raise `IntegrityError`.
+        The caller checks the number of bytes; if there are too few, this may raise `IntegrityError`.
         """
         del size_bytes  # most send an object of any size at once
         return self.open(key)
 
     def open_from(self, key: str, size_bytes: int, start_bytes: int) -> Iterator[bytes]:
-        """As `open_sized`, without so many bytes at the beginning, of which there must be more.
+        """As `open_sized`, but skips the first `start_bytes`, which must be fewer than `size_bytes`.
 
-        Whether it is the object whose beginning the caller has is for the caller to see, by a hash of the whole.
+        The caller checks by a hash of the whole that it is the object whose beginning it has.
         """
         unwanted_bytes = start_bytes
         for chunk in self.open_sized(key, size_bytes):
@@ -358,65 +357,64 @@ class Provider(abc.ABC):
 
     @abc.abstractmethod
     def stat(self, key: str) -> StoredObject:
-        """Ask anew what is stored under `key`. Raises `ObjectNotFound`."""
+        """Look up the object under `key` by a new request. Raises `ObjectNotFound`."""
 
     @abc.abstractmethod
     def list(self, prefix: str) -> Iterator[StoredObject]:
-        """Ask anew for every object whose key starts with `prefix` (a plain string prefix), however many pages.
+        """List by new requests every object whose key starts with `prefix` (a plain string prefix), on all pages.
 
         Unfinished uploads and the provider's own temporary names do not appear. The order is not promised.
         """
 
     def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
-        """As `list`, where objects of so many bytes in all may lie: a server that computes their checksums only when it
-        is asked for them has the time for it.
+        """As `list`, for objects of `size_bytes` in total: gives a server that computes checksums only on request the
+        time for it.
 
-        Of a `span` only what lies in it need be there, in the order of the store, which the caller cannot rely on: what
-        is found lies there, but what is not found may lie there, too. Only where `listed_at_once` is known.
+        A `span` limits the listing to a range in the store's own order, which the caller cannot rely on: every listed
+        object exists, but unlisted ones may exist in the range too. Only if `listed_at_once` is known.
         """
-        del size_bytes, span  # most keep checksums beside the objects, or have none
+        del size_bytes, span  # most store checksums with the objects, or have none
         return self.list(prefix)
 
     @abc.abstractmethod
     def delete(self, key: str) -> None:
-        """Remove the object, and directories that this left empty. What is not there is no error."""
+        """Remove the object, and directories that this leaves empty. A missing object is not an error."""
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
-        """As `put`, only while exactly `expected` (`None`: nothing) lies under `key`; otherwise `ConditionFailed`.
+        """As `put`, only if `key` holds exactly `expected` (`None`: nothing); otherwise raises `ConditionFailed`.
 
-        Whether others can come in between the look and the storing is what `replaces_safely` says.
+        `replaces_safely` says whether others can interfere between the check and the write.
         """
         self._require_expected(key, expected)
         return self.put(key, source)
 
     def delete_exactly(self, stored: StoredObject) -> None:
-        """As `delete`, only while it is this very object that lies under its key.
+        """As `delete`, only if this very object is under its key.
 
-        What is gone already is no error. Raises `ConditionFailed` for another object, which stays.
+        A missing object is not an error. Raises `ConditionFailed` for a different object, which stays.
         """
         if self._look_for(stored) is not None:
             self.delete(stored.key)
 
     def replaces_safely(self, prefix: str = "") -> bool:
-        """Whether a `replace` that arrives late, when others have replaced the object or discarded the unfinished
-        upload by `discard_unfinished`, is shown to change nothing.
+        """Whether it is proven that a late `replace` changes nothing once others have replaced the object or discarded
+        the unfinished upload by `discard_unfinished`.
 
-        May ask the provider, by a probe object below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        May probe the provider once with an object below `prefix`, and remembers the answer. Raises `ProviderError`.
         """
         del prefix
         return False
 
     def creates_safely(self, prefix: str = "") -> bool:
-        """Whether a `put_new_many` or a `replace` that arrives late, when others have stored an object under the key
-        (and before that discarded the unfinished upload by `discard_unfinished`), is shown to change nothing. As
-        `replaces_safely` otherwise.
+        """Whether it is proven that a late `put_new_many` or `replace` changes nothing once others have discarded the
+        unfinished upload by `discard_unfinished` and stored an object under the key. Otherwise as `replaces_safely`.
         """
         del prefix
         return False
 
     def deletes_safely(self, prefix: str = "") -> bool:
-        """Whether a `delete_exactly` that arrives late, when others have replaced the object, is shown to change
-        nothing. As `replaces_safely` otherwise.
+        """Whether it is proven that a late `delete_exactly` changes nothing once others have replaced the object.
+        Otherwise as `replaces_safely`.
         """
         del prefix
         return False
@@ -424,13 +422,13 @@ class Provider(abc.ABC):
     def folds_names(self, prefix: str = "") -> bool:
         """Whether two keys that differ only in case, or in how Unicode composes a character, can be one object here.
 
-        May ask the provider, by probe objects below `prefix`, once: the answer is remembered. Raises `ProviderError`.
+        May probe the provider once with objects below `prefix`, and remembers the answer. Raises `ProviderError`.
         """
         del prefix
         return False
 
     def _look_for(self, stored: StoredObject) -> StoredObject | None:
-        """The object as `stat` gives it, `None` where there is nothing. Raises `ConditionFailed` for another one."""
+        """The object as `stat` returns it, `None` if there is none. Raises `ConditionFailed` for a different one."""
         try:
             found = self.stat(stored.key)
         except ObjectNotFound:
@@ -439,7 +437,7 @@ class Provider(abc.ABC):
         return found
 
     def _as_seen(self, expected: StoredObject | None) -> StoredObject | None:
-        """What was expected, with its version, for which a listing may have had no room. Raises `ConditionFailed`."""
+        """The expected object with its version, which a listing may lack. Raises `ConditionFailed`."""
         if expected is None or expected.version is not None:
             return expected
         found = self._look_for(expected)
@@ -448,7 +446,7 @@ class Provider(abc.ABC):
         return found
 
     def _require_expected(self, key: str, expected: StoredObject | None) -> None:
-        """Look, and raise `ConditionFailed` unless exactly `expected` lies under `key`."""
+        """Look up `key`, and raise `ConditionFailed` unless it holds exactly `expected`."""
         try:
             require_expected(key, self.stat(key), expected)
         except ObjectNotFound:
@@ -456,27 +454,27 @@ class Provider(abc.ABC):
 
     @abc.abstractmethod
     def discard_unfinished(self, prefix: str) -> None:
-        """Discard unfinished uploads: of all keys below a directory, where `prefix` ends in `/` (or is empty: of all
-        keys), otherwise of exactly the key `prefix`, and of none that only begins so.
+        """Discard unfinished uploads: of all keys below a directory if `prefix` ends in `/` (of all keys if it is
+        empty), otherwise of exactly the key `prefix`, not of longer keys.
 
-        Multipart uploads, uncommitted blocks, partial files: finished objects stay. Must not be called while a `put` of
-        such a key runs. Raises `CannotDiscard` where the provider does not allow it.
+        Covers multipart uploads, uncommitted blocks and partial files; finished objects stay. Must not be called during
+        a `put` of such a key. Raises `CannotDiscard` if the provider does not allow it.
         """
 
     def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
-        """As `discard_unfinished`, but for unfinished uploads of wanted keys that the next `put_new_many` or `replace`
-        of the key, by this very provider, goes on with; and say whether there are any.
+        """As `discard_unfinished`, but keeps unfinished uploads of wanted keys, which the next `put_new_many` or
+        `replace` of the key by this provider object continues. Returns whether it kept any.
 
-        What is stored so is told by `PutReceipt.sent_whole`. Whoever has called this discards what is left of them by
-        `discard_unfinished` before anything that lies there is believed.
+        `PutReceipt.sent_whole` marks objects stored that way. The caller discards the remaining ones by
+        `discard_unfinished` before it trusts any object there.
         """
-        del is_wanted  # most cannot go on with anything
+        del is_wanted  # most cannot continue any upload
         self.discard_unfinished(prefix)
         return False
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
-        """SHA-256 of what is stored under each key, learnt by new requests: read back, unless the provider can be
-        asked to compute it. Raises `ObjectNotFound`.
+        """SHA-256 of the object under each key, by new requests: read back, unless the provider can compute it.
+        Raises `ObjectNotFound`.
         """
         for key in keys:
             digest = hashlib.sha256()
@@ -487,18 +485,18 @@ class Provider(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Give connections back. Nothing may be called afterwards."""
+        """Close connections. Nothing may be called afterwards."""
 
 
 def is_refusal(error: ProviderError) -> bool:
-    """Whether the provider would not do something, though it could: it would not the next time, either."""
+    """Whether the provider refused something that it could do: it would refuse the next time too."""
     return isinstance(error, AccessDenied | ObjectProtected) or type(error) is ProviderError
 
 
 def name_object(error: ProviderError, key: str) -> None:
     """Let the message of a refusal say which object was refused: a provider in which others are stored says no more."""
     told = one_line(key)
-    if isinstance(error, ConnectionDenied):  # it is of no object
+    if isinstance(error, ConnectionDenied):  # concerns no object
         return
     if (is_refusal(error) or isinstance(error, StorageFull | ObjectTooLarge)) and told not in str(error):
         error.args = (f"{error}, en {told}",)
@@ -506,7 +504,7 @@ def name_object(error: ProviderError, key: str) -> None:
 
 @contextlib.contextmanager
 def naming_object(key: str) -> Iterator[None]:
-    """Within, what is refused is refused of one object: see `name_object`."""
+    """Inside this context, every refusal concerns one object: see `name_object`."""
     try:
         yield
     except ProviderError as error:
@@ -515,7 +513,7 @@ def naming_object(key: str) -> Iterator[None]:
 
 
 def require_expected(key: str, found: StoredObject | None, expected: StoredObject | None) -> None:
-    """Raises `ConditionFailed` unless what was found under a key is what was expected there."""
+    """Raises `ConditionFailed` unless the object found under a key is the expected one."""
     if found is None and expected is None:
         return
     if expected is None:
@@ -530,23 +528,23 @@ _processes_of_the_run = 1
 
 
 def split_memory_budget(processes: int) -> None:
-    """Let this process, one of so many of one run, use no more than its part of what the run may use."""
+    """Limit this process, one of `processes` of a run, to its share of the run's memory budget."""
     global _processes_of_the_run  # noqa: PLW0603 a property of the process
     _processes_of_the_run = processes
 
 
 def memory_share(size_bytes: int) -> int:
-    """This process's part of the bytes that a run may use for something."""
+    """This process's share of a number of bytes that a run may use."""
     return size_bytes // _processes_of_the_run
 
 
 def is_directory_of_keys(prefix: str) -> bool:
-    """Whether `Provider.discard_unfinished` takes this for all keys below it, and not for one key."""
+    """Whether `Provider.discard_unfinished` takes this as all keys below it rather than as one key."""
     return not prefix or prefix.endswith("/")
 
 
 def part_size_for(size_bytes: int) -> int:
-    """Size of each part of a multipart upload: `PART_SIZE_BYTES`, or more (whole MiB) where 10,000 would not do."""
+    """Size of each part of a multipart upload: `PART_SIZE_BYTES`, or more (whole MiB) if 10,000 are too few."""
     mebibyte = 1024 * 1024
     smallest_mebibytes = -(-size_bytes // (MAXIMUM_PARTS * mebibyte))
     return max(PART_SIZE_BYTES, smallest_mebibytes * mebibyte)
@@ -563,11 +561,11 @@ FINAL_PERIOD = "\uff0e"
 
 
 class NameEncoding:
-    """Writes the names that a store cannot hold literally, reversibly, as rclone writes them for that kind of store.
+    """Encodes names that a store cannot hold literally, reversibly, as rclone does for that kind of store.
 
-    So a copy can be read and compared with its original by a program that is not ours. `replacements` are the
-    characters that the store refuses, `final_period` says that it drops one at the end of a name. A byte that is no
-    UTF-8 becomes the quote character and two hexadecimal digits. All other names stay as they are.
+    So rclone can read a copy and compare it with its original. `replacements` are the characters that the store
+    refuses; `final_period` says that it drops one at the end of a name. A byte that is not UTF-8 becomes the quote
+    character and two hexadecimal digits. All other names stay as they are.
     Source: rclone's "Overview of cloud storage systems", sections "Restricted filenames" and "Invalid UTF-8 bytes".
     """
 
@@ -585,7 +583,7 @@ class NameEncoding:
 
     def decode(self, stored_name: str) -> str:
         """The key that `encode` turned into `stored_name`."""
-        if stored_name.isascii():  # whatever `encode` puts in place of something else is not
+        if stored_name.isascii():  # every replacement by `encode` is not
             return stored_name
         return "/".join(self._decode_part(part) for part in stored_name.split("/"))
 
@@ -598,7 +596,7 @@ class NameEncoding:
         return text
 
     def _encode_character(self, character: str) -> str:
-        if "\udc80" <= character <= "\udcff":  # a byte that is no UTF-8, as PEP 383 carries it
+        if "\udc80" <= character <= "\udcff":  # a byte that is not UTF-8, as in PEP 383
             return f"{QUOTE}{ord(character) - 0xDC00:02X}"
         if character == QUOTE or character in self._plain:
             return QUOTE + character

@@ -8,9 +8,9 @@ from providers.base import IntegrityError, Source
 
 
 def exact_chunks(source: Source, chunk_size_bytes: int) -> Iterator[bytes]:
-    """Give the source's chunks. Raises `IntegrityError` unless they are exactly as many bytes as announced.
+    """Yield the source's chunks. Raises `IntegrityError` unless they have exactly the announced number of bytes.
 
-    A chunk that goes beyond that is not given.
+    Does not yield a chunk that exceeds it.
     """
     read_bytes, announced_bytes = 0, source.size_bytes
     for chunk in source.chunks(chunk_size_bytes):
@@ -23,6 +23,6 @@ def exact_chunks(source: Source, chunk_size_bytes: int) -> Iterator[bytes]:
 
 
 def run_to_end(pieces: Iterator[object]) -> None:
-    """Let a source that has yielded all its bytes say whether they were sound, and whether there are more."""
+    """Let a source that has yielded all its bytes report whether they were valid, and whether there are more."""
     for piece in pieces:
-        del piece  # not held while the next one is read
+        del piece  # released before the next one is read

@@ -1,4 +1,4 @@
-"""What the kinds that keep objects as plain files share: names, temporary names, and counting what is sent."""
+"""Shared by the kinds that keep objects as plain files: names, temporary names, and counting sent bytes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from providers.base import InvalidKey, Source
 from providers.exact_reading import exact_chunks
 
 TEMPORARY_NAME = re.compile(r"\.janitor-(?:(?P<target>[0-9a-f]{16})-)?[0-9a-f]{16}\.part")
-"""Earlier releases made names without `target`, and such files may still lie about."""
+"""Earlier releases made names without `target`, and such files may still exist."""
 
 FORSAKEN_AFTER_SECONDS = 3600.0
 """A `put` that goes this long without writing has failed, so an unfinished file this old belongs to nobody."""
 
 
 def temporary_name(target: str) -> str:
-    """A new name for the unfinished file that is to be called `target`: it lies beside its target, tells which one
-    that is, and fits however long the target's name is.
+    """A new name for the unfinished file of `target`: it is in the same directory, identifies its target, and is short
+    enough for any target name.
     """
     return f".janitor-{_mark_of(target)}-{secrets.token_hex(8)}.part"
 
@@ -35,10 +35,10 @@ def is_temporary_name(name: str) -> bool:
 def names_to_discard(
     target: str, modified_at: Mapping[str, float | None], clock: Callable[[], float | None]
 ) -> list[str]:
-    """Of unfinished files in a directory that may be that of others, too: those that were to become `target`.
+    """The unfinished files of `target`, in a directory that may hold those of other targets.
 
-    What an earlier release left does not tell its target: it is among them once it is so old that it belongs to nobody,
-    by the `clock` of whoever keeps the files, which is asked only then and may not know.
+    Files of earlier releases do not identify their target: they are included once they are so old that no upload owns
+    them, by the `clock` of the file system's host, which is read only then and may be unavailable.
     """
     own = [name for name in modified_at if _is_temporary_name_of(target, name)]
     of_unknown_target = [name for name in modified_at if _tells_no_target(name)]
@@ -47,7 +47,7 @@ def names_to_discard(
 
 
 def _is_forsaken(modified_at: float | None, now: float) -> bool:
-    """Whether nobody has written to a file for so long that its writer has failed."""
+    """Whether a file was last written so long ago that its writer must have failed."""
     return modified_at is not None and now - modified_at > FORSAKEN_AFTER_SECONDS
 
 
@@ -58,7 +58,7 @@ def _is_temporary_name_of(target: str, name: str) -> bool:
 
 
 def _tells_no_target(name: str) -> bool:
-    """Whether an earlier release made it, so that it may be anybody's."""
+    """Whether an earlier release made the name, so that its target is unknown."""
     match = TEMPORARY_NAME.fullmatch(name)
     return match is not None and match["target"] is None
 
@@ -68,7 +68,7 @@ def _mark_of(target: str) -> str:
 
 
 def parts_of_key(key: str) -> list[str]:
-    """The directories and the name that a key stands for. Raises `InvalidKey` for what no file could be called."""
+    """The directories and the name of a key. Raises `InvalidKey` if no file could have that name."""
     parts = key.split("/")
     if any(not _is_plain(part) for part in parts) or is_temporary_name(parts[-1]):
         raise InvalidKey(f"no puede ser el nombre de un fichero: {one_line(repr(key))}")
@@ -76,9 +76,9 @@ def parts_of_key(key: str) -> list[str]:
 
 
 def parts_of_prefix(prefix: str) -> tuple[list[str], str] | None:
-    """The directories that a prefix names in full, and how the names in the last one begin.
+    """The directories that a prefix names in full, and the beginning of names in the last one.
 
-    `None` for a prefix with which no key begins.
+    `None` if no key can begin with the prefix.
     """
     *directories, beginning = prefix.split("/")
     if any(not _is_plain(part) for part in directories) or "\0" in beginning:

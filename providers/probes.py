@@ -1,4 +1,4 @@
-"""Questions about a destination that only a probe object can answer, each asked once."""
+"""Properties of a destination that only a probe object can show, each probed once."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ Answer = TypeVar("Answer")
 PROBE_CONTENT = b"janitor-daemon"
 
 CONDITIONS_NAME = ".janitor-check-conditions"
-"""Always the same, so that whoever asks next removes what a killed run has left."""
+"""Always the same, so that the next probe removes what a killed run has left."""
 
 FOLDING_NAME = ".janitor-check-names-A\u00e9"
 FOLDED_NAMES = (".janitor-check-names-a\u00e9", ".janitor-check-names-Ae\u0301")
-"""The same name to whoever takes no heed of case, or of how Unicode composes a character."""
+"""The same name for a store that ignores case, or how Unicode composes a character."""
 
 IN_USE_NAME = ".janitor-check-use-"
-"""How the names begin of the objects that show whether a provider still does what it is asked for.
+"""The name prefix of objects that show whether a provider still works.
 
-Each has a name of its own, as a store that protects what it holds does not let one be replaced.
+Each has a unique name, because a store that protects its objects does not allow replacing one.
 """
 
 REMOVED_AT_A_TIME = 8
-"""How many such objects of killed runs are removed by one probe."""
+"""How many such objects of killed runs one probe removes."""
 
 UNDISTURBED_TRIES = 5
 """How often another host's probe of the same name may come in between."""
 
 
 class Remembered(Generic[Answer]):
-    """An answer that is found out at the first question, from whichever thread; an error is not remembered."""
+    """An answer that the first call finds, in any thread; errors are not remembered."""
 
     def __init__(self, find: Callable[[str], Answer]) -> None:
-        """`find` is given the prefix below which it may store probe objects."""
+        """`find` receives the prefix below which it may store probe objects."""
         self._find = find
         self._turn = threading.Lock()
         self._answers: list[Answer] = []
 
     def get(self, prefix: str) -> Answer:
-        """The answer. Raises what finding it out raises."""
+        """The answer. Raises what `find` raises."""
         with self._turn:
             if not self._answers:
                 self._answers.append(self._find(prefix))
@@ -53,7 +53,7 @@ class Remembered(Generic[Answer]):
 
 
 def new_check_key(prefix: str) -> str:
-    """The key of an object of its own for one `check` below a prefix, which may be empty."""
+    """A unique key for one `check` below a prefix, which may be empty."""
     return probe_key(prefix, f".janitor-check-{os.urandom(8).hex()}")
 
 
@@ -63,7 +63,7 @@ def probe_key(prefix: str, name: str) -> str:
 
 
 def prefix_of(key: str) -> str:
-    """The directory of keys in which a key lies, without a final slash."""
+    """The directory of a key, without a final slash."""
     return key.rpartition("/")[0]
 
 
@@ -79,7 +79,7 @@ def folds_names(provider: Provider, prefix: str) -> bool:
             provider.put(key, BytesSource(PROBE_CONTENT))
             if any(_is_there(provider, other) for other in others):
                 return True
-            if _is_there(provider, key):  # it also was while the others were looked for
+            if _is_there(provider, key):  # it was also there while the others were looked up
                 return False
     finally:
         provider.delete(key)
@@ -87,10 +87,10 @@ def folds_names(provider: Provider, prefix: str) -> bool:
 
 
 def require_in_use(provider: Provider, prefix: str) -> bool:
-    """Write, read and list a small object below a prefix, and say whether it could be removed again.
+    """Write, read and list a small object below a prefix, and return whether it could be removed.
 
-    What a killed run has left of this is removed, as far as the provider lets it. Raises `ProviderError` for what
-    fails first; only that the object cannot be removed is none.
+    Also removes objects that killed runs left of this, as far as the provider allows. Raises `ProviderError` for the
+    first failure, except a failure to remove the object.
     """
     names = probe_key(prefix, IN_USE_NAME)
     earlier = _left(provider, prefix)
@@ -105,9 +105,9 @@ def require_in_use(provider: Provider, prefix: str) -> bool:
 
 
 def remove_left_probes(provider: Provider, prefix: str) -> None:
-    """Remove what `require_in_use` could not remove, or a killed run has left, as far as the provider lets it.
+    """Remove objects that `require_in_use` could not remove or killed runs left, as far as the provider allows.
 
-    Raises `ProviderError` where it cannot be listed.
+    Raises `ProviderError` if they cannot be listed.
     """
     for stored in _left(provider, prefix):
         _is_removed(provider, stored.key)

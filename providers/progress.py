@@ -1,4 +1,4 @@
-"""What the requests to one provider have shown of it: whether it is alive, and how many requests it bears."""
+"""What the requests to one provider have shown: whether it is alive, and which request rate it accepts."""
 
 from __future__ import annotations
 
@@ -7,32 +7,32 @@ import time
 from collections.abc import Callable
 
 ALIVE_SECONDS = 15.0
-"""A provider that has done something within this time is alive: what it refused meanwhile is worth another try."""
+"""A provider with a success within this time is alive: a request that failed meanwhile is worth another try."""
 
 LONGEST_OBEYED_PAUSE_SECONDS = 60.0
-"""A longer pause than this, when a server asks for one, is not waited for: what asks for it is given up."""
+"""A server's request for a longer pause than this is not obeyed: the step is given up."""
 
 SLOWEST_REQUESTS_PER_SECOND = 0.5
 LOWERED_TO = 0.6
-"""What is left of the rate when a server asks for less."""
+"""The factor applied to the rate when a server asks for less."""
 
 LOWERED_ONCE_IN_SECONDS = 1.0
-"""Requests that were under way together are refused together: that is one refusal."""
+"""Refusals within this time concern requests sent together, and count as one."""
 
 RAISED_PER_SUCCESS = 0.1
-"""By how many requests per second the rate rises with each request that was answered well: additive, as TCP has it."""
+"""How many requests per second each success adds to the rate: additive, as in TCP."""
 
 FREE_AFTER_SECONDS = 60.0
-"""A server that has borne a limited rate for so long without a word is not limited any more."""
+"""After this time at a limited rate without complaint, a server is no longer limited."""
 
 MEASURED_SECONDS = 2.0
-"""Over how long the rate is measured that a server did not bear."""
+"""The period over which the refused rate is measured."""
 
 
 class Progress:
-    """Shared by all that send requests to one provider from this process. Safe to use from several threads.
+    """Shared by all senders of requests to one provider in this process. Safe to use from several threads.
 
-    The rate of requests is free until the server asks for less. Then it is lowered for all transfers together, and
+    The request rate is unlimited until the server asks for less. Then it drops for all transfers together, and
     rises again while the server does not complain: additive increase, multiplicative decrease (RFC 5681, 3.1).
     """
 
@@ -51,17 +51,17 @@ class Progress:
         self._next_turn_at = 0.0
 
     def note_success(self) -> None:
-        """A request was answered well, or bytes have arrived."""
+        """A request succeeded, or bytes have arrived."""
         now = self._clock()
         self._last_success = now
-        self._successes += 1  # a count that two threads raise at the same moment may be off by one: no harm
+        self._successes += 1  # two threads at once may lose one count: harmless
         if self._rate is not None:
             self._raise_rate(now)
         elif now - self._counted_since > MEASURED_SECONDS:
             self._successes, self._counted_since = 1, now
 
     def note_slow_down(self, pause_seconds: float = 0.0) -> None:
-        """The server asked for fewer requests, maybe for none at all for so long (`Retry-After`)."""
+        """The server asked for fewer requests, or for none during `pause_seconds` (`Retry-After`)."""
         with self._turn:
             now = self._clock()
             if pause_seconds <= LONGEST_OBEYED_PAUSE_SECONDS:
@@ -83,11 +83,11 @@ class Progress:
 
     @property
     def requests_per_second(self) -> float | None:
-        """How many requests are sent at the most; `None` while the server has not asked for less."""
+        """The limit of requests per second; `None` while the server has not asked for less."""
         return self._rate
 
     def take_turn(self) -> float:
-        """Take the next turn to send a request, and give in how many seconds it is."""
+        """Reserve the next turn to send a request, and return in how many seconds it comes."""
         if self._rate is None:
             return 0.0
         with self._turn:

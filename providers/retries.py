@@ -16,22 +16,22 @@ from providers.progress import LONGEST_OBEYED_PAUSE_SECONDS, Progress
 Result = TypeVar("Result")
 
 RETRY_BUDGET_SECONDS = 5.0
-"""A step that took longer to fail is not repeated, unless the provider is alive: one that hangs must not hold up the
+"""A step that took longer to fail is not repeated unless the provider is alive: a hanging provider must not delay the
 alternate."""
 
 LONGEST_PAUSE_SECONDS = 3.0
 
 LONGEST_STEP_SECONDS = 30.0
-"""For so long a step that keeps failing is repeated while others succeed: by then it is the step's own fault."""
+"""How long a failing step is repeated while others succeed: after that, the step itself is at fault."""
 
 LONGEST_WAIT_IN_VAIN_SECONDS = 30.0
-"""So long a step waits for turns at a provider that has done nothing lately."""
+"""How long a step waits for turns at a provider without a recent success."""
 
 SLOW_DOWNS_OF_ALL = 2
-"""So often a pause that one step is asked for holds for all."""
+"""How often a pause requested of one step applies to all."""
 
 LONGEST_STEP_WITH_WAITS_SECONDS = 600.0
-"""And for so long with all that it had to wait for its turn, at a server that asks for pauses."""
+"""The same limit including the waits for turns, at a server that asks for pauses."""
 
 
 def _never_idle() -> float:
@@ -44,12 +44,12 @@ def with_retries(
     progress: Progress,
     idle_seconds: Callable[[], float] = _never_idle,
 ) -> Result:
-    """Do a step, again after a growing pause while its error is worth it, and give its result or its last error.
+    """Run a step, retry it after growing pauses while its error allows, and return its result or raise its last error.
 
-    A provider that is alive, as far as `progress` knows, is worth it for as long as it stays so; one that has done
-    nothing lately as often as its error says. A step that consists of several requests calls this for each of them;
-    an error that was given up there (`MigrationError.given_up`) is not repeated here.
-    `idle_seconds` says for how long the step has waited so far of its own will: no sign of a provider that hangs.
+    Retries while `progress` shows that the provider is alive; without a recent success, as often as the error allows.
+    A step of several requests calls this for each of them; an error given up there (`MigrationError.given_up`) is not
+    retried here.
+    `idle_seconds` returns how long the step has paused deliberately, which is no sign of a hanging provider.
     """
     started = now()
     waited_seconds = _wait_for_turn(progress, interruption)
@@ -64,7 +64,7 @@ def with_retries(
 
 
 def _wait_for_turn(progress: Progress, interruption: threading.Event) -> float:
-    """Wait until a request may be sent, and give for how many seconds. Raises `RunInterrupted`."""
+    """Wait until a request may be sent; return the seconds waited. Raises `RunInterrupted`."""
     wait_seconds = progress.take_turn()
     if wait_seconds > 0 and interruption.wait(wait_seconds):
         raise RunInterrupted("interrumpido")
@@ -72,7 +72,7 @@ def _wait_for_turn(progress: Progress, interruption: threading.Event) -> float:
 
 
 class _Repetition(Generic[Result]):
-    """One step that has failed once, with all its tries."""
+    """One step that has failed once, and its further tries."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class _Repetition(Generic[Result]):
         started: float,
         waited_seconds: float,
     ) -> None:
-        """`waited_seconds` is how long the first try, which `started` then, had to wait for its turn."""
+        """`started` is when the first try began, `waited_seconds` how long it had waited for its turn."""
         self._step = step
         self._interruption = interruption
         self._progress = progress
@@ -96,9 +96,8 @@ class _Repetition(Generic[Result]):
         self._own_pause_seconds = 0.0
 
     def after(self, first_error: MigrationError) -> Result:
-        """Go on once the first try has failed: the retrier, which counts that try, is made only then.
-
-        Making one takes as long as much of what else is done for a small file.
+        """Continue after the first try has failed. Only then is the retrier made, which counts that try: making
+        one takes as long as much of the other work on a small file.
         """
         failures = [first_error]
 
@@ -135,7 +134,7 @@ class _Repetition(Generic[Result]):
         return error.given_up
 
     def _note_slow_down(self, error: SlowDown) -> None:
-        """Let all requests wait; only this step, where the server keeps refusing it and answers others."""
+        """Make all requests wait, or only this step if the server keeps refusing it while it answers others."""
         self._slow_downs += 1
         is_this_step = self._slow_downs > SLOW_DOWNS_OF_ALL and self._progress.has_succeeded_since(self._try_started)
         if error.pause_seconds > 0 and is_this_step:
@@ -151,13 +150,13 @@ class _Repetition(Generic[Result]):
         busy_seconds = now() - self._started - self._waited_seconds - self._idle_seconds()
         if error.tries > 1 and isinstance(error, ProviderUnavailable) and self._progress.is_alive:
             return busy_seconds <= LONGEST_STEP_SECONDS and self._is_no_repeated_silence()
-        # One that refuses everybody would otherwise be waited for until all have had their turns several times.
+        # Otherwise the run would wait for a provider that refuses all until every step had several turns.
         is_waited_for_in_vain = self._waited_seconds > LONGEST_WAIT_IN_VAIN_SECONDS
         return tries < error.tries and busy_seconds <= RETRY_BUDGET_SECONDS and not is_waited_for_in_vain
 
     def _is_no_repeated_silence(self) -> bool:
-        """Whether nothing speaks against a new try after one that failed: a silence is repeated once, and more often
-        only while others get answers.
+        """Whether another try is allowed after a silence: once, and more often only while other requests get
+        answers.
         """
         if now() - self._try_started <= RETRY_BUDGET_SECONDS:
             return True

@@ -1,8 +1,8 @@
 """Names the store behind a row of `cloud_providers`: the bucket, container or directory that holds its objects.
 
-A row that is pointed at another one leads to another store. The address is no part of the name: one store has many, by
-name and number, directly and through a gateway, and they change while the objects stay. So equal names may still be two
-stores: whoever must know that two are different puts an object into one and looks for it in the other.
+A row may later point at another store. The address is not part of the name: one store has several (name and number,
+direct and through a gateway), and they change while the objects stay. So equal names may still mean two stores: to
+prove that two differ, put an object into one and look for it in the other.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ACCOUNT_NAME = re.compile(r"(?i)(?:^|;)\s*AccountName\s*=\s*([^;\s]+)")
 
 
 def store_of(row: ProviderRow) -> str:
-    """The name of a row's store, '' for a kind that is not known here. It holds no secret."""
+    """The name of a row's store, '' for an unknown kind. It holds no secret."""
     match row.kind:
         case "s3" | "minio":
             return f"s3:{_text(row.options, 'bucket')}"
@@ -42,7 +42,7 @@ def _text(values: Mapping[str, object], name: str) -> str:
 
 
 def _azure_account(row: ProviderRow) -> str:
-    """By its name where the row has that, otherwise by where its address puts the name: before the rest of the host."""
+    """The account's name in the row, otherwise the first label of the host in its address."""
     credentials = row.credentials if isinstance(row.credentials, Mapping) else {}
     in_string = ACCOUNT_NAME.search(_text(credentials, "connection_string"))
     name = in_string[1] if in_string else _text(credentials, "account_name")

@@ -1,1 +1,1 @@
-"""Every SQL statement, and the one class that runs them."""
+"""All SQL statements and the class that runs them."""

@@ -1,4 +1,4 @@
-"""Rows that stand in each other's way: the same directory, one within another, or the same place in the cloud."""
+"""Rows that conflict: the same directory, nested directories, or the same place in the cloud."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ TwoRows = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class Conflicts:
-    """What was found among all executions still to be migrated, at one moment.
+    """The conflicts among all executions still to be migrated, at one moment.
 
-    It takes memory for what contains something and for what is there twice, not for every execution: a single row may
-    name a directory above all others. `containers` are the directories that are, or contain, another row's, each with a
-    row that names it and one that it contains; `uuids` are those of several rows, with two of them. Rows that are
-    refused for their own sake, `refused_ids`, stand in nobody's way. `places` are, by execution, rows whose `ruta_nube`
-    says that they lie where that execution is to go.
+    Takes memory only for containers and duplicates, not for every execution: a single row may name a directory above
+    all others. `containers` are directories equal to or above another row's, each with a row that names it and one that
+    it contains; `uuids` are those of several rows, each with two of the rows. Rows refused for another reason,
+    `refused_ids`, conflict with none. `places` maps an execution to a row whose `ruta_nube` is at that execution's
+    destination.
     """
 
     containers: Mapping[str, TwoRows] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class Conflicts:
     places: Mapping[int, int] = field(default_factory=dict)
 
     def reason(self, execution: Execution) -> str | None:
-        """Why an execution must not be migrated because of another row, in Spanish; `None` if nothing says so."""
+        """Why another row prevents an execution from being migrated, in Spanish; `None` if none does."""
         if execution.uuid in self.uuids:
             other_id = _other(self.uuids[execution.uuid], execution)
             return f"la ejecución con id {other_id} tiene el mismo uuid"
@@ -44,14 +44,14 @@ class Conflicts:
 
 
 def normal_path(directory: str | None) -> str:
-    """An absolute path without doubled and final slashes; '' for what is none, and for the root."""
+    """An absolute path without doubled and final slashes; '' for any other text, and for the root."""
     if not directory or not directory.startswith("/"):
         return ""
     return "".join(f"/{part}" for part in directory.split("/") if part)
 
 
 def _with_those_above(directory: str | None) -> list[str]:
-    """A directory and those in which it lies, but for the root."""
+    """A directory and its ancestors, except the root."""
     parts = normal_path(directory).split("/")
     return ["/".join(parts[:depth]) for depth in range(len(parts), 1, -1)]
 

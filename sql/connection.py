@@ -1,4 +1,4 @@
-"""One connection to PostgreSQL, shared by the threads of a run, made anew when it is lost."""
+"""One connection to PostgreSQL, shared by the threads of a run and reopened when lost."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
 PROGRAM = Path(__file__).parent.parent
-"""Where the rooms of the program are. Those that have statements of their own keep them in a folder `queries`."""
+"""The parent of the program's packages. Packages with their own statements keep them in a folder `queries`."""
 
 CONNECT_TIMEOUT_SECONDS = 10
 LOST_FOR_SECONDS = 15.0
-"""How long a lost database is waited for: a restart in order takes a few seconds."""
+"""How long to wait for a lost database: a clean restart takes a few seconds."""
 
 LONGEST_PAUSE_SECONDS = 2.0
 TRIES_WHEN_BUSY = 3
 LOCK_WAIT_SECONDS = 10
-"""How long a statement waits for somebody else's lock: a session forgotten in the middle of a transaction must not
-hold up a run, and its leases, for ever."""
+"""How long a statement waits for another session's lock: a session left open in a transaction must not block a run,
+and its leases, for ever."""
 
 SILENCE_TIMEOUT_MILLISECONDS = 30_000
 """How long sent data may stay unacknowledged before the connection counts as lost (TCP_USER_TIMEOUT)."""
@@ -45,23 +45,23 @@ NOTHING_HAPPENED = (
     psycopg2.errors.LockNotAvailable,
     psycopg2.errors.QueryCanceled,
 )
-"""What PostgreSQL answers for a statement that it took back because of others, or because of a limit of time."""
+"""PostgreSQL's codes for a statement rolled back because of other transactions or a time limit."""
 
 LIBPQS_OWN = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
-"""Variables by any of which somebody has told libpq which database is meant."""
+"""Variables any of which tells libpq which database to use."""
 
 Row = Mapping[str, Any]
 Parameters = Mapping[str, object]
 
 
 class Connection:
-    """Runs the statements of `sql/queries`, each of them a transaction of its own (autocommit).
+    """Runs the statements of `sql/queries`, each in its own transaction (autocommit).
 
-    A job's own are named with its folder: `jobs/history/prune_runs`. Several names with commas between them are sent
-    together, as one transaction, and the rows are those of the last one.
+    A job's statements are named with its folder: `jobs/history/prune_runs`. Several names separated by commas are sent
+    together as one transaction, which returns the rows of the last one.
 
-    So nothing depends on session state, which a transaction pooler would lose, and no transaction is open while
-    bytes travel. Safe to use from several threads: statements take turns.
+    So nothing depends on session state, which a transaction pooler would lose, and no transaction is open during
+    transfers. Safe to use from several threads: statements take turns.
     """
 
     def __init__(self, database_url: str) -> None:
@@ -71,10 +71,10 @@ class Connection:
         self._watchdog: Watchdog | None = None
 
     def query(self, name: str, parameters: Parameters | None = None) -> list[Row]:
-        """Run `sql/queries/{name}.sql`: again when others stand in the way, and for some seconds, on new connections,
-        when the connection is lost.
+        """Run `sql/queries/{name}.sql`. Retries after conflicts with other transactions and, for some seconds and on
+        new connections, when the connection is lost.
 
-        Only for statements that may be run twice. Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`,
+        Only for statements that may run twice. Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`,
         `DatabaseError`.
         """
         started = time.monotonic()
@@ -91,14 +91,14 @@ class Connection:
                 time.sleep(_pause_seconds(error, failures))
 
     def query_once(self, name: str, parameters: Parameters | None = None) -> list[Row]:
-        """Run `sql/queries/{name}.sql` at most once: when the connection is lost, nobody knows whether it was.
+        """Run `sql/queries/{name}.sql` at most once: if the connection is lost, it is unknown whether it ran.
 
         Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`, `DatabaseError`.
         """
         return self._execute(_statement(name), parameters or {})
 
     def execute_script(self, statements: str) -> None:
-        """Run statements that take no parameters, all or none of them. Raises as `query` does."""
+        """Run statements without parameters, all or none of them. Raises as `query`."""
         self._execute(statements, None)
 
     def _execute(self, statement: str, parameters: Parameters | None) -> list[Row]:
@@ -117,8 +117,8 @@ class Connection:
                 raise translated from error
 
     def _missing_column_of_platform(self) -> SchemaError | None:
-        """What a statement has just met the want of: PostgreSQL names no table where the statement gives it a short
-        name. `None` where no table of the platform lacks anything.
+        """The column that a statement failed to find: PostgreSQL does not name the table if the statement uses an
+        alias. `None` if no table of the platform lacks a column.
         """
         with contextlib.suppress(DatabaseError):
             for row in self._execute(_statement("find_missing_columns"), {}):
@@ -143,16 +143,16 @@ class Connection:
 
     @contextlib.contextmanager
     def idle(self) -> Iterator[None]:
-        """Within, no thread has a statement under way."""
+        """Inside this context, no thread is running a statement."""
         with self._turn:
             yield
 
     def forked(self) -> Connection:
-        """Another one to the same database, for a process that was forked: psycopg2 leaves this one alone there."""
+        """Another connection to the same database, for a forked process: psycopg2 leaves this one alone there."""
         return Connection(self._database_url)
 
     def close(self) -> None:
-        """Give the connection back, if there is one."""
+        """Close the connection, if there is one."""
         with self._turn:
             if self._watchdog is not None:
                 self._watchdog.end()
@@ -182,13 +182,12 @@ class Connection:
 
 @functools.cache
 def _statement(name: str) -> str:
-    """A statement and, before it and in the same transaction, the limit for its waiting, and that it is on the server's
-    disk before it is answered: sent as one string, so that both hold on a transaction pooler too, and are gone with the
-    transaction.
+    """A statement preceded by settings of the same transaction: a lock timeout, and a synchronous commit to the
+    server's disk. Sent as one string, the settings also hold on a transaction pooler, and end with the transaction.
 
-    Somebody may have set `synchronous_commit = off` for the role or the database. A crash of the server would then take
-    back what was acted upon since: a commit after which the local copy was deleted, an attempt whose objects would pass
-    for somebody else's, a fencing token that the next run is given once more.
+    The role or database may have `synchronous_commit = off`. A crash of the server would then undo what was already
+    acted upon: a commit after which the local copy was deleted, an attempt whose objects would then count as foreign,
+    a fencing token that the next run would receive again.
     """
     text = ";\n".join(_file_of(part).read_text(encoding="utf-8") for part in name.split(", "))
     return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s';\nSET LOCAL synchronous_commit = on;\n{text}"
@@ -204,24 +203,24 @@ def _is_enough(error: DatabaseError, failures: int, seconds: float) -> bool:
 
 
 def _pause_seconds(error: DatabaseError, failures: int) -> float:
-    """Those who stood in each other's way must not meet again, hence the chance in it."""
+    """Random, so that conflicting transactions do not collide again."""
     if isinstance(error, DatabaseBusy):
-        return random.uniform(0, min(0.2 * 2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 no secret
+        return random.uniform(0, min(0.2 * 2.0**failures, LONGEST_PAUSE_SECONDS))  # noqa: S311 not a secret
     return min(0.125 * 2.0**failures, LONGEST_PAUSE_SECONDS)
 
 
 def _send(cursor: psycopg2.extensions.cursor, statement: str, parameters: Parameters | None) -> None:
-    """Raises `DatabaseError` for a text that the database could only hold, or look for, as another one."""
+    """Raises `DatabaseError` for a text that the database could store or search for only as a different text."""
     try:
         cursor.execute(statement, parameters)
-    except ValueError as error:  # UnicodeEncodeError, or a NUL; their words would quote the text
+    except ValueError as error:  # UnicodeEncodeError, or a NUL; the message would quote the text
         raise DatabaseError(
             "un texto no cabe en la codificación de la base de datos, o tiene un carácter nulo"
         ) from error
 
 
 def _rows(cursor: psycopg2.extensions.cursor) -> list[Row]:
-    """By the names of their columns; made here, as psycopg2's own such rows cost more than a small statement."""
+    """Rows by column name; made here, because psycopg2's dictionary rows cost more than a small statement."""
     if cursor.description is None:
         return []
     names = [column.name for column in cursor.description]
@@ -229,9 +228,9 @@ def _rows(cursor: psycopg2.extensions.cursor) -> list[Row]:
 
 
 def database_identity(database_url: str) -> str:
-    """Names the database without user or password, so that runs against the same one on a host can find each other.
+    """Names the database without user or password, so that runs against one database on a host find each other.
 
-    Raises `SchemaError` when the URL cannot be parsed.
+    Raises `SchemaError` if the URL cannot be parsed.
     """
     parts = _parse(database_url)
     chosen = [
@@ -243,14 +242,14 @@ def database_identity(database_url: str) -> str:
 
 
 def database_password(database_url: str) -> str:
-    """The password that will be used, '' without one: for the redactor. Raises `SchemaError` as above."""
+    """The password that will be used, '' if none, for the redactor. Raises `SchemaError` as above."""
     return _parse(database_url).get("password") or os.environ.get("PGPASSWORD", "")
 
 
 def _parse(database_url: str) -> dict[str, str]:
     try:
         parts = dict(psycopg2.extensions.parse_dsn(database_url))
-    except psycopg2.ProgrammingError as error:  # its words quote the address
+    except psycopg2.ProgrammingError as error:  # its message quotes the address
         raise SchemaError(_what_is_no_uri(database_url, str(error))) from None
     if _is_torn(database_url, parts):
         raise SchemaError(f"DATABASE_URL: la contraseña tiene '@' o '/' sin codificar; {HOW_TO_ENCODE}")
@@ -260,7 +259,7 @@ def _parse(database_url: str) -> dict[str, str]:
 
 
 def _what_is_no_uri(database_url: str, told_by_libpq: str) -> str:
-    """Names a scheme or a parameter, and the password where there may be one; quotes nothing that may be of that."""
+    """Names a scheme or parameter and mentions a possible password; quotes nothing that may belong to the password."""
     scheme = SCHEME.match(database_url)
     if scheme and scheme[1] not in ("postgresql", "postgres"):
         return f"DATABASE_URL: el esquema {scheme[1]} no se conoce; escriba postgresql://usuario@host/base"
@@ -285,9 +284,9 @@ NUMBERS_OF_PORTS = re.compile("[0-9,]*")
 
 
 def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
-    """Whether libpq has taken a part of the password for something else, which it would look for, and name in errors.
+    """Whether libpq has taken part of the password for another field, which it would look up and quote in errors.
 
-    It ends user and password at the first `@`, and finds none where a `/` comes before that.
+    libpq ends user and password at the first `@`, and finds neither if a `/` comes before it.
     """
     if "://" not in database_url:
         return False
@@ -299,7 +298,7 @@ def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
 
 
 def require_database_named(database_url: str) -> None:
-    """Raises `DatabaseUnavailable` in a wrong directory: it has no `.env`, and nothing says which database to use."""
+    """Raises `DatabaseUnavailable` if nothing names the database, as in a wrong directory without a `.env`."""
     if not _is_named(database_url) and not Path(".env").exists():
         raise DatabaseUnavailable(_not_named())
 
@@ -339,7 +338,7 @@ def translated(error: psycopg2.Error, *, lost: bool) -> DatabaseError:
 
 
 def _what_is_missing(error: psycopg2.Error, reason: str) -> str:
-    """All tables are made by `init-db` where they are missing; those of the platform that are there are its own."""
+    """`init-db` creates all missing tables; existing tables of the platform belong to the platform."""
     if isinstance(error, psycopg2.errors.UndefinedColumn) and "janitor_" not in reason:
         return (
             f"a una tabla de la plataforma le falta una columna ({reason}); aplique la migración de la plataforma que "

@@ -1,4 +1,4 @@
-"""What the daemon asks of its database and tells it, in the daemon's own terms. Rows become objects here only."""
+"""The daemon's database operations, in its own terms. Only here do rows become objects."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ __all__ = [
 
 CANDIDATES_PER_PAGE = 500
 PENDING_PER_LOOK = 50_000
-"""How many ids a run keeps at a time, and a look that is remembered can hold."""
+"""How many ids a run keeps at a time, and the most that a remembered look can hold."""
 
 KINDS_IN_URIS = ("s3", "minio", "azure", "gcp", "gcs", "sftp", "local")
 
 LARGE_TABLE_BYTES = 64 * 1024 * 1024
-"""A table from this size on, some 300,000 executions, takes longer to look through than a run to start."""
+"""A table of this size, some 300,000 executions, takes longer to scan than a run takes to start."""
 
 LONGEST_RETENTION_HOURS = 20_000_000.0
-"""Some 2,283 years: more would leave the range of PostgreSQL's timestamps, and means "never" all the same."""
+"""Some 2,283 years: more would exceed PostgreSQL's timestamps, and means "never" anyway."""
 
 
 BYTEA_AS_TEXT = re.compile(r"\\x(?:[0-9a-f]{2})*")
@@ -70,7 +70,7 @@ BYTEA_AS_TEXT = re.compile(r"\\x(?:[0-9a-f]{2})*")
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """What another execution has, or may have, at a place, above it or below it."""
+    """What another execution has, or may have, at a place or above or below it."""
 
     attempt_id: int
     execution_id: int
@@ -81,8 +81,8 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True)
 class Occupied:
-    """Why no attempt may begin at a place: what others have there, or what may still arrive there until a certain time:
-    deletions, or bytes of files that have changed since.
+    """Why no attempt may begin at a place: what others have there, or what may still arrive there before a given time
+    (deletions, or bytes of files that have changed since).
     """
 
     overlaps: tuple[Overlap, ...]
@@ -92,8 +92,8 @@ class Occupied:
 
 @dataclass(frozen=True, slots=True)
 class RemovalRecord:
-    """What earlier runs wrote down of one removal: the inode of the directory that they set aside, and once it was
-    empty the device and inode of the directory that holds it. `None`: nothing.
+    """What earlier runs recorded of one removal: the inode of the directory that they set aside, and, once that was
+    empty, the device and inode of its parent. `None`: nothing recorded.
     """
 
     inode: str | None = None
@@ -110,12 +110,12 @@ class UnfinishedDeletion:
     manifest_sha256: str
     record: RemovalRecord
     file_count: int
-    """How many files its proven copy has."""
+    """The number of files in its proven copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedDeletion:
-    """One of those, not taken up, and whether it is its turn: after several tries there are pauses."""
+    """An unfinished deletion that is not claimed, and whether it is due: after several tries there are pauses."""
 
     execution: Execution
     is_due: bool
@@ -123,7 +123,7 @@ class ListedDeletion:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A failed attempt whose objects may lie at a place from which nothing points to them."""
+    """A failed attempt that may have left objects that nothing points to."""
 
     attempt_id: int
     execution_id: int
@@ -141,7 +141,7 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class StoredExecution:
-    """Where a row says that an execution lies."""
+    """An execution's location according to its row."""
 
     id: int
     uuid: str
@@ -150,12 +150,12 @@ class StoredExecution:
     provider_id: int | None
     manifest_sha256: str | None
     has_directory: bool
-    """Not that of an execution that left no files."""
+    """Never the row of an execution that left no files."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """One row of `secretos_nube`: the token in it, and the column as text, by which the same state is known again."""
+    """One row of `secretos_nube`: its token, and the column as text, which identifies this state of the row."""
 
     name: str
     token: bytes
@@ -164,7 +164,7 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True)
 class SecretUse:
-    """The secrets that a provider's row names, and the fields in which it holds some itself."""
+    """The secrets that a provider's row names, and the fields that hold a secret in plain text."""
 
     provider: str
     active: bool
@@ -173,10 +173,10 @@ class SecretUse:
 
 
 class Database:
-    """Every question and order that the daemon has for PostgreSQL.
+    """Every query and command that the daemon sends to PostgreSQL.
 
-    All methods raise `DatabaseUnavailable` when the database cannot be reached, `SchemaError` when its tables do not
-    fit, `DatabaseError` otherwise.
+    All methods raise `DatabaseUnavailable` if the database cannot be reached, `SchemaError` if its tables do not fit,
+    `DatabaseError` otherwise.
     """
 
     def __init__(self, database_url: str, host: str) -> None:
@@ -186,27 +186,27 @@ class Database:
         redactor.add(database_password(database_url))
 
     def connect(self) -> None:
-        """Connect now, so that an unreachable database is known before anything else is begun."""
+        """Connect now, so that an unreachable database is noticed before anything else begins."""
         self._connection.connect()
 
     def idle(self) -> contextlib.AbstractContextManager[None]:
-        """Within, no thread has a statement under way: a time at which the process may be forked."""
+        """Inside this context, no thread is running a statement, so the process may fork."""
         return self._connection.idle()
 
     def go_on_in_forked_process(self) -> None:
-        """Act in the name of the same run on a connection of this process, which was forked from the run's own."""
+        """Continue the same run on a new connection in this process, which was forked from the run's."""
         self._connection = self._connection.forked()
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()
 
     def initialize(self) -> tuple[str, ...]:
-        """Create and upgrade tables; the names of the upgrades applied. See `sql.schema.initialize`."""
+        """Create and upgrade tables; return the names of the upgrades applied. See `sql.schema.initialize`."""
         return schema.initialize(self._connection, schema.known_upgrades())
 
     def require_current_schema(self) -> None:
-        """Raises `SchemaError` unless the tables are those of this version."""
+        """Raises `SchemaError` unless the tables have this version."""
         schema.require_current(self._connection, schema.known_upgrades())
 
     def require_rights(self) -> None:
@@ -218,19 +218,19 @@ class Database:
             raise SchemaError(f"el usuario de la base de datos no tiene permiso de {', '.join(missing)}")
 
     def missing_columns(self) -> list[tuple[str, str]]:
-        """What the platform's tables lack of what the program reads: table and column."""
+        """The columns that the program reads and the platform's tables lack: table and column."""
         rows = self._connection.query("find_missing_columns")
         return [(row["table_name"], row["column_name"]) for row in rows]
 
     # Configuration
 
     def load_policy(self) -> MigrationPolicy | None:
-        """The row of `ejecuciones_config` in force, `None` without one. Raises `FieldError` for a wrong value."""
+        """The row of `ejecuciones_config` in force, `None` if there is none. Raises `FieldError` for a wrong value."""
         rows = self._connection.query("load_policy")
         return _policy(rows[0]["policy"]) if rows else None
 
     def load_provider_rows(self) -> Iterator[ProviderRow | tuple[Row, FieldError]]:
-        """Every row of `cloud_providers`, its secrets resolved; a row that cannot be read comes with its error."""
+        """Every row of `cloud_providers` with its secrets resolved, or an unreadable row with its error."""
         for row in self._connection.query("load_providers"):
             try:
                 yield _provider_row(row, self._fetch_secret)
@@ -238,7 +238,7 @@ class Database:
                 yield row, error
 
     def local_directories(self) -> list[str]:
-        """The `ruta` of every provider of kind `local`, active or not; a row that cannot be read keeps no copies."""
+        """The `ruta` of every `local` provider, active or not; an unreadable row holds no copies."""
         found = (_local_directory(row) for row in self._connection.query("list_local_directories"))
         return [directory for directory in found if directory is not None]
 
@@ -246,7 +246,7 @@ class Database:
 
     def _fetch_secret(self, name: str) -> bytes | None:
         rows = self._connection.query("load_secret", {"name": name})
-        if len(rows) > 1:  # the platform's own table may have nothing that makes names unique
+        if len(rows) > 1:  # the platform's own table may not enforce unique names
             raise FieldError(f"el secreto {name!r} tiene varios valores distintos en secretos_nube")
         return _stored_bytes(rows[0]["valor_cifrado"]) if rows else None
 
@@ -258,14 +258,14 @@ class Database:
         ]
 
     def store_secret(self, name: str, token: str) -> bool:
-        """Put an encrypted secret in the place of the one of this name, and give `True`, or add it: never a second."""
+        """Replace the encrypted secret of this name and return `True`, or add it: never a second one of a name."""
         # No escapes, as PostgreSQL refuses those that its encoding lacks, even where it holds the text itself.
         secret = json.dumps({"nombre": name, "valor_cifrado": token}, ensure_ascii=False)
         return bool(self._connection.query("store_secret", {"secret": secret})[0]["replaced"])
 
     def replace_secrets(self, renewed: Iterable[tuple[StoredSecret, str]]) -> int | None:
-        """Put new tokens in the place of all that were read, at once; how many. `None`, and nothing, if there is any
-        other by now.
+        """Replace all tokens that were read, at once; return their number. If any other token exists by now, change
+        nothing and return `None`.
         """
         secrets = [
             {"nombre": secret.name, "valor_cifrado": token, "previous": secret.column_text} for secret, token in renewed
@@ -274,17 +274,17 @@ class Database:
         return None if outcome["changed"] else int(outcome["replaced"])
 
     def remove_secret(self, name: str) -> bool:
-        """Remove a secret; `False` if there was none of this name."""
+        """Remove a secret; `False` if there was none with this name."""
         return bool(self._connection.query_once("remove_secret", {"name": name}))
 
     def secret_uses(self) -> list[SecretUse]:
-        """What each row of `cloud_providers` does about its secrets; rows that cannot be read are left out."""
+        """How each row of `cloud_providers` refers to its secrets; unreadable rows are left out."""
         return [use for row in self._connection.query("load_providers") if (use := _secret_use(row)) is not None]
 
     # Runs
 
     def start_run(self, process_id: int, mode: str, version: str) -> JobsSeen:
-        """Record that a run begins, and act in its name from now on; give what is known of all jobs."""
+        """Record the start of a run and act on its behalf from now on; return the state of all jobs."""
         parameters = {"host": self._host, "process_id": process_id, "mode": mode, "version": version}
         row = self._connection.query("start_run", parameters)[0]
         self._run_id = row["id"]
@@ -292,15 +292,15 @@ class Database:
         return jobs_seen(row)
 
     def jobs_seen(self) -> JobsSeen:
-        """What is known of all jobs, for who only looks."""
+        """The state of all jobs, without starting a run."""
         return jobs_seen(self._connection.query("list_jobs", {"host": self._host})[0])
 
     def job_query(self, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
-        """Run one of a job's own statements: `queries/{name}.sql` in its folder, which may be run twice."""
+        """Run one of a job's statements, `queries/{name}.sql` in its folder, which may run twice."""
         return self._connection.query(f"{folder}/{name}", parameters)
 
     def missing_job_rights(self, rights: Mapping[str, str]) -> list[str]:
-        """Which of the rights that a job needs on tables this role lacks, in words."""
+        """The rights on tables that a job needs and this role lacks, in words."""
         if not rights:
             return []
         pairs = [(table, right) for table, names in rights.items() for right in names.split(", ")]
@@ -308,21 +308,21 @@ class Database:
         return [row["missing"] for row in self._connection.query("find_missing_job_rights", parameters)]
 
     def finish_run(self, exit_code: int, report: Mapping[str, object]) -> None:
-        """Record how the run ended, and free what it still holds."""
+        """Record how the run ended, and release its claims."""
         told = ToldJson(redactor.redact_all(report))
         self.job_records.finish("finish_run", {"exit_code": exit_code, "report": told})
         is_interrupted = exit_code > EXIT_SIGNAL_BASE
         self._connection.query("release_leases", {"run_id": self._run_id, "is_interrupted": is_interrupted})
 
     def renew_leases(self) -> None:
-        """Keep what this run holds for another lease."""
+        """Extend this run's claims by another lease."""
         self._connection.query(
             "renew_job_leases, renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
         )
 
     def lease_seconds_left(self, claim: Claim) -> float | None:
-        """For how long a claim is still ours, by the database's clock; `None` when it is not ours any more, or its row
-        does not say any more that it is to be migrated.
+        """How long a claim is still ours, by the database's clock; `None` if it is no longer ours, or its row is no
+        longer to be migrated.
         """
         rows = self._connection.query_once("lease_seconds_left", _claimed(claim))
         return float(rows[0]["seconds_left"]) if rows else None
@@ -330,11 +330,11 @@ class Database:
     # Migrations
 
     def candidates(self, retention_hours: float) -> Iterator[list[Execution]]:
-        """Pages of executions that are due by the database's clock and that nobody works on, oldest first.
+        """Pages of executions that are due by the database's clock and unclaimed, oldest first.
 
-        Every execution that was due at the beginning comes once, whatever happens to it meanwhile. However many are
-        pending, the platform's table is looked through once for each `PENDING_PER_LOOK` of them, and not at all where
-        it is large and has not changed since the last look.
+        Every execution that was due at the start comes once, whatever happens to it meanwhile. The platform's table is
+        scanned once per `PENDING_PER_LOOK` pending executions, and not at all if it is large and unchanged since the
+        last look.
         """
         retention_seconds = _retention_seconds(retention_hours)
         for due_ids in self._looks(retention_seconds):
@@ -350,7 +350,7 @@ class Database:
                     yield [Execution(row["id"], row["uuid"], row["ruta_directorio"]) for row in rows]
 
     def _looks(self, retention_seconds: float) -> Iterator[list[int]]:
-        """The ids of due executions, oldest first, as look after look finds them."""
+        """The ids of due executions, oldest first, one look after another."""
         recalled = self._connection.query(
             "recall_look", {"retention_seconds": retention_seconds, "large_table_bytes": LARGE_TABLE_BYTES}
         )
@@ -377,7 +377,7 @@ class Database:
         return self._connection.query("find_pending", parameters)[0]
 
     def count_due(self, retention_hours: float, count_to: int) -> int:
-        """How many executions are due that nobody works on and that this run has not taken up; at most `count_to`."""
+        """The number of due executions that are unclaimed and that this run has not claimed; at most `count_to`."""
         parameters = {
             "retention_seconds": _retention_seconds(retention_hours),
             "host": self._host,
@@ -387,11 +387,11 @@ class Database:
         return int(self._connection.query("count_due", parameters)[0]["count"])
 
     def conflicts(self, is_acceptable: Callable[[Execution], bool], shared_prefix: str = "") -> Conflicts:
-        """Executions that must not be migrated because of another row. `shared_prefix` is what their places in the
-        cloud have in common.
+        """Executions that must not be migrated because of another row. `shared_prefix` is the common prefix of their
+        places in the cloud.
 
-        A row that is not acceptable is refused for its own sake, and stands in no other one's way: otherwise a single
-        one that names a directory above all others would stop everything.
+        An unacceptable row is refused by itself and conflicts with none: otherwise a single row naming a directory
+        above all others would stop everything.
         """
         refused_ids: list[int] = []
         while True:
@@ -418,8 +418,8 @@ class Database:
         return {row["execution_id"]: row["holder_id"] for row in rows}
 
     def claim(self, executions: Iterable[Execution], retention_hours: float | None = None) -> list[Claim]:
-        """Take up executions. Those that another run holds or has migrated meanwhile are not in the answer, nor those
-        whose rows changed since they were read, or whose files are not that old any more, as of a repeated execution.
+        """Claim executions. Leaves out those that another run has claimed or migrated meanwhile, those whose rows have
+        changed since they were read, and those no longer old enough, such as a repeated execution.
         """
         by_id = {execution.id: execution for execution in executions}
         parameters = {
@@ -449,11 +449,11 @@ class Database:
         fingerprint: str | None = None,
         late_bytes_are_harmless: bool = False,
     ) -> Attempt | Occupied | None:
-        """Record, before the first remote byte, that bytes will be sent; `None` when the claim is no longer ours.
+        """Record, before the first remote byte, that bytes will be sent; `None` if the claim is no longer ours.
 
-        `Occupied` where the place is another execution's, or contains or lies in one: in any store, but for the
-        attempts in `elsewhere`, which are known to lie in another one. Also for a while where a run that is dead may
-        have something on its way: deletions, or bytes of files that have changed since, as the `fingerprint` tells.
+        `Occupied` if the place equals, contains or is inside another execution's: in any store, except for attempts in
+        `elsewhere`, which are known to be in another one. Also for a while if requests of a dead run may still arrive:
+        deletions, or bytes of files that have changed since, as the `fingerprint` shows.
         """
         parts = key_prefix.split("/")
         parameters = {
@@ -487,7 +487,7 @@ class Database:
 
     def close_place(self, attempt_id: int) -> bool:
         """Record, before the first deletion at an attempt's place, that no other run may use the place for a while: a
-        deletion that was on its way when this run ended may still arrive there. `False` when the attempt has ended.
+        deletion in flight when this run ends may still arrive. `False` if the attempt has ended.
         """
         parameters = {"attempt_id": attempt_id, "run_id": self._run_id, "late_seconds": LATE_SECONDS}
         return bool(self._connection.query("close_place", parameters))
@@ -498,20 +498,20 @@ class Database:
 
     @cached_property
     def installation(self) -> str:
-        """The name of this installation, which is in every manifest. A copy of the database gets another one, and takes
-        nothing that was left at a provider for its own.
+        """The name of this installation, which is in every manifest. A copy of the database gets another name, so it
+        never treats the original's objects at a provider as its own.
         """
         origin = self._connection.query("find_origin")[0]["origin"]
         return str(self._connection.query("name_installation", {"origin": origin})[0]["installation"])
 
     def note_place(self, attempt: Attempt, *, foreign_objects: bool) -> None:
-        """Record, before the first object is sent, whether objects lie at the attempt's place which no attempt of ours
-        made: then nothing there is ever removed.
+        """Record, before the first object is sent, whether the attempt's place holds objects that none of our attempts
+        stored: if so, nothing there is ever removed.
         """
         self._connection.query("note_place", {"attempt_id": attempt.id, "foreign_objects": foreign_objects})
 
     def note_answered(self, attempt: Attempt) -> None:
-        """Record that every request of an attempt was answered, so that nobody need wait for one that comes late."""
+        """Record that every request of an attempt was answered, so that no run need wait for late ones."""
         self._connection.query("note_answered", {"attempt_id": attempt.id})
 
     def abandon_attempt(self, attempt: Attempt, error_code: str, error: str) -> None:
@@ -520,23 +520,23 @@ class Database:
         self._connection.query("abandon_attempt", parameters)
 
     def settle_attempt(self, attempt_id: int) -> None:
-        """Record that nothing of an attempt is left to remove."""
+        """Record that the attempt left nothing to remove."""
         self._connection.query("settle_attempt", {"attempt_id": attempt_id})
 
     def put_off_leftover(self, attempt_id: int) -> datetime | None:
-        """Record that the removal of what an attempt left was refused, and give until when no run tries again; `None`
-        for the first times.
+        """Record that removing an attempt's leftovers was refused, and return until when no run tries again; `None`
+        the first few times.
         """
         rows = self._connection.query_once("put_off_leftover", {"attempt_id": attempt_id})
         next_at: datetime | None = rows[0]["next_at"] if rows else None
         return next_at
 
     def commit_migration(self, claim: Claim, attempt: Attempt, copy: ProvenCopy, *, delete_local_copy: bool) -> bool:
-        """Point the execution's row at its proven copy: the whole of it, or nothing and `False`.
+        """Point the execution's row at its proven copy, completely or not at all (`False`).
 
-        `False` means that the claim was lost, or that the row changed or was migrated meanwhile. When the connection
-        breaks so that nobody knows the outcome, it is done again on new ones, and when that changes nothing, asked
-        for: what was sent before the break has happened then, at the latest while this one waited for its locks.
+        `False` means that the claim was lost, or that the row changed or was migrated meanwhile. If the connection
+        breaks and the outcome is unknown, the commit is repeated on new connections. If the repetition changes nothing,
+        the outcome is queried: the first commit has ended by then, at the latest while the second waited for its locks.
         """
         parameters = {
             **_claimed(claim),
@@ -559,22 +559,22 @@ class Database:
         return bool(self._connection.query("find_commit", {"attempt_id": attempt.id})[0]["committed"])
 
     def fail_migration(self, claim: Claim, state: str, error_code: str, error: str) -> None:
-        """Record why an execution was not migrated (`failed`) or must not be (`refused`), and let go of it."""
+        """Record why an execution was not migrated (`failed`) or must not be (`refused`), and release it."""
         parameters = {**_claimed(claim), "state": state, "error_code": error_code, "error": Told(one_line(error))}
         self._connection.query("fail_migration", parameters)
 
     # Removal of local copies and of leftovers
 
     def list_deletions(self) -> list[ListedDeletion]:
-        """The removals of local copies that this host began and did not finish, in the order of their turns."""
+        """The removals of local copies that this host began and did not finish, in the order in which to try them."""
         rows = self._connection.query("list_deletions", {"host": self._host})
         return [
             ListedDeletion(Execution(row["execution_id"], row["uuid"], row["directory"]), row["is_due"]) for row in rows
         ]
 
     def claim_deletions(self, executions: Iterable[Execution]) -> list[UnfinishedDeletion]:
-        """Take up some of them, and count that as a try; those that changed since they were listed are not in the
-        answer.
+        """Claim unfinished deletions and count a try for each. Leaves out those that have changed since they were
+        listed.
         """
         parameters = {
             "execution_ids": [execution.id for execution in executions],
@@ -595,35 +595,35 @@ class Database:
         ]
 
     def deletion_seconds_left(self, claim: Claim) -> float | None:
-        """For how long a local copy is still ours to remove, by the database's clock; `None` when the claim was lost,
-        or the execution's row does not say any more what it said when the copy was committed.
+        """How long a local copy is still ours to remove, by the database's clock; `None` if the claim was lost or the
+        execution's row has changed since the copy was committed.
 
-        Raises `DeletionSwitchedOff` when the policy in force does not ask for it any more.
+        Raises `DeletionSwitchedOff` if the policy in force no longer asks for deletion.
         """
         return _seconds_left_to_delete(self._connection.query_once("deletion_seconds_left", _claimed(claim)))
 
     def rows_in_the_way(self) -> list[tuple[int, Execution]]:
-        """Pairs of an execution whose local copy this host is, or may soon be, to remove, by its id, and another one
-        still to be migrated whose directory is, contains or lies in that one's.
+        """Pairs of an execution (by id) whose local copy this host may remove now or soon, and one still to be
+        migrated whose directory equals, contains or is inside the first one's.
         """
         rows = self._connection.query("find_rows_in_the_way", {"host": self._host, "run_id": self._run_id})
         return [(row["execution_id"], Execution(row["id"], row["uuid"], row["ruta_directorio"])) for row in rows]
 
     def note_set_aside(self, claim: Claim, inode: str) -> float | None:
-        """As `deletion_seconds_left`; unless it gives `None`, it records which directory is about to be set aside."""
+        """As `deletion_seconds_left`; unless it returns `None`, records which directory is about to be set aside."""
         return _seconds_left_to_delete(self._connection.query("note_set_aside", {**_claimed(claim), "inode": inode}))
 
     def note_emptied(self, claim: Claim, parent: str) -> bool:
-        """Record that it is empty and about to be removed from its parent; `False` when the claim was lost."""
+        """Record that the directory is empty and about to be removed from its parent; `False` if the claim was lost."""
         return bool(self._connection.query("note_emptied", {**_claimed(claim), "parent": parent}))
 
     def keep_local_copy(self, claim: Claim) -> None:
-        """Record that a local copy is not to be removed after all, and let go of the execution."""
+        """Record that the local copy stays after all, and release the execution."""
         self._connection.query("keep_local_copy", _claimed(claim))
 
     def finish_deletion(self, claim: Claim) -> bool:
-        """Record that the local copy is gone, and let go of the execution. `False`, and nothing, when the claim was
-        lost or the execution's row changed meanwhile.
+        """Record that the local copy is gone, and release the execution. If the claim was lost or the execution's row
+        changed meanwhile, change nothing and return `False`.
         """
         return bool(self._connection.query("finish_deletion", _claimed(claim))[0]["is_finished"])
 
@@ -633,11 +633,11 @@ class Database:
         self._connection.query("stop_deletion", parameters)
 
     def put_off_deletion(self, claim: Claim) -> None:
-        """Let go of a removal that was stopped for no fault; the next tick goes on."""
+        """Release a removal that was stopped without a fault; the next tick continues it."""
         self._connection.query("put_off_deletion", _claimed(claim))
 
     def leftovers(self) -> Iterator[Leftover]:
-        """Failed attempts of executions that lie elsewhere now."""
+        """Failed attempts of executions that are stored elsewhere now."""
         after_id = 0
         while rows := self._connection.query("find_leftovers", self._leftovers_after(after_id, CANDIDATES_PER_PAGE)):
             for row in rows:
@@ -645,7 +645,7 @@ class Database:
             after_id = rows[-1]["attempt_id"]
 
     def is_leftover(self, leftover: Leftover) -> bool:
-        """Whether this still is one, and not part of a copy that was committed meanwhile."""
+        """Whether it is still a leftover, and not part of a copy committed meanwhile."""
         rows = self._connection.query("find_leftovers", self._leftovers_after(leftover.attempt_id - 1, 1))
         return [Leftover(**row) for row in rows] == [leftover]
 
@@ -653,7 +653,7 @@ class Database:
         return {"host": self._host, "run_id": self._run_id, "after_id": attempt_id, "page_size": page_size}
 
     def rows_at(self, execution_id: int, key_prefix: str) -> list[int]:
-        """The ids of other rows whose `ruta_nube`, whoever wrote it, is a place, lies in it or contains it."""
+        """The ids of other rows whose `ruta_nube`, written by any program, equals, is inside or contains a place."""
         parts = key_prefix.split("/")
         above = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
         parameters = {
@@ -681,7 +681,7 @@ class Database:
         ]
 
     def summarize(self, retention_hours: float, failures_shown: int) -> dict[str, object]:
-        """Counts of executions, by provider, the last failures and the last run: what `status` shows."""
+        """What `status` shows: counts of executions, also by provider, the last failures and the last run."""
         retention_seconds = _retention_seconds(retention_hours)
         executions = self._connection.query("summarize_executions", {"retention_seconds": retention_seconds})[0]
         last_runs = self._connection.query("last_run")
@@ -699,7 +699,7 @@ def _overlap(row: Mapping[str, Any]) -> Overlap:
 
 
 def _committed_copy(row: Row) -> CommittedCopy | None:
-    """What the last commit recorded, if there was one."""
+    """The record of the last commit, if any."""
     if row["uri"] is None or row["manifest_sha256"] is None:
         return None
     return CommittedCopy(
@@ -727,7 +727,7 @@ def _seconds_left_to_delete(rows: list[Row]) -> float | None:
 
 
 def _policy(row: Mapping[str, object]) -> MigrationPolicy:
-    """A NULL, like a column that an older installation lacks, means the column's default."""
+    """NULL, or a column missing in an older installation, means the column's default."""
     return MigrationPolicy(
         primary_provider_id=_optional_integer(row.get("nube_primaria_id")),
         alternate_provider_ids=_integers(row.get("nubes_alternativas")),
@@ -781,7 +781,7 @@ def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> Prov
 
 
 def provider_name(row: Row) -> str:
-    """What operators know a provider by: its id where it has no name."""
+    """The provider's name for operators: its id if it has no name."""
     name = one_line(row["nombre"] or "")
     return name if name.strip() else f"con id {row['id']}"
 
@@ -805,7 +805,7 @@ def _secret_use(row: Row) -> SecretUse | None:
 
 
 def _stored_bytes(text: str | None) -> bytes:
-    """A column of type TEXT as it is, and one of type BYTEA, which as text is `\\x` and hexadecimal digits."""
+    """The bytes of a TEXT column, or of a BYTEA column, whose text is `\\x` and hexadecimal digits."""
     if text is None:
         return b""
     if BYTEA_AS_TEXT.fullmatch(text):
@@ -814,7 +814,7 @@ def _stored_bytes(text: str | None) -> bytes:
 
 
 def _json_object(column: str, text: str | None, *, text_allowed: bool) -> Mapping[str, object] | str | None:
-    """What a JSON, JSONB or TEXT column holds: an object; also JSON text within JSON; also a bare path if allowed."""
+    """The content of a JSON, JSONB or TEXT column: an object, JSON text within JSON, or a bare path if allowed."""
     if text is None or text.strip() in ("", "null"):
         return None
     try:

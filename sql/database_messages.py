@@ -1,4 +1,4 @@
-"""What PostgreSQL and libpq say in English, in Spanish: only where it is known for sure what is meant."""
+"""Translates messages of PostgreSQL and libpq into Spanish, but only those whose meaning is certain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BY_SQLSTATE = {
     "57P02": "el servidor cerró la conexión porque falló otro de sus procesos",
     "57P03": "el servidor está arrancando o parándose",
 }
-"""Source: PostgreSQL documentation, appendix A. A class whose errors have one meaning stands in `BY_CLASS`."""
+"""Source: PostgreSQL documentation, appendix A. A class whose errors share one meaning is in `BY_CLASS`."""
 
 BY_CLASS = {
     "22": "un valor no cabe en su columna o no es de su tipo",
@@ -23,31 +23,30 @@ BY_CLASS = {
     "XX": "el servidor tuvo un fallo interno",
 }
 
-BY_TEXT = tuple(
-    (re.compile(text), meaning)
-    for text, meaning in (
-        (r"could not translate host name", "el nombre del servidor no se encuentra (DNS)"),
-        (r"failed: Connection refused$", "en esa dirección y ese puerto no escucha ningún servidor"),
-        (r"failed: No such file or directory$", "no hay ningún servidor local en ese directorio"),
-        (r"failed: (?:No route to host|Network is unreachable)$", "no hay camino en la red hasta el servidor"),
-        (r"(?:timeout expired|failed: Connection timed out)$", "el servidor no contesta a tiempo"),
-        (r"FATAL:  password authentication failed for user", BY_SQLSTATE["28P01"]),
-        (r"fe_sendauth: no password supplied$", "el servidor pide una contraseña y no se le da ninguna"),
-        (r'FATAL:  database ".*" does not exist$', BY_SQLSTATE["3D000"]),
-        (r'FATAL:  role ".*" does not exist$', "no existe ese usuario de la base de datos"),
-        (r"FATAL:  no pg_hba\.conf entry", "el servidor no admite a ese usuario desde este equipo (pg_hba.conf)"),
-        (r"FATAL:  (?:sorry, too many clients|remaining connection slots|too many connections)", BY_SQLSTATE["53300"]),
-        (r"FATAL:  the database system is", BY_SQLSTATE["57P03"]),
-        (r"server does not support SSL", "se pide una conexión segura (sslmode), y el servidor no la tiene"),
-        (r"SSL error: certificate verify failed", "el certificado del servidor no es de confianza"),
-        (r"server closed the connection unexpectedly", "el servidor cerró la conexión"),
-    )
+BY_TEXT = (
+    (r"could not translate host name", "el nombre del servidor no se encuentra (DNS)"),
+    (r"failed: Connection refused$", "en esa dirección y ese puerto no escucha ningún servidor"),
+    (r"failed: No such file or directory$", "no hay ningún servidor local en ese directorio"),
+    (r"failed: (?:No route to host|Network is unreachable)$", "no hay camino en la red hasta el servidor"),
+    (r"(?:timeout expired|failed: Connection timed out)$", "el servidor no contesta a tiempo"),
+    (r"FATAL:  password authentication failed for user", BY_SQLSTATE["28P01"]),
+    (r"fe_sendauth: no password supplied$", "el servidor pide una contraseña y no se le da ninguna"),
+    (r'FATAL:  database ".*" does not exist$', BY_SQLSTATE["3D000"]),
+    (r'FATAL:  role ".*" does not exist$', "no existe ese usuario de la base de datos"),
+    (r"FATAL:  no pg_hba\.conf entry", "el servidor no admite a ese usuario desde este equipo (pg_hba.conf)"),
+    (r"FATAL:  (?:sorry, too many clients|remaining connection slots|too many connections)", BY_SQLSTATE["53300"]),
+    (r"FATAL:  the database system is", BY_SQLSTATE["57P03"]),
+    (r"server does not support SSL", "se pide una conexión segura (sslmode), y el servidor no la tiene"),
+    (r"SSL error: certificate verify failed", "el certificado del servidor no es de confianza"),
+    (r"server closed the connection unexpectedly", "el servidor cerró la conexión"),
 )
-"""By what libpq says itself, and by the server's words where it refuses a connection, which comes without a code."""
+"""By what libpq says itself, and by the server's words where it refuses a connection, which comes without a code.
+Compiled only once there is an error: every tick would pay for it.
+"""
 
 
 def in_spanish(sqlstate: str | None, told: str) -> str:
-    """What a database said, after what that means, where that is known; otherwise only what it said."""
+    """The database's message, preceded by its meaning if that is known."""
     meaning = _meaning(sqlstate, told)
     return told if meaning is None else f"{meaning} ({told})"
 
@@ -55,4 +54,4 @@ def in_spanish(sqlstate: str | None, told: str) -> str:
 def _meaning(sqlstate: str | None, told: str) -> str | None:
     if sqlstate is not None:
         return BY_SQLSTATE.get(sqlstate) or BY_CLASS.get(sqlstate[:2])
-    return next((meaning for text, meaning in BY_TEXT if text.search(told)), None)
+    return next((meaning for text, meaning in BY_TEXT if re.search(text, told)), None)

@@ -1,4 +1,4 @@
-"""What the demonstration writes into the platform's tables, as SAGE would, and reads back to check the daemon."""
+"""Writes the demonstration's rows into the platform's tables, as SAGE would, and reads them to check the daemon."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sql.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class RecordedExecution:
-    """What the platform's row says about one execution."""
+    """The platform's row of one execution."""
 
     uuid: str
     migrated: bool
@@ -26,7 +26,7 @@ class DemoRows:
         self._connection = Connection(database_url)
 
     def add_provider(self, name: str, kind: str, credentials: Mapping[str, str], options: Mapping[str, str]) -> int:
-        """Insert a row of `cloud_providers` and give its id."""
+        """Insert a row of `cloud_providers` and return its id."""
         values = {
             "name": name,
             "kind": kind,
@@ -37,7 +37,7 @@ class DemoRows:
         return identifier
 
     def set_policy(self, primary_id: int, alternate_id: int, retention_hours: int, key_prefix: str) -> None:
-        """Insert the row of `ejecuciones_config` that is in force from now on: proven local copies are deleted."""
+        """Insert the row of `ejecuciones_config` in force from now on; it deletes proven local copies."""
         values = {
             "primary_id": primary_id,
             "alternate_id": alternate_id,
@@ -60,10 +60,10 @@ class DemoRows:
         )
 
     def unsettled_attempts(self) -> int:
-        """How many attempts may have left objects behind that a later tick is still to remove."""
+        """The number of attempts whose objects a later tick may still have to remove."""
         count: int = self._connection.query("count_leftovers")[0]["count"]
         return count
 
     def close(self) -> None:
-        """Give the connection back."""
+        """Close the connection."""
         self._connection.close()

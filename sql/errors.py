@@ -1,10 +1,10 @@
-"""What can go wrong between the daemon and its database, as callers must tell it apart."""
+"""Errors between the daemon and its database, as callers must distinguish them."""
 
 from __future__ import annotations
 
 
 class DatabaseError(Exception):
-    """Something about the database. The message is in Spanish, one line, without secrets."""
+    """A database error. The message is one line of Spanish, without secrets."""
 
 
 class DatabaseUnavailable(DatabaseError):
@@ -12,16 +12,16 @@ class DatabaseUnavailable(DatabaseError):
 
 
 class DatabaseReadOnly(DatabaseUnavailable):
-    """The database takes nothing down: a standby server, or one that was switched to reading only."""
+    """The database is read-only: a standby server, or one switched to read-only mode."""
 
 
 class DatabaseBusy(DatabaseError):
-    """Others' transactions, or a limit of time, kept a statement from being done. Nothing was changed."""
+    """Other transactions or a time limit stopped a statement. Nothing was changed."""
 
 
 class SchemaError(DatabaseError):
-    """The tables are not those that this version of the program needs, or may not be used."""
+    """The tables do not fit this version of the program, or may not be used."""
 
 
 class DeletionSwitchedOff(Exception):
-    """The policy in force does not ask any more for the removal of local copies. Says nothing against the database."""
+    """The policy in force no longer asks for the removal of local copies. The database itself is fine."""

@@ -1,12 +1,11 @@
-"""What the database knows of jobs: who may take one up, how its runs ended, when it was last good."""
+"""The database's records of jobs: which run may claim one, how runs ended, the last success."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from config.logs import one_line, redactor
 from config.models import JobState
@@ -14,11 +13,10 @@ from sql.connection import Connection
 from sql.texts import Told, ToldJson
 
 PLATFORM = ""
-"""What stands for the host in a row that all hosts share."""
+"""The host's name in a row that all hosts share."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobsSeen:
+class JobsSeen(NamedTuple):
     """What was known of all jobs at one time, by the database's clock."""
 
     now: datetime
@@ -26,8 +24,7 @@ class JobsSeen:
     of_platform: Mapping[str, JobState]
 
 
-@dataclass(frozen=True, slots=True)
-class JobEnd:
+class JobEnd(NamedTuple):
     """How one job of a run ended: `done`, `failed`, `interrupted`, or `put_off` as a limit of the run was reached."""
 
     job: str
@@ -40,7 +37,7 @@ class JobEnd:
 class JobRecords:
     """The jobs of one run, in the database.
 
-    All methods raise what `Connection.query` does.
+    All methods raise as `Connection.query`.
     """
 
     def __init__(self, connection: Connection, host: Told, run_id: int, lease_seconds: float) -> None:
@@ -51,10 +48,10 @@ class JobRecords:
         self._end: JobEnd | None = None
 
     def claim(self, job: str, *, is_platform: bool, seen_token: int | None) -> int | None:
-        """Take a job up and record that this run does it: the fencing token, or `None` where another run was quicker.
+        """Claim a job for this run: returns the fencing token, or `None` if another run was quicker.
 
-        `seen_token` is the one that was read when the job was found due; `None` where it is to be done whatever other
-        runs did since. What ended before is recorded in the same breath.
+        `seen_token` is the token read when the job was found due; `None` claims the job regardless of other runs since.
+        The same statement records jobs that have ended.
         """
         parameters = {
             **self._ended(),
@@ -69,18 +66,18 @@ class JobRecords:
         return int(rows[0]["fencing_token"]) if rows else None
 
     def end(self, end: JobEnd) -> None:
-        """Note how a job ended. It is recorded with the next claim, or with the end of the run: both follow at once,
-        and a tick with nothing to do asks the database no more often than it must.
+        """Note how a job ended. The next claim or the end of the run records it: both follow at once, and an idle tick
+        sends no extra statement.
         """
         self._end = end
 
     def finish(self, name: str, parameters: Mapping[str, object]) -> None:
-        """Run the statement that ends the run, together with what records the end of its last job."""
+        """Run the statement that ends the run, together with the one that records the end of its last job."""
         self._connection.query(self._with_end(name), {**self._ended(), **parameters})
         self._end = None
 
     def lease_seconds_left(self, job: str, fencing_token: int) -> float | None:
-        """For how long a job of the platform is still this run's, by the database's clock; `None`: not any more."""
+        """How long a platform job still belongs to this run, by the database's clock; `None` if it no longer does."""
         rows = self._connection.query_once("job_lease_seconds_left", {"job": job, "fencing_token": fencing_token})
         return float(rows[0]["seconds_left"]) if rows else None
 
@@ -102,7 +99,7 @@ class JobRecords:
 
 
 def jobs_seen(row: Mapping[str, Any]) -> JobsSeen:
-    """The answer of `list_jobs` or `start_run`, in the program's own terms."""
+    """The result of `list_jobs` or `start_run` as an object."""
     rows: Iterable[Mapping[str, Any]] = json.loads(row["jobs"] or "[]")
     of_host: dict[str, JobState] = {}
     of_platform: dict[str, JobState] = {}

@@ -29,6 +29,36 @@ CREATE TABLE IF NOT EXISTS ejecuciones_yaml (
     nube_provider_id INTEGER
 );
 
+CREATE TABLE IF NOT EXISTS historial_backup (
+    id_backup           BIGSERIAL PRIMARY KEY,
+    tipo                VARCHAR(20) NOT NULL,
+    nombre_archivo      VARCHAR(255) NOT NULL,
+    ruta_archivo        TEXT NOT NULL,
+    tamanio_bytes       BIGINT,
+    tamanio_legible     VARCHAR(50),
+    estado              VARCHAR(20) DEFAULT 'COMPLETADO',
+    mensaje_error       TEXT,
+    duracion_segundos   FLOAT,
+    tablas_respaldadas  BIGINT,
+    registros_totales   BIGINT,
+    hash_md5            VARCHAR(32),
+    id_backup_base      BIGINT,
+    fecha_creacion      TIMESTAMP WITH TIME ZONE DEFAULT NOW(),
+    fecha_eliminacion   TIMESTAMP WITH TIME ZONE,
+    eliminado           BOOLEAN DEFAULT FALSE,
+    ejecutado_por       VARCHAR(100)
+);
+
+CREATE TABLE IF NOT EXISTS notificaciones (
+    id              BIGSERIAL PRIMARY KEY,
+    tipo            VARCHAR(50) NOT NULL,
+    titulo          VARCHAR(255) NOT NULL,
+    mensaje         TEXT,
+    semaforo        VARCHAR(10),
+    fecha_creacion  TIMESTAMP WITH TIME ZONE DEFAULT NOW(),
+    leida           BOOLEAN DEFAULT FALSE
+);
+
 CREATE TABLE IF NOT EXISTS secretos_nube (
     nombre        TEXT PRIMARY KEY,
     valor_cifrado TEXT NOT NULL

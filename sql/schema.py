@@ -1,4 +1,4 @@
-"""Creates and upgrades the daemon's own tables, and tells when they do not fit the program."""
+"""Creates and upgrades the daemon's own tables, and detects tables that do not fit the program."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Upgrade:
     name: str
     statements: str
     job: str = ""
-    """The folder of the job that brings it, whose upgrades have numbers of their own; '' for what all jobs share."""
+    """The folder of the job that owns it, which numbers its upgrades separately; '' for tables that all jobs share."""
 
     @property
     def key(self) -> tuple[str, int]:
-        """What it is known by."""
+        """Its identity: job and number."""
         return self.job, self.number
 
     @property
@@ -38,9 +38,9 @@ class Upgrade:
 
 
 def known_upgrades(directory: Path = HERE / "upgrades", jobs: Path = JOBS) -> tuple[Upgrade, ...]:
-    """The upgrades that this version of the program brings, in order: what all jobs share, then job by job.
+    """The upgrades in this version of the program, in order: those that all jobs share, then job by job.
 
-    Where a job keeps its own is part of the program, as this file is: nothing that is installed elsewhere adds any.
+    Jobs' folders are part of the program, as this file is: packages installed elsewhere cannot add upgrades.
     """
     own = sorted(jobs.glob("*/upgrades"))
     return (
@@ -58,7 +58,7 @@ def _upgrades_in(directory: Path, job: str) -> tuple[Upgrade, ...]:
 
 
 def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[str, ...]:
-    """Create the missing platform tables and apply the missing upgrades; give the names of those applied.
+    """Create the missing platform tables and apply the missing upgrades; return the names of those applied.
 
     Each step is one transaction behind an advisory lock, sent as one string, so it also holds on a transaction
     pooler: two that start at once take turns, and the second finds nothing to do. Raises `SchemaError` when an
@@ -78,7 +78,7 @@ def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[s
 
 
 def missing_upgrades(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[Upgrade, ...]:
-    """The upgrades that the database lacks. Raises `SchemaError` as `initialize` does, also without any table."""
+    """The upgrades that the database lacks. Raises `SchemaError` as `initialize`, also if there are no tables."""
     applied = {(row["job"], row["number"]): row for row in connection.query("list_upgrades")}
     known = {upgrade.key: upgrade for upgrade in upgrades}
     for key, row in applied.items():
@@ -96,7 +96,7 @@ def missing_upgrades(connection: Connection, upgrades: tuple[Upgrade, ...]) -> t
 
 
 def require_current(connection: Connection, upgrades: tuple[Upgrade, ...]) -> None:
-    """Raises `SchemaError` unless the database has exactly the tables of this version."""
+    """Raises `SchemaError` unless the database has exactly this version's tables."""
     missing = missing_upgrades(connection, upgrades)
     if missing:
         raise SchemaError(f"a la base de datos le falta {missing[0].name}; ejecute 'init-db'")

@@ -1,4 +1,4 @@
-"""One session of its own whose transaction other programs share: `pg_dump` reads exactly what its snapshot shows."""
+"""A separate session whose snapshot other programs share: `pg_dump` reads exactly what the snapshot shows."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ KEEPALIVES: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class ProgramAddress:
-    """How a program of PostgreSQL finds a database: the password is apart, as a command line shows in `ps`."""
+    """How a PostgreSQL program finds a database. The password is separate, because `ps` shows command lines."""
 
     parameters: str
     password: str
 
 
 def program_address(database_url: str, **overriding: str | int) -> ProgramAddress:
-    """The address of a database for `pg_dump` and `psql`. Raises `DatabaseError` when it cannot be parsed."""
+    """The address of a database for `pg_dump` and `psql`. Raises `DatabaseError` if it cannot be parsed."""
     try:
         parts = dict(psycopg2.extensions.parse_dsn(database_url))
-    except psycopg2.ProgrammingError:  # its words quote the address
+    except psycopg2.ProgrammingError:  # its message quotes the address
         raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
     password = parts.pop("password", "")
     return ProgramAddress(psycopg2.extensions.make_dsn(**{**parts, **KEEPALIVES, **overriding}), password)
 
 
 class SnapshotSession:
-    """One connection, and in it one transaction at a time, with the statements of one folder.
+    """One connection that runs the statements of one folder, one transaction at a time.
 
-    It speaks the encoding of the database, whatever that is: names come and go as bytes. Every method raises
+    It uses the database's own encoding: names are exchanged as bytes. Every method raises
     `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError` or `DatabaseError`.
     """
 
@@ -61,19 +61,19 @@ class SnapshotSession:
             raise DatabaseUnavailable(f"no se puede usar la base de datos: {reason}") from error
 
     def begin_read_only(self) -> None:
-        """End the transaction that is open; the next one is REPEATABLE READ and only reads.
+        """End the open transaction; the next one is REPEATABLE READ and READ ONLY.
 
-        It has no snapshot before its first query: `LOCK TABLE` is none.
+        It takes its snapshot at its first query; `LOCK TABLE` does not count as one.
         """
-        self._connection.commit()  # what was set in it must stay
+        self._connection.commit()  # settings made in it must stay
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
 
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
-        """Run the statement of the file `{name}.sql`; its rows."""
+        """Run the statement in `{name}.sql` and return its rows."""
         return self.run(statement_of(self._queries, name), parameters)
 
     def run(self, statement: bytes, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
-        """Run a statement in the encoding of the database; its rows."""
+        """Run a statement in the database's encoding and return its rows."""
         try:
             with self._connection.cursor() as cursor:
                 cursor.execute(statement, parameters)
@@ -82,7 +82,7 @@ class SnapshotSession:
             raise translated(error, lost=self._connection.closed != 0) from error
 
     def each(self, name: str, rows_at_a_time: int) -> Iterator[tuple[Any, ...]]:
-        """The rows of a query, so many of them in memory."""
+        """The rows of a query, at most `rows_at_a_time` of them in memory."""
         try:
             with self._connection.cursor(name=name) as cursor:
                 cursor.itersize = rows_at_a_time
@@ -92,7 +92,7 @@ class SnapshotSession:
             raise translated(error, lost=self._connection.closed != 0) from error
 
     def close(self) -> None:
-        """Leave the database, and with it the transaction and its locks."""
+        """Disconnect, which ends the transaction and its locks."""
         self._connection.close()
 
     def __enter__(self) -> Self:

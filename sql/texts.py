@@ -1,7 +1,7 @@
-"""Makes text fit for a database in any encoding, so that one row's text never stops the work for all others.
+"""Makes text fit for a database in any encoding, so that one row's text never stops the work on all others.
 
-Only here is it decided what a database can hold: texts that people read are changed until they fit, all others must be
-stored exactly or not at all. In both directions no byte is lost, whatever the encoding.
+Only this module decides what a database can hold: texts for people are changed until they fit, all others are stored
+exactly or not at all. No byte is lost in either direction, in any encoding.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer as Buffer
 
 PYTHON_CODECS = psycopg2.extensions.encodings
-"""By PostgreSQL's names of encodings. psycopg2 looks here which codec a connection uses."""
+"""By PostgreSQL's names of encodings. psycopg2 looks up a connection's codec here."""
 
 KEEPING = "janitor_keeping_"
-"""How the names of codecs begin that keep what cannot be decoded."""
+"""The name prefix of codecs that preserve undecodable bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A text for people: an error, or a name in a message. What the database cannot hold becomes `\\u20ac`."""
+    """A text for people: an error, or a name in a message. Unsupported characters become escapes such as `\\u20ac`."""
 
     text: str
 
@@ -42,9 +42,9 @@ class ToldJson:
 def speak_its_encoding(connection: psycopg2.extensions.connection) -> None:
     """Exchange texts with the server in the database's own encoding, unless that is UTF-8 already.
 
-    The server then converts nothing, and so refuses no whole answer because of one row in it: a database in SQL_ASCII
-    holds whatever bytes a client once sent, and others hold bytes that stand for no character. They come as
-    `os.fsdecode` gives those of file names, and go back as the same bytes.
+    The server then converts nothing, so one row never makes it refuse a whole result: a database in SQL_ASCII holds any
+    bytes that clients sent, and others hold bytes that encode no character. Such bytes are read as `os.fsdecode` reads
+    file names, and written back unchanged.
     """
     server_encoding = _server_encoding(connection)
     codec = _codec_of(server_encoding)
@@ -56,7 +56,7 @@ def speak_its_encoding(connection: psycopg2.extensions.connection) -> None:
 
 
 def fit_for(text: str, codec: str) -> str:
-    """`text` with escapes in the place of what a codec cannot express and of NUL, which no database can hold."""
+    """`text` with escapes for characters that a codec cannot encode, and for NUL, which no database can hold."""
     return text.replace("\0", "\\x00").encode(codec, "backslashreplace").decode(codec)
 
 
@@ -71,7 +71,7 @@ def _fit_json(value: object, codec: str) -> object:
 
 
 class _AdaptedText:
-    """What psycopg2 puts into a statement, once it knows the connection."""
+    """A text adapted for psycopg2, which quotes it once the connection is known."""
 
     def __init__(self, told: object) -> None:
         self._told = told
@@ -99,8 +99,8 @@ def _server_encoding(connection: psycopg2.extensions.connection) -> str:
 
 
 def _codec_of(server_encoding: str) -> str | None:
-    """Python's name of an encoding; `None` for the few that Python lacks. SQL_ASCII takes any bytes, and UTF-8 is what
-    most programs have put into it.
+    """Python's name of an encoding; `None` for the few that Python lacks. SQL_ASCII takes any bytes; most programs
+    store UTF-8 in it.
     """
     if server_encoding in ("UTF8", "SQL_ASCII"):
         return "utf_8"
@@ -109,7 +109,7 @@ def _codec_of(server_encoding: str) -> str | None:
 
 @cache
 def _keeping_codec(name: str) -> codecs.CodecInfo | None:
-    """Python's codec of this name, but that bytes which stand for no character are kept as `os.fsdecode` keeps them."""
+    """Python's codec of this name, except that it preserves undecodable bytes as `os.fsdecode` does."""
     if not name.startswith(KEEPING):
         return None
     strict = codecs.lookup(name.removeprefix(KEEPING))

@@ -1,4 +1,4 @@
-"""Breaks a connection whose server does not answer, so that whoever waits for it can go on."""
+"""Breaks a connection whose server does not answer, so that the waiting thread can continue."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import psycopg2
 import psycopg2.extensions
 
 ANSWER_TIMEOUT_SECONDS = 300.0
-"""How long a statement may take: the longest one, over a million executions that are pending, takes one minute."""
+"""How long a statement may take: the longest, over a million pending executions, takes one minute."""
 
 LOOKS_FOR_EACH_TIMEOUT = 20
 
 
 class Watchdog:
-    """Watches one connection, from a thread of its own, until `end`.
+    """Watches one connection in its own thread until `end`.
 
-    libpq itself waits without end for a server that is there and stays silent.
+    libpq itself waits for ever for a server that is connected but silent.
     """
 
     def __init__(self, connection: psycopg2.extensions.connection) -> None:
@@ -32,7 +32,7 @@ class Watchdog:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Within, a statement is under way."""
+        """Inside this context, a statement is running."""
         self._waiting_since = time.monotonic()
         try:
             yield
@@ -47,11 +47,11 @@ class Watchdog:
                 return
 
     def _break_connection(self) -> None:
-        """Shut the socket down below libpq, which then finds that the server has closed the connection."""
+        """Shut down the socket beneath libpq, which then sees a connection closed by the server."""
         gone_already = (OSError, psycopg2.InterfaceError)
         with contextlib.suppress(*gone_already), socket.socket(fileno=os.dup(self._connection.fileno())) as shared:
             shared.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._ended.set()

@@ -1,1 +1,1 @@
-"""Stores trees and files, proves them and fetches them back. Knows providers, and no rows."""
+"""Stores trees and files, proves them and fetches them back. Knows providers but no rows."""

@@ -1,4 +1,4 @@
-"""Deletions at a place that may be used again only once it is known that none of them arrives late."""
+"""Deletions at a place that may only be used again once none of them can arrive late."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.lease import ClaimLost
 
 
 def require_open(place: Place, closed_until: datetime | None) -> None:
-    """Raises `UnsafeDestination` for a place to which something may be on its way until a certain time."""
+    """Raises `UnsafeDestination` for a place where a late request may still arrive before a certain time."""
     if closed_until is not None:
         raise UnsafeDestination(
             f"a {place.key_prefix} puede llegar aún algo que envió una ejecución del programa que se interrumpió; se "
@@ -26,13 +26,13 @@ def require_open(place: Place, closed_until: datetime | None) -> None:
 
 
 class Deletions:
-    """Deletions of objects of one provider, each repeated as often as it is worth."""
+    """Deletes objects of one provider and retries each deletion as often as is useful."""
 
     def __init__(self, provider: Provider, stop: threading.Event) -> None:
         self._provider = provider
         self._stop = stop
         self.unanswered = False
-        """Whether any request got no answer, so that it may still be on its way, though a later one was answered."""
+        """Whether any request got no answer. It may still arrive, even if a later one was answered."""
 
     def delete(self, stored: StoredObject) -> None:
         """See `Provider.delete_exactly`."""
@@ -51,9 +51,9 @@ class Deletions:
 def late_deletions_kept_off(
     records: AttemptRecords, attempt_id: int, provider: Provider, stop: threading.Event
 ) -> Iterator[Deletions]:
-    """Within, objects at an attempt's place may be deleted. Unless every deletion is answered, no other run uses the
-    place for a while: one that was on its way when this run ended could hit what that run has stored. Also where
-    deletions name the version that they mean: an equal file need not be sent again, and then keeps its version.
+    """Allow deletions at an attempt's place within the block. Unless every deletion is answered, no other run uses the
+    place for a while: a late one could hit what that other run stores. This also holds where deletions name a version:
+    an equal file need not be sent again, and then keeps its version.
     """
     if not records.close_place(attempt_id):
         raise ClaimLost("la fila cambió")

@@ -1,11 +1,11 @@
-"""Helpers: processes that a run starts for an execution of very many files, or of large ones where all their bytes pass
-through the interpreter, as the threads of one process share it.
+"""Helpers: processes that a run starts for an execution with very many files, or with large files whose bytes all pass
+through the interpreter, because the threads of one process share it.
 
-The run's process walks, decides, proves and commits. A helper is given a few hundred small files at a time, or a few
-large ones, with the open directory that they are in, sends them to the provider or removes them, and answers how they
-fared. It knows no database, but is told meanwhile how long the lease holds, and when the run is to stop. Unlike the
-crew of a run (`jobs.migration.crew`), helpers are new programs and no forks: when it is known what an execution has,
-the run has threads and connections that would not survive a fork. They end with the run's process, however it ends.
+The run's process walks, decides, proves and commits. It gives a helper a few hundred small files or a few large ones,
+with their open directory. The helper sends or removes them and reports the result. It does not know the database; the
+run's process tells it how long the lease holds and when to stop. Unlike the crew of a run (`jobs.migration.crew`),
+helpers are new programs, not forks: by the time the size of an execution is known, the run has threads and connections
+that would not survive a fork. Helpers end with the run's process, however it ends.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
 from storage.transfers import TransferPool
 
 FILES_WORTH_HELP = 10_000
-"""In one execution. A helper needs half a second to begin, and every file costs some time to hand over."""
+"""For one execution. A helper takes half a second to start, and handing over each file costs some time."""
 
 FILES_HANDED_OVER = 1024
 BYTES_HANDED_OVER = 16 * 1024 * 1024
@@ -50,8 +50,8 @@ WORD_IS_GOOD_FOR_SECONDS = 2 * FRESH_SECONDS
 
 NOT_FOR_HELPERS = ("DATABASE_URL", "BACKUP_DATABASE_URL", "JANITOR_SECRET_KEYS")
 LIBPQ_PREFIX = "PG"
-"""Variables that a helper needs for nothing, as it knows no database and gets secrets decrypted: those of any process
-can be read by its user. What the default chains of the providers' SDKs and `HTTPS_PROXY` say, it does need.
+"""Variables that a helper does not need: it does not know the database and receives secrets decrypted. A process's
+variables can be read by its user. Helpers keep those of the SDKs' default chains and `HTTPS_PROXY`.
 """
 
 PROGRAM = """
@@ -70,21 +70,21 @@ Item = TypeVar("Item")
 
 
 class HelperLost(MigrationError):
-    """A helper ended before it answered, or none could be started: what it was to do may be done in part."""
+    """A helper ended before it answered, or none could be started. Part of its task may be done."""
 
     code = "helper_lost"
 
 
 class Task(ABC, Generic[Answer_co]):
-    """Something to be done by a helper. Can be sent to another process, as its answer can."""
+    """Work for a helper. Both the task and its answer can be sent to another process."""
 
     @abstractmethod
     def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Answer_co:
-        """Do it, in the helper. Raises `MigrationError`."""
+        """Do the work, in the helper. Raises `MigrationError`."""
 
 
 class WorkerState:
-    """What a helper has for the tasks that it is given."""
+    """What a helper keeps across its tasks."""
 
     def __init__(self, transfers: int) -> None:
         self.pool = TransferPool(transfers)
@@ -92,14 +92,14 @@ class WorkerState:
         self._providers: dict[int, Provider] = {}
 
     def accept(self, terms: _Terms) -> None:
-        """Let `interruption` and `lease` be those of another task."""
+        """Set `interruption` and `lease` to those of another task."""
         self.interruption = terms.interruption
         self.lease = Lease.until(lambda: terms.held.ends_at)
         self._terms = terms
 
     def require_word(self) -> None:
-        """Wait until the run's process has said within the last second that the task may go on. For what cannot be
-        undone: whoever was stopped may not know yet that somebody else has what he works on.
+        """Wait until the run's process has confirmed within the last second that the task may continue. For steps that
+        cannot be undone: a process that was stopped may not know yet that another run holds its execution.
 
         Raises `ClaimLost`, `RunInterrupted`.
         """
@@ -109,7 +109,7 @@ class WorkerState:
                 raise RunInterrupted("interrumpido")
 
     def provider(self, row: ProviderRow) -> Provider:
-        """A provider, with connections of this process's own. Raises `InvalidProviderSettings`."""
+        """A provider with this process's own connections. Raises `InvalidProviderSettings`."""
         if row.id not in self._providers:
             learn_secrets(row.credentials)
             self._providers[row.id] = build_provider(row)
@@ -132,26 +132,26 @@ class Helpers:
         self._lost = 0
 
     def employ_none(self) -> None:
-        """From now on, in this process: those of the run's own process are not for others that were forked from it."""
+        """Use no helpers in this process from now on: the helpers of the run's process do not serve its forks."""
         self._most = 0
 
     @property
     def are_there(self) -> bool:
-        """Whether there are any, or can be."""
+        """Whether there are any helpers, or can be."""
         return self._most > 1 and self._lost < self._most
 
     def are_worth_while(self, files: int) -> bool:
-        """Whether an execution of so many files is done sooner with them."""
+        """Whether an execution with this number of files finishes sooner with helpers."""
         return self.are_there and files >= FILES_WORTH_HELP
 
     def share_of(self, files: int) -> int:
-        """How many of so many large files one of them is best given at a time: as many as it sends at once, unless the
-        others had none then.
+        """How many of this number of large files to give a helper at a time: as many as it sends at once, unless that
+        leaves none for the others.
         """
         return max(1, min(self._transfers // self._size, -(-files // self._size)))
 
     def for_each(self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event) -> None:
-        """See `TransferPool.for_each`: as many calls at a time as there are helpers to be asked by them."""
+        """Like `TransferPool.for_each`, with one call at a time for each helper."""
         self._pool.for_each(function, items, interruption)
 
     def ask(
@@ -161,10 +161,10 @@ class Helpers:
         interruption: threading.Event,
         held_until: Callable[[], float] = lambda: math.inf,
     ) -> Answer:
-        """Have one of them carry out a task in an open directory, and give its answer or raise its error.
+        """Have a helper carry out a task in an open directory; return its answer or raise its error.
 
-        `held_until` is asked again and again, see `Lease.held_until`: what it raises ends the task, and is raised.
-        Raises `HelperLost`. To be called from within `for_each`.
+        `held_until` is called repeatedly, see `Lease.held_until`; an error that it raises ends the task and is raised
+        here. Raises `HelperLost`. Call it only from within `for_each`.
         """
         helper = self._take()
         try:
@@ -220,7 +220,7 @@ class Helpers:
             )
 
     def close(self) -> None:
-        """End them."""
+        """Stop all helpers."""
         self._pool.close()
         for helper in self._started:
             helper.close()
@@ -228,7 +228,7 @@ class Helpers:
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
-    """What became of a task."""
+    """The result of a task."""
 
     result: object = None
     error: Exception | None = None
@@ -236,7 +236,7 @@ class _Answered:
 
 @dataclass(frozen=True, slots=True)
 class _Passed:
-    """What has travelled since a helper last said so."""
+    """What a helper has transferred since its last report."""
 
     size_bytes: int
     files: int
@@ -244,13 +244,13 @@ class _Passed:
 
 @dataclass(frozen=True, slots=True)
 class _Stop:
-    """The present task is to be given up."""
+    """Tells a helper to give up the current task."""
 
 
 @dataclass(frozen=True, slots=True)
 class _HeldUntil:
-    """How long the lease of the present task is held at least, and when that was asked; by the clock of `now`, which
-    is the same in all processes of a host.
+    """The earliest time at which the lease of the current task can end, and when that was asked, by the clock of `now`,
+    which all processes of a host share.
     """
 
     ends_at: float
@@ -258,17 +258,17 @@ class _HeldUntil:
 
     @classmethod
     def ask(cls, held_until: Callable[[], float]) -> _HeldUntil:
-        """As `held_until` says now. Raises what it raises."""
+        """Ask `held_until` now. Raises what it raises."""
         said_at = now()
         return cls(held_until(), said_at)
 
     def is_worth_telling(self, told: _HeldUntil) -> bool:
-        """Whether it says more than what was told last."""
+        """Whether this extends what was last reported."""
         return self.ends_at != told.ends_at or self.said_at - told.said_at >= POLL_SECONDS
 
 
 def environment_for_helpers(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of the run's environment its helpers get; see `NOT_FOR_HELPERS`."""
+    """The part of the run's environment that its helpers get; see `NOT_FOR_HELPERS`."""
     return {
         name: value
         for name, value in environment.items()
@@ -277,15 +277,15 @@ def environment_for_helpers(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Helper:
-    """One helper, as the run's process sees it. For one thread at a time."""
+    """One helper, as the run's process sees it. Used by one thread at a time."""
 
     def __init__(self, transfers: int, helpers: int, traffic: Traffic) -> None:
         self._traffic = traffic
         self._connection, theirs = Pipe()
         with theirs:
             number = str(theirs.fileno())
-            # -P: what lies in the directory in which cron started the run is none of ours. -X utf8: names of files are
-            # the same in both, see `require_utf8_names`.
+            # -P: never import from the directory in which cron started the run. -X utf8: encode file names the same way
+            # in both processes, see `require_utf8_names`.
             self._process = subprocess.Popen(  # noqa: S603 this program
                 [sys.executable, "-P", "-X", "utf8", "-c", PROGRAM, str(PROJECT), number],
                 pass_fds=[theirs.fileno()],
@@ -293,7 +293,7 @@ class _Helper:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
             )
-        with contextlib.suppress(OSError):  # it has ended, which is noticed when it is asked something
+        with contextlib.suppress(OSError):  # it has ended; the next request notices
             self._connection.send((transfers, helpers, logs_debug()))
 
     def ask(
@@ -303,7 +303,7 @@ class _Helper:
         interruption: threading.Event,
         held_until: Callable[[], float],
     ) -> _Answered:
-        """Raises `HelperLost`, and what `held_until` raises."""
+        """Raises `HelperLost` and what `held_until` raises."""
         held = _HeldUntil.ask(held_until)
         try:
             self._connection.send((task, held))
@@ -313,7 +313,9 @@ class _Helper:
             raise HelperLost("un proceso auxiliar terminó antes de tiempo") from error
 
     def _answer(self, interruption: threading.Event, held_until: Callable[[], float], told: _HeldUntil) -> _Answered:
-        """The lease outlasts the task, however long that takes; where it does not, the task is given up first."""
+        """Return the answer. The lease outlasts the task, however long it takes; otherwise the task is given up
+        first.
+        """
         answer = None
         while answer is None and not interruption.is_set():
             answer = self._listen()
@@ -328,7 +330,7 @@ class _Helper:
         return self._answer_to_stop(answer)
 
     def _answer_to_stop(self, answer: _Answered | None) -> _Answered:
-        """The answer, if there is none yet once the helper was told to give the task up."""
+        """Return the answer; wait for it if it has not come before the helper was told to give up the task."""
         if answer is None:
             self._connection.send(_Stop())
         while answer is None:
@@ -336,7 +338,7 @@ class _Helper:
         return answer
 
     def _listen(self) -> _Answered | None:
-        """Take in what the helper says, and wait for that; its answer, if it was that."""
+        """Wait for a message from the helper and take it in; return it if it is the answer."""
         if self._connection.poll(POLL_SECONDS):
             match self._connection.recv():
                 case _Answered() as answer:
@@ -348,7 +350,7 @@ class _Helper:
         return None
 
     def close(self) -> int:
-        """End it, and give its exit code."""
+        """Stop the helper and return its exit code."""
         self._connection.close()
         try:
             return self._process.wait(SECONDS_TO_END)
@@ -359,7 +361,7 @@ class _Helper:
 
 @dataclass(slots=True)
 class _Terms:
-    """How long a task may be carried out; the run's process changes that meanwhile."""
+    """How long a task may run; the run's process updates this meanwhile."""
 
     held: _HeldUntil
     interruption: threading.Event
@@ -375,7 +377,7 @@ class _Served:
         self._told = _Passed(0, 0)
 
     def serve(self) -> NoReturn:
-        """Carry out what it asks for, one task after the other, until it is gone."""
+        """Carry out the requested tasks one by one until the run's process is gone."""
         with contextlib.suppress(EOFError):
             self._obey(*self._connection.recv())
         os._exit(EXIT_SOMETHING_FAILED)
@@ -399,7 +401,7 @@ class _Served:
                 os.close(descriptor)
 
     def _hear(self) -> None:
-        """When the run's process is gone, whatever is under way here must not go on without it."""
+        """Receive messages. Once the run's process is gone, no work here may continue without it."""
         terms = _Terms(_HeldUntil(0.0, 0.0), threading.Event())
         try:
             while True:
@@ -415,7 +417,7 @@ class _Served:
             os._exit(EXIT_SOMETHING_FAILED)
 
     def _tell_passed(self, traffic: Traffic) -> None:
-        """Large files take long: that they get on is shown meanwhile."""
+        """Report progress while a large file is on its way."""
         pause = threading.Event()
         while not pause.wait(PROGRESS_SECONDS):
             self._send_passed(traffic)
@@ -446,6 +448,6 @@ def _carried_out(task: Task[Any], worker_state: WorkerState, directory_descripto
 
 
 def serve(descriptor: int) -> NoReturn:
-    """What a helper is from its start to its end: see `PROGRAM`."""
+    """The whole life of a helper: see `PROGRAM`."""
     leave_signals_to_others()
     _Served(Connection(descriptor)).serve()

@@ -1,4 +1,4 @@
-"""Where an execution's objects lie, and how a row says so."""
+"""Where an execution's objects are stored, and how a row names that place."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ MANIFEST_SUFFIX = ".manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The keys of one execution below a prefix: its files under `key_prefix`/, its manifest beside."""
+    """The keys of one execution below a prefix: its files under `key_prefix`/, its manifest next to it."""
 
     key_prefix: str
 
     @property
     def parent(self) -> str:
-        """What the places of all executions have in common."""
+        """The common prefix of all executions' places."""
         return self.key_prefix.rpartition("/")[0]
 
     @property
     def name(self) -> str:
-        """The place's own name in that: the uuid."""
+        """The place's own name below the parent: the uuid."""
         return self.key_prefix.rpartition("/")[2]
 
     @property
     def manifest_key(self) -> str:
-        """The manifest's key. It lies outside the prefix of the files, so no file can take its place."""
+        """The manifest's key. It is outside the prefix of the files, so no file can take its place."""
         return self.key_prefix + MANIFEST_SUFFIX
 
     @property
     def files_prefix(self) -> str:
-        """What the key of every file begins with."""
+        """The prefix of every file's key."""
         return f"{self.key_prefix}/"
 
     @property
     def unfinished_prefixes(self) -> tuple[str, str]:
-        """Where unfinished uploads of this execution can be, and of no other: `key_prefix` alone is also the beginning
+        """Where unfinished uploads of this execution, and of no other, can be: `key_prefix` alone is also the beginning
         of every longer uuid.
         """
         return (self.files_prefix, self.manifest_key)
@@ -48,7 +48,7 @@ class Place:
         return f"{self.key_prefix}/{path}"
 
     def uri(self, kind: str) -> str:
-        """`ruta_nube`: where the execution lies on a provider of this kind."""
+        """`ruta_nube`: the execution's address on a provider of this kind."""
         return f"cloud://{kind}/{self.key_prefix}"
 
 
@@ -67,12 +67,12 @@ def place_of(prefix: str, uuid: str) -> Place:
 
 
 def shared_prefix(prefix: str) -> str:
-    """What the places of all executions have in common."""
+    """The common prefix of all executions' places."""
     return f"{prefix}/ejecuciones" if prefix else "ejecuciones"
 
 
 def place_from_uri(uri: str) -> Place:
-    """The place that a row's `ruta_nube` names. Raises `ValueError` for what is no such URI."""
+    """The place that a row's `ruta_nube` names. Raises `ValueError` if it is no such URI."""
     scheme, _, rest = uri.partition("://")
     _kind, _, key_prefix = rest.partition("/")
     parts = key_prefix.split("/")

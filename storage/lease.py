@@ -1,10 +1,10 @@
-"""What a run may still do with an execution: nothing, once its lease is over or another run took the execution over.
+"""The right to work on an execution. It ends with the lease, or when another run takes the execution over.
 
-A process can be stopped at any moment for longer than its lease (SIGSTOP, a suspended machine, a disk that hangs), and
-does not notice when it goes on. The database then refuses what it wants to record; no provider and no file system can.
-So every step that changes something outside the database asks first, unless the last answer is younger than
-`FRESH_SECONDS`. What has left for the provider when the process is stopped may still arrive: for equal files that
-changes nothing, as equal files have equal manifests.
+A process can be stopped at any moment for longer than its lease (SIGSTOP, a suspended machine, a hanging disk), and
+does not notice when it resumes. The database then refuses its writes; no provider and no file system can. So every step
+that changes something outside the database asks first, unless the last answer is younger than `FRESH_SECONDS`. A
+request that was sent before the process stopped may still arrive. For equal files that changes nothing, because equal
+files have equal manifests.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from providers.base import Provider, ProviderError, Right, Source, name_object, 
 
 FRESH_SECONDS = 0.5
 ASK_AGAIN_SECONDS = 10.0
-"""How long the work goes on before a database that did not answer is asked again."""
+"""How long the work continues before a database that did not answer is asked again."""
 
 MARGIN_SECONDS = LEASE_SECONDS / 6
-"""Nothing is begun so shortly before the end of a lease: it would not be done in time."""
+"""No step begins this close to the end of a lease: it would not finish in time."""
 
-CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # goes on while the machine is suspended
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # keeps running while the machine is suspended
 
 
 class ClaimLost(MigrationError):
-    """Another run took the execution over, or its row changed meanwhile: this run must not touch it any more."""
+    """Another run took the execution over, or its row changed: this run must not touch it any more."""
 
     code = "claim_lost"
 
 
 class LeaseUnknown(Exception):
-    """Nobody could say whether the lease is still ours; the message, in Spanish, says why."""
+    """Nobody could tell whether the lease is still ours. The message, in Spanish, says why."""
 
 
 class Lease:
-    """The right to work on one execution. `ask` gives for how many seconds it is still ours, `None` when it is not; it
-    raises `LeaseUnknown` when that cannot be found out.
+    """The right to work on one execution. `ask` returns for how many seconds it is still ours, or `None` when it is
+    not. It raises `LeaseUnknown` when that cannot be found out.
 
-    Time is measured from before the question, by a clock that nobody sets: so this lease ends before the one in the
-    database does, whatever the time of day is here and there; and it never has more than `LEASE_SECONDS` before it,
-    also when the database's clock was set back meanwhile. Safe to use from several threads.
+    Time is measured from before the question, by a clock that nobody sets. So this lease ends before the one in the
+    database, whatever the time of day on either side. It never extends more than `LEASE_SECONDS` ahead, even when the
+    database's clock was set back. Safe to use from several threads.
     """
 
     def __init__(self, ask: Callable[[], float | None]) -> None:
@@ -54,16 +54,16 @@ class Lease:
 
     @classmethod
     def until(cls, ends_at: Callable[[], float]) -> Lease:
-        """One of which only its end is known, to a process that is told of it and cannot ask; see `held_until`."""
+        """A lease known only by its end, for a process that receives that end and cannot ask; see `held_until`."""
         return cls(lambda: ends_at() + MARGIN_SECONDS - now())
 
     def held_until(self) -> float:
-        """Until when it is held at least, by the clock of `now`. Raises as `require_held`."""
+        """The earliest time at which the lease can end, by the clock of `now`. Raises as `require_held`."""
         self.require_held()
         return self._ends_at
 
     def require_held(self) -> None:
-        """Raises `ClaimLost`; also when the database cannot be asked and the lease is about to end."""
+        """Raises `ClaimLost`, also when the database cannot be asked and the lease is about to end."""
         if now() < self._fresh_until:
             return
         with self._turn:
@@ -81,7 +81,7 @@ class Lease:
             return
         if seconds_left is None:
             raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió")
-        # No lease is longer: one that seems to be was given before the database's clock was set back.
+        # No lease is longer: one that seems longer was given before the database's clock was set back.
         self._ends_at = asked_at + min(seconds_left, LEASE_SECONDS) - MARGIN_SECONDS
         if now() >= self._ends_at:
             raise ClaimLost("la reserva venció: el programa estuvo parado o sin base de datos demasiado tiempo")
@@ -94,10 +94,10 @@ def now() -> float:
 
 
 class LeasedProvider(Provider):
-    """A provider as the holder of a lease may use it: nothing is changed there once the lease is over.
+    """A provider for the holder of a lease: nothing is changed there once the lease is over.
 
-    The methods that change something raise `ClaimLost` besides what the provider's own raise. What is refused of one
-    object is raised with its key.
+    The methods that change something raise `ClaimLost` besides the provider's own errors. A refusal of one object is
+    raised with its key.
     """
 
     def __init__(self, provider: Provider, lease: Lease) -> None:
@@ -209,11 +209,11 @@ class LeasedProvider(Provider):
         return self._provider.digests(keys)
 
     def close(self) -> None:
-        """Nothing: the provider belongs to the run, and outlives the lease."""
+        """Do nothing: the provider belongs to the run and outlives the lease."""
 
 
 class _LeasedSource:
-    """Bytes that stop coming once the lease is over, so that a long upload does not end as if nothing had happened."""
+    """Bytes that stop with an error once the lease is over, so that a long upload does not seem to end normally."""
 
     def __init__(self, source: Source, lease: Lease) -> None:
         self._source = source

@@ -1,9 +1,9 @@
-"""The manifest: what makes a copy complete, and restorable with no database.
+"""The manifest, which makes a copy complete and restorable without a database.
 
-A JSON object, stored beside the execution's objects and after them:
+A JSON object, stored next to the execution's objects and after them:
 
     format, version       "janitor-manifest", 1
-    execution, directory  the execution's uuid and where it lay
+    execution, directory  the execution's uuid and its original directory
     row, installation     the id of its row, and the name of the installation whose row that is: whose copy this is
     attempt               the attempt that wrote it; null where the store replaces under no conditions
     file_count, size_bytes
@@ -75,10 +75,10 @@ quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as it is to be stored: a `Source`, whose bytes are made from the tree whenever they are read, but for
-    those of a small one, which are `kept`.
+    """A manifest ready to be stored: a `Source` whose bytes are made from the tree at each reading. The bytes of a
+    small one are `kept`.
 
-    `sha256` is that of the bytes, which the database keeps too.
+    `sha256` is the hash of these bytes, which the database also records.
     """
 
     execution: Execution
@@ -108,7 +108,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class ManifestHead:
-    """What a manifest says before its entries. `installation` and `row` are `None` in those of earlier versions."""
+    """The part of a manifest before its entries. Earlier versions have `None` as `installation` and `row`."""
 
     execution: str
     installation: str | None
@@ -116,12 +116,12 @@ class ManifestHead:
 
 
 def make_manifest(execution: Execution, tree: Tree, installation: str, attempt_id: int | None = None) -> Manifest:
-    """The manifest of a tree whose files' hashes are known. Raises `ValueError` for a file without one,
-    and `UnsafeSource` for more files than a manifest may name.
+    """Make the manifest of a tree whose file hashes are known. Raises `ValueError` for a file without one, and
+    `UnsafeSource` for more files than a manifest may name.
 
-    With `attempt_id` no two attempts have equal ones. Many stores know an object's version by its content, and a late
-    request that was meant for an earlier manifest must not hit an equal one. Without it, equal trees of one row have
-    equal manifests: where stores know no conditions, one that comes late over that of a committed copy changes nothing.
+    With `attempt_id`, no two attempts have equal manifests. Many stores identify an object's version by its content,
+    and a late request meant for an earlier manifest must not hit an equal one. Without it, equal trees of one row have
+    equal manifests: where stores know no conditions, a late one that overwrites a committed copy's changes nothing.
     """
     pieces = _pieces(execution, installation, attempt_id, tree)
     kept = b"".join(pieces) if _most_bytes(tree) <= KEPT_UNTIL_SENT_BYTES else None
@@ -138,7 +138,7 @@ def make_manifest(execution: Execution, tree: Tree, installation: str, attempt_i
 def require_nameable(tree: Tree) -> None:
     """Raises `UnsafeSource` for more files than a manifest may name, before any of them is sent.
 
-    What is written of an entry has the same length whatever its hash is. Only trees that may be too large are counted.
+    An entry has the same length whatever its hash is. Only trees that may be too large are counted.
     """
     if _most_bytes(tree) <= MAXIMUM_SIZE_BYTES:
         return
@@ -148,7 +148,7 @@ def require_nameable(tree: Tree) -> None:
 
 
 def _most_bytes(tree: Tree) -> int:
-    """More than what names its entries can take."""
+    """An upper bound for the bytes that the entries take."""
     return len(tree) * MOST_BYTES_BESIDE_PATH + tree.text_bytes * MOST_BYTES_OF_CHARACTER
 
 
@@ -173,7 +173,7 @@ def _pieces(execution: Execution, installation: str, attempt_id: int | None, tre
 
 
 def _line(entry: Entry) -> str:
-    """One entry as JSON. Written by hand, as it takes a tenth of the time that `json.dumps` of a dictionary takes."""
+    """One entry as JSON. Written by hand, because that takes a tenth of the time of `json.dumps` on a dictionary."""
     common = f'{_text(entry.path)}, "kind": "{entry.kind}", "mode": "{entry.mode:04o}", "mtime_ns": {entry.mtime_ns}'
     rest = ""
     if entry.kind is EntryKind.FILE:
@@ -190,10 +190,10 @@ def _text(value: str) -> str:
 
 
 def read_manifest(content: bytes) -> Tree:
-    """Understand a stored manifest, which may have been written by somebody who wishes harm.
+    """Parse a stored manifest, which may have been written by an attacker.
 
-    Raises `IntegrityError` when it is none, or of a version not known here, or describes no directory: a name twice,
-    or something that lies in what is no directory of the same manifest.
+    Raises `IntegrityError` when it is no manifest, has an unknown version or describes no directory: it has a name
+    twice, or an entry whose parent is no directory of the same manifest.
     """
     try:
         return _read_lines([content])
@@ -202,9 +202,9 @@ def read_manifest(content: bytes) -> Tree:
 
 
 def _read_lines(chunks: Iterable[bytes]) -> Tree:
-    """A manifest in the shape in which it is written here, an entry in each line, understood line by line.
+    """Parse a manifest in our own shape line by line, one entry per line.
 
-    Raises one of `NOT_UNDERSTOOD` for any other shape, too.
+    Raises one of `NOT_UNDERSTOOD` for any other shape.
     """
     lines = _lines(chunks)
     _require_known(_document_before_entries(lines))
@@ -263,16 +263,16 @@ def _require_known(document: Mapping[str, object]) -> None:
 
 
 def _tree_of(entries: Iterable[Entry]) -> Tree:
-    """Raises `ValueError` for entries out of order, or of the same path."""
+    """Raises `ValueError` for entries out of order or with the same path."""
     tree = Tree(entries)
     _require_one_directory(tree)
     return tree
 
 
 def _require_one_directory(tree: Tree) -> None:
-    """Raises `ValueError` unless every entry lies in a directory among them, up to the one at the top."""
+    """Raises `ValueError` unless every entry is in a directory among them, up to the top one."""
     directories = set()
-    for entry in tree:  # path order: a directory comes before what is in it
+    for entry in tree:  # path order: a directory comes before its contents
         if entry.path and entry.path.rpartition("/")[0] not in directories:
             raise ValueError("an entry that lies in no directory")
         if entry.kind is EntryKind.DIRECTORY:
@@ -323,8 +323,8 @@ def _sha256(value: object) -> str:
 
 
 def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interruption: threading.Event) -> Tree:
-    """Read the manifest of a committed copy. Raises `IntegrityError` when it is not the one recorded as `sha256`, which
-    is looked at before anything in it is.
+    """Read the manifest of a committed copy. Raises `IntegrityError` when its hash is not the recorded `sha256`; that
+    is checked before anything in it is used.
     """
     return fetch_manifest_and_hash(provider, place, sha256, interruption)[0]
 
@@ -332,7 +332,7 @@ def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interru
 def fetch_manifest_and_hash(
     provider: Provider, place: Place, sha256: str | None, interruption: threading.Event
 ) -> tuple[Tree, str]:
-    """As `fetch_manifest`, with the SHA-256 of the manifest that was read."""
+    """Like `fetch_manifest`, and also return the SHA-256 of the manifest that was read."""
     content, found_sha256 = with_retries(
         lambda: _download(provider, place.manifest_key), interruption, provider.progress
     )
@@ -347,7 +347,7 @@ def fetch_manifest_and_hash(
 
 
 def _download(provider: Provider, key: str) -> tuple[bytes | None, str]:
-    """A manifest, `None` where it is large, and its SHA-256. Raises `IntegrityError` for one that is too large."""
+    """A manifest and its SHA-256; `None` for a large manifest. Raises `IntegrityError` for one that is too large."""
     kept = bytearray()
     digest = hashlib.sha256()
     size_bytes = 0
@@ -369,7 +369,7 @@ def _read_again(provider: Provider, key: str, sha256: str) -> Tree:
 
 
 def _same_bytes(provider: Provider, key: str, sha256: str) -> Iterator[bytes]:
-    """The stored bytes. Raises `IntegrityError` at their end, or soon after, if they are not those of before."""
+    """The stored bytes. Raises `IntegrityError` at their end, or soon after, if they are not those read before."""
     digest = hashlib.sha256()
     size_bytes = 0
     for chunk in provider.open(key):
@@ -384,8 +384,8 @@ def _same_bytes(provider: Provider, key: str, sha256: str) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class FoundManifest:
-    """What lies under the key of a manifest. `head` is `None` for what is none that is known here, `tree` for one that
-    cannot be read.
+    """What is stored under the key of a manifest. `head` is `None` if it is no known manifest, `tree` if it cannot be
+    read.
     """
 
     stored: StoredObject
@@ -395,7 +395,7 @@ class FoundManifest:
 
 
 def find_manifest(provider: Provider, place: Place, interruption: threading.Event) -> FoundManifest | None:
-    """Look at what lies under the key of a place's manifest; `None` if nothing does. Raises `MigrationError`."""
+    """Look for an object under the key of a place's manifest; `None` if there is none. Raises `MigrationError`."""
 
     def look() -> FoundManifest | None:
         try:
@@ -423,7 +423,7 @@ def _understood(stored: StoredObject, sha256: str, content: bytes) -> FoundManif
 
 
 def _document(content: bytes) -> dict[str, object]:
-    """Of a large one in our own shape only what comes before its entries."""
+    """Parse the document; of a large one in our own shape, only the part before its entries."""
     try:
         return _document_before_entries(_lines([content]))
     except NOT_UNDERSTOOD:

@@ -1,4 +1,4 @@
-"""Steps that a run can do without where a provider refuses them. That they are left out is said once a run."""
+"""Steps that a run skips where a provider refuses them. It reports that once."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from providers.retries import with_retries
 
 UPLOADS_STAY = "uploads_stay"
 TOLD_ONCE = frozenset((UPLOADS_STAY,))
-"""The events of which a run tells once for each provider, however many processes it has."""
+"""The events that a run reports once for each provider, however many processes it has."""
 
 
 def tell_once(provider: Provider, event: str, message: str) -> None:
-    """Warn of something that holds for a provider throughout the run. `event` is one of `TOLD_ONCE`."""
+    """Warn of a fact that holds for a provider throughout the run. `event` is one of `TOLD_ONCE`."""
     if event not in provider.told:
         provider.told.add(event)
         emit(logging.WARNING, event, message, provider=provider.name)
@@ -36,7 +36,7 @@ def discard_unfinished(provider: Provider, prefix: str, stop: threading.Event) -
 def discard_but_for(
     provider: Provider, prefix: str, is_wanted: Callable[[str], bool], stop: threading.Event
 ) -> bool | None:
-    """Discard unfinished uploads, but for those of some keys, and give whether there are such.
+    """Discard unfinished uploads, except those of some keys, and return whether there are such.
 
     See `Provider.discard_unfinished_but_for`. `None` where the provider does not allow it.
     """

@@ -1,8 +1,8 @@
-"""How fast the files of a run may travel, over all transfers together, and how much has.
+"""How fast the files of a run may travel, over all transfers together, and how much has been transferred.
 
-The waiting is done where bytes are read, before they are handed to a provider. S3, Azure and GCS get whole files, or
-parts of 8 MiB, from memory, so no request is under way meanwhile and no deadline runs; they leave in one burst then,
-and the limit is kept on average. SFTP and `local` get them as they are read.
+Transfers wait where bytes are read, before a provider gets them. S3, Azure and GCS get whole files, or parts of 8 MiB,
+from memory. So no request is open during the wait and no deadline runs. Each part leaves in one burst, and the limit
+holds on average. SFTP and `local` get bytes as they are read.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from config.text.amounts import UNLIMITED, Timetable
 from providers.base import Source
 
 SLICE_SECONDS = 0.1
-"""For how much time bytes are granted at once: so soon a change of the timetable counts, and so small a burst is."""
+"""Bytes are granted for this time at once: it bounds the delay of a timetable change and the size of a burst."""
 
 SHORTEST_WAIT_SECONDS = 0.005
-"""Less than this is not waited for but owed: it costs more than it slows."""
+"""A shorter wait is not slept but owed: sleeping would cost more than it slows."""
 
 BYTES_PER_SECOND_AND_DOWNLOAD = 16 * 1024
-"""With less, each of many downloads would stand still for so long that servers or firewalls take it for dead."""
+"""With less, each of many downloads would pause so long that servers or firewalls close it."""
 
 
 _Ticket = tuple[int, int]
@@ -38,10 +38,10 @@ def _local_time_of_day() -> time_of_day:
 
 
 class Traffic:
-    """What files pass through on their way, in either direction. Safe to use from several threads.
+    """The path of all file bytes, in either direction. Safe to use from several threads.
 
-    Under a limit, whoever came first goes first: so the oldest executions are finished first, and as little as can be
-    is half sent when the time of a run is up. The line stands still for nobody who has nothing to send just then.
+    Under a limit, transfers are served in order of arrival. So the oldest executions finish first, and as little as
+    possible is half sent when a run's time is up. A transfer with nothing to send never blocks the line.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Traffic:
         return next(self._numbers)
 
     def pass_bytes(self, size_bytes: int, place: int = 0) -> None:
-        """Wait until so many bytes may travel. Raises `RunInterrupted` as soon as the run is asked to stop."""
+        """Wait until this number of bytes may travel. Raises `RunInterrupted` as soon as the run is asked to stop."""
         if self._is_limited:
             ticket = (place, next(self._numbers))
             with self._changed:
@@ -91,7 +91,7 @@ class Traffic:
             self.passed_files += 1
 
     def note_passed(self, size_bytes: int, files: int) -> None:
-        """Count what has passed elsewhere, in another process of the run."""
+        """Count what another process of the run has transferred."""
         with self._counting:
             self.passed_bytes += size_bytes
             self.passed_files += files
@@ -100,7 +100,7 @@ class Traffic:
         remaining_bytes = size_bytes
         while remaining_bytes > 0:
             with self._changed:
-                # When the run is asked to stop, the first one leaves at once, and so on.
+                # When the run is asked to stop, the first one leaves at once, then the next.
                 self._changed.wait_for(lambda: self._queue[0] == ticket)
                 granted_bytes, wait_seconds = self._grant(remaining_bytes)
             remaining_bytes -= granted_bytes
@@ -108,9 +108,9 @@ class Traffic:
                 raise RunInterrupted("interrumpido")
 
     def _grant(self, wanted_bytes: int) -> tuple[int, float]:
-        """Give away the next slice of the line's time: how many bytes, and after how many seconds they have travelled.
+        """Grant the next slice of the line's time: how many bytes, and in how many seconds they will have travelled.
 
-        What nobody used before is lost.
+        Unused time is lost.
         """
         bytes_per_second = self._bandwidth.bytes_per_second(self._now())
         if bytes_per_second is None:
@@ -122,7 +122,7 @@ class Traffic:
 
 
 class Pacer:
-    """Lets the bytes of one file come no faster than the traffic allows, and knows how long that has kept them."""
+    """Slows the bytes of one file to what the traffic allows, and measures the delay."""
 
     def __init__(self, traffic: Traffic, place: int) -> None:
         self._traffic = traffic
@@ -130,7 +130,7 @@ class Pacer:
         self._waited_seconds = 0.0
 
     def waited_seconds(self) -> float:
-        """How long whoever reads was kept waiting for the limit's sake."""
+        """How long the limit has kept the reader waiting."""
         return self._waited_seconds
 
     def paced(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -143,7 +143,7 @@ class Pacer:
 
 
 class PacedSource:
-    """A source whose bytes come no faster than a pacer lets them."""
+    """A source whose bytes come at a pacer's speed."""
 
     def __init__(self, source: Source, pacer: Pacer) -> None:
         self._source = source
@@ -159,7 +159,7 @@ class PacedSource:
 
 
 def transfers_within(transfers: int, bandwidth: Timetable) -> int:
-    """How many downloads at a time a bandwidth can keep moving, of those that are wanted; by its best hour.
+    """How many of the wanted downloads a bandwidth can keep moving at a time, by its best hour.
 
     Uploads need no such bound: nearly all of them wait before their request.
     """

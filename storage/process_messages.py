@@ -1,15 +1,15 @@
-"""What all processes of one run have in common when they talk to each other."""
+"""What all processes of one run need to exchange messages."""
 
 from __future__ import annotations
 
 import pickle
 
 PROGRESS_SECONDS = 0.4
-"""How often a member tells what it has done so far."""
+"""How often a member reports its progress."""
 
 
 def fit_to_be_sent(error: Exception) -> Exception:
-    """The same error where it survives the way, or one that says as much."""
+    """The same error if it can be pickled, else one with the same meaning."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 our own
     except Exception:

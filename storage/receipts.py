@@ -1,4 +1,4 @@
-"""What was sent of an execution, and what a provider says of it, packed: some fifty bytes for each file."""
+"""What was sent of an execution and what a provider reports of it, packed into some fifty bytes per file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BETWEEN = "\n"
 
 
 class Notes:
-    """A short text for each of some positions. Safe to use from several threads."""
+    """A short text for some positions. Safe to use from several threads."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -31,7 +31,7 @@ class Notes:
             self._texts += f"{text}{BETWEEN}".encode()
 
     def of(self, position: int) -> str:
-        """What was noted; '' where nothing was."""
+        """The text at a position; '' where none was noted."""
         start = self._starts[position] if self._starts else 0
         if start == 0:
             return ""
@@ -40,7 +40,7 @@ class Notes:
 
 
 class Receipts:
-    """What was really sent of a tree, by position; the manifest's position is behind the last entry.
+    """What was really sent of a tree, by position. The manifest's position follows the last entry.
 
     The SHA-256 of the files goes into the tree.
     """
@@ -54,7 +54,7 @@ class Receipts:
         tree.reserve_sha256()
 
     def note(self, position: int, receipt: PutReceipt) -> None:
-        """Keep a receipt. Raises `IntegrityError` for one of another size than the file."""
+        """Keep a receipt. Raises `IntegrityError` if its size differs from the file's."""
         if position == self.manifest_position:
             self._manifest = receipt
             return

@@ -1,4 +1,4 @@
-"""Sends files of one directory to a provider: what is done of an upload in whichever process has time for it."""
+"""Sends files of one directory to a provider: the part of an upload that any process of the run can do."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from storage.lease import Lease, LeasedProvider
 from storage.pace import PacedSource, Pacer, Traffic
 
 NO_CHECKSUM = "?"
-"""Instead of a checksum, where a listing shows an object of the right size and none: its bytes tell."""
+"""Stands for a checksum where a listing shows an object of the right size without one: its bytes must be read."""
 
 LOOKS_AT_A_KEY = 3
-"""How often it is looked again at what lies under a key because somebody has written there since: only requests of dead
-runs can, and each of them arrives once.
+"""How often a key is inspected again because somebody has written there since. Only requests of dead runs can do that,
+and each of them arrives once.
 """
 
 
 class FileToSend(NamedTuple):
-    """A file by its position in its tree, the key that it is to have, and what an earlier attempt stored under it."""
+    """A file: its position in its tree, its key, and what an earlier attempt stored under that key."""
 
     position: int
     key: str
     entry: Entry
     stored_checksum: str = ""
-    """What a listing shows for an object of this size, `NO_CHECKSUM` for one without; '' where there is no object."""
+    """The checksum that a listing shows for an object of this size; `NO_CHECKSUM` without one, '' without an object."""
     is_there: bool = False
-    """Whether something lies under the key, of whatever size."""
+    """Whether there is an object of any size under the key."""
 
 
 class Sender:
@@ -63,18 +63,18 @@ class Sender:
         self._descriptor = directory_descriptor
         self._traffic = traffic
         self._interruption = interruption
-        self._place_in_queue = queue_position
-        # Several threads say so of both: they are only ever set, never computed from what they were, so that no thread
-        # takes back what another one has said meanwhile.
+        self._queue_position = queue_position
+        # Several threads set both. They are only ever set, never computed from earlier values, so no thread undoes what
+        # another has set.
         self.left_unfinished = False
-        """Whether something may be there still that was begun and not ended, as after a connection that broke."""
+        """Whether something unfinished may remain, for example after a broken connection."""
         self.unanswered = False
-        """Whether any request was not answered, so that it may still be on its way, though a later one was."""
+        """Whether any request was not answered. It may still arrive, even if a later one was answered."""
         self.not_sent: set[int] = set()
-        """The positions of files whose stored bytes were not all sent by this attempt: they are read back."""
+        """The positions of files whose stored bytes this attempt did not send completely: they are read back."""
 
     def send(self, files: Sequence[FileToSend]) -> dict[int, PutReceipt]:
-        """Store one batch, but for what lies there already, and give the receipts by position.
+        """Store one batch, except what is already stored, and return the receipts by position.
 
         Raises `MigrationError`.
         """
@@ -95,8 +95,10 @@ class Sender:
         return receipts
 
     def _store_together(self, files: Mapping[str, tuple[FileToSend, Source]]) -> dict[int, PutReceipt]:
-        """Store files by their keys, where nothing lies or where late requests do no harm; the receipts by position."""
-        pacer = Pacer(self._traffic, self._place_in_queue)
+        """Store files by key, where there are no objects or late requests do no harm. Return the receipts by
+        position.
+        """
+        pacer = Pacer(self._traffic, self._queue_position)
         unsent: dict[str, Source] = {key: PacedSource(source, pacer) for key, (_, source) in files.items()}
         receipts: dict[int, PutReceipt] = {}
 
@@ -120,12 +122,12 @@ class Sender:
         return receipts
 
     def _store_singly(self, file: FileToSend, source: Source) -> PutReceipt:
-        """Store a file under whose key something lies, or may lie by now: in the place of exactly that, by a condition.
+        """Store a file whose key has an object, or may have one by now. Replace exactly that object, by a condition.
 
-        It may be this very file, whose answer was lost, or that a late request has brought. Then it is not sent again.
-        What lay there when the place was looked at is replaced, whatever it shows.
+        The object may be this very file, if the answer was lost or a late request has brought it. Then it is not sent
+        again. An object seen when the place was inspected is always replaced.
         """
-        pacer = Pacer(self._traffic, self._place_in_queue)
+        pacer = Pacer(self._traffic, self._queue_position)
         paced = PacedSource(source, pacer)
         unwanted: list[StoredObject] = []
 
@@ -153,13 +155,13 @@ class Sender:
         return with_retries(look_and_store, self._interruption, self._provider.progress, pacer.waited_seconds)
 
     def _note_stored(self, position: int, receipt: PutReceipt) -> None:
-        """Note what a receipt says of the rest: parts of an earlier attempt, uploads that may still be there."""
+        """Note what a receipt says about anything else: parts of an earlier attempt, uploads that may remain."""
         self._note_what_is_left(receipt)
         if not receipt.sent_whole:
             self.not_sent.add(position)
 
     def note_sent_elsewhere(self, sent: Sent) -> None:
-        """Take over what another sender, of a helper, has noted of the same attempt."""
+        """Take over what another sender, in a helper, has noted of the same attempt."""
         self.not_sent.update(sent.not_sent)
         if sent.left_unfinished:
             self.left_unfinished = True
@@ -171,7 +173,7 @@ class Sender:
             self.left_unfinished = True
 
     def _receipt_of_equal(self, file: FileToSend, source: Source, refusal: ProviderError) -> PutReceipt:
-        """The receipt of a stored object that may not be replaced, if it holds the bytes of the file."""
+        """The receipt of a stored object that may not be replaced, if it holds the file's bytes."""
         receipt = self._provider.measure(source)
         [digest] = self._provider.digests([file.key])
         if digest.sha256 != receipt.sha256:
@@ -196,7 +198,7 @@ class Sender:
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider.replace`. Raises `MigrationError`."""
-        pacer = Pacer(self._traffic, self._place_in_queue)
+        pacer = Pacer(self._traffic, self._queue_position)
         paced = PacedSource(source, pacer)
 
         def replace() -> PutReceipt:
@@ -208,10 +210,10 @@ class Sender:
         return receipt
 
     def _receipt_of_stored(self, file: FileToSend, source: Source) -> PutReceipt | None:
-        """The receipt of what an earlier attempt stored, where it may be exactly this, as far as a listing can tell.
+        """The receipt of an object from an earlier attempt, if a listing shows that it may be this file.
 
-        That is no proof: files of one size can have the same CRC32C by chance, and the same MD5 on purpose. So what is
-        not sent is read back, and sent if it differs; where it would have been read back anyway, that costs nothing.
+        That is no proof: files of one size can have the same CRC32C by chance, and the same MD5 on purpose. So a file
+        that is not sent is read back, and sent if it differs. Where it would be read back anyway, that costs nothing.
         """
         if not file.stored_checksum:
             return None
@@ -222,7 +224,7 @@ class Sender:
 
     @contextlib.contextmanager
     def _noting_what_is_unfinished(self) -> Iterator[None]:
-        """After an error something may be there that was begun."""
+        """Note on an error that something unfinished may remain."""
         try:
             yield
         except ProviderError as error:
@@ -233,8 +235,8 @@ class Sender:
 
 
 def _is_worth_another_way(error: ProviderError, unsent: Collection[FileToSend]) -> bool:
-    """Whether these files are to be stored one by one after an error: to find out which of them is refused, or as what
-    lies there may be equal.
+    """Whether to store these files one by one after an error: to find out which one is refused, or whether an existing
+    object is equal.
     """
     if isinstance(error, ConditionFailed):
         return True
@@ -244,12 +246,12 @@ def _is_worth_another_way(error: ProviderError, unsent: Collection[FileToSend]) 
 
 
 def _shows(found: StoredObject, receipt: PutReceipt) -> bool:
-    """Whether an object may be what a receipt describes, as far as its checksum can tell."""
+    """Whether a receipt may describe an object, as far as its checksum can tell."""
     return found.size_bytes == receipt.size_bytes and found.checksum in receipt.checksums
 
 
 def batch_starts(sizes_bytes: Iterable[int], most: int, most_bytes: int = SMALL_TOGETHER_BYTES) -> Iterator[int]:
-    """Where each group of so many files begins; a file that is larger than a group may be goes by itself."""
+    """Where each group of at most `most` files begins. A file larger than `most_bytes` forms its own group."""
     count = batch_bytes = 0
     for index, size_bytes in enumerate(sizes_bytes):
         full = count == most or batch_bytes + size_bytes > most_bytes
@@ -273,17 +275,17 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class SendFiles(Task[Sent]):
-    """Store files, as long as the lease is held."""
+    """Store files while the lease is held."""
 
     provider_row: ProviderRow
     files: Sequence[FileToSend]
     parent: str
-    """What the places of all executions have in common."""
+    """The common prefix of all executions' places."""
 
     def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Sent:
         """See `Task`."""
         provider = LeasedProvider(worker_state.provider(self.provider_row), worker_state.lease)
-        # Asked here, so that it is not asked by a probe object among the files.
+        # Ask here, so that no probe object for this is put among the files.
         with_retries(lambda: provider.creates_safely(self.parent), worker_state.interruption, provider.progress)
         sender = Sender(provider, directory_descriptor, worker_state.pool.traffic, worker_state.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
@@ -308,7 +310,7 @@ class Assistance:
     def send(
         self, files: Sequence[FileToSend], parent: str, directory_descriptor: int, interruption: threading.Event
     ) -> Sent:
-        """Have a helper store files; see `SendFiles`. Raises `MigrationError`; to be called from within
+        """Have a helper store files; see `SendFiles`. Raises `MigrationError`. Call it from within
         `Helpers.for_each`.
         """
         order = SendFiles(self.provider_row, files, parent)

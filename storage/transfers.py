@@ -1,4 +1,4 @@
-"""The bound on simultaneous transfers: one pool of threads for the whole run, shared by the executions in flight."""
+"""The bound on simultaneous transfers: one thread pool for the whole run, shared by the executions in flight."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ Item = TypeVar("Item")
 
 
 class TransferPool:
-    """Runs one function over many items, at most `size` at a time over all callers together.
+    """Runs a function over many items, at most `size` at a time across all callers.
 
-    `traffic` is what the bytes of all these transfers are to pass through.
+    `traffic` counts and limits the bytes of all these transfers.
     """
 
     def __init__(self, size: int, traffic: Traffic | None = None) -> None:
@@ -25,10 +25,10 @@ class TransferPool:
         self._executor = ThreadPoolExecutor(size, thread_name_prefix="transfer")
 
     def for_each(self, function: Callable[[Item], None], items: Sequence[Item], interruption: threading.Event) -> None:
-        """Call `function` on every item; when one call raises, begin no further one and raise the first error.
+        """Call `function` on every item. When a call raises, start no further one and raise the first error.
 
-        Returns or raises only when none of its calls runs any more; raises `RunInterrupted` when items are left over
-        because the run was asked to stop. May be called from several threads, but not from within a transfer.
+        Returns or raises only when none of its calls is running; raises `RunInterrupted` when items are left because
+        the run was asked to stop. May be called from several threads, but not from within a transfer.
         """
         feed = _Feed(items, interruption)
         futures = [self._executor.submit(feed.drain, function) for _ in range(min(self.size, len(items)))]
@@ -39,7 +39,7 @@ class TransferPool:
             raise RunInterrupted("interrumpido")
 
     def close(self) -> None:
-        """Let the threads end; what is queued is dropped."""
+        """End the threads and drop what is queued."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 

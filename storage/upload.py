@@ -1,4 +1,4 @@
-"""One attempt to store an execution whole on one provider, and to prove that it lies there."""
+"""One attempt to store a whole execution on one provider and to prove the copy."""
 
 from __future__ import annotations
 
@@ -60,17 +60,17 @@ from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Sender, batch_s
 from storage.transfers import TransferPool
 
 DIGESTS_PER_REQUEST = 256
-"""How many objects are asked for at a time where a listing does not prove them."""
+"""How many objects to ask for at a time where a listing does not prove them."""
 
 PAGES_WORTH_A_SPAN = 4
-"""A listing of so many pages or more can be one of several that are asked for at the same time."""
+"""A listing with at least this many pages may be split into several simultaneous ones."""
 
 WRONG, UNPROVEN, PROVEN = range(3)
-"""How an object stands: missing or of another size, of the right size, or proven to hold the bytes that were sent."""
+"""The state of an object: missing or of another size, of the right size, or proven to hold the bytes sent."""
 
 
 class Upload:
-    """The steps of one attempt, in the order in which `run` reads. Used once."""
+    """One attempt. `run` shows its steps in order. Used once."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Upload:
         self._tree = tree
         self._receipts = Receipts(tree, self._place)
         self._stored_before = Notes(0)
-        """The checksums of what lay there, of the right size, under keys of files."""
+        """The checksums of existing objects that have the right size under keys of files."""
         self._descriptor = directory_descriptor
         self._records = records
         self._pool = pool
@@ -105,18 +105,18 @@ class Upload:
         self._manifest_seen: StoredObject | None = None
         self._creates_safely = False
         self._may_remove = False
-        """Whether objects at the place that belong to no file are to be removed."""
+        """Whether to remove objects at the place that belong to no file."""
         self._of_right_size = 0
         self._occupied = bytearray()
-        """For each position, whether something lies or may lie under its key."""
+        """For each position, whether its key has, or may have, an object."""
         self._others: Sequence[int] = ()
-        """The positions of files under whose keys something lies that no attempt of ours has sent."""
+        """The positions of files whose keys have an object that no attempt of ours has sent."""
 
     def run(self) -> tuple[ProvenCopy, Manifest]:
         """Store the tree and its manifest, and prove both by new requests.
 
-        A whole and equal copy that somebody else has stored there is proven instead. Raises `MigrationError`,
-        `UnsafeDestination` for anything else that is not known to be ours and would be written over.
+        If somebody else has stored a complete, equal copy there, prove that one instead. Raises `MigrationError`;
+        `UnsafeDestination` for any other object that is not known to be ours and would be overwritten.
         """
         self._require_holdable_keys()
         require_nameable(self._tree)
@@ -125,7 +125,7 @@ class Upload:
         if foreign is not None:
             return self._adopt(foreign)
         self._require_equal_to_others()
-        # Asked here, so that it is not asked by a probe object among the files.
+        # Ask here, so that no probe object for this is put among the files.
         self._creates_safely = with_retries(
             partial(self._provider.creates_safely, self._place.parent), self._interruption, self._provider.progress
         )
@@ -138,7 +138,7 @@ class Upload:
 
     @property
     def may_be_waited_for(self) -> bool:
-        """Whether a later attempt might wait for requests of this one to come late, though all were answered."""
+        """Whether a later attempt might wait for late requests of this one, though all were answered."""
         return not (self._creates_safely or self._sender.unanswered)
 
     def _copy(self, evidence: Evidence, manifest_sha256: str) -> ProvenCopy:
@@ -157,7 +157,7 @@ class Upload:
             require_unchanged(self._tree, second_walk)
 
     def _ours(self, positions: Sequence[int]) -> Sequence[int]:
-        """Without those of others."""
+        """The positions without those that hold objects of others."""
         others = frozenset(self._others)
         return array("Q", (position for position in positions if position not in others)) if others else positions
 
@@ -171,10 +171,10 @@ class Upload:
                 )
 
     def _look_at_the_place(self) -> FoundManifest | None:
-        """Ask what lies there already; this also finds out quickly whether the provider answers at all.
+        """List what is already stored. This also shows quickly whether the provider answers at all.
 
-        A manifest that is not ours is given back. Raises `UnsafeDestination` for a file of another size under a key of
-        ours that no attempt of ours has sent.
+        Return a manifest that is not ours. Raises `UnsafeDestination` for a file of another size under a key of ours
+        that no attempt of ours has sent.
         """
         manifest = find_manifest(self._provider, self._place, self._interruption)
         is_own = manifest is not None and self._is_own(manifest)
@@ -196,8 +196,8 @@ class Upload:
         return None
 
     def _is_own(self, manifest: FoundManifest) -> bool:
-        """Whether this installation wrote it for this row. Earlier versions did not write into it whose it is: of those
-        only one that this database has committed is known to be ours.
+        """Whether this installation wrote it for this row. Manifests of earlier versions do not name their owner: of
+        those, only one that this database has committed is known to be ours.
         """
         head = manifest.head
         if head is None:
@@ -207,14 +207,14 @@ class Upload:
         return head.installation == self._records.installation and head.row == self._execution.id
 
     def _withdraw(self, manifest: FoundManifest) -> None:
-        """As soon as anything of the copy changes, it is not complete any more, and must not look so.
+        """Remove the manifest: once anything changes, the copy is no longer complete and must not look so.
 
-        Where it stays the same, nothing is removed. Where a deletion could hit another manifest than the one it is
-        meant for, if it arrives late, no other run uses the place until it was answered.
+        Where the copy stays the same, nothing is removed. Where a late deletion could hit another manifest than the
+        intended one, no other run uses the place until the deletion was answered.
         """
         self._manifest_seen = manifest.stored
         if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
-            return  # a run that was killed before its commit has left it
+            return  # a run that was killed before its commit left it
         is_safe = with_retries(
             partial(self._provider.deletes_safely, self._place.parent), self._interruption, self._provider.progress
         )
@@ -234,9 +234,9 @@ class Upload:
         self._manifest_seen = None if refusal is None else self._emptied(manifest, refusal)
 
     def _emptied(self, manifest: FoundManifest, refusal: ProviderError) -> StoredObject:
-        """Let nobody take for a manifest what the provider does not let be removed: replace it by an empty object.
+        """Replace a manifest that the provider refuses to remove by an empty object, so that nobody takes it for one.
 
-        Only where a request that arrives late would change nothing. Raises `UnsafeDestination` where that is refused.
+        Only where a late request would change nothing. Raises `UnsafeDestination` where that is refused.
         """
         if not self._replaces_safely():
             raise self._protected(refusal)
@@ -266,7 +266,7 @@ class Upload:
         return self._attempt.id if self._replaces_safely() else None
 
     def _note_what_lies_there(self) -> int:
-        """How many objects; of those that may be our files the checksum is kept."""
+        """Count the objects; keep the checksums of those that may be our files."""
         self._stored_before = Notes(len(self._tree))
         self._occupied = bytearray(len(self._tree))
         self._of_right_size = 0
@@ -291,7 +291,7 @@ class Upload:
             raise self._written_by_others()
 
     def _require_equal_to_others(self) -> None:
-        """Before anything is sent. Raises `UnsafeDestination` for a file of somebody else with other bytes."""
+        """Check before anything is sent. Raises `UnsafeDestination` for somebody else's file with other bytes."""
         self._measure(self._others)
         standing = bytearray(len(self._tree) + 1)
         for position in self._others:
@@ -307,10 +307,10 @@ class Upload:
         )
 
     def _listed(self, size_bytes: int, span: Span = EVERYTHING) -> Iterator[tuple[int | None, StoredObject]]:
-        """What lies at the place according to a new listing, each with the position of the file that it may be.
+        """The objects at the place in a new listing, each with the position of the file that it may be.
 
-        Some servers read for it all that lies there, maybe `size_bytes`. So another question comes before it, by which
-        one that is silent is found out sooner.
+        For this, some servers read all stored bytes, up to `size_bytes`. So another question comes first, to detect a
+        silent server sooner.
         """
         position = None
         for stored in self._provider.list_patiently(self._place.files_prefix, size_bytes, span):
@@ -319,13 +319,13 @@ class Upload:
 
     @property
     def _everything_here_is_ours(self) -> bool:
-        """Whether what lies there may be removed: nothing but earlier attempts that failed has sent anything."""
+        """Whether the objects here may be removed: only earlier attempts that failed have sent anything."""
         attempt = self._attempt
         return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)
 
     @property
     def _objects_here_are_ours(self) -> bool:
-        """Whether what lies there under a key of ours may be replaced: it was sent for this execution."""
+        """Whether an object under a key of ours may be replaced: it was sent for this execution."""
         attempt = self._attempt
         return attempt.earlier_attempts_here > 0 and (attempt.committed_here or not attempt.foreign_objects_here)
 
@@ -385,7 +385,7 @@ class Upload:
         assistance.helpers.for_each(hand_over, range(len(starts) - 1), self._interruption)
 
     def _send_in_turn(self, positions: Sequence[int]) -> None:
-        """What was to be done by a helper, by the thread that had handed it over."""
+        """Send, in the thread that handed them over, the files that a helper should have sent."""
         starts = self._starts(positions, self._provider.objects_at_once, SMALL_TOGETHER_BYTES)
         for start, end in itertools.pairwise(starts):
             self._send_batch(positions[start:end])
@@ -417,15 +417,15 @@ class Upload:
     def _leave_nothing_unfinished(self) -> None:
         """Discard what may still become an object, before anything is proven.
 
-        Raises `UnsafeDestination` where the provider does not allow it and a request of an earlier attempt may be on
-        its way: it could complete an upload of that attempt over the copy that was proven.
+        Raises `UnsafeDestination` where the provider does not allow it and a request of an earlier attempt may still
+        arrive: it could complete an upload of that attempt over the proven copy.
         """
         if self._sender.left_unfinished and not self._discard_unfinished():
             require_open(self._place, self._attempt.late_bytes_until)
 
     def _discard_unfinished(self) -> bool:
-        """Whether all that was unfinished is gone. What this attempt has begun holds the same bytes as what it has
-        stored: where the provider keeps that, nothing is lost by it.
+        """Discard everything unfinished; whether that is gone. What this attempt began holds the same bytes as what it
+        stored, so nothing is lost where the provider keeps it.
         """
         self._sender.left_unfinished = False
         discarded = [
@@ -434,10 +434,10 @@ class Upload:
         return all(discarded)
 
     def _discard_what_is_of_no_use(self) -> bool:
-        """Keep unfinished uploads of files that are to be sent, for the parts that they have. Whether the rest is gone.
+        """Discard unfinished uploads, but keep those whose parts the files to send can use. Whether the rest is gone.
 
-        Until they are completed, or discarded before anything is proven, late requests of earlier attempts can complete
-        them, too.
+        Until these are completed, or discarded before anything is proven, late requests of earlier attempts can also
+        complete them.
         """
         files_prefix, manifest_key = self._place.unfinished_prefixes
         manifest_is_gone = discard_unfinished(self._provider, manifest_key, self._interruption)
@@ -449,7 +449,7 @@ class Upload:
         return self._receipts.position_of(key, 0) is not None
 
     def _send_manifest(self, manifest: Manifest) -> Manifest:
-        """Store it, unless somebody has stored another one since this attempt looked; give the one that lies there.
+        """Store the manifest, unless somebody has stored another one since this attempt looked; return the stored one.
 
         Raises `UnsafeDestination`.
         """
@@ -465,7 +465,7 @@ class Upload:
         return manifest
 
     def _kept_manifest(self, refusal: ProviderError) -> Manifest:
-        """The one of an earlier attempt, which the provider does not let be replaced, where it says just the same.
+        """The manifest of an earlier attempt that the provider refuses to replace, if it says the same.
 
         Raises `UnsafeDestination` for another one.
         """
@@ -476,7 +476,7 @@ class Upload:
         return self._manifest_of(found)
 
     def _says_the_same(self, found: FoundManifest) -> bool:
-        """Whether a manifest describes this tree, of whose files the hashes are known by now."""
+        """Whether a manifest describes this tree, whose file hashes are known by now."""
         tree = found.tree
         return (
             tree is not None
@@ -485,7 +485,7 @@ class Upload:
         )
 
     def _note_found(self, found: FoundManifest) -> None:
-        """That it lies there was seen by reading it."""
+        """Record a manifest that was seen by reading it."""
         checksums = frozenset([found.stored.checksum] if found.stored.checksum else [])
         receipt = PutReceipt(found.stored.size_bytes, found.sha256, checksums)
         self._receipts.note(self._receipts.manifest_position, receipt)
@@ -495,20 +495,20 @@ class Upload:
         return Manifest(self._execution, installation, None, self._tree, found.stored.size_bytes, found.sha256)
 
     def _send_manifest_again(self, manifest: Manifest) -> PutReceipt:
-        """There is another one than was seen: this very one, where only the answer was lost, or one of ours that an
-        earlier request brought late, or somebody else's.
+        """Handle a manifest other than the one seen before: this very one if only the answer was lost, one of ours that
+        an earlier request brought late, or somebody else's.
         """
         found = find_manifest(self._provider, self._place, self._interruption)
         if found is not None and found.sha256 == manifest.sha256:
             return PutReceipt(manifest.size_bytes, manifest.sha256)
         if found is not None and not self._is_own(found):
             raise UnsafeDestination(f"otro programa ha guardado allí mientras tanto {self._place.manifest_key}")
-        if found is None:  # though the provider has just refused to store it, as there is one
+        if found is None:  # though the provider has just refused to store it because there is one
             raise _differing(1, self._place.manifest_key)
         return self._sender.replace(self._place.manifest_key, manifest, found.stored)
 
     def _send_manifest_once_more(self, manifest: Manifest) -> None:
-        """After files that were sent once more. Raises `UnsafeDestination` for a manifest of somebody else."""
+        """Send it again after files were sent again. Raises `UnsafeDestination` for somebody else's manifest."""
         found = find_manifest(self._provider, self._place, self._interruption)
         if found is not None and found.head is not None and not self._is_own(found):
             raise self._claimed_by_others()
@@ -516,7 +516,7 @@ class Upload:
         self._send_manifest(manifest)
 
     def _measure(self, positions: Sequence[int]) -> None:
-        """Read files that are not to be sent, for what should lie there."""
+        """Read files that are not sent, to know which bytes should be stored."""
 
         def measure(position: int) -> None:
             source = FileSource(self._descriptor, self._tree.entry(position), self._interruption)
@@ -526,8 +526,8 @@ class Upload:
         self._pool.for_each(measure, positions, self._interruption)
 
     def _adopt(self, found: FoundManifest) -> tuple[ProvenCopy, Manifest]:
-        """Prove a copy that somebody else has stored there whole, as this database had before it was restored. Nothing
-        is written. Raises `UnsafeDestination` unless the copy and its manifest are equal to what would be stored.
+        """Prove a complete copy that somebody else stored there, for example this database before it was restored.
+        Writes nothing. Raises `UnsafeDestination` unless the copy and its manifest equal what would be stored.
         """
         execution = self._execution.uuid
         if found.tree is None or found.head is None or found.head.execution != execution:
@@ -564,13 +564,13 @@ class Upload:
         )
 
     def _prove(self, manifest: Manifest) -> Evidence:
-        """Compare what the provider says it holds with what was sent; what differs is sent once more.
+        """Compare what the provider says it holds with what was sent; send again what differs.
 
-        Raises `IntegrityError` for what differs then, too, `ProviderUnavailable` for what cannot be read then, either.
+        Raises `IntegrityError` for what still differs then, `ProviderUnavailable` for what still cannot be read.
         """
         wrong, evidence = self._compare()
         if wrong:
-            self._sender.left_unfinished = True  # what did not get its name, say
+            self._sender.left_unfinished = True  # for example a file that did not get its name
             files = array("Q", (position for position in wrong if position != self._receipts.manifest_position))
             if len(self._ours(files)) < len(files):
                 raise self._written_by_others()
@@ -586,7 +586,7 @@ class Upload:
         return evidence
 
     def _compare(self) -> tuple[Sequence[int], Evidence]:
-        """The positions of those whose stored bytes are not those sent, and the evidence for the others."""
+        """The positions whose stored bytes differ from those sent, and the evidence for the others."""
         self._leave_nothing_unfinished()
         standing, extras = with_retries(self._ask_what_is_there, self._interruption, self._provider.progress)
         self._remove_own_extras(extras)
@@ -596,7 +596,7 @@ class Upload:
         return array("Q", (position for position in expected if standing[position] != PROVEN)), evidence
 
     def _ask_what_is_there(self) -> tuple[bytearray, Sequence[StoredObject]]:
-        """How each position stands according to a new listing, and own objects that belong to none."""
+        """The state of each position in a new listing, and own objects that belong to none."""
         standing = bytearray(len(self._tree) + 1)
         manifest = self._manifest_there()
         if manifest is not None:
@@ -615,13 +615,13 @@ class Upload:
             with contextlib.closing(TransferPool(len(spans))) as pool:
                 pool.for_each(look, spans, self._interruption)
         if not spans or any(standing[position] == WRONG for position in self._tree.file_positions()):
-            look(EVERYTHING)  # also as a server may list in an order of its own
+            look(EVERYTHING)  # also because a server may list in its own order
         return standing, extras
 
     def _spans(self) -> Sequence[Span]:
-        """What to list at the same time, each some whole pages of what should lie there; none: all in one go.
+        """Ranges to list at the same time, each some whole pages of the expected objects; none to list all at once.
 
-        After an earlier attempt there may be more, which is only found by going through all in one go.
+        After an earlier attempt there may be more objects, which only one complete listing finds.
         """
         positions = self._tree.file_positions()
         page = self._provider.listed_at_once
@@ -647,11 +647,11 @@ class Upload:
         if stored.size_bytes == 0:
             return PROVEN  # there is no byte that could differ
         if position in self._sender.not_sent:
-            return UNPROVEN  # a short checksum tells what was sent just now from damage, but not from other files
+            return UNPROVEN  # a short checksum tells a file just sent from a damaged one, but not from other files
         return PROVEN if stored.checksum is not None and stored.checksum in receipt.checksums else UNPROVEN
 
     def _compare_digests(self, standing: bytearray) -> Evidence:
-        """Ask for the SHA-256 of what no listing proves, and note what is proven by that."""
+        """Ask for the SHA-256 of what no listing proves, and note what that proves."""
         evidence = {Evidence.CHECKSUM}
         unproven = (position for position, how in enumerate(standing) if how == UNPROVEN)
         batches = list(iter(lambda: array("Q", islice(unproven, DIGESTS_PER_REQUEST)), array("Q")))
@@ -661,7 +661,7 @@ class Upload:
             try:
                 digests = with_retries(lambda: self._digests(positions), self._interruption, self._provider.progress)
             except ProviderUnavailable as error:
-                self._unreadable = error  # perhaps as one of them is damaged at the server: they count as wrong
+                self._unreadable = error  # perhaps because one of them is damaged at the server: they count as wrong
                 return
             for digest in digests:
                 evidence.add(digest.evidence)
@@ -679,7 +679,7 @@ class Upload:
             raise
 
     def _remove_own_extras(self, extras: Sequence[StoredObject]) -> None:
-        """Objects of an earlier attempt whose files are gone since: they are no part of this copy."""
+        """Remove objects of an earlier attempt whose files are gone since: they are no part of this copy."""
         if not extras:
             return
         with late_deletions_kept_off(self._records, self._attempt.id, self._provider, self._interruption) as deletions:
@@ -692,7 +692,7 @@ def _differing(count: int, key: str) -> IntegrityError:
 
 
 def _is_same_but_for_bytes(one: Tree, other: Tree) -> bool:
-    """Whether two trees hold the same names, kinds, modes, times, sizes and targets."""
+    """Whether two trees have the same names, kinds, modes, times, sizes and targets."""
     return len(one) == len(other) and all(
         a._replace(sha256=None, identity=None) == b._replace(sha256=None, identity=None)
         for a, b in zip(one, other, strict=True)

@@ -23,7 +23,7 @@ DECLARE
     has_rows boolean;
 BEGIN
     FOR name IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-                AND relname <> 'janitor_upgrades' LOOP
+                AND relname NOT IN ('janitor_upgrades', 'janitor_job_upgrades') LOOP
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO has_rows;
         IF has_rows THEN EXECUTE format('TRUNCATE %s RESTART IDENTITY CASCADE', name); END IF;
     END LOOP;

@@ -1,1 +1,1 @@
-"""What the process itself needs: early signals, its rights and streams, its packages, the system's directories."""
+"""The process itself: early signals, rights and streams, required packages, system directories."""

@@ -1,4 +1,4 @@
-"""What a process stands on, whoever started it: three open standard streams, and file names in UTF-8."""
+"""Prepares a process, however it was started: three open standard streams, and file names in UTF-8."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import NoReturn
 
 
 def open_missing_streams() -> None:
-    """Open the null device as each standard stream that is closed, as after `>&-`.
+    """Open the null device in place of each closed standard stream, as after `>&-`.
 
-    Otherwise the next file or connection gets its number, and whatever a library prints goes there.
+    Otherwise the next file or connection gets its number and receives everything that libraries print.
     """
     for descriptor in (0, 1, 2):
         try:
@@ -25,19 +25,19 @@ def open_missing_streams() -> None:
 
 
 def require_utf8_names() -> None:
-    """Begin anew in Python's UTF-8 mode where the locale has another encoding for the names of files.
+    """Restart in Python's UTF-8 mode if the locale has another encoding for file names.
 
-    The same file would get another key on each host, and another name when it is restored on another one.
+    Otherwise a file's key would depend on the host, and its name would change when another host restores it.
     """
     if sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
         os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 this very program
 
 
 def keep_rights_of_owner() -> None:
-    """Let what this process makes be its own to use: a umask of 0777 or 0277 takes rights from the owner too.
+    """Let this process use the files that it creates: a umask of 0777 or 0277 also takes rights from the owner.
 
-    An ordinary user could neither enter the directories that he makes nor read his own files again. What the umask
-    takes from the group and from others stays taken.
+    An ordinary user could neither enter his new directories nor read his new files. The umask still applies to the
+    group and to others.
     """
     umask = os.umask(OTHERS_RIGHTS)
     os.umask(umask & OTHERS_RIGHTS)
@@ -47,7 +47,7 @@ OTHERS_RIGHTS = 0o077
 
 
 def write_no_core_dumps() -> None:
-    """Let this process, and those that it starts, leave no image of their memory behind: it holds secrets."""
+    """Disable core dumps of this process and of those that it starts: memory holds secrets."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -61,16 +61,16 @@ M_MMAP_THRESHOLD = -3
 
 
 def return_large_blocks() -> None:
-    """Have blocks of memory that are large given back as soon as they are freed, where the C library is glibc.
+    """Make glibc return large blocks of memory to the system as soon as they are freed.
 
-    It does so from 128 KiB on, but only until some are freed: then it keeps those of up to 32 MiB, and what grows piece
-    by piece leaves its former places behind. Measured for a million files, 330 MiB instead of 222.
+    By default it does so from 128 KiB on, but raises that limit up to 32 MiB as blocks are freed, so buffers that grow
+    step by step leave their former blocks behind. Measured for a million files: 330 MiB instead of 222.
 
-    Saying so also fixes how much it keeps of what is freed otherwise, at 128 KiB: each piece of a file that is read
-    would be given back and asked for anew, cleared by the kernel page by page. So that is said, too.
+    Setting this limit also fixes the trim threshold at 128 KiB: every chunk of a file would be returned and requested
+    again, with the kernel clearing its pages. So that threshold is set as well.
     Source: mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD.
     """
-    import ctypes  # which a tick with nothing to do spares itself
+    import ctypes  # here, so that a tick with nothing to do does not import it
 
     with contextlib.suppress(AttributeError):  # another C library
         library = ctypes.CDLL(None)
@@ -79,16 +79,16 @@ def return_large_blocks() -> None:
 
 
 def leave_process(exit_code: int) -> NoReturn:
-    """End this process at once, with all that was written to its log: its work is done.
+    """End this process at once, after flushing its log: its work is done.
 
-    While the interpreter ends it drops signals, and prints a traceback for one that comes a little earlier.
+    A normal exit of the interpreter drops signals, and prints a traceback for one that comes slightly earlier.
     """
     logging.shutdown()
     os._exit(exit_code)
 
 
 def drop_what_cannot_be_written() -> None:
-    """Let what a full disk does not take from a standard stream not decide how the process ends: it would be 120."""
+    """Keep a standard stream that a full disk refuses from deciding the exit code, which would be 120."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,6 +1,6 @@
-"""What the program cannot even begin without: a Python that is new enough, and its packages.
+"""Checks what the program needs to start at all: a recent Python and its packages.
 
-Kept in words that older Pythons understand, and first of all that is imported.
+Written in syntax that older Pythons understand, and imported before everything else.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import sys
 
 OLDEST_PYTHON = (3, 11)
 FIRST_PACKAGES = ("click", "psycopg2")
-"""Those that every start needs. An environment that has them has the others, too, as a rule."""
+"""The packages that every start needs. An environment with these usually has the others too."""
 
 EXIT_CODE = 2
 
 
 def require_python_and_packages() -> None:
-    """End the process, with one line and no traceback, where the program was started without its environment."""
+    """End the process with one line and no traceback if the program was started outside its environment."""
     if sys.version_info < OLDEST_PYTHON:
         _end("hace falta Python {}.{} o más nuevo".format(*OLDEST_PYTHON))
     for name in FIRST_PACKAGES:

@@ -1,4 +1,4 @@
-"""Names the directories that are the system's own, by their paths alone."""
+"""Names the system's own directories, by path alone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ SYSTEM_TREES = (
 SYSTEM_DIRECTORIES = frozenset(
     ("/", "/home", "/media", "/mnt", "/opt", "/root", "/srv", "/tmp", "/var", "/var/lib", "/var/tmp")  # noqa: S108
 )
-"""Without roots nothing is deleted, but what a row names would still be uploaded: never the system's own files."""
+"""Without roots nothing is deleted, but a row's directory would still be uploaded: never one of the system's own."""
 
 
 def is_of_system(path: str) -> bool:
-    """Whether a directory, by its absolute path without doubled slashes, is one of the system's own."""
+    """Whether an absolute path without doubled slashes is one of the system's own directories."""
     return path in SYSTEM_DIRECTORIES or any(f"{path}/".startswith(f"{tree}/") for tree in SYSTEM_TREES)

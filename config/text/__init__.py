@@ -1,1 +1,1 @@
-"""How things are written for people: amounts, plurals, names that are meant, the reasons of errors."""
+"""Text for people: amounts, plurals, suggested names, reasons of errors."""

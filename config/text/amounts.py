@@ -16,7 +16,7 @@ DURATION = re.compile("".join(rf"(?:({NUMBER}){unit})?" for unit in UNITS_SECOND
 TIME_OF_DAY = re.compile("([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 OFF = "off"
-"""What stands for no limit at all; as an option it takes back what the environment says."""
+"""Means no limit; as an option it overrides a limit from the environment."""
 
 SLOWEST_BYTES_PER_SECOND = 1024
 LONGEST_SECONDS = 366 * 86400
@@ -30,23 +30,23 @@ BANDWIDTH_HINT = (
 
 
 class AmountError(ValueError):
-    """A text is no such amount. The message is in Spanish and says what is expected, but not where it was written."""
+    """A text is not a valid amount. The message, in Spanish, says what is expected, but not where the text was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timetable:
-    """Bytes per second by the time of day, `None` for no limit. In order; the last one of a day lasts into the next."""
+    """Bytes per second by time of day, `None` for no limit. In order; the last entry continues into the next day."""
 
     entries: tuple[tuple[time, int | None], ...] = ((time(), None),)
 
     def bytes_per_second(self, time_of_day: time) -> int | None:
-        """What is allowed at a local time of day."""
+        """The limit at a local time of day."""
         position = bisect_right(self.entries, time_of_day, key=lambda entry: entry[0])
         return self.entries[position - 1][1]
 
     @property
     def fastest_bytes_per_second(self) -> int | None:
-        """The most that is allowed at any time of the day."""
+        """The highest limit of the day."""
         rates = [rate for _, rate in self.entries if rate is not None]
         return max(rates) if len(rates) == len(self.entries) else None
 
@@ -57,7 +57,7 @@ UNLIMITED = Timetable()
 def parse_size(text: str) -> int | None:
     """Bytes, more than none; `None` for `off`. Units are powers of 1024, as rclone's are. Raises `AmountError`.
 
-    A unit must be there, as in every amount: 100 may mean bytes, megabytes or gigabytes.
+    A unit is required, as in every amount: 100 may mean bytes, megabytes or gigabytes.
     """
     if text == OFF:
         return None
@@ -80,9 +80,9 @@ def parse_duration(text: str) -> float | None:
 
 
 def parse_bandwidth(text: str) -> Timetable:
-    """A bandwidth, or several by the time of day as rclone's `--bwlimit` takes them. Raises `AmountError`.
+    """A bandwidth, or several by time of day as in rclone's `--bwlimit`. Raises `AmountError`.
 
-    Without a unit, rclone takes a number for KiB and others would take it for bytes, so a unit must be there.
+    A unit is required: rclone reads a bare number as KiB, where others expect bytes.
     """
     if "," not in text:
         return Timetable(((time(), _bandwidth(text)),))
@@ -110,6 +110,6 @@ def _bandwidth(text: str) -> int | None:
 
 
 def _bytes(text: str) -> int | None:
-    """`None` for what is no size."""
+    """`None` if the text is not a size."""
     match = SIZE.fullmatch(text)
     return int(float(match[1]) * UNITS_BYTES[match[2].upper()]) if match else None

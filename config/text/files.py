@@ -1,4 +1,4 @@
-"""Reads the small files in which operators write settings, whole or not at all."""
+"""Reads operators' small settings files, whole or not at all."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class UnreadableFile(Exception):
 def read_text(path: Path) -> str:
     """The text of a regular file in UTF-8. Raises `UnreadableFile`."""
     try:
-        text = _bytes_of(path).decode("utf-8-sig")  # some editors begin a file with a mark that would join a name
+        text = _bytes_of(path).decode("utf-8-sig")  # drops the mark with which some editors begin a file
     except OSError as error:
         raise UnreadableFile(f"no se puede leer: {reason_of(error)}") from error
-    except UnicodeDecodeError:  # its words would quote what the file says
+    except UnicodeDecodeError:  # its message would quote the file
         raise UnreadableFile("no es un texto en UTF-8, o tiene un carácter nulo") from None
     if "\0" in text:
         raise UnreadableFile("no es un texto en UTF-8, o tiene un carácter nulo")
@@ -28,7 +28,7 @@ def read_text(path: Path) -> str:
 
 
 def _bytes_of(path: Path) -> bytes:
-    """Raises `OSError` for what is no regular file: a FIFO would be waited for, without end."""
+    """Raises `OSError` for anything but a regular file: reading a FIFO would block for ever."""
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:  # noqa: PTH123 by descriptor
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise OSError(errno.EINVAL, "no es un fichero normal")

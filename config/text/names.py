@@ -1,4 +1,4 @@
-"""Names that nobody asks for: a slip of the pen must not pass for a setting."""
+"""Detects unknown names: a typing error must not pass for a setting."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from config.logs import one_line
 
 ALIKE = 0.75
-"""From which likeness on a name is offered in the place of another one; 1 is the same."""
+"""The similarity from which a name is suggested for another; 1 means equal."""
 
 SHORTEST_BEGINNING = 4
-"""So many letters of a known name, if of one alone, are taken for it: `user` for `username`."""
+"""A beginning of this length that only one known name has is taken for it: `user` for `username`."""
 
 
 def nearest(name: str, known: Iterable[str], likeness: float = ALIKE) -> str | None:
-    """The known name that is most like one, or begins with it, upper and lower case aside; `None` where none is."""
-    from difflib import get_close_matches  # only for who has made a slip
+    """The known name most similar to `name`, or beginning with it, ignoring case; `None` if there is none."""
+    from difflib import get_close_matches  # imported only for a typing error
 
     by_folded = {candidate.lower(): candidate for candidate in known}
     matches = get_close_matches(name.lower(), by_folded, n=1, cutoff=likeness)
@@ -26,7 +26,7 @@ def nearest(name: str, known: Iterable[str], likeness: float = ALIKE) -> str | N
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """Says of a name that it means nothing, and which one was probably meant."""
+    """Report an unknown name, with the one probably meant."""
     meant = nearest(name, known)
     advice = f"; ¿quería decir {meant}?" if meant else ""
     return f"{one_line(name)} no se conoce{advice}"

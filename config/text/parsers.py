@@ -1,7 +1,7 @@
-"""Turns the text of a variable into a value; each parser says in Spanish what it expects.
+"""Converts the text of a variable into a value; each parser says in Spanish what it expects.
 
-None quotes what it was given, but for a directory, which is no secret. All of them raise `AmountError` and nothing
-else. The name of the variable is added by `config.declared`.
+None quotes its input, except a directory, which is not secret. All raise `AmountError` and nothing else.
+`config.declared` adds the name of the variable.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ weekday = integer(0, 6)
 """Monday is 0."""
 
 whole_days = integer(1, MOST_DAYS)
-"""For a retention: none, or less, would delete what has just been made."""
+"""For a retention: zero or less would delete new files at once."""
 
 whole_seconds = integer(1, MOST_SECONDS)
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 
 def counted(number: int, singular: str, plural: str) -> str:
-    """A number with the form of the noun that it asks for: "1 fichero", "2 ficheros"."""
+    """A number with its noun in the right form: "1 fichero", "2 ficheros"."""
     return f"{number} {singular if number == 1 else plural}"
 
 
 def executions(number: int) -> str:
-    """So many executions."""
+    """A number of executions."""
     return counted(number, "ejecución", "ejecuciones")
 
 
 def files(number: int) -> str:
-    """So many files."""
+    """A number of files."""
     return counted(number, "fichero", "ficheros")

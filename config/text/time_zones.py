@@ -46,5 +46,5 @@ def _zone(name: str) -> tzinfo | None:
 
 
 def _name_of(file: Path) -> str | None:
-    """What a link to a file of the system's zones is called, so that it can be shown."""
+    """The zone's name, taken from a link into the system's zone files, for display."""
     return str(file.resolve()).partition("/zoneinfo/")[2] or None

@@ -1,4 +1,4 @@
-"""What the command-line library and the operating system say in English, in the language of the operators."""
+"""Translates English messages of the command-line library and the operating system for operators."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPANISH = (
 
 
 def in_spanish(text: str) -> str:
-    """`text` with every sentence of the library that is known here translated."""
+    """`text` with every known sentence of the library translated."""
     for english, spanish in SPANISH:
         text = re.sub(english, spanish, text, flags=re.MULTILINE)
     return text
@@ -91,7 +91,7 @@ REASONS = {
 
 
 def reason_of(error: OSError) -> str:
-    """Why a call of the operating system failed, in Spanish; what somebody else has put into words stays as it is."""
+    """Why a system call failed, in Spanish; a message that is not the system's stays as it is."""
     code = error.errno or 0
     if code > 0 and error.strerror and error.strerror != os.strerror(code):
         return error.strerror

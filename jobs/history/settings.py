@@ -1,4 +1,4 @@
-"""What may be set of the job `history`."""
+"""The settings of the job `history`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LONGEST_DAYS = 36_500
 
 @dataclass(frozen=True, slots=True)
 class HistorySettings:
-    """For how long records are kept."""
+    """How long records are kept."""
 
     days: int = declared(
         "JANITOR_HISTORY_DAYS",
@@ -25,5 +25,5 @@ class HistorySettings:
     )
 
     def is_on(self) -> bool:
-        """Unless everything is to be kept."""
+        """On unless everything is kept."""
         return self.days > 0

@@ -1,4 +1,4 @@
-"""What `check` says of the directories of logs."""
+"""What `check` reports about log directories."""
 
 from __future__ import annotations
 

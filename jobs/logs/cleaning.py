@@ -1,4 +1,4 @@
-"""Does the job in each log directory: puts right what a killed run left, deletes old compressed logs, compresses."""
+"""Does the job in each log directory: cleans up after a killed run, deletes old compressed logs, compresses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BATCH_BYTES = 64 * 1024 * 1024
 
 NO_LIMIT = float("inf")
 SHARE_OF_FREE_SPACE = 0.9
-"""How much of it copies may take. The rest is left to the programs that write meanwhile."""
+"""The share of it that copies may take. The rest is for programs that write meanwhile."""
 
 
 def clean_logs(
@@ -43,10 +43,10 @@ def clean_logs(
     dry_run: bool,
     most_workers: int = MOST_WORKERS,
 ) -> LogsReport:
-    """Compress and delete what is due in every directory, and say so. In a dry run nothing is changed.
+    """Compress and delete what is due in every directory, and report it. A dry run changes nothing.
 
-    What cannot be done is named and counted, and the rest is done. Raises `ConfigurationError` for a directory that is
-    refused, before anything is touched.
+    A failure is named and counted, and the rest is done. Raises `ConfigurationError` for a refused directory before
+    anything is touched.
     """
     require_directories_of_logs(settings.paths, kept_apart)
     workers = min(most_workers, len(os.sched_getaffinity(0)))
@@ -64,7 +64,7 @@ def clean_logs(
 
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[tuple[int | None, LogsReport]]:
-    """A directory by its descriptor, no link in its path followed; or what to count because there is none."""
+    """Open a directory without following any link in its path; yield its descriptor, or what to count without one."""
     try:
         directory = open_directory_path(path)
     except FileNotFoundError:
@@ -80,7 +80,7 @@ def _opened(path: str) -> Iterator[tuple[int | None, LogsReport]]:
 
 
 class _Cleaning:
-    """What is done in one directory."""
+    """The work in one directory."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class _Cleaning:
         self._first_look = FirstLook()
 
     def preview(self) -> LogsReport:
-        """Say what is due, but for what is in use."""
+        """Report what is due, except what is in use."""
         plan, in_use = self._without_those_in_use(self._plan())
         messages.say_plan(self._path, plan)
         return in_use + LogsReport(
@@ -140,7 +140,7 @@ class _Cleaning:
                 return report + self._compress(plan.compress, replacement)
 
     def _is_writable(self) -> bool:
-        """Otherwise each log in it would be told as one that fails."""
+        """Check this once; otherwise each log in the directory would be reported as a failure."""
         return os.access(".", os.W_OK | os.X_OK, dir_fd=self._directory, effective_ids=True)
 
     def _replacement(self, removal: Removal) -> Replacement:
@@ -150,7 +150,7 @@ class _Cleaning:
         return plan_directory(self._look(), self._deadlines, self._settings)
 
     def _look(self) -> Iterator[SeenFile]:
-        """Those that may be logs and due. Only these are opened, to see how they begin."""
+        """The files that may be due logs. Only these are opened, to read how they begin."""
         with os.scandir(self._directory) as listing:
             for item in listing:
                 if item.name == LOG_FILE_NAME or not is_log(item.name, self._settings.patterns):
@@ -167,7 +167,7 @@ class _Cleaning:
         )  # fmt: skip
 
     def _first_bytes(self, name: str) -> bytes:
-        """None of what this user may not read: that is told when it is opened."""
+        """Empty for a file that this user may not read: opening it later reports that."""
         try:
             with closing_descriptor(open_file_beneath(self._directory, [name])) as descriptor:
                 return os.pread(descriptor, MAGIC_BYTES, 0)
@@ -193,7 +193,7 @@ class _Cleaning:
         return LogsReport(deleted_files=1, deleted_bytes=log.size_bytes)
 
     def _compress(self, logs: Sequence[SeenFile], replacement: Replacement) -> LogsReport:
-        """As many at a time as there are processors, if there is room for that."""
+        """Compress as many at a time as there are processors, if there is room for that."""
         batches = list(_batches(logs, self._workers))
         at_once = sorted(map(_sum_bytes, batches), reverse=True)[: self._workers]
         if sum(at_once) > self._most_bytes():
@@ -211,7 +211,7 @@ class _Cleaning:
         return report + (self._compress_in_little_room(rest, replacement) if rest else LogsReport())
 
     def _compress_in_little_room(self, logs: Sequence[SeenFile], replacement: Replacement) -> LogsReport:
-        """One after the other, the largest gain first. What does not fit waits until others have made room."""
+        """Compress one at a time, the largest gain first. A log that does not fit waits until others have made room."""
         messages.say_little_room(self._path, self._free_bytes(), len(logs))
         estimates = {log: self._estimated_bytes(log) for log in logs}
         pending = sorted(logs, key=lambda log: estimates[log] - log.size_bytes)
@@ -235,11 +235,11 @@ class _Cleaning:
     ) -> tuple[LogsReport, list[Left]]:
         most_bytes = self._most_bytes()
         if estimated_bytes > most_bytes:
-            most_bytes = 0  # but its copy may be there already
+            most_bytes = 0  # but its copy may exist already
         return replacement.replace([log], most_bytes)
 
     def _estimated_bytes(self, log: SeenFile) -> int:
-        """What cannot be read is tried, and told, last."""
+        """Estimate the compressed size; an unreadable log comes last, is tried and is reported."""
         try:
             with closing_descriptor(open_file_beneath(self._directory, [log.name])) as descriptor:
                 return estimate_compressed_bytes(descriptor, log.size_bytes)
@@ -267,7 +267,7 @@ def _left_for(error: OSError) -> LogLeft:
 
 
 def _batches(logs: Sequence[SeenFile], workers: int) -> Iterator[list[SeenFile]]:
-    """So many that all have something to do, and so few that each write of the directory serves many logs."""
+    """Large enough to keep every worker busy, small enough that each write of the directory serves many logs."""
     most_bytes = min(BATCH_BYTES, _sum_bytes(logs) // (2 * workers))
     batch: list[SeenFile] = []
     for log in logs:

@@ -1,4 +1,4 @@
-"""Writes the compressed copy of a log and proves it. Works on descriptors alone; knows no names and no directories."""
+"""Writes the compressed copy of a log and proves it. Works on descriptors only; knows no names and no directories."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ SAMPLE_BYTES = 256 * 1024
 
 
 def write_compressed(source: int, target: int, most_bytes: float, interruption: threading.Event) -> int:
-    """Write the gzip of all that a file holds to another, empty one. How many bytes that took.
+    """Write the gzip of a file's contents to another, empty file; return its size.
 
-    Raises `NoRoom` when it would take more than `most_bytes`; `RunStopped`; `OSError`.
+    Raises `NoRoom` when it would exceed `most_bytes`; `RunStopped`; `OSError`.
     """
     compressor = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, GZIP_FORMAT)
     read_bytes = written_bytes = 0
@@ -53,16 +53,16 @@ def _write(target: int, piece: bytes, most_bytes: float) -> int:
 
 
 def estimate_compressed_bytes(source: int, size_bytes: int) -> int:
-    """About how many bytes the gzip of a file takes, from its beginning, middle and end."""
+    """Estimate the size of a file's gzip from its beginning, middle and end."""
     sample = b"".join(os.pread(source, SAMPLE_BYTES, size_bytes * part // 4) for part in (0, 2, 3))
     ratio = len(isal_zlib.compress(sample, LEVEL)) / (len(sample) or 1)
     return int(size_bytes * ratio)
 
 
 def holds_the_same(source: int, copy: int, interruption: threading.Event) -> bool:
-    """Whether a gzip file holds exactly the bytes that another file has now. Both are read, to their ends.
+    """Whether a gzip file holds exactly the bytes that another file has now. Both are read to the end.
 
-    What has been written by one library is read by another one, whose faults are other ones. Raises `RunStopped`,
+    A different library reads what the first one has written, so that one bug cannot hide in both. Raises `RunStopped`,
     `OSError`.
     """
     position = 0
@@ -79,7 +79,7 @@ def holds_the_same(source: int, copy: int, interruption: threading.Event) -> boo
 
 
 def _inflated(descriptor: int) -> Iterator[bytes]:
-    """What a gzip file of one or more members holds, in bounded pieces. Raises `zlib.error`, `EOFError`, `OSError`."""
+    """The contents of a gzip file of one or more members, in pieces. Raises `zlib.error`, `EOFError`, `OSError`."""
     position, rest = 0, b""
     member = None
     while True:
@@ -100,10 +100,10 @@ def _inflated(descriptor: int) -> Iterator[bytes]:
 
 
 def keep_attributes(source: int, status: os.stat_result, target: int) -> None:
-    """Give a copy its original's owner, mode, times, access list and, where that can be, other extended attributes.
+    """Give a copy its original's owner, mode, times, access list and, where possible, other extended attributes.
 
-    Raises `LogLeft` where the owner, the group or the access list cannot be kept, as others could read the copy then,
-    or its readers no longer; `OSError`.
+    Raises `LogLeft` where the owner, the group or the access list cannot be kept: others could then read the copy, or
+    its readers no longer could. Raises `OSError`.
     """
     made = os.fstat(target)
     if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
@@ -137,5 +137,5 @@ def _keep_extended_attributes(source: int, target: int) -> None:
             os.removexattr(target, ACCESS_LIST)
     for name in names:
         if name != ACCESS_LIST:
-            with contextlib.suppress(OSError):  # some only the kernel or root may set, and none decides who may read
+            with contextlib.suppress(OSError):  # some only the kernel or root may set, and none controls read access
                 os.setxattr(target, name, os.getxattr(source, name))

@@ -8,7 +8,7 @@ from config.text.wording import reason_of
 
 
 class LogLeft(Exception):
-    """A log stays where it is, whole, and the others go on."""
+    """A log stays where it is, whole. The others are still processed."""
 
     event = "log_left"
     level = logging.ERROR
@@ -23,7 +23,7 @@ def left_for(error: OSError) -> LogLeft:
 
 
 class LogInUse(LogLeft):
-    """Some program has it open for writing. Nobody's failure: it is left until nobody has."""
+    """A program has it open for writing. No failure: it is left until no program has."""
 
     event = "log_in_use"
     level = logging.WARNING
@@ -31,7 +31,7 @@ class LogInUse(LogLeft):
 
 
 class LogChanged(LogLeft):
-    """It is another file, or has other bytes, than a moment ago. Nobody's failure: a later run looks again."""
+    """It is another file, or has other bytes, than a moment ago. No failure: a later run looks again."""
 
     event = "log_changed"
     level = logging.WARNING
@@ -45,4 +45,4 @@ class NoRoom(LogLeft):
 
 
 class RunStopped(Exception):
-    """The run is to end. What was begun is undone."""
+    """The run has to end. What was begun is undone."""

@@ -1,4 +1,4 @@
-"""Refuses directories in `LOGS_PATH` whose files are not logs alone: what is there would be compressed and deleted."""
+"""Refuses directories in `LOGS_PATH` that hold more than logs: their files would be compressed and deleted."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from config.text.wording import reason_of
 from storage.keys import MANIFEST_SUFFIX
 
 LOGS_OF_THE_SYSTEM = "/var/log"
-"""Programs have directories of their own in it, which are as good as any; it is the system's own itself."""
+"""Only the system's own directory itself is refused. Programs' directories in it are as good as any."""
 
 Identity = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class KeptApart:
-    """A directory in which no logs are, and what it is called."""
+    """A directory that contains no logs, and its Spanish name."""
 
     title: str
     path: str
 
 
 def kept_apart_from_logs(settings: Settings) -> tuple[KeptApart, ...]:
-    """The directories of the program in which nothing is a log, whatever its name."""
+    """The program's directories in which no file is a log, whatever its name."""
     roots = (KeptApart("una de las raíces de JANITOR_ROOTS", root) for root in settings.roots)
     temporary = KeptApart("el directorio temporal (TEMP_DIR)", str(settings.temp_directory.absolute()))
     backups = "el directorio de las copias de seguridad (BACKUP_PATH)"
@@ -40,8 +40,8 @@ def kept_apart_from_logs(settings: Settings) -> tuple[KeptApart, ...]:
 def require_directories_of_logs(paths: Iterable[str], kept_apart: Iterable[KeptApart]) -> None:
     """Raises `ConfigurationError` for the first directory, by its absolute path, that is refused.
 
-    Whether each is there is another question. Whoever mounts a directory a second time gives it another path: so those
-    above are told by what they are, too, and not by their names alone.
+    It does not check whether each exists. A directory mounted a second time has another path, so the directories above
+    it are also compared by identity, not only by name.
     """
     apart = tuple(kept_apart)
     for path in paths:

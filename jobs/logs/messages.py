@@ -15,7 +15,7 @@ from jobs.logs.report import LogsReport
 
 
 def megabytes(size_bytes: int) -> str:
-    """A size as the cleaning of temporary files tells it."""
+    """A size in the format that the cleaning of temporary files uses."""
     return f"{round(size_bytes / 1024 / 1024, 2) + 0.0:.2f} MB"  # adding zero takes the sign off a negative zero
 
 
@@ -26,19 +26,19 @@ def say_left(path: str, name: str, reason: LogLeft) -> None:
 
 
 def say_missing(path: Path | str) -> None:
-    """A directory of `LOGS_PATH` that is not there."""
+    """Report a directory of `LOGS_PATH` that does not exist."""
     message = f"No existe el directorio de registros {one_line(path)}: créelo o corrija LOGS_PATH"
     emit(logging.WARNING, "logs_directory_missing", message)
 
 
 def say_unusable(path: Path | str, reason: str) -> None:
-    """A directory of `LOGS_PATH` in which nothing can be done."""
+    """Report a directory of `LOGS_PATH` in which nothing can be done."""
     message = f"No se puede trabajar en el directorio de registros {one_line(path)}: {reason}"
     emit(logging.ERROR, "logs_directory_unusable", message)
 
 
 def say_little_room(path: str, free_bytes: int, logs: int) -> None:
-    """A disk on which not all logs can be compressed as they come."""
+    """Report a disk without room to compress all logs in the usual order."""
     count = counted(logs, "registro", "registros")
     message = (
         f"Queda poco espacio para comprimir {count} de {one_line(path)} ({megabytes(free_bytes)} libres): "
@@ -48,7 +48,7 @@ def say_little_room(path: str, free_bytes: int, logs: int) -> None:
 
 
 def say_plan(path: str, plan: Plan) -> None:
-    """Name what a dry run has found."""
+    """Report what a dry run has found."""
     for what, event, logs in (
         ("se comprimiría", "log_compression_previewed", plan.compress),
         ("se eliminaría", "log_deletion_previewed", plan.delete),
@@ -59,7 +59,7 @@ def say_plan(path: str, plan: Plan) -> None:
 
 
 def say_done(report: LogsReport, *, dry_run: bool) -> None:
-    """The numbers of a run."""
+    """Report the numbers of a run."""
     emit(
         logging.INFO,
         "logs_previewed" if dry_run else "logs_cleaned",

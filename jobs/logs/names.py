@@ -1,4 +1,4 @@
-"""The names of logs, of their compressed copies, and of copies whose name was taken by other bytes."""
+"""The names of logs, of their compressed copies, and of copies whose name other bytes have taken."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ GZIP_SUFFIX = ".gz"
 COMPRESSED_SUFFIXES = (".gz", ".zst", ".bz2", ".xz")
 
 OTHER_BYTES = re.compile(r"\.distinto-[0-9]{8}T[0-9]{6}Z(-[0-9]+)?$")
-"""How a name ends that was taken by a log with other bytes: with the moment at which this one was last written to."""
+"""The end of a name after a log with other bytes took the original: the time at which this one was last written."""
 
 LAST_SECOND = 253_402_300_799
-"""Of the year 9999. A file system may hold later times, and much earlier ones."""
+"""In the year 9999. A file system may hold later times, and much earlier ones."""
 
 
 def is_log(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name, or the one that it had before this program or another one compressed it, matches a pattern.
+    """Whether a name, or its name before any program compressed it, matches a pattern.
 
-    As in a shell, a name that begins with a dot is matched only by a pattern that does, too.
+    As in a shell, a name with a leading dot matches only a pattern with one.
     """
     return any(_matches(each, pattern) for each in _earlier_names(name) for pattern in patterns)
 
@@ -31,13 +31,13 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def original_name(name: str) -> str:
-    """The name that a log had before it was compressed, or gave way to another one."""
+    """The name of a log before it was compressed or renamed for another one."""
     *_, first = _earlier_names(name)
     return first
 
 
 def _earlier_names(name: str) -> Iterator[str]:
-    """The name itself first."""
+    """The name itself, then its earlier ones."""
     yield name
     while (earlier := _without_last_addition(name)) != name:
         yield earlier
@@ -57,8 +57,8 @@ def has_compressed_name(name: str) -> bool:
 
 
 def names_in_turn(name: str, mtime_ns: int) -> Iterator[str]:
-    """The name, and then, without end, those to use where other bytes have it. The same at each call: a run that comes
-    after a killed one finds what that had made.
+    """The name and then, without end, alternatives for when other bytes have it. Each call gives the same, so that a
+    run finds what a killed one made.
     """
     yield name
     seconds = min(max(mtime_ns // 10**9, 0), LAST_SECOND)

@@ -1,4 +1,4 @@
-"""Opens logs, and finds out whether some program has one open for writing."""
+"""Opens logs, and finds out whether a program has one open for writing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANGED = "cambió mientras se trabajaba en él"
 
 
 class OpenLog:
-    """A log that is open for reading, as it was at that moment. The caller closes it."""
+    """A log that is open for reading, with its state at that moment. The caller closes it."""
 
     def __init__(self, directory: int, name: str) -> None:
         self.name = name
@@ -27,13 +27,13 @@ class OpenLog:
         self._answer: Answer | None = None
 
     def close(self) -> None:
-        """Also gives back the lease."""
+        """Close the log and give back the lease."""
         os.close(self.descriptor)
 
     def require_no_writer(self, look: Callable[[], OpenFiles]) -> None:
-        """Raises `LogInUse`; `LogLeft` where nobody can tell. `look` is asked only where the kernel does not tell.
+        """Raises `LogInUse`; `LogLeft` where nobody can tell. `look` is called only where the kernel cannot tell.
 
-        It shows no file that this process itself writes to, such as the one to which cron sends what it prints.
+        `look` omits files that this process itself writes to, such as the one to which cron sends its output.
         """
         if any(os.path.samestat(self.status, output) for output in _own_outputs()):
             raise LogInUse("este mismo programa escribe en él")
@@ -43,8 +43,8 @@ class OpenLog:
             self.require_no_writer_in(look())
 
     def hold(self) -> None:
-        """Keep it from being opened for writing, if the kernel can; then see that its name stands for this very file,
-        as it was when it was opened.
+        """Keep writers from opening it, if the kernel can; then check that its name still stands for this very file, in
+        the state in which it was opened.
 
         Raises `LogInUse`, `LogChanged`.
         """
@@ -57,7 +57,7 @@ class OpenLog:
 
     @property
     def is_leased(self) -> bool:
-        """Whether the kernel keeps writers out since `hold`."""
+        """Whether the kernel has kept writers out since `hold`."""
         return self._answer is Answer.TAKEN
 
     def require_same(self, status: os.stat_result, *, moved: bool) -> None:
@@ -66,12 +66,12 @@ class OpenLog:
             raise LogChanged(CHANGED)
 
     def require_still_held(self) -> None:
-        """Raises `LogInUse` if somebody waits to write."""
+        """Raises `LogInUse` if a program is waiting to write."""
         if self.is_leased and not lease_is_whole(self.descriptor):
             raise LogInUse("un programa quiso abrirlo para escribir")
 
     def require_no_writer_in(self, seen: OpenFiles) -> None:
-        """Raises `LogInUse` if a look at all processes has shown a writer; `LogLeft` if it has not shown enough."""
+        """Raises `LogInUse` if a look at all processes has shown a writer; `LogLeft` if it could not see enough."""
         if seen.has_writer(self.descriptor):
             raise LogInUse(IN_USE)
         if self._answer is Answer.NO_RIGHT and not seen.is_complete:
@@ -102,8 +102,8 @@ def _identity(status: os.stat_result, moved: bool) -> tuple[int, ...]:
 
 
 class FirstLook:
-    """One look at all processes for a whole run, made when it is first asked for. It spares work; it decides nothing
-    that cannot be taken back.
+    """One look at all processes per run, made at the first request. It saves work; no irreversible step relies
+    on it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Decides what is to become of each file in a log directory, from what it is alone. Touches nothing."""
+"""Decides what to do with each file in a log directory, from its own state. Touches nothing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAGIC_BYTES = max(map(len, MAGIC_NUMBERS))
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """A file in a log directory as a look at it has shown it. `is_compressed`: by its name, or by its contents."""
+    """A file as a look at a log directory showed it. `is_compressed`: by its name or by its contents."""
 
     name: str
     mode: int
@@ -33,7 +33,7 @@ class SeenFile:
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """What was last written to before these moments is due. Without compression none is."""
+    """Logs last written before these moments are due. Without compression, none is due for it."""
 
     compress_before_ns: float | None
     delete_before_ns: float
@@ -48,7 +48,7 @@ class Deadlines:
         )
 
     def may_be_due(self, mtime_ns: int) -> bool:
-        """Whether a log of this age is due, if it is not, or if it is compressed."""
+        """Whether a log of this age is due, either uncompressed or compressed."""
         return mtime_ns < self.delete_before_ns or self.is_due_for_compression(mtime_ns)
 
     def is_due_for_compression(self, mtime_ns: int) -> bool:
@@ -58,18 +58,18 @@ class Deadlines:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is due. Both lists begin with what frees most, as far as can be told without reading."""
+    """The logs that are due. Both lists begin with what frees most, as far as is known without reading."""
 
     compress: tuple[SeenFile, ...]
     delete: tuple[SeenFile, ...]
 
 
 def plan_directory(seen: Iterable[SeenFile], deadlines: Deadlines, settings: LogsSettings) -> Plan:
-    """What is due of the logs among the files.
+    """Plan which of these files are due.
 
-    A log that is compressed by this plan is deleted by a later one: a person has a day to notice. For the same reason
-    a compressed log is not deleted while the log that has become it, old as it is, is still there: where a killed run
-    has left both, they are the same bytes.
+    A log that this plan compresses is deleted by a later one, so a person has a day to notice. For the same reason a
+    compressed log is not deleted while its uncompressed log, old as it is, still exists: where a killed run has left
+    both, they hold the same bytes.
     """
     logs = [file for file in seen if stat.S_ISREG(file.mode) and is_log(file.name, settings.patterns)]
     compress = [log for log in logs if _is_to_be_compressed(log, deadlines)]
@@ -79,7 +79,7 @@ def plan_directory(seen: Iterable[SeenFile], deadlines: Deadlines, settings: Log
 
 
 def _is_to_be_compressed(log: SeenFile, deadlines: Deadlines) -> bool:
-    """Never a hard link: its bytes would stay where the other name is, and nothing be freed."""
+    """Never a hard link: its bytes would stay under the other name, and no space would be freed."""
     return not log.is_compressed and log.links == 1 and deadlines.is_due_for_compression(log.mtime_ns)
 
 
@@ -92,5 +92,5 @@ def _largest_first(logs: list[SeenFile]) -> tuple[SeenFile, ...]:
 
 
 def is_compressed(name: str, first_bytes: bytes) -> bool:
-    """Whether a file is compressed by its name, or by how its contents begin."""
+    """Whether a file is compressed, by its name or by its first bytes."""
     return has_compressed_name(name) or first_bytes.startswith(MAGIC_NUMBERS)

@@ -1,7 +1,7 @@
-"""Directories of this program's own, beside the logs, that tell a later run what a killed one was about.
+"""The program's own directories, next to the logs, that tell a later run what a killed one was doing.
 
-In one of the first kind are compressed copies that are not finished: whatever is there may go. In one of the second
-kind are logs in the moment before they are deleted, each under its own name: whatever is there gets its name back.
+The first kind contains unfinished compressed copies: all of it may be deleted. The second kind contains logs in the
+moment before they are deleted, each under its own name: all of them get their names back.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ UNFINISHED = ".janitor-logs-unfinished-"
 REMOVING = ".janitor-logs-removing-"
 
 NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
-"""What a file system without hard links answers, or a kernel that lets nobody link the files of others."""
+"""The errors of a file system without hard links, or of a kernel that forbids links to other users' files."""
 
 
 class PrivateDirectory:
-    """A directory that only this user may enter, made at its first use and locked, so that no other run takes it for
-    one that a killed run has left.
+    """A directory that only this user may enter. It is made at its first use and locked, so that no other run takes it
+    for the leftover of a killed one.
     """
 
     def __init__(self, parent: int, prefix: str) -> None:
@@ -35,7 +35,7 @@ class PrivateDirectory:
         self._descriptor: int | None = None
 
     def descriptor(self) -> int:
-        """Open for as long as this object is. Raises `OSError`."""
+        """The descriptor, open until `close`. Raises `OSError`."""
         with self._turn:
             if self._descriptor is None:
                 os.mkdir(self._name, 0o700, dir_fd=self._parent)
@@ -45,7 +45,7 @@ class PrivateDirectory:
             return self._descriptor
 
     def close(self) -> None:
-        """Take it away, unless something is in it that could not be given back."""
+        """Remove the directory, unless it contains something that could not be given back."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             with contextlib.suppress(OSError):
@@ -53,7 +53,7 @@ class PrivateDirectory:
 
 
 def take_up_leftovers(parent: int) -> list[tuple[str, OSError]]:
-    """Put right what killed runs of this user have left in a log directory; what could not be, and why.
+    """Restore what killed runs of this user left in a log directory; return what failed, and why.
 
     Raises `OSError` where the directory cannot be read.
     """
@@ -84,7 +84,7 @@ def _take_up(parent: int, name: str) -> None:
 
 
 def _is_ours(status: os.stat_result) -> bool:
-    """In a directory where others may write, they may make one of such a name."""
+    """Whether this user made it: where others may write, they may use such a name."""
     return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | 0o700
 
 
@@ -97,8 +97,8 @@ def _is_abandoned(directory: int) -> bool:
 
 
 def give_back(aside: int, name: str, parent: int) -> str:
-    """Move a log back to its directory; the name that it has then, which is another one where somebody has taken its
-    own meanwhile. Raises `OSError`.
+    """Move a log back to its directory; return its name there, which differs if its own is taken by now. Raises
+    `OSError`.
     """
     status = os.stat(name, dir_fd=aside, follow_symlinks=False)
     for free_name in names_in_turn(name, status.st_mtime_ns):
@@ -108,10 +108,10 @@ def give_back(aside: int, name: str, parent: int) -> str:
 
 
 def move_to_free_name(source: int, name: str, target: int, free_name: str) -> bool:
-    """Move a file to a name that nothing has; `False` if something has it. Raises `OSError`.
+    """Move a file to a free name; `False` if the name is taken. Raises `OSError`.
 
-    Where the file system has no hard links, between the look and the move somebody could take the name. There is no
-    system call for it that every file system has.
+    Where the file system has no hard links, somebody could take the name between the look and the move. No system call
+    prevents that on every file system.
     """
     try:
         os.link(name, free_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)

@@ -1,4 +1,4 @@
-"""Deletes files of a log directory, each only if what is deleted is the file that was looked at."""
+"""Deletes files of a log directory, each only if it is still the file that was inspected."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from jobs.logs.private_directories import REMOVING, PrivateDirectory, give_back
 class Removal:
     """Sets logs aside and deletes them there, or gives them back.
 
-    Programs that rotate logs put one in another's place at any time, perhaps between a look and `unlink`. So what is
-    to go is first moved to a directory of our own, looked at there, and then deleted. Where a full disk has no room for
-    that directory, a look right before `unlink` has to do.
+    Programs that rotate logs replace one by another at any time, possibly between a look and `unlink`. So a file is
+    first moved to our own directory, inspected there, and then deleted. Where a full disk has no room for that
+    directory, a look right before `unlink` has to do.
     """
 
     def __init__(self, directory: int) -> None:
@@ -24,11 +24,11 @@ class Removal:
         self._private = PrivateDirectory(directory, REMOVING)
 
     def close(self) -> None:
-        """Take the directory away."""
+        """Remove the directory."""
         self._private.close()
 
     def set_aside(self, log: OpenLog) -> int:
-        """Move a log away; the directory in which it is then. It is given back if it is another file than was opened.
+        """Move a log away; return its new directory. It is given back if it is not the file that was opened.
 
         Raises `LogChanged`, `OSError`.
         """
@@ -52,7 +52,7 @@ class Removal:
             raise
 
     def give_back(self, log: OpenLog, aside: int) -> None:
-        """Move a log that was set aside back. Raises `LogLeft` if its name is somebody else's by now; `OSError`."""
+        """Move a log back that was set aside. Raises `LogLeft` if its name is taken by now; `OSError`."""
         if aside == self._directory:
             return
         name = give_back(aside, log.name, self._directory)
@@ -60,7 +60,7 @@ class Removal:
             raise LogLeft(f"otro programa tomó su nombre; ahora se llama {name}")
 
     def require_no_writer(self, log: OpenLog, aside: int, seen: OpenFiles) -> None:
-        """See that a look at all processes, made after a log was set aside, has shown no writer: else it is given back.
+        """Require that a look at all processes, made after a log was set aside, shows no writer: else give it back.
 
         Raises `LogInUse`, `LogLeft`, `OSError`.
         """
@@ -71,7 +71,7 @@ class Removal:
             raise
 
     def delete(self, log: OpenLog, aside: int) -> None:
-        """Delete a log that was set aside, unless somebody waits to write to it: then it is given back.
+        """Delete a log that was set aside. If a program is waiting to write to it, give it back instead.
 
         Raises `LogInUse`, `LogLeft`, `OSError`.
         """

@@ -1,4 +1,4 @@
-"""Puts compressed copies in the place of logs, several at a time, as they share one write of their directory."""
+"""Replaces logs by compressed copies, several at a time, because they share one write of their directory."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from jobs.logs.removal import Removal
 from jobs.logs.report import LogsReport
 
 NOT_TO_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP)
-"""What a file system answers that has nothing to sync a directory with."""
+"""The errors of a file system that cannot sync a directory."""
 
 NOT_A_FILE = (errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EACCES, errno.EPERM)
-"""How opening a link, a directory or a special file fails, or a file that this user may not read."""
+"""The errors of opening a link, a directory, a special file, or a file that this user may not read."""
 
 
 class Named(Protocol):
-    """Whatever a step is taken for."""
+    """The object of a step."""
 
     @property
     def name(self) -> str:
@@ -51,7 +51,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A proven compressed copy of a log. `unfinished` is its name in the private directory, if it was made just now."""
+    """A proven compressed copy of a log. `unfinished` is its name in the private directory, if it is new."""
 
     descriptor: int
     name: str
@@ -61,7 +61,7 @@ class Copy:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A log and its copy, and the directory in which the log is now."""
+    """A log, its copy, and the log's current directory."""
 
     log: OpenLog
     copy: Copy
@@ -69,12 +69,12 @@ class Pair:
 
     @property
     def name(self) -> str:
-        """The log's."""
+        """The log's name."""
         return self.log.name
 
 
 class Replacement:
-    """Replaces the logs of one directory. May be used by several threads, each with other logs."""
+    """Replaces the logs of one directory. Several threads may use it, each with different logs."""
 
     def __init__(self, directory: int, removal: Removal, first_look: FirstLook, interruption: threading.Event) -> None:
         self._directory = directory
@@ -84,14 +84,14 @@ class Replacement:
         self._private = PrivateDirectory(directory, UNFINISHED)
 
     def close(self) -> None:
-        """Take away what belongs to this alone."""
+        """Remove its private directories."""
         self._private.close()
 
     def replace(self, logs: Iterable[SeenFile], most_bytes: float) -> tuple[LogsReport, list[Left]]:
-        """Replace logs by their copies, each of which takes no more than `most_bytes`; what was done, and what was not.
+        """Replace logs by their copies, each no larger than `most_bytes`; return what was done and what was not.
 
-        A log goes only when its copy has been written to the disk, read back and found equal to what the log holds
-        then, has its name, and that name is on the disk, too. Raises `OSError` only where nothing at all can be done.
+        A log is deleted only when its copy has been written to disk, read back, found equal to the log's current
+        contents and renamed, and the rename is on disk too. Raises `OSError` only where nothing at all can be done.
         """
         left: list[Left] = []
         with contextlib.ExitStack() as opened:
@@ -106,7 +106,7 @@ class Replacement:
         """Find or make a copy and prove it."""
         if self._interruption.is_set():
             raise RunStopped
-        with contextlib.ExitStack() as own:  # what fails gives its space back at once
+        with contextlib.ExitStack() as own:  # a failure frees its space at once
             pair = self._pair_of(seen, most_bytes, own)
             opened.push(own.pop_all())
         return pair
@@ -126,10 +126,10 @@ class Replacement:
                     continue
                 raise
             opened.callback(os.close, found)
-            if has_writer(found):  # a program that compresses this very log, say
+            if has_writer(found):  # for example a program that is compressing this very log
                 raise LogInUse(f"un programa tiene abierto para escribir {name}")
             if holds_the_same(log.descriptor, found, self._interruption):
-                os.fsync(found)  # whoever made it
+                os.fsync(found)  # no matter who made it
                 return Pair(log, Copy(found, name, os.fstat(found).st_size, None), self._directory)
         raise AssertionError("the names have no end")
 
@@ -143,7 +143,7 @@ class Replacement:
         size_bytes = write_compressed(log.descriptor, target, most_bytes, self._interruption)
         keep_attributes(log.descriptor, log.status, target)
         os.fsync(target)
-        os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)  # to be read from the disk
+        os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)  # so that it is read from the disk
         if not holds_the_same(log.descriptor, target, self._interruption):
             raise LogLeft("su copia comprimida, leída de nuevo, no es igual: puede que falle el disco o la memoria")
         return Copy(target, name, size_bytes, unfinished)
@@ -178,8 +178,8 @@ class Replacement:
             return replace(pair, place=self._removal.set_aside(pair.log))
 
     def _without_writers(self, pairs: list[Pair], left: list[Left]) -> list[Pair]:
-        """Those that nobody has open. Where the kernel does not say so, one look at all processes does for them all:
-        by its old name nobody opens a log that was set aside.
+        """The logs that no program has open. Where the kernel cannot tell, one look at all processes serves all of
+        them: nobody opens by its old name a log that was set aside.
         """
         if all(pair.log.is_leased for pair in pairs):
             return pairs
@@ -200,7 +200,7 @@ class Replacement:
 
     @contextlib.contextmanager
     def _withdrawing(self, pair: Pair) -> Iterator[None]:
-        """If the log stays, a copy that was made for nothing goes."""
+        """If the log stays, delete the copy that was made for nothing."""
         try:
             yield
         except BaseException:
@@ -217,7 +217,7 @@ class Replacement:
 
 
 def _each(items: Iterable[Item], step: Callable[[Item], Result], left: list[Left]) -> list[Result]:
-    """Take a step for each; what fails is noted, and the others go on. After an interruption none is begun."""
+    """Take a step for each item; note a failure and continue. After an interruption no step begins."""
     results: list[Result] = []
     for item in items:
         try:

@@ -7,9 +7,9 @@ from dataclasses import astuple, dataclass
 
 @dataclass(frozen=True, slots=True)
 class LogsReport:
-    """Counts of one run; in a dry run, of what one would do as far as can be told, which is not how small logs become.
+    """The counts of one run. A dry run estimates them, but not the compressed sizes, which it cannot know.
 
-    `duplicate_files` are logs that went because an equal compressed copy was there already, from a killed run, say.
+    `duplicate_files` are logs deleted because an equal compressed copy existed, for example from a killed run.
     """
 
     compressed_files: int = 0
@@ -20,7 +20,7 @@ class LogsReport:
     deleted_files: int = 0
     deleted_bytes: int = 0
     differing_copies: int = 0
-    """Of the compressed ones, those that got another name because other bytes had theirs."""
+    """Those of the compressed logs that got another name because other bytes had theirs."""
 
     in_use: int = 0
     changed: int = 0
@@ -29,7 +29,7 @@ class LogsReport:
 
     @property
     def freed_bytes(self) -> int:
-        """How much less the logs take than before."""
+        """How many bytes the logs shrank."""
         return self.bytes_before - self.bytes_after + self.duplicate_bytes + self.deleted_bytes
 
     def __add__(self, other: LogsReport) -> LogsReport:

@@ -1,4 +1,4 @@
-"""What the frame asks of the job of the logs: a run, a look at what one would do, and what `check` says."""
+"""The functions that the frame calls for the job of the logs: a run, its preview and its check."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobs.logs.guard import kept_apart_from_logs
 
 
 def run(context: Context) -> Outcome:
-    """Compress and delete what is due. Raises `ConfigurationError` for a directory that is refused."""
+    """Compress and delete what is due. Raises `ConfigurationError` for a refused directory."""
     apart = kept_apart_from_logs(context.settings)
     report = clean_logs(context.own_settings, apart, context.interruption, dry_run=context.dry_run)
     count = counted(report.failures, "fallo", "fallos")
@@ -25,7 +25,7 @@ def run(context: Context) -> Outcome:
 
 
 def preview(context: Context) -> None:
-    """Say what a run would do."""
+    """Report what a run would do."""
     run(context)
 
 

@@ -1,4 +1,4 @@
-"""The settings of the job: where logs are, which names they have, how old they become."""
+"""The settings of the job: where logs are, their names, and their ages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ days = number(0, MOST_DAYS)
 
 @dataclass(frozen=True, slots=True)
 class LogsSettings:
-    """It is on when there is any directory."""
+    """The settings of the logs job."""
 
     paths: tuple[str, ...] = declared(
         "LOGS_PATH",
@@ -83,5 +83,5 @@ class LogsSettings:
     )
 
     def is_on(self) -> bool:
-        """Whether there is anything to do."""
+        """On when at least one directory is set."""
         return bool(self.paths)

@@ -1,1 +1,1 @@
-"""Moves executions that are older than their retention to a provider, and brings them back."""
+"""Moves executions older than their retention to a provider, and brings them back."""

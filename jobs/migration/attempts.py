@@ -31,7 +31,7 @@ from storage.upload import Upload
 class Attempts:
     """What every attempt for an execution needs.
 
-    `delete_local_copy` is what is recorded as to be done after the commit; `queue_position` orders the use of the line.
+    `delete_local_copy` is recorded as the step after the commit; `queue_position` orders the use of the line.
     `neighbours` knows which providers keep copies where this host keeps executions.
     """
 
@@ -49,7 +49,7 @@ class Attempts:
     ) -> tuple[ProvenCopy, Manifest]:
         """Store an execution whole, prove it and commit that, or raise `MigrationError`.
 
-        A file that changes while it is sent is worth one more attempt; then it is left for the next tick.
+        If a file changes while it is sent, one more attempt is made; then it is left for the next tick.
         """
         try:
             return self._store_once(provider, claim, place, directory)
@@ -94,7 +94,7 @@ class Attempts:
         return copy, manifest
 
     def _uploaded(self, upload: Upload, attempt: Attempt) -> tuple[ProvenCopy, Manifest]:
-        """Run an upload, and write down if all that it has sent was answered, however it ended."""
+        """Run an upload and record whether all its requests were answered, however it ends."""
         try:
             return upload.run()
         finally:
@@ -104,7 +104,7 @@ class Attempts:
     def _open_attempt(
         self, provider: Provider, leased: LeasedProvider, claim: Claim, place: Place, tree: Tree
     ) -> Attempt:
-        """Begin, once it is known that the place is no other execution's."""
+        """Begin an attempt once the place is known to belong to no other execution."""
         try:
             return open_attempt(self.database, self.providers, claim, leased, place, tree, self.interruption)
         except MigrationError as error:

@@ -1,9 +1,9 @@
-"""Several processes for a run that has much to do: the threads of one share an interpreter, and so one processor.
+"""Several processes for a run with much to do: the threads of one share an interpreter, and so one processor.
 
-The run's own process finds what is due and hands it out, a few executions at a time. Each member of the crew claims,
-stores, proves, commits and removes what it is given, with connections of its own, in the name of the same run. What a
-member logs and counts goes to the run's process, which alone writes logs, renews leases and reports. Members end with
-that process, however it ends.
+The run's own process finds the due executions and hands them out, a few at a time. Each member of the crew claims,
+stores, proves, commits and removes its share, with its own connections, in the name of the same run. Its log records
+and counts go to the run's process, which alone writes logs, renews leases and reports. Members end with that process,
+however it ends.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class _Wanted:
 
 @dataclass(frozen=True, slots=True)
 class _Progress:
-    """What a member has done since it last said so."""
+    """What a member has done since its last report."""
 
     counts: Mapping[str, int]
     passed_bytes: int
@@ -54,7 +54,7 @@ class _Progress:
 
 @dataclass(frozen=True, slots=True)
 class _Failed:
-    """What a member's work raised."""
+    """The error that a member's work raised."""
 
     error: Exception
 
@@ -77,9 +77,9 @@ class Crew:
         self._told_once: set[tuple[str, str]] = set()
 
     def start(self, size: int, work: Work) -> int:
-        """Fork so many processes, each of which does `work` on the batches that it is given; how many there are then.
+        """Fork this many processes, each of which does `work` on its batches; return how many were started.
 
-        No other thread may hold a lock just then that a member needs.
+        Meanwhile no other thread may hold a lock that a member needs.
         """
         try:
             for _ in range(size):
@@ -104,7 +104,7 @@ class Crew:
         with theirs:
             process_id = _fork()
             if process_id == 0:
-                for connection in (*self._members, ours):  # else nobody would hear when the run's process has ended
+                for connection in (*self._members, ours):  # else nobody would notice when the run's process has ended
                     connection.close()
                 _Member(theirs, self._report, self._traffic, self._interruption).serve(work)
         self._members[ours] = process_id
@@ -137,7 +137,7 @@ class Crew:
                     write_forwarded(message)
 
     def _was_told(self, record: logging.LogRecord) -> bool:
-        """Whether another member has said just this, of what is to be said once."""
+        """Whether another member has already logged this record, for events that are logged once."""
         event = getattr(record, "event", "")
         if event not in TOLD_ONCE:
             return False
@@ -147,7 +147,7 @@ class Crew:
         return was_told
 
     def _next_batch(self) -> list[Execution]:
-        """What a member is to do next; nothing once the run is to stop, or something has stopped it."""
+        """A member's next batch; empty once the run is stopping or an error has stopped it."""
         if self._interruption.is_set() or self._error is not None:
             return []
         try:
@@ -157,7 +157,7 @@ class Crew:
             return []
 
     def _reap(self, member: Connection) -> None:
-        """A member has ended. Of its own accord, or its claims are free when the run ends."""
+        """Reap a member that has ended. If it ended abnormally, its claims are freed when the run ends."""
         member.close()
         _, status = os.waitpid(self._members.pop(member), 0)
         exit_code = os.waitstatus_to_exitcode(status)
@@ -171,7 +171,7 @@ class Crew:
             )
 
     def _kill_remaining(self) -> None:
-        """End whoever is left, which is nobody unless something unforeseen was raised here."""
+        """Kill the members that are left: there are none unless an unforeseen error was raised here."""
         for member, process_id in self._members.items():
             os.kill(process_id, signal.SIGKILL)
             os.waitpid(process_id, 0)
@@ -179,7 +179,7 @@ class Crew:
 
 
 def _batches(pages: Iterable[list[Execution]], size: int) -> Iterator[list[Execution]]:
-    """Small ones, and towards the end of a page smaller ones, so that all members end at about the same time."""
+    """Small batches, and smaller ones towards the end of a page, so that all members end at about the same time."""
     for page in pages:
         start = 0
         while start < len(page):
@@ -189,14 +189,14 @@ def _batches(pages: Iterable[list[Execution]], size: int) -> Iterator[list[Execu
 
 
 def _fork() -> int:
-    """Python warns of forks beside threads, as those may hold locks: see `Crew.start`."""
+    """Fork. Python warns of forks with threads, because those may hold locks: see `Crew.start`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def _tell(member: Connection, message: object) -> None:
-    with contextlib.suppress(OSError):  # it has ended, which is noticed where it is listened to
+    with contextlib.suppress(OSError):  # it has ended, which is noticed where messages are received
         member.send(message)
 
 
@@ -215,7 +215,7 @@ class _Member:
         self._told = self._done_so_far()
 
     def serve(self, work: Work) -> NoReturn:
-        """Do the work, and end this process: nothing of the one that it was forked from may be undone here."""
+        """Do the work and end this process: nothing of its parent's may be undone here."""
         exit_code = EXIT_SOMETHING_FAILED
         try:
             leave_signals_to_others()
@@ -240,7 +240,7 @@ class _Member:
             yield batch
 
     def _hear(self) -> None:
-        """Take what the run's process says; when it is gone, this one must not go on without it."""
+        """Receive messages from the run's process; once that is gone, this one must not continue."""
         with contextlib.suppress(EOFError, OSError):
             while True:
                 match self._connection.recv():
@@ -274,7 +274,7 @@ class _Member:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """How far a member had got when it last said so."""
+    """A member's progress at its last report."""
 
     counts: Mapping[str, int]
     passed_bytes: int
@@ -282,7 +282,7 @@ class _Told:
     named: Mapping[str, tuple[str, ...]]
 
     def since(self, earlier: _Told) -> _Progress | None:
-        """What came after an earlier moment, if anything."""
+        """The progress since an earlier moment, if any."""
         counts = {name: count - earlier.counts[name] for name, count in self.counts.items()}
         changed = {name: count for name, count in counts.items() if count}
         passed_bytes = self.passed_bytes - earlier.passed_bytes

@@ -1,4 +1,4 @@
-"""Decides whether a row's directory may be touched, and opens it without ever following a symbolic link."""
+"""Decides whether a row's directory may be touched, and opens it without following a symbolic link."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from storage.keys import MANIFEST_SUFFIX
 
 
 class DirectoryMissing(SourceError):
-    """The execution's directory is not there: not on this host, or not any more."""
+    """The execution's directory does not exist: not on this host, or no longer."""
 
     code = "directory_missing"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenDirectory:
-    """An execution's directory, held open: what is done through it stays inside, whatever moves."""
+    """An execution's directory, held open: everything done through it stays inside, whatever moves."""
 
     descriptor: int
     path: str
@@ -45,7 +45,7 @@ class OpenDirectory:
 
 
 class DirectoryJudge:
-    """Applies the configured roots to what rows say."""
+    """Applies the configured roots to the paths in rows."""
 
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = tuple(roots)
@@ -58,23 +58,23 @@ class DirectoryJudge:
         return bool(self._roots)
 
     def keep_out_of(self, directories: Iterable[str]) -> None:
-        """Refuse from now on what is, contains or lies in one of these directories, in which copies are kept.
+        """From now on, refuse every path that is, contains or is in one of these directories of copies.
 
-        A row that names a copy would let it be removed as if it were an original.
+        A row that names a copy would allow its removal as if it were an original.
         """
         self._copies = tuple({os.path.realpath(directory) for directory in directories if "\0" not in directory})
 
     def look_for_roots(self) -> tuple[str, ...]:
-        """Look which roots are there; give those that are missing and were not, or were not looked for, before.
+        """Check which roots exist; return those that are missing for the first time.
 
-        One that is back stays missing: what was passed over meanwhile is for the next run.
+        A root that comes back still counts as missing: what was skipped meanwhile is left for the next run.
         """
         missing = tuple(root for root in self._roots if root not in self._missing_roots and _is_missing(root))
         self._missing_roots += missing
         return missing
 
     def is_in_missing_root(self, execution: Execution) -> bool:
-        """Whether an execution's directory, as it is written, lies in a root that is not there, and in no other one."""
+        """Whether an execution's path, as written, is in a missing root and in no other one."""
         if not self._missing_roots:
             return False
         normal = f"/{'/'.join(part for part in (execution.directory or '').split('/') if part)}"
@@ -82,7 +82,7 @@ class DirectoryJudge:
         return bool(containing) and set(containing) <= set(self._missing_roots)
 
     def is_acceptable(self, execution: Execution) -> bool:
-        """Judge the path as it is written, without looking at the disk."""
+        """Judge the path as written, without a look at the disk."""
         try:
             self._place(execution)
         except UnsafeSource:
@@ -90,9 +90,9 @@ class DirectoryJudge:
         return True
 
     def exists(self, execution: Execution) -> bool:
-        """Whether something lies at an acceptable path; whether it may be touched shows when it is opened.
+        """Whether anything exists at an acceptable path. Only opening it shows whether it may be touched.
 
-        So does why it cannot be told: a disk that fails, or a directory above without permission, is no missing one.
+        Opening it also shows why its existence is unknown: a failing disk or a forbidden parent is not a missing path.
         """
         _, parts = self._place(execution)
         try:
@@ -120,7 +120,7 @@ class DirectoryJudge:
 
     @contextlib.contextmanager
     def open_parent(self, execution: Execution) -> Iterator[tuple[int, str]]:
-        """Open the directory that holds (or held) an execution's one; give it with the name. Raises as `open`."""
+        """Open the parent of an execution's directory, which may be gone; yield it with the name. Raises as `open`."""
         path, parts = self._place(execution)
         try:
             parent = open_directory_path("/" + "/".join(parts[:-1]))
@@ -140,7 +140,7 @@ class DirectoryJudge:
         parts = [part for part in path.split("/") if part]
         if "\0" in path or any(part in (".", "..") for part in parts):
             raise UnsafeSource(f"ruta_directorio contiene '.', '..' o un carácter nulo: {one_line(path)}")
-        if not _is_text(path):  # as a database in SQL_ASCII can hold; no manifest could name it
+        if not _is_text(path):  # a database in SQL_ASCII can hold such text; no manifest could name it
             raise UnsafeSource(f"ruta_directorio tiene bytes que no son un texto: {one_line(path)}")
         normal = "/" + "/".join(parts)
         if self._roots:
@@ -160,10 +160,10 @@ class DirectoryJudge:
 
 
 def _is_missing(root: str) -> bool:
-    """Whether there is no such directory, or none that answers, as where a server of files is gone."""
+    """Whether there is no such directory, or none that answers, for example because a file server is gone."""
     try:
         status = Path(root).stat()
-    except PermissionError:  # it is there, and each execution in it says what it may not
+    except PermissionError:  # it exists; each execution in it reports its own missing permission
         return False
     except OSError:
         return True
@@ -171,7 +171,7 @@ def _is_missing(root: str) -> bool:
 
 
 def _require_no_copy(parts: Sequence[str]) -> None:
-    """A manifest beside a directory, or beside one above it, tells a copy, wherever and by whomever it was made."""
+    """A manifest next to a directory, or next to a parent of it, shows a copy, wherever and by whomever it was made."""
     for depth in range(len(parts), 0, -1):
         path = "/" + "/".join(parts[:depth])
         if os.path.lexists(path + MANIFEST_SUFFIX):

@@ -1,4 +1,4 @@
-"""Which rows stand in each other's way, as a run knows it: by a look at all rows, taken anew when it is too old."""
+"""Which rows conflict, as a run knows it: from a look at all rows, repeated when it is too old."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sql.database import Database
 
 GOOD_FOR_SECONDS = 30.0
 GOOD_FOR_TIMES_ITS_COST = 20.0
-"""A look reads a large table: so it takes no more than a twentieth of a run."""
+"""A look reads a large table, so looks take no more than a twentieth of a run."""
 
 
 class KnownConflicts:
@@ -31,18 +31,18 @@ class KnownConflicts:
         self._good_until = 0.0
         self._in_the_way: dict[int, Execution] = {}
         self.present = Conflicts()
-        """Among the rows that were still to be migrated at the last look."""
+        """Conflicts among the rows that were still to be migrated at the last look."""
 
     def look(self, shared_prefix: str) -> None:
-        """Look at all rows; `shared_prefix` is what places in the cloud have in common. Raises `DatabaseError`."""
+        """Look at all rows; `shared_prefix` is the common prefix of places in the cloud. Raises `DatabaseError`."""
         with self._turn:
             self._shared_prefix = shared_prefix
             self._look()
 
     def of_removal(self, execution: Execution) -> str | None:
-        """Why a local copy must not be removed because of another row, in Spanish; `None` if nothing says so.
+        """Why another row forbids the removal of a local copy, in Spanish; `None` if there is no such reason.
 
-        Not older than `GOOD_FOR_SECONDS`, or than what a look is worth. Raises `DatabaseError`.
+        Based on a look no older than `GOOD_FOR_SECONDS`, or than its cost justifies. Raises `DatabaseError`.
         """
         with self._turn:
             if self._clock() >= self._good_until:

@@ -9,7 +9,7 @@ from storage.lease import Lease, LeaseUnknown
 
 
 def lease_of(seconds_left: Callable[[], float | None]) -> Lease:
-    """Give a lease that asks the database by `seconds_left`."""
+    """A lease that asks the database by calling `seconds_left`."""
 
     def ask() -> float | None:
         try:

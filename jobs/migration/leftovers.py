@@ -1,4 +1,4 @@
-"""Removes what failed attempts left at places from which no row points to them."""
+"""Removes what failed attempts left at places to which no row points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from storage.manifest import FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished
 
 PASSING = (ProviderUnavailable, ClaimLost)
-"""What may be over at the next tick. Whatever else keeps leftovers where they are, a person has to mend."""
+"""Reasons that may have passed by the next tick. Any other reason to keep leftovers needs a person."""
 
 
 class Leftovers:
@@ -37,10 +37,10 @@ class Leftovers:
         self._interruption = interruption
 
     def remove(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> None:
-        """Remove an abandoned attempt's unfinished uploads and objects; raises `MigrationError`.
+        """Remove an abandoned attempt's unfinished uploads and objects. Raises `MigrationError`.
 
-        Nothing is removed that somebody else has, or may have, stored there, or that a row points to. `migrated` is the
-        provider that holds the copy of the same execution, if it has one.
+        Nothing is removed that somebody else has stored, or may have, or that a row points to. `migrated` is the
+        provider of the same execution's copy, if it has one.
         """
         if leftover.foreign_objects:
             return
@@ -61,7 +61,7 @@ class Leftovers:
         with_retries(lambda: remove_left_probes(abandoned, place.parent), self._interruption, abandoned.progress)
 
     def _require_same_store(self, leftover: Leftover, abandoned: Provider) -> None:
-        """The provider's row may lead elsewhere by now: what lies there was never ours."""
+        """Refuse a provider whose row leads elsewhere by now: the objects there were never ours."""
         if leftover.store and abandoned.store and leftover.store != abandoned.store:
             raise UnsafeDestination("el proveedor lleva ahora a otro sitio que cuando se guardaron")
 
@@ -71,10 +71,10 @@ class Leftovers:
             raise UnsafeDestination(f"la ejecución con id {rows[0]} dice estar allí, en su ruta_nube")
 
     def _is_place_of_copy(self, leftover: Leftover, abandoned: Provider, migrated: Provider | None) -> bool:
-        """Whether the committed copy lies where the failed attempt was, though through another row of the table.
+        """Whether the committed copy is at the failed attempt's place, but through another row of the table.
 
-        Two rows may name the same bucket, or a directory and one in it, so keys do not tell. Raises `UnsafeDestination`
-        where the one place lies in the other.
+        Two rows may name the same bucket, or a directory and one in it, so comparing keys is not enough. Raises
+        `UnsafeDestination` where one place is inside the other.
         """
         if leftover.migrated_uri is None or migrated is None:
             return False
@@ -90,8 +90,8 @@ class Leftovers:
         return False
 
     def _require_own(self, leftover: Leftover, manifest: FoundManifest | None) -> None:
-        """A manifest tells whose the objects are; those of earlier versions do not, so theirs stay. A whole copy whose
-        place was given up stays unless the original is here.
+        """A manifest names the owner of the objects; those of earlier versions do not, so their objects stay. A whole
+        copy whose place was given up stays unless the original is here.
         """
         if manifest is None or manifest.head is None:
             return
@@ -110,7 +110,7 @@ class Leftovers:
             return False
 
     def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:
-        """The manifest first: without it nobody takes the rest for a copy. Before each, the row is asked again."""
+        """Delete the manifest first, so that nobody takes the rest for a copy. Before each, check the row again."""
         with late_deletions_kept_off(self._database, leftover.attempt_id, abandoned, self._interruption) as deletions:
             for stored in objects:
                 if not self._database.is_leftover(leftover):
@@ -118,7 +118,7 @@ class Leftovers:
                 deletions.delete(stored)
 
     def _require_gone(self, provider: Provider, place: Place) -> None:
-        """A removal is believed like a copy: when the provider, asked anew, shows it. Raises `IntegrityError`."""
+        """Believe a removal, like a copy, only when a new request to the provider shows it. Raises `IntegrityError`."""
         remaining = with_retries(lambda: list(provider.list(place.files_prefix)), self._interruption, provider.progress)
         if remaining:
             raise IntegrityError(f"siguen allí {len(remaining)} objetos que el proveedor dice haber borrado")
@@ -132,7 +132,7 @@ def remove_leftovers(
     report: TickReport,
     interruption: threading.Event,
 ) -> None:
-    """Clear away what can be; what lies on a provider that is down now can wait for another tick."""
+    """Remove what can be removed; leftovers on a provider that is down now can wait for another tick."""
     removal = Leftovers(database, judge, interruption)
     for leftover in leftovers:
         abandoned = providers.get(leftover.provider_id)

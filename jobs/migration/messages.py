@@ -1,4 +1,4 @@
-"""What a run tells operators of its work, in the log, and counts in its report: the one never without the other."""
+"""What a run logs for operators and counts in its report: always both together."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ TO_BE_MENDED = {
     "storage_full": "sin espacio",
     "provider_error": "rechaza lo que se le pide",
 }
-"""What a person has to mend of a provider, by the code of the error."""
+"""What a person has to fix at a provider, by the code of the error."""
 
 
 class Messages:
-    """Tells of one run. Safe to use from several threads."""
+    """Reports on one run. Safe to use from several threads."""
 
     def __init__(self, report: TickReport) -> None:
         self._report = report
@@ -35,7 +35,7 @@ class Messages:
     # Configuration
 
     def no_configuration(self) -> None:
-        """There is no row of `ejecuciones_config`."""
+        """`ejecuciones_config` has no row."""
         emit(
             logging.WARNING,
             "no_configuration",
@@ -52,7 +52,7 @@ class Messages:
         )
 
     def migration_off(self) -> None:
-        """The policy asks for none."""
+        """The policy asks for no migration."""
         emit(logging.INFO, "migration_off", "La migración automática está desactivada: no se migra nada")
 
     def no_primary_provider(self) -> None:
@@ -60,7 +60,7 @@ class Messages:
         emit(logging.INFO, "no_primary_provider", "No hay nube primaria configurada: no se migra nada")
 
     def unknown_names(self, complaints: Iterable[str]) -> None:
-        """What was set under names that mean nothing is not in force."""
+        """Settings with unknown names have no effect."""
         told = tuple(complaints)
         if told:
             message = f"No se tiene en cuenta lo que no se conoce: {' · '.join(told)}"
@@ -69,7 +69,7 @@ class Messages:
     # Executions
 
     def removals_wait(self, count: int) -> None:
-        """It is not the turn of local copies whose removal failed several times."""
+        """Local copies whose removal failed several times wait for their turn."""
         self._report.count(deletions_waiting=count)
         emit(
             logging.WARNING,
@@ -80,11 +80,11 @@ class Messages:
         )
 
     def directory_missing(self, execution: Execution) -> None:
-        """Its directory is not on this host; where very many are missing, the debug log alone names them all."""
+        """Its directory is not on this host. If very many are missing, only the debug log names them all."""
         self._report.count(missing_directories=1)
         named = self._report.counts.missing_directories <= MISSING_DIRECTORIES_NAMED
         level = logging.WARNING if named else logging.DEBUG
-        if logger.isEnabledFor(level):  # of those that other hosts have, the line costs more than the look
+        if logger.isEnabledFor(level):  # for executions of other hosts, the line costs more than the look
             emit(
                 level,
                 "directory_missing",
@@ -108,7 +108,7 @@ class Messages:
         )
 
     def upload_failed(self, execution: Execution, provider: Provider, error: MigrationError) -> None:
-        """One provider could not take it, or its own files stood in the way."""
+        """One provider could not take it, or its own files prevented that."""
         uuid = one_line(execution.uuid)
         if isinstance(error, UnsafeDestination):
             self._report.count(unsafe_destinations=1)
@@ -154,7 +154,7 @@ class Messages:
         )
 
     def descriptors_wanting(self, execution: Execution) -> None:
-        """It could not open what it had to while others did the same."""
+        """It could not open enough files while others were doing the same."""
         uuid = one_line(execution.uuid)
         emit(
             logging.WARNING,
@@ -165,7 +165,7 @@ class Messages:
         )
 
     def migration_put_off(self, execution: Execution, reason: MigrationError) -> None:
-        """It was stopped for no fault. Where a signal has stopped the run, that one is told, and not each execution."""
+        """It was stopped without a fault. If a signal stopped the run, report that, not each execution."""
         uuid = one_line(execution.uuid)
         self._report.count(put_off=1)
         level = logging.DEBUG if self._report.is_ended_by_signal else logging.INFO
@@ -174,13 +174,13 @@ class Messages:
     # The run
 
     def limit_reached(self, due: int) -> None:
-        """Nothing more is begun, though so much is due; what is not on this host does not count, as far as is known."""
+        """Nothing more begins, though this much is due. As far as is known, executions of other hosts do not count."""
         self._report.count(left_due=max(0, due - self._report.counts.missing_directories))
         message = f"No se empieza ninguna ejecución más{self._what_is_left}"
         emit(logging.INFO, "limit_reached", message, limit=self._report.limit_reached)
 
     def root_missing(self, root: str) -> None:
-        """A directory of `JANITOR_ROOTS` is not there: what should be in it is not looked for."""
+        """A directory of `JANITOR_ROOTS` does not exist: its executions are not looked for."""
         self._report.name(Named.ROOT, one_line(root))
         emit(
             logging.ERROR,
@@ -191,16 +191,16 @@ class Messages:
         )
 
     def provider_needs_a_person(self, name: str, error: Exception) -> None:
-        """A provider that the policy names cannot be used until somebody mends it; it was told already."""
+        """A provider that the policy names cannot be used until somebody fixes it; that was already reported."""
         code = error.code if isinstance(error, MigrationError) else "invalid_settings"
         self._report.name(Named.PROVIDER, f"{one_line(name)} ({TO_BE_MENDED.get(code, code)})")
 
     def log_unwritable(self, log_file: str) -> None:
-        """What was told stands on the console alone, where that was told, too."""
+        """Messages are only on the console, where this was reported too."""
         self._report.name(Named.LOG, one_line(log_file))
 
     def run_finished(self) -> None:
-        """Sum up in one line, which also names what makes the exit code another one than 0."""
+        """Sum up in one line, which also explains an exit code other than 0."""
         counts = self._report.counts
         sums = (
             counted(counts.migrated, "migrada", "migradas")
@@ -233,11 +233,11 @@ class Messages:
         )
 
     def end_not_recorded(self, error: DatabaseError) -> None:
-        """The report could not be written down."""
+        """The report could not be recorded."""
         message = f"No se pudo anotar el final; lo reservado queda libre cuando venza: {error}"
         emit(logging.WARNING, "end_not_recorded", message, cause=error)
 
 
 def error_code(error: MigrationError | DatabaseError) -> str:
-    """The stable name that logs and the database record."""
+    """The stable name in logs and the database."""
     return error.code if isinstance(error, MigrationError) else "database_error"

@@ -1,8 +1,8 @@
-"""Whose a place in the cloud is: one execution's of one installation, or nothing is written or removed there.
+"""Ownership of places in the cloud: each belongs to one execution of one installation, or is not touched.
 
-The database knows what this program has sent, and where: no attempt is begun at a place that is, contains or lies in
-one at which another execution has something. What the database does not know lies at the place itself, and is looked
-at by the upload: see `storage.upload`.
+The database knows what this program has sent, and where. No attempt begins at a place that is, contains or is in a
+place where another execution has something. The upload inspects the place itself for what the database does not know:
+see `storage.upload`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ BYTES_THAT_TELL_A_MANIFEST = 4096
 
 
 class SourceShrank(SourceError):
-    """Of an execution that was migrated before only a part is left: it must not take the place of the whole copy."""
+    """Only a part of an already migrated execution is left: it must not replace the whole copy."""
 
     code = "source_shrank"
 
@@ -60,10 +60,10 @@ def open_attempt(
     tree: Tree,
     stop: threading.Event,
 ) -> Attempt:
-    """Record that bytes will be sent to a place that is nobody else's.
+    """Record that bytes will be sent to a place that belongs to nobody else.
 
-    Raises `ClaimLost`, and `UnsafeDestination` for a place that is another execution's, contains or lies in one, or to
-    which deletions that got no answer may still be on their way, or bytes of files that have changed since.
+    Raises `ClaimLost`, and `UnsafeDestination` for a place that is another execution's, contains one or is in one, or
+    where late requests may still arrive: unanswered deletions, or bytes of files that have changed since.
     """
     ask = partial(
         database.open_attempt, claim, provider.id, place.key_prefix, provider.store, fingerprint=tree.fingerprint()
@@ -90,7 +90,7 @@ def open_attempt(
 def _require_elsewhere(
     overlap: Overlap, providers: ProviderSet, provider: Provider, place: Place, stop: threading.Event
 ) -> None:
-    """Raises `UnsafeDestination` unless what another execution has lies in another store, or has another name."""
+    """Raises `UnsafeDestination` unless the other execution's objects are in another store or under another name."""
     if _is_another_name(overlap, provider, place, stop) or _is_another_store(overlap, providers, provider, place, stop):
         return
     raise UnsafeDestination(
@@ -100,23 +100,23 @@ def _require_elsewhere(
 
 
 def _is_another_name(overlap: Overlap, provider: Provider, place: Place, stop: threading.Event) -> bool:
-    """Whether the two only look alike to a store that folds names, which this one does not."""
+    """Whether the two only look alike to a store that folds names, while this one does not fold them."""
     if paths_overlap(overlap.key_prefix, place.key_prefix) or overlap.store != provider.store:
         return False
     return not with_retries(partial(provider.folds_names, place.parent), stop, provider.progress)
 
 
 def paths_overlap(one: str, other: str) -> bool:
-    """Whether two places are one, or one lies in the other."""
+    """Whether two places are one, or one is in the other."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def _is_another_store(
     overlap: Overlap, providers: ProviderSet, provider: Provider, place: Place, stop: threading.Event
 ) -> bool:
-    """Whether the other one's store is shown to be another one: by a probe, as one store can have many addresses.
+    """Whether a probe shows that the other place is in another store: one store can have many addresses.
 
-    Where that cannot be shown, as its provider is not to be had or leads elsewhere by now, they count as one.
+    If its provider is unavailable or leads elsewhere by now, that cannot be shown, and they count as one.
     """
     if not overlap.store or overlap.store == provider.store or overlap.provider_id == provider.id:
         return False
@@ -128,10 +128,9 @@ def _is_another_store(
 
 
 def is_same_store(one: Provider, put_key: str, other: Provider, seen_key: str, stop: threading.Event) -> bool:
-    """Whether what is put through one provider shows through another.
+    """Whether an object put through one provider appears through another.
 
-    The keys are to depend on the attempt alone, so that a probe that a crash left, finished or not, is removed when
-    this is done again.
+    The keys must depend only on the attempt, so that repeating this removes a probe that a crash left, finished or not.
     """
     discard_unfinished(one, put_key, stop)
     with_retries(lambda: one.put(put_key, BytesSource(PROBE_CONTENT)), stop, one.progress)
@@ -142,7 +141,7 @@ def is_same_store(one: Provider, put_key: str, other: Provider, seen_key: str, s
 
 
 def _remove_probe(provider: Provider, key: str, stop: threading.Event) -> None:
-    """As far as the provider lets it: what the probe was to tell is known by then."""
+    """Remove the probe, as far as the provider allows it: its answer is known by then."""
     try:
         with_retries(partial(provider.delete, key), stop, provider.progress)
     except ProviderError as error:
@@ -151,7 +150,7 @@ def _remove_probe(provider: Provider, key: str, stop: threading.Event) -> None:
 
 
 def holds(provider: Provider, key: str, stop: threading.Event) -> bool:
-    """Whether an object lies under a key."""
+    """Whether there is an object under a key."""
     try:
         with_retries(partial(provider.stat, key), stop, provider.progress)
     except ObjectNotFound:
@@ -163,9 +162,9 @@ class Neighbours:
     """Finds out whether a provider keeps its copies where this host keeps its executions. Safe to use from several
     threads.
 
-    No path or address tells: a directory may be mounted twice, an SFTP server may be this very host. For that a probe
-    is put into the copy to be, which tells if it turns up in the execution or above it: once for each directory that
-    holds executions. One that a crash left is removed with whatever else the attempt has left.
+    No path or address shows that: a directory may be mounted twice, an SFTP server may be this very host. So a probe is
+    put at the new copy's place, and the execution and the directories above it are searched for it, once for each
+    directory that holds executions. A probe that a crash left is removed with the attempt's other leftovers.
     """
 
     def __init__(self) -> None:
@@ -177,7 +176,7 @@ class Neighbours:
     ) -> None:
         """Raises `UnsafeDestination` where the copy would be written into the execution itself, or around it.
 
-        To be called once the place has been looked at, and what lies there is known.
+        Call it once the place has been inspected and its contents are known.
         """
         if provider.kind == "local":
             base = provider.store.removeprefix("local:")
@@ -196,7 +195,7 @@ class Neighbours:
     def _directory_of_copies(
         self, provider: Provider, place: Place, directory: str, stop: threading.Event
     ) -> str | None:
-        """Which directory of this host, an execution or one above it, holds all copies. Its neighbours share that."""
+        """The directory of this host, an execution or above it, that holds all copies. Its neighbours share it."""
         with self._turn:
             known = (provider.id, place.parent, directory.rpartition("/")[0])
             if known not in self._found:
@@ -216,7 +215,7 @@ def _found_by_probe(provider: Provider, place: Place, directory: str, stop: thre
 
 
 def _is_in_or_around(copy: str, execution: str) -> bool:
-    """Whether the two directories, of which the first need not be there yet, are one, or one lies in the other."""
+    """Whether the two directories are one, or one is in the other. The first need not exist yet."""
     return any(_same_directory(copy, above) for above in _with_those_above(execution)) or any(
         _same_directory(above, execution) for above in _with_those_above(copy)
     )
@@ -236,8 +235,8 @@ def _with_those_above(directory: str) -> Iterator[str]:
 
 
 def require_no_copies(tree: Tree, directory: OpenDirectory) -> None:
-    """Raises `UnsafeSource` for a directory that holds copies of executions, each beside its manifest, as the one below
-    an earlier prefix: to migrate and remove it would remove them.
+    """Raises `UnsafeSource` for a directory that holds copies of executions, each next to its manifest, such as the
+    directory of an earlier prefix: migrating and removing it would remove them.
     """
     if not tree.may_mention(MANIFEST_SUFFIX):
         return
@@ -255,17 +254,17 @@ def _begins_as_a_manifest(directory: OpenDirectory, entry: Entry) -> bool:
         with closing_descriptor(open_file_beneath(directory.descriptor, entry.path.split("/"))) as descriptor:
             return FORMAT.encode() in os.read(descriptor, BYTES_THAT_TELL_A_MANIFEST)
     except OSError:
-        return True  # nobody can tell
+        return True  # nobody can know
 
 
 def require_no_remnant(
     providers: ProviderSet, claim: Claim, directory: OpenDirectory, tree: Tree, stop: threading.Event
 ) -> None:
-    """Raises `SourceShrank` if an execution that was migrated before has lost files since, and its copy is still there.
+    """Raises `SourceShrank` if an already migrated execution has lost files since, and its copy still exists.
 
-    So what a removal has left never takes the place of the whole, whatever came to it since, nor does what it had set
-    aside just then. An execution that ran again is told by files of other sizes; one that has less than half of what it
-    had is not believed all the same, and one that has less at all is told of.
+    So a partly removed directory, even with new files, never replaces the whole copy, nor does the file that the
+    removal had just set aside. Files of other sizes show that an execution ran again. If less than half of its files or
+    bytes is left, it is refused all the same; if it has less at all, that is reported.
     """
     last = claim.last_copy
     if last is None:
@@ -277,7 +276,7 @@ def require_no_remnant(
         return
     found = _last_manifest(providers, last, stop)
     if found is None:
-        return  # whoever has removed the copy, or its manifest, does not want it any more
+        return  # the copy or its manifest was removed by somebody who does not want it any more
     if set_aside or (was_begun and _lacks_files_of(tree, found)) or (has_less and _is_remnant(tree, found, last)):
         raise SourceShrank(_what_is_left(tree, last))
     if has_less:
@@ -330,7 +329,7 @@ def _last_manifest(providers: ProviderSet, last: CommittedCopy, stop: threading.
 
 
 def _is_part_of(tree: Tree, whole: Tree) -> bool:
-    """Whether every file of a tree is one of another's, as far as path and size tell."""
+    """Whether every file of a tree is in another one, as far as path and size show."""
     position = -1
     for entry in tree.files:
         found = whole.find(entry.path, position + 1)

@@ -1,4 +1,4 @@
-"""Says what a tick would migrate and delete, and changes nothing anywhere: no provider is contacted."""
+"""Reports what a tick would migrate and delete, and changes nothing anywhere: no provider is contacted."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from storage.keys import Place, place_of
 
 
 class Preview:
-    """What would become of each due execution."""
+    """What would happen to each due execution."""
 
     def __init__(
         self, judge: DirectoryJudge, key_prefix: str, provider_names: Iterable[str], conflicts: Conflicts
@@ -28,7 +28,7 @@ class Preview:
         self._conflicts = conflicts
 
     def migration(self, execution: Execution, *, deletes: bool) -> None:
-        """Say where an execution would go, or why it would not."""
+        """Report where an execution would go, or why it would not."""
         uuid = one_line(execution.uuid)
         try:
             place, tree = self._look_at(execution)
@@ -57,6 +57,6 @@ class Preview:
 
 
 def preview_deletion(execution: Execution) -> None:
-    """Say that a removal which an earlier run began would be finished."""
+    """Report that a removal begun by an earlier run would be finished."""
     message = f"[simulación] Se terminaría de borrar la copia local de la ejecución {one_line(execution.uuid)}"
     emit(logging.INFO, "deletion_previewed", message, execution=execution.uuid)

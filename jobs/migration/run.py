@@ -1,7 +1,7 @@
-"""How executions are taken up: claimed in small batches, several on their way at once, within the limits of the run.
+"""How executions are taken up: claimed in small batches, several at once, within the limits of the run.
 
-With everything that stores, removes and tidies up, and its threads: a run imports and makes this only once there is
-something to do, as most of cron's runs find nothing and should cost no more than their questions to the database.
+This module brings everything that stores, removes and cleans up, with its threads. A run imports it only when there is
+work: most of cron's runs find none, and should cost no more than their database queries.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ from storage.transfers import TransferPool
 
 CLAIMED_AT_A_TIME = 8
 PROCESSES_UNASKED = 4
-"""How many a run uses, unless it is told another number, where there are so many processors."""
+"""The default number of processes, on a host with this many processors."""
 
 EXECUTIONS_FOR_SEVERAL_PROCESSES = 32
-"""With fewer, the others would end before they have begun."""
+"""With fewer executions, the other processes would end before they have begun."""
 
 SECONDS_TO_ABANDON_AFTER_SIGNAL = 1.5
 SECONDS_TO_END_AFTER_SIGNAL = 1.5
@@ -51,11 +51,11 @@ POLL_SECONDS = 0.5
 
 
 class Migration:
-    """One run's executions on their way. What becomes of each of them is for the caller's policy to say.
+    """One run's executions under way. The caller's policy decides what happens to each of them.
 
-    `provider_ids` are those that they go to, in order of preference; `retention_hours` is how old they must still be
-    when they are taken up.
-    `local_copies` removes what was migrated; `under_way` is to know where files are being sent. Used from one thread,
+    `provider_ids` are their destinations, in order of preference; `retention_hours` is the age that they must still
+    have when they are taken up. `local_copies` removes what was migrated; `under_way` records where files are being
+    sent. Used from one thread, except `new_attempts` and `put_to_the_end`.
     but for `new_attempts` and `put_to_the_end`.
     """
 
@@ -91,13 +91,13 @@ class Migration:
         self.under_way = UploadsUnderWay()
         self._neighbours = Neighbours()
         self._places: dict[int, int] = {}
-        """In the queue for the line, by execution: given here, in their order, as the threads would race for them."""
+        """Queue positions for the line, by execution: assigned here, in order, because the threads would race."""
         self._for_the_end: deque[Claim] = deque()
         self._taken_up_alone: set[int] = set()
 
     @cached_property
     def _task_pool(self) -> TaskPool:
-        """As many as the provider is best used by that most of them will go to."""
+        """A pool of the best size for the provider that most of them will go to."""
         usable = self._providers.in_order(self._provider_ids)
         return TaskPool(next((provider.executions_at_once for provider in usable), 1), self._interruption)
 
@@ -108,10 +108,10 @@ class Migration:
         count_due: Callable[[], int],
         unfinished: Sequence[Execution] = (),
     ) -> None:
-        """Call `migrate` with the claim to every execution that can be taken up, until a limit of the run is reached.
+        """Call `migrate` with the claim to every available execution, until a limit of the run is reached.
 
-        Beside it, the local copies of `unfinished` ones are removed: one that is stuck keeps no other one waiting.
-        `count_due` gives how many are left to be begun, up to `DUE_COUNTED_TO`. Raises what `migrate` does.
+        Meanwhile the local copies of `unfinished` ones are removed, so that a stuck one delays no other. `count_due`
+        returns how many are still to begin, up to `DUE_COUNTED_TO`. Raises what `migrate` raises.
         """
         try:
             with self._limits.enforced(self._interruption.migrations), self._showing_progress(count_due):
@@ -124,7 +124,7 @@ class Migration:
     def _share_out(
         self, pages: Iterable[list[Execution]], migrate: Callable[[Claim], None], unfinished: Sequence[Execution]
     ) -> None:
-        """By several processes, where there is enough to do for them; forked before any other thread is at work."""
+        """Use several processes if there is enough to do; they are forked before any other thread starts."""
         remaining = iter(pages)
         first = next(remaining, [])
         everything = chain((first,), remaining)
@@ -148,7 +148,7 @@ class Migration:
 
     @contextlib.contextmanager
     def _finishing_removals(self, unfinished: Sequence[Execution]) -> Iterator[None]:
-        """Within, local copies are removed in a thread; in the end that is waited for. Raises what came of it."""
+        """Remove local copies in a thread within the block, and wait for it at the end. Raises its errors."""
         if not unfinished:
             yield
             return
@@ -172,7 +172,7 @@ class Migration:
             raise errors[0]
 
     def _processes_for(self, first_page: Sequence[Execution]) -> int:
-        """How many processes are worth while. Limits that hold for all transfers together are kept by one."""
+        """How many processes are worthwhile. With limits on all transfers together, the answer is one."""
         limited = self._limits.any or self._bandwidth_is_limited
         if limited or len(first_page) < EXECUTIONS_FOR_SEVERAL_PROCESSES or self._providers.any_is_in_use:
             return 1
@@ -181,7 +181,7 @@ class Migration:
     def _take_up_share(
         self, batches: Iterator[list[Execution]], migrate: Callable[[Claim], None], processes: int
     ) -> None:
-        """What one of several processes does."""
+        """Do the share of one of several processes."""
         self._database.go_on_in_forked_process()
         self._pool = TransferPool(self._pool.size // processes, self._pool.traffic)
         self._helpers.employ_none()
@@ -232,9 +232,9 @@ class Migration:
         self._task_pool.submit(migrate_within_limits, claim)
 
     def put_to_the_end(self, claim: Claim) -> bool:
-        """Whether an execution is taken up once more, when no other one of this process is under way any more.
+        """Whether an execution is taken up again once no other one of this process is under way.
 
-        It is, the first time: what others held meanwhile, it may then have. Until then the claim stays.
+        True the first time: resources that others held may be free then. Until then the claim stays.
         """
         if claim.execution.id in self._taken_up_alone:
             return False
@@ -252,7 +252,7 @@ class Migration:
             self._task_pool.drain()
 
     def _may_begin(self, execution: Execution) -> bool:
-        """Whether the limits of the run leave time and room for one more execution."""
+        """Whether the limits of the run leave time and room for another execution."""
         if not self._limits.any:
             return True
         self._task_pool.wait_for_room()
@@ -262,7 +262,7 @@ class Migration:
         return self._limits.has_time() and self._limits.begin(execution, size_bytes)
 
     def _claim(self, executions: list[Execution]) -> list[Claim]:
-        """Take up what can be: one whose row somebody holds locked must not stand in the way of the others."""
+        """Take up what is available: a row that somebody has locked must not block the others."""
         try:
             return self._database.claim(executions, self._retention_hours)
         except DatabaseBusy as error:
@@ -272,7 +272,7 @@ class Migration:
             return []
 
     def new_attempts(self, execution: Execution, *, delete_local_copy: bool) -> Attempts:
-        """What it takes to store one execution that is under way, behind those that came before it."""
+        """The means to store one execution that is under way, behind those that came before it."""
         return Attempts(
             self._database,
             self._providers,
@@ -293,7 +293,7 @@ class Migration:
         self._report.limit_reached = self._limits.reached
 
     def close(self) -> None:
-        """Let the threads end."""
+        """End the threads."""
         if "_task_pool" in self.__dict__:
             self._task_pool.close()
         self._pool.close()
@@ -301,5 +301,5 @@ class Migration:
 
 
 def _processors() -> int:
-    """How many this process may use."""
+    """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

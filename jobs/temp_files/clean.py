@@ -31,8 +31,8 @@ class TempDirectoryUnsafe(Exception):
 
 
 SET_ASIDE = ".janitor-removing-"
-"""How the name begins of the directory, in the temporary one, in which a file is in the moment before it is deleted.
-A file keeps its name there: a run that comes after a killed one can give it back.
+"""The prefix of a directory inside the temporary one that holds a file in the moment before its deletion. A file keeps
+its name there, so a run that follows a killed one can give it back.
 """
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -40,7 +40,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 @dataclass(slots=True)
 class TempFilesReport:
-    """What one cleaning did (or, in a dry run, would do)."""
+    """What one cleaning did or, in a dry run, would do."""
 
     deleted_files: int = 0
     deleted_bytes: int = 0
@@ -51,9 +51,9 @@ class TempFilesReport:
 def clean_temp_files(
     directory: Path, retention_hours: float, interruption: threading.Event, *, dry_run: bool
 ) -> TempFilesReport:
-    """Delete the regular files directly in `directory` whose mtime is older than the retention, but no manifest.
+    """Delete the regular files directly in `directory` whose mtime is older than the retention, except manifests.
 
-    The directory is opened once, no link in its path followed; whatever is put in its place meanwhile is not seen.
+    The directory is opened once, without following any link in its path, so a later replacement is not seen.
     Raises `TempDirectoryMissing`, `TempDirectoryUnsafe`.
     """
     oldest_kept_ns = time.time_ns() - retention_hours * 3600e9  # which may be minus infinity
@@ -63,7 +63,7 @@ def clean_temp_files(
             if interruption.is_set():
                 break
             if name.endswith(MANIFEST_SUFFIX):
-                continue  # wherever this is, the copy beside it is worth nothing without it
+                continue  # wherever this is, the copy next to it is worth nothing without it
             if _is_old(status, oldest_kept_ns):
                 _count(report, status) if dry_run else deletion.delete(name)
             elif name.startswith(SET_ASIDE) and stat.S_ISDIR(status.st_mode) and not dry_run:
@@ -90,8 +90,8 @@ def _is_old(status: os.stat_result, oldest_kept_ns: float) -> bool:
 
 
 def _listed(descriptor: int) -> Iterator[tuple[str, os.stat_result]]:
-    """One after the other, so that a million of them take no memory. That they are deleted while they are listed keeps
-    no other one from being listed (readdir in POSIX.1).
+    """Yield files one by one, so that a million of them take no memory. Deleting some during the listing does not hide
+    any other (readdir in POSIX.1).
     """
     with os.scandir(descriptor) as listing:
         for item in listing:
@@ -103,16 +103,16 @@ def _listed(descriptor: int) -> Iterator[tuple[str, os.stat_result]]:
 
 
 class _Deletion:
-    """Deletes files, each only if what is deleted is old.
+    """Deletes files, each only if the deleted file is old.
 
-    Whoever writes a file under another name and then renames it puts a new one in the place of an old one, perhaps
-    between a look and `unlink`. So what is to go is first moved to a directory of our own, looked at there, and then
-    deleted; if it is not old, or no file, it gets its name back. The directory is made for the first file. Where a full
-    disk has no room for it, the look right before `unlink` has to do: a full disk needs this program most.
+    A program that writes a file under another name and renames it may replace an old file by a new one between a look
+    and `unlink`. So each file is first moved to our own directory, inspected there, and then deleted. If it is not old,
+    or not a file, it gets its name back. The directory is made for the first file. Where a full disk has no room for
+    it, the look right before `unlink` has to do: a full disk needs this program most.
 
-    Nothing less will do: no system call removes a name only if it still stands for the same file. Measured on ext4, in
-    microseconds of processor time for each of 60,000 empty files: 19 by `unlink` alone, 38 to 41 so, 45 by another name
-    in the same directory, 51 by another name for each file there.
+    No cheaper way is safe: no system call removes a name only if it still stands for the same file. Measured on ext4,
+    in microseconds of processor time for each of 60,000 empty files: 19 with `unlink` alone, 38 to 41 this way, 45 with
+    another name in the same directory, 51 with another name for each file there.
     """
 
     def __init__(self, descriptor: int, oldest_kept_ns: float, report: TempFilesReport) -> None:
@@ -127,7 +127,7 @@ class _Deletion:
     def __exit__(self, *_exception: object) -> None:
         if "_aside" in self.__dict__ and self._aside != self._descriptor:
             os.close(self._aside)
-            with contextlib.suppress(OSError):  # then something is in it that could not be given back
+            with contextlib.suppress(OSError):  # then it contains something that could not be given back
                 os.rmdir(self._name, dir_fd=self._descriptor)
 
     @cached_property
@@ -144,13 +144,13 @@ class _Deletion:
         return aside
 
     def delete(self, name: str) -> None:
-        """Delete a file. What cannot be is counted; what somebody else has taken away is nobody's failure."""
+        """Delete a file. A failure is counted; a file that somebody else has removed is none."""
         try:
             aside = self._move_aside(name)
             try:
                 self._delete_if_old(aside, name)
             except BaseException:
-                with contextlib.suppress(OSError):  # the first error is the one to tell
+                with contextlib.suppress(OSError):  # the first error is the one to report
                     self._give_back(aside, name)
                 raise
         except FileNotFoundError:
@@ -180,7 +180,7 @@ class _Deletion:
         self._report.first_failure = self._report.first_failure or f"{one_line(name)}: {reason_of(error)}"
 
     def _move_aside(self, name: str) -> int:
-        """The directory in which it is then."""
+        """Move a file aside; return its new directory."""
         try:
             if self._aside != self._descriptor:
                 os.rename(name, name, src_dir_fd=self._descriptor, dst_dir_fd=self._aside)
@@ -199,7 +199,7 @@ class _Deletion:
         _count(self._report, status)
 
     def _give_back(self, aside: int, name: str) -> None:
-        """Never in the place of what has the name by now. Raises `OSError`; then it stays set aside."""
+        """Give a file its name back, never replacing another one. Raises `OSError`; then it stays set aside."""
         if aside == self._descriptor:
             return
         status = os.stat(name, dir_fd=aside, follow_symlinks=False)
@@ -208,14 +208,14 @@ class _Deletion:
             return
         try:
             os.link(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor, follow_symlinks=False)
-        except FileExistsError:  # unless a run was killed when it had given it back already
+        except FileExistsError:  # unless a killed run had given it back already
             if not os.path.samestat(status, os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)):
                 raise
         os.unlink(name, dir_fd=aside)
 
 
 def _was_made_by_us(status: os.stat_result) -> bool:
-    """In a directory open to all, others may make one of such a name."""
+    """Whether this user made it: in a directory open to all, others may use such a name."""
     return status.st_uid == os.geteuid() and stat.S_IMODE(status.st_mode) == 0o700
 
 
@@ -233,7 +233,7 @@ def _count(report: TempFilesReport, status: os.stat_result) -> None:
 
 
 def report_cleaning(cleaned: TempFilesReport, *, dry_run: bool) -> None:
-    """Say what a cleaning did, or would do."""
+    """Report what a cleaning did, or would do."""
     if cleaned.failures:
         count = counted(cleaned.failures, "archivo temporal", "archivos temporales")
         kept = f"No se {'pudo' if cleaned.failures == 1 else 'pudieron'} borrar {count}"

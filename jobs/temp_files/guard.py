@@ -25,15 +25,15 @@ PARTS_OF_THE_PROGRAM = (
     *("docs", "tests", "benchmarks", "tools"),
     *(".git", ".venv"),
 )
-"""What belongs to the program beside it. `tmp` and others there are as good as anywhere."""
+"""The program's own entries in its directory. Other directories there, such as `tmp`, are as good as any."""
 
 HOMES = "/home"
 
 TREES_OF_SERVICES = ("/var/backups", "/var/lib", "/var/mail", "/var/spool")
-"""Mail, waiting jobs, databases: files there belong to a service, however old they are."""
+"""Mail, queued jobs, databases: files there belong to a service, however old they are."""
 
 SIGNS_OF_OTHER_USE = (".git", ".env", "PG_VERSION", "janitor_daemon.py")
-"""What a directory of temporary files alone does not hold: it is somebody's sources, settings, database or program."""
+"""Contents that no directory of temporary files has: they mark sources, settings, a database or a program."""
 
 ADVICE = "ponga en TEMP_DIR un directorio propio, solo para archivos temporales"
 
@@ -42,9 +42,9 @@ Identity = tuple[int, int]
 
 
 class _Place:
-    """A directory by its real path, and by the identities of it and of all above: a bind mount has another path.
+    """A directory by its real path, and by its identity and those above it: a bind mount has another path.
 
-    What is not there is known by its path alone. Every tick makes some of these, so they look at as little as will do.
+    A missing directory is known by its path alone. Every tick makes some of these, so they inspect little.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -71,8 +71,8 @@ def require_temp_directory_apart(settings: Settings) -> None:
 
 
 def temp_directory_fault(settings: Settings) -> str | None:
-    """Why `TEMP_DIR` is refused, in Spanish; `None` if it is not. Whether it is there, and can be used, is another
-    question.
+    """Why `TEMP_DIR` is refused, in Spanish; `None` if it is not. It does not check whether the directory exists and is
+    usable.
     """
     temporary = _Place(settings.temp_directory)
     reason = next(_reasons(temporary, settings), None)
@@ -89,7 +89,7 @@ def require_temp_directory_apart_from_copies(settings: Settings, directories: It
 
 
 def copies_fault(settings: Settings, directories: Iterable[str]) -> str | None:
-    """As `temp_directory_fault`, for the `ruta` of each provider of kind `local`."""
+    """Like `temp_directory_fault`, for the `ruta` of each provider of kind `local`."""
     temporary = _Place(settings.temp_directory)
     for directory in directories:
         copies = _Place(directory)
@@ -100,9 +100,9 @@ def copies_fault(settings: Settings, directories: Iterable[str]) -> str | None:
 
 
 def require_outside_roots(settings: Settings) -> None:
-    """Raises `ConfigurationError` if log or lock lie in a root.
+    """Raises `ConfigurationError` if the log or lock directory is in a root.
 
-    A log that grows while the execution around it is migrated keeps that from ever being deleted.
+    A log that grows while its execution is migrated would keep that from ever being deleted.
     """
     for fault in (log_directory_fault(settings), lock_directory_fault(settings)):
         if fault is not None:
@@ -147,7 +147,7 @@ def _reasons(temporary: _Place, settings: Settings) -> Iterator[str]:
 
 
 def _kept_with_all_above(settings: Settings) -> Iterator[tuple[str, str | Path]]:
-    """Directories that must be neither `TEMP_DIR` nor below it, each with what it is called."""
+    """Directories that must neither be `TEMP_DIR` nor be in it, each with its Spanish name."""
     yield "el directorio de trabajo", "."
     yield "el directorio del programa", PROGRAM
     yield "los módulos de Python", PYTHON
@@ -159,7 +159,7 @@ def _kept_with_all_above(settings: Settings) -> Iterator[tuple[str, str | Path]]
 
 
 def _kept_with_all_below(settings: Settings) -> Iterator[tuple[str, str | Path]]:
-    """Directories in which `TEMP_DIR` must not be."""
+    """Directories that must not contain `TEMP_DIR`."""
     for part in PARTS_OF_THE_PROGRAM:
         yield "el directorio del programa", PROGRAM / part
     yield "los módulos de Python", PYTHON
@@ -177,7 +177,7 @@ def _kept_with_all_below(settings: Settings) -> Iterator[tuple[str, str | Path]]
 
 
 def _is_of_the_system(temporary: _Place) -> bool:
-    """As for the directories of rows. `/tmp` and `/var/tmp` themselves are everybody's; a directory in them is not."""
+    """As for the directories of rows. `/tmp` and `/var/tmp` are shared by everybody; a directory in them is not."""
     return (
         temporary.path.rpartition("/")[0] == HOMES
         or any(map(temporary.is_same_as, (*SYSTEM_DIRECTORIES, *_homes())))
@@ -186,22 +186,22 @@ def _is_of_the_system(temporary: _Place) -> bool:
 
 
 def _homes() -> Iterator[str]:
-    """Where the user keeps what is his own, and `.profile`."""
+    """The home directories, with the user's own files and `.profile`."""
     if home := os.environ.get("HOME"):
         yield home
-    with contextlib.suppress(KeyError):  # in a container the user may have a number and no account
+    with contextlib.suppress(KeyError):  # in a container the user may have a number but no account
         yield pwd.getpwuid(os.geteuid()).pw_dir
 
 
 def _holds_much_else(directory: Path) -> bool:
-    """`/tmp`, say, or the directory in which the program is started."""
+    """Whether much else is expected in it, as in `/tmp` or the working directory."""
     return str(directory) in SYSTEM_DIRECTORIES or _Place(".").lies_in(_real_path(directory))
 
 
 def _real_path(path: str | Path) -> str:
     try:
         return os.path.realpath(path)
-    except FileNotFoundError:  # the working directory is gone: what is named from there is nowhere
+    except FileNotFoundError:  # the working directory is gone, so a relative path leads nowhere
         return os.fspath(path)
 
 

@@ -1,6 +1,6 @@
--- Local copies whose removal was begun by a run that is dead, or that was stopped by something the operator has to see.
--- After the first three tries there is a pause of 6, 12, 24, then always 48 hours: it is counted here, so that it comes
--- also after a removal that ends the run each time. What this very run holds is being removed by it just now.
+-- Local copies whose removal a dead run began, or that stopped for a reason the operator has to see. After the first
+-- three tries there is a pause of 6, 12, 24, then always 48 hours. It is counted here, so that it also follows a
+-- removal that ends the run each time. Copies that this run holds are being removed by it right now.
 UPDATE janitor_migrations AS migration
 SET host = %(host)s,
     run_id = %(run_id)s,

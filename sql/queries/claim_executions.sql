@@ -1,6 +1,6 @@
--- One statement, so that of several runs exactly one gets each execution. A lease of this host left by another run
--- is dead: this run holds the host's lock. A row that is not any more as the run has read it, or not due any more, waits
--- for the next run. What the last commit recorded stays until the next one.
+-- One statement, so that of several runs exactly one gets each execution. Another run's lease on this host is dead,
+-- because this run holds the host's lock. A row that has changed since the run read it, or is no longer due, waits for
+-- the next run. The record of the last commit stays until the next one.
 INSERT INTO janitor_migrations AS migration
     (execution_id, uuid, state, host, run_id, fencing_token, lease_expires_at, directory, executed_at)
 SELECT

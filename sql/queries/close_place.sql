@@ -1,5 +1,5 @@
--- Before the first deletion at a place. What another run has sent there may still be on its way, so it stays closed
--- after this one has ended, too.
+-- Runs before the first deletion at a place. Another run's deletions may still be in flight, so the place stays closed
+-- after this run has ended, too.
 UPDATE janitor_attempts
 SET closed_by = CASE WHEN closed_until > now() AND closed_by <> %(run_id)s THEN 0 ELSE %(run_id)s END,
     closed_until = now() + make_interval(secs => %(late_seconds)s)

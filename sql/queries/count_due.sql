@@ -1,4 +1,4 @@
--- Due executions that nobody works on and that this run has not taken up, counted up to a number.
+-- The number of due, unclaimed executions that this run has not claimed, up to a limit.
 SELECT count(*) AS count
 FROM (
     SELECT 1

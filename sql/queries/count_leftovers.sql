@@ -1,5 +1,5 @@
--- Attempts that nobody has cleared away and that have sent something: where nobody has looked at the place yet
--- (foreign_objects is NULL), nothing was sent.
+-- Uncleared attempts that have sent something: while foreign_objects is NULL no run has looked at the place, so nothing
+-- was sent.
 SELECT count(*) AS count
 FROM janitor_attempts
 WHERE state IN ('open', 'abandoned') AND foreign_objects IS NOT NULL

@@ -1,5 +1,5 @@
--- Asked all the time while a local copy is removed. It is to go as long as the claim holds, the row still points at the
--- copy that was proven and at this directory, and the policy in force asks for it (older installations lack the column).
+-- Polled while a local copy is removed. Removal may continue while the claim holds, the row still points at the proven
+-- copy and at this directory, and the policy in force asks for deletion (older installations lack the column).
 SELECT
     extract(epoch FROM migration.lease_expires_at - now()) AS seconds_left,
     coalesce(

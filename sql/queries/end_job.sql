@@ -1,4 +1,4 @@
--- Only what this run holds: another one that took the job over since has a row of its own, and its state is what counts.
+-- Only jobs that this run holds: a run that has since taken over has its own row, and its state counts.
 WITH ended AS (
     UPDATE janitor_job_runs
     SET finished_at = now(), outcome = %(outcome)s, counts = %(counts)s::jsonb, error = %(error)s

@@ -1,4 +1,4 @@
--- Those of some executions that are still due and that nobody works on, in the order in which they are named.
+-- The given executions that are still due and unclaimed, in the given order.
 SELECT execution.id, execution.uuid::text AS uuid, execution.ruta_directorio
 FROM unnest(%(execution_ids)s::bigint[]) WITH ORDINALITY AS named (id, position)
 JOIN ejecuciones_yaml AS execution ON execution.id = named.id

@@ -1,8 +1,8 @@
--- Executions still to be migrated whose place another row says that it lies at, or in it: in any state, under whatever
--- uuid. What this program itself has committed for the other row is left out, as its attempts tell it, with the store; so
--- this is for what others have written. A row that names a place above all others is none of a copy, and stops nobody.
--- A place is cloud://tipo/, what all places have in common, and the uuid, which is that part of it; all rows of a large
--- table come by here, so only for those with the uuid of a pending one the rest is compared.
+-- Executions still to be migrated at whose place, or inside it, another row says it is stored: in any state, with any
+-- uuid. Excludes rows committed by this program, whose attempts record place and store; so this covers what others
+-- wrote. A row naming a place above all others is not a copy and blocks nothing. A place is cloud://tipo/, the prefix
+-- that all places share, and the uuid. Every row of a large table passes here, so the rest is compared only for rows
+-- with the uuid of a pending execution.
 WITH pending AS MATERIALIZED (
     SELECT id, uuid::text AS uuid
     FROM ejecuciones_yaml

@@ -1,6 +1,6 @@
--- Executions still to be migrated whose directory is, or contains, that of another one, each with one of those. In
--- order of their bytes, paths that begin with the same one follow each other: so a directory contains another one if it
--- contains the next. Paths are compared without doubled slashes and with one at the end.
+-- Executions still to be migrated whose directory equals or contains another one's, each with one of those. In byte
+-- order, paths with a common beginning are adjacent: so a directory contains another one if it contains the next. Paths
+-- are compared without doubled slashes and with one at the end.
 WITH placed AS (
     SELECT
         id,

@@ -1,11 +1,10 @@
--- Attempts that failed at one place, of executions that were migrated to another since, as their rows still say, or that
--- have given the place up: the row is gone, or has another uuid by now. But none at a place that is another execution's,
--- or contains or lies in one, in whatever store. Nor those whose removal was refused several times, until their pause is
--- over.
+-- Failed attempts at a place that their execution no longer uses: it has since been migrated elsewhere, as its row
+-- still says, or its row is gone or has another uuid. Excludes places that equal, contain or are inside another
+-- execution's, in any store, and attempts whose removal was refused several times, until their pause is over.
 SELECT
     attempt.id AS attempt_id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
     attempt.store, attempt.host, migration.directory,
-    coalesce(attempt.foreign_objects, true) AS foreign_objects, -- nobody has looked: nothing was sent
+    coalesce(attempt.foreign_objects, true) AS foreign_objects, -- no run has looked: nothing was sent
     execution.migrado_a_nube IS NOT TRUE AS is_given_up,
     migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri
 FROM janitor_attempts AS attempt

@@ -1,4 +1,4 @@
--- Columns that the program reads and that a table of the platform lacks; of a table that is not there, none.
+-- Columns that the program reads and an existing table of the platform lacks.
 WITH needed (table_name, column_name) AS (
     VALUES
         ('cloud_providers', 'id'),

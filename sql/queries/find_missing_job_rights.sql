@@ -1,4 +1,4 @@
--- What one job needs and this role may not do; tables that are not there are told by the schema's own check.
+-- The rights that one job needs and this role lacks; the schema check reports missing tables.
 SELECT needed.right_name || ' en ' || needed.table_name AS missing
 FROM unnest(%(tables)s::text[], %(rights)s::text[]) AS needed (table_name, right_name)
 WHERE to_regclass(needed.table_name) IS NOT NULL

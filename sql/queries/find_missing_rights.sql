@@ -1,4 +1,4 @@
--- What a run needs and this role may not do. Asked before anything is sent: a commit that is refused comes too late.
+-- The rights that a run needs and this role lacks. Checked before anything is sent: a refused commit would be too late.
 WITH needed (table_name, column_name, right_name) AS (
     VALUES
         ('cloud_providers', NULL, 'SELECT'),

@@ -1,5 +1,6 @@
--- Executions still to be migrated, in order of age: so many after the last one of the look before, and those of them
--- that are due; where that is wanted and these are all, also all of them with their dates, as text. A naive fecha_ejecucion is read in the database's time zone, as the session's is the database's.
+-- Executions still to be migrated, oldest first: a limited number after the last one of the previous look, and the due
+-- ones among them; on request, if these are all, also all of them with their dates, as text. A naive fecha_ejecucion is
+-- read in the database's time zone, which is also the session's.
 -- A row without a ruta_directorio is an execution that left no files.
 WITH pending AS (
     SELECT id, fecha_ejecucion::timestamptz AS executed_at

@@ -1,5 +1,5 @@
--- Other rows, in any state, that say that they lie at a place, in it or above it, by whomever that was written. What this
--- program has committed is known by its attempts, too, so this is for what others have written.
+-- Other rows, in any state, whose ruta_nube is at, inside or above a place, written by any program. Attempts also
+-- record this program's own commits, so this covers what others wrote.
 SELECT id
 FROM ejecuciones_yaml
 WHERE (strpos(ruta_nube, '/' || %(place)s) > 0 OR ruta_nube = ANY(%(uris_above)s::text[]))

@@ -1,6 +1,7 @@
--- Executions still to be migrated whose directory is, contains or lies in one that this host is to remove, or may have to
--- before it looks again: it is another execution's by now. Each directory is taken apart into those above it, so that
--- equal paths meet, however many there are of both. Paths are compared without doubled and final slashes.
+-- Executions still to be migrated whose directory equals, contains or is inside one that this host removes now, or may
+-- remove before the next look: that one then belongs to another execution. Each directory is expanded into its
+-- ancestors, so the join is on equal paths, however many rows there are. Paths are compared without doubled and final
+-- slashes.
 WITH pending AS (
     SELECT id, uuid::text AS uuid, ruta_directorio, parts, array_to_string(parts, '/') AS path
     FROM (

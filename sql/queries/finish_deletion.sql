@@ -1,5 +1,5 @@
--- Only while the row still points at the copy that was proven and at this directory. It may be sent twice, when the
--- connection breaks: then the second one finds what the first one has done.
+-- Only while the row still points at the proven copy and at this directory. It may be sent twice if the connection
+-- breaks: the second statement then finds what the first has done.
 WITH finished AS (
     UPDATE janitor_migrations AS migration
     SET local_copy = 'deleted', deleted_at = now(), lease_expires_at = NULL, error_code = NULL, error = NULL,

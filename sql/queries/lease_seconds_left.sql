@@ -1,4 +1,4 @@
--- Asked all the time while an execution is migrated: a process may be stopped for so long that another one took over.
+-- Polled while an execution is migrated: a process may be stopped so long that another run takes over.
 SELECT extract(epoch FROM migration.lease_expires_at - now()) AS seconds_left
 FROM janitor_migrations AS migration
 JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id

@@ -1,4 +1,4 @@
--- Those tried least often come first, then the oldest: one that is stuck keeps no other one waiting.
+-- Least-tried first, then oldest: a stuck removal never delays the others.
 SELECT
     migration.execution_id, migration.uuid, migration.directory,
     coalesce(migration.deletion_next_at <= now(), true) AS is_due

@@ -1,5 +1,5 @@
--- The name of this installation, chosen when it is first asked for, and anew where the database turns out to be a copy of
--- another one: then what earlier attempts have left may be the original's by now, and is not ours to remove.
+-- The name of this installation, chosen at its first use, and again if the database turns out to be a copy of another
+-- one: leftovers of earlier attempts may then belong to the original, and are not ours to remove.
 WITH named AS (
     INSERT INTO janitor_installation AS present (id, installation, origin)
     VALUES (1, gen_random_uuid()::text, %(origin)s)

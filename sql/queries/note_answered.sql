@@ -1,2 +1,2 @@
--- Every request of this attempt was answered: nothing of it is on its way any more that could come late.
+-- Every request of this attempt was answered: none can still arrive late.
 UPDATE janitor_attempts SET tree_fingerprint = NULL WHERE id = %(attempt_id)s

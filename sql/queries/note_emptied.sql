@@ -1,5 +1,5 @@
--- Written when the directory that was set aside is empty, right before it is removed itself: a run that is killed
--- between that and the record has seen the removal all the same.
+-- Written when the set-aside directory is empty, right before its own removal: the removal then counts as seen even if
+-- the run is killed before it records it.
 UPDATE janitor_migrations
 SET emptied_in = %(parent)s
 WHERE execution_id = %(execution_id)s

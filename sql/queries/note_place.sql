@@ -1,5 +1,5 @@
--- Written after looking at the place and before the first object is sent there; not by a run that lost its claim
--- meanwhile, for it sends nothing, and what it saw there is another run's work.
+-- Written after looking at the place and before the first object is sent there. A run that lost its claim meanwhile
+-- writes nothing: it sends nothing, and what it saw there is another run's work.
 UPDATE janitor_attempts AS attempt
 SET foreign_objects = %(foreign_objects)s
 WHERE attempt.id = %(attempt_id)s

@@ -1,5 +1,5 @@
--- Asked and written at once, before the directory is renamed: whether it is to go, as in deletion_seconds_left.sql, and
--- which one it is, so that whatever has the trash name later is known to be it, or not to be.
+-- Asked and written at once, before the directory is renamed: whether it may be removed, as in
+-- deletion_seconds_left.sql, and which one it is, so that a later run can tell whether the trash name holds it.
 WITH held AS (
     SELECT
         migration.execution_id,

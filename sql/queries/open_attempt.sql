@@ -1,7 +1,6 @@
--- Written before the first remote byte, only by the holder of the claim and only while the row is as it was claimed, and
--- only where no other execution's copy, or what it may have sent, lies at this place, above it or below it. Those in
--- elsewhere are known to lie in another store. Two that ask for one place at the same moment take turns; the second
--- sees what the first has written.
+-- Written before the first remote byte, only by the claim's holder, only while the row is as claimed, and only if no
+-- other execution has a copy, or may have sent objects, at this place or above or below it. Attempts in elsewhere are
+-- known to be in another store. Two runs that ask for one place at once take turns; the second sees the first's row.
 SELECT pg_advisory_xact_lock(hashtextextended('janitor place ' || lower(%(key_prefix)s), 0));
 WITH held AS (
     SELECT migration.execution_id, migration.last_held_at
@@ -26,7 +25,7 @@ overlapping AS (
       AND attempt.execution_id <> %(execution_id)s
       AND attempt.id <> ALL(%(elsewhere)s::bigint[])
       AND NOT (
-            -- A row that was deleted, and added again under another id: what lies there is compared by its bytes.
+            -- A row deleted and added again under another id: the objects there are compared by their bytes.
             attempt.state = 'committed'
             AND attempt.place = lower(%(key_prefix)s)
             AND NOT EXISTS (SELECT FROM ejecuciones_yaml WHERE id = attempt.execution_id)
@@ -56,7 +55,7 @@ closed AS (
       AND closed_by <> %(run_id)s
 ),
 late_bytes AS (
-    -- An attempt not all of whose requests were answered may have bytes on their way, of files that have changed since.
+    -- An attempt with unanswered requests may have bytes in flight, of files that have changed since.
     SELECT max(life.last_sign + make_interval(secs => %(late_seconds)s)) AS until
     FROM janitor_attempts AS attempt
     JOIN held ON held.execution_id = attempt.execution_id

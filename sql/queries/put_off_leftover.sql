@@ -1,5 +1,5 @@
--- The removal of what an attempt left was refused, which does not pass by itself. After the first three tries there is a
--- pause of 6, 12, 24, then always 48 hours, as in claim_deletions.sql.
+-- The provider refused to remove an attempt's leftovers, which does not resolve itself. After the first three tries
+-- there is a pause of 6, 12, 24, then always 48 hours, as in claim_deletions.sql.
 UPDATE janitor_attempts
 SET removal_tries = removal_tries + 1,
     removal_next_at = CASE

@@ -1,7 +1,7 @@
--- The due executions among those that the last look found, if nothing has changed in the platform's table since.
--- PostgreSQL counts every row that is inserted, updated or deleted, and tells within ten seconds after the commit, from
--- version 15 on and where it is not switched off; it does not count for a table what happens in those that inherit
--- from it, nor what it knew before a crash, hence the limit of a day. A small table is looked through each time.
+-- The due executions among those that the last look found, if the platform's table has not changed since. From version
+-- 15 on, unless switched off, PostgreSQL counts inserted, updated and deleted rows and publishes the counts within ten
+-- seconds after the commit. A table's counts exclude tables that inherit from it, and a crash resets them, hence the
+-- limit of a day. A small table is scanned each time.
 WITH present AS (
     SELECT concat_ws(
         ' ', oid, relfilenode,

@@ -1,4 +1,4 @@
--- The end of a run: what it did not finish is free for the next one. Where a signal has ended it, that was no failure.
+-- The end of a run: unfinished work is free for the next run. An end by a signal is not a failure.
 UPDATE janitor_migrations
 SET lease_expires_at = NULL, state = CASE WHEN state = 'migrating' THEN 'failed' ELSE state END,
     error_code = CASE WHEN state = 'migrating' AND %(is_interrupted)s THEN 'interrupted' ELSE error_code END,

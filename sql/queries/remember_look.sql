@@ -1,5 +1,5 @@
--- Hosts that begin at the same minute would queue for the one row, the last of them for longer than a statement waits
--- for a lock: whoever finds another one writing leaves it at that. The lock ends with the transaction.
+-- Hosts that start in the same minute would queue for the one row, the last for longer than the lock timeout: a host
+-- that finds another one writing skips the write. The lock ends with the transaction.
 INSERT INTO janitor_looks (id, table_state, looked_at, execution_ids, executed_at)
 SELECT 1, %(table_state)s, now(), %(execution_ids)s::bigint[], %(executed_at)s::timestamptz[]
 WHERE pg_try_advisory_xact_lock(hashtext('janitor_looks'))

@@ -1,5 +1,5 @@
--- One transaction, as in store_secret.sql. Nothing is replaced when the table holds anything but what was read before:
--- a secret that somebody stored meanwhile must neither be lost nor be left with an older key.
+-- One transaction, as in store_secret.sql. Nothing is replaced if the table has changed since it was read: a secret
+-- stored meanwhile must be neither lost nor left with an older key.
 SELECT set_config('lock_timeout', '10s', true);
 LOCK TABLE secretos_nube IN SHARE ROW EXCLUSIVE MODE;
 WITH renewed AS (

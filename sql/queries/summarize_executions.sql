@@ -1,5 +1,5 @@
--- What is pending has files: a row without a ruta_directorio is an execution that left none. What was stopped without
--- fault (interrupted) is pending, and has not failed.
+-- Pending executions have files: a row without a ruta_directorio left none. An execution stopped without a fault
+-- (interrupted) is pending, not failed.
 SELECT
     count(*) FILTER (WHERE execution.migrado_a_nube IS NOT TRUE AND execution.ruta_directorio IS NOT NULL) AS pending,
     count(*) FILTER (

@@ -27,7 +27,7 @@ ENGLISH = re.compile(
     r"choose|from|is|valid|must|required|name|path|directory|text|integer|float|deprecated|error:? the)\b",
     re.IGNORECASE,
 )
-OUR_OWN_NAMES = re.compile(r"(?<!\w)--?[a-z][\w-]*|'[^']*'|\bError:|\bdefecto,\s+text\b")
+OUR_OWN_NAMES = re.compile(r"(?m:^  show  )|(?<!\w)--?[a-z][\w-]*|'[^']*'|\bError:|\bdefecto,\s+text\b")
 """Options, what is quoted from the command line and values of variables are names, and "Error" is also Spanish."""
 
 JOBS = [job.name for job in all_jobs()]

@@ -1362,17 +1362,25 @@ HOST = (
         "jobs",
         "of two hosts that begin at once both do a job of the platform",
         "sql/queries/claim_job.sql",
-        "job.lease_expires_at < now() OR",
-        "job.lease_expires_at IS NOT NULL OR",
+        "job.lease_expires_at < now()\n",
+        "job.lease_expires_at IS NOT NULL\n",
         ("tests/jobs/test_tick.py::test_of_two_hosts_one_does_a_job_of_the_platform",),
     ),
     Mutant(
         "jobs",
         "the host of a killed run waits for the lease of that run",
         "sql/queries/claim_job.sql",
-        " OR job.held_by = excluded.held_by",
+        "                OR job.held_by = excluded.held_by\n",
         "",
         ("tests/jobs/test_tick.py::test_the_host_of_a_killed_run_need_not_wait_for_its_own_lease",),
+    ),
+    Mutant(
+        "jobs",
+        "a lease of a clock that was set back since holds a job for as long as that clock was ahead",
+        "sql/queries/claim_job.sql",
+        "                OR job.lease_expires_at > now() + make_interval(secs => 2 * %(lease_seconds)s)\n",
+        "",
+        ("tests/jobs/test_tick.py::test_a_lease_from_before_the_clock_was_set_back_keeps_nobody_waiting",),
     ),
     Mutant(
         "jobs",
@@ -1424,6 +1432,14 @@ HOST = (
     ),
     Mutant(
         "jobs",
+        "a run waits for its own lock of the whole directory",
+        "jobs/locks.py",
+        "if whole_directory is not None:",
+        "if False:",
+        ("tests/jobs/test_tick.py::test_where_no_lock_file_can_be_made_every_job_is_done",),
+    ),
+    Mutant(
+        "jobs",
         "all jobs of a host share one lock",
         "jobs/locks.py",
         'f"{database_identity}\\0{job}"',
@@ -1437,14 +1453,6 @@ HOST = (
         "previous_descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)",
         "previous_descriptor = -1",
         ("tests/jobs/test_signals.py::test_work_that_waits_in_a_library_is_ended",),
-    ),
-    Mutant(
-        "jobs",
-        "attempts that mean something are pruned",
-        "jobs/history/queries/prune_attempts.sql",
-        "WHERE attempt.state = 'settled'",
-        "WHERE true",
-        ("tests/jobs/history/test_history.py::test_attempts_that_mean_something_stay_however_old",),
     ),
     Mutant(
         "jobs",
@@ -4876,6 +4884,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+BACKUP_JOB = "tests/stories/test_backup_job.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
@@ -4996,6 +5005,62 @@ BACKUPS = (
         "    _add_bases(kept, known)\n",
         "",
         (f"{BACKUP_TESTS}test_retention.py::test_an_old_chain_goes_whole_and_the_full_one_last",),
+    ),
+    Mutant(
+        "backups",
+        "a run that was overtaken begins a backup",
+        "jobs/backups/queries/begin_backup.sql",
+        "        AND EXISTS (SELECT FROM janitor_jobs WHERE job = %(job)s AND fencing_token = %(fencing_token)s)\n",
+        "",
+        (f"{BACKUP_TESTS}test_records.py::test_who_was_overtaken_begins_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "the rows of killed runs stay under way",
+        "jobs/backups/recovery.py",
+        "        elif backup.state == UNDER_WAY:\n",
+        "        elif backup.state is None:\n",
+        (f"{BACKUP_JOB}test_a_killed_run_leaves_an_error_and_the_next_one_a_backup",),
+    ),
+    Mutant(
+        "backups",
+        "a whole backup that a killed run had not recorded counts as failed",
+        "jobs/backups/recovery.py",
+        "        if end is not None:\n",
+        "        if end == 12345:\n",
+        (f"{BACKUP_JOB}test_a_backup_that_a_killed_run_had_finished_is_recorded",),
+    ),
+    Mutant(
+        "backups",
+        "backups of other programs are thrown away",
+        "jobs/backups/shelf.py",
+        "        return [backup for backup in self.backups if backup.host == self.host]\n",
+        "        return list(self.backups)\n",
+        (f"{BACKUP_JOB}test_rows_of_another_program_are_left_alone",),
+    ),
+    Mutant(
+        "backups",
+        "a backup that somebody took away counts as there",
+        "jobs/backups/shelf.py",
+        "        return backup.path.stat().st_size == backup.size_bytes\n",
+        "        return True\n",
+        (f"{BACKUP_JOB}test_what_another_hand_takes_away_is_told_once_and_replaced",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged backup is restored",
+        "jobs/backups/proving.py",
+        "    for backup in chain:\n        _require_hash(backup)\n",
+        "",
+        (f"{BACKUP_JOB}test_a_damaged_backup_is_given_to_nobody",),
+    ),
+    Mutant(
+        "backups",
+        "a backup is restored over what a database holds",
+        "jobs/backups/proving.py",
+        "    if count:\n",
+        "    if count < 0:\n",
+        (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),
     ),
 )
 

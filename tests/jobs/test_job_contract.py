@@ -20,6 +20,7 @@ import pytest
 
 from config.declared import variables_of
 from config.settings import load_settings
+from demo.servers.postgres import installed_programs
 from jobs.job import Job, Phase, Ref, Scope
 from jobs.registry import DEFINITIONS, UnknownJob, all_jobs, job_named, jobs_named
 from jobs.schedule import Schedule
@@ -42,9 +43,12 @@ each_own_job = pytest.mark.parametrize("job", [job for job in JOBS if job.run is
 
 def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
     """The variables that switch a job on, for those that are off by default: by the variables' own names."""
-    where = {"LOGS_PATH": str(directory), "BACKUP_ENABLED": "true", "BACKUP_PATH": str(directory / "copias")}
+    where = {"LOGS_PATH": str(directory), "BACKUP_ENABLED": "true", "BACKUP_PG_BIN": str(installed_programs())}
     declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
-    return {name: value for name, value in where.items() if name in declared}
+    return {
+        **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),
+        **{name: value for name, value in where.items() if name in declared},
+    }
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -92,7 +96,7 @@ def test_a_job_is_had_by_its_name_and_a_slip_is_told() -> None:
 @pytest.mark.parametrize("text", ["jobs.history.run", "run:", ":run", "jobs history:run", "os;system:x", "a:b.c"])
 def test_what_is_no_reference_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="reference"):
-        Ref(text)
+        Ref(text).load()
 
 
 # Definitions
@@ -102,7 +106,7 @@ def test_what_is_no_reference_is_refused(text: str) -> None:
 def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     assert re.fullmatch("[a-z]+", job.name)
     assert job.title
-    assert job.scope in Scope
+    assert job.scope in (Scope.HOST, Scope.PLATFORM)
     for reference in filter(None, (job.run, job.preview, job.check, job.commands)):
         assert callable(reference.load()) or isinstance(reference.load(), click.Command)
     if job.run is not None:
@@ -254,7 +258,8 @@ def test_check_looks_at_its_rights(busy: Installation, job: Job) -> None:
     busy.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
     url = re.sub(r"://[^@]*@", f"://{role}:bare@", busy.database_url)
     try:
-        output = busy.run("check", DATABASE_URL=url).output
+        variables = switched_on(job, busy.directory / "registros-de-otros")
+        output = busy.run("check", DATABASE_URL=url, **variables).output
     finally:
         busy.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
     assert f"ERROR  trabajo {job.name}: al usuario de la base de datos le falta permiso de " in output

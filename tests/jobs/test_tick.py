@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from config.errors import ConfigurationError, RunInterrupted
+from config.exit_codes import EXIT_DONE
 from config.settings import Settings, load_settings
 from jobs import heartbeat
 from jobs.heartbeat import renewing_leases
@@ -27,9 +28,11 @@ from jobs.tick import Plan, Request, Tick
 from sql.database import Database, DatabaseUnavailable
 from tests.platform_database import Platform
 from tests.processes import wait_until
+from tests.small_disk import make_read_only, mounted_small_disk, use_up_inodes
 
 HOST_JOB = Job("own", "lo propio")
 PLATFORM_JOB = Job("shared", "lo común", scope=Scope.PLATFORM)
+OWN_TOO = Job("too", "también lo propio")
 DAILY_JOB = Job("daily", "lo diario", scope=Scope.PLATFORM, due=Every(24))
 
 Stories = Mapping[str, Callable[[], Outcome]]
@@ -193,7 +196,7 @@ def test_what_is_asked_for_now_is_done_due_or_not(host: Host) -> None:
         (Request(skip=frozenset(("own",))), ["shared", "daily"]),
         (Request(only=frozenset(("own", "daily")), skip=frozenset(("own",))), ["daily"]),
     ],
-    ids=str,
+    ids=["only", "skip", "both"],
 )
 def test_only_what_is_asked_for_is_done(host: Host, request_: Request, done: list[str]) -> None:
     assert host.tick(HOST_JOB, PLATFORM_JOB, DAILY_JOB, request=request_) == done
@@ -348,6 +351,31 @@ def test_a_job_that_another_process_does_keeps_no_other_one_waiting(platform: Pl
     assert second.report.exit_code == 0
 
 
+@pytest.mark.parametrize("lacking", ["inodes", "writing"])
+def test_where_no_lock_file_can_be_made_every_job_is_done(platform: Platform, tmp_path: Path, lacking: str) -> None:
+    """There the directory is the lock of all jobs, and the run that holds it holds theirs, too.
+
+    Where else locks of one run may meet: in the kernel each job has a name of its own, as it has with files.
+    """
+    directory = tmp_path / "locks"
+    directory.mkdir()
+    with mounted_small_disk(directory, 65_536, inodes=20):
+        {"inodes": use_up_inodes, "writing": make_read_only}[lacking](directory)
+        first, second = Host(platform, directory), Host(platform, directory)
+        refused = []
+
+        def look() -> Outcome:
+            with pytest.raises(LockHeld):
+                second.tick(OWN_TOO)
+            refused.append(OWN_TOO.name)
+            return Outcome()
+
+        assert first.tick(HOST_JOB, PLATFORM_JOB, OWN_TOO, shared=look) == ["own", "too"]
+        assert refused == ["too"]
+        assert second.tick(OWN_TOO) == ["too"]
+    assert first.report.exit_code == EXIT_DONE
+
+
 def test_who_finds_everything_in_other_hands_goes_away(platform: Platform, host: Host) -> None:
     second = Host(platform, Path(host.settings.lock_directory))
     told: list[str] = []
@@ -390,6 +418,25 @@ def test_a_host_takes_over_when_the_lease_of_a_dead_one_has_expired(
     assert second.tick(PLATFORM_JOB) == []
     platform.sql("UPDATE janitor_jobs SET lease_expires_at = now() - interval '1 second'")
     assert second.tick(PLATFORM_JOB) == ["shared"]
+
+
+def test_a_lease_from_before_the_clock_was_set_back_keeps_nobody_waiting(
+    platform: Platform, host: Host, tmp_path: Path
+) -> None:
+    """The database's clock was a year ahead when a host was killed that never comes back: a container, say.
+
+    One that was ahead by no more than a lease, as clocks are that are put right, frees no lease of a host at work.
+    Where else times from such a clock were looked for in the frame: good runs and pauses (`test_schedule.py`).
+    """
+    second = Host(platform, tmp_path / "locks of south", "sur")
+    kill_during(host, DAILY_JOB)
+    platform.sql("UPDATE janitor_jobs SET lease_expires_at = lease_expires_at + interval '10 minutes'")
+    assert second.tick(DAILY_JOB) == []
+    platform.sql(
+        "UPDATE janitor_jobs SET lease_expires_at = lease_expires_at + interval '1 year', "
+        "last_started_at = last_started_at + interval '1 year'"
+    )
+    assert second.tick(DAILY_JOB) == ["daily"]
 
 
 def test_the_host_of_a_killed_run_need_not_wait_for_its_own_lease(host: Host) -> None:

@@ -12,6 +12,7 @@ from tests.repository import REPOSITORY, ROOMS
 from tests.stories.installation import PLATFORM_TABLES, Installation
 
 PLATFORM = ("cloud_providers", "ejecuciones_config", "ejecuciones_yaml")
+MADE_IF_MISSING = ("secretos_nube", "historial_backup", "notificaciones")
 
 
 def _columns(installation: Installation) -> list[tuple[str, ...]]:
@@ -90,7 +91,7 @@ def test_init_db_leaves_the_tables_of_a_grown_platform_as_they_are(bare_installa
     for table in (*PLATFORM, "usuarios"):
         assert after[table] == content[table]
     new_tables = {table for table, *_ in _columns(bare_installation)} - {table for table, *_ in columns}
-    assert all(table.startswith("janitor_") or table == "secretos_nube" for table in new_tables)
+    assert all(table.startswith("janitor_") or table in MADE_IF_MISSING for table in new_tables)
 
 
 def test_an_upgrade_that_was_edited_after_it_was_applied_is_noticed(bare_installation: Installation) -> None:

@@ -1,4 +1,4 @@
--- What a run would delete, by the same conditions.
+-- What a run would delete, under the same conditions.
 SELECT
     (
         SELECT count(*)

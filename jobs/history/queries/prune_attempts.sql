@@ -1,8 +1,8 @@
--- Old attempts of which nothing is left, at places where no other attempt says anything: the rows at one place tell
--- together whose the objects there are, so they go together. Where a batch ends between them, those stay that call what is
--- there foreign: a place without rows is taken for foreign, too, if something lies there.
+-- Old settled attempts, at places without any other attempt that is open, closed or recent. The rows of one place together
+-- show who owns its objects, so they are deleted together. If a batch ends between them, the rows that call the objects
+-- foreign stay until last: a place without rows, but with objects, also counts as foreign.
 DELETE FROM janitor_attempts
-WHERE id IN (
+WHERE id = ANY(ARRAY(
     SELECT attempt.id
     FROM janitor_attempts AS attempt
     WHERE attempt.state = 'settled'
@@ -18,7 +18,7 @@ WHERE id IN (
         )
     ORDER BY attempt.place, coalesce(attempt.foreign_objects, false), attempt.id
     LIMIT %(batch_rows)s
-)
+))
   AND EXISTS (
         SELECT FROM janitor_jobs
         WHERE job = %(job)s AND host = '' AND fencing_token = %(fencing_token)s AND lease_expires_at > now()

@@ -1,4 +1,4 @@
-"""When a run begins no further execution: after so long, or when so much has been sent."""
+"""When a run stops beginning executions: after a time, or after an amount of bytes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from storage.pace import Traffic
 
 GRACE_SHARE = 0.1
 LONGEST_GRACE_SECONDS = 300.0
-"""What is under way when the time is up may take a tenth more of it to end, and no longer than this."""
+"""Work in flight when the time is up may take a tenth of that time more, and no longer than this."""
 
 
 class RunLimits:
     """How long a run may begin executions, and how much it may send. Safe to use from several threads.
 
-    `run_for_seconds` is how long the run has taken so far, to find out what there is to do.
+    `run_for_seconds` is the run's time so far, spent on finding its work.
 
-    An execution that is larger than `max_bytes` is begun all the same where nothing was sent before it, which makes it
-    the only one of its run: otherwise it would be passed over for ever.
+    An execution larger than `max_bytes` begins anyway if nothing was sent before it, and is then the only one of its
+    run: otherwise it would be skipped forever.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class RunLimits:
         self._turn = threading.Lock()
         self._under_way: dict[int, int] = {}
         self.reached: str | None = None
-        """The option that has kept something from being begun or from being finished."""
+        """The option that kept work from beginning or finishing."""
 
     @property
     def any(self) -> bool:
@@ -53,18 +53,18 @@ class RunLimits:
 
     @property
     def counts_bytes(self) -> bool:
-        """Whether it matters how large an execution is."""
+        """Whether the size of an execution matters."""
         return self._max_bytes is not None
 
     def has_time(self) -> bool:
-        """Whether an execution may still be begun."""
+        """Whether there is time to begin another execution."""
         if self._max_duration_seconds is None or self._clock() - self._started < self._max_duration_seconds:
             return True
         self.reached = MAX_DURATION
         return False
 
     def has_room(self, size_bytes: int) -> bool:
-        """Whether an execution of this size may be begun, if those under way send all that they hold."""
+        """Whether an execution of this size may begin, if those under way send all their bytes."""
         if self._max_bytes is None:
             return True
         with self._turn:
@@ -72,7 +72,7 @@ class RunLimits:
         return used_bytes == 0 or used_bytes + size_bytes <= self._max_bytes
 
     def begin(self, execution: Execution, size_bytes: int) -> bool:
-        """Count an execution as under way; or, where there is no room for it, refuse it."""
+        """Count an execution as under way, or refuse it if there is no room for it."""
         if not self.has_room(size_bytes):
             self.reached = MAX_BYTES
             return False
@@ -81,13 +81,13 @@ class RunLimits:
         return True
 
     def end(self, execution: Execution) -> None:
-        """From now on only what was really sent of an execution counts."""
+        """From now on, count only what was really sent of an execution."""
         with self._turn:
             self._under_way.pop(execution.id, None)
 
     @contextlib.contextmanager
     def enforced(self, stop: threading.Event) -> Iterator[None]:
-        """Within, ask by `stop` for an end of what is still under way once the time for that is over, too."""
+        """Within the block, set `stop` once the extra time for work under way is over too."""
         if self._max_duration_seconds is None:
             yield
             return
@@ -109,7 +109,7 @@ class RunLimits:
 
 
 def size_on_disk(judge: DirectoryJudge, execution: Execution) -> int:
-    """Bytes of an execution's files; 0 for one that cannot be read, which will tell itself when it is taken up."""
+    """The size of an execution's files; 0 if it cannot be read, which is reported when it is taken up."""
     try:
         with judge.open(execution) as directory:
             return walk_tree(directory.descriptor).size_bytes

@@ -1,4 +1,5 @@
-"""One line on the terminal that says how far a run has got. Where nobody looks, in cron or in a pipe, there is none."""
+"""One line on the terminal that shows a run's progress. In cron or in a pipe, where nobody is looking, there is
+none."""
 
 from __future__ import annotations
 
@@ -20,14 +21,14 @@ from storage.pace import Traffic
 
 REFRESH_SECONDS = 0.4
 RATE_OVER_SECONDS = 10.0
-"""The rate shown is that of the last so many seconds."""
+"""The rate shown covers this many of the last seconds."""
 
 USUAL_COLUMNS = 80
 CLEAR_LINE = "\r\x1b[K"
 
 
 class Progress:
-    """What one line says of a run: executions, files, bytes, rate, and the time left where `total` is known."""
+    """The contents of the line: executions, files, bytes, rate, and the time left where `total` is known."""
 
     def __init__(
         self, report: TickReport, traffic: Traffic, total: int | None, clock: Callable[[], float] = time.monotonic
@@ -68,7 +69,7 @@ class Rate:
         self._samples: deque[tuple[float, int]] = deque([(clock(), 0)])
 
     def per_second(self, number: int) -> float:
-        """As of now, when this is the number."""
+        """The current rate, given the current number."""
         now = self._clock()
         self._samples.append((now, number))
         while len(self._samples) > 2 and self._samples[1][0] <= now - RATE_OVER_SECONDS:
@@ -78,7 +79,7 @@ class Rate:
 
 
 def in_units(size_bytes: float) -> str:
-    """A number of bytes as one reads it: three digits and a unit."""
+    """A number of bytes for readers: three digits and a unit."""
     for unit in ("B", "KB", "MB", "GB"):
         if size_bytes < 1000:
             return f"{size_bytes:.0f} {unit}" if unit == "B" or size_bytes >= 100 else f"{size_bytes:.1f} {unit}"
@@ -87,7 +88,7 @@ def in_units(size_bytes: float) -> str:
 
 
 def in_time(seconds: float) -> str:
-    """A time as one reads it, to the nearest unit that matters."""
+    """A time for readers, to the nearest unit that matters."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
@@ -95,14 +96,14 @@ def in_time(seconds: float) -> str:
 
 
 def is_watched() -> bool:
-    """Whether a line that changes in place can be shown to somebody; a debug log leaves no room for it."""
+    """Whether somebody can see a line that changes in place; a debug log leaves no room for it."""
     able = os.environ.get("TERM", "dumb") not in ("", "dumb")
     return able and sys.stderr.isatty() and not logger.isEnabledFor(logging.DEBUG)
 
 
 @contextlib.contextmanager
 def shown_on_terminal(text: Callable[[], str]) -> Iterator[None]:
-    """Within, the last line of the terminal is what `text` says, and each log line appears whole above it."""
+    """Show `text` in the terminal's last line within the block; each log line appears whole above it."""
     handlers = [handler for handler in logging.getLogger().handlers if _writes_to(handler, sys.stderr)]
     line = _LastLine(sys.stderr, text)
     for handler in handlers:
@@ -125,7 +126,7 @@ def _writes_to(handler: logging.Handler, stream: TextIO) -> TypeGuard[logging.St
 
 
 class _LastLine(io.TextIOBase):
-    """A terminal whose last line is kept for the progress: whatever else is written goes above it."""
+    """A terminal whose last line is reserved for the progress: all other output goes above it."""
 
     def __init__(self, terminal: TextIO, text: Callable[[], str]) -> None:
         self._terminal = terminal
@@ -148,7 +149,7 @@ class _LastLine(io.TextIOBase):
             self._terminal.flush()
 
     def repaint_until(self, over: threading.Event) -> None:
-        """Keep the line up to date. A terminal that is gone is no reason to stop the run."""
+        """Keep the line up to date. A terminal that is gone does not stop the run."""
         with contextlib.suppress(OSError):
             while not over.wait(REFRESH_SECONDS):
                 self._paint()

@@ -1,4 +1,4 @@
-"""Several executions on their way at once, so that the walk and the commit of one overlap the transfers of another."""
+"""Several executions under way at once, so that the walk and commit of one overlap the transfers of another."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SECONDS_TO_END_AFTER_SIGNAL = 1.5
 
 
 class TaskPool:
-    """At most `size` calls at a time, submitted from one thread. A call's error comes out of the next step."""
+    """At most `size` calls at a time, submitted from one thread. A call's error is raised by the next step."""
 
     def __init__(self, size: int, interruption: threading.Event) -> None:
         self._size = size
@@ -23,23 +23,23 @@ class TaskPool:
         self._running: set[Future[None]] = set()
 
     def submit(self, function: Callable[[Item], None], item: Item) -> None:
-        """Call `function(item)` in another thread, once fewer than `size` others run. Raises what earlier ones did.
+        """Call `function(item)` in another thread once fewer than `size` others run. Raises what earlier ones raised.
 
-        Does nothing once the run was asked to stop: the others may take long to notice.
+        Does nothing once the run is asked to stop: the others may take long to notice.
         """
         self.wait_for_room()
         if not self._interruption.is_set():
             self._running.add(self._executor.submit(function, item))
 
     def wait_for_room(self) -> None:
-        """Wait until one more call could begin at once, or the run is asked to stop. Raises what earlier ones did."""
+        """Wait until another call could begin, or the run is asked to stop. Raises what earlier ones raised."""
         while len(self._running) >= self._size and not self._interruption.is_set():
             self._collect(wait(self._running, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED).done)
 
     def drain(self) -> None:
-        """Wait for every call; after a request to stop only for some seconds. Raises what they did.
+        """Wait for every call; after a request to stop only for some seconds. Raises what they raised.
 
-        What does not end in time is left to die with the process; the next tick picks it up.
+        Calls that do not end in time die with the process; the next tick picks up their work.
         """
         while self._running and not self._interruption.is_set():
             self._collect(wait(self._running, timeout=POLL_SECONDS).done)
@@ -51,5 +51,5 @@ class TaskPool:
             future.result()
 
     def close(self) -> None:
-        """Let the threads end; what is queued is dropped."""
+        """End the threads and drop what is queued."""
         self._executor.shutdown(wait=False, cancel_futures=True)

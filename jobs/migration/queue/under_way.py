@@ -1,4 +1,4 @@
-"""Knows which uploads are under way, so that a run that is asked to stop can discard what hangs at a provider."""
+"""Knows which uploads are under way, so that a run asked to stop can discard those that hang at a provider."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from storage.keys import Place
 
 
 class UploadsUnderWay:
-    """The places to which files are being sent. Safe to use from several threads."""
+    """The places that are receiving files. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -23,7 +23,7 @@ class UploadsUnderWay:
 
     @contextlib.contextmanager
     def noted(self, provider: Provider, place: Place) -> Iterator[None]:
-        """Within, files may be on their way to `place`."""
+        """Note that files may be on their way to `place` within the block."""
         upload = (provider, place)
         with self._turn:
             self._places.append(upload)
@@ -34,10 +34,10 @@ class UploadsUnderWay:
                 self._places.remove(upload)
 
     def abandon_all(self, seconds: float) -> None:
-        """Discard the unfinished uploads of whatever still is under way, as far as that can be done in so many seconds.
+        """Discard the unfinished uploads that are still under way, as far as this number of seconds allows.
 
-        Only for a process that is about to end: its own transfers may still be waiting for an answer, and what one of
-        them leaves after all is found by the next run.
+        Only for a process that is about to end: its own transfers may still be waiting for an answer, and the next run
+        finds what they leave after all.
         """
         deadline = time.monotonic() + seconds
         with self._turn:

@@ -1,1 +1,1 @@
-"""Removes the local copy of an execution that is proven to be stored."""
+"""Removes the local copy of an execution whose stored copy is proven."""

@@ -1,4 +1,4 @@
-"""Takes local copies away once they are proven and committed, and says so, or says why they stay."""
+"""Removes local copies once they are proven and committed, and reports that, or why they stay."""
 
 from __future__ import annotations
 
@@ -33,19 +33,21 @@ SWITCHED_OFF = "eliminar_despues_de_migrar se desactivó mientras tanto"
 
 
 class RemovalSwitchedOff(MigrationError):
-    """The policy does not ask any more for the removal of local copies: what was set aside gets its name back."""
+    """The policy no longer asks for the removal of local copies: directories that were set aside get their
+    names back.
+    """
 
     code = "removal_switched_off"
 
 
 class DirectoryInConflict(SourceError):
-    """Another row, still to be migrated, has the directory by now."""
+    """Another row, still to be migrated, has this directory by now."""
 
     code = "directory_in_conflict"
 
 
 class RecordedPermission:
-    """The permission to remove one local copy, as the database gives it and keeps its record; see `Permission`."""
+    """The database's permission to remove one local copy, and its record of that; see `Permission`."""
 
     def __init__(self, database: Database, claim: Claim, record: RemovalRecord) -> None:
         self.record = record
@@ -73,7 +75,7 @@ class RecordedPermission:
             raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió")
 
     def _ask(self) -> float | None:
-        """The first question writes down what is to be set aside, which spares one more statement."""
+        """Ask for the permission. The first question also records what will be set aside, which saves a statement."""
         inode, self._to_be_noted = self._to_be_noted, None
         try:
             if inode is not None:
@@ -105,10 +107,10 @@ class LocalCopies:
     def finish_removals(
         self, executions: Iterable[Execution], providers: ProviderSet, may_begin: Callable[[], bool]
     ) -> None:
-        """Take up, one after the other, what this host began and did not finish, as long as `may_begin` says so; the
-        proven copy's manifest is fetched for it.
+        """Take up in turn what this host began and did not finish, as long as `may_begin` allows it; fetch the proven
+        copy's manifest for each.
 
-        Raises `DatabaseUnavailable`; what concerns one of them is told, and stops none of the others.
+        Raises `DatabaseUnavailable`; a problem with one of them is reported and stops none of the others.
         """
         for execution in executions:
             if self._interruption.migrations.is_set() or not may_begin():
@@ -120,19 +122,19 @@ class LocalCopies:
                 self._remove(deletion.claim, deletion.record, proven_tree, stop, count_files)
 
     def keep_all(self, executions: Iterable[Execution]) -> None:
-        """Removal was switched off since it was begun: what was set aside for it gets its name back."""
+        """Removal was switched off after it had begun: directories that were set aside get their names back."""
         for execution in executions:
             for deletion in self._claim(execution):
                 self._keep(deletion.claim, deletion.record, deletion.file_count, SWITCHED_OFF)
 
     def remove(self, claim: Claim, load_proven: Callable[[], Tree]) -> None:
-        """Remove the local copy of an execution that was just migrated, as far as `load_proven` gives what the proven
-        copy holds. Raises as `finish_removals`.
+        """Remove the local copy of an execution that was just migrated, as far as `load_proven` gives the contents of
+        the proven copy. Raises as `finish_removals`.
         """
         self._remove(claim, NOTHING_RECORDED, load_proven, self._interruption, lambda: load_proven().file_count)
 
     def _claim(self, execution: Execution) -> list[UnfinishedDeletion]:
-        """None where the database says otherwise by now, or was too busy to say anything."""
+        """Claim it; nothing where the database says otherwise by now, or was too busy to answer."""
         try:
             return self._database.claim_deletions([execution])
         except DatabaseBusy as error:
@@ -174,7 +176,9 @@ class LocalCopies:
             raise DirectoryInConflict(reason)
 
     def _keep(self, claim: Claim, record: RemovalRecord, file_count: int, reason: str) -> None:
-        """Give what was set aside its name back, and say what is there of the files of its proven copy."""
+        """Give the directory that was set aside its name back, and report how many of its copy's files exist
+        locally.
+        """
         execution = claim.execution
         try:
             with contextlib.suppress(DirectoryMissing):  # then there is nothing that could get its name back
@@ -206,7 +210,7 @@ class LocalCopies:
             return 0
 
     def _note_removed(self, claim: Claim) -> None:
-        """It is gone for good; but nothing is said to be deleted of an execution whose row was changed meanwhile."""
+        """Record that it is gone for good. If its row was changed meanwhile, do not report it as deleted."""
         uuid = one_line(claim.execution.uuid)
         try:
             is_finished = self._database.finish_deletion(claim)
@@ -231,11 +235,11 @@ class LocalCopies:
         beginning = "No se borró la copia local de"
         self._tell_failed(claim.execution, "local_copy_kept", beginning, error, error_code=error.code)
         self._record(partial(self._database.stop_deletion, error_code=error.code, error=str(error)), claim)
-        if isinstance(error, ProviderError):  # asking for the manifest costs next to nothing, so no pauses grow for it
+        if isinstance(error, ProviderError):  # fetching the manifest costs next to nothing, so no pauses grow for it
             self._record(self._database.put_off_deletion, claim)
 
     def _record(self, record: Callable[[Claim], None], claim: Claim) -> None:
-        """Write down how a removal ended. Where that fails for one execution the others go on; the next run does it."""
+        """Record how a removal ended. If that fails for one execution the others continue; the next run records it."""
         try:
             record(claim)
         except DatabaseBusy as error:

@@ -30,11 +30,11 @@ from storage import lease as lease_module
 from storage.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Task, WorkerState
 
 SET_ASIDE = ".janitor-removing-"
-"""How the name begins that a file has, in its own directory, in the moment before it is removed."""
+"""The prefix of a file's name, in its own directory, in the moment before it is removed."""
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NOT_TO_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP)
-"""What a file system answers that has nothing to sync a directory with."""
+"""The errors of a file system that cannot sync a directory."""
 
 LONGEST_NAME_BYTES = 255
 
@@ -42,54 +42,56 @@ LINK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class LocalCopyDiffers(SourceError):
-    """The local directory holds something that the proven copy does not: it stays, and a person has to look."""
+    """The local directory has something that the proven copy does not: it stays, and a person has to look."""
 
     code = "local_copy_differs"
 
 
 class LocalCopyInUse(SourceError):
-    """Some program has a file open for writing: what it may write yet is in no copy, so the local one stays."""
+    """A program has a file open for writing: no copy has what it may still write, so the local one stays."""
 
     code = "local_copy_in_use"
 
 
 class WritersUnknown(SourceError):
-    """Nobody can tell whether some program has a file open for writing, so the local copy stays."""
+    """Nobody can tell whether a program has a file open for writing, so the local copy stays."""
 
     code = "writers_unknown"
 
 
 class LocalCopyAbsent(SourceError):
-    """Nothing is there to be removed, and nothing says that this program has removed it."""
+    """There is nothing to remove, and nothing shows that this program has removed it."""
 
     code = "local_copy_absent"
 
 
 class Permission(Protocol):
-    """The right to remove one local copy, and the record of what was seen of that, for later runs."""
+    """The right to remove one local copy, and the record of what was seen of it, for later runs."""
 
     @property
     def record(self) -> RemovalRecord:
-        """What earlier runs have written down."""
+        """The record of earlier runs."""
 
     def begin(self, inode: str) -> None:
-        """Write down which directory is about to be set aside, and ask whether it still is to go.
+        """Record which directory is about to be set aside, and ask whether it may still be removed.
 
-        Raises `MigrationError` when it is not, and `DatabaseError`.
+        Raises `MigrationError` when it may not, and `DatabaseError`.
         """
 
     def require_held(self) -> None:
-        """Raises `MigrationError` when the directory is not to go any more. Cheap, unless some time has passed."""
+        """Raises `MigrationError` when the directory may no longer be removed. Cheap, unless some time has passed."""
 
     def held_until(self) -> float:
-        """Until when it is to go at least, by the clock of `storage.lease.now`. Raises as `require_held`."""
+        """The earliest time at which the right can end, by the clock of `storage.lease.now`. Raises as
+        `require_held`.
+        """
 
     def note_emptied(self, parent: str) -> None:
-        """Write down that the directory is empty and about to be removed from its parent. Raises as `begin`."""
+        """Record that the directory is empty and about to be removed from its parent. Raises as `begin`."""
 
 
 def trash_name(execution: Execution) -> str:
-    """The name that a directory gets, beside itself, before anything in it is removed. The next tick knows it too.
+    """The name that a directory gets, next to its own, before anything in it is removed. The next tick knows it too.
 
     It ends in the uuid, or in its hash where that is too long for a name: 64 characters may be 256 bytes.
     """
@@ -107,14 +109,13 @@ def remove_local_copy(
     permission: Permission,
     helpers: Helpers | None = None,
 ) -> None:
-    """Remove an execution's directory, or what an earlier, interrupted removal left of it. Once this has returned, it
-    is gone for good, also after a power failure, and was seen to be removed, by now or by an earlier run.
+    """Remove an execution's directory, or what an interrupted removal left of it. When this returns, it is gone for
+    good, even after a power failure, and its removal was seen, now or by an earlier run.
 
-    `load_proven` gives the tree that the proven copy holds; it is asked only when there is something to remove. The
-    files of a large one are removed by `helpers`. `permission` is asked before each entry goes.
-    Raises `LocalCopyDiffers`, `LocalCopyInUse`, `WritersUnknown`, `LocalCopyAbsent`, `UnsafeSource`,
-    `SourceUnreadable`, `SourceChanged`, `RunInterrupted`, what `permission` raises; then whatever is left has its own
-    name again.
+    `load_proven` gives the tree of the proven copy; it is called only when there is something to remove. `helpers`
+    remove the files of a large one. `permission` is asked before each entry is removed. Raises `LocalCopyDiffers`,
+    `LocalCopyInUse`, `WritersUnknown`, `LocalCopyAbsent`, `UnsafeSource`, `SourceUnreadable`, `SourceChanged`,
+    `RunInterrupted`, what `permission` raises; then everything that is left has its own name again.
     """
     if not judge.may_delete:
         raise UnsafeSource("sin JANITOR_ROOTS no se borra nada")
@@ -145,7 +146,7 @@ def keep_local_copy(judge: DirectoryJudge, execution: Execution, record: Removal
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """The directory that is to go. An earlier removal may have taken a part of it, if it `was_begun`."""
+    """The directory to remove. If its removal `was_begun`, a part of it may be gone."""
 
     inode: int
     is_set_aside: bool
@@ -153,13 +154,13 @@ class _Found:
 
 
 def _find(parent: int, name: str, trash: str, record: RemovalRecord) -> _Found | None:
-    """What there is to remove; `None` if an earlier run has removed it, and was killed before it could record that.
+    """What there is to remove; `None` if an earlier run removed it and was killed before it could record that.
 
     Raises `UnsafeSource`, `LocalCopyAbsent`, `OSError`.
     """
     aside = _status(parent, trash)
     if aside is not None:
-        # One that a version set aside which did not write down which: unless it could be anybody's.
+        # Earlier versions did not record the inode. An empty directory could be anybody's.
         is_of_old_version = record.inode is None and bool(_names_in(parent, trash))
         if str(aside.st_ino) != record.inode and not is_of_old_version:
             raise UnsafeSource(f"{trash} no es el directorio que este programa apartó: mire qué es y quítelo de ahí")
@@ -181,7 +182,7 @@ def _told_absent(name: str) -> str:
 
 
 def _remove_set_aside(hold: _Hold, load_proven: Callable[[], Tree], found: _Found, helpers: Helpers | None) -> None:
-    """Remove the directory that was set aside, if it is the one that was found, and all that is in it."""
+    """Remove the directory that was set aside, with all its contents, if it is the one that was found."""
     with closing_descriptor(open_directory_beneath(hold.parent, [hold.trash])) as descriptor:
         _require_inode(descriptor, found.inode)
         hold.require_in_place()
@@ -201,10 +202,10 @@ def _require_inode(descriptor: int, inode: int) -> None:
 
 
 class _Hold:
-    """The right to go on with one removal: asked before each entry goes, as a process may be stopped at any moment.
+    """The right to continue one removal: asked before each entry, because a process may be stopped at any moment.
 
-    Whenever some time has passed it is also seen that what is removed still has the name that it had: a person may have
-    given it its own name back.
+    After some time it is also checked that the removed directory still has its name: a person may have given it its own
+    name back.
     """
 
     def __init__(
@@ -249,7 +250,7 @@ def _absence_told(execution: Execution) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _translated(action: str) -> Iterator[None]:
-    """Whatever the file system refuses concerns one execution, and must not stop the others."""
+    """Translate a refusal by the file system: it concerns one execution and must not stop the others."""
     try:
         yield
     except OSError as error:
@@ -270,13 +271,13 @@ def _names_in(parent: int, name: str) -> list[str]:
 
 
 def _place_of(directory: int) -> str:
-    """Tells a directory from what is seen in its place when it is not mounted."""
+    """Identifies a directory: while its disk is not mounted, another one has its path."""
     status = os.fstat(directory)
     return f"{status.st_dev}:{status.st_ino}"
 
 
 def _bring_to_disk(directory: int) -> None:
-    """Before anybody is told of a removal: a power failure must not bring back what is recorded to be gone."""
+    """Sync before a removal is reported: a power failure must not bring back what is recorded as gone."""
     try:
         os.fsync(directory)
     except OSError as error:
@@ -285,8 +286,8 @@ def _bring_to_disk(directory: int) -> None:
 
 
 def _set_aside(parent: int, name: str, trash: str, descriptor: int) -> str:
-    """The name that the directory has then: its own where the file system lets no directory be renamed, as an overlay
-    does with those of its lower layers. What is in it is looked at in the same way.
+    """Return the directory's new name: its own where the file system cannot rename directories, as an overlay does with
+    those of its lower layers. Its contents are inspected in the same way.
     """
     try:
         _rename_to_trash(parent, name, trash, descriptor)
@@ -298,7 +299,7 @@ def _set_aside(parent: int, name: str, trash: str, descriptor: int) -> str:
 
 
 def _rename_to_trash(parent: int, name: str, trash: str, descriptor: int) -> None:
-    """Rename, and make sure that what was renamed is the directory that was judged."""
+    """Rename, and make sure that the renamed directory is the one that was judged."""
     os.rename(name, trash, src_dir_fd=parent, dst_dir_fd=parent)
     renamed = os.stat(trash, dir_fd=parent, follow_symlinks=False)
     if not os.path.samestat(renamed, os.fstat(descriptor)):
@@ -307,7 +308,7 @@ def _rename_to_trash(parent: int, name: str, trash: str, descriptor: int) -> Non
 
 
 def _give_name_back(parent: int, trash: str, name: str, inode: str | None) -> None:
-    """To the directory that was set aside, if its inode is known; what else has the trash name keeps that."""
+    """Rename the directory that was set aside, if its inode is known; anything else keeps the trash name."""
     aside = _status(parent, trash)
     is_ours = aside is not None and inode in (None, str(aside.st_ino))
     if is_ours and _status(parent, name) is None:
@@ -332,7 +333,7 @@ def _remove_contents(
             _remove_contents(descriptor, proven, hold, None, may_lack_some=True)
             return
     removal = _Removal(descriptor, next(names), hold.require_held)
-    for position in reversed(left):  # path order puts a directory before what is in it
+    for position in reversed(left):  # path order puts a directory before its contents
         entry = present.entry(position)
         if entry.path:
             removal.remove(entry)
@@ -341,7 +342,7 @@ def _remove_contents(
 def _remove_by_helpers(
     descriptor: int, present: Tree, names: Iterator[str], helpers: Helpers, hold: _Hold
 ) -> Sequence[int]:
-    """Remove files, as many at a time as there are helpers. The positions of what is left, in their order."""
+    """Remove files, as many at a time as there are helpers. Return the positions that are left, in order."""
     files = present.file_positions()
     starts = range(0, len(files), FILES_HANDED_OVER)
     set_aside = dict(zip(starts, names, strict=False))
@@ -360,15 +361,15 @@ def _remove_by_helpers(
 
 @dataclass(frozen=True, slots=True)
 class RemoveFiles(Task[Sequence[int]]):
-    """Remove files that were compared, but for those that have more names than one: whoever removes one of these
-    changes what another one looks like, and has to know.
+    """Remove files that were compared, except those with several names: removing one name changes the ctime of the
+    others, and the process that removes those must know it.
     """
 
     entries: Sequence[Entry]
     set_aside: str
 
     def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Sequence[int]:
-        """See `Task`. Gives the indexes of those that are left. Raises as `_Removal.remove`."""
+        """See `Task`. Returns the indexes of those that are left. Raises as `_Removal.remove`."""
         removal = _Removal(directory_descriptor, self.set_aside, worker_state.require_word)
         left = array("Q")
         for index, entry in enumerate(self.entries):
@@ -384,7 +385,7 @@ def _name(entry: Entry) -> str:
 
 
 class _Parents:
-    """Opens the directories that entries are in. The last one stays open, as most entries share it with the next."""
+    """Opens the parents of entries. The last one stays open, because most entries share it with the next."""
 
     def __init__(self, top: int) -> None:
         self._top = top
@@ -392,7 +393,7 @@ class _Parents:
         self._descriptor: int | None = None
 
     def of(self, entry: Entry) -> tuple[int, str]:
-        """A descriptor, good until the next call, and the entry's name in it. Raises `OSError`."""
+        """A descriptor, valid until the next call, and the entry's name in it. Raises `OSError`."""
         path, _, name = entry.path.rpartition("/")
         if self._descriptor is None or path != self._path:
             self.close()
@@ -401,7 +402,7 @@ class _Parents:
         return self._descriptor, name
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -416,7 +417,9 @@ def _free_names(*trees: Tree) -> Iterator[str]:
 def _require_proven(
     descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
 ) -> int:
-    """What is there must be proven, and have no writer. How many of the proven entries are there under their names."""
+    """Require every local entry to be proven and without writers. Return how many proven entries have their
+    names here.
+    """
     position = None
     found = 0
     writers = _Writers()
@@ -439,7 +442,7 @@ def _require_proven(
 
 
 def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, interruption: threading.Event) -> None:
-    """What an interrupted removal had set aside lost its name: the copy must hold it under any."""
+    """An entry that an interrupted removal had set aside lost its name: the copy must hold it under any name."""
     content = entry.link_target
     if entry.kind is EntryKind.FILE:
         content = hash_file(descriptor, entry, interruption)
@@ -449,7 +452,7 @@ def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, inter
 
 
 class _Writers:
-    """Finds out whether anybody has a file open for writing: by a lease or, where there is none, in `/proc`."""
+    """Finds out whether a file is open for writing: by a lease or, where there is none, in `/proc`."""
 
     def __init__(self) -> None:
         self._open_files: OpenFiles | None = None
@@ -479,7 +482,7 @@ class _Writers:
 
 
 def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: threading.Event) -> bool:
-    """The state of the inode that was read and sent proves its bytes; any other state is read again."""
+    """An unchanged inode proves the bytes that were read and sent; otherwise they are read again."""
     if proven.identity is not None and entry.identity == proven.identity:
         return True
     return entry.size_bytes == proven.size_bytes and hash_file(descriptor, entry, interruption) == proven.sha256
@@ -488,9 +491,9 @@ def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: thre
 class _Removal:
     """Removes the entries of one tree, each only if it still is what was compared a moment ago.
 
-    A name may come to stand for something else between a look and `unlink`. So what is to go is first renamed to
-    `aside`, a name that nobody else knows, then looked at through the descriptor that was compared, and then removed;
-    if it is another file by now, it gets its name back.
+    A name may come to stand for something else between a look and `unlink`. So an entry is first renamed to `aside`, a
+    name that nobody else knows, then checked through the descriptor that was compared, and then removed. If it is
+    another file by now, it gets its name back.
     """
 
     def __init__(self, top: int, aside: str, require_held: Callable[[], None]) -> None:
@@ -498,12 +501,12 @@ class _Removal:
         self._aside = aside
         self._require_held = require_held
         self._compared: dict[int, FileIdentity] = {}
-        """By inode, what hard links look like since another one of them was removed, which changes their ctime."""
+        """By inode, the status of hard links after another link was removed, which changes their ctime."""
 
     def remove(self, entry: Entry) -> None:
-        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then it lies where it did.
+        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then the entry stays.
 
-        Its directory is found anew each time: one that was moved away meanwhile is somebody's who wants to keep it.
+        The parent is looked up again each time, so that one that somebody has moved away meanwhile is kept.
         """
         self._require_held()
         *parents, name = entry.path.split("/")
@@ -546,7 +549,7 @@ class _Removal:
         return identity
 
     def _set_aside(self, parent: int, name: str) -> str:
-        """The name that it has then: its own where a full disk has no room for another one."""
+        """Return the entry's new name: its own where a full disk has no room for another one."""
         try:
             os.rename(name, self._aside, src_dir_fd=parent, dst_dir_fd=parent)
         except OSError as error:
@@ -556,7 +559,7 @@ class _Removal:
         return self._aside
 
     def _give_back(self, parent: int, name: str) -> None:
-        """Never in the place of what has the name by now: then it stays set aside, in a directory that stays, too."""
+        """Rename, but never over another entry: then it stays set aside, in a directory that stays too."""
         with contextlib.suppress(OSError):
             if stat.S_ISDIR(os.stat(self._aside, dir_fd=parent, follow_symlinks=False).st_mode):
                 os.rename(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -566,13 +569,13 @@ class _Removal:
 
 
 def _require_still_the_same(status: os.stat_result, identity: FileIdentity, entry: Entry) -> None:
-    """But for its ctime, which renaming has changed."""
+    """The same status, except for its ctime, which renaming has changed."""
     if identity_of(status)._replace(ctime_ns=identity.ctime_ns) != identity:
         raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
 
 
 def _take_lease(opened: int, entry: Entry) -> Answer:
-    """Until the descriptor is closed; see `take_lease`."""
+    """Hold a lease until the descriptor is closed; see `take_lease`."""
     try:
         return take_lease(opened)
     except FileInUse as error:
@@ -586,5 +589,5 @@ def _end_lease(opened: int, entry: Entry) -> None:
 
 
 def _open(parent: int, name: str, kind: EntryKind) -> int:
-    """A descriptor that tells which inode has the name. A link's or a file's; a lease needs one that may read."""
+    """A descriptor of the inode that has the name, a link's or a file's. A lease needs one opened for reading."""
     return os.open(name, FILE_FLAGS if kind is EntryKind.FILE else LINK_FLAGS, dir_fd=parent)

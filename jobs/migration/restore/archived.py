@@ -16,7 +16,7 @@ from storage.transfers import TransferPool
 
 
 def request_restore(database: Database, uuid: str, transfers: int, interruption: threading.Event) -> tuple[int, int]:
-    """Ask for every archived object of a migrated execution; give how many are archived, of how many.
+    """Request every archived object of a migrated execution; return how many are archived, and the total.
 
     Raises `RestoreImpossible`, `DatabaseError`, `MigrationError`.
     """
@@ -38,7 +38,7 @@ def request_restore(database: Database, uuid: str, transfers: int, interruption:
 
 
 def _keys_of(provider: Provider, place: Place, interruption: threading.Event) -> list[str]:
-    """Those of the manifest and the files. Which files there are is asked for by listing: it may be archived, too."""
+    """The keys of the manifest and the files. The files are found by listing: the manifest may be archived, too."""
 
     def listed() -> list[str]:
         return [stored.key for stored in provider.list(place.files_prefix)]

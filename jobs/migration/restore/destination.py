@@ -1,4 +1,4 @@
-"""The directory that a restore fills: empty at first, marked while it is filled, locked against a second restore."""
+"""The directory that a restore fills: empty at first, marked while it fills, locked against a second restore."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from jobs.migration.restore.errors import DestinationUnusable, NotOfTheRestore
 from storage.keys import Place
 
 INCOMPLETE_MARK = ".janitor-restore-incomplete"
-"""Lies in the destination while it is being filled, so that half an execution never looks like a whole one. It names
-the copy that is restored. Where the execution itself has a file of that name, a number is added.
+"""A file in the destination while it is being filled, so that half an execution never looks whole. It names the
+restored copy. If the execution itself has a file of that name, a number is added.
 """
 
 PROBE_SUFFIX = ".probe"
@@ -40,7 +40,7 @@ OWN_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 LONGEST_MARK_BYTES = 64 * 1024
 
 NO_LOCKS = frozenset((errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
-"""How a file system says that it has no locks."""
+"""The errors of a file system without locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class OpenDestination:
     descriptor: int
     mark: str
     owner: int | None
-    """Of a restore that is resumed: to whom what this process makes belongs, as the file system says it. Not on each of
-    them is that this process's user.
+    """For a resumed restore: the owner of what this process makes, as the file system reports it. On some file systems
+    that is not this process's user.
     """
 
     @property
@@ -61,13 +61,13 @@ class OpenDestination:
 
     @property
     def own_names(self) -> tuple[str, str]:
-        """What lies in it for the sake of the restore."""
+        """The restore's own files in it."""
         return self.mark, self.mark + PROBE_SUFFIX
 
 
 @contextlib.contextmanager
 def opened_destination(path: Path, place: Place, manifest_sha256: str, tree: Tree) -> Iterator[OpenDestination]:
-    """Open the destination, made if it is not there, for a restore of one copy.
+    """Open the destination of one copy's restore, creating it if it does not exist.
 
     Raises `DestinationUnusable` unless it is an empty directory, or one that a restore of the very same copy left
     unfinished; and `OSError`.
@@ -108,13 +108,13 @@ def _mark_content(place: Place, manifest_sha256: str) -> bytes:
 
 
 def _mark_beside(tree: Tree) -> str:
-    """A name for the mark that nothing in the tree has."""
+    """A name for the mark that no entry of the tree has."""
     names = itertools.chain([INCOMPLETE_MARK], (f"{INCOMPLETE_MARK}-{number}" for number in itertools.count(2)))
     return next(name for name in names if tree.find(name) is None and tree.find(name + PROBE_SUFFIX) is None)
 
 
 def _open_mark(path: Path, descriptor: int, mark: str, *, is_new: bool) -> int:
-    """Open the mark, and lock it until it is closed. Two restores in one directory would take each other's files."""
+    """Open the mark and lock it until it is closed. Two restores in one directory would take each other's files."""
     flags = NEW_FILE_FLAGS if is_new else MARK_FLAGS
     opened = os.open(mark, flags, 0o600, dir_fd=descriptor)
     try:
@@ -143,10 +143,10 @@ def _require_still_there(path: Path, descriptor: int, mark: str, opened: int) ->
 
 
 def _is_left_whole(path: Path, mark: int, name: str, content: bytes, names: Sequence[str]) -> bool:
-    """Whether the mark is that of an earlier restore of the same copy, and not only the beginning of one.
+    """Whether the mark is that of an earlier restore of the same copy, and complete.
 
     A restore that was killed may have written any beginning of it. Raises `DestinationUnusable` for everything else:
-    somebody's own file can have that name, or another name of it can be that of somebody's own file.
+    somebody's own file can have that name, or be hard-linked to the mark.
     """
     found = os.pread(mark, LONGEST_MARK_BYTES, 0)
     if os.fstat(mark).st_nlink != 1:
@@ -173,20 +173,20 @@ def _foreign(path: Path, name: str) -> DestinationUnusable:
 
 
 def _write_mark(descriptor: int, mark: int, content: bytes) -> None:
-    """Let the mark name the copy. It is on the disk before anything else comes."""
+    """Write the copy's name into the mark. It is on the disk before anything else is."""
     os.pwrite(mark, content, 0)
     os.fsync(mark)
     sync_directory(descriptor)
 
 
 def _told_not_empty(path: Path, told_of_mark: str) -> str:
-    """Without a mark in it, the destination may be what an earlier restore has finished."""
+    """Explain a destination without a mark: it may be one that an earlier restore has finished."""
     may_be_done = "; si una restauración anterior terminó bien en él, ya está hecho; si no, indique uno vacío o nuevo"
     return f"el destino {one_line(path)} no está vacío{told_of_mark or may_be_done}"
 
 
 def _told_of_marks(descriptor: int, names: Sequence[str]) -> str:
-    """What the marks of other copies tell, for an error."""
+    """What the marks of other copies say, for an error."""
     for name in names:
         if name.startswith(INCOMPLETE_MARK) and not name.endswith(PROBE_SUFFIX):
             with contextlib.suppress(OSError), closing_descriptor(os.open(name, MARK_FLAGS, dir_fd=descriptor)) as mark:
@@ -201,7 +201,7 @@ def _told_of(mark: bytes) -> str:
 
 
 def _place_named_by(mark: bytes) -> str:
-    """The place that a mark names, '' for a mark that names none."""
+    """The place that a mark names, '' if it names none."""
     try:
         return str(json.loads(mark)["place"])
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -211,7 +211,7 @@ def _place_named_by(mark: bytes) -> str:
 def _owner_of_what_is_made(path: Path, descriptor: int, name: str) -> int:
     with contextlib.suppress(FileNotFoundError):
         _require_probe(path, name, os.stat(name, dir_fd=descriptor, follow_symlinks=False))
-        os.unlink(name, dir_fd=descriptor)  # of a restore that was killed
+        os.unlink(name, dir_fd=descriptor)  # left by a killed restore
     with closing_descriptor(os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=descriptor)) as probe:
         owner = os.fstat(probe).st_uid
     os.unlink(name, dir_fd=descriptor)
@@ -219,17 +219,17 @@ def _owner_of_what_is_made(path: Path, descriptor: int, name: str) -> int:
 
 
 def _require_probe(path: Path, name: str, status: os.stat_result) -> None:
-    """Nothing is ever written to a probe."""
+    """Require a probe to be untouched: nothing is ever written to it."""
     if not stat.S_ISREG(status.st_mode) or status.st_size > 0 or status.st_nlink > 1:
         raise _foreign(path, name)
 
 
 def sync_directory(descriptor: int) -> None:
-    """Bring a directory to the disk, where its file system can do that for directories. Raises `OSError`."""
+    """Sync a directory, where its file system supports that. Raises `OSError`."""
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # how the kernel says that there is no such operation
+        if error.errno != errno.EINVAL:  # how the kernel reports that there is no such operation
             raise
 
 
@@ -237,7 +237,7 @@ def sync_directory(descriptor: int) -> None:
 
 
 def open_own_directory(descriptor: int, parts: Sequence[str], owner: int | None) -> int:
-    """Open a directory that an earlier restore made, with the right to fill it. The caller closes it.
+    """Open a directory that an earlier restore made, with permission to fill it. The caller closes it.
 
     Raises `NotOfTheRestore` for anything else, and `OSError`.
     """
@@ -251,7 +251,7 @@ def open_own_directory(descriptor: int, parts: Sequence[str], owner: int | None)
 def open_own_file(parent: int, name: str, owner: int | None) -> int:
     """Open a file that an earlier restore made, for reading and writing. The caller closes it.
 
-    Raises `NotOfTheRestore` for anything else, such as a file that has another name elsewhere, and `OSError`.
+    Raises `NotOfTheRestore` for anything else, such as a file with a second name, and `OSError`.
     """
     with _own(parent, [name], OWN_FLAGS, owner) as (path, status):
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
@@ -262,7 +262,7 @@ def open_own_file(parent: int, name: str, owner: int | None) -> int:
 
 @contextlib.contextmanager
 def _own(descriptor: int, parts: Sequence[str], flags: int, owner: int | None) -> Iterator[tuple[str, os.stat_result]]:
-    """A path that leads to what lies there now, whatever the name leads to later, and its status."""
+    """A path to the current object, even if its name later leads elsewhere, and its status."""
     *directories, name = parts
     with closing_descriptor(open_directory_beneath(descriptor, directories)) as parent:
         try:
@@ -279,18 +279,18 @@ def _own(descriptor: int, parts: Sequence[str], flags: int, owner: int | None) -
 
 
 def _allow(path: str, status: os.stat_result, bits: int) -> None:
-    """Take the rights that the execution's own modes may not give to their owner. They are given again at the end."""
+    """Add permissions that the execution's own modes may deny their owner. The modes are set again at the end."""
     if status.st_mode & bits != bits:
         os.chmod(path, bits)  # noqa: PTH101 through a descriptor
 
 
-# What lies in it
+# Its contents
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a destination shows of a tree. `present` says of each position whether the entry is listed under exactly its
-    name; `foreign` are paths that the tree does not have, the first thousand of them.
+    """The entries of a tree found in a destination. `present` tells for each position whether the entry is listed under
+    exactly its name. `foreign` are paths that the tree does not have, the first thousand of them.
     """
 
     present: bytearray
@@ -298,8 +298,8 @@ class Listing:
 
 
 def list_destination(destination: OpenDestination, tree: Tree, open_directory: Callable[[str], int | None]) -> Listing:
-    """List each directory of a tree once. `open_directory` opens one by its path; one for which it gives `None` is left
-    out. Raises `OSError`.
+    """List each directory of a tree once. `open_directory` opens one by its path; if it returns `None`, that one is
+    skipped. Raises `OSError`.
     """
     present = bytearray(len(tree))
     present[0] = 1

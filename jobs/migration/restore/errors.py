@@ -1,4 +1,4 @@
-"""Why an execution is not restored, or not whole."""
+"""Why an execution is not restored, or not completely."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ class DestinationFull(Exception):
 
 
 class RestoreImpossible(Exception):
-    """There is nothing to restore, or it cannot be told from where. The message is in Spanish."""
+    """There is nothing to restore, or its source is unknown. The message is in Spanish."""
 
 
 class RestoreIncomplete(Exception):
-    """Everything is restored but what the message names, in Spanish. The destination keeps its mark."""
+    """Everything is restored except what the message names, in Spanish. The destination keeps its mark."""
 
 
 class NotOfTheRestore(Exception):
-    """What lies under a name is not proven to be what a restore of this copy has put there."""
+    """Nothing proves that a restore of this copy made the object under a name."""
 
 
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 
 NAME_REFUSED = frozenset((errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.EFBIG))
-"""How file systems refuse a name that they cannot hold, or a file that is too large for them."""
+"""The errors of file systems that cannot hold a name, or a file of this size."""
 
 NOT_TAKEN = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL))
-"""How file systems refuse to keep modes or times, or symbolic links altogether."""
+"""The errors of file systems that do not keep modes or times, or have no symbolic links."""

@@ -14,14 +14,14 @@ from files.tree import Tree
 from jobs.migration.restore.destination import Listing
 
 NAMED_AT_MOST = 5
-"""How many names a message shows of many."""
+"""How many names a message shows."""
 
 MOST_FAILED_OBJECTS = 100
-"""After so many the provider's copy as a whole is no good, and nobody waits for the rest."""
+"""After this many failed objects the copy as a whole is unusable, and the restore stops."""
 
 
 class Losses:
-    """Noted from several threads; told at the end."""
+    """Noted from several threads; reported at the end."""
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
@@ -34,7 +34,7 @@ class Losses:
         self._times: list[str] = []
 
     def note_in_the_way(self, path: str) -> None:
-        """Something that is not proven to be of the restore has the name of an entry, or one that stands for it."""
+        """Something not proven to be the restore's own has an entry's name, or an equivalent one."""
         with self._turn:
             self._in_the_way.append(path)
 
@@ -54,7 +54,7 @@ class Losses:
             self._closed.add(path)
 
     def note_failure(self, error: MigrationError) -> None:
-        """One object could not be had. Raises the error once there are very many."""
+        """One object could not be fetched. Raises the error once there are very many."""
         with self._turn:
             self._failures.append(error)
         if len(self._failures) >= MOST_FAILED_OBJECTS:
@@ -70,18 +70,18 @@ class Losses:
 
     @property
     def any_missing(self) -> bool:
-        """Whether anything is noted that is not there."""
+        """Whether any entry is known to be missing."""
         return bool(self._in_the_way or self._refused or self._links or self._closed)
 
     def is_closed(self, path: str) -> bool:
-        """Whether an entry is, or lies in, a directory that is not the restore's own."""
+        """Whether an entry is, or is in, a directory that is not the restore's own."""
         if not self._closed:
             return False
         parts = path.split("/")
         return any("/".join(parts[:count]) in self._closed for count in range(1, len(parts) + 1))
 
     def failure(self) -> MigrationError | None:
-        """The first object that could not be had, with how many more there are."""
+        """The first object that could not be fetched, with the number of others."""
         if not self._failures:
             return None
         first = self._failures[0]
@@ -89,7 +89,7 @@ class Losses:
         return type(first)(f"{first} (y {more} ficheros más)") if more else first
 
     def missing(self, listing: Listing, tree: Tree) -> list[str]:
-        """What is not there as the manifest has it, in Spanish, one text for each thing."""
+        """What differs from the manifest, in Spanish, one text for each kind."""
         with self._turn:
             known = {*self._in_the_way, *self._refused, *self._links}
         renamed = [
@@ -128,7 +128,7 @@ def _first(paths: Sequence[str]) -> str:
 
 
 def _told_names(in_the_way: Sequence[str], renamed: Sequence[str], listing: Listing, tree: Tree) -> Iterable[str]:
-    """For each name that is not there, or that something else has, the name that is there in its place."""
+    """For each name that is missing, or that something else has, the name that exists in its place."""
     foreign = set(listing.foreign)
     others = _other_names([*in_the_way, *renamed], foreign, tree)
     told: dict[frozenset[str], str] = {}
@@ -154,7 +154,7 @@ def _told_names(in_the_way: Sequence[str], renamed: Sequence[str], listing: List
 
 
 def _other_names(paths: Iterable[str], foreign: Iterable[str], tree: Tree) -> dict[str, list[str]]:
-    """For what a careless file system could take for one of the paths: all names of it, here and in the manifest."""
+    """For each path, all names here and in the manifest that a careless file system could take for it."""
     others: dict[str, list[str]] = {loose(path): [] for path in paths}
     if others:
         for path in (*foreign, *(tree.path(position) for position in range(len(tree)))):
@@ -174,6 +174,6 @@ def _alias_of(path: str, others: dict[str, list[str]], listing: Listing, tree: T
 
 
 def loose(path: str) -> str:
-    """Equal for names that some file system takes for one: in case, in composition, or in final dots and spaces."""
+    """Equal for names that some file system considers the same: in case, composition, or final dots and spaces."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
     return "/".join(part.rstrip(" .") for part in folded.split("/"))

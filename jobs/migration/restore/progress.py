@@ -1,4 +1,4 @@
-"""Says how far a restore has got: in the last line of the terminal or, where nobody looks, in the log each minute."""
+"""Shows a restore's progress: in the last line of the terminal or, where nobody is looking, in the log each minute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLD_EVERY_SECONDS = 60.0
 
 
 class RestoreProgress:
-    """What has come of one execution, or was there already and is proven. Safe to use from several threads."""
+    """What has been fetched of one execution, or existed and is proven. Safe to use from several threads."""
 
     def __init__(
         self, uuid: str, file_count: int, size_bytes: int, clock: Callable[[], float] = time.monotonic
@@ -31,18 +31,18 @@ class RestoreProgress:
         self._rate = Rate(clock)
 
     def note_file(self) -> None:
-        """Count a file that is whole."""
+        """Count a complete file."""
         with self._turn:
             self._files += 1
 
     def note_bytes(self, size_bytes: int) -> None:
-        """Count bytes; fewer than none for those that have to come again."""
+        """Count bytes; a negative number for those that have to come again."""
         with self._turn:
             self._bytes += size_bytes
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[Callable[[int], None]]:
-        """Within, count bytes by calling what is given; after an error none of them counts."""
+        """Yield a function that counts bytes; after an error in the block none of them counts."""
         noted_bytes = 0
 
         def note(size_bytes: int) -> None:
@@ -77,7 +77,7 @@ class RestoreProgress:
 
 @contextlib.contextmanager
 def showing(progress: RestoreProgress) -> Iterator[None]:
-    """Within, say how far it has got."""
+    """Show the progress within the block."""
     with shown_on_terminal(progress.text) if is_watched() else _told_now_and_then(progress.tell):
         yield
 

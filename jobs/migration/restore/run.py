@@ -1,4 +1,4 @@
-"""Brings an execution back from where it lies, identical: bytes, names, modes, times, links, empty directories."""
+"""Brings an execution back from its provider, identical: bytes, names, modes, times, links, empty directories."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ from storage.pace import Pacer, Traffic, transfers_within
 from storage.transfers import TransferPool
 
 LENDING_BITS = stat.S_ISUID | stat.S_ISGID
-"""On a file, they lend whoever runs it the rights of its owner, who after a restore is somebody else: whoever restores.
-An ordinary user could have left a shell in an execution, to get it back as root's.
+"""On a file, they give its owner's rights to anybody who runs it; a restore changes that owner to its own user. An
+ordinary user could have left a shell in an execution, to get it back as root's.
 """
 
 COARSEST_CLOCK_NS = 2 * 10**9
-"""A time that differs by less has been kept as well as the file system can: FAT counts in steps of two seconds."""
+"""A smaller difference is as exact as the file system can be: FAT counts in steps of two seconds."""
 
 AGAIN = "lo ya restaurado se conserva: repita la misma orden para seguir"
 CHECK_AND_AGAIN = "compruébelo con check y repita la misma orden"
@@ -69,8 +69,8 @@ CHECK_AND_AGAIN = "compruébelo con check y repita la misma orden"
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore has brought back. `kept_files` were there already, from an earlier one, and are proven, too;
-    `unkept` says in Spanish which attributes the destination has not taken, a text for each kind.
+    """What a restore has brought back. `kept_files` existed already, from an earlier one, and are proven, too; `unkept`
+    says in Spanish which attributes the destination has not kept, one text for each kind.
     """
 
     tree: Tree
@@ -88,13 +88,13 @@ class Restore:
         self._interruption = interruption
 
     def run(self, destination: Path, manifest_sha256: str | None) -> Restored:
-        """Download everything the manifest names, verify it, rebuild the rest; give what was restored.
+        """Download everything the manifest names, verify it, rebuild the rest; return what was restored.
 
-        What an earlier restore of the same copy left in the destination is kept where it is proven to be equal. How far
-        it has got is shown, see `jobs.migration.restore.progress`.
-        Raises `MigrationError`, `DestinationUnusable`, `DestinationFull`, and `RestoreIncomplete` once everything is
-        restored that can be. After an error the destination keeps what came, with a file in it that says that it is
-        incomplete. Files come back without setuid and setgid: see `LENDING_BITS`.
+        What an earlier restore of the same copy left in the destination is kept where it is proven to be equal.
+        Progress is shown, see `jobs.migration.restore.progress`. Raises `MigrationError`, `DestinationUnusable`,
+        `DestinationFull`, and `RestoreIncomplete` once everything is restored that can be. After an error the
+        destination keeps what has arrived, and a file that marks it as incomplete. Files come back without setuid and
+        setgid: see `LENDING_BITS`.
         """
         with errors_named(self._place.name, self._provider.name, CHECK_AND_AGAIN):
             tree, sha256 = fetch_manifest_and_hash(self._provider, self._place, manifest_sha256, self._interruption)
@@ -114,7 +114,7 @@ class Restore:
 
 @contextlib.contextmanager
 def errors_named(uuid: str, provider_name: str, advice: str) -> Iterator[None]:
-    """Errors of a provider, with the execution and the provider that they are about, and with what to do."""
+    """Add the execution, the provider and the advice to a provider's errors."""
     try:
         yield
     except RunInterrupted as error:  # no fault of either
@@ -126,7 +126,7 @@ def errors_named(uuid: str, provider_name: str, advice: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _told_errors(destination: Path) -> Iterator[None]:
-    """Errors of the destination."""
+    """Translate errors of the destination."""
     try:
         yield
     except OSError as error:
@@ -140,8 +140,8 @@ def _told_errors(destination: Path) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _There:
-    """What lies in a file before it is filled: so many bytes, which `is_skipped` leaves out of what is fetched, and the
-    hash of what is left out.
+    """The existing contents of a file before it is filled: its size, whether `is_skipped` leaves it out of the
+    download, and the hash of what is left out.
     """
 
     size_bytes: int
@@ -150,7 +150,7 @@ class _There:
 
     @property
     def skipped_bytes(self) -> int:
-        """How many need not be fetched."""
+        """How many bytes need not be fetched."""
         return self.size_bytes if self.is_skipped else 0
 
 
@@ -180,17 +180,19 @@ class _Filling:
         self._progress = progress
         self._losses = Losses()
         self._present = bytearray(len(tree))
-        self._kept = itertools.count()  # which several threads may ask for the next number
+        self._kept = itertools.count()  # a counter that several threads may use
 
     def run(self, disk: _Disk) -> Restored:
-        """All is on the disk before the mark goes, and that it went before this returns. Raises `OSError` too."""
+        """Everything is synced before the mark is removed, and its removal before this returns. Raises
+        `OSError` too.
+        """
         tree = self._tree
         if self._destination.is_resumed:
             disk.bring_all()  # what an earlier restore left: see `read_from_disk`
             self._present = list_destination(self._destination, tree, self._open_earlier_directory).present
         others = [tree.entry(position) for position in range(len(tree)) if not tree.is_file(position)]
         directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
-        for entry in directories[1:]:  # path order: a directory comes before what is in it
+        for entry in directories[1:]:  # path order: a directory comes before its contents
             self._make_directory(entry)
         self._pool.for_each(
             partial(self._restore_file, disk), tree.large_ones_first(tree.file_positions()), self._interruption
@@ -222,7 +224,7 @@ class _Filling:
         )
 
     def _missing(self) -> list[str]:
-        """Every entry is looked for under exactly its name: a file system may take two for one, or change one."""
+        """The missing entries, each looked for under exactly its name: a file system may merge or change names."""
         listing = list_destination(self._destination, self._tree, self._open_filled_directory)
         if all(listing.present) and not listing.foreign and not self._losses.any_missing:
             return []
@@ -267,7 +269,7 @@ class _Filling:
         return position is not None and bool(self._present[position])
 
     def _set_directory_attributes(self, directories: Sequence[Entry], disk: _Disk) -> None:
-        """Last and deepest first: filling a directory changes its time, and its mode may forbid to fill it."""
+        """Set them last and deepest first: filling a directory changes its time, and its mode may forbid that."""
         for entry in reversed(directories):
             if self._losses.is_closed(entry.path):
                 continue
@@ -307,8 +309,8 @@ class _Filling:
             self._losses.note_failure(told)
 
     def _open_file(self, entry: Entry, position: int) -> int:
-        """A new file, or what an earlier restore has left. Raises `FileExistsError` where a new one cannot be made:
-        something else has its name, or a name that the file system takes for the same.
+        """Create a file, or open the one that an earlier restore has left. Raises `FileExistsError` where a new one
+        cannot be made: something else has its name, or one that the file system takes for the same.
         """
         with _parent_of(self._descriptor, entry) as (parent, name):
             if self._present[position]:
@@ -327,8 +329,8 @@ class _Filling:
             self._complete_half(file, entry, there)
 
     def _complete_half(self, file: int, entry: Entry, there: _There) -> None:
-        """Fetch the rest alone. The hash of the whole decides: where it is another one, everything is fetched, to see
-        whether what was there already is to blame.
+        """Fetch only the rest. The hash of the whole file decides: if it differs, everything is fetched, to see whether
+        the existing part is to blame.
         """
         if there.size_bytes > 0:
             with contextlib.suppress(IntegrityError):
@@ -347,7 +349,7 @@ class _Filling:
         return _There(position, digest, is_skipped=True)
 
     def _download(self, file: int, entry: Entry, there: _There) -> None:
-        """Fetch a file, or its rest. What lies in it already and is not skipped must be what comes."""
+        """Fetch a file, or its rest. Existing bytes that are not skipped must equal those that arrive."""
         pacer = Pacer(self._pool.traffic, place=0)
         tries = itertools.count()
         attempt = partial(self._fill, file, entry, pacer, there, tries)
@@ -359,7 +361,7 @@ class _Filling:
 
     def _fill(self, file: int, entry: Entry, pacer: Pacer, there: _There, tries: Iterator[int]) -> None:
         if next(tries) > 0:
-            os.ftruncate(file, there.size_bytes)  # what an earlier try left
+            os.ftruncate(file, there.size_bytes)  # what an earlier attempt left
         writer = SparseWriter(file, there.size_bytes, there.skipped_bytes)
         digest = there.digest.copy()
         with self._progress.counted() as note_bytes:
@@ -373,7 +375,7 @@ class _Filling:
             writer.finish()
 
     def _announced_bytes(self, entry: Entry, skipped_bytes: int) -> Iterator[bytes]:
-        """The stored bytes, as long as there are no more than the manifest says: an endless object fills no disk."""
+        """The stored bytes, but no more than the manifest announces: an endless object fills no disk."""
         remaining_bytes = entry.size_bytes - skipped_bytes
         key = self._place.key_of(entry.path)
         stored = (
@@ -388,7 +390,7 @@ class _Filling:
             yield chunk
 
     def _set_attributes(self, descriptor: int, entry: Entry, mode: int) -> None:
-        """Give mode and time, and look whether the file system has kept them: some refuse, others say nothing."""
+        """Set mode and time, and check whether the file system has kept them: some refuse, others say nothing."""
         try:
             os.fchmod(descriptor, mode)
         except OSError as error:
@@ -442,7 +444,7 @@ def _require_target(parent: int, name: str, entry: Entry) -> None:
     try:
         target = os.readlink(name, dir_fd=parent)
     except OSError as error:
-        if error.errno == errno.EINVAL:  # no link
+        if error.errno == errno.EINVAL:  # not a link
             raise NotOfTheRestore from error
         raise
     if target != entry.link_target:
@@ -456,9 +458,9 @@ def _require_not_taken(error: OSError) -> None:
 
 
 class _Disk:
-    """Brings what is restored to the disk: a file system as a whole where that is as good, else one thing at a time.
+    """Syncs what is restored: a whole file system at once where that is as good, else one object at a time.
 
-    To be opened before anything is written, as an error that comes later is told to those alone that were there.
+    Open it before anything is written: a write error is only reported to descriptors opened before it.
     """
 
     def __init__(self, file_system_descriptor: int) -> None:
@@ -466,33 +468,32 @@ class _Disk:
         self._is_synced_as_a_whole = can_be_synced(file_system_descriptor)
 
     def bring(self, file: int) -> None:
-        """Bring one file there, unless `bring_all` will. Raises `OSError`."""
+        """Sync one file, unless `bring_all` will. Raises `OSError`."""
         if not self._is_synced_as_a_whole:
             os.fsync(file)
 
     def read_from_disk(self, file: int) -> None:
-        """Have a file that was there before this restore read from the disk from now on, not from the kernel's memory.
+        """Read a file that existed before this restore from the disk from now on, not from the kernel's memory.
 
-        After an error of the disk the kernel goes on as if it had written what it could not write, and the one to be
-        told was an earlier restore. What is not written yet stays in memory, so it must be brought there first.
-        Raises `OSError`.
+        After a disk error the kernel behaves as if it had written the lost data, and has reported the error to the
+        earlier restore. Unwritten data stays in memory, so it must be synced first. Raises `OSError`.
         """
         self.bring(file)
         os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
 
     def bring_directory(self, directory: int) -> None:
-        """Bring one directory there, unless `bring_all` will. Raises `OSError`."""
+        """Sync one directory, unless `bring_all` will. Raises `OSError`."""
         if not self._is_synced_as_a_whole:
             sync_directory(directory)
 
     def bring_all(self) -> None:
-        """Bring everything there that was written. Raises `OSError`."""
+        """Sync everything that was written. Raises `OSError`."""
         if self._is_synced_as_a_whole:
             sync_file_system(self._file_system)
 
 
 def _sync_parent(destination: Path) -> None:
-    """The destination may have been made just now. Raises `OSError`."""
+    """Sync the destination's parent: the destination may be new. Raises `OSError`."""
     with closing_descriptor(open_directory_path(os.path.realpath(destination.parent))) as parent:
         sync_directory(parent)
 
@@ -525,7 +526,7 @@ def restore_execution(
     bandwidth: Timetable,
     interruption: threading.Event,
 ) -> Restored:
-    """Restore a migrated execution from where its row says that it lies, no faster than a bandwidth.
+    """Restore a migrated execution from the place in its row, no faster than a bandwidth.
 
     Raises `RestoreImpossible`, `DatabaseError`, and what `Restore.run` raises.
     """
@@ -539,17 +540,17 @@ def restore_execution(
 
 @dataclass(frozen=True, slots=True)
 class StoredCopy:
-    """Where the copy of an execution lies, as its row says."""
+    """Where the copy of an execution is, according to its row."""
 
     provider: Provider
     place: Place
     manifest_sha256: str | None
-    """As it was recorded, if it was."""
+    """The recorded hash, if there is one."""
 
 
 @contextlib.contextmanager
 def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
-    """The copy of a migrated execution; its provider is closed in the end.
+    """The copy of a migrated execution; its provider is closed at the end.
 
     Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
     """
@@ -586,14 +587,14 @@ def _tell_several(found: Sequence[StoredExecution]) -> None:
 
 
 def _recorded_sha256(found: Sequence[StoredExecution]) -> str | None:
-    """The manifest's hash as it was recorded for the first row, or else for another one whose copy lies there, too."""
+    """The manifest's recorded hash: of the first row, or else of another row with the same copy."""
     first = found[0]
     same_place = [row for row in found if (row.uri, row.provider_id) == (first.uri, first.provider_id)]
     return next((row.manifest_sha256 for row in same_place if row.manifest_sha256 is not None), None)
 
 
 def _provider(database: Database, uuid: str, provider_id: int) -> Provider:
-    """The provider that holds the copy; one that is not active any more can still be read."""
+    """The provider that holds the copy; an inactive one can still be read."""
     for item in database.load_provider_rows():
         if isinstance(item, ProviderRow) and item.id == provider_id:
             with errors_named(uuid, item.name, CHECK_AND_AGAIN):

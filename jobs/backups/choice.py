@@ -1,0 +1,45 @@
+"""Which kind of backup is to be made: a pure function of what there is, of the settings and of the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from jobs.backups.records import Backup
+from jobs.backups.result import Kind
+from jobs.backups.settings import BackupSettings
+from jobs.schedule import Weekly
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody asks for who has a backup made by hand; `kind` is `None` for the one that is due."""
+
+    kind: Kind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The kind, and the full backup that a differential is made of; `reason` says why it is none, if one was wanted."""
+
+    base: Backup | None
+    reason: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """What is to be made."""
+        return Kind.FULL if self.base is None else Kind.DIFFERENTIAL
+
+
+def choose(newest_full: Backup | None, wish: Wish, settings: BackupSettings, now: datetime, zone: tzinfo) -> Choice:
+    """A full one if there is none to begin with, and if none was made since the last day for full ones, whenever that
+    was: one that was missed on Monday is made on Tuesday. Otherwise a differential.
+    """
+    if wish.kind is Kind.FULL:
+        return Choice(None)
+    if newest_full is None:
+        return Choice(None, "no hay ninguna completa buena en este equipo")
+    if wish.kind is Kind.DIFFERENTIAL:
+        return Choice(newest_full)
+    last_day = Weekly(weekday=settings.full_day, at=settings.at).last_instant(now, zone)
+    return Choice(None if newest_full.made < last_day else newest_full)

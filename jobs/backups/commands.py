@@ -1,0 +1,195 @@
+"""The orders of the job: thin, as the work is done by the modules beside this one."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
+from config.logs import one_line, printable_json
+from config.options import SpanishGroup, directory_to_fill, not_empty
+from config.settings import Settings
+from config.text.plurals import counted
+from jobs.backups.choice import Wish
+from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
+from jobs.backups.records import FOLDER, Records, readable_size
+from jobs.backups.result import Kind
+from jobs.backups.settings import BackupSettings
+from jobs.backups.shelf import Shelf
+from jobs.signals import stopping_on_signal
+from sql.database import Database, database_identity
+
+json_option = click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
+id_argument = click.argument("backup_id", metavar="ID", type=int)
+
+
+@contextlib.contextmanager
+def _records_of(settings: Settings) -> Iterator[Records]:
+    """The rows, as a `with` needs them."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        database.connect()
+        database.require_current_schema()
+        yield Records(partial(database.job_query, FOLDER), settings.host)
+
+
+def _shelf(records: Records, settings: Settings) -> Shelf:
+    return Shelf(tuple(records.all()), settings.host)
+
+
+def _show(value: object, lines: list[str], *, as_json: bool) -> int:
+    click.echo(printable_json(value, indent=2) if as_json else "\n".join(map(one_line, lines)))
+    return EXIT_DONE
+
+
+@click.group(
+    "backup", cls=SpanishGroup, invoke_without_command=True, short_help="Copias de seguridad de la base de datos."
+)
+@click.pass_context
+def backup(context: click.Context) -> int:
+    """Hace, enseña, comprueba y restaura las copias de seguridad de la base de datos."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        return EXIT_CONFIGURATION
+    return EXIT_DONE
+
+
+@backup.command("run", short_help="Hace una copia ahora.")
+@click.option("--full", is_flag=True, help="Completa, toque la que toque.")
+@click.option("--diff", is_flag=True, help="Diferencial; si no puede ser exacta, completa.")
+@click.pass_context
+def backup_run(context: click.Context, *, full: bool, diff: bool) -> Any:
+    """Hace ahora la copia que toca, o la que se diga, y borra después las antiguas."""
+    if full and diff:
+        raise click.UsageError("--full y --diff no se pueden usar juntas")
+    kind = Kind.FULL if full else Kind.DIFFERENTIAL if diff else None
+    root = context.find_root()
+    assert isinstance(root.command, click.Group)  # noqa: S101 for the type checker
+    run_job = root.command.get_command(root, "run")
+    assert run_job is not None  # noqa: S101 for the type checker
+    return context.invoke(run_job, job="backup", dry_run=False, wish=Wish(kind))
+
+
+@backup.command("list", short_help="Dice qué copias hay.")
+@json_option
+@click.pass_obj
+def backup_list(settings: Settings, *, as_json: bool) -> int:
+    """Dice qué copias hay, dónde, y cuándo se comprobaron; también las que fallaron y las que se borraron."""
+    with _records_of(settings) as records:
+        backups = records.all()
+    entries = [entry_of(item, settings.host) for item in backups]
+    lines = [describe_backup(entry) for entry in entries] or ["No hay ninguna copia de seguridad"]
+    return _show(entries, lines, as_json=as_json)
+
+
+@backup.command("show", short_help="Enseña una copia.")
+@id_argument
+@json_option
+@click.pass_obj
+def backup_show(settings: Settings, *, backup_id: int, as_json: bool) -> int:
+    """Enseña todo lo que se sabe de la copia ID."""
+    with _records_of(settings) as records:
+        found = _shelf(records, settings).named(backup_id)
+    entry = entry_of(found, settings.host)
+    lines = [f"{name}: {value}" for name, value in entry.items() if value is not None]
+    return _show(entry, lines, as_json=as_json)
+
+
+@backup.command("stats", short_help="Cuántas copias hay y cuánto ocupan.")
+@json_option
+@click.pass_obj
+def backup_stats(settings: Settings, *, as_json: bool) -> int:
+    """Dice cuántas copias buenas hay, cuánto ocupan y cuáles son las últimas."""
+    with _records_of(settings) as records:
+        found = statistics(records.all(), settings.of(BackupSettings).retention_days)
+    return _show(found, statistics_lines(found), as_json=as_json)
+
+
+@backup.command("clean", short_help="Borra las copias antiguas.")
+@click.option("--dry-run", is_flag=True, help="Decir cuáles se borrarían, sin borrar ninguna.")
+@click.pass_obj
+def backup_clean(settings: Settings, *, dry_run: bool) -> int:
+    """Borra las copias de este equipo que pasan de BACKUP_RETENTION_DAYS.
+
+    Nunca la última cadena buena, ni una completa de la que depende una diferencial, ni la última comprobada.
+    """
+    from jobs.backups.disposal import clean
+    from jobs.locks import job_lock
+
+    days = settings.of(BackupSettings).retention_days
+    interruption = threading.Event()
+    with _records_of(settings) as records, contextlib.ExitStack() as stack:
+        if not dry_run:
+            identity = database_identity(settings.database_url)
+            stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))
+            stack.enter_context(stopping_on_signal(interruption))
+        gone = clean(_shelf(records, settings), records, days, interruption, dry_run=dry_run)
+    for item in gone:
+        click.echo(one_line(f"{'Se borraría' if dry_run else 'Borrada'} la copia {item.id}: {item.name}"))
+    size = readable_size(sum(item.size_bytes or 0 for item in gone))
+    click.echo(f"{counted(len(gone), 'copia', 'copias')}, {size}")
+    return EXIT_DONE
+
+
+@backup.command("verify", short_help="Comprueba una copia restaurándola.")
+@click.argument("backup_id", metavar="[ID]", type=int, required=False)
+@click.pass_obj
+def backup_verify(settings: Settings, *, backup_id: int | None) -> int:
+    """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado."""
+    from jobs.backups.proving import verify
+
+    interruption = threading.Event()
+    with _records_of(settings) as records, stopping_on_signal(interruption):
+        shelf = _shelf(records, settings)
+        found = shelf.newest() if backup_id is None else shelf.named(backup_id)
+        proof = verify(found, shelf, records, settings.of(BackupSettings).programs, interruption)
+    what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
+    click.echo(one_line(f"Copia {found.id} comprobada: {found.name}, {what}, en {proof.seconds:.1f} s"))
+    return EXIT_DONE
+
+
+@backup.command("download", short_help="Deja una copia en un directorio.")
+@id_argument
+@click.argument("directory", metavar="DIRECTORIO", callback=directory_to_fill)
+@click.pass_obj
+def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> int:
+    """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo."""
+    from jobs.backups.proving import download
+
+    interruption = threading.Event()
+    with _records_of(settings) as records, stopping_on_signal(interruption):
+        shelf = _shelf(records, settings)
+        written = download(shelf.chain(shelf.named(backup_id)), directory, interruption)
+    for path in written:
+        click.echo(one_line(path))
+    return EXIT_DONE
+
+
+@backup.command("restore", short_help="Restaura una copia en otra base de datos.")
+@id_argument
+@click.option("--to", "database_url", metavar="URL", required=True, callback=not_empty, help="La base de datos vacía.")
+@click.option("--force", is_flag=True, help="También si la base de datos no está vacía.")
+@click.pass_obj
+def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool) -> int:
+    """Restaura la copia ID en la base de datos URL, que ha de existir y estar vacía.
+
+    Una contraseña en URL la ven otros usuarios del equipo (ps): mejor en PGPASSWORD o en ~/.pgpass.
+    """
+    from jobs.backups.proving import require_empty, restore_chain
+
+    interruption = threading.Event()
+    with _records_of(settings) as records:
+        shelf = _shelf(records, settings)
+        chain = shelf.chain(shelf.named(backup_id))
+    if not force:
+        require_empty(database_url)
+    with stopping_on_signal(interruption):
+        restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)
+    names = " y ".join(item.name for item in chain)
+    click.echo(one_line(f"Copia {backup_id} restaurada: {names}"))
+    return EXIT_DONE

@@ -1,0 +1,80 @@
+"""Throws away what is too old, as `retention` allows it.
+
+Only the files of this host are deleted, so this host's lock of the job is all that must be held. What is being deleted
+is noted before, so that a run that is killed meanwhile is finished by the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from jobs.backups.dump import require_no_interruption
+from jobs.backups.files import NAME, disk_errors, sync_directory
+from jobs.backups.records import COMPLETED, Backup, Records
+from jobs.backups.retention import deletable
+from jobs.backups.shelf import Shelf, files_of
+
+MODE = 0o700
+
+
+def to_delete(shelf: Shelf, days: int, now: datetime) -> list[Backup]:
+    """The backups of this host that retention lets go, in the order in which they must. Raises `RetentionError`."""
+    return [shelf.named(known.id) for known in deletable(shelf.known(), days, now)]
+
+
+def half_deleted(shelf: Shelf) -> list[Backup]:
+    """Those that a run was deleting when it was killed, differentials first."""
+    begun = [
+        backup
+        for backup in shelf.here()
+        if backup.is_being_deleted and not backup.is_deleted and backup.state == COMPLETED
+    ]
+    return sorted(begun, key=lambda backup: (backup.is_full, backup.id))
+
+
+def delete(backups: Sequence[Backup], records: Records, before_each: Callable[[], None]) -> int:
+    """Delete backups; give how many bytes that freed. Raises `DiskError` and what `before_each` raises."""
+    freed = 0
+    for backup in backups:
+        before_each()
+        records.note_deletion(backup)
+        _remove_files(backup)
+        records.finish_deletion(backup)
+        freed += backup.size_bytes or 0
+    return freed
+
+
+def clean(shelf: Shelf, records: Records, days: int, interruption: threading.Event, *, dry_run: bool) -> list[Backup]:
+    """Delete what is too old, and finish what was begun; give those backups.
+
+    Raises `DiskError`, `BackupInterrupted`, `RetentionError`.
+    """
+    gone = [*half_deleted(shelf), *to_delete(shelf, days, datetime.now(UTC))]
+    if not dry_run:
+        delete(gone, records, lambda: require_no_interruption(interruption))
+    return gone
+
+
+def _remove_files(backup: Backup) -> None:
+    """A row that names something else than a backup, whoever changed it, makes nothing be deleted."""
+    if NAME.fullmatch(backup.path.name) is None or backup.path.name != backup.name:
+        return
+    with disk_errors(backup.path.parent):
+        for path in files_of(backup):
+            with contextlib.suppress(FileNotFoundError):
+                path.unlink()
+        with contextlib.suppress(FileNotFoundError):
+            sync_directory(backup.path.parent)
+
+
+def is_open_to_others(directory: Path) -> bool:
+    """Whether others than its owner can enter the directory of the backups."""
+    try:
+        return stat.S_IMODE(directory.stat().st_mode) & ~MODE != 0
+    except OSError:
+        return False

@@ -1,0 +1,101 @@
+"""Backups as `list`, `show` and `stats` tell them: by the names of the platform's columns, and some more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from jobs.backups.records import Backup, readable_size
+from jobs.backups.shelf import is_there
+
+
+def entry_of(backup: Backup, host: str) -> dict[str, Any]:
+    """One backup; `en_disco` is `None` where this host cannot tell."""
+    return {
+        "id_backup": backup.id,
+        "tipo": backup.kind,
+        "nombre_archivo": backup.name,
+        "ruta_archivo": str(backup.path),
+        "tamanio_bytes": backup.size_bytes,
+        "tamanio_legible": None if backup.size_bytes is None else readable_size(backup.size_bytes),
+        "estado": backup.state,
+        "mensaje_error": backup.error,
+        "duracion_segundos": backup.seconds,
+        "tablas_respaldadas": backup.tables,
+        "registros_totales": backup.rows,
+        "hash_md5": backup.md5,
+        "id_backup_base": backup.base_id,
+        "fecha_creacion": _shown(backup.made),
+        "fecha_eliminacion": _shown(backup.deleted),
+        "eliminado": backup.is_deleted,
+        "ejecutado_por": backup.made_by,
+        "equipo": backup.host,
+        "en_disco": is_there(backup) if backup.host == host else None,
+        "verificado": _shown(backup.verified),
+        "verificacion_segundos": backup.verification_seconds,
+        "verificacion_error": backup.verification_error,
+    }
+
+
+def describe_backup(entry: Mapping[str, Any]) -> str:
+    """One line of `list`."""
+    names = ("id_backup", "fecha_creacion", "tipo", "estado", "nombre_archivo")
+    parts = [
+        "  ".join(str(entry[name]) for name in names),
+        entry["tamanio_legible"] or "",
+        f"base {entry['id_backup_base']}" if entry["id_backup_base"] is not None else "",
+        f"en {entry['equipo']}" if entry["equipo"] else "",
+        f"comprobada {entry['verificado']}" if entry["verificado"] else "",
+        f"NO SE PUDO COMPROBAR: {entry['verificacion_error']}" if entry["verificacion_error"] else "",
+        _what_is_wrong(entry),
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _what_is_wrong(entry: Mapping[str, Any]) -> str:
+    if entry["eliminado"]:
+        return f"borrada {entry['fecha_eliminacion'] or ''}".strip()
+    if entry["mensaje_error"]:
+        return str(entry["mensaje_error"])
+    return "FALTA EL ARCHIVO" if entry["en_disco"] is False and entry["estado"] == "COMPLETADO" else ""
+
+
+def statistics(backups: Sequence[Backup], retention_days: int) -> dict[str, Any]:
+    """What there is of good backups, whatever host they are on."""
+    good = [backup for backup in backups if backup.is_good]
+    full = [backup for backup in good if backup.is_full]
+    differential = [backup for backup in good if not backup.is_full]
+    used_bytes = sum(backup.size_bytes or 0 for backup in good)
+    verified = [backup.verified for backup in good if backup.verified is not None]
+    return {
+        "total_backups": len(good),
+        "backups_completos": len(full),
+        "backups_diferenciales": len(differential),
+        "espacio_usado_bytes": used_bytes,
+        "espacio_usado_legible": readable_size(used_bytes),
+        "ultimo_backup_completo": _newest(full),
+        "ultimo_backup_diferencial": _newest(differential),
+        "dias_retencion": retention_days,
+        "ultima_verificacion": _shown(max(verified, default=None)),
+    }
+
+
+def statistics_lines(found: Mapping[str, Any]) -> list[str]:
+    """What people read of it."""
+    kinds = f"{found['backups_completos']} completas, {found['backups_diferenciales']} diferenciales"
+    return [
+        f"Copias de seguridad: {found['total_backups']} ({kinds}), {found['espacio_usado_legible']}",
+        f"Última completa: {found['ultimo_backup_completo'] or 'ninguna'}",
+        f"Última diferencial: {found['ultimo_backup_diferencial'] or 'ninguna'}",
+        f"Última comprobada: {found['ultima_verificacion'] or 'ninguna'}",
+        f"Se borran pasados {found['dias_retencion']} días",
+    ]
+
+
+def _newest(backups: Sequence[Backup]) -> str | None:
+    return _shown(max((backup.made for backup in backups), default=None))
+
+
+def _shown(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.astimezone().isoformat(timespec="seconds")

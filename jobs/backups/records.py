@@ -1,0 +1,187 @@
+"""The rows of backups: `historial_backup` as the platform knows it, `notificaciones`, and the daemon's own table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from config.logs import one_line, redactor
+from jobs.backups.files import Contents
+from jobs.backups.result import Kind
+from jobs.context import LeaseLost
+from sql.connection import Row
+from sql.texts import Told
+
+FOLDER = "jobs/backups"
+COMPLETED = "COMPLETADO"
+UNDER_WAY = "EN_PROCESO"
+BYTES_PER_UNIT = 1024
+LONGEST_NAME_OF_USER = 100
+
+Query = Callable[[str, Mapping[str, object]], list[Row]]
+"""Runs one of the job's own statements by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A row of `historial_backup`; `host` and `attempt` are `None` for one that another program wrote."""
+
+    id: int
+    kind: str
+    name: str
+    path: Path
+    state: str
+    made: datetime
+    size_bytes: int | None
+    error: str | None
+    seconds: float | None
+    tables: int | None
+    rows: int | None
+    md5: str | None
+    base_id: int | None
+    is_deleted: bool
+    deleted: datetime | None
+    made_by: str | None
+    host: str | None
+    attempt: str | None
+    is_being_deleted: bool
+    verified: datetime | None
+    verification_seconds: float | None
+    verification_error: str | None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is restored alone."""
+        return self.kind == Kind.FULL
+
+    @property
+    def is_good(self) -> bool:
+        """Whether it was made, and not deleted since."""
+        return self.state == COMPLETED and not self.is_deleted and not self.is_being_deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A backup that is about to be made; `attempt` names this making of it and no other one."""
+
+    attempt: str
+    kind: Kind
+    path: Path
+    base_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """A backup that was made. What nobody counted, as the run was killed, is `None`."""
+
+    attempt: str
+    kind: str
+    path: Path
+    contents: Contents
+    tables: int | None
+    rows: int | None
+    seconds: float | None
+
+
+class Records:
+    """What the database is told of backups, and asked.
+
+    All methods raise what `Connection.query` does. Each may be sent twice, as an answer may be lost.
+    """
+
+    def __init__(self, query: Query, host: str) -> None:
+        self._query = query
+        self._host = host
+
+    def all(self) -> list[Backup]:
+        """Every row, the oldest first."""
+        return [_backup(row) for row in self._query("list_backups", {})]
+
+    def begin(self, beginning: Beginning, made_by: str) -> int:
+        """Record that a backup is being made; give its id. Raises `LeaseLost`."""
+        parameters = {**_parameters(beginning), "base_id": beginning.base_id, "host": Told(self._host)}
+        rows = self._query("begin_backup", {**parameters, "made_by": Told(made_by[:LONGEST_NAME_OF_USER])})
+        if not rows:
+            raise LeaseLost("otra máquina ha tomado las copias de seguridad; sigue ella")
+        return int(rows[0]["id_backup"])
+
+    def restate(self, beginning: Beginning) -> None:
+        """Record that what was begun becomes a full backup."""
+        self._query("restate_backup", _parameters(beginning))
+
+    def finish(self, end: End, message: str) -> None:
+        """Record that a backup was made, and notify."""
+        readable = readable_size(end.contents.size_bytes)
+        parameters = {
+            **_parameters(end), "size_bytes": end.contents.size_bytes, "readable_size": readable,
+            "md5": end.contents.md5, "sha256": end.contents.sha256, "tables": end.tables, "rows": end.rows,
+            "seconds": end.seconds, "title": Told(f"✅ Backup {end.kind} completado"), "message": Told(message),
+        }  # fmt: skip
+        self._query("finish_backup", parameters)
+
+    def fail(self, attempt: str, kind: str, reason: str) -> None:
+        """Record that a backup could not be made, and why, and notify."""
+        told = Told(redactor.redact(one_line(reason)))
+        title = Told(f"❌ Error en Backup {kind}")
+        self._query("fail_backup", {"attempt": attempt, "error": told, "title": title, "message": told})
+
+    def note_deletion(self, backup: Backup) -> None:
+        """Record that its files are about to be removed."""
+        self._query("note_deletion", {"id": backup.id})
+
+    def finish_deletion(self, backup: Backup) -> None:
+        """Record that they are gone."""
+        self._query("finish_deletion", {"id": backup.id})
+
+    def note_missing(self, backup: Backup, message: str) -> None:
+        """Notify, once, that another hand has taken its file away."""
+        title = Told(f"⚠️ Falta el archivo de un Backup {backup.kind}")
+        self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)})
+
+    def note_verified(self, backup: Backup, seconds: float, error: str | None = None) -> None:
+        """Record that it was restored and compared, and what was wrong with it, if anything was."""
+        told = None if error is None else Told(redactor.redact(one_line(error)))
+        self._query("note_verified", {"id": backup.id, "seconds": seconds, "error": told})
+
+
+def readable_size(size_bytes: int) -> str:
+    """A number of bytes as people read it: `1.50 MB`."""
+    amount, unit = float(size_bytes), "B"
+    for larger in ("KB", "MB", "GB", "TB"):
+        if amount < BYTES_PER_UNIT:
+            break
+        amount, unit = amount / BYTES_PER_UNIT, larger
+    return f"{size_bytes} B" if unit == "B" else f"{amount:.2f} {unit}"
+
+
+def _parameters(what: Beginning | End) -> dict[str, object]:
+    return {"attempt": what.attempt, "kind": str(what.kind), "name": what.path.name, "path": str(what.path)}
+
+
+def _backup(row: Row) -> Backup:
+    return Backup(
+        id=row["id_backup"],
+        kind=row["tipo"],
+        name=row["nombre_archivo"],
+        path=Path(row["ruta_archivo"]),
+        state=row["estado"],
+        made=row["fecha_creacion"],
+        size_bytes=row["tamanio_bytes"],
+        error=row["mensaje_error"],
+        seconds=row["duracion_segundos"],
+        tables=row["tablas_respaldadas"],
+        rows=row["registros_totales"],
+        md5=row["hash_md5"],
+        base_id=row["id_backup_base"],
+        is_deleted=row["eliminado"],
+        deleted=row["fecha_eliminacion"],
+        made_by=row["ejecutado_por"],
+        host=row["host"],
+        attempt=row["attempt"],
+        is_being_deleted=row["deleting_since"] is not None,
+        verified=row["verified_at"],
+        verification_seconds=row["verification_seconds"],
+        verification_error=row["verification_error"],
+    )

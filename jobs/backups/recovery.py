@@ -1,0 +1,62 @@
+"""Closes the rows of runs that were killed. A backup whose file was finished before is a good one, and is recorded."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+
+from jobs.backups.description import read_description
+from jobs.backups.errors import DamagedBackup, FullBackupNeeded
+from jobs.backups.files import READ_BYTES, Contents, description_name
+from jobs.backups.records import UNDER_WAY, Backup, End, Records
+from jobs.backups.shelf import Shelf
+from jobs.backups.verify import require_hash
+
+FAILED = "ERROR"
+CUT_OFF = "el proceso que la hacía terminó antes de acabarla (kill, corte de luz); la siguiente copia lo suple"
+
+
+def close_cut_off(shelf: Shelf, records: Records) -> int:
+    """Close what killed runs left; give how many backups that turned out to be whole.
+
+    Only for who holds the job: nobody else is making a backup then, and whatever is under way is not any more.
+    """
+    recovered = 0
+    paths = Counter(backup.path for backup in shelf.backups)
+    for backup in shelf.backups:
+        if backup.attempt is None or backup.state not in (UNDER_WAY, FAILED):
+            continue
+        end = _end(backup) if backup.host == shelf.host and paths[backup.path] == 1 else None
+        if end is not None:
+            records.finish(end, f"{backup.name}: estaba completa, aunque el proceso que la hizo no llegó a anotarlo")
+            recovered += 1
+        elif backup.state == UNDER_WAY:
+            records.fail(backup.attempt, backup.kind, CUT_OFF)
+    return recovered
+
+
+def _end(backup: Backup) -> End | None:
+    """What was made, where the file has its final name and its hash: it gets the one after it has the other."""
+    try:
+        require_hash(backup.path)
+        contents = _contents(backup.path)
+    except (OSError, DamagedBackup, IndexError):
+        return None
+    tables = rows = None
+    if backup.is_full:
+        try:
+            description = read_description(backup.path.parent / description_name(backup.name))
+        except FullBackupNeeded:
+            return None
+        tables, rows = description.tables, description.rows
+    return End(backup.attempt or "", backup.kind, backup.path, contents, tables, rows, None)
+
+
+def _contents(path: Path) -> Contents:
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(READ_BYTES):
+            md5.update(block)
+            sha256.update(block)
+    return Contents(path.stat().st_size, md5.hexdigest(), sha256.hexdigest())

@@ -1,0 +1,205 @@
+"""One run of the job: tidies up after killed runs, makes the backup that is due, throws away what is too old."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from config.errors import RunInterrupted, unexpected
+from config.logs import one_line, user_name
+from config.text.plurals import counted
+from jobs.backups.choice import Choice, Wish, choose
+from jobs.backups.disposal import delete, half_deleted, is_open_to_others, to_delete
+from jobs.backups.engine import make_differential, make_full
+from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
+from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
+from jobs.backups.records import Backup, Beginning, End, Records, readable_size
+from jobs.backups.recovery import close_cut_off
+from jobs.backups.result import BackupFile, Kind
+from jobs.backups.settings import BackupSettings
+from jobs.backups.shelf import Shelf
+from jobs.backups.source import Source
+from jobs.context import Context
+from jobs.job import Outcome
+from sql.errors import DatabaseError
+
+SCHEDULER = "SCHEDULER"
+ENDINGS = {Kind.FULL: FULL, Kind.DIFFERENTIAL: DIFFERENTIAL}
+
+
+class BackupNotMade(Exception):
+    """It was recorded why. The message is in Spanish."""
+
+
+def run(context: Context) -> Outcome:
+    """Make the backup that is due, or the one that somebody asks for.
+
+    What keeps it from being made is recorded, notified and told as the run's failure. Raises `RunInterrupted`,
+    `LeaseLost`, and `DatabaseError` where the daemon's own database does not answer.
+    """
+    own = _Run.of(context)
+    recovered = close_cut_off(own.shelf(), own.records)
+    try:
+        made = own.make(own.choice())
+    except BackupNotMade as error:
+        context.say("backup_failed", f"No se pudo hacer la copia de seguridad: {error}", logging.ERROR)
+        return Outcome({"failed": 1, "recovered": recovered}, (f"no se pudo hacer la copia: {error}",))
+    counts = {
+        "full": int(made.kind is Kind.FULL),
+        "differential": int(made.kind is Kind.DIFFERENTIAL),
+        "size_bytes": made.contents.size_bytes,
+        "tables": made.tables,
+        "rows": made.rows,
+        "recovered": recovered,
+    }
+    try:
+        kept = own.tidy_up()
+    except BackupError as error:
+        context.say("backup_retention_failed", f"No se pudieron borrar copias antiguas: {error}", logging.ERROR)
+        return Outcome(counts, (f"la copia está hecha, pero no se borraron las antiguas: {error}",))
+    return Outcome({**counts, **kept})
+
+
+def preview(context: Context) -> None:
+    """Say which backup a run would make, and which it would delete."""
+    own = _Run.of(context)
+    choice = own.choice()
+    context.say("backup_previewed", f"[simulación] se haría una copia de seguridad {choice.kind} en {own.directory}")
+    for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
+        context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What the steps of one run share."""
+
+    context: Context
+    settings: BackupSettings
+    records: Records
+    directory: Path
+
+    @classmethod
+    def of(cls, context: Context) -> _Run:
+        directory = context.settings.backup_directory.absolute()
+        return cls(context, context.own_settings, Records(context.query, context.settings.host), directory)
+
+    def shelf(self) -> Shelf:
+        return Shelf(tuple(self.records.all()), self.context.settings.host)
+
+    @property
+    def wish(self) -> Wish:
+        return self.context.wish if isinstance(self.context.wish, Wish) else Wish()
+
+    @property
+    def made_by(self) -> str:
+        """The name of the user who asks for it, or that of the scheduler."""
+        return current_user() if self.context.is_asked_for else SCHEDULER
+
+    @property
+    def when(self) -> datetime:
+        """Now, by the clock of the schedule."""
+        return self.context.now.astimezone(self.context.settings.time_zone)
+
+    def choice(self) -> Choice:
+        zone = self.context.settings.time_zone
+        return choose(self.shelf().newest_full(), self.wish, self.settings, self.context.now, zone)
+
+    # Making it
+
+    def make(self, choice: Choice) -> BackupFile:
+        """Raises `BackupNotMade`, `RunInterrupted`, `LeaseLost`, `DatabaseError`."""
+        base_id = None if choice.base is None else choice.base.id
+        beginning = Beginning(secrets.token_hex(16), choice.kind, self._path(choice.kind), base_id)
+        self.records.begin(beginning, self.made_by)
+        self.context.say("backup_started", f"Empieza la copia de seguridad {choice.kind} en {self.directory}")
+        started = time.monotonic()
+        try:
+            made = self._made(choice, beginning)
+        except Exception as error:
+            is_known = isinstance(error, (BackupError, DatabaseError))
+            reason = one_line(error if is_known else unexpected(error))
+            self.records.fail(beginning.attempt, choice.kind, reason)
+            if isinstance(error, BackupInterrupted):
+                raise RunInterrupted(reason) from error
+            if not is_known:
+                raise
+            raise BackupNotMade(reason) from error
+        self._note(made, beginning.attempt, time.monotonic() - started)
+        return made
+
+    def _made(self, choice: Choice, beginning: Beginning) -> BackupFile:
+        remove_unfinished(self.directory)
+        if choice.base is None:
+            return self._full(choice.reason)
+        interruption = self.context.interruption
+        try:
+            target = self._target(Kind.DIFFERENTIAL)
+            return make_differential(self._source, target, choice.base.path, self.when, interruption)
+        except FullBackupNeeded as needed:
+            full = replace(beginning, kind=Kind.FULL, path=self._path(Kind.FULL), base_id=None)
+            self.records.restate(full)
+            return self._full(str(needed))
+
+    def _full(self, reason: str) -> BackupFile:
+        if reason:
+            self.context.say("full_backup_needed", f"La copia de seguridad será completa: {reason}")
+        return make_full(self._source, self._target(Kind.FULL), self.when, self.context.interruption, reason=reason)
+
+    @property
+    def _source(self) -> Source:
+        return Source(self.settings.database_url or self.context.settings.database_url, self.settings.programs)
+
+    def _target(self, kind: Kind) -> Target:
+        """With the size of the last one of its kind, for which there must be room."""
+        sizes = [backup.size_bytes or 0 for backup in self.shelf().good_here() if backup.kind == kind]
+        return Target(self.directory, sizes[-1] if sizes else 0)
+
+    def _path(self, kind: Kind) -> Path:
+        return self.directory / (free_stem(self.directory, self.when, ENDINGS[kind]) + SUFFIX)
+
+    def _note(self, made: BackupFile, attempt: str, seconds: float) -> None:
+        message = (
+            f"{made.path.name}: {readable_size(made.contents.size_bytes)}, {counted(made.tables, 'tabla', 'tablas')}, "
+            f"{counted(made.rows, 'registro', 'registros')}, en {seconds:.1f} s"
+        )
+        self.records.finish(
+            End(attempt, made.kind, made.path, made.contents, made.tables, made.rows, seconds),
+            f"{message}; completo porque {made.reason}" if made.reason else message,
+        )
+        self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")
+
+    # What is too old, and what is gone
+
+    def tidy_up(self) -> dict[str, int]:
+        """Delete what is too old, and tell what is missing. Raises `DiskError`, `RunInterrupted`, `LeaseLost`."""
+        shelf = self.shelf()
+        missing = shelf.missing()
+        for backup in missing:
+            self._tell_missing(backup)
+        if is_open_to_others(self.directory):
+            text = f"Otros usuarios pueden entrar en {self.directory} (BACKUP_PATH); ejecute chmod 700 en él"
+            self.context.say("backup_directory_open", text, logging.WARNING)
+        gone = [*half_deleted(shelf), *to_delete(shelf, self.settings.retention_days, self.context.now)]
+        freed_bytes = delete(gone, self.records, self.context.require_going_on)
+        if gone:
+            names = ", ".join(backup.name for backup in gone)
+            self.context.say("backups_deleted", f"Copias de seguridad antiguas borradas: {names}")
+        return {"deleted": len(gone), "freed_bytes": freed_bytes, "missing": len(missing)}
+
+    def _tell_missing(self, backup: Backup) -> None:
+        text = (
+            f"el archivo de la copia de seguridad {backup.id} no está en {backup.path}, o no tiene su tamaño, y este "
+            "programa no lo borró; si está en otro sitio, devuélvalo"
+        )
+        self.records.note_missing(backup, one_line(text))
+        self.context.say("backup_missing", f"Falta una copia: {text}", logging.WARNING)
+
+
+def current_user() -> str:
+    """Who runs the program."""
+    return user_name(os.getuid())

@@ -1,0 +1,79 @@
+"""The settings of the job: whether and when backups are made, of which database, how long they are kept."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import time
+from pathlib import Path
+
+from config.declared import declared
+from config.text.parsers import boolean, hour_of_day, minute_of_hour, path, weekday, whole_days
+
+
+@dataclass(frozen=True, slots=True)
+class BackupSettings:
+    """Where the files are, `BACKUP_PATH`, the whole program must know, as others delete nothing there."""
+
+    enabled: bool = declared(
+        "BACKUP_ENABLED",
+        boolean,
+        default="false",
+        spanish="Si se hacen copias de seguridad de la base de datos.",
+        english="Whether backups of the database are made.",
+    )
+    retention_days: int = declared(
+        "BACKUP_RETENTION_DAYS",
+        whole_days,
+        default="90",
+        unit="days",
+        spanish="Días tras los que se borra una copia de seguridad.",
+        english="Backups older than that are deleted. Never the newest good chain, a full one that a differential "
+        "needs, or the newest one that was proven to restore.",
+    )
+    full_day: int = declared(
+        "BACKUP_FULL_DAY",
+        weekday,
+        default="0",
+        spanish="Día de la semana de la copia completa, el lunes es 0; los demás, diferencial.",
+        english="The weekday of the full backup, Monday is 0; differentials on the others. A full one that was missed "
+        "is made the next day.",
+    )
+    hour: int = declared(
+        "BACKUP_HOUR",
+        hour_of_day,
+        default="3",
+        spanish="Hora local del día a la que toca.",
+        english="When it is due: the hour of the local day.",
+    )
+    minute: int = declared(
+        "BACKUP_MINUTE",
+        minute_of_hour,
+        default="0",
+        spanish="Minuto de esa hora.",
+        english="When it is due: the minute of that hour.",
+    )
+    database_url: str = declared(
+        "BACKUP_DATABASE_URL",
+        str,
+        default="",
+        shown="`DATABASE_URL`",
+        secret=True,
+        spanish="Base de datos de la que se hace la copia; por defecto, la de DATABASE_URL.",
+        english="The database that is backed up, as a libpq URI.",
+    )
+    programs: Path | None = declared(
+        "BACKUP_PG_BIN",
+        path,
+        shown="`PATH`, then Debian's",
+        spanish="Directorio con el pg_dump y el psql que se usan.",
+        english="The directory of the `pg_dump` and `psql` that are used. They must not be older than the server.",
+    )
+
+    def is_on(self) -> bool:
+        """Whether there is anything to do."""
+        return self.enabled
+
+    @property
+    def at(self) -> time:
+        """The time of the local day at which it is due."""
+        return time(self.hour, self.minute)

@@ -1,0 +1,112 @@
+"""The backups of this host, as their rows and the directory say together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.backups.errors import BackupError
+from jobs.backups.files import description_name
+from jobs.backups.records import Backup
+from jobs.backups.retention import KnownBackup
+
+DIRECTORY = "BACKUP_PATH"
+"""The one place that is known here in which a copy may be."""
+
+
+class UnknownBackup(BackupError):
+    """There is no such backup that could be used here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All rows, and the host whose files can be seen."""
+
+    backups: tuple[Backup, ...]
+    host: str
+
+    def here(self) -> list[Backup]:
+        """Those whose files this program made on this host, the oldest first."""
+        return [backup for backup in self.backups if backup.host == self.host]
+
+    def good_here(self) -> list[Backup]:
+        """Those of them that were made, and not deleted."""
+        return [backup for backup in self.here() if backup.is_good]
+
+    def missing(self) -> list[Backup]:
+        """Those of them that another hand has taken away, or changed."""
+        return [backup for backup in self.good_here() if not is_there(backup)]
+
+    def newest_full(self) -> Backup | None:
+        """The newest good full one that can be the base of a differential."""
+        usable = (
+            backup
+            for backup in self.good_here()
+            if backup.is_full and is_there(backup) and (backup.path.parent / description_name(backup.name)).exists()
+        )
+        return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
+
+    def newest(self) -> Backup:
+        """The newest good one whose file is there. Raises `UnknownBackup`."""
+        usable = [backup for backup in self.good_here() if is_there(backup)]
+        if not usable:
+            raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
+        return max(usable, key=lambda backup: (backup.made, backup.id))
+
+    def named(self, backup_id: int) -> Backup:
+        """The backup with this id. Raises `UnknownBackup`."""
+        for backup in self.backups:
+            if backup.id == backup_id:
+                return backup
+        raise UnknownBackup(f"no hay ninguna copia de seguridad con id {backup_id}; vea 'backup list'")
+
+    def chain(self, backup: Backup) -> list[Backup]:
+        """What restores a backup, in order: itself, or its full one and itself.
+
+        Raises `UnknownBackup` where one of them cannot be used here.
+        """
+        if backup.is_full:
+            return [self._usable(backup)]
+        if backup.base_id is None:
+            raise UnknownBackup(f"la copia {backup.id} no dice cuál es su completa")
+        return [self._usable(self.named(backup.base_id)), self._usable(backup)]
+
+    def _usable(self, backup: Backup) -> Backup:
+        if not backup.is_good:
+            state = "está borrada" if backup.is_deleted or backup.is_being_deleted else f"está en {backup.state}"
+            raise UnknownBackup(f"la copia {backup.id} ({backup.name}) {state}")
+        if backup.host not in (None, self.host):
+            raise UnknownBackup(f"la copia {backup.id} está en el equipo {backup.host}: ejecute allí la orden")
+        if not is_there(backup):
+            raise UnknownBackup(f"el archivo de la copia {backup.id} no está en {backup.path}, o no tiene su tamaño")
+        return backup
+
+    def known(self) -> list[KnownBackup]:
+        """Those of this host as retention judges them."""
+        return [
+            KnownBackup(
+                id=backup.id,
+                made=backup.made,
+                base_id=None if backup.is_full else backup.base_id or -1,
+                is_good=backup.is_good,
+                verified=backup.verified,
+                copies=frozenset((DIRECTORY,) if is_there(backup) else ()),
+            )
+            for backup in self.good_here()
+        ]
+
+
+def is_there(backup: Backup) -> bool:
+    """Whether its file is seen, with the size that was recorded."""
+    try:
+        return backup.path.stat().st_size == backup.size_bytes
+    except OSError:
+        return False
+
+
+def files_of(backup: Backup) -> Iterable[Path]:
+    """The file of a backup and what is beside it; the file comes first, as without it the others mean nothing."""
+    yield backup.path
+    yield backup.path.with_name(f"{backup.name}.sha256")
+    yield backup.path.with_name(description_name(backup.name))
