@@ -639,7 +639,8 @@ def cli(
     max_duration: Mapping[str, Any],
     max_bytes: Mapping[str, Any],
 ) -> int:
-    """Mantenimiento de SAGE: migra a la nube las ejecuciones antiguas y limpia los archivos temporales.
+    """Mantenimiento de SAGE: migra a la nube las ejecuciones antiguas, limpia los archivos temporales y hace los demás
+    trabajos que tocan (la orden jobs los dice).
 
     Sin orden hace un ciclo completo, como desde cron.
     """
@@ -660,7 +661,10 @@ def cli(
         only = frozenset(("temp",))
     elif migrate_only:
         only = frozenset(("migration",))
-    options = RunOptions(Request(only, skip or frozenset()), retention_hours, existing_dirs_only, dry_run)
+    request = Request(only, skip or frozenset())
+    if not any(request.asks_for(job.name) for job in all_jobs()):
+        raise click.UsageError("con estas opciones no queda ningún trabajo que hacer; quite --skip o cambie --only")
+    options = RunOptions(request, retention_hours, existing_dirs_only, dry_run)
     return _run(settings, options, debug=debug)
 
 

@@ -40,9 +40,10 @@ def _entry(job: Job, settings: Settings, seen: JobsSeen) -> dict[str, Any]:
         "scope": job.scope,
         "on": plan is not None,
         "reason": reason,
-        **_last_run(state),
+        "misconfigured": plan is None and reason != job.when_off,
+        **_last_run(state, settings),
         "every_tick": plan is not None and isinstance(plan.schedule, EveryTick),
-        "next_due": None if plan is None else _shown(plan.next_due(seen, settings)),
+        "next_due": None if plan is None else _shown(plan.next_due(seen, settings), settings),
         "due": plan is not None and plan.is_due(seen, settings),
     }
 
@@ -70,26 +71,28 @@ def _plan(job: Job, settings: Settings) -> tuple[Plan | None, str | None]:
     return plan, None if plan is not None else job.when_off
 
 
-def _last_run(state: JobState) -> dict[str, Any]:
+def _last_run(state: JobState, settings: Settings) -> dict[str, Any]:
     return {
-        "last_started_at": _shown(state.last_started_at),
+        "last_started_at": _shown(state.last_started_at, settings),
         "last_outcome": None if state.was_cut_off else state.last_outcome,
         "last_error": None if state.was_cut_off else state.last_error,
-        "last_good_at": _shown(state.last_good_at),
+        "last_good_at": _shown(state.last_good_at, settings),
         "last_host": state.held_by,
         "failed_runs": state.tries if state.last_outcome == "failed" and not state.was_cut_off else 0,
     }
 
 
-def _shown(instant: datetime | None) -> str | None:
-    return None if instant is None else instant.astimezone().isoformat(timespec="seconds")
+def _shown(instant: datetime | None, settings: Settings) -> str | None:
+    """In the zone of the schedules, so that four o'clock reads as four o'clock."""
+    return None if instant is None else instant.astimezone(settings.time_zone).isoformat(timespec="seconds")
 
 
 def describe_jobs(entries: list[dict[str, Any]]) -> Iterator[str]:
     """The lines of `jobs`."""
     for entry in entries:
         if not entry["on"]:
-            yield f"{entry['name']} ({entry['title']}): desactivado: {entry['reason']}"
+            state = "mal configurado, no se hará" if entry["misconfigured"] else "desactivado"
+            yield f"{entry['name']} ({entry['title']}): {state}: {entry['reason']}"
             continue
         due = "en cada ciclo" if entry["every_tick"] else "ahora" if entry["due"] else entry["next_due"]
         yield f"{entry['name']} ({entry['title']}): toca {due}; {_describe_last_run(entry)}"
@@ -98,6 +101,6 @@ def describe_jobs(entries: list[dict[str, Any]]) -> Iterator[str]:
 def _describe_last_run(entry: Mapping[str, Any]) -> str:
     if entry["last_started_at"] is None:
         return "no se ha hecho nunca"
-    end = OUTCOMES.get(entry["last_outcome"], "sin terminar")
+    end = OUTCOMES.get(entry["last_outcome"], "sin terminar: en marcha, o se cortó")
     why = f": {one_line(entry['last_error'])}" if entry["last_error"] else ""
     return f"última vez {entry['last_started_at']} en {one_line(entry['last_host'])}, {end}{why}"

@@ -138,7 +138,7 @@ class Settings:
         time_zone,
         shown="the host's",
         example="Europe/Madrid",
-        spanish="Zona horaria de los horarios de las tareas, como Europe/Madrid; por defecto, la de la máquina.",
+        spanish="Zona horaria de los horarios de los trabajos, como Europe/Madrid; por defecto, la de la máquina.",
         english="Time zone of the jobs' schedules, by its name, such as `Europe/Madrid`.",
     )
     transfers: int = declared(

@@ -23,7 +23,7 @@ DEFINITIONS = (
 
 
 class UnknownJob(Exception):
-    """No job has this name. The message, in Spanish, suggests the nearest one."""
+    """No job has this name. The message, in Spanish, suggests the nearest one and lists all of them."""
 
 
 @cache
@@ -38,7 +38,8 @@ def job_named(name: str) -> Job:
     for job in all_jobs():
         if job.name == name:
             return job
-    raise UnknownJob(unknown(name, [job.name for job in all_jobs()]))
+    names = [job.name for job in all_jobs()]
+    raise UnknownJob(f"{unknown(name, names)}; los trabajos son {', '.join(names)}")
 
 
 def jobs_named(names: Iterable[str]) -> frozenset[str]:

@@ -23,7 +23,7 @@ from config.models import JobState
 from config.settings import Settings
 from jobs.context import Context, LeaseLost
 from jobs.job import Job, Outcome, Ref, Scope
-from jobs.locks import HELD, JobLocks, LockHeld
+from jobs.locks import JobLocks, LockHeld
 from jobs.report import Named, TickReport
 from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
 from jobs.signals import Interruption
@@ -135,6 +135,8 @@ class Tick:
                 continue
             if plan is not None:
                 plans.append(plan)
+            elif self._request.only is not None and not self._request.due_or_not:
+                self._is_off(job)
         return plans
 
     def due(self, plans: Sequence[Plan], seen: JobsSeen) -> list[Plan]:
@@ -157,7 +159,7 @@ class Tick:
         certain = [plan for plan in plans if self._is_wanted_now(plan)]
         try:
             if not any(self._try_lock(plan) for plan in certain) and certain == list(plans) != []:
-                raise LockHeld(HELD)
+                raise LockHeld(_held_elsewhere(certain))
             yield
         finally:
             self._locks.release_all()
@@ -170,7 +172,7 @@ class Tick:
             return True
         due = self.due(plans, self._database.jobs_seen())
         if due and not any(self._try_lock(plan) for plan in due):
-            raise LockHeld(HELD)
+            raise LockHeld(_held_elsewhere(due))
         return bool(due)
 
     def _try_lock(self, plan: Plan) -> bool:
@@ -281,10 +283,10 @@ class Tick:
             try:
                 preview()
             except RunInterrupted:
-                self._put_off(PREVIEW)
+                self._put_off(plan.job.title)
             except Exception as error:
                 told = error if isinstance(error, KNOWN_ERRORS) else unexpected(error)
-                self._stopped(PREVIEW, told, exit_code_of(error))
+                self._stopped(plan.job.title, told, exit_code_of(error))
 
     # Reports to operators
 
@@ -300,6 +302,11 @@ class Tick:
         message = f"El trabajo de {title} no pudo terminar: {one_line(error)}"
         emit(logging.ERROR, "job_stopped", message, cause=error, job=title)
 
+    def _is_off(self, job: Job) -> None:
+        """A job that was named with `--only` is off."""
+        message = f"El trabajo {job.name} no está activado, y no se hace: {job.when_off}"
+        emit(logging.INFO, "job_off", message, job=job.title)
+
     def _is_done_elsewhere(self, job: Job) -> None:
         self._elsewhere += 1
         where = (
@@ -312,7 +319,6 @@ class Tick:
 UNRECORDED = 0
 """Stands for a fencing token when the database could not record that this run does the job."""
 
-PREVIEW = "simulación"
 NOTHING_SEEN = JobsSeen(datetime.min.replace(tzinfo=UTC), {}, {})
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
@@ -328,6 +334,12 @@ KNOWN_ERRORS = (DatabaseError, FieldError, ConfigurationError, MigrationError, L
 def exit_code_of(error: Exception) -> int:
     """The exit code for an error that stopped a job."""
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), EXIT_SOMETHING_FAILED)
+
+
+def _held_elsewhere(plans: Sequence[Plan]) -> str:
+    """What operators read where others do all that was asked for."""
+    titles = ", ".join(plan.job.title for plan in plans)
+    return f"otro proceso de esta máquina hace ya lo que se pide ({titles}): no hay que hacer nada, salvo que no acabe"
 
 
 def _reference(reference: Ref | None) -> Ref:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sql.connection import Connection
-from sql.errors import SchemaError
+from sql.errors import DatabaseError, SchemaError
 
 HERE = Path(__file__).parent
 JOBS = HERE.parent / "jobs"
@@ -69,7 +69,10 @@ def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[s
         _locked((HERE / "upgrades_table.sql").read_text(), (HERE / "platform_tables.sql").read_text())
     )
     for upgrade in missing_upgrades(connection, upgrades):
-        connection.execute_script(_locked(_guarded(upgrade)))
+        try:
+            connection.execute_script(_locked(_guarded(upgrade)))
+        except DatabaseError as error:
+            raise type(error)(f"no se pudo aplicar {upgrade.name}, de la que no queda nada hecho: {error}") from error
         applied.append(upgrade.name)
     return tuple(applied)
 

@@ -18,15 +18,15 @@ TABLES = {"runs": "prune_runs", "job_runs": "prune_job_runs", "attempts": "prune
 def run(context: Context) -> Outcome:
     """Delete records older than the setting. Raises `RunInterrupted`, `LeaseLost`, `DatabaseError`."""
     counts = {name: _prune(context, statement) for name, statement in TABLES.items()}
-    if any(counts.values()):
-        context.say("history_pruned", f"Historial: {_described(counts)} de hace más de {_days(context)}")
+    context.say("history_pruned", f"Historial: {_described(counts)} de hace más de {_days(context)}")
     return Outcome(counts)
 
 
 def preview(context: Context) -> None:
     """Say how much a run would delete."""
     (counts,) = context.query("count_old", {"days": context.own_settings.days})
-    context.say("history_previewed", f"Historial: {_described(counts, 'se borrarían')} de hace más de {_days(context)}")
+    described = _described(counts, "se borrarían")
+    context.say("history_previewed", f"[simulación] Historial: {described} de hace más de {_days(context)}")
 
 
 def _prune(context: Context, statement: str) -> int:

@@ -27,7 +27,7 @@ def _check_directory(path: str, kept_apart: Iterable[KeptApart]) -> Finding:
         with closing_descriptor(open_directory_path(path)) as directory:
             if os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
                 return good(subject, "existe y se puede escribir en él")
-            return bad(subject, "este usuario no puede escribir en él: déle el permiso o corrija LOGS_PATH")
+            return bad(subject, "este usuario no puede escribir en él: dele el permiso o corrija LOGS_PATH")
     except ConfigurationError as error:
         return bad(subject, str(error))
     except FileNotFoundError:

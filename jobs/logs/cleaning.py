@@ -15,7 +15,7 @@ from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 from jobs.logs import messages
 from jobs.logs.compression import estimate_compressed_bytes
-from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom
+from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, left_for
 from jobs.logs.guard import KeptApart, require_directories_of_logs, why_not_opened
 from jobs.logs.names import is_log
 from jobs.logs.open_logs import FirstLook, OpenLog
@@ -263,7 +263,7 @@ class _Cleaning:
 
 
 def _left_for(error: OSError) -> LogLeft:
-    return LogChanged("ya no está") if isinstance(error, FileNotFoundError) else LogLeft(reason_of(error))
+    return LogChanged("ya no está") if isinstance(error, FileNotFoundError) else left_for(error)
 
 
 def _batches(logs: Sequence[SeenFile], workers: int) -> Iterator[list[SeenFile]]:

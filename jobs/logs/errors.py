@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 
+from config.text.wording import reason_of
+
 
 class LogLeft(Exception):
     """A log stays where it is, whole. The others are still processed."""
@@ -11,6 +13,13 @@ class LogLeft(Exception):
     event = "log_left"
     level = logging.ERROR
     is_failure = True
+
+
+def left_for(error: OSError) -> LogLeft:
+    """Why the system keeps this program from a log; where a right is missing, which ones it takes."""
+    if isinstance(error, PermissionError):
+        return LogLeft(f"{reason_of(error)}; este usuario necesita leerlo y escribir en su directorio")
+    return LogLeft(reason_of(error))
 
 
 class LogInUse(LogLeft):

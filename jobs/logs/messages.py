@@ -16,7 +16,7 @@ from jobs.logs.report import LogsReport
 
 def megabytes(size_bytes: int) -> str:
     """A size in the format that the cleaning of temporary files uses."""
-    return f"{size_bytes / 1024 / 1024:.2f} MB"
+    return f"{round(size_bytes / 1024 / 1024, 2) + 0.0:.2f} MB"  # adding zero takes the sign off a negative zero
 
 
 def say_left(path: str, name: str, reason: LogLeft) -> None:
@@ -27,7 +27,8 @@ def say_left(path: str, name: str, reason: LogLeft) -> None:
 
 def say_missing(path: Path | str) -> None:
     """Report a directory of `LOGS_PATH` that does not exist."""
-    emit(logging.WARNING, "logs_directory_missing", f"No existe el directorio de registros {one_line(path)}")
+    message = f"No existe el directorio de registros {one_line(path)}: créelo o corrija LOGS_PATH"
+    emit(logging.WARNING, "logs_directory_missing", message)
 
 
 def say_unusable(path: Path | str, reason: str) -> None:

@@ -77,7 +77,7 @@ class OpenLog:
         if self._answer is Answer.NO_RIGHT and not seen.is_complete:
             raise LogLeft(
                 f"no se puede saber si un programa lo tiene abierto para escribir, pues es del usuario "
-                f"{self.status.st_uid}: ejecute este programa como ese usuario o déle CAP_LEASE"
+                f"{self.status.st_uid}: ejecute este programa como ese usuario o dele CAP_LEASE"
             )
 
     def _ask_kernel(self) -> Answer:

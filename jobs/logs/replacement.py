@@ -10,12 +10,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
-from config.text.wording import reason_of
 from files.descriptors import open_file_beneath
 from files.open_files import look_at_open_files
 from files.writers import has_writer
 from jobs.logs.compression import NO_ROOM, NO_ROOM_LEFT, holds_the_same, keep_attributes, write_compressed
-from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, RunStopped
+from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, RunStopped, left_for
 from jobs.logs.names import GZIP_SUFFIX, copy_names_in_turn
 from jobs.logs.open_logs import FirstLook, OpenLog
 from jobs.logs.planning import SeenFile
@@ -235,7 +234,7 @@ def _each(items: Iterable[Item], step: Callable[[Item], Result], left: list[Left
 
 
 def _left_for(error: OSError) -> LogLeft:
-    return NoRoom(NO_ROOM_LEFT) if error.errno in NO_ROOM else LogLeft(reason_of(error))
+    return NoRoom(NO_ROOM_LEFT) if error.errno in NO_ROOM else left_for(error)
 
 
 def _unlink_if_there(name: str, directory: int) -> None:

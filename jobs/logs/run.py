@@ -19,8 +19,9 @@ def run(context: Context) -> Outcome:
     apart = kept_apart_from_logs(context.settings)
     report = clean_logs(context.own_settings, apart, context.interruption, dry_run=context.dry_run)
     count = counted(report.failures, "fallo", "fallos")
-    failures = (f"{count} con los registros: las líneas de antes dicen cuáles y por qué",) if report.failures else ()
-    return Outcome(counts={**asdict(report), "freed_bytes": report.freed_bytes}, failures=failures)
+    told = f"{count} con los registros: janitor_daemon.log dice a esa hora cuáles y por qué"
+    counts = {**asdict(report), "freed_bytes": report.freed_bytes}
+    return Outcome(counts=counts, failures=(told,) if report.failures else ())
 
 
 def preview(context: Context) -> None:

@@ -17,6 +17,7 @@ import janitor_daemon
 from config.text.amounts import DURATION_HINT, SIZE_HINT
 from config.text.wording import REASONS, in_spanish, reason_of
 from janitor_daemon import cli, run_command_line
+from jobs.registry import all_jobs
 from tests.repository import REPOSITORY, ROOMS
 
 COMMANDS = [[], *([name] for name in cli.list_commands(click.Context(cli)))]
@@ -29,6 +30,10 @@ ENGLISH = re.compile(
 OUR_OWN_NAMES = re.compile(r"(?m:^  show  )|(?<!\w)--?[a-z][\w-]*|'[^']*'|\bError:|\bdefecto,\s+text\b")
 """Options, what is quoted from the command line and values of variables are names, and "Error" is also Spanish."""
 
+JOBS = [job.name for job in all_jobs()]
+THE_JOBS = f"los trabajos son {', '.join(JOBS)}"
+NOTHING_IS_LEFT = "con estas opciones no queda ningún trabajo que hacer; quite --skip o cambie --only"
+
 USAGE_ERRORS = [
     (["--no-existe"], "No existe la opción '--no-existe'."),
     (["-x"], "No existe la opción '-x'."),
@@ -37,11 +42,17 @@ USAGE_ERRORS = [
     (["--onl"], "No existe la opción '--onl'. ¿Quería decir '--only'?"),
     (["--cleanonly"], "No existe la opción '--cleanonly'. (¿Quería decir una de estas: '--clean-only', '--only'?)"),
     (["--only"], "La opción '--only' necesita un valor."),
-    (["--only", "tmp"], "Valor no válido para '--only': tmp no se conoce; ¿quería decir temp?"),
-    (["--skip", "temp,migracion"], "Valor no válido para '--skip': migracion no se conoce; ¿quería decir migration?"),
+    (["--only", "tmp"], f"Valor no válido para '--only': tmp no se conoce; ¿quería decir temp?; {THE_JOBS}"),
+    (
+        ["--skip", "temp,migracion"],
+        f"Valor no válido para '--skip': migracion no se conoce; ¿quería decir migration?; {THE_JOBS}",
+    ),
     (["--only", ","], "Valor no válido para '--only': está vacío"),
-    (["run", "nada"], "Valor no válido para 'TRABAJO': nada no se conoce"),
+    (["run", "nada"], f"Valor no válido para 'TRABAJO': nada no se conoce; {THE_JOBS}"),
     (["--only", "temp", "--clean-only"], "--only no se puede usar con --clean-only ni con --migrate-only"),
+    (["--only", "temp", "--skip", "temp"], NOTHING_IS_LEFT),
+    (["--clean-only", "--skip", "temp"], NOTHING_IS_LEFT),
+    (["--skip", ",".join(JOBS), "--dry-run"], NOTHING_IS_LEFT),
     (["no-existe"], "No existe la orden 'no-existe'."),
     (["no existe."], "No existe la orden 'no existe.'."),
     (["statsu"], "No existe la orden 'statsu'. ¿Quería decir 'status'?"),

@@ -208,6 +208,17 @@ def test_a_job_that_is_off_is_not_done(platform: Platform, host: Host) -> None:
     assert runs(platform) == []
 
 
+@pytest.mark.parametrize(("request_", "is_told"), [(Request(frozenset({"off"})), True), (Request(), False)], ids=str)
+def test_only_who_names_a_job_that_is_off_is_told(
+    host: Host, caplog: pytest.LogCaptureFixture, request_: Request, is_told: bool
+) -> None:
+    off = Job("off", "lo apagado", settings=OffSettings, when_off="falta una variable")
+    with caplog.at_level("INFO"):
+        assert host.tick(off, request=request_) == []
+    assert ("El trabajo off no está activado, y no se hace: falta una variable" in caplog.text) is is_told
+    assert host.report.exit_code == 0
+
+
 def test_wrong_settings_of_one_job_are_its_own_failure(host: Host) -> None:
     wrong = Job("wrong", "lo mal puesto", settings=WrongSettings)
     assert host.tick(wrong, HOST_JOB) == ["own"]
@@ -367,13 +378,16 @@ def test_where_no_lock_file_can_be_made_every_job_is_done(platform: Platform, tm
 
 def test_who_finds_everything_in_other_hands_goes_away(platform: Platform, host: Host) -> None:
     second = Host(platform, Path(host.settings.lock_directory))
+    told: list[str] = []
 
     def meanwhile() -> Outcome:
-        with pytest.raises(LockHeld):
+        with pytest.raises(LockHeld) as held:
             second.tick(HOST_JOB)
+        told.append(str(held.value))
         return Outcome()
 
     host.tick(HOST_JOB, own=meanwhile)
+    assert "hace ya lo que se pide (lo propio)" in told[0]
     assert platform.value("SELECT count(*) FROM janitor_runs") == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -73,4 +74,29 @@ def test_what_fails_is_in_the_exit_code(installation: Installation, logs: Path) 
     assert tick.exit_code == 1, tick
     assert "el nombre es demasiado largo" in tick.errors
     assert "1 trabajo con algo sin hacer: registros" in tick.errors
+    assert "con error: 1 fallo con los registros: janitor_daemon.log dice " in installation.run("jobs").output
     assert "app.log.gz" in os.listdir(logs)
+
+
+def test_what_stops_a_dry_run_is_told_of_the_job(installation: Installation, logs: Path) -> None:
+    run = installation.run("run", "logs", "--dry-run", LOGS_PATH="/etc")
+    assert run.exit_code == 2, str(run)
+    (error,) = run.messages("ERROR")
+    assert error.startswith("El trabajo de registros no pudo terminar: LOGS_PATH: /etc es ")
+
+
+def test_wrong_settings_are_not_called_off(installation: Installation, logs: Path) -> None:
+    run = installation.run("jobs", LOGS_HOUR="25")
+    assert "logs (registros): mal configurado, no se hará: LOGS_HOUR debe ser " in run.output
+    entries = json.loads(installation.run("jobs", "--json", LOGS_HOUR="25").output)
+    assert [entry["name"] for entry in entries if entry["misconfigured"]] == ["logs"]
+    del installation.environment["LOGS_PATH"]
+    entries = json.loads(installation.run("jobs", "--json").output)
+    assert not any(entry["misconfigured"] for entry in entries)
+
+
+def test_instants_are_shown_in_the_zone_of_the_schedules(installation: Installation, logs: Path) -> None:
+    assert installation.run(JANITOR_TIMEZONE="Asia/Kolkata").exit_code == 0, logs
+    entries = json.loads(installation.run("jobs", "--json", JANITOR_TIMEZONE="Asia/Kolkata").output)
+    (job,) = (entry for entry in entries if entry["name"] == "logs")
+    assert job["next_due"].endswith("T04:00:00+05:30")

@@ -477,7 +477,7 @@ class _Writers:
         if answer is Answer.NO_RIGHT and not self._open_files.is_complete:
             raise WritersUnknown(
                 f"no se puede saber si otro programa tiene abierto para escribir {one_line(entry.path)}, que es del "
-                f"usuario {os.fstat(opened).st_uid}: ejecute este programa como ese usuario o déle CAP_LEASE"
+                f"usuario {os.fstat(opened).st_uid}: ejecute este programa como ese usuario o dele CAP_LEASE"
             )
 
 

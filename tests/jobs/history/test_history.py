@@ -108,7 +108,9 @@ def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
     records.attempt("open", place="p/open")
     with caplog.at_level("INFO"):
         history.preview(context._replace(dry_run=True))
-    assert "se borrarían 2 ciclos, 2 trabajos y 1 intento de hace más de 365 días" in caplog.text
+    assert (
+        "[simulación] Historial: se borrarían 2 ciclos, 2 trabajos y 1 intento de hace más de 365 días" in caplog.text
+    )
     assert history.run(context).counts == {"runs": 2, "job_runs": 2, "attempts": 1}
 
 
@@ -260,3 +262,8 @@ def test_a_tick_prunes_once_a_day(installation: Installation) -> None:
     off = installation.run("run", "history", JANITOR_HISTORY_DAYS="0")
     assert off.exit_code == 2
     assert "JANITOR_HISTORY_DAYS es 0" in off.errors
+
+
+def test_who_asks_for_it_is_told_that_nothing_was_old_enough(installation: Installation) -> None:
+    run = installation.run("run", "history")
+    assert run.said("INFO", "Historial: se borraron 0 ciclos, 0 trabajos y 0 intentos de hace más de 365 días")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import logging
 import lzma
@@ -16,6 +17,7 @@ import pytest
 from config.errors import ConfigurationError
 from config.logs import LOG_FILE_NAME
 from config.settings import load_settings
+from jobs.logs.errors import left_for
 from jobs.logs.guard import KeptApart, kept_apart_from_logs
 from jobs.logs.report import LogsReport
 from tests.files.test_open_files import opened_by_another
@@ -261,7 +263,7 @@ def test_several_directories_are_cleaned_and_a_missing_one_is_a_warning(
     make_log(other / "b.log")
     report = clean(directory, tmp_path / "missing", other)
     assert (report.compressed_files, report.missing_directories, report.failures) == (2, 1, 0)
-    assert "No existe el directorio de registros" in caplog.text
+    assert f"No existe el directorio de registros {tmp_path / 'missing'}: créelo o corrija LOGS_PATH" in caplog.text
 
 
 def test_a_directory_behind_a_link_is_not_used(directory: Path, tmp_path: Path) -> None:
@@ -381,3 +383,16 @@ def test_an_empty_log_becomes_a_gz_of_nothing(directory: Path) -> None:
     make_log(directory / "app.log", b"")
     assert clean(directory).compressed_files == 1
     assert contents(directory) == {"app.log.gz": b""}
+
+
+def test_a_small_log_frees_no_negative_nothing(directory: Path, caplog: pytest.LogCaptureFixture) -> None:
+    make_log(directory / "app.log", b"")
+    with caplog.at_level(logging.INFO):
+        assert clean(directory).freed_bytes < 0
+    assert ", 0.00 MB liberados" in caplog.text
+
+
+def test_a_missing_right_is_told_with_those_it_takes() -> None:
+    for code in (errno.EACCES, errno.EPERM):
+        assert "este usuario necesita leerlo y escribir en su directorio" in str(left_for(OSError(code, "x")))
+    assert "este usuario" not in str(left_for(OSError(errno.EIO, "x")))
