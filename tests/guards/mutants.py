@@ -1432,6 +1432,14 @@ HOST = (
     ),
     Mutant(
         "jobs",
+        "a directory of logs whose disk has gone stops all others",
+        "jobs/logs/cleaning.py",
+        "        return work()\n    except OSError as error:",
+        "        return work()\n    except ZeroDivisionError as error:",
+        ("tests/jobs/logs/test_run.py::test_a_directory_whose_disk_goes_meanwhile_stops_no_other",),
+    ),
+    Mutant(
+        "jobs",
         "a run waits for its own lock of the whole directory",
         "jobs/locks.py",
         "if whole_directory is not None:",
