@@ -411,8 +411,8 @@ def test_a_lease_from_before_the_clock_was_set_back_keeps_nobody_waiting(
 ) -> None:
     """The database's clock was a year ahead when a host was killed that never comes back: a container, say.
 
-    One that was ahead by no more than a lease, as clocks are that are put right, frees no lease of a host at work. Where
-    else times from such a clock were looked for in the frame: good runs and pauses (`test_schedule.py`).
+    One that was ahead by no more than a lease, as clocks are that are put right, frees no lease of a host at work.
+    Where else in the frame times from such a clock were looked for: good runs and pauses (`test_schedule.py`).
     """
     second = Host(platform, tmp_path / "locks of south", "sur")
     kill_during(host, DAILY_JOB)
