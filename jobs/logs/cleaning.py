@@ -7,7 +7,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from config.logs import LOG_FILE_NAME
@@ -57,7 +57,7 @@ def clean_logs(
             report += problem
             if directory is not None:
                 cleaning = _Cleaning(path, directory, settings, deadlines, interruption, workers)
-                report += cleaning.preview() if dry_run else cleaning.run()
+                report += _done_in(path, cleaning.preview if dry_run else cleaning.run)
     messages.say_done(report, dry_run=dry_run)
     return report
 
@@ -77,6 +77,15 @@ def _opened(path: str) -> Iterator[tuple[int | None, LogsReport]]:
         return
     with closing_descriptor(directory):
         yield directory, LogsReport()
+
+
+def _done_in(path: str, work: Callable[[], LogsReport]) -> LogsReport:
+    """What was done in a directory, or that nothing can be done there: its disk has gone meanwhile, say."""
+    try:
+        return work()
+    except OSError as error:
+        messages.say_unusable(path, reason_of(error))
+        return LogsReport(failures=1)
 
 
 class _Cleaning:

@@ -1432,6 +1432,14 @@ HOST = (
     ),
     Mutant(
         "jobs",
+        "a directory of logs whose disk has gone stops all others",
+        "jobs/logs/cleaning.py",
+        "        return work()\n    except OSError as error:",
+        "        return work()\n    except ZeroDivisionError as error:",
+        ("tests/jobs/logs/test_run.py::test_a_directory_whose_disk_goes_meanwhile_stops_no_other",),
+    ),
+    Mutant(
+        "jobs",
         "a run waits for its own lock of the whole directory",
         "jobs/locks.py",
         "if whole_directory is not None:",
@@ -1453,6 +1461,14 @@ HOST = (
         "previous_descriptor = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)",
         "previous_descriptor = -1",
         ("tests/jobs/test_signals.py::test_work_that_waits_in_a_library_is_ended",),
+    ),
+    Mutant(
+        "jobs",
+        "attempts that mean something are pruned",
+        "jobs/history/queries/prune_attempts.sql",
+        "WHERE attempt.state = 'settled'",
+        "WHERE true OR attempt.state = 'settled'",  # the condition on the place holds it, too: both go
+        ("tests/jobs/history/test_history.py::test_attempts_that_mean_something_stay_however_old",),
     ),
     Mutant(
         "jobs",

@@ -342,6 +342,36 @@ def test_a_right_that_is_missing_is_told_before_anything_is_sent(
     assert table in check.output + check.errors
 
 
+@pytest.mark.parametrize(
+    ("right", "table"),
+    [
+        ("SELECT", "janitor_jobs"),
+        ("UPDATE", "janitor_jobs"),
+        ("INSERT", "janitor_job_runs"),
+        ("UPDATE", "janitor_job_runs"),
+    ],
+)
+def test_a_role_from_before_the_tables_of_jobs_is_told_what_it_lacks(
+    two: Installation, nas: Destination, role: str, right: str, table: str
+) -> None:
+    """`init-db` was run by the tables' owner, and nobody has granted anything since."""
+    two.execute(f"REVOKE {right} ON {table} FROM {role}")
+    run = two.run()
+    assert run.exit_code == 2, str(run)
+    assert run.messages("ERROR")
+    for error in run.messages("ERROR"):
+        assert "permiso" in error, str(run)
+        assert table in error, str(run)
+    assert nas.everything_stored() == set()
+    _require_untouched(two, "uno", "dos")
+    check = two.run("check")
+    assert check.exit_code in (1, 2)
+    assert table in check.output + check.errors
+    two.execute(f"GRANT {right} ON {table} TO {role}")
+    assert two.run().exit_code == 0
+    _require_done(two, nas, "uno", "dos")
+
+
 def test_too_many_connections_are_a_database_that_cannot_be_used_now(
     two: Installation, nas: Destination, role: str
 ) -> None:

@@ -10,7 +10,9 @@ import lzma
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -396,3 +398,33 @@ def test_a_missing_right_is_told_with_those_it_takes() -> None:
     for code in (errno.EACCES, errno.EPERM):
         assert "este usuario necesita leerlo y escribir en su directorio" in str(left_for(OSError(code, "x")))
     assert "este usuario" not in str(left_for(OSError(errno.EIO, "x")))
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_directory_whose_disk_goes_meanwhile_stops_no_other(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, dry_run: bool
+) -> None:
+    """The kernel answers EIO to whatever is asked of that disk, once the directory is open.
+
+    Where else a loss may come in the middle: what concerns a single log is named with it, and the rest is done.
+    """
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    for place in (gone, directory):
+        make_log(place / "a.log", text(50_000))
+    device_and_inode = gone.stat().st_dev, gone.stat().st_ino
+
+    def of_a_good_disk(ask: Callable[[int], Any]) -> Callable[[int], Any]:
+        def asked(descriptor: int) -> Any:
+            status = os.fstat(descriptor)
+            if (status.st_dev, status.st_ino) == device_and_inode:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return ask(descriptor)
+
+        return asked
+
+    asked_first = "scandir" if dry_run else "fstatvfs"
+    monkeypatch.setattr(os, asked_first, of_a_good_disk(getattr(os, asked_first)))
+    report = clean(gone, directory, dry_run=dry_run)
+    assert (report.failures, report.compressed_files) == (1, 1)
+    assert f"No se puede trabajar en el directorio de registros {gone}: " in caplog.text
