@@ -26,7 +26,7 @@ Lists that fit no variable go in `janitor.toml`: `in_file` declares the field, a
 
     services: tuple[Service, ...] = in_file("watch.services", default=(), spanish="...", english="...")
 
-`Service` is another frozen dataclass; see `config.tables`.
+`Service` is another frozen dataclass; see `config.reading.tables`.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar, overload
 from urllib.parse import unquote, urlsplit
 
-from config.config_file import NO_FILE, ConfigFile
 from config.errors import ConfigurationError
 from config.logs import learn_secrets
+from config.reading.config_file import NO_FILE, ConfigFile
 from config.text.amounts import AmountError
 
 Value = TypeVar("Value")

@@ -10,10 +10,10 @@ from datetime import tzinfo
 from pathlib import Path
 from typing import TypeVar
 
-from config.config_file import read_config_file
 from config.declared import Computed, Sources, declared, load, schema_of, variables_of
-from config.dotenv_file import DotenvError, add_dotenv
 from config.errors import ConfigurationError
+from config.reading.config_file import read_config_file
+from config.reading.dotenv_file import DotenvError, add_dotenv
 from config.text.amounts import OFF, Timetable, parse_bandwidth, parse_duration, parse_size
 from config.text.names import nearest, unknown
 from config.text.parsers import choice, directories, hours, integer, path

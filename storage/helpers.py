@@ -35,9 +35,9 @@ from config.text.wording import reason_of
 from providers import build_provider
 from providers.base import Provider, split_memory_budget
 from storage.lease import FRESH_SECONDS, Lease, now
-from storage.pace import Traffic
 from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
-from storage.transfers import TransferPool
+from storage.traffic.pace import Traffic
+from storage.traffic.transfers import TransferPool
 
 FILES_WORTH_HELP = 10_000
 """For one execution. A helper takes half a second to start, and handing over each file costs some time."""

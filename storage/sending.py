@@ -25,7 +25,7 @@ from providers.base import (
 from providers.retries import with_retries
 from storage.helpers import Helpers, Task, WorkerState
 from storage.lease import Lease, LeasedProvider
-from storage.pace import PacedSource, Pacer, Traffic
+from storage.traffic.pace import PacedSource, Pacer, Traffic
 
 NO_CHECKSUM = "?"
 """Stands for a checksum where a listing shows an object of the right size without one: its bytes must be read."""

@@ -57,7 +57,7 @@ from storage.manifest import (
 from storage.optional_steps import discard_but_for, discard_unfinished
 from storage.receipts import Notes, Receipts
 from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Sender, batch_starts
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 
 DIGESTS_PER_REQUEST = 256
 """How many objects to ask for at a time where a listing does not prove them."""

@@ -16,7 +16,7 @@ import pytest
 from jobs.migration.restore.run import Restore, Restored
 from providers.base import BytesSource, Provider
 from storage.keys import Place
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from tests.servers.odd_file_system import Rules
 
 PLACE = Place("ejecuciones/uuid-1")

@@ -8,14 +8,14 @@ from datetime import datetime
 from pathlib import Path
 
 from config.text.wording import reason_of
-from jobs.backups.disposal import is_open_to_others
+from jobs.backups.creation.programs import find_programs
+from jobs.backups.creation.source import VERSIONS_PER_MAJOR
+from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import BackupError
 from jobs.backups.files import SPACE_MARGIN
-from jobs.backups.programs import find_programs
+from jobs.backups.keeping.disposal import is_open_to_others
+from jobs.backups.keeping.shelf import Shelf, is_there
 from jobs.backups.records import Backup, Records, readable_size
-from jobs.backups.shelf import Shelf, is_there
-from jobs.backups.source import VERSIONS_PER_MAJOR
-from jobs.backups.statements import QUERIES
 from jobs.context import Context
 from jobs.findings import Finding, advised, bad, good
 from sql.errors import DatabaseError, SchemaError

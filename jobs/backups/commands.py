@@ -17,11 +17,11 @@ from config.options import SpanishGroup, directory_to_fill, not_empty
 from config.settings import Settings
 from config.text.plurals import counted
 from jobs.backups.choice import Wish
+from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
 from jobs.backups.records import FOLDER, Records, readable_size
 from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
-from jobs.backups.shelf import Shelf
 from jobs.signals import stopping_on_signal
 from sql.database import Database, database_identity
 
@@ -118,7 +118,7 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 
     Nunca la última cadena buena, ni una completa de la que depende una diferencial, ni la última comprobada.
     """
-    from jobs.backups.disposal import clean
+    from jobs.backups.keeping.disposal import clean
     from jobs.locks import job_lock
 
     days = settings.of(BackupSettings).retention_days
@@ -141,7 +141,7 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 @click.pass_obj
 def backup_verify(settings: Settings, *, backup_id: int | None) -> int:
     """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado."""
-    from jobs.backups.proving import verify
+    from jobs.backups.verification.proving import verify
 
     interruption = threading.Event()
     with _records_of(settings) as records, stopping_on_signal(interruption):
@@ -159,7 +159,7 @@ def backup_verify(settings: Settings, *, backup_id: int | None) -> int:
 @click.pass_obj
 def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> int:
     """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo."""
-    from jobs.backups.proving import download
+    from jobs.backups.verification.proving import download
 
     interruption = threading.Event()
     with _records_of(settings) as records, stopping_on_signal(interruption):
@@ -180,7 +180,7 @@ def backup_restore(settings: Settings, *, backup_id: int, database_url: str, for
 
     Una contraseña en URL la ven otros usuarios del equipo (ps): mejor en PGPASSWORD o en ~/.pgpass.
     """
-    from jobs.backups.proving import require_empty, restore_chain
+    from jobs.backups.verification.proving import require_empty, restore_chain
 
     interruption = threading.Event()
     with _records_of(settings) as records:

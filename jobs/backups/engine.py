@@ -11,12 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from jobs.backups.differential import Limits, make_differential_once
+from jobs.backups.creation.differential import Limits, make_differential_once
+from jobs.backups.creation.full import make_full_once
+from jobs.backups.creation.source import Source
 from jobs.backups.errors import FullBackupNeeded, TablesBusy
 from jobs.backups.files import NAME, SUFFIX, Target, description_name
-from jobs.backups.full import make_full_once
 from jobs.backups.result import BackupFile
-from jobs.backups.source import Source
 
 TRIES = 5
 PAUSE_SECONDS = 15.0

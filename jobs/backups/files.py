@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.compression import inflated_here
+from jobs.backups.creation.compression import inflated_here
 from jobs.backups.errors import DamagedBackup, DiskError, NotEnoughSpace
 
 FULL = "FULL"

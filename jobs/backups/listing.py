@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from jobs.backups.keeping.shelf import is_there
 from jobs.backups.records import Backup, readable_size
-from jobs.backups.shelf import is_there
 
 
 def entry_of(backup: Backup, host: str) -> dict[str, Any]:

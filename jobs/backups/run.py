@@ -14,16 +14,16 @@ from config.errors import RunInterrupted, unexpected
 from config.logs import one_line, user_name
 from config.text.plurals import counted
 from jobs.backups.choice import Choice, Wish, choose
-from jobs.backups.disposal import delete, half_deleted, is_open_to_others, to_delete
+from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
+from jobs.backups.keeping.disposal import delete, half_deleted, is_open_to_others, to_delete
+from jobs.backups.keeping.recovery import close_cut_off
+from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import Backup, Beginning, End, Records, readable_size
-from jobs.backups.recovery import close_cut_off
 from jobs.backups.result import BackupFile, Kind
 from jobs.backups.settings import BackupSettings
-from jobs.backups.shelf import Shelf
-from jobs.backups.source import Source
 from jobs.context import Context
 from jobs.job import Outcome
 from sql.errors import DatabaseError

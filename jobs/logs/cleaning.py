@@ -14,15 +14,15 @@ from config.logs import LOG_FILE_NAME
 from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 from jobs.logs import messages
-from jobs.logs.compression import estimate_compressed_bytes
+from jobs.logs.changing.compression import estimate_compressed_bytes
+from jobs.logs.changing.open_logs import FirstLook, OpenLog
+from jobs.logs.changing.private_directories import take_up_leftovers
+from jobs.logs.changing.removal import Removal
+from jobs.logs.changing.replacement import Left, Replacement
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, left_for
 from jobs.logs.guard import KeptApart, require_directories_of_logs, why_not_opened
 from jobs.logs.names import is_log
-from jobs.logs.open_logs import FirstLook, OpenLog
 from jobs.logs.planning import MAGIC_BYTES, Deadlines, Plan, SeenFile, is_compressed, plan_directory
-from jobs.logs.private_directories import take_up_leftovers
-from jobs.logs.removal import Removal
-from jobs.logs.replacement import Left, Replacement
 from jobs.logs.report import LogsReport
 from jobs.logs.settings import LogsSettings
 

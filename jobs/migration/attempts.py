@@ -23,7 +23,7 @@ from storage.keys import Place
 from storage.lease import ClaimLost, Lease, LeasedProvider
 from storage.manifest import Manifest
 from storage.sending import Assistance
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 
 

@@ -28,8 +28,8 @@ from config.process.early_signals import leave_signals_to_others
 from config.text.wording import reason_of
 from jobs.report import TickReport
 from storage.optional_steps import TOLD_ONCE
-from storage.pace import Traffic
 from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
+from storage.traffic.pace import Traffic
 
 MOST_HANDED_OUT = 8
 POLL_SECONDS = 0.5

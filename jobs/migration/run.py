@@ -35,8 +35,8 @@ from jobs.signals import Interruption
 from providers.base import split_memory_budget
 from sql.database import Database, DatabaseBusy, Leftover
 from storage.helpers import Helpers
-from storage.pace import Traffic
-from storage.transfers import TransferPool
+from storage.traffic.pace import Traffic
+from storage.traffic.transfers import TransferPool
 
 CLAIMED_AT_A_TIME = 8
 PROCESSES_UNASKED = 4

@@ -10,11 +10,11 @@ from typing import Literal
 
 import pytest
 
-from config.config_file import NO_FILE, read_config_file
 from config.declared import declared, in_file
 from config.errors import ConfigurationError
+from config.reading.config_file import NO_FILE, read_config_file
+from config.reading.tables import converted, entry
 from config.settings import load_settings
-from config.tables import converted, entry
 from config.text.amounts import AmountError, parse_duration
 from config.text.parsers import boolean, web_url
 

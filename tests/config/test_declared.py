@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from config.config_file import ConfigFile
 from config.declared import Computed, Sources, declared, in_file, lists_of, load, schema_of, shared, variables_of
 from config.errors import ConfigurationError
 from config.logs import redactor
+from config.reading.config_file import ConfigFile
 from config.text.amounts import AmountError
 from config.text.parsers import boolean, directories, integer, path, text, url, whole_days
 

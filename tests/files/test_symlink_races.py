@@ -29,7 +29,7 @@ from jobs.migration.restore.run import Restore
 from jobs.temp_files.clean import TempDirectoryUnsafe, clean_temp_files
 from providers.local.provider import LocalProvider
 from storage.keys import place_of
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from tests.manifests import hashed, manifest_of_hashed
 from tests.permissions import after_a_begun_removal
 from tests.racing import Listener, Swapper, linux_only

@@ -4496,7 +4496,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "a .env that is not understood is half obeyed",
-        "config/dotenv_file.py",
+        "config/reading/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
         "        if has_no_value:\n",
         ("tests/config/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
@@ -4504,7 +4504,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "a line of .env without a value is passed over",
-        "config/dotenv_file.py",
+        "config/reading/dotenv_file.py",
         "        if binding.error or has_no_value:\n",
         "        if binding.error:\n",
         ("tests/config/test_settings.py::test_a_file_that_is_not_understood_is_not_obeyed_at_all",),
@@ -4552,7 +4552,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "true is a number in janitor.toml",
-        "config/tables.py",
+        "config/reading/tables.py",
         "        if type(value) is not written_as:",
         "        if not isinstance(value, written_as):",
         ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted",),
@@ -4722,7 +4722,7 @@ LOGS = (
     Mutant(
         "logs",
         "a compressed log is not read back",
-        "jobs/logs/replacement.py",
+        "jobs/logs/changing/replacement.py",
         "        if not holds_the_same(log.descriptor, target, self._interruption):\n            raise LogLeft(",
         "        if False:\n            raise LogLeft(",
         ("tests/jobs/logs/test_races.py::test_a_copy_that_is_not_what_was_written_keeps_its_log",),
@@ -4730,7 +4730,7 @@ LOGS = (
     Mutant(
         "logs",
         "any copy that is there is taken for the log's",
-        "jobs/logs/replacement.py",
+        "jobs/logs/changing/replacement.py",
         "            if holds_the_same(log.descriptor, found, self._interruption):\n",
         "            if True:\n",
         ("tests/jobs/logs/test_run.py::test_a_damaged_copy_is_not_taken_for_the_log",),
@@ -4738,7 +4738,7 @@ LOGS = (
     Mutant(
         "logs",
         "the end of a copy is not asked for",
-        "jobs/logs/compression.py",
+        "jobs/logs/changing/compression.py",
         '    return os.pread(source, 1, position) == b""\n',
         "    return True\n",
         ("tests/jobs/logs/test_run.py::test_a_log_whose_copy_differs_gets_a_name_that_says_so",),
@@ -4746,7 +4746,7 @@ LOGS = (
     Mutant(
         "logs",
         "a copy that is cut short is whole",
-        "jobs/logs/compression.py",
+        "jobs/logs/changing/compression.py",
         '            raise EOFError("cut short")\n',
         "            return\n",
         ("tests/jobs/logs/test_run.py::test_a_damaged_copy_is_not_taken_for_the_log",),
@@ -4754,7 +4754,7 @@ LOGS = (
     Mutant(
         "logs",
         "a compressed log is not written to the disk",
-        "jobs/logs/replacement.py",
+        "jobs/logs/changing/replacement.py",
         "        os.fsync(target)\n",
         "",
         ("tests/jobs/logs/test_races.py::test_nothing_goes_before_the_disk_has_it",),
@@ -4762,7 +4762,7 @@ LOGS = (
     Mutant(
         "logs",
         "the name of a compressed log is not written to the disk",
-        "jobs/logs/replacement.py",
+        "jobs/logs/changing/replacement.py",
         "                os.fsync(self._directory)\n",
         "                pass\n",
         ("tests/jobs/logs/test_races.py::test_nothing_goes_before_the_disk_has_it",),
@@ -4770,7 +4770,7 @@ LOGS = (
     Mutant(
         "logs",
         "a log that is open for writing is compressed",
-        "jobs/logs/open_logs.py",
+        "jobs/logs/changing/open_logs.py",
         "            raise LogInUse(IN_USE) from error\n",
         "            self._answer = Answer.TAKEN\n            del error\n",
         ("tests/jobs/logs/test_run.py::test_a_log_that_is_open_for_writing_is_left_and_named_whatever_its_age",),
@@ -4778,7 +4778,7 @@ LOGS = (
     Mutant(
         "logs",
         "a log that changed meanwhile is replaced",
-        "jobs/logs/open_logs.py",
+        "jobs/logs/changing/open_logs.py",
         "        self.require_same(named, moved=False)\n",
         "",
         ("tests/jobs/logs/test_races.py::test_a_log_that_is_written_to_once_its_copy_is_proven_stays_whole",),
@@ -4786,7 +4786,7 @@ LOGS = (
     Mutant(
         "logs",
         "what has taken a log's name is deleted",
-        "jobs/logs/removal.py",
+        "jobs/logs/changing/removal.py",
         "            log.require_same(moved, moved=True)\n",
         "",
         ("tests/jobs/logs/test_races.py::test_a_log_that_is_replaced_right_before_it_goes_gets_its_name_back",),
@@ -4794,7 +4794,7 @@ LOGS = (
     Mutant(
         "logs",
         "a log goes though somebody waits to write to it",
-        "jobs/logs/removal.py",
+        "jobs/logs/changing/removal.py",
         "            log.require_still_held()\n",
         "",
         ("tests/jobs/logs/test_races.py::test_a_log_that_is_opened_for_writing_meanwhile_stays",),
@@ -4802,7 +4802,7 @@ LOGS = (
     Mutant(
         "logs",
         "a log goes though its copy is gone",
-        "jobs/logs/replacement.py",
+        "jobs/logs/changing/replacement.py",
         "            if not os.path.samestat(named, os.fstat(pair.copy.descriptor)):\n",
         "            if False:\n",
         ("tests/jobs/logs/test_races.py::test_a_copy_that_somebody_replaces_keeps_its_log",),
@@ -4810,7 +4810,7 @@ LOGS = (
     Mutant(
         "logs",
         "a copy takes the name of another one",
-        "jobs/logs/private_directories.py",
+        "jobs/logs/changing/private_directories.py",
         "        if not _is_at(target, free_name, status):  # as it is",
         "        if os.unlink(free_name, dir_fd=target):  # as it is",
         ("tests/jobs/logs/test_races.py::test_a_copys_name_that_another_one_takes_meanwhile_is_not_overwritten",),
@@ -4818,7 +4818,7 @@ LOGS = (
     Mutant(
         "logs",
         "logs that a killed run had set aside are deleted",
-        "jobs/logs/private_directories.py",
+        "jobs/logs/changing/private_directories.py",
         "            if name.startswith(UNFINISHED):\n",
         "            if name:\n",
         (
@@ -4828,7 +4828,7 @@ LOGS = (
     Mutant(
         "logs",
         "what a living run has set aside is taken from it",
-        "jobs/logs/private_directories.py",
+        "jobs/logs/changing/private_directories.py",
         "        if not _is_ours(os.fstat(left)) or not _is_abandoned(left):\n",
         "        if not _is_ours(os.fstat(left)):\n",
         ("tests/jobs/logs/test_kill.py::test_what_another_run_is_about_is_left_alone",),
@@ -4836,7 +4836,7 @@ LOGS = (
     Mutant(
         "logs",
         "nobody looks into /proc after a log was set aside",
-        "jobs/logs/replacement.py",
+        "jobs/logs/changing/replacement.py",
         "        if all(pair.log.is_leased for pair in pairs):\n",
         "        if pairs:\n",
         ("tests/jobs/logs/test_rights.py::test_who_opens_a_log_after_the_first_look_is_found_by_the_last",),
@@ -4868,7 +4868,7 @@ LOGS = (
     Mutant(
         "logs",
         "a copy may be read by whom the directory lets in",
-        "jobs/logs/compression.py",
+        "jobs/logs/changing/compression.py",
         "            os.removexattr(target, ACCESS_LIST)\n",
         "            pass\n",
         ("tests/jobs/logs/test_rights.py::test_a_copy_does_not_inherit_from_the_directory_what_its_log_has_not",),
@@ -4911,7 +4911,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a pg_dump that failed is believed",
-        "jobs/backups/dump.py",
+        "jobs/backups/creation/dump.py",
         "    if code != 0:\n",
         "    if code == 12345:\n",
         (NOT_WHOLE,),
@@ -4919,7 +4919,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a dump without its last lines is believed",
-        "jobs/backups/dump.py",
+        "jobs/backups/creation/dump.py",
         "    if not TRAILER.search(tail):\n",
         "    if tail is None:\n",
         (NOT_WHOLE,),
@@ -4927,7 +4927,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "the session that holds the locks may be lost before the end",
-        "jobs/backups/full.py",
+        "jobs/backups/creation/full.py",
         "    snapshot.require_alive()\n",
         "",
         (f"{BACKUP_FAILURES}test_a_session_that_was_lost_makes_no_backup",),
@@ -4935,7 +4935,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "an older pg_dump is used",
-        "jobs/backups/programs.py",
+        "jobs/backups/creation/programs.py",
         "programs.major >= server_major",
         "programs.major > 0",
         (f"{BACKUP_FAILURES}test_an_older_program_is_refused_before_anything_is_written",),
@@ -4967,7 +4967,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a differential is made though the tables are others by now",
-        "jobs/backups/differential.py",
+        "jobs/backups/creation/differential.py",
         "if fingerprint(pre_data, post_data) != self.description.fingerprint:",
         "if not fingerprint(pre_data, post_data):",
         (BECOMES_FULL,),
@@ -4975,7 +4975,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a differential is made of a full backup with a damaged end",
-        "jobs/backups/differential.py",
+        "jobs/backups/creation/differential.py",
         "((0, description.data_start), (description.data_end, size))",
         "((0, description.data_start),)",
         (BECOMES_FULL,),
@@ -5007,7 +5007,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "the newest good full backup may be deleted",
-        "jobs/backups/retention.py",
+        "jobs/backups/keeping/retention.py",
         "return {newest_full.id, newest_verified.id, newest.id}",
         "return {newest_verified.id, newest.id}",
         (
@@ -5017,7 +5017,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a full backup may be deleted before its differentials",
-        "jobs/backups/retention.py",
+        "jobs/backups/keeping/retention.py",
         "    _add_bases(kept, known)\n",
         "",
         (f"{BACKUP_TESTS}test_retention.py::test_an_old_chain_goes_whole_and_the_full_one_last",),
@@ -5033,7 +5033,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "the rows of killed runs stay under way",
-        "jobs/backups/recovery.py",
+        "jobs/backups/keeping/recovery.py",
         "        elif backup.state == UNDER_WAY:\n",
         "        elif backup.state is None:\n",
         (f"{BACKUP_JOB}test_a_killed_run_leaves_an_error_and_the_next_one_a_backup",),
@@ -5041,7 +5041,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a whole backup that a killed run had not recorded counts as failed",
-        "jobs/backups/recovery.py",
+        "jobs/backups/keeping/recovery.py",
         "        if end is not None:\n",
         "        if end == 12345:\n",
         (f"{BACKUP_JOB}test_a_backup_that_a_killed_run_had_finished_is_recorded",),
@@ -5049,7 +5049,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "backups of other programs are thrown away",
-        "jobs/backups/shelf.py",
+        "jobs/backups/keeping/shelf.py",
         "        return [backup for backup in self.backups if backup.host == self.host]\n",
         "        return list(self.backups)\n",
         (f"{BACKUP_JOB}test_rows_of_another_program_are_left_alone",),
@@ -5057,7 +5057,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a backup that somebody took away counts as there",
-        "jobs/backups/shelf.py",
+        "jobs/backups/keeping/shelf.py",
         "        return backup.path.stat().st_size == backup.size_bytes\n",
         "        return True\n",
         (f"{BACKUP_JOB}test_what_another_hand_takes_away_is_told_once_and_replaced",),
@@ -5065,7 +5065,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a damaged backup is restored",
-        "jobs/backups/proving.py",
+        "jobs/backups/verification/proving.py",
         "    for backup in chain:\n        _require_hash(backup)\n",
         "",
         (f"{BACKUP_JOB}test_a_damaged_backup_is_given_to_nobody",),
@@ -5073,7 +5073,7 @@ BACKUPS = (
     Mutant(
         "backups",
         "a backup is restored over what a database holds",
-        "jobs/backups/proving.py",
+        "jobs/backups/verification/proving.py",
         "    if count:\n",
         "    if count < 0:\n",
         (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),

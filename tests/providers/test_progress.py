@@ -14,7 +14,7 @@ import pytest
 from config.logs import logger
 from jobs.migration.queue.progress import CLEAR_LINE, Progress, _LastLine, in_time, in_units, is_watched
 from jobs.report import TickReport
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 
 MEBIBYTE = 1024 * 1024
 

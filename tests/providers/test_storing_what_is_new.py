@@ -23,8 +23,8 @@ from storage import helpers as helpers_module
 from storage import upload as upload_module
 from storage.helpers import Helpers
 from storage.lease import Lease, now
-from storage.pace import Traffic
 from storage.sending import LOOKS_AT_A_KEY, Assistance, FileToSend, SendFiles
+from storage.traffic.pace import Traffic
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, behind, lose_the_answer
 from tests.faults.http_proxy import ONCE, HttpFaultProxy

@@ -25,7 +25,7 @@ from files.tree import Tree
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES, BytesSource, Provider
 from sql.database import Database
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, flip_random_bit, truncate_randomly

@@ -45,7 +45,7 @@ from providers.base import (
 from providers.sftp import provider as sftp
 from providers.sftp import server_hashing, ssh
 from storage.keys import Place
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination, local_destination, sftp_destination
 from tests.faults import sftp_liar as liar

@@ -21,7 +21,7 @@ from config.errors import RunInterrupted, SourceChanged
 from config.logs import emit, logger
 from storage.helpers import FILES_WORTH_HELP, WORD_IS_GOOD_FOR_SECONDS, HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost, now
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 from tests.processes import children_of, is_alive, wait_until
 from tests.repository import REPOSITORY
 
@@ -312,7 +312,7 @@ def test_none_is_worth_while_for_few_files_or_where_a_run_is_to_be_one_process(o
 PROGRAM = """
 import os, sys, threading
 from storage.helpers import Helpers
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 from tests.storage.test_helpers import Wait, Look
 helpers = Helpers(2, 4, Traffic())
 descriptor = os.open(sys.argv[1], os.O_RDONLY)

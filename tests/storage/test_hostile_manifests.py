@@ -34,7 +34,7 @@ from providers.local.provider import LocalProvider
 from storage import manifest as manifest_module
 from storage.keys import Place
 from storage.manifest import MAXIMUM_SIZE_BYTES, fetch_manifest, make_manifest, read_manifest
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from tests.faulty_provider import Call, Fault, FaultyProvider
 from tests.manifests import hashed, manifest_of_hashed
 from tests.permissions import Granted

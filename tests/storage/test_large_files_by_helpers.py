@@ -20,8 +20,8 @@ from providers.sftp.provider import SftpProvider
 from storage.helpers import Helpers, Task
 from storage.lease import ClaimLost, Lease, LeasedProvider
 from storage.manifest import Manifest
-from storage.pace import Traffic
 from storage.sending import Assistance, FileToSend, Sender, SendFiles
+from storage.traffic.pace import Traffic
 from tests.processes import children_of, wait_until
 from tests.storage.test_upload import Bench, bench, platform, pool, shared_platform
 

@@ -22,7 +22,7 @@ from providers.base import BytesSource, ObjectNotFound, Provider, Source
 from sql.database import Database
 from storage.keys import Place
 from storage.manifest import fetch_manifest, make_manifest
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.manifests import content_of, hashed
 from tests.permissions import Granted

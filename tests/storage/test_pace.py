@@ -13,7 +13,7 @@ import pytest
 from config.errors import RunInterrupted
 from config.text.amounts import UNLIMITED, Timetable, parse_bandwidth
 from providers.base import BytesSource
-from storage.pace import SLICE_SECONDS, PacedSource, Pacer, Traffic, transfers_within
+from storage.traffic.pace import SLICE_SECONDS, PacedSource, Pacer, Traffic, transfers_within
 from tests.processes import wait_until
 
 KIBIBYTE = 1024

@@ -18,8 +18,8 @@ from storage import helpers as helpers_module
 from storage import upload as upload_module
 from storage.helpers import HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost, Lease, now
-from storage.pace import Traffic
 from storage.sending import Assistance, FileToSend, Sender, SendFiles, Sent
+from storage.traffic.pace import Traffic
 from tests.processes import children_of
 from tests.storage.test_upload import (
     KEY_PREFIX,

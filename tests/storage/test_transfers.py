@@ -14,7 +14,7 @@ from config.errors import RunInterrupted
 from jobs.migration.queue import task_pool as flights_module
 from jobs.migration.queue.task_pool import TaskPool
 from providers.base import AccessDenied, StorageFull
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 
 NEVER = threading.Event()
 PATIENCE_SECONDS = 20.0

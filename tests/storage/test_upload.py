@@ -39,7 +39,7 @@ from providers.base import (
 from sql.database import Database
 from storage.manifest import Manifest, read_manifest
 from storage.sending import Assistance
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination
 from tests.faults import http_proxy

@@ -41,7 +41,7 @@ NOT_FOR_AN_IDLE_RUN = {
     *(
         "commands.secret_store",
         "commands.status",
-        "storage.transfers",
+        "storage.traffic.transfers",
         "files.walk",
         "storage.upload",
         "providers.local.provider",

@@ -12,7 +12,7 @@ from config.models import Execution
 from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.report import MAX_BYTES, MAX_DURATION
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 
 GRACE_SHARE = 0.1
 LONGEST_GRACE_SECONDS = 300.0

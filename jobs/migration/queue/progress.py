@@ -17,7 +17,7 @@ from typing import TextIO, TypeGuard, cast
 from config.logs import logger
 from config.text.plurals import files
 from jobs.report import TickReport
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 
 REFRESH_SECONDS = 0.4
 RATE_OVER_SECONDS = 10.0

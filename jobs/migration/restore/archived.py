@@ -12,7 +12,7 @@ from providers.base import Provider
 from providers.retries import with_retries
 from sql.database import Database
 from storage.keys import Place
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 
 
 def request_restore(database: Database, uuid: str, transfers: int, interruption: threading.Event) -> tuple[int, int]:

@@ -52,8 +52,8 @@ from providers.retries import with_retries
 from sql.database import Database, StoredExecution, provider_name
 from storage.keys import Place, place_from_uri
 from storage.manifest import fetch_manifest_and_hash
-from storage.pace import Pacer, Traffic, transfers_within
-from storage.transfers import TransferPool
+from storage.traffic.pace import Pacer, Traffic, transfers_within
+from storage.traffic.transfers import TransferPool
 
 LENDING_BITS = stat.S_ISUID | stat.S_ISGID
 """On a file, they give its owner's rights to anybody who runs it; a restore changes that owner to its own user. An

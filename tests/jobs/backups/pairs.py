@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import psycopg2
 
 from demo.servers.postgres import EmbeddedPostgres
-from jobs.backups.differential import Limits
+from jobs.backups.creation.differential import Limits
+from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_differential, make_differential_or_full, make_full
 from jobs.backups.files import Target
 from jobs.backups.result import BackupFile
-from jobs.backups.source import Source
 
 FIRST = datetime(2026, 3, 2, 3, 0, 0)  # noqa: DTZ001 the local time of a schedule
 SCRIPTS = Path(__file__).parent

@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg2
 
 from demo.servers.postgres import EmbeddedPostgres
-from jobs.backups.differential import Limits
+from jobs.backups.creation.differential import Limits
 from jobs.backups.result import Kind
 from tests.jobs.backups.pairs import Pair
 from tests.jobs.backups.random_databases import RandomDatabase

@@ -10,8 +10,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.backups.comparison import Memory, TableComparison
-from jobs.backups.dump_parser import Rows, parsed
+from jobs.backups.creation.comparison import Memory, TableComparison
+from jobs.backups.creation.dump_parser import Rows, parsed
 
 rows = st.lists(st.sampled_from([b"", b"a", b"b", b"a\tb", b"\\N", b"x" * 50, b"y" * 3000, b"\\\\."]), max_size=60)
 edits = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(("drop", "add", "swap"))), max_size=8)

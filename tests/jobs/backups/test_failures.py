@@ -12,6 +12,9 @@ import psycopg2
 import psycopg2.extensions
 import pytest
 
+from jobs.backups.creation.full import make_full_once
+from jobs.backups.creation.programs import find_programs
+from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_full
 from jobs.backups.errors import (
     BackupError,
@@ -22,10 +25,7 @@ from jobs.backups.errors import (
     TablesBusy,
 )
 from jobs.backups.files import Target
-from jobs.backups.full import make_full_once
-from jobs.backups.programs import find_programs
 from jobs.backups.result import BackupFile
-from jobs.backups.source import Source
 from sql.errors import DatabaseUnavailable
 from tests.jobs.backups.lying_programs import LIES, lying_programs
 from tests.jobs.backups.pairs import FIRST, Pair

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.compression import inflated_here
+from jobs.backups.creation.compression import inflated_here
 from jobs.backups.errors import DamagedBackup
 from jobs.backups.files import Draft, Target, free_stem, prepare, publish, read_back, remove_unfinished
 

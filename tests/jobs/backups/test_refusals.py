@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.differential import Limits
+from jobs.backups.creation.differential import Limits
 from jobs.backups.errors import FullBackupNeeded
 from jobs.backups.result import BackupFile, Kind
 from tests.jobs.backups.pairs import Pair, PsqlFailed

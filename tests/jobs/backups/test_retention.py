@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.backups.retention import KnownBackup, RetentionError, deletable, surplus_copies
+from jobs.backups.keeping.retention import KnownBackup, RetentionError, deletable, surplus_copies
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 PLACES = ("disk", "s3", "sftp")

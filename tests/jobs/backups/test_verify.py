@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.description import read_description
+from jobs.backups.creation.description import read_description
+from jobs.backups.creation.programs import find_programs
 from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven
-from jobs.backups.programs import find_programs
 from jobs.backups.result import BackupFile
-from jobs.backups.scratch_server import scratch_database
-from jobs.backups.verify import Proof, prove
+from jobs.backups.verification.scratch_server import scratch_database
+from jobs.backups.verification.verify import Proof, prove
 from tests.jobs.backups.pairs import Pair
 
 

@@ -10,9 +10,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from jobs.logs.changing.private_directories import REMOVING, UNFINISHED
 from jobs.logs.cleaning import clean_logs
 from jobs.logs.guard import KeptApart
-from jobs.logs.private_directories import REMOVING, UNFINISHED
 from jobs.logs.report import LogsReport
 from jobs.logs.settings import LogsSettings
 

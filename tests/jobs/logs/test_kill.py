@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.logs.private_directories import REMOVING
+from jobs.logs.changing.private_directories import REMOVING
 from tests.jobs.logs.killed_runs import RETENTION_DAYS, KilledRuns
 from tests.jobs.logs.log_files import (
     clean,

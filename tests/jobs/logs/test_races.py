@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from config.errors import ConfigurationError
-from jobs.logs import replacement as replacement_module
-from jobs.logs.open_logs import OpenLog
+from jobs.logs.changing import replacement as replacement_module
+from jobs.logs.changing.open_logs import OpenLog
 from jobs.logs.report import LogsReport
 from tests.files.test_symlink_races import Outcomes
 from tests.jobs.logs.log_files import (

@@ -15,10 +15,10 @@ import pytest
 
 from files.open_files import OpenFiles, look_at_open_files
 from files.writers import Answer
-from jobs.logs import open_logs as open_logs_module
-from jobs.logs import replacement as replacement_module
-from jobs.logs.compression import write_compressed
-from jobs.logs.private_directories import REMOVING
+from jobs.logs.changing import open_logs as open_logs_module
+from jobs.logs.changing import replacement as replacement_module
+from jobs.logs.changing.compression import write_compressed
+from jobs.logs.changing.private_directories import REMOVING
 from tests.files.test_open_files import opened_by_another
 from tests.jobs.logs.log_files import clean, contents, make_log, make_old, require_nothing_left_over
 from tests.privileges import NOBODY
@@ -246,7 +246,7 @@ CLEANED_BY_A_WRITER = """
 import sys
 from pathlib import Path
 from files.writers import Answer
-from jobs.logs import open_logs
+from jobs.logs.changing import open_logs
 from tests.jobs.logs.log_files import clean
 open_logs.take_lease = lambda _descriptor: Answer.NO_LEASES
 sys.stdin.read()

@@ -18,7 +18,7 @@ from jobs.provider_set import ProviderSet
 from providers.local.provider import LocalProvider
 from sql.database import Database
 from storage.keys import Place
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from tests.faulty_provider import Fault, FaultyProvider, after
 from tests.platform_database import Platform, claim_one
 

@@ -20,7 +20,7 @@ from config.models import Execution
 from jobs.migration.crew import Crew, Work
 from jobs.report import TickReport
 from sql.database import DatabaseUnavailable
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 from tests.processes import children_of, is_alive, wait_until
 from tests.repository import REPOSITORY
 
@@ -233,7 +233,7 @@ import os, sys, threading, time
 from pathlib import Path
 from config.models import Execution
 from jobs.migration.crew import Crew
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 from jobs.report import TickReport
 directory = Path(sys.argv[1])
 def work(batches):

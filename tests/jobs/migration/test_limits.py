@@ -12,7 +12,7 @@ from config.models import Execution
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.queue.limits import GRACE_SHARE, LONGEST_GRACE_SECONDS, RunLimits, size_on_disk
 from jobs.signals import Interruption
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 
 
 class Clock:

@@ -31,7 +31,7 @@ from sql.database import Database, Occupied
 from storage import manifest as manifest_module
 from storage.keys import Place
 from storage.manifest import read_manifest
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt

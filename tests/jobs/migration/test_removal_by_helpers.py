@@ -22,7 +22,7 @@ from jobs.migration.removal.removal import LocalCopyDiffers, RemoveFiles, remove
 from storage import helpers as helpers_module
 from storage.helpers import HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 from tests.jobs.migration.test_removal import directory, execution_at, judge, proven_tree, root, trash
 from tests.manifests import hashed
 from tests.permissions import Granted

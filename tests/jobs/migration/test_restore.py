@@ -20,7 +20,7 @@ from jobs.migration.restore.run import Restore, restore_execution
 from providers import build_provider
 from providers.base import BytesSource, IntegrityError, Provider
 from storage.keys import Place
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind
 from tests.faults.http_proxy import HttpFaultProxy

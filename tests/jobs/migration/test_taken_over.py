@@ -27,7 +27,7 @@ from sql.database import Database
 from storage import lease
 from storage.keys import Place
 from storage.lease import ClaimLost
-from storage.transfers import TransferPool
+from storage.traffic.transfers import TransferPool
 from tests.faulty_provider import Fault, FaultyProvider, after
 from tests.jobs.migration.test_removal import after_first_unlink
 from tests.platform_database import Platform, claim_one, open_attempt

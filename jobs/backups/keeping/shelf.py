@@ -8,8 +8,8 @@ from pathlib import Path
 
 from jobs.backups.errors import BackupError
 from jobs.backups.files import description_name
+from jobs.backups.keeping.retention import KnownBackup
 from jobs.backups.records import Backup
-from jobs.backups.retention import KnownBackup
 
 DIRECTORY = "BACKUP_PATH"
 """The one place that is known here in which a copy may be."""

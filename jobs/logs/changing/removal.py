@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 
 from files.open_files import OpenFiles
-from jobs.logs.compression import NO_ROOM
+from jobs.logs.changing.compression import NO_ROOM
+from jobs.logs.changing.open_logs import OpenLog
+from jobs.logs.changing.private_directories import REMOVING, PrivateDirectory, give_back
 from jobs.logs.errors import LogLeft
-from jobs.logs.open_logs import OpenLog
-from jobs.logs.private_directories import REMOVING, PrivateDirectory, give_back
 
 
 class Removal:

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.backups.dump import SharedSnapshot
+from jobs.backups.creation.dump import SharedSnapshot
+from jobs.backups.creation.programs import find_programs
+from jobs.backups.creation.statements import QUERIES, filled
 from jobs.backups.errors import TablesBusy
-from jobs.backups.programs import find_programs
-from jobs.backups.statements import QUERIES, filled
 from sql.errors import DatabaseBusy, SchemaError
 from sql.snapshots import SnapshotSession, program_address, statement_of
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.compression import inflated_here
-from jobs.backups.dump import environment, require_no_interruption
+from jobs.backups.creation.compression import inflated_here
+from jobs.backups.creation.dump import environment, require_no_interruption
+from jobs.backups.creation.programs import Programs
 from jobs.backups.errors import RestoreFailed
-from jobs.backups.programs import Programs
 from sql.snapshots import program_address
 
 

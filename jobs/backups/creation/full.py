@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobs.backups.compression import GzipMember
-from jobs.backups.description import FORMAT, Description, fingerprint
-from jobs.backups.dump import dumped, require_no_interruption, whole_section
-from jobs.backups.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.compression import GzipMember
+from jobs.backups.creation.description import FORMAT, Description, fingerprint
+from jobs.backups.creation.dump import dumped, require_no_interruption, whole_section
+from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.large_objects import large_objects
+from jobs.backups.creation.source import Snapshot, Source, open_snapshot
+from jobs.backups.creation.statements import render
 from jobs.backups.files import (
     FULL,
     STAMP,
@@ -24,10 +27,7 @@ from jobs.backups.files import (
     publish,
     read_back,
 )
-from jobs.backups.large_objects import large_objects
 from jobs.backups.result import BackupFile, Kind
-from jobs.backups.source import Snapshot, Source, open_snapshot
-from jobs.backups.statements import render
 
 
 @dataclass(slots=True)

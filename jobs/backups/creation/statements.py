@@ -7,8 +7,8 @@ import re
 import secrets
 from pathlib import Path
 
-QUERIES = Path(__file__).parent / "queries"
-FOLDER = Path(__file__).parent / "statements"
+QUERIES = Path(__file__).parents[1] / "queries"
+FOLDER = Path(__file__).parents[1] / "statements"
 GAP = re.compile(rb"\{\{(\w+)\}\}")
 
 

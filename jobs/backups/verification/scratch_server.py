@@ -13,10 +13,10 @@ from urllib.parse import quote
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.description import Description
+from jobs.backups.creation.description import Description
+from jobs.backups.creation.programs import Programs
+from jobs.backups.creation.statements import literal, render
 from jobs.backups.errors import NoScratchServer
-from jobs.backups.programs import Programs
-from jobs.backups.statements import literal, render
 
 SUPERUSER = "janitor"
 UNPRIVILEGED_ACCOUNTS = ("postgres", "nobody")

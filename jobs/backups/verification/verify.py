@@ -15,15 +15,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.backups.compression import inflated, inflated_here
-from jobs.backups.description import Description
-from jobs.backups.dump import SharedSnapshot, dumped
-from jobs.backups.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.compression import inflated, inflated_here
+from jobs.backups.creation.description import Description
+from jobs.backups.creation.dump import SharedSnapshot, dumped
+from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.programs import Programs
+from jobs.backups.creation.statements import QUERIES
+from jobs.backups.creation.table_changes import DIGEST_BYTES, digest_of
 from jobs.backups.errors import DamagedBackup, NotProven
-from jobs.backups.programs import Programs
-from jobs.backups.restoring import restore
-from jobs.backups.statements import QUERIES
-from jobs.backups.table_changes import DIGEST_BYTES, digest_of
+from jobs.backups.verification.restoring import restore
 from sql.snapshots import SnapshotSession, program_address
 
 CHANGE = b"-- change "

@@ -15,11 +15,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from jobs.backups.comparison import Memory, TableComparison
-from jobs.backups.compression import GzipMember, inflated, inflated_here
-from jobs.backups.description import Description, fingerprint, read_description
-from jobs.backups.dump import dumped, require_no_interruption, whole_section
-from jobs.backups.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
+from jobs.backups.creation.comparison import Memory, TableComparison
+from jobs.backups.creation.compression import GzipMember, inflated, inflated_here
+from jobs.backups.creation.description import Description, fingerprint, read_description
+from jobs.backups.creation.dump import dumped, require_no_interruption, whole_section
+from jobs.backups.creation.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
+from jobs.backups.creation.large_objects import large_objects
+from jobs.backups.creation.source import Snapshot, Source, open_snapshot
+from jobs.backups.creation.statements import literal, render
+from jobs.backups.creation.table_changes import Change, TableWriter
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
 from jobs.backups.files import (
     DIFFERENTIAL,
@@ -34,11 +38,7 @@ from jobs.backups.files import (
     publish,
     read_back,
 )
-from jobs.backups.large_objects import large_objects
 from jobs.backups.result import BackupFile, Kind
-from jobs.backups.source import Snapshot, Source, open_snapshot
-from jobs.backups.statements import literal, render
-from jobs.backups.table_changes import Change, TableWriter
 
 SEQUENCE = b"SELECT pg_catalog.setval("
 COPY_BYTES = 1024 * 1024

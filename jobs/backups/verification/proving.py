@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from config.logs import one_line, redactor
-from jobs.backups.description import Description, read_description
-from jobs.backups.dump import require_no_interruption
+from jobs.backups.creation.description import Description, read_description
+from jobs.backups.creation.dump import require_no_interruption
+from jobs.backups.creation.programs import Programs, find_programs
+from jobs.backups.creation.source import VERSIONS_PER_MAJOR
+from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import (
     BackupError,
     BackupInterrupted,
@@ -20,14 +23,11 @@ from jobs.backups.errors import (
     RestoreFailed,
 )
 from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
-from jobs.backups.programs import Programs, find_programs
+from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import Backup, Records
-from jobs.backups.restoring import restore
-from jobs.backups.scratch_server import scratch_database
-from jobs.backups.shelf import Shelf, files_of
-from jobs.backups.source import VERSIONS_PER_MAJOR
-from jobs.backups.statements import QUERIES
-from jobs.backups.verify import Proof, prove, require_hash
+from jobs.backups.verification.restoring import restore
+from jobs.backups.verification.scratch_server import scratch_database
+from jobs.backups.verification.verify import Proof, prove, require_hash
 from sql.connection import database_password
 from sql.snapshots import SnapshotSession
 

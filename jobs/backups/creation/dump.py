@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from config.logs import one_line
 from config.text.wording import reason_of
+from jobs.backups.creation.programs import Programs
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy
-from jobs.backups.programs import Programs
 from sql.snapshots import ProgramAddress
 
 BLOCK_BYTES = 1024 * 1024

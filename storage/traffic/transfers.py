@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Generic, TypeVar
 
 from config.errors import RunInterrupted
-from storage.pace import Traffic
+from storage.traffic.pace import Traffic
 
 Item = TypeVar("Item")
 

@@ -36,7 +36,7 @@ class ConfigFile(NamedTuple):
 
         Raises `AmountError`, which names the file and every fault by its path of keys.
         """
-        from config.tables import converted  # imported only where there is such a file
+        from config.reading.tables import converted  # imported only where there is such a file
 
         try:
             return converted(self._at(name), kind, name)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.backups.comparison import TableComparison
-from jobs.backups.dump_parser import TableBegins
-from jobs.backups.large_objects import Write
-from jobs.backups.source import Key, Table
-from jobs.backups.statements import literal, render
+from jobs.backups.creation.comparison import TableComparison
+from jobs.backups.creation.dump_parser import TableBegins
+from jobs.backups.creation.large_objects import Write
+from jobs.backups.creation.source import Key, Table
+from jobs.backups.creation.statements import literal, render
 
 DIGEST_BYTES = 16
 COPY_BYTES = 1024 * 1024

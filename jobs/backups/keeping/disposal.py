@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from jobs.backups.dump import require_no_interruption
+from jobs.backups.creation.dump import require_no_interruption
 from jobs.backups.files import NAME, disk_errors, sync_directory
+from jobs.backups.keeping.retention import deletable
+from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import COMPLETED, Backup, Records
-from jobs.backups.retention import deletable
-from jobs.backups.shelf import Shelf, files_of
 
 MODE = 0o700
 

@@ -1,0 +1,1 @@
+"""Reads the files that settings may come from."""

@@ -1,0 +1,1 @@
+"""Makes full backups and exact differentials."""

@@ -1,0 +1,1 @@
+"""Keeps backups as long as they are needed, and deletes the rest."""

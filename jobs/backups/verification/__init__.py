@@ -1,0 +1,1 @@
+"""Restores a backup, and proves that it holds what the database held."""

@@ -1,0 +1,1 @@
+"""Replaces a log by its compressed copy, or deletes it, and loses no byte."""

@@ -1,0 +1,1 @@
+"""How many bytes travel, and how many transfers at a time."""
