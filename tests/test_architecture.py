@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -19,6 +20,7 @@ from tests.repository import REPOSITORY, ROOMS
 
 PROGRAM = "janitor_daemon.py"
 LONGEST_FUNCTION_LINES = 60
+MOST_MODULES_OF_A_FOLDER = 12
 
 FRAME = "jobs"
 """What all jobs share; a job is a folder in it, and a room of its own."""
@@ -261,6 +263,19 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
 )
 def test_rule_leaves_good_code_alone(rule: Rule, path: str, source: str) -> None:
     assert list(rule(parsed(path, source))) == []
+
+
+def crowded_folders(paths: Iterable[str]) -> list[str]:
+    """Folders with more modules than one can keep in mind, `__init__.py` not counted."""
+    modules = (PurePosixPath(path) for path in paths)
+    counts = Counter(str(module.parent) for module in modules if module.name != "__init__.py")
+    return [f"{folder}: {count} modules" for folder, count in counts.items() if count > MOST_MODULES_OF_A_FOLDER]
+
+
+def test_no_folder_is_crowded() -> None:
+    assert crowded_folders(file.path for file in product_files()) == []
+    assert crowded_folders(f"jobs/a/{number}.py" for number in range(13)) == ["jobs/a: 13 modules"]
+    assert crowded_folders(["jobs/a/__init__.py", *(f"jobs/a/{number}.py" for number in range(12))]) == []
 
 
 def loaded_packages(statement: str) -> set[str]:
