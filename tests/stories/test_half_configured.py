@@ -269,7 +269,7 @@ def test_two_lock_directories_are_still_one_lock(installation: Installation, nas
     leaves nothing behind, keeps nobody out.
     """
     installation.configure(installation.add_provider(nas))
-    installation.small_execution("uno")
+    installation.small_execution("uno", datos="x" * 50_000)
     other = tmp_path / "otros-bloqueos"
     other.mkdir()
     with installation.start("--bandwidth-limit", "1K") as command:
