@@ -7,7 +7,7 @@ from tests.stories.installation import Installation
 
 
 def use_program_with(installation: Installation, **values: object) -> None:
-    """Have the installation's commands use other values, by the constants' names: `sql__database__LEASE_SECONDS=6`."""
+    """Have the installation's commands use other values, by the constants' names: `config__models__LEASE_SECONDS=6`."""
     lines = [f"import sys\nsys.path.insert(0, {str(REPOSITORY)!r})"]
     for name, value in values.items():
         module, constant = ".".join(name.split("__")[:-1]), name.split("__")[-1]

@@ -294,7 +294,7 @@ def test_a_host_that_nobody_took_over_from_goes_on_or_begins_anew(hosts: TwoHost
 
 # Leases that are short, so that they really run out
 
-LEASE = {"sql__database__LEASE_SECONDS": 9}
+LEASE = {"config__models__LEASE_SECONDS": 9}
 RENEWAL = b"SET lease_expires_at = now() + make_interval"
 
 
@@ -320,7 +320,7 @@ LEASES_IN_FORCE = "SELECT FROM janitor_migrations WHERE lease_expires_at > now()
 
 def test_renewals_that_fail_for_a_while_are_made_up_for(hosts: TwoHosts) -> None:
     """The run waits for a provider, and meanwhile the database does not listen for a while."""
-    use_program_with(hosts.installation, sql__connection__LOST_FOR_SECONDS=0.5, **LEASE)
+    use_program_with(hosts.installation, **LEASE, sql__connection__LOST_FOR_SECONDS=0.5)
     endpoint = str(hosts.real.options["endpoint_url"])
     with (
         Door(int(endpoint.rpartition(":")[2]), hold=A_FILE) as door,
