@@ -23,13 +23,26 @@ import pytest
 
 linux_only = pytest.mark.skipif(sys.platform != "linux", reason="needs renameat2 and inotify")
 
-RENAME_EXCHANGE = 2
+RENAME_NOREPLACE, RENAME_EXCHANGE = 1, 2
+AT_FDCWD = -100
 LONGEST_PAUSES_SECONDS = (0.001, 0.004, 0.02, 0.1)
 """One of them for each race: what is raced with takes longer on a slow machine, and must sometimes get through."""
 
 SWITCH_INTERVAL_SECONDS = 0.00005
 
 _library = ctypes.CDLL(None, use_errno=True)
+
+
+def rename_to_free_name(source: Path, target: Path) -> bool:
+    """Rename in one step; `False`, and nothing done, if the source is gone or the target is there.
+
+    A link and an unlink would do that in two steps, and lose what gets the source's name in between.
+    """
+    if _library.renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(target), RENAME_NOREPLACE) == 0:
+        return True
+    if ctypes.get_errno() in (errno.ENOENT, errno.EEXIST):
+        return False
+    raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(source))
 
 
 class Swapper:
