@@ -87,7 +87,9 @@ def test_installed_command_uses_the_installed_modules(installation: Path, tmp_pa
 def test_installed_upgrades_are_those_of_the_checkout(installation: Path, tmp_path: Path) -> None:
     script = "from sql.schema import known_upgrades; print(*(upgrade.name for upgrade in known_upgrades()))"
     answer = output_of(installation / "bin/python", "-c", script, cwd=tmp_path)
-    assert answer.split() == sorted(path.name for path in (REPOSITORY / "sql/upgrades").glob("*.sql"))
+    of_all = sorted(path.name for path in (REPOSITORY / "sql/upgrades").glob("*.sql"))
+    of_jobs = sorted(f"{path.parents[1].name}/{path.name}" for path in (REPOSITORY / "jobs").glob("*/upgrades/*.sql"))
+    assert answer.split() == of_all + of_jobs
 
 
 def test_command_of_the_checkout_tells_the_declared_version() -> None:
