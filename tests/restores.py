@@ -76,13 +76,20 @@ def folding_calls(monkeypatch: pytest.MonkeyPatch, rules: Rules, top: Path) -> I
         listed = {rules.key(other): other for other in os.listdir(directory)}
         return listed.get(rules.key(str(name)), rules.stored(str(name)) or name)
 
+    turn = threading.RLock()  # a file system looks for a name and makes it in one step
+
     def folding(call: Any) -> Any:
-        return lambda name, *arguments, **options: call(folded(name, options), *arguments, **options)
+        def call_with_folded(name: Any, *arguments: Any, **options: Any) -> Any:
+            with turn:
+                return call(folded(name, options), *arguments, **options)
+
+        return call_with_folded
+
+    def symlink(target: Any, name: Any, **options: Any) -> None:
+        with turn:
+            originals["symlink"](target, folded(name, options), **options)
 
     with monkeypatch.context() as patched:
         for name, call in originals.items():
-            if name == "symlink":
-                patched.setattr(os, name, lambda target, name, call=call, **o: call(target, folded(name, o), **o))
-            else:
-                patched.setattr(os, name, folding(call))
+            patched.setattr(os, name, symlink if name == "symlink" else folding(call))
         yield
