@@ -11,7 +11,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 	--custom-compile-command "make lock" pyproject.toml
 
 # Each process starts servers of its own, so more of them would cost more than they bring.
-IN_PARALLEL := --numprocesses=3 --dist=worksteal
+IN_PARALLEL := --numprocesses=4 --dist=worksteal
 
 # A virtual environment whose Python is gone (uninstalled, upgraded) is made anew.
 WITHOUT_PYTHON := $(shell $(IN_VENV) -c "" 2>/dev/null || echo without-python)
