@@ -15,6 +15,9 @@ LONG = (
     "tests/storage/test_many_files.py",
     "tests/providers/test_wire_damage_http.py",
     "tests/test_mutants.py",
+    "tests/stories/test_http_provider_faults.py",
+    "tests/stories/test_several_processes.py",
+    "tests/stories/test_very_many_files.py",
 )
 """Where single tests take ten seconds or more."""
 
