@@ -268,8 +268,9 @@ class SshConnection:
         try:
             with self._open_channel() as channel, _closed_after(channel, deadline_seconds):
                 channel.exec_command(command)
-                channel.sendall(standard_input)
-                channel.shutdown_write()
+                with contextlib.suppress(OSError):  # it may end without reading; then its exit status tells why
+                    channel.sendall(standard_input)
+                    channel.shutdown_write()
                 output = b"".join(iter(lambda: channel.recv(RECEIVE_BYTES), b""))
                 status = channel.recv_exit_status()
         except (*BROKEN, SessionLost, ConnectionFull) as error:
