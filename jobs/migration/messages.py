@@ -153,6 +153,18 @@ class Messages:
             error_code=error_code(error),
         )
 
+    def quarantined(self, execution: Execution, failed_runs: int) -> None:
+        """It failed in too many runs: from now on no run takes it up, and none reports it."""
+        uuid = one_line(execution.uuid)
+        emit(
+            logging.ERROR,
+            "execution_quarantined",
+            f"La ejecución {uuid} queda en cuarentena, porque falló en {counted(failed_runs, 'ciclo', 'ciclos')}: ya "
+            f"no se intenta; arregle la causa y ejecute retry {uuid}",
+            execution=uuid,
+            failed_runs=failed_runs,
+        )
+
     def descriptors_wanting(self, execution: Execution) -> None:
         """It could not open enough files while others were doing the same."""
         uuid = one_line(execution.uuid)
@@ -190,10 +202,9 @@ class Messages:
             root=root,
         )
 
-    def provider_needs_a_person(self, name: str, error: Exception) -> None:
+    def provider_needs_a_person(self, name: str, error_code: str) -> None:
         """A provider that the policy names cannot be used until somebody fixes it; that was already reported."""
-        code = error.code if isinstance(error, MigrationError) else "invalid_settings"
-        self._report.name(Named.PROVIDER, f"{one_line(name)} ({TO_BE_MENDED.get(code, code)})")
+        self._report.name(Named.PROVIDER, f"{one_line(name)} ({TO_BE_MENDED.get(error_code, error_code)})")
 
     def log_unwritable(self, log_file: str) -> None:
         """Messages are only on the console, where this was reported too."""
