@@ -15,9 +15,10 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import paramiko
 import pytest
@@ -503,7 +504,8 @@ def test_a_command_that_ends_without_reading_is_judged_by_its_exit_status(input_
     commands. Looked for in the other pipes to programs, too: `psql` in jobs/backups/verification/restoring.py.
     """
     with SpecialOpenSsh("ForceCommand exit 127") as server:
-        settings = ssh.read_settings(Fields("credenciales", row(server, "/").credentials))
+        credentials = cast("Mapping[str, object]", row(server, "/").credentials)
+        settings = ssh.read_settings(Fields("credenciales", credentials))
         with contextlib.closing(ssh.SshConnection(settings)) as connection, pytest.raises(CommandFailed, match="127"):
             connection.run("openssl", bytes(input_bytes), deadline_seconds=60)
 
