@@ -181,13 +181,13 @@ class JanitorDaemon:
                 with renewing_leases(self._database):
                     tick.run(plans, seen)
             finally:
-                self._finish()
+                self._finish(frozenset(plan.job.name for plan in plans))
 
-    def _finish(self) -> None:
+    def _finish(self, jobs: frozenset[str]) -> None:
         """Sum up and record the report. The job that lost the database has already reported that."""
         if (log_file := log_file_failure()) is not None:
             self._messages.log_unwritable(log_file)
-        self._messages.run_finished()
+        self._messages.run_finished(jobs)
         report = {
             **asdict(self.report.counts),
             "named": self.report.named,

@@ -40,6 +40,7 @@ from sql.errors import (
     SchemaError,
 )
 from sql.job_records import JobRecords, JobsSeen, jobs_seen
+from sql.notices import Notices
 from sql.texts import Told, ToldJson
 
 if TYPE_CHECKING:
@@ -316,6 +317,11 @@ class Database:
     def job_query(self, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run one of a job's statements, `queries/{name}.sql` in its folder, which may run twice."""
         return self._connection.query(f"{folder}/{name}", parameters)
+
+    @property
+    def notices(self) -> Notices:
+        """What operators are to be told."""
+        return Notices(self._connection, self._host.text)
 
     def missing_job_rights(self, rights: Mapping[str, str]) -> list[str]:
         """The rights on tables that a job needs and this role lacks, in words."""
