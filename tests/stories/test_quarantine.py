@@ -191,3 +191,44 @@ def test_an_order_that_cannot_be_followed_says_why(
     assert run.exit_code == exit_code, str(run)
     assert told in run.output + run.errors, str(run)
     assert len((run.output + run.errors).splitlines()) <= 3, str(run)
+
+
+def test_a_dry_run_is_a_plan_and_changes_nothing(installation: Installation, nas: Destination, bad: Path) -> None:
+    """Counts, bytes, destination, order, time, and what is left out with its reason."""
+    for _ in range(2):
+        assert installation.run("--migrate-only").exit_code == 1
+    installation.small_execution("nueva", age_hours=30)
+    installation.small_execution("vieja", age_hours=40)
+    installation.small_execution("retenida")
+    assert installation.run("hold", "retenida", "--reason", "r").exit_code == 0
+    installation.add_execution("fuera", bad.parent.parent / "fuera")
+    (bad.parent.parent / "fuera").mkdir()
+    before = installation.everything_in_the_database(), nas.everything_stored()
+    run = installation.run("--dry-run", "--migrate-only")
+    assert run.exit_code == 0, str(run)
+    assert (installation.everything_in_the_database(), nas.everything_stored()) == before
+    named = [line for line in run.messages() if "la ejecución" in line]
+    assert ["fuera" in named[0], "vieja" in named[1], "nueva" in named[2]] == [True] * 3, str(run)
+    (total,) = [line for line in run.messages("INFO") if "En total" in line]
+    assert "2 ejecuciones (4 ficheros" in total
+    assert "a El NAS, de la más antigua a la más nueva" in total
+    assert "menos de un minuto" in total
+    assert total.endswith("no se migrarían: 1 rechazada, 1 retenida (hold), 1 en pausa tras fallar")
+
+
+def test_a_dry_run_names_no_provider_that_is_paused(installation: Installation, nas: Destination) -> None:
+    provider_id = installation.add_provider(nas, "El NAS")
+    installation.configure(provider_id)
+    installation.small_execution("una")
+    shutil.rmtree(nas.directory)
+    for _ in range(2):
+        assert installation.run("--migrate-only").exit_code == 1
+    run = installation.run("--dry-run", "--migrate-only")
+    (paused,) = [line for line in run.messages("WARNING") if "se deja en paz hasta" in line]
+    assert "El NAS" in paused
+    assert "check" in paused
+    assert "a ningún proveedor" in run.messages("INFO")[-1]
+    nas.directory.mkdir()
+    assert installation.run("check").exit_code == 0
+    assert installation.run("--migrate-only").exit_code == 0
+    assert installation.place("una")[0] is True
