@@ -98,7 +98,7 @@ def test_old_records_go_and_recent_ones_stay(context: Context, records: Records)
     assert outcome.counts == {"runs": 3, "job_runs": 3, "attempts": 1, "audit": 0}
     assert recent in records.ids("janitor_runs")
     assert records.ids("janitor_attempts") == [kept]
-    assert history.run(context).counts == {"runs": 0, "job_runs": 0, "attempts": 0}
+    assert history.run(context).counts == {"runs": 0, "job_runs": 0, "attempts": 0, "audit": 0}
 
 
 def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
