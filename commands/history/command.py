@@ -13,6 +13,8 @@ from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
 from config.options import SpanishCommand
 from config.settings import Settings
+from config.text.amounts import AmountError
+from config.text.parsers import integer
 from jobs.registry import all_jobs
 from sql.database import Database
 from sql.memory.past import Past
@@ -20,12 +22,19 @@ from sql.memory.past import Past
 MOST_LINES = 100_000
 
 
+def _number_of_lines(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
+    try:
+        return integer(1, MOST_LINES)(text)
+    except AmountError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command("history", cls=SpanishCommand, short_help="Cuenta qué pasó: ciclos, un trabajo o una ejecución.")
 @click.argument("subject", metavar="[UUID|TRABAJO]", required=False)
 @click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 @click.option(
-    "--limit", type=click.IntRange(1, MOST_LINES), default=50, show_default=True, metavar="N",
-    help="Cuántas líneas como mucho, las últimas.",
+    "--limit", default="50", metavar="N", callback=_number_of_lines,
+    help="Cuántas líneas como mucho, las últimas (por defecto, 50).",
 )  # fmt: skip
 @click.pass_obj
 def history(settings: Settings, *, subject: str | None, as_json: bool, limit: int) -> int:

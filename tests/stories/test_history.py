@@ -78,6 +78,8 @@ def test_runs_and_the_runs_of_a_job_are_listed(ran: Installation) -> None:
 
 
 def test_an_unknown_subject_is_said_to_be_unknown(installation: Installation) -> None:
+    run = installation.run("history", "--limit", "0")
+    assert (run.exit_code, "entre 1 y 100000" in run.errors) == (2, True), str(run)
     run = installation.run("history", "nadie")
     assert run.exit_code == 1
     assert "nadie" in run.output

@@ -174,7 +174,7 @@ def _failed_twice_with_one_uuid(installation: Installation) -> None:
         (_migrated, ("retry", "x"), 1, "ya está migrada: no hay nada que reintentar"),
         (_failed_twice_with_one_uuid, ("hold", "x", "--reason", "r"), 0, "una de 2 con ese uuid"),
         (_failed_twice_with_one_uuid, ("retry", "x"), 1, "no tiene fallos que olvidar"),
-        (None, ("hold", "x"), 2, "--reason"),
+        (None, ("hold", "x"), 2, "Falta la opción '--reason'"),
         (None, ("retry",), 2, "UUID"),
     ],
 )
