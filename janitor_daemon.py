@@ -18,10 +18,10 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from config.process.requirements import require_python_and_packages
 
@@ -103,11 +103,10 @@ VERSION = "0.1.0"
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """The command line's options for one run."""
 
-    request: Request = field(default_factory=Request)
+    request: Request = Request()
     retention_hours: float | None = None
     skip_missing_directories: bool = True
     dry_run: bool = False
@@ -189,7 +188,7 @@ class JanitorDaemon:
             self._messages.log_unwritable(log_file)
         self._messages.run_finished(jobs)
         report = {
-            **asdict(self.report.counts),
+            **self.report.counts._asdict(),
             "named": self.report.named,
             "problems": self.report.problems(),
             "interrupted": self.interruption.is_set(),
@@ -209,10 +208,10 @@ class JanitorDaemon:
 
     def _counted(self, story: Callable[[], None]) -> Outcome:
         """Do one of this class's own jobs; its outcome is what it added to the report."""
-        counts, problems = asdict(self.report.counts), self.report.problems()
+        counts, problems = self.report.counts._asdict(), self.report.problems()
         story()
         added = {
-            name: count - counts[name] for name, count in asdict(self.report.counts).items() if count != counts[name]
+            name: count - counts[name] for name, count in self.report.counts._asdict().items() if count != counts[name]
         }
         return Outcome(added, tuple(problem for problem in self.report.problems() if problem not in problems))
 
