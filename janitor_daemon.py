@@ -69,7 +69,7 @@ from jobs.locks import LockHeld
 from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
-from jobs.provider_set import ProviderMemory, ProviderSet
+from jobs.provider_set import PausesOnly, ProviderMemory, ProviderSet
 from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs, variables_by_title
@@ -237,7 +237,8 @@ class JanitorDaemon:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
         used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
-        memory = None if self._options.dry_run else ProviderMemory(self._database, self._policy.key_prefix)
+        memory_kind = PausesOnly if self._options.dry_run else ProviderMemory
+        memory = memory_kind(self._database, self._policy.key_prefix)
         self._providers = ProviderSet(
             rows, unreadable, self.interruption.migrations, self._note_unusable_provider, memory
         )
@@ -301,10 +302,11 @@ class JanitorDaemon:
                 preview_deletion(deletion.execution)
         if not self._migration_is_on():
             return
+        preview = Preview(self._judge, self._policy.key_prefix, names)
         for ready in self._ready_executions():
-            preview = Preview(self._judge, self._policy.key_prefix, names, self._conflicts.present)
             for execution in ready:
-                preview.migration(execution, deletes=self._delete_after_migration)
+                preview.migration(execution, self._conflicts.present, deletes=self._delete_after_migration)
+        preview.tell_plan(self._database.outlook.put_off(), self._database.outlook.past_throughput())
 
     # Migration
 

@@ -44,6 +44,8 @@ from sql.texts import Told, ToldJson
 
 if TYPE_CHECKING:
     from sql.memory.orders import Orders
+    from sql.memory.outlook import Outlook
+    from sql.memory.past import Past
     from sql.memory.provider_health import ProviderHealth
 
 __all__ = [
@@ -708,6 +710,20 @@ class Database:
         from sql.memory.orders import Orders  # no run needs it
 
         return Orders(self._connection, self._host)
+
+    @property
+    def outlook(self) -> Outlook:
+        """What the next runs leave out, and how fast earlier ones were."""
+        from sql.memory.outlook import Outlook  # no run needs it
+
+        return Outlook(self._connection)
+
+    @property
+    def past(self) -> Past:
+        """What happened to runs, jobs and executions."""
+        from sql.memory.past import Past  # no run needs it
+
+        return Past(self._connection)
 
     # Questions of operators
 

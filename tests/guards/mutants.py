@@ -777,8 +777,8 @@ FENCING = (
         "leases",
         "what another run works on is claimed",
         "sql/queries/claim_executions.sql",
-        "WHERE migration.lease_expires_at IS NULL\n",
-        "WHERE true OR migration.lease_expires_at IS NULL\n",
+        "        migration.lease_expires_at IS NULL\n",
+        "        true OR migration.lease_expires_at IS NULL\n",
         LEASES,
     ),
     Mutant(
@@ -3711,8 +3711,8 @@ REMOVALS = (
         "deletion",
         "a directory is noted though deletion is switched off",
         "sql/queries/note_set_aside.sql",
-        " WHERE is_wanted)",
-        ")",
+        " WHERE is_wanted AND",
+        " WHERE",
         ("tests/sql/test_database.py::test_a_policy_that_does_not_ask_for_a_deletion_any_more_ends_it",),
     ),
     Mutant(
