@@ -4900,6 +4900,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
@@ -5077,6 +5078,30 @@ BACKUPS = (
         "    if count:\n",
         "    if count < 0:\n",
         (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),
+    ),
+    Mutant(
+        "backups",
+        "a backup of which a proof failed stays the base of differentials",
+        "jobs/backups/keeping/shelf.py",
+        "            and backup.id not in doubtful\n",
+        "",
+        (f"{BACKUP_PROOFS}test_a_chain_of_which_a_proof_failed_is_no_base_any_more",),
+    ),
+    Mutant(
+        "backups",
+        "a restore that fails leaves what it began",
+        "jobs/backups/verification/restoring.py",
+        '        yield render("restore_begin")\n',
+        "",
+        ("tests/jobs/backups/test_restoring.py::test_what_fails_at_its_end_leaves_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "a want of room for a proof is held against the backup",
+        "jobs/backups/verification/scratch_server.py",
+        "    if free_bytes < needed_bytes:\n",
+        "    if free_bytes < 0:\n",
+        ("tests/jobs/backups/test_scratch_databases.py::test_no_server_is_begun_where_the_backup_has_no_room",),
     ),
 )
 

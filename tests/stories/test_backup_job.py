@@ -34,6 +34,7 @@ def sage(installation: Installation, postgres: EmbeddedPostgres) -> Installation
         BACKUP_ENABLED="true",
         BACKUP_PATH=str(installation.directory / "copias"),
         BACKUP_PG_BIN=str(postgres.binaries),
+        BACKUP_VERIFY_DAYS="0",
     )
     for number in range(3):
         installation.small_execution(f"e-{number}")
@@ -131,7 +132,8 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     assert sage.run("backup", "show", "77").exit_code == 1
     checked = sage.run("check").output
     assert "bien   copias de seguridad: servidor " in checked
-    assert "aviso  copias de seguridad: última completa 20" in checked
+    assert "bien   copias de seguridad: última completa 20" in checked
+    assert "aviso  copias de seguridad: ninguna está comprobada" in checked
 
 
 def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installation, postgres: EmbeddedPostgres) -> None:

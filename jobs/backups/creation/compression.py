@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -22,6 +22,14 @@ READ_BYTES = 256 * 1024
 LOOK_SECONDS = 1.0
 LARGEST_INFLATED_BYTES = 4 * 1024 * 1024
 """What one step of inflating gives at most, however well the file is compressed."""
+
+
+NoteBytes = Callable[[int], object]
+"""Is given each number of bytes that was read of a file."""
+
+
+def note_nothing(_size_bytes: int) -> None:
+    """Where nobody wants to know."""
 
 
 class Inflater(Protocol):
@@ -90,7 +98,7 @@ class GzipMember:
             raise self._error
 
 
-def inflated(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+def inflated(path: Path, start: int, end: int, note: NoteBytes = note_nothing) -> Generator[bytes, None, None]:
     """What the gzip members between two places of a file hold, each checked by its CRC.
 
     Read ahead in a thread. Close the iterator when the rest is not wanted. Raises `DamagedBackup`, `OSError`.
@@ -109,7 +117,7 @@ def inflated(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
 
     def read() -> None:
         try:
-            for block in inflated_here(path, start, end):
+            for block in inflated_here(path, start, end, note):
                 if not put(block):
                     return
             put(None)
@@ -126,20 +134,22 @@ def inflated(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
         unwanted.set()
 
 
-def inflated_here(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+def inflated_here(path: Path, start: int, end: int, note: NoteBytes = note_nothing) -> Generator[bytes, None, None]:
     """The same in this thread. Raises `DamagedBackup`, `OSError`."""
     with path.open("rb") as file:
         file.seek(start)
         data = b""
         while data or file.tell() < end:
             inflater: Inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW)
-            yield from _member(path, file, end, inflater, data)
+            yield from _member(path, file, end, inflater, data, note)
             data = inflater.unused_data
 
 
-def _member(path: Path, file: BinaryIO, end: int, inflater: Inflater, data: bytes) -> Iterator[bytes]:
+def _member(path: Path, file: BinaryIO, end: int, inflater: Inflater, data: bytes, note: NoteBytes) -> Iterator[bytes]:
     while not inflater.eof:
-        data = data or file.read(min(READ_BYTES, end - file.tell()))
+        if not data:
+            data = file.read(min(READ_BYTES, end - file.tell()))
+            note(len(data))
         if not data:
             raise DamagedBackup(f"{path.name} está cortado: su gzip no termina")
         try:
