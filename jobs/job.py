@@ -69,7 +69,8 @@ class Job(NamedTuple):
     run: Ref | None = None
     """A function from `Context` to `Outcome`. `None`: `JanitorDaemon` itself runs it."""
     preview: Ref | None = None
-    """A function of a `Context` that reports what a run would do and writes nothing."""
+    """A function of a `Context` that reports what a run would do and writes nothing. It may give an `Outcome`, whose
+    failures are what it could not find out."""
     check: Ref | None = None
     """A function of a `Context` that yields findings for `check`."""
     status: Ref | None = None

@@ -281,7 +281,9 @@ class Tick:
             )
             preview = previews.get(plan.job.name) or partial(_reference(plan.job.preview).load(), context)
             try:
-                preview()
+                outcome = preview()
+                if isinstance(outcome, Outcome) and outcome.failures:
+                    self._report.name(Named.UNDONE, plan.job.title)
             except RunInterrupted:
                 self._put_off(plan.job.title)
             except Exception as error:

@@ -5096,6 +5096,22 @@ BACKUPS = (
         ("tests/jobs/backups/test_restoring.py::test_what_fails_at_its_end_leaves_nothing",),
     ),
     Mutant(
+        "logs",
+        "logs are deleted before they may be compressed",
+        "jobs/logs/settings.py",
+        "        if self.compression_enabled and self.retention_days < self.compression_days:\n",
+        "        if self.compression_enabled and self.retention_days < 0:\n",
+        ("tests/jobs/logs/test_planning.py::test_logs_are_not_deleted_before_they_are_compressed",),
+    ),
+    Mutant(
+        "frame",
+        "a dry run that could not look somewhere ends well",
+        "jobs/tick.py",
+        "                if isinstance(outcome, Outcome) and outcome.failures:\n",
+        "                if isinstance(outcome, Outcome) and not outcome.counts:\n",
+        ("tests/stories/test_logs_job.py::test_a_dry_run_that_could_not_look_somewhere_does_not_end_well",),
+    ),
+    Mutant(
         "backups",
         "a want of room for a proof is held against the backup",
         "jobs/backups/verification/scratch_server.py",
