@@ -4953,8 +4953,8 @@ BACKUPS = (
         "backups",
         "what was written is not compared with what the disk gives back",
         "jobs/backups/files.py",
-        "    if inflated_bytes != plain_bytes:\n",
-        "    if inflated_bytes < 0:\n",
+        "        if self._inflated_bytes != plain_bytes:\n",
+        "        if self._inflated_bytes < 0:\n",
         (ON_THE_DISK,),
     ),
     Mutant(
@@ -5104,7 +5104,7 @@ BACKUPS = (
         ("tests/jobs/logs/test_planning.py::test_logs_are_not_deleted_before_they_are_compressed",),
     ),
     Mutant(
-        "frame",
+        "jobs",
         "a dry run that could not look somewhere ends well",
         "jobs/tick.py",
         "                if isinstance(outcome, Outcome) and outcome.failures:\n",

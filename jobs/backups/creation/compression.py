@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import Protocol, Self
 
 from isal import isal_zlib
 
@@ -138,24 +138,36 @@ def inflated_here(path: Path, start: int, end: int, note: NoteBytes = note_nothi
     """The same in this thread. Raises `DamagedBackup`, `OSError`."""
     with path.open("rb") as file:
         file.seek(start)
-        data = b""
-        while data or file.tell() < end:
-            inflater: Inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW)
-            yield from _member(path, file, end, inflater, data, note)
-            data = inflater.unused_data
 
-
-def _member(path: Path, file: BinaryIO, end: int, inflater: Inflater, data: bytes, note: NoteBytes) -> Iterator[bytes]:
-    while not inflater.eof:
-        if not data:
+        def read() -> bytes:
             data = file.read(min(READ_BYTES, end - file.tell()))
             note(len(data))
+            return data
+
+        yield from inflated_from(path.name, read)
+
+
+def inflated_from(name: str, read: Callable[[], bytes]) -> Generator[bytes, None, None]:
+    """What the gzip members hold that `read` gives part by part, and nothing at their end; `name` is the file's.
+
+    Raises `DamagedBackup` and what `read` raises.
+    """
+    data = read()
+    while data:
+        inflater: Inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW)
+        yield from _member(name, read, inflater, data)
+        data = inflater.unused_data or read()
+
+
+def _member(name: str, read: Callable[[], bytes], inflater: Inflater, data: bytes) -> Iterator[bytes]:
+    while not inflater.eof:
+        data = data or read()
         if not data:
-            raise DamagedBackup(f"{path.name} está cortado: su gzip no termina")
+            raise DamagedBackup(f"{name} está cortado: su gzip no termina")
         try:
             block = inflater.decompress(data, LARGEST_INFLATED_BYTES)
         except isal_zlib.error as error:  # type: ignore[misc] # the package's stub calls the class an instance
-            raise DamagedBackup(f"{path.name} está dañado: no se puede descomprimir") from error
+            raise DamagedBackup(f"{name} está dañado: no se puede descomprimir") from error
         data = inflater.unconsumed_tail
         if block:
             yield block
