@@ -5113,6 +5113,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "what a killed backup left stays",
+        "jobs/backups/run.py",
+        "-> BackupFile:\n        remove_unfinished(self.directory)\n",
+        "-> BackupFile:\n",
+        ("tests/crash/test_jobs_killed.py::test_backups_killed_at_every_step",),
+    ),
+    Mutant(
+        "backups",
         "a want of room for a proof is held against the backup",
         "jobs/backups/verification/scratch_server.py",
         "    if free_bytes < needed_bytes:\n",
