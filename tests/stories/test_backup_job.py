@@ -303,3 +303,19 @@ def test_a_dry_run_changes_nothing(sage: Installation) -> None:
 
 def test_two_options_that_exclude_each_other_are_a_usage_error(sage: Installation) -> None:
     assert sage.run("backup", "run", "--full", "--diff").exit_code == 2
+
+
+def test_the_tick_proves_what_it_has_made_and_so_does_an_order_on_a_given_server(
+    sage: Installation, postgres: EmbeddedPostgres
+) -> None:
+    tick = done(sage.run(BACKUP_VERIFY_DAYS="7"))
+    assert "Copia 1 comprobada: backup_" in tick.errors
+    runs = sage.rows("SELECT job, outcome FROM janitor_job_runs WHERE job IN ('backup', 'verify') ORDER BY started_at")
+    assert [(row["job"], row["outcome"]) for row in runs] == [("backup", "done"), ("verify", "done")]
+    assert notices(sage) == [("✅ Backup COMPLETO completado", "VERDE")]
+    assert "bien   copias de seguridad: la copia 1 se restauró y comparó en " in sage.run("check").output
+    sage.execute("UPDATE janitor_backups SET verified_at = NULL")
+    assert "Copia 1 comprobada" in done(sage.run("backup", "verify", "--server", postgres.database_url)).output
+    assert sage.rows("SELECT FROM pg_database WHERE datname LIKE 'janitor\\_verify\\_%%'") == []
+    (row,) = sage.rows("SELECT verified_at FROM janitor_backups")
+    assert row["verified_at"] is not None
