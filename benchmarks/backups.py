@@ -36,7 +36,7 @@ CREATE TABLE table_{number} (
     id bigserial PRIMARY KEY, uuid text, state text, amount numeric, note text, at timestamptz
 );
 INSERT INTO table_{number} (uuid, state, amount, note, at)
-SELECT md5(g::text), (ARRAY['nueva', 'hecha', 'error'])[1 + g % 3], round((g * 7919 % 1000003) / 100.0, 2),
+SELECT md5(g::text), (ARRAY['nueva', 'hecha', 'error'])[1 + g % 3], round((g::bigint * 7919 % 1000003) / 100.0, 2),
        'paso ' || g % 97 || ': ' || repeat(md5((g * 31)::text), 2) || ' de la ejecución',
        now() - g * interval '1 minute'
 FROM generate_series(1, {rows}) AS g;
