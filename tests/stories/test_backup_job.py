@@ -266,6 +266,25 @@ def test_verify_proves_download_and_restore_give_back(sage: Installation, empty_
     assert "no está vacía" in refused.errors
 
 
+def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
+    sage: Installation, empty_database: str, postgres: EmbeddedPostgres
+) -> None:
+    done(sage.run("backup", "run"))
+    programs, begun = sage.directory / "programs", sage.directory / "begun"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(postgres.binaries / "pg_dump")
+    slow = programs / "psql"
+    slow.write_text(f"#!/bin/sh\n: > {shlex.quote(str(begun))}\nexec sleep 600\n")
+    slow.chmod(0o755)
+    arguments = ("backup", "restore", "1", "--to", empty_database)
+    with sage.start(*arguments, BACKUP_PG_BIN=str(programs)) as running:
+        wait_until(begun.exists, 60)
+        run = running.stop(signal.SIGINT)
+    assert run.exit_code == 130, str(run)
+    assert run.seconds < 6, str(run)
+    done(sage.run(*arguments))
+
+
 def test_a_damaged_backup_is_given_to_nobody(sage: Installation, empty_database: str) -> None:
     done(sage.run("backup", "run"))
     path = next(copies(sage).glob("*.gz"))

@@ -20,6 +20,9 @@ from jobs.job import Outcome
 SLACK = timedelta(hours=12)
 """The job comes once a day, never at the same second: so a proof is due when the day begins in which it gets old."""
 
+NOT_VERIFIED = "backup:not_verified"
+"""The cause of a notice. A job that fails is one by itself."""
+
 NOTHING_TO_PROVE = Outcome({"verified": 0})
 
 
@@ -44,6 +47,7 @@ def run(context: Context) -> Outcome:
     except NoScratchServer as error:
         text = f"No se pudo comprobar la copia {backup.id}: {error}; o ponga BACKUP_VERIFY_DAYS=0"
         context.say("backup_not_verified", text, logging.WARNING)
+        context.notify(NOT_VERIFIED, "degraded", text)
         return Outcome({"verified": 0, "without_server": 1})
     except BackupError as error:
         text = (
@@ -51,6 +55,7 @@ def run(context: Context) -> Outcome:
         )
         context.say("backup_verification_failed", f"Comprobación: {text}", logging.ERROR)
         return Outcome({"failed": 1}, (text,))
+    context.notify(NOT_VERIFIED, "ok", f"La copia {backup.id} está comprobada")
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     context.say("backup_verified", f"Copia {backup.id} comprobada: {backup.name}, {what}, en {proof.seconds:.1f} s")
     return Outcome({"verified": 1, "tables": proof.tables, "rows": proof.rows})

@@ -129,6 +129,7 @@ def test_without_the_programs_of_a_server_it_warns_and_says_nothing_against_the_
     outcome = proofs.run(context_of(VERIFY, BACKUP_PG_BIN=str(client)))
     assert (outcome.failures, outcome.counts["without_server"]) == ((), 1)
     assert "BACKUP_VERIFY_DAYS=0" in caplog.text
+    assert platform.value("SELECT state FROM janitor_causes WHERE cause = 'backup:not_verified'") == "degraded"
     assert proof_of(platform) == (False, None)
     assert red_notices(platform) == []
 
