@@ -30,7 +30,7 @@ from config.logs import one_line, printable_json
 from config.models import MigrationPolicy
 from config.options import SpanishGroup
 from config.settings import Settings
-from jobs.migration.restore.commands import restore
+from jobs.migration.restore.commands import list_contents, restore, url
 from sql.database import Database
 
 commands = SpanishGroup()
@@ -94,7 +94,8 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-commands.add_command(restore)
+for command in (restore, list_contents, url):
+    commands.add_command(command)
 
 
 @commands.command(short_help="Enseña el programa en marcha.")

@@ -188,7 +188,7 @@ def test_check_only_reads_everything_back_and_writes_nothing(migrated: Installat
     run = restored(migrated, *UUIDS, "--check-only")
     assert run.exit_code == 1, str(run)
     (error,) = run.messages("ERROR")
-    assert error.startswith("la ejecución dos no se pudo restaurar de nas: tabla.txt: lo leído difiere del manifiesto")
+    assert error.startswith("la ejecución dos no se pudo leer de nas: tabla.txt: lo leído difiere del manifiesto")
     assert migrated.everything_in_the_database() == rows
     assert set(migrated.executions.rglob("*")) == before
 

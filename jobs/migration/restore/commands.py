@@ -19,15 +19,17 @@ from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line
 from config.options import SpanishCommand, bandwidth_option, directory_to_fill, not_empty, transfers_option
 from config.settings import Settings
+from config.text.amounts import AmountError, parse_duration
 from config.text.plurals import counted, executions, files
 from config.text.wording import output_failure, reason_of
-from jobs.migration.queue.progress import in_units
+from jobs.migration.queue.progress import in_time, in_units
 from jobs.migration.restore.archived import request_from, request_restore
+from jobs.migration.restore.contents import describe_entries, entries_of, json_of_entries, signed_url
 from jobs.migration.restore.include import Include
 from jobs.migration.restore.many.run import Checking, Done, Restoring, Sums, Work, for_each_execution
 from jobs.migration.restore.many.targets import Targets, WhereTheyWere, below_one_directory
 from jobs.migration.restore.many.wanted import Named, Selected, Wanted, beginning_of, end_of, provider_id_of
-from jobs.migration.restore.run import Restored, StoredCopy, restore_execution
+from jobs.migration.restore.run import Restored, StoredCopy, restore_execution, stored_copy
 from jobs.signals import stopping_on_signal
 from sql.database import Database, StoredExecution
 from storage.traffic.pace import Traffic, transfers_within
@@ -318,3 +320,58 @@ def _sums_line(sums: Sums, order: Order) -> str:
     failed = f"; {counted(sums.failed, 'falló', 'fallaron')}, arriba dice por qué" if sums.failed else ""
     again = ": la misma orden sigue donde quedó" if failed and not order.check_only else ""
     return f"{what}{failed}{again}"
+
+
+# Looking into a copy
+
+
+@click.command("ls", cls=SpanishCommand, short_help="Dice qué hay en la copia de una ejecución.")
+@click.argument("uuid", metavar="UUID", callback=not_empty)
+@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
+@click.pass_obj
+def list_contents(settings: Settings, uuid: str, *, as_json: bool) -> int:
+    """Dice qué ficheros, directorios y enlaces tiene la copia de una ejecución, según su manifiesto.
+
+    De cada uno, permisos, tamaño, fecha, el comienzo de su SHA-256 y su ruta; con --json, todo entero.
+    """
+    interruption = threading.Event()
+    with _database_of(settings) as database, stopping_on_signal(interruption), stored_copy(database, uuid) as copy:
+        tree = entries_of(copy, interruption)
+        if as_json:
+            for piece in json_of_entries(copy, tree):
+                click.echo(piece, nl=False)
+            click.echo()
+        else:
+            for line in describe_entries(tree, settings.time_zone):
+                click.echo(one_line(line))
+    return EXIT_DONE
+
+
+def _seconds(_context: click.Context, _parameter: click.Parameter, text: str) -> int:
+    try:
+        seconds = parse_duration(text)
+    except AmountError as error:
+        raise click.BadParameter(str(error)) from error
+    if seconds is None:
+        raise click.BadParameter("una dirección sin plazo no la da ningún proveedor")
+    return int(seconds)
+
+
+@click.command("url", cls=SpanishCommand, short_help="Da una dirección para leer un fichero de una copia.")
+@click.argument("uuid", metavar="UUID", callback=not_empty)
+@click.argument("path", metavar="RUTA", callback=not_empty)
+@click.option("--expires", metavar="T", default="1h", callback=_seconds, help="Cuánto vale: 30m, 1h (por defecto), 7d.")
+@click.pass_obj
+def url(settings: Settings, uuid: str, path: str, expires: int) -> int:
+    """Escribe una dirección firmada con la que cualquiera puede leer el fichero RUTA de la ejecución, sin credenciales,
+    hasta que pase el plazo.
+
+    En S3, MinIO, Azure y Google, con credenciales que puedan firmar. La dirección no queda en ningún registro.
+    """
+    interruption = threading.Event()
+    with _database_of(settings) as database, stopping_on_signal(interruption), stored_copy(database, uuid) as copy:
+        address = signed_url(copy, path, expires, interruption)
+    click.echo(address)
+    told = f"Dirección de {one_line(path)}, de la ejecución {one_line(uuid)}, firmada para {in_time(expires)}"
+    emit(logging.INFO, "url_signed", told, execution=uuid, path=one_line(path), seconds=expires)
+    return EXIT_DONE

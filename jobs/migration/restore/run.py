@@ -138,14 +138,14 @@ class Restore:
 
 
 @contextlib.contextmanager
-def errors_named(uuid: str, provider_name: str, advice: str) -> Iterator[None]:
-    """Add the execution, the provider and the advice to a provider's errors."""
+def errors_named(uuid: str, provider_name: str, advice: str, step: str = "restaurar") -> Iterator[None]:
+    """Add the execution, the step that failed, the provider and the advice to a provider's errors."""
     try:
         yield
     except RunInterrupted as error:  # no fault of either
         raise RunInterrupted(f"{error}; {advice}") from error
     except MigrationError as error:
-        subject = f"la ejecución {one_line(uuid)} no se pudo restaurar de {one_line(provider_name)}"
+        subject = f"la ejecución {one_line(uuid)} no se pudo {step} de {one_line(provider_name)}"
         raise type(error)(f"{subject}: {error}; {advice}") from error
 
 

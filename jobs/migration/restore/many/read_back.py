@@ -26,7 +26,7 @@ def read_back(
     """Read every file that a tree names. Raises the first `MigrationError`, with the number of further ones."""
     progress = RestoreProgress(place.name, tree.file_count, tree.size_bytes, heading=heading)
     reading = _Reading(provider, place, tree, pool, interruption, progress)
-    with errors_named(place.name, provider.name, CHECK_AND_AGAIN), showing(progress):
+    with errors_named(place.name, provider.name, CHECK_AND_AGAIN, "leer"), showing(progress):
         reading.run()
 
 
