@@ -30,6 +30,7 @@ from config.logs import one_line, printable_json
 from config.models import MigrationPolicy
 from config.options import SpanishGroup
 from config.settings import Settings
+from jobs.migration.rebuild.commands import rebuild
 from jobs.migration.restore.commands import list_contents, restore, url
 from sql.database import Database
 
@@ -94,7 +95,7 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-for command in (restore, list_contents, url):
+for command in (restore, list_contents, url, rebuild):
     commands.add_command(command)
 
 
