@@ -24,6 +24,7 @@ from commands.secret_store import (
     rotate_secrets,
     set_secret,
 )
+from commands.shell.commands import completion, man
 from commands.status import FAILURES_SHOWN, describe_status
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
@@ -95,7 +96,7 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-for command in (restore, list_contents, url, rebuild):
+for command in (restore, list_contents, url, rebuild, completion, man):
     commands.add_command(command)
 
 

@@ -132,14 +132,20 @@ class Order:
 
 @click.command(cls=SpanishCommand, short_help="Trae de vuelta ejecuciones migradas.")
 @click.argument("words", metavar="[UUID DESTINO | UUID...]", nargs=-1)
-@click.option("--to", "directory", metavar="DIRECTORIO", help="Cada ejecución, en DIRECTORIO/UUID.")
+@click.option("--to", "directory", metavar="DIRECTORIO", type=click.Path(), help="Cada ejecución, en DIRECTORIO/UUID.")
 @click.option("--in-place", is_flag=True, help="Cada una, en su ruta_directorio, dentro de JANITOR_ROOTS.")
 @click.option(
     "--check-only",
     is_flag=True,
     help="Leer todo del proveedor y compararlo con el manifiesto; no se escribe nada.",
 )
-@click.option("--from-file", metavar="ARCHIVO", callback=_uuids_in, help="Los UUID, uno por línea; - es la entrada.")
+@click.option(
+    "--from-file",
+    metavar="ARCHIVO",
+    type=click.Path(),
+    callback=_uuids_in,
+    help="Las de ARCHIVO, un UUID por línea; - es la entrada estándar.",
+)
 @click.option("--provider", metavar="ID|NOMBRE", callback=_given, help="Las que están en este proveedor.")
 @click.option("--since", metavar="FECHA", callback=_moment, help="Las de esta fecha_ejecucion en adelante; hora local.")
 @click.option("--until", metavar="FECHA", callback=_moment, help="Las de hasta esta fecha_ejecucion, incluida.")
