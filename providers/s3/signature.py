@@ -90,7 +90,7 @@ class RequestSigner:
         if credentials.token:
             parameters["X-Amz-Security-Token"] = credentials.token
         query = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in sorted(parameters.items()))
-        path = f"{self._path}/{urllib.parse.quote(name)}"
+        path = "/".join((self._path, urllib.parse.quote(name)))
         request = f"GET\n{path}\n{query}\nhost:{self._host}\n\nhost\n{UNSIGNED_PAYLOAD}"
         to_sign = f"{ALGORITHM}\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
         signature = _hmac(self._key(credentials.secret_key or "", now[:8]), to_sign).hex()

@@ -4295,7 +4295,7 @@ REMOVALS = (
         "restore",
         "the destination is not brought to the disk",
         "jobs/migration/restore/run.py",
-        "            _sync_parent(destination)\n",
+        "            _sync_parent(target)\n",
         "",
         (
             "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
@@ -4327,8 +4327,8 @@ REMOVALS = (
         "restore",
         "a restore believes any manifest where several rows have the uuid",
         "jobs/migration/restore/run.py",
-        "yield StoredCopy(provider, place, _recorded_sha256(found))",
-        "yield StoredCopy(provider, place, stored.manifest_sha256)",
+        "return stored, place, _recorded_sha256(found)",
+        "return stored, place, stored.manifest_sha256",
         (
             "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
