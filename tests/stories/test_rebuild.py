@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -120,7 +121,32 @@ def test_one_row_that_the_platform_refuses_stops_no_other(migrated: Installation
     assert [row["uuid"] for row in rows_now(migrated)] == ["dos", "uno"]
 
 
-def test_a_uuid_column_and_a_missing_right_are_no_surprise(migrated: Installation, nas: Destination) -> None:
+def test_a_missing_right_is_named_before_anything_is_read(migrated: Installation) -> None:
+    lose_rows(migrated)
+    role = f"{migrated.rows('SELECT current_database() AS name')[0]['name']}_reader"
+    migrated.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'reader'")
+    migrated.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
+    url = re.sub(r"://[^@]*@", f"://{role}:reader@", migrated.database_url)
+    try:
+        run = migrated.run("rebuild", "--provider", "nas", "--write", DATABASE_URL=url)
+        shown = migrated.run("rebuild", "--provider", "nas", DATABASE_URL=url)
+    finally:
+        migrated.execute(f"DROP OWNED BY {role}; DROP ROLE {role}")
+    assert (run.exit_code, run.output) == (2, ""), str(run)
+    assert "INSERT en ejecuciones_yaml" in run.messages("ERROR")[0]
+    assert shown.exit_code == 0, str(shown)
+
+
+def test_an_id_that_was_in_use_before_takes_over_nothing_of_the_earlier_row(migrated: Installation) -> None:
+    migrated.execute("UPDATE janitor_migrations SET quarantined_at = now(), failed_runs = 9, local_copy = 'deleting'")
+    migrated.execute("TRUNCATE ejecuciones_yaml RESTART IDENTITY")
+    assert migrated.run("rebuild", "--provider", "nas", "--write").exit_code == 0
+    rows = migrated.rows("SELECT uuid, local_copy, failed_runs, quarantined_at FROM janitor_migrations")
+    assert sorted(row["uuid"] for row in rows) == sorted(UUIDS)
+    assert {(row["local_copy"], row["failed_runs"], row["quarantined_at"]) for row in rows} == {("kept", 0, None)}
+
+
+def test_a_uuid_column_gets_what_fits_it(migrated: Installation, nas: Destination) -> None:
     lose_rows(migrated)
     copies = nas.directory / "sage" / "p" / "ejecuciones"
     name = "3b241101-e2bb-4255-8caf-4136c566a962"

@@ -41,7 +41,8 @@ migration AS (
         attempts = excluded.attempts, error_code = NULL, error = NULL, provider_id = excluded.provider_id,
         uri = excluded.uri, directory = excluded.directory, file_count = excluded.file_count,
         size_bytes = excluded.size_bytes, evidence = NULL, manifest_sha256 = excluded.manifest_sha256,
-        migrated_at = excluded.migrated_at, executed_at = NULL, set_aside_inode = NULL, emptied_in = NULL
+        migrated_at = excluded.migrated_at, executed_at = NULL, set_aside_inode = NULL, emptied_in = NULL,
+        failed_runs = 0, next_try_at = NULL, quarantined_at = NULL
 ),
 attempt AS (
     INSERT INTO janitor_attempts
