@@ -99,6 +99,9 @@ def test_executions_are_chosen_by_period_provider_or_a_file(migrated: Installati
         run = restored(migrated, *options, "--check-only", JANITOR_TIMEZONE=zone["TimeZone"])
         assert run.exit_code == 0, str(run)
         assert {uuid for uuid in UUIDS if f"Ejecución {uuid}: leída" in run.output} == expected, options
+    run = restored(migrated, "--since", "2030-01-01", "--check-only")
+    assert (run.exit_code, run.output) == (1, ""), str(run)
+    assert "no hay ninguna ejecución migrada" in run.messages("ERROR")[0]
 
 
 def test_in_place_fills_only_what_is_missing_or_empty_inside_the_roots(migrated: Installation) -> None:
@@ -152,7 +155,7 @@ def test_in_place_waits_for_a_removal_that_is_not_finished(migrated: Installatio
     migrated.execute("UPDATE janitor_migrations SET local_copy = 'deleting' WHERE uuid = 'uno'")
     run = restored(migrated, "uno", "--in-place")
     assert run.exit_code == 1, str(run)
-    assert "se está borrando" in run.messages("ERROR")[0]
+    assert "está por borrar" in run.messages("ERROR")[0]
     assert not (migrated.executions / "uno").exists()
 
 

@@ -16,6 +16,7 @@ from functools import partial
 from config.errors import MigrationError, RunInterrupted, UnsafeSource
 from config.logs import one_line
 from config.text.plurals import files
+from files.tree import Tree
 from jobs.migration.queue.progress import in_units
 from jobs.migration.rebuild.survey import Sums, Survey, sums_of, survey
 from providers.base import Provider
@@ -23,7 +24,7 @@ from providers.retries import with_retries
 from sql.connection import Row
 from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaError
 from storage.keys import Place, place_from_uri, place_of
-from storage.manifest import FoundManifest, find_manifest
+from storage.manifest import find_manifest
 from storage.traffic.transfers import TransferPool
 
 FOLDER = "jobs/migration"
@@ -118,7 +119,8 @@ class Rebuild:
                 return unusable("su manifiesto no se puede leer")
             if manifest.head.execution != name:
                 return unusable(f"su manifiesto es de otra ejecución, {one_line(manifest.head.execution)}")
-            missing = self._missing(place, manifest, listed)
+            sums = sums_of(manifest.tree)
+            missing = "" if sums == listed else self._missing(place, manifest.tree)
         except RunInterrupted:
             raise
         except UnsafeSource as error:
@@ -129,13 +131,10 @@ class Rebuild:
             return unusable(str(error))
         if missing:
             return unusable(f"no está entera: {missing}")
-        return Copy(name, place, manifest.head.directory, sums_of(manifest.tree), manifest.sha256)
+        return Copy(name, place, manifest.head.directory, sums, manifest.sha256)
 
-    def _missing(self, place: Place, manifest: FoundManifest, listed: Sums) -> str:
-        """Which files of the manifest are missing, or have another size; '' for none. Others may be there, too."""
-        tree = manifest.tree
-        if tree is None or sums_of(tree) == listed:
-            return ""
+    def _missing(self, place: Place, tree: Tree) -> str:
+        """Which files of a manifest are missing, or have another size; '' for none. Others may be there, too."""
         sizes = {
             stored.key: stored.size_bytes
             for stored in with_retries(

@@ -85,8 +85,10 @@ class Providers:
         """
         provider_id = row.provider_id or 0
         if self._failures[provider_id] >= FAILURES_UNTIL_LEFT_ALONE:
-            name = self._built[provider_id].name
-            raise RestoreImpossible(f"no se intenta, pues {name} falló ya {FAILURES_UNTIL_LEFT_ALONE} veces seguidas")
+            raise RestoreImpossible(
+                f"no se intenta, pues su proveedor (id {provider_id}) falló ya {FAILURES_UNTIL_LEFT_ALONE} veces "
+                "seguidas"
+            )
         if provider_id not in self._built:
             self._built[provider_id] = provider_of(self._database, row)
         return self._built[provider_id]
@@ -94,7 +96,7 @@ class Providers:
     def note(self, row: StoredExecution, error: Exception | None) -> None:
         """Note how one execution ended, to leave a provider alone that fails again and again by its own fault."""
         provider_id = row.provider_id or 0
-        if isinstance(error, MigrationError) and error.provider_wide and provider_id in self._built:
+        if isinstance(error, MigrationError) and error.provider_wide:
             self._failures[provider_id] += 1
         elif error is None:
             self._failures[provider_id] = 0
@@ -110,19 +112,25 @@ def for_each_execution(
 ) -> Sums:
     """Do the work with each wanted execution, and tell one line for each that did not fail.
 
-    Raises `DatabaseError`, `DestinationFull`, and `RunInterrupted`.
+    Raises `RestoreImpossible` if there are none, `DatabaseError`, `DestinationFull`, and `RunInterrupted`.
     """
     sums = Sums()
     total = wanted.count(database)
+    if not total:
+        raise RestoreImpossible(
+            "no hay ninguna ejecución migrada en ese proveedor y en ese periodo; status dice dónde hay"
+        )
     with contextlib.closing(Providers(database)) as providers:
         for number, (uuid, rows) in enumerate(wanted.rows(database), 1):
             if interruption.is_set():
                 raise RunInterrupted("interrumpido")
             heading = f"[{number} de {total}] " if total > 1 else ""
+            done = None
             with _failure_noted(uuid, sums):
                 row, place, sha256 = copy_among(rows, uuid)
                 with _ending_noted(providers, row):
                     done = work(StoredCopy(providers.of(row), place, sha256), row, heading)
+            if done is not None:
                 sums.add(done)
                 tell(f"{heading}{done.line}")
     return sums
@@ -143,7 +151,7 @@ def _failure_noted(uuid: str, sums: Sums) -> Iterator[None]:
     """Report a failure of one execution and go on, unless it would be that of all others, too."""
     try:
         yield
-    except (RunInterrupted, DatabaseError, DestinationFull, BrokenPipeError):
+    except (RunInterrupted, DatabaseError, DestinationFull):
         raise
     except Exception as error:
         sums.failed += 1

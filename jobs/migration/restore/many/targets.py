@@ -62,7 +62,9 @@ class WhereTheyWere:
         Raises `RestoreImpossible`, `DestinationUnusable`.
         """
         if row.is_being_removed:
-            raise RestoreImpossible("su copia local se está borrando: espere al siguiente ciclo y repita la orden")
+            raise RestoreImpossible(
+                "su copia local está por borrar (status dice si algo lo impide): repita la orden después, o use --to"
+            )
         try:
             path = self._judge.accepted_path(Execution(row.id, row.uuid, row.directory))
         except UnsafeSource as error:
