@@ -22,24 +22,20 @@ DIGESTS = 2**64
 class Sums(NamedTuple):
     """Number, bytes and a digest of files, which do not depend on their order. The digest covers names and sizes."""
 
-    file_count: int = 0
-    size_bytes: int = 0
-    digest: int = 0
+    file_count: int
+    size_bytes: int
+    digest: int
 
-    def with_file(self, path: str, size_bytes: int) -> Sums:
-        """The sums with one more file."""
-        text = f"{size_bytes}/{path}".encode("utf-8", "surrogateescape")
-        number = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
-        return Sums(self.file_count + 1, self.size_bytes + size_bytes, (self.digest + number) % DIGESTS)
+
+def _digest_of(path: str, size_bytes: int) -> int:
+    text = f"{size_bytes}/{path}".encode("utf-8", "surrogateescape")
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest())
 
 
 def sums_of(tree: Tree) -> Sums:
     """The sums of the files of a manifest."""
-    sums = Sums()
-    for entry in tree:
-        if entry.kind is EntryKind.FILE:
-            sums = sums.with_file(entry.path, entry.size_bytes)
-    return sums
+    digests = sum(_digest_of(entry.path, entry.size_bytes) for entry in tree if entry.kind is EntryKind.FILE)
+    return Sums(tree.file_count, tree.size_bytes, digests % DIGESTS)
 
 
 class Survey:
@@ -58,24 +54,20 @@ class Survey:
         self.object_count += 1
         name, slash, path = relative_key.partition("/")
         if slash:
-            self._add(self._position(name), path, size_bytes)
+            position = self._position(name)
+            self._counts[position] += 1
+            self._sizes[position] += size_bytes
+            self._digests[position] = (self._digests[position] + _digest_of(path, size_bytes)) % DIGESTS
         elif name.endswith(MANIFEST_SUFFIX):
             self._has_manifest[self._position(name.removesuffix(MANIFEST_SUFFIX))] = 1
 
     def _position(self, name: str) -> int:
-        position = self._positions.setdefault(name, len(self._counts))
-        if position == len(self._counts):
+        position = self._positions.setdefault(name, len(self._has_manifest))
+        if position == len(self._has_manifest):
             for numbers in (self._counts, self._sizes, self._digests):
                 numbers.append(0)
             self._has_manifest.append(0)
         return position
-
-    def _add(self, position: int, path: str, size_bytes: int) -> None:
-        sums = self._sums_at(position).with_file(path, size_bytes)
-        self._counts[position], self._sizes[position], self._digests[position] = sums
-
-    def _sums_at(self, position: int) -> Sums:
-        return Sums(self._counts[position], self._sizes[position], self._digests[position])
 
     def names(self, *, with_manifest: bool) -> list[str]:
         """The executions that have a manifest, or those that have none, in order."""
@@ -85,7 +77,8 @@ class Survey:
 
     def sums(self, name: str) -> Sums:
         """The sums of an execution's listed files."""
-        return self._sums_at(self._positions[name])
+        position = self._positions[name]
+        return Sums(self._counts[position], self._sizes[position], self._digests[position])
 
 
 def survey(provider: Provider, prefix: str, interruption: threading.Event) -> Survey:

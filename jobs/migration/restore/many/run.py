@@ -179,11 +179,11 @@ class Restoring:
 
     def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str) -> Done:
         """See `Work`."""
-        target = self.targets.target(row)
         restore = Restore(
             copy.provider, copy.place, self.pool, self.interruption, self.include, f"{heading}Restaurando"
         )
         tree, sha256 = restore.fetch(copy.manifest_sha256)
+        target = self.targets.target(row)
         if is_there(target, tree, self.pool, self.interruption):
             line = f"Ejecución {row.uuid}: ya estaba en {target.path}, comprobada"
             return Done(tree.file_count, tree.size_bytes, line, was_there=True)
