@@ -21,10 +21,11 @@ SHELLS = ("bash", "zsh", "fish")
     cls=SpanishCommand,
     short_help="Escribe lo que completa palabras en un intérprete.",
     epilog="""\b
-Se instala una vez:
-  janitor-daemon completion bash > ~/.local/share/bash-completion/completions/janitor-daemon
-  janitor-daemon completion zsh > ~/.zfunc/_janitor-daemon   (con ~/.zfunc en fpath)
-  janitor-daemon completion fish > ~/.config/fish/completions/janitor-daemon.fish""",
+Se instala una vez (con zsh, ~/.zfunc va en fpath):
+  janitor-daemon completion bash >> ~/.bash_completion
+  janitor-daemon completion zsh > ~/.zfunc/_janitor-daemon
+  janitor-daemon completion fish > \\
+    ~/.config/fish/completions/janitor-daemon.fish""",
 )
 @click.argument("shell", metavar="bash|zsh|fish", type=click.Choice(SHELLS))
 @click.pass_context
@@ -45,7 +46,8 @@ def completion(context: click.Context, shell: str) -> int:
     epilog="""\b
 Se lee, o se instala una vez:
   janitor-daemon man | man -l -
-  janitor-daemon man > /usr/local/share/man/man1/janitor-daemon.1""",
+  janitor-daemon man > \\
+    /usr/local/share/man/man1/janitor-daemon.1""",
 )
 @click.pass_context
 def man(context: click.Context) -> int:

@@ -212,7 +212,7 @@ def test_a_provider_that_is_down_is_not_tried_for_each_of_its_executions(
 
 def test_an_order_that_is_not_clear_is_a_usage_error(installation: Installation) -> None:
     for options, told in (
-        (("uno", "dos", "tres"), "diga a dónde"),
+        (("uno", "dos", "tres"), "Sobran argumentos: tres"),
         (("--since", "2024-05-01"), "diga a dónde"),
         (("--to", "x", "--in-place", "uno"), "no se pueden usar juntas"),
         (("--to", "no-hay/x", "uno"), "no existe no-hay"),

@@ -208,7 +208,7 @@ def _restore_one(
     context: click.Context, settings: Settings, words: Sequence[str], include: Include, *, request_restore: bool
 ) -> int:
     if len(words) > 2:
-        raise click.UsageError("para varias ejecuciones diga a dónde: --to DIRECTORIO o --in-place")
+        raise click.UsageError(f"Got unexpected extra arguments ({' '.join(words[2:])})")
     uuid = _converted(context, UUID, words[0] if words else None)
     destination = _converted(context, DESTINATION, words[1] if len(words) > 1 else None)
     return _request_restore(settings, uuid) if request_restore else _restore(settings, uuid, destination, include)
