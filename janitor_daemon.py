@@ -18,10 +18,10 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from config.process.requirements import require_python_and_packages
 
@@ -103,11 +103,10 @@ VERSION = "0.1.0"
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """The command line's options for one run."""
 
-    request: Request = field(default_factory=Request)
+    request: Request = Request()
     retention_hours: float | None = None
     skip_missing_directories: bool = True
     dry_run: bool = False
@@ -189,7 +188,7 @@ class JanitorDaemon:
             self._messages.log_unwritable(log_file)
         self._messages.run_finished(jobs)
         report = {
-            **asdict(self.report.counts),
+            **self.report.counts._asdict(),
             "named": self.report.named,
             "problems": self.report.problems(),
             "interrupted": self.interruption.is_set(),
@@ -209,10 +208,10 @@ class JanitorDaemon:
 
     def _counted(self, story: Callable[[], None]) -> Outcome:
         """Do one of this class's own jobs; its outcome is what it added to the report."""
-        counts, problems = asdict(self.report.counts), self.report.problems()
+        counts, problems = self.report.counts._asdict(), self.report.problems()
         story()
         added = {
-            name: count - counts[name] for name, count in asdict(self.report.counts).items() if count != counts[name]
+            name: count - counts[name] for name, count in self.report.counts._asdict().items() if count != counts[name]
         }
         return Outcome(added, tuple(problem for problem in self.report.problems() if problem not in problems))
 
@@ -522,6 +521,11 @@ def _one_job(_context: click.Context, _parameter: click.Parameter, name: str) ->
         raise click.BadParameter(str(error)) from error
 
 
+def _names_of_jobs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The jobs that a shell may complete a word to."""
+    return [job.name for job in all_jobs() if job.name.startswith(incomplete)]
+
+
 def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
     """Do the tick that the command line requests."""
     require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
@@ -534,7 +538,7 @@ def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
 
 
 @click.command("run", cls=SpanishCommand, short_help="Hace un trabajo ahora, le toque o no.")
-@click.argument("job", metavar="TRABAJO", callback=_one_job)
+@click.argument("job", metavar="TRABAJO", callback=_one_job, shell_complete=_names_of_jobs)
 @click.option("--dry-run", is_flag=True, help="Decir qué se haría, sin cambiar nada.")
 @click.pass_context
 def run_job(context: click.Context, *, job: str, dry_run: bool, wish: object = None) -> int:
@@ -600,6 +604,7 @@ Códigos de salida:
     metavar="TRABAJO",
     multiple=True,
     callback=_jobs_named,
+    shell_complete=_names_of_jobs,
     help="De los trabajos a los que les toca, solo estos, separados por comas.",
 )
 @click.option(
@@ -607,6 +612,7 @@ Códigos de salida:
     metavar="TRABAJO",
     multiple=True,
     callback=_jobs_named,
+    shell_complete=_names_of_jobs,
     help="Todos menos estos, separados por comas.",
 )
 @click.option(

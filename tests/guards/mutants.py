@@ -4295,7 +4295,7 @@ REMOVALS = (
         "restore",
         "the destination is not brought to the disk",
         "jobs/migration/restore/run.py",
-        "            _sync_parent(destination)\n",
+        "            _sync_parent(target)\n",
         "",
         (
             "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
@@ -4327,8 +4327,8 @@ REMOVALS = (
         "restore",
         "a restore believes any manifest where several rows have the uuid",
         "jobs/migration/restore/run.py",
-        "yield StoredCopy(provider, place, _recorded_sha256(found))",
-        "yield StoredCopy(provider, place, stored.manifest_sha256)",
+        "return stored, place, _recorded_sha256(found)",
+        "return stored, place, stored.manifest_sha256",
         (
             "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
@@ -4900,6 +4900,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
@@ -4952,8 +4953,8 @@ BACKUPS = (
         "backups",
         "what was written is not compared with what the disk gives back",
         "jobs/backups/files.py",
-        "    if inflated_bytes != plain_bytes:\n",
-        "    if inflated_bytes < 0:\n",
+        "        if self._inflated_bytes != plain_bytes:\n",
+        "        if self._inflated_bytes < 0:\n",
         (ON_THE_DISK,),
     ),
     Mutant(
@@ -5078,6 +5079,189 @@ BACKUPS = (
         "    if count < 0:\n",
         (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),
     ),
+    Mutant(
+        "backups",
+        "a backup of which a proof failed stays the base of differentials",
+        "jobs/backups/keeping/shelf.py",
+        "            and backup.id not in doubtful\n",
+        "",
+        (f"{BACKUP_PROOFS}test_a_chain_of_which_a_proof_failed_is_no_base_any_more",),
+    ),
+    Mutant(
+        "backups",
+        "a restore that fails leaves what it began",
+        "jobs/backups/verification/restoring.py",
+        '        yield render("restore_begin")\n',
+        "",
+        ("tests/jobs/backups/test_restoring.py::test_what_fails_at_its_end_leaves_nothing",),
+    ),
+    Mutant(
+        "logs",
+        "logs are deleted before they may be compressed",
+        "jobs/logs/settings.py",
+        "        if self.compression_enabled and self.retention_days < self.compression_days:\n",
+        "        if self.compression_enabled and self.retention_days < 0:\n",
+        ("tests/jobs/logs/test_planning.py::test_logs_are_not_deleted_before_they_are_compressed",),
+    ),
+    Mutant(
+        "jobs",
+        "a dry run that could not look somewhere ends well",
+        "jobs/tick.py",
+        "                if isinstance(outcome, Outcome) and outcome.failures:\n",
+        "                if isinstance(outcome, Outcome) and not outcome.counts:\n",
+        ("tests/stories/test_logs_job.py::test_a_dry_run_that_could_not_look_somewhere_does_not_end_well",),
+    ),
+    Mutant(
+        "backups",
+        "what a killed backup left stays",
+        "jobs/backups/run.py",
+        "-> BackupFile:\n        remove_unfinished(self.directory)\n",
+        "-> BackupFile:\n",
+        ("tests/crash/test_jobs_killed.py::test_backups_killed_at_every_step",),
+    ),
+    Mutant(
+        "backups",
+        "a database of a proof stays on the server after a kill",
+        "jobs/backups/verification/scratch_server.py",
+        """printf '%s' "$3" | "$1" --no-psqlrc""",
+        """printf '' | "$1" --no-psqlrc""",
+        ("tests/jobs/backups/test_scratch_databases.py::test_a_database_on_a_given_server_is_dropped_after_a_kill",),
+    ),
+    Mutant(
+        "backups",
+        "a failed proof is notified at every try",
+        "jobs/backups/queries/note_verified.sql",
+        " AND before.verification_error IS DISTINCT FROM %(error)s::text",
+        "",
+        (f"{BACKUP_PROOFS}test_a_backup_that_does_not_restore_is_told_once",),
+    ),
+    Mutant(
+        "backups",
+        "one proof is enough for ever",
+        "jobs/backups/verification/run.py",
+        "    return None if proven and max(proven) > oldest_allowed else newest\n",
+        "    return None if proven else newest\n",
+        (f"{BACKUP_PROOFS}test_the_newest_backup_is_proven_and_again_when_that_is_too_long_ago",),
+    ),
+    Mutant(
+        "backups",
+        "a statement that takes long is not stopped",
+        "jobs/backups/verification/restoring.py",
+        "            if interruption.is_set():\n",
+        "            if not interruption:\n",
+        (f"{BACKUP_JOB}test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "a want of room for a proof is held against the backup",
+        "jobs/backups/verification/scratch_server.py",
+        "    if free_bytes < needed_bytes:\n",
+        "    if free_bytes < 0:\n",
+        ("tests/jobs/backups/test_scratch_databases.py::test_no_server_is_begun_where_the_backup_has_no_room",),
+    ),
+)
+
+MANY = "tests/stories/test_restore_many.py::"
+REBUILD = "tests/stories/test_rebuild.py::"
+SIGNED = "tests/providers/test_signed_urls.py::"
+
+BRINGING_BACK = (
+    Mutant(
+        "bringing back",
+        "a directory with other bytes counts as restored",
+        "jobs/migration/restore/many/presence.py",
+        "            return digest.hexdigest() == sha256\n",
+        "            return True\n",
+        (f"{MANY}test_what_is_there_is_recognised_by_its_contents_and_never_replaced",),
+    ),
+    Mutant(
+        "bringing back",
+        "a failure of one execution stops the others",
+        "jobs/migration/restore/many/run.py",
+        "        sums.failed += 1\n",
+        "        raise\n",
+        (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_goes_on",),
+    ),
+    Mutant(
+        "bringing back",
+        "a provider that is down is tried for each of its executions",
+        "jobs/migration/restore/many/run.py",
+        "            self._failures[provider_id] += 1\n",
+        "            self._failures[provider_id] += 0\n",
+        (f"{MANY}test_a_provider_that_is_down_is_not_tried_for_each_of_its_executions",),
+    ),
+    Mutant(
+        "bringing back",
+        "an execution comes back while its local copy is being removed",
+        "jobs/migration/restore/many/targets.py",
+        "        if row.is_being_removed:\n",
+        "        if row.is_being_removed and not row.migrated:\n",
+        (f"{MANY}test_in_place_waits_for_a_removal_that_is_not_finished",),
+    ),
+    Mutant(
+        "bringing back",
+        "without roots an execution comes back to wherever its row says",
+        "jobs/migration/restore/many/targets.py",
+        "        if not roots:\n",
+        "        if not roots and not database:\n",
+        (f"{MANY}test_in_place_follows_no_link_and_needs_roots_that_are_there",),
+    ),
+    Mutant(
+        "bringing back",
+        "what is read back is not compared",
+        "jobs/migration/restore/many/read_back.py",
+        "            if (size_bytes, digest.hexdigest()) != (entry.size_bytes, entry.sha256):\n",
+        "            if size_bytes != entry.size_bytes:\n",
+        (f"{MANY}test_check_only_reads_everything_back_and_writes_nothing",),
+    ),
+    Mutant(
+        "bringing back",
+        "a restore of a part is continued as another part",
+        "jobs/migration/restore/destination.py",
+        "    if include:\n",
+        "    if include and not place:\n",
+        (f"{MANY}test_only_what_is_included_comes_back_and_other_patterns_do_not_mix",),
+    ),
+    Mutant(
+        "bringing back",
+        "a row is written for a copy that lacks a file",
+        "jobs/migration/rebuild/run.py",
+        "        if missing:\n            return unusable",
+        "        if missing and not listed:\n            return unusable",
+        (f"{REBUILD}test_only_complete_copies_count_and_rows_that_exist_are_left",),
+    ),
+    Mutant(
+        "bringing back",
+        "a row is written for a copy of another execution",
+        "jobs/migration/rebuild/run.py",
+        "            if manifest.head.execution != name:\n",
+        "            if not manifest.head.execution:\n",
+        (f"{REBUILD}test_only_complete_copies_count_and_rows_that_exist_are_left",),
+    ),
+    Mutant(
+        "bringing back",
+        "a second row is written for an execution that has one",
+        "jobs/migration/rebuild/run.py",
+        "        for row in own:\n",
+        "        for row in own[:0]:\n",
+        (f"{REBUILD}test_rows_that_say_something_else_are_named_and_not_touched",),
+    ),
+    Mutant(
+        "bringing back",
+        "what is only shown is written",
+        "jobs/migration/rebuild/run.py",
+        "        if not write:\n",
+        "        if not write and not lost:\n",
+        (f"{REBUILD}test_lost_rows_are_shown_first_and_then_written_as_they_were",),
+    ),
+    Mutant(
+        "bringing back",
+        "an address is signed for longer than the service allows",
+        "providers/base.py",
+        "        if not 1 <= seconds <= self.longest_signature_seconds:\n",
+        "        if not 1 <= seconds:\n",
+        (f"{SIGNED}test_no_address_is_for_longer_than_the_service_allows",),
+    ),
 )
 
 HELD_OR_FAILED = "tests/sql/test_memory.py"
@@ -5185,4 +5369,5 @@ MUTANTS = (
     *GOING_ON,
     *LOGS,
     *BACKUPS,
+    *BRINGING_BACK,
 )
