@@ -19,6 +19,7 @@ DEFINITIONS = (
     Ref("jobs.logs.job:JOB"),
     Ref("jobs.backups.job:JOB"),
     Ref("jobs.history.job:JOB"),
+    Ref("jobs.notify.job:JOB"),
 )
 
 
