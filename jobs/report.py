@@ -48,10 +48,6 @@ class Observed(StrEnum):
 
     WORKED = "worked"
     """An execution was migrated to it."""
-    FAILED = "failed"
-    """It failed, so that an execution was not stored there."""
-    NEEDS_A_PERSON = "needs_a_person"
-    """It stays unusable until somebody fixes it."""
     WAS_REPLACED = "was_replaced"
     """An execution that was meant for it went to another one."""
 

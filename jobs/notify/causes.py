@@ -34,6 +34,7 @@ CUT_OFF_TRIES = 3
 """A job that was begun so often without a good end, and is not ended now, is killed each time."""
 
 SLACK_HOURS = 2
+QUARANTINED_TOLD_ONE_BY_ONE = 20
 GIGABYTE = 1024**3
 NO_OBSERVATIONS: Observations = {}
 
@@ -47,12 +48,14 @@ class Seen:
     """The causes that are not well, and what operators last read of each."""
     jobs: Sequence[Mapping[str, Any]]
     days_since_migration: float | None
+    failing_providers: Sequence[Mapping[str, Any]]
+    quarantined: Sequence[Mapping[str, Any]]
 
     @classmethod
     def by(cls, context: Context) -> Seen:
         """Ask the database, once. Raises `DatabaseError`."""
-        (row,) = context.query("look")
-        return cls(context, row["open_causes"], row["jobs"], row["days_since_migration"])
+        (row,) = context.query("look", {"most": QUARANTINED_TOLD_ONE_BY_ONE + 1})
+        return cls(context, **row)
 
     @property
     def settings(self) -> NotifySettings:
@@ -92,23 +95,22 @@ class Seen:
 
 
 def providers(seen: Seen) -> Iterator[Cause]:
-    """A provider that cannot be used, as this tick has found, or that nobody uses any more."""
-    needing = seen.observed.get(Observed.NEEDS_A_PERSON, {})
-    failing = seen.observed.get(Observed.FAILED, {})
-    working = seen.observed.get(Observed.WORKED, {})
-    for provider_id in needing.keys() | failing.keys() | working.keys():
-        key = f"provider:{provider_id}:unusable"
-        if provider_id in needing:
-            text = f"El proveedor {needing[provider_id]}; arréglelo y compruébelo con 'janitor-daemon check'"
-            yield Cause(key, State.NEEDS_PERSON, text)
-        elif provider_id in working:
-            yield Cause(key, State.OK, f"El proveedor {provider_id} vuelve a funcionar")
+    """A provider of the policy cannot be used, as any host has found out."""
+    used = seen.policy.provider_ids if seen.failing_providers and seen.policy is not None else ()
+    keys = []
+    for provider in seen.failing_providers:
+        if provider["id"] not in used:
+            continue
+        keys.append(f"provider:{provider['id']}:unusable")
+        text = f"El proveedor {provider['name']} no se puede usar: {provider['error']}"
+        if provider["needs_a_person"]:
+            text = f"{text}; arréglelo y compruébelo con 'janitor-daemon check'"
+            yield Cause(keys[-1], State.NEEDS_PERSON, text)
         else:
-            yield Cause(key, State.FAILED, f"El proveedor no funciona, y se repite solo: {failing[provider_id]}")
+            yield Cause(keys[-1], State.FAILED, f"{text}; se repite solo")
     for key in _open(seen, "provider:"):
-        used = () if seen.policy is None else seen.policy.provider_ids
-        if seen.policy is not None and int(key.split(":")[1]) not in used:
-            yield Cause(key, State.OK, f"El proveedor {key.split(':')[1]} ya no está en la configuración")
+        if key.endswith(":unusable") and key not in keys:
+            yield Cause(key, State.OK, f"El proveedor con id {key.split(':')[1]} vuelve a funcionar, o ya no se usa")
 
 
 def fallback(seen: Seen) -> Iterator[Cause]:
@@ -116,12 +118,39 @@ def fallback(seen: Seen) -> Iterator[Cause]:
     replaced = seen.observed.get(Observed.WAS_REPLACED, {})
     for provider_id, other in replaced.items():
         text = (
-            f"Se usa el proveedor alternativo {other}, porque el primario (id {provider_id}) no acepta todo; cuando "
-            "funcione, lo nuevo vuelve a él"
+            f"Se usa el proveedor alternativo {other}, porque el primario (id {provider_id}) no lo acepta todo; en "
+            "cuanto funcione, lo nuevo vuelve a él"
         )
         yield Cause(f"provider:{provider_id}:replaced", State.DEGRADED, text)
     for provider_id in seen.observed.get(Observed.WORKED, {}).keys() - replaced.keys():
-        yield Cause(f"provider:{provider_id}:replaced", State.OK, f"Lo nuevo vuelve al proveedor {provider_id}")
+        yield Cause(f"provider:{provider_id}:replaced", State.OK, f"Lo nuevo vuelve al proveedor con id {provider_id}")
+    for key in _open(seen, "provider:"):
+        if key.endswith(":replaced") and seen.policy and seen.policy.primary_provider_id != int(key.split(":")[1]):
+            yield Cause(key, State.OK, f"El proveedor con id {key.split(':')[1]} ya no es el primario")
+
+
+def quarantined(seen: Seen) -> Iterator[Cause]:
+    """An execution failed in so many runs that none takes it up any more. Very many are told together."""
+    together = "executions:quarantined"
+    if len(seen.quarantined) > QUARANTINED_TOLD_ONE_BY_ONE:
+        text = (
+            f"Hay más de {QUARANTINED_TOLD_ONE_BY_ONE} ejecuciones en cuarentena; 'janitor-daemon status' dice cuáles, "
+            "y 'janitor-daemon retry' las repite"
+        )
+        yield Cause(together, State.NEEDS_PERSON, text)
+        return
+    keys = [f"execution:{row['uuid']}:quarantined" for row in seen.quarantined]
+    for key, row in zip(keys, seen.quarantined, strict=True):
+        text = (
+            f"La ejecución {row['uuid']} está en cuarentena tras fallar muchas veces: {row['error']}; arréglelo y "
+            f"ejecute 'janitor-daemon retry {row['uuid']}'"
+        )
+        yield Cause(key, State.NEEDS_PERSON, text)
+    yield Cause(together, State.OK, "Quedan pocas ejecuciones en cuarentena")
+    for key in _open(seen, "execution:"):
+        if key not in keys:
+            uuid = key.split(":", 1)[1].removesuffix(":quarantined")
+            yield Cause(key, State.OK, f"La ejecución {uuid} salió de la cuarentena")
 
 
 def roots(seen: Seen) -> Iterator[Cause]:
@@ -182,10 +211,10 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
 
 
 def _is_explained(seen: Seen) -> bool:
-    """Whether this tick has found a provider or a root at fault, which is told by itself."""
+    """Whether a provider or a root is at fault, which is told by itself."""
     report = seen.context.report
     is_root = report is not None and bool(report.named.get(Named.ROOT))
-    return is_root or bool(seen.observed.keys() & {Observed.NEEDS_A_PERSON, Observed.FAILED})
+    return is_root or any(cause.state != State.OK for cause in providers(seen))
 
 
 def late_jobs(seen: Seen) -> Iterator[Cause]:
@@ -256,7 +285,7 @@ def _disk(settings: NotifySettings, prefix: str, path: str, space: os.statvfs_re
 
 
 KINDS: Sequence[Callable[[Seen], Iterator[Cause]]] = (
-    *(providers, fallback, roots, stalled, failing_jobs, late_jobs, silent_hosts, disks),
+    *(providers, fallback, quarantined, roots, stalled, failing_jobs, late_jobs, silent_hosts, disks),
 )
 
 

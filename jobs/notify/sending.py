@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import threading
+import warnings
 from collections.abc import Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import apprise
@@ -42,28 +44,34 @@ class Result(NamedTuple):
     """For how long the service asks to be left alone."""
 
 
-class _Seen(threading.local):
-    """What the requests of this thread came to, and what apprise has logged in it."""
+@dataclass
+class _Seen:
+    """What the requests for one message came to, and what apprise has logged of it."""
 
-    def __init__(self) -> None:
-        self.answers: list[requests.Response] = []
-        self.errors: list[requests.RequestException] = []
-        self.lines: list[str] = []
+    answers: list[requests.Response] = field(default_factory=list)
+    errors: list[requests.RequestException] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def has_said(self, beginning: str) -> bool:
+        """Whether apprise has logged this."""
+        return any(line.startswith(beginning) for line in self.lines)
 
 
-_seen = _Seen()
+_seen: ContextVar[_Seen | None] = ContextVar("seen", default=None)
+"""apprise works in threads of its own, which it gives the context of the caller."""
 
 
 def is_understood(channel: Channel) -> bool:
     """Whether apprise knows what to do with the address. Nothing is sent."""
     with _hearing_apprise():
+        _load_plugins()
         return apprise.Apprise.instantiate(channel.url) is not None
 
 
 def send(channel: Channel, title: str, body: str) -> Result:
     """Send one message, once. Raises nothing that the channel or its server could cause."""
-    _seen.__dict__.clear()
-    _seen.__init__()  # type: ignore[misc]
+    seen = _Seen()
+    _seen.set(seen)
     with _hearing_apprise():
         service = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False, app_id="Janitor", app_desc="Janitor"))
         if not service.add(channel.url):
@@ -73,32 +81,28 @@ def send(channel: Channel, title: str, body: str) -> Result:
                 return Result(is_delivered=True)
         except Exception as error:  # 190 plugins, each with faults of its own
             return Result(is_delivered=False, error=_shortened(f"apprise falló: {error}"), is_certain=False)
-        return _failure()
+        return _failure(seen)
 
 
-def _failure() -> Result:
-    has_arrived_somewhere = any(answer.ok for answer in _seen.answers) or _has_said("Sent Email to")
-    refused = [answer for answer in _seen.answers if not answer.ok]
+def _failure(seen: _Seen) -> Result:
+    has_arrived_somewhere = any(answer.ok for answer in seen.answers) or seen.has_said("Sent Email to")
+    refused = [answer for answer in seen.answers if not answer.ok]
     if refused:
         return _refused(refused[-1], is_certain=not has_arrived_somewhere)
-    if _seen.errors:
-        error = _seen.errors[-1]
+    if seen.errors:
+        error = seen.errors[-1]
         is_certain = _was_never_sent(error) and not has_arrived_somewhere
         return Result(is_delivered=False, error=_shortened(_in_words(error)), is_certain=is_certain)
     reasons = [
-        line.partition(": ")[2] for line in _seen.lines if line.startswith(("Socket Exception", "SMTP recipient"))
+        line.partition(": ")[2] for line in seen.lines if line.startswith(("Socket Exception", "SMTP recipient"))
     ]
-    has_not_entered = _has_said("Connection error while submitting email") and not has_arrived_somewhere
+    has_not_entered = seen.has_said("Connection error while submitting email") and not has_arrived_somewhere
     what = "no se pudo conectar o entrar" if has_not_entered else "no lo aceptó"
     return Result(
         is_delivered=False,
         error=_shortened(": ".join((what, *reasons[-1:]))),
         is_certain=has_not_entered,
     )
-
-
-def _has_said(beginning: str) -> bool:
-    return any(line.startswith(beginning) for line in _seen.lines)
 
 
 def _refused(answer: requests.Response, *, is_certain: bool) -> Result:
@@ -155,6 +159,7 @@ def watching_requests() -> Iterator[None]:
 
     apprise makes its requests itself and keeps no answer: this is the one place where all of them pass.
     """
+    _load_plugins()
     original = requests.Session.send
 
     def send_and_note(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> Any:
@@ -163,9 +168,11 @@ def watching_requests() -> Iterator[None]:
         try:
             answer = original(session, request, **options)
         except requests.RequestException as error:
-            _seen.errors.append(error)
+            if (seen := _seen.get()) is not None:
+                seen.errors.append(error)
             raise
-        _seen.answers.append(answer)
+        if (seen := _seen.get()) is not None:
+            seen.answers.append(answer)
         return answer
 
     requests.Session.send = send_and_note  # type: ignore[method-assign, assignment]
@@ -175,9 +182,17 @@ def watching_requests() -> Iterator[None]:
         requests.Session.send = original  # type: ignore[method-assign]
 
 
+def _load_plugins() -> None:
+    """Have apprise load all of its plugins, before there are threads. What they warn of concerns their authors."""
+    with _hearing_apprise(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        apprise.Apprise.instantiate("json://localhost")
+
+
 class _Listening(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        _seen.lines.append(record.getMessage())
+        if (seen := _seen.get()) is not None:
+            seen.lines.append(record.getMessage())
 
 
 @contextlib.contextmanager

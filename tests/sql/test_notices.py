@@ -26,7 +26,7 @@ def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
 @pytest.fixture
 def platform(shared_platform: Platform) -> Platform:
     """The platform's database without notices."""
-    shared_platform.sql("TRUNCATE janitor_causes, janitor_notices, notificaciones")
+    shared_platform.sql("TRUNCATE janitor_causes, janitor_notices, notificaciones CASCADE")
     return shared_platform
 
 
