@@ -35,10 +35,11 @@ class Teller:
         self.channels = channels
         self.host = host
         self.report = TickReport()
+        self._database = platform.database(host)
 
     def note(self, state: str, key: str = "watch:nas", text: str = "El proveedor nas no se puede usar") -> None:
         """A job has found a cause in this state."""
-        self.platform.database(self.host).notices.note([Cause(key, state, text)])
+        self._database.notices.note([Cause(key, state, text)])
 
     def context(self, **more: str) -> Context:
         """A run that has taken the job up."""
@@ -47,7 +48,7 @@ class Teller:
             "TEMP_DIR": str(self.directory), "BACKUP_PATH": str(self.directory), **QUIET_DISKS, **self.channels, **more,
         }  # fmt: skip
         settings = load_settings(environment)
-        database = self.platform.database(self.host)
+        database = self._database
         seen = database.start_run(1, "tick", "test")
         token = database.job_records.claim("notify", is_platform=True, seen_token=None)
         assert token is not None
@@ -61,6 +62,10 @@ class Teller:
         context.database.job_records.end(JobEnd("notify", True, "done", outcome.counts))
         context.database.finish_run(0, {})
         return outcome
+
+    def go_on_in_forked_process(self) -> None:
+        """Leave the connection to the process from which this one was forked."""
+        self._database = self.platform.database(self.host)
 
     def end_pauses(self) -> None:
         """Let the time pass until which channels are left alone."""
