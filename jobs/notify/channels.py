@@ -70,8 +70,8 @@ def _secrets_in(url: str) -> Iterator[str]:
     scheme, _, rest = url.partition("://")
     try:
         parts = urlsplit(url)
-    except ValueError:
-        yield rest
+    except ValueError:  # whatever it is, it is no address to which anything is sent
+        yield from (part for part in re.split("[][/@?&=:]", rest) if len(part) >= SHORTEST_SECRET)
         return
     found = [parts.username or "", *parts.path.split("/")]
     if scheme.lower() not in WITH_A_HOST:

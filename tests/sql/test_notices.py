@@ -60,6 +60,11 @@ def test_a_cause_that_comes_and_goes_is_told_once_as_unstable(platform: Platform
     ]
 
 
+def test_a_state_that_is_noted_again_is_no_change(platform: Platform) -> None:
+    assert UNSTABLE_CHANGES == 4
+    assert told(platform, "failed", "ok", "failed", "failed", "failed") == ["first", "recovered", "first"]
+
+
 def test_changes_of_long_ago_do_not_make_a_cause_unstable(platform: Platform) -> None:
     for _ in range(UNSTABLE_CHANGES):
         told(platform, "failed", "ok")

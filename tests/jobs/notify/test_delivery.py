@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from jobs.context import LeaseLost
+from jobs.notify.channels import channels_of
 from jobs.notify.message import LONGEST_MESSAGE
+from jobs.notify.outbox import Outbox
+from jobs.notify.run import run
 from tests.jobs.notify.conftest import Teller
 from tests.jobs.notify.services import CHAT, TOKEN, MailServer, Telegram, Webhook, error, numbers_in
 from tests.platform_database import Platform
@@ -163,14 +167,16 @@ def test_a_new_channel_gets_the_notices_of_the_last_day(teller: Teller, webhook:
 
 
 def test_a_run_that_was_overtaken_sends_nothing(teller: Teller, webhook: Webhook) -> None:
-    from jobs.notify.run import run
-
     teller.note("failed")
     overtaken = teller.context()
     teller.tick()
     teller.note("failed", "watch:disk")
-    with pytest.raises(Exception, match="otra máquina lo ha tomado"):
+    with pytest.raises(LeaseLost, match="otra máquina lo ha tomado"):
         run(overtaken)
+    teller.context()
+    outbox = Outbox(overtaken.query, channels_of(overtaken.own_settings))
+    ((channel, notices),) = outbox.pending(quiet=False).items()
+    assert outbox.claim(channel, notices) is None
     assert numbers_in(webhook.messages) == [1]
 
 
