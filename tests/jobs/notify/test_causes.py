@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.notify import causes
 from jobs.notify.causes import GIGABYTE, find_causes
 from jobs.report import Observed
 from sql.notices import Cause
@@ -39,9 +40,10 @@ def teller(platform: Platform, tmp_path: Path) -> Teller:
 
 def found(teller: Teller, **more: str) -> Mapping[str, str]:
     """The state of each cause, noted as a run would."""
-    causes = find_causes(teller.context(**more))
-    teller.platform.database(teller.host).notices.note(causes)
-    return {cause.key: cause.state for cause in causes}
+    context = teller.context(**more)
+    now = find_causes(context)
+    context.database.notices.note(now)
+    return {cause.key: cause.state for cause in now}
 
 
 def use(platform: Platform, *, automatic: bool = True) -> tuple[int, int]:
@@ -153,6 +155,24 @@ def test_nothing_migrated_for_days_though_something_here_is_due(
     platform.sql(ADD_ATTEMPT, 1)
     assert found(teller) == {"migration:norte:stalled": "ok"}
     assert found(teller) == {}
+
+
+def test_a_large_table_is_not_read_for_what_is_due(
+    teller: Teller, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the last look found is asked instead, and whether it is still to be migrated."""
+    monkeypatch.setattr(causes, "LARGE_TABLE_BYTES", 0)
+    use(platform)
+    seen, unseen = platform.add_execution(tmp_path, uuid="seen"), platform.add_execution(tmp_path, uuid="unseen")
+    assert found(teller) == {}
+    platform.sql(
+        "INSERT INTO janitor_looks (id, table_state, looked_at, execution_ids, executed_at) "
+        "VALUES (1, '', now(), %s, %s::timestamptz[])",
+        *([seen.id], ["2020-01-01"]),
+    )
+    assert found(teller) == {"migration:norte:stalled": "failed"}
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE id <> %s", unseen.id)
+    assert found(teller) == {"migration:norte:stalled": "ok"}
 
 
 @pytest.mark.parametrize("age", ["now() - interval '2 days'", "NULL"])

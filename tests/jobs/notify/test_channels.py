@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 
 import pytest
 
 from config.logs import redactor
 from config.settings import load_settings
-from jobs.notify.channels import channels_of
-from jobs.notify.message import LONGEST_MESSAGE, Notice, compose, length
+from jobs.notify.channels import Channel, channels_of
+from jobs.notify.delivery import NOT_IN_TIME, deliver
+from jobs.notify.message import LONGEST_MESSAGE, Message, Notice, compose, length
 from jobs.notify.run import is_between
+from jobs.notify.sending import Result
 from jobs.notify.settings import NotifySettings
 
 ADDRESSES = {
@@ -72,3 +75,26 @@ def test_a_single_notice_that_is_too_long_loses_its_end() -> None:
     assert message.notice_ids == (1,)
     assert message.body.endswith("…")
     assert LONGEST_MESSAGE * 0.9 < length(message.title) + length(message.body) <= LONGEST_MESSAGE
+
+
+def test_a_channel_that_does_not_end_keeps_nobody_waiting() -> None:
+    channels = channels_of(settings_of(JANITOR_NOTIFY_URLS="json://never json://now json://fault"))
+    messages = {channel: Message("t", channel.name, ()) for channel in channels}
+    released, interruption = threading.Event(), threading.Event()
+
+    def send(channel: Channel, _title: str, _body: str) -> Result:
+        if channel.name.endswith("never"):
+            released.wait(60)
+        if channel.name.endswith("fault"):
+            raise OSError("algo")
+        return Result(is_delivered=True)
+
+    ends = {channel.name: result for channel, result in deliver(messages, send, 2.0, interruption)}
+    assert ends.pop("json://now").is_delivered
+    assert ends == {
+        "json://never": NOT_IN_TIME,
+        "json://fault": Result(is_delivered=False, error="apprise falló: algo", is_certain=False),
+    }
+    interruption.set()
+    assert list(deliver(messages, send, 60.0, interruption)) == []
+    released.set()
