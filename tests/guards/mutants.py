@@ -55,6 +55,7 @@ ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
 UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 REFUSED = "tests/stories/test_one_refused.py::"
 DECLARED = "tests/config/test_declared.py"
+NOTIFY = "tests/jobs/notify/"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
@@ -5264,6 +5265,84 @@ BRINGING_BACK = (
     ),
 )
 
+NOTICES = (
+    Mutant(
+        "notices",
+        "a message that may have arrived does not count",
+        "jobs/notify/queries/note_failed_delivery.sql",
+        "CASE WHEN %(is_certain)s THEN 1 ELSE 0 END",
+        "CASE WHEN %(is_certain)s THEN 1 ELSE 1 END",
+        (f"{NOTIFY}test_delivery.py::test_what_may_have_arrived_is_sent_twice_and_then_under_another_number",),
+    ),
+    Mutant(
+        "notices",
+        "what was cut off twice is never told again",
+        "jobs/notify/queries/renew_notices.sql",
+        "    WHERE attempts >= 2 AND ",
+        "    WHERE attempts > 2 AND ",
+        (
+            f"{NOTIFY}test_delivery.py::test_what_may_have_arrived_is_sent_twice_and_then_under_another_number",
+            f"{NOTIFY}test_kills.py::test_200_kills_lose_no_notice_and_send_none_more_than_twice",
+        ),
+    ),
+    Mutant(
+        "notices",
+        "a run that was overtaken delivers",
+        "jobs/notify/queries/claim_deliveries.sql",
+        " AND fencing_token = %(fencing_token)s",
+        "",
+        (f"{NOTIFY}test_delivery.py::test_a_run_that_was_overtaken_sends_nothing",),
+    ),
+    Mutant(
+        "notices",
+        "a service that asks for a pause gets none",
+        "jobs/notify/queries/find_pending.sql",
+        "known.not_before <= now()",
+        "known.not_before IS NOT NULL",
+        (f"{NOTIFY}test_delivery.py::test_a_service_that_asks_for_a_pause_gets_it",),
+    ),
+    Mutant(
+        "notices",
+        "a channel that fails makes the run end with 1",
+        "jobs/tick.py",
+        "if outcome.failures and self._is_asked_for(plan.job):",
+        "if outcome.failures:",
+        (f"{NOTIFY}test_ticks.py::test_a_channel_that_fails_changes_nothing_but_its_own_job",),
+    ),
+    Mutant(
+        "notices",
+        "a run whose work is taken ends with 0 as it could tell",
+        "jobs/tick.py",
+        "        return job.phase != Phase.AFTER or self._request.only is not None\n",
+        "        return True\n",
+        (f"{NOTIFY}test_ticks.py::test_a_run_that_finds_its_work_taken_says_so_though_it_could_tell",),
+    ),
+    Mutant(
+        "notices",
+        "tokens in addresses are shown",
+        "jobs/notify/channels.py",
+        "        learn_secrets(list(_secrets_in(url)))\n",
+        "",
+        (f"{NOTIFY}test_channels.py::test_names_show_no_secret_and_addresses_are_hidden_everywhere",),
+    ),
+    Mutant(
+        "notices",
+        "each change of a cause that comes and goes is told",
+        "sql/queries/note_causes.sql",
+        "            WHEN known.unstable_since IS NOT NULL THEN\n",
+        "            WHEN false THEN\n",
+        ("tests/sql/test_notices.py::test_a_cause_that_comes_and_goes_is_told_once_as_unstable",),
+    ),
+    Mutant(
+        "notices",
+        "a state that is noted again is told again",
+        "sql/queries/note_causes.sql",
+        "            WHEN known.state = excluded.state THEN known.told_at\n",
+        "",
+        ("tests/sql/test_notices.py::test_a_state_that_is_noted_again_is_no_change",),
+    ),
+)
+
 MUTANTS = (
     *VERIFICATION,
     *SOURCES,
@@ -5291,4 +5370,5 @@ MUTANTS = (
     *LOGS,
     *BACKUPS,
     *BRINGING_BACK,
+    *NOTICES,
 )
