@@ -29,10 +29,9 @@ from commands.secret_store import (
     rotate_secrets,
     set_secret,
 )
-from commands.status import FAILURES_SHOWN, describe_status
+from commands.status.command import status
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line, printable_json
-from config.models import MigrationPolicy
 from config.options import SpanishGroup, bandwidth_option, directory_to_fill, not_empty, transfers_option
 from config.settings import Settings
 from config.text.plurals import counted, files
@@ -43,6 +42,8 @@ from sql.database import Database
 
 commands = SpanishGroup()
 """All of them, by name."""
+
+commands.add_command(status)
 
 
 def _database_of(settings: Settings) -> contextlib.closing[Database]:
@@ -74,21 +75,6 @@ def check(settings: Settings) -> int:
             if not finding.in_order:
                 exit_code = max(exit_code, EXIT_CONFIGURATION if finding.stops_everything else EXIT_SOMETHING_FAILED)
     return exit_code
-
-
-@commands.command(short_help="Dice qué hay pendiente, migrado y con error.")
-@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
-@click.pass_obj
-def status(settings: Settings, *, as_json: bool) -> int:
-    """Dice cuántas ejecuciones hay pendientes, migradas y con error, y en qué proveedor están."""
-    with _database_of(settings) as database:
-        database.connect()
-        database.require_current_schema()
-        policy = database.load_policy() or MigrationPolicy()
-        summary = database.summarize(policy.retention_hours, FAILURES_SHOWN)
-    lines = "\n".join(map(one_line, describe_status(summary)))
-    click.echo(printable_json(summary, indent=2) if as_json else lines)
-    return EXIT_DONE
 
 
 @commands.command(short_help="Dice qué trabajos hay y cuándo toca cada uno.")

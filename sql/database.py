@@ -285,7 +285,13 @@ class Database:
 
     def start_run(self, process_id: int, mode: str, version: str) -> JobsSeen:
         """Record the start of a run and act on its behalf from now on; return the state of all jobs."""
-        parameters = {"host": self._host, "process_id": process_id, "mode": mode, "version": version}
+        parameters = {
+            "host": self._host,
+            "process_id": process_id,
+            "mode": mode,
+            "version": version,
+            "lease_seconds": LEASE_SECONDS,
+        }
         row = self._connection.query("start_run", parameters)[0]
         self._run_id = row["id"]
         self.job_records = JobRecords(self._connection, self._host, self._run_id, LEASE_SECONDS)
@@ -317,7 +323,7 @@ class Database:
     def renew_leases(self) -> None:
         """Extend this run's claims by another lease."""
         self._connection.query(
-            "renew_job_leases, renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
+            "renew_run_lease, renew_job_leases, renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
         )
 
     def lease_seconds_left(self, claim: Claim) -> float | None:
@@ -680,18 +686,25 @@ class Database:
             for row in self._connection.query("find_execution", {"uuid": uuid})
         ]
 
-    def summarize(self, retention_hours: float, failures_shown: int) -> dict[str, object]:
-        """What `status` shows: counts of executions, also by provider, the last failures and the last run."""
-        retention_seconds = _retention_seconds(retention_hours)
-        executions = self._connection.query("summarize_executions", {"retention_seconds": retention_seconds})[0]
-        last_runs = self._connection.query("last_run")
-        return {
-            **executions,
-            "leftover_attempts": self._connection.query("count_leftovers")[0]["count"],
-            "providers": [dict(row) for row in self._connection.query("summarize_providers")],
-            "failures": [dict(row) for row in self._connection.query("list_failures", {"page_size": failures_shown})],
-            "last_run": dict(last_runs[0]) if last_runs else None,
+    def ask(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        """Run `sql/queries/{name}.sql`, which only reads, for an operator's question."""
+        return self._connection.query(name, parameters)
+
+    def pending_by_state(self, retention_hours: float, *, is_from_look: bool) -> list[Row]:
+        """The numbers of executions still to be migrated, by what keeps them waiting. `is_from_look`: they are those
+        of the last look and all later ones, instead of a scan of the whole table.
+        """
+        parameters = {"is_from_look": is_from_look, "retention_seconds": _retention_seconds(retention_hours)}
+        return self._connection.query("status_pending", parameters)
+
+    def due_executions(self, retention_hours: float, page_size: int, *, is_from_look: bool) -> list[Row]:
+        """The due ones among those, oldest first, up to a number."""
+        parameters = {
+            "is_from_look": is_from_look,
+            "retention_seconds": _retention_seconds(retention_hours),
+            "page_size": page_size,
         }
+        return self._connection.query("status_due", parameters)
 
 
 def _overlap(row: Mapping[str, Any]) -> Overlap:

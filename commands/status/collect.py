@@ -1,0 +1,169 @@
+"""Collects what `status` shows. Every statement only reads, and none grows with the number of migrated executions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Any
+
+from commands.jobs import list_jobs
+from commands.status.disks import look_at_disks
+from commands.status.facts import Facts, FailureGroup, MigrationState, OldestDue, Pending
+from commands.status.providers import Known, Stored, known_providers, leftovers, providers
+from commands.status.runs import hosts, runs_under_way
+from config.fields import FieldError
+from config.logs import one_line
+from config.models import MigrationPolicy
+from config.settings import Settings
+from sql.database import LARGE_TABLE_BYTES, Database, DatabaseReadOnly, SchemaError
+
+FAILURES_SHOWN = 20
+DIRECTORIES_LOOKED_FOR = 5000
+"""A look at one takes some microseconds on a disk, and milliseconds on a network file system."""
+
+SAMPLED_ROWS = 100_000
+LONGEST_RETENTION_HOURS = 876_000.0
+"""A century: dates further back cannot be shown."""
+
+STATES = ("due", "under_way", "not_due", "refused", "directory_absent", "without_date")
+AGES = ("up_to_a_day", "up_to_a_week", "up_to_a_month", "older")
+
+
+def collect(database: Database, settings: Settings) -> Facts:
+    """All facts. Raises `DatabaseError` where the database cannot be read."""
+    jobs = tuple(list_jobs(database, settings))
+    tables = database.ask("status_tables", {"large_table_bytes": LARGE_TABLE_BYTES})[0]
+    now: datetime = tables["now"]
+    known = known_providers(database)
+    migration = _migration(database, known)
+    stored, is_exact = _stored(database, tables)
+    host_rows = hosts(database, now)
+    last_runs = [dict(row) for row in database.ask("last_run")]
+    report = _last_migration_report(database)
+    return Facts(
+        now=now,
+        migration=migration,
+        pending=_pending(database, migration.retention_hours, tables),
+        migrated=sum(each.migrated for each in stored.values()),
+        is_exact=is_exact,
+        providers=providers(database, known, migration, stored, report),
+        failures=tuple(_failures(database, known)),
+        latest_failures=tuple(map(dict, database.ask("list_failures", {"page_size": FAILURES_SHOWN}))),
+        deletions_unfinished=tables["deletions_unfinished"],
+        leftovers=leftovers(database, known),
+        runs=runs_under_way(database, settings),
+        hosts=host_rows,
+        jobs=jobs,
+        disks=look_at_disks(settings),
+        freed=dict(database.ask("status_freed")[0]),
+        last_run=last_runs[0] if last_runs else None,
+        database_faults=tuple(_database_faults(database)),
+    )
+
+
+def _database_faults(database: Database) -> Iterator[str]:
+    try:
+        database.require_rights()
+    except (DatabaseReadOnly, SchemaError) as error:
+        yield one_line(error)
+
+
+def _migration(database: Database, known: Mapping[int, Known]) -> MigrationState:
+    try:
+        policy = database.load_policy()
+    except FieldError as error:
+        return _state_of(MigrationPolicy(), "unreadable_configuration", one_line(error))
+    if policy is None:
+        text = "ejecuciones_config no tiene ninguna fila: no se migra nada"
+        return _state_of(MigrationPolicy(), "no_configuration", text)
+    if not policy.migrate_automatically:
+        return _state_of(policy, "switched_off", "desactivada (ejecuciones_config.migrar_automaticamente)")
+    if policy.primary_provider_id is None:
+        return _state_of(policy, "no_provider", "sin proveedor (ejecuciones_config.nube_primaria_id está vacía)")
+    if not any(each in known and known[each].active and not known[each].fault for each in policy.provider_ids):
+        return _state_of(policy, "no_usable_provider", "ningún proveedor de los configurados se puede usar")
+    return _state_of(policy, None, "activada")
+
+
+def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> MigrationState:
+    return MigrationState(
+        reason is None,
+        reason,
+        text,
+        policy.retention_hours,
+        policy.primary_provider_id,
+        policy.provider_ids,
+        policy.delete_after_migration,
+    )
+
+
+# Executions
+
+
+def _pending(database: Database, retention_hours: float, tables: Mapping[str, Any]) -> Pending:
+    is_from_look = tables["is_large"] and tables["looked_at"] is not None
+    rows = {row["kind"]: row for row in database.pending_by_state(retention_hours, is_from_look=is_from_look)}
+    without_directory = rows.pop("without_directory", None)
+    counts = {state: rows[state]["count"] if state in rows else 0 for state in STATES}
+    looked_for = 0
+    oldest = None
+    if counts["due"]:
+        due = database.due_executions(retention_hours, DIRECTORIES_LOOKED_FOR, is_from_look=is_from_look)
+        looked_for = len(due)
+        present = [row for row in due if os.path.lexists(_path(row["directory"]))]
+        counts["directory_absent"] = looked_for - len(present)
+        counts["due"] -= looked_for - len(present)
+        oldest = next((_oldest(row, retention_hours) for row in chain(present, due)), None)
+    counted = without_directory["count"] if without_directory else 0
+    return Pending(
+        total=sum(row["count"] for row in rows.values()),
+        old_enough=sum(row["old_enough"] for row in rows.values()),
+        failed=sum(row["failed"] for row in rows.values()),
+        without_directory=None if is_from_look else counted,
+        by_state=counts,
+        by_age={name: sum(row[name] for row in rows.values()) for name in AGES},
+        oldest_due=oldest,
+        directories_looked_for=looked_for,
+        counted_at=tables["now"],
+        is_exact=not is_from_look,
+    )
+
+
+def _path(directory: str) -> str:
+    return directory.partition("\0")[0]
+
+
+def _oldest(row: Mapping[str, Any], retention_hours: float) -> OldestDue:
+    due_since = row["executed_at"] + timedelta(hours=min(retention_hours, LONGEST_RETENTION_HOURS))
+    return OldestDue(row["uuid"], row["directory"], row["executed_at"], due_since)
+
+
+def _failures(database: Database, known: Mapping[int, Known]) -> Iterator[FailureGroup]:
+    for row in database.ask("status_failures"):
+        provider = known.get(row["provider_id"])
+        _, uuid, error = row["last"]
+        yield FailureGroup(
+            row["kind"], row["state"], row["error_code"], row["provider_id"],
+            None if provider is None else provider.name,
+            row["count"], row["oldest_at"], row["newest_at"], uuid, one_line(error),
+        )  # fmt: skip
+
+
+def _stored(database: Database, tables: Mapping[str, Any]) -> tuple[dict[int | None, Stored], bool]:
+    """What each provider holds, and whether it was counted: large tables are sampled."""
+    if tables["is_large"]:
+        percent = min(100.0, 100.0 * SAMPLED_ROWS / max(tables["estimated_rows"], 1))
+        rows = database.ask("status_stored_sample", {"percent": percent})
+    else:
+        rows = database.ask("summarize_providers")
+    stored = {row["provider_id"]: Stored(row["migrated"], row["file_count"], row["size_bytes"]) for row in rows}
+    return stored, not tables["is_large"]
+
+
+def _last_migration_report(database: Database) -> Mapping[str, Any]:
+    """The names in the report of the last run that did the migration."""
+    rows = database.ask("last_migration_report")
+    named = rows[0]["named"] if rows else None
+    return named if isinstance(named, dict) else {}
