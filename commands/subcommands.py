@@ -29,7 +29,7 @@ from commands.secret_store import (
     rotate_secrets,
     set_secret,
 )
-from commands.status.command import status
+from commands.status.command import health, status
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line, printable_json
 from config.options import SpanishGroup, bandwidth_option, directory_to_fill, not_empty, transfers_option
@@ -44,6 +44,7 @@ commands = SpanishGroup()
 """All of them, by name."""
 
 commands.add_command(status)
+commands.add_command(health)
 
 
 def _database_of(settings: Settings) -> contextlib.closing[Database]:

@@ -201,6 +201,10 @@ class Database:
         """Close the connection."""
         self._connection.close()
 
+    def limit_statements(self, seconds: int) -> None:
+        """From now on the server gives up any statement that takes longer."""
+        self._connection.limit_statements(seconds)
+
     def initialize(self) -> tuple[str, ...]:
         """Create and upgrade tables; return the names of the upgrades applied. See `sql.schema.initialize`."""
         return schema.initialize(self._connection, schema.known_upgrades())
@@ -208,6 +212,10 @@ class Database:
     def require_current_schema(self) -> None:
         """Raises `SchemaError` unless the tables have this version."""
         schema.require_current(self._connection, schema.known_upgrades())
+
+    def require_whole_schema(self) -> None:
+        """Raises `SchemaError` if somebody has removed a table or a column of the program's own."""
+        schema.require_whole(self._connection)
 
     def require_rights(self) -> None:
         """Raises `DatabaseReadOnly` or, naming tables, `SchemaError` unless this role may do what a run needs."""

@@ -11,7 +11,7 @@ from typing import Any
 from commands.jobs import list_jobs
 from commands.status.disks import look_at_disks
 from commands.status.facts import Facts, FailureGroup, MigrationState, OldestDue, Pending
-from commands.status.providers import Known, Stored, known_providers, leftovers, providers
+from commands.status.providers import Known, Stored, known_providers, last_migration_report, leftovers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.fields import FieldError
 from config.logs import one_line
@@ -33,15 +33,18 @@ AGES = ("up_to_a_day", "up_to_a_week", "up_to_a_month", "older")
 
 def collect(database: Database, settings: Settings) -> Facts:
     """All facts. Raises `DatabaseError` where the database cannot be read."""
+    database.connect()
+    database.require_current_schema()
+    database.require_whole_schema()
     jobs = tuple(list_jobs(database, settings))
     tables = database.ask("status_tables", {"large_table_bytes": LARGE_TABLE_BYTES})[0]
     now: datetime = tables["now"]
     known = known_providers(database)
-    migration = _migration(database, known)
+    migration = migration_state(database, known)
     stored, is_exact = _stored(database, tables)
     host_rows = hosts(database, now)
     last_runs = [dict(row) for row in database.ask("last_run")]
-    report = _last_migration_report(database)
+    report = last_migration_report(database)
     return Facts(
         now=now,
         migration=migration,
@@ -59,18 +62,20 @@ def collect(database: Database, settings: Settings) -> Facts:
         disks=look_at_disks(settings),
         freed=dict(database.ask("status_freed")[0]),
         last_run=last_runs[0] if last_runs else None,
-        database_faults=tuple(_database_faults(database)),
+        database_faults=tuple(database_faults(database)),
     )
 
 
-def _database_faults(database: Database) -> Iterator[str]:
+def database_faults(database: Database) -> Iterator[str]:
+    """Why a run could not work with a database that can be read."""
     try:
         database.require_rights()
     except (DatabaseReadOnly, SchemaError) as error:
         yield one_line(error)
 
 
-def _migration(database: Database, known: Mapping[int, Known]) -> MigrationState:
+def migration_state(database: Database, known: Mapping[int, Known]) -> MigrationState:
+    """Whether anything will be migrated, as far as the database tells."""
     try:
         policy = database.load_policy()
     except FieldError as error:
@@ -160,10 +165,3 @@ def _stored(database: Database, tables: Mapping[str, Any]) -> tuple[dict[int | N
         rows = database.ask("summarize_providers")
     stored = {row["provider_id"]: Stored(row["migrated"], row["file_count"], row["size_bytes"]) for row in rows}
     return stored, not tables["is_large"]
-
-
-def _last_migration_report(database: Database) -> Mapping[str, Any]:
-    """The names in the report of the last run that did the migration."""
-    rows = database.ask("last_migration_report")
-    named = rows[0]["named"] if rows else None
-    return named if isinstance(named, dict) else {}

@@ -136,6 +136,13 @@ def _judge(known: Known | None, remembered: Mapping[str, Any], named: Iterable[s
     return ("usable" if remembered.get("last_good_at") else "unknown"), None
 
 
+def last_migration_report(database: Database) -> Mapping[str, Any]:
+    """The names in the report of the last run that ended a migration."""
+    rows = database.ask("last_migration_report")
+    named = rows[0]["named"] if rows else None
+    return named if isinstance(named, dict) else {}
+
+
 def leftovers(database: Database, known: Mapping[int, Known]) -> tuple[Leftover, ...]:
     """What failed attempts may have left, by provider and store."""
     return tuple(
