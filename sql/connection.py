@@ -20,7 +20,7 @@ import psycopg2.extensions
 from config.logs import one_line
 from sql.database_messages import in_spanish
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
-from sql.own_tables import own_columns
+from sql.tables.own_tables import own_columns
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 

@@ -179,7 +179,7 @@ def _of_failures(facts: Facts) -> Iterator[Attention]:
 
 
 def _is_for_a_person(facts: Facts, group: FailureGroup) -> bool:
-    return group.error_code not in RETRIED_BY_ITSELF or facts.now - group.oldest_at >= PATIENCE
+    return group.quarantined > 0 or group.error_code not in RETRIED_BY_ITSELF or facts.now - group.oldest_at >= PATIENCE
 
 
 def _failure(facts: Facts, group: FailureGroup) -> Attention:
@@ -190,6 +190,8 @@ def _failure(facts: Facts, group: FailureGroup) -> Attention:
     advice = TO_DO.get(code, "corrija la causa; el siguiente ciclo lo reintenta")
     if group.kind == "removal":
         advice = "compare el directorio con la copia; lo que sobra o cambió lo decide una persona"
+    if group.quarantined:
+        advice = f"{advice}; a las {group.quarantined} en cuarentena no se vuelve sin janitor-daemon retry UUID"
     subject = f"{executions(group.count)} {what}"
     return Attention(f"{group.kind}_{code}", subject, text, advice, group.oldest_at, group.count)
 

@@ -11,7 +11,7 @@ from typing import Any
 from commands.jobs import list_jobs
 from commands.status.disks import look_at_disks
 from commands.status.facts import Facts, FailureGroup, MigrationState, OldestDue, Pending
-from commands.status.providers import Known, Stored, known_providers, last_migration_report, leftovers, providers
+from commands.status.providers import Known, Stored, known_providers, leftovers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.fields import FieldError
 from config.logs import one_line
@@ -27,7 +27,9 @@ SAMPLED_ROWS = 100_000
 LONGEST_RETENTION_HOURS = 876_000.0
 """A century: dates further back cannot be shown."""
 
-STATES = ("due", "under_way", "not_due", "refused", "directory_absent", "without_date")
+STATES = (
+    *("due", "under_way", "not_due", "put_off", "held", "quarantined", "refused", "directory_absent", "without_date"),
+)
 AGES = ("up_to_a_day", "up_to_a_week", "up_to_a_month", "older")
 
 
@@ -44,14 +46,13 @@ def collect(database: Database, settings: Settings) -> Facts:
     stored, is_exact = _stored(database, tables)
     host_rows = hosts(database, now)
     last_runs = [dict(row) for row in database.ask("last_run")]
-    report = last_migration_report(database)
     return Facts(
         now=now,
         migration=migration,
         pending=_pending(database, migration.retention_hours, tables),
         migrated=sum(each.migrated for each in stored.values()),
         is_exact=is_exact,
-        providers=providers(database, known, migration, stored, report),
+        providers=providers(database, known, migration, stored),
         failures=tuple(_failures(database, known)),
         latest_failures=tuple(map(dict, database.ask("list_failures", {"page_size": FAILURES_SHOWN}))),
         deletions_unfinished=tables["deletions_unfinished"],
@@ -152,7 +153,7 @@ def _failures(database: Database, known: Mapping[int, Known]) -> Iterator[Failur
         yield FailureGroup(
             row["kind"], row["state"], row["error_code"], row["provider_id"],
             None if provider is None else provider.name,
-            row["count"], row["oldest_at"], row["newest_at"], uuid, one_line(error),
+            row["count"], row["oldest_at"], row["newest_at"], uuid, one_line(error), row["quarantined"],
         )  # fmt: skip
 
 

@@ -86,6 +86,8 @@ class FailureGroup:
     newest_at: datetime
     example_uuid: str
     error: str
+    quarantined: int
+    """How many of them no run takes up any more until an operator orders it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Any
 from commands.jobs import list_jobs
 from commands.status.collect import database_faults, migration_state
 from commands.status.disks import look_at_disks
-from commands.status.providers import known_providers, last_migration_report, providers
+from commands.status.providers import known_providers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.exit_codes import EXIT_DATABASE, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line
@@ -135,7 +135,7 @@ def _provider_faults(database: Database) -> Iterator[str]:
     migration = migration_state(database, known)
     if migration.reason in ("unreadable_configuration", "no_configuration", "no_usable_provider"):
         yield migration.text
-    for provider in providers(database, known, migration, {}, last_migration_report(database)):
+    for provider in providers(database, known, migration, {}):
         if provider.role is not None and provider.state in ("unusable", "missing", "inactive"):
             yield f"{provider.name or provider.provider_id} no se puede usar: {provider.error}"
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from commands.status.facts import Leftover, MigrationState, Provider
 from config.logs import one_line
 from config.models import ProviderRow
 from sql.database import Database, provider_name
-
-OF_THE_PROVIDER = ("unavailable", "access_denied", "destination_missing", "invalid_settings", "storage_full")
-"""The codes of errors that concern a whole provider rather than one object."""
+from sql.memory.provider_health import ProviderFailure
 
 ADVICE = {
     "unavailable": "compruebe dirección, red, cortafuegos y el propio servidor",
@@ -38,6 +36,8 @@ class Known(NamedTuple):
     kind: str
     active: bool
     fault: str | None
+    identity: str
+    """Of its settings, as failures are remembered with it."""
 
 
 class Failure(NamedTuple):
@@ -54,10 +54,10 @@ def known_providers(database: Database) -> dict[int, Known]:
     known: dict[int, Known] = {}
     for item in database.load_provider_rows():
         if isinstance(item, ProviderRow):
-            known[item.id] = Known(item.name, item.kind, item.active, None)
+            known[item.id] = Known(item.name, item.kind, item.active, None, item.identity)
         else:
             row, error = item
-            known[row["id"]] = Known(provider_name(row), str(row["tipo"]), row["activo"] is True, one_line(error))
+            known[row["id"]] = Known(provider_name(row), str(row["tipo"]), row["activo"] is True, one_line(error), "")
     return known
 
 
@@ -66,19 +66,17 @@ def providers(
     known: Mapping[int, Known],
     migration: MigrationState,
     stored: Mapping[int | None, Stored],
-    last_report: Mapping[str, Any],
 ) -> tuple[Provider, ...]:
-    """Those that the policy names in their order, then all others. `last_report` is that of the last migration."""
+    """Those that the policy names in their order, then all others."""
     ids: list[int | None] = list(dict.fromkeys((*migration.provider_ids, *sorted(known))))
     ids += sorted((each for each in stored if each not in ids), key=lambda each: (each is None, each))
     asked = [each for each in ids if each is not None]
-    remembered = {
-        row["provider_id"]: row
-        for row in database.ask("status_providers", {"provider_ids": asked, "codes": list(OF_THE_PROVIDER)})
+    good = {
+        row["provider_id"]: row["last_good_at"] for row in database.ask("status_providers", {"provider_ids": asked})
     }
-    named = tuple(last_report.get("unusable_providers", ()))
+    failures = database.provider_health.recall()
     return tuple(
-        _provider(each, known.get(each or 0), remembered.get(each, {}), migration, stored.get(each), named)
+        _provider(each, known.get(each or 0), failures.get(each or 0), good.get(each), migration, stored.get(each))
         for each in ids
     )
 
@@ -86,13 +84,13 @@ def providers(
 def _provider(
     provider_id: int | None,
     known: Known | None,
-    remembered: Mapping[str, Any],
+    remembered: ProviderFailure | None,
+    last_good_at: datetime | None,
     migration: MigrationState,
     stored: Stored | None,
-    named: Iterable[str],
 ) -> Provider:
     migrated, file_count, size_bytes = stored or Stored(0, 0, 0)
-    state, failure = _judge(known, remembered, named)
+    state, failure = _judge(known, remembered, last_good_at)
     role = _role(provider_id, migration)
     is_away = migration.primary_provider_id is not None and role != "primary" and provider_id is not None
     return Provider(
@@ -105,7 +103,7 @@ def _provider(
         failure.code if failure else None,
         failure.text if failure else None,
         failure.failures if failure else 0,
-        remembered.get("last_good_at"),
+        last_good_at,
         migrated,
         file_count,
         size_bytes,
@@ -119,28 +117,20 @@ def _role(provider_id: int | None, migration: MigrationState) -> str | None:
     return "primary" if provider_id == migration.primary_provider_id else "alternate"
 
 
-def _judge(known: Known | None, remembered: Mapping[str, Any], named: Iterable[str]) -> tuple[str, Failure | None]:
-    """Its row decides first; then what the last attempts met; then what the last migration reported of it."""
+def _judge(
+    known: Known | None, remembered: ProviderFailure | None, last_good_at: datetime | None
+) -> tuple[str, Failure | None]:
+    """Its row decides first; then what runs remember, unless its settings have changed since."""
     if known is None:
         return "missing", Failure(None, "missing", "no tiene fila en cloud_providers", 1)
     if known.fault is not None:
         return "unusable", Failure(None, "invalid_settings", known.fault, 1)
     if not known.active:
         return "inactive", Failure(None, "inactive", "no está activo (cloud_providers.activo)", 1)
-    if remembered.get("error_code"):
-        text = one_line(remembered["error"] or remembered["error_code"])
-        return "unusable", Failure(remembered["since"], remembered["error_code"], text, remembered["failures"])
-    told = next((each for each in named if each.startswith(f"{one_line(known.name)} (")), None)
-    if told is not None:
-        return "unusable", Failure(None, "invalid_settings", told.rpartition("(")[2].rstrip(")"), 1)
-    return ("usable" if remembered.get("last_good_at") else "unknown"), None
-
-
-def last_migration_report(database: Database) -> Mapping[str, Any]:
-    """The names in the report of the last run that ended a migration."""
-    rows = database.ask("last_migration_report")
-    named = rows[0]["named"] if rows else None
-    return named if isinstance(named, dict) else {}
+    if remembered is not None and remembered.settings == known.identity:
+        text = one_line(remembered.error)
+        return "unusable", Failure(remembered.since, remembered.error_code, text, remembered.failures)
+    return ("unknown" if last_good_at is None else "usable"), None
 
 
 def leftovers(database: Database, known: Mapping[int, Known]) -> tuple[Leftover, ...]:

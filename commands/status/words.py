@@ -23,6 +23,7 @@ STATE_NAMES = {
     "held": "retenidas",
     "quarantined": "en cuarentena",
     "refused": "rechazadas",
+    "put_off": "a la espera de otro intento",
     "directory_absent": "sin directorio en esta máquina",
     "without_date": "sin fecha",
 }
@@ -130,7 +131,8 @@ def _group(group: FailureGroup, clock: Clock) -> str:
     where = f" en {one_line(group.provider_name)}" if group.provider_name else ""
     span = f"la primera {clock.when(group.oldest_at)}, la última {clock.when(group.newest_at)}"
     example = f"{one_line(group.example_uuid)}: {group.error}"
-    return f"  {executions(group.count)}: {CAUSES.get(code, code)}{where} [{code}]; {span}; p. ej. {example}"
+    put_aside = f", {group.quarantined} en cuarentena" if group.quarantined else ""
+    return f"  {executions(group.count)}{put_aside}: {CAUSES.get(code, code)}{where} [{code}]; {span}; p. ej. {example}"
 
 
 def _providers(facts: Facts, clock: Clock) -> Iterator[str]:

@@ -5,7 +5,7 @@
 WITH failed AS (
     SELECT
         'migration' AS kind, migration.execution_id, migration.uuid, migration.state, migration.error_code,
-        migration.error, migration.fencing_token, migration.claimed_at
+        migration.error, migration.fencing_token, migration.claimed_at, migration.quarantined_at
     FROM janitor_migrations AS migration
     JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
     WHERE migration.state IN ('failed', 'refused')
@@ -15,7 +15,7 @@ WITH failed AS (
     UNION ALL
     SELECT
         'removal', migration.execution_id, migration.uuid, migration.state, migration.error_code,
-        migration.error, migration.fencing_token, migration.claimed_at
+        migration.error, migration.fencing_token, migration.claimed_at, migration.quarantined_at
     FROM janitor_migrations AS migration
     WHERE migration.local_copy = 'deleting' AND migration.error IS NOT NULL
 )
@@ -23,6 +23,7 @@ SELECT
     failed.kind, failed.state, failed.error_code,
     CASE WHEN failed.kind = 'migration' THEN tried.provider_id END AS provider_id,
     count(*) AS count,
+    count(failed.quarantined_at) AS quarantined,
     min(coalesce(CASE WHEN failed.kind = 'migration' THEN tried.first_failed_at END, failed.claimed_at)) AS oldest_at,
     max(failed.claimed_at) AS newest_at,
     max(ARRAY[

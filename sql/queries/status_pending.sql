@@ -24,9 +24,12 @@ judged AS (
         CASE
             WHEN pending.ruta_directorio IS NULL THEN 'without_directory'
             WHEN migration.state = 'migrating' AND migration.lease_expires_at > now() THEN 'under_way'
+            WHEN EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = pending.id) THEN 'held'
+            WHEN migration.quarantined_at IS NOT NULL AND described.is_unchanged THEN 'quarantined'
             WHEN pending.executed_at IS NULL THEN 'without_date'
             WHEN pending.executed_at > now() - make_interval(secs => %(retention_seconds)s) THEN 'not_due'
             WHEN migration.state = 'refused' THEN 'refused'
+            WHEN migration.next_try_at > now() AND described.is_unchanged THEN 'put_off'
             ELSE 'due'
         END AS kind,
         coalesce(
@@ -34,6 +37,12 @@ judged AS (
         ) AS is_failed
     FROM pending
     LEFT JOIN janitor_migrations AS migration ON migration.execution_id = pending.id
+    CROSS JOIN LATERAL (
+        SELECT
+            migration.uuid = pending.uuid
+            AND migration.directory IS NOT DISTINCT FROM pending.ruta_directorio
+            AND migration.executed_at IS NOT DISTINCT FROM pending.executed_at AS is_unchanged
+    ) AS described
 )
 SELECT
     kind,

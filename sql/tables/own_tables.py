@@ -8,7 +8,7 @@ import re
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parent.parent
 CREATED = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(janitor_\w+) \((.*?)\n\)", re.DOTALL)
 ALTERED = re.compile(r"ALTER TABLE (janitor_\w+)(.*?);", re.DOTALL)
 COLUMN = re.compile(r"^ {4}([a-z_0-9]+) +[A-Z]", re.MULTILINE)
