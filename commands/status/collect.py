@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
 from commands.jobs import list_jobs
 from commands.status.disks import look_at_disks
-from commands.status.facts import Facts, FailureGroup, MigrationState, OldestDue, Pending
+from commands.status.facts import Disk, Facts, FailureGroup, MigrationState, OldestDue, Pending
 from commands.status.providers import Known, Stored, known_providers, leftovers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.fields import FieldError
@@ -42,7 +43,8 @@ def collect(database: Database, settings: Settings) -> Facts:
     tables = database.ask("status_tables", {"large_table_bytes": LARGE_TABLE_BYTES})[0]
     now: datetime = tables["now"]
     known = known_providers(database)
-    migration = migration_state(database, known)
+    disks = look_at_disks(settings)
+    migration = with_roots(migration_state(database, known), disks)
     stored, is_exact = _stored(database, tables)
     host_rows = hosts(database, now)
     last_runs = [dict(row) for row in database.ask("last_run")]
@@ -60,7 +62,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         runs=runs_under_way(database, settings),
         hosts=host_rows,
         jobs=jobs,
-        disks=look_at_disks(settings),
+        disks=disks,
         freed=dict(database.ask("status_freed")[0]),
         last_run=last_runs[0] if last_runs else None,
         database_faults=tuple(database_faults(database)),
@@ -91,6 +93,15 @@ def migration_state(database: Database, known: Mapping[int, Known]) -> Migration
     if not any(each in known and known[each].active and not known[each].fault for each in policy.provider_ids):
         return _state_of(policy, "no_usable_provider", "ningún proveedor de los configurados se puede usar")
     return _state_of(policy, None, "activada")
+
+
+def with_roots(migration: MigrationState, disks: Sequence[Disk]) -> MigrationState:
+    """The same, but off if none of the roots is there."""
+    roots = [disk for disk in disks if disk.purpose == "root"]
+    if migration.is_on and roots and all(disk.fault for disk in roots):
+        text = "no está ninguna de las raíces de JANITOR_ROOTS"
+        return replace(migration, is_on=False, reason="roots_missing", text=text)
+    return migration
 
 
 def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> MigrationState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 
 from commands.status.facts import Disk
@@ -30,8 +31,9 @@ def _answers(wanted: list[tuple[str, str]]) -> Iterator[Disk]:
     ]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + LONGEST_WAIT_SECONDS
     for thread in threads:
-        thread.join(LONGEST_WAIT_SECONDS / len(threads) if found else LONGEST_WAIT_SECONDS)
+        thread.join(max(0.0, deadline - time.monotonic()))
     for number, (purpose, path) in enumerate(wanted):
         yield found.get(number) or Disk(path, purpose, None, None, "no contesta (¿un disco de red sin servidor?)")
 
