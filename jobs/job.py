@@ -72,6 +72,8 @@ class Job(NamedTuple):
     """A function of a `Context` that reports what a run would do and writes nothing."""
     check: Ref | None = None
     """A function of a `Context` that yields findings for `check`."""
+    status: Ref | None = None
+    """A function of a `Context` that yields findings for `status`: what the job has done, and what worries about it."""
     commands: Ref | None = None
     """A click group, which gets the job's name."""
     settings: type | None = None

@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from commands.jobs import list_jobs
+from commands.jobs import list_jobs, status_of_jobs
 from commands.status.disks import look_at_disks
-from commands.status.facts import Disk, Facts, FailureGroup, MigrationState, OldestDue, Pending
+from commands.status.facts import Attention, Disk, Facts, FailureGroup, MigrationState, OldestDue, Pending
 from commands.status.providers import Known, Stored, known_providers, leftovers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.fields import FieldError
@@ -48,6 +48,7 @@ def collect(database: Database, settings: Settings) -> Facts:
     stored, is_exact = _stored(database, tables)
     host_rows = hosts(database, now)
     last_runs = [dict(row) for row in database.ask("last_run")]
+    of_jobs = tuple(status_of_jobs(database, settings))
     return Facts(
         now=now,
         migration=migration,
@@ -66,6 +67,12 @@ def collect(database: Database, settings: Settings) -> Facts:
         freed=dict(database.ask("status_freed")[0]),
         last_run=last_runs[0] if last_runs else None,
         database_faults=tuple(database_faults(database)),
+        notes=tuple(f"{finding.subject}: {finding.text}" for _, finding in of_jobs if finding.in_order),
+        own_attention=tuple(
+            Attention(f"job_{job.name}", finding.subject, finding.text, "")
+            for job, finding in of_jobs
+            if not finding.in_order
+        ),
     )
 
 

@@ -60,7 +60,8 @@ def describe_attention(attentions: Sequence[Attention], clock: Clock) -> Iterato
     yield f"Necesita a una persona ({len(attentions)}):"
     for each in attentions:
         since = f", desde {clock.when(each.since)}" if each.since else ""
-        yield one_line(f"  ! {each.subject}: {each.text}{since}. Qué hacer: {each.advice}")
+        advice = f". Qué hacer: {each.advice}" if each.advice else ""  # a job says it in its text
+        yield one_line(f"  ! {each.subject}: {each.text}{since}{advice}")
 
 
 def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) -> Iterator[str]:

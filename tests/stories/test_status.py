@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from commands import jobs as jobs_command
 from commands.status import collect as collecting
 from commands.status.attention import needs_a_person
 from commands.status.collect import collect
@@ -23,10 +24,13 @@ from commands.status.facts import Disk, Facts
 from commands.status.health import DEGRADED, DOWN, examine
 from commands.status.words import wrapped
 from config.settings import Settings, load_settings
+from jobs.context import Context
+from jobs.findings import Finding, bad, good
+from jobs.job import Job, Ref
 from jobs.locks import JobLocks
 from jobs.settings import settings_of_jobs
 from sql import database as database_module
-from sql.database import Database, database_identity
+from sql.database import Database, SchemaError, database_identity
 from tests.destinations import Destination, local_destination
 from tests.json_schema import faults, schema
 from tests.stories.doors import refused_port
@@ -132,6 +136,38 @@ def test_ready_is_never_said_of_what_will_not_happen(
     assert "NO SE MIGRA NADA" in run.output
     assert "listas para migrar" not in run.output.partition("\n  ")[0]
     assert "listas para migrar ahora" not in run.output
+
+
+def test_jobs_say_something_of_their_own(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is in order is a note, and what is not needs a person, as does one that cannot say anything."""
+    monkeypatch.setattr(
+        jobs_command,
+        "all_jobs",
+        lambda: tuple(
+            Job(name=name, title=name, status=Ref(f"{__name__}:{name}")) for name in ("contented", "worried", "lost")
+        ),
+    )
+    facts = facts_of(installation)
+    assert facts.notes == ("copias: la última es de hoy",)
+    assert [(each.code, each.text) for each in needs_a_person(facts)] == [
+        ("job_worried", "falta la de ayer"),
+        ("job_lost", "no hay tabla"),
+    ]
+
+
+def contented(_context: Context) -> Iterator[Finding]:
+    """A job in order."""
+    yield good("copias", "la última es de hoy")
+
+
+def worried(_context: Context) -> Iterator[Finding]:
+    """A job that is not."""
+    yield bad("copias", "falta la de ayer")
+
+
+def lost(_context: Context) -> Iterator[Finding]:
+    """A job whose table is gone."""
+    raise SchemaError("no hay tabla")
 
 
 def test_a_root_that_is_gone_keeps_everything_from_being_ready(installation: Installation, nas: Destination) -> None:
@@ -371,7 +407,7 @@ def test_a_statement_that_waits_is_given_up_by_the_server(installation: Installa
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         database.limit_statements(1)
         with (
-            pytest.raises(database_module.DatabaseBusy),
+            pytest.raises(database_module.DatabaseBusy, match="statement timeout"),
             _locked(installation, "cloud_providers"),
         ):
             database.ask("load_providers")
