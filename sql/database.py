@@ -191,6 +191,29 @@ class SecretUse:
     literal_fields: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PendingSource:
+    """Which rows of the platform's table may be pending: a list of ids, as text, and all higher ones, or all rows."""
+
+    execution_ids: str = "{}"
+    after_id: int = 0
+    is_scanned: bool = False
+    is_exact: bool = True
+    """Whether no other row can be pending: one that was set back since the last look would be missed."""
+
+    def parameters(self, retention_hours: float) -> dict[str, object]:
+        """As the statements take them."""
+        return {
+            "is_scanned": self.is_scanned,
+            "execution_ids": self.execution_ids,
+            "after_id": self.after_id,
+            "retention_seconds": _retention_seconds(retention_hours),
+        }
+
+
+WHOLE_TABLE = PendingSource(is_scanned=True)
+
+
 class Database:
     """Every query and command that the daemon sends to PostgreSQL.
 
@@ -755,20 +778,21 @@ class Database:
         """Run `sql/queries/{name}.sql`, which only reads, for an operator's question."""
         return self._connection.query(name, parameters)
 
-    def pending_by_state(self, retention_hours: float, *, is_from_look: bool) -> list[Row]:
-        """The numbers of executions still to be migrated, by what keeps them waiting. `is_from_look`: they are those
-        of the last look and all later ones, instead of a scan of the whole table.
-        """
-        parameters = {"is_from_look": is_from_look, "retention_seconds": _retention_seconds(retention_hours)}
-        return self._connection.query("status_pending", parameters)
+    def pending_source(self) -> PendingSource:
+        """Where to read the pending executions of a large table: in the last look, or in one made now."""
+        looks = self._connection.query("status_look")
+        if looks:
+            return PendingSource(looks[0]["execution_ids"], looks[0]["after_id"], is_exact=False)
+        (scan,) = self._connection.query("status_scan", {"look_size": PENDING_PER_LOOK})
+        return WHOLE_TABLE if scan["is_cut"] else PendingSource(scan["execution_ids"], scan["after_id"])
 
-    def due_executions(self, retention_hours: float, page_size: int, *, is_from_look: bool) -> list[Row]:
+    def pending_by_state(self, retention_hours: float, source: PendingSource) -> list[Row]:
+        """The numbers of executions still to be migrated, by what keeps them waiting."""
+        return self._connection.query("status_pending", source.parameters(retention_hours))
+
+    def due_executions(self, retention_hours: float, page_size: int, source: PendingSource) -> list[Row]:
         """The due ones among those, oldest first, up to a number."""
-        parameters = {
-            "is_from_look": is_from_look,
-            "retention_seconds": _retention_seconds(retention_hours),
-            "page_size": page_size,
-        }
+        parameters = {**source.parameters(retention_hours), "page_size": page_size}
         return self._connection.query("status_due", parameters)
 
 

@@ -18,13 +18,14 @@ from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
-from sql.database import LARGE_TABLE_BYTES, Database, DatabaseReadOnly, SchemaError
+from sql.database import LARGE_TABLE_BYTES, WHOLE_TABLE, Database, DatabaseReadOnly, SchemaError
 
 FAILURES_SHOWN = 20
 DIRECTORIES_LOOKED_FOR = 5000
 """A look at one takes some microseconds on a disk, and milliseconds on a network file system."""
 
-SAMPLED_ROWS = 100_000
+SAMPLED_ROWS = 20_000
+SAMPLED_DIGITS = 2
 LONGEST_RETENTION_HOURS = 876_000.0
 """A century: dates further back cannot be shown."""
 
@@ -127,14 +128,14 @@ def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> Migrati
 
 
 def _pending(database: Database, retention_hours: float, tables: Mapping[str, Any]) -> Pending:
-    is_from_look = tables["is_large"] and tables["looked_at"] is not None
-    rows = {row["kind"]: row for row in database.pending_by_state(retention_hours, is_from_look=is_from_look)}
+    source = database.pending_source() if tables["is_large"] else WHOLE_TABLE
+    rows = {row["kind"]: row for row in database.pending_by_state(retention_hours, source)}
     without_directory = rows.pop("without_directory", None)
     counts = {state: rows[state]["count"] if state in rows else 0 for state in STATES}
     looked_for = 0
     oldest = None
     if counts["due"]:
-        due = database.due_executions(retention_hours, DIRECTORIES_LOOKED_FOR, is_from_look=is_from_look)
+        due = database.due_executions(retention_hours, DIRECTORIES_LOOKED_FOR, source)
         looked_for = len(due)
         present = [row for row in due if os.path.lexists(_path(row["directory"]))]
         counts["directory_absent"] = looked_for - len(present)
@@ -145,13 +146,13 @@ def _pending(database: Database, retention_hours: float, tables: Mapping[str, An
         total=sum(row["count"] for row in rows.values()),
         old_enough=sum(row["old_enough"] for row in rows.values()),
         failed=sum(row["failed"] for row in rows.values()),
-        without_directory=None if is_from_look else counted,
+        without_directory=counted if source.is_exact else None,
         by_state=counts,
         by_age={name: sum(row[name] for row in rows.values()) for name in AGES},
         oldest_due=oldest,
         directories_looked_for=looked_for,
         counted_at=tables["now"],
-        is_exact=not is_from_look,
+        is_exact=source.is_exact,
     )
 
 
@@ -179,8 +180,14 @@ def _stored(database: Database, tables: Mapping[str, Any]) -> tuple[dict[int | N
     """What each provider holds, and whether it was counted: large tables are sampled."""
     if tables["is_large"]:
         percent = min(100.0, 100.0 * SAMPLED_ROWS / max(tables["estimated_rows"], 1))
-        rows = database.ask("status_stored_sample", {"percent": percent})
-    else:
-        rows = database.ask("summarize_providers")
-    stored = {row["provider_id"]: Stored(row["migrated"], row["file_count"], row["size_bytes"]) for row in rows}
-    return stored, not tables["is_large"]
+        return {
+            row["provider_id"]: Stored(*(_rounded(row[name]) for name in Stored._fields))
+            for row in database.ask("status_stored_sample", {"percent": percent})
+        }, False
+    rows = database.ask("summarize_providers")
+    return {row["provider_id"]: Stored(*(row[name] for name in Stored._fields)) for row in rows}, True
+
+
+def _rounded(estimate: int) -> int:
+    """To the digits that a sample is good for."""
+    return round(estimate, -max(0, len(str(estimate)) - SAMPLED_DIGITS))

@@ -1,22 +1,18 @@
 -- Executions still to be migrated, by what keeps each of them waiting; each is counted once. They are read from the
--- platform's table, or from the last look together with all rows that were added since.
-WITH look AS (
-    SELECT execution_ids, last_table_id FROM janitor_looks WHERE %(is_from_look)s
-),
-pending AS (
+-- platform's table, or they are those of a list that are still pending, and all rows that were added after it.
+WITH pending AS (
     SELECT id, uuid::text AS uuid, ruta_directorio, fecha_ejecucion::timestamptz AS executed_at
     FROM ejecuciones_yaml
-    WHERE NOT %(is_from_look)s AND migrado_a_nube IS NOT TRUE
+    WHERE %(is_scanned)s AND migrado_a_nube IS NOT TRUE
     UNION ALL
     SELECT execution.id, execution.uuid::text, execution.ruta_directorio, execution.fecha_ejecucion::timestamptz
-    FROM look
-    CROSS JOIN unnest(look.execution_ids) AS seen (id)
-    JOIN ejecuciones_yaml AS execution ON execution.id = seen.id
-    WHERE %(is_from_look)s AND execution.migrado_a_nube IS NOT TRUE
+    FROM unnest(%(execution_ids)s::bigint[]) AS known (id)
+    JOIN ejecuciones_yaml AS execution ON execution.id = known.id
+    WHERE NOT %(is_scanned)s AND execution.migrado_a_nube IS NOT TRUE
     UNION ALL
     SELECT id, uuid::text, ruta_directorio, fecha_ejecucion::timestamptz
     FROM ejecuciones_yaml
-    WHERE %(is_from_look)s AND id > (SELECT last_table_id FROM look) AND migrado_a_nube IS NOT TRUE
+    WHERE NOT %(is_scanned)s AND id > %(after_id)s AND migrado_a_nube IS NOT TRUE
 ),
 judged AS (
     SELECT

@@ -5127,8 +5127,8 @@ STATUS = (
         "status",
         "over large tables later executions are not counted",
         "sql/queries/status_pending.sql",
-        "id > (SELECT last_table_id FROM look)",
-        "id > (SELECT last_table_id + 1000000 FROM look)",
+        "id > %(after_id)s AND migrado_a_nube",
+        "id > %(after_id)s + 1000000 AND migrado_a_nube",
         (f"{STATUS_STORY}test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted",),
     ),
     Mutant(
