@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -101,7 +101,7 @@ def _shown(instant: datetime | None, settings: Settings) -> str | None:
     return None if instant is None else instant.astimezone(settings.time_zone).isoformat(timespec="seconds")
 
 
-def describe_jobs(entries: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def describe_jobs(entries: list[dict[str, Any]]) -> Iterator[str]:
     """The lines of `jobs`."""
     for entry in entries:
         if not entry["on"]:

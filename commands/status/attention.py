@@ -95,9 +95,21 @@ ADVICE_BY_REASON = {
 
 
 def _of_providers(facts: Facts) -> Iterator[Attention]:
+    yield from (_provider(provider, facts) for provider in _unusable(facts))
+
+
+def _unusable(facts: Facts) -> Iterator[Provider]:
+    """Providers that the policy names and that cannot be used."""
     for provider in facts.providers:
         if provider.role is not None and provider.state in ("unusable", "missing", "inactive"):
-            yield _provider(provider, facts)
+            yield provider
+
+
+def _is_to_blame(provider: Provider, group: FailureGroup) -> bool:
+    """Whether executions fail because of a provider; without any usable one, because of the primary."""
+    if group.kind != "migration" or group.error_code not in ADVICE:
+        return False
+    return group.provider_id == provider.provider_id or (group.provider_id is None and provider.role == "primary")
 
 
 def _provider(provider: Provider, facts: Facts) -> Attention:
@@ -106,6 +118,8 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
     code = provider.error_code or ""
     cause = CAUSES.get(code)
     text = f"{cause}: {provider.error}" if cause else str(provider.error)
+    if waiting := sum(group.count for group in facts.failures if _is_to_blame(provider, group)):
+        text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
     if provider.role == "primary" and len(facts.migration.provider_ids) > 1:
         advice = f"{advice}; mientras, se usan los alternativos"
@@ -179,6 +193,9 @@ def _of_failures(facts: Facts) -> Iterator[Attention]:
 
 
 def _is_for_a_person(facts: Facts, group: FailureGroup) -> bool:
+    """Not where the provider is to blame and was named already, and not where the next runs may get over it."""
+    if not group.quarantined and any(_is_to_blame(each, group) for each in _unusable(facts)):
+        return False
     return group.quarantined > 0 or group.error_code not in RETRIED_BY_ITSELF or facts.now - group.oldest_at >= PATIENCE
 
 

@@ -43,12 +43,13 @@ def _run(row: Mapping[str, Any], settings: Settings) -> RunUnderWay:
 
 
 def _state(row: Mapping[str, Any], settings: Settings) -> str:
-    """By the lease; on this host also by the process, which is known at once."""
+    """By the lease; on this host also by the process, which is known at once. Earlier versions have no lease."""
+    seems_alive = row["is_leased"] or row["lease_expires_at"] is None
     if row["host"] != settings.host:
-        return "running" if row["is_leased"] else "silent"
+        return "running" if seems_alive else "silent"
     if not _is_alive(row, settings):
         return "killed"
-    return "running" if row["is_leased"] else "hung"
+    return "running" if seems_alive else "hung"
 
 
 def _is_alive(row: Mapping[str, Any], settings: Settings) -> bool:

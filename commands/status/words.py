@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
-from commands.jobs import describe_jobs
+from commands.jobs import OUTCOMES
 from commands.status.attention import CAUSES
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from config.logs import one_line
@@ -75,7 +75,7 @@ def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo)
     yield from _disks(facts)
     yield from _freed(facts.freed)
     yield "Trabajos:"
-    yield from (f"  {line}" for line in describe_jobs(facts.jobs))
+    yield from (f"  {_job(job, clock)}" for job in facts.jobs)
     yield from facts.notes
     yield from _runs(facts, clock)
 
@@ -204,6 +204,25 @@ def _freed(freed: Mapping[str, int]) -> Iterator[str]:
     yield f"Limpieza: {cleaned} en 24 h, {size(freed['temp_day'])}"
 
 
+def _job(job: Mapping[str, Any], clock: Clock) -> str:
+    title = f"{job['name']} ({job['title']})"
+    if not job["on"]:
+        state = "mal configurado, no se hará" if job["misconfigured"] else "desactivado"
+        return f"{title}: {state}: {one_line(job['reason'])}"
+    due = "ahora" if job["due"] else clock.when(_instant(job["next_due"]))
+    due = "en cada ciclo" if job["every_tick"] else due
+    if job["last_started_at"] is None:
+        return f"{title}: toca {due}; no se ha hecho nunca"
+    last = f"{clock.when(_instant(job['last_started_at']))} en {one_line(job['last_host'])}"
+    end = OUTCOMES.get(job["last_outcome"], "sin terminar: en marcha, o se cortó")
+    why = f": {one_line(job['last_error'])}" if job["last_error"] else ""
+    return f"{title}: toca {due}; última vez {last}, {end}{why}"
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 def _runs(facts: Facts, clock: Clock) -> Iterator[str]:
     for run in facts.runs:
         yield _under_way(run, clock)
@@ -233,7 +252,7 @@ def _last_run(run: Mapping[str, Any] | None, clock: Clock) -> Iterator[str]:
         yield "Última ejecución del programa: ninguna"
         return
     end = f"código {run['exit_code']}" if run["finished_at"] else "sin terminar"
-    started = clock.when(datetime.fromisoformat(run["started_at"]))
+    started = clock.when(_instant(run["started_at"]))
     yield f"Última ejecución del programa: {started} en {one_line(run['host'])} ({run['mode']}, {end})"
     for problem in (run["report"] or {}).get("problems", ()):
         yield f"  {one_line(problem)}"

@@ -82,7 +82,9 @@ def test_an_outage_is_told_by_cause_and_provider_and_not_for_each_execution(
     assert run.exit_code == 1
     assert lines[0].startswith("Necesita a una persona (")
     assert lines[1].startswith(f"  ! proveedor primario NAS (id {gone[0]}): no existe el destino: ")
+    assert "; por eso sigue" in lines[1] + lines[2]
     assert "desde 20" in lines[1]
+    assert len([line for line in lines if line.startswith("  ! ")]) == 2
     assert "Qué hacer: monte o cree el destino" in lines[1]
     assert lines[2].startswith(f"  ! proveedor alternativo Otro (id {gone[1]}): ")
     assert len([line for line in lines if "e23" in line or "e00" in line]) <= 10
@@ -224,7 +226,7 @@ def test_pending_executions_are_split_by_what_keeps_them_waiting(installation: I
 # Runs and hosts
 
 
-def add_run(installation: Installation, host: str, process_id: int, lease: str, job: str | None) -> int:
+def add_run(installation: Installation, host: str, process_id: int, lease: str | None, job: str | None) -> int:
     """A run without an end, which does a job."""
     (row,) = installation.rows(
         "INSERT INTO janitor_runs (host, process_id, mode, version, started_at, lease_expires_at) "
@@ -252,6 +254,7 @@ def test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hang
         add_run(installation, here, nobody, "-1 minute", "logs"): "hung",
         add_run(installation, "lejos", 7, "5 minutes", "migration"): "running",
         add_run(installation, "muerto", 7, "-1 minute", "migration"): "silent",
+        add_run(installation, "antiguo", 7, None, "migration"): "running",
     }
     locks = JobLocks(settings.lock_directory, here)
     try:
@@ -261,7 +264,7 @@ def test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hang
     finally:
         locks.release_all()
     after = {run.run_id: run.state for run in facts_of(installation).runs}
-    assert [after[each] for each in expected] == ["killed", "killed", "killed", "running", "silent"]
+    assert [after[each] for each in expected] == ["killed", "killed", "killed", "running", "silent", "running"]
     assert codes(installation) == ["silent_run"]
 
 
@@ -454,6 +457,14 @@ def test_what_continues_a_line_is_indented_further() -> None:
 )
 def test_when_a_disk_is_nearly_full(total: int, free: int, is_nearly_full: bool) -> None:
     assert Disk("/srv", "root", total, free, None).is_nearly_full is is_nearly_full
+
+
+def test_a_disk_that_is_nearly_full_needs_a_person(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((4096, 4096, 1000, 20, 20, 1, 1, 1, 0, 255)))
+    (attention, *_) = needs_a_person(facts_of(installation))
+    assert attention.code == "disk_nearly_full"
+    assert attention.text == "quedan 80.00 KB de 3.91 MB"
+    assert examine(settings_of(installation)).parts["disks"].state == DEGRADED
 
 
 def test_the_checker_of_schemas_finds_what_is_wrong() -> None:
