@@ -78,6 +78,8 @@ def _of_migration(facts: Facts) -> Iterator[Attention]:
         if stalled:
             advice = "si no es a propósito, corrija ejecuciones_config"
             yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
+    elif migration.reason == "no_usable_provider":
+        return  # each of them is named
     elif migration.reason is not None:
         advice = ADVICE_BY_REASON.get(migration.reason, "corrija ejecuciones_config")
         yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
@@ -89,7 +91,6 @@ def _of_migration(facts: Facts) -> Iterator[Attention]:
 
 ADVICE_BY_REASON = {
     "no_configuration": "añada una fila a ejecuciones_config",
-    "no_usable_provider": "active o corrija alguno en cloud_providers",
     "roots_missing": "monte el disco o corrija JANITOR_ROOTS",
 }
 

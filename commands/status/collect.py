@@ -11,7 +11,7 @@ from typing import Any
 
 from commands.jobs import list_jobs, status_of_jobs
 from commands.status.disks import look_at_disks
-from commands.status.facts import Attention, Disk, Facts, FailureGroup, MigrationState, OldestDue, Pending
+from commands.status.facts import Attention, Disk, Facts, FailureGroup, MigrationState, OldestDue, Pending, Provider
 from commands.status.providers import Known, Stored, known_providers, leftovers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.fields import FieldError
@@ -28,6 +28,8 @@ SAMPLED_ROWS = 20_000
 SAMPLED_DIGITS = 2
 LONGEST_RETENTION_HOURS = 876_000.0
 """A century: dates further back cannot be shown."""
+
+NO_USABLE_PROVIDER = "ningún proveedor de los configurados se puede usar"
 
 STATES = (
     *("due", "under_way", "not_due", "put_off", "held", "quarantined", "refused", "directory_absent", "without_date"),
@@ -47,16 +49,17 @@ def collect(database: Database, settings: Settings) -> Facts:
     disks = look_at_disks(settings)
     migration = with_roots(migration_state(database, known), disks)
     stored, is_exact = _stored(database, tables)
+    found = providers(database, known, migration, stored)
     host_rows = hosts(database, now)
     last_runs = [dict(row) for row in database.ask("last_run")]
     of_jobs = tuple(status_of_jobs(database, settings))
     return Facts(
         now=now,
-        migration=migration,
+        migration=with_providers(migration, found),
         pending=_pending(database, migration.retention_hours, tables),
         migrated=sum(each.migrated for each in stored.values()),
         is_exact=is_exact,
-        providers=providers(database, known, migration, stored),
+        providers=found,
         failures=tuple(_failures(database, known)),
         latest_failures=tuple(map(dict, database.ask("list_failures", {"page_size": FAILURES_SHOWN}))),
         deletions_unfinished=tables["deletions_unfinished"],
@@ -99,8 +102,16 @@ def migration_state(database: Database, known: Mapping[int, Known]) -> Migration
     if policy.primary_provider_id is None:
         return _state_of(policy, "no_provider", "sin proveedor (ejecuciones_config.nube_primaria_id está vacía)")
     if not any(each in known and known[each].active and not known[each].fault for each in policy.provider_ids):
-        return _state_of(policy, "no_usable_provider", "ningún proveedor de los configurados se puede usar")
+        return _state_of(policy, "no_usable_provider", NO_USABLE_PROVIDER)
     return _state_of(policy, None, "activada")
+
+
+def with_providers(migration: MigrationState, found: Sequence[Provider]) -> MigrationState:
+    """The same, but off if the last runs could use none of the providers."""
+    wanted = [each for each in found if each.role is not None]
+    if migration.is_on and wanted and all(each.state not in ("usable", "unknown") for each in wanted):
+        return replace(migration, is_on=False, reason="no_usable_provider", text=NO_USABLE_PROVIDER)
+    return migration
 
 
 def with_roots(migration: MigrationState, disks: Sequence[Disk]) -> MigrationState:

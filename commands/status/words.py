@@ -93,6 +93,8 @@ def _executions(facts: Facts, clock: Clock) -> Iterator[str]:
     yield f"Pendientes: {pending.total} ({ready})"
     yield from _split(pending.by_state, STATE_NAMES)
     yield from _split(pending.by_age, AGE_NAMES)
+    if (looked_for := pending.directories_looked_for) < pending.ready + pending.by_state.get("directory_absent", 0):
+        yield f"  se buscaron los directorios de las {looked_for} más antiguas; los demás se dan por presentes"
     if pending.oldest_due is not None:
         oldest = pending.oldest_due
         yield f"  a la más antigua, {one_line(oldest.uuid)}, le toca desde {clock.when(oldest.due_since)}"

@@ -94,6 +94,7 @@ def test_an_outage_is_told_by_cause_and_provider_and_not_for_each_execution(
     assert len(groups) <= 3
     assert document["failures_left_out"] == 4
     assert {each["state"] for each in document["providers"]} == {"unusable"}
+    assert (document["migration"]["reason"], document["due"], document["ready"]) == ("no_usable_provider", 24, 0)
     quiet = installation.run("status", "--quiet")
     assert quiet.exit_code == 1
     assert quiet.output.splitlines()[1].startswith(lines[1].partition(", desde")[0])
