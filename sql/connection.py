@@ -20,7 +20,6 @@ import psycopg2.extensions
 from config.logs import one_line
 from sql.database_messages import in_spanish
 from sql.errors import DatabaseBusy, DatabaseError, DatabaseReadOnly, DatabaseUnavailable, SchemaError
-from sql.tables.own_tables import own_columns
 from sql.texts import speak_its_encoding
 from sql.watchdog import Watchdog
 
@@ -197,6 +196,8 @@ class Connection:
 
 def own_columns_wanted(applied: Container[str]) -> Parameters:
     """The program's own columns after certain upgrades, as `find_missing_own` asks for them."""
+    from sql.tables.own_tables import own_columns  # no run needs it while all is well
+
     pairs = [(table, column) for table, columns in own_columns(applied).items() for column in columns]
     return {"tables": [table for table, _ in pairs], "columns": [column for _, column in pairs]}
 
