@@ -16,10 +16,14 @@ from storage.keys import Place
 from storage.lease import ClaimLost
 
 
+class PlaceClosed(UnsafeDestination):
+    """Something that an earlier run sent may still arrive at a place. That passes by itself."""
+
+
 def require_open(place: Place, closed_until: datetime | None) -> None:
     """Raises `UnsafeDestination` for a place where a late request may still arrive before a certain time."""
     if closed_until is not None:
-        raise UnsafeDestination(
+        raise PlaceClosed(
             f"a {place.key_prefix} puede llegar aún algo que envió una ejecución del programa que se interrumpió; se "
             f"puede usar otra vez desde las {closed_until.astimezone():%H:%M}"
         )

@@ -8,11 +8,12 @@ from config.errors import MigrationError, RunInterrupted, UnsafeSource, caused_b
 from jobs.migration.directories import DirectoryMissing
 from jobs.provider_set import ProviderSet
 from sql.database import DatabaseError
+from storage.deletions import PlaceClosed
 from storage.lease import ClaimLost
 
-NOT_ITS_OWN = (RunInterrupted, ClaimLost, DirectoryMissing, UnsafeSource)
-"""A run that ends, another one that is quicker, another host's directory; and a row that is refused, which costs
-nothing and is migrated at once when somebody has corrected it.
+NOT_ITS_OWN = (RunInterrupted, ClaimLost, PlaceClosed, DirectoryMissing, UnsafeSource)
+"""A run that ends, another one that is quicker, a place that is closed for an hour, another host's directory; and a row
+that is refused, which costs nothing and is migrated at once when somebody has corrected it.
 """
 
 
