@@ -22,6 +22,7 @@ from providers.base import (
     StorageFull,
 )
 from providers.probes import require_in_use
+from sql.database import Database, provider_name
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
@@ -66,6 +67,18 @@ class ProviderSet:
         """The sizes in bytes of executions for which each provider had no room."""
         self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
 
+    @classmethod
+    def load(cls, database: Database, interruption: threading.Event) -> ProviderSet:
+        """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
+        rows: list[ProviderRow] = []
+        unreadable: list[tuple[int, str, FieldError]] = []
+        for item in database.load_provider_rows():
+            if isinstance(item, ProviderRow):
+                rows.append(item)
+            else:
+                unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
+        return cls(rows, unreadable, interruption)
+
     @property
     def any_is_in_use(self) -> bool:
         """Whether any provider has been given out: its connections and threads would not survive a fork."""
@@ -105,6 +118,15 @@ class ProviderSet:
     def row(self, provider_id: int) -> ProviderRow | None:
         """The database row of a provider."""
         return self._rows.get(provider_id)
+
+    def name(self, provider_id: int) -> str:
+        """What operators call a provider, whether or not it can be used."""
+        row = self._rows.get(provider_id)
+        if row is not None:
+            return one_line(row.name)
+        return (
+            one_line(self._unreadable[provider_id][0]) if provider_id in self._unreadable else f"con id {provider_id}"
+        )
 
     def _build(self, provider_id: int) -> None:
         if provider_id in self._unreadable:

@@ -201,8 +201,8 @@ SOURCES = (
     Mutant(
         "second walk",
         "the second walk is not compared",
-        UPLOAD,
-        "require_unchanged(self._tree, second_walk)",
+        SENDING,
+        "require_unchanged(tree, second_walk)",
         "list(second_walk)",
         ("tests/storage/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",),
     ),

@@ -1,0 +1,179 @@
+"""What the database knows of copies that are not at the primary provider, and of the moves of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from config.errors import MigrationError
+from config.logs import one_line
+from config.models import LEASE_SECONDS, Attempt, Claim, Execution, ProvenCopy
+from jobs.context import Context
+from providers.base import UnsafeDestination
+from sql.database import DatabaseError
+from sql.texts import Told
+from storage.deletions import require_open
+from storage.keys import Place, place_from_uri
+from storage.lease import ClaimLost, Lease, LeaseUnknown
+
+ROWS_PER_PAGE = 200
+
+
+class Away(NamedTuple):
+    """A committed copy that is not at the primary provider."""
+
+    execution_id: int
+    uuid: str
+    directory: str | None
+    provider_id: int
+    uri: str
+    manifest_sha256: str
+    size_bytes: int
+
+    @property
+    def execution(self) -> Execution:
+        """The execution whose copy it is."""
+        return Execution(self.execution_id, self.uuid, self.directory)
+
+    @property
+    def place(self) -> Place:
+        """Where it is. Raises `ValueError` for a URI that is none."""
+        return place_from_uri(self.uri)
+
+
+class AwayAtProvider(NamedTuple):
+    """How much is at one provider that is not the primary one."""
+
+    provider_id: int
+    executions: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The statements of the job, for one run of it. It keeps the records of attempts, see `AttemptRecords`."""
+
+    context: Context
+
+    @property
+    def _host(self) -> Told:
+        return Told(self.context.settings.host)
+
+    @property
+    def installation(self) -> str:
+        """See `AttemptRecords`."""
+        return self.context.database.installation
+
+    def away(self, home_id: int) -> Iterator[Away]:
+        """Copies that are elsewhere, that nobody works on and whose pause is over, the oldest execution first."""
+        after_id = 0
+        while True:
+            page = {"home_id": home_id, "after_id": after_id, "page_size": ROWS_PER_PAGE}
+            rows = self.context.query("find_away", {**page, "own_host": self._host})
+            yield from (Away(**row) for row in rows)
+            if len(rows) < ROWS_PER_PAGE:
+                return
+            after_id = rows[-1]["execution_id"]
+
+    def count_away(self, home_id: int) -> list[AwayAtProvider]:
+        """How much is elsewhere, by provider."""
+        return [AwayAtProvider(**row) for row in self.context.query("count_away", {"home_id": home_id})]
+
+    def claim(self, away: Away) -> Claim | None:
+        """Claim a copy; `None` if it is no longer as it was read, or this run no longer has the job."""
+        parameters = {
+            **_old(away),
+            "execution_id": away.execution_id,
+            "manifest_sha256": away.manifest_sha256,
+            "lease_seconds": LEASE_SECONDS,
+            "own_host": self._host,
+        }
+        rows = self.context.query("claim_away", parameters)
+        return Claim(away.execution, rows[0]["execution_token"]) if rows else None
+
+    def lease(self, claim: Claim) -> Lease:
+        """The lease of a claim, as the database knows it."""
+
+        def ask() -> float | None:
+            try:
+                rows = self.context.query("seconds_left", _claimed(claim))
+            except DatabaseError as error:
+                raise LeaseUnknown(str(error)) from error
+            return float(rows[0]["seconds_left"]) if rows else None
+
+        return Lease(ask)
+
+    def open_attempt(self, claim: Claim, provider_id: int, store: str, place: Place, fingerprint: str) -> Attempt:
+        """Record that bytes will be sent to a place. Raises `ClaimLost`, and `UnsafeDestination` for a place that is,
+        contains or is in another execution's, in any store, or where late requests may still arrive.
+        """
+        database = self.context.database
+        answer = database.open_attempt(claim, provider_id, place.key_prefix, store, fingerprint=fingerprint)
+        if answer is None:
+            raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió")
+        if isinstance(answer, Attempt):
+            return answer
+        require_open(place, answer.closed_until)
+        require_open(place, answer.late_bytes_until)
+        overlap = answer.overlaps[0]
+        raise UnsafeDestination(
+            f"{place.key_prefix} es, contiene o está dentro del lugar {overlap.key_prefix} de la ejecución con id "
+            f"{overlap.execution_id}; revise los uuid de ambas filas y prefijo_ruta_nube"
+        )
+
+    def note_place(self, attempt: Attempt, *, foreign_objects: bool) -> None:
+        """See `AttemptRecords`."""
+        self.context.query("note_place", {"attempt_id": attempt.id, "foreign_objects": foreign_objects})
+
+    def close_place(self, attempt_id: int) -> bool:
+        """See `AttemptRecords`."""
+        return self.context.database.close_place(attempt_id)
+
+    def reopen_place(self, attempt_id: int) -> None:
+        """See `AttemptRecords`."""
+        self.context.database.reopen_place(attempt_id)
+
+    def switch(self, away: Away, claim: Claim, attempt: Attempt, copy: ProvenCopy, *, was_copied: bool) -> bool:
+        """Point the row at the new copy, completely or not at all (`False`). The old copy is a leftover then."""
+        parameters = {
+            **_claimed(claim),
+            **_old(away),
+            "old_key_prefix": away.place.key_prefix,
+            "uuid": away.uuid,
+            "host": self._host,
+            "attempt_id": attempt.id,
+            "uri": copy.uri,
+            "provider_id": copy.provider_id,
+            "key_prefix": copy.key_prefix,
+            "evidence": copy.evidence.value,
+            "manifest_sha256": copy.manifest_sha256,
+            "size_bytes": copy.size_bytes,
+            "was_copied": was_copied,
+        }
+        if self.context.query("switch", parameters)[0]["changed_rows"] == 1:
+            return True
+        return bool(self.context.query("is_switched", {"attempt_id": attempt.id})[0]["is_switched"])
+
+    def fail(self, away: Away, claim: Claim, home_id: int, error: MigrationError) -> datetime | None:
+        """Record why a copy stays where it is, and free it; return the end of the pause until the next try, if any."""
+        parameters = {
+            **_claimed(claim),
+            **_old(away),
+            "host": self._host,
+            "provider_id": home_id,
+            "error_code": error.code,
+            "error": Told(one_line(error)),
+        }
+        rows = self.context.query("fail", parameters)
+        next_at: datetime | None = rows[0]["next_at"] if rows else None
+        return next_at
+
+
+def _claimed(claim: Claim) -> dict[str, object]:
+    return {"execution_id": claim.execution.id, "execution_token": claim.fencing_token}
+
+
+def _old(away: Away) -> dict[str, object]:
+    return {"old_provider_id": away.provider_id, "old_uri": away.uri}
