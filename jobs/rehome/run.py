@@ -14,7 +14,7 @@ from config.models import Claim, MigrationPolicy
 from config.text.plurals import counted, executions
 from jobs.context import Context
 from jobs.job import Outcome
-from jobs.provider_set import ProviderSet
+from jobs.provider_set import ProviderMemory, ProviderSet
 from jobs.rehome.move import Move, Moved
 from jobs.rehome.records import Away, Records
 from sql.database import DatabaseBusy
@@ -62,7 +62,8 @@ def run(context: Context) -> Outcome:
     first = next(away, None)
     if first is None:
         return Outcome()
-    with closing(ProviderSet.load(context.database, context.interruption)) as providers:
+    memory = ProviderMemory(context.database, policy.key_prefix)
+    with closing(ProviderSet.load(context.database, context.interruption, memory)) as providers:
         home = providers.get(policy.primary_provider_id)
         if home is None:
             context.say("rehome_put_off", "El proveedor principal no se puede usar: nada se lleva a él por ahora")

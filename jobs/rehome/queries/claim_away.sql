@@ -26,6 +26,7 @@ WHERE migration.execution_id = %(execution_id)s
             WHERE migration.host = '' AND run.id = migration.run_id AND run.host = %(own_host)s AND run.id <> current.run_id
         )
     )
+  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id)
   AND execution.migrado_a_nube
   AND execution.uuid::text = migration.uuid
   AND execution.ruta_nube = migration.uri

@@ -6,6 +6,7 @@ WHERE (migration.provider_id < %(home_id)s OR migration.provider_id > %(home_id)
   AND migration.state = 'migrated'
   AND migration.local_copy <> 'deleting'
   AND migration.manifest_sha256 IS NOT NULL
+  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id)
   AND execution.migrado_a_nube
   AND execution.uuid::text = migration.uuid
   AND execution.ruta_nube = migration.uri

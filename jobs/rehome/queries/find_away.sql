@@ -18,6 +18,7 @@ WHERE (migration.provider_id < %(home_id)s OR migration.provider_id > %(home_id)
             WHERE migration.host = '' AND run.id = migration.run_id AND run.host = %(own_host)s
         )
     )
+  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id)
   AND execution.migrado_a_nube
   AND execution.uuid::text = migration.uuid
   AND execution.ruta_nube = migration.uri

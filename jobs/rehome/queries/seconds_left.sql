@@ -6,6 +6,7 @@ WHERE migration.execution_id = %(execution_id)s
   AND migration.fencing_token = %(execution_token)s
   AND migration.lease_expires_at IS NOT NULL
   AND migration.state = 'migrated'
+  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id)
   AND execution.migrado_a_nube
   AND execution.uuid::text = migration.uuid
   AND execution.ruta_nube = migration.uri

@@ -150,6 +150,16 @@ def test_a_row_that_changed_meanwhile_is_not_switched(away: Away) -> None:
     assert away.other.everything_stored() == before
 
 
+def test_one_that_an_operator_holds_stays_where_it_is(away: Away) -> None:
+    away.migrate("uno", "dos")
+    away.installation.execute(
+        "INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) "
+        "SELECT id, uuid, 'se mira', 'norte', 'root' FROM ejecuciones_yaml WHERE uuid = 'uno'"
+    )
+    assert away.rehome().counts["rehomed"] == 1
+    assert (away.is_at("uno", away.other_id), away.is_at("dos", away.home_id)) == (True, True)
+
+
 def test_what_others_have_at_home_is_left_alone(away: Away) -> None:
     away.migrate("uno")
     foreign = away.home.directory / PLACE / "tabla.txt"
