@@ -17,6 +17,7 @@ from typing import Any
 
 import click
 
+from commands.audit.commands import audit
 from commands.check import check_everything
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
@@ -45,7 +46,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in ORDERS:
+for order in (*ORDERS, audit):
     commands.add_command(order)
 
 

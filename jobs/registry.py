@@ -19,6 +19,7 @@ DEFINITIONS = (
     Ref("jobs.logs.job:JOB"),
     Ref("jobs.backups.job:JOB"),
     Ref("jobs.rehome.job:JOB"),
+    Ref("jobs.audit.job:JOB"),
     Ref("jobs.history.job:JOB"),
 )
 

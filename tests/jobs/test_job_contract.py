@@ -31,7 +31,7 @@ from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
-ORDER = ("watch", "migration", "temp", "logs", "backup", "resources", "rehome", "history")
+ORDER = ("watch", "migration", "temp", "logs", "backup", "resources", "rehome", "audit", "drill", "history")
 """In which jobs come in a tick; after them what concerns the whole tick."""
 
 RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -44,7 +44,7 @@ each_own_job = pytest.mark.parametrize("job", [job for job in JOBS if job.run is
 def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
     """The variables that switch a job on, for those that are off by default: by the variables' own names."""
     where = {"LOGS_PATH": str(directory), "BACKUP_ENABLED": "true", "BACKUP_PG_BIN": str(installed_programs()),
-             "JANITOR_REHOME": "on"}  # fmt: skip
+             "JANITOR_REHOME": "on", "JANITOR_AUDIT_DAYS": "30", "JANITOR_DRILL": "1"}  # fmt: skip
     declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
     return {
         **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),
