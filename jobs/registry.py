@@ -20,6 +20,7 @@ DEFINITIONS = (
     Ref("jobs.backups.job:JOB"),
     Ref("jobs.rehome.job:JOB"),
     Ref("jobs.audit.job:JOB"),
+    Ref("jobs.drill.job:JOB"),
     Ref("jobs.history.job:JOB"),
 )
 
