@@ -12,6 +12,7 @@ import pytest
 from config.errors import RunInterrupted
 from config.settings import load_settings
 from jobs.context import Context
+from jobs.drill import restoring
 from jobs.drill import run as drill
 from jobs.drill.job import JOB
 from jobs.drill.scratch import NAME, Scratch
@@ -124,11 +125,10 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(
 def test_a_stop_ends_the_restore_and_cleans_up(
     run_drill: Drill, scratch: Path, interruption: Interruption, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = drill.restore
 
     def stop_first(*arguments: object) -> object:
         interruption.set()
-        return real(*arguments)  # type: ignore[arg-type]
+        return restoring.restore(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(drill, "restore", stop_first)
     with pytest.raises(RunInterrupted):
