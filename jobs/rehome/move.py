@@ -10,9 +10,10 @@ from config.errors import MigrationError
 from config.models import Attempt, Claim, ProvenCopy
 from files.tree import Tree
 from jobs.provider_set import ProviderSet
+from jobs.rehome.away import Away
 from jobs.rehome.equal_copy import proven_equal_copy
 from jobs.rehome.original import OldCopyDamaged, OldCopyUnavailable, StoredOriginal
-from jobs.rehome.records import Away, Records
+from jobs.rehome.records import Records
 from providers.base import Provider, ProviderError, ProviderUnavailable, UnsafeDestination
 from storage.keys import Place, place_of
 from storage.lease import ClaimLost, LeasedProvider

@@ -1,54 +1,21 @@
-"""What the database knows of copies that are not at the primary provider, and of the moves of this run."""
+"""The records of moves: claims, attempts, switches and failures."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 from config.errors import MigrationError
 from config.logs import one_line
-from config.models import LEASE_SECONDS, Attempt, Claim, Execution, ProvenCopy
+from config.models import LEASE_SECONDS, Attempt, Claim, ProvenCopy
 from jobs.context import Context
+from jobs.rehome.away import Away
 from providers.base import UnsafeDestination
 from sql.database import DatabaseError
 from sql.texts import Told
 from storage.deletions import require_open
-from storage.keys import Place, place_from_uri
+from storage.keys import Place
 from storage.lease import ClaimLost, Lease, LeaseUnknown
-
-ROWS_PER_PAGE = 200
-
-
-class Away(NamedTuple):
-    """A committed copy that is not at the primary provider."""
-
-    execution_id: int
-    uuid: str
-    directory: str | None
-    provider_id: int
-    uri: str
-    manifest_sha256: str
-    size_bytes: int
-
-    @property
-    def execution(self) -> Execution:
-        """The execution whose copy it is."""
-        return Execution(self.execution_id, self.uuid, self.directory)
-
-    @property
-    def place(self) -> Place:
-        """Where it is. Raises `ValueError` for a URI that is none."""
-        return place_from_uri(self.uri)
-
-
-class AwayAtProvider(NamedTuple):
-    """How much is at one provider that is not the primary one."""
-
-    provider_id: int
-    executions: int
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +32,6 @@ class Records:
     def installation(self) -> str:
         """See `AttemptRecords`."""
         return self.context.database.installation
-
-    def away(self, home_id: int) -> Iterator[Away]:
-        """Copies that are elsewhere, that nobody works on and whose pause is over, the oldest execution first."""
-        after_id = 0
-        while True:
-            page = {"home_id": home_id, "after_id": after_id, "page_size": ROWS_PER_PAGE}
-            rows = self.context.query("find_away", {**page, "own_host": self._host})
-            yield from (Away(**row) for row in rows)
-            if len(rows) < ROWS_PER_PAGE:
-                return
-            after_id = rows[-1]["execution_id"]
-
-    def count_away(self, home_id: int) -> list[AwayAtProvider]:
-        """How much is elsewhere, by provider."""
-        return [AwayAtProvider(**row) for row in self.context.query("count_away", {"home_id": home_id})]
 
     def claim(self, away: Away) -> Claim | None:
         """Claim a copy; `None` if it is no longer as it was read, or this run no longer has the job."""

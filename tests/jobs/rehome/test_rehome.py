@@ -171,6 +171,17 @@ def test_what_others_have_at_home_is_left_alone(away: Away) -> None:
     away.require_whole("uno")
 
 
+def test_what_others_have_at_the_old_place_keeps_all_of_it(away: Away) -> None:
+    """Which of the objects there are ours nobody knows any more."""
+    away.migrate("uno")
+    away.installation.execute("UPDATE janitor_attempts SET foreign_objects = true")
+    before = away.other.everything_stored()
+    assert away.rehome().counts["rehomed"] == 1
+    away.installation.execute("UPDATE janitor_attempts SET foreign_objects = false")
+    away.tick()
+    assert away.other.everything_stored() == before
+
+
 def test_no_file_is_written_to_this_host(away: Away, monkeypatch: pytest.MonkeyPatch) -> None:
     """The copy passes through memory alone: a full disk does not matter."""
     away.migrate("uno")
