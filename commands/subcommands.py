@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from commands.audit.commands import audit
 from commands.check import check_everything
 from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
@@ -39,7 +40,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (status, health, *ORDERS, history):
+for order in (status, health, *ORDERS, history, audit):
     commands.add_command(order)
 
 

@@ -19,6 +19,9 @@ DEFINITIONS = (
     Ref("jobs.logs.job:JOB"),
     Ref("jobs.backups.job:JOB"),
     Ref("jobs.backups.job:VERIFY"),
+    Ref("jobs.rehome.job:JOB"),
+    Ref("jobs.audit.job:JOB"),
+    Ref("jobs.drill.job:JOB"),
     Ref("jobs.history.job:JOB"),
     Ref("jobs.notify.job:JOB"),
 )

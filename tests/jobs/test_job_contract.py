@@ -31,7 +31,7 @@ from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
-ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", "rehome", "history")
+ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", "rehome", "audit", "drill", "history")
 """In which jobs come in a tick; after them what concerns the whole tick."""
 
 RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -47,6 +47,9 @@ def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
         "LOGS_PATH": str(directory),
         "BACKUP_ENABLED": "true",
         "BACKUP_PG_BIN": str(installed_programs()),
+        "JANITOR_REHOME": "on",
+        "JANITOR_AUDIT_DAYS": "30",
+        "JANITOR_DRILL": "1",
         "JANITOR_NOTIFY_URLS": "json://127.0.0.1:9",
     }
     declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
