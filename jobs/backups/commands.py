@@ -27,6 +27,12 @@ from sql.database import Database, database_identity
 
 json_option = click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 id_argument = click.argument("backup_id", metavar="ID", type=int)
+identity_option = click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    metavar="FICHERO",
+    help="La clave privada de age, para lo que solo está cifrado en un proveedor.",
+)
 
 
 @contextlib.contextmanager
@@ -138,16 +144,19 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 
 @backup.command("verify", short_help="Comprueba una copia restaurándola.")
 @click.argument("backup_id", metavar="[ID]", type=int, required=False)
+@identity_option
 @click.pass_obj
-def backup_verify(settings: Settings, *, backup_id: int | None) -> int:
+def backup_verify(settings: Settings, *, backup_id: int | None, identity: Path | None) -> int:
     """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado."""
+    from jobs.backups.offsite.fetching import fetched
+    from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import verify
 
     interruption = threading.Event()
-    with _records_of(settings) as records, stopping_on_signal(interruption):
-        shelf = _shelf(records, settings)
-        found = shelf.newest() if backup_id is None else shelf.named(backup_id)
-        proof = verify(found, shelf, records, settings.of(BackupSettings).programs, interruption)
+    with stopping_on_signal(interruption), opened(settings, interruption, identity) as vault:
+        found = vault.shelf.newest() if backup_id is None else vault.shelf.named(backup_id)
+        with fetched(vault.shelf, found, vault.fetcher) as shelf:
+            proof = verify(found, shelf, vault.records, settings.of(BackupSettings).programs, interruption)
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     click.echo(one_line(f"Copia {found.id} comprobada: {found.name}, {what}, en {proof.seconds:.1f} s"))
     return EXIT_DONE
@@ -156,15 +165,23 @@ def backup_verify(settings: Settings, *, backup_id: int | None) -> int:
 @backup.command("download", short_help="Deja una copia en un directorio.")
 @id_argument
 @click.argument("directory", metavar="DIRECTORIO", callback=directory_to_fill)
+@identity_option
 @click.pass_obj
-def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> int:
-    """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo."""
+def backup_download(settings: Settings, *, backup_id: int, directory: Path, identity: Path | None) -> int:
+    """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo.
+
+    Lo que no está en el disco se trae de un proveedor.
+    """
+    from jobs.backups.offsite.fetching import download_chain
+    from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import download
 
     interruption = threading.Event()
-    with _records_of(settings) as records, stopping_on_signal(interruption):
-        shelf = _shelf(records, settings)
-        written = download(shelf.chain(shelf.named(backup_id)), directory, interruption)
+    with stopping_on_signal(interruption), opened(settings, interruption, identity) as vault:
+        found = vault.shelf.named(backup_id)
+        written = download_chain(
+            vault.shelf, found, vault.fetcher, directory, lambda part: download([part], directory, interruption)
+        )
     for path in written:
         click.echo(one_line(path))
     return EXIT_DONE
@@ -174,22 +191,25 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> i
 @id_argument
 @click.option("--to", "database_url", metavar="URL", required=True, callback=not_empty, help="La base de datos vacía.")
 @click.option("--force", is_flag=True, help="También si la base de datos no está vacía.")
+@identity_option
 @click.pass_obj
-def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool) -> int:
+def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool, identity: Path | None) -> int:
     """Restaura la copia ID en la base de datos URL, que ha de existir y estar vacía.
 
     Una contraseña en URL la ven otros usuarios del equipo (ps): mejor en PGPASSWORD o en ~/.pgpass.
     """
+    from jobs.backups.offsite.fetching import fetched
+    from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import require_empty, restore_chain
 
     interruption = threading.Event()
-    with _records_of(settings) as records:
-        shelf = _shelf(records, settings)
-        chain = shelf.chain(shelf.named(backup_id))
     if not force:
         require_empty(database_url)
-    with stopping_on_signal(interruption):
-        restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)
+    with stopping_on_signal(interruption), opened(settings, interruption, identity) as vault:
+        found = vault.shelf.named(backup_id)
+        with fetched(vault.shelf, found, vault.fetcher) as shelf:
+            chain = shelf.chain(shelf.named(backup_id))
+            restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)
     names = " y ".join(item.name for item in chain)
     click.echo(one_line(f"Copia {backup_id} restaurada: {names}"))
     return EXIT_DONE

@@ -27,6 +27,7 @@ JOB = Job(
         "historial_backup": "SELECT, INSERT, UPDATE",
         "notificaciones": "INSERT",
         "janitor_backups": "SELECT, INSERT, UPDATE",
+        "janitor_backup_copies": "SELECT, INSERT, UPDATE",
         "janitor_jobs": "SELECT",
     },
 )

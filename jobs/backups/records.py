@@ -50,6 +50,9 @@ class Backup:
     verified: datetime | None
     verification_seconds: float | None
     verification_error: str | None
+    sha256: str | None = None
+    was_found_at_provider: bool = False
+    """Whether it was never on the disk of this host: `backup rebuild` found it."""
 
     @property
     def is_full(self) -> bool:
@@ -180,6 +183,8 @@ def _backup(row: Row) -> Backup:
         made_by=row["ejecutado_por"],
         host=row["host"],
         attempt=row["attempt"],
+        sha256=row["sha256"],
+        was_found_at_provider=row["found_at_provider"],
         is_being_deleted=row["deleting_since"] is not None,
         verified=row["verified_at"],
         verification_seconds=row["verification_seconds"],

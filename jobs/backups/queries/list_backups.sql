@@ -3,7 +3,8 @@ SELECT
     backup.mensaje_error, backup.duracion_segundos, backup.tablas_respaldadas, backup.registros_totales,
     backup.hash_md5, backup.id_backup_base, backup.fecha_creacion, backup.fecha_eliminacion,
     coalesce(backup.eliminado, false) AS eliminado, backup.ejecutado_por,
-    own.attempt, own.host, own.deleting_since, own.verified_at, own.verification_seconds, own.verification_error
+    own.attempt, own.host, own.sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
+    own.verified_at, own.verification_seconds, own.verification_error
 FROM historial_backup AS backup
 LEFT JOIN janitor_backups AS own ON own.id_backup = backup.id_backup
 ORDER BY backup.id_backup
