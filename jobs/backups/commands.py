@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
-from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
 from config.options import SpanishGroup, directory_to_fill, not_empty
 from config.settings import Settings
@@ -19,6 +20,7 @@ from config.text.plurals import counted
 from jobs.backups.choice import Wish
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
+from jobs.backups.offsite.commands import backup_rebuild, backup_send
 from jobs.backups.records import FOLDER, Records, readable_size
 from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
@@ -63,6 +65,10 @@ def backup(context: click.Context) -> int:
         click.echo(context.get_help(), err=True)
         return EXIT_CONFIGURATION
     return EXIT_DONE
+
+
+backup.add_command(backup_rebuild)
+backup.add_command(backup_send)
 
 
 @backup.command("run", short_help="Hace una copia ahora.")
@@ -125,21 +131,27 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
     Nunca la última cadena buena, ni una completa de la que depende una diferencial, ni la última comprobada.
     """
     from jobs.backups.keeping.disposal import clean
+    from jobs.backups.offsite.delivery import delivery_of_command
+    from jobs.backups.offsite.opening import opened
     from jobs.locks import job_lock
 
-    days = settings.of(BackupSettings).retention_days
+    own = settings.of(BackupSettings)
     interruption = threading.Event()
-    with _records_of(settings) as records, contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
+        vault = stack.enter_context(opened(settings, interruption))
         if not dry_run:
             identity = database_identity(settings.database_url)
             stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))
             stack.enter_context(stopping_on_signal(interruption))
-        gone = clean(_shelf(records, settings), records, days, interruption, dry_run=dry_run)
+        delivery = delivery_of_command(own, vault.stores, vault.copies)
+        delivery.look(vault.shelf)
+        shelf = replace(vault.shelf, elsewhere=delivery.places())
+        gone = clean(shelf, vault.records, own.retention_days, interruption, delivery.remove, dry_run=dry_run)
     for item in gone:
         click.echo(one_line(f"{'Se borraría' if dry_run else 'Borrada'} la copia {item.id}: {item.name}"))
     size = readable_size(sum(item.size_bytes or 0 for item in gone))
     click.echo(f"{counted(len(gone), 'copia', 'copias')}, {size}")
-    return EXIT_DONE
+    return EXIT_SOMETHING_FAILED if delivery.failures else EXIT_DONE
 
 
 @backup.command("verify", short_help="Comprueba una copia restaurándola.")
@@ -154,9 +166,12 @@ def backup_verify(settings: Settings, *, backup_id: int | None, identity: Path |
 
     interruption = threading.Event()
     with stopping_on_signal(interruption), opened(settings, interruption, identity) as vault:
-        found = vault.shelf.newest() if backup_id is None else vault.shelf.named(backup_id)
+        newest = vault.shelf.newest
+        found = newest(vault.fetcher.fetchable) if backup_id is None else vault.shelf.named(backup_id)
         with fetched(vault.shelf, found, vault.fetcher) as shelf:
-            proof = verify(found, shelf, vault.records, settings.of(BackupSettings).programs, interruption)
+            proof = verify(
+                shelf.named(found.id), shelf, vault.records, settings.of(BackupSettings).programs, interruption
+            )
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     click.echo(one_line(f"Copia {found.id} comprobada: {found.name}, {what}, en {proof.seconds:.1f} s"))
     return EXIT_DONE

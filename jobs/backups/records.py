@@ -88,6 +88,20 @@ class End:
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A backup that was found at a provider, and where it would lie on this host. What nobody knows is `None`."""
+
+    kind: Kind
+    path: Path
+    made: datetime
+    size_bytes: int | None
+    md5: str | None
+    sha256: str | None
+    tables: int | None
+    rows: int | None
+
+
 class Records:
     """What the database is told of backups, and asked.
 
@@ -142,6 +156,20 @@ class Records:
         """Notify, once, that another hand has taken its file away."""
         title = Told(f"⚠️ Falta el archivo de un Backup {backup.kind}")
         self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)})
+
+    def rebuild(self, found: Found, base_id: int | None, made_by: str) -> tuple[int, bool] | None:
+        """Record a backup that was found at a provider; give its id, and whether that was news.
+
+        `None` if the database says that it was deleted. A row that is known as good stays as it is.
+        """
+        parameters = {
+            "kind": str(found.kind), "name": found.path.name, "path": str(found.path), "size_bytes": found.size_bytes,
+            "readable_size": None if found.size_bytes is None else readable_size(found.size_bytes),
+            "tables": found.tables, "rows": found.rows, "md5": found.md5, "sha256": found.sha256, "base_id": base_id,
+            "made": found.made, "made_by": Told(made_by[:LONGEST_NAME_OF_USER]), "host": Told(self._host),
+        }  # fmt: skip
+        rows = self._query("rebuild_backup", parameters)
+        return (int(rows[0]["id_backup"]), bool(rows[0]["is_new"])) if rows else None
 
     def note_verified(self, backup: Backup, seconds: float, error: str | None = None) -> None:
         """Record that it was restored and compared, and what was wrong with it, if anything was."""

@@ -223,8 +223,12 @@ class _Run:
         """Send what providers lack; give how many copies were stored. Raises `RunInterrupted`, `LeaseLost`."""
         shelf = self.shelf()
         self.delivery.look(shelf)
+        self.delivery.tell_missing(shelf)
         gone = to_delete(self.shelf(), self.settings.retention_days, self.context.now)
-        return self.delivery.send_all(shelf, gone, self.context.require_going_on)
+        stored = self.delivery.send_all(shelf, gone, self.context.require_going_on)
+        for key, state, text in self.delivery.causes():
+            self.context.notify(key, state, text)
+        return stored
 
     # What is too old, and what is gone
 

@@ -1,34 +1,55 @@
-"""Backups at providers: sent, proven, encrypted, fetched, thrown away, and noticed when they are gone."""
+"""Backups at providers as operators use them: sent by the tick, brought back, found again on a new machine."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+import contextlib
+import json
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg2
+import pyrage
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from providers import build_provider
-from tests.destinations import Destination
+from tests.destinations import Destination, local_destination
 from tests.stories.installation import Installation, Run
 
 PREFIX = "sage/principal"
-KINDS = ("local",)
+DUE_AGAIN = "UPDATE janitor_jobs SET last_good_at = NULL, tries = 0, last_started_at = NULL WHERE job = 'backup'"
 
 
-@pytest.fixture
-def sage(installation: Installation, postgres: EmbeddedPostgres) -> Installation:
-    """An installation whose database is backed up."""
+def switch_on(installation: Installation, postgres: EmbeddedPostgres) -> Installation:
+    """Let an installation back its database up, and do nothing else."""
     installation.environment.update(
         BACKUP_ENABLED="true",
         BACKUP_PATH=str(installation.directory / "copias"),
         BACKUP_PG_BIN=str(postgres.binaries),
     )
-    installation.environment.pop("JANITOR_ROOTS")
-    installation.configure(None, prefijo_ruta_nube=PREFIX)
+    installation.environment.pop("JANITOR_ROOTS", None)
     return installation
+
+
+@pytest.fixture
+def sage(installation: Installation, postgres: EmbeddedPostgres) -> Installation:
+    """An installation whose database is backed up, with a table that changes."""
+    installation.configure(None, prefijo_ruta_nube=PREFIX)
+    for number in range(3):
+        installation.small_execution(f"e-{number}")
+    return switch_on(installation, postgres)
+
+
+@pytest.fixture
+def empty_database(
+    postgres: EmbeddedPostgres, database_administrator: Callable[[str], None], database_numbers: Iterator[int]
+) -> Iterator[str]:
+    """The libpq URI of an empty database."""
+    name = f"empty_{next(database_numbers)}"
+    database_administrator(f"CREATE DATABASE {name}")
+    yield postgres.url_of(name)
+    database_administrator(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def done(run: Run) -> Run:
@@ -37,51 +58,151 @@ def done(run: Run) -> Run:
     return run
 
 
-def local(sage: Installation) -> dict[str, bytes]:
-    """What is in the directory of the backups."""
-    return {path.name: path.read_bytes() for path in Path(sage.environment["BACKUP_PATH"]).iterdir()}
+def copies(installation: Installation) -> Path:
+    """The directory of the backups."""
+    return Path(installation.environment["BACKUP_PATH"])
 
 
-def remote(destination: Destination) -> dict[str, bytes]:
-    """What is at a provider, by key."""
-    provider = build_provider(destination.provider_row())
-    try:
-        return {stored.key: b"".join(provider.open(stored.key)) for stored in provider.list("")}
-    finally:
-        provider.close()
+def contents(directory: Path) -> dict[str, bytes]:
+    """Every file directly in a directory."""
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
 
 
-def copies(sage: Installation) -> list[dict[str, Any]]:
-    """The rows of the copies that this program has not deleted."""
-    return sage.rows("SELECT * FROM janitor_backup_copies WHERE deleted_at IS NULL ORDER BY id_backup, provider_id")
+def at_provider(destination: Destination) -> Path:
+    """The directory of the backups at a provider of kind `local`."""
+    return destination.directory / PREFIX / "backups"
 
 
-def first_line_of_hash(content: bytes) -> bytes:
-    """What `sha256sum` reads of a hash file."""
-    return content.splitlines()[0]
+def history(installation: Installation) -> list[str]:
+    """The kind of each good backup that was not deleted."""
+    rows = installation.rows(
+        "SELECT tipo FROM historial_backup WHERE estado = 'COMPLETADO' AND NOT eliminado ORDER BY id_backup"
+    )
+    return [row["tipo"] for row in rows]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_of_provider_gets_a_proven_copy_that_comes_back(
-    sage: Installation, new_destination: Callable[[str], Destination], kind: str
+def value_in(database_url: str, question: str) -> Any:
+    """The one value that a question has."""
+    with contextlib.closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(question)
+        ((value,),) = cursor.fetchall()
+        return value
+
+
+def new_key(directory: Path) -> tuple[Path, str]:
+    """A file with a private key, and its public key."""
+    key = pyrage.x25519.Identity.generate()
+    path = directory / "clave.txt"
+    path.write_text(f"{key}\n")
+    return path, str(key.to_public())
+
+
+def test_a_failed_copy_is_sent_by_the_next_tick_which_makes_no_other_backup(
+    sage: Installation, nas: Destination
 ) -> None:
-    destination = new_destination(kind)
-    provider_id = sage.add_provider(destination, "lejos")
-    sage.environment["BACKUP_PROVIDERS"] = "lejos"
+    sage.environment["BACKUP_PROVIDERS"] = "nas,2"
+    sage.add_provider(nas)
+    sage.add_provider_row("lejos", "local", None, {"ruta": str(sage.directory / "no-montado")})
+    tick = sage.run()
+    assert tick.exit_code == 1, tick
+    assert "lejos" in "".join(tick.messages("ERROR"))
+    assert history(sage) == ["COMPLETO"]
+    assert contents(at_provider(nas)).keys() == contents(copies(sage)).keys()
+    (job,) = sage.rows("SELECT last_error FROM janitor_jobs WHERE job = 'backup'")
+    assert "lejos" in job["last_error"]
+    question = "SELECT state FROM janitor_causes WHERE cause LIKE 'backup:copies:%'"
+    assert sage.rows(question) == [{"state": "failed"}]
+    far = local_destination("lejos", sage.directory / "no-montado")
+    sage.execute("UPDATE janitor_jobs SET last_started_at = now() - interval '2 hours' WHERE job = 'backup'")
+    done(sage.run())
+    assert history(sage) == ["COMPLETO"]
+    assert contents(at_provider(far)) == contents(at_provider(nas))
+    assert sage.rows(question) == [{"state": "ok"}]
+
+
+def test_keys_that_are_none_stop_the_job_before_anything_is_written(sage: Installation, nas: Destination) -> None:
+    sage.add_provider(nas)
+    for arguments in (("backup", "run"), ()):
+        run = sage.run(*arguments, BACKUP_PROVIDERS="nas", BACKUP_RECIPIENTS="age1noesunaclave")
+        assert run.exit_code == 2, run
+        assert "BACKUP_RECIPIENTS" in run.errors
+    assert (history(sage), copies(sage).exists(), list(nas.directory.iterdir())) == ([], False, [])
+
+
+def test_a_differential_fetches_the_full_one_that_only_a_provider_has(sage: Installation, nas: Destination) -> None:
+    sage.add_provider(nas)
+    sage.environment["BACKUP_PROVIDERS"] = "nas"
     done(sage.run("backup", "run"))
-    here, there = local(sage), remote(destination)
-    assert {key.removeprefix(f"{PREFIX}/backups/") for key in there} == set(here)
-    for name, content in here.items():
-        stored = there[f"{PREFIX}/backups/{name}"]
-        if name.endswith(".sha256"):
-            assert first_line_of_hash(stored) == first_line_of_hash(content)
-        else:
-            assert stored == content
-    (copy,) = copies(sage)
-    assert (copy["provider_id"], copy["evidence"] in ("checksum", "read-back")) == (provider_id, True)
-    assert copy["sha256"] == hashlib.sha256(there[copy["key"]]).hexdigest()
-    for path in Path(sage.environment["BACKUP_PATH"]).iterdir():
+    full = contents(copies(sage))
+    for path in copies(sage).iterdir():
         path.unlink()
-    fetched = sage.directory / "traida"
-    done(sage.run("backup", "download", "1", str(fetched)))
-    assert {path.name: path.read_bytes() for path in fetched.iterdir()} == here
+    sage.execute("DELETE FROM ejecuciones_yaml WHERE uuid = 'e-1'")
+    second = done(sage.run("backup", "run"))
+    assert "traída" in second.errors
+    assert history(sage) == ["COMPLETO", "DIFERENCIAL"]
+    assert full.items() <= contents(copies(sage)).items()
+    assert contents(at_provider(nas)).keys() == contents(copies(sage)).keys()
+
+
+def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
+    sage: Installation,
+    nas: Destination,
+    new_installation: Callable[[], Installation],
+    postgres: EmbeddedPostgres,
+    empty_database: str,
+    tmp_path: Path,
+) -> None:
+    identity, public = new_key(tmp_path)
+    sage.add_provider(nas)
+    sage.environment.update(BACKUP_PROVIDERS="nas", BACKUP_RECIPIENTS=public)
+    done(sage.run("backup", "run", "--full"))
+    sage.execute("DELETE FROM ejecuciones_yaml WHERE uuid = 'e-1'")
+    done(sage.run("backup", "run", "--diff"))
+    assert all(
+        content.startswith(b"age-encryption.org/v1")
+        for name, content in contents(at_provider(nas)).items()
+        if not name.endswith(".sha256")
+    )
+    for hashes in at_provider(nas).glob("*.sha256"):
+        subprocess.run(["sha256sum", "-c", "--quiet", hashes.name], check=True, cwd=at_provider(nas))
+    new = switch_on(new_installation(), postgres)
+    new.add_provider(nas)
+    arguments = ("backup", "rebuild", "--provider", "nas", "--prefix", PREFIX)
+    assert "2 copias enteras" in done(new.run(*arguments, "--dry-run")).output
+    assert history(new) == []
+    for _ in range(2):  # it may be repeated
+        assert "2 copias enteras" in done(new.run(*arguments)).output
+    columns = "id_backup, tipo, nombre_archivo, tamanio_bytes, hash_md5, tablas_respaldadas, registros_totales, "
+    question = f"SELECT {columns} id_backup_base, fecha_creacion, estado FROM historial_backup ORDER BY id_backup"  # noqa: S608
+    assert new.rows(question) == sage.rows(question)
+    listed = json.loads(done(new.run("backup", "list", "--json")).output)
+    assert [entry["en_disco"] for entry in listed] == [False, False]
+    refused = new.run("backup", "download", "2", str(tmp_path / "sin-clave"))
+    assert (refused.exit_code, "--identity" in refused.errors) == (1, True)
+    done(new.run("backup", "download", "2", str(tmp_path / "traida"), "--identity", str(identity)))
+    assert contents(tmp_path / "traida") == contents(copies(sage))
+    assert "Copia 2 comprobada" in done(new.run("backup", "verify", "--identity", str(identity))).output
+    done(new.run("backup", "restore", "2", "--to", empty_database, "--identity", str(identity)))
+    assert value_in(empty_database, "SELECT count(*) FROM ejecuciones_yaml") == 2
+
+
+def test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest(
+    sage: Installation, nas: Destination
+) -> None:
+    sage.add_provider(nas)
+    sage.environment["BACKUP_PROVIDERS"] = "nas"
+    for kind in ("--full", "--full"):
+        done(sage.run("backup", "run", kind))
+    sage.execute("UPDATE historial_backup SET fecha_creacion = fecha_creacion - interval '100 days'")
+    for path in copies(sage).iterdir():  # the newest is only at the provider: it must stay there
+        path.unlink()
+    nas.directory.rename(sage.directory / "desmontado")
+    assert sage.run("backup", "clean").exit_code == 1
+    (sage.directory / "desmontado").rename(nas.directory)
+    assert "1 copia" in done(sage.run("backup", "clean", "--dry-run")).output
+    assert len(contents(at_provider(nas))) == 6
+    done(sage.run("backup", "clean"))
+    (left,) = sage.rows("SELECT nombre_archivo FROM historial_backup WHERE NOT eliminado")
+    stem = left["nombre_archivo"].removesuffix(".sql.gz")
+    assert {name.partition(".")[0] for name in contents(at_provider(nas))} == {stem}
+    assert len(contents(at_provider(nas))) == 3

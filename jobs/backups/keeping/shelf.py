@@ -46,9 +46,9 @@ class Shelf:
         )
         return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
 
-    def newest(self) -> Backup:
-        """The newest good one whose file is there. Raises `UnknownBackup`."""
-        usable = [backup for backup in self.good_here() if is_there(backup)]
+    def newest(self, fetchable: Container[int] = ()) -> Backup:
+        """The newest good one whose file is there, or can be fetched. Raises `UnknownBackup`."""
+        usable = [backup for backup in self.good_here() if is_there(backup) or backup.id in fetchable]
         if not usable:
             raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
         return max(usable, key=lambda backup: (backup.made, backup.id))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from config.models import Evidence
 from jobs.backups.files import SUFFIX, description_name
 from jobs.backups.offsite.encryption import ENCRYPTED
 from jobs.backups.records import Backup, Query
@@ -96,9 +95,9 @@ class Copies:
         if not self._query("begin_copy", _place(copy)):
             raise LeaseLost("otra máquina ha tomado las copias de seguridad; sigue ella")
 
-    def finish(self, copy: Copy, size_bytes: int, sha256: str, evidence: Evidence) -> None:
-        """Record a copy that the provider has proven."""
-        proof = {"size_bytes": size_bytes, "sha256": sha256, "evidence": str(evidence)}
+    def finish(self, copy: Copy, size_bytes: int, sha256: str, evidence: str) -> None:
+        """Record a complete copy, and how that was proven."""
+        proof = {"size_bytes": size_bytes, "sha256": sha256, "evidence": evidence}
         self._query("finish_copy", {**_place(copy), **proof})
 
     def note_missing(self, copy: Copy, backup: Backup, message: str) -> None:

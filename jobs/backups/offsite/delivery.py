@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from typing import Self
 
 from config.errors import MigrationError, RunInterrupted
-from config.logs import one_line, redactor
+from config.logs import emit, one_line, redactor
 from jobs.backups.errors import BackupError, DamagedBackup
 from jobs.backups.files import FULL, SUFFIX
 from jobs.backups.keeping.shelf import Shelf, is_there
@@ -24,6 +24,7 @@ from jobs.backups.settings import BackupSettings
 from jobs.context import Context, LeaseLost
 from providers.base import Provider
 from sql.errors import DatabaseError
+from sql.notices import State
 from storage.lease import ClaimLost, Lease, LeasedProvider, LeaseUnknown
 
 AGAIN = "se intentará otra vez en el próximo ciclo"
@@ -44,6 +45,8 @@ class Delivery:
         self._say = say
         self._known = copies.all()
         self._seen: set[tuple[int, int]] = set()
+        self._missing: list[Copy] = []
+        self._troubles: dict[int, str] = {}
         self.failures: list[str] = []
         """What could not be done, in Spanish, one line each."""
 
@@ -102,15 +105,15 @@ class Delivery:
     # What is there
 
     def look(self, shelf: Shelf) -> None:
-        """Ask each provider once what it has, and tell what another hand has taken away. Raises `RunInterrupted`."""
-        backups = {backup.id: backup for backup in shelf.good_here()}
-        concerned = [copy for copy in self._known if copy.backup_id in backups and copy.stored]
+        """Ask each provider once what it has. Raises `RunInterrupted`."""
+        backup_ids = {backup.id for backup in shelf.good_here()}
+        concerned = [copy for copy in self._known if copy.backup_id in backup_ids and copy.stored]
         for provider_id in dict.fromkeys([*self.wanted(), *(copy.provider_id for copy in concerned)]):
             try:
                 store = self._stores.open(provider_id).store
                 listed = self._stores.listed(provider_id)
             except StoreUnusable as error:
-                self._fail(f"no se sabe qué copias de seguridad tiene {error}; {AGAIN}")
+                self._fail(f"no se sabe qué copias de seguridad tiene {error}; {AGAIN}", provider_id)
                 continue
             for copy in concerned:
                 if (copy.provider_id, copy.store) != (provider_id, store):
@@ -118,7 +121,7 @@ class Delivery:
                 if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):
                     self._seen.add((copy.backup_id, provider_id))
                 else:
-                    self._tell_missing(copy, backups[copy.backup_id])
+                    self._missing.append(copy)
 
     def places(self) -> dict[int, frozenset[str]]:
         """By the id of a backup the providers at which it was seen, as retention calls them."""
@@ -126,6 +129,11 @@ class Delivery:
         for backup_id, provider_id in self._seen:
             found.setdefault(backup_id, set()).add(place_name(provider_id))
         return {backup_id: frozenset(places) for backup_id, places in found.items()}
+
+    def tell_missing(self, shelf: Shelf) -> None:
+        """Tell what another hand has taken away, as `look` has found it."""
+        for copy in self._missing:
+            self._tell_missing(copy, shelf.named(copy.backup_id))
 
     def _tell_missing(self, copy: Copy, backup: Backup) -> None:
         text = (
@@ -172,7 +180,8 @@ class Delivery:
             try:
                 yield self._stores.open(provider_id)
             except StoreUnusable as error:
-                self._fail(f"la copia de seguridad {backup.id} ({backup.name}) no se pudo enviar: {error}; {AGAIN}")
+                told = f"la copia de seguridad {backup.id} ({backup.name}) no se pudo enviar: {error}; {AGAIN}"
+                self._fail(told, provider_id)
 
     def _send_to(self, provider: Provider, parcel: Parcel) -> int:
         """Store one copy; a provider's failure is noted. Raises `DamagedBackup`, `RunInterrupted`, `LeaseLost`."""
@@ -185,13 +194,15 @@ class Delivery:
         except ClaimLost as error:
             raise LeaseLost(f"{error}; las copias en proveedores las sigue quien las hace ahora") from error
         except StoreUnusable as error:
-            self._fail(f"la copia de seguridad {backup.id} ({backup.name}) no se pudo enviar: {error}; {AGAIN}")
+            told = f"la copia de seguridad {backup.id} ({backup.name}) no se pudo enviar: {error}; {AGAIN}"
+            self._fail(told, provider.id)
             return 0
         except MigrationError as error:
             fault = self._stores.fault(provider.id, error)
             if error.provider_wide:
                 self._stores.give_up(provider.id, error)
-            self._fail(f"la copia de seguridad {backup.id} ({backup.name}) no se pudo guardar en {fault}; {AGAIN}")
+            told = f"la copia de seguridad {backup.id} ({backup.name}) no se pudo guardar en {fault}; {AGAIN}"
+            self._fail(told, provider.id)
             return 0
         self._seen.add((backup.id, provider.id))
         text = f"{backup.name} guardada en {one_line(provider.name)}: {readable_size(parcel.size_bytes)}"
@@ -212,7 +223,7 @@ class Delivery:
             if known.spot != spot:  # it was encrypted then and is not now, or the other way round
                 sender.remove(known.spot)
         evidence = sender.send(parcel, spot, is_first=not before)
-        self._copies.finish(copy, parcel.size_bytes, parcel.sha256, evidence)
+        self._copies.finish(copy, parcel.size_bytes, parcel.sha256, str(evidence))
         self._stores.forget_listed(provider.id)
 
     # What is too old
@@ -244,11 +255,29 @@ class Delivery:
         text = f"No se puede borrar {copy.spot.key} del proveedor {self._stores.name_of(copy.provider_id)}: {why}"
         self._say("backup_copy_left", f"{text}; si aún existe, bórrelo a mano", logging.WARNING)
 
-    def _fail(self, text: str) -> None:
+    def causes(self) -> Iterator[tuple[str, str, str]]:
+        """For each provider that must have every backup its key, state and text, as `Context.notify` takes them."""
+        for provider_id in self.wanted():
+            name, told = self._stores.name_of(provider_id), self._troubles.get(provider_id)
+            text = f"Las copias de seguridad están completas en {name}" if told is None else told
+            yield f"backup:copies:{provider_id}", State.OK if told is None else State.FAILED, text
+
+    def _fail(self, text: str, provider_id: int | None = None) -> None:
         told = redactor.redact(one_line(text))
+        if provider_id is not None:
+            self._troubles.setdefault(provider_id, f"Copias de seguridad en proveedores: {told}")
         if told not in self.failures:
             self.failures.append(told)
             self._say("backup_copy_failed", f"Copias de seguridad en proveedores: {told}", logging.ERROR)
+
+
+def delivery_of_command(settings: BackupSettings, stores: Stores, copies: Copies) -> Delivery:
+    """For a command, which holds this host's lock of the job if it changes anything, and closes the providers."""
+
+    def say(event: str, text: str, level: int = logging.INFO) -> None:
+        emit(level, event, text)
+
+    return Delivery(settings, stores, copies, say)
 
 
 def _is_same_place(known: Copy, copy: Copy) -> bool:

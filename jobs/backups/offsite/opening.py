@@ -15,7 +15,7 @@ from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.encryption import identities_in
 from jobs.backups.offsite.fetching import Fetcher
 from jobs.backups.offsite.stores import Stores
-from jobs.backups.records import FOLDER, Records
+from jobs.backups.records import FOLDER, Backup, Records
 from sql.database import Database
 
 
@@ -28,6 +28,12 @@ class Opened:
     shelf: Shelf
     stores: Stores
     fetcher: Fetcher
+
+    def places_of(self, backup: Backup) -> list[str]:
+        """Where a backup is, as operators and other programs name it."""
+        here = [f"{backup.path} del equipo {backup.host or self.shelf.host}"] if self.shelf.is_here(backup) else []
+        copies = [copy for copy in self.fetcher.copies if copy.backup_id == backup.id and copy.stored]
+        return here + [f"el proveedor {self.stores.name_of(copy.provider_id)}: {copy.spot.key}" for copy in copies]
 
 
 @contextlib.contextmanager

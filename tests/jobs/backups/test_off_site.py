@@ -121,6 +121,7 @@ class Desk:
         """What a run does about copies; its failures."""
         with closing(self.delivery(recipients)) as delivery:
             delivery.look(self.shelf())
+            delivery.tell_missing(self.shelf())
             delivery.send_all(self.shelf(), [], lambda: None)
             return delivery.failures
 
