@@ -19,6 +19,7 @@ from config.errors import ConfigurationError, MigrationError
 from config.models import Evidence
 from jobs.backups.choice import Costs
 from jobs.backups.files import Contents, description_name
+from jobs.backups.keeping.disposal import delete, half_deleted
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.delivery import Delivery
@@ -442,6 +443,34 @@ def test_what_was_changed_at_the_provider_is_given_to_nobody(desk: Desk, near: i
     with pytest.raises(NotFetched, match="su hash es otro"):
         desk.fetch(backup, tmp_path / "fetched")
     assert list((tmp_path / "fetched").iterdir()) == []
+
+
+def test_what_another_hand_encrypted_is_given_to_nobody(desk: Desk, near: int, identity: Path, tmp_path: Path) -> None:
+    """Anybody can encrypt for a public key; a database that was rebuilt does not know the hash of what is inside."""
+    backup = desk.make()
+    desk.run([recipient_of(identity)])
+    desk.platform.sql("UPDATE janitor_backups SET sha256 = NULL")
+    path = desk.destinations[near].directory / PREFIX / "backups" / f"{FULL_NAME}.age"
+    key = pyrage.x25519.Recipient.from_str(recipient_of(identity))
+    path.write_bytes(pyrage.encrypt(bytes(backup.size_bytes or 0), [key]))
+    with pytest.raises(NotFetched, match="su hash es otro"):
+        desk.fetch(desk.shelf().named(backup.id), tmp_path / "fetched", identity)
+
+
+def test_a_deletion_that_a_provider_did_not_do_is_finished_later(desk: Desk, near: int) -> None:
+    backup = desk.make()
+    desk.run()
+    refusal = Fault("delete", fail(AccessDenied("no se puede borrar")), calls=range(1, 99))
+    desk.wraps[near] = lambda provider: FaultyProvider(provider, [refusal])
+    for wraps, left in (({near: desk.wraps[near]}, 3), ({}, 0)):
+        desk.wraps = dict(wraps)
+        with closing(desk.delivery()) as delivery:
+            assert half_deleted(desk.shelf()) == ([] if left else [desk.shelf().named(backup.id)])
+            delete([desk.shelf().named(backup.id)], desk.records, lambda: None, delivery.remove)
+            assert bool(delivery.failures) == bool(left)
+        assert desk.shelf().named(backup.id).is_deleted == (not left)
+        assert len(desk.remote(near)) == left
+    assert desk.stored() == []
 
 
 def test_the_second_provider_gives_what_the_first_cannot(desk: Desk, near: int, far: int, tmp_path: Path) -> None:
