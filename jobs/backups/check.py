@@ -15,6 +15,7 @@ from jobs.backups.errors import BackupError
 from jobs.backups.files import SPACE_MARGIN
 from jobs.backups.keeping.disposal import is_open_to_others
 from jobs.backups.keeping.shelf import Shelf, is_there
+from jobs.backups.offsite.check import check as check_providers
 from jobs.backups.records import Backup, Records, readable_size
 from jobs.context import Context
 from jobs.findings import Finding, advised, bad, good
@@ -35,6 +36,7 @@ def check(context: Context) -> Iterator[Finding]:
         return
     yield from _directory(context.settings.backup_directory.absolute(), shelf)
     yield _last_ones(shelf, context.now)
+    yield from check_providers(context)
 
 
 def _programs(database_url: str, directory: Path | None) -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,6 +54,8 @@ class Backup:
     sha256: str | None = None
     was_found_at_provider: bool = False
     """Whether it was never on the disk of this host: `backup rebuild` found it."""
+    copies: tuple[Mapping[str, object], ...] = ()
+    """Those at providers, as `list --json` shows them."""
 
     @property
     def is_full(self) -> bool:
@@ -213,6 +216,7 @@ def _backup(row: Row) -> Backup:
         attempt=row["attempt"],
         sha256=row["sha256"],
         was_found_at_provider=row["found_at_provider"],
+        copies=tuple(json.loads(row["copies"] or "[]")),
         is_being_deleted=row["deleting_since"] is not None,
         verified=row["verified_at"],
         verification_seconds=row["verification_seconds"],

@@ -113,6 +113,9 @@ def test_a_failed_copy_is_sent_by_the_next_tick_which_makes_no_other_backup(
     question = "SELECT state FROM janitor_causes WHERE cause LIKE 'backup:copies:%'"
     assert sage.rows(question) == [{"state": "failed"}]
     far = local_destination("lejos", sage.directory / "no-montado")
+    checked = sage.run("check").output
+    assert "bien   copias de seguridad en proveedores: 1 copia en nas" in checked
+    assert "bien   copias de seguridad en proveedores: 0 copias en lejos" in checked
     sage.execute("UPDATE janitor_jobs SET last_started_at = now() - interval '2 hours' WHERE job = 'backup'")
     done(sage.run())
     assert history(sage) == ["COMPLETO"]
@@ -177,6 +180,10 @@ def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
     assert new.rows(question) == sage.rows(question)
     listed = json.loads(done(new.run("backup", "list", "--json")).output)
     assert [entry["en_disco"] for entry in listed] == [False, False]
+    assert [copy["clave"] for entry in listed for copy in entry["copias"]] == [
+        f"{PREFIX}/backups/{entry['nombre_archivo']}.age" for entry in listed
+    ]
+    assert "no está en el disco" in done(new.run("backup", "list")).output
     refused = new.run("backup", "download", "2", str(tmp_path / "sin-clave"))
     assert (refused.exit_code, "--identity" in refused.errors) == (1, True)
     done(new.run("backup", "download", "2", str(tmp_path / "traida"), "--identity", str(identity)))

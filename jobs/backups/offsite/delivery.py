@@ -180,8 +180,7 @@ class Delivery:
             try:
                 yield self._stores.open(provider_id)
             except StoreUnusable as error:
-                told = f"la copia de seguridad {backup.id} ({backup.name}) no se pudo enviar: {error}; {AGAIN}"
-                self._fail(told, provider_id)
+                self._fail_once(provider_id, f"la copia de seguridad {backup.id} no se pudo enviar: {error}; {AGAIN}")
 
     def _send_to(self, provider: Provider, parcel: Parcel) -> int:
         """Store one copy; a provider's failure is noted. Raises `DamagedBackup`, `RunInterrupted`, `LeaseLost`."""
@@ -194,8 +193,7 @@ class Delivery:
         except ClaimLost as error:
             raise LeaseLost(f"{error}; las copias en proveedores las sigue quien las hace ahora") from error
         except StoreUnusable as error:
-            told = f"la copia de seguridad {backup.id} ({backup.name}) no se pudo enviar: {error}; {AGAIN}"
-            self._fail(told, provider.id)
+            self._fail_once(provider.id, f"la copia de seguridad {backup.id} no se pudo enviar: {error}; {AGAIN}")
             return 0
         except MigrationError as error:
             fault = self._stores.fault(provider.id, error)
@@ -261,6 +259,11 @@ class Delivery:
             name, told = self._stores.name_of(provider_id), self._troubles.get(provider_id)
             text = f"Las copias de seguridad están completas en {name}" if told is None else told
             yield f"backup:copies:{provider_id}", State.OK if told is None else State.FAILED, text
+
+    def _fail_once(self, provider_id: int, text: str) -> None:
+        """Tell that a provider cannot be used, unless that was told: it concerns all backups alike."""
+        if provider_id not in self._troubles:
+            self._fail(text, provider_id)
 
     def _fail(self, text: str, provider_id: int | None = None) -> None:
         told = redactor.redact(one_line(text))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -38,6 +39,7 @@ from storage.lease import Lease, LeasedProvider
 from tests.destinations import Destination, local_destination
 from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, given_up, store
 from tests.platform_database import Platform
+from tests.small_disk import mounted_small_disk
 
 KINDS = ("s3-moto", "minio-rclone", "azure", "gcs", "sftp-openssh", "local")
 PREFIX = "sage/principal"
@@ -88,7 +90,7 @@ class Desk:
         """A backup that a run has made; a gzip is all that matters here."""
         kind = Kind.FULL if base_id is None else Kind.DIFFERENTIAL
         path = self.directory / name
-        data = gzip.compress(content * 1000)
+        data = gzip.compress(content * 1000, compresslevel=0)
         path.write_bytes(data)
         sha256, md5 = hashlib.sha256(data).hexdigest(), hashlib.md5(data, usedforsecurity=False).hexdigest()
         path.with_name(f"{name}.sha256").write_text(f"{sha256}  {name}\n")
@@ -340,6 +342,31 @@ def test_a_provider_that_fails_is_named_stops_no_other_and_is_tried_again(
     desk.wraps.clear()
     assert desk.run() == []
     assert desk.stored() == [(backup.id, number) for backup in backups for number in (near, far)]
+
+
+def test_wrong_credentials_are_told_without_them_and_no_backup_is_marked_bad(
+    desk: Desk, new_destination: Callable[[str], Destination]
+) -> None:
+    desk.make()
+    number = desk.add(new_destination("minio-rclone").with_credentials(secret_key="mal-secreto-7766"))
+    (failure,) = desk.run()
+    assert f"p{number}" in failure
+    assert "mal-secreto-7766" not in failure
+    assert desk.platform.value("SELECT estado FROM historial_backup") == "COMPLETADO"
+    assert desk.stored() == []
+
+
+def test_a_full_provider_leaves_nothing_that_looks_whole_and_gets_its_copy_once_there_is_room(
+    desk: Desk, near: int
+) -> None:
+    backup = desk.make(content=os.urandom(4096))
+    (desk.destinations[near].directory / "sage").mkdir()
+    with mounted_small_disk(desk.destinations[near].directory / "sage", 1024 * 1024):
+        (failure,) = desk.run()
+        assert "espacio" in failure
+        assert not any(name.endswith((".gz", ".sha256")) for name in desk.remote(near))
+    assert desk.run() == []
+    assert desk.stored() == [(backup.id, near)]
 
 
 def test_wrong_bytes_at_the_provider_are_no_copy(desk: Desk, near: int) -> None:
