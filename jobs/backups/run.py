@@ -221,6 +221,11 @@ class _Run:
 
     def send(self) -> int:
         """Send what providers lack; give how many copies were stored. Raises `RunInterrupted`, `LeaseLost`."""
+        try:
+            remove_unfinished(self.directory)  # a killed run may have left what it was encrypting
+        except BackupError as error:
+            self.delivery.failures.append(f"no se enviaron copias de seguridad: {error}")
+            return 0
         shelf = self.shelf()
         self.delivery.look(shelf)
         self.delivery.tell_missing(shelf)

@@ -100,18 +100,21 @@ def new_key(directory: Path) -> tuple[Path, str]:
 def test_a_failed_copy_is_sent_by_the_next_tick_which_makes_no_other_backup(
     sage: Installation, nas: Destination
 ) -> None:
-    sage.environment["BACKUP_PROVIDERS"] = "nas,2"
+    _, public = new_key(sage.directory)
+    sage.environment.update(BACKUP_PROVIDERS="nas,2", BACKUP_RECIPIENTS=public)
     sage.add_provider(nas)
     sage.add_provider_row("lejos", "local", None, {"ruta": str(sage.directory / "no-montado")})
     tick = sage.run()
     assert tick.exit_code == 1, tick
     assert "lejos" in "".join(tick.messages("ERROR"))
     assert history(sage) == ["COMPLETO"]
-    assert contents(at_provider(nas)).keys() == contents(copies(sage)).keys()
+    assert len(contents(at_provider(nas))) == len(contents(copies(sage))) == 3
     (job,) = sage.rows("SELECT last_error FROM janitor_jobs WHERE job = 'backup'")
     assert "lejos" in job["last_error"]
     question = "SELECT state FROM janitor_causes WHERE cause LIKE 'backup:copies:%'"
     assert sage.rows(question) == [{"state": "failed"}]
+    (name,) = (path.name for path in copies(sage).glob("*.gz"))
+    (copies(sage) / f".{name}.age.part").write_bytes(b"what a killed run was encrypting")
     far = local_destination("lejos", sage.directory / "no-montado")
     checked = sage.run("check").output
     assert "bien   copias de seguridad en proveedores: 1 copia en nas" in checked
@@ -119,7 +122,8 @@ def test_a_failed_copy_is_sent_by_the_next_tick_which_makes_no_other_backup(
     sage.execute("UPDATE janitor_jobs SET last_started_at = now() - interval '2 hours' WHERE job = 'backup'")
     done(sage.run())
     assert history(sage) == ["COMPLETO"]
-    assert contents(at_provider(far)) == contents(at_provider(nas))
+    assert contents(at_provider(far)).keys() == contents(at_provider(nas)).keys()
+    assert len(contents(copies(sage))) == 3
     assert sage.rows(question) == [{"state": "ok"}]
 
 

@@ -31,6 +31,11 @@ class Spot:
         return self.key.rpartition("/")[2].removesuffix(ENCRYPTED)
 
     @property
+    def directory(self) -> str:
+        """The part of its keys above the names."""
+        return self.key.rpartition("/")[0]
+
+    @property
     def hash_key(self) -> str:
         """The hash, stored last: a copy without it is not complete."""
         return f"{self.key}{HASH}"

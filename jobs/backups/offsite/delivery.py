@@ -67,8 +67,10 @@ class Delivery:
 
         copies = Copies(context.query)
         is_needed = bool(context.own_settings.providers or copies.all())
-        rows = Stores.of(context.database, context.interruption, leased) if is_needed else None
-        stores = rows or Stores((), "", context.interruption)
+        stores = Stores((), "", context.interruption)
+        if is_needed:
+            bandwidth = context.settings.bandwidth
+            stores = Stores.of(context.database, context.interruption, leased, bandwidth=bandwidth)
         return cls(context.own_settings, stores, copies, context.say)
 
     def close(self) -> None:
@@ -108,20 +110,28 @@ class Delivery:
         """Ask each provider once what it has. Raises `RunInterrupted`."""
         backup_ids = {backup.id for backup in shelf.good_here()}
         concerned = [copy for copy in self._known if copy.backup_id in backup_ids and copy.stored]
-        for provider_id in dict.fromkeys([*self.wanted(), *(copy.provider_id for copy in concerned)]):
+        wanted = self.wanted()
+        for provider_id in dict.fromkeys([*wanted, *(copy.provider_id for copy in concerned)]):
             try:
-                store = self._stores.open(provider_id).store
-                listed = self._stores.listed(provider_id)
+                self._look_at(provider_id, [copy for copy in concerned if copy.provider_id == provider_id])
             except StoreUnusable as error:
-                self._fail(f"no se sabe qué copias de seguridad tiene {error}; {AGAIN}", provider_id)
-                continue
-            for copy in concerned:
-                if (copy.provider_id, copy.store) != (provider_id, store):
-                    continue
-                if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):
-                    self._seen.add((copy.backup_id, provider_id))
+                told = f"no se sabe qué copias de seguridad tiene {error}"
+                if provider_id in wanted:
+                    self._fail(f"{told}; {AGAIN}", provider_id)
                 else:
-                    self._missing.append(copy)
+                    self._say("backup_copies_unseen", f"Copias de seguridad: {told}", logging.WARNING)
+
+    def _look_at(self, provider_id: int, copies: list[Copy]) -> None:
+        store = self._stores.open(provider_id).store
+        self._stores.listed(provider_id)  # also to find out whether it answers
+        for copy in copies:
+            if copy.store != store:
+                continue
+            listed = self._stores.listed(provider_id, copy.spot.directory)
+            if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):
+                self._seen.add((copy.backup_id, provider_id))
+            else:
+                self._missing.append(copy)
 
     def places(self) -> dict[int, frozenset[str]]:
         """By the id of a backup the providers at which it was seen, as retention calls them."""
@@ -212,7 +222,7 @@ class Delivery:
         backup = parcel.backup
         spot = spot_of(self._stores.prefix, backup.name, is_encrypted=parcel.is_encrypted)
         copy = Copy(backup.id, provider.id, provider.store, spot)
-        sender = Sender(provider, self._stores.interruption)
+        sender = Sender(provider, self._stores.interruption, self._stores.traffic)
         before = [known for known in self._known if _is_same_place(known, copy)]
         if not before:
             sender.require_free(parcel, spot)
@@ -222,7 +232,6 @@ class Delivery:
                 sender.remove(known.spot)
         evidence = sender.send(parcel, spot, is_first=not before)
         self._copies.finish(copy, parcel.size_bytes, parcel.sha256, str(evidence))
-        self._stores.forget_listed(provider.id)
 
     # What is too old
 

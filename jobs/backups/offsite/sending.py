@@ -36,6 +36,7 @@ from providers.base import (
     UnsafeDestination,
 )
 from providers.retries import Result, with_retries
+from storage.traffic.pace import PacedSource, Pacer, Traffic
 
 ABOUT = "# janitor-backup "
 """Begins a line of the hash file that `sha256sum` does not read: what a new machine must know of the backup."""
@@ -172,9 +173,11 @@ class FileSource:
 class Sender:
     """Stores what belongs to one copy at one provider."""
 
-    def __init__(self, provider: Provider, interruption: threading.Event) -> None:
+    def __init__(self, provider: Provider, interruption: threading.Event, traffic: Traffic | None = None) -> None:
+        """`traffic` limits how fast the bytes travel."""
         self._provider = provider
         self._interruption = interruption
+        self._traffic = traffic or Traffic()
 
     def require_free(self, parcel: Parcel, spot: Spot) -> None:
         """Raise `UnsafeDestination` where another installation has a backup of this name, and `ProviderError`.
@@ -210,8 +213,11 @@ class Sender:
     def discard_unfinished(self, spot: Spot) -> None:
         """Discard what killed runs have left of an upload, as far as the provider allows it."""
         for key in spot.keys:
-            with contextlib.suppress(CannotDiscard):
-                self._retried(partial(self._provider.discard_unfinished, key))
+            self._discard_unfinished(key)
+
+    def _discard_unfinished(self, key: str) -> None:
+        with contextlib.suppress(CannotDiscard):
+            self._retried(partial(self._provider.discard_unfinished, key))
 
     def remove(self, spot: Spot) -> None:
         """Remove all that belongs to a copy; the hash first, so that none looks complete and is not."""
@@ -234,7 +240,11 @@ class Sender:
             found, evidence = self._sha256(key)
             if found == sha256:
                 return evidence
-        receipt = self._retried(partial(self._put, key, source, there))
+        pacer = Pacer(self._traffic, self._traffic.new_place())
+        put = partial(self._put, key, PacedSource(source, pacer), there)
+        receipt = with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
+        if receipt is None or receipt.left_unfinished:
+            self._discard_unfinished(key)
         if receipt is not None and receipt.sha256 != sha256:
             self._retried(partial(self._provider.delete, key))
             raise _damaged(key.rpartition("/")[2])

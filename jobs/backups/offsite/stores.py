@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Self
 
@@ -11,12 +11,14 @@ from config.errors import MigrationError, RunInterrupted
 from config.fields import FieldError
 from config.logs import one_line
 from config.models import ProviderRow
+from config.text.amounts import UNLIMITED, Timetable
 from jobs.backups.errors import BackupError
 from jobs.backups.offsite.copies import backups_prefix
 from providers import build_provider
 from providers.base import Provider
 from providers.retries import with_retries
 from sql.database import Database, provider_name
+from storage.traffic.pace import Traffic
 
 Wrap = Callable[[Provider], Provider]
 """Makes of a provider one that changes nothing once this run does not hold the job any more."""
@@ -39,24 +41,31 @@ class Stores:
 
     def __init__(
         self,
-        rows: Iterable[ProviderRow | tuple[int, str, FieldError]],
+        rows: Sequence[ProviderRow | tuple[int, str, FieldError]],
         prefix: str,
         interruption: threading.Event,
         wrap: Wrap = _as_it_is,
+        bandwidth: Timetable = UNLIMITED,
     ) -> None:
         self.prefix = prefix
         """That of the installation, below which everything is stored."""
         self.interruption = interruption
+        self.traffic = Traffic(bandwidth, interruption)
         self._rows = {row.id: row for row in rows if isinstance(row, ProviderRow)}
         self._unreadable = {row[0]: row[1:] for row in rows if not isinstance(row, ProviderRow)}
         self._wrap = wrap
         self._opened: dict[int, Provider] = {}
         self._faults: dict[int, StoreUnusable] = {}
-        self._listed: dict[int, dict[str, int]] = {}
+        self._listed: dict[tuple[int, str], dict[str, int]] = {}
 
     @classmethod
     def of(
-        cls, database: Database, interruption: threading.Event, wrap: Wrap = _as_it_is, prefix: str | None = None
+        cls,
+        database: Database,
+        interruption: threading.Event,
+        wrap: Wrap = _as_it_is,
+        prefix: str | None = None,
+        bandwidth: Timetable = UNLIMITED,
     ) -> Self:
         """Read the rows. `prefix` is that of the policy in force unless it is given. Raises `DatabaseError`."""
         rows = [
@@ -66,7 +75,7 @@ class Stores:
         if prefix is None:
             policy = database.load_policy()
             prefix = policy.key_prefix if policy else ""
-        return cls(rows, prefix, interruption, wrap)
+        return cls(rows, prefix, interruption, wrap, bandwidth)
 
     def close(self) -> None:
         """Close every provider that was opened."""
@@ -109,22 +118,22 @@ class Stores:
         """An error with the provider's name."""
         return StoreUnusable(f"el proveedor {self.name_of(provider_id)}: {one_line(error)}")
 
-    def listed(self, provider_id: int) -> dict[str, int]:
-        """The key and size of every object of backups there, asked once. Raises `StoreUnusable`, `RunInterrupted`."""
-        if provider_id not in self._listed:
+    def listed(self, provider_id: int, directory: str | None = None) -> dict[str, int]:
+        """The key and size of every object of backups in a directory of keys, by default that of this installation.
+
+        Each is asked for once. Raises `StoreUnusable`, `RunInterrupted`.
+        """
+        place = provider_id, directory or backups_prefix(self.prefix)
+        if place not in self._listed:
             provider = self.open(provider_id)
-            look = partial(_sizes, provider, f"{backups_prefix(self.prefix)}/backup_")
+            look = partial(_sizes, provider, f"{place[1]}/backup_")
             try:
-                self._listed[provider_id] = with_retries(look, self.interruption, provider.progress)
+                self._listed[place] = with_retries(look, self.interruption, provider.progress)
             except RunInterrupted:
                 raise
             except MigrationError as error:
                 raise self.give_up(provider_id, error) from error
-        return self._listed[provider_id]
-
-    def forget_listed(self, provider_id: int) -> None:
-        """Ask again the next time, as something was stored or removed."""
-        self._listed.pop(provider_id, None)
+        return self._listed[place]
 
     def _built(self, provider_id: int) -> Provider:
         if provider_id in self._unreadable:

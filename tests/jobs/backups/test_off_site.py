@@ -64,6 +64,7 @@ class Desk:
     token: int = 1
     recipients: Sequence[str] = ()
     named: Sequence[int | str] = ()
+    prefix: str = PREFIX
 
     def add(self, destination: Destination) -> int:
         """A row of `cloud_providers`; its id."""
@@ -110,7 +111,7 @@ class Desk:
         rows = [destination.provider_row(number, f"p{number}") for number, destination in self.destinations.items()]
         providers = tuple(self.named or self.destinations)
         settings = BackupSettings(enabled=True, providers=providers, recipients=tuple(recipients))
-        stores = Stores(rows, PREFIX, threading.Event(), self._wrap)
+        stores = Stores(rows, self.prefix, threading.Event(), self._wrap)
         return Delivery(settings, stores, Copies(self.query), self._say)
 
     def _wrap(self, provider: Provider) -> Provider:
@@ -433,6 +434,30 @@ def test_what_is_gone_is_told_once_and_sent_again(desk: Desk, near: int) -> None
     for _ in range(2):
         assert desk.run() == []
     assert len(desk.platform.sql("SELECT id FROM notificaciones WHERE semaforo = 'AMARILLO'")) == 2
+
+
+def test_after_a_change_of_the_prefix_what_is_there_counts_and_new_ones_go_to_the_new_place(
+    desk: Desk, near: int
+) -> None:
+    desk.make()
+    assert desk.run() == []
+    desk.prefix = "otro"
+    desk.make("backup_20260303_030000_FULL.sql.gz")
+    assert desk.run() == []
+    assert [event for event, _ in desk.said] == ["backup_copied", "backup_copied"]
+    keys = desk.platform.sql("SELECT key FROM janitor_backup_copies ORDER BY id_backup")
+    assert [row["key"].rpartition("/")[0] for row in keys] == [f"{PREFIX}/backups", "otro/backups"]
+
+
+def test_a_provider_that_is_no_longer_wanted_and_does_not_answer_is_no_failure(desk: Desk, near: int, far: int) -> None:
+    desk.make()
+    assert desk.run() == []
+    desk.named = (far,)
+    desk.wraps[near] = lambda provider: FaultyProvider(
+        provider, [Fault("list", fail(AccessDenied("no entra")), calls=range(1, 99))]
+    )
+    assert desk.run() == []
+    assert "backup_copies_unseen" in [event for event, _ in desk.said]
 
 
 def test_a_run_that_was_overtaken_sends_nothing(desk: Desk, near: int) -> None:
