@@ -39,6 +39,7 @@ from storage.lease import Lease, LeasedProvider
 from tests.destinations import Destination, local_destination
 from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, given_up, store
 from tests.platform_database import Platform
+from tests.servers.base import S3Server
 from tests.small_disk import mounted_small_disk
 
 KINDS = ("s3-moto", "minio-rclone", "azure", "gcs", "sftp-openssh", "local")
@@ -314,6 +315,22 @@ def test_killed_at_any_step_no_half_copy_counts_and_the_next_run_finishes(
         assert desk.remote(near) == {}
         desk.platform.sql("DELETE FROM janitor_backup_copies")
     assert kills > 10
+
+
+def test_what_a_killed_run_had_begun_to_upload_is_discarded(
+    desk: Desk, new_destination: Callable[[str], Destination]
+) -> None:
+    destination = new_destination("s3-moto")
+    desk.add(destination)
+    desk.make()
+    assert desk.run() == []
+    assert isinstance(destination.server, S3Server)
+    for key in (f"{PREFIX}/backups/{FULL_NAME}", f"{PREFIX}/backups/other"):
+        destination.server.client.create_multipart_upload(Bucket=destination.options["bucket"], Key=key)
+    desk.platform.sql("UPDATE janitor_backup_copies SET stored_at = NULL")
+    assert desk.run() == []
+    unfinished = {key for key in destination.everything_stored() if key.endswith("(unfinished)")}
+    assert unfinished == {f"{PREFIX}/backups/other (unfinished)"}  # not ours
 
 
 # Failures
