@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 
 from config.errors import ConfigurationError
 from config.text.plurals import counted
 from jobs.backups.offsite.copies import backups_prefix
 from jobs.backups.offsite.encryption import require_recipients
-from jobs.backups.offsite.stores import Stores, StoreUnusable
+from jobs.backups.offsite.stores import Stores, StoreUnusable, rows_in
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context
 from jobs.findings import Finding, bad, good, unusable
@@ -27,7 +28,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield unusable(SUBJECT, str(error))
     if not settings.providers:
         return
-    with closing(Stores.of(context.database, threading.Event())) as stores:
+    with closing(Stores(partial(rows_in, context.database), threading.Event())) as stores:
         for reference in settings.providers:
             try:
                 number = stores.id_of(reference)

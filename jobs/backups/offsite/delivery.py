@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Container, Iterable, Iterator
+from functools import partial
 from typing import Self
 
 from config.errors import MigrationError, RunInterrupted
@@ -18,7 +19,7 @@ from jobs.backups.keeping.shelf import Shelf, is_there
 from jobs.backups.offsite.copies import Copies, Copy, spot_of
 from jobs.backups.offsite.fetching import Fetcher
 from jobs.backups.offsite.sending import Parcel, Sender, parcel_of
-from jobs.backups.offsite.stores import Stores, StoreUnknown, StoreUnusable
+from jobs.backups.offsite.stores import Stores, StoreUnknown, StoreUnusable, rows_in
 from jobs.backups.records import Backup, readable_size
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context, LeaseLost
@@ -65,25 +66,21 @@ class Delivery:
         def leased(provider: Provider) -> Provider:
             return LeasedProvider(provider, lease)
 
-        copies = Copies(context.query)
-        is_needed = bool(context.own_settings.providers or copies.all())
-        stores = Stores((), "", context.interruption)
-        if is_needed:
-            bandwidth = context.settings.bandwidth
-            stores = Stores.of(context.database, context.interruption, leased, bandwidth=bandwidth)
-        return cls(context.own_settings, stores, copies, context.say)
+        read_rows = partial(rows_in, context.database)
+        stores = Stores(read_rows, context.interruption, leased, context.settings.bandwidth)
+        return cls(context.own_settings, stores, Copies(context.query), context.say)
 
     def close(self) -> None:
         """Close the providers."""
         self._stores.close()
 
     def wanted(self) -> list[int]:
-        """The providers that must have every backup. One that is not known is a failure."""
+        """The providers that must have every backup. One that cannot be found is a failure."""
         found = []
         for reference in self._settings.providers:
             try:
                 found.append(self._stores.id_of(reference))
-            except StoreUnknown as error:
+            except StoreUnusable as error:
                 self._fail(f"BACKUP_PROVIDERS nombra un proveedor que no se puede usar: {error}")
         return list(dict.fromkeys(found))
 
@@ -101,7 +98,7 @@ class Delivery:
         stored = {copy.provider_id for copy in self._known if copy.backup_id == backup.id and copy.stored}
         try:
             return any(self._stores.id_of(reference) not in stored for reference in self._settings.providers)
-        except StoreUnknown:
+        except StoreUnusable:
             return True
 
     # What is there

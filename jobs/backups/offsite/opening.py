@@ -14,7 +14,7 @@ from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.encryption import identities_in
 from jobs.backups.offsite.fetching import Fetcher
-from jobs.backups.offsite.stores import Stores
+from jobs.backups.offsite.stores import Stores, rows_in
 from jobs.backups.records import FOLDER, Backup, Records
 from sql.database import Database
 
@@ -50,6 +50,6 @@ def opened(
         database.require_current_schema()
         query = partial(database.job_query, FOLDER)
         records, copies = Records(query, settings.host), Copies(query)
-        with contextlib.closing(Stores.of(database, interruption, prefix=prefix)) as stores:
+        with contextlib.closing(Stores(partial(rows_in, database, prefix), interruption)) as stores:
             shelf = Shelf(tuple(records.all()), settings.host)
             yield Opened(records, copies, shelf, stores, Fetcher(stores, copies.all(), identities))

@@ -25,6 +25,9 @@ from providers.retries import with_retries
 
 KINDS = {FULL: Kind.FULL, DIFFERENTIAL: Kind.DIFFERENTIAL}
 SHA256 = re.compile("[0-9a-f]{64}")
+LARGEST_HASH_FILE_BYTES = 64 * 1024
+"""Far more than one takes: whatever is larger is something else."""
+
 MD5 = re.compile("[0-9a-f]{32}")
 
 
@@ -85,7 +88,8 @@ def _copy(
 ) -> FoundCopy | None:
     spot = Spot(key)
     name = NAME.fullmatch(spot.name)
-    if name is None or spot.hash_key not in listed or not key.startswith(f"{backups_prefix(stores.prefix)}/"):
+    is_ours = key.startswith(f"{backups_prefix(stores.prefix)}/")
+    if name is None or not is_ours or not 0 < listed.get(spot.hash_key, 0) <= LARGEST_HASH_FILE_BYTES:
         return None
     provider = stores.open(provider_id)
     read = partial(_read, provider, spot.hash_key)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Self
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+from typing import NamedTuple
 
 from config.errors import MigrationError, RunInterrupted
 from config.fields import FieldError
@@ -17,7 +17,7 @@ from jobs.backups.offsite.copies import backups_prefix
 from providers import build_provider
 from providers.base import Provider
 from providers.retries import with_retries
-from sql.database import Database, provider_name
+from sql.database import Database, SchemaError, provider_name
 from storage.traffic.pace import Traffic
 
 Wrap = Callable[[Provider], Provider]
@@ -36,46 +36,62 @@ def _as_it_is(provider: Provider) -> Provider:
     return provider
 
 
+class Rows(NamedTuple):
+    """What the database says of providers, and the prefix below which this installation stores everything."""
+
+    readable: Mapping[int, ProviderRow]
+    unreadable: Mapping[int, tuple[str, FieldError]]
+    prefix: str
+
+
+def rows_in(database: Database, prefix: str | None = None) -> Rows:
+    """Read the rows. `prefix` is that of the policy in force unless it is given.
+
+    Raises `StoreUnusable` for what no provider can be used without, and `DatabaseUnavailable`.
+    """
+    readable, unreadable = {}, {}
+    try:
+        for item in database.load_provider_rows():
+            if isinstance(item, ProviderRow):
+                readable[item.id] = item
+            else:
+                unreadable[item[0]["id"]] = provider_name(item[0]), item[1]
+        policy = database.load_policy() if prefix is None else None
+    except (FieldError, SchemaError) as error:
+        raise StoreUnusable(f"no se puede leer cloud_providers o ejecuciones_config: {one_line(error)}") from error
+    return Rows(readable, unreadable, (policy.key_prefix if policy else "") if prefix is None else prefix)
+
+
 class Stores:
-    """The rows of `cloud_providers`, and those of them that are in use. Close it at the end."""
+    """The rows of `cloud_providers`, read when first needed, and those of them that are in use. Close it at the end.
+
+    Whatever needs the rows raises what `rows_in` raises.
+    """
 
     def __init__(
         self,
-        rows: Sequence[ProviderRow | tuple[int, str, FieldError]],
-        prefix: str,
+        read_rows: Callable[[], Rows],
         interruption: threading.Event,
         wrap: Wrap = _as_it_is,
         bandwidth: Timetable = UNLIMITED,
     ) -> None:
-        self.prefix = prefix
-        """That of the installation, below which everything is stored."""
         self.interruption = interruption
         self.traffic = Traffic(bandwidth, interruption)
-        self._rows = {row.id: row for row in rows if isinstance(row, ProviderRow)}
-        self._unreadable = {row[0]: row[1:] for row in rows if not isinstance(row, ProviderRow)}
+        self._read_rows = read_rows
         self._wrap = wrap
         self._opened: dict[int, Provider] = {}
         self._faults: dict[int, StoreUnusable] = {}
         self._listed: dict[tuple[int, str], dict[str, int]] = {}
 
-    @classmethod
-    def of(
-        cls,
-        database: Database,
-        interruption: threading.Event,
-        wrap: Wrap = _as_it_is,
-        prefix: str | None = None,
-        bandwidth: Timetable = UNLIMITED,
-    ) -> Self:
-        """Read the rows. `prefix` is that of the policy in force unless it is given. Raises `DatabaseError`."""
-        rows = [
-            item if isinstance(item, ProviderRow) else (item[0]["id"], provider_name(item[0]), item[1])
-            for item in database.load_provider_rows()
-        ]
-        if prefix is None:
-            policy = database.load_policy()
-            prefix = policy.key_prefix if policy else ""
-        return cls(rows, prefix, interruption, wrap, bandwidth)
+    @cached_property
+    def rows(self) -> Rows:
+        """All rows."""
+        return self._read_rows()
+
+    @property
+    def prefix(self) -> str:
+        """That of the installation, below which everything is stored."""
+        return self.rows.prefix
 
     def close(self) -> None:
         """Close every provider that was opened."""
@@ -85,10 +101,10 @@ class Stores:
     def id_of(self, reference: int | str) -> int:
         """The id of a provider by its id or its name. Raises `StoreUnknown`."""
         if isinstance(reference, int):
-            found = [reference] if reference in self._rows or reference in self._unreadable else []
+            found = [reference] if reference in {**self.rows.readable, **self.rows.unreadable} else []
         else:
-            names = {number: row.name for number, row in self._rows.items()}
-            names |= {number: name for number, (name, _) in self._unreadable.items()}
+            names = {number: row.name for number, row in self.rows.readable.items()}
+            names |= {number: name for number, (name, _) in self.rows.unreadable.items()}
             found = [number for number, name in names.items() if name == reference]
         if len(found) == 1:
             return found[0]
@@ -97,9 +113,10 @@ class Stores:
 
     def name_of(self, provider_id: int) -> str:
         """What operators call it."""
-        if provider_id in self._rows:
-            return one_line(self._rows[provider_id].name)
-        return one_line(self._unreadable[provider_id][0]) if provider_id in self._unreadable else str(provider_id)
+        if provider_id in self.rows.readable:
+            return one_line(self.rows.readable[provider_id].name)
+        unreadable = self.rows.unreadable.get(provider_id)
+        return one_line(unreadable[0]) if unreadable else str(provider_id)
 
     def open(self, provider_id: int) -> Provider:
         """A provider that can be used, as far as its row says. Raises `StoreUnknown`, `StoreUnusable`."""
@@ -136,9 +153,9 @@ class Stores:
         return self._listed[place]
 
     def _built(self, provider_id: int) -> Provider:
-        if provider_id in self._unreadable:
-            raise self.give_up(provider_id, self._unreadable[provider_id][1])
-        row = self._rows.get(provider_id)
+        if provider_id in self.rows.unreadable:
+            raise self.give_up(provider_id, self.rows.unreadable[provider_id][1])
+        row = self.rows.readable.get(provider_id)
         if row is None:
             raise StoreUnknown(f"en cloud_providers no hay ningún proveedor con id {provider_id}")
         if not row.active:

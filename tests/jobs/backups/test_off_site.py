@@ -25,8 +25,8 @@ from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.delivery import Delivery
 from jobs.backups.offsite.encryption import identities_in, require_recipients
-from jobs.backups.offsite.fetching import Fetcher, NotFetched
-from jobs.backups.offsite.stores import Stores
+from jobs.backups.offsite.fetching import Fetcher, NotFetched, fetched
+from jobs.backups.offsite.stores import Rows, Stores, StoreUnusable
 from jobs.backups.records import FOLDER, Backup, Beginning, End, Records
 from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
@@ -66,6 +66,7 @@ class Desk:
     recipients: Sequence[str] = ()
     named: Sequence[int | str] = ()
     prefix: str = PREFIX
+    are_rows_unreadable: bool = False
 
     def add(self, destination: Destination) -> int:
         """A row of `cloud_providers`; its id."""
@@ -109,10 +110,16 @@ class Desk:
 
     def delivery(self, recipients: Sequence[str] = ()) -> Delivery:
         """That of a new run."""
-        rows = [destination.provider_row(number, f"p{number}") for number, destination in self.destinations.items()]
+        rows = {number: place.provider_row(number, f"p{number}") for number, place in self.destinations.items()}
         providers = tuple(self.named or self.destinations)
         settings = BackupSettings(enabled=True, providers=providers, recipients=tuple(recipients))
-        stores = Stores(rows, self.prefix, threading.Event(), self._wrap)
+
+        def read_rows() -> Rows:
+            if self.are_rows_unreadable:
+                raise StoreUnusable("no se puede leer cloud_providers")
+            return Rows(rows, {}, self.prefix)
+
+        stores = Stores(read_rows, threading.Event(), self._wrap)
         return Delivery(settings, stores, Copies(self.query), self._say)
 
     def _wrap(self, provider: Provider) -> Provider:
@@ -499,6 +506,20 @@ def test_an_unknown_provider_is_a_failure_and_the_others_get_their_copies(desk: 
     (failure,) = desk.run()
     assert "nube-vieja" in failure
     assert desk.stored() == [(1, near)]
+
+
+def test_rows_that_cannot_be_read_are_a_failure_of_the_copies_alone(desk: Desk, near: int) -> None:
+    backup = desk.make()
+    assert desk.run() == []
+    desk.are_rows_unreadable = True
+    (failure,) = desk.run()
+    assert "no se puede leer cloud_providers" in failure
+    with closing(desk.delivery()) as delivery:
+        assert delivery.is_lacking(backup)
+        assert not delivery.remove(backup)
+        with fetched(desk.shelf(), backup, delivery.fetcher) as shelf:  # what is on the disk needs no provider
+            assert shelf.chain(backup) == [backup]
+    assert desk.stored() == [(backup.id, near)]
 
 
 # Fetching
