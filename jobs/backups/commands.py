@@ -12,12 +12,14 @@ from typing import Any
 
 import click
 
+from config.errors import RunInterrupted
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
 from config.options import SpanishGroup, directory_to_fill, not_empty
 from config.settings import Settings
 from config.text.plurals import counted
 from jobs.backups.choice import Wish
+from jobs.backups.errors import BackupInterrupted
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
 from jobs.backups.offsite.commands import backup_rebuild, backup_send
@@ -44,6 +46,17 @@ def _records_of(settings: Settings) -> Iterator[Records]:
         database.connect()
         database.require_current_schema()
         yield Records(partial(database.job_query, FOLDER), settings.host)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """Set on a signal; work that ends because of it ends the program as signals do."""
+    interruption = threading.Event()
+    with stopping_on_signal(interruption):
+        try:
+            yield interruption
+        except BackupInterrupted as error:
+            raise RunInterrupted(str(error)) from error
 
 
 def _shelf(records: Records, settings: Settings) -> Shelf:
@@ -136,13 +149,11 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
     from jobs.locks import job_lock
 
     own = settings.of(BackupSettings)
-    interruption = threading.Event()
-    with contextlib.ExitStack() as stack:
+    with _stoppable() as interruption, contextlib.ExitStack() as stack:
         vault = stack.enter_context(opened(settings, interruption))
         if not dry_run:
             identity = database_identity(settings.database_url)
             stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))
-            stack.enter_context(stopping_on_signal(interruption))
         delivery = delivery_of_command(own, vault.stores, vault.copies)
         delivery.look(vault.shelf)
         shelf = replace(vault.shelf, elsewhere=delivery.places())
@@ -156,22 +167,27 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 
 @backup.command("verify", short_help="Comprueba una copia restaurándola.")
 @click.argument("backup_id", metavar="[ID]", type=int, required=False)
+@click.option(
+    "--server", "server_url", metavar="URL", default="", help="Probar en este servidor, en una base pasajera."
+)
 @identity_option
 @click.pass_obj
-def backup_verify(settings: Settings, *, backup_id: int | None, identity: Path | None) -> int:
-    """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado."""
+def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str, identity: Path | None) -> int:
+    """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado.
+
+    Con --server, en una base de datos nueva de ese servidor, con un nombre al azar, que se borra al terminar; el
+    usuario necesita CREATEDB y, si faltan allí papeles (roles) de la copia, CREATEROLE.
+    """
     from jobs.backups.offsite.fetching import fetched
     from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import verify
 
-    interruption = threading.Event()
-    with stopping_on_signal(interruption), opened(settings, interruption, identity) as vault:
+    programs = settings.of(BackupSettings).programs
+    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
         newest = vault.shelf.newest
         found = newest(vault.fetcher.fetchable) if backup_id is None else vault.shelf.named(backup_id)
         with fetched(vault.shelf, found, vault.fetcher) as shelf:
-            proof = verify(
-                shelf.named(found.id), shelf, vault.records, settings.of(BackupSettings).programs, interruption
-            )
+            proof = verify(shelf.named(found.id), shelf, vault.records, programs, interruption, server_url)
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     click.echo(one_line(f"Copia {found.id} comprobada: {found.name}, {what}, en {proof.seconds:.1f} s"))
     return EXIT_DONE
@@ -191,8 +207,7 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
     from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import download
 
-    interruption = threading.Event()
-    with stopping_on_signal(interruption), opened(settings, interruption, identity) as vault:
+    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
         found = vault.shelf.named(backup_id)
         written = download_chain(
             vault.shelf, found, vault.fetcher, directory, lambda part: download([part], directory, interruption)
@@ -211,16 +226,16 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
 def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool, identity: Path | None) -> int:
     """Restaura la copia ID en la base de datos URL, que ha de existir y estar vacía.
 
+    Todo en una transacción: si falla o se interrumpe, la base de datos queda como estaba.
     Una contraseña en URL la ven otros usuarios del equipo (ps): mejor en PGPASSWORD o en ~/.pgpass.
     """
     from jobs.backups.offsite.fetching import fetched
     from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import require_empty, restore_chain
 
-    interruption = threading.Event()
     if not force:
         require_empty(database_url)
-    with stopping_on_signal(interruption), opened(settings, interruption, identity) as vault:
+    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
         found = vault.shelf.named(backup_id)
         with fetched(vault.shelf, found, vault.fetcher) as shelf:
             chain = shelf.chain(shelf.named(backup_id))

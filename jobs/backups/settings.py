@@ -8,8 +8,10 @@ from pathlib import Path
 
 from config.declared import declared
 from config.text.parsers import (
+    MOST_DAYS,
     boolean,
     hour_of_day,
+    integer,
     megabytes,
     minute_of_hour,
     names,
@@ -79,6 +81,15 @@ class BackupSettings:
         english="The directory of the `pg_dump` and `psql` that are used. They must not be older than the server.",
     )
 
+    verify_days: int = declared(
+        "BACKUP_VERIFY_DAYS",
+        integer(0, MOST_DAYS),
+        default="7",
+        unit="days",
+        spanish="Cada cuántos días se comprueba la última copia, restaurándola en un servidor pasajero; 0: nunca.",
+        english="How often the newest backup is proven: it is restored into a server of its own, and every table is "
+        "compared. 0: never.",
+    )
     providers: tuple[int | str, ...] = declared(
         "BACKUP_PROVIDERS",
         references,

@@ -40,9 +40,15 @@ class Shelf:
         return [backup for backup in self.good_here() if not backup.was_found_at_provider and not is_there(backup)]
 
     def newest_full(self, fetchable: Container[int] = ()) -> Backup | None:
-        """The newest good full one that can be the base of a differential, now or once it was fetched."""
+        """The newest good full one that can be the base of a differential, now or once it was fetched.
+
+        None of its chain has failed a proof.
+        """
+        doubtful = {backup.base_id or backup.id for backup in self.here() if backup.verification_error is not None}
         usable = (
-            backup for backup in self.good_here() if backup.is_full and (is_base(backup) or backup.id in fetchable)
+            backup
+            for backup in self.good_here()
+            if backup.is_full and backup.id not in doubtful and (is_base(backup) or backup.id in fetchable)
         )
         return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
 
@@ -52,6 +58,15 @@ class Shelf:
         if not usable:
             raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
         return max(usable, key=lambda backup: (backup.made, backup.id))
+
+    def newest_anywhere(self) -> Backup | None:
+        """The newest good one that this program made; on this host its file must be there."""
+        usable = (
+            backup
+            for backup in self.backups
+            if backup.is_good and backup.host is not None and (backup.host != self.host or is_there(backup))
+        )
+        return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
 
     def named(self, backup_id: int) -> Backup:
         """The backup with this id. Raises `UnknownBackup`."""
