@@ -15,6 +15,8 @@ import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
+from tests.jobs.notify.services import MailServer
+from tests.servers.authority import PrivateAuthority
 from tests.stories.installation import Installation, Run
 
 PREFIX = "sage/principal"
@@ -217,3 +219,18 @@ def test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest
     stem = left["nombre_archivo"].removesuffix(".sql.gz")
     assert {name.partition(".")[0] for name in contents(at_provider(nas))} == {stem}
     assert len(contents(at_provider(nas))) == 3
+
+
+def test_a_backup_is_sent_by_the_mail_of_the_notices(sage: Installation, tmp_path: Path) -> None:
+    done(sage.run("backup", "run"))
+    refused = sage.run("backup", "send", "1", "--to", "ana@example.com")
+    assert (refused.exit_code, "JANITOR_NOTIFY_URLS" in refused.errors) == (2, True)
+    authority, mail = PrivateAuthority(tmp_path), MailServer()
+    with mail.serving(authority.server_context("127.0.0.1")) as port:
+        address = f"mailtos://{mail.USER}:{mail.PASSWORD}@127.0.0.1:{port}?mode=starttls&from=j@example.com"
+        variables = {"JANITOR_NOTIFY_URLS": f"{address}&to=ops@example.com", "SSL_CERT_FILE": str(authority.bundle)}
+        sent = done(sage.run("backup", "send", "1", "--to", "ana@example.com", **variables))
+    assert "enviada a ana@example.com" in sent.output
+    (message,) = mail.messages
+    (attached,) = message.iter_attachments()
+    assert {attached.get_filename(): attached.get_content()}.items() <= contents(copies(sage)).items()
