@@ -4903,6 +4903,7 @@ LOGS = (
 BACKUP_TESTS = "tests/jobs/backups/"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
+OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
@@ -5066,6 +5067,78 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a copy counts though the provider holds other bytes",
+        "jobs/backups/offsite/sending.py",
+        "        found, evidence = self._sha256(key)\n        if found != sha256:\n            raise IntegrityError(",
+        "        found, evidence = self._sha256(key)\n        if found is None:\n            raise IntegrityError(",
+        (f"{OFF_SITE}test_wrong_bytes_at_the_provider_are_no_copy",),
+    ),
+    Mutant(
+        "backups",
+        "a file of another installation is replaced at a provider",
+        "jobs/backups/offsite/delivery.py",
+        "            sender.require_free(parcel, spot)\n",
+        "            pass\n",
+        (f"{OFF_SITE}test_a_file_of_another_installation_with_the_same_name_is_not_touched",),
+    ),
+    Mutant(
+        "backups",
+        "a backup that is damaged on the disk is sent",
+        "jobs/backups/offsite/sending.py",
+        "        if receipt is not None and receipt.sha256 != sha256:\n",
+        "        if receipt is None:\n",
+        (f"{OFF_SITE}test_a_backup_that_is_damaged_on_the_disk_is_sent_nowhere",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged backup is encrypted and sent",
+        "jobs/backups/offsite/sending.py",
+        "    if plain.hexdigest() != plain_sha256:\n",
+        "    if not plain.hexdigest():\n",
+        (f"{OFF_SITE}test_a_backup_that_is_damaged_on_the_disk_is_sent_nowhere",),
+    ),
+    Mutant(
+        "backups",
+        "the description of an encrypted backup leaves in plain",
+        "jobs/backups/offsite/sending.py",
+        "hidden = None if description is None else _encrypted_text(description, recipients)",
+        "hidden = description",
+        (f"{OFF_SITE}test_a_proven_copy_goes_to_each_kind_of_provider_and_comes_back",),
+    ),
+    Mutant(
+        "backups",
+        "a run that was overtaken begins a copy at a provider",
+        "jobs/backups/queries/begin_copy.sql",
+        "WHERE EXISTS (SELECT FROM janitor_jobs WHERE job = %(job)s AND fencing_token = %(fencing_token)s)\n",
+        "",
+        (f"{OFF_SITE}test_a_run_that_was_overtaken_sends_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "a copy that is gone from a provider counts as there",
+        "jobs/backups/offsite/delivery.py",
+        "if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):",
+        "if copy.spot.key:",
+        (f"{OFF_SITE}test_what_is_gone_is_told_once_and_sent_again",),
+    ),
+    Mutant(
+        "backups",
+        "a fetched backup need not have its hash",
+        "jobs/backups/offsite/fetching.py",
+        "        if self.copy.sha256 and stored.hexdigest() != self.copy.sha256:\n            raise",
+        "        if self.copy.sha256 is None:\n            raise",
+        (f"{OFF_SITE}test_what_another_hand_encrypted_is_given_to_nobody",),
+    ),
+    Mutant(
+        "backups",
+        "a deletion counts as finished though a provider still has the backup",
+        "jobs/backups/keeping/disposal.py",
+        "        if remove_elsewhere(backup):\n            records",
+        "        if remove_elsewhere(backup) or True:\n            records",
+        (f"{OFF_SITE}test_a_deletion_that_a_provider_did_not_do_is_finished_later",),
+    ),
+    Mutant(
+        "backups",
         "a damaged backup is restored",
         "jobs/backups/verification/proving.py",
         "    for backup in chain:\n        _require_hash(backup)\n",
@@ -5084,7 +5157,7 @@ BACKUPS = (
         "backups",
         "a backup of which a proof failed stays the base of differentials",
         "jobs/backups/keeping/shelf.py",
-        "            and backup.id not in doubtful\n",
+        " and backup.id not in doubtful",
         "",
         (f"{BACKUP_PROOFS}test_a_chain_of_which_a_proof_failed_is_no_base_any_more",),
     ),
