@@ -19,6 +19,8 @@ DEFINITIONS = (
     Ref("jobs.logs.job:JOB"),
     Ref("jobs.backups.job:JOB"),
     Ref("jobs.history.job:JOB"),
+    Ref("jobs.metrics.job:JOB"),
+    Ref("jobs.ping.job:JOB"),
 )
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.process.early_signals import EXIT_SIGNAL_BASE
@@ -64,6 +65,14 @@ class Counts:
     temp_failures: int = 0
 
 
+class JobDone(NamedTuple):
+    """One job of a run that has ended: its name, `JobEnd.outcome`, and how long it took."""
+
+    name: str
+    outcome: str
+    seconds: float
+
+
 class TickReport:
     """Counts from several threads, and the worst problem of the tick as a whole."""
 
@@ -74,6 +83,8 @@ class TickReport:
         self._problem_exit_code = EXIT_DONE
         self._signal_number: int | None = None
         self._named: dict[str, tuple[str, ...]] = {}
+        self.jobs: list[JobDone] = []
+        """The jobs that have ended, in order."""
         self.limit_reached: str | None = None
         """The option that kept work from beginning or finishing."""
 

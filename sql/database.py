@@ -37,7 +37,7 @@ from sql.errors import (
     DeletionSwitchedOff,
     SchemaError,
 )
-from sql.job_records import JobRecords, JobsSeen, jobs_seen
+from sql.job_records import JobEnd, JobRecords, JobsSeen, jobs_seen
 from sql.texts import Told, ToldJson
 
 __all__ = [
@@ -298,6 +298,15 @@ class Database:
     def job_query(self, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run one of a job's statements, `queries/{name}.sql` in its folder, which may run twice."""
         return self._connection.query(f"{folder}/{name}", parameters)
+
+    def job_query_once(self, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
+        """The same, without waiting for a lost database or repeating what was refused."""
+        return self._connection.query_once(f"{folder}/{name}", parameters)
+
+    def record_observer(self, end: JobEnd, seconds: float) -> None:
+        """Record what a job did that only looks on, if a run has begun."""
+        if self._run_id:
+            self.job_records.record(end, seconds)
 
     def missing_job_rights(self, rights: Mapping[str, str]) -> list[str]:
         """The rights on tables that a job needs and this role lacks, in words."""
