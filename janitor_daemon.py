@@ -70,7 +70,7 @@ from jobs.locks import LockHeld
 from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
-from jobs.provider_set import ProviderSet
+from jobs.provider_set import ProviderMemory, ProviderSet
 from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs, variables_by_title
@@ -210,13 +210,13 @@ class JanitorDaemon:
                 with renewing_leases(self._database):
                     tick.run(work, seen)
             finally:
-                self._finish()
+                self._finish(frozenset(plan.job.name for plan in plans))
 
-    def _finish(self) -> None:
+    def _finish(self, jobs: frozenset[str]) -> None:
         """Sum up and record the report. The job that lost the database has already reported that."""
         if (log_file := log_file_failure()) is not None:
             self._messages.log_unwritable(log_file)
-        self._messages.run_finished()
+        self._messages.run_finished(jobs)
         report = {
             **asdict(self.report.counts),
             "named": self.report.named,
@@ -268,16 +268,19 @@ class JanitorDaemon:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
         used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
-        self._providers = ProviderSet(rows, unreadable, self.interruption.migrations, self._note_unusable_provider)
+        memory = None if self._options.dry_run else ProviderMemory(self._database, self._policy.key_prefix)
+        self._providers = ProviderSet(
+            rows, unreadable, self.interruption.migrations, self._note_unusable_provider, memory
+        )
         self._at_the_end.callback(self._providers.close)
         self._providers.tell_unreadable(self._policy.provider_ids)
         directories = (row.options.get("ruta") for row in rows if row.kind == "local")
         self._judge.keep_out_of(f"{path}/{shared_prefix(self._policy.key_prefix)}" for path in directories)
 
-    def _note_unusable_provider(self, provider_id: int, name: str, error: Exception) -> None:
+    def _note_unusable_provider(self, provider_id: int, name: str, error_code: str) -> None:
         """Only a person can fix it, so the exit code shows it even where an alternate takes everything."""
         if provider_id in self._policy.provider_ids:
-            self._messages.provider_needs_a_person(name, error)
+            self._messages.provider_needs_a_person(name, error_code)
 
     @property
     def _retention_hours(self) -> float:
@@ -325,7 +328,8 @@ class JanitorDaemon:
         self._load_cloud_providers()
         names = [provider.name for provider in self._providers.in_order(self._policy.provider_ids)]
         for deletion in self._database.list_deletions():
-            preview_deletion(deletion.execution)
+            if not deletion.is_held:
+                preview_deletion(deletion.execution)
         if not self._migration_is_on():
             return
         for ready in self._ready_executions():
@@ -357,6 +361,9 @@ class JanitorDaemon:
         if listed and not self._delete_after_migration:
             self._migration.local_copies.keep_all(deletion.execution for deletion in listed)
             return []
+        if held := [deletion.execution for deletion in listed if deletion.is_held]:
+            self._migration.local_copies.give_back_held(held)
+            listed = [deletion for deletion in listed if not deletion.is_held]
         due = [deletion.execution for deletion in listed if deletion.is_due]
         if len(due) < len(listed):
             self._messages.removals_wait(len(listed) - len(due))
@@ -465,9 +472,15 @@ class JanitorDaemon:
             self._messages.migration_put_off(claim.execution, error)
         else:
             self._messages.migration_failed(claim.execution, error)
+        from jobs.migration.setbacks import counts_against  # most runs have no failure
+
         state = "refused" if isinstance(error, UnsafeSource) else "failed"
+        counts = counts_against(error, self._providers, self._policy.provider_ids)
+        max_failed_runs = self._settings.max_attempts if counts else None
         with contextlib.suppress(DatabaseBusy):  # then the claim is freed at the end of the run
-            self._database.fail_migration(claim, state, error_code(error), str(error))
+            failure = self._database.fail_migration(claim, state, error_code(error), str(error), max_failed_runs)
+            if failure.is_quarantined:
+                self._messages.quarantined(claim.execution, failure.failed_runs)
 
     def _is_put_off(self, error: Exception) -> bool:
         """Whether an execution was stopped without a fault: the run's time is over, or a signal has ended it, after

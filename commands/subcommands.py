@@ -19,6 +19,7 @@ import click
 
 from commands.check import check_everything
 from commands.jobs import describe_jobs, list_jobs
+from commands.orders.commands import ORDERS
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -43,6 +44,9 @@ from sql.database import Database
 
 commands = SpanishGroup()
 """All of them, by name."""
+
+for order in ORDERS:
+    commands.add_command(order)
 
 
 def _database_of(settings: Settings) -> contextlib.closing[Database]:

@@ -23,6 +23,8 @@ class ProviderRow:
     credentials: Mapping[str, object] | str | None = field(repr=False)
     options: Mapping[str, object]
     active: bool
+    identity: str = field(default="", compare=False)
+    """Differs once the row or a secret that it names has changed. It tells next to nothing about either."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,14 @@ class Settings:
         spanish="No se empieza ninguna ejecución con la que se enviaría más que esto, con unidad: 100G.",
         english="Once so much was sent a run begins no further execution, as with `--max-bytes`. With a unit.",
     )
+    max_attempts: int = declared(
+        "JANITOR_MAX_ATTEMPTS",
+        integer(1, 1000),
+        default="5",
+        spanish="En cuántos ciclos puede fallar una ejecución, de 1 a 1000, antes de quedar en cuarentena (retry).",
+        english="In how many runs an execution may fail, 1 to 1000, before it is put in quarantine: no run takes it up "
+        "until `retry`. Failures of a provider as a whole, of the host or of the database do not count.",
+    )
     secret_keys: str = declared(
         "JANITOR_SECRET_KEYS",
         str,

@@ -9,12 +9,13 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from config.errors import RunInterrupted
-from config.logs import emit
+from config.logs import emit, one_line
 from config.settings import Settings
 from jobs.job import Job, Outcome
 from jobs.report import JobDone
 from sql.connection import Row
-from sql.database import Database
+from sql.database import Database, DatabaseError
+from sql.notices import Cause
 
 
 class LeaseLost(Exception):
@@ -64,6 +65,20 @@ class Context(NamedTuple):
     def say(self, event: str, text: str, level: int = logging.INFO) -> None:
         """Report to operators, in Spanish and on one line. `event` is its stable English name."""
         emit(level, event, text, job=self.job.name)
+
+    def notify(self, key: str, state: str, text: str) -> None:
+        """Note the state of a cause; operators are told of it only when that changes. A dry run notes nothing.
+
+        `key` is the cause's stable English name, such as `backup:too_old`; `state` is one of `sql.notices.STATES`;
+        `text` is Spanish and one line. Costs one statement. What the database refuses is logged, and does no harm to
+        the job. Raises `ValueError` for an unknown state.
+        """
+        if self.dry_run:
+            return
+        try:
+            self.database.notices.note((Cause(key, state, text),))
+        except DatabaseError as error:
+            self.say("notice_not_noted", f"No se pudo anotar el aviso {key}: {one_line(error)}", logging.WARNING)
 
 
 class ObservedRun(NamedTuple):

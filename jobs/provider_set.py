@@ -1,4 +1,6 @@
-"""The providers of one tick: built when first needed, and left alone once they are found to be down."""
+"""The providers of one tick: built when first needed, and left alone once they are found to be down. A provider that
+failed in an earlier run, of any host, is left alone for a while, longer each time, and then probed before it is used.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,10 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from config.errors import MigrationError, caused_by_too_many_open_files
 from config.fields import FieldError
@@ -22,6 +27,10 @@ from providers.base import (
     StorageFull,
 )
 from providers.probes import require_in_use
+from sql.database import Database, DatabaseError
+
+if TYPE_CHECKING:
+    from sql.memory.provider_health import ProviderFailure
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
@@ -33,8 +42,70 @@ SHOWN_BY_WHAT_STAYS_SECONDS = 600.0
 """Like `SHOWN_SECONDS`, where the probe cannot be removed and there should not be many of them."""
 
 
-def _nobody_asks(_provider_id: int, _name: str, _error: Exception) -> None:
+def _nobody_asks(_provider_id: int, _name: str, _error_code: str) -> None:
     """Do nothing, where it does not matter whether a person is needed."""
+
+
+class ProviderMemory:
+    """What earlier runs of all hosts know of providers that failed as a whole. It is read once it is needed.
+
+    A run works without it: if the database does not answer, that is reported and nothing is raised.
+    """
+
+    def __init__(self, database: Database, prefix: str) -> None:
+        """Probes are written below `prefix`."""
+        self._database = database
+        self.prefix = prefix
+
+    @cached_property
+    def _known(self) -> Mapping[int, ProviderFailure]:
+        try:
+            return self._database.provider_health.recall()
+        except DatabaseError as error:
+            _tell_memory_lost("leer", error)
+            return {}
+
+    def failure_of(self, row: ProviderRow) -> ProviderFailure | None:
+        """The remembered failure of a provider."""
+        return self._known.get(row.id)
+
+    def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
+        """Record a failure and return until when the provider is left alone, if it is. Wrong settings cost nothing to
+        find out, so no pause follows them.
+        """
+        known = self._known.get(provider_id)
+        try:
+            return self._database.provider_health.note_failure(
+                provider_id,
+                settings,
+                known.failures if known else 0,
+                (_code_of(error), str(error)),
+                needs_a_person=not isinstance(error, ProviderUnavailable),
+                has_pauses=isinstance(error, ProviderError) and not isinstance(error, InvalidProviderSettings),
+            )
+        except DatabaseError as lost:
+            _tell_memory_lost("anotar", lost)
+            return None
+
+    def forget(self, provider_id: int) -> None:
+        """Record that a provider works again."""
+        try:
+            self._database.provider_health.forget(provider_id)
+        except DatabaseError as error:
+            _tell_memory_lost("anotar", error)
+
+
+def _tell_memory_lost(action: str, error: DatabaseError) -> None:
+    message = f"No se pudo {action} qué proveedores fallan; se sigue sin saberlo: {one_line(error)}"
+    emit(logging.WARNING, "provider_memory_lost", message, cause=error)
+
+
+def _code_of(error: Exception) -> str:
+    return error.code if isinstance(error, MigrationError) else InvalidProviderSettings.code
+
+
+def _local(instant: datetime) -> str:
+    return f"{instant.astimezone():%Y-%m-%d %H:%M}"
 
 
 class ProviderSet:
@@ -45,12 +116,14 @@ class ProviderSet:
         rows: Iterable[ProviderRow],
         unreadable: Iterable[tuple[int, str, FieldError]],
         interruption: threading.Event | None = None,
-        needs_a_person: Callable[[int, str, Exception], object] = _nobody_asks,
+        needs_a_person: Callable[[int, str, str], object] = _nobody_asks,
+        memory: ProviderMemory | None = None,
     ) -> None:
         """`unreadable` rows are reported only when they are asked for, because most of them may not matter.
 
-        `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id, name and error of a
-        provider that stays unusable until somebody fixes its row, its access or its store.
+        `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id and name of a
+        provider that stays unusable until somebody fixes its row, its access or its store, and the code of the error.
+        With `memory` a provider that failed before is left alone for a while, then probed before it is used.
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
@@ -59,6 +132,8 @@ class ProviderSet:
         self._failures: dict[int, int] = {}
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person
+        self._memory = memory
+        self._worked: set[int] = set()
         self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
         """Until when each provider is trusted, by `time.monotonic`."""
@@ -80,12 +155,21 @@ class ProviderSet:
 
     def get(self, provider_id: int) -> Provider | None:
         """A provider, unless it is missing, inactive, badly configured or down."""
-        with self._turn:
-            if provider_id in self._unusable:
-                return None
-            if provider_id not in self._built:
+        if provider_id not in self._unusable and provider_id not in self._built:
+            with self._questions[provider_id]:
                 self._build(provider_id)
-            return self._built.get(provider_id)
+        return None if provider_id in self._unusable else self._built.get(provider_id)
+
+    def leave_paused_alone(self, provider_ids: Iterable[int]) -> None:
+        """Report those of these providers that are left alone because they failed, before several processes do."""
+        for provider_id in provider_ids:
+            row = self._rows.get(provider_id)
+            if row is not None and row.active and provider_id not in self._unusable:
+                self._is_paused(row)
+
+    def any_works(self, provider_ids: Iterable[int]) -> bool:
+        """Whether one of these providers is in use and has worked in this run: what it fails at is not its fault."""
+        return any(provider_id in self._worked and provider_id not in self._unusable for provider_id in provider_ids)
 
     def tell_unreadable(self, wanted: Container[int]) -> None:
         """Report unreadable rows at once: those wanted as faults, the others in the debug log."""
@@ -107,6 +191,9 @@ class ProviderSet:
         return self._rows.get(provider_id)
 
     def _build(self, provider_id: int) -> None:
+        """Build a provider that another thread has not built meanwhile, and probe it if it failed before."""
+        if provider_id in self._unusable or provider_id in self._built:
+            return
         if provider_id in self._unreadable:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, *self._unreadable[provider_id])
@@ -117,12 +204,55 @@ class ProviderSet:
             emit(logging.WARNING, "provider_not_active", f"El proveedor {what}; no se usa", provider_id=provider_id)
             self._unusable.add(provider_id)
             return
+        if self._is_paused(row):
+            return
         try:
-            self._built[provider_id] = build_provider(row)
-            self._built[provider_id].progress.interruption = self._interruption
+            provider = build_provider(row)
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, row.name, error)
+            return
+        provider.progress.interruption = self._interruption
+        try:
+            self._probe_if_it_failed(row, provider)
+        finally:
+            self._built[provider_id] = provider  # also one that is left alone has to be closed
+
+    def _is_paused(self, row: ProviderRow) -> bool:
+        """Whether a provider failed so recently that it is left alone, with the settings that it has now."""
+        failure = self._memory.failure_of(row) if self._memory else None
+        if failure is None or not failure.is_paused or failure.settings != row.identity:
+            return False
+        self._unusable.add(row.id)
+        if failure.needs_a_person:
+            self._needs_a_person(row.id, row.name, failure.error_code)
+        emit(
+            logging.WARNING,
+            "provider_paused",
+            f"El proveedor {row.name} se deja en paz hasta {_local(failure.until)}, porque falla desde "
+            f"{_local(failure.since)}: {one_line(failure.error)}; para probarlo ya, ejecute check",
+            provider=row.name,
+            error_code=failure.error_code,
+        )
+        return True
+
+    def _probe_if_it_failed(self, row: ProviderRow, provider: Provider) -> None:
+        """Trust a provider that failed in an earlier run only once it has written, read and listed an object."""
+        failure = self._memory.failure_of(row) if self._memory else None
+        if self._memory is None or failure is None:
+            return
+        try:
+            require_in_use(provider, self._memory.prefix)
+        except ProviderError as error:
+            self._leave_alone(provider, error)
+            return
+        self._memory.forget(row.id)
+        emit(
+            logging.INFO,
+            "provider_recovered",
+            f"El proveedor {row.name} vuelve a funcionar; fallaba desde {_local(failure.since)}",
+            provider=row.name,
+        )
 
     def note_failure(self, provider: Provider, error: MigrationError, prefix: str, size_bytes: int = 0) -> None:
         """Note a failure of an execution of `size_bytes`; leave the provider alone if the failure is its own.
@@ -181,17 +311,27 @@ class ProviderSet:
                 return
             self._unusable.add(provider.id)
         if not isinstance(error, ProviderUnavailable):
-            self._needs_a_person(provider.id, provider.name, error)
+            self._needs_a_person(provider.id, provider.name, error.code)
+        until = self._remember(provider.id, error)
+        pause = f"; se deja en paz hasta {_local(until)}" if until else ""
         emit(
             logging.WARNING,
             "provider_left_alone",
-            f"El proveedor {provider.name} no se usará más en esta ejecución: {error}",
+            f"El proveedor {provider.name} no se usará más en esta ejecución: {error}{pause}",
             provider=provider.name,
             error_code=error.code,
         )
 
+    def _remember(self, provider_id: int, error: Exception) -> datetime | None:
+        """Record a failure for later runs; a run that is being stopped gives up requests without their fault."""
+        if self._memory is None or self._interruption.is_set():
+            return None
+        row = self._rows.get(provider_id)
+        return self._memory.note_failure(provider_id, row.identity if row else "", error)
+
     def _tell_unusable(self, provider_id: int, name: str, error: Exception) -> None:
-        self._needs_a_person(provider_id, name, error)
+        self._needs_a_person(provider_id, name, _code_of(error))
+        self._remember(provider_id, error)
         emit(
             logging.ERROR,
             "provider_settings_invalid",
@@ -215,6 +355,7 @@ class ProviderSet:
     def note_success(self, provider: Provider, size_bytes: int = 0) -> None:
         """Forget the failures of a provider that works again; one that took `size_bytes` had room for them."""
         with self._turn:
+            self._worked.add(provider.id)
             self._failures.pop(provider.id, None)
             refused = self._without_room[provider.id]
             refused[:] = [refused_bytes for refused_bytes in refused if refused_bytes > size_bytes]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line, redactor
@@ -34,11 +35,17 @@ from sql.errors import (
     DatabaseError,
     DatabaseReadOnly,
     DatabaseUnavailable,
+    DeletionHeld,
     DeletionSwitchedOff,
     SchemaError,
 )
 from sql.job_records import JobEnd, JobRecords, JobsSeen, jobs_seen
+from sql.notices import Notices
 from sql.texts import Told, ToldJson
+
+if TYPE_CHECKING:
+    from sql.memory.orders import Orders
+    from sql.memory.provider_health import ProviderHealth
 
 __all__ = [
     "Database",
@@ -46,6 +53,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseReadOnly",
     "DatabaseUnavailable",
+    "DeletionHeld",
     "DeletionSwitchedOff",
     "SchemaError",
     "database_identity",
@@ -91,6 +99,14 @@ class Occupied:
 
 
 @dataclass(frozen=True, slots=True)
+class FailureRecord:
+    """In how many runs an execution failed for a reason of its own, and whether that was once too often."""
+
+    failed_runs: int
+    is_quarantined: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RemovalRecord:
     """What earlier runs recorded of one removal: the inode of the directory that they set aside, and, once that was
     empty, the device and inode of its parent. `None`: nothing recorded.
@@ -115,10 +131,13 @@ class UnfinishedDeletion:
 
 @dataclass(frozen=True, slots=True)
 class ListedDeletion:
-    """An unfinished deletion that is not claimed, and whether it is due: after several tries there are pauses."""
+    """An unfinished deletion that is not claimed, and whether it is due: after several tries there are pauses. What an
+    operator holds is not to be removed.
+    """
 
     execution: Execution
     is_due: bool
+    is_held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,6 +326,11 @@ class Database:
         """Record what a job did that only looks on, if a run has begun."""
         if self._run_id:
             self.job_records.record(end, seconds)
+
+    @property
+    def notices(self) -> Notices:
+        """What operators are to be told."""
+        return Notices(self._connection, self._host.text)
 
     def missing_job_rights(self, rights: Mapping[str, str]) -> list[str]:
         """The rights on tables that a job needs and this role lacks, in words."""
@@ -567,10 +591,24 @@ class Database:
     def _is_committed(self, attempt: Attempt) -> bool:
         return bool(self._connection.query("find_commit", {"attempt_id": attempt.id})[0]["committed"])
 
-    def fail_migration(self, claim: Claim, state: str, error_code: str, error: str) -> None:
-        """Record why an execution was not migrated (`failed`) or must not be (`refused`), and release it."""
-        parameters = {**_claimed(claim), "state": state, "error_code": error_code, "error": Told(one_line(error))}
-        self._connection.query("fail_migration", parameters)
+    def fail_migration(
+        self, claim: Claim, state: str, error_code: str, error: str, max_failed_runs: int | None = None
+    ) -> FailureRecord:
+        """Record why an execution was not migrated (`failed`) or must not be (`refused`), and release it.
+
+        With `max_failed_runs` the failure counts against it: pauses grow, and after so many it is in quarantine.
+        """
+        parameters = {
+            **_claimed(claim),
+            "state": state,
+            "error_code": error_code,
+            "error": Told(one_line(error)),
+            "max_failed_runs": max_failed_runs,
+            "host": self._host,
+            "run_id": self._run_id,
+        }
+        rows = self._connection.query("fail_migration", parameters)
+        return FailureRecord(**rows[0]) if rows else FailureRecord(0, is_quarantined=False)
 
     # Removal of local copies and of leftovers
 
@@ -578,7 +616,8 @@ class Database:
         """The removals of local copies that this host began and did not finish, in the order in which to try them."""
         rows = self._connection.query("list_deletions", {"host": self._host})
         return [
-            ListedDeletion(Execution(row["execution_id"], row["uuid"], row["directory"]), row["is_due"]) for row in rows
+            ListedDeletion(Execution(row["execution_id"], row["uuid"], row["directory"]), row["is_due"], row["is_held"])
+            for row in rows
         ]
 
     def claim_deletions(self, executions: Iterable[Execution]) -> list[UnfinishedDeletion]:
@@ -607,7 +646,8 @@ class Database:
         """How long a local copy is still ours to remove, by the database's clock; `None` if the claim was lost or the
         execution's row has changed since the copy was committed.
 
-        Raises `DeletionSwitchedOff` if the policy in force no longer asks for deletion.
+        Raises `DeletionSwitchedOff` if the policy in force no longer asks for deletion, `DeletionHeld` if an operator
+        holds the execution.
         """
         return _seconds_left_to_delete(self._connection.query_once("deletion_seconds_left", _claimed(claim)))
 
@@ -634,7 +674,8 @@ class Database:
         """Record that the local copy is gone, and release the execution. If the claim was lost or the execution's row
         changed meanwhile, change nothing and return `False`.
         """
-        return bool(self._connection.query("finish_deletion", _claimed(claim))[0]["is_finished"])
+        parameters = {**_claimed(claim), "host": self._host}
+        return bool(self._connection.query("finish_deletion", parameters)[0]["is_finished"])
 
     def stop_deletion(self, claim: Claim, error_code: str, error: str) -> None:
         """Record why the local copy could not be removed; a later tick tries again."""
@@ -671,6 +712,22 @@ class Database:
             "uris_above": [f"cloud://{kind}/{place}" for kind in KINDS_IN_URIS for place in above],
         }
         return [row["id"] for row in self._connection.query("find_rows_at_place", parameters)]
+
+    # Memory across runs
+
+    @property
+    def provider_health(self) -> ProviderHealth:
+        """Which providers failed as a whole, for all hosts."""
+        from sql.memory.provider_health import ProviderHealth  # a run with nothing to do asks for none
+
+        return ProviderHealth(self._connection, self._host)
+
+    @property
+    def orders(self) -> Orders:
+        """What operators order of single executions."""
+        from sql.memory.orders import Orders  # no run needs it
+
+        return Orders(self._connection, self._host)
 
     # Questions of operators
 
@@ -732,6 +789,8 @@ def _claimed(claim: Claim) -> dict[str, object]:
 def _seconds_left_to_delete(rows: list[Row]) -> float | None:
     if rows and not rows[0]["is_wanted"]:
         raise DeletionSwitchedOff
+    if rows and rows[0]["is_held"]:
+        raise DeletionHeld
     return float(rows[0]["seconds_left"]) if rows else None
 
 
@@ -774,7 +833,8 @@ def _key_prefix(value: object) -> str:
 def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> ProviderRow:
     credentials = _json_object("credenciales", row["credenciales"], text_allowed=True)
     learn_secrets(credentials)
-    resolved = resolve_secrets(credentials, fetch_secret)
+    tokens: list[bytes] = []
+    resolved = resolve_secrets(credentials, _noting(tokens, fetch_secret))
     if isinstance(resolved, str) and resolved.lstrip().startswith("{"):  # a secret that holds a whole JSON object
         resolved = _json_object("credenciales", resolved, text_allowed=False)
     learn_secrets(resolved)
@@ -786,7 +846,27 @@ def _provider_row(row: Row, fetch_secret: Callable[[str], bytes | None]) -> Prov
         credentials=resolved if isinstance(resolved, (Mapping, str)) else None,
         options=options if isinstance(options, Mapping) else {},
         active=row["activo"] is True,
+        identity=_identity_of(row, tokens),
     )
+
+
+def _noting(tokens: list[bytes], fetch_secret: Callable[[str], bytes | None]) -> Callable[[str], bytes | None]:
+    """The same function, which also keeps what it returns."""
+
+    def fetch(name: str) -> bytes | None:
+        token = fetch_secret(name)
+        tokens.append(token or b"")
+        return token
+
+    return fetch
+
+
+def _identity_of(row: Row, tokens: Iterable[bytes]) -> str:
+    """A short checksum of a provider's settings as they are stored. Others may read the table that keeps it: 32 bits
+    confirm no guess of a password.
+    """
+    parts = (row["tipo"], row["credenciales"], row["configuracion"], *(token.hex() for token in tokens))
+    return f"{zlib.crc32(json.dumps(parts).encode()):08x}"
 
 
 def provider_name(row: Row) -> str:

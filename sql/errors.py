@@ -23,5 +23,9 @@ class SchemaError(DatabaseError):
     """The tables do not fit this version of the program, or may not be used."""
 
 
+class DeletionHeld(Exception):
+    """An operator holds the execution whose local copy is being removed."""
+
+
 class DeletionSwitchedOff(Exception):
     """The policy in force no longer asks for the removal of local copies. The database itself is fine."""

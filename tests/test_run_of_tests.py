@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import second_chance
 from tests.file_attributes import make_immutable
 from tests.order import long_ones_first
 from tests.repository import REPOSITORY
@@ -165,3 +167,37 @@ def test_a_run_does_without_memory_that_it_might_fill(tmp_path: Path, monkeypatc
     assert run.in_memory is None
     assert MEMORY_VARIABLE not in os.environ
     run.close(keep_of_tests=False)
+
+
+FAILS_AT_FIRST = """
+from pathlib import Path
+
+def test_that_passes():
+    marks = Path({marks!r})
+    marks.mkdir(exist_ok=True)
+    (marks / str(len([*marks.iterdir()]))).touch()
+    assert len([*marks.iterdir()]) >= {passes_from}
+"""
+
+
+@pytest.mark.parametrize(("passes_from", "exit_code"), [(1, 0), (2, 1), (100, 1)])
+def test_only_what_passes_each_time_it_is_repeated_is_unstable(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], passes_from: int, exit_code: int
+) -> None:
+    file = tmp_path / "test_unstable.py"
+    file.write_text(FAILS_AT_FIRST.format(marks=str(tmp_path / "marks"), passes_from=passes_from))
+    record = tmp_path / "lastfailed"
+    record.write_text(json.dumps({f"{file}::test_that_passes": True}))
+    assert second_chance.main(record) == exit_code
+    assert ("UNSTABLE TESTS" in capfd.readouterr().err) == (exit_code == 0)
+    assert len([*(tmp_path / "marks").iterdir()]) == (second_chance.ROUNDS if exit_code == 0 else 1)
+
+
+@pytest.mark.parametrize("number", [None, 0, 4, 100])
+def test_many_failures_are_no_chance_and_neither_is_a_run_that_did_not_get_far(
+    tmp_path: Path, number: int | None
+) -> None:
+    record = tmp_path / "lastfailed"
+    if number is not None:
+        record.write_text(json.dumps({f"tests/test_none.py::test_{each}": True for each in range(number)}))
+    assert second_chance.main(record) == 1

@@ -111,6 +111,8 @@ def of_executions(row: Row, retention_seconds: float) -> Iterator[Sample]:
     yield sample("janitor_executions_pending", row["pending"])
     yield sample("janitor_executions_due", row["due"])
     yield sample("janitor_executions_failed", row["failed"])
+    yield sample("janitor_executions_quarantined", row["quarantined"])
+    yield sample("janitor_executions_held", row["held"])
     yield sample("janitor_executions_without_directory", row["without_directory"])
     yield sample("janitor_inventory_timestamp_seconds", row["now"])
     oldest = row["oldest_due"]
@@ -143,6 +145,14 @@ def _provider(row: Mapping[str, Any]) -> dict[str, str]:
     """Two providers may have one name, so their ids tell them apart."""
     number = row["provider_id"]
     return {"provider": row["provider"], "provider_id": "" if number is None else str(number)}
+
+
+def of_providers(rows: Iterable[Row]) -> Iterator[Sample]:
+    """Which providers fail as a whole."""
+    for row in rows:
+        yield sample("janitor_provider_up", row["since"] is None, **_provider(row))
+        if row["since"] is not None:
+            yield sample("janitor_provider_down_since_timestamp_seconds", row["since"], **_provider(row))
 
 
 def of_disks(settings: Settings) -> Iterator[Sample]:

@@ -62,6 +62,7 @@ QUEUE = (
     Family("janitor_executions_due", GAUGE, "Those of them that are older than the retention."),
     Family("janitor_executions_failed", GAUGE, "Those of them whose last attempt failed or was refused."),
     Family("janitor_executions_quarantined", GAUGE, "Those of them that are not tried any more until a person acts."),
+    Family("janitor_executions_held", GAUGE, "Executions that an operator holds."),
     Family("janitor_executions_without_directory", GAUGE, "Executions that left no files."),
     Family("janitor_oldest_due_timestamp_seconds", GAUGE, "When the oldest due execution was executed."),
     Family("janitor_oldest_due_age_seconds", GAUGE, "How old the oldest due execution is; 0 if none is due."),
@@ -82,6 +83,11 @@ DISKS = (
     Family("janitor_disk_free_inodes", GAUGE, "Inodes that are free there for this user."),
 )
 
+PROVIDERS = (
+    Family("janitor_provider_up", GAUGE, "Whether runs use the provider: 0 while it is left alone after failures."),
+    Family("janitor_provider_down_since_timestamp_seconds", GAUGE, "Since when the provider has failed."),
+)
+
 BACKUPS = (
     Family("janitor_backup_last_success_timestamp_seconds", GAUGE, "When the newest good backup was made, by kind."),
     Family("janitor_backup_age_seconds", GAUGE, "How old the newest good backup is, by kind."),
@@ -89,4 +95,4 @@ BACKUPS = (
     Family("janitor_backup_last_verified_timestamp_seconds", GAUGE, "When a backup was last proven to restore."),
 )
 
-FAMILIES = (*BUILD, *RUN, *TASKS, *ATTEMPTS, *LAST_MIGRATION, *QUEUE, *DISKS, *BACKUPS)
+FAMILIES = (*BUILD, *RUN, *TASKS, *ATTEMPTS, *LAST_MIGRATION, *QUEUE, *PROVIDERS, *DISKS, *BACKUPS)

@@ -19,7 +19,7 @@ from jobs.context import Context, EndOfRun, ObservedRun
 from jobs.findings import Finding, advised, bad, good
 from jobs.job import Job, Outcome
 from jobs.metrics import collecting
-from jobs.metrics.families import BACKUPS, BUILD, DISKS, QUEUE, RUN, TASKS
+from jobs.metrics.families import BACKUPS, BUILD, DISKS, PROVIDERS, QUEUE, RUN, TASKS
 from jobs.metrics.file import MetricsFileError, update_file
 from jobs.metrics.samples import Sample, Samples, sample
 from jobs.registry import all_jobs
@@ -76,7 +76,7 @@ class _Collection:
         self._samples.add(collecting.counted_by_run(self._end))
         self._samples.replace(ENABLED, collecting.of_enabled_tasks(_jobs_on(self._run)))
         self._samples.replace(DISKS, collecting.of_disks(self._run.settings))
-        for gather in (self._tasks, self._attempts, self._backups, self._executions):
+        for gather in (self._tasks, self._attempts, self._providers, self._backups, self._executions):
             self._ask(gather)
         if self._database is None:
             self._samples.update(collecting.of_tasks_of_run(self._end, self._now))
@@ -131,6 +131,10 @@ class _Collection:
         self._samples.add(added)
         self._samples.update(gauges)
         self._samples.state = {**state, "next_attempt": row["next_id"], "open_attempts": row["open_ids"]}
+
+    def _providers(self, database: Database) -> None:
+        rows = self._rows(database, "list_providers", {})
+        self._samples.replace(PROVIDERS, collecting.of_providers(rows))
 
     def _backups(self, database: Database) -> None:
         rows = self._rows(database, "last_backups", {})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import asdict
 
 from config.errors import MigrationError
@@ -153,6 +153,18 @@ class Messages:
             error_code=error_code(error),
         )
 
+    def quarantined(self, execution: Execution, failed_runs: int) -> None:
+        """It failed in too many runs: from now on no run takes it up, and none reports it."""
+        uuid = one_line(execution.uuid)
+        emit(
+            logging.ERROR,
+            "execution_quarantined",
+            f"La ejecución {uuid} queda en cuarentena, porque falló en {counted(failed_runs, 'ciclo', 'ciclos')}: ya "
+            f"no se intenta; arregle la causa y ejecute retry {uuid}",
+            execution=uuid,
+            failed_runs=failed_runs,
+        )
+
     def descriptors_wanting(self, execution: Execution) -> None:
         """It could not open enough files while others were doing the same."""
         uuid = one_line(execution.uuid)
@@ -190,32 +202,36 @@ class Messages:
             root=root,
         )
 
-    def provider_needs_a_person(self, name: str, error: Exception) -> None:
+    def provider_needs_a_person(self, name: str, error_code: str) -> None:
         """A provider that the policy names cannot be used until somebody fixes it; that was already reported."""
-        code = error.code if isinstance(error, MigrationError) else "invalid_settings"
-        self._report.name(Named.PROVIDER, f"{one_line(name)} ({TO_BE_MENDED.get(code, code)})")
+        self._report.name(Named.PROVIDER, f"{one_line(name)} ({TO_BE_MENDED.get(error_code, error_code)})")
 
     def log_unwritable(self, log_file: str) -> None:
         """Messages are only on the console, where this was reported too."""
         self._report.name(Named.LOG, one_line(log_file))
 
-    def run_finished(self) -> None:
-        """Sum up in one line, which also explains an exit code other than 0."""
-        counts = self._report.counts
-        sums = (
-            counted(counts.migrated, "migrada", "migradas")
-            + f" ({files(counts.migrated_files)}, {counts.migrated_bytes / 1024 / 1024:.2f} MB)",
-            f"{counts.failed} con error",
-            f"{counts.missing_directories} sin directorio",
-            counted(counts.local_copies_deleted, "copia local borrada", "copias locales borradas"),
-        )
-        problems = self._report.problems()
+    def run_finished(self, jobs: Container[str]) -> None:
+        """Sum up in one line, which also explains an exit code other than 0. `jobs` are the names of those it is of."""
+        sums = [self._sums_of_migration()] if "migration" in jobs else []
+        summary = "; ".join((*sums, *self._report.problems())) or "sin problemas"
         emit(
             logging.INFO,
             "run_finished",
-            f"Ciclo terminado: {'; '.join((', '.join(sums), *problems))}{self._what_is_left}",
-            **asdict(counts),
+            f"Ciclo terminado: {summary}{self._what_is_left}",
+            **asdict(self._report.counts),
             exit_code=self._report.exit_code,
+        )
+
+    def _sums_of_migration(self) -> str:
+        counts = self._report.counts
+        return ", ".join(
+            (
+                counted(counts.migrated, "migrada", "migradas")
+                + f" ({files(counts.migrated_files)}, {counts.migrated_bytes / 1024 / 1024:.2f} MB)",
+                f"{counts.failed} con error",
+                f"{counts.missing_directories} sin directorio",
+                counted(counts.local_copies_deleted, "copia local borrada", "copias locales borradas"),
+            )
         )
 
     @property

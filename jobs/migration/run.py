@@ -136,6 +136,7 @@ class Migration:
             with self._finishing_removals(unfinished):
                 self._take_up(everything, migrate)
             return
+        self._providers.leave_paused_alone(self._provider_ids)
         self._providers.import_kind_of(self._provider_ids[0])
         crew = Crew(self._report, self._pool.traffic, self._interruption)
         with self._database.idle():

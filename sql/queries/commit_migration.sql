@@ -25,6 +25,7 @@ migration AS (
         lease_expires_at = CASE WHEN %(local_copy)s = 'kept' THEN NULL ELSE lease_expires_at END,
         error_code = NULL,
         error = NULL,
+        failed_runs = 0,
         provider_id = %(provider_id)s,
         uri = %(uri)s,
         file_count = %(file_count)s,

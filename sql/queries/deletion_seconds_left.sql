@@ -1,5 +1,6 @@
 -- Polled while a local copy is removed. Removal may continue while the claim holds, the row still points at the proven
--- copy and at this directory, and the policy in force asks for deletion (older installations lack the column).
+-- copy and at this directory, the policy in force asks for deletion (older installations lack the column), and no
+-- operator holds the execution.
 SELECT
     extract(epoch FROM migration.lease_expires_at - now()) AS seconds_left,
     coalesce(
@@ -10,7 +11,8 @@ SELECT
             LIMIT 1
         ),
         false
-    ) AS is_wanted
+    ) AS is_wanted,
+    EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id) AS is_held
 FROM janitor_migrations AS migration
 JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
 WHERE migration.execution_id = %(execution_id)s

@@ -27,11 +27,18 @@ WITH needed (table_name, column_name, right_name) AS (
         ('janitor_installation', NULL, 'UPDATE'),
         ('janitor_looks', NULL, 'SELECT'),
         ('janitor_looks', NULL, 'INSERT'),
-        ('janitor_looks', NULL, 'UPDATE')
+        ('janitor_looks', NULL, 'UPDATE'),
+        ('janitor_holds', NULL, 'SELECT'),
+        ('janitor_provider_health', NULL, 'SELECT'),
+        ('janitor_provider_health', NULL, 'INSERT'),
+        ('janitor_provider_health', NULL, 'UPDATE'),
+        ('janitor_provider_health', NULL, 'DELETE'),
+        ('janitor_audit', NULL, 'INSERT')
 )
 SELECT right_name || ' en ' || table_name AS missing
 FROM needed
 WHERE NOT CASE
+    WHEN right_name = 'DELETE' THEN has_table_privilege(table_name, right_name)
     WHEN column_name IS NULL THEN has_any_column_privilege(table_name, right_name)
     ELSE has_column_privilege(table_name, column_name, right_name)
 END

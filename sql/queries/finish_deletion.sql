@@ -15,7 +15,12 @@ WITH finished AS (
       AND execution.ruta_directorio = migration.directory
       AND execution.ruta_nube = migration.uri
       AND execution.nube_provider_id = migration.provider_id
-    RETURNING 1
+    RETURNING migration.execution_id, migration.uuid, migration.directory
+),
+audited AS (
+    INSERT INTO janitor_audit (event, execution_id, uuid, host, details)
+    SELECT 'local_copy_deleted', execution_id, uuid, %(host)s, jsonb_build_object('directory', directory)
+    FROM finished
 )
 SELECT
     EXISTS (SELECT FROM finished)

@@ -1,7 +1,8 @@
 -- Least-tried first, then oldest: a stuck removal never delays the others.
 SELECT
     migration.execution_id, migration.uuid, migration.directory,
-    coalesce(migration.deletion_next_at <= now(), true) AS is_due
+    coalesce(migration.deletion_next_at <= now(), true) AS is_due,
+    EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id) AS is_held
 FROM janitor_migrations AS migration
 JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
 WHERE migration.local_copy = 'deleting'

@@ -12,7 +12,8 @@ WITH held AS (
                 LIMIT 1
             ),
             false
-        ) AS is_wanted
+        ) AS is_wanted,
+        EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id) AS is_held
     FROM janitor_migrations AS migration
     JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
     WHERE migration.execution_id = %(execution_id)s
@@ -29,7 +30,7 @@ WITH held AS (
 noted AS (
     UPDATE janitor_migrations
     SET deletion_token = fencing_token, set_aside_inode = %(inode)s, emptied_in = NULL
-    WHERE execution_id IN (SELECT execution_id FROM held WHERE is_wanted)
+    WHERE execution_id IN (SELECT execution_id FROM held WHERE is_wanted AND NOT is_held)
       AND fencing_token = %(fencing_token)s
 )
-SELECT seconds_left, is_wanted FROM held
+SELECT seconds_left, is_wanted, is_held FROM held

@@ -15,9 +15,10 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import cast
 
 import paramiko
 import pytest
@@ -31,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from config.fields import Fields
 from config.models import Evidence, ProviderRow
 from providers.base import (
     AccessDenied,
@@ -45,6 +47,7 @@ from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.sftp import sessions as sftp_sessions
 from providers.sftp import ssh
 from providers.sftp.provider import SftpProvider
+from providers.sftp.ssh import CommandFailed
 from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, Request, cut, lose_answer, run_command
 from tests.processes import wait_until
 from tests.servers.asyncssh_server import AsyncSsh
@@ -493,6 +496,18 @@ esac
         digests = list(provider.digests(expected))
         assert {digest.key: digest.sha256 for digest in digests} == expected
         assert {digest.evidence for digest in digests} == {Evidence.CHECKSUM}
+
+
+@pytest.mark.parametrize("input_bytes", [1, 16 * 1024 * 1024], ids=["little", "more than a window"])
+def test_a_command_that_ends_without_reading_is_judged_by_its_exit_status(input_bytes: int) -> None:
+    """As a missing program does: the channel may be closed before the input is sent, which is no server that runs no
+    commands. Looked for in the other pipes to programs, too: `psql` in jobs/backups/verification/restoring.py.
+    """
+    with SpecialOpenSsh("ForceCommand exit 127") as server:
+        credentials = cast("Mapping[str, object]", row(server, "/").credentials)
+        settings = ssh.read_settings(Fields("credenciales", credentials))
+        with contextlib.closing(ssh.SshConnection(settings)) as connection, pytest.raises(CommandFailed, match="127"):
+            connection.run("openssl", bytes(input_bytes), deadline_seconds=60)
 
 
 def test_a_shell_that_prints_and_ends_is_named(make_provider: MakeProvider) -> None:

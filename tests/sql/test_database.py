@@ -244,7 +244,7 @@ def test_the_end_of_an_old_run_frees_nothing_of_a_new_one(platform: Platform) ->
 
 # Letting go
 
-ENDS: dict[str, Callable[[Database, Claim], None]] = {
+ENDS: dict[str, Callable[[Database, Claim], object]] = {
     "the migration failed": lambda database, claim: database.fail_migration(claim, "failed", "unavailable", "caído"),
     "the execution is refused": lambda database, claim: database.fail_migration(claim, "refused", "unsafe", "no"),
     "the run is over": lambda database, claim: database.finish_run(1, {"left": claim.execution.id}),

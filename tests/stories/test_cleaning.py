@@ -55,6 +55,7 @@ def test_a_directory_with_nothing_old_is_told_too(installation: Installation) ->
     run = installation.run("--clean-only")
     assert run.exit_code == 0, str(run)
     assert run.said("INFO", "Limpieza completada: 0 archivos temporales eliminados (0.00 MB)")
+    assert run.said("INFO", "Ciclo terminado: sin problemas")  # no sums of migrations that nobody asked for
 
 
 @pytest.mark.parametrize(("hours", "kept"), [("0", []), ("0.5", ["un minuto"]), ("24", ["dos horas", "un minuto"])])

@@ -17,12 +17,12 @@ from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.leases import lease_of
-from jobs.migration.removal.removal import keep_local_copy, remove_local_copy
+from jobs.migration.removal.removal import is_set_aside, keep_local_copy, remove_local_copy
 from jobs.provider_set import ProviderSet
 from jobs.report import Named, TickReport
 from jobs.signals import Interruption
 from providers.base import ProviderError, ProviderUnavailable
-from sql.database import Database, DatabaseBusy, DeletionSwitchedOff, RemovalRecord, UnfinishedDeletion
+from sql.database import Database, DatabaseBusy, DeletionHeld, DeletionSwitchedOff, RemovalRecord, UnfinishedDeletion
 from storage.helpers import Helpers
 from storage.keys import place_from_uri
 from storage.lease import ClaimLost
@@ -30,6 +30,7 @@ from storage.manifest import fetch_manifest
 
 NOTHING_RECORDED = RemovalRecord()
 SWITCHED_OFF = "eliminar_despues_de_migrar se desactivó mientras tanto"
+HELD = "está retenida (hold), y no se borra nada de ella hasta que se ejecute release"
 
 
 class RemovalSwitchedOff(MigrationError):
@@ -38,6 +39,12 @@ class RemovalSwitchedOff(MigrationError):
     """
 
     code = "removal_switched_off"
+
+
+class RemovalHeld(MigrationError):
+    """An operator holds the execution: what was set aside gets its name back, until the hold is released."""
+
+    code = "removal_held"
 
 
 class DirectoryInConflict(SourceError):
@@ -83,6 +90,8 @@ class RecordedPermission:
             return self._database.deletion_seconds_left(self._claim)
         except DeletionSwitchedOff:
             raise RemovalSwitchedOff(SWITCHED_OFF) from None
+        except DeletionHeld:
+            raise RemovalHeld(HELD) from None
 
 
 class LocalCopies:
@@ -161,6 +170,8 @@ class LocalCopies:
             remove_local_copy(self._judge, claim.execution, load_proven, interruption, permission, self._helpers)
         except RemovalSwitchedOff as error:
             self._keep(claim, record, count_files(), str(error))
+        except RemovalHeld as error:
+            self._note_held(claim, count_files(), error)
         except RunInterrupted as error:
             self._note_put_off(claim, error)
         except MigrationError as error:
@@ -186,10 +197,39 @@ class LocalCopies:
         except MigrationError as error:
             self._note_kept(claim, error)
         else:
-            self._tell_switched_off(execution, file_count, reason)
+            self._tell_kept_whole(execution, file_count, reason, RemovalSwitchedOff.code)
             self._record(self._database.keep_local_copy, claim)
 
-    def _tell_switched_off(self, execution: Execution, file_count: int, reason: str) -> None:
+    def give_back_held(self, executions: Iterable[Execution]) -> None:
+        """Give the directories of held executions their names back where a removal that was cut off had set them aside.
+        The removals remain to be finished once the holds are released.
+        """
+        for execution in executions:
+            if self._is_set_aside(execution):
+                for deletion in self._claim(execution):
+                    self._give_back(deletion)
+
+    def _is_set_aside(self, execution: Execution) -> bool:
+        try:
+            with self._judge.open_parent(execution) as (parent, _name):
+                return is_set_aside(parent, execution)
+        except MigrationError:
+            return False  # nothing of it is here
+
+    def _give_back(self, deletion: UnfinishedDeletion) -> None:
+        try:
+            keep_local_copy(self._judge, deletion.claim.execution, deletion.record)
+        except MigrationError as error:
+            self._note_kept(deletion.claim, error)
+        else:
+            self._note_held(deletion.claim, deletion.file_count, RemovalHeld(HELD))
+
+    def _note_held(self, claim: Claim, file_count: int, error: RemovalHeld) -> None:
+        """Its directory has its own name again; the removal is taken up once the hold is released."""
+        self._tell_kept_whole(claim.execution, file_count, str(error), error.code)
+        self._record(self._database.put_off_deletion, claim)
+
+    def _tell_kept_whole(self, execution: Execution, file_count: int, reason: str, event: str) -> None:
         uuid = one_line(execution.uuid)
         removed = file_count - self._files_left(execution)
         level, what = logging.INFO, "está entera"
@@ -200,7 +240,7 @@ class LocalCopies:
                 "borrado; su copia probada está entera: restore la trae"
             )
         message = f"La copia local de la ejecución {uuid} se queda: {one_line(reason)}; {what}"
-        emit(level, RemovalSwitchedOff.code, message, execution=uuid, removed_files=removed, file_count=file_count)
+        emit(level, event, message, execution=uuid, removed_files=removed, file_count=file_count)
 
     def _files_left(self, execution: Execution) -> int:
         try:

@@ -144,6 +144,11 @@ def keep_local_copy(judge: DirectoryJudge, execution: Execution, record: Removal
         _give_name_back(parent, trash_name(execution), name, record.inode)
 
 
+def is_set_aside(parent: int, execution: Execution) -> bool:
+    """Whether the directory of a removal that was cut off still has the name that the removal gave it."""
+    return _status(parent, trash_name(execution)) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """The directory to remove. If its removal `was_begun`, a part of it may be gone."""

@@ -1,0 +1,1 @@
+"""What operators order of single executions: `hold`, `release`, `retry`."""

@@ -1,0 +1,70 @@
+"""What operators order of single executions: held, released, taken up again. Each order is one recorded statement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from config.logs import one_line, redactor
+from sql.connection import Connection
+from sql.texts import Told, ToldJson
+
+
+class Person(NamedTuple):
+    """The account that gives an order, and the command line that it used."""
+
+    os_user: str
+    command: str
+
+
+class OrderedRow(NamedTuple):
+    """One row of the uuid that an order names, and whether the order changed anything for it."""
+
+    execution_id: int | None
+    """`None` for a row that is gone, but was held."""
+    is_migrated: bool | None
+    local_copy: str | None
+    is_under_way: bool
+    """Whether a run works on it at this moment."""
+    is_held: bool
+    """Whether it was held before."""
+    is_changed: bool
+
+
+class Orders:
+    """The orders of one host's operators. All methods raise as `Connection.query`."""
+
+    def __init__(self, connection: Connection, host: Told) -> None:
+        self._connection = connection
+        self._host = host
+
+    def hold(self, uuid: str, reason: str, by: Person) -> list[OrderedRow]:
+        """Hold every row with this uuid: until it is released no run migrates it or removes its local copy."""
+        return self._order("hold_execution", uuid, by, {"reason": Told(one_line(reason))})
+
+    def release(self, uuid: str, by: Person) -> list[OrderedRow]:
+        """Release every held row with this uuid."""
+        return self._order("release_execution", uuid, by, {})
+
+    def retry(self, uuid: str, by: Person) -> list[OrderedRow]:
+        """Forget the failures of every row with this uuid: the next run takes it up."""
+        return self._order("retry_execution", uuid, by, {})
+
+    def note(self, event: str, execution_id: int, uuid: str, by: Person, details: Mapping[str, object]) -> None:
+        """Record in the audit trail what somebody did otherwise."""
+        parameters = {
+            **self._signed(by),
+            "event": event,
+            "execution_id": execution_id,
+            "uuid": uuid,
+            "details": ToldJson(redactor.redact_all(details)),
+        }
+        self._connection.query("note_order", parameters)
+
+    def _order(self, name: str, uuid: str, by: Person, more: Mapping[str, object]) -> list[OrderedRow]:
+        rows = self._connection.query(name, {**self._signed(by), "uuid": uuid, **more})
+        return [OrderedRow(**row) for row in rows]
+
+    def _signed(self, by: Person) -> dict[str, object]:
+        command = one_line(redactor.redact(by.command))
+        return {"host": self._host, "os_user": Told(one_line(by.os_user)), "command": Told(command)}

@@ -1,0 +1,1 @@
+DELETE FROM janitor_provider_health WHERE provider_id = %(provider_id)s RETURNING since
