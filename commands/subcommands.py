@@ -20,6 +20,7 @@ import click
 from commands.check import check_everything
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
+from commands.report.commands import report
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -45,7 +46,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in ORDERS:
+for order in (*ORDERS, report):
     commands.add_command(order)
 
 

@@ -731,6 +731,10 @@ class Database:
 
     # Questions of operators
 
+    def report_rows(self, name: str, days: int, zone: str) -> list[Row]:
+        """The rows of `report_{name}.sql`: what happened in the last days, as `zone` divides them."""
+        return self._connection.query(f"report_{name}", {"days": days, "zone": zone})
+
     def find_executions(self, uuid: str) -> list[StoredExecution]:
         """The rows with this uuid, a migrated one first."""
         return [

@@ -173,6 +173,16 @@ def of_disks(settings: Settings) -> Iterator[Sample]:
             yield sample("janitor_disk_free_inodes", found.f_favail, **labels)
 
 
+def free_bytes(roots: Iterable[str]) -> dict[str, int]:
+    """What is free at each root, recorded with the run: `report` says from that when a disk will be full."""
+    found = {}
+    for root in roots:
+        with suppress(OSError):
+            status = os.statvfs(root)
+            found[root] = status.f_frsize * status.f_bavail
+    return found
+
+
 def of_backups(rows: Iterable[Row]) -> Iterator[Sample]:
     """The newest good backup of each kind."""
     for row in rows:

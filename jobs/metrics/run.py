@@ -54,7 +54,7 @@ class MetricsObserver:
             return Outcome(failures=(one_line(error),))
         except OSError as error:
             return Outcome(failures=(one_line(_why_not_written(self._file, error)),))
-        return Outcome()
+        return Outcome(collecting.free_bytes(self._run.settings.roots))
 
 
 class _Collection:

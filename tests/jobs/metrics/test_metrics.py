@@ -59,7 +59,7 @@ class Host:
 
     def well(self) -> Samples:
         """A run has ended well; what the file says then."""
-        assert self.ends(0, self.platform.database("norte")) == Outcome()
+        assert self.ends(0, self.platform.database("norte")).failures == ()
         return self.samples()
 
     def samples(self) -> Samples:
@@ -150,7 +150,7 @@ def test_directories_and_backups_are_told(host: Host) -> None:
 
 def test_without_a_database_what_was_known_stays(host: Host) -> None:
     success = host.well().value("janitor_run_last_success_timestamp_seconds")
-    assert host.ends(3, None, JobDone("temp", "failed", 2.0)) == Outcome()
+    assert host.ends(3, None, JobDone("temp", "failed", 2.0)).failures == ()
     metrics = host.samples()
     assert metrics.value("janitor_database_up") == 0
     assert metrics.value("janitor_run_last_success_timestamp_seconds") == success
@@ -161,8 +161,15 @@ def test_without_a_database_what_was_known_stays(host: Host) -> None:
 
 def test_a_database_that_is_lost_meanwhile_is_told(host: Host) -> None:
     with closing(Database("postgresql://nadie@127.0.0.1:1/nada", "norte")) as gone:
-        assert host.ends(0, gone) == Outcome()
+        assert host.ends(0, gone).failures == ()
     assert host.samples().value("janitor_database_up") == 0
+
+
+def test_what_is_free_at_the_roots_is_recorded_for_the_forecast_of_the_report(host: Host) -> None:
+    here, _gone = host.settings.roots
+    counts = host.ends(0, None).counts
+    assert list(counts) == [here]
+    assert counts[here] > 0
 
 
 def test_what_one_table_lacks_keeps_nothing_else_from_being_told(host: Host) -> None:
