@@ -18,8 +18,10 @@ from typing import Any
 import click
 
 from commands.check import check_everything
+from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
+from commands.orders.trail import note_restored
 from commands.report.commands import report
 from commands.secret_store import (
     SecretRefused,
@@ -46,7 +48,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (*ORDERS, report):
+for order in (*ORDERS, history, report):
     commands.add_command(order)
 
 
@@ -159,6 +161,7 @@ def _restore(settings: Settings, uuid: str, destination: Path) -> int:
         stopping_on_signal(interruption),
     ):
         restored = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
+        note_restored(database, uuid, destination)
     if restored.unkept:
         emit(
             logging.ERROR,

@@ -31,7 +31,7 @@ from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
-ORDER = ("watch", "migration", "temp", "logs", "backup", "resources", "rehome", "history")
+ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", "rehome", "history")
 """In which jobs come in a tick; after them what concerns the whole tick."""
 
 RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -108,7 +108,7 @@ def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     assert re.fullmatch("[a-z]+", job.name)
     assert job.title
     assert job.scope in (Scope.HOST, Scope.PLATFORM)
-    for reference in filter(None, (job.run, job.preview, job.check, job.commands, job.observer)):
+    for reference in filter(None, (job.run, job.preview, job.check, job.status, job.commands, job.observer)):
         assert callable(reference.load()) or isinstance(reference.load(), click.Command)
     assert (job.observer is None) or (job.run is None and job.phase == Phase.AFTER)
     if job.run is not None or job.observer is not None:
