@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
+from config.logs import redactor
+from config.settings import load_settings
 from jobs.context import EndOfRun
 from jobs.ping import sending
 from jobs.ping.sending import Ping, address_of, send
+from jobs.ping.settings import PingSettings
 from jobs.ping.summary import LARGEST_BYTES, shortened, summary_of
 from jobs.report import JobDone
 from tests.servers.authority import PrivateAuthority
@@ -103,6 +106,13 @@ def test_certificates_and_proxies_are_those_of_other_requests(monkeypatch: pytes
 )
 def test_the_code_ends_the_path(url: str, address: str) -> None:
     assert address_of(url, "/0") == address
+
+
+def test_the_address_is_a_secret() -> None:
+    """Also the part of it that a library may quote."""
+    settings = load_settings({"JANITOR_PING_URL": "https://hc.example/ping/abcdefgh-secreto"}).of(PingSettings)
+    assert "abcdefgh" not in repr(settings)
+    assert "secreto" not in redactor.redact("https://hc.example/ping/abcdefgh-secreto")
 
 
 def test_the_summary_says_what_is_wrong_first_and_fits() -> None:
