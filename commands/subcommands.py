@@ -17,6 +17,7 @@ from commands.check import check_everything
 from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
+from commands.report.commands import report
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -40,7 +41,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (status, health, *ORDERS, history, audit):
+for order in (status, health, *ORDERS, history, audit, report):
     commands.add_command(order)
 
 

@@ -5416,6 +5416,59 @@ NOTICES = (
     ),
 )
 
+METRICS = "tests/jobs/metrics/test_metrics.py::"
+OBSERVERS = "tests/stories/test_observers.py::"
+WATCHED_FROM_OUTSIDE = (
+    Mutant(
+        "metrics",
+        "a file of others is replaced",
+        "jobs/metrics/file.py",
+        "    _require_ours(path)\n    with",
+        "    with",
+        (f"{METRICS}test_what_is_no_file_of_metrics_is_not_replaced",),
+    ),
+    Mutant(
+        "metrics",
+        "two runs write the new file at once",
+        "jobs/metrics/file.py",
+        "    except BlockingIOError:\n        return False\n",
+        "    except BlockingIOError:\n        return True\n",
+        (f"{METRICS}test_two_runs_that_end_at_once_take_turns",),
+    ),
+    Mutant(
+        "metrics",
+        "an attempt that was open is never counted",
+        "jobs/metrics/queries/count_attempts.sql",
+        " OR id = ANY(%(open_ids)s::bigint[]))",
+        " OR (false AND id = ANY(%(open_ids)s::bigint[])))",
+        (f"{METRICS}test_each_attempt_is_counted_once_when_it_has_ended",),
+    ),
+    Mutant(
+        "metrics",
+        "what goes wrong in an observer ends the run",
+        "jobs/tick.py",
+        "        try:\n            outcome = call()\n        except Exception as error:\n",
+        "        try:\n            outcome = call()\n        except KeyError as error:\n",
+        ("tests/jobs/test_tick.py::test_an_observer_that_fails_stops_no_other_and_changes_nothing",),
+    ),
+    Mutant(
+        "metrics",
+        "a run that failed to begin is not told",
+        "janitor_daemon.py",
+        "            self._show_end(exit_code, (*self.report.problems(), _in_words(error)))\n",
+        "",
+        (f"{OBSERVERS}test_a_run_that_may_not_begin_is_told",),
+    ),
+    Mutant(
+        "metrics",
+        "the address of the pings is logged",
+        "jobs/ping/settings.py",
+        "        secret=True,\n",
+        "",
+        ("tests/jobs/ping/test_sending.py::test_the_address_is_a_secret",),
+    ),
+)
+
 STATUS_STORY = "tests/stories/test_status.py::"
 
 STATUS = (
@@ -5598,6 +5651,7 @@ TRUST = (
 )
 
 MUTANTS = (
+    *WATCHED_FROM_OUTSIDE,
     *VERIFICATION,
     *SOURCES,
     *PATHS,
