@@ -1419,7 +1419,7 @@ HOST = (
         "jobs",
         "leases of jobs are not renewed",
         "sql/database.py",
-        '"renew_job_leases, renew_leases"',
+        '"renew_run_lease, renew_job_leases, renew_leases"',
         '"renew_leases"',
         ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_goes_on",),
     ),
@@ -4530,8 +4530,8 @@ SETTINGS = (
         "half configured",
         "two lock directories are two locks",
         "jobs/locks.py",
-        "            holder.bind(f",
-        "            repr(f",
+        "            holder.bind(_",
+        "            repr(_",
         (f"{HALF_CONFIGURED}::test_two_lock_directories_are_still_one_lock",),
     ),
     Mutant(
@@ -5343,6 +5343,67 @@ NOTICES = (
     ),
 )
 
+STATUS_STORY = "tests/stories/test_status.py::"
+
+STATUS = (
+    Mutant(
+        "status",
+        "init-db calls tables up to date of which one is gone",
+        "sql/schema.py",
+        "    require_whole(connection)\n    return tuple(applied)",
+        "    return tuple(applied)",
+        (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),
+    ),
+    Mutant(
+        "status",
+        "a column of the program's own is blamed on the platform",
+        "sql/connection.py",
+        " or self._missing_own() or translated",
+        " or translated",
+        (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),
+    ),
+    Mutant(
+        "status",
+        "executions are called ready though nothing is migrated",
+        "commands/status/words.py",
+        "    if migration.is_on:\n",
+        "    if migration:\n",
+        (f"{STATUS_STORY}test_ready_is_never_said_of_what_will_not_happen",),
+    ),
+    Mutant(
+        "status",
+        "a run that was killed is called one that hangs",
+        "commands/status/runs.py",
+        "    if not _is_alive(row, settings):\n",
+        "    if row is None:\n",
+        (f"{STATUS_STORY}test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hangs",),
+    ),
+    Mutant(
+        "status",
+        "a held execution is called ready",
+        "sql/queries/status_pending.sql",
+        " THEN 'held'",
+        " THEN 'due'",
+        (f"{STATUS_STORY}test_pending_executions_are_split_by_what_keeps_them_waiting",),
+    ),
+    Mutant(
+        "status",
+        "over large tables later executions are not counted",
+        "sql/queries/status_pending.sql",
+        "id > %(after_id)s AND migrado_a_nube",
+        "id > %(after_id)s + 1000000 AND migrado_a_nube",
+        (f"{STATUS_STORY}test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted",),
+    ),
+    Mutant(
+        "status",
+        "a statement that waits is not given up by the server",
+        "sql/connection.py",
+        "self._limit + _statement(name)",
+        "_statement(name)",
+        (f"{STATUS_STORY}test_a_statement_that_waits_is_given_up_by_the_server",),
+    ),
+)
+
 MUTANTS = (
     *VERIFICATION,
     *SOURCES,
@@ -5371,4 +5432,5 @@ MUTANTS = (
     *BACKUPS,
     *BRINGING_BACK,
     *NOTICES,
+    *STATUS,
 )
