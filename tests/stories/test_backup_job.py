@@ -333,6 +333,7 @@ def test_the_tick_proves_what_it_has_made_and_so_does_an_order_on_a_given_server
     assert [(row["job"], row["outcome"]) for row in runs] == [("backup", "done"), ("verify", "done")]
     assert notices(sage) == [("✅ Backup COMPLETO completado", "VERDE")]
     assert "bien   copias de seguridad: la copia 1 se restauró y comparó en " in sage.run("check").output
+    assert "copias de seguridad: última completa 20" in sage.run("status").output
     sage.execute("UPDATE janitor_backups SET verified_at = NULL")
     assert "Copia 1 comprobada" in done(sage.run("backup", "verify", "--server", postgres.database_url)).output
     assert sage.rows("SELECT FROM pg_database WHERE datname LIKE 'janitor\\_verify\\_%%'") == []
