@@ -163,6 +163,10 @@ class StoredExecution(NamedTuple):
     manifest_sha256: str | None
     has_directory: bool
     """Never the row of an execution that left no files."""
+    directory: str | None = None
+    """Its `ruta_directorio`, where the caller has asked for it."""
+    is_being_removed: bool = False
+    """Whether the removal of its local copy is not finished, where the caller has asked for it."""
 
 
 class StoredSecret(NamedTuple):
