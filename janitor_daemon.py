@@ -528,6 +528,11 @@ def _one_job(_context: click.Context, _parameter: click.Parameter, name: str) ->
         raise click.BadParameter(str(error)) from error
 
 
+def _names_of_jobs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The jobs that a shell may complete a word to."""
+    return [job.name for job in all_jobs() if job.name.startswith(incomplete)]
+
+
 def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
     """Do the tick that the command line requests."""
     require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
@@ -540,7 +545,7 @@ def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
 
 
 @click.command("run", cls=SpanishCommand, short_help="Hace un trabajo ahora, le toque o no.")
-@click.argument("job", metavar="TRABAJO", callback=_one_job)
+@click.argument("job", metavar="TRABAJO", callback=_one_job, shell_complete=_names_of_jobs)
 @click.option("--dry-run", is_flag=True, help="Decir qué se haría, sin cambiar nada.")
 @click.pass_context
 def run_job(context: click.Context, *, job: str, dry_run: bool, wish: object = None) -> int:
@@ -606,6 +611,7 @@ Códigos de salida:
     metavar="TRABAJO",
     multiple=True,
     callback=_jobs_named,
+    shell_complete=_names_of_jobs,
     help="De los trabajos a los que les toca, solo estos, separados por comas.",
 )
 @click.option(
@@ -613,6 +619,7 @@ Códigos de salida:
     metavar="TRABAJO",
     multiple=True,
     callback=_jobs_named,
+    shell_complete=_names_of_jobs,
     help="Todos menos estos, separados por comas.",
 )
 @click.option(
