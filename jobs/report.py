@@ -42,7 +42,7 @@ class Named(StrEnum):
     LOG = "unwritable_log"
 
 
-class Observed(StrEnum):
+class Observed:
     """What a tick has seen of a provider, by its id. Unlike `Named` these decide no exit code."""
 
     WORKED = "worked"
