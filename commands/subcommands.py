@@ -13,6 +13,9 @@ from pathlib import Path
 import click
 
 from commands.check import check_everything
+from commands.copies.rebuild import rebuild
+from commands.copies.restore import list_contents, restore, url
+from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
 from commands.secret_store import (
@@ -32,14 +35,12 @@ from config.logs import one_line, printable_json
 from config.models import MigrationPolicy
 from config.options import SpanishGroup
 from config.settings import Settings
-from jobs.migration.rebuild.commands import rebuild
-from jobs.migration.restore.commands import list_contents, restore, url
 from sql.database import Database
 
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in ORDERS:
+for order in (*ORDERS, history, restore, list_contents, url, rebuild, completion, man):
     commands.add_command(order)
 
 
@@ -98,10 +99,6 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
         entries = list_jobs(database, settings)
     click.echo(printable_json(entries, indent=2) if as_json else "\n".join(map(one_line, describe_jobs(entries))))
     return EXIT_DONE
-
-
-for command in (restore, list_contents, url, rebuild, completion, man):
-    commands.add_command(command)
 
 
 @commands.command(short_help="Enseña el programa en marcha.")

@@ -53,6 +53,8 @@ def test_url_gives_an_address_on_the_standard_output_only(migrated: Installation
     with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 an address of a local test server
         assert answer.read() == (migrated.executions / "uno" / "tabla.txt").read_bytes()
     assert address.rpartition("X-Amz-Signature=")[2] not in run.errors
+    (noted,) = migrated.rows("SELECT details, command FROM janitor_audit WHERE event = 'url_signed'")
+    assert noted["details"] == {"path": "tabla.txt", "seconds": 1800}
     assert run.said("INFO", "Dirección de tabla.txt, de la ejecución uno, firmada para 30 min")
 
 

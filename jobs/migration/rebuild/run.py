@@ -15,9 +15,9 @@ from functools import partial
 
 from config.errors import MigrationError, RunInterrupted, UnsafeSource
 from config.logs import one_line
+from config.process.last_line import in_units
 from config.text.plurals import files
 from files.tree import Tree
-from jobs.migration.queue.progress import in_units
 from jobs.migration.rebuild.survey import Sums, Survey, sums_of, survey
 from providers.base import Provider
 from providers.retries import with_retries

@@ -9,9 +9,9 @@ from functools import partial
 
 from config.logs import one_line, printable_json
 from config.models import Entry, EntryKind
+from config.process.last_line import in_units
 from config.text.plurals import files
 from files.tree import Tree
-from jobs.migration.queue.progress import in_units
 from jobs.migration.restore.errors import RestoreImpossible
 from jobs.migration.restore.run import CHECK_AND_AGAIN, StoredCopy, errors_named
 from providers.base import CannotSign, IntegrityError

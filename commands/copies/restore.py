@@ -15,14 +15,15 @@ from typing import Any
 
 import click
 
+from commands.orders.trail import note_restored, note_url_signed
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line
 from config.options import SpanishCommand, bandwidth_option, directory_to_fill, not_empty, transfers_option
+from config.process.last_line import in_time, in_units
 from config.settings import Settings
 from config.text.amounts import AmountError, parse_duration
 from config.text.plurals import counted, executions, files
 from config.text.wording import output_failure, reason_of
-from jobs.migration.queue.progress import in_time, in_units
 from jobs.migration.restore.archived import request_from, request_restore
 from jobs.migration.restore.contents import describe_entries, entries_of, json_of_entries, signed_url
 from jobs.migration.restore.include import Include
@@ -235,7 +236,7 @@ def _restore(settings: Settings, uuid: str, destination: Path, include: Include)
         restored = restore_execution(
             database, uuid, destination, settings.transfers, settings.bandwidth, interruption, include
         )
-    line, is_whole = _restored(uuid, destination, restored)
+        line, is_whole = _restored(database, uuid, destination, restored)
     try:
         click.echo(one_line(line))
     except OSError as error:
@@ -251,8 +252,11 @@ def _restore(settings: Settings, uuid: str, destination: Path, include: Include)
     return EXIT_DONE if is_whole else EXIT_SOMETHING_FAILED
 
 
-def _restored(uuid: str, destination: Path, restored: Restored) -> tuple[str, bool]:
-    """Every restored execution passes here once. Return its line, and whether its modes and times are kept."""
+def _restored(database: Database, uuid: str, destination: Path, restored: Restored) -> tuple[str, bool]:
+    """Every restored execution passes here once, and gets into the audit trail. Return its line, and whether its modes
+    and times are kept.
+    """
+    note_restored(database, uuid, destination)
     if restored.unkept:
         emit(
             logging.ERROR,
@@ -302,7 +306,7 @@ def _work(order: Order, database: Database, pool: TransferPool, interruption: th
     targets: Targets = (
         below_one_directory(order.directory) if order.directory else WhereTheyWere(order.settings.roots, database)
     )
-    return Restoring(targets, order.include, pool, interruption, _restored)
+    return Restoring(targets, order.include, pool, interruption, partial(_restored, database))
 
 
 def _request_of(
@@ -377,6 +381,7 @@ def url(settings: Settings, uuid: str, path: str, expires: int) -> int:
     interruption = threading.Event()
     with _database_of(settings) as database, stopping_on_signal(interruption), stored_copy(database, uuid) as copy:
         address = signed_url(copy, path, expires, interruption)
+        note_url_signed(database, uuid, path, expires)
     click.echo(address)
     told = f"Dirección de {one_line(path)}, de la ejecución {one_line(uuid)}, firmada para {in_time(expires)}"
     emit(logging.INFO, "url_signed", told, execution=uuid, path=one_line(path), seconds=expires)
