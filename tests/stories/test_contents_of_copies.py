@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.destinations import Destination
+from tests.json_schemas import require_valid
 from tests.stories.installation import Installation
 
 
@@ -38,6 +39,7 @@ def test_ls_shows_what_the_manifest_names(migrated: Installation) -> None:
     assert lines[4] == "2 ficheros, 25 B"
 
     found = json.loads(migrated.run("ls", "uno", "--json").output)
+    require_valid("ls", found)
     assert (found["execution"], found["provider"], found["file_count"]) == ("uno", "nube", 2)
     assert found["uri"] == migrated.place("uno")[1]
     (entry,) = [entry for entry in found["entries"] if entry["path"] == "tabla.txt"]
