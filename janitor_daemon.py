@@ -252,6 +252,12 @@ class JanitorDaemon:
         if provider_id in self._policy.provider_ids:
             self._messages.provider_needs_a_person(name, error_code)
 
+    def _note_alternate(self, provider_id: int) -> None:
+        """Note which provider took an execution, if it is not the primary one."""
+        primary_id, row = self._policy.primary_provider_id, self._providers.row(provider_id)
+        if primary_id is not None and row is not None and provider_id != primary_id:
+            self._messages.provider_replaced(primary_id, row.name)
+
     @property
     def _retention_hours(self) -> float:
         override = self._options.retention_hours
@@ -402,6 +408,7 @@ class JanitorDaemon:
             self._note_failed_migration(claim, unexpected(error))
         else:
             self._messages.migrated(execution, copy)
+            self._note_alternate(copy.provider_id)
             if self._delete_after_migration:
                 self._migration.local_copies.remove(claim, lambda: manifest.tree)
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import click
 
 from commands.check import check_everything
-from commands.copies.rebuild import rebuild
-from commands.copies.restore import list_contents, restore, url
 from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
@@ -29,18 +27,19 @@ from commands.secret_store import (
     set_secret,
 )
 from commands.shell.commands import completion, man
-from commands.status import FAILURES_SHOWN, describe_status
+from commands.status.command import health, status
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
-from config.models import MigrationPolicy
 from config.options import SpanishGroup
 from config.settings import Settings
+from jobs.migration.rebuild.commands import rebuild
+from jobs.migration.restore.commands import list_contents, restore, url
 from sql.database import Database
 
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (*ORDERS, history, restore, list_contents, url, rebuild, completion, man):
+for order in (status, health, *ORDERS, history, restore, list_contents, url, rebuild, completion, man):
     commands.add_command(order)
 
 
@@ -73,21 +72,6 @@ def check(settings: Settings) -> int:
             if not finding.in_order:
                 exit_code = max(exit_code, EXIT_CONFIGURATION if finding.stops_everything else EXIT_SOMETHING_FAILED)
     return exit_code
-
-
-@commands.command(short_help="Dice qué hay pendiente, migrado y con error.")
-@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
-@click.pass_obj
-def status(settings: Settings, *, as_json: bool) -> int:
-    """Dice cuántas ejecuciones hay pendientes, migradas y con error, y en qué proveedor están."""
-    with _database_of(settings) as database:
-        database.connect()
-        database.require_current_schema()
-        policy = database.load_policy() or MigrationPolicy()
-        summary = database.summarize(policy.retention_hours, FAILURES_SHOWN)
-    lines = "\n".join(map(one_line, describe_status(summary)))
-    click.echo(printable_json(summary, indent=2) if as_json else lines)
-    return EXIT_DONE
 
 
 @commands.command(short_help="Dice qué trabajos hay y cuándo toca cada uno.")

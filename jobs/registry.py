@@ -20,6 +20,7 @@ DEFINITIONS = (
     Ref("jobs.backups.job:JOB"),
     Ref("jobs.backups.job:VERIFY"),
     Ref("jobs.history.job:JOB"),
+    Ref("jobs.notify.job:JOB"),
 )
 
 

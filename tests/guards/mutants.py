@@ -55,6 +55,7 @@ ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
 UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 REFUSED = "tests/stories/test_one_refused.py::"
 DECLARED = "tests/config/test_declared.py"
+NOTIFY = "tests/jobs/notify/"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
@@ -1418,7 +1419,7 @@ HOST = (
         "jobs",
         "leases of jobs are not renewed",
         "sql/database.py",
-        '"renew_job_leases, renew_leases"',
+        '"renew_run_lease, renew_job_leases, renew_leases"',
         '"renew_leases"',
         ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_goes_on",),
     ),
@@ -4529,8 +4530,8 @@ SETTINGS = (
         "half configured",
         "two lock directories are two locks",
         "jobs/locks.py",
-        "            holder.bind(f",
-        "            repr(f",
+        "            holder.bind(_",
+        "            repr(_",
         (f"{HALF_CONFIGURED}::test_two_lock_directories_are_still_one_lock",),
     ),
     Mutant(
@@ -5264,6 +5265,145 @@ BRINGING_BACK = (
     ),
 )
 
+NOTICES = (
+    Mutant(
+        "notices",
+        "a message that may have arrived does not count",
+        "jobs/notify/queries/note_failed_delivery.sql",
+        "CASE WHEN %(is_certain)s THEN 1 ELSE 0 END",
+        "CASE WHEN %(is_certain)s THEN 1 ELSE 1 END",
+        (f"{NOTIFY}test_delivery.py::test_what_may_have_arrived_is_sent_twice_and_then_under_another_number",),
+    ),
+    Mutant(
+        "notices",
+        "what was cut off twice is never told again",
+        "jobs/notify/queries/renew_notices.sql",
+        "    WHERE attempts >= 2 AND ",
+        "    WHERE attempts > 2 AND ",
+        (
+            f"{NOTIFY}test_delivery.py::test_what_may_have_arrived_is_sent_twice_and_then_under_another_number",
+            f"{NOTIFY}test_kills.py::test_200_kills_lose_no_notice_and_send_none_more_than_twice",
+        ),
+    ),
+    Mutant(
+        "notices",
+        "a run that was overtaken delivers",
+        "jobs/notify/queries/claim_deliveries.sql",
+        " AND fencing_token = %(fencing_token)s",
+        "",
+        (f"{NOTIFY}test_delivery.py::test_a_run_that_was_overtaken_sends_nothing",),
+    ),
+    Mutant(
+        "notices",
+        "a service that asks for a pause gets none",
+        "jobs/notify/queries/find_pending.sql",
+        "known.not_before <= now()",
+        "known.not_before IS NOT NULL",
+        (f"{NOTIFY}test_delivery.py::test_a_service_that_asks_for_a_pause_gets_it",),
+    ),
+    Mutant(
+        "notices",
+        "a channel that fails makes the run end with 1",
+        "jobs/tick.py",
+        "if outcome.failures and self._is_asked_for(plan.job):",
+        "if outcome.failures:",
+        (f"{NOTIFY}test_ticks.py::test_a_channel_that_fails_changes_nothing_but_its_own_job",),
+    ),
+    Mutant(
+        "notices",
+        "a run whose work is taken ends with 0 as it could tell",
+        "jobs/tick.py",
+        "        return job.phase != Phase.AFTER or self._request.only is not None\n",
+        "        return True\n",
+        (f"{NOTIFY}test_ticks.py::test_a_run_that_finds_its_work_taken_says_so_though_it_could_tell",),
+    ),
+    Mutant(
+        "notices",
+        "tokens in addresses are shown",
+        "jobs/notify/channels.py",
+        "        learn_secrets(list(_secrets_in(url)))\n",
+        "",
+        (f"{NOTIFY}test_channels.py::test_names_show_no_secret_and_addresses_are_hidden_everywhere",),
+    ),
+    Mutant(
+        "notices",
+        "each change of a cause that comes and goes is told",
+        "sql/queries/note_causes.sql",
+        "            WHEN known.unstable_since IS NOT NULL THEN\n",
+        "            WHEN false THEN\n",
+        ("tests/sql/test_notices.py::test_a_cause_that_comes_and_goes_is_told_once_as_unstable",),
+    ),
+    Mutant(
+        "notices",
+        "a state that is noted again is told again",
+        "sql/queries/note_causes.sql",
+        "            WHEN known.state = excluded.state THEN known.told_at\n",
+        "",
+        ("tests/sql/test_notices.py::test_a_state_that_is_noted_again_is_no_change",),
+    ),
+)
+
+STATUS_STORY = "tests/stories/test_status.py::"
+
+STATUS = (
+    Mutant(
+        "status",
+        "init-db calls tables up to date of which one is gone",
+        "sql/schema.py",
+        "    require_whole(connection)\n    return tuple(applied)",
+        "    return tuple(applied)",
+        (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),
+    ),
+    Mutant(
+        "status",
+        "a column of the program's own is blamed on the platform",
+        "sql/connection.py",
+        " or self._missing_own() or translated",
+        " or translated",
+        (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),
+    ),
+    Mutant(
+        "status",
+        "executions are called ready though nothing is migrated",
+        "commands/status/words.py",
+        "    if migration.is_on:\n",
+        "    if migration:\n",
+        (f"{STATUS_STORY}test_ready_is_never_said_of_what_will_not_happen",),
+    ),
+    Mutant(
+        "status",
+        "a run that was killed is called one that hangs",
+        "commands/status/runs.py",
+        "    if not _is_alive(row, settings):\n",
+        "    if row is None:\n",
+        (f"{STATUS_STORY}test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hangs",),
+    ),
+    Mutant(
+        "status",
+        "a held execution is called ready",
+        "sql/queries/status_pending.sql",
+        " THEN 'held'",
+        " THEN 'due'",
+        (f"{STATUS_STORY}test_pending_executions_are_split_by_what_keeps_them_waiting",),
+    ),
+    Mutant(
+        "status",
+        "over large tables later executions are not counted",
+        "sql/queries/status_pending.sql",
+        "id > %(after_id)s AND migrado_a_nube",
+        "id > %(after_id)s + 1000000 AND migrado_a_nube",
+        (f"{STATUS_STORY}test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted",),
+    ),
+    Mutant(
+        "status",
+        "a statement that waits is not given up by the server",
+        "sql/connection.py",
+        "self._limit + _statement(name)",
+        "_statement(name)",
+        (f"{STATUS_STORY}test_a_statement_that_waits_is_given_up_by_the_server",),
+    ),
+)
+
 MUTANTS = (
     *VERIFICATION,
     *SOURCES,
@@ -5291,4 +5431,6 @@ MUTANTS = (
     *LOGS,
     *BACKUPS,
     *BRINGING_BACK,
+    *NOTICES,
+    *STATUS,
 )

@@ -15,7 +15,6 @@ from typing import Any
 
 import click
 
-from commands.orders.trail import note_restored, note_url_signed
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line
 from config.options import SpanishCommand, bandwidth_option, directory_to_fill, not_empty, transfers_option
@@ -31,6 +30,7 @@ from jobs.migration.restore.many.run import Checking, Done, Restoring, Sums, Wor
 from jobs.migration.restore.many.targets import Targets, WhereTheyWere, below_one_directory
 from jobs.migration.restore.many.wanted import Named, Selected, Wanted, beginning_of, end_of, provider_id_of
 from jobs.migration.restore.run import Restored, StoredCopy, restore_execution, stored_copy
+from jobs.migration.restore.trail import note_restored, note_url_signed
 from jobs.signals import stopping_on_signal
 from sql.database import Database, StoredExecution
 from storage.traffic.pace import Traffic, transfers_within
@@ -253,8 +253,8 @@ def _restore(settings: Settings, uuid: str, destination: Path, include: Include)
 
 
 def _restored(database: Database, uuid: str, destination: Path, restored: Restored) -> tuple[str, bool]:
-    """Every restored execution passes here once, and gets into the audit trail. Return its line, and whether its modes
-    and times are kept.
+    """Every restored execution passes here once, for the audit trail. Return its line, and whether its modes and times
+    are kept.
     """
     note_restored(database, uuid, destination)
     if restored.unkept:
