@@ -5338,6 +5338,84 @@ BRINGING_BACK = (
     ),
 )
 
+HELD_OR_FAILED = "tests/sql/test_memory.py"
+PROVIDER_MEMORY = "tests/jobs/test_provider_memory.py"
+
+MEMORY = (
+    Mutant(
+        "memory",
+        "a held execution is claimed",
+        "sql/queries/claim_executions.sql",
+        "  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = execution.id)\n",
+        "",
+        (f"{HELD_OR_FAILED}::test_a_held_execution_is_neither_listed_nor_claimed",),
+    ),
+    Mutant(
+        "memory",
+        "a removal asks nobody whether the execution is held",
+        "sql/database.py",
+        '    if rows and rows[0]["is_held"]:\n        raise DeletionHeld\n',
+        "",
+        (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
+    ),
+    Mutant(
+        "memory",
+        "a directory is noted though its execution is held",
+        "sql/queries/note_set_aside.sql",
+        " AND NOT is_held)",
+        ")",
+        (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
+    ),
+    Mutant(
+        "memory",
+        "a held directory keeps the name that a removal gave it",
+        "janitor_daemon.py",
+        "            self._migration.local_copies.give_back_held(held)\n",
+        "",
+        ("tests/stories/test_quarantine.py::test_a_removal_that_was_cut_off_gives_a_held_directory_its_name_back",),
+    ),
+    Mutant(
+        "memory",
+        "what is in quarantine is claimed",
+        "sql/queries/claim_executions.sql",
+        "(migration.quarantined_at IS NULL AND ",
+        "(",
+        (f"{HELD_OR_FAILED}::test_the_pauses_grow_until_the_quarantine",),
+    ),
+    Mutant(
+        "memory",
+        "an outage of a provider counts against executions",
+        "jobs/migration/setbacks.py",
+        "    return not error.provider_wide or providers.any_works(provider_ids)\n",
+        "    return True\n",
+        ("tests/stories/test_quarantine.py::test_a_providers_failures_put_nothing_in_quarantine",),
+    ),
+    Mutant(
+        "memory",
+        "a provider that failed is trusted without a probe",
+        "jobs/provider_set.py",
+        "            require_in_use(provider, self._memory.prefix)\n",
+        "            pass\n",
+        (f"{PROVIDER_MEMORY}::test_a_provider_that_failed_is_probed_before_it_is_used",),
+    ),
+    Mutant(
+        "memory",
+        "changed settings wait for the end of a pause",
+        "jobs/provider_set.py",
+        "not failure.is_paused or failure.settings != row.identity:",
+        "not failure.is_paused:",
+        (f"{PROVIDER_MEMORY}::test_changed_settings_are_tried_at_once",),
+    ),
+    Mutant(
+        "memory",
+        "an overtaken host prunes the audit trail",
+        "jobs/history/queries/prune_audit.sql",
+        " AND job.fencing_token = %(fencing_token)s",
+        "",
+        ("tests/jobs/history/test_history.py::test_an_overtaken_run_prunes_nothing_of_the_audit_trail",),
+    ),
+)
+
 NOTICES = (
     Mutant(
         "notices",
@@ -5652,6 +5730,7 @@ TRUST = (
 
 MUTANTS = (
     *WATCHED_FROM_OUTSIDE,
+    *MEMORY,
     *VERIFICATION,
     *SOURCES,
     *PATHS,
