@@ -18,10 +18,10 @@ import os
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
 
 from config.process.requirements import require_python_and_packages
 
@@ -69,7 +69,7 @@ from jobs.locks import LockHeld
 from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
-from jobs.provider_set import ProviderMemory, ProviderSet
+from jobs.provider_set import PausesOnly, ProviderMemory, ProviderSet
 from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs, variables_by_title
@@ -103,11 +103,10 @@ VERSION = "0.1.0"
 Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class RunOptions:
+class RunOptions(NamedTuple):
     """The command line's options for one run."""
 
-    request: Request = field(default_factory=Request)
+    request: Request = Request()
     retention_hours: float | None = None
     skip_missing_directories: bool = True
     dry_run: bool = False
@@ -189,7 +188,7 @@ class JanitorDaemon:
             self._messages.log_unwritable(log_file)
         self._messages.run_finished(jobs)
         report = {
-            **asdict(self.report.counts),
+            **self.report.counts._asdict(),
             "named": self.report.named,
             "problems": self.report.problems(),
             "interrupted": self.interruption.is_set(),
@@ -209,10 +208,10 @@ class JanitorDaemon:
 
     def _counted(self, story: Callable[[], None]) -> Outcome:
         """Do one of this class's own jobs; its outcome is what it added to the report."""
-        counts, problems = asdict(self.report.counts), self.report.problems()
+        counts, problems = self.report.counts._asdict(), self.report.problems()
         story()
         added = {
-            name: count - counts[name] for name, count in asdict(self.report.counts).items() if count != counts[name]
+            name: count - counts[name] for name, count in self.report.counts._asdict().items() if count != counts[name]
         }
         return Outcome(added, tuple(problem for problem in self.report.problems() if problem not in problems))
 
@@ -238,7 +237,8 @@ class JanitorDaemon:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
         used = [row for row in rows if row.active and row.id in self._policy.provider_ids]
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
-        memory = None if self._options.dry_run else ProviderMemory(self._database, self._policy.key_prefix)
+        memory_kind = PausesOnly if self._options.dry_run else ProviderMemory
+        memory = memory_kind(self._database, self._policy.key_prefix)
         self._providers = ProviderSet(
             rows, unreadable, self.interruption.migrations, self._note_unusable_provider, memory
         )
@@ -302,10 +302,11 @@ class JanitorDaemon:
                 preview_deletion(deletion.execution)
         if not self._migration_is_on():
             return
+        preview = Preview(self._judge, self._policy.key_prefix, names)
         for ready in self._ready_executions():
-            preview = Preview(self._judge, self._policy.key_prefix, names, self._conflicts.present)
             for execution in ready:
-                preview.migration(execution, deletes=self._delete_after_migration)
+                preview.migration(execution, self._conflicts.present, deletes=self._delete_after_migration)
+        preview.tell_plan(self._database.outlook.put_off(), self._database.outlook.past_throughput())
 
     # Migration
 

@@ -9,6 +9,7 @@ from functools import partial
 
 from benchmarks import (
     azure_files,
+    backups,
     counts,
     gcs_files,
     idle_tick,
@@ -44,6 +45,7 @@ FULL: Benchmarks = (
     partial(idle_tick.run, rows=10_000_000, rounds=ROUNDS),
     partial(temp_files.run, files=1_000_000, rounds=ROUNDS),
     partial(logs.run, small_logs=1000, large_logs=10, large_mib=500, rounds=ROUNDS),
+    partial(backups.run, rows=5_000_000, rounds=ROUNDS),
     partial(million_files.run, files=1_000_000, destination="local", rounds=1),
     partial(million_files.run, files=150_000, destination="s3", rounds=1),
     partial(million_files.run, files=1_000_000, destination="bare_s3", rounds=1),
@@ -65,6 +67,7 @@ SMALL: Benchmarks = (
     partial(idle_tick.run, rows=2_000, rounds=1),
     partial(temp_files.run, files=200, rounds=1),
     partial(logs.run, small_logs=20, large_logs=1, large_mib=20, rounds=1),
+    partial(backups.run, rows=2_000, rounds=1),
     partial(million_files.run, files=200, destination="local", rounds=1),
     partial(million_files.run, files=2_000, destination="bare_s3", rounds=1),
     partial(many_executions.run, executions=20, few=10, rounds=1),

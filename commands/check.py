@@ -17,7 +17,8 @@ from config.provider_fields import unknown_fields
 from config.settings import Settings
 from jobs.findings import Finding, bad, unusable
 from providers import build_provider
-from sql.database import Database, DatabaseReadOnly, SchemaError, provider_name
+from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError, provider_name
+from sql.memory.provider_health import ProviderFailure
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -30,6 +31,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
         yield from _check_host(settings, MigrationPolicy(), [], [])
         return
     yield _check_rights(database)
+    yield from _check_audit(database)
     yield from check_jobs(database, settings)
     try:
         policy = database.load_policy()
@@ -42,7 +44,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     items = list(database.load_provider_rows())
     rows = [item for item in items if isinstance(item, ProviderRow)]
     yield from _check_host(settings, policy, rows, database.local_directories())
-    yield from _check_providers(items, policy)
+    yield from _check_providers(items, policy, database)
     yield from _check_secrets(database)
 
 
@@ -70,6 +72,16 @@ def _check_rights(database: Database) -> Finding:
     return Finding("permisos en la base de datos", in_order=True, text="los que hacen falta")
 
 
+def _check_audit(database: Database) -> Iterator[Finding]:
+    """Advise against rights to change the audit trail: whoever takes the daemon over could cover the traces."""
+    if rights := database.orders.rights_to_change_the_trail():
+        text = (
+            f"este usuario puede {' y '.join(rights)} en janitor_audit; si el registro ha de servir de prueba, use un "
+            "usuario que no sea su dueño y solo pueda añadir (docs/memory.md)"
+        )
+        yield Finding("registro de auditoría", in_order=True, text=text, advice=True)
+
+
 def _check_policy(policy: MigrationPolicy | None) -> Finding:
     if policy is None:
         return Finding("configuración", in_order=False, text="ejecuciones_config no tiene ninguna fila; añada una")
@@ -86,19 +98,34 @@ def _check_policy(policy: MigrationPolicy | None) -> Finding:
 
 
 def _check_providers(
-    items: Iterable[ProviderRow | tuple[Mapping[str, Any], FieldError]], policy: MigrationPolicy
+    items: Iterable[ProviderRow | tuple[Mapping[str, Any], FieldError]], policy: MigrationPolicy, database: Database
 ) -> Iterator[Finding]:
     known: set[int] = set()
+    failures = database.provider_health.recall()
     for item in items:
         if isinstance(item, ProviderRow):
             known.add(item.id)
-            yield from _check_provider(item, policy)
+            findings = list(_check_provider(item, policy))
+            yield from findings
+            if item.id in failures and item.active and all(finding.in_order for finding in findings):
+                yield _recovered(item, failures[item.id], database)
         else:
             known.add(item[0]["id"])
             yield Finding(f"proveedor {provider_name(item[0])}", in_order=False, text=str(item[1]))
     for provider_id in policy.provider_ids:
         if provider_id not in known:
             yield Finding(f"proveedor {provider_id}", in_order=False, text="no existe en cloud_providers")
+
+
+def _recovered(row: ProviderRow, failure: ProviderFailure, database: Database) -> Finding:
+    """A provider that failed has just shown that it works: the next run uses it at once."""
+    subject = f"proveedor {row.name} ({row.kind})"
+    text = f"fallaba desde {failure.since.astimezone():%Y-%m-%d %H:%M}, y ya funciona"
+    try:
+        database.provider_health.forget(row.id)
+    except DatabaseError as error:
+        return Finding(subject, in_order=True, text=f"{text}; no se pudo anotar: {error}", advice=True)
+    return Finding(subject, in_order=True, text=f"{text}: el próximo ciclo lo usa")
 
 
 def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Finding]:

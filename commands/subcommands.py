@@ -19,8 +19,10 @@ import click
 
 from commands.audit.commands import audit
 from commands.check import check_everything
+from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
+from commands.orders.trail import note_restored
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -46,7 +48,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (*ORDERS, audit):
+for order in (*ORDERS, history, audit):
     commands.add_command(order)
 
 
@@ -159,6 +161,7 @@ def _restore(settings: Settings, uuid: str, destination: Path) -> int:
         stopping_on_signal(interruption),
     ):
         restored = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
+        note_restored(database, uuid, destination)
     if restored.unkept:
         emit(
             logging.ERROR,

@@ -27,8 +27,7 @@ class ProviderRow:
     """Differs once the row or a secret that it names has changed. It tells next to nothing about either."""
 
 
-@dataclass(frozen=True, slots=True)
-class MigrationPolicy:
+class MigrationPolicy(NamedTuple):
     """The policy in `ejecuciones_config`. The defaults apply to an installation without a row."""
 
     primary_provider_id: int | None = None
@@ -46,8 +45,7 @@ class MigrationPolicy:
         return tuple(dict.fromkeys((self.primary_provider_id, *self.alternate_provider_ids)))
 
 
-@dataclass(frozen=True, slots=True)
-class Execution:
+class Execution(NamedTuple):
     """One row of `ejecuciones_yaml` that is due for migration."""
 
     id: int
@@ -55,8 +53,7 @@ class Execution:
     directory: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class CommittedCopy:
+class CommittedCopy(NamedTuple):
     """The record of an execution's last commit, regardless of what its row says now."""
 
     uri: str
@@ -75,8 +72,7 @@ fifteen minutes, and an idle connection is dropped in less than an hour.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """This run's right to work on one execution, until another run takes over and raises the token.
 
     `last_copy` is the earlier copy of an execution that is migrated again.
@@ -129,8 +125,7 @@ class Evidence(enum.StrEnum):
     READ_BACK = "read-back"
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One recorded attempt to store an execution at one place. Earlier attempts that never looked at the place, and so
     sent nothing, do not count.
     """
@@ -150,8 +145,7 @@ class Attempt:
     """
 
 
-@dataclass(frozen=True, slots=True)
-class ProvenCopy:
+class ProvenCopy(NamedTuple):
     """What the commit of a migrated execution records."""
 
     uri: str
@@ -163,8 +157,7 @@ class ProvenCopy:
     manifest_sha256: str
 
 
-@dataclass(frozen=True, slots=True)
-class StoredObject:
+class StoredObject(NamedTuple):
     """The provider's answer to a new request about a key.
 
     `checksum` is in the provider's own notation (`etag:...`, `md5:...`, `crc32c:...`), `None` if it has none.
@@ -188,8 +181,7 @@ class StoredObject:
         return self.checksum == other.checksum
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """A range of the keys below a prefix: after one key, up to and including another; `None` means no bound."""
 
     after: str | None = None
@@ -199,8 +191,7 @@ class Span:
 EVERYTHING = Span()
 
 
-@dataclass(frozen=True, slots=True)
-class PutReceipt:
+class PutReceipt(NamedTuple):
     """What one `put` really sent, computed from the very buffers that were sent.
 
     The provider may show any one of `checksums` for exactly these bytes.
@@ -215,8 +206,7 @@ class PutReceipt:
     """Whether an unfinished upload may be left besides the object."""
 
 
-@dataclass(frozen=True, slots=True)
-class ContentDigest:
+class ContentDigest(NamedTuple):
     """SHA-256 (lower-case hex) of the object under `key`, and how it was determined."""
 
     key: str

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from config.models import ProviderRow
 from config.text.names import unknown
 
 
-@dataclass(frozen=True, slots=True)
-class KnownFields:
+class KnownFields(NamedTuple):
     """The fields that a kind of provider reads. `credentials` is `None` if they are a third party's document."""
 
     credentials: frozenset[str] | None

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):
     """One line of the check: what was inspected, whether it is in order, what is wrong and what to do.
 
     Advice counts as in order, but deserves attention.

@@ -69,13 +69,18 @@ class Job(NamedTuple):
     run: Ref | None = None
     """A function from `Context` to `Outcome`. `None`: `JanitorDaemon` itself runs it."""
     preview: Ref | None = None
-    """A function of a `Context` that reports what a run would do and writes nothing."""
+    """A function of a `Context` that reports what a run would do and writes nothing. It may give an `Outcome`, whose
+    failures are what it could not find out."""
     check: Ref | None = None
     """A function of a `Context` that yields findings for `check`."""
+    status: Ref | None = None
+    """A function of a `Context` that yields findings for `status`: what the job has done, and what worries about it."""
     commands: Ref | None = None
     """A click group, which gets the job's name."""
     settings: type | None = None
     """A frozen dataclass of declared settings with a method `is_on`. `None`: it has none and is always on."""
+    is_on: Callable[[Any], bool] | None = None
+    """Whether it is on by its settings, where it shares them with another job. `None`: as they say themselves."""
     when_off: str = ""
     """What `jobs` tells operators where it is off: what to set, in Spanish."""
     rights: Mapping[str, str] = NOTHING
@@ -88,6 +93,12 @@ class Job(NamedTuple):
         reference = self.run or self.preview or self.commands
         package = reference.text.partition(":")[0].split(".")[:2] if reference else ["jobs", self.name]
         return "/".join(package)
+
+    def is_on_with(self, own_settings: Any) -> bool:
+        """Whether it is on, by its own settings."""
+        if own_settings is None:
+            return True
+        return bool(own_settings.is_on() if self.is_on is None else self.is_on(own_settings))
 
     def schedule(self, own_settings: Any) -> Schedule:
         """Its schedule, by its own settings."""

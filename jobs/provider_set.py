@@ -95,6 +95,21 @@ class ProviderMemory:
             _tell_memory_lost("anotar", error)
 
 
+class PausesOnly(ProviderMemory):
+    """The memory of a dry run: it leaves paused providers alone, has none probed and records nothing."""
+
+    def failure_of(self, row: ProviderRow) -> ProviderFailure | None:
+        """See `ProviderMemory`: the failure of a provider that is paused with the settings that it has now."""
+        failure = super().failure_of(row)
+        return failure if failure and failure.is_paused and failure.settings == row.identity else None
+
+    def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
+        """Nothing is recorded."""
+
+    def forget(self, provider_id: int) -> None:
+        """Nothing is recorded."""
+
+
 def _tell_memory_lost(action: str, error: DatabaseError) -> None:
     message = f"No se pudo {action} qué proveedores fallan; se sigue sin saberlo: {one_line(error)}"
     emit(logging.WARNING, "provider_memory_lost", message, cause=error)

@@ -18,6 +18,7 @@ DEFINITIONS = (
     Ref("jobs.temp_files.job:JOB"),
     Ref("jobs.logs.job:JOB"),
     Ref("jobs.backups.job:JOB"),
+    Ref("jobs.backups.job:VERIFY"),
     Ref("jobs.rehome.job:JOB"),
     Ref("jobs.audit.job:JOB"),
     Ref("jobs.drill.job:JOB"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.process.early_signals import EXIT_SIGNAL_BASE
@@ -43,8 +42,7 @@ class Named(StrEnum):
     LOG = "unwritable_log"
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(NamedTuple):
     """The counted outcomes of a tick."""
 
     migrated: int = 0
@@ -81,7 +79,7 @@ class TickReport:
         """Add to counts, by their names."""
         with self._turn:
             sums = {name: getattr(self._counts, name) + number for name, number in increments.items()}
-            self._counts = dataclasses.replace(self._counts, **sums)
+            self._counts = self._counts._replace(**sums)
 
     def name(self, kind: str, what: str) -> None:
         """Remember an item that explains the exit code; each once, and of one kind only the first few."""
@@ -137,7 +135,7 @@ class TickReport:
         named = self.named
         counts = {
             **{kind: len(names) for kind, names in named.items()},
-            **{name: number for name, number in dataclasses.asdict(self._counts).items() if name in PROBLEMS},
+            **{name: number for name, number in self._counts._asdict().items() if name in PROBLEMS},
         }
         return tuple(
             _with_names(counted(counts[kind], *forms), counts[kind], named.get(kind, ()))

@@ -25,8 +25,12 @@ WHOLE_PROGRAM = Group("", "todo el programa", Settings)
 
 
 def groups_of_jobs() -> Sequence[Group]:
-    """One for each job with settings, in the order of a tick."""
-    return [Group(job.name, job.title, job.settings) for job in all_jobs() if job.settings is not None]
+    """One for each job with settings, in the order of a tick; jobs that share settings have the first one's."""
+    groups: dict[type, Group] = {}
+    for job in all_jobs():
+        if job.settings is not None:
+            groups.setdefault(job.settings, Group(job.name, job.title, job.settings))
+    return list(groups.values())
 
 
 def all_groups() -> Sequence[Group]:

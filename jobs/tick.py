@@ -89,7 +89,7 @@ class Plan(NamedTuple):
 def plan_of(job: Job, settings: Settings) -> Plan | None:
     """The plan of a job, or `None` where it is off. Raises `ConfigurationError` for wrong settings of its own."""
     own_settings = None if job.settings is None else settings.of(job.settings)
-    if own_settings is not None and not own_settings.is_on():
+    if not job.is_on_with(own_settings):
         return None
     return Plan(job, own_settings, job.schedule(own_settings))
 
@@ -281,7 +281,9 @@ class Tick:
             )
             preview = previews.get(plan.job.name) or partial(_reference(plan.job.preview).load(), context)
             try:
-                preview()
+                outcome = preview()
+                if isinstance(outcome, Outcome) and outcome.failures:
+                    self._report.name(Named.UNDONE, plan.job.title)
             except RunInterrupted:
                 self._put_off(plan.job.title)
             except Exception as error:

@@ -7,8 +7,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from config.errors import MigrationError
 from config.logs import one_line
@@ -191,8 +190,7 @@ class BytesSource:
             yield self._content[start : start + chunk_size_bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Right:
+class Right(NamedTuple):
     """A right that a run needs at a provider: its name, the effect of lacking it (in Spanish), and a way to try it."""
 
     name: str

@@ -7,10 +7,9 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line, redactor
@@ -45,6 +44,8 @@ from sql.texts import Told, ToldJson
 
 if TYPE_CHECKING:
     from sql.memory.orders import Orders
+    from sql.memory.outlook import Outlook
+    from sql.memory.past import Past
     from sql.memory.provider_health import ProviderHealth
 
 __all__ = [
@@ -76,8 +77,7 @@ LONGEST_RETENTION_HOURS = 20_000_000.0
 BYTEA_AS_TEXT = re.compile(r"\\x(?:[0-9a-f]{2})*")
 
 
-@dataclass(frozen=True, slots=True)
-class Overlap:
+class Overlap(NamedTuple):
     """What another execution has, or may have, at a place or above or below it."""
 
     attempt_id: int
@@ -87,8 +87,7 @@ class Overlap:
     key_prefix: str
 
 
-@dataclass(frozen=True, slots=True)
-class Occupied:
+class Occupied(NamedTuple):
     """Why no attempt may begin at a place: what others have there, or what may still arrive there before a given time
     (deletions, or bytes of files that have changed since).
     """
@@ -98,16 +97,14 @@ class Occupied:
     late_bytes_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class FailureRecord:
+class FailureRecord(NamedTuple):
     """In how many runs an execution failed for a reason of its own, and whether that was once too often."""
 
     failed_runs: int
     is_quarantined: bool
 
 
-@dataclass(frozen=True, slots=True)
-class RemovalRecord:
+class RemovalRecord(NamedTuple):
     """What earlier runs recorded of one removal: the inode of the directory that they set aside, and, once that was
     empty, the device and inode of its parent. `None`: nothing recorded.
     """
@@ -116,8 +113,7 @@ class RemovalRecord:
     emptied_in: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UnfinishedDeletion:
+class UnfinishedDeletion(NamedTuple):
     """A migrated execution whose local copy is still to be removed."""
 
     claim: Claim
@@ -129,8 +125,7 @@ class UnfinishedDeletion:
     """The number of files in its proven copy."""
 
 
-@dataclass(frozen=True, slots=True)
-class ListedDeletion:
+class ListedDeletion(NamedTuple):
     """An unfinished deletion that is not claimed, and whether it is due: after several tries there are pauses. What an
     operator holds is not to be removed.
     """
@@ -140,8 +135,7 @@ class ListedDeletion:
     is_held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(NamedTuple):
     """A failed attempt that may have left objects that nothing points to."""
 
     attempt_id: int
@@ -158,8 +152,7 @@ class Leftover:
     migrated_uri: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class StoredExecution:
+class StoredExecution(NamedTuple):
     """An execution's location according to its row."""
 
     id: int
@@ -172,8 +165,7 @@ class StoredExecution:
     """Never the row of an execution that left no files."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredSecret:
+class StoredSecret(NamedTuple):
     """One row of `secretos_nube`: its token, and the column as text, which identifies this state of the row."""
 
     name: str
@@ -181,8 +173,7 @@ class StoredSecret:
     column_text: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SecretUse:
+class SecretUse(NamedTuple):
     """The secrets that a provider's row names, and the fields that hold a secret in plain text."""
 
     provider: str
@@ -719,6 +710,20 @@ class Database:
         from sql.memory.orders import Orders  # no run needs it
 
         return Orders(self._connection, self._host)
+
+    @property
+    def outlook(self) -> Outlook:
+        """What the next runs leave out, and how fast earlier ones were."""
+        from sql.memory.outlook import Outlook  # no run needs it
+
+        return Outlook(self._connection)
+
+    @property
+    def past(self) -> Past:
+        """What happened to runs, jobs and executions."""
+        from sql.memory.past import Past  # no run needs it
+
+        return Past(self._connection)
 
     # Questions of operators
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from sql.connection import Connection
 from sql.errors import DatabaseError, SchemaError
@@ -16,8 +16,7 @@ UPGRADE_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 ADVISORY_LOCK = 0x6A616E69746F72  # "janitor": one init-db at a time
 
 
-@dataclass(frozen=True, slots=True)
-class Upgrade:
+class Upgrade(NamedTuple):
     """One numbered file of `sql/upgrades`, or of a job's own. Once applied anywhere it must never be edited."""
 
     number: int

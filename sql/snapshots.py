@@ -43,6 +43,14 @@ def program_address(database_url: str, **overriding: str | int) -> ProgramAddres
     return ProgramAddress(psycopg2.extensions.make_dsn(**{**parts, **KEEPALIVES, **overriding}), password)
 
 
+def url_of_database(database_url: str, name: str) -> str:
+    """The address of another database of the same server, as libpq's parameters. Raises `DatabaseError`."""
+    try:
+        return str(psycopg2.extensions.make_dsn(database_url, dbname=name))
+    except psycopg2.ProgrammingError:  # its message quotes the address
+        raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
+
+
 class SnapshotSession:
     """One connection that runs the statements of one folder, one transaction at a time.
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 import codecs
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psycopg2.extensions
 
@@ -25,15 +24,13 @@ KEEPING = "janitor_keeping_"
 """The name prefix of codecs that preserve undecodable bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """A text for people: an error, or a name in a message. Unsupported characters become escapes such as `\\u20ac`."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToldJson:
+class ToldJson(NamedTuple):
     """The same for a value that is stored as JSON, at any depth."""
 
     value: object

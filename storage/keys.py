@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from config.errors import UnsafeSource
 from config.logs import one_line
@@ -10,8 +10,7 @@ from config.logs import one_line
 MANIFEST_SUFFIX = ".manifest.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """The keys of one execution below a prefix: its files under `key_prefix`/, its manifest next to it."""
 
     key_prefix: str

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from dataclasses import dataclass
 from datetime import time
+from typing import NamedTuple
 
 UNITS_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 UNITS_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
@@ -33,8 +33,7 @@ class AmountError(ValueError):
     """A text is not a valid amount. The message, in Spanish, says what is expected, but not where the text was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timetable:
+class Timetable(NamedTuple):
     """Bytes per second by time of day, `None` for no limit. In order; the last entry continues into the next day."""
 
     entries: tuple[tuple[time, int | None], ...] = ((time(), None),)

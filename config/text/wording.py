@@ -20,6 +20,8 @@ SPANISH = (
     (r"Did you mean (.*)\?", r"¿Quería decir \1?"),
     (r"\(Possible options: (.*)\)", r"(opciones parecidas: \1)"),
     (r"^Missing argument (.+)\.", r"Falta el argumento \1."),
+    (r"^Missing option (.+)\.", r"Falta la opción \1."),
+    (r"\[required\]", "[obligatoria]"),
     (r"^Option (.+) requires an argument\.", r"La opción \1 necesita un valor."),
     (r"^Option (.+) does not take a value\.", r"La opción \1 no lleva valor."),
     (r"Got unexpected extra arguments? \((.*)\)", r"Sobran argumentos: \1"),

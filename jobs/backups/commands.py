@@ -11,12 +11,14 @@ from typing import Any
 
 import click
 
+from config.errors import RunInterrupted
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
 from config.logs import one_line, printable_json
 from config.options import SpanishGroup, directory_to_fill, not_empty
 from config.settings import Settings
 from config.text.plurals import counted
 from jobs.backups.choice import Wish
+from jobs.backups.errors import BackupInterrupted
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
 from jobs.backups.records import FOLDER, Records, readable_size
@@ -36,6 +38,17 @@ def _records_of(settings: Settings) -> Iterator[Records]:
         database.connect()
         database.require_current_schema()
         yield Records(partial(database.job_query, FOLDER), settings.host)
+
+
+@contextlib.contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """Set on a signal; work that ends because of it ends the program as signals do."""
+    interruption = threading.Event()
+    with stopping_on_signal(interruption):
+        try:
+            yield interruption
+        except BackupInterrupted as error:
+            raise RunInterrupted(str(error)) from error
 
 
 def _shelf(records: Records, settings: Settings) -> Shelf:
@@ -122,12 +135,10 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
     from jobs.locks import job_lock
 
     days = settings.of(BackupSettings).retention_days
-    interruption = threading.Event()
-    with _records_of(settings) as records, contextlib.ExitStack() as stack:
+    with _records_of(settings) as records, _stoppable() as interruption, contextlib.ExitStack() as stack:
         if not dry_run:
             identity = database_identity(settings.database_url)
             stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))
-            stack.enter_context(stopping_on_signal(interruption))
         gone = clean(_shelf(records, settings), records, days, interruption, dry_run=dry_run)
     for item in gone:
         click.echo(one_line(f"{'Se borraría' if dry_run else 'Borrada'} la copia {item.id}: {item.name}"))
@@ -138,16 +149,22 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 
 @backup.command("verify", short_help="Comprueba una copia restaurándola.")
 @click.argument("backup_id", metavar="[ID]", type=int, required=False)
+@click.option(
+    "--server", "server_url", metavar="URL", default="", help="Probar en este servidor, en una base pasajera."
+)
 @click.pass_obj
-def backup_verify(settings: Settings, *, backup_id: int | None) -> int:
-    """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado."""
+def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str) -> int:
+    """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado.
+
+    Con --server, en una base de datos nueva de ese servidor, con un nombre al azar, que se borra al terminar; el
+    usuario necesita CREATEDB y, si faltan allí papeles (roles) de la copia, CREATEROLE.
+    """
     from jobs.backups.verification.proving import verify
 
-    interruption = threading.Event()
-    with _records_of(settings) as records, stopping_on_signal(interruption):
+    with _records_of(settings) as records, _stoppable() as interruption:
         shelf = _shelf(records, settings)
         found = shelf.newest() if backup_id is None else shelf.named(backup_id)
-        proof = verify(found, shelf, records, settings.of(BackupSettings).programs, interruption)
+        proof = verify(found, shelf, records, settings.of(BackupSettings).programs, interruption, server_url)
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     click.echo(one_line(f"Copia {found.id} comprobada: {found.name}, {what}, en {proof.seconds:.1f} s"))
     return EXIT_DONE
@@ -161,8 +178,7 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> i
     """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo."""
     from jobs.backups.verification.proving import download
 
-    interruption = threading.Event()
-    with _records_of(settings) as records, stopping_on_signal(interruption):
+    with _records_of(settings) as records, _stoppable() as interruption:
         shelf = _shelf(records, settings)
         written = download(shelf.chain(shelf.named(backup_id)), directory, interruption)
     for path in written:
@@ -178,17 +194,17 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> i
 def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool) -> int:
     """Restaura la copia ID en la base de datos URL, que ha de existir y estar vacía.
 
+    Todo en una transacción: si falla o se interrumpe, la base de datos queda como estaba.
     Una contraseña en URL la ven otros usuarios del equipo (ps): mejor en PGPASSWORD o en ~/.pgpass.
     """
     from jobs.backups.verification.proving import require_empty, restore_chain
 
-    interruption = threading.Event()
     with _records_of(settings) as records:
         shelf = _shelf(records, settings)
         chain = shelf.chain(shelf.named(backup_id))
     if not force:
         require_empty(database_url)
-    with stopping_on_signal(interruption):
+    with _stoppable() as interruption:
         restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)
     names = " y ".join(item.name for item in chain)
     click.echo(one_line(f"Copia {backup_id} restaurada: {names}"))

@@ -9,8 +9,8 @@ import hashlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import BinaryIO, Self
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.compression import inflated_here
+from jobs.backups.creation.compression import inflated_from
 from jobs.backups.errors import DamagedBackup, DiskError, NotEnoughSpace
 
 FULL = "FULL"
@@ -32,6 +32,10 @@ STAMP = "%Y%m%d_%H%M%S"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 READ_BYTES = 1024 * 1024
+FOLLOWED_BYTES = 16 * 1024 * 1024
+"""How much is put on the disk and read back at a time, while the rest is still being written."""
+
+LOOK_SECONDS = 0.2
 SPACE_MARGIN = 1.2
 
 
@@ -137,28 +141,88 @@ class Draft:
             self.path.rename(self.final)
 
 
-def read_back(draft: Draft, plain_bytes: int) -> Contents:
-    """Read what is on the disk, gunzip it and hash it.
+class ReadBack:
+    """Reads a draft back while it is still being written, from the disk: hashes it and gunzips it in a thread.
 
-    Raises `DamagedBackup` unless it holds as many bytes as were written into it, and `OSError`.
+    Leave the context to end the thread; `finish` gives what was read.
     """
-    draft.sync()
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    size = draft.size_bytes
-    with ThreadPoolExecutor(2) as pool:
-        hashing = [pool.submit(_hash, draft.path, found) for found in (md5, sha256)]
-        inflated_bytes = sum(map(len, inflated_here(draft.path, 0, size)))
-        for future in hashing:
-            future.result()
-    if inflated_bytes != plain_bytes:
-        raise DamagedBackup(f"{draft.final.name}: lo escrito no es lo que se lee después; compruebe el disco")
-    return Contents(size, md5.hexdigest(), sha256.hexdigest())
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._file = draft.path.open("rb", 0)
+        self._md5, self._sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+        self._whole = threading.Event()
+        """Set when nothing more will be written."""
+        self._is_given_up = False
+        self._on_disk_bytes = 0
+        self._read_bytes = 0
+        self._inflated_bytes = 0
+        self._error: DamagedBackup | OSError | None = None
+        self._thread = threading.Thread(target=self._follow, name="read back", daemon=True)
+
+    def finish(self, plain_bytes: int) -> Contents:
+        """Read the rest.
+
+        Raises `DamagedBackup` unless the draft holds as many bytes as were written into it, and `OSError`.
+        """
+        self._draft.sync()
+        self._whole.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        if self._inflated_bytes != plain_bytes:
+            raise DamagedBackup(f"{self._draft.final.name}: lo escrito no es lo que se lee después; compruebe el disco")
+        return Contents(self._read_bytes, self._md5.hexdigest(), self._sha256.hexdigest())
+
+    def _follow(self) -> None:
+        try:
+            for block in inflated_from(self._draft.final.name, self._read):
+                self._inflated_bytes += len(block)
+        except (DamagedBackup, OSError) as error:
+            self._error = error
+
+    def _read(self) -> bytes:
+        """The next bytes that are on the disk; none at the end."""
+        if self._read_bytes == self._on_disk_bytes:
+            self._wait_for_more()
+        block = self._file.read(min(READ_BYTES, self._on_disk_bytes - self._read_bytes))
+        self._read_bytes += len(block)
+        self._md5.update(block)
+        self._sha256.update(block)
+        return block
+
+    def _wait_for_more(self) -> None:
+        """Until enough is there to be worth it: then put it on the disk, and out of the kernel's memory."""
+        is_whole = False
+        while not is_whole and self._draft.size_bytes - self._read_bytes < FOLLOWED_BYTES:
+            is_whole = self._whole.wait(LOOK_SECONDS)
+        size = self._draft.size_bytes
+        if self._is_given_up:
+            raise DamagedBackup(f"{self._draft.final.name} no se terminó")
+        if size > self._on_disk_bytes:
+            descriptor = self._draft.file.fileno()
+            os.fdatasync(descriptor)
+            os.posix_fadvise(descriptor, self._on_disk_bytes, size - self._on_disk_bytes, os.POSIX_FADV_DONTNEED)
+        self._on_disk_bytes = size
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self._whole.is_set():
+            self._is_given_up = True
+            self._whole.set()
+        self._thread.join()
+        self._file.close()
 
 
-def _hash(path: Path, found: hashlib._Hash) -> None:
-    with path.open("rb", 0) as file:
-        while block := file.read(READ_BYTES):
-            found.update(block)
+def read_back(draft: Draft, plain_bytes: int) -> Contents:
+    """Read all of a draft that was written, gunzip it and hash it. Raises as `ReadBack.finish` does."""
+    with ReadBack(draft) as reading:
+        return reading.finish(plain_bytes)
 
 
 def publish(backup: Draft, contents: Contents, description: bytes | None) -> None:

@@ -1,4 +1,4 @@
-"""What the frame knows of the job of the backups."""
+"""What the frame knows of the jobs of the backups: one makes them, the other proves them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,18 @@ def due(settings: BackupSettings) -> Daily:
     return Daily(at=settings.at)
 
 
+def verifies(settings: BackupSettings) -> bool:
+    """Whether backups are made, and proven by the ticks."""
+    return settings.is_on() and settings.verify_days > 0
+
+
+RIGHTS = {
+    "historial_backup": "SELECT, INSERT, UPDATE",
+    "notificaciones": "INSERT",
+    "janitor_backups": "SELECT, INSERT, UPDATE",
+    "janitor_jobs": "SELECT",
+}
+
 JOB = Job(
     name="backup",
     title="copias de seguridad",
@@ -20,13 +32,23 @@ JOB = Job(
     run=Ref("jobs.backups.run:run"),
     preview=Ref("jobs.backups.run:preview"),
     check=Ref("jobs.backups.check:check"),
+    status=Ref("jobs.backups.check:status"),
     commands=Ref("jobs.backups.commands:backup"),
     settings=BackupSettings,
     when_off="indique BACKUP_ENABLED=true",
-    rights={
-        "historial_backup": "SELECT, INSERT, UPDATE",
-        "notificaciones": "INSERT",
-        "janitor_backups": "SELECT, INSERT, UPDATE",
-        "janitor_jobs": "SELECT",
-    },
+    rights=RIGHTS,
 )
+
+VERIFY = Job(
+    name="verify",
+    title="comprobación de las copias de seguridad",
+    scope=Scope.PLATFORM,
+    due=due,
+    run=Ref("jobs.backups.verification.run:run"),
+    preview=Ref("jobs.backups.verification.run:preview"),
+    settings=BackupSettings,
+    is_on=verifies,
+    when_off="indique BACKUP_ENABLED=true y que BACKUP_VERIFY_DAYS no sea 0",
+    rights=RIGHTS,
+)
+"""A job of its own, right after the other one: it delays no backup, and when it fails, no backup is made again."""

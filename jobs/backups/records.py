@@ -141,9 +141,12 @@ class Records:
         self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)})
 
     def note_verified(self, backup: Backup, seconds: float, error: str | None = None) -> None:
-        """Record that it was restored and compared, and what was wrong with it, if anything was."""
+        """Record that it was restored and compared, and what was wrong with it, if anything was: then notify."""
         told = None if error is None else Told(redactor.redact(one_line(error)))
-        self._query("note_verified", {"id": backup.id, "seconds": seconds, "error": told})
+        title = Told(f"❌ Error al comprobar Backup {backup.kind}")
+        message = None if error is None else Told(redactor.redact(one_line(f"{backup.name}: {error}")))
+        parameters = {"id": backup.id, "seconds": seconds, "error": told, "title": title, "message": message}
+        self._query("note_verified", parameters)
 
 
 def readable_size(size_bytes: int) -> str:

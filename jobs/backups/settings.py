@@ -7,7 +7,7 @@ from datetime import time
 from pathlib import Path
 
 from config.declared import declared
-from config.text.parsers import boolean, hour_of_day, minute_of_hour, path, weekday, whole_days
+from config.text.parsers import MOST_DAYS, boolean, hour_of_day, integer, minute_of_hour, path, weekday, whole_days
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,16 @@ class BackupSettings:
         shown="`PATH`, then Debian's",
         spanish="Directorio con el pg_dump y el psql que se usan.",
         english="The directory of the `pg_dump` and `psql` that are used. They must not be older than the server.",
+    )
+
+    verify_days: int = declared(
+        "BACKUP_VERIFY_DAYS",
+        integer(0, MOST_DAYS),
+        default="7",
+        unit="days",
+        spanish="Cada cuántos días se comprueba la última copia, restaurándola en un servidor pasajero; 0: nunca.",
+        english="How often the newest backup is proven: it is restored into a server of its own, and every table is "
+        "compared. 0: never.",
     )
 
     def is_on(self) -> bool:

@@ -21,5 +21,6 @@ JOB = Job(
         "janitor_attempts": "SELECT, DELETE",
         "janitor_jobs": "SELECT",
         "janitor_migrations": "SELECT",
+        "janitor_audit": "SELECT",
     },
 )

@@ -18,6 +18,7 @@ TABLES = {"runs": "prune_runs", "job_runs": "prune_job_runs", "attempts": "prune
 def run(context: Context) -> Outcome:
     """Delete records older than the setting. Raises `RunInterrupted`, `LeaseLost`, `DatabaseError`."""
     counts = {name: _prune(context, statement) for name, statement in TABLES.items()}
+    counts["audit"] = _prune_audit(context)
     context.say("history_pruned", f"Historial: {_described(counts)} de hace más de {_days(context)}")
     return Outcome(counts)
 
@@ -41,11 +42,30 @@ def _prune(context: Context, statement: str) -> int:
             return deleted
 
 
+def _prune_audit(context: Context) -> int:
+    """Delete the months of the audit trail that are old as a whole; return how many rows were deleted."""
+    deleted = 0
+    while True:
+        context.require_going_on()
+        months = context.query("prune_audit", {"days": context.own_settings.days})
+        if not months:
+            return deleted
+        for month in months:
+            deleted += month["deleted"]
+            context.say(
+                "audit_pruned", f"Registro de auditoría: se borró {month['month']}, {month['deleted']} anotaciones"
+            )
+
+
 def _described(counts: Mapping[str, int], verb: str = "se borraron") -> str:
     return (
         f"{verb} {counted(counts['runs'], 'ciclo', 'ciclos')}, {counted(counts['job_runs'], 'trabajo', 'trabajos')} y "
-        f"{counted(counts['attempts'], 'intento', 'intentos')}"
+        f"{counted(counts['attempts'], 'intento', 'intentos')}{_audited(counts['audit'])}"
     )
+
+
+def _audited(count: int) -> str:
+    return f", y del registro de auditoría {counted(count, 'anotación', 'anotaciones')}," if count else ""
 
 
 def _days(context: Context) -> str:

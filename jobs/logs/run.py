@@ -24,9 +24,9 @@ def run(context: Context) -> Outcome:
     return Outcome(counts=counts, failures=(told,) if report.failures else ())
 
 
-def preview(context: Context) -> None:
-    """Report what a run would do."""
-    run(context)
+def preview(context: Context) -> Outcome:
+    """Report what a run would do, and what it could not look at."""
+    return run(context)
 
 
 def check(context: Context) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config.declared import declared
+from config.text.amounts import AmountError
 from config.text.parsers import (
     MOST_DAYS,
     boolean,
@@ -57,7 +58,8 @@ class LogsSettings:
         default="90",
         unit="days",
         spanish="Días sin escritura tras los que se borra un registro comprimido.",
-        english="Compressed logs that were last written to longer ago are deleted.",
+        english="Compressed logs that were last written to longer ago are deleted. Not less than "
+        "`LOGS_COMPRESSION_DAYS`.",
     )
     patterns: tuple[str, ...] = declared(
         "LOGS_PATTERNS",
@@ -81,6 +83,13 @@ class LogsSettings:
         spanish="Minuto de esa hora.",
         english="When it is due: the minute of that hour.",
     )
+
+    def __post_init__(self) -> None:
+        if self.compression_enabled and self.retention_days < self.compression_days:
+            raise AmountError(
+                f"LOGS_RETENTION_DAYS ({self.retention_days}) debe ser igual o mayor que LOGS_COMPRESSION_DAYS "
+                f"({self.compression_days:g}): un registro se comprime y solo después se borra"
+            )
 
     def is_on(self) -> bool:
         """On when at least one directory is set."""

@@ -9,7 +9,6 @@ however it ends.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import logging
 import os
 import queue
@@ -264,7 +263,7 @@ class _Member:
                 _tell(self._connection, progress)
 
     def _done_so_far(self) -> _Told:
-        counts = dataclasses.asdict(self._report.counts)
+        counts = self._report.counts._asdict()
         return _Told(counts, self._traffic.passed_bytes, self._traffic.passed_files, self._report.named)
 
     def _send(self, message: object) -> None:

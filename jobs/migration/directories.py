@@ -7,8 +7,8 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from config.errors import SourceChanged, SourceError, SourceUnreadable, UnsafeSource
 from config.logs import one_line
@@ -26,8 +26,7 @@ class DirectoryMissing(SourceError):
     code = "directory_missing"
 
 
-@dataclass(frozen=True, slots=True)
-class OpenDirectory:
+class OpenDirectory(NamedTuple):
     """An execution's directory, held open: everything done through it stays inside, whatever moves."""
 
     descriptor: int

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable
-from dataclasses import asdict
 
 from config.errors import MigrationError
 from config.logs import emit, logger, one_line
@@ -218,7 +217,7 @@ class Messages:
             logging.INFO,
             "run_finished",
             f"Ciclo terminado: {summary}{self._what_is_left}",
-            **asdict(self._report.counts),
+            **self._report.counts._asdict(),
             exit_code=self._report.exit_code,
         )
 

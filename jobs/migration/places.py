@@ -11,7 +11,6 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -76,7 +75,7 @@ def open_attempt(
         if answer is None:
             raise ClaimLost("otro proceso de janitor se hizo cargo, o la fila cambió o ya está migrada")
         if isinstance(answer, Attempt):
-            return replace(answer, late_bytes_until=late_bytes_until)
+            return answer._replace(late_bytes_until=late_bytes_until)
         require_open(place, answer.closed_until)
         if not harmless and answer.late_bytes_until is not None:
             late_bytes_until = answer.late_bytes_until

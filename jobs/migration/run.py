@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import chain, islice, takewhile
 
 from config.models import Claim, Execution
+from config.process.last_line import is_watched, shown_on_terminal
 from config.settings import Settings
 from config.text.amounts import UNLIMITED
 from jobs.migration.attempts import Attempts
@@ -25,7 +26,7 @@ from jobs.migration.leftovers import remove_leftovers
 from jobs.migration.messages import Messages
 from jobs.migration.places import Neighbours
 from jobs.migration.queue.limits import RunLimits, size_on_disk
-from jobs.migration.queue.progress import Progress, is_watched, shown_on_terminal
+from jobs.migration.queue.progress import Progress
 from jobs.migration.queue.task_pool import TaskPool
 from jobs.migration.queue.under_way import UploadsUnderWay
 from jobs.migration.removal.local_copies import LocalCopies

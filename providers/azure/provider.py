@@ -11,7 +11,7 @@ import logging
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -332,7 +332,7 @@ class AzureProvider(Provider):
             blob = self._container.get_blob_client(self._name(key)).get_blob_properties()
             md5 = blob.content_settings.content_md5
             stored = _stored(key, blob.etag, blob.size, bytes(md5).hex() if md5 else None)
-            return replace(stored, version=blob.etag)
+            return stored._replace(version=blob.etag)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         for blob in self._blobs(prefix, "metadata"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import functools
 import hashlib
 import json
@@ -216,7 +215,7 @@ class GcsProvider(Provider):
         with self._object_errors():
             blob.reload(timeout=ANSWER_TIMEOUTS, retry=None)
             version = None if blob.generation is None else str(blob.generation)
-            return dataclasses.replace(self._stored_object(blob), version=version)
+            return self._stored_object(blob)._replace(version=version)
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         token: str | None = None

@@ -50,7 +50,7 @@ class Orders:
         """Forget the failures of every row with this uuid: the next run takes it up."""
         return self._order("retry_execution", uuid, by, {})
 
-    def note(self, event: str, execution_id: int, uuid: str, by: Person, details: Mapping[str, object]) -> None:
+    def note(self, event: str, execution_id: int | None, uuid: str, by: Person, details: Mapping[str, object]) -> None:
         """Record in the audit trail what somebody did otherwise."""
         parameters = {
             **self._signed(by),
@@ -60,6 +60,10 @@ class Orders:
             "details": ToldJson(redactor.redact_all(details)),
         }
         self._connection.query("note_order", parameters)
+
+    def rights_to_change_the_trail(self) -> list[str]:
+        """What this role may do to the audit trail besides adding to it: `UPDATE`, `DELETE`, `TRUNCATE`."""
+        return [row["right_name"] for row in self._connection.query("find_rights_on_audit")]
 
     def _order(self, name: str, uuid: str, by: Person, more: Mapping[str, object]) -> list[OrderedRow]:
         rows = self._connection.query(name, {**self._signed(by), "uuid": uuid, **more})

@@ -36,9 +36,10 @@ migration AS (
     WHERE execution_id IN (SELECT id FROM moved)
 ),
 attempt AS (
-    -- Earlier attempts at the same place are part of this copy now.
+    -- Earlier attempts at the same place are part of this copy now; when they failed is still worth knowing.
     UPDATE janitor_attempts
-    SET state = CASE WHEN id = %(attempt_id)s THEN 'committed' ELSE 'settled' END, finished_at = now()
+    SET state = CASE WHEN id = %(attempt_id)s THEN 'committed' ELSE 'settled' END,
+        finished_at = coalesce(finished_at, now())
     WHERE execution_id IN (SELECT id FROM moved)
       AND provider_id = %(provider_id)s
       AND key_prefix = %(key_prefix)s

@@ -31,4 +31,4 @@ SELECT failed_runs, quarantined_at IS NOT NULL AS is_quarantined FROM failed
 UNION ALL
 SELECT failed_runs, quarantined_at IS NOT NULL AS is_quarantined
 FROM janitor_migrations
-WHERE execution_id = %(execution_id)s AND fencing_token = %(fencing_token)s AND state IN ('failed', 'refused')
+WHERE fencing_token = %(fencing_token)s AND execution_id = %(execution_id)s AND state IN ('failed', 'refused')

@@ -777,8 +777,8 @@ FENCING = (
         "leases",
         "what another run works on is claimed",
         "sql/queries/claim_executions.sql",
-        "WHERE migration.lease_expires_at IS NULL\n",
-        "WHERE true OR migration.lease_expires_at IS NULL\n",
+        "        migration.lease_expires_at IS NULL\n",
+        "        true OR migration.lease_expires_at IS NULL\n",
         LEASES,
     ),
     Mutant(
@@ -3711,8 +3711,8 @@ REMOVALS = (
         "deletion",
         "a directory is noted though deletion is switched off",
         "sql/queries/note_set_aside.sql",
-        " WHERE is_wanted)",
-        ")",
+        " WHERE is_wanted AND",
+        " WHERE",
         ("tests/sql/test_database.py::test_a_policy_that_does_not_ask_for_a_deletion_any_more_ends_it",),
     ),
     Mutant(
@@ -4900,6 +4900,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
@@ -4952,8 +4953,8 @@ BACKUPS = (
         "backups",
         "what was written is not compared with what the disk gives back",
         "jobs/backups/files.py",
-        "    if inflated_bytes != plain_bytes:\n",
-        "    if inflated_bytes < 0:\n",
+        "        if self._inflated_bytes != plain_bytes:\n",
+        "        if self._inflated_bytes < 0:\n",
         (ON_THE_DISK,),
     ),
     Mutant(
@@ -5077,6 +5078,86 @@ BACKUPS = (
         "    if count:\n",
         "    if count < 0:\n",
         (f"{BACKUP_JOB}test_verify_proves_download_and_restore_give_back",),
+    ),
+    Mutant(
+        "backups",
+        "a backup of which a proof failed stays the base of differentials",
+        "jobs/backups/keeping/shelf.py",
+        "            and backup.id not in doubtful\n",
+        "",
+        (f"{BACKUP_PROOFS}test_a_chain_of_which_a_proof_failed_is_no_base_any_more",),
+    ),
+    Mutant(
+        "backups",
+        "a restore that fails leaves what it began",
+        "jobs/backups/verification/restoring.py",
+        '        yield render("restore_begin")\n',
+        "",
+        ("tests/jobs/backups/test_restoring.py::test_what_fails_at_its_end_leaves_nothing",),
+    ),
+    Mutant(
+        "logs",
+        "logs are deleted before they may be compressed",
+        "jobs/logs/settings.py",
+        "        if self.compression_enabled and self.retention_days < self.compression_days:\n",
+        "        if self.compression_enabled and self.retention_days < 0:\n",
+        ("tests/jobs/logs/test_planning.py::test_logs_are_not_deleted_before_they_are_compressed",),
+    ),
+    Mutant(
+        "jobs",
+        "a dry run that could not look somewhere ends well",
+        "jobs/tick.py",
+        "                if isinstance(outcome, Outcome) and outcome.failures:\n",
+        "                if isinstance(outcome, Outcome) and not outcome.counts:\n",
+        ("tests/stories/test_logs_job.py::test_a_dry_run_that_could_not_look_somewhere_does_not_end_well",),
+    ),
+    Mutant(
+        "backups",
+        "what a killed backup left stays",
+        "jobs/backups/run.py",
+        "-> BackupFile:\n        remove_unfinished(self.directory)\n",
+        "-> BackupFile:\n",
+        ("tests/crash/test_jobs_killed.py::test_backups_killed_at_every_step",),
+    ),
+    Mutant(
+        "backups",
+        "a database of a proof stays on the server after a kill",
+        "jobs/backups/verification/scratch_server.py",
+        """printf '%s' "$3" | "$1" --no-psqlrc""",
+        """printf '' | "$1" --no-psqlrc""",
+        ("tests/jobs/backups/test_scratch_databases.py::test_a_database_on_a_given_server_is_dropped_after_a_kill",),
+    ),
+    Mutant(
+        "backups",
+        "a failed proof is notified at every try",
+        "jobs/backups/queries/note_verified.sql",
+        " AND before.verification_error IS DISTINCT FROM %(error)s::text",
+        "",
+        (f"{BACKUP_PROOFS}test_a_backup_that_does_not_restore_is_told_once",),
+    ),
+    Mutant(
+        "backups",
+        "one proof is enough for ever",
+        "jobs/backups/verification/run.py",
+        "    return None if proven and max(proven) > oldest_allowed else newest\n",
+        "    return None if proven else newest\n",
+        (f"{BACKUP_PROOFS}test_the_newest_backup_is_proven_and_again_when_that_is_too_long_ago",),
+    ),
+    Mutant(
+        "backups",
+        "a statement that takes long is not stopped",
+        "jobs/backups/verification/restoring.py",
+        "            if interruption.is_set():\n",
+        "            if not interruption:\n",
+        (f"{BACKUP_JOB}test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "a want of room for a proof is held against the backup",
+        "jobs/backups/verification/scratch_server.py",
+        "    if free_bytes < needed_bytes:\n",
+        "    if free_bytes < 0:\n",
+        ("tests/jobs/backups/test_scratch_databases.py::test_no_server_is_begun_where_the_backup_has_no_room",),
     ),
 )
 

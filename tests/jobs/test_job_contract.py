@@ -31,7 +31,10 @@ from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
-ORDER = ("watch", "migration", "temp", "logs", "backup", "resources", "rehome", "audit", "drill", "history")
+ORDER = (
+    *("watch", "migration", "temp", "logs", "backup", "verify", "resources"),
+    *("rehome", "audit", "drill", "history"),
+)
 """In which jobs come in a tick; after them what concerns the whole tick."""
 
 RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -108,7 +111,7 @@ def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     assert re.fullmatch("[a-z]+", job.name)
     assert job.title
     assert job.scope in (Scope.HOST, Scope.PLATFORM)
-    for reference in filter(None, (job.run, job.preview, job.check, job.commands)):
+    for reference in filter(None, (job.run, job.preview, job.check, job.status, job.commands)):
         assert callable(reference.load()) or isinstance(reference.load(), click.Command)
     if job.run is not None:
         assert job.preview is not None, "a job that writes says in a dry run what it would do"

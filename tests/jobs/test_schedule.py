@@ -135,8 +135,9 @@ def test_wherever_the_clock_jumps_to_the_job_runs_again_within_two_periods(
 ) -> None:
     state = good_at(now)
     after = now + jump
-    assert is_due(schedule, state, after + 2 * schedule.period + 26 * HOUR, zone)
-    assert next_due(schedule, state, after, zone) <= after + 2 * schedule.period + 26 * HOUR
+    due = next_due(schedule, state, after, zone)
+    assert due <= after + 2 * schedule.period + 26 * HOUR
+    assert is_due(schedule, state, due, zone)
 
 
 @given(schedules, instants, zones, some.integers(1, 200))

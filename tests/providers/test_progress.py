@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import pytest
 
 from config.logs import logger
-from jobs.migration.queue.progress import CLEAR_LINE, Progress, _LastLine, in_time, in_units, is_watched
+from config.process.last_line import CLEAR_LINE, _LastLine, in_time, in_units, is_watched
+from jobs.migration.queue.progress import Progress
 from jobs.report import TickReport
 from storage.traffic.pace import Traffic
 
@@ -160,7 +161,7 @@ def test_a_terminal_that_is_gone_ends_the_display_and_nothing_else(monkeypatch: 
     line = _LastLine(terminal, lambda: "Migradas 12")
     line.repaint_until(OverAfterOneLook())
     terminal.gone = True
-    monkeypatch.setattr("jobs.migration.queue.progress.REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr("config.process.last_line.REFRESH_SECONDS", 0.01)
     painter = threading.Thread(target=line.repaint_until, args=(threading.Event(),), daemon=True)
     painter.start()
     painter.join(10)

@@ -34,6 +34,7 @@ def sage(installation: Installation, postgres: EmbeddedPostgres) -> Installation
         BACKUP_ENABLED="true",
         BACKUP_PATH=str(installation.directory / "copias"),
         BACKUP_PG_BIN=str(postgres.binaries),
+        BACKUP_VERIFY_DAYS="0",
     )
     for number in range(3):
         installation.small_execution(f"e-{number}")
@@ -131,7 +132,8 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     assert sage.run("backup", "show", "77").exit_code == 1
     checked = sage.run("check").output
     assert "bien   copias de seguridad: servidor " in checked
-    assert "aviso  copias de seguridad: última completa 20" in checked
+    assert "bien   copias de seguridad: última completa 20" in checked
+    assert "aviso  copias de seguridad: ninguna está comprobada" in checked
 
 
 def test_a_killed_run_leaves_an_error_and_the_next_one_a_backup(sage: Installation, postgres: EmbeddedPostgres) -> None:
@@ -264,6 +266,25 @@ def test_verify_proves_download_and_restore_give_back(sage: Installation, empty_
     assert "no está vacía" in refused.errors
 
 
+def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
+    sage: Installation, empty_database: str, postgres: EmbeddedPostgres
+) -> None:
+    done(sage.run("backup", "run"))
+    programs, begun = sage.directory / "programs", sage.directory / "begun"
+    programs.mkdir()
+    (programs / "pg_dump").symlink_to(postgres.binaries / "pg_dump")
+    slow = programs / "psql"
+    slow.write_text(f"#!/bin/sh\n: > {shlex.quote(str(begun))}\nexec sleep 600\n")
+    slow.chmod(0o755)
+    arguments = ("backup", "restore", "1", "--to", empty_database)
+    with sage.start(*arguments, BACKUP_PG_BIN=str(programs)) as running:
+        wait_until(begun.exists, 60)
+        run = running.stop(signal.SIGINT)
+    assert run.exit_code == 130, str(run)
+    assert run.seconds < 6, str(run)
+    done(sage.run(*arguments))
+
+
 def test_a_damaged_backup_is_given_to_nobody(sage: Installation, empty_database: str) -> None:
     done(sage.run("backup", "run"))
     path = next(copies(sage).glob("*.gz"))
@@ -301,3 +322,19 @@ def test_a_dry_run_changes_nothing(sage: Installation) -> None:
 
 def test_two_options_that_exclude_each_other_are_a_usage_error(sage: Installation) -> None:
     assert sage.run("backup", "run", "--full", "--diff").exit_code == 2
+
+
+def test_the_tick_proves_what_it_has_made_and_so_does_an_order_on_a_given_server(
+    sage: Installation, postgres: EmbeddedPostgres
+) -> None:
+    tick = done(sage.run(BACKUP_VERIFY_DAYS="7"))
+    assert "Copia 1 comprobada: backup_" in tick.errors
+    runs = sage.rows("SELECT job, outcome FROM janitor_job_runs WHERE job IN ('backup', 'verify') ORDER BY started_at")
+    assert [(row["job"], row["outcome"]) for row in runs] == [("backup", "done"), ("verify", "done")]
+    assert notices(sage) == [("✅ Backup COMPLETO completado", "VERDE")]
+    assert "bien   copias de seguridad: la copia 1 se restauró y comparó en " in sage.run("check").output
+    sage.execute("UPDATE janitor_backups SET verified_at = NULL")
+    assert "Copia 1 comprobada" in done(sage.run("backup", "verify", "--server", postgres.database_url)).output
+    assert sage.rows("SELECT FROM pg_database WHERE datname LIKE 'janitor\\_verify\\_%%'") == []
+    (row,) = sage.rows("SELECT verified_at FROM janitor_backups")
+    assert row["verified_at"] is not None

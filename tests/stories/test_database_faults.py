@@ -290,6 +290,9 @@ RIGHTS = (
     "GRANT UPDATE (migrado_a_nube, ruta_nube, nube_provider_id) ON ejecuciones_yaml TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_runs, janitor_migrations, janitor_attempts, janitor_looks TO {role}",
     "GRANT SELECT, INSERT, UPDATE ON janitor_installation TO {role}",
+    "GRANT SELECT, INSERT ON janitor_audit TO {role}",
+    "GRANT EXECUTE ON FUNCTION janitor_prune_audit(INTEGER, TEXT) TO {role}",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON janitor_holds, janitor_provider_health TO {role}",
 )
 """What the README says that a run needs."""
 

@@ -35,6 +35,7 @@ NOT_FOR_AN_IDLE_RUN = {
         "jobs.migration.run",
         "jobs.migration.preview",
         "jobs.migration.queue.progress",
+        "config.process.last_line",
         "jobs.migration.removal.removal",
         "jobs.migration.restore.run",
     ),

@@ -100,3 +100,12 @@ def test_instants_are_shown_in_the_zone_of_the_schedules(installation: Installat
     entries = json.loads(installation.run("jobs", "--json", JANITOR_TIMEZONE="Asia/Kolkata").output)
     (job,) = (entry for entry in entries if entry["name"] == "logs")
     assert job["next_due"].endswith("T04:00:00+05:30")
+
+
+def test_a_dry_run_that_could_not_look_somewhere_does_not_end_well(installation: Installation) -> None:
+    """Where else: every job's preview, as the tick asks what it gives."""
+    no_directory = installation.directory / "registro"
+    no_directory.touch()
+    run = installation.run("run", "logs", "--dry-run", LOGS_PATH=str(no_directory))
+    assert run.exit_code == 1, str(run)
+    assert "ERROR" in run.errors

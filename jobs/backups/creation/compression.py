@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import Protocol, Self
 
 from isal import isal_zlib
 
@@ -22,6 +22,14 @@ READ_BYTES = 256 * 1024
 LOOK_SECONDS = 1.0
 LARGEST_INFLATED_BYTES = 4 * 1024 * 1024
 """What one step of inflating gives at most, however well the file is compressed."""
+
+
+NoteBytes = Callable[[int], object]
+"""Is given each number of bytes that was read of a file."""
+
+
+def note_nothing(_size_bytes: int) -> None:
+    """Where nobody wants to know."""
 
 
 class Inflater(Protocol):
@@ -90,7 +98,7 @@ class GzipMember:
             raise self._error
 
 
-def inflated(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+def inflated(path: Path, start: int, end: int, note: NoteBytes = note_nothing) -> Generator[bytes, None, None]:
     """What the gzip members between two places of a file hold, each checked by its CRC.
 
     Read ahead in a thread. Close the iterator when the rest is not wanted. Raises `DamagedBackup`, `OSError`.
@@ -109,7 +117,7 @@ def inflated(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
 
     def read() -> None:
         try:
-            for block in inflated_here(path, start, end):
+            for block in inflated_here(path, start, end, note):
                 if not put(block):
                     return
             put(None)
@@ -126,26 +134,40 @@ def inflated(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
         unwanted.set()
 
 
-def inflated_here(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+def inflated_here(path: Path, start: int, end: int, note: NoteBytes = note_nothing) -> Generator[bytes, None, None]:
     """The same in this thread. Raises `DamagedBackup`, `OSError`."""
     with path.open("rb") as file:
         file.seek(start)
-        data = b""
-        while data or file.tell() < end:
-            inflater: Inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW)
-            yield from _member(path, file, end, inflater, data)
-            data = inflater.unused_data
+
+        def read() -> bytes:
+            data = file.read(min(READ_BYTES, end - file.tell()))
+            note(len(data))
+            return data
+
+        yield from inflated_from(path.name, read)
 
 
-def _member(path: Path, file: BinaryIO, end: int, inflater: Inflater, data: bytes) -> Iterator[bytes]:
+def inflated_from(name: str, read: Callable[[], bytes]) -> Generator[bytes, None, None]:
+    """What the gzip members hold that `read` gives part by part, and nothing at their end; `name` is the file's.
+
+    Raises `DamagedBackup` and what `read` raises.
+    """
+    data = read()
+    while data:
+        inflater: Inflater = isal_zlib.decompressobj(wbits=GZIP_WINDOW)
+        yield from _member(name, read, inflater, data)
+        data = inflater.unused_data or read()
+
+
+def _member(name: str, read: Callable[[], bytes], inflater: Inflater, data: bytes) -> Iterator[bytes]:
     while not inflater.eof:
-        data = data or file.read(min(READ_BYTES, end - file.tell()))
+        data = data or read()
         if not data:
-            raise DamagedBackup(f"{path.name} está cortado: su gzip no termina")
+            raise DamagedBackup(f"{name} está cortado: su gzip no termina")
         try:
             block = inflater.decompress(data, LARGEST_INFLATED_BYTES)
         except isal_zlib.error as error:  # type: ignore[misc] # the package's stub calls the class an instance
-            raise DamagedBackup(f"{path.name} está dañado: no se puede descomprimir") from error
+            raise DamagedBackup(f"{name} está dañado: no se puede descomprimir") from error
         data = inflater.unconsumed_tail
         if block:
             yield block

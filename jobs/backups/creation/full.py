@@ -20,12 +20,12 @@ from jobs.backups.files import (
     STAMP,
     SUFFIX,
     Draft,
+    ReadBack,
     Target,
     disk_errors,
     free_stem,
     prepare,
     publish,
-    read_back,
 )
 from jobs.backups.result import BackupFile, Kind
 
@@ -49,11 +49,14 @@ def make_full_once(
         prepare(target)
         with disk_errors(target.directory):
             name = free_stem(target.directory, when, FULL) + SUFFIX
-            with Draft(target.directory, name) as draft:
-                return _write(snapshot, draft, f"{when.strftime(STAMP)}_{secrets.token_hex(8)}", interruption, reason)
+            backup_id = f"{when.strftime(STAMP)}_{secrets.token_hex(8)}"
+            with Draft(target.directory, name) as draft, ReadBack(draft) as reading:
+                return _write(snapshot, draft, reading, backup_id, interruption, reason)
 
 
-def _write(snapshot: Snapshot, draft: Draft, backup_id: str, interruption: threading.Event, reason: str) -> BackupFile:
+def _write(
+    snapshot: Snapshot, draft: Draft, reading: ReadBack, backup_id: str, interruption: threading.Event, reason: str
+) -> BackupFile:
     amounts = _Amounts()
     pre_data = whole_section(snapshot.shared, "pre-data", interruption)
     with GzipMember(draft) as member:
@@ -71,8 +74,8 @@ def _write(snapshot: Snapshot, draft: Draft, backup_id: str, interruption: threa
     roles = snapshot.roles()
     snapshot.require_alive()
     age_seconds = snapshot.age_seconds
-    snapshot.session.close()  # it holds back vacuum, and reading back takes a while
-    contents = read_back(draft, before_data + data_bytes + member.plain_bytes)
+    snapshot.session.close()  # it holds back vacuum, and reading the rest back takes a while
+    contents = reading.finish(before_data + data_bytes + member.plain_bytes)
     database = snapshot.database
     description = Description(
         format=FORMAT,

@@ -39,11 +39,15 @@ class Shelf:
         return [backup for backup in self.good_here() if not is_there(backup)]
 
     def newest_full(self) -> Backup | None:
-        """The newest good full one that can be the base of a differential."""
+        """The newest good full one that can be the base of a differential: none of whose chain a proof has failed."""
+        doubtful = {backup.base_id or backup.id for backup in self.here() if backup.verification_error is not None}
         usable = (
             backup
             for backup in self.good_here()
-            if backup.is_full and is_there(backup) and (backup.path.parent / description_name(backup.name)).exists()
+            if backup.is_full
+            and backup.id not in doubtful
+            and is_there(backup)
+            and (backup.path.parent / description_name(backup.name)).exists()
         )
         return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
 
@@ -53,6 +57,15 @@ class Shelf:
         if not usable:
             raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
         return max(usable, key=lambda backup: (backup.made, backup.id))
+
+    def newest_anywhere(self) -> Backup | None:
+        """The newest good one that this program made; on this host its file must be there."""
+        usable = (
+            backup
+            for backup in self.backups
+            if backup.is_good and backup.host is not None and (backup.host != self.host or is_there(backup))
+        )
+        return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
 
     def named(self, backup_id: int) -> Backup:
         """The backup with this id. Raises `UnknownBackup`."""

@@ -1,4 +1,14 @@
-UPDATE janitor_backups
-SET verified_at = CASE WHEN %(error)s::text IS NULL THEN now() END,
-    verification_seconds = %(seconds)s, verification_error = %(error)s
-WHERE id_backup = %(id)s
+-- What is found again, at the next try, is told once.
+WITH before AS (
+    SELECT id_backup, verification_error FROM janitor_backups WHERE id_backup = %(id)s
+), noted AS (
+    UPDATE janitor_backups
+    SET verified_at = CASE WHEN %(error)s::text IS NULL THEN now() END,
+        verification_seconds = %(seconds)s, verification_error = %(error)s
+    WHERE id_backup = %(id)s
+    RETURNING id_backup
+)
+INSERT INTO notificaciones (tipo, titulo, mensaje, semaforo)
+SELECT 'BACKUP', %(title)s, %(message)s, 'ROJO'
+FROM noted JOIN before ON before.id_backup = noted.id_backup
+WHERE %(error)s::text IS NOT NULL AND before.verification_error IS DISTINCT FROM %(error)s::text

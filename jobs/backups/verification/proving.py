@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Sequence
@@ -20,18 +21,21 @@ from jobs.backups.errors import (
     DiskError,
     FullBackupNeeded,
     NoScratchServer,
+    NotEnoughSpace,
     RestoreFailed,
 )
 from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import Backup, Records
-from jobs.backups.verification.restoring import restore
-from jobs.backups.verification.scratch_server import scratch_database
+from jobs.backups.verification.progress import shown_progress
+from jobs.backups.verification.restoring import restore_at_once
+from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
 from jobs.backups.verification.verify import Proof, prove, require_hash
 from sql.connection import database_password
 from sql.snapshots import SnapshotSession
 
 COPY_BYTES = 1024 * 1024
+AS_BEFORE = "nada de la copia quedó en la base de datos: está como antes"
 
 
 class DatabaseNotEmpty(BackupError):
@@ -39,17 +43,22 @@ class DatabaseNotEmpty(BackupError):
 
 
 def verify(
-    backup: Backup, shelf: Shelf, records: Records, programs: Path | None, interruption: threading.Event
+    backup: Backup,
+    shelf: Shelf,
+    records: Records,
+    programs: Path | None,
+    interruption: threading.Event,
+    server_url: str = "",
 ) -> Proof:
-    """Restore a backup into a server of its own and compare; record what came of it.
+    """Restore a backup into a server of its own, or into a new database of a given one, and compare; record the result.
 
-    Raises `BackupError`. That there was no server to try it in says nothing against the backup.
+    Raises `BackupError`. That there was no server to try it in, or no room, says nothing against the backup.
     """
     chain = shelf.chain(backup)
     started = time.monotonic()
     try:
-        proof = _proof(chain, programs, interruption)
-    except (BackupInterrupted, NoScratchServer):
+        proof = _proof(chain, programs, interruption, server_url)
+    except (BackupInterrupted, NoScratchServer, NotEnoughSpace):
         raise
     except BackupError as error:
         records.note_verified(backup, time.monotonic() - started, str(error))
@@ -58,12 +67,21 @@ def verify(
     return proof
 
 
-def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threading.Event) -> Proof:
+def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threading.Event, server_url: str) -> Proof:
+    _require_hashes(chain)
     description = _description(chain[0])
-    found = find_programs(description.server_major, str(description.server_major), programs)
     differential = chain[1].path if len(chain) > 1 else None
-    with disk_errors(chain[0].path.parent), scratch_database(found, description) as url:
-        return prove(found, url, description, chain[0].path, differential, interruption)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(disk_errors(chain[0].path.parent))
+        if server_url:
+            found = programs_for(server_url, programs)
+            scratch = scratch_database_on(server_url, found, description, interruption)
+        else:
+            found = find_programs(description.server_major, str(description.server_major), programs)
+            scratch = scratch_database(found, description, interruption)
+        url = stack.enter_context(scratch)
+        note = stack.enter_context(shown_progress("Comprobando", [item.path for item in chain]))
+        return prove(found, url, description, chain[0].path, differential, interruption, note)
 
 
 def _description(full: Backup) -> Description:
@@ -90,6 +108,12 @@ def download(chain: Sequence[Backup], directory: Path, interruption: threading.E
             require_hash(directory / backup.name)
         sync_directory(directory)
     return written
+
+
+def _require_hashes(chain: Sequence[Backup]) -> None:
+    """Raise `DamagedBackup` unless all have theirs."""
+    for backup in chain:
+        _require_hash(backup)
 
 
 def _require_hash(backup: Backup) -> None:
@@ -126,22 +150,24 @@ def restore_chain(
 ) -> None:
     """Load a full backup, and perhaps a differential, into a database, after their hashes were checked.
 
-    Raises `BackupError`, whose message says in which state the database is then, and `DatabaseError`.
+    All of it in one transaction: whatever fails, also when this process is killed, the database is what it was before.
+    Raises `BackupError` and `DatabaseError`.
     """
     redactor.add(database_password(database_url))
-    for backup in chain:
-        _require_hash(backup)
+    _require_hashes(chain)
+    paths = [backup.path for backup in chain]
+    found = programs_for(database_url, programs)
+    try:
+        with disk_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
+            restore_at_once(found, database_url, paths, interruption, note)
+    except BackupInterrupted as error:
+        raise BackupInterrupted(f"la restauración se interrumpió: {AS_BEFORE}") from error
+    except BackupError as error:
+        raise RestoreFailed(f"{error}; {AS_BEFORE}") from error
+
+
+def programs_for(database_url: str, directory: Path | None) -> Programs:
+    """The programs that fit a server. Raises `NoFittingProgram`, `DatabaseError`."""
     with SnapshotSession(database_url, QUERIES) as session:
         ((_name, _oid, _encoding, number, version),) = session.query("describe_database")
-    found = find_programs(number // VERSIONS_PER_MAJOR, version, programs)
-    for backup in chain:
-        with disk_errors(backup.path.parent):
-            _restore_one(found, database_url, backup, interruption)
-
-
-def _restore_one(found: Programs, database_url: str, backup: Backup, interruption: threading.Event) -> None:
-    try:
-        restore(found, database_url, backup.path, interruption)
-    except BackupError as error:
-        half = "la base de datos quedó a medias: bórrela (dropdb) y créela otra vez"
-        raise RestoreFailed(f"{error}; {half}") from error
+    return find_programs(number // VERSIONS_PER_MAJOR, version, directory)

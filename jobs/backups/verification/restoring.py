@@ -1,37 +1,69 @@
-"""Restores backups as anybody can: `gunzip -c FILE | psql`, the full one and then the differential."""
+"""Restores backups by `psql`: a file as anybody can, `gunzip -c FILE | psql`, or a whole chain in one transaction."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 import tempfile
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.compression import inflated_here
+from jobs.backups.creation.compression import NoteBytes, inflated
 from jobs.backups.creation.dump import environment, require_no_interruption
 from jobs.backups.creation.programs import Programs
-from jobs.backups.errors import RestoreFailed
+from jobs.backups.creation.statements import render
+from jobs.backups.errors import NoScratchServer, RestoreFailed
 from sql.snapshots import program_address
 
+LOOK_SECONDS = 0.25
+SECONDS_TO_CANCEL = 2.0
+FULL_DISK_OF_SERVER = "No space left on device"
 
-def restore(programs: Programs, database_url: str, backup: Path, interruption: threading.Event) -> None:
-    """Load one file into a database.
+
+def restore(
+    programs: Programs, database_url: str, backup: Path, interruption: threading.Event, note: NoteBytes
+) -> None:
+    """Load one file into a database; `note` is given each number of bytes that was read of the file.
 
     Raises `RestoreFailed`, `DamagedBackup`, `BackupInterrupted` and `OSError`; the database holds a part of a full
     backup then, and nothing of a differential.
     """
+    _run_psql(programs, database_url, _blocks_of(backup, note), backup.name, interruption)
+
+
+def restore_at_once(
+    programs: Programs, database_url: str, backups: Sequence[Path], interruption: threading.Event, note: NoteBytes
+) -> None:
+    """Load a full backup, and perhaps a differential, in one transaction.
+
+    Raises as `restore` does; the database is what it was before then, also if this process is killed.
+    """
+
+    def blocks() -> Iterator[bytes]:
+        yield render("restore_begin")
+        for backup in backups:
+            yield render("restore_next")
+            yield from _blocks_of(backup, note)
+        yield render("restore_end")
+
+    names = " y ".join(backup.name for backup in backups)
+    _run_psql(programs, database_url, blocks(), names, interruption)
+
+
+def _blocks_of(backup: Path, note: NoteBytes) -> Iterator[bytes]:
+    return inflated(backup, 0, backup.stat().st_size, note)
+
+
+def _run_psql(
+    programs: Programs, database_url: str, blocks: Iterable[bytes], what: str, interruption: threading.Event
+) -> None:
     address = program_address(database_url)
-    command = [
-        programs.psql,
-        "--no-psqlrc",
-        "--quiet",
-        "--no-password",
-        "--set=ON_ERROR_STOP=1",
-        f"--dbname={address.parameters}",
-    ]
+    options = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1")
+    command = [programs.psql, *options, f"--dbname={address.parameters}"]
     with tempfile.TemporaryFile() as complaints:
         try:
             process = subprocess.Popen(  # noqa: S603 a program of PostgreSQL
@@ -40,23 +72,62 @@ def restore(programs: Programs, database_url: str, backup: Path, interruption: t
         except OSError as error:
             raise RestoreFailed(f"no se puede ejecutar {programs.psql}: {reason_of(error)}") from error
         try:
-            _feed(process, backup, interruption)
-            code = process.wait()
+            with _stopped_on(interruption, process):
+                _feed(process, blocks, interruption)
+                code = process.wait()
         except BaseException:
-            process.kill()
-            process.wait()
+            _stop(process)
             raise
         complaints.seek(0)
         said = [line for line in complaints.read().decode("utf-8", "replace").splitlines() if line.strip()]
     if code != 0:
-        raise RestoreFailed(f"psql terminó con {code} al restaurar {backup.name}: {one_line(' · '.join(said[-3:]))}")
+        require_no_interruption(interruption)
+        _raise_failure(f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}")
 
 
-def _feed(process: subprocess.Popen[bytes], backup: Path, interruption: threading.Event) -> None:
+def _raise_failure(text: str) -> None:
+    if FULL_DISK_OF_SERVER in text:
+        raise NoScratchServer(f"{text}: el servidor no tiene sitio; libérelo o use otro")
+    if "max_locks_per_transaction" in text:
+        raise RestoreFailed(f"{text}: súbalo en ese servidor, o restaure a mano con gunzip y psql")
+    raise RestoreFailed(text)
+
+
+def _feed(process: subprocess.Popen[bytes], blocks: Iterable[bytes], interruption: threading.Event) -> None:
     assert process.stdin is not None  # noqa: S101 for the type checker
     with contextlib.suppress(BrokenPipeError):  # it ended, and says why
-        for block in inflated_here(backup, 0, backup.stat().st_size):
+        for block in blocks:
             require_no_interruption(interruption)
             process.stdin.write(block)
     with contextlib.suppress(BrokenPipeError):
         process.stdin.close()
+
+
+@contextlib.contextmanager
+def _stopped_on(interruption: threading.Event, process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Within, end `psql` when somebody asks to stop: it may be making an index, and take nothing for a long time."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            if interruption.is_set():
+                _stop(process)
+                return
+
+    watcher = threading.Thread(target=watch, name="psql", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Let `psql` cancel the statement in the server, which would go on without it; then end it."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(SECONDS_TO_CANCEL)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

@@ -1,65 +1,117 @@
-"""A PostgreSQL server for the length of a trial, from the programs that are there, reachable only from this host."""
+"""An empty database for the length of a trial: in a PostgreSQL server of its own, or in one that somebody names.
+
+A shell removes it at the end, whatever happens to this process meanwhile.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import pwd
+import secrets
+import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 from urllib.parse import quote
 
-from config.logs import one_line
-from config.text.wording import reason_of
+from config.logs import one_line, redactor
 from jobs.backups.creation.description import Description
+from jobs.backups.creation.dump import environment, require_no_interruption
 from jobs.backups.creation.programs import Programs
 from jobs.backups.creation.statements import literal, render
 from jobs.backups.errors import NoScratchServer
+from jobs.backups.verification.guardian import COMPLAINT_LETTERS, LONGEST_SECONDS, guarded
+from sql.connection import database_password
+from sql.snapshots import program_address, url_of_database
 
 SUPERUSER = "janitor"
 UNPRIVILEGED_ACCOUNTS = ("postgres", "nobody")
-COMMAND_TIMEOUT_SECONDS = 120
 SETTINGS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "wal_level=logical")
+BYTES_PER_PLAIN_BYTE = 2
+"""How much a restored database takes, with its indexes, for each byte of its rows as text: a rough guess."""
+
+BYTES_OF_A_CLUSTER = 100 * 1024 * 1024
+
+OWN_SERVER = """
+set -u
+directory=$(mktemp -d "$2/janitor-verify-XXXXXXXXXX") || exit 1
+data=$directory/data
+remove() {
+  [ ! -e "$data/postmaster.pid" ] || "$1/pg_ctl" -D "$data" -w -m immediate stop >&2 </dev/null
+  rm -rf -- "$directory"
+}
+trap 'remove "$1"' EXIT
+"$1/initdb" -D "$data" -U "$3" -A trust -E UTF8 --locale=C -N --no-instructions >&2 </dev/null || exit 1
+"$1/pg_ctl" -D "$data" -w -l "$directory/log" -o "$4 -c unix_socket_directories=$directory" start >&2 </dev/null \
+  || { cat "$directory/log" >&2; exit 1; }
+printf '%s\\n' "$directory"
+cat >/dev/null
+"""
+"""Arguments: the directory of the programs, where to make the directory, superuser, settings."""
+
+OTHER_SERVER = """
+printf 'ready\\n'
+cat >/dev/null
+printf '%s' "$3" | "$1" --no-psqlrc --quiet --no-password --set=ON_ERROR_STOP=1 "$2" >&2
+"""
+"""Arguments: psql, the server's address, the statements at the end."""
 
 
 @contextlib.contextmanager
-def scratch_database(programs: Programs, description: Description) -> Iterator[str]:
+def scratch_database(programs: Programs, description: Description, interruption: threading.Event) -> Iterator[str]:
     """The libpq URI of an empty database of a server of its own, with the roles of a backup; both end with the context.
 
-    Raises `NoScratchServer`.
+    Only this host reaches it. Raises `NoScratchServer`, `BackupInterrupted`.
     """
     _require_server_programs(programs)
-    with tempfile.TemporaryDirectory(prefix="janitor-verify-") as name:
-        directory = Path(name)
-        account = _account()
-        if account is not None:
-            os.chown(directory, account.pw_uid, account.pw_gid)
-        _run(
-            programs,
-            account,
-            "initdb",
-            "-D",
-            f"{name}/data",
-            "-U",
-            SUPERUSER,
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "-N",
-        )
-        options = " ".join(f"-c {setting}" for setting in (*SETTINGS, f"unix_socket_directories={name}"))
-        server = ("pg_ctl", "-D", f"{name}/data", "-l", f"{name}/log", "-w")
-        _run(programs, account, *server, "-o", options, "start")
-        try:
-            url = f"postgresql://{SUPERUSER}@/{{}}?host={quote(name, safe='')}"
-            _prepare(programs, url.format("postgres"), description)
-            yield url.format("scratch")
-        finally:
-            _run(programs, account, *server, "-m", "immediate", "stop")
+    _require_space(description)
+    settings = " ".join(f"-c {setting}" for setting in SETTINGS)
+    account = _account()
+    identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+    arguments = [str(programs.directory), tempfile.gettempdir(), SUPERUSER, settings]
+    going_on = partial(require_no_interruption, interruption)
+    with guarded(OWN_SERVER, arguments, going_on, {**os.environ, "LC_ALL": "C"}, identity) as directory:
+        url = f"postgresql://{SUPERUSER}@/{{}}?host={quote(directory, safe='')}"
+        _prepare(programs, url.format("postgres"), "scratch", description)
+        yield url.format("scratch")
+
+
+@contextlib.contextmanager
+def scratch_database_on(
+    server_url: str, programs: Programs, description: Description, interruption: threading.Event
+) -> Iterator[str]:
+    """The libpq URI of a new, empty database on a server; it is dropped when the context ends.
+
+    Roles of the backup that the server has not are created, and dropped as well. Raises `NoScratchServer`,
+    `BackupInterrupted`, `DatabaseError`.
+    """
+    redactor.add(database_password(server_url))
+    name = f"janitor_verify_{secrets.token_hex(8)}"
+    address = program_address(server_url)
+    end = os.fsdecode(render("drop_scratch_database", name=name))
+    going_on = partial(require_no_interruption, interruption)
+    with guarded(OTHER_SERVER, [programs.psql, address.parameters, end], going_on, environment(address)):
+        _prepare(programs, server_url, name, description)
+        yield url_of_database(server_url, name)
+
+
+def _prepare(programs: Programs, server_url: str, name: str, description: Description) -> None:
+    """Make the database, and the roles that the server has not."""
+    roles = [role.encode("utf-8", "surrogateescape") for role in description.roles]
+    statements = b"".join(render("create_role", name=literal(role), mark=literal(name.encode())) for role in roles)
+    statements += render("create_scratch_database", name=name, encoding=description.encoding)
+    address = program_address(server_url)
+    options = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1")
+    ended = subprocess.run(  # noqa: S603 a program of PostgreSQL
+        [programs.psql, *options, f"--dbname={address.parameters}"], input=statements, check=False, capture_output=True,
+        timeout=LONGEST_SECONDS, env=environment(address),
+    )  # fmt: skip
+    if ended.returncode != 0:
+        said = one_line(ended.stderr.decode(errors="replace")[-COMPLAINT_LETTERS:])
+        raise NoScratchServer(f"el servidor de prueba no se pudo preparar: {said}")
 
 
 def _require_server_programs(programs: Programs) -> None:
@@ -67,7 +119,18 @@ def _require_server_programs(programs: Programs) -> None:
     if missing:
         raise NoScratchServer(
             f"falta {' y '.join(missing)} en {one_line(programs.directory)}: instale el paquete "
-            f"postgresql-{programs.major} o diga en qué servidor probar (--server URL)"
+            f"postgresql-{programs.major} o diga en qué servidor probar (backup verify --server URL)"
+        )
+
+
+def _require_space(description: Description) -> None:
+    directory = tempfile.gettempdir()
+    needed_bytes = description.data_bytes * BYTES_PER_PLAIN_BYTE + BYTES_OF_A_CLUSTER
+    free_bytes = shutil.disk_usage(directory).free
+    if free_bytes < needed_bytes:
+        raise NoScratchServer(
+            f"en {one_line(directory)} quedan {free_bytes / 1e6:.0f} MB y restaurar la copia necesita unos "
+            f"{needed_bytes / 1e6:.0f}; libere espacio o ponga otro directorio en TMPDIR"
         )
 
 
@@ -79,34 +142,3 @@ def _account() -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise NoScratchServer("PostgreSQL no funciona como root y no existe el usuario postgres ni nobody")
-
-
-def _run(programs: Programs, account: pwd.struct_passwd | None, name: str, *arguments: str) -> None:
-    identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    try:
-        ended = subprocess.run(  # type: ignore[call-overload] # noqa: S603 a program of PostgreSQL
-            [str(programs.directory / name), *arguments], check=False, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, cwd="/", timeout=COMMAND_TIMEOUT_SECONDS, env={**os.environ, "LC_ALL": "C"}, **identity,
-        )  # fmt: skip
-    except OSError as error:
-        raise NoScratchServer(
-            f"no se puede ejecutar {one_line(programs.directory / name)}: {reason_of(error)}"
-        ) from error
-    except subprocess.TimeoutExpired as error:
-        raise NoScratchServer(f"{name} no termina; mire el espacio y la carga de la máquina") from error
-    if ended.returncode != 0:
-        raise NoScratchServer(f"{name} terminó con {ended.returncode}: {one_line(ended.stderr.strip()[-300:])}")
-
-
-def _prepare(programs: Programs, url: str, description: Description) -> None:
-    names = [role.encode("utf-8", "surrogateescape") for role in description.roles]
-    roles = b"".join(render("create_role", name=literal(name)) for name in names)
-    statements = roles + render("create_scratch_database", encoding=description.encoding)
-    ended = subprocess.run(  # noqa: S603 a program of PostgreSQL
-        [programs.psql, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", url], input=statements, check=False,
-        capture_output=True, timeout=COMMAND_TIMEOUT_SECONDS,
-    )  # fmt: skip
-    if ended.returncode != 0:
-        raise NoScratchServer(
-            f"el servidor de prueba no se pudo preparar: {one_line(ended.stderr.decode(errors='replace')[-300:])}"
-        )

@@ -11,13 +11,13 @@ import json
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.backups.creation.compression import inflated, inflated_here
+from jobs.backups.creation.compression import NoteBytes, inflated, inflated_here, note_nothing
 from jobs.backups.creation.description import Description
-from jobs.backups.creation.dump import SharedSnapshot, dumped
+from jobs.backups.creation.dump import SharedSnapshot, dumped, require_no_interruption
 from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.programs import Programs
 from jobs.backups.creation.statements import QUERIES
@@ -59,23 +59,30 @@ def prove(
     full: Path,
     differential: Path | None,
     interruption: threading.Event,
+    note: NoteBytes = note_nothing,
 ) -> Proof:
     """Restore a full backup, and perhaps a differential, into an empty database, and compare.
 
-    Raises `NotProven`, `DamagedBackup`, `RestoreFailed`, `DumpFailed`, `BackupInterrupted` and `OSError`.
+    Their hashes were checked before. Raises `NotProven`, `DamagedBackup`, `RestoreFailed`, `DumpFailed`,
+    `BackupInterrupted` and `OSError`.
     """
     started = time.monotonic()
     files = [full, *([differential] if differential else [])]
-    for file in files:
-        require_hash(file)
-    expected = contents_of(inflated(full, description.data_start, description.data_end))
+    rows = inflated(full, description.data_start, description.data_end)
+    expected = contents_of(_until_interrupted(rows, interruption))
     if differential is not None:
         _add_changes(expected, differential)
     for file in files:
-        restore(programs, database_url, file, interruption)
+        restore(programs, database_url, file, interruption, note)
     found = _contents_of_database(programs, database_url, description.encoding, interruption)
     _require_equal(expected, found)
     return Proof(len(found.rows), found.rows.total(), time.monotonic() - started)
+
+
+def _until_interrupted(blocks: Iterable[bytes], interruption: threading.Event) -> Iterator[bytes]:
+    for block in blocks:
+        require_no_interruption(interruption)
+        yield block
 
 
 def require_hash(file: Path) -> None:

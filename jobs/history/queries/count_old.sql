@@ -31,4 +31,11 @@ SELECT
                         OR coalesce(other.finished_at, other.started_at) >= now() - make_interval(days => %(days)s)
                     )
             )
-    ) AS attempts
+    ) AS attempts,
+    (
+        SELECT count(*)
+        FROM janitor_audit AS audit
+        WHERE audit.at < date_trunc(
+            'month', (now() - make_interval(days => greatest(%(days)s, 31))) AT TIME ZONE 'UTC'
+        ) AT TIME ZONE 'UTC'
+    ) AS audit

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from config.logs import emit, one_line
+from config.process.last_line import Rate, in_time, in_units, is_watched, shown_on_terminal
 from config.text.plurals import files
-from jobs.migration.queue.progress import Rate, in_time, in_units, is_watched, shown_on_terminal
 
 TOLD_EVERY_SECONDS = 60.0
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import random
 import stat
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 
 from jobs.backups.creation.compression import inflated_here
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import Draft, Target, free_stem, prepare, publish, read_back, remove_unfinished
+from jobs.backups.files import Draft, ReadBack, Target, free_stem, prepare, publish, read_back, remove_unfinished
 
 NAME = "backup_20260302_030000_FULL.sql.gz"
 PLAIN = b"SELECT 1;\n" * 10_000
@@ -23,6 +25,29 @@ def test_what_is_on_the_disk_is_what_was_written(tmp_path: Path) -> None:
         with pytest.raises(DamagedBackup, match="compruebe el disco"):
             read_back(draft, len(PLAIN) + 1)
         assert read_back(draft, len(PLAIN)).size_bytes == draft.size_bytes
+
+
+def test_a_file_is_read_back_while_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In parts, none of which ends where a gzip member does."""
+    monkeypatch.setattr("jobs.backups.files.FOLLOWED_BYTES", 10_000)
+    data = gzip.compress(random.Random(1).randbytes(300_000)) * 2  # noqa: S311 not a secret
+    with Draft(tmp_path, NAME) as draft, ReadBack(draft) as reading:
+        for start in range(0, len(data), 7_000):
+            draft.write(data[start : start + 7_000])
+        contents = reading.finish(600_000)
+    expected = hashlib.md5(data).hexdigest(), hashlib.sha256(data).hexdigest()  # noqa: S324 the platform's column
+    assert (contents.size_bytes, contents.md5, contents.sha256) == (len(data), *expected)
+
+
+def test_who_gives_a_draft_up_waits_for_nobody(tmp_path: Path) -> None:
+    def give_up() -> None:
+        with Draft(tmp_path, NAME) as draft, ReadBack(draft):
+            draft.write(gzip.compress(PLAIN)[:-9])
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        give_up()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("place", [3, 40, -6, -2])

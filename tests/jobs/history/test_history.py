@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg2
 import pytest
 
 from config.errors import ConfigurationError, RunInterrupted
@@ -93,10 +95,10 @@ def test_old_records_go_and_recent_ones_stay(context: Context, records: Records)
     records.attempt(place="p/old")
     kept = records.attempt(place="p/recent", at=RECENT)
     outcome = history.run(context)
-    assert outcome.counts == {"runs": 3, "job_runs": 3, "attempts": 1}
+    assert outcome.counts == {"runs": 3, "job_runs": 3, "attempts": 1, "audit": 0}
     assert recent in records.ids("janitor_runs")
     assert records.ids("janitor_attempts") == [kept]
-    assert history.run(context).counts == {"runs": 0, "job_runs": 0, "attempts": 0}
+    assert history.run(context).counts == {"runs": 0, "job_runs": 0, "attempts": 0, "audit": 0}
 
 
 def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
@@ -111,7 +113,7 @@ def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
     assert (
         "[simulación] Historial: se borrarían 2 ciclos, 2 trabajos y 1 intento de hace más de 365 días" in caplog.text
     )
-    assert history.run(context).counts == {"runs": 2, "job_runs": 2, "attempts": 1}
+    assert history.run(context).counts == {"runs": 2, "job_runs": 2, "attempts": 1, "audit": 0}
 
 
 def test_it_goes_on_until_all_batches_are_done(
@@ -267,3 +269,59 @@ def test_a_tick_prunes_once_a_day(installation: Installation) -> None:
 def test_who_asks_for_it_is_told_that_nothing_was_old_enough(installation: Installation) -> None:
     run = installation.run("run", "history")
     assert run.said("INFO", "Historial: se borraron 0 ciclos, 0 trabajos y 0 intentos de hace más de 365 días")
+
+
+ADD_AUDIT = "INSERT INTO janitor_audit (at, event, host) VALUES (%s::timestamptz, 'held', 'h')"
+
+
+def test_whole_old_months_of_the_audit_trail_go_and_that_is_recorded(platform: Platform, context: Context) -> None:
+    """The month in which the time limit lies stays whole."""
+    limit = platform.value("SELECT date_trunc('month', now() - interval '365 days')")
+    for shift in (timedelta(hours=-1), timedelta(days=-70), timedelta(days=1)):
+        platform.sql(ADD_AUDIT, limit + shift)
+    assert history.run(context).counts["audit"] == 2
+    rows = platform.sql("SELECT event, details FROM janitor_audit ORDER BY at DESC")
+    assert [row["event"] for row in rows] == ["audit_pruned", "audit_pruned", "held"]
+    assert [row["details"]["rows"] for row in rows[:2]] == [1, 1]
+    assert history.run(context).counts["audit"] == 0
+
+
+def test_an_overtaken_run_prunes_nothing_of_the_audit_trail(platform: Platform, context: Context) -> None:
+    platform.sql(ADD_AUDIT, "2020-01-01")
+    assert context.query("prune_audit", {"days": 365, "fencing_token": context.fencing_token - 1}) == []
+    assert platform.value("SELECT count(*) FROM janitor_audit") == 1
+
+
+def test_a_role_that_may_only_add_to_the_trail_can_prune_old_months_and_nothing_else(platform: Platform) -> None:
+    """With the rights that the documents show."""
+    platform.sql(ADD_AUDIT, "2020-01-01")
+    platform.sql("INSERT INTO janitor_audit (event, host) VALUES ('held', 'h')")
+    platform.sql("DROP ROLE IF EXISTS janitor_of_audit")
+    platform.sql("CREATE ROLE janitor_of_audit")
+    platform.sql("GRANT SELECT, INSERT ON janitor_audit TO janitor_of_audit")
+    try:
+        platform.sql("SET ROLE janitor_of_audit")
+        platform.sql("INSERT INTO janitor_audit (event, host) VALUES ('released', 'h')")
+        for refused in (
+            "DELETE FROM janitor_audit",
+            "UPDATE janitor_audit SET event = 'x'",
+            PRUNE,
+            "TRUNCATE janitor_audit",
+        ):
+            with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+                platform.sql(refused)
+        platform.sql("RESET ROLE")
+        platform.sql("GRANT EXECUTE ON FUNCTION janitor_prune_audit(INTEGER, TEXT) TO janitor_of_audit")
+        platform.sql("SET ROLE janitor_of_audit")
+        platform.sql("CREATE TEMPORARY TABLE janitor_audit (at TIMESTAMPTZ)")
+        assert platform.sql(PRUNE) == [{"month": "2020-01", "deleted": 1}]
+        assert platform.sql(PRUNE) == []
+    finally:
+        platform.sql("RESET ROLE")
+        platform.sql("DROP OWNED BY janitor_of_audit")
+        platform.sql("DROP ROLE janitor_of_audit")
+    events = platform.sql("SELECT event FROM public.janitor_audit ORDER BY id")
+    assert [row["event"] for row in events] == ["held", "released", "audit_pruned"]
+
+
+PRUNE = "SELECT * FROM janitor_prune_audit(0, 'h')"

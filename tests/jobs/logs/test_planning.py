@@ -156,3 +156,14 @@ def test_every_variable_is_read() -> None:
 def test_what_cannot_be_meant_is_an_error(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=name):
         load(LogsSettings, Sources({name: text}))
+
+
+def test_logs_are_not_deleted_before_they_are_compressed() -> None:
+    for name, days in (("LOGS_RETENTION_DAYS", "6"), ("LOGS_COMPRESSION_DAYS", "90.5")):
+        with pytest.raises(ConfigurationError, match=r"LOGS_RETENTION_DAYS .* LOGS_COMPRESSION_DAYS"):
+            load(LogsSettings, Sources({"LOGS_PATH": "/srv/a", name: days}))
+    for variables in (
+        {"LOGS_RETENTION_DAYS": "7"},
+        {"LOGS_RETENTION_DAYS": "1", "LOGS_COMPRESSION_ENABLED": "false"},
+    ):
+        assert load(LogsSettings, Sources({"LOGS_PATH": "/srv/a", **variables})).is_on()

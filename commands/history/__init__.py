@@ -1,0 +1,1 @@
+"""The order `history`: runs, one job's runs, the whole life of one execution."""

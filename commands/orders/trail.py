@@ -1,0 +1,21 @@
+"""Records in the audit trail what somebody did with a command that changes nothing in the database."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from commands.orders.wording import this_person
+from config.logs import emit, one_line
+from sql.database import Database, DatabaseError
+
+
+def note_restored(database: Database, uuid: str, destination: Path) -> None:
+    """Record who restored an execution, and where to. A restore from a database that takes no writes, such as a
+    standby server, is as good without: then that is only reported.
+    """
+    try:
+        database.orders.note("restored", None, uuid, this_person(), {"destination": str(destination)})
+    except DatabaseError as error:
+        message = f"No se pudo anotar quién restauró la ejecución {one_line(uuid)}: {one_line(error)}"
+        emit(logging.INFO, "restore_not_noted", message, cause=error, execution=uuid)

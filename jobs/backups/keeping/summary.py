@@ -1,0 +1,165 @@
+"""What `status` and `check` say of the backups: how old the last ones are, whether they are proven, what is unusual."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from config.logs import one_line
+from config.text.wording import reason_of
+from jobs.backups.files import SPACE_MARGIN
+from jobs.backups.keeping.disposal import is_open_to_others
+from jobs.backups.keeping.shelf import Shelf, is_there
+from jobs.backups.records import Backup, readable_size
+from jobs.findings import Finding, advised, bad, good
+
+SUBJECT = "copias de seguridad"
+LONGEST_DAYS_WITHOUT = 8
+"""A week, and a day to make up for what was missed."""
+
+COMPARED_SIZES = 5
+SUDDEN_FACTOR = 2
+SUDDEN_BYTES = 1024 * 1024
+"""A smaller difference says nothing, whatever its factor: an almost empty database doubles in a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The newest backups that can be used, of all hosts; files of other hosts are believed to be there."""
+
+    full: Backup | None
+    differential: Backup | None
+    proven: Backup | None
+    """The one that was proven last."""
+    doubtful: Backup | None
+    """The newest one of which the last proof failed."""
+    previous_sizes: tuple[int, ...]
+    """Those of the full ones before the last one, the newest first."""
+
+    @property
+    def has_changed_suddenly(self) -> bool:
+        """Whether the last full one is far larger or smaller than those before."""
+        if self.full is None or not self.previous_sizes:
+            return False
+        usual, size = statistics.median(self.previous_sizes), self.full.size_bytes or 0
+        ratio_is_large = max(usual, size) > SUDDEN_FACTOR * min(usual, size)
+        return ratio_is_large and abs(usual - size) > SUDDEN_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """The space in the directory of the backups, and what the next full one will take; 0 if nobody knows."""
+
+    directory: Path
+    free_bytes: int
+    needed_bytes: int
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the next one fits."""
+        return self.free_bytes >= self.needed_bytes
+
+
+def summarize(shelf: Shelf) -> Summary:
+    """Look at the rows, and for files of this host at the directory."""
+    usable = [backup for backup in shelf.backups if backup.is_good and (backup.host != shelf.host or is_there(backup))]
+    full = sorted((backup for backup in usable if backup.is_full), key=_age, reverse=True)
+    proven = [backup for backup in usable if backup.verified is not None]
+    return Summary(
+        full=full[0] if full else None,
+        differential=_newest(backup for backup in usable if not backup.is_full),
+        proven=max(proven, key=lambda backup: (backup.verified, backup.id), default=None),
+        doubtful=_newest(backup for backup in usable if backup.verification_error is not None),
+        previous_sizes=tuple(backup.size_bytes or 0 for backup in full[1 : 1 + COMPARED_SIZES]),
+    )
+
+
+def describe(summary: Summary, verify_days: int, now: datetime) -> Iterator[Finding]:
+    """The summary in words."""
+    if summary.full is None:
+        yield advised(SUBJECT, "todavía no hay ninguna completa")
+        return
+    yield _ages(summary, summary.full, now)
+    if summary.previous_sizes:
+        yield _sizes(summary, summary.full)
+    yield _proof(summary, summary.full, verify_days, now)
+
+
+def _ages(summary: Summary, full: Backup, now: datetime) -> Finding:
+    differential = None if summary.differential is None else summary.differential.made
+    proven = None if summary.proven is None else summary.proven.verified
+    text = (
+        f"última completa {_shown(full.made)}, última diferencial {_shown(differential)}, "
+        f"última comprobada {_shown(proven)}"
+    )
+    if (now - full.made).days > LONGEST_DAYS_WITHOUT:
+        return bad(SUBJECT, f"{text}: hace más de una semana que no se hace una completa; mire el registro")
+    return good(SUBJECT, text)
+
+
+def _sizes(summary: Summary, full: Backup) -> Finding:
+    before = ", ".join(map(readable_size, summary.previous_sizes))
+    text = f"la última completa ocupa {readable_size(full.size_bytes or 0)}; las anteriores, {before}"
+    if summary.has_changed_suddenly:
+        return advised(SUBJECT, f"{text}: un cambio brusco; mire si faltan o sobran datos en la base de datos")
+    return good(SUBJECT, text)
+
+
+def _proof(summary: Summary, full: Backup, verify_days: int, now: datetime) -> Finding:
+    if summary.doubtful is not None:
+        wrong = summary.doubtful
+        text = f"la copia {wrong.id} no se pudo comprobar: {wrong.verification_error}"
+        return bad(SUBJECT, one_line(f"{text}; haga otra con 'backup run --full' y compruébela con 'backup verify'"))
+    proven = summary.proven
+    if proven is None or proven.verified is None:
+        return advised(SUBJECT, "ninguna está comprobada; compruebe una con 'backup verify'")
+    late = now - proven.verified - timedelta(days=verify_days)
+    if verify_days and late > timedelta(days=LONGEST_DAYS_WITHOUT):
+        days = (now - proven.verified).days
+        return advised(SUBJECT, f"la última comprobación es de hace {days} días; compruebe una con 'backup verify'")
+    return good(SUBJECT, f"la copia {proven.id} se restauró y comparó en {proven.verification_seconds or 0:.0f} s")
+
+
+def room(directory: Path, shelf: Shelf) -> Room:
+    """Raises `OSError` where the directory cannot be looked at."""
+    sizes = [backup.size_bytes or 0 for backup in shelf.good_here() if backup.is_full]
+    needed_bytes = int(sizes[-1] * SPACE_MARGIN) if sizes else 0
+    return Room(directory, shutil.disk_usage(directory).free, needed_bytes)
+
+
+def describe_room(directory: Path, shelf: Shelf) -> Iterator[Finding]:
+    """Whether the next one fits, and whether others can read it."""
+    if not directory.exists():
+        yield good(SUBJECT, f"{directory} (BACKUP_PATH) no existe aún; la primera copia lo crea")
+        return
+    if is_open_to_others(directory):
+        yield advised(SUBJECT, f"otros usuarios pueden entrar en {directory} (BACKUP_PATH); ejecute chmod 700 en él")
+    try:
+        found = room(directory, shelf)
+    except OSError as error:
+        yield bad(SUBJECT, f"no se puede usar {directory} (BACKUP_PATH): {reason_of(error)}")
+        return
+    free, needed = readable_size(found.free_bytes), readable_size(found.needed_bytes)
+    text = f"quedan {free} en {directory}; la próxima completa ocupará {needed}"
+    yield good(SUBJECT, text) if found.suffices else bad(SUBJECT, f"{text}: libere espacio")
+
+
+def _newest(backups: Iterable[Backup]) -> Backup | None:
+    return max(backups, key=_age, default=None)
+
+
+def _age(backup: Backup) -> tuple[datetime, int]:
+    return backup.made, backup.id
+
+
+def _shown(instant: datetime | None) -> str:
+    return "ninguna" if instant is None else instant.astimezone().isoformat(timespec="minutes")
+
+
+def findings(shelf: Shelf, directory: Path, verify_days: int, now: datetime) -> Sequence[Finding]:
+    """All of it."""
+    return [*describe(summarize(shelf), verify_days, now), *describe_room(directory, shelf)]

@@ -1,0 +1,81 @@
+"""A restore is all or nothing: what fails, or is stopped, leaves the database as it was."""
+
+from __future__ import annotations
+
+import gzip
+import threading
+from pathlib import Path
+
+import pytest
+
+from jobs.backups.creation.compression import note_nothing
+from jobs.backups.creation.programs import Programs, find_programs
+from jobs.backups.errors import BackupInterrupted, RestoreFailed
+from jobs.backups.verification.progress import ReadProgress
+from jobs.backups.verification.proving import DatabaseNotEmpty, require_empty
+from jobs.backups.verification.restoring import restore_at_once
+from tests.jobs.backups.pairs import Pair
+
+HANGS = "CREATE TABLE public.begun (); SELECT pg_sleep(600);\n"
+
+
+@pytest.fixture
+def programs(pair: Pair) -> Programs:
+    """Those of the server."""
+    return find_programs(18, "18", pair.binaries)
+
+
+def file_with(directory: Path, *statements: str) -> Path:
+    """A file as of a backup."""
+    path = directory / "statements.sql.gz"
+    path.write_bytes(gzip.compress("\n".join(statements).encode()))
+    return path
+
+
+def test_both_files_with_every_oddity_restore_in_one_transaction(pair: Pair, programs: Programs) -> None:
+    pair.change_by_script("odd_schema")
+    pair.change_by_script("odd_rows")
+    full = pair.full()
+    pair.change_by_script("odd_changes")
+    differential = pair.differential(full)
+    read: list[int] = []
+    files = [full.path, differential.path]
+    restore_at_once(programs, pair.restored_url, files, threading.Event(), read.append)
+    pair.require_equal()
+    assert sum(read) == sum(file.stat().st_size for file in files)
+
+
+def test_a_full_one_alone_is_committed(pair: Pair, programs: Programs) -> None:
+    pair.change("CREATE TABLE a (b text)", "INSERT INTO a VALUES ('one')")
+    restore_at_once(programs, pair.restored_url, [pair.full().path], threading.Event(), note_nothing)
+    pair.require_equal()
+
+
+def test_what_fails_at_its_end_leaves_nothing(pair: Pair, programs: Programs, tmp_path: Path) -> None:
+    pair.change("CREATE TABLE a (b text)", "INSERT INTO a VALUES ('one')")
+    wrong = file_with(tmp_path, "CREATE TABLE c ();", "SELECT 1 / 0;")
+    with pytest.raises(RestoreFailed, match="division by zero"):
+        restore_at_once(programs, pair.restored_url, [pair.full().path, wrong], threading.Event(), note_nothing)
+    require_empty(pair.restored_url)
+    pair.change_restored("CREATE TABLE there ()")
+    with pytest.raises(DatabaseNotEmpty):
+        require_empty(pair.restored_url)
+
+
+def test_a_statement_that_takes_long_is_stopped_and_leaves_nothing(
+    pair: Pair, programs: Programs, tmp_path: Path
+) -> None:
+    interruption = threading.Event()
+    threading.Timer(0.5, interruption.set).start()
+    with pytest.raises(BackupInterrupted):
+        restore_at_once(programs, pair.restored_url, [file_with(tmp_path, HANGS)], interruption, note_nothing)
+    require_empty(pair.restored_url)
+
+
+def test_the_progress_tells_what_was_read_and_what_is_left() -> None:
+    moments = iter([0.0, 10.0, 20.0])
+    progress = ReadProgress("Restaurando", 3 * 1024 * 1024, lambda: next(moments))
+    progress.note(1024 * 1024)
+    assert progress.text() == "Restaurando: 1.0 MB de 3.0 MB (33 %), 102 KB/s, faltan unos 20 s"
+    progress.note(2 * 1024 * 1024)
+    assert progress.text().endswith("leído; falta que el servidor termine")

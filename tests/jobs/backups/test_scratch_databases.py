@@ -1,0 +1,144 @@
+"""What a proof needs of a server is gone afterwards: when it ends, when it fails, and when the program is killed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import signal
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+
+from demo.servers.postgres import EmbeddedPostgres
+from jobs.backups.creation.description import Description, read_description
+from jobs.backups.creation.programs import find_programs
+from jobs.backups.errors import BackupInterrupted, NoScratchServer
+from jobs.backups.verification import scratch_server
+from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
+from jobs.backups.verification.verify import prove
+from tests.jobs.backups.pairs import Pair, run
+from tests.processes import wait_until
+
+ROLE = "role_that_only_the_backup_knows"
+
+
+@pytest.fixture
+def description(pair: Pair) -> Description:
+    """That of a full backup with a role that the other server has not."""
+    pair.change("CREATE TABLE a AS SELECT g AS id FROM generate_series(1, 100) g")
+    full = pair.full()
+    found = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))
+    return dataclasses.replace(found, roles=[*found.roles, ROLE])
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary directory of its own, into which the server's account may write; short, for the socket's name."""
+    with tempfile.TemporaryDirectory(prefix="jv-") as name:
+        Path(name).chmod(0o777)
+        monkeypatch.setattr(tempfile, "tempdir", name)
+        yield Path(name)
+
+
+def left_on(server: EmbeddedPostgres) -> list[str]:
+    """Databases and roles of proofs."""
+    question = (
+        "SELECT datname FROM pg_database WHERE datname LIKE 'janitor\\_verify\\_%%' "
+        "UNION ALL SELECT rolname FROM pg_roles WHERE rolname = %s"
+    )
+    with closing(psycopg2.connect(server.database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute(question, (ROLE,))
+        return [str(name) for (name,) in cursor.fetchall()]
+
+
+def killed_within(scratch: Callable[[], AbstractContextManager[str]]) -> None:
+    """Kill a process that has a scratch database."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            with scratch():
+                os.write(writing, b"x")
+                signal.pause()
+        finally:
+            os._exit(1)
+    os.close(writing)
+    assert os.read(reading, 1) == b"x"
+    os.close(reading)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+
+def test_a_server_of_its_own_is_gone_after_a_kill(pair: Pair, description: Description, temporary: Path) -> None:
+    programs = find_programs(18, "18", pair.binaries)
+    killed_within(lambda: scratch_database(programs, description, threading.Event()))
+    wait_until(lambda: list(temporary.iterdir()) == [], 60)
+
+
+def test_a_server_of_its_own_is_gone_when_it_is_asked_to_stop_or_cannot_begin(
+    pair: Pair, description: Description, temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = find_programs(18, "18", pair.binaries)
+    interruption = threading.Event()
+    interruption.set()
+    with (
+        pytest.raises(BackupInterrupted),
+        scratch_database(programs, description, interruption) as url,
+    ):
+        prove(programs, url, description, next(pair.directory.glob("*.gz")), None, interruption)
+    monkeypatch.setattr(scratch_server, "SETTINGS", ("no_such_setting=1",))
+    with (
+        pytest.raises(NoScratchServer, match="no_such_setting"),
+        scratch_database(programs, description, threading.Event()),
+    ):
+        pass
+    assert list(temporary.iterdir()) == []
+
+
+def test_no_server_is_begun_where_the_backup_has_no_room(pair: Pair, description: Description) -> None:
+    large = dataclasses.replace(description, data_bytes=10**18)
+    programs = find_programs(18, "18", pair.binaries)
+    with pytest.raises(NoScratchServer, match="TMPDIR"), scratch_database(programs, large, threading.Event()):
+        pass
+
+
+def test_a_database_on_a_given_server_proves_the_backup_and_is_dropped(
+    pair: Pair, description: Description, postgres: EmbeddedPostgres
+) -> None:
+    programs = find_programs(18, "18", pair.binaries)
+    with scratch_database_on(postgres.database_url, programs, description, threading.Event()) as url:
+        assert len(left_on(postgres)) == 2
+        proof = prove(programs, url, description, next(pair.directory.glob("*.gz")), None, threading.Event())
+        assert (proof.tables, proof.rows) == (1, 100)
+    assert left_on(postgres) == []
+
+
+def test_a_database_on_a_given_server_is_dropped_after_a_kill(
+    pair: Pair, description: Description, postgres: EmbeddedPostgres
+) -> None:
+    programs = find_programs(18, "18", pair.binaries)
+    killed_within(lambda: scratch_database_on(postgres.database_url, programs, description, threading.Event()))
+    wait_until(lambda: left_on(postgres) == [], 60)
+
+
+def test_a_server_that_does_not_let_it_is_told(
+    pair: Pair, description: Description, postgres: EmbeddedPostgres
+) -> None:
+    programs = find_programs(18, "18", pair.binaries)
+    run(postgres.database_url, "CREATE ROLE proof_without_rights LOGIN PASSWORD 'bare'")
+    try:
+        url = re.sub(r"://[^@]*@", "://proof_without_rights:bare@", postgres.database_url)
+        with (
+            pytest.raises(NoScratchServer, match="permission denied"),
+            scratch_database_on(url, programs, description, threading.Event()),
+        ):
+            pass
+    finally:
+        run(postgres.database_url, "DROP ROLE proof_without_rights")
+    assert left_on(postgres) == []
