@@ -252,6 +252,12 @@ class JanitorDaemon:
         if provider_id in self._policy.provider_ids:
             self._messages.provider_needs_a_person(name, error_code)
 
+    def _note_alternate(self, provider_id: int) -> None:
+        """Note which provider took an execution, if it is not the primary one."""
+        primary_id, row = self._policy.primary_provider_id, self._providers.row(provider_id)
+        if primary_id is not None and row is not None and provider_id != primary_id:
+            self._messages.provider_replaced(primary_id, row.name)
+
     @property
     def _retention_hours(self) -> float:
         override = self._options.retention_hours
@@ -402,6 +408,7 @@ class JanitorDaemon:
             self._note_failed_migration(claim, unexpected(error))
         else:
             self._messages.migrated(execution, copy)
+            self._note_alternate(copy.provider_id)
             if self._delete_after_migration:
                 self._migration.local_copies.remove(claim, lambda: manifest.tree)
 
@@ -521,6 +528,11 @@ def _one_job(_context: click.Context, _parameter: click.Parameter, name: str) ->
         raise click.BadParameter(str(error)) from error
 
 
+def _names_of_jobs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The jobs that a shell may complete a word to."""
+    return [job.name for job in all_jobs() if job.name.startswith(incomplete)]
+
+
 def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
     """Do the tick that the command line requests."""
     require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
@@ -533,7 +545,7 @@ def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
 
 
 @click.command("run", cls=SpanishCommand, short_help="Hace un trabajo ahora, le toque o no.")
-@click.argument("job", metavar="TRABAJO", callback=_one_job)
+@click.argument("job", metavar="TRABAJO", callback=_one_job, shell_complete=_names_of_jobs)
 @click.option("--dry-run", is_flag=True, help="Decir qué se haría, sin cambiar nada.")
 @click.pass_context
 def run_job(context: click.Context, *, job: str, dry_run: bool, wish: object = None) -> int:
@@ -599,6 +611,7 @@ Códigos de salida:
     metavar="TRABAJO",
     multiple=True,
     callback=_jobs_named,
+    shell_complete=_names_of_jobs,
     help="De los trabajos a los que les toca, solo estos, separados por comas.",
 )
 @click.option(
@@ -606,6 +619,7 @@ Códigos de salida:
     metavar="TRABAJO",
     multiple=True,
     callback=_jobs_named,
+    shell_complete=_names_of_jobs,
     help="Todos menos estos, separados por comas.",
 )
 @click.option(

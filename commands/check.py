@@ -25,6 +25,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     """Check one thing after the other. Raises `DatabaseError` when the database cannot be used at all."""
     database.connect()
     database.require_current_schema()
+    database.require_whole_schema()
     yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
     if missing := database.missing_columns():
         yield from (_missing_column(table, column) for table, column in missing)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from config.errors import ConfigurationError
+from config.errors import ConfigurationError, MigrationError
 from config.logs import one_line
 from config.models import JobState
 from config.settings import Settings
@@ -17,7 +17,7 @@ from jobs.job import Job
 from jobs.registry import all_jobs
 from jobs.schedule import NEVER_RUN, EveryTick
 from jobs.tick import Plan, plan_of
-from sql.database import Database
+from sql.database import Database, DatabaseError
 from sql.job_records import JobsSeen
 
 OUTCOMES = {"done": "bien", "failed": "con error", "interrupted": "interrumpido", "put_off": "a medias"}
@@ -60,6 +60,20 @@ def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
         if job.check is not None:
             context = Context(job, settings, plan.own_settings, database, now, threading.Event(), dry_run=True)
             yield from job.check.load()(context)
+
+
+def status_of_jobs(database: Database, settings: Settings) -> Iterator[tuple[Job, Finding]]:
+    """What jobs that are on have to say of their own; one that fails says why, and stops none of the others."""
+    now = database.jobs_seen().now
+    for job in all_jobs():
+        plan, _ = _plan(job, settings)
+        if plan is None or job.status is None:
+            continue
+        context = Context(job, settings, plan.own_settings, database, now, threading.Event(), dry_run=True)
+        try:
+            yield from ((job, finding) for finding in job.status.load()(context))
+        except (DatabaseError, MigrationError, ConfigurationError) as error:
+            yield job, bad(f"trabajo {job.name}", one_line(error))
 
 
 def _plan(job: Job, settings: Settings) -> tuple[Plan | None, str | None]:

@@ -7,13 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
 import sys
-import threading
-from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -22,7 +17,6 @@ from commands.check import check_everything
 from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
-from commands.orders.trail import note_restored
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -33,22 +27,20 @@ from commands.secret_store import (
     rotate_secrets,
     set_secret,
 )
-from commands.status import FAILURES_SHOWN, describe_status
+from commands.shell.commands import completion, man
+from commands.status.command import health, status
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
-from config.logs import emit, one_line, printable_json
-from config.models import MigrationPolicy
-from config.options import SpanishGroup, bandwidth_option, directory_to_fill, not_empty, transfers_option
+from config.logs import one_line, printable_json
+from config.options import SpanishGroup
 from config.settings import Settings
-from config.text.plurals import counted, files
-from config.text.wording import output_failure
-from jobs.migration.restore.run import Restored, restore_execution
-from jobs.signals import stopping_on_signal
+from jobs.migration.rebuild.commands import rebuild
+from jobs.migration.restore.commands import list_contents, restore, url
 from sql.database import Database
 
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (*ORDERS, history, audit):
+for order in (status, health, *ORDERS, history, audit):
     commands.add_command(order)
 
 
@@ -83,21 +75,6 @@ def check(settings: Settings) -> int:
     return exit_code
 
 
-@commands.command(short_help="Dice qué hay pendiente, migrado y con error.")
-@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
-@click.pass_obj
-def status(settings: Settings, *, as_json: bool) -> int:
-    """Dice cuántas ejecuciones hay pendientes, migradas y con error, y en qué proveedor están."""
-    with _database_of(settings) as database:
-        database.connect()
-        database.require_current_schema()
-        policy = database.load_policy() or MigrationPolicy()
-        summary = database.summarize(policy.retention_hours, FAILURES_SHOWN)
-    lines = "\n".join(map(one_line, describe_status(summary)))
-    click.echo(printable_json(summary, indent=2) if as_json else lines)
-    return EXIT_DONE
-
-
 @commands.command(short_help="Dice qué trabajos hay y cuándo toca cada uno.")
 @click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 @click.pass_obj
@@ -109,88 +86,8 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-@commands.command(short_help="Trae de vuelta una ejecución migrada.")
-@click.argument("uuid", metavar="UUID", callback=not_empty)
-@click.argument("destination", metavar="DESTINO", callback=directory_to_fill)
-@click.option(
-    "--request-restore",
-    is_flag=True,
-    help="Solo pedir al proveedor que saque del archivo (GLACIER, Archive) lo que haya en él; no se escribe nada.",
-)
-@transfers_option
-@bandwidth_option
-@click.pass_obj
-def restore(
-    settings: Settings,
-    uuid: str,
-    destination: Path,
-    transfers: Mapping[str, Any],
-    bandwidth_limit: Mapping[str, Any],
-    *,
-    request_restore: bool,
-) -> int:
-    """Descarga una ejecución migrada, la verifica y la reconstruye idéntica en DESTINO, un directorio vacío.
-
-    Si quedó a medias, la misma orden sigue: lo que ya está y es igual se conserva.
-    """
-    settings = replace(settings, **transfers, **bandwidth_limit)
-    return _request_restore(settings, uuid) if request_restore else _restore(settings, uuid, destination)
-
-
-def _request_restore(settings: Settings, uuid: str) -> int:
-    from jobs.migration.restore.archived import request_restore
-
-    interruption = threading.Event()
-    with (
-        _database_of(settings) as database,
-        stopping_on_signal(interruption),
-    ):
-        archived, objects = request_restore(database, uuid, settings.transfers, interruption)
-    if archived:
-        done = f"están archivados {archived} de {objects} objetos y se ha pedido que se saquen; suele tardar horas: "
-        click.echo(one_line(f"Ejecución {uuid}: {done}repita después la orden sin --request-restore"))
-    else:
-        click.echo(one_line(f"Ejecución {uuid}: ninguno de sus {objects} objetos está archivado; se puede restaurar"))
-    return EXIT_DONE
-
-
-def _restore(settings: Settings, uuid: str, destination: Path) -> int:
-    interruption = threading.Event()
-    with (
-        _database_of(settings) as database,
-        stopping_on_signal(interruption),
-    ):
-        restored = restore_execution(database, uuid, destination, settings.transfers, settings.bandwidth, interruption)
-        note_restored(database, uuid, destination)
-    if restored.unkept:
-        emit(
-            logging.ERROR,
-            "attributes_not_restored",
-            f"El sistema de ficheros de {destination} no conserva lo que tenía la ejecución {one_line(uuid)}: "
-            f"{'; '.join(restored.unkept)}. Los bytes y los nombres están todos",
-            execution=uuid,
-        )
-    try:
-        click.echo(one_line(_restored_line(uuid, destination, restored)))
-    except OSError as error:
-        emit(
-            logging.ERROR,
-            "result_not_written",
-            f"la ejecución {one_line(uuid)} está restaurada entera en {one_line(destination)}, pero "
-            f"{output_failure(error)}",
-            cause=error,
-            execution=uuid,
-        )
-        return EXIT_SOMETHING_FAILED
-    return EXIT_SOMETHING_FAILED if restored.unkept else EXIT_DONE
-
-
-def _restored_line(uuid: str, destination: Path, restored: Restored) -> str:
-    tree = restored.tree
-    were_there = counted(restored.kept_files, "ya estaba y se comprobó", "ya estaban y se comprobaron")
-    kept = f"; {were_there}" if restored.kept_files else ""
-    size = f"{files(len(tree.files))}, {counted(tree.size_bytes, 'byte', 'bytes')}"
-    return f"Ejecución {uuid} restaurada en {destination}: {size}{kept}"
+for command in (restore, list_contents, url, rebuild, completion, man):
+    commands.add_command(command)
 
 
 @commands.command(short_help="Enseña el programa en marcha.")

@@ -86,11 +86,11 @@ class LazyGroup(SpanishGroup):
         self.format_commands(ctx, formatter)
         for heading, variables in self._variables().items():
             with formatter.section(heading):
-                formatter.write_dl([(variable.name, _help_of(variable)) for variable in variables])
+                formatter.write_dl([(variable.name, help_of_variable(variable)) for variable in variables])
 
 
-def _help_of(variable: Variable[Any]) -> str:
-    """The sentence itself describes a computed default."""
+def help_of_variable(variable: Variable[Any]) -> str:
+    """What operators read of a variable; the sentence itself describes a computed default."""
     default = variable.default if isinstance(variable.default, str) and variable.default != OFF else ""
     return f"{variable.spanish.removesuffix('.')} (por defecto, {default})." if default else variable.spanish
 

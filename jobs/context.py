@@ -12,6 +12,7 @@ from config.errors import RunInterrupted
 from config.logs import emit, one_line
 from config.settings import Settings
 from jobs.job import Job
+from jobs.report import TickReport
 from sql.connection import Row
 from sql.database import Database, DatabaseError
 from sql.notices import Cause
@@ -41,6 +42,8 @@ class Context(NamedTuple):
     """What such a one wants of it, in the job's own terms; `None` for what is due."""
     fencing_token: int = 0
     """A platform job puts it into all that it writes, so that a run that was overtaken writes nothing."""
+    report: TickReport | None = None
+    """What the tick has done so far; `None` for a mere look at a job."""
 
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """Run `queries/{name}.sql` of the job's folder, which must do no harm when it runs twice.

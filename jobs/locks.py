@@ -53,7 +53,7 @@ class JobLocks:
         """Take the lock of a job, for one database; whether it is held now. Raises `ConfigurationError`."""
         if job in self._held:
             return True
-        identity = database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
+        identity = _identity(database_identity, job)
         with contextlib.ExitStack() as stack:
             try:
                 lock = host_lock(self._directory, identity, self._whole_directory())
@@ -116,16 +116,34 @@ def machine_lock(host: str, database_identity: str) -> Iterator[None]:
     this name outside all directories, and only while its holder lives (unix(7), abstract sockets). It does not reach
     containers with separate networks on one host, so it is used in addition to the file, not instead of it.
     """
-    name = hashlib.sha256(f"{host}\0{database_identity}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
     with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as holder:
         try:
-            holder.bind(f"\0janitor-daemon-{name}")
+            holder.bind(_machine_wide_name(host, database_identity))
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise LockHeld(HELD) from error
             if error.errno not in (errno.EPERM, errno.EACCES):  # a sandbox may allow none; there is still the file
                 raise
         yield
+
+
+def is_held_on_this_machine(host: str, database_identity: str, job: str) -> bool:
+    """Whether a run of this host holds the lock of a job, as far as the kernel shows it. Takes no lock itself."""
+    with contextlib.closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as asker:
+        try:
+            asker.connect(_machine_wide_name(host, _identity(database_identity, job)))
+        except OSError:  # nobody is there, or a sandbox allows nobody to ask
+            return False
+    return True
+
+
+def _identity(database_identity: str, job: str) -> str:
+    return database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
+
+
+def _machine_wide_name(host: str, identity: str) -> str:
+    name = hashlib.sha256(f"{host}\0{identity}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return f"\0janitor-daemon-{name}"
 
 
 def _lock(descriptor: int, kind: int) -> None:

@@ -23,6 +23,7 @@ DEFINITIONS = (
     Ref("jobs.audit.job:JOB"),
     Ref("jobs.drill.job:JOB"),
     Ref("jobs.history.job:JOB"),
+    Ref("jobs.notify.job:JOB"),
 )
 
 

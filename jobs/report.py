@@ -42,6 +42,19 @@ class Named(StrEnum):
     LOG = "unwritable_log"
 
 
+class Observed(StrEnum):
+    """What a tick has seen of a provider, by its id. Unlike `Named` these decide no exit code."""
+
+    WORKED = "worked"
+    """An execution was migrated to it."""
+    WAS_REPLACED = "was_replaced"
+    """An execution that was meant for it went to another one."""
+
+
+Observations = Mapping[str, Mapping[int, str]]
+"""By kind and provider, in Spanish: which provider it is, or why it failed."""
+
+
 class Counts(NamedTuple):
     """The counted outcomes of a tick."""
 
@@ -72,6 +85,7 @@ class TickReport:
         self._problem_exit_code = EXIT_DONE
         self._signal_number: int | None = None
         self._named: dict[str, tuple[str, ...]] = {}
+        self._observed: dict[str, dict[int, str]] = {}
         self.limit_reached: str | None = None
         """The option that kept work from beginning or finishing."""
 
@@ -93,6 +107,17 @@ class TickReport:
         """The items named so far, by kind."""
         with self._turn:
             return dict(self._named)
+
+    def observe(self, kind: str, provider_id: int, text: str) -> None:
+        """Remember what was seen of a provider; of each kind the last word counts."""
+        with self._turn:
+            self._observed.setdefault(kind, {})[provider_id] = text
+
+    @property
+    def observed(self) -> Observations:
+        """What was seen of providers so far."""
+        with self._turn:
+            return {kind: dict(by_provider) for kind, by_provider in self._observed.items()}
 
     def note_signal(self, number: int) -> None:
         """Remember that a signal ended the run, which decides the exit code."""

@@ -22,7 +22,7 @@ from config.logs import emit, one_line
 from config.models import JobState
 from config.settings import Settings
 from jobs.context import Context, LeaseLost
-from jobs.job import Job, Outcome, Ref, Scope
+from jobs.job import Job, Outcome, Phase, Ref, Scope
 from jobs.locks import JobLocks, LockHeld
 from jobs.report import Named, TickReport
 from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
@@ -131,7 +131,7 @@ class Tick:
             try:
                 plan = plan_of(job, self._settings)
             except ConfigurationError as error:
-                self._stopped(job.title, error, EXIT_CONFIGURATION)
+                self._stopped(job, error, EXIT_CONFIGURATION)
                 continue
             if plan is not None:
                 plans.append(plan)
@@ -143,6 +143,13 @@ class Tick:
         """The jobs to run now. One whose last run was killed comes last, because it may kill this run too."""
         due = [plan for plan in plans if self._is_wanted_now(plan) or plan.is_due(seen, self._settings)]
         return sorted(due, key=lambda plan: (plan.job.phase, plan.state(seen).was_cut_off))
+
+    def _is_asked_for(self, job: Job) -> bool:
+        """Whether a job decides how the run ends: not what only accompanies the others, unless it is named."""
+        return job.phase != Phase.AFTER or self._request.only is not None
+
+    def _asked_for(self, plans: Iterable[Plan]) -> list[Plan]:
+        return [plan for plan in plans if self._is_asked_for(plan.job)]
 
     def _is_wanted_now(self, plan: Plan) -> bool:
         return self._request.due_or_not or isinstance(plan.schedule, EveryTick)
@@ -156,9 +163,10 @@ class Tick:
         So a run that finds all its jobs taken leaves before it queries the database. Raises `LockHeld`,
         `ConfigurationError`.
         """
-        certain = [plan for plan in plans if self._is_wanted_now(plan)]
+        asked_for = self._asked_for(plans)
+        certain = [plan for plan in asked_for if self._is_wanted_now(plan)]
         try:
-            if not any(self._try_lock(plan) for plan in certain) and certain == list(plans) != []:
+            if not any(self._try_lock(plan) for plan in certain) and certain == asked_for != []:
                 raise LockHeld(_held_elsewhere(certain))
             yield
         finally:
@@ -170,7 +178,7 @@ class Tick:
         """
         if self._locks:
             return True
-        due = self.due(plans, self._database.jobs_seen())
+        due = self.due(self._asked_for(plans), self._database.jobs_seen())
         if due and not any(self._try_lock(plan) for plan in due):
             raise LockHeld(_held_elsewhere(due))
         return bool(due)
@@ -196,16 +204,16 @@ class Tick:
                 return
             fencing_token = self._claim(plan, seen)
         except (DatabaseError, ConfigurationError) as error:
-            self._stopped(plan.job.title, error, exit_code_of(error))
+            self._stopped(plan.job, error, exit_code_of(error))
             return
         if fencing_token is None:
             self._is_done_elsewhere(plan.job)
             return
-        self._done += 1
+        self._done += self._is_asked_for(plan.job)
         context = Context(
             plan.job, self._settings, plan.own_settings, self._database, seen.now, self._interruption,
             is_asked_for=self._request.due_or_not, wish=self._request.wish,
-            fencing_token=fencing_token if plan.is_platform else 0,
+            fencing_token=fencing_token if plan.is_platform else 0, report=self._report,
         )  # fmt: skip
         end = self._end_of(plan, self._guarded(plan, context))
         if fencing_token != UNRECORDED:
@@ -226,7 +234,7 @@ class Tick:
             self._is_database_lost = True
             if plan.is_platform:
                 raise
-            self._stopped(plan.job.title, error, EXIT_DATABASE)
+            self._stopped(plan.job, error, EXIT_DATABASE)
             return UNRECORDED
         self._locks.release_all(but=plan.job.name)
         return token
@@ -242,7 +250,7 @@ class Tick:
         except Exception as error:
             told = error if isinstance(error, KNOWN_ERRORS) else unexpected(error)
             self._is_database_lost |= isinstance(error, DatabaseUnavailable)
-            self._stopped(title, told, exit_code_of(error))
+            self._stopped(plan.job, told, exit_code_of(error))
             return "failed", Outcome(failures=(one_line(told),))
         if self._interruption.is_set():
             return "interrupted", outcome
@@ -254,7 +262,7 @@ class Tick:
             return story()
         self._require_rights(plan.job)
         outcome: Outcome = _reference(plan.job.run).load()(context)
-        if outcome.failures:
+        if outcome.failures and self._is_asked_for(plan.job):
             self._report.name(Named.UNDONE, plan.job.title)
         return outcome
 
@@ -288,7 +296,7 @@ class Tick:
                 self._put_off(plan.job.title)
             except Exception as error:
                 told = error if isinstance(error, KNOWN_ERRORS) else unexpected(error)
-                self._stopped(plan.job.title, told, exit_code_of(error))
+                self._stopped(plan.job, told, exit_code_of(error))
 
     # Reports to operators
 
@@ -297,12 +305,13 @@ class Tick:
         level = logging.DEBUG if self._report.is_ended_by_signal else logging.INFO
         emit(level, "job_put_off", f"El trabajo de {title} se quedó a medias; se retoma la próxima vez", job=title)
 
-    def _stopped(self, title: str, error: Exception, exit_code: int) -> None:
-        """Report a job that could not do everything."""
-        self._report.note_problem(exit_code)
-        self._report.name(Named.JOB, title)
-        message = f"El trabajo de {title} no pudo terminar: {one_line(error)}"
-        emit(logging.ERROR, "job_stopped", message, cause=error, job=title)
+    def _stopped(self, job: Job, error: Exception, exit_code: int) -> None:
+        """Report a job that could not do everything. What only accompanies the others does not fail the run."""
+        if self._is_asked_for(job):
+            self._report.note_problem(exit_code)
+            self._report.name(Named.JOB, job.title)
+        message = f"El trabajo de {job.title} no pudo terminar: {one_line(error)}"
+        emit(logging.ERROR, "job_stopped", message, cause=error, job=job.title)
 
     def _is_off(self, job: Job) -> None:
         """A job that was named with `--only` is off."""
@@ -310,7 +319,7 @@ class Tick:
         emit(logging.INFO, "job_off", message, job=job.title)
 
     def _is_done_elsewhere(self, job: Job) -> None:
-        self._elsewhere += 1
+        self._elsewhere += self._is_asked_for(job)
         where = (
             "otra máquina, u otro proceso de esta" if job.scope == Scope.PLATFORM else "otro proceso de esta máquina"
         )

@@ -151,6 +151,12 @@ class ObjectArchived(ProviderError):
     code = "object_archived"
 
 
+class CannotSign(ProviderError):
+    """The provider, or these credentials, can sign no address that others may use, or not for so long."""
+
+    code = "cannot_sign"
+
+
 class CannotDiscard(ProviderError):
     """The provider does not allow unfinished uploads to be listed or discarded. The message names the missing right.
 
@@ -237,6 +243,9 @@ class Provider(abc.ABC):
     what_is_there_is_durable: ClassVar[bool] = True
     """Whether a visible object survives a power failure, even if the run that stored it was killed."""
 
+    longest_signature_seconds: ClassVar[int] = 0
+    """How long an address of `signed_url` may be valid; 0 for a kind that has none."""
+
     store: str = ""
     """The bucket, container or directory behind it: see `providers.stores`. '' if unknown."""
 
@@ -318,6 +327,25 @@ class Provider(abc.ABC):
         """
         del key
         raise ProviderError("en este tipo de destino no se archiva nada")
+
+    def signed_url(self, key: str, seconds: int) -> str:
+        """An address at which the object under `key` can be read for some seconds, without credentials. It is a secret:
+        do not log it. The provider is not asked whether there is such an object.
+
+        Raises `CannotSign` if this kind has no such addresses, for a time that it does not allow, or for credentials
+        that cannot sign; and `ProviderError`.
+        """
+        if not self.longest_signature_seconds:
+            raise CannotSign("en este tipo de destino nada se firma; use restore --include")
+        if not 1 <= seconds <= self.longest_signature_seconds:
+            raise CannotSign(
+                f"valen como mucho {self.longest_signature_seconds // 86400} días; indique menos en --expires"
+            )
+        return self._signed_url(key, seconds)
+
+    def _signed_url(self, key: str, seconds: int) -> str:
+        """As `signed_url`, for a time that is allowed."""
+        raise NotImplementedError
 
     def measure(self, source: Source) -> PutReceipt:
         """The receipt that `put` would return for `source`, computed without sending it. Raises what `source` raises.

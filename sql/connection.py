@@ -9,7 +9,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,8 @@ NOTHING_HAPPENED = (
 )
 """PostgreSQL's codes for a statement rolled back because of other transactions or a time limit."""
 
+NAMES_UNKNOWN = (psycopg2.errors.UndefinedColumn, psycopg2.errors.UndefinedTable)
+
 LIBPQS_OWN = ("PGHOST", "PGHOSTADDR", "PGPORT", "PGDATABASE", "PGUSER", "PGSERVICE")
 """Variables any of which tells libpq which database to use."""
 
@@ -69,6 +71,11 @@ class Connection:
         self._turn = threading.RLock()
         self._connection: psycopg2.extensions.connection | None = None
         self._watchdog: Watchdog | None = None
+        self._limit = ""
+
+    def limit_statements(self, seconds: int) -> None:
+        """From now on the server gives up any statement that takes longer, and says so by `DatabaseBusy`."""
+        self._limit = f"SET LOCAL statement_timeout = '{seconds}s';\n"
 
     def query(self, name: str, parameters: Parameters | None = None) -> list[Row]:
         """Run `sql/queries/{name}.sql`. Retries after conflicts with other transactions and, for some seconds and on
@@ -95,7 +102,7 @@ class Connection:
 
         Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`, `DatabaseError`.
         """
-        return self._execute(_statement(name), parameters or {})
+        return self._execute(self._limit + _statement(name), parameters or {})
 
     def execute_script(self, statements: str) -> None:
         """Run statements without parameters, all or none of them. Raises as `query`."""
@@ -112,8 +119,8 @@ class Connection:
                 translated = self._translated(error)
                 if isinstance(translated, DatabaseUnavailable):
                     self.close()
-                if isinstance(error, psycopg2.errors.UndefinedColumn):
-                    translated = self._missing_column_of_platform() or translated
+                if isinstance(error, NAMES_UNKNOWN) and "_upgrades" not in str(error):
+                    translated = self._missing_column_of_platform() or self._missing_own() or translated
                 raise translated from error
 
     def _missing_column_of_platform(self) -> SchemaError | None:
@@ -126,6 +133,13 @@ class Connection:
                     f"a la tabla {row['table_name']} le falta la columna {row['column_name']}; aplique la migración de "
                     "la plataforma que la añade: el programa no cambia esa tabla"
                 )
+        return None
+
+    def _missing_own(self) -> SchemaError | None:
+        """What the program's tables lack of what the upgrades that were applied have made; `None` if nothing."""
+        with contextlib.suppress(DatabaseError):
+            applied = {row["name"] for row in self._execute(_statement("list_upgrades"), {})}
+            return lost(self._execute(_statement("find_missing_own"), own_columns_wanted(applied)))
         return None
 
     def connect(self) -> None:
@@ -178,6 +192,26 @@ class Connection:
             speak_its_encoding(self._connection)
             self._watchdog = Watchdog(self._connection)
         return self._connection, self._watchdog
+
+
+def own_columns_wanted(applied: Container[str]) -> Parameters:
+    """The program's own columns after certain upgrades, as `find_missing_own` asks for them."""
+    from sql.tables.own_tables import own_columns  # no run needs it while all is well
+
+    pairs = [(table, column) for table, columns in own_columns(applied).items() for column in columns]
+    return {"tables": [table for table, _ in pairs], "columns": [column for _, column in pairs]}
+
+
+def lost(rows: Sequence[Row]) -> SchemaError | None:
+    """The error for what `find_missing_own` has found; `None` for nothing."""
+    if not rows:
+        return None
+    table, column = rows[0]["table_name"], rows[0]["column_name"]
+    what = f"la tabla {table}" if rows[0]["is_table_missing"] else f"la columna {column} de la tabla {table}"
+    return SchemaError(
+        f"falta {what}, que este programa había creado: alguien la borró; 'init-db' no la repone, porque lo que "
+        "guardaba se perdería sin aviso: recupérela de una copia de seguridad de la base de datos"
+    )
 
 
 @functools.cache

@@ -163,6 +163,10 @@ class StoredExecution(NamedTuple):
     manifest_sha256: str | None
     has_directory: bool
     """Never the row of an execution that left no files."""
+    directory: str | None = None
+    """Its `ruta_directorio`, where the caller has asked for it."""
+    is_being_removed: bool = False
+    """Whether the removal of its local copy is not finished, where the caller has asked for it."""
 
 
 class StoredSecret(NamedTuple):
@@ -180,6 +184,28 @@ class SecretUse(NamedTuple):
     active: bool
     names: tuple[str, ...]
     literal_fields: tuple[str, ...]
+
+
+class PendingSource(NamedTuple):
+    """Which rows of the platform's table may be pending: a list of ids, as text, and all higher ones, or all rows."""
+
+    execution_ids: str = "{}"
+    after_id: int = 0
+    is_scanned: bool = False
+    is_exact: bool = True
+    """Whether no other row can be pending: one that was set back since the last look would be missed."""
+
+    def parameters(self, retention_hours: float) -> dict[str, object]:
+        """As the statements take them."""
+        return {
+            "is_scanned": self.is_scanned,
+            "execution_ids": self.execution_ids,
+            "after_id": self.after_id,
+            "retention_seconds": _retention_seconds(retention_hours),
+        }
+
+
+WHOLE_TABLE = PendingSource(is_scanned=True)
 
 
 class Database:
@@ -211,6 +237,10 @@ class Database:
         """Close the connection."""
         self._connection.close()
 
+    def limit_statements(self, seconds: int) -> None:
+        """From now on the server gives up any statement that takes longer."""
+        self._connection.limit_statements(seconds)
+
     def initialize(self) -> tuple[str, ...]:
         """Create and upgrade tables; return the names of the upgrades applied. See `sql.schema.initialize`."""
         return schema.initialize(self._connection, schema.known_upgrades())
@@ -218,6 +248,10 @@ class Database:
     def require_current_schema(self) -> None:
         """Raises `SchemaError` unless the tables have this version."""
         schema.require_current(self._connection, schema.known_upgrades())
+
+    def require_whole_schema(self) -> None:
+        """Raises `SchemaError` if somebody has removed a table or a column of the program's own."""
+        schema.require_whole(self._connection)
 
     def require_rights(self) -> None:
         """Raises `DatabaseReadOnly` or, naming tables, `SchemaError` unless this role may do what a run needs."""
@@ -295,7 +329,13 @@ class Database:
 
     def start_run(self, process_id: int, mode: str, version: str) -> JobsSeen:
         """Record the start of a run and act on its behalf from now on; return the state of all jobs."""
-        parameters = {"host": self._host, "process_id": process_id, "mode": mode, "version": version}
+        parameters = {
+            "host": self._host,
+            "process_id": process_id,
+            "mode": mode,
+            "version": version,
+            "lease_seconds": LEASE_SECONDS,
+        }
         row = self._connection.query("start_run", parameters)[0]
         self._run_id = row["id"]
         self.job_records = JobRecords(self._connection, self._host, self._run_id, LEASE_SECONDS)
@@ -332,7 +372,7 @@ class Database:
     def renew_leases(self) -> None:
         """Extend this run's claims by another lease."""
         self._connection.query(
-            "renew_job_leases, renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
+            "renew_run_lease, renew_job_leases, renew_leases", {"run_id": self._run_id, "lease_seconds": LEASE_SECONDS}
         )
 
     def lease_seconds_left(self, claim: Claim) -> float | None:
@@ -742,18 +782,26 @@ class Database:
             for row in self._connection.query("find_execution", {"uuid": uuid})
         ]
 
-    def summarize(self, retention_hours: float, failures_shown: int) -> dict[str, object]:
-        """What `status` shows: counts of executions, also by provider, the last failures and the last run."""
-        retention_seconds = _retention_seconds(retention_hours)
-        executions = self._connection.query("summarize_executions", {"retention_seconds": retention_seconds})[0]
-        last_runs = self._connection.query("last_run")
-        return {
-            **executions,
-            "leftover_attempts": self._connection.query("count_leftovers")[0]["count"],
-            "providers": [dict(row) for row in self._connection.query("summarize_providers")],
-            "failures": [dict(row) for row in self._connection.query("list_failures", {"page_size": failures_shown})],
-            "last_run": dict(last_runs[0]) if last_runs else None,
-        }
+    def ask(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        """Run `sql/queries/{name}.sql`, which only reads, for an operator's question."""
+        return self._connection.query(name, parameters)
+
+    def pending_source(self) -> PendingSource:
+        """Where to read the pending executions of a large table: in the last look, or in one made now."""
+        looks = self._connection.query("status_look")
+        if looks:
+            return PendingSource(looks[0]["execution_ids"], looks[0]["after_id"], is_exact=False)
+        (scan,) = self._connection.query("status_scan", {"look_size": PENDING_PER_LOOK})
+        return WHOLE_TABLE if scan["is_cut"] else PendingSource(scan["execution_ids"], scan["after_id"])
+
+    def pending_by_state(self, retention_hours: float, source: PendingSource) -> list[Row]:
+        """The numbers of executions still to be migrated, by what keeps them waiting."""
+        return self._connection.query("status_pending", source.parameters(retention_hours))
+
+    def due_executions(self, retention_hours: float, page_size: int, source: PendingSource) -> list[Row]:
+        """The due ones among those, oldest first, up to a number."""
+        parameters = {**source.parameters(retention_hours), "page_size": page_size}
+        return self._connection.query("status_due", parameters)
 
 
 def _overlap(row: Mapping[str, Any]) -> Overlap:

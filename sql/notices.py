@@ -9,7 +9,7 @@ from typing import NamedTuple
 from config.logs import emit, one_line
 from sql.connection import Connection
 from sql.errors import DatabaseError, SchemaError
-from sql.texts import ToldJson
+from sql.texts import Told, ToldJson
 
 UNSTABLE_CHANGES = 4
 UNSTABLE_HOURS = 6
@@ -80,7 +80,7 @@ class Notices:
         this role, the notices only go to the channels.
         """
         try:
-            self._connection.query("copy_notices_to_platform")
+            self._connection.query("copy_notices_to_platform", {"good": Told("✅"), "bad": Told("⚠️")})
         except SchemaError as error:
             message = f"Los avisos no se copian en notificaciones: {one_line(error)}"
             emit(logging.DEBUG, "notices_not_in_platform", message, cause=error)

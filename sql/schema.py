@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from sql.connection import Connection
+from sql.connection import Connection, lost, own_columns_wanted
 from sql.errors import DatabaseError, SchemaError
 
 HERE = Path(__file__).parent
@@ -61,7 +61,8 @@ def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[s
 
     Each step is one transaction behind an advisory lock, sent as one string, so it also holds on a transaction
     pooler: two that start at once take turns, and the second finds nothing to do. Raises `SchemaError` when an
-    applied file was edited since, or when the database is newer than the program.
+    applied file was edited since, when the database is newer than the program, or when somebody has removed a table
+    or a column that an upgrade had made.
     """
     applied: list[str] = []
     connection.execute_script(
@@ -73,7 +74,16 @@ def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[s
         except DatabaseError as error:
             raise type(error)(f"no se pudo aplicar {upgrade.name}, de la que no queda nada hecho: {error}") from error
         applied.append(upgrade.name)
+    require_whole(connection)
     return tuple(applied)
+
+
+def require_whole(connection: Connection) -> None:
+    """Raises `SchemaError` if a table or a column that an upgrade had made is gone."""
+    applied = {row["name"] for row in connection.query("list_upgrades")}
+    error = lost(connection.query("find_missing_own", own_columns_wanted(applied)))
+    if error is not None:
+        raise error
 
 
 def missing_upgrades(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[Upgrade, ...]:

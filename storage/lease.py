@@ -178,6 +178,9 @@ class LeasedProvider(Provider):
     def further_rights(self, key: str) -> Iterator[Right]:
         return self._provider.further_rights(key)
 
+    def signed_url(self, key: str, seconds: int) -> str:
+        return self._provider.signed_url(key, seconds)
+
     def request_restore(self, key: str) -> bool:
         self._lease.require_held()
         return self._provider.request_restore(key)

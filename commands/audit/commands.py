@@ -10,10 +10,10 @@ import click
 from commands.audit.auditing import Audit, Scope, prepared_audit
 from commands.audit.fixing import fix, plan_lines
 from commands.audit.report import Report
-from commands.orders.wording import this_person
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
 from config.options import SpanishCommand
+from config.process.person import this_person
 from config.settings import Settings
 from config.text.plurals import counted
 from jobs.signals import stopping_on_signal

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from commands.audit.report import Finding, Fix
 from config.logs import one_line
+from config.process.person import Person
 from config.settings import Settings
 from jobs.audit.records import Records
-from sql.memory.orders import Person
 from sql.texts import Told
 
 

@@ -9,13 +9,14 @@ from functools import partial
 
 import click
 
-from commands.orders.wording import OrderWithoutEffect, describe_hold, describe_release, describe_retry, this_person
+from commands.orders.wording import OrderWithoutEffect, describe_hold, describe_release, describe_retry
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit
 from config.options import SpanishCommand, not_empty
+from config.process.person import Person, this_person
 from config.settings import Settings
 from sql.database import Database
-from sql.memory.orders import OrderedRow, Orders, Person
+from sql.memory.orders import OrderedRow, Orders
 
 Order = Callable[[Orders], list[OrderedRow]]
 Describe = Callable[[str, Sequence[OrderedRow]], Iterator[str]]

@@ -2,30 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pwd
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from config.errors import ConfigurationError
 from config.logs import one_line
-from sql.memory.orders import OrderedRow, Person
-
-LONGEST_COMMAND = 1000
-
-
-def this_person() -> Person:
-    """The account that runs this command, also behind `sudo`, and its command line; the log removes known secrets."""
-    return Person(_account(), " ".join(("janitor-daemon", *sys.argv[1:]))[:LONGEST_COMMAND])
-
-
-def _account() -> str:
-    try:
-        name = pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a container may run as a user that it does not know
-        name = str(os.geteuid())
-    behind = os.environ.get("SUDO_USER", "")
-    return f"{name} (sudo: {behind})" if behind else name
+from sql.memory.orders import OrderedRow
 
 
 class OrderWithoutEffect(ConfigurationError):

@@ -198,3 +198,29 @@ def url(*schemes: str) -> Callable[[str], str]:
 
 
 web_url = url("https", "http")
+
+
+def addresses(written: str) -> tuple[str, ...]:
+    """Addresses of any scheme, none twice, with spaces between them, or commas where a new address begins after one.
+
+    Raises `AmountError`.
+    """
+    parts = [part for part in re.split(rf"\s+|,(?=\s*{SCHEME})", written) if part.strip(",")]
+    if not all(re.match(SCHEME + r"\S", part) for part in parts):
+        raise AmountError("debe ser una lista de direcciones (esquema://...) separadas por espacios o comas")
+    return tuple(dict.fromkeys(parts))
+
+
+SCHEME = r"[A-Za-z][A-Za-z0-9+.-]*://"
+
+
+def part_of_day(written: str) -> tuple[int, int]:
+    """Two different hours of the day, such as `22-7`: from the first one on, until the second. Raises `AmountError`."""
+    first, _, last = written.partition("-")
+    try:
+        found = hour_of_day(first.strip()), hour_of_day(last.strip())
+    except AmountError:
+        found = (0, 0)
+    if found[0] == found[1]:
+        raise AmountError("debe ser dos horas distintas del día, de 0 a 23, con un guion, como 22-7")
+    return found

@@ -25,7 +25,7 @@ from config.logs import emit, forward_logs, write_forwarded
 from config.models import Execution
 from config.process.early_signals import leave_signals_to_others
 from config.text.wording import reason_of
-from jobs.report import TickReport
+from jobs.report import Observations, TickReport
 from storage.optional_steps import TOLD_ONCE
 from storage.process_messages import PROGRESS_SECONDS, fit_to_be_sent
 from storage.traffic.pace import Traffic
@@ -49,6 +49,8 @@ class _Progress:
     passed_files: int
     named: Mapping[str, tuple[str, ...]]
     """All that it has named in its report so far."""
+    observed: Observations
+    """All that it has seen of providers so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,9 @@ class Crew:
                 for kind, names in message.named.items():
                     for name in names:
                         self._report.name(kind, name)
+                for kind, by_provider in message.observed.items():
+                    for provider_id, text in by_provider.items():
+                        self._report.observe(kind, provider_id, text)
                 self._traffic.note_passed(message.passed_bytes, message.passed_files)
             case _Failed():
                 self._error = self._error or message.error
@@ -264,7 +269,8 @@ class _Member:
 
     def _done_so_far(self) -> _Told:
         counts = self._report.counts._asdict()
-        return _Told(counts, self._traffic.passed_bytes, self._traffic.passed_files, self._report.named)
+        passed = self._traffic.passed_bytes, self._traffic.passed_files
+        return _Told(counts, *passed, self._report.named, self._report.observed)
 
     def _send(self, message: object) -> None:
         with self._turn:
@@ -279,6 +285,7 @@ class _Told:
     passed_bytes: int
     passed_files: int
     named: Mapping[str, tuple[str, ...]]
+    observed: Observations
 
     def since(self, earlier: _Told) -> _Progress | None:
         """The progress since an earlier moment, if any."""
@@ -286,6 +293,7 @@ class _Told:
         changed = {name: count for name, count in counts.items() if count}
         passed_bytes = self.passed_bytes - earlier.passed_bytes
         passed_files = self.passed_files - earlier.passed_files
-        if not (changed or passed_bytes or passed_files or self.named != earlier.named):
+        is_news = self.named != earlier.named or self.observed != earlier.observed
+        if not (changed or passed_bytes or passed_files or is_news):
             return None
-        return _Progress(changed, passed_bytes, passed_files, self.named)
+        return _Progress(changed, passed_bytes, passed_files, self.named, self.observed)

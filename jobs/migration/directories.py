@@ -88,6 +88,11 @@ class DirectoryJudge:
             return False
         return True
 
+    def accepted_path(self, execution: Execution) -> str:
+        """The path as written, without doubled slashes, judged without a look at the disk. Raises `UnsafeSource`."""
+        _, parts = self._place(execution)
+        return "/" + "/".join(parts)
+
     def exists(self, execution: Execution) -> bool:
         """Whether anything exists at an acceptable path. Only opening it shows whether it may be touched.
 

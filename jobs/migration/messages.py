@@ -9,7 +9,7 @@ from config.errors import MigrationError
 from config.logs import emit, logger, one_line
 from config.models import Execution, ProvenCopy
 from config.text.plurals import counted, executions, files
-from jobs.report import DUE_COUNTED_TO, Named, TickReport
+from jobs.report import DUE_COUNTED_TO, Named, Observed, TickReport
 from providers.base import Provider, UnsafeDestination
 from sql.database import DatabaseError
 
@@ -126,6 +126,7 @@ class Messages:
         """It is stored, proven and recorded."""
         uuid = one_line(execution.uuid)
         self._report.count(migrated=1, migrated_files=copy.file_count, migrated_bytes=copy.size_bytes)
+        self._report.observe(Observed.WORKED, copy.provider_id, "")
         emit(
             logging.INFO,
             "migration_finished",
@@ -204,6 +205,10 @@ class Messages:
     def provider_needs_a_person(self, name: str, error_code: str) -> None:
         """A provider that the policy names cannot be used until somebody fixes it; that was already reported."""
         self._report.name(Named.PROVIDER, f"{one_line(name)} ({TO_BE_MENDED.get(error_code, error_code)})")
+
+    def provider_replaced(self, provider_id: int, other: str) -> None:
+        """An execution that was meant for a provider went to another one, because that did not take it."""
+        self._report.observe(Observed.WAS_REPLACED, provider_id, one_line(other))
 
     def log_unwritable(self, log_file: str) -> None:
         """Messages are only on the console, where this was reported too."""

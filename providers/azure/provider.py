@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
@@ -20,7 +20,15 @@ import requests
 from azure.core import MatchConditions
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobBlock, BlobClient, BlobServiceClient, ContainerClient, StandardBlobTier
+from azure.storage.blob import (
+    BlobBlock,
+    BlobClient,
+    BlobSasPermissions,
+    BlobServiceClient,
+    ContainerClient,
+    StandardBlobTier,
+    generate_blob_sas,
+)
 from obstore.store import AzureStore
 
 from config.fields import FieldError, Fields, is_plain_url
@@ -47,6 +55,7 @@ from providers.base import (
     QUOTE,
     AccessDenied,
     CannotDiscard,
+    CannotSign,
     ConditionFailed,
     DestinationMissing,
     IntegrityError,
@@ -147,6 +156,9 @@ class AzureProvider(Provider):
     of blocks and has no checksum by Azure (it never checks one set by the client): it must be read back.
     """
 
+    longest_signature_seconds = 366 * 86400
+    """Azure itself sets no limit."""
+
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         options = Fields("configuracion", row.options)
@@ -164,6 +176,8 @@ class AzureProvider(Provider):
         mount_paced(session, rules)
         self._container = _container_client(account, container, session)
         self._container_url = f"{account.url}/{container}"
+        self._container_name = container
+        self._account = account
         self._authorization = _authorization(account)
         self._listings = AzureListings(session, self._container_url, self._authorization)
         self._direct = DirectHttp(account.url, network.trust)
@@ -379,6 +393,21 @@ class AzureProvider(Provider):
                 continue
             if is_directory_of_keys(prefix) or self._names.decode(blob.name) == prefix:
                 yield blob.name
+
+    def _signed_url(self, key: str, seconds: int) -> str:
+        if not self._account.key:
+            raise CannotSign("un sas_token no puede firmar; hace falta account_key en credenciales")
+        name = self._name(key)
+        signed = generate_blob_sas(
+            self._account.name,
+            self._container_name,
+            name,
+            account_key=self._account.key,
+            permission=BlobSasPermissions(read=True),
+            expiry=datetime.now(UTC) + timedelta(seconds=seconds),
+            protocol="https" if self._account.url.startswith("https:") else None,
+        )
+        return f"{self._container_url}/{quote(name)}?{signed}"
 
     def close(self) -> None:
         self._container.close()

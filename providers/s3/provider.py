@@ -108,6 +108,9 @@ class S3Provider(Provider):
 
     listed_at_once = 1000
 
+    longest_signature_seconds = 7 * 86400
+    """Source: "Authenticating Requests: Using Query Parameters", Amazon S3 API Reference."""
+
     def __init__(self, row: ProviderRow) -> None:
         super().__init__(row.id, row.name, row.kind)
         self._settings = read_settings(row, endpoint_required=self.endpoint_required)
@@ -296,6 +299,10 @@ class S3Provider(Provider):
     def request_restore(self, key: str) -> bool:
         with translated_errors():
             return self._requests.request_restore(self._names.encode(key))
+
+    def _signed_url(self, key: str, seconds: int) -> str:
+        with translated_errors():
+            return self._signer_of(self._always).signed_url(self._names.encode(key), seconds)
 
     def discard_unfinished(self, prefix: str) -> None:
         self.discard_unfinished_but_for(prefix, lambda _: False)

@@ -36,6 +36,7 @@ class RequestSigner:
     ) -> None:
         """`headers` are sent with every request; their names are in lower case."""
         parts = urllib.parse.urlsplit(bucket_url)
+        self._origin = f"{parts.scheme}://{parts.netloc}"
         self._host = parts.netloc
         self._path = parts.path
         self._region = region
@@ -69,6 +70,31 @@ class RequestSigner:
         del headers["host"]
         headers["authorization"] = f"{ALGORITHM} {credential}, SignedHeaders={signed_names}, Signature={signature}"
         return f"{path}?{query}" if query else path, list(headers.items())
+
+    def signed_url(self, name: str, seconds: int) -> str:
+        """An address that reads the object for some seconds. Unlike botocore's, its parts get into no debug log.
+
+        Source: "Authenticating Requests: Using Query Parameters (AWS Signature Version 4)", Amazon S3 API Reference.
+        """
+        now = self._now()
+        credentials = self._credentials()
+        scope = f"{now[:8]}/{self._region}/s3/aws4_request"
+        parameters = {
+            "X-Amz-Algorithm": ALGORITHM,
+            "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+            "X-Amz-Date": now,
+            "X-Amz-Expires": str(seconds),
+            "X-Amz-SignedHeaders": "host",
+            **self._headers,
+        }
+        if credentials.token:
+            parameters["X-Amz-Security-Token"] = credentials.token
+        query = "&".join(f"{key}={urllib.parse.quote(value, safe='')}" for key, value in sorted(parameters.items()))
+        path = "/".join((self._path, urllib.parse.quote(name)))
+        request = f"GET\n{path}\n{query}\nhost:{self._host}\n\nhost\n{UNSIGNED_PAYLOAD}"
+        to_sign = f"{ALGORITHM}\n{now}\n{scope}\n{hashlib.sha256(request.encode()).hexdigest()}"
+        signature = _hmac(self._key(credentials.secret_key or "", now[:8]), to_sign).hex()
+        return f"{self._origin}{path}?{query}&X-Amz-Signature={signature}"
 
     def _now(self) -> str:
         """The time in S3's notation; cached for a second, because formatting it is comparatively slow."""

@@ -6,15 +6,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from config.logs import one_line, redactor
+from config.process.person import Person
 from sql.connection import Connection
 from sql.texts import Told, ToldJson
-
-
-class Person(NamedTuple):
-    """The account that gives an order, and the command line that it used."""
-
-    os_user: str
-    command: str
 
 
 class OrderedRow(NamedTuple):

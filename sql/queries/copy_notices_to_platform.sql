@@ -8,7 +8,7 @@ WITH copied AS (
 INSERT INTO notificaciones (tipo, titulo, mensaje, semaforo)
 SELECT
     'JANITOR',
-    left(CASE WHEN kind = 'test' THEN 'Prueba de avisos de Janitor' WHEN state = 'ok' THEN '✅ ' || text ELSE '⚠️ ' || text END, 255),
+    left(CASE WHEN state = 'ok' THEN %(good)s ELSE %(bad)s END || ' ' || text, 255),
     text || ' (' || host || ')',
     CASE WHEN state = 'ok' THEN 'VERDE' WHEN state = 'degraded' THEN 'AMARILLO' ELSE 'ROJO' END
 FROM copied

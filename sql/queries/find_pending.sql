@@ -27,6 +27,7 @@ SELECT
     ] AS due_ids,
     executed_at[cardinality(executed_at)]::text AS last_executed_at,
     execution_ids[cardinality(execution_ids)] AS last_id,
+    (SELECT max(id) FROM ejecuciones_yaml) AS last_table_id,
     cardinality(execution_ids) < %(look_size)s AS is_last,
     CASE WHEN %(is_wanted)s AND cardinality(execution_ids) < %(look_size)s THEN execution_ids::text END AS execution_ids,
     CASE WHEN %(is_wanted)s AND cardinality(execution_ids) < %(look_size)s THEN executed_at::text END AS executed_at

@@ -1,6 +1,8 @@
 WITH run AS (
-    INSERT INTO janitor_runs (host, process_id, mode, version)
-    VALUES (%(host)s, %(process_id)s, %(mode)s, %(version)s)
+    INSERT INTO janitor_runs (host, process_id, mode, version, lease_expires_at)
+    VALUES (
+        %(host)s, %(process_id)s, %(mode)s, %(version)s, now() + make_interval(secs => %(lease_seconds)s)
+    )
     RETURNING id
 )
 SELECT

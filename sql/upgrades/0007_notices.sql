@@ -28,7 +28,7 @@ CREATE TABLE janitor_notices (
     id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     cause        TEXT        NOT NULL,
     kind         TEXT        NOT NULL CHECK (
-        kind IN ('first', 'worse', 'recovered', 'unstable', 'stable', 'reminder', 'test')
+        kind IN ('first', 'worse', 'recovered', 'unstable', 'reminder')
     ),
     state        TEXT        NOT NULL,
     text         TEXT        NOT NULL,

@@ -9,6 +9,7 @@ import pytest
 
 from config.text.amounts import AmountError
 from config.text.parsers import (
+    addresses,
     boolean,
     choice,
     comma_separated,
@@ -22,6 +23,7 @@ from config.text.parsers import (
     minute_of_hour,
     names,
     number,
+    part_of_day,
     path,
     reference,
     references,
@@ -63,6 +65,11 @@ TAKEN: tuple[tuple[Parser, Mapping[str, object]], ...] = (
     (web_url, {"https://u:p@h:1/x?y#z": "https://u:p@h:1/x?y#z", "http://h": "http://h"}),
     (url("mongodb"), {"mongodb://u:p@a:1,b:2/d": "mongodb://u:p@a:1,b:2/d"}),
     (REDIS_URL, {"redis://h/0": "redis://h/0", "unix:///run/redis.sock": "unix:///run/redis.sock"}),
+    (
+        addresses,
+        {"a://b,c , d://e\tf+g://h": ("a://b,c", "d://e", "f+g://h"), "a://b?to=c,d a://b?to=c,d": ("a://b?to=c,d",)},
+    ),
+    (part_of_day, {"22-7": (22, 7), "0 - 23": (0, 23)}),
 )
 
 REFUSED: tuple[tuple[Parser, tuple[str, ...]], ...] = (
@@ -86,6 +93,8 @@ REFUSED: tuple[tuple[Parser, tuple[str, ...]], ...] = (
     (reference, ("9" * 12, "a\0marca")),
     (web_url, ("marca", "ftp://marca", "https://", "http:///marca", "https://[marca", "https://h:marca", "http://a b")),
     (REDIS_URL, ("marca:6379", "http://marca", "redis://")),
+    (addresses, ("marca", "a://b marca", "marca,a://b", "a:// marca", "9a://marca")),
+    (part_of_day, ("7-7", "22", "22-24", "-7", "a-b", "22-7-8")),
 )
 
 

@@ -55,6 +55,11 @@ USAGE_ERRORS = [
     (["--skip", ",".join(JOBS), "--dry-run"], NOTHING_IS_LEFT),
     (["no-existe"], "No existe la orden 'no-existe'."),
     (["no existe."], "No existe la orden 'no existe.'."),
+    (["rebuild"], "Falta la opción '--provider'."),
+    (
+        ["completion", "csh"],
+        "Valor no válido para 'bash|zsh|fish': 'csh' no es ninguna de estas: 'bash', 'zsh', 'fish'.",
+    ),
     (["statsu"], "No existe la orden 'statsu'. ¿Quería decir 'status'?"),
     (["--retention-hours"], "La opción '--retention-hours' necesita un valor."),
     (["--debug=1"], "La opción '--debug' no lleva valor."),

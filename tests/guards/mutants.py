@@ -55,6 +55,7 @@ ENDS_WITH_1 = "tests/stories/test_why_a_run_ends_with_1.py"
 UNWRITABLE_LOGS = "tests/stories/test_unwritable_logs.py"
 REFUSED = "tests/stories/test_one_refused.py::"
 DECLARED = "tests/config/test_declared.py"
+NOTIFY = "tests/jobs/notify/"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
@@ -1418,7 +1419,7 @@ HOST = (
         "jobs",
         "leases of jobs are not renewed",
         "sql/database.py",
-        '"renew_job_leases, renew_leases"',
+        '"renew_run_lease, renew_job_leases, renew_leases"',
         '"renew_leases"',
         ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_goes_on",),
     ),
@@ -4295,7 +4296,7 @@ REMOVALS = (
         "restore",
         "the destination is not brought to the disk",
         "jobs/migration/restore/run.py",
-        "            _sync_parent(destination)\n",
+        "            _sync_parent(target)\n",
         "",
         (
             "tests/jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
@@ -4327,8 +4328,8 @@ REMOVALS = (
         "restore",
         "a restore believes any manifest where several rows have the uuid",
         "jobs/migration/restore/run.py",
-        "yield StoredCopy(provider, place, _recorded_sha256(found))",
-        "yield StoredCopy(provider, place, stored.manifest_sha256)",
+        "return stored, place, _recorded_sha256(found)",
+        "return stored, place, stored.manifest_sha256",
         (
             "tests/jobs/migration/test_restore.py::test_of_several_rows_of_a_uuid_a_restore_warns_and_believes_the_recorded_manifest_only",
         ),
@@ -4529,8 +4530,8 @@ SETTINGS = (
         "half configured",
         "two lock directories are two locks",
         "jobs/locks.py",
-        "            holder.bind(f",
-        "            repr(f",
+        "            holder.bind(_",
+        "            repr(_",
         (f"{HALF_CONFIGURED}::test_two_lock_directories_are_still_one_lock",),
     ),
     Mutant(
@@ -5281,6 +5282,248 @@ TRUST = (
     ),
 )
 
+MANY = "tests/stories/test_restore_many.py::"
+REBUILD = "tests/stories/test_rebuild.py::"
+SIGNED = "tests/providers/test_signed_urls.py::"
+
+BRINGING_BACK = (
+    Mutant(
+        "bringing back",
+        "a directory with other bytes counts as restored",
+        "jobs/migration/restore/many/presence.py",
+        "            return digest.hexdigest() == sha256\n",
+        "            return True\n",
+        (f"{MANY}test_what_is_there_is_recognised_by_its_contents_and_never_replaced",),
+    ),
+    Mutant(
+        "bringing back",
+        "a failure of one execution stops the others",
+        "jobs/migration/restore/many/run.py",
+        "        sums.failed += 1\n",
+        "        raise\n",
+        (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_goes_on",),
+    ),
+    Mutant(
+        "bringing back",
+        "a provider that is down is tried for each of its executions",
+        "jobs/migration/restore/many/run.py",
+        "            self._failures[provider_id] += 1\n",
+        "            self._failures[provider_id] += 0\n",
+        (f"{MANY}test_a_provider_that_is_down_is_not_tried_for_each_of_its_executions",),
+    ),
+    Mutant(
+        "bringing back",
+        "an execution comes back while its local copy is being removed",
+        "jobs/migration/restore/many/targets.py",
+        "        if row.is_being_removed:\n",
+        "        if row.is_being_removed and not row.migrated:\n",
+        (f"{MANY}test_in_place_waits_for_a_removal_that_is_not_finished",),
+    ),
+    Mutant(
+        "bringing back",
+        "without roots an execution comes back to wherever its row says",
+        "jobs/migration/restore/many/targets.py",
+        "        if not roots:\n",
+        "        if not roots and not database:\n",
+        (f"{MANY}test_in_place_follows_no_link_and_needs_roots_that_are_there",),
+    ),
+    Mutant(
+        "bringing back",
+        "what is read back is not compared",
+        "jobs/migration/restore/many/read_back.py",
+        "            if (size_bytes, digest.hexdigest()) != (entry.size_bytes, entry.sha256):\n",
+        "            if size_bytes != entry.size_bytes:\n",
+        (f"{MANY}test_check_only_reads_everything_back_and_writes_nothing",),
+    ),
+    Mutant(
+        "bringing back",
+        "a restore of a part is continued as another part",
+        "jobs/migration/restore/destination.py",
+        "    if include:\n",
+        "    if include and not place:\n",
+        (f"{MANY}test_only_what_is_included_comes_back_and_other_patterns_do_not_mix",),
+    ),
+    Mutant(
+        "bringing back",
+        "a row is written for a copy that lacks a file",
+        "jobs/migration/rebuild/run.py",
+        "        if missing:\n            return unusable",
+        "        if missing and not listed:\n            return unusable",
+        (f"{REBUILD}test_only_complete_copies_count_and_rows_that_exist_are_left",),
+    ),
+    Mutant(
+        "bringing back",
+        "a row is written for a copy of another execution",
+        "jobs/migration/rebuild/run.py",
+        "            if manifest.head.execution != name:\n",
+        "            if not manifest.head.execution:\n",
+        (f"{REBUILD}test_only_complete_copies_count_and_rows_that_exist_are_left",),
+    ),
+    Mutant(
+        "bringing back",
+        "a second row is written for an execution that has one",
+        "jobs/migration/rebuild/run.py",
+        "        for row in own:\n",
+        "        for row in own[:0]:\n",
+        (f"{REBUILD}test_rows_that_say_something_else_are_named_and_not_touched",),
+    ),
+    Mutant(
+        "bringing back",
+        "what is only shown is written",
+        "jobs/migration/rebuild/run.py",
+        "        if not write:\n",
+        "        if not write and not lost:\n",
+        (f"{REBUILD}test_lost_rows_are_shown_first_and_then_written_as_they_were",),
+    ),
+    Mutant(
+        "bringing back",
+        "an address is signed for longer than the service allows",
+        "providers/base.py",
+        "        if not 1 <= seconds <= self.longest_signature_seconds:\n",
+        "        if not 1 <= seconds:\n",
+        (f"{SIGNED}test_no_address_is_for_longer_than_the_service_allows",),
+    ),
+)
+
+NOTICES = (
+    Mutant(
+        "notices",
+        "a message that may have arrived does not count",
+        "jobs/notify/queries/note_failed_delivery.sql",
+        "CASE WHEN %(is_certain)s THEN 1 ELSE 0 END",
+        "CASE WHEN %(is_certain)s THEN 1 ELSE 1 END",
+        (f"{NOTIFY}test_delivery.py::test_what_may_have_arrived_is_sent_twice_and_then_under_another_number",),
+    ),
+    Mutant(
+        "notices",
+        "what was cut off twice is never told again",
+        "jobs/notify/queries/renew_notices.sql",
+        "    WHERE attempts >= 2 AND ",
+        "    WHERE attempts > 2 AND ",
+        (
+            f"{NOTIFY}test_delivery.py::test_what_may_have_arrived_is_sent_twice_and_then_under_another_number",
+            f"{NOTIFY}test_kills.py::test_200_kills_lose_no_notice_and_send_none_more_than_twice",
+        ),
+    ),
+    Mutant(
+        "notices",
+        "a run that was overtaken delivers",
+        "jobs/notify/queries/claim_deliveries.sql",
+        " AND fencing_token = %(fencing_token)s",
+        "",
+        (f"{NOTIFY}test_delivery.py::test_a_run_that_was_overtaken_sends_nothing",),
+    ),
+    Mutant(
+        "notices",
+        "a service that asks for a pause gets none",
+        "jobs/notify/queries/find_pending.sql",
+        "known.not_before <= now()",
+        "known.not_before IS NOT NULL",
+        (f"{NOTIFY}test_delivery.py::test_a_service_that_asks_for_a_pause_gets_it",),
+    ),
+    Mutant(
+        "notices",
+        "a channel that fails makes the run end with 1",
+        "jobs/tick.py",
+        "if outcome.failures and self._is_asked_for(plan.job):",
+        "if outcome.failures:",
+        (f"{NOTIFY}test_ticks.py::test_a_channel_that_fails_changes_nothing_but_its_own_job",),
+    ),
+    Mutant(
+        "notices",
+        "a run whose work is taken ends with 0 as it could tell",
+        "jobs/tick.py",
+        "        return job.phase != Phase.AFTER or self._request.only is not None\n",
+        "        return True\n",
+        (f"{NOTIFY}test_ticks.py::test_a_run_that_finds_its_work_taken_says_so_though_it_could_tell",),
+    ),
+    Mutant(
+        "notices",
+        "tokens in addresses are shown",
+        "jobs/notify/channels.py",
+        "        learn_secrets(list(_secrets_in(url)))\n",
+        "",
+        (f"{NOTIFY}test_channels.py::test_names_show_no_secret_and_addresses_are_hidden_everywhere",),
+    ),
+    Mutant(
+        "notices",
+        "each change of a cause that comes and goes is told",
+        "sql/queries/note_causes.sql",
+        "            WHEN known.unstable_since IS NOT NULL THEN\n",
+        "            WHEN false THEN\n",
+        ("tests/sql/test_notices.py::test_a_cause_that_comes_and_goes_is_told_once_as_unstable",),
+    ),
+    Mutant(
+        "notices",
+        "a state that is noted again is told again",
+        "sql/queries/note_causes.sql",
+        "            WHEN known.state = excluded.state THEN known.told_at\n",
+        "",
+        ("tests/sql/test_notices.py::test_a_state_that_is_noted_again_is_no_change",),
+    ),
+)
+
+STATUS_STORY = "tests/stories/test_status.py::"
+
+STATUS = (
+    Mutant(
+        "status",
+        "init-db calls tables up to date of which one is gone",
+        "sql/schema.py",
+        "    require_whole(connection)\n    return tuple(applied)",
+        "    return tuple(applied)",
+        (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),
+    ),
+    Mutant(
+        "status",
+        "a column of the program's own is blamed on the platform",
+        "sql/connection.py",
+        " or self._missing_own() or translated",
+        " or translated",
+        (f"{STATUS_STORY}test_what_somebody_removed_is_named_and_not_blamed_on_the_platform",),
+    ),
+    Mutant(
+        "status",
+        "executions are called ready though nothing is migrated",
+        "commands/status/words.py",
+        "    if migration.is_on:\n",
+        "    if migration:\n",
+        (f"{STATUS_STORY}test_ready_is_never_said_of_what_will_not_happen",),
+    ),
+    Mutant(
+        "status",
+        "a run that was killed is called one that hangs",
+        "commands/status/runs.py",
+        "    if not _is_alive(row, settings):\n",
+        "    if row is None:\n",
+        (f"{STATUS_STORY}test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hangs",),
+    ),
+    Mutant(
+        "status",
+        "a held execution is called ready",
+        "sql/queries/status_pending.sql",
+        " THEN 'held'",
+        " THEN 'due'",
+        (f"{STATUS_STORY}test_pending_executions_are_split_by_what_keeps_them_waiting",),
+    ),
+    Mutant(
+        "status",
+        "over large tables later executions are not counted",
+        "sql/queries/status_pending.sql",
+        "id > %(after_id)s AND migrado_a_nube",
+        "id > %(after_id)s + 1000000 AND migrado_a_nube",
+        (f"{STATUS_STORY}test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted",),
+    ),
+    Mutant(
+        "status",
+        "a statement that waits is not given up by the server",
+        "sql/connection.py",
+        "self._limit + _statement(name)",
+        "_statement(name)",
+        (f"{STATUS_STORY}test_a_statement_that_waits_is_given_up_by_the_server",),
+    ),
+)
+
 MUTANTS = (
     *VERIFICATION,
     *SOURCES,
@@ -5308,4 +5551,7 @@ MUTANTS = (
     *LOGS,
     *BACKUPS,
     *TRUST,
+    *BRINGING_BACK,
+    *NOTICES,
+    *STATUS,
 )

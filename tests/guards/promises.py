@@ -848,6 +848,20 @@ LOGS = (
     ),
 )
 
+NOTICES = (
+    promise(
+        "A kill at any moment loses no notice, and none reaches a channel more than twice under one number.",
+        "jobs/notify/test_kills.py::test_200_kills_lose_no_notice_and_send_none_more_than_twice",
+        "jobs/notify/test_kills.py::test_a_kill_between_state_and_notice_leaves_both_or_neither",
+        "jobs/notify/test_delivery.py::test_what_may_have_arrived_is_sent_twice_and_then_under_another_number",
+    ),
+    promise(
+        "A channel that fails keeps nothing from the others, and changes neither a run nor its exit code.",
+        "jobs/notify/test_delivery.py::test_a_channel_that_fails_is_recorded_and_the_others_get_theirs",
+        "jobs/notify/test_ticks.py::test_a_channel_that_fails_changes_nothing_but_its_own_job",
+    ),
+)
+
 PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "killed at any moment": KILLED,
     "faults of providers": PROVIDERS,
@@ -860,4 +874,5 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "hostile input": HOSTILE,
     "secrets": SECRETS,
     "logs": LOGS,
+    "notices": NOTICES,
 }

@@ -46,8 +46,15 @@ each_own_job = pytest.mark.parametrize("job", [job for job in JOBS if job.run is
 
 def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
     """The variables that switch a job on, for those that are off by default: by the variables' own names."""
-    where = {"LOGS_PATH": str(directory), "BACKUP_ENABLED": "true", "BACKUP_PG_BIN": str(installed_programs()),
-             "JANITOR_REHOME": "on", "JANITOR_AUDIT_DAYS": "30", "JANITOR_DRILL": "1"}  # fmt: skip
+    where = {
+        "LOGS_PATH": str(directory),
+        "BACKUP_ENABLED": "true",
+        "BACKUP_PG_BIN": str(installed_programs()),
+        "JANITOR_REHOME": "on",
+        "JANITOR_AUDIT_DAYS": "30",
+        "JANITOR_DRILL": "1",
+        "JANITOR_NOTIFY_URLS": "json://127.0.0.1:9",
+    }
     declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
     return {
         **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),

@@ -23,6 +23,7 @@ from demo.servers.postgres import EmbeddedPostgres
 from sql import database as database_module
 from sql.conflicts import Conflicts
 from sql.database import (
+    WHOLE_TABLE,
     Database,
     DatabaseUnavailable,
     DeletionSwitchedOff,
@@ -797,7 +798,10 @@ def test_what_is_due(platform: Platform, age: str, retention_hours: float, due: 
         execution = platform.add_execution()
         platform.sql(f"UPDATE ejecuciones_yaml SET fecha_ejecucion = {age}")  # noqa: S608 from the list above
         assert ids(platform.run().candidates(retention_hours)) == ([execution.id] if due else [])
-        assert platform.run().summarize(retention_hours, 5)["due"] == (1 if due else 0)
+        counted = platform.run().pending_by_state(retention_hours, WHOLE_TABLE)
+        assert sum(row["old_enough"] for row in counted) == (1 if due else 0)
+        listed = platform.run().due_executions(retention_hours, 5, WHOLE_TABLE)
+        assert [row["id"] for row in listed] == ([execution.id] if due else [])
     finally:
         platform.sql("ALTER TABLE ejecuciones_yaml ALTER COLUMN fecha_ejecucion TYPE timestamp")
 

@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 
 from config.models import Claim, Evidence, Execution, ProvenCopy
+from config.process.person import Person
 from sql.database import Database, DeletionHeld
-from sql.memory.orders import Person
 from sql.memory.outlook import PutOff, Throughput
 from tests.platform_database import Platform, claim_one, open_attempt
 

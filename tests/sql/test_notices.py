@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -26,7 +26,7 @@ def shared_platform(postgres: EmbeddedPostgres) -> Iterator[Platform]:
 @pytest.fixture
 def platform(shared_platform: Platform) -> Platform:
     """The platform's database without notices."""
-    shared_platform.sql("TRUNCATE janitor_causes, janitor_notices, notificaciones")
+    shared_platform.sql("TRUNCATE janitor_causes, janitor_notices, notificaciones CASCADE")
     return shared_platform
 
 
@@ -58,6 +58,11 @@ def test_a_cause_that_comes_and_goes_is_told_once_as_unstable(platform: Platform
         *("first", "recovered", "first", "unstable"),
         "first",
     ]
+
+
+def test_a_state_that_is_noted_again_is_no_change(platform: Platform) -> None:
+    assert UNSTABLE_CHANGES == 4
+    assert told(platform, "failed", "ok", "failed", "failed", "failed") == ["first", "recovered", "first"]
 
 
 def test_changes_of_long_ago_do_not_make_a_cause_unstable(platform: Platform) -> None:
@@ -94,6 +99,18 @@ def test_without_the_platforms_table_the_notice_is_kept(platform: Platform) -> N
         platform.sql("ALTER TABLE avisos RENAME TO notificaciones")
     platform.database().notices.copy_to_platform()
     assert platform.value("SELECT count(*) FROM notificaciones") == 1
+
+
+def test_a_database_in_another_encoding_gets_what_it_can_hold(
+    postgres: EmbeddedPostgres, database_administrator: Callable[[str], None]
+) -> None:
+    name = f"latin_{secrets.token_hex(4)}"
+    database_administrator(f"CREATE DATABASE {name} ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with closing(Platform(postgres.url_of(name))) as platform:
+        assert told(platform, "failed", "ok") == ["first", "recovered"]
+        platform.database().notices.note([Cause("disk:ñ", "failed", "señal ✂")])
+        titles = platform.sql("SELECT titulo FROM notificaciones ORDER BY id")
+    assert [row["titulo"] for row in titles][1:] == [r"\u2705 está ok", r"\u26a0\ufe0f señal \u2702"]
 
 
 def test_texts_are_one_short_line_and_states_are_known(platform: Platform) -> None:

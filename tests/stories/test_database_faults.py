@@ -134,8 +134,10 @@ def test_on_a_database_that_was_set_to_reading_only_nothing_is_touched(two: Inst
         run = two.run(*arguments)
         _require_refused_as_read_only(run)
         assert run.seconds < 15
-    for arguments in (["--dry-run"], ["status"]):
-        assert two.run(*arguments).exit_code == 0
+    assert two.run("--dry-run").exit_code == 0
+    status = two.run("status")
+    assert status.exit_code == 1
+    assert "  ! base de datos: la base de datos solo admite lecturas" in status.output
     check = two.run("check")
     assert check.exit_code == 1
     assert "solo admite lecturas" in check.output
@@ -494,7 +496,7 @@ def test_a_restart_of_the_database_is_waited_out_and_a_standby_can_be_read(
         assert installation.rows("SELECT pg_is_in_recovery() AS standby") == [{"standby": True}]
         _require_refused_as_read_only(installation.run())
         _require_untouched(installation, "dos")
-        assert installation.run("status").exit_code == 0
+        assert "  ! base de datos: la base de datos solo admite lecturas" in installation.run("status").output
         restored = installation.directory / "restaurada"
         run = installation.run("restore", "uno", str(restored))
         assert run.exit_code == 0, str(run)

@@ -108,6 +108,29 @@ def test_a_restore_that_is_stopped_from_outside_goes_on_by_the_same_command(
     assert snapshot(target) == snapshot(original)
 
 
+def test_a_restore_of_several_that_is_killed_goes_on_where_it_stopped(
+    installation: Installation, new_destination: Callable[[str], Destination]
+) -> None:
+    """In the middle of the second one; the first one is whole and stays as it is."""
+    installation.configure(installation.add_provider(new_destination("s3-rclone")))
+    for uuid in ("uno", "dos"):
+        installation.small_execution(uuid)
+    (installation.executions / "dos" / "grande.bin").write_bytes(os.urandom(8_000_000))
+    assert installation.run().exit_code == 0
+    target = installation.directory / "recuperadas"
+    order = ("restore", "uno", "dos", "--to", str(target))
+    with installation.start(*order, "--bandwidth-limit", "1M", "--transfers", "2") as command:
+        large = target / "dos" / "grande.bin"
+        wait_until(lambda: large.exists() and large.stat().st_size > 0, 60)
+        assert command.stop(signal.SIGKILL).exit_code == -9
+    before = (target / "uno").stat()
+    again = installation.run(*order)
+    assert again.exit_code == 0, str(again)
+    assert "Ejecución uno: ya estaba" in again.output
+    assert (target / "uno").stat().st_mtime_ns == before.st_mtime_ns
+    assert all(snapshot(target / uuid) == snapshot(installation.executions / uuid) for uuid in ("uno", "dos"))
+
+
 @pytest.mark.parametrize(
     ("uuid", "parts"), [("uno", [""]), ("uno", [" "]), ("", ["nueva"]), ("uno", ["no-hay", "nueva"])]
 )

@@ -99,8 +99,9 @@ def test_status_tells_what_a_tick_did(installation: Installation, nas: Destinati
     assert installation.run().exit_code == 1
 
     run = installation.run("status")
-    assert run.exit_code == 0, str(run)
-    assert "Pendientes: 2 (listas para migrar ahora: 1)" in run.output
+    assert run.exit_code == 1, str(run)  # somebody has to correct the row that was refused
+    assert run.output.splitlines()[1].startswith("  ! 1 ejecución sin migrar: el directorio no se puede tocar")
+    assert "Pendientes: 2 (listas para migrar ahora: 0)" in run.output
     assert "Migradas: 2" in run.output
     assert f"en NAS del sótano (local, id {provider}): 2 ejecuciones, 2 ficheros" in run.output
     assert "Con error: 1" in run.output
@@ -109,16 +110,16 @@ def test_status_tells_what_a_tick_did(installation: Installation, nas: Destinati
     report = json.loads(installation.run("status", "--json").output)
     counts = {name: report[name] for name in ("pending", "due", "migrated", "failed", "deletions_unfinished")}
     assert counts == {"pending": 2, "due": 1, "migrated": 2, "failed": 1, "deletions_unfinished": 0}
-    assert report["providers"] == [
-        {
-            "provider_id": provider,
-            "name": "NAS del sótano",
-            "kind": "local",
-            "migrated": 2,
-            "file_count": 2,
-            "size_bytes": 24,
-        }
-    ]
+    expected = {
+        "provider_id": provider,
+        "name": "NAS del sótano",
+        "kind": "local",
+        "migrated": 2,
+        "file_count": 2,
+        "size_bytes": 24,
+    }
+    (told,) = report["providers"]
+    assert {name: told[name] for name in expected} == expected
     assert [failure["uuid"] for failure in report["failures"]] == ["mala"]
     assert report["last_run"]["exit_code"] == 1
 

@@ -124,4 +124,6 @@ def test_a_retention_that_nobody_meant(
         assert installation.run("--retention-hours", "0.25").exit_code == exit_code  # it does not hide what is wrong
     else:
         assert run.messages("ERROR") == []
-    assert installation.run("status").exit_code == exit_code
+    status = installation.run("status")
+    assert status.exit_code == (1 if exit_code else 0)
+    assert ("tiempo_retencion_local" in status.output) == bool(exit_code)

@@ -7,7 +7,7 @@ from functools import partial
 
 from jobs.migration.places import holds
 from jobs.migration.restore.errors import RestoreImpossible
-from jobs.migration.restore.run import CHECK_AND_AGAIN, errors_named, stored_copy
+from jobs.migration.restore.run import CHECK_AND_AGAIN, StoredCopy, errors_named, stored_copy
 from providers.base import Provider
 from providers.retries import with_retries
 from sql.database import Database
@@ -22,19 +22,25 @@ def request_restore(database: Database, uuid: str, transfers: int, interruption:
     """
     pool = TransferPool(transfers)
     try:
-        with stored_copy(database, uuid) as copy, errors_named(uuid, copy.provider.name, CHECK_AND_AGAIN):
-            keys = _keys_of(copy.provider, copy.place, interruption)
-            archived: list[str] = []
-
-            def ask(key: str) -> None:
-                request = partial(copy.provider.request_restore, key)
-                if with_retries(request, interruption, copy.provider.progress):
-                    archived.append(key)
-
-            pool.for_each(ask, keys, interruption)
-            return len(archived), len(keys)
+        with stored_copy(database, uuid) as copy:
+            return request_from(copy, pool, interruption)
     finally:
         pool.close()
+
+
+def request_from(copy: StoredCopy, pool: TransferPool, interruption: threading.Event) -> tuple[int, int]:
+    """As `request_restore`, of a copy that was found. Raises `RestoreImpossible`, `MigrationError`."""
+    with errors_named(copy.place.name, copy.provider.name, CHECK_AND_AGAIN):
+        keys = _keys_of(copy.provider, copy.place, interruption)
+        archived: list[str] = []
+
+        def ask(key: str) -> None:
+            request = partial(copy.provider.request_restore, key)
+            if with_retries(request, interruption, copy.provider.progress):
+                archived.append(key)
+
+        pool.for_each(ask, keys, interruption)
+        return len(archived), len(keys)
 
 
 def _keys_of(provider: Provider, place: Place, interruption: threading.Event) -> list[str]:

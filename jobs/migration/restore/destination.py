@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from config.logs import one_line
 from config.text.wording import reason_of
@@ -43,6 +44,23 @@ NO_LOCKS = frozenset((errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL
 """The errors of a file system without locks."""
 
 
+class Target(NamedTuple):
+    """Where to restore: the directory as operators know it, and the path of its parent, which holds no link."""
+
+    path: Path
+    parent: str
+
+    @property
+    def parts(self) -> list[str]:
+        """Its name in the parent; none for "." and "/"."""
+        return [self.path.name] if self.path.name else []
+
+
+def target_at(path: Path) -> Target:
+    """The target at a path that an operator has given, whose links are followed once, now."""
+    return Target(path, os.path.realpath(path.parent))
+
+
 @dataclass(frozen=True, slots=True)
 class OpenDestination:
     """A destination that is marked and locked."""
@@ -66,14 +84,18 @@ class OpenDestination:
 
 
 @contextlib.contextmanager
-def opened_destination(path: Path, place: Place, manifest_sha256: str, tree: Tree) -> Iterator[OpenDestination]:
-    """Open the destination of one copy's restore, creating it if it does not exist.
+def opened_destination(
+    target: Target, place: Place, manifest_sha256: str, tree: Tree, include: Sequence[str] = ()
+) -> Iterator[OpenDestination]:
+    """Open the destination of one copy's restore, creating it if it does not exist. `include` are the patterns to which
+    the tree is limited.
 
-    Raises `DestinationUnusable` unless it is an empty directory, or one that a restore of the very same copy left
-    unfinished; and `OSError`.
+    Raises `DestinationUnusable` unless it is an empty directory, or one that a restore of the very same copy, with the
+    same patterns, left unfinished; and `OSError`.
     """
-    content = _mark_content(place, manifest_sha256)
-    with closing_descriptor(_open_or_make(path)) as descriptor:
+    path = target.path
+    content = _mark_content(place, manifest_sha256, include)
+    with closing_descriptor(_open_or_make(target)) as descriptor:
         names = os.listdir(descriptor)
         mark = _mark_beside(tree)
         if names and mark not in names:
@@ -90,20 +112,25 @@ def opened_destination(path: Path, place: Place, manifest_sha256: str, tree: Tre
             yield OpenDestination(descriptor, mark, owner if is_resumed else None)
 
 
-def _open_or_make(path: Path) -> int:
+def _open_or_make(target: Target) -> int:
     try:
-        with closing_descriptor(open_directory_path(os.path.realpath(path.parent))) as parent:
-            parts = [path.name] if path.name else []  # "." and "/" have no name
-            for name in parts:
+        with closing_descriptor(open_directory_path(target.parent)) as parent:
+            for name in target.parts:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=parent)
-            return open_directory_beneath(parent, parts)
+            return open_directory_beneath(parent, target.parts)
     except OSError as error:
-        raise DestinationUnusable(f"no se puede usar {path}: {reason_of(error)}") from error
+        raise DestinationUnusable(f"no se puede usar {target.path}: {reason_of(error)}") from error
 
 
-def _mark_content(place: Place, manifest_sha256: str) -> bytes:
-    named = {"execution": place.name, "place": place.key_prefix, "manifest_sha256": manifest_sha256}
+def _mark_content(place: Place, manifest_sha256: str, include: Sequence[str]) -> bytes:
+    named: dict[str, object] = {
+        "execution": place.name,
+        "place": place.key_prefix,
+        "manifest_sha256": manifest_sha256,
+    }
+    if include:
+        named["include"] = list(include)
     return json.dumps(named).encode() + b"\n"
 
 
@@ -154,7 +181,7 @@ def _is_left_whole(path: Path, mark: int, name: str, content: bytes, names: Sequ
     if found == content:
         return True
     if len(names) > 1 or _place_named_by(found):
-        raise DestinationUnusable(_told_not_empty(path, _told_of(found)))
+        raise DestinationUnusable(_told_not_empty(path, _told_of(found, content)))
     if not content.startswith(found):
         raise _foreign(path, name)
     return False
@@ -194,10 +221,20 @@ def _told_of_marks(descriptor: int, names: Sequence[str]) -> str:
     return ""
 
 
-def _told_of(mark: bytes) -> str:
+def _told_of(mark: bytes, expected: bytes = b"") -> str:
     place = _place_named_by(mark)
     of = f"de otra copia, {one_line(place)}," if place else "anterior"
+    if place and _without_patterns(mark) == _without_patterns(expected):
+        of = "de esta copia, con otros --include,"
     return f": una restauración {of} quedó ahí a medias; use otro directorio, o vacíelo si no lo necesita"
+
+
+def _without_patterns(mark: bytes) -> object:
+    """What a mark says except for its patterns; `None` for no mark."""
+    try:
+        return {**json.loads(mark), "include": None}
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _place_named_by(mark: bytes) -> str:

@@ -21,6 +21,10 @@ class RestoreImpossible(Exception):
     """There is nothing to restore, or its source is unknown. The message is in Spanish."""
 
 
+class NothingIncluded(RestoreImpossible):
+    """No entry of the execution matches the patterns to which its restore is limited."""
+
+
 class RestoreIncomplete(Exception):
     """Everything is restored except what the message names, in Spanish. The destination keeps its mark."""
 

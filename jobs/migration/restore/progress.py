@@ -19,8 +19,16 @@ class RestoreProgress:
     """What has been fetched of one execution, or existed and is proven. Safe to use from several threads."""
 
     def __init__(
-        self, uuid: str, file_count: int, size_bytes: int, clock: Callable[[], float] = time.monotonic
+        self,
+        uuid: str,
+        file_count: int,
+        size_bytes: int,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        heading: str = "Restaurando",
     ) -> None:
+        """`heading` is what the line begins with."""
+        self._heading = heading
         self._uuid = uuid
         self._file_count = file_count
         self._size_bytes = size_bytes
@@ -61,7 +69,7 @@ class RestoreProgress:
         per_second = self._rate.per_second(self._bytes)
         share = 100 * self._bytes // self._size_bytes if self._size_bytes else 100
         parts = [
-            f"Restaurando: {self._files} de {files(self._file_count)}",
+            f"{self._heading}: {self._files} de {files(self._file_count)}",
             f"{in_units(self._bytes)} de {in_units(self._size_bytes)} ({share} %)",
             f"{in_units(per_second)}/s",
         ]

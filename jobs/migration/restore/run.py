@@ -28,11 +28,13 @@ from files.tree import Tree
 from jobs.migration.restore.destination import (
     NEW_FILE_FLAGS,
     OpenDestination,
+    Target,
     list_destination,
     open_own_directory,
     open_own_file,
     opened_destination,
     sync_directory,
+    target_at,
 )
 from jobs.migration.restore.errors import (
     NAME_REFUSED,
@@ -44,6 +46,7 @@ from jobs.migration.restore.errors import (
     RestoreImpossible,
     RestoreIncomplete,
 )
+from jobs.migration.restore.include import EVERYTHING, Include
 from jobs.migration.restore.losses import NAMED_AT_MOST, Losses
 from jobs.migration.restore.progress import RestoreProgress, showing
 from providers import build_provider
@@ -81,14 +84,38 @@ class Restored:
 class Restore:
     """One execution on its way back into a directory. Used once."""
 
-    def __init__(self, provider: Provider, place: Place, pool: TransferPool, interruption: threading.Event) -> None:
+    def __init__(
+        self,
+        provider: Provider,
+        place: Place,
+        pool: TransferPool,
+        interruption: threading.Event,
+        include: Include = EVERYTHING,
+        heading: str = "Restaurando",
+    ) -> None:
+        """`include` limits it to a part of the execution; `heading` is what the shown progress begins with."""
         self._provider = provider
         self._place = place
         self._pool = pool
         self._interruption = interruption
+        self._include = include
+        self._heading = heading
 
     def run(self, destination: Path, manifest_sha256: str | None) -> Restored:
-        """Download everything the manifest names, verify it, rebuild the rest; return what was restored.
+        """As `fetch` and `fill`, into a directory that an operator has named."""
+        return self.fill(target_at(destination), *self.fetch(manifest_sha256))
+
+    def fetch(self, manifest_sha256: str | None) -> tuple[Tree, str]:
+        """The wanted part of the manifest's entries, and the manifest's hash.
+
+        Raises `MigrationError`, and `NothingIncluded` where nothing is wanted.
+        """
+        with errors_named(self._place.name, self._provider.name, CHECK_AND_AGAIN):
+            tree, sha256 = fetch_manifest_and_hash(self._provider, self._place, manifest_sha256, self._interruption)
+        return self._include.part_of(tree), sha256
+
+    def fill(self, target: Target, tree: Tree, sha256: str) -> Restored:
+        """Download everything that the tree names, verify it, rebuild the rest; return what was restored.
 
         What an earlier restore of the same copy left in the destination is kept where it is proven to be equal.
         Progress is shown, see `jobs.migration.restore.progress`. Raises `MigrationError`, `DestinationUnusable`,
@@ -96,31 +123,29 @@ class Restore:
         destination keeps what has arrived, and a file that marks it as incomplete. Files come back without setuid and
         setgid: see `LENDING_BITS`.
         """
-        with errors_named(self._place.name, self._provider.name, CHECK_AND_AGAIN):
-            tree, sha256 = fetch_manifest_and_hash(self._provider, self._place, manifest_sha256, self._interruption)
-        with errors_named(self._place.name, self._provider.name, AGAIN), _told_errors(destination):
+        with errors_named(self._place.name, self._provider.name, AGAIN), _told_errors(target.path):
             with (
-                opened_destination(destination, self._place, sha256, tree) as opened,
+                opened_destination(target, self._place, sha256, tree, self._include.patterns) as opened,
                 closing_descriptor(open_directory_beneath(opened.descriptor, [])) as file_system,
             ):
-                progress = RestoreProgress(self._place.name, tree.file_count, tree.size_bytes)
+                progress = RestoreProgress(self._place.name, tree.file_count, tree.size_bytes, heading=self._heading)
                 filling = _Filling(self._provider, self._place, self._pool, self._interruption, opened, tree, progress)
                 with showing(progress):
                     restored = filling.run(_Disk(file_system))
-            _sync_parent(destination)
+            _sync_parent(target)
         _tell_what_lends_nothing_any_more(tree)
         return restored
 
 
 @contextlib.contextmanager
-def errors_named(uuid: str, provider_name: str, advice: str) -> Iterator[None]:
-    """Add the execution, the provider and the advice to a provider's errors."""
+def errors_named(uuid: str, provider_name: str, advice: str, step: str = "restaurar") -> Iterator[None]:
+    """Add the execution, the step that failed, the provider and the advice to a provider's errors."""
     try:
         yield
     except RunInterrupted as error:  # no fault of either
         raise RunInterrupted(f"{error}; {advice}") from error
     except MigrationError as error:
-        subject = f"la ejecución {one_line(uuid)} no se pudo restaurar de {one_line(provider_name)}"
+        subject = f"la ejecución {one_line(uuid)} no se pudo {step} de {one_line(provider_name)}"
         raise type(error)(f"{subject}: {error}; {advice}") from error
 
 
@@ -366,28 +391,13 @@ class _Filling:
         digest = there.digest.copy()
         with self._progress.counted() as note_bytes:
             note_bytes(there.skipped_bytes)
-            for chunk in pacer.paced(self._announced_bytes(entry, there.skipped_bytes)):
+            for chunk in pacer.paced(announced_bytes(self._provider, self._place, entry, there.skipped_bytes)):
                 digest.update(chunk)
                 writer.write(chunk)
                 note_bytes(len(chunk))
             if digest.hexdigest() != entry.sha256:
                 raise IntegrityError("lo descargado difiere del manifiesto")
             writer.finish()
-
-    def _announced_bytes(self, entry: Entry, skipped_bytes: int) -> Iterator[bytes]:
-        """The stored bytes, but no more than the manifest announces: an endless object fills no disk."""
-        remaining_bytes = entry.size_bytes - skipped_bytes
-        key = self._place.key_of(entry.path)
-        stored = (
-            self._provider.open_from(key, entry.size_bytes, skipped_bytes)
-            if skipped_bytes
-            else self._provider.open_sized(key, entry.size_bytes)
-        )
-        for chunk in stored:
-            remaining_bytes -= len(chunk)
-            if remaining_bytes < 0:
-                raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")
-            yield chunk
 
     def _set_attributes(self, descriptor: int, entry: Entry, mode: int) -> None:
         """Set mode and time, and check whether the file system has kept them: some refuse, others say nothing."""
@@ -434,6 +444,25 @@ class _Filling:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if not _has_time(status, entry):
             self._losses.note_unkept(entry.path, mode=False, time=True)
+
+
+def announced_bytes(provider: Provider, place: Place, entry: Entry, skipped_bytes: int = 0) -> Iterator[bytes]:
+    """The stored bytes of a file, but no more than the manifest announces: an endless object fills no disk.
+
+    Raises `ProviderError`.
+    """
+    remaining_bytes = entry.size_bytes - skipped_bytes
+    key = place.key_of(entry.path)
+    stored = (
+        provider.open_from(key, entry.size_bytes, skipped_bytes)
+        if skipped_bytes
+        else provider.open_sized(key, entry.size_bytes)
+    )
+    for chunk in stored:
+        remaining_bytes -= len(chunk)
+        if remaining_bytes < 0:
+            raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")
+        yield chunk
 
 
 def _has_time(status: os.stat_result, entry: Entry) -> bool:
@@ -492,9 +521,9 @@ class _Disk:
             sync_file_system(self._file_system)
 
 
-def _sync_parent(destination: Path) -> None:
-    """Sync the destination's parent: the destination may be new. Raises `OSError`."""
-    with closing_descriptor(open_directory_path(os.path.realpath(destination.parent))) as parent:
+def _sync_parent(target: Target) -> None:
+    """Sync the target's parent: the target may be new. Raises `OSError`."""
+    with closing_descriptor(open_directory_path(target.parent)) as parent:
         sync_directory(parent)
 
 
@@ -525,15 +554,17 @@ def restore_execution(
     transfers: int,
     bandwidth: Timetable,
     interruption: threading.Event,
+    include: Include = EVERYTHING,
 ) -> Restored:
-    """Restore a migrated execution from the place in its row, no faster than a bandwidth.
+    """Restore a migrated execution, or a part of it, from the place in its row, no faster than a bandwidth.
 
     Raises `RestoreImpossible`, `DatabaseError`, and what `Restore.run` raises.
     """
     pool = TransferPool(transfers_within(transfers, bandwidth), Traffic(bandwidth, interruption))
     try:
         with stored_copy(database, uuid) as copy:
-            return Restore(copy.provider, copy.place, pool, interruption).run(destination, copy.manifest_sha256)
+            restore = Restore(copy.provider, copy.place, pool, interruption, include)
+            return restore.run(destination, copy.manifest_sha256)
     finally:
         pool.close()
 
@@ -556,7 +587,16 @@ def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
     """
     database.connect()
     database.require_current_schema()
-    found = database.find_executions(uuid)
+    row, place, sha256 = copy_among(database.find_executions(uuid), uuid)
+    with contextlib.closing(provider_of(database, row)) as provider:
+        yield StoredCopy(provider, place, sha256)
+
+
+def copy_among(found: Sequence[StoredExecution], uuid: str) -> tuple[StoredExecution, Place, str | None]:
+    """The migrated row among all of one uuid, where its copy is, and the recorded hash of its manifest.
+
+    Raises `RestoreImpossible`.
+    """
     if not found:
         raise RestoreImpossible(f"no hay ninguna ejecución con el uuid {one_line(uuid)}")
     stored = found[0]
@@ -570,8 +610,7 @@ def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
         place = place_from_uri(stored.uri)
     except ValueError:
         raise RestoreImpossible(f"ruta_nube no se entiende: {one_line(stored.uri)}") from None
-    with contextlib.closing(_provider(database, stored.uuid, stored.provider_id)) as provider:
-        yield StoredCopy(provider, place, _recorded_sha256(found))
+    return stored, place, _recorded_sha256(found)
 
 
 def _tell_several(found: Sequence[StoredExecution]) -> None:
@@ -593,8 +632,12 @@ def _recorded_sha256(found: Sequence[StoredExecution]) -> str | None:
     return next((row.manifest_sha256 for row in same_place if row.manifest_sha256 is not None), None)
 
 
-def _provider(database: Database, uuid: str, provider_id: int) -> Provider:
-    """The provider that holds the copy; an inactive one can still be read."""
+def provider_of(database: Database, row: StoredExecution) -> Provider:
+    """The provider that holds a row's copy; an inactive one can still be read. The caller closes it.
+
+    Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
+    """
+    uuid, provider_id = row.uuid, row.provider_id
     for item in database.load_provider_rows():
         if isinstance(item, ProviderRow) and item.id == provider_id:
             with errors_named(uuid, item.name, CHECK_AND_AGAIN):

@@ -19,12 +19,12 @@ from commands.audit.auditing import Audit, Scope, prepared_audit
 from commands.audit.fixing import fix
 from commands.audit.report import Finding, Fix, Kind, Report
 from config.models import ProviderRow
+from config.process.person import Person
 from config.settings import Settings, load_settings
 from jobs import provider_set
 from providers import build_provider
 from providers.base import Provider, ProviderUnavailable
 from sql.database import Database
-from sql.memory.orders import Person
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail
 from tests.json_schemas import require_valid

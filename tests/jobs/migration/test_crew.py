@@ -18,7 +18,7 @@ from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, logger
 from config.models import Execution
 from jobs.migration.crew import Crew, Work
-from jobs.report import TickReport
+from jobs.report import Observed, TickReport
 from sql.database import DatabaseUnavailable
 from storage.traffic.pace import Traffic
 from tests.processes import children_of, is_alive, wait_until
@@ -93,6 +93,7 @@ def test_what_members_count_and_say_is_told_by_the_process_of_the_run(
         for batch in batches:
             for execution in batch:
                 bench.report.count(migrated=1, migrated_bytes=10)
+                bench.report.observe(Observed.WORKED, 7, "nas")
                 bench.traffic.note_file()
                 bench.traffic.pass_bytes(100)
                 try:
@@ -106,6 +107,7 @@ def test_what_members_count_and_say_is_told_by_the_process_of_the_run(
     counts = bench.report.counts
     assert (counts.missing_directories, counts.migrated, counts.migrated_bytes) == (1, 40, 400)
     assert (bench.traffic.passed_bytes, bench.traffic.passed_files) == (4000, 40)
+    assert bench.report.observed == {Observed.WORKED: {7: "nas"}}
     told = [record for record in caplog.records if record.name == logger.name]
     assert {record.getMessage() for record in told} == {f"hecho {uuid}" for uuid in ALL}
     assert {record.__dict__["fields"]["execution"] for record in told} == ALL
@@ -234,7 +236,7 @@ from pathlib import Path
 from config.models import Execution
 from jobs.migration.crew import Crew
 from storage.traffic.pace import Traffic
-from jobs.report import TickReport
+from jobs.report import Observed, TickReport
 directory = Path(sys.argv[1])
 def work(batches):
     for batch in batches:

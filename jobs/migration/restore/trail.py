@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from commands.orders.wording import this_person
 from config.logs import emit, one_line
+from config.process.person import this_person
 from sql.database import Database, DatabaseError
 
 

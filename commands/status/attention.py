@@ -1,0 +1,237 @@
+"""Judges the facts: what needs a person, the most urgent first, and what that person can do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+
+from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
+from commands.status.providers import ADVICE
+from config.logs import one_line
+from config.text.plurals import counted, executions
+from config.text.times import age, size
+
+STALLED_AFTER = timedelta(days=7)
+"""Due for longer than this, an execution is not merely waiting for the next run."""
+
+RETRIED_BY_ITSELF = ("unavailable", "source_changed", "database_error", "migration_error", "integrity")
+PATIENCE = timedelta(hours=24)
+"""How long a failure that the next runs may get over by themselves needs nobody."""
+
+TRIES_UNTIL_TOLD = 2
+"""Runs of a job that failed in a row before somebody should look at it."""
+
+CAUSES = {
+    "unavailable": "el proveedor no respondía",
+    "access_denied": "acceso denegado",
+    "destination_missing": "no existe el destino",
+    "invalid_settings": "configuración incorrecta",
+    "storage_full": "sin espacio",
+    "provider_error": "el proveedor rechaza lo que se le pide",
+    "integrity": "lo guardado no es igual a lo enviado",
+    "unsafe_destination": "el lugar tiene objetos de otros",
+    "unsafe_source": "el directorio no se puede tocar",
+    "source_changed": "los ficheros cambiaban mientras se copiaban",
+    "source_unreadable": "ficheros que no se pueden leer",
+    "directory_missing": "no está el directorio",
+    "interrupted": "interrumpida",
+    "database_error": "la base de datos no hizo la operación",
+}
+"""In words, by the code of the error."""
+
+TO_DO = {
+    "access_denied": "corrija las credenciales; el siguiente ciclo lo reintenta",
+    "unsafe_source": "corrija ruta_directorio en su fila, o JANITOR_ROOTS",
+    "unsafe_destination": "mire qué hay en ese lugar; el programa no sustituye objetos que no son suyos",
+    "source_unreadable": "dé al usuario del programa permiso de lectura",
+    "directory_missing": "devuelva el directorio a su sitio o corrija la fila",
+    "source_changed": "termine lo que escribe en ese directorio",
+    "unavailable": "arregle los proveedores que se nombran aquí; el siguiente ciclo lo reintenta",
+}
+
+
+def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
+    """Everything that somebody has to do."""
+    judges = (_of_database, _of_migration, _of_providers, _of_disks, _of_runs, _of_failures, _of_jobs, _of_leftovers)
+    found = [attention for judge in judges for attention in judge(facts)]
+    return (*found, *facts.own_attention)
+
+
+def _of_database(facts: Facts) -> Iterator[Attention]:
+    for fault in facts.database_faults:
+        advice = "sin eso ningún ciclo puede trabajar: corrija DATABASE_URL o conceda lo que falta (GRANT)"
+        yield Attention("database", "base de datos", fault, advice)
+
+
+def _of_migration(facts: Facts) -> Iterator[Attention]:
+    waiting = facts.pending.ready + facts.pending.by_state.get("directory_absent", 0)
+    migration, oldest = facts.migration, facts.pending.oldest_due
+    if migration.reason == "unreadable_configuration":
+        yield Attention(migration.reason, "migración", migration.text, "corrija ese valor en ejecuciones_config")
+        return
+    if not waiting or oldest is None:
+        return
+    stalled = facts.now - oldest.due_since > STALLED_AFTER
+    needed = f"les toca a {executions(waiting)} y no se migra ninguna: {migration.text}"
+    if migration.reason in ("switched_off", "no_provider"):
+        if stalled:
+            advice = "si no es a propósito, corrija ejecuciones_config"
+            yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
+    elif migration.reason == "no_usable_provider":
+        return  # each of them is named
+    elif migration.reason is not None:
+        advice = ADVICE_BY_REASON.get(migration.reason, "corrija ejecuciones_config")
+        yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
+    elif stalled and facts.pending.ready:
+        text = f"a la ejecución {one_line(oldest.uuid)} le toca desde hace {age(facts.now - oldest.due_since)}"
+        advice = "mire abajo por qué; si no se dice, ejecute janitor-daemon --dry-run"
+        yield Attention("stalled", "migración", text, advice, oldest.due_since, facts.pending.ready)
+
+
+ADVICE_BY_REASON = {
+    "no_configuration": "añada una fila a ejecuciones_config",
+    "roots_missing": "monte el disco o corrija JANITOR_ROOTS",
+}
+
+
+def _of_providers(facts: Facts) -> Iterator[Attention]:
+    yield from (_provider(provider, facts) for provider in _unusable(facts))
+
+
+def _unusable(facts: Facts) -> Iterator[Provider]:
+    """Providers that the policy names and that cannot be used."""
+    for provider in facts.providers:
+        if provider.role is not None and provider.state in ("unusable", "missing", "inactive"):
+            yield provider
+
+
+def _is_to_blame(provider: Provider, group: FailureGroup) -> bool:
+    """Whether executions fail because of a provider; without any usable one, because of the primary."""
+    if group.kind != "migration" or group.error_code not in ADVICE:
+        return False
+    return group.provider_id == provider.provider_id or (group.provider_id is None and provider.role == "primary")
+
+
+def _provider(provider: Provider, facts: Facts) -> Attention:
+    role = "proveedor primario" if provider.role == "primary" else "proveedor alternativo"
+    name = "borrado" if provider.name is None else one_line(provider.name)
+    code = provider.error_code or ""
+    cause = CAUSES.get(code)
+    text = f"{cause}: {provider.error}" if cause else str(provider.error)
+    if waiting := sum(group.count for group in facts.failures if _is_to_blame(provider, group)):
+        text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
+    advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
+    if provider.role == "primary" and len(facts.migration.provider_ids) > 1:
+        advice = f"{advice}; mientras, se usan los alternativos"
+    return Attention(
+        f"provider_{code or 'unusable'}",
+        f"{role} {name} (id {provider.provider_id})",
+        text,
+        f"{advice}; compruébelo con janitor-daemon check",
+        provider.since,
+    )
+
+
+def _of_disks(facts: Facts) -> Iterator[Attention]:
+    for disk in facts.disks:
+        attention = _missing(disk) if disk.fault else _full(disk) if disk.is_nearly_full else None
+        if attention is not None:
+            yield attention
+
+
+def _missing(disk: Disk) -> Attention | None:
+    """A log directory is made by the first run, and without temporary files there is nothing to clean."""
+    if disk.purpose != "root":
+        return None
+    advice = "móntela o corrija JANITOR_ROOTS; hasta entonces sus ejecuciones se dejan como están"
+    return Attention("root_missing", f"raíz {one_line(disk.path)}", str(disk.fault), advice)
+
+
+def _full(disk: Disk) -> Attention:
+    text = f"quedan {size(disk.free_bytes or 0)} de {size(disk.total_bytes or 0)}"
+    return Attention("disk_nearly_full", f"disco de {one_line(disk.path)}", text, "libere espacio")
+
+
+def _of_runs(facts: Facts) -> Iterator[Attention]:
+    for run in facts.runs:
+        if run.state in RUN_ADVICE:
+            yield _run(run)
+    for host in facts.hosts:
+        if host.is_silent and not any(run.host == host.host for run in facts.runs):
+            yield _silent(host)
+
+
+RUN_ADVICE = {
+    "hung": ("hung_run", "su reserva venció y el proceso sigue ahí", "mire qué espera; si no avanza, termínelo (kill)"),
+    "silent": (
+        "silent_run",
+        "dejó de dar señales sin decir que acababa: se cortó, o perdió la base de datos",
+        "mire ese equipo y su cron; el siguiente ciclo de allí sigue donde quedó",
+    ),
+}
+
+
+def _run(run: RunUnderWay) -> Attention:
+    code, text, advice = RUN_ADVICE[run.state]
+    doing = f", trabajo {run.job}" if run.job else ""
+    subject = f"ciclo {run.run_id} en {one_line(run.host)} (proceso {run.process_id}{doing})"
+    return Attention(code, subject, text, advice, run.last_sign_at or run.started_at)
+
+
+def _silent(host: Host) -> Attention:
+    return Attention(
+        "silent_host",
+        f"máquina {one_line(host.host)}",
+        "no empieza ningún ciclo",
+        "mire su cron (o su timer) y si está encendida",
+        host.last_started_at,
+    )
+
+
+def _of_failures(facts: Facts) -> Iterator[Attention]:
+    yield from map(partial(_failure, facts), filter(partial(_is_for_a_person, facts), facts.failures))
+
+
+def _is_for_a_person(facts: Facts, group: FailureGroup) -> bool:
+    """Not where the provider is to blame and was named already, and not where the next runs may get over it."""
+    if not group.quarantined and any(_is_to_blame(each, group) for each in _unusable(facts)):
+        return False
+    return group.quarantined > 0 or group.error_code not in RETRIED_BY_ITSELF or facts.now - group.oldest_at >= PATIENCE
+
+
+def _failure(facts: Facts, group: FailureGroup) -> Attention:
+    code = group.error_code or "unknown"
+    where = f" en {one_line(group.provider_name)}" if group.provider_name else ""
+    what = "sin migrar" if group.kind == "migration" else "con la copia local sin borrar"
+    text = f"{CAUSES.get(code, code)}{where}; por ejemplo {one_line(group.example_uuid)}: {group.error}"
+    advice = TO_DO.get(code, "corrija la causa; el siguiente ciclo lo reintenta")
+    if group.kind == "removal":
+        advice = "compare el directorio con la copia; lo que sobra o cambió lo decide una persona"
+    if group.quarantined:
+        advice = f"{advice}; a las {group.quarantined} en cuarentena no se vuelve sin janitor-daemon retry UUID"
+    subject = f"{executions(group.count)} {what}"
+    return Attention(f"{group.kind}_{code}", subject, text, advice, group.oldest_at, group.count)
+
+
+def _of_jobs(facts: Facts) -> Iterator[Attention]:
+    for job in facts.jobs:
+        if job["misconfigured"]:
+            advice = "corrija esa variable: hasta entonces el trabajo no se hace"
+            yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
+        elif job["on"] and job["name"] != "migration" and job["failed_runs"]:
+            text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
+            advice = f"corrija la causa y ejecute janitor-daemon run {job['name']}"
+            yield Attention("job_failing", f"trabajo {job['name']}", text, advice)
+
+
+def _of_leftovers(facts: Facts) -> Iterator[Attention]:
+    for leftover in facts.leftovers:
+        if leftover.refused:
+            name = one_line(leftover.provider_name or f"con id {leftover.provider_id}")
+            text = f"no deja borrar {counted(leftover.refused, 'intento fallido', 'intentos fallidos')}"
+            text += f"; por ejemplo {one_line(leftover.example)}"
+            advice = "dé permiso de borrado o bórrelos a mano"
+            yield Attention(
+                "leftovers_refused", f"proveedor {name}", text, advice, leftover.oldest_at, leftover.refused
+            )

@@ -1,0 +1,86 @@
+"""The commands `status` and `health`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterable
+
+import click
+
+from commands.status.as_json import status_as_json
+from commands.status.attention import needs_a_person
+from commands.status.collect import collect
+from commands.status.facts import Facts
+from commands.status.health import examine
+from commands.status.without_database import describe_without_database
+from commands.status.words import Clock, describe_attention, describe_status, wrapped
+from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
+from config.logs import one_line, printable_json
+from config.options import SpanishCommand
+from config.settings import Settings
+from sql.database import Database, DatabaseError
+
+
+@click.command(cls=SpanishCommand, short_help="Dice qué necesita a una persona, y cómo va todo.")
+@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
+@click.option("--quiet", is_flag=True, help="Solo lo que necesita a una persona; nada si no hay nada.")
+@click.pass_obj
+def status(settings: Settings, *, as_json: bool, quiet: bool) -> int:
+    """Dice primero qué necesita a una persona y qué hacer; luego, cómo va todo. Con 1 si algo la necesita."""
+    facts = _facts(settings, as_json=as_json)
+    attentions = needs_a_person(facts)
+    if as_json:
+        click.echo(printable_json(status_as_json(facts, attentions, settings.time_zone), indent=2))
+    elif quiet and attentions:
+        _show(describe_attention(attentions, Clock(facts.now, settings.time_zone)))
+    elif not quiet:
+        _show(describe_status(facts, attentions, settings.time_zone))
+    return EXIT_SOMETHING_FAILED if attentions else EXIT_DONE
+
+
+def _facts(settings: Settings, *, as_json: bool) -> Facts:
+    """All facts. Where the database cannot be read, says what is known without it and raises `DatabaseError`."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        try:
+            return collect(database, settings)
+        except DatabaseError as error:
+            lines = list(describe_without_database(settings))
+            if as_json:
+                attention = {"code": "database", "subject": "base de datos", "text": one_line(error), "advice": ""}
+                click.echo(printable_json({"error": one_line(error), "needs_person": [attention], "notes": lines}))
+            else:
+                _show(lines)
+            raise
+
+
+@click.command(cls=SpanishCommand, short_help="Dice en cinco segundos si todo funciona.")
+@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
+@click.pass_obj
+def health(settings: Settings, *, as_json: bool) -> int:
+    """Dice en cinco segundos como mucho si todo funciona: ok (0), degradado (1) o caido (3).
+
+    No contacta ningún proveedor: dice lo que la base de datos recuerda de ellos.
+    """
+    found = examine(settings)
+    if as_json:
+        click.echo(printable_json(found.as_json(), indent=2))
+    else:
+        _show(found.lines())
+    return found.exit_code
+
+
+def _show(lines: Iterable[str]) -> None:
+    click.echo("\n".join(wrapped(map(one_line, lines), _columns())))
+
+
+def _columns() -> int | None:
+    """How wide the terminal is; `None` where the output goes elsewhere and nobody asks for a width."""
+    asked = os.environ.get("COLUMNS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        return None

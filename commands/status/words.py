@@ -1,0 +1,272 @@
+"""Tells the facts of `status` in words: what needs a person first, each line complete in itself."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, tzinfo
+from typing import Any, NamedTuple
+
+from commands.jobs import OUTCOMES
+from commands.status.attention import CAUSES
+from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
+from config.logs import one_line
+from config.text.plurals import counted, executions, files
+from config.text.times import age, local_with_age, size
+
+NARROWEST_COLUMNS = 30
+
+STATE_NAMES = {
+    "due": "listas para migrar",
+    "under_way": "migrándose",
+    "not_due": "sin edad todavía",
+    "held": "retenidas",
+    "quarantined": "en cuarentena",
+    "refused": "rechazadas",
+    "put_off": "a la espera de otro intento",
+    "directory_absent": "sin directorio en esta máquina",
+    "without_date": "sin fecha",
+}
+AGE_NAMES = {
+    "up_to_a_day": "de hasta 1 día",
+    "up_to_a_week": "de 1 a 7 días",
+    "up_to_a_month": "de 7 a 30 días",
+    "older": "de más de 30 días",
+}
+RUN_STATES = {
+    "running": "en marcha",
+    "hung": "COLGADO",
+    "killed": "se cortó; el siguiente ciclo sigue",
+    "silent": "SIN SEÑALES",
+}
+
+
+class Clock(NamedTuple):
+    """The operators' clock."""
+
+    now: datetime
+    zone: tzinfo
+
+    def when(self, instant: datetime | None) -> str:
+        """An instant with its age."""
+        return "nunca" if instant is None else local_with_age(instant, self.now, self.zone)
+
+
+def describe_attention(attentions: Sequence[Attention], clock: Clock) -> Iterator[str]:
+    """What needs a person, one line each; one line where nothing does."""
+    if not attentions:
+        yield "Nada necesita a una persona"
+        return
+    yield f"Necesita a una persona ({len(attentions)}):"
+    for each in attentions:
+        since = f", desde {clock.when(each.since)}" if each.since else ""
+        advice = f". Qué hacer: {each.advice}" if each.advice else ""  # a job says it in its text
+        yield one_line(f"  ! {each.subject}: {each.text}{since}{advice}")
+
+
+def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) -> Iterator[str]:
+    """All lines of `status`."""
+    clock = Clock(facts.now, zone)
+    yield from describe_attention(attentions, clock)
+    yield from _executions(facts, clock)
+    yield from _failures(facts, clock)
+    yield from _providers(facts, clock)
+    yield from _leftovers(facts, clock)
+    yield from _disks(facts)
+    yield from _freed(facts.freed)
+    yield "Trabajos:"
+    yield from (f"  {_job(job, clock)}" for job in facts.jobs)
+    yield from facts.notes
+    yield from _runs(facts, clock)
+
+
+def _executions(facts: Facts, clock: Clock) -> Iterator[str]:
+    migration, pending = facts.migration, facts.pending
+    if migration.is_on:
+        copy = "se borra" if migration.delete_after_migration else "se conserva"
+        order = ", ".join(_name(facts, each) for each in migration.provider_ids)
+        yield f"Migración: activada, tras {migration.retention_hours:g} h; la copia local {copy}; proveedores: {order}"
+        ready = f"listas para migrar ahora: {pending.ready}"
+    else:
+        yield f"Migración: NO SE MIGRA NADA: {migration.text}"
+        ready = f"les toca a {pending.ready}, pero no se migra nada"
+    yield f"Pendientes: {pending.total} ({ready})"
+    yield from _split(pending.by_state, STATE_NAMES)
+    yield from _split(pending.by_age, AGE_NAMES)
+    if (looked_for := pending.directories_looked_for) < pending.ready + pending.by_state.get("directory_absent", 0):
+        yield f"  se buscaron los directorios de las {looked_for} más antiguas; los demás se dan por presentes"
+    if pending.oldest_due is not None:
+        oldest = pending.oldest_due
+        yield f"  a la más antigua, {one_line(oldest.uuid)}, le toca desde {clock.when(oldest.due_since)}"
+    if not pending.is_exact:
+        yield "  recuento rápido: la última pasada y lo añadido desde entonces"
+    if pending.without_directory:
+        yield f"Sin ficheros (ruta_directorio es NULL, no hay nada que migrar): {pending.without_directory}"
+    about = "" if facts.is_exact else "unas "
+    yield f"Migradas: {about}{facts.migrated}"
+
+
+def _name(facts: Facts, provider_id: int) -> str:
+    names = {each.provider_id: each.name for each in facts.providers}
+    return one_line(f"{names.get(provider_id) or '?'} (id {provider_id})")
+
+
+def _split(counts: Mapping[str, int], names: Mapping[str, str]) -> Iterator[str]:
+    told = [f"{counts[name]} {text}" for name, text in names.items() if counts.get(name)]
+    if told:
+        yield f"  {', '.join(told)}"
+
+
+def _failures(facts: Facts, clock: Clock) -> Iterator[str]:
+    yield f"Con error: {facts.pending.failed}"
+    for group in facts.failures:
+        if group.kind == "migration":
+            yield _group(group, clock)
+    if facts.deletions_unfinished:
+        yield f"Copias locales por borrar: {facts.deletions_unfinished}"
+        for group in facts.failures:
+            if group.kind == "removal":
+                yield _group(group, clock)
+
+
+def _group(group: FailureGroup, clock: Clock) -> str:
+    code = group.error_code or "?"
+    where = f" en {one_line(group.provider_name)}" if group.provider_name else ""
+    span = f"la primera {clock.when(group.oldest_at)}, la última {clock.when(group.newest_at)}"
+    example = f"{one_line(group.example_uuid)}: {group.error}"
+    put_aside = f", {group.quarantined} en cuarentena" if group.quarantined else ""
+    return f"  {executions(group.count)}{put_aside}: {CAUSES.get(code, code)}{where} [{code}]; {span}; p. ej. {example}"
+
+
+def _providers(facts: Facts, clock: Clock) -> Iterator[str]:
+    yield "Proveedores:"
+    for each in facts.providers:
+        yield f"  en {_title(each)}: {_stored(each, exact=facts.is_exact)}"
+        yield f"    {_state(each, clock)}{_debt(each)}"
+
+
+def _title(each: Provider) -> str:
+    name = "proveedor borrado" if each.name is None else one_line(each.name)
+    if name.startswith("con id "):
+        name = "sin nombre"
+    return f"{name} ({each.kind or '?'}, id {each.provider_id})"
+
+
+def _stored(each: Provider, *, exact: bool) -> str:
+    about = "" if exact or not each.migrated else "unas "
+    return f"{about}{executions(each.migrated)}, {files(each.file_count)}, {each.size_bytes / 1024 / 1024:.2f} MB"
+
+
+def _state(each: Provider, clock: Clock) -> str:
+    role = {"primary": "primario", "alternate": "alternativo", None: "la configuración no lo nombra"}[each.role]
+    if each.state == "usable":
+        return f"{role}; se puede usar (último éxito {clock.when(each.last_good_at)})"
+    if each.state == "unknown":
+        return f"{role}; todavía no se le ha enviado nada"
+    since = f" desde {clock.when(each.since)}" if each.since else ""
+    return f"{role}; NO se puede usar{since}: {each.error}"
+
+
+def _debt(each: Provider) -> str:
+    return f"; {executions(each.debt)} fuera del primario" if each.debt else ""
+
+
+def _leftovers(facts: Facts, clock: Clock) -> Iterator[str]:
+    total = sum(each.count for each in facts.leftovers)
+    if not total:
+        return
+    yield f"Intentos con restos por limpiar: {total}"
+    for each in facts.leftovers:
+        name = one_line(each.provider_name or f"proveedor con id {each.provider_id}")
+        reused = f", {each.to_be_reused} para reutilizar" if each.to_be_reused else ""
+        place = one_line(f"{each.store} {each.example}".strip())
+        yield f"  en {name}: {each.count}{reused}, desde {clock.when(each.oldest_at)}; p. ej. {place}"
+
+
+def _disks(facts: Facts) -> Iterator[str]:
+    yield "Discos de esta máquina:"
+    for disk in facts.disks:
+        yield f"  {_disk(disk)}"
+
+
+def _disk(disk: Disk) -> str:
+    name = {"root": "raíz", "temp": "temporales", "logs": "registro"}[disk.purpose]
+    if disk.fault is not None or not disk.total_bytes:
+        return f"{name} {one_line(disk.path)}: {disk.fault or 'tamaño desconocido'}"
+    free = disk.free_bytes or 0
+    share = f"{100 * free / disk.total_bytes:.0f} %"
+    return f"{name} {one_line(disk.path)}: {size(free)} libres de {size(disk.total_bytes)} ({share})"
+
+
+def _freed(freed: Mapping[str, int]) -> Iterator[str]:
+    spans = (("day", "24 h"), ("week", "7 días"), ("month", "30 días"))
+    told = (f"{size(freed[f'copies_{name}'] + freed[f'temp_{name}'])} en {text}" for name, text in spans)
+    yield f"Liberado: {', '.join(told)}"
+    cleaned = counted(freed["temp_files_day"], "archivo temporal", "archivos temporales")
+    yield f"Limpieza: {cleaned} en 24 h, {size(freed['temp_day'])}"
+
+
+def _job(job: Mapping[str, Any], clock: Clock) -> str:
+    title = f"{job['name']} ({job['title']})"
+    if not job["on"]:
+        state = "mal configurado, no se hará" if job["misconfigured"] else "desactivado"
+        return f"{title}: {state}: {one_line(job['reason'])}"
+    due = "ahora" if job["due"] else clock.when(_instant(job["next_due"]))
+    due = "en cada ciclo" if job["every_tick"] else due
+    if job["last_started_at"] is None:
+        return f"{title}: toca {due}; no se ha hecho nunca"
+    last = f"{clock.when(_instant(job['last_started_at']))} en {one_line(job['last_host'])}"
+    end = OUTCOMES.get(job["last_outcome"], "sin terminar: en marcha, o se cortó")
+    why = f": {one_line(job['last_error'])}" if job["last_error"] else ""
+    return f"{title}: toca {due}; última vez {last}, {end}{why}"
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _runs(facts: Facts, clock: Clock) -> Iterator[str]:
+    for run in facts.runs:
+        yield _under_way(run, clock)
+    for host in facts.hosts:
+        yield from _host(host, clock)
+    yield from _last_run(facts.last_run, clock)
+
+
+def _under_way(run: RunUnderWay, clock: Clock) -> str:
+    doing = f", trabajo {run.job} desde hace {age(clock.now - run.job_started_at)}" if run.job_started_at else ""
+    state = RUN_STATES[run.state]
+    start = clock.when(run.started_at)
+    return f"Ciclo {run.run_id} en {one_line(run.host)}: {state} (proceso {run.process_id}{doing}), empezó {start}"
+
+
+def _host(host: Host, clock: Clock) -> Iterator[str]:
+    mark = " (SILENCIOSA)" if host.is_silent else " (retirada)" if host.is_retired else ""
+    yield f"Máquina {one_line(host.host)}{mark}: último ciclo bueno {clock.when(host.last_good_at)}"
+    if host.last_bad_at is not None:
+        why = f": {'; '.join(host.bad_problems)}" if host.bad_problems else ""
+        yield f"  último malo {clock.when(host.last_bad_at)}, código {host.bad_exit_code}{why}"
+
+
+def _last_run(run: Mapping[str, Any] | None, clock: Clock) -> Iterator[str]:
+    """The last run of all hosts, and the reasons for an exit code other than 0."""
+    if run is None:
+        yield "Última ejecución del programa: ninguna"
+        return
+    end = f"código {run['exit_code']}" if run["finished_at"] else "sin terminar"
+    started = clock.when(_instant(run["started_at"]))
+    yield f"Última ejecución del programa: {started} en {one_line(run['host'])} ({run['mode']}, {end})"
+    for problem in (run["report"] or {}).get("problems", ()):
+        yield f"  {one_line(problem)}"
+
+
+def wrapped(lines: Iterable[str], columns: int | None) -> Iterator[str]:
+    """The lines, broken at words where a terminal is too narrow; what continues a line is indented further."""
+    for line in lines:
+        if columns is None or len(line) <= columns:
+            yield line
+            continue
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        yield from textwrap.wrap(
+            line, max(columns, NARROWEST_COLUMNS), subsequent_indent=indent, break_on_hyphens=False
+        )

@@ -1,0 +1,1 @@
+"""Brings several executions back with one command, each by itself."""

@@ -1,0 +1,325 @@
+"""What may be wrong: one function for each kind of cause, each from what the database and this tick know.
+
+A function yields every cause that it knows about, also those that are well, so that a recovery is seen.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from config.errors import ConfigurationError
+from config.fields import FieldError
+from config.logs import one_line
+from config.models import MigrationPolicy
+from jobs.context import Context
+from jobs.job import Job, Phase, Scope
+from jobs.notify.settings import NotifySettings
+from jobs.registry import all_jobs
+from jobs.report import Named, Observations, Observed
+from jobs.schedule import EveryTick, Schedule
+from jobs.tick import plan_of
+from sql.notices import Cause, State
+
+LARGE_TABLE_BYTES = 64 * 1024 * 1024
+FORGOTTEN_AFTER_DAYS = 30
+"""A host that has not run for longer is taken for one that was retired."""
+
+CUT_OFF_TRIES = 3
+"""A job that was begun so often without a good end, and is not ended now, is killed each time."""
+
+SLACK_HOURS = 2
+QUARANTINED_TOLD_ONE_BY_ONE = 20
+GIGABYTE = 1024**3
+NO_OBSERVATIONS: Observations = {}
+
+
+@dataclass
+class Seen:
+    """What is known when a tick ends."""
+
+    context: Context
+    open_causes: Mapping[str, str]
+    """The causes that are not well, and what operators last read of each."""
+    jobs: Sequence[Mapping[str, Any]]
+    days_since_migration: float | None
+    failing_providers: Sequence[Mapping[str, Any]]
+    quarantined: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def by(cls, context: Context) -> Seen:
+        """Ask the database, once. Raises `DatabaseError`."""
+        (row,) = context.query("look", {"most": QUARANTINED_TOLD_ONE_BY_ONE + 1})
+        return cls(context, **row)
+
+    @property
+    def settings(self) -> NotifySettings:
+        """The job's own."""
+        own: NotifySettings = self.context.own_settings
+        return own
+
+    @property
+    def host(self) -> str:
+        """This one."""
+        return self.context.settings.host
+
+    @property
+    def observed(self) -> Observations:
+        """What this tick has seen of providers."""
+        return NO_OBSERVATIONS if self.context.report is None else self.context.report.observed
+
+    @cached_property
+    def policy(self) -> MigrationPolicy | None:
+        """The policy in force; `None` if nobody can read it. Costs a statement."""
+        try:
+            return self.context.database.load_policy() or MigrationPolicy()
+        except FieldError:  # the migration has said so
+            return None
+
+    def overdue(self) -> Iterator[tuple[str, str, datetime]]:
+        """The oldest executions that are long due, with the directory and the date of each."""
+        if self.policy is None:
+            return
+        parameters = {
+            "retention_seconds": self.policy.retention_hours * 3600,
+            "days": self.settings.stalled_days,
+            "large_table_bytes": LARGE_TABLE_BYTES,
+        }
+        for row in self.context.query("find_overdue", parameters):
+            yield row["uuid"], row["directory"], row["executed_at"]
+
+
+def providers(seen: Seen) -> Iterator[Cause]:
+    """A provider of the policy cannot be used, as any host has found out."""
+    used = seen.policy.provider_ids if seen.failing_providers and seen.policy is not None else ()
+    keys = []
+    for provider in seen.failing_providers:
+        if provider["id"] not in used:
+            continue
+        keys.append(f"provider:{provider['id']}:unusable")
+        text = f"El proveedor {provider['name']} no se puede usar: {provider['error']}"
+        if provider["needs_a_person"]:
+            text = f"{text}; arréglelo y compruébelo con 'janitor-daemon check'"
+            yield Cause(keys[-1], State.NEEDS_PERSON, text)
+        else:
+            yield Cause(keys[-1], State.FAILED, f"{text}; se repite solo")
+    for key in _open(seen, "provider:"):
+        if key.endswith(":unusable") and key not in keys:
+            yield Cause(key, State.OK, f"El proveedor con id {key.split(':')[1]} vuelve a funcionar, o ya no se usa")
+
+
+def fallback(seen: Seen) -> Iterator[Cause]:
+    """Executions go to an alternate, because the primary does not take them."""
+    replaced = seen.observed.get(Observed.WAS_REPLACED, {})
+    for provider_id, other in replaced.items():
+        text = (
+            f"Se usa el proveedor alternativo {other}, porque el primario (id {provider_id}) no lo acepta todo; en "
+            "cuanto funcione, lo nuevo vuelve a él"
+        )
+        yield Cause(f"provider:{provider_id}:replaced", State.DEGRADED, text)
+    for provider_id in seen.observed.get(Observed.WORKED, {}).keys() - replaced.keys():
+        yield Cause(f"provider:{provider_id}:replaced", State.OK, f"Lo nuevo vuelve al proveedor con id {provider_id}")
+    for key in _open(seen, "provider:"):
+        if key.endswith(":replaced") and seen.policy and seen.policy.primary_provider_id != int(key.split(":")[1]):
+            yield Cause(key, State.OK, f"El proveedor con id {key.split(':')[1]} ya no es el primario")
+
+
+def quarantined(seen: Seen) -> Iterator[Cause]:
+    """An execution failed in so many runs that none takes it up any more. Very many are told together."""
+    together = "executions:quarantined"
+    if len(seen.quarantined) > QUARANTINED_TOLD_ONE_BY_ONE:
+        text = (
+            f"Hay más de {QUARANTINED_TOLD_ONE_BY_ONE} ejecuciones en cuarentena; 'janitor-daemon status' dice cuáles, "
+            "y 'janitor-daemon retry' las repite"
+        )
+        yield Cause(together, State.NEEDS_PERSON, text)
+        return
+    keys = [f"execution:{row['uuid']}:quarantined" for row in seen.quarantined]
+    for key, row in zip(keys, seen.quarantined, strict=True):
+        text = (
+            f"La ejecución {row['uuid']} está en cuarentena tras fallar muchas veces: {row['error']}; arréglelo y "
+            f"ejecute 'janitor-daemon retry {row['uuid']}'"
+        )
+        yield Cause(key, State.NEEDS_PERSON, text)
+    yield Cause(together, State.OK, "Quedan pocas ejecuciones en cuarentena")
+    for key in _open(seen, "execution:"):
+        if key not in keys:
+            uuid = key.split(":", 1)[1].removesuffix(":quarantined")
+            yield Cause(key, State.OK, f"La ejecución {uuid} salió de la cuarentena")
+
+
+def roots(seen: Seen) -> Iterator[Cause]:
+    """A directory of `JANITOR_ROOTS` is not there."""
+    prefix = f"root:{seen.host}:"
+    for root in seen.context.settings.roots:
+        if Path(root).is_dir():
+            yield Cause(prefix + root, State.OK, f"La raíz {root} vuelve a estar")
+        else:
+            text = f"La raíz {root} de JANITOR_ROOTS no está (¿un disco sin montar?); móntela o corrija JANITOR_ROOTS"
+            yield Cause(prefix + root, State.NEEDS_PERSON, text)
+    yield from _gone(seen, prefix, [prefix + root for root in seen.context.settings.roots])
+
+
+def stalled(seen: Seen) -> Iterator[Cause]:
+    """Nothing was migrated for days, though something here is due. Where migration is off, nothing is due."""
+    days = seen.settings.stalled_days
+    overdue = None
+    if seen.days_since_migration is None or seen.days_since_migration > days:
+        overdue = _first_overdue_here(seen)
+    key = f"migration:{seen.host}:stalled"
+    if overdue is None:
+        yield Cause(key, State.OK, "La migración vuelve a avanzar")
+        return
+    uuid, executed_at = overdue
+    text = (
+        f"No se ha migrado nada en {days} días y hay ejecuciones que tocan: la más antigua es {one_line(uuid)}, del "
+        f"{executed_at.astimezone(seen.context.settings.time_zone):%d/%m/%Y}; 'janitor-daemon status' dice por qué"
+    )
+    yield Cause(key, State.FAILED, text)
+
+
+def _first_overdue_here(seen: Seen) -> tuple[str, datetime] | None:
+    policy = seen.policy
+    if policy is None or not policy.migrate_automatically or policy.primary_provider_id is None:
+        return None
+    found = ((uuid, executed_at) for uuid, directory, executed_at in seen.overdue() if Path(directory).is_dir())
+    return next(found, None)
+
+
+def failing_jobs(seen: Seen) -> Iterator[Cause]:
+    """A job whose last run failed, or whose runs are killed. What a job cannot end for a provider or a root that is
+    told by itself is not told twice.
+    """
+    for job, _ in _jobs_on(seen):
+        row = _row_of(seen, job)
+        key = f"job:{job.name}{'' if job.scope == Scope.PLATFORM else f':{seen.host}'}:failing"
+        if row is None or (job.name == "migration" and _is_explained(seen)):
+            continue
+        if not row["is_ended"]:
+            if row["tries"] > CUT_OFF_TRIES:
+                text = f"El trabajo de {job.title} se corta cada vez a medias (¿falta de memoria?); mire el registro"
+                yield Cause(key, State.FAILED, text)
+        elif row["outcome"] == "failed":
+            yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla: {row['error']}")
+        elif row["outcome"] == "done":
+            yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
+
+
+def _is_explained(seen: Seen) -> bool:
+    """Whether a provider or a root is at fault, which is told by itself."""
+    report = seen.context.report
+    is_root = report is not None and bool(report.named.get(Named.ROOT))
+    return is_root or any(cause.state != State.OK for cause in providers(seen))
+
+
+def late_jobs(seen: Seen) -> Iterator[Cause]:
+    """A job of the platform that is on and has not had a good run for two of its periods: a backup that is too old."""
+    for job, schedule in _jobs_on(seen):
+        if isinstance(schedule, EveryTick) or job.scope != Scope.PLATFORM:
+            continue
+        row = _row_of(seen, job)
+        hours = None if row is None else row["hours_since_good"]
+        longest_hours = 2 * schedule.period.total_seconds() / 3600 + SLACK_HOURS
+        key = "backup:too_old" if job.name == "backup" else f"job:{job.name}:late"
+        if hours is None:
+            continue
+        if hours > longest_hours:
+            text = (
+                f"El trabajo de {job.title} no acaba bien desde hace {hours / 24:.1f} días; mire 'janitor-daemon jobs'"
+            )
+            yield Cause(key, State.FAILED, text)
+        else:
+            yield Cause(key, State.OK, f"El trabajo de {job.title} está al día")
+
+
+def silent_hosts(seen: Seen) -> Iterator[Cause]:
+    """A host that ran before does not run any more. One that is silent for a month counts as retired."""
+    hours_since: dict[str, float] = {}
+    for row in seen.jobs:
+        if row["host"]:
+            known = hours_since.get(row["host"], row["hours_since_start"])
+            hours_since[row["host"]] = min(known, row["hours_since_start"])
+    for host, hours in hours_since.items():
+        key = f"host:{host}:silent"
+        if hours <= seen.settings.silent_hours:
+            yield Cause(key, State.OK, f"La máquina {host} vuelve a trabajar")
+        elif hours > FORGOTTEN_AFTER_DAYS * 24:
+            yield Cause(key, State.OK, f"La máquina {host} ya no se espera: calla desde hace un mes")
+        else:
+            text = f"La máquina {host} no ha hecho ningún ciclo en {hours:.0f} horas; mire si está encendida y su cron"
+            yield Cause(key, State.FAILED, text)
+
+
+def disks(seen: Seen) -> Iterator[Cause]:
+    """A disk on which executions, temporary files or backups are kept is nearly full."""
+    settings = seen.context.settings
+    prefix = f"disk:{seen.host}:"
+    keys = []
+    looked_at: set[int] = set()
+    for path in (*settings.roots, str(settings.temp_directory.absolute()), str(settings.backup_directory.absolute())):
+        try:
+            device, space = Path(path).stat().st_dev, os.statvfs(path)
+        except OSError:  # an absent root is told by itself
+            continue
+        if device in looked_at:
+            continue
+        looked_at.add(device)
+        keys.append(prefix + path)
+        yield _disk(seen.settings, prefix, path, space)
+    yield from _gone(seen, prefix, keys)
+
+
+def _disk(settings: NotifySettings, prefix: str, path: str, space: os.statvfs_result) -> Cause:
+    free_bytes, all_bytes = space.f_bavail * space.f_frsize, space.f_blocks * space.f_frsize
+    text = f"Al disco de {path} le quedan {free_bytes / GIGABYTE:.1f} GB; libere espacio"
+    if free_bytes < min(settings.disk_critical_bytes, all_bytes / 25):
+        return Cause(prefix + path, State.NEEDS_PERSON, text)
+    if free_bytes < min(settings.disk_warning_bytes, all_bytes / 10):
+        return Cause(prefix + path, State.DEGRADED, text)
+    return Cause(prefix + path, State.OK, f"El disco de {path} vuelve a tener sitio: {free_bytes / GIGABYTE:.1f} GB")
+
+
+KINDS: Sequence[Callable[[Seen], Iterator[Cause]]] = (
+    *(providers, fallback, quarantined, roots, stalled, failing_jobs, late_jobs, silent_hosts, disks),
+)
+
+
+def find_causes(context: Context) -> list[Cause]:
+    """All causes that are not well, and those that have become well. Raises `DatabaseError`."""
+    seen = Seen.by(context)
+    found = [cause for kind in KINDS for cause in kind(seen)]
+    return [cause for cause in found if cause.state != State.OK or cause.key in seen.open_causes]
+
+
+def _open(seen: Seen, prefix: str) -> list[str]:
+    return [key for key in seen.open_causes if key.startswith(prefix)]
+
+
+def _gone(seen: Seen, prefix: str, known: Sequence[str]) -> Iterator[Cause]:
+    """What was told of something that is not looked at any more."""
+    for key in _open(seen, prefix):
+        if key not in known:
+            yield Cause(key, State.OK, f"Ya no se vigila {key.removeprefix(prefix)}")
+
+
+def _jobs_on(seen: Seen) -> Iterator[tuple[Job, Schedule]]:
+    """The jobs that are on here, without those that only accompany the others."""
+    for job in all_jobs():
+        if job.phase == Phase.AFTER:
+            continue
+        try:
+            plan = plan_of(job, seen.context.settings)
+        except ConfigurationError:  # the tick has said so
+            continue
+        if plan is not None:
+            yield job, plan.schedule
+
+
+def _row_of(seen: Seen, job: Job) -> Mapping[str, Any] | None:
+    host = "" if job.scope == Scope.PLATFORM else seen.host
+    return next((row for row in seen.jobs if row["job"] == job.name and row["host"] == host), None)

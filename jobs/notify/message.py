@@ -1,0 +1,97 @@
+"""Makes one message of several notices, short enough for every channel."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from typing import NamedTuple
+
+from config.text.plurals import counted
+
+LONGEST_MESSAGE = 4096
+"""Telegram's limit, in UTF-16 units. Characters that HTML escapes are counted as they are escaped."""
+
+RESERVED = 160
+"""What is kept for the last line, and for the marks that a channel adds."""
+
+LINE_BREAK = len("<br />\r\n")
+STATES = ("needs_person", "failed", "degraded", "ok")
+SIGNS = {"needs_person": "🆘", "failed": "🔴", "degraded": "🟡", "ok": "✅"}
+KINDS = {
+    "first": "",
+    "worse": "Empeora: ",
+    "recovered": "Resuelto: ",
+    "unstable": "Inestable, cambia a menudo: ",
+    "reminder": "Sigue: ",
+}
+
+
+class Notice(NamedTuple):
+    """One thing to be told."""
+
+    id: int
+    kind: str
+    state: str
+    text: str
+    host: str
+    broken_since: datetime
+    created_at: datetime
+
+
+class Message(NamedTuple):
+    """What one channel is given at once."""
+
+    title: str
+    body: str
+    notice_ids: tuple[int, ...]
+    """The notices that are in it. Those that did not fit go with the next one."""
+
+
+def compose(notices: Sequence[Notice], zone: tzinfo) -> Message:
+    """One message with as many of these notices as fit, at least one; the worst first, then the oldest."""
+    in_order = sorted(notices, key=lambda notice: (STATES.index(notice.state), notice.id))
+    title = _title(in_order)
+    room = LONGEST_MESSAGE - length(title) - RESERVED
+    lines: list[str] = []
+    for notice in in_order:
+        line = _shortened(_line(notice, zone), room) if not lines else _line(notice, zone)
+        if length(line) > room:
+            break
+        room -= length(line)
+        lines.append(line)
+    left = len(in_order) - len(lines)
+    if left:
+        lines.append(
+            f"… y {counted(left, 'aviso', 'avisos')} más, en el próximo mensaje; 'janitor-daemon status' dice todo"
+        )
+    return Message(title, "\n".join(lines), tuple(notice.id for notice in in_order[: len(in_order) - left]))
+
+
+def length(text: str) -> int:
+    """How much of the limit a line takes."""
+    return len(html.escape(text).encode("utf-16-le")) // 2 + LINE_BREAK
+
+
+def _title(notices: Sequence[Notice]) -> str:
+    trouble = sum(notice.state != "ok" for notice in notices)
+    solved = len(notices) - trouble
+    parts = [counted(trouble, "problema", "problemas")] if trouble else []
+    parts += [counted(solved, "resuelto", "resueltos")] if solved else []
+    return f"Janitor: {', '.join(parts)}"
+
+
+def _line(notice: Notice, zone: tzinfo) -> str:
+    since, until = (f"{when.astimezone(zone):%d/%m %H:%M}" for when in (notice.broken_since, notice.created_at))
+    when = f"de {since} a {until}" if notice.state == "ok" else f"desde {since}"
+    return f"{SIGNS[notice.state]} {KINDS[notice.kind]}{notice.text} ({when}, {notice.host}) [aviso {notice.id}]"
+
+
+def _shortened(line: str, room: int) -> str:
+    """The line, or as much of its beginning as fits."""
+    if length(line) <= room:
+        return line
+    kept = line[:room]
+    while length(f"{kept}…") > room:
+        kept = kept[: -max(1, (length(f"{kept}…") - room) // 5)]
+    return f"{kept}…"

@@ -1,0 +1,42 @@
+-- What the tables of the program say of causes of trouble: those that are open, how each job of each host and of the
+-- platform last ended, when an execution was last migrated, as far as the last attempts say, which providers fail, and the
+-- first executions of those in quarantine.
+SELECT
+    (
+        SELECT coalesce(json_object_agg(cause, text), '{}') FROM janitor_causes WHERE state <> 'ok'
+    ) AS open_causes,
+    (
+        SELECT coalesce(json_agg(json_build_object(
+            'job', job, 'host', host, 'tries', tries, 'outcome', last_outcome, 'error', last_error,
+            'is_ended', finished_at IS NOT NULL,
+            'hours_since_good', extract(epoch FROM now() - last_good_at) / 3600,
+            'hours_since_start', extract(epoch FROM now() - last_started_at) / 3600
+        )), '[]')
+        FROM janitor_jobs
+    ) AS jobs,
+    (
+        SELECT extract(epoch FROM now() - max(finished_at)) / 86400
+        FROM (SELECT state, finished_at FROM janitor_attempts ORDER BY id DESC LIMIT 500) AS recent
+        WHERE state = 'committed'
+    )::double precision AS days_since_migration,
+    (
+        SELECT coalesce(json_agg(json_build_object(
+            'id', health.provider_id, 'name', provider.nombre, 'error', health.error,
+            'needs_a_person', health.needs_a_person
+        )), '[]')
+        FROM janitor_provider_health AS health
+        JOIN cloud_providers AS provider ON provider.id = health.provider_id
+        WHERE provider.activo
+    ) AS failing_providers,
+    (
+        SELECT coalesce(json_agg(quarantined), '[]')
+        FROM (
+            SELECT migration.uuid, migration.error
+            FROM janitor_migrations AS migration
+            JOIN ejecuciones_yaml AS execution
+                ON execution.id = migration.execution_id AND execution.uuid::text = migration.uuid
+            WHERE migration.quarantined_at IS NOT NULL AND execution.migrado_a_nube IS NOT TRUE
+            ORDER BY migration.quarantined_at
+            LIMIT %(most)s
+        ) AS quarantined
+    ) AS quarantined

@@ -1,0 +1,55 @@
+-- Executions still to be migrated, by what keeps each of them waiting; each is counted once. They are read from the
+-- platform's table, or they are those of a list that are still pending, and all rows that were added after it.
+WITH pending AS (
+    SELECT id, uuid::text AS uuid, ruta_directorio, fecha_ejecucion::timestamptz AS executed_at
+    FROM ejecuciones_yaml
+    WHERE %(is_scanned)s AND migrado_a_nube IS NOT TRUE
+    UNION ALL
+    SELECT execution.id, execution.uuid::text, execution.ruta_directorio, execution.fecha_ejecucion::timestamptz
+    FROM unnest(%(execution_ids)s::bigint[]) AS known (id)
+    JOIN ejecuciones_yaml AS execution ON execution.id = known.id
+    WHERE NOT %(is_scanned)s AND execution.migrado_a_nube IS NOT TRUE
+    UNION ALL
+    SELECT id, uuid::text, ruta_directorio, fecha_ejecucion::timestamptz
+    FROM ejecuciones_yaml
+    WHERE NOT %(is_scanned)s AND id > %(after_id)s AND migrado_a_nube IS NOT TRUE
+),
+judged AS (
+    SELECT
+        pending.*,
+        CASE
+            WHEN pending.ruta_directorio IS NULL THEN 'without_directory'
+            WHEN migration.state = 'migrating' AND migration.lease_expires_at > now() THEN 'under_way'
+            WHEN EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = pending.id) THEN 'held'
+            WHEN migration.quarantined_at IS NOT NULL AND described.is_unchanged THEN 'quarantined'
+            WHEN pending.executed_at IS NULL THEN 'without_date'
+            WHEN pending.executed_at > now() - make_interval(secs => %(retention_seconds)s) THEN 'not_due'
+            WHEN migration.state = 'refused' THEN 'refused'
+            WHEN migration.next_try_at > now() AND described.is_unchanged THEN 'put_off'
+            ELSE 'due'
+        END AS kind,
+        coalesce(
+            migration.state IN ('failed', 'refused') AND migration.error_code IS DISTINCT FROM 'interrupted', false
+        ) AS is_failed
+    FROM pending
+    LEFT JOIN janitor_migrations AS migration ON migration.execution_id = pending.id
+    CROSS JOIN LATERAL (
+        SELECT
+            migration.uuid = pending.uuid
+            AND migration.directory IS NOT DISTINCT FROM pending.ruta_directorio
+            AND migration.executed_at IS NOT DISTINCT FROM pending.executed_at AS is_unchanged
+    ) AS described
+)
+SELECT
+    kind,
+    count(*) AS count,
+    count(*) FILTER (WHERE is_failed) AS failed,
+    count(*) FILTER (WHERE executed_at <= now() - make_interval(secs => %(retention_seconds)s)) AS old_enough,
+    count(*) FILTER (WHERE executed_at > now() - interval '1 day') AS up_to_a_day,
+    count(*) FILTER (WHERE executed_at <= now() - interval '1 day' AND executed_at > now() - interval '7 days')
+        AS up_to_a_week,
+    count(*) FILTER (WHERE executed_at <= now() - interval '7 days' AND executed_at > now() - interval '30 days')
+        AS up_to_a_month,
+    count(*) FILTER (WHERE executed_at <= now() - interval '30 days') AS older
+FROM judged
+GROUP BY kind

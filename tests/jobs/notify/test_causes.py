@@ -1,0 +1,264 @@
+"""Each kind of trouble is found where it is, and nowhere else, and its end is found, too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from jobs.notify import causes
+from jobs.notify.causes import GIGABYTE, find_causes
+from jobs.report import Observed
+from sql.notices import Cause
+from tests.jobs.notify.conftest import Teller
+from tests.platform_database import Platform
+
+ADD_PROVIDER = (
+    "INSERT INTO janitor_provider_health (provider_id, settings, error_code, error, needs_a_person, host) "
+    "VALUES (%s, '', 'access_denied', 'acceso denegado', %s, 'norte')"
+)
+ADD_JOB = (
+    "INSERT INTO janitor_jobs (job, host, run_id, held_by, fencing_token, tries, last_started_at, last_good_at, "
+    "finished_at, last_outcome, last_error) VALUES (%(job)s, %(host)s, 1, 'norte', 1, %(tries)s, "
+    "now() - make_interval(hours => %(started)s), now() - make_interval(hours => %(good)s), "
+    "CASE WHEN %(outcome)s IS NOT NULL THEN now() END, %(outcome)s, %(error)s)"
+)
+ADD_ATTEMPT = (
+    "INSERT INTO janitor_attempts "
+    "(execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, finished_at) "
+    "VALUES (1, 1, 'norte', 1, 1, 'p', 'committed', now() - make_interval(days => %s))"
+)
+
+
+@pytest.fixture
+def teller(platform: Platform, tmp_path: Path) -> Teller:
+    """A host that has a channel."""
+    return Teller(platform, tmp_path, {"JANITOR_NOTIFY_URLS": "json://127.0.0.1:9"})
+
+
+def found(teller: Teller, **more: str) -> Mapping[str, str]:
+    """The state of each cause, noted as a run would."""
+    context = teller.context(**more)
+    now = find_causes(context)
+    context.database.notices.note(now)
+    return {cause.key: cause.state for cause in now}
+
+
+def use(platform: Platform, *, automatic: bool = True) -> tuple[int, int]:
+    """Two providers, the first of which is the primary one."""
+    first, second = (platform.add_provider("local", {"ruta": "/nas"}) for _ in range(2))
+    platform.sql(
+        "INSERT INTO ejecuciones_config (nube_primaria_id, nubes_alternativas, migrar_automaticamente) "
+        "VALUES (%s, %s, %s)",
+        *(first, [second], automatic),
+    )
+    return first, second
+
+
+def add_job(platform: Platform, job: str, host: str = "norte", **columns: object) -> None:
+    """What is known of the runs of a job."""
+    known = {"tries": 0, "started": 0, "good": 0, "outcome": "done", "error": None, **columns}
+    with_names = {"job": job, "host": host, **known}
+    statement, values = ADD_JOB, []
+    for name in ("job", "host", "tries", "started", "good", "outcome", "outcome", "error"):
+        statement = statement.replace(f"%({name})s", "%s", 1)
+        values.append(with_names[name])
+    platform.sql(statement, *values)
+
+
+def test_nothing_is_found_where_nothing_is_wrong(teller: Teller) -> None:
+    assert found(teller) == {}
+
+
+def test_a_provider_of_the_policy_that_fails_until_it_works(teller: Teller, platform: Platform) -> None:
+    first, second = use(platform)
+    unused = platform.add_provider("local", {"ruta": "/otro"})
+    for provider_id, needs_a_person in ((first, True), (second, False), (unused, True)):
+        platform.sql(ADD_PROVIDER, provider_id, needs_a_person)
+    expected = {f"provider:{first}:unusable": "needs_person", f"provider:{second}:unusable": "failed"}
+    assert found(teller) == expected
+    platform.sql("DELETE FROM janitor_provider_health WHERE provider_id = %s", second)
+    assert found(teller) == {**expected, f"provider:{second}:unusable": "ok"}
+    platform.sql("UPDATE cloud_providers SET activo = false WHERE id = %s", first)
+    assert found(teller) == {f"provider:{first}:unusable": "ok"}
+    assert found(teller) == {}
+
+
+def test_an_alternate_in_use_until_the_primary_takes_something(teller: Teller, platform: Platform) -> None:
+    first, second = use(platform)
+    teller.report.observe(Observed.WAS_REPLACED, first, "azure-frío")
+    teller.report.observe(Observed.WORKED, second, "")
+    assert found(teller) == {f"provider:{first}:replaced": "degraded"}
+    assert "azure-frío" in platform.value("SELECT text FROM janitor_causes")
+    later = Teller(platform, teller.directory, teller.channels)
+    assert found(later) == {}
+    later.report.observe(Observed.WORKED, first, "")
+    assert found(later) == {f"provider:{first}:replaced": "ok"}
+
+
+def test_a_primary_that_is_one_no_more_is_not_waited_for(teller: Teller, platform: Platform) -> None:
+    first, _ = use(platform)
+    teller.report.observe(Observed.WAS_REPLACED, first, "azure-frío")
+    found(teller)
+    use(platform)
+    assert found(Teller(platform, teller.directory, teller.channels)) == {f"provider:{first}:replaced": "ok"}
+
+
+def test_each_execution_in_quarantine_and_very_many_together(teller: Teller, platform: Platform) -> None:
+    def quarantine(number: int) -> None:
+        execution = platform.add_execution(uuid=f"u-{number}")
+        platform.sql(
+            "INSERT INTO janitor_migrations "
+            "(execution_id, uuid, state, host, run_id, fencing_token, error, quarantined_at) "
+            "VALUES (%s, %s, 'failed', 'norte', 1, 1, 'no se puede leer', now())",
+            *(execution.id, execution.uuid),
+        )
+
+    for number in range(2):
+        quarantine(number)
+    assert found(teller) == {f"execution:u-{number}:quarantined": "needs_person" for number in range(2)}
+    platform.sql("UPDATE janitor_migrations SET quarantined_at = NULL WHERE uuid = 'u-0'")
+    assert found(teller) == {"execution:u-0:quarantined": "ok", "execution:u-1:quarantined": "needs_person"}
+    for number in range(2, 30):
+        quarantine(number)
+    assert found(teller) == {"executions:quarantined": "needs_person"}
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true")
+    assert found(teller) == {"execution:u-1:quarantined": "ok", "executions:quarantined": "ok"}
+
+
+def test_a_root_that_is_absent_until_it_is_back(teller: Teller, tmp_path: Path) -> None:
+    there, absent = tmp_path / "there", tmp_path / "absent"
+    there.mkdir()
+    roots = {"JANITOR_ROOTS": f"{there}:{absent}"}
+    assert found(teller, **roots) == {f"root:norte:{absent}": "needs_person"}
+    absent.mkdir()
+    assert found(teller, **roots) == {f"root:norte:{absent}": "ok"}
+    absent.rmdir()
+    found(teller, **roots)
+    assert found(teller, JANITOR_ROOTS=str(there)) == {f"root:norte:{absent}": "ok"}
+
+
+def test_nothing_migrated_for_days_though_something_here_is_due(
+    teller: Teller, platform: Platform, tmp_path: Path
+) -> None:
+    use(platform)
+    (tmp_path / "due").mkdir()
+    platform.add_execution(tmp_path / "gone", uuid="gone")
+    assert found(teller) == {}, "its directory is on no disk of this host"
+    platform.add_execution(tmp_path / "due", uuid="due")
+    assert found(teller) == {"migration:norte:stalled": "failed"}
+    assert "la más antigua es due, del 01/01/2020" in platform.value("SELECT text FROM janitor_causes")
+    platform.sql(ADD_ATTEMPT, 4)
+    assert found(teller) == {"migration:norte:stalled": "failed"}
+    platform.sql(ADD_ATTEMPT, 1)
+    assert found(teller) == {"migration:norte:stalled": "ok"}
+    assert found(teller) == {}
+
+
+def test_a_large_table_is_not_read_for_what_is_due(
+    teller: Teller, platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the last look found is asked instead, and whether it is still to be migrated."""
+    monkeypatch.setattr(causes, "LARGE_TABLE_BYTES", 0)
+    use(platform)
+    seen, unseen = platform.add_execution(tmp_path, uuid="seen"), platform.add_execution(tmp_path, uuid="unseen")
+    assert found(teller) == {}
+    platform.sql(
+        "INSERT INTO janitor_looks (id, table_state, looked_at, execution_ids, executed_at) "
+        "VALUES (1, '', now(), %s, %s::timestamptz[])",
+        *([seen.id], ["2020-01-01"]),
+    )
+    assert found(teller) == {"migration:norte:stalled": "failed"}
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE id <> %s", unseen.id)
+    assert found(teller) == {"migration:norte:stalled": "ok"}
+
+
+@pytest.mark.parametrize("age", ["now() - interval '2 days'", "NULL"])
+def test_what_is_not_long_due_is_not_missed(teller: Teller, platform: Platform, tmp_path: Path, age: str) -> None:
+    use(platform)
+    platform.add_execution(tmp_path, executed_at=platform.value(f"SELECT ({age})::text"))
+    assert found(teller) == {}
+
+
+def test_nothing_is_due_where_migration_is_off(teller: Teller, platform: Platform, tmp_path: Path) -> None:
+    use(platform, automatic=False)
+    platform.add_execution(tmp_path)
+    assert found(teller) == {}
+
+
+def test_a_job_that_fails_until_it_ends_well(teller: Teller, platform: Platform) -> None:
+    add_job(platform, "temp", tries=1, outcome="failed", error="no se puede borrar")
+    add_job(platform, "history", "", tries=1, outcome="failed", error="sin permiso")
+    add_job(platform, "temp", "sur", tries=1, outcome="failed", error="lo dice la otra")
+    add_job(platform, "backup", "", tries=1, outcome="failed", error="aquí no está activado")
+    expected = {"job:temp:norte:failing": "failed", "job:history:failing": "failed"}
+    assert found(teller) == expected
+    platform.sql("UPDATE janitor_jobs SET last_outcome = 'put_off' WHERE job = 'temp'")
+    assert found(teller) == {"job:history:failing": "failed"}
+    platform.sql("UPDATE janitor_jobs SET last_outcome = 'done'")
+    assert found(teller) == dict.fromkeys(expected, "ok")
+
+
+def test_a_job_that_is_killed_each_time(teller: Teller, platform: Platform) -> None:
+    add_job(platform, "migration", tries=3, outcome=None)
+    assert found(teller) == {}
+    platform.sql("UPDATE janitor_jobs SET tries = 4")
+    assert found(teller) == {"job:migration:norte:failing": "failed"}
+
+
+def test_a_migration_that_fails_for_its_provider_is_told_once(teller: Teller, platform: Platform) -> None:
+    first, _ = use(platform)
+    add_job(platform, "migration", tries=1, outcome="failed", error="1 ejecución con error: u-1")
+    platform.sql(ADD_PROVIDER, first, True)
+    assert found(teller) == {f"provider:{first}:unusable": "needs_person"}
+    platform.sql("DELETE FROM janitor_provider_health")
+    assert found(teller)["job:migration:norte:failing"] == "failed"
+
+
+def test_a_backup_that_is_too_old(teller: Teller, platform: Platform) -> None:
+    add_job(platform, "backup", "", good=49)
+    add_job(platform, "history", "", good=51)
+    on = {"BACKUP_ENABLED": "true"}
+    assert found(teller, **on) == {"job:history:late": "failed"}
+    platform.sql("UPDATE janitor_jobs SET last_good_at = last_good_at - interval '2 hours' WHERE job = 'backup'")
+    assert found(teller, **on) == {"job:history:late": "failed", "backup:too_old": "failed"}
+    platform.sql("UPDATE janitor_jobs SET last_good_at = now()")
+    assert found(teller, **on) == {"job:history:late": "ok", "backup:too_old": "ok"}
+
+
+def test_a_host_that_is_silent_until_it_is_back_or_retired(teller: Teller, platform: Platform) -> None:
+    add_job(platform, "temp", "sur", started=27)
+    add_job(platform, "migration", "sur", started=30)
+    add_job(platform, "temp", "este", started=25)
+    add_job(platform, "temp", "oeste", started=24 * 31)
+    assert found(teller) == {"host:sur:silent": "failed"}
+    assert found(teller, JANITOR_SILENT_HOURS="28") == {"host:sur:silent": "ok"}
+    found(teller)
+    platform.sql("UPDATE janitor_jobs SET last_started_at = now() - interval '31 days'")
+    assert found(teller) == {"host:sur:silent": "ok"}
+
+
+@pytest.mark.parametrize(
+    ("free_gigabytes", "all_gigabytes", "state"),
+    [(1.9, 100, "needs_person"), (4.9, 100, "degraded"), (5.1, 100, None), (1.9, 10, None), (0.9, 10, "degraded")],
+)
+def test_a_disk_that_is_nearly_full(
+    teller: Teller, monkeypatch: pytest.MonkeyPatch, free_gigabytes: float, all_gigabytes: float, state: str | None
+) -> None:
+    """A small disk may be fuller than a large one."""
+    block = 4096
+    blocks = [int(gigabytes * GIGABYTE / block) for gigabytes in (all_gigabytes, free_gigabytes, free_gigabytes)]
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((block, block, *blocks, 0, 0, 0, 0, 255)))
+    assert found(teller, DISK_WARNING_GB="5", DISK_CRITICAL_GB="2") == (
+        {f"disk:norte:{teller.directory}": state} if state else {}
+    )
+
+
+def test_texts_of_causes_are_fit_to_be_read(teller: Teller, platform: Platform) -> None:
+    add_job(platform, "temp", tries=1, outcome="failed", error="uno\ndos")
+    (cause,) = find_causes(teller.context())
+    platform.database("norte").notices.note([cause, Cause("watch:x", "failed", "\x1b[31mrojo")])
+    texts = [row["text"] for row in platform.sql("SELECT text FROM janitor_causes ORDER BY cause")]
+    assert texts == ["El trabajo de limpieza falla: uno\\ndos", "\\x1b[31mrojo"]
