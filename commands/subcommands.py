@@ -41,7 +41,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (status, health, *ORDERS, history, audit, report):
+for order in (status, health, *ORDERS, history, audit, report, restore, list_contents, url, rebuild, completion, man):
     commands.add_command(order)
 
 
@@ -85,10 +85,6 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
         entries = list_jobs(database, settings)
     click.echo(printable_json(entries, indent=2) if as_json else "\n".join(map(one_line, describe_jobs(entries))))
     return EXIT_DONE
-
-
-for command in (restore, list_contents, url, rebuild, completion, man):
-    commands.add_command(command)
 
 
 @commands.command(short_help="Enseña el programa en marcha.")

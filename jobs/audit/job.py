@@ -18,7 +18,7 @@ JOB = Job(
     rights={
         "ejecuciones_yaml": "SELECT, UPDATE",
         "janitor_attempts": "SELECT, UPDATE",
-        "janitor_audit": "SELECT, INSERT",
+        "janitor_audit": "INSERT",
         "janitor_audits": "SELECT, INSERT, UPDATE",
         "janitor_holds": "SELECT",
         "janitor_jobs": "SELECT",

@@ -18,6 +18,7 @@ JOB = Job(
         "ejecuciones_yaml": "SELECT, UPDATE",
         "janitor_migrations": "SELECT, UPDATE",
         "janitor_attempts": "SELECT, INSERT, UPDATE",
+        "janitor_audit": "INSERT",
         "janitor_holds": "SELECT",
         "janitor_jobs": "SELECT",
         "janitor_runs": "SELECT",

@@ -5235,6 +5235,126 @@ BACKUPS = (
     ),
 )
 
+REHOME = "tests/jobs/rehome/test_rehome.py::"
+AUDIT = "tests/jobs/audit/test_audit.py::"
+MOVED_ROW = (f"{REHOME}test_a_row_that_changed_meanwhile_is_not_switched",)
+AS_FOUND = (f"{AUDIT}test_a_fix_changes_nothing_that_is_not_as_it_was_found",)
+
+TRUST = (
+    Mutant(
+        "rehome",
+        "a row that points elsewhere by now is switched",
+        "jobs/rehome/queries/switch.sql",
+        "      AND ruta_nube = %(old_uri)s\n",
+        "",
+        MOVED_ROW,
+    ),
+    Mutant(
+        "rehome",
+        "a row that is pending again is switched",
+        "jobs/rehome/queries/switch.sql",
+        "      AND migrado_a_nube\n",
+        "",
+        MOVED_ROW,
+    ),
+    Mutant(
+        "rehome",
+        "a copy is switched that another run has taken over",
+        "jobs/rehome/queries/switch.sql",
+        "      AND fencing_token = %(execution_token)s\n",
+        "",
+        MOVED_ROW,
+    ),
+    Mutant(
+        "rehome",
+        "a damaged copy is passed on",
+        "jobs/rehome/original.py",
+        " or digest.hexdigest() != self._entry.sha256",
+        "",
+        (f"{REHOME}test_a_damaged_old_copy_stays_where_it_is_and_is_not_passed_on",),
+    ),
+    Mutant(
+        "rehome",
+        "what is at the primary provider already is believed unread",
+        "jobs/rehome/equal_copy.py",
+        "    if digested.damaged:\n",
+        "    if not digested:\n",
+        (f"{REHOME}test_a_damaged_copy_at_home_is_not_believed",),
+    ),
+    Mutant(
+        "rehome",
+        "an equal copy is stored over, which may be the old one",
+        "jobs/rehome/move.py",
+        "proven_equal_copy(leased, attempt, away.execution, tree, self.records, self.pool, self._stop)\n",
+        "None\n",
+        (f"{REHOME}test_two_names_of_one_place_are_one_copy_that_stays",),
+    ),
+    Mutant(
+        "rehome",
+        "what others have at the old place is removed with the old copy",
+        "jobs/rehome/queries/switch.sql",
+        "                  AND other.foreign_objects\n",
+        "                  AND false\n",
+        (f"{REHOME}test_what_others_have_at_the_old_place_keeps_all_of_it",),
+    ),
+    Mutant(
+        "rehome",
+        "what the job has stored is removed before it can go on",
+        "sql/queries/release_leases.sql",
+        " AND host <> ''",
+        "",
+        (f"{REHOME}test_a_stop_leaves_what_was_stored_to_the_next_run",),
+    ),
+    Mutant(
+        "audit",
+        "a row that changed since is reported",
+        "jobs/audit/survey.py",
+        "elif self._records.is_unchanged(copy):",
+        "else:",
+        (f"{AUDIT}test_a_copy_that_vanishes_with_its_row_after_the_listing_is_not_lost",),
+    ),
+    Mutant(
+        "audit",
+        "what an attempt is storing is an orphan",
+        "jobs/audit/queries/find_known_places.sql",
+        "AND attempt.state IN ('open', 'abandoned', 'committed')",
+        "AND false",
+        (f"{AUDIT}test_what_is_stored_moved_and_removed_meanwhile_is_not_reported",),
+    ),
+    Mutant(
+        "audit",
+        "what others have stored is given up",
+        "jobs/audit/queries/find_own_orphans.sql",
+        "other.foreign_objects IS NOT FALSE",
+        "false",
+        (f"{AUDIT}test_an_orphan_of_this_database_is_removed_by_the_next_tick_and_others_stay",),
+    ),
+    Mutant(
+        "audit",
+        "a copy is made again though its original is being removed",
+        "jobs/audit/queries/migrate_again.sql",
+        "      AND migration.local_copy = 'kept'\n",
+        "",
+        AS_FOUND,
+    ),
+    Mutant(
+        "audit",
+        "a copy is made again though a run works on it",
+        "jobs/audit/queries/migrate_again.sql",
+        "      AND (migration.lease_expires_at IS NULL OR migration.lease_expires_at < now())\n",
+        "",
+        AS_FOUND,
+    ),
+    Mutant(
+        "audit",
+        "the word of a restore is taken for it",
+        "jobs/drill/comparison.py",
+        "if expected.kind is EntryKind.FILE and hash_file(descriptor, found, stop) != expected.sha256:",
+        "if expected.kind is not found.kind:",
+        ("tests/jobs/drill/test_drill.py::test_the_word_of_the_restore_is_not_taken_for_it",),
+    ),
+)
+
 MANY = "tests/stories/test_restore_many.py::"
 REBUILD = "tests/stories/test_rebuild.py::"
 SIGNED = "tests/providers/test_signed_urls.py::"
@@ -5335,6 +5455,84 @@ BRINGING_BACK = (
         "        if not 1 <= seconds <= self.longest_signature_seconds:\n",
         "        if not 1 <= seconds:\n",
         (f"{SIGNED}test_no_address_is_for_longer_than_the_service_allows",),
+    ),
+)
+
+HELD_OR_FAILED = "tests/sql/test_memory.py"
+PROVIDER_MEMORY = "tests/jobs/test_provider_memory.py"
+
+MEMORY = (
+    Mutant(
+        "memory",
+        "a held execution is claimed",
+        "sql/queries/claim_executions.sql",
+        "  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = execution.id)\n",
+        "",
+        (f"{HELD_OR_FAILED}::test_a_held_execution_is_neither_listed_nor_claimed",),
+    ),
+    Mutant(
+        "memory",
+        "a removal asks nobody whether the execution is held",
+        "sql/database.py",
+        '    if rows and rows[0]["is_held"]:\n        raise DeletionHeld\n',
+        "",
+        (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
+    ),
+    Mutant(
+        "memory",
+        "a directory is noted though its execution is held",
+        "sql/queries/note_set_aside.sql",
+        " AND NOT is_held)",
+        ")",
+        (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
+    ),
+    Mutant(
+        "memory",
+        "a held directory keeps the name that a removal gave it",
+        "janitor_daemon.py",
+        "            self._migration.local_copies.give_back_held(held)\n",
+        "",
+        ("tests/stories/test_quarantine.py::test_a_removal_that_was_cut_off_gives_a_held_directory_its_name_back",),
+    ),
+    Mutant(
+        "memory",
+        "what is in quarantine is claimed",
+        "sql/queries/claim_executions.sql",
+        "(migration.quarantined_at IS NULL AND ",
+        "(",
+        (f"{HELD_OR_FAILED}::test_the_pauses_grow_until_the_quarantine",),
+    ),
+    Mutant(
+        "memory",
+        "an outage of a provider counts against executions",
+        "jobs/migration/setbacks.py",
+        "    return not error.provider_wide or providers.any_works(provider_ids)\n",
+        "    return True\n",
+        ("tests/stories/test_quarantine.py::test_a_providers_failures_put_nothing_in_quarantine",),
+    ),
+    Mutant(
+        "memory",
+        "a provider that failed is trusted without a probe",
+        "jobs/provider_set.py",
+        "            require_in_use(provider, self._memory.prefix)\n",
+        "            pass\n",
+        (f"{PROVIDER_MEMORY}::test_a_provider_that_failed_is_probed_before_it_is_used",),
+    ),
+    Mutant(
+        "memory",
+        "changed settings wait for the end of a pause",
+        "jobs/provider_set.py",
+        "not failure.is_paused or failure.settings != row.identity:",
+        "not failure.is_paused:",
+        (f"{PROVIDER_MEMORY}::test_changed_settings_are_tried_at_once",),
+    ),
+    Mutant(
+        "memory",
+        "an overtaken host prunes the audit trail",
+        "jobs/history/queries/prune_audit.sql",
+        " AND job.fencing_token = %(fencing_token)s",
+        "",
+        ("tests/jobs/history/test_history.py::test_an_overtaken_run_prunes_nothing_of_the_audit_trail",),
     ),
 )
 
@@ -5530,128 +5728,9 @@ STATUS = (
     ),
 )
 
-REHOME = "tests/jobs/rehome/test_rehome.py::"
-AUDIT = "tests/jobs/audit/test_audit.py::"
-MOVED_ROW = (f"{REHOME}test_a_row_that_changed_meanwhile_is_not_switched",)
-AS_FOUND = (f"{AUDIT}test_a_fix_changes_nothing_that_is_not_as_it_was_found",)
-
-TRUST = (
-    Mutant(
-        "rehome",
-        "a row that points elsewhere by now is switched",
-        "jobs/rehome/queries/switch.sql",
-        "      AND ruta_nube = %(old_uri)s\n",
-        "",
-        MOVED_ROW,
-    ),
-    Mutant(
-        "rehome",
-        "a row that is pending again is switched",
-        "jobs/rehome/queries/switch.sql",
-        "      AND migrado_a_nube\n",
-        "",
-        MOVED_ROW,
-    ),
-    Mutant(
-        "rehome",
-        "a copy is switched that another run has taken over",
-        "jobs/rehome/queries/switch.sql",
-        "      AND fencing_token = %(execution_token)s\n",
-        "",
-        MOVED_ROW,
-    ),
-    Mutant(
-        "rehome",
-        "a damaged copy is passed on",
-        "jobs/rehome/original.py",
-        " or digest.hexdigest() != self._entry.sha256",
-        "",
-        (f"{REHOME}test_a_damaged_old_copy_stays_where_it_is_and_is_not_passed_on",),
-    ),
-    Mutant(
-        "rehome",
-        "what is at the primary provider already is believed unread",
-        "jobs/rehome/equal_copy.py",
-        "    if digested.damaged:\n",
-        "    if not digested:\n",
-        (f"{REHOME}test_a_damaged_copy_at_home_is_not_believed",),
-    ),
-    Mutant(
-        "rehome",
-        "an equal copy is stored over, which may be the old one",
-        "jobs/rehome/move.py",
-        "proven_equal_copy(leased, attempt, away.execution, tree, self.records, self.pool, self._stop)\n",
-        "None\n",
-        (f"{REHOME}test_two_names_of_one_place_are_one_copy_that_stays",),
-    ),
-    Mutant(
-        "rehome",
-        "what others have at the old place is removed with the old copy",
-        "jobs/rehome/queries/switch.sql",
-        "                  AND other.foreign_objects\n",
-        "                  AND false\n",
-        (f"{REHOME}test_what_others_have_at_the_old_place_keeps_all_of_it",),
-    ),
-    Mutant(
-        "rehome",
-        "what the job has stored is removed before it can go on",
-        "sql/queries/release_leases.sql",
-        " AND host <> ''",
-        "",
-        (f"{REHOME}test_a_stop_leaves_what_was_stored_to_the_next_run",),
-    ),
-    Mutant(
-        "audit",
-        "a row that changed since is reported",
-        "jobs/audit/survey.py",
-        "elif self._records.is_unchanged(copy):",
-        "else:",
-        (f"{AUDIT}test_a_copy_that_vanishes_with_its_row_after_the_listing_is_not_lost",),
-    ),
-    Mutant(
-        "audit",
-        "what an attempt is storing is an orphan",
-        "jobs/audit/queries/find_known_places.sql",
-        "AND attempt.state IN ('open', 'abandoned', 'committed')",
-        "AND false",
-        (f"{AUDIT}test_what_is_stored_moved_and_removed_meanwhile_is_not_reported",),
-    ),
-    Mutant(
-        "audit",
-        "what others have stored is given up",
-        "jobs/audit/queries/find_own_orphans.sql",
-        "other.foreign_objects IS NOT FALSE",
-        "false",
-        (f"{AUDIT}test_an_orphan_of_this_database_is_removed_by_the_next_tick_and_others_stay",),
-    ),
-    Mutant(
-        "audit",
-        "a copy is made again though its original is being removed",
-        "jobs/audit/queries/migrate_again.sql",
-        "      AND migration.local_copy = 'kept'\n",
-        "",
-        AS_FOUND,
-    ),
-    Mutant(
-        "audit",
-        "a copy is made again though a run works on it",
-        "jobs/audit/queries/migrate_again.sql",
-        "      AND (migration.lease_expires_at IS NULL OR migration.lease_expires_at < now())\n",
-        "",
-        AS_FOUND,
-    ),
-    Mutant(
-        "audit",
-        "the word of a restore is taken for it",
-        "jobs/drill/comparison.py",
-        "if expected.kind is EntryKind.FILE and hash_file(descriptor, found, stop) != expected.sha256:",
-        "if expected.kind is not found.kind:",
-        ("tests/jobs/drill/test_drill.py::test_the_word_of_the_restore_is_not_taken_for_it",),
-    ),
-)
-
 MUTANTS = (
     *WATCHED_FROM_OUTSIDE,
+    *MEMORY,
     *VERIFICATION,
     *SOURCES,
     *PATHS,

@@ -882,6 +882,33 @@ OFF_SITE = (
     ),
 )
 
+BRINGING_BACK = (
+    promise(
+        "A restore of several replaces nothing that is there, and one that fails stops no other.",
+        "stories/test_restore_many.py::test_one_that_fails_stops_no_other_and_the_same_command_goes_on",
+        "stories/test_restore_many.py::test_what_is_there_is_recognised_by_its_contents_and_never_replaced",
+        "stories/test_restores.py::test_a_restore_of_several_that_is_killed_goes_on_where_it_stopped",
+    ),
+    promise(
+        "What comes back to where it was stays inside the roots, and no removal under way takes it.",
+        "stories/test_restore_many.py::test_in_place_fills_only_what_is_missing_or_empty_inside_the_roots",
+        "stories/test_restore_many.py::test_in_place_follows_no_link_and_needs_roots_that_are_there",
+        "stories/test_restore_many.py::test_in_place_waits_for_a_removal_that_is_not_finished",
+    ),
+    promise(
+        "Lost rows are rebuilt for complete copies only, and rows that exist are never changed.",
+        "stories/test_rebuild.py::test_lost_rows_are_shown_first_and_then_written_as_they_were",
+        "stories/test_rebuild.py::test_only_complete_copies_count_and_rows_that_exist_are_left",
+        "stories/test_rebuild.py::test_rows_that_say_something_else_are_named_and_not_touched",
+    ),
+    promise(
+        "A signed address reads one object, for as long as the service allows, and gets into no log.",
+        "providers/test_signed_urls.py::test_an_address_reads_its_object_and_no_other_one_and_is_in_no_log",
+        "providers/test_signed_urls.py::test_no_address_is_for_longer_than_the_service_allows",
+        "stories/test_contents_of_copies.py::test_url_gives_an_address_on_the_standard_output_only",
+    ),
+)
+
 NOTICES = (
     promise(
         "A kill at any moment loses no notice, and none reaches a channel more than twice under one number.",
@@ -909,5 +936,6 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "secrets": SECRETS,
     "logs": LOGS,
     "backups at providers": OFF_SITE,
+    "bringing back": BRINGING_BACK,
     "notices": NOTICES,
 }

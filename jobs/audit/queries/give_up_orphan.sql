@@ -11,13 +11,15 @@ WITH given_up AS (
             WHERE other.place = attempt.place
               AND other.id <> attempt.id
               AND (other.provider_id = attempt.provider_id OR other.execution_id <> attempt.execution_id)
-          AND (other.state <> 'settled' OR other.foreign_objects IS NOT FALSE)
+              AND (other.state <> 'settled' OR other.foreign_objects IS NOT FALSE)
         )
     RETURNING attempt.execution_id, attempt.key_prefix, attempt.provider_id
+),
+noted AS (
+    INSERT INTO janitor_audit (event, execution_id, uuid, host, os_user, command, details)
+    SELECT
+        'orphan_given_up', execution_id, %(uuid)s, %(host)s, %(os_user)s, %(command)s,
+        jsonb_build_object('place', key_prefix, 'provider_id', provider_id)
+    FROM given_up
 )
-INSERT INTO janitor_audit (event, execution_id, uuid, host, os_user, command, details)
-SELECT
-    'orphan_given_up', execution_id, %(uuid)s, %(host)s, %(os_user)s, %(command)s,
-    jsonb_build_object('place', key_prefix, 'provider_id', provider_id)
-FROM given_up
-RETURNING id
+SELECT execution_id FROM given_up

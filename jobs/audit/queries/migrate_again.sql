@@ -18,10 +18,12 @@ WITH taken_back AS (
       AND (migration.lease_expires_at IS NULL OR migration.lease_expires_at < now())
       AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = execution.id)
     RETURNING execution.id, execution.ruta_nube
+),
+noted AS (
+    INSERT INTO janitor_audit (event, execution_id, uuid, host, os_user, command, details)
+    SELECT
+        'migrated_again', id, %(uuid)s, %(host)s, %(os_user)s, %(command)s,
+        jsonb_build_object('uri', ruta_nube, 'provider_id', %(provider_id)s::integer, 'detail', %(detail)s::text)
+    FROM taken_back
 )
-INSERT INTO janitor_audit (event, execution_id, uuid, host, os_user, command, details)
-SELECT
-    'migrated_again', id, %(uuid)s, %(host)s, %(os_user)s, %(command)s,
-    jsonb_build_object('uri', ruta_nube, 'provider_id', %(provider_id)s::integer, 'detail', %(detail)s::text)
-FROM taken_back
-RETURNING id
+SELECT id FROM taken_back

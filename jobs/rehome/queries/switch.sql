@@ -59,6 +59,16 @@ old_attempt AS (
       AND attempt.key_prefix = %(old_key_prefix)s
       AND attempt.state = 'committed'
 ),
+told AS (
+    INSERT INTO janitor_audit (event, execution_id, uuid, host, details)
+    SELECT
+        'rehomed', id, %(uuid)s, %(host)s,
+        jsonb_build_object(
+            'from_uri', %(old_uri)s::text, 'from_provider_id', %(old_provider_id)s::integer,
+            'to_uri', %(uri)s::text, 'to_provider_id', %(provider_id)s::integer
+        )
+    FROM moved
+),
 noted AS (
     INSERT INTO janitor_rehomes AS rehome
         (execution_id, execution_token, from_provider_id, from_uri, to_provider_id, was_copied, size_bytes, rehomed_at)
