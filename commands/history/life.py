@@ -149,6 +149,7 @@ EVENTS = {
     "released": "liberada",
     "retried": "se pide que se reintente",
     "restored": "restaurada en {destination}",
+    "url_signed": "dirección de {path} firmada para {seconds} s",
     "local_copy_deleted": "se borra su copia local, {directory}",
 }
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from config.process.person import Person
+from sql.memory.orders import Orders
 from tests.model.runs import Cut
 from tests.model.world import LEASE_OVER_SECONDS, PREFIXES, PRODUCTION_SLOTS, UUIDS, World
 
@@ -112,6 +114,30 @@ class SetBack(Step):
         commit = world.production.migrated.pop(row, None)
         if self.take_back and commit is not None:
             world.take_back(commit.slot)
+
+
+@dataclass(frozen=True)
+class Hold(Step):
+    """An operator holds an execution."""
+
+    row: int
+
+    def play(self, world: World) -> None:
+        row = _row(world, self.row)
+        if row is not None:
+            _operators_of(world).hold(_uuid(world, row), "held", OPERATOR)
+
+
+@dataclass(frozen=True)
+class Release(Step):
+    """The operator releases it."""
+
+    row: int
+
+    def play(self, world: World) -> None:
+        row = _row(world, self.row)
+        if row is not None:
+            _operators_of(world).release(_uuid(world, row), OPERATOR)
 
 
 @dataclass(frozen=True)
@@ -253,6 +279,17 @@ class Clone(Step):
 
 
 History = Sequence[Step]
+
+OPERATOR = Person("operator", "janitor-daemon hold")
+
+
+def _operators_of(world: World) -> Orders:
+    return world.production.platform.database("A").orders
+
+
+def _uuid(world: World, row: int) -> str:
+    uuid: str = world.production.platform.value("SELECT uuid::text FROM ejecuciones_yaml WHERE id = %s", row)
+    return uuid
 
 
 def _row(world: World, number: int) -> int | None:

@@ -275,9 +275,12 @@ class World:
             installation.platform.sql(
                 "UPDATE janitor_migrations SET lease_expires_at = lease_expires_at - make_interval(secs => %s) "
                 "WHERE lease_expires_at IS NOT NULL; "
+                "UPDATE janitor_migrations SET next_try_at = next_try_at - make_interval(secs => %s) "
+                "WHERE next_try_at IS NOT NULL; "
+                "UPDATE janitor_provider_health SET until = until - make_interval(secs => %s); "
                 "UPDATE janitor_attempts SET closed_until = closed_until - make_interval(secs => %s) "
                 "WHERE closed_until IS NOT NULL",
-                seconds, seconds,
+                seconds, seconds, seconds, seconds,
             )  # fmt: skip
 
     def installations(self) -> list[Installation]:
@@ -372,6 +375,10 @@ class World:
             raise Loss(f"{where} no complete copy of {commit.uuid} is")
         if content not in self.written[commit.slot]:
             raise Loss(f"{where} {content} lies, which {SLOTS[commit.slot]} never held")
+
+    def has_local_copy(self, slot: int) -> bool:
+        """Whether a directory has, under its own name, what was written to it last."""
+        return self._is_at(self.path_of(slot), self.promised.get(slot, {}))
 
     def _is_at(self, directory: Path, content: Content) -> bool:
         return all(_bytes_at(directory / name) == data for name, data in content.items()) and directory.is_dir()
