@@ -63,6 +63,7 @@ from config.provider_fields import unknown_fields
 from config.settings import Settings, load_settings
 from config.text.amounts import parse_duration, parse_size
 from config.text.wording import in_spanish, output_failure, reason_of
+from jobs.context import EndOfRun
 from jobs.heartbeat import renewing_leases
 from jobs.job import Outcome
 from jobs.locks import LockHeld
@@ -80,7 +81,7 @@ from jobs.temp_files.guard import (
     require_temp_directory_apart,
     require_temp_directory_apart_from_copies,
 )
-from jobs.tick import Plan, Request, Tick
+from jobs.tick import Observers, Plan, Request, Tick
 from providers.base import ProviderUnavailable
 from sql.database import (
     Database,
@@ -131,12 +132,15 @@ class JanitorDaemon:
         """Set it to stop the run: work in flight is abandoned and nothing new begins."""
         self.report = TickReport()
         self._messages = Messages(self.report)
+        watching = () if self._options.dry_run else all_jobs()
+        self._observers = Observers(watching, self._settings, self._options.request, VERSION)
+        self._is_end_recorded = True
         self._at_the_end = contextlib.ExitStack()
         self._at_the_end.callback(self._database.close)
 
     def run(self) -> int:
         """Do one tick and return its exit code."""
-        with self._at_the_end:
+        with self._at_the_end, self._observed():
             if self._options.request.asks_for("temp"):
                 require_temp_directory_apart(self._settings)
             self._messages.unknown_names(self._settings.unknown_variables)
@@ -148,6 +152,27 @@ class JanitorDaemon:
             else:
                 self._tick(tick, plans)
         return self.report.exit_code
+
+    @contextlib.contextmanager
+    def _observed(self) -> Iterator[None]:
+        """Show the end of the run to its observers, however it ends, unless another run does all the work."""
+        try:
+            yield
+        except LockHeld:
+            raise
+        except Exception as error:
+            exit_code = self.report.exit_code if self.report.is_ended_by_signal else exit_code_of(error)
+            self._show_end(exit_code, (*self.report.problems(), _in_words(error)))
+            raise
+        self._show_end(self.report.exit_code, self.report.problems())
+
+    def _show_end(self, exit_code: int, problems: tuple[str, ...]) -> None:
+        is_lost = exit_code == EXIT_DATABASE or not self._is_end_recorded
+        end = EndOfRun(
+            exit_code, self.report.elapsed_seconds, self.report.counts._asdict(), tuple(self.report.jobs), problems,
+            None if is_lost else self._database, self.report.is_ended_by_signal,
+        )  # fmt: skip
+        self._observers.ended(end, self.report)
 
     def _require_on(self, plans: Sequence[Plan]) -> None:
         """Raises `ConfigurationError` for a job that is off but was requested by name."""
@@ -171,14 +196,18 @@ class JanitorDaemon:
         )
 
     def _tick(self, tick: Tick, plans: Sequence[Plan]) -> None:
-        with tick.holding_first_lock(plans):
+        work = [plan for plan in plans if plan.job.observer is None]
+        with tick.holding_first_lock(work):
             self._connect()
-            if not tick.has_work(plans):
+            if work and not tick.has_work(work):
+                return
+            if not plans:
                 return
             seen = self._database.start_run(os.getpid(), self._options.request.mode, VERSION)
+            self._observers.started()
             try:
                 with renewing_leases(self._database):
-                    tick.run(plans, seen)
+                    tick.run(work, seen)
             finally:
                 self._finish(frozenset(plan.job.name for plan in plans))
 
@@ -195,8 +224,9 @@ class JanitorDaemon:
             "limit_reached": self.report.limit_reached,
         }
         try:
-            with contextlib.suppress(DatabaseUnavailable):
-                self._database.finish_run(self.report.exit_code, report)
+            self._database.finish_run(self.report.exit_code, report)
+        except DatabaseUnavailable:
+            self._is_end_recorded = False
         except DatabaseError as error:
             self._messages.end_not_recorded(error)
 
@@ -723,7 +753,12 @@ def run_command_line(arguments: Sequence[str]) -> int:
         end_now(interrupted.exit_code)
     except Exception as error:
         emit(logging.ERROR, "run_failed", _in_words(error), cause=error)
-        return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
+        return exit_code_of(error)
+
+
+def exit_code_of(error: Exception) -> int:
+    """The exit code of a command that an error has ended."""
+    return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
 
 
 def _in_words(error: Exception) -> str:

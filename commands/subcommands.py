@@ -12,10 +12,12 @@ from pathlib import Path
 
 import click
 
+from commands.audit.commands import audit
 from commands.check import check_everything
 from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
 from commands.orders.commands import ORDERS
+from commands.report.commands import report
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -39,7 +41,7 @@ from sql.database import Database
 commands = SpanishGroup()
 """All of them, by name."""
 
-for order in (status, health, *ORDERS, history):
+for order in (status, health, *ORDERS, history, audit, report, restore, list_contents, url, rebuild, completion, man):
     commands.add_command(order)
 
 
@@ -83,10 +85,6 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
         entries = list_jobs(database, settings)
     click.echo(printable_json(entries, indent=2) if as_json else "\n".join(map(one_line, describe_jobs(entries))))
     return EXIT_DONE
-
-
-for command in (restore, list_contents, url, rebuild, completion, man):
-    commands.add_command(command)
 
 
 @commands.command(short_help="Enseña el programa en marcha.")

@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from config.errors import RunInterrupted
 from config.logs import emit, one_line
 from config.settings import Settings
-from jobs.job import Job
-from jobs.report import TickReport
+from jobs.job import Job, Outcome
+from jobs.report import JobDone, TickReport
 from sql.connection import Row
 from sql.database import Database, DatabaseError
 from sql.notices import Cause
@@ -81,3 +81,48 @@ class Context(NamedTuple):
             self.database.notices.note((Cause(key, state, text),))
         except DatabaseError as error:
             self.say("notice_not_noted", f"No se pudo anotar el aviso {key}: {one_line(error)}", logging.WARNING)
+
+
+class ObservedRun(NamedTuple):
+    """What an observer knows of a run from its beginning."""
+
+    job: Job
+    """The observer's own."""
+    settings: Settings
+    own_settings: Any
+    mode: str
+    version: str
+    is_asked_for: bool
+    """Whether the run is one of all jobs, or names this one. Otherwise somebody asks only for others."""
+
+
+class EndOfRun(NamedTuple):
+    """How a run ended."""
+
+    exit_code: int
+    elapsed_seconds: float
+    counts: Mapping[str, int]
+    """The counts of `jobs.report.Counts`."""
+    jobs: tuple[JobDone, ...]
+    problems: tuple[str, ...]
+    """What was not done and why, in Spanish, one line each."""
+    database: Database | None
+    """`None` when it could not be reached, or was lost."""
+    is_interrupted: bool = False
+    """Whether a signal ended the run. Some seconds later the process ends, with or without its observers."""
+
+
+class Observer(Protocol):
+    """A job that concerns the whole run: it sees every end of one, except where another run does all the work.
+
+    What it raises and returns is logged as a warning and recorded, and never changes the result of a run that does
+    other jobs.
+    """
+
+    def __init__(self, run: ObservedRun) -> None: ...
+
+    def started(self) -> None:
+        """The run has begun to work. Must not delay it."""
+
+    def ended(self, end: EndOfRun) -> Outcome | None:
+        """The run is over and recorded. Ends in a bounded time. Returns `None` if there was nothing to do."""

@@ -86,11 +86,13 @@ class Job(NamedTuple):
     rights: Mapping[str, str] = NOTHING
     """By table what its statements may do there: `"SELECT, DELETE"`. Asked for before a run and by `check`."""
     phase: int = Phase.WORK
+    observer: Ref | None = None
+    """For a job that has no `run`: a class like `jobs.context.Observer`. It sees the start and the end of a run."""
 
     @property
     def folder(self) -> str:
         """The package of its code and its statements: that of its `run`."""
-        reference = self.run or self.preview or self.commands
+        reference = self.run or self.observer or self.preview or self.commands
         package = reference.text.partition(":")[0].split(".")[:2] if reference else ["jobs", self.name]
         return "/".join(package)
 

@@ -27,7 +27,7 @@ from providers.base import (
     StorageFull,
 )
 from providers.probes import require_in_use
-from sql.database import Database, DatabaseError
+from sql.database import Database, DatabaseError, provider_name
 
 if TYPE_CHECKING:
     from sql.memory.provider_health import ProviderFailure
@@ -156,6 +156,20 @@ class ProviderSet:
         """The sizes in bytes of executions for which each provider had no room."""
         self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
 
+    @classmethod
+    def load(
+        cls, database: Database, interruption: threading.Event, memory: ProviderMemory | None = None
+    ) -> ProviderSet:
+        """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
+        rows: list[ProviderRow] = []
+        unreadable: list[tuple[int, str, FieldError]] = []
+        for item in database.load_provider_rows():
+            if isinstance(item, ProviderRow):
+                rows.append(item)
+            else:
+                unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
+        return cls(rows, unreadable, interruption, memory=memory)
+
     @property
     def any_is_in_use(self) -> bool:
         """Whether any provider has been given out: its connections and threads would not survive a fork."""
@@ -204,6 +218,12 @@ class ProviderSet:
     def row(self, provider_id: int) -> ProviderRow | None:
         """The database row of a provider."""
         return self._rows.get(provider_id)
+
+    def name(self, provider_id: int) -> str:
+        """What operators call a provider, whether or not it can be used."""
+        names = {row.id: row.name for row in self._rows.values()}
+        names.update((row_id, name) for row_id, (name, _) in self._unreadable.items())
+        return one_line(names.get(provider_id, f"con id {provider_id}"))
 
     def _build(self, provider_id: int) -> None:
         """Build a provider that another thread has not built meanwhile, and probe it if it failed before."""

@@ -19,8 +19,13 @@ DEFINITIONS = (
     Ref("jobs.logs.job:JOB"),
     Ref("jobs.backups.job:JOB"),
     Ref("jobs.backups.job:VERIFY"),
+    Ref("jobs.rehome.job:JOB"),
+    Ref("jobs.audit.job:JOB"),
+    Ref("jobs.drill.job:JOB"),
     Ref("jobs.history.job:JOB"),
     Ref("jobs.notify.job:JOB"),
+    Ref("jobs.metrics.job:JOB"),
+    Ref("jobs.ping.job:JOB"),
 )
 
 

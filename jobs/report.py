@@ -42,7 +42,7 @@ class Named(StrEnum):
     LOG = "unwritable_log"
 
 
-class Observed(StrEnum):
+class Observed:
     """What a tick has seen of a provider, by its id. Unlike `Named` these decide no exit code."""
 
     WORKED = "worked"
@@ -75,6 +75,14 @@ class Counts(NamedTuple):
     temp_failures: int = 0
 
 
+class JobDone(NamedTuple):
+    """One job of a run that has ended: its name, `JobEnd.outcome`, and how long it took."""
+
+    name: str
+    outcome: str
+    seconds: float
+
+
 class TickReport:
     """Counts from several threads, and the worst problem of the tick as a whole."""
 
@@ -85,6 +93,8 @@ class TickReport:
         self._problem_exit_code = EXIT_DONE
         self._signal_number: int | None = None
         self._named: dict[str, tuple[str, ...]] = {}
+        self.jobs: list[JobDone] = []
+        """The jobs that have ended, in order."""
         self._observed: dict[str, dict[int, str]] = {}
         self.limit_reached: str | None = None
         """The option that kept work from beginning or finishing."""

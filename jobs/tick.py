@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -21,10 +22,10 @@ from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import JobState
 from config.settings import Settings
-from jobs.context import Context, LeaseLost
+from jobs.context import Context, EndOfRun, LeaseLost, ObservedRun, Observer
 from jobs.job import Job, Outcome, Phase, Ref, Scope
 from jobs.locks import JobLocks, LockHeld
-from jobs.report import Named, TickReport
+from jobs.report import JobDone, Named, TickReport
 from jobs.schedule import NEVER_RUN, EveryTick, Schedule, is_due, next_due
 from jobs.signals import Interruption
 from sql.database import Database, DatabaseError, DatabaseUnavailable, SchemaError, database_identity
@@ -215,7 +216,9 @@ class Tick:
             is_asked_for=self._request.due_or_not, wish=self._request.wish,
             fencing_token=fencing_token if plan.is_platform else 0, report=self._report,
         )  # fmt: skip
+        began = time.monotonic()
         end = self._end_of(plan, self._guarded(plan, context))
+        self._report.jobs.append(JobDone(end.job, end.outcome, time.monotonic() - began))
         if fencing_token != UNRECORDED:
             self._database.job_records.end(end)
 
@@ -325,6 +328,60 @@ class Tick:
         )
         message = f"El trabajo de {job.title} lo hace ahora {where}: este ciclo no lo repite"
         emit(logging.INFO, "job_elsewhere", message, job=job.title)
+
+
+class Observers:
+    """The jobs that see the start and the end of a run. What goes wrong in one is a warning, and stops no other."""
+
+    def __init__(self, jobs: Iterable[Job], settings: Settings, request: Request, version: str) -> None:
+        """Makes those that are on and not skipped. `Tick.plans` reports wrong settings of one."""
+        self._request = request
+        self._observers: list[tuple[Job, Observer]] = []
+        for job in jobs:
+            if job.observer is None or job.name in request.skip:
+                continue
+            with contextlib.suppress(ConfigurationError):
+                plan = plan_of(job, settings)
+                if plan is not None:
+                    asked = request.asks_for(job.name)
+                    run = ObservedRun(job, settings, plan.own_settings, request.mode, version, is_asked_for=asked)
+                    self._observers.append((job, job.observer.load()(run)))
+
+    def started(self) -> None:
+        """The run has begun to work."""
+        for job, observer in self._observers:
+            self._guarded(job, observer.started)
+
+    def ended(self, end: EndOfRun, report: TickReport) -> None:
+        """The run is over. Records what each observer did where that is possible."""
+        for job, observer in self._observers:
+            began = time.monotonic()
+            outcome = self._guarded(job, partial(observer.ended, end))
+            if outcome is None:
+                continue
+            if outcome.failures and self._request.due_or_not and self._request.asks_for(job.name):
+                report.name(Named.UNDONE, job.title)
+            if end.database is not None:
+                self._record(job, outcome, time.monotonic() - began, end.database)
+
+    def _guarded(self, job: Job, call: Callable[[], Outcome | None]) -> Outcome | None:
+        try:
+            outcome = call()
+        except Exception as error:
+            told = error if isinstance(error, KNOWN_ERRORS) else unexpected(error)
+            outcome = Outcome(failures=(one_line(told),))
+        if outcome is not None and outcome.failures:
+            message = f"El trabajo de {job.title} no pudo terminar: {'; '.join(outcome.failures)}"
+            emit(logging.WARNING, "observer_failed", f"{message} (lo demás del ciclo no cambia)", job=job.title)
+        return outcome
+
+    def _record(self, job: Job, outcome: Outcome, seconds: float, database: Database) -> None:
+        name = "failed" if outcome.failures else "done"
+        error = "; ".join(outcome.failures) or None
+        try:
+            database.record_observer(JobEnd(job.name, False, name, outcome.counts, error), seconds)
+        except DatabaseError as lost:
+            emit(logging.DEBUG, "observer_not_recorded", f"No se pudo anotar: {lost}", cause=lost, job=job.title)
 
 
 UNRECORDED = 0

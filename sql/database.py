@@ -38,7 +38,7 @@ from sql.errors import (
     DeletionSwitchedOff,
     SchemaError,
 )
-from sql.job_records import JobRecords, JobsSeen, jobs_seen
+from sql.job_records import JobEnd, JobRecords, JobsSeen, jobs_seen
 from sql.notices import Notices
 from sql.texts import Told, ToldJson
 
@@ -348,6 +348,15 @@ class Database:
     def job_query(self, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
         """Run one of a job's statements, `queries/{name}.sql` in its folder, which may run twice."""
         return self._connection.query(f"{folder}/{name}", parameters)
+
+    def job_query_once(self, folder: str, name: str, parameters: Mapping[str, object]) -> list[Row]:
+        """The same, without waiting for a lost database or repeating what was refused."""
+        return self._connection.query_once(f"{folder}/{name}", parameters)
+
+    def record_observer(self, end: JobEnd, seconds: float) -> None:
+        """Record what a job did that only looks on, if a run has begun."""
+        if self._run_id:
+            self.job_records.record(end, seconds)
 
     @property
     def notices(self) -> Notices:
@@ -766,6 +775,10 @@ class Database:
         return Past(self._connection)
 
     # Questions of operators
+
+    def report_rows(self, name: str, days: int, zone: str) -> list[Row]:
+        """The rows of `report_{name}.sql`: what happened in the last days, as `zone` divides them."""
+        return self._connection.query(f"report_{name}", {"days": days, "zone": zone})
 
     def find_executions(self, uuid: str) -> list[StoredExecution]:
         """The rows with this uuid, a migrated one first."""

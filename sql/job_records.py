@@ -76,6 +76,19 @@ class JobRecords:
         self._connection.query(self._with_end(name), {**self._ended(), **parameters})
         self._end = None
 
+    def record(self, end: JobEnd, seconds: float) -> None:
+        """Record a job of this host that nobody claims: that it was done just now, and how long it took."""
+        parameters = {
+            "run_id": self._run_id,
+            "job": end.job,
+            "host": self._host,
+            "seconds": seconds,
+            "outcome": end.outcome,
+            "counts": ToldJson(redactor.redact_all(end.counts)),
+            "error": None if end.error is None else Told(one_line(end.error)),
+        }
+        self._connection.query_once("record_observer", parameters)
+
     def lease_seconds_left(self, job: str, fencing_token: int) -> float | None:
         """How long a platform job still belongs to this run, by the database's clock; `None` if it no longer does."""
         rows = self._connection.query_once("job_lease_seconds_left", {"job": job, "fencing_token": fencing_token})

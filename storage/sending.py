@@ -6,10 +6,11 @@ import contextlib
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from config.models import Entry, ProviderRow, PutReceipt, StoredObject
-from files.walk import FileSource
+from files.tree import Tree
+from files.walk import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     ConditionFailed,
@@ -36,6 +37,35 @@ and each of them arrives once.
 """
 
 
+class Original(Protocol):
+    """Where the bytes of a tree are: in a directory of this host, or in a copy at another provider."""
+
+    @property
+    def descriptor(self) -> int:
+        """The open directory, for helpers; -1 for bytes that are elsewhere, which get no helpers."""
+
+    def source(self, entry: Entry, interruption: threading.Event) -> Source:
+        """The bytes of one file: exactly those of the entry, or an error that is no `ProviderError`."""
+
+    def require_unchanged(self, tree: Tree) -> None:
+        """Raises `SourceError` if anything differs from the tree by now."""
+
+
+class LocalFiles(NamedTuple):
+    """The original in an open directory of this host."""
+
+    descriptor: int
+
+    def source(self, entry: Entry, interruption: threading.Event) -> Source:
+        """See `Original`."""
+        return FileSource(self.descriptor, entry, interruption)
+
+    def require_unchanged(self, tree: Tree) -> None:
+        """See `Original`."""
+        with contextlib.closing(walk(self.descriptor)) as second_walk:
+            require_unchanged(tree, second_walk)
+
+
 class FileToSend(NamedTuple):
     """A file: its position in its tree, its key, and what an earlier attempt stored under that key."""
 
@@ -49,18 +79,18 @@ class FileToSend(NamedTuple):
 
 
 class Sender:
-    """Stores the files of an open directory on one provider. Safe to use from several threads."""
+    """Stores the files of one execution on one provider. Safe to use from several threads."""
 
     def __init__(
         self,
         provider: Provider,
-        directory_descriptor: int,
+        original: Original,
         traffic: Traffic,
         interruption: threading.Event,
         queue_position: int = 0,
     ) -> None:
         self._provider = provider
-        self._descriptor = directory_descriptor
+        self._original = original
         self._traffic = traffic
         self._interruption = interruption
         self._queue_position = queue_position
@@ -81,7 +111,7 @@ class Sender:
         receipts: dict[int, PutReceipt] = {}
         together: dict[str, tuple[FileToSend, Source]] = {}
         for file in files:
-            source = FileSource(self._descriptor, file.entry, self._interruption)
+            source = self._original.source(file.entry, self._interruption)
             stored = self._receipt_of_stored(file, source)
             if stored is not None:
                 self.not_sent.add(file.position)
@@ -287,7 +317,8 @@ class SendFiles(Task[Sent]):
         provider = LeasedProvider(worker_state.provider(self.provider_row), worker_state.lease)
         # Ask here, so that no probe object for this is put among the files.
         with_retries(lambda: provider.creates_safely(self.parent), worker_state.interruption, provider.progress)
-        sender = Sender(provider, directory_descriptor, worker_state.pool.traffic, worker_state.interruption)
+        original = LocalFiles(directory_descriptor)
+        sender = Sender(provider, original, worker_state.pool.traffic, worker_state.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
         starts = [*batch_starts(sizes_bytes, provider.objects_at_once), len(self.files)]
         receipts: dict[int, PutReceipt] = {}

@@ -27,7 +27,6 @@ from config.models import (
 )
 from config.text.plurals import counted
 from files.tree import Tree
-from files.walk import FileSource, require_unchanged, walk
 from providers.base import (
     SMALL_TOGETHER_BYTES,
     SPANS_AT_ONCE,
@@ -56,7 +55,7 @@ from storage.manifest import (
 )
 from storage.optional_steps import discard_but_for, discard_unfinished
 from storage.receipts import Notes, Receipts
-from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Sender, batch_starts
+from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Original, Sender, batch_starts
 from storage.traffic.transfers import TransferPool
 
 DIGESTS_PER_REQUEST = 256
@@ -78,7 +77,7 @@ class Upload:
         attempt: Attempt,
         execution: Execution,
         tree: Tree,
-        directory_descriptor: int,
+        original: Original,
         records: AttemptRecords,
         pool: TransferPool,
         interruption: threading.Event,
@@ -94,11 +93,11 @@ class Upload:
         self._receipts = Receipts(tree, self._place)
         self._stored_before = Notes(0)
         """The checksums of existing objects that have the right size under keys of files."""
-        self._descriptor = directory_descriptor
+        self._original = original
         self._records = records
         self._pool = pool
         self._interruption = interruption
-        self._sender = Sender(provider, directory_descriptor, pool.traffic, interruption, queue_position)
+        self._sender = Sender(provider, original, pool.traffic, interruption, queue_position)
         self._unreadable: ProviderUnavailable | None = None
         self._assistance = assistance
         self._require_elsewhere = require_elsewhere
@@ -153,8 +152,7 @@ class Upload:
         )
 
     def _require_unchanged(self) -> None:
-        with contextlib.closing(walk(self._descriptor)) as second_walk:
-            require_unchanged(self._tree, second_walk)
+        self._original.require_unchanged(self._tree)
 
     def _ours(self, positions: Sequence[int]) -> Sequence[int]:
         """The positions without those that hold objects of others."""
@@ -373,7 +371,7 @@ class Upload:
             part = positions[starts[number] : starts[number + 1]]
             try:
                 sent = assistance.send(
-                    self._files_to_send(part), self._place.parent, self._descriptor, self._interruption
+                    self._files_to_send(part), self._place.parent, self._original.descriptor, self._interruption
                 )
             except HelperLost:
                 self._sender.left_unfinished = self._sender.unanswered = True
@@ -519,7 +517,7 @@ class Upload:
         """Read files that are not sent, to know which bytes should be stored."""
 
         def measure(position: int) -> None:
-            source = FileSource(self._descriptor, self._tree.entry(position), self._interruption)
+            source = self._original.source(self._tree.entry(position), self._interruption)
             self._receipts.note(position, self._provider.measure(source))
             self._sender.not_sent.add(position)
 

@@ -58,13 +58,25 @@ FILES_THAT_MAY_IMPORT = {
         *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
     ),
     "isal": ("jobs/*/compression.py",),
-    "apprise": ("jobs/notify/sending.py",),
+    "apprise": ("jobs/backups/offsite/mail.py", "jobs/notify/sending.py"),
+    "pyrage": ("jobs/backups/offsite/encryption.py",),
     "psycopg2": ("sql/*.py",),
     "click": (PROGRAM, "config/options.py", "commands/*.py", "jobs/*/commands.py"),
 }
 """Each package of others that only some files know, and those files."""
 
-SLOW_PACKAGES = ("apprise", "azure", "boto3", "botocore", "cryptography", "google", "obstore", "paramiko", "requests")
+SLOW_PACKAGES = (
+    "apprise",
+    "azure",
+    "boto3",
+    "botocore",
+    "cryptography",
+    "google",
+    "obstore",
+    "paramiko",
+    "pyrage",
+    "requests",
+)
 """Together they cost seconds of start-up, which a tick with nothing to do must not pay."""
 
 

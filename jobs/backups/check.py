@@ -11,6 +11,7 @@ from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import BackupError
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.keeping.summary import SUBJECT, findings
+from jobs.backups.offsite.check import check as check_providers
 from jobs.backups.records import Records
 from jobs.context import Context
 from jobs.findings import Finding, bad, good
@@ -25,6 +26,7 @@ def check(context: Context) -> Iterator[Finding]:
         yield from status(context)
     except SchemaError:  # rights or tables that are missing are told by others
         return
+    yield from check_providers(context)
 
 
 def status(context: Context) -> Iterator[Finding]:

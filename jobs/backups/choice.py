@@ -31,6 +31,19 @@ class Choice:
         return Kind.FULL if self.base is None else Kind.DIFFERENTIAL
 
 
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """Bytes: to fetch a full backup that only a provider has, of another full one, and of the usual differential."""
+
+    fetched: int
+    full: int
+    differential: int
+
+    def favour_fetching(self, places: int) -> bool:
+        """Whether fetching and a differential move fewer bytes than a new full one; each goes to so many places."""
+        return self.fetched + self.differential * places < self.full * places
+
+
 def choose(newest_full: Backup | None, wish: Wish, settings: BackupSettings, now: datetime, zone: tzinfo) -> Choice:
     """A full one if there is none to begin with, and if none was made since the last day for full ones, whenever that
     was: one that was missed on Monday is made on Tuesday. Otherwise a differential.

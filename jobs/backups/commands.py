@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import click
 
 from config.errors import RunInterrupted
-from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
 from config.options import SpanishGroup, directory_to_fill, not_empty
 from config.settings import Settings
@@ -21,6 +22,7 @@ from jobs.backups.choice import Wish
 from jobs.backups.errors import BackupInterrupted
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
+from jobs.backups.offsite.commands import backup_rebuild, backup_send
 from jobs.backups.records import FOLDER, Records, readable_size
 from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
@@ -29,6 +31,12 @@ from sql.database import Database, database_identity
 
 json_option = click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 id_argument = click.argument("backup_id", metavar="ID", type=int)
+identity_option = click.option(
+    "--identity",
+    type=click.Path(path_type=Path),
+    metavar="FICHERO",
+    help="La clave privada de age, para lo que solo está cifrado en un proveedor.",
+)
 
 
 @contextlib.contextmanager
@@ -70,6 +78,10 @@ def backup(context: click.Context) -> int:
         click.echo(context.get_help(), err=True)
         return EXIT_CONFIGURATION
     return EXIT_DONE
+
+
+backup.add_command(backup_rebuild)
+backup.add_command(backup_send)
 
 
 @backup.command("run", short_help="Hace una copia ahora.")
@@ -132,19 +144,25 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
     Nunca la última cadena buena, ni una completa de la que depende una diferencial, ni la última comprobada.
     """
     from jobs.backups.keeping.disposal import clean
+    from jobs.backups.offsite.delivery import delivery_of_command
+    from jobs.backups.offsite.opening import opened
     from jobs.locks import job_lock
 
-    days = settings.of(BackupSettings).retention_days
-    with _records_of(settings) as records, _stoppable() as interruption, contextlib.ExitStack() as stack:
+    own = settings.of(BackupSettings)
+    with _stoppable() as interruption, contextlib.ExitStack() as stack:
+        vault = stack.enter_context(opened(settings, interruption))
         if not dry_run:
             identity = database_identity(settings.database_url)
             stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))
-        gone = clean(_shelf(records, settings), records, days, interruption, dry_run=dry_run)
+        delivery = delivery_of_command(own, vault.stores, vault.copies)
+        delivery.look(vault.shelf)
+        shelf = replace(vault.shelf, elsewhere=delivery.places())
+        gone = clean(shelf, vault.records, own.retention_days, interruption, delivery.remove, dry_run=dry_run)
     for item in gone:
         click.echo(one_line(f"{'Se borraría' if dry_run else 'Borrada'} la copia {item.id}: {item.name}"))
     size = readable_size(sum(item.size_bytes or 0 for item in gone))
     click.echo(f"{counted(len(gone), 'copia', 'copias')}, {size}")
-    return EXIT_DONE
+    return EXIT_SOMETHING_FAILED if delivery.failures else EXIT_DONE
 
 
 @backup.command("verify", short_help="Comprueba una copia restaurándola.")
@@ -152,19 +170,24 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 @click.option(
     "--server", "server_url", metavar="URL", default="", help="Probar en este servidor, en una base pasajera."
 )
+@identity_option
 @click.pass_obj
-def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str) -> int:
+def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str, identity: Path | None) -> int:
     """Restaura la copia ID, o la última, en un servidor propio y pasajero, y compara cada tabla con lo copiado.
 
     Con --server, en una base de datos nueva de ese servidor, con un nombre al azar, que se borra al terminar; el
     usuario necesita CREATEDB y, si faltan allí papeles (roles) de la copia, CREATEROLE.
     """
+    from jobs.backups.offsite.fetching import fetched
+    from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import verify
 
-    with _records_of(settings) as records, _stoppable() as interruption:
-        shelf = _shelf(records, settings)
-        found = shelf.newest() if backup_id is None else shelf.named(backup_id)
-        proof = verify(found, shelf, records, settings.of(BackupSettings).programs, interruption, server_url)
+    programs = settings.of(BackupSettings).programs
+    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
+        newest = vault.shelf.newest
+        found = newest(vault.fetcher.fetchable) if backup_id is None else vault.shelf.named(backup_id)
+        with fetched(vault.shelf, found, vault.fetcher) as shelf:
+            proof = verify(shelf.named(found.id), shelf, vault.records, programs, interruption, server_url)
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     click.echo(one_line(f"Copia {found.id} comprobada: {found.name}, {what}, en {proof.seconds:.1f} s"))
     return EXIT_DONE
@@ -173,14 +196,22 @@ def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str)
 @backup.command("download", short_help="Deja una copia en un directorio.")
 @id_argument
 @click.argument("directory", metavar="DIRECTORIO", callback=directory_to_fill)
+@identity_option
 @click.pass_obj
-def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> int:
-    """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo."""
+def backup_download(settings: Settings, *, backup_id: int, directory: Path, identity: Path | None) -> int:
+    """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo.
+
+    Lo que no está en el disco se trae de un proveedor.
+    """
+    from jobs.backups.offsite.fetching import download_chain
+    from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import download
 
-    with _records_of(settings) as records, _stoppable() as interruption:
-        shelf = _shelf(records, settings)
-        written = download(shelf.chain(shelf.named(backup_id)), directory, interruption)
+    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
+        found = vault.shelf.named(backup_id)
+        written = download_chain(
+            vault.shelf, found, vault.fetcher, directory, lambda part: download([part], directory, interruption)
+        )
     for path in written:
         click.echo(one_line(path))
     return EXIT_DONE
@@ -190,22 +221,25 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path) -> i
 @id_argument
 @click.option("--to", "database_url", metavar="URL", required=True, callback=not_empty, help="La base de datos vacía.")
 @click.option("--force", is_flag=True, help="También si la base de datos no está vacía.")
+@identity_option
 @click.pass_obj
-def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool) -> int:
+def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool, identity: Path | None) -> int:
     """Restaura la copia ID en la base de datos URL, que ha de existir y estar vacía.
 
     Todo en una transacción: si falla o se interrumpe, la base de datos queda como estaba.
     Una contraseña en URL la ven otros usuarios del equipo (ps): mejor en PGPASSWORD o en ~/.pgpass.
     """
+    from jobs.backups.offsite.fetching import fetched
+    from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import require_empty, restore_chain
 
-    with _records_of(settings) as records:
-        shelf = _shelf(records, settings)
-        chain = shelf.chain(shelf.named(backup_id))
     if not force:
         require_empty(database_url)
-    with _stoppable() as interruption:
-        restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)
+    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
+        found = vault.shelf.named(backup_id)
+        with fetched(vault.shelf, found, vault.fetcher) as shelf:
+            chain = shelf.chain(shelf.named(backup_id))
+            restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)
     names = " y ".join(item.name for item in chain)
     click.echo(one_line(f"Copia {backup_id} restaurada: {names}"))
     return EXIT_DONE

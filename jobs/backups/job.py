@@ -21,6 +21,7 @@ RIGHTS = {
     "historial_backup": "SELECT, INSERT, UPDATE",
     "notificaciones": "INSERT",
     "janitor_backups": "SELECT, INSERT, UPDATE",
+    "janitor_backup_copies": "SELECT, INSERT, UPDATE",
     "janitor_jobs": "SELECT",
 }
 

@@ -32,6 +32,7 @@ def entry_of(backup: Backup, host: str) -> dict[str, Any]:
         "ejecutado_por": backup.made_by,
         "equipo": backup.host,
         "en_disco": is_there(backup) if backup.host == host else None,
+        "copias": list(backup.copies),
         "verificado": _shown(backup.verified),
         "verificacion_segundos": backup.verification_seconds,
         "verificacion_error": backup.verification_error,
@@ -46,6 +47,7 @@ def describe_backup(entry: Mapping[str, Any]) -> str:
         entry["tamanio_legible"] or "",
         f"base {entry['id_backup_base']}" if entry["id_backup_base"] is not None else "",
         f"en {entry['equipo']}" if entry["equipo"] else "",
+        f"también en {_places(entry['copias'])}" if entry["copias"] else "",
         f"comprobada {entry['verificado']}" if entry["verificado"] else "",
         f"NO SE PUDO COMPROBAR: {entry['verificacion_error']}" if entry["verificacion_error"] else "",
         _what_is_wrong(entry),
@@ -53,12 +55,20 @@ def describe_backup(entry: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def _places(copies: Sequence[Mapping[str, Any]]) -> str:
+    names = [f"{copy['nube_provider_id']}{' (FALTA)' if copy['falta_desde'] else ''}" for copy in copies]
+    return f"{'el proveedor' if len(names) == 1 else 'los proveedores'} {', '.join(names)}"
+
+
 def _what_is_wrong(entry: Mapping[str, Any]) -> str:
     if entry["eliminado"]:
         return f"borrada {entry['fecha_eliminacion'] or ''}".strip()
     if entry["mensaje_error"]:
         return str(entry["mensaje_error"])
-    return "FALTA EL ARCHIVO" if entry["en_disco"] is False and entry["estado"] == "COMPLETADO" else ""
+    if entry["en_disco"] is not False or entry["estado"] != "COMPLETADO":
+        return ""
+    is_elsewhere = any(copy["falta_desde"] is None for copy in entry["copias"])
+    return "no está en el disco" if is_elsewhere else "FALTA EL ARCHIVO"
 
 
 def statistics(backups: Sequence[Backup], retention_days: int) -> dict[str, Any]:

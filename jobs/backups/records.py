@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,6 +51,11 @@ class Backup:
     verified: datetime | None
     verification_seconds: float | None
     verification_error: str | None
+    sha256: str | None = None
+    was_found_at_provider: bool = False
+    """Whether it was never on the disk of this host: `backup rebuild` found it."""
+    copies: tuple[Mapping[str, object], ...] = ()
+    """Those at providers, as `list --json` shows them."""
 
     @property
     def is_full(self) -> bool:
@@ -60,6 +66,11 @@ class Backup:
     def is_good(self) -> bool:
         """Whether it was made, and not deleted since."""
         return self.state == COMPLETED and not self.is_deleted and not self.is_being_deleted
+
+    @property
+    def has_copy(self) -> bool:
+        """Whether a provider has a copy, as far as is known."""
+        return any(copy["falta_desde"] is None for copy in self.copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,20 @@ class End:
     tables: int | None
     rows: int | None
     seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A backup that was found at a provider, and where it would lie on this host. What nobody knows is `None`."""
+
+    kind: Kind
+    path: Path
+    made: datetime
+    size_bytes: int | None
+    md5: str | None
+    sha256: str | None
+    tables: int | None
+    rows: int | None
 
 
 class Records:
@@ -140,6 +165,20 @@ class Records:
         title = Told(f"⚠️ Falta el archivo de un Backup {backup.kind}")
         self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)})
 
+    def rebuild(self, found: Found, base_id: int | None, made_by: str) -> tuple[int, bool] | None:
+        """Record a backup that was found at a provider; give its id, and whether that was news.
+
+        `None` if the database says that it was deleted. A row that is known as good stays as it is.
+        """
+        parameters = {
+            "kind": str(found.kind), "name": found.path.name, "path": str(found.path), "size_bytes": found.size_bytes,
+            "readable_size": None if found.size_bytes is None else readable_size(found.size_bytes),
+            "tables": found.tables, "rows": found.rows, "md5": found.md5, "sha256": found.sha256, "base_id": base_id,
+            "made": found.made, "made_by": Told(made_by[:LONGEST_NAME_OF_USER]), "host": Told(self._host),
+        }  # fmt: skip
+        rows = self._query("rebuild_backup", parameters)
+        return (int(rows[0]["id_backup"]), bool(rows[0]["is_new"])) if rows else None
+
     def note_verified(self, backup: Backup, seconds: float, error: str | None = None) -> None:
         """Record that it was restored and compared, and what was wrong with it, if anything was: then notify."""
         told = None if error is None else Told(redactor.redact(one_line(error)))
@@ -183,6 +222,9 @@ def _backup(row: Row) -> Backup:
         made_by=row["ejecutado_por"],
         host=row["host"],
         attempt=row["attempt"],
+        sha256=row["sha256"],
+        was_found_at_provider=row["found_at_provider"],
+        copies=tuple(json.loads(row["copies"] or "[]")),
         is_being_deleted=row["deleting_since"] is not None,
         verified=row["verified_at"],
         verification_seconds=row["verification_seconds"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -13,19 +14,22 @@ from pathlib import Path
 from config.errors import RunInterrupted, unexpected
 from config.logs import one_line, user_name
 from config.text.plurals import counted
-from jobs.backups.choice import Choice, Wish, choose
+from jobs.backups.choice import Choice, Costs, Wish, choose
 from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
 from jobs.backups.keeping.disposal import delete, half_deleted, is_open_to_others, to_delete
 from jobs.backups.keeping.recovery import close_cut_off
-from jobs.backups.keeping.shelf import Shelf
+from jobs.backups.keeping.shelf import Shelf, is_base
+from jobs.backups.offsite.delivery import Delivery
+from jobs.backups.offsite.encryption import require_recipients
 from jobs.backups.records import Backup, Beginning, End, Records, readable_size
 from jobs.backups.result import BackupFile, Kind
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context
 from jobs.job import Outcome
+from jobs.schedule import Daily
 from sql.errors import DatabaseError
 
 SCHEDULER = "SCHEDULER"
@@ -42,36 +46,48 @@ def run(context: Context) -> Outcome:
     What keeps it from being made is recorded, notified and told as the run's failure. Raises `RunInterrupted`,
     `LeaseLost`, and `DatabaseError` where the daemon's own database does not answer.
     """
-    own = _Run.of(context)
-    recovered = close_cut_off(own.shelf(), own.records)
-    try:
-        made = own.make(own.choice())
-    except BackupNotMade as error:
-        context.say("backup_failed", f"No se pudo hacer la copia de seguridad: {error}", logging.ERROR)
-        return Outcome({"failed": 1, "recovered": recovered}, (f"no se pudo hacer la copia: {error}",))
-    counts = {
+    require_recipients(context.own_settings.recipients)
+    with contextlib.closing(Delivery.of(context)) as delivery:
+        own = _Run.of(context, delivery)
+        counts = {"recovered": close_cut_off(own.shelf(), own.records)}
+        if not own.only_lacks_copies():
+            try:
+                counts |= _counts_of(own.make(own.choice()))
+            except BackupNotMade as error:
+                context.say("backup_failed", f"No se pudo hacer la copia de seguridad: {error}", logging.ERROR)
+                counts["copies"] = own.send()
+                return Outcome({**counts, "failed": 1}, (f"no se pudo hacer la copia: {error}", *delivery.failures))
+        counts["copies"] = own.send()
+        try:
+            counts |= own.tidy_up()
+        except BackupError as error:
+            context.say("backup_retention_failed", f"No se pudieron borrar copias antiguas: {error}", logging.ERROR)
+            told = f"la copia está hecha, pero no se borraron las antiguas: {error}"
+            return Outcome(counts, (told, *delivery.failures))
+        return Outcome(counts, tuple(delivery.failures))
+
+
+def _counts_of(made: BackupFile) -> dict[str, int]:
+    return {
         "full": int(made.kind is Kind.FULL),
         "differential": int(made.kind is Kind.DIFFERENTIAL),
         "size_bytes": made.contents.size_bytes,
         "tables": made.tables,
         "rows": made.rows,
-        "recovered": recovered,
     }
-    try:
-        kept = own.tidy_up()
-    except BackupError as error:
-        context.say("backup_retention_failed", f"No se pudieron borrar copias antiguas: {error}", logging.ERROR)
-        return Outcome(counts, (f"la copia está hecha, pero no se borraron las antiguas: {error}",))
-    return Outcome({**counts, **kept})
 
 
 def preview(context: Context) -> None:
     """Say which backup a run would make, and which it would delete."""
-    own = _Run.of(context)
-    choice = own.choice()
-    context.say("backup_previewed", f"[simulación] se haría una copia de seguridad {choice.kind} en {own.directory}")
-    for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
-        context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
+    require_recipients(context.own_settings.recipients)
+    with contextlib.closing(Delivery.of(context)) as delivery:
+        own = _Run.of(context, delivery)
+        kind = own.likely_choice().kind
+        context.say("backup_previewed", f"[simulación] se haría una copia de seguridad {kind} en {own.directory}")
+        for provider in delivery.wanted_names():
+            context.say("backup_copy_previewed", f"[simulación] se guardaría en {provider} lo que allí falte")
+        for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
+            context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +98,15 @@ class _Run:
     settings: BackupSettings
     records: Records
     directory: Path
+    delivery: Delivery
 
     @classmethod
-    def of(cls, context: Context) -> _Run:
+    def of(cls, context: Context, delivery: Delivery) -> _Run:
         directory = context.settings.backup_directory.absolute()
-        return cls(context, context.own_settings, Records(context.query, context.settings.host), directory)
+        return cls(context, context.own_settings, Records(context.query, context.settings.host), directory, delivery)
 
     def shelf(self) -> Shelf:
-        return Shelf(tuple(self.records.all()), self.context.settings.host)
+        return Shelf(tuple(self.records.all()), self.context.settings.host, self.delivery.places())
 
     @property
     def wish(self) -> Wish:
@@ -105,9 +122,36 @@ class _Run:
         """Now, by the clock of the schedule."""
         return self.context.now.astimezone(self.context.settings.time_zone)
 
+    def only_lacks_copies(self) -> bool:
+        """Whether the backup that is due was made by an earlier run, which could not store it everywhere."""
+        if self.context.is_asked_for:
+            return False
+        last_instant = Daily(at=self.settings.at).last_instant(self.context.now, self.context.settings.time_zone)
+        recent = [backup for backup in self.shelf().good_here() if backup.made >= last_instant]
+        return any(self.delivery.is_lacking(backup) for backup in recent)
+
+    def likely_choice(self) -> Choice:
+        """What is to be made if its full backup, wherever that is, can be used."""
+        newest_full = self.shelf().newest_full(self.delivery.fetcher.fetchable)
+        return choose(newest_full, self.wish, self.settings, self.context.now, self.context.settings.time_zone)
+
     def choice(self) -> Choice:
-        zone = self.context.settings.time_zone
-        return choose(self.shelf().newest_full(), self.wish, self.settings, self.context.now, zone)
+        """What is to be made; a full backup that only a provider has is fetched if that is cheaper than a new one."""
+        choice = self.likely_choice()
+        if choice.base is None or is_base(choice.base):
+            return choice
+        sizes = [backup.size_bytes or 0 for backup in self.shelf().good_here() if not backup.is_full]
+        fetched_bytes = self.delivery.fetcher.size_bytes(choice.base)
+        expected = Costs(fetched_bytes, choice.base.size_bytes or fetched_bytes, sizes[-1] if sizes else 0)
+        if not expected.favour_fetching(places=1 + len(self.settings.providers)):
+            return Choice(None, f"{choice.base.name} solo está en un proveedor, y hacer otra cuesta menos que traerla")
+        try:
+            remove_unfinished(self.directory)
+            self.delivery.fetcher.fetch(choice.base, self.directory)
+        except BackupError as error:
+            return Choice(None, f"{choice.base.name} solo está en un proveedor: {error}")
+        self.context.say("backup_fetched", f"Copia de seguridad {choice.base.name} traída: la diferencial la necesita")
+        return choice
 
     # Making it
 
@@ -173,6 +217,24 @@ class _Run:
         )
         self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")
 
+    # Copies at providers
+
+    def send(self) -> int:
+        """Send what providers lack; give how many copies were stored. Raises `RunInterrupted`, `LeaseLost`."""
+        try:
+            remove_unfinished(self.directory)  # a killed run may have left what it was encrypting
+        except BackupError as error:
+            self.delivery.failures.append(f"no se enviaron copias de seguridad: {error}")
+            return 0
+        shelf = self.shelf()
+        self.delivery.look(shelf)
+        self.delivery.tell_missing(shelf)
+        gone = to_delete(self.shelf(), self.settings.retention_days, self.context.now)
+        stored = self.delivery.send_all(shelf, gone, self.context.require_going_on)
+        for key, state, text in self.delivery.causes():
+            self.context.notify(key, state, text)
+        return stored
+
     # What is too old, and what is gone
 
     def tidy_up(self) -> dict[str, int]:
@@ -185,7 +247,7 @@ class _Run:
             text = f"Otros usuarios pueden entrar en {self.directory} (BACKUP_PATH); ejecute chmod 700 en él"
             self.context.say("backup_directory_open", text, logging.WARNING)
         gone = [*half_deleted(shelf), *to_delete(shelf, self.settings.retention_days, self.context.now)]
-        freed_bytes = delete(gone, self.records, self.context.require_going_on)
+        freed_bytes = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)
         if gone:
             names = ", ".join(backup.name for backup in gone)
             self.context.say("backups_deleted", f"Copias de seguridad antiguas borradas: {names}")

@@ -7,7 +7,19 @@ from datetime import time
 from pathlib import Path
 
 from config.declared import declared
-from config.text.parsers import MOST_DAYS, boolean, hour_of_day, integer, minute_of_hour, path, weekday, whole_days
+from config.text.parsers import (
+    MOST_DAYS,
+    boolean,
+    hour_of_day,
+    integer,
+    megabytes,
+    minute_of_hour,
+    names,
+    path,
+    references,
+    weekday,
+    whole_days,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,33 @@ class BackupSettings:
         spanish="Cada cuántos días se comprueba la última copia, restaurándola en un servidor pasajero; 0: nunca.",
         english="How often the newest backup is proven: it is restored into a server of its own, and every table is "
         "compared. 0: never.",
+    )
+    providers: tuple[int | str, ...] = declared(
+        "BACKUP_PROVIDERS",
+        references,
+        default="",
+        shown="none",
+        example="2,nas-oficina",
+        spanish="Ids o nombres de los proveedores que guardan también cada copia, separados por comas.",
+        english="Ids or names of the providers that get a proven copy of each backup, too, below `{prefix}/backups/`.",
+    )
+    recipients: tuple[str, ...] = declared(
+        "BACKUP_RECIPIENTS",
+        names,
+        default="",
+        shown="none",
+        example="age1...",
+        spanish="Claves públicas de age: con alguna, las copias salen del equipo solo cifradas para ellas.",
+        english="Public keys of age: with any of them, backups leave this host only encrypted for their owners, as "
+        "`….sql.gz.age`.",
+    )
+    largest_mail_bytes: int = declared(
+        "BACKUP_MAIL_MAX_MB",
+        megabytes,
+        default="10",
+        unit="MB",
+        spanish="Tamaño hasta el que una copia va adjunta en un correo; una mayor, solo dónde está.",
+        english="Up to which size `backup send` attaches a backup. For a larger one the mail says where it is.",
     )
 
     def is_on(self) -> bool:

@@ -22,7 +22,7 @@ from storage.helpers import Helpers
 from storage.keys import Place
 from storage.lease import ClaimLost, Lease, LeasedProvider
 from storage.manifest import Manifest
-from storage.sending import Assistance
+from storage.sending import Assistance, LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 
@@ -73,7 +73,7 @@ class Attempts:
             attempt,
             claim.execution,
             tree,
-            directory.descriptor,
+            LocalFiles(directory.descriptor),
             self.database,
             self.pool,
             self.interruption,

@@ -148,7 +148,7 @@ def quarantined(seen: Seen) -> Iterator[Cause]:
         yield Cause(key, State.NEEDS_PERSON, text)
     yield Cause(together, State.OK, "Quedan pocas ejecuciones en cuarentena")
     for key in _open(seen, "execution:"):
-        if key not in keys:
+        if key.endswith(":quarantined") and key not in keys:
             uuid = key.split(":", 1)[1].removesuffix(":quarantined")
             yield Cause(key, State.OK, f"La ejecución {uuid} salió de la cuarentena")
 
@@ -195,9 +195,12 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
     """A job whose last run failed, or whose runs are killed. What a job cannot end for a provider or a root that is
     told by itself is not told twice.
     """
-    for job, _ in _jobs_on(seen):
+    own = {_key_of_failing(seen, job): job for job, _ in _jobs_on(seen)}
+    for key in _open(seen, "job:"):
+        if key.endswith(":failing") and key not in own and key.split(":")[2] in ("failing", seen.host):
+            yield Cause(key, State.OK, f"El trabajo {key.split(':')[1]} ya no está activado")
+    for key, job in own.items():
         row = _row_of(seen, job)
-        key = f"job:{job.name}{'' if job.scope == Scope.PLATFORM else f':{seen.host}'}:failing"
         if row is None or (job.name == "migration" and _is_explained(seen)):
             continue
         if not row["is_ended"]:
@@ -210,6 +213,10 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
 
 
+def _key_of_failing(seen: Seen, job: Job) -> str:
+    return f"job:{job.name}:failing" if job.scope == Scope.PLATFORM else f"job:{job.name}:{seen.host}:failing"
+
+
 def _is_explained(seen: Seen) -> bool:
     """Whether a provider or a root is at fault, which is told by itself."""
     report = seen.context.report
@@ -219,6 +226,7 @@ def _is_explained(seen: Seen) -> bool:
 
 def late_jobs(seen: Seen) -> Iterator[Cause]:
     """A job of the platform that is on and has not had a good run for two of its periods: a backup that is too old."""
+    keys = []
     for job, schedule in _jobs_on(seen):
         if isinstance(schedule, EveryTick) or job.scope != Scope.PLATFORM:
             continue
@@ -226,6 +234,7 @@ def late_jobs(seen: Seen) -> Iterator[Cause]:
         hours = None if row is None else row["hours_since_good"]
         longest_hours = 2 * schedule.period.total_seconds() / 3600 + SLACK_HOURS
         key = "backup:too_old" if job.name == "backup" else f"job:{job.name}:late"
+        keys.append(key)
         if hours is None:
             continue
         if hours > longest_hours:
@@ -235,6 +244,9 @@ def late_jobs(seen: Seen) -> Iterator[Cause]:
             yield Cause(key, State.FAILED, text)
         else:
             yield Cause(key, State.OK, f"El trabajo de {job.title} está al día")
+    for key in seen.open_causes:
+        if (key == "backup:too_old" or (key.startswith("job:") and key.endswith(":late"))) and key not in keys:
+            yield Cause(key, State.OK, f"El trabajo {key.removeprefix('job:').split(':')[0]} ya no está activado")
 
 
 def silent_hosts(seen: Seen) -> Iterator[Cause]:
@@ -253,6 +265,9 @@ def silent_hosts(seen: Seen) -> Iterator[Cause]:
         else:
             text = f"La máquina {host} no ha hecho ningún ciclo en {hours:.0f} horas; mire si está encendida y su cron"
             yield Cause(key, State.FAILED, text)
+    for key in _open(seen, "host:"):
+        if key.split(":")[1] not in hours_since:
+            yield Cause(key, State.OK, f"La máquina {key.split(':')[1]} ya no se espera")
 
 
 def disks(seen: Seen) -> Iterator[Cause]:

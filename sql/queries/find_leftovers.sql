@@ -1,6 +1,7 @@
 -- Failed attempts at a place that their execution no longer uses: it has since been migrated elsewhere, as its row
 -- still says, or its row is gone or has another uuid. Excludes places that equal, contain or are inside another
--- execution's, in any store, and attempts whose removal was refused several times, until their pause is over.
+-- execution's, in any store, and attempts whose removal was refused several times, until their pause is over. A claim of
+-- the job rehome has no host; if its run was killed, the job continues with what that run stored, unless it is off.
 SELECT
     attempt.id AS attempt_id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
     attempt.store, attempt.host, migration.directory,
@@ -16,7 +17,11 @@ WHERE attempt.state IN ('open', 'abandoned')
             execution.migrado_a_nube
             AND execution.ruta_nube = migration.uri
             AND execution.nube_provider_id = migration.provider_id
-            AND (migration.lease_expires_at IS NULL OR migration.host = %(host)s)
+            AND (
+                migration.lease_expires_at IS NULL
+                OR migration.host = %(host)s
+                OR (migration.host = '' AND migration.lease_expires_at < now() - interval '1 day')
+            )
         )
         OR (
             (

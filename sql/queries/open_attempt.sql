@@ -13,6 +13,20 @@ WITH held AS (
       AND execution.uuid::text = migration.uuid
       AND execution.ruta_directorio IS NOT DISTINCT FROM migration.directory
       AND execution.fecha_ejecucion::timestamptz IS NOT DISTINCT FROM migration.executed_at
+    UNION ALL
+    -- A copy that the job rehome moves to another provider, as its claim's empty host says: the row stays migrated.
+    SELECT migration.execution_id, migration.last_held_at
+    FROM janitor_migrations AS migration
+    JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
+    WHERE migration.fencing_token = %(fencing_token)s
+      AND migration.execution_id = %(execution_id)s
+      AND migration.state = 'migrated'
+      AND migration.host = ''
+      AND migration.lease_expires_at > now()
+      AND migration.uuid = execution.uuid::text
+      AND execution.migrado_a_nube
+      AND execution.ruta_nube = migration.uri
+      AND execution.nube_provider_id = migration.provider_id
 ),
 overlapping AS (
     SELECT attempt.id, attempt.execution_id, attempt.provider_id, attempt.store, attempt.key_prefix

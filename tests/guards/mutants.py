@@ -202,8 +202,8 @@ SOURCES = (
     Mutant(
         "second walk",
         "the second walk is not compared",
-        UPLOAD,
-        "require_unchanged(self._tree, second_walk)",
+        SENDING,
+        "require_unchanged(tree, second_walk)",
         "list(second_walk)",
         ("tests/storage/test_upload.py::test_a_change_meanwhile_is_noticed_and_nothing_looks_complete",),
     ),
@@ -4903,6 +4903,7 @@ LOGS = (
 BACKUP_TESTS = "tests/jobs/backups/"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
+OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
@@ -5066,6 +5067,78 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a copy counts though the provider holds other bytes",
+        "jobs/backups/offsite/sending.py",
+        "        found, evidence = self._sha256(key)\n        if found != sha256:\n            raise IntegrityError(",
+        "        found, evidence = self._sha256(key)\n        if found is None:\n            raise IntegrityError(",
+        (f"{OFF_SITE}test_wrong_bytes_at_the_provider_are_no_copy",),
+    ),
+    Mutant(
+        "backups",
+        "a file of another installation is replaced at a provider",
+        "jobs/backups/offsite/delivery.py",
+        "            sender.require_free(parcel, spot)\n",
+        "            pass\n",
+        (f"{OFF_SITE}test_a_file_of_another_installation_with_the_same_name_is_not_touched",),
+    ),
+    Mutant(
+        "backups",
+        "a backup that is damaged on the disk is sent",
+        "jobs/backups/offsite/sending.py",
+        "        if receipt is not None and receipt.sha256 != sha256:\n",
+        "        if receipt is None:\n",
+        (f"{OFF_SITE}test_a_backup_that_is_damaged_on_the_disk_is_sent_nowhere",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged backup is encrypted and sent",
+        "jobs/backups/offsite/sending.py",
+        "    if plain.hexdigest() != plain_sha256:\n",
+        "    if not plain.hexdigest():\n",
+        (f"{OFF_SITE}test_a_backup_that_is_damaged_on_the_disk_is_sent_nowhere",),
+    ),
+    Mutant(
+        "backups",
+        "the description of an encrypted backup leaves in plain",
+        "jobs/backups/offsite/sending.py",
+        "hidden = None if description is None else _encrypted_text(description, recipients)",
+        "hidden = description",
+        (f"{OFF_SITE}test_a_proven_copy_goes_to_each_kind_of_provider_and_comes_back",),
+    ),
+    Mutant(
+        "backups",
+        "a run that was overtaken begins a copy at a provider",
+        "jobs/backups/queries/begin_copy.sql",
+        "WHERE EXISTS (SELECT FROM janitor_jobs WHERE job = %(job)s AND fencing_token = %(fencing_token)s)\n",
+        "",
+        (f"{OFF_SITE}test_a_run_that_was_overtaken_sends_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "a copy that is gone from a provider counts as there",
+        "jobs/backups/offsite/delivery.py",
+        "if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):",
+        "if copy.spot.key:",
+        (f"{OFF_SITE}test_what_is_gone_is_told_once_and_sent_again",),
+    ),
+    Mutant(
+        "backups",
+        "a fetched backup need not have its hash",
+        "jobs/backups/offsite/fetching.py",
+        "        if self.copy.sha256 and stored.hexdigest() != self.copy.sha256:\n            raise",
+        "        if self.copy.sha256 is None:\n            raise",
+        (f"{OFF_SITE}test_what_another_hand_encrypted_is_given_to_nobody",),
+    ),
+    Mutant(
+        "backups",
+        "a deletion counts as finished though a provider still has the backup",
+        "jobs/backups/keeping/disposal.py",
+        "        if remove_elsewhere(backup):\n            records",
+        "        if remove_elsewhere(backup) or True:\n            records",
+        (f"{OFF_SITE}test_a_deletion_that_a_provider_did_not_do_is_finished_later",),
+    ),
+    Mutant(
+        "backups",
         "a damaged backup is restored",
         "jobs/backups/verification/proving.py",
         "    for backup in chain:\n        _require_hash(backup)\n",
@@ -5084,7 +5157,7 @@ BACKUPS = (
         "backups",
         "a backup of which a proof failed stays the base of differentials",
         "jobs/backups/keeping/shelf.py",
-        "            and backup.id not in doubtful\n",
+        " and backup.id not in doubtful",
         "",
         (f"{BACKUP_PROOFS}test_a_chain_of_which_a_proof_failed_is_no_base_any_more",),
     ),
@@ -5146,19 +5219,131 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
-        "a statement that takes long is not stopped",
-        "jobs/backups/verification/restoring.py",
-        "            if interruption.is_set():\n",
-        "            if not interruption:\n",
-        (f"{BACKUP_JOB}test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing",),
-    ),
-    Mutant(
-        "backups",
         "a want of room for a proof is held against the backup",
         "jobs/backups/verification/scratch_server.py",
         "    if free_bytes < needed_bytes:\n",
         "    if free_bytes < 0:\n",
         ("tests/jobs/backups/test_scratch_databases.py::test_no_server_is_begun_where_the_backup_has_no_room",),
+    ),
+)
+
+REHOME = "tests/jobs/rehome/test_rehome.py::"
+AUDIT = "tests/jobs/audit/test_audit.py::"
+MOVED_ROW = (f"{REHOME}test_a_row_that_changed_meanwhile_is_not_switched",)
+AS_FOUND = (f"{AUDIT}test_a_fix_changes_nothing_that_is_not_as_it_was_found",)
+
+TRUST = (
+    Mutant(
+        "rehome",
+        "a row that points elsewhere by now is switched",
+        "jobs/rehome/queries/switch.sql",
+        "      AND ruta_nube = %(old_uri)s\n",
+        "",
+        MOVED_ROW,
+    ),
+    Mutant(
+        "rehome",
+        "a row that is pending again is switched",
+        "jobs/rehome/queries/switch.sql",
+        "      AND migrado_a_nube\n",
+        "",
+        MOVED_ROW,
+    ),
+    Mutant(
+        "rehome",
+        "a copy is switched that another run has taken over",
+        "jobs/rehome/queries/switch.sql",
+        "      AND fencing_token = %(execution_token)s\n",
+        "",
+        MOVED_ROW,
+    ),
+    Mutant(
+        "rehome",
+        "a damaged copy is passed on",
+        "jobs/rehome/original.py",
+        " or digest.hexdigest() != self._entry.sha256",
+        "",
+        (f"{REHOME}test_a_damaged_old_copy_stays_where_it_is_and_is_not_passed_on",),
+    ),
+    Mutant(
+        "rehome",
+        "what is at the primary provider already is believed unread",
+        "jobs/rehome/equal_copy.py",
+        "    if digested.damaged:\n",
+        "    if not digested:\n",
+        (f"{REHOME}test_a_damaged_copy_at_home_is_not_believed",),
+    ),
+    Mutant(
+        "rehome",
+        "an equal copy is stored over, which may be the old one",
+        "jobs/rehome/move.py",
+        "proven_equal_copy(leased, attempt, away.execution, tree, self.records, self.pool, self._stop)\n",
+        "None\n",
+        (f"{REHOME}test_two_names_of_one_place_are_one_copy_that_stays",),
+    ),
+    Mutant(
+        "rehome",
+        "what others have at the old place is removed with the old copy",
+        "jobs/rehome/queries/switch.sql",
+        "                  AND other.foreign_objects\n",
+        "                  AND false\n",
+        (f"{REHOME}test_what_others_have_at_the_old_place_keeps_all_of_it",),
+    ),
+    Mutant(
+        "rehome",
+        "what the job has stored is removed before it can go on",
+        "sql/queries/release_leases.sql",
+        " AND host <> ''",
+        "",
+        (f"{REHOME}test_a_stop_leaves_what_was_stored_to_the_next_run",),
+    ),
+    Mutant(
+        "audit",
+        "a row that changed since is reported",
+        "jobs/audit/survey.py",
+        "elif self._records.is_unchanged(copy):",
+        "else:",
+        (f"{AUDIT}test_a_copy_that_vanishes_with_its_row_after_the_listing_is_not_lost",),
+    ),
+    Mutant(
+        "audit",
+        "what an attempt is storing is an orphan",
+        "jobs/audit/queries/find_known_places.sql",
+        "AND attempt.state IN ('open', 'abandoned', 'committed')",
+        "AND false",
+        (f"{AUDIT}test_what_is_stored_moved_and_removed_meanwhile_is_not_reported",),
+    ),
+    Mutant(
+        "audit",
+        "what others have stored is given up",
+        "jobs/audit/queries/find_own_orphans.sql",
+        "other.foreign_objects IS NOT FALSE",
+        "false",
+        (f"{AUDIT}test_an_orphan_of_this_database_is_removed_by_the_next_tick_and_others_stay",),
+    ),
+    Mutant(
+        "audit",
+        "a copy is made again though its original is being removed",
+        "jobs/audit/queries/migrate_again.sql",
+        "      AND migration.local_copy = 'kept'\n",
+        "",
+        AS_FOUND,
+    ),
+    Mutant(
+        "audit",
+        "a copy is made again though a run works on it",
+        "jobs/audit/queries/migrate_again.sql",
+        "      AND (migration.lease_expires_at IS NULL OR migration.lease_expires_at < now())\n",
+        "",
+        AS_FOUND,
+    ),
+    Mutant(
+        "audit",
+        "the word of a restore is taken for it",
+        "jobs/drill/comparison.py",
+        "if expected.kind is EntryKind.FILE and hash_file(descriptor, found, stop) != expected.sha256:",
+        "if expected.kind is not found.kind:",
+        ("tests/jobs/drill/test_drill.py::test_the_word_of_the_restore_is_not_taken_for_it",),
     ),
 )
 
@@ -5421,6 +5606,59 @@ NOTICES = (
     ),
 )
 
+METRICS = "tests/jobs/metrics/test_metrics.py::"
+OBSERVERS = "tests/stories/test_observers.py::"
+WATCHED_FROM_OUTSIDE = (
+    Mutant(
+        "metrics",
+        "a file of others is replaced",
+        "jobs/metrics/file.py",
+        "    _require_ours(path)\n    with",
+        "    with",
+        (f"{METRICS}test_what_is_no_file_of_metrics_is_not_replaced",),
+    ),
+    Mutant(
+        "metrics",
+        "two runs write the new file at once",
+        "jobs/metrics/file.py",
+        "    except BlockingIOError:\n        return False\n",
+        "    except BlockingIOError:\n        return True\n",
+        (f"{METRICS}test_two_runs_that_end_at_once_take_turns",),
+    ),
+    Mutant(
+        "metrics",
+        "an attempt that was open is never counted",
+        "jobs/metrics/queries/count_attempts.sql",
+        " OR id = ANY(%(open_ids)s::bigint[]))",
+        " OR (false AND id = ANY(%(open_ids)s::bigint[])))",
+        (f"{METRICS}test_each_attempt_is_counted_once_when_it_has_ended",),
+    ),
+    Mutant(
+        "metrics",
+        "what goes wrong in an observer ends the run",
+        "jobs/tick.py",
+        "        try:\n            outcome = call()\n        except Exception as error:\n",
+        "        try:\n            outcome = call()\n        except KeyError as error:\n",
+        ("tests/jobs/test_tick.py::test_an_observer_that_fails_stops_no_other_and_changes_nothing",),
+    ),
+    Mutant(
+        "metrics",
+        "a run that failed to begin is not told",
+        "janitor_daemon.py",
+        "            self._show_end(exit_code, (*self.report.problems(), _in_words(error)))\n",
+        "",
+        (f"{OBSERVERS}test_a_run_that_may_not_begin_is_told",),
+    ),
+    Mutant(
+        "metrics",
+        "the address of the pings is logged",
+        "jobs/ping/settings.py",
+        "        secret=True,\n",
+        "",
+        ("tests/jobs/ping/test_sending.py::test_the_address_is_a_secret",),
+    ),
+)
+
 STATUS_STORY = "tests/stories/test_status.py::"
 
 STATUS = (
@@ -5483,6 +5721,7 @@ STATUS = (
 )
 
 MUTANTS = (
+    *WATCHED_FROM_OUTSIDE,
     *MEMORY,
     *VERIFICATION,
     *SOURCES,
@@ -5512,4 +5751,5 @@ MUTANTS = (
     *BRINGING_BACK,
     *NOTICES,
     *STATUS,
+    *TRUST,
 )

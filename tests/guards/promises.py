@@ -859,6 +859,67 @@ LOGS = (
     ),
 )
 
+OFF_SITE = (
+    promise(
+        "A kill while a backup is sent to a provider leaves no half copy that counts, and the next run sends it.",
+        "jobs/backups/test_off_site.py::test_killed_at_any_step_no_half_copy_counts_and_the_next_run_finishes",
+        "jobs/backups/test_off_site.py::test_what_a_killed_run_had_begun_to_upload_is_discarded",
+    ),
+    promise(
+        "A copy of a backup counts only once the provider has proven it, on every kind of provider.",
+        "jobs/backups/test_off_site.py::test_a_proven_copy_goes_to_each_kind_of_provider_and_comes_back",
+        "jobs/backups/test_off_site.py::test_wrong_bytes_at_the_provider_are_no_copy",
+        "jobs/backups/test_off_site.py::test_a_backup_that_is_damaged_on_the_disk_is_sent_nowhere",
+    ),
+    promise(
+        "With public keys set, no backup leaves the host unencrypted, neither to a provider nor by mail.",
+        "jobs/backups/test_off_site.py::test_a_proven_copy_goes_to_each_kind_of_provider_and_comes_back",
+        "jobs/backups/test_mail.py::test_with_recipients_only_what_is_encrypted_leaves",
+        "stories/test_backups_off_site.py::test_keys_that_are_none_stop_the_job_before_anything_is_written",
+    ),
+    promise(
+        "A provider that fails stops no other, marks no backup bad, and gets its copy from the next tick.",
+        "jobs/backups/test_off_site.py::test_a_provider_that_fails_is_named_stops_no_other_and_is_tried_again",
+        "stories/test_backups_off_site.py::test_a_failed_copy_is_sent_by_the_next_tick_which_makes_no_other_backup",
+    ),
+    promise(
+        "The only copy of the newest backup that is left anywhere is not deleted, wherever it is.",
+        "stories/test_backups_off_site.py::"
+        "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest",
+    ),
+    promise(
+        "A new machine with nothing but the row of a provider finds, proves and restores its backups.",
+        "stories/test_backups_off_site.py::test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores",
+    ),
+)
+
+BRINGING_BACK = (
+    promise(
+        "A restore of several replaces nothing that is there, and one that fails stops no other.",
+        "stories/test_restore_many.py::test_one_that_fails_stops_no_other_and_the_same_command_goes_on",
+        "stories/test_restore_many.py::test_what_is_there_is_recognised_by_its_contents_and_never_replaced",
+        "stories/test_restores.py::test_a_restore_of_several_that_is_killed_goes_on_where_it_stopped",
+    ),
+    promise(
+        "What comes back to where it was stays inside the roots, and no removal under way takes it.",
+        "stories/test_restore_many.py::test_in_place_fills_only_what_is_missing_or_empty_inside_the_roots",
+        "stories/test_restore_many.py::test_in_place_follows_no_link_and_needs_roots_that_are_there",
+        "stories/test_restore_many.py::test_in_place_waits_for_a_removal_that_is_not_finished",
+    ),
+    promise(
+        "Lost rows are rebuilt for complete copies only, and rows that exist are never changed.",
+        "stories/test_rebuild.py::test_lost_rows_are_shown_first_and_then_written_as_they_were",
+        "stories/test_rebuild.py::test_only_complete_copies_count_and_rows_that_exist_are_left",
+        "stories/test_rebuild.py::test_rows_that_say_something_else_are_named_and_not_touched",
+    ),
+    promise(
+        "A signed address reads one object, for as long as the service allows, and gets into no log.",
+        "providers/test_signed_urls.py::test_an_address_reads_its_object_and_no_other_one_and_is_in_no_log",
+        "providers/test_signed_urls.py::test_no_address_is_for_longer_than_the_service_allows",
+        "stories/test_contents_of_copies.py::test_url_gives_an_address_on_the_standard_output_only",
+    ),
+)
+
 NOTICES = (
     promise(
         "A kill at any moment loses no notice, and none reaches a channel more than twice under one number.",
@@ -885,5 +946,7 @@ PROMISES: Mapping[str, tuple[Promise, ...]] = {
     "hostile input": HOSTILE,
     "secrets": SECRETS,
     "logs": LOGS,
+    "backups at providers": OFF_SITE,
+    "bringing back": BRINGING_BACK,
     "notices": NOTICES,
 }

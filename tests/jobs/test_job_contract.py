@@ -31,7 +31,7 @@ from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.stories.installation import Installation
 
-ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", "rehome", "history")
+ORDER = ("watch", "migration", "temp", "logs", "backup", "verify", "resources", "rehome", "audit", "drill", "history")
 """In which jobs come in a tick; after them what concerns the whole tick."""
 
 RIGHTS = {"SELECT", "INSERT", "UPDATE", "DELETE"}
@@ -47,8 +47,12 @@ def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
         "LOGS_PATH": str(directory),
         "BACKUP_ENABLED": "true",
         "BACKUP_PG_BIN": str(installed_programs()),
+        "JANITOR_REHOME": "on",
+        "JANITOR_AUDIT_DAYS": "30",
+        "JANITOR_DRILL": "1",
         "JANITOR_NOTIFY_URLS": "json://127.0.0.1:9",
     }
+    where |= {"JANITOR_METRICS_FILE": str(directory / "janitor.prom"), "JANITOR_PING_URL": "http://127.0.0.1:9/ping"}
     declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
     return {
         **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),
@@ -112,9 +116,10 @@ def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     assert re.fullmatch("[a-z]+", job.name)
     assert job.title
     assert job.scope in (Scope.HOST, Scope.PLATFORM)
-    for reference in filter(None, (job.run, job.preview, job.check, job.status, job.commands)):
+    for reference in filter(None, (job.run, job.preview, job.check, job.status, job.commands, job.observer)):
         assert callable(reference.load()) or isinstance(reference.load(), click.Command)
-    if job.run is not None:
+    assert (job.observer is None) or (job.run is None and job.phase == Phase.AFTER)
+    if job.run is not None or job.observer is not None:
         assert job.preview is not None, "a job that writes says in a dry run what it would do"
         assert (REPOSITORY / job.folder / "__init__.py").is_file()
     own = load_settings(switched_on(job, tmp_path)).of(job.settings) if job.settings else None
@@ -134,7 +139,7 @@ def test_settings_are_declared_and_say_whether_the_job_is_on(job: Job, tmp_path:
 def test_a_job_names_the_rights_of_all_its_statements(job: Job) -> None:
     """Those of the migration are in `find_missing_rights.sql`, with those of every run."""
     assert all(right in RIGHTS for rights in job.rights.values() for right in rights.split(", "))
-    if job.run is None:
+    if job.run is None and job.observer is None:
         return
     for path in (REPOSITORY / job.folder / "queries").glob("*.sql"):
         statement = re.sub("--.*", "", path.read_text(encoding="utf-8"))
@@ -179,7 +184,7 @@ def test_a_dry_run_of_it_writes_nothing(busy: Installation, job: Job) -> None:
 @each_job
 def test_one_that_is_off_costs_a_tick_nothing(busy: Installation, job: Job) -> None:
     """No statement, and no module of what it does."""
-    if job.settings is None or job.run is None:
+    if job.settings is None or (job.run is None and job.observer is None):
         return
     off = {name: "0" for name in ("JANITOR_HISTORY_DAYS",) if name in {v.name for v in variables_of(job.settings)}}
     assert plan_of(job, load_settings(off)) is None
@@ -256,7 +261,7 @@ def test_check_looks_at_its_rights(busy: Installation, job: Job) -> None:
     """And at nothing that it does not need: the owner of the tables has all of them."""
     check = busy.run("check", **switched_on(job, busy.directory / "registros-de-otros"))
     assert f"trabajo {job.name}" not in check.output
-    if not job.rights:
+    if set(job.rights.values()) <= {"SELECT"}:
         return
     role = f"{busy.rows('SELECT current_database() AS name')[0]['name']}_bare"
     busy.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'bare'")

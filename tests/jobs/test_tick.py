@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,13 +18,14 @@ from config.errors import ConfigurationError, RunInterrupted
 from config.exit_codes import EXIT_DONE
 from config.settings import Settings, load_settings
 from jobs import heartbeat
+from jobs.context import EndOfRun, ObservedRun
 from jobs.heartbeat import renewing_leases
-from jobs.job import Job, Outcome, Phase, Scope
+from jobs.job import Job, Outcome, Phase, Ref, Scope
 from jobs.locks import LockHeld
 from jobs.report import TickReport
 from jobs.schedule import Every
 from jobs.signals import Interruption
-from jobs.tick import Plan, Request, Tick
+from jobs.tick import Observers, Plan, Request, Tick
 from sql.database import Database, DatabaseUnavailable
 from tests.platform_database import Platform
 from tests.processes import wait_until
@@ -486,3 +487,48 @@ def test_a_lease_is_renewed_while_the_job_goes_on(
 
     host.tick(PLATFORM_JOB, shared=long)
     assert runs(platform) == [("shared", "done")]
+
+
+# Observers
+
+
+class Fails:
+    """An observer in which everything goes wrong."""
+
+    def __init__(self, run: ObservedRun) -> None:
+        self.run = run
+
+    def started(self) -> None:
+        raise OSError("no")
+
+    def ended(self, end: EndOfRun) -> Outcome:
+        raise ValueError(f"exit code {end.exit_code}")
+
+
+class Notes(Fails):
+    """One that notes what it saw."""
+
+    seen: ClassVar[list[str]] = []
+
+    def started(self) -> None:
+        self.seen.append(f"{self.run.job.name} started")
+
+    def ended(self, end: EndOfRun) -> Outcome:
+        self.seen.append(f"{self.run.job.name} ended with {end.exit_code}")
+        return Outcome()
+
+
+def test_an_observer_that_fails_stops_no_other_and_changes_nothing(
+    host: Host, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails = Job("fails", "lo que falla", phase=Phase.AFTER, observer=Ref(f"{__name__}:Fails"))
+    notes = Job("notes", "lo que anota", phase=Phase.AFTER, observer=Ref(f"{__name__}:Notes"))
+    observers = Observers((OWN_TOO, fails, notes), host.settings, Request(skip=frozenset(("other",))), "v")
+    database = platform.run("norte")
+    observers.started()
+    observers.ended(EndOfRun(0, 1.0, {}, (), (), database), host.report)
+    assert Notes.seen == ["notes started", "notes ended with 0"]
+    assert host.report.exit_code == EXIT_DONE
+    assert runs(platform) == [("fails", "failed"), ("notes", "done")]
+    assert state(platform, "fails")["tries"] == 1
+    assert caplog.text.count("El trabajo de lo que falla no pudo terminar: error inesperado") == 2

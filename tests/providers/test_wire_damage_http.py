@@ -25,6 +25,7 @@ from files.tree import Tree
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES, BytesSource, Provider
 from sql.database import Database
+from storage.sending import LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination
@@ -56,7 +57,8 @@ def found_wrong(provider: Provider, receipts: dict[str, PutReceipt], pool: Trans
     files = [(key.removeprefix(f"{PREFIX}/"), receipts[key].size_bytes) for key in keys]
     top = Entry("", EntryKind.DIRECTORY, 0o755, 0)
     tree = Tree((top, *(Entry(path, EntryKind.FILE, 0o644, 0, size) for path, size in files)))
-    upload = Upload(provider, attempt, Execution(1, "uno", None), tree, -1, database, pool, threading.Event())
+    execution, original = Execution(1, "uno", None), LocalFiles(-1)
+    upload = Upload(provider, attempt, execution, tree, original, database, pool, threading.Event())
     for position, key in enumerate([*keys, MANIFEST_KEY], 1):
         upload._receipts.note(position, receipts[key])
     wrong, _ = upload._compare()

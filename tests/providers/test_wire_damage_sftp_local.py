@@ -45,6 +45,7 @@ from providers.base import (
 from providers.sftp import provider as sftp
 from providers.sftp import server_hashing, ssh
 from storage.keys import Place
+from storage.sending import LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination, local_destination, sftp_destination
@@ -91,7 +92,8 @@ class Bench:
         started = time.monotonic()
         with closing_descriptor(os.open(self.directory, os.O_RDONLY)) as descriptor:
             tree = walk_tree(descriptor)
-            upload = Upload(provider, attempt, self.claim.execution, tree, descriptor, self.database, self.pool, NEVER)
+            original = LocalFiles(descriptor)
+            upload = Upload(provider, attempt, self.claim.execution, tree, original, self.database, self.pool, NEVER)
             try:
                 copy, manifest = upload.run()
             except MigrationError as error:

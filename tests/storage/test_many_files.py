@@ -22,6 +22,7 @@ from providers.base import BytesSource, ObjectNotFound, Provider, Source
 from sql.database import Database
 from storage.keys import Place
 from storage.manifest import fetch_manifest, make_manifest
+from storage.sending import LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.manifests import content_of, hashed
@@ -89,7 +90,8 @@ def peak_memory_bytes(root: Path, files: int) -> int:
     with closing(TransferPool(2)) as pool, closing_descriptor(os.open(directory, os.O_RDONLY)) as descriptor:
         tracemalloc.start()
         tree = walk_tree(descriptor)
-        copy, manifest = Upload(provider, attempt, execution, tree, descriptor, database, pool, NEVER).run()
+        original = LocalFiles(descriptor)
+        copy, manifest = Upload(provider, attempt, execution, tree, original, database, pool, NEVER).run()
         remove_local_copy(DirectoryJudge([str(root)]), execution, lambda: manifest.tree, NEVER, Granted())
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()

@@ -18,7 +18,7 @@ from storage import helpers as helpers_module
 from storage import upload as upload_module
 from storage.helpers import HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost, Lease, now
-from storage.sending import Assistance, FileToSend, Sender, SendFiles, Sent
+from storage.sending import Assistance, FileToSend, LocalFiles, Sender, SendFiles, Sent
 from storage.traffic.pace import Traffic
 from tests.processes import children_of
 from tests.storage.test_upload import (
@@ -96,7 +96,7 @@ class SentWhileAnotherOneSpeaks:
 def test_no_thread_takes_back_what_another_one_has_noted(bench: Bench) -> None:
     """Looked for in all that several threads change with an operator: in the product these two flags were all."""
     with bench.provider() as provider:
-        sender = Sender(provider, -1, Traffic(), NEVER)
+        sender = Sender(provider, LocalFiles(-1), Traffic(), NEVER)
         sender.note_sent_elsewhere(cast("Sent", SentWhileAnotherOneSpeaks(sender)))
     assert sender.left_unfinished
     assert sender.unanswered

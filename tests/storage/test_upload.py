@@ -38,7 +38,7 @@ from providers.base import (
 )
 from sql.database import Database
 from storage.manifest import Manifest, read_manifest
-from storage.sending import Assistance
+from storage.sending import Assistance, LocalFiles
 from storage.traffic.transfers import TransferPool
 from storage.upload import Upload
 from tests.destinations import Destination
@@ -110,7 +110,7 @@ class Bench:
                     attempt,
                     execution,
                     walk_tree(descriptor),
-                    descriptor,
+                    LocalFiles(descriptor),
                     self.database,
                     self.pool,
                     interruption,

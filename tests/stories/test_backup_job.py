@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from tests.processes import wait_until
+from tests.processes import is_alive, wait_until
 from tests.stories.installation import Installation, Run
 
 FULL, DIFFERENTIAL = "COMPLETO", "DIFERENCIAL"
@@ -274,14 +274,14 @@ def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
     programs.mkdir()
     (programs / "pg_dump").symlink_to(postgres.binaries / "pg_dump")
     slow = programs / "psql"
-    slow.write_text(f"#!/bin/sh\n: > {shlex.quote(str(begun))}\nexec sleep 600\n")
+    slow.write_text(f"#!/bin/sh\necho $$ > {shlex.quote(str(begun))}\nexec sleep 600\n")
     slow.chmod(0o755)
     arguments = ("backup", "restore", "1", "--to", empty_database)
     with sage.start(*arguments, BACKUP_PG_BIN=str(programs)) as running:
-        wait_until(begun.exists, 60)
+        wait_until(lambda: begun.exists() and begun.read_text().endswith("\n"), 60)
         run = running.stop(signal.SIGINT)
     assert run.exit_code == 130, str(run)
-    assert run.seconds < 6, str(run)
+    assert not is_alive(int(begun.read_text()))
     done(sage.run(*arguments))
 
 
@@ -333,6 +333,7 @@ def test_the_tick_proves_what_it_has_made_and_so_does_an_order_on_a_given_server
     assert [(row["job"], row["outcome"]) for row in runs] == [("backup", "done"), ("verify", "done")]
     assert notices(sage) == [("✅ Backup COMPLETO completado", "VERDE")]
     assert "bien   copias de seguridad: la copia 1 se restauró y comparó en " in sage.run("check").output
+    assert "copias de seguridad: última completa 20" in sage.run("status").output
     sage.execute("UPDATE janitor_backups SET verified_at = NULL")
     assert "Copia 1 comprobada" in done(sage.run("backup", "verify", "--server", postgres.database_url)).output
     assert sage.rows("SELECT FROM pg_database WHERE datname LIKE 'janitor\\_verify\\_%%'") == []

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.destinations import Destination
+from tests.json_schemas import require_valid
 from tests.stories.installation import Installation
 
 
@@ -38,6 +39,7 @@ def test_ls_shows_what_the_manifest_names(migrated: Installation) -> None:
     assert lines[4] == "2 ficheros, 25 B"
 
     found = json.loads(migrated.run("ls", "uno", "--json").output)
+    require_valid("ls", found)
     assert (found["execution"], found["provider"], found["file_count"]) == ("uno", "nube", 2)
     assert found["uri"] == migrated.place("uno")[1]
     (entry,) = [entry for entry in found["entries"] if entry["path"] == "tabla.txt"]
@@ -53,6 +55,8 @@ def test_url_gives_an_address_on_the_standard_output_only(migrated: Installation
     with urllib.request.urlopen(address, timeout=30) as answer:  # noqa: S310 an address of a local test server
         assert answer.read() == (migrated.executions / "uno" / "tabla.txt").read_bytes()
     assert address.rpartition("X-Amz-Signature=")[2] not in run.errors
+    (noted,) = migrated.rows("SELECT details, command FROM janitor_audit WHERE event = 'url_signed'")
+    assert noted["details"] == {"path": "tabla.txt", "seconds": 1800}
     assert run.said("INFO", "Dirección de tabla.txt, de la ejecución uno, firmada para 30 min")
 
 

@@ -37,26 +37,48 @@ def half_deleted(shelf: Shelf) -> list[Backup]:
     return sorted(begun, key=lambda backup: (backup.is_full, backup.id))
 
 
-def delete(backups: Sequence[Backup], records: Records, before_each: Callable[[], None]) -> int:
-    """Delete backups; give how many bytes that freed. Raises `DiskError` and what `before_each` raises."""
+def _nowhere_else(_backup: Backup) -> bool:
+    return True
+
+
+def delete(
+    backups: Sequence[Backup],
+    records: Records,
+    before_each: Callable[[], None],
+    remove_elsewhere: Callable[[Backup], bool] = _nowhere_else,
+) -> int:
+    """Delete backups; give how many bytes that freed. Raises `DiskError` and what the functions raise.
+
+    `remove_elsewhere` removes the copies at providers, and says whether they are gone. Where they are not, the deletion
+    is not finished, and the next run continues it.
+    """
     freed = 0
     for backup in backups:
         before_each()
         records.note_deletion(backup)
         _remove_files(backup)
-        records.finish_deletion(backup)
+        if remove_elsewhere(backup):
+            records.finish_deletion(backup)
         freed += backup.size_bytes or 0
     return freed
 
 
-def clean(shelf: Shelf, records: Records, days: int, interruption: threading.Event, *, dry_run: bool) -> list[Backup]:
+def clean(
+    shelf: Shelf,
+    records: Records,
+    days: int,
+    interruption: threading.Event,
+    remove_elsewhere: Callable[[Backup], bool] = _nowhere_else,
+    *,
+    dry_run: bool,
+) -> list[Backup]:
     """Delete what is too old, and finish what was begun; give those backups.
 
     Raises `DiskError`, `BackupInterrupted`, `RetentionError`.
     """
     gone = [*half_deleted(shelf), *to_delete(shelf, days, datetime.now(UTC))]
     if not dry_run:
-        delete(gone, records, lambda: require_no_interruption(interruption))
+        delete(gone, records, lambda: require_no_interruption(interruption), remove_elsewhere)
     return gone
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.backups.errors import BackupError
@@ -12,7 +12,7 @@ from jobs.backups.keeping.retention import KnownBackup
 from jobs.backups.records import Backup
 
 DIRECTORY = "BACKUP_PATH"
-"""The one place that is known here in which a copy may be."""
+"""The place on this host in which a copy may be; the others are at providers."""
 
 
 class UnknownBackup(BackupError):
@@ -21,10 +21,11 @@ class UnknownBackup(BackupError):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """All rows, and the host whose files can be seen."""
+    """All rows, and the host whose files can be seen. `elsewhere`: by id the other places where a copy was seen."""
 
     backups: tuple[Backup, ...]
     host: str
+    elsewhere: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
     def here(self) -> list[Backup]:
         """Those whose files this program made on this host, the oldest first."""
@@ -36,24 +37,24 @@ class Shelf:
 
     def missing(self) -> list[Backup]:
         """Those of them that another hand has taken away, or changed."""
-        return [backup for backup in self.good_here() if not is_there(backup)]
+        return [backup for backup in self.good_here() if not backup.was_found_at_provider and not is_there(backup)]
 
-    def newest_full(self) -> Backup | None:
-        """The newest good full one that can be the base of a differential: none of whose chain a proof has failed."""
+    def newest_full(self, fetchable: Container[int] = ()) -> Backup | None:
+        """The newest good full one that can be the base of a differential, now or once it was fetched.
+
+        None of its chain has failed a proof.
+        """
         doubtful = {backup.base_id or backup.id for backup in self.here() if backup.verification_error is not None}
         usable = (
             backup
             for backup in self.good_here()
-            if backup.is_full
-            and backup.id not in doubtful
-            and is_there(backup)
-            and (backup.path.parent / description_name(backup.name)).exists()
+            if backup.is_full and backup.id not in doubtful and (is_base(backup) or backup.id in fetchable)
         )
         return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
 
-    def newest(self) -> Backup:
-        """The newest good one whose file is there. Raises `UnknownBackup`."""
-        usable = [backup for backup in self.good_here() if is_there(backup)]
+    def newest(self, fetchable: Container[int] = ()) -> Backup:
+        """The newest good one whose file is there, or can be fetched. Raises `UnknownBackup`."""
+        usable = [backup for backup in self.good_here() if is_there(backup) or backup.id in fetchable]
         if not usable:
             raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
         return max(usable, key=lambda backup: (backup.made, backup.id))
@@ -74,21 +75,31 @@ class Shelf:
                 return backup
         raise UnknownBackup(f"no hay ninguna copia de seguridad con id {backup_id}; vea 'backup list'")
 
-    def chain(self, backup: Backup) -> list[Backup]:
-        """What restores a backup, in order: itself, or its full one and itself.
+    def base_name(self, backup: Backup) -> str | None:
+        """The name of the full backup that a differential needs; `None` for a full one."""
+        return next((other.name for other in self.backups if other.id == backup.base_id), None)
+
+    def chain(self, backup: Backup, fetchable: Container[int] = ()) -> list[Backup]:
+        """What restores a backup, in order: itself, or its full one and itself; `fetchable` need not be here.
 
         Raises `UnknownBackup` where one of them cannot be used here.
         """
         if backup.is_full:
-            return [self._usable(backup)]
+            return [self._usable(backup, fetchable)]
         if backup.base_id is None:
             raise UnknownBackup(f"la copia {backup.id} no dice cuál es su completa")
-        return [self._usable(self.named(backup.base_id)), self._usable(backup)]
+        return [self._usable(self.named(backup.base_id), fetchable), self._usable(backup, fetchable)]
 
-    def _usable(self, backup: Backup) -> Backup:
+    def is_here(self, backup: Backup) -> bool:
+        """Whether its file is on this host."""
+        return backup.host in (None, self.host) and is_there(backup)
+
+    def _usable(self, backup: Backup, fetchable: Container[int]) -> Backup:
         if not backup.is_good:
             state = "está borrada" if backup.is_deleted or backup.is_being_deleted else f"está en {backup.state}"
             raise UnknownBackup(f"la copia {backup.id} ({backup.name}) {state}")
+        if backup.id in fetchable:
+            return backup
         if backup.host not in (None, self.host):
             raise UnknownBackup(f"la copia {backup.id} está en el equipo {backup.host}: ejecute allí la orden")
         if not is_there(backup):
@@ -104,7 +115,7 @@ class Shelf:
                 base_id=None if backup.is_full else backup.base_id or -1,
                 is_good=backup.is_good,
                 verified=backup.verified,
-                copies=frozenset((DIRECTORY,) if is_there(backup) else ()),
+                copies=frozenset((DIRECTORY,) if is_there(backup) else ()) | self.elsewhere.get(backup.id, frozenset()),
             )
             for backup in self.good_here()
         ]
@@ -116,6 +127,11 @@ def is_there(backup: Backup) -> bool:
         return backup.path.stat().st_size == backup.size_bytes
     except OSError:
         return False
+
+
+def is_base(backup: Backup) -> bool:
+    """Whether a full one and its description are on the disk."""
+    return is_there(backup) and (backup.path.parent / description_name(backup.name)).exists()
 
 
 def files_of(backup: Backup) -> Iterable[Path]:

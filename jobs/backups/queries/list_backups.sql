@@ -3,7 +3,19 @@ SELECT
     backup.mensaje_error, backup.duracion_segundos, backup.tablas_respaldadas, backup.registros_totales,
     backup.hash_md5, backup.id_backup_base, backup.fecha_creacion, backup.fecha_eliminacion,
     coalesce(backup.eliminado, false) AS eliminado, backup.ejecutado_por,
-    own.attempt, own.host, own.deleting_since, own.verified_at, own.verification_seconds, own.verification_error
+    own.attempt, own.host, own.sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
+    own.verified_at, own.verification_seconds, own.verification_error,
+    (
+        SELECT json_agg(
+            json_build_object(
+                'nube_provider_id', copy.provider_id, 'clave', copy.key, 'tamanio_bytes', copy.size_bytes,
+                'sha256', copy.sha256, 'evidencia', copy.evidence, 'guardada', copy.stored_at,
+                'falta_desde', copy.missing_since
+            ) ORDER BY copy.provider_id
+        )
+        FROM janitor_backup_copies AS copy
+        WHERE copy.id_backup = backup.id_backup AND copy.stored_at IS NOT NULL AND copy.deleted_at IS NULL
+    )::text AS copies
 FROM historial_backup AS backup
 LEFT JOIN janitor_backups AS own ON own.id_backup = backup.id_backup
 ORDER BY backup.id_backup

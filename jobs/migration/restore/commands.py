@@ -30,7 +30,7 @@ from jobs.migration.restore.many.run import Checking, Done, Restoring, Sums, Wor
 from jobs.migration.restore.many.targets import Targets, WhereTheyWere, below_one_directory
 from jobs.migration.restore.many.wanted import Named, Selected, Wanted, beginning_of, end_of, provider_id_of
 from jobs.migration.restore.run import Restored, StoredCopy, restore_execution, stored_copy
-from jobs.migration.restore.trail import note_restored
+from jobs.migration.restore.trail import note_restored, note_url_signed
 from jobs.signals import stopping_on_signal
 from sql.database import Database, StoredExecution
 from storage.traffic.pace import Traffic, transfers_within
@@ -381,6 +381,7 @@ def url(settings: Settings, uuid: str, path: str, expires: int) -> int:
     interruption = threading.Event()
     with _database_of(settings) as database, stopping_on_signal(interruption), stored_copy(database, uuid) as copy:
         address = signed_url(copy, path, expires, interruption)
+        note_url_signed(database, uuid, path, expires)
     click.echo(address)
     told = f"Dirección de {one_line(path)}, de la ejecución {one_line(uuid)}, firmada para {in_time(expires)}"
     emit(logging.INFO, "url_signed", told, execution=uuid, path=one_line(path), seconds=expires)

@@ -19,3 +19,12 @@ def note_restored(database: Database, uuid: str, destination: Path) -> None:
     except DatabaseError as error:
         message = f"No se pudo anotar quién restauró la ejecución {one_line(uuid)}: {one_line(error)}"
         emit(logging.INFO, "restore_not_noted", message, cause=error, execution=uuid)
+
+
+def note_url_signed(database: Database, uuid: str, path: str, seconds: int) -> None:
+    """Record who got an address at which a file of a copy can be read; otherwise as `note_restored`."""
+    try:
+        database.orders.note("url_signed", None, uuid, this_person(), {"path": one_line(path), "seconds": seconds})
+    except DatabaseError as error:
+        message = f"No se pudo anotar quién pidió una dirección de la ejecución {one_line(uuid)}: {one_line(error)}"
+        emit(logging.INFO, "url_not_noted", message, cause=error, execution=uuid)

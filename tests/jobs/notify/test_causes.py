@@ -201,6 +201,14 @@ def test_a_job_that_fails_until_it_ends_well(teller: Teller, platform: Platform)
     assert found(teller) == dict.fromkeys(expected, "ok")
 
 
+def test_a_job_that_is_switched_off_is_not_waited_for(teller: Teller, platform: Platform) -> None:
+    on = {"BACKUP_ENABLED": "true"}
+    add_job(platform, "backup", "", good=60, tries=1, outcome="failed", error="sin sitio")
+    assert found(teller, **on) == {"job:backup:failing": "failed", "backup:too_old": "failed"}
+    teller.note("failed", "job:temp:sur:failing", "de otra máquina")
+    assert found(teller) == {"job:backup:failing": "ok", "backup:too_old": "ok"}
+
+
 def test_a_job_that_is_killed_each_time(teller: Teller, platform: Platform) -> None:
     add_job(platform, "migration", tries=3, outcome=None)
     assert found(teller) == {}
@@ -237,6 +245,10 @@ def test_a_host_that_is_silent_until_it_is_back_or_retired(teller: Teller, platf
     assert found(teller, JANITOR_SILENT_HOURS="28") == {"host:sur:silent": "ok"}
     found(teller)
     platform.sql("UPDATE janitor_jobs SET last_started_at = now() - interval '31 days'")
+    assert found(teller) == {"host:sur:silent": "ok"}
+    platform.sql("UPDATE janitor_jobs SET last_started_at = now() - interval '30 hours' WHERE host = 'sur'")
+    assert found(teller) == {"host:sur:silent": "failed"}
+    platform.sql("DELETE FROM janitor_jobs WHERE host = 'sur'")
     assert found(teller) == {"host:sur:silent": "ok"}
 
 

@@ -1,0 +1,164 @@
+"""One audit: of a sample, of one provider, or of all."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from commands.audit.report import KINDS, AtProvider, Finding, Fix, Kind, Report
+from config.errors import MigrationError, RunInterrupted, UnsafeSource
+from config.logs import one_line
+from config.models import Execution, MigrationPolicy
+from config.settings import Settings
+from config.text.plurals import counted
+from jobs.audit.examination import Checked, Examined, State, examine
+from jobs.audit.records import FOLDER, Copy, Records
+from jobs.audit.survey import Orphan, Survey
+from jobs.migration.directories import DirectoryJudge
+from jobs.provider_set import ProviderSet
+from sql.database import Database
+from storage.keys import shared_prefix
+from storage.traffic.pace import Traffic
+from storage.traffic.transfers import TransferPool
+
+MEGABYTE = 1024 * 1024
+
+
+class Scope(NamedTuple):
+    """What to look at: `sample` copies at random, or everything; at one provider, or at all."""
+
+    provider_id: int | None
+    sample: int | None
+    every_byte: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What an audit needs."""
+
+    records: Records
+    providers: ProviderSet
+    pool: TransferPool
+    judge: DirectoryJudge
+    parent: str
+    """The common prefix of places that are new."""
+    stop: threading.Event
+
+    def run(self, scope: Scope) -> Report:
+        """Raises `RunInterrupted`, `DatabaseError`. What concerns one provider is in the report."""
+        report = Report()
+        if scope.sample is not None:
+            self._sample(scope, scope.sample, report)
+            return report
+        asked = self.records.provider_ids() if scope.provider_id is None else [scope.provider_id]
+        for provider_id in asked:
+            self._survey(provider_id, scope, report)
+        return report
+
+    # A sample
+
+    def _sample(self, scope: Scope, size: int, report: Report) -> None:
+        by_provider: dict[int, AtProvider] = {}
+        for copy in self.records.sample(size, scope.provider_id):
+            name = self.providers.name(copy.provider_id)
+            at = by_provider.setdefault(copy.provider_id, AtProvider(copy.provider_id, name))
+            provider = self.providers.get(copy.provider_id)
+            if provider is None:
+                at.error = "no se puede usar; check dice por qué"
+                continue
+            at.executions += 1
+            examined = examine(provider, copy, self.pool, self.stop, every_byte=True)
+            at.checked[examined.checked] += 1
+            if examined.state is not State.WHOLE and self.records.is_unchanged(copy):
+                report.findings.append(self._of_copy(copy, examined))
+        report.providers += by_provider.values()
+
+    # Everything
+
+    def _survey(self, provider_id: int, scope: Scope, report: Report) -> None:
+        at = AtProvider(provider_id, self.providers.name(provider_id))
+        report.providers.append(at)
+        provider = self.providers.get(provider_id)
+        if provider is None:
+            at.error = "no se puede usar; check dice por qué"
+            return
+        same_store = [
+            other_id
+            for other_id in {provider_id, *self.records.provider_ids()}
+            if (other := self.providers.get(other_id)) is not None and other.store == provider.store
+        ]
+        survey = Survey(self.records, provider, same_store, self.parent, self.pool, self.stop)
+        try:
+            surveyed = survey.run(every_byte=scope.every_byte)
+        except RunInterrupted:
+            raise
+        except MigrationError as error:
+            at.error = one_line(error)
+            return
+        at.executions, at.objects, at.size_bytes = surveyed.executions, surveyed.objects, surveyed.size_bytes
+        at.checked.update(surveyed.evidence)
+        at.checked[Checked.NOT_CHECKED] += sum(
+            found.examined.checked is Checked.NOT_CHECKED for found in surveyed.found
+        )
+        report.findings += (self._of_copy(found.copy, found.examined) for found in surveyed.found)
+        report.findings += self._of_orphans(surveyed.orphans, provider_id)
+
+    # Findings
+
+    def _of_copy(self, copy: Copy, examined: Examined) -> Finding:
+        kind = KINDS[examined.state]
+        fix = Fix.MIGRATE_AGAIN if kind is not Kind.UNREADABLE and self._has_original(copy) else None
+        if fix is not None:
+            to_do = f"Su directorio sigue en {one_line(copy.directory)}: audit --fix hace que se migre otra vez"
+        elif kind is Kind.UNREADABLE:
+            to_do = "Vea con check qué le pasa al proveedor, y repita audit"
+        else:
+            to_do = (
+                "Aquí no está su directorio: mire en las demás máquinas (audit --fix allí), o recupere los objetos con "
+                "las versiones o las copias del proveedor"
+            )
+        where = self.providers.name(copy.provider_id)
+        place = copy.place.key_prefix if copy.place else one_line(copy.uri)
+        return Finding(kind, copy.provider_id, where, place, examined.detail, to_do, copy=copy, fix=fix)
+
+    def _has_original(self, copy: Copy) -> bool:
+        """Whether the local directory is still there and nothing of it was removed."""
+        if copy.local_copy != "kept" or copy.directory is None:
+            return False
+        try:
+            return self.judge.exists(Execution(copy.execution_id, copy.uuid, copy.directory))
+        except UnsafeSource:
+            return False
+
+    def _of_orphans(self, orphans: Sequence[Orphan], provider_id: int) -> Iterator[Finding]:
+        own = self.records.own_orphans([orphan.place for orphan in orphans], provider_id)
+        for orphan in orphans:
+            of_ours = own.get(orphan.place)
+            detail = f"{counted(orphan.objects, 'objeto', 'objetos')}, {orphan.size_bytes / MEGABYTE:.2f} MB, sin fila"
+            to_do = (
+                "No consta que lo guardara esta base de datos: mire de quién es, y retírelo usted si sobra"
+                if of_ours is None
+                else "Lo dejó un intento de esta base de datos: con audit --fix lo retira el próximo ciclo"
+            )
+            yield Finding(
+                Kind.ORPHAN, provider_id, self.providers.name(provider_id), orphan.place, detail, to_do,
+                orphan=of_ours, fix=None if of_ours is None else Fix.REMOVE,
+            )  # fmt: skip
+
+
+@contextmanager
+def prepared_audit(database: Database, settings: Settings, stop: threading.Event) -> Iterator[Audit]:
+    """An audit with connections of its own. Raises `DatabaseError`, `FieldError`."""
+    database.connect()
+    database.require_current_schema()
+    policy = database.load_policy() or MigrationPolicy()
+    records = Records(lambda name, parameters: database.job_query(FOLDER, name, parameters))
+    with (
+        closing(ProviderSet.load(database, stop)) as providers,
+        closing(TransferPool(settings.transfers, Traffic(settings.bandwidth, stop))) as pool,
+    ):
+        judge = DirectoryJudge(settings.roots)
+        yield Audit(records, providers, pool, judge, shared_prefix(policy.key_prefix), stop)

@@ -1,0 +1,55 @@
+"""The command `report`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import click
+
+from commands.report.data import gather
+from commands.report.page import page
+from commands.report.words import lines
+from config.exit_codes import EXIT_DONE
+from config.logs import one_line
+from config.options import SpanishCommand
+from config.settings import Settings
+from config.text.wording import reason_of
+from sql.database import Database
+
+
+@click.command("report", cls=SpanishCommand, short_help="Resume los últimos días, también en HTML.")
+@click.option("--days", metavar="N", type=click.IntRange(1, 365), default=7, help="Cuántos días atrás (7).")
+@click.option(
+    "--html", "html", metavar="FICHERO", type=click.Path(path_type=Path, dir_okay=False),
+    help="Escribir además una página en FICHERO, que se abre sin red.",
+)  # fmt: skip
+@click.pass_obj
+def report(settings: Settings, *, days: int, html: Path | None) -> int:
+    """Resume qué se migró, qué falló, qué creció, y cómo están proveedores, discos, trabajos y copias de seguridad."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        found = gather(database, settings, days)
+    for line in lines(found):
+        click.echo(one_line(line))
+    if html is not None:
+        _write(html, page(found))
+        click.echo(f"Página escrita: {one_line(html)}")
+    return EXIT_DONE
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace the file as a whole. Raises `click.BadParameter` if it cannot be written."""
+    new = path.with_name(f".{path.name}.new")
+    try:
+        with new.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise click.BadParameter(
+            f"no se puede escribir {one_line(path)}: {reason_of(error)}", param_hint="--html"
+        ) from error

@@ -1,0 +1,1 @@
+"""Compares what the database says with what the providers hold."""

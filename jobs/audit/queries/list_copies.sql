@@ -1,0 +1,16 @@
+-- The copies that rows say are at a provider, with what the daemon knows of each.
+SELECT
+    execution.id AS execution_id, execution.uuid::text AS uuid, execution.ruta_directorio AS directory,
+    execution.nube_provider_id AS provider_id, execution.ruta_nube AS uri,
+    migration.manifest_sha256, migration.file_count, migration.size_bytes, migration.local_copy
+FROM ejecuciones_yaml AS execution
+LEFT JOIN janitor_migrations AS migration
+    ON migration.execution_id = execution.id
+    AND migration.uri = execution.ruta_nube
+    AND migration.provider_id = execution.nube_provider_id
+WHERE execution.migrado_a_nube
+  AND execution.ruta_nube IS NOT NULL
+  AND execution.nube_provider_id = %(provider_id)s
+  AND execution.id > %(after_id)s
+ORDER BY execution.id
+LIMIT %(page_size)s

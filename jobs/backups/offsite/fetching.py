@@ -1,0 +1,182 @@
+"""Brings backups back from a provider: hashes checked, decrypted if need be, and with their names only then."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from config.errors import MigrationError, RunInterrupted
+from config.logs import one_line
+from jobs.backups.errors import BackupError, DamagedBackup, DiskError
+from jobs.backups.files import Contents, Draft, Target, disk_errors, prepare, publish
+from jobs.backups.keeping.shelf import Shelf, files_of
+from jobs.backups.offsite.copies import Copy
+from jobs.backups.offsite.encryption import CannotDecrypt, decrypt
+from jobs.backups.offsite.stores import Stores, StoreUnusable
+from jobs.backups.records import Backup
+from providers.base import Provider
+from providers.retries import Result, with_retries
+
+if TYPE_CHECKING:
+    from jobs.backups.offsite.encryption import Identity
+
+
+class NotFetched(BackupError):
+    """No provider gave a backup back. The message says why for each."""
+
+
+@dataclass(frozen=True)
+class Fetcher:
+    """Gives back what providers hold; `identities` are private keys for what is encrypted."""
+
+    stores: Stores
+    copies: Sequence[Copy]
+    identities: Sequence[Identity] = ()
+
+    @cached_property
+    def fetchable(self) -> frozenset[int]:
+        """The ids of the backups of which a provider has proven a copy."""
+        return frozenset(copy.backup_id for copy in self.copies if copy.stored)
+
+    def size_bytes(self, backup: Backup) -> int:
+        """How much must be fetched for a backup that is fetchable."""
+        return min(copy.size_bytes or 0 for copy in self.copies if copy.stored and copy.backup_id == backup.id)
+
+    def fetch(self, backup: Backup, directory: Path) -> list[Path]:
+        """Fetch a backup, its hash and its description into a directory, from the first provider that gives them.
+
+        Raises `NotFetched`, `DiskError`, `NotEnoughSpace`, `RunInterrupted`.
+        """
+        if (directory / backup.name).exists():
+            raise DiskError(f"ya existe {one_line(directory / backup.name)}; bórrelo o indique otro directorio")
+        reasons = []
+        for copy in sorted(self.copies, key=lambda copy: copy.spot.is_encrypted):
+            if copy.backup_id != backup.id or not copy.stored:
+                continue
+            try:
+                return self._fetch(copy, backup, directory)
+            except RunInterrupted:
+                raise
+            except StoreUnusable as error:
+                reasons.append(str(error))
+            except (DamagedBackup, CannotDecrypt, MigrationError) as error:
+                reasons.append(str(self.stores.fault(copy.provider_id, error)))
+        raise NotFetched(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
+
+    def _fetch(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
+        if copy.spot.is_encrypted and not self.identities:
+            raise DamagedBackup("está cifrada: añada --identity FICHERO, con la clave privada de age")
+        provider = self.stores.open(copy.provider_id)
+        if provider.store != copy.store:
+            raise DamagedBackup("su fila señala ahora a otro sitio, y allí no está")
+        prepare(Target(directory, copy.size_bytes or 0))
+        reading = _Reading(provider, copy, self.stores, self.identities)
+        description = reading.description() if backup.is_full else None
+        with disk_errors(directory), Draft(directory, backup.name) as draft:
+            contents = reading.into(draft)
+            if backup.sha256 and contents.sha256 != backup.sha256:
+                raise DamagedBackup("lo que hay allí no es lo que se copió: su hash es otro")
+            draft.sync()
+            publish(draft, contents, description)
+        return [path for path in files_of(replace(backup, path=directory / backup.name)) if path.exists()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The reading of one copy."""
+
+    provider: Provider
+    copy: Copy
+    stores: Stores
+    identities: Sequence[Identity]
+
+    def description(self) -> bytes:
+        """The description beside a full backup, decrypted."""
+        key = self.copy.spot.description_key
+        stored = self._retried(lambda: b"".join(self.provider.open(key)))
+        plain = BytesIO()
+        self._opened([stored], plain.write)
+        return plain.getvalue()
+
+    def into(self, draft: Draft) -> Contents:
+        """The backup's own file, decrypted; what was stored has its recorded hash. Raises `DamagedBackup`."""
+        return self._retried(partial(self._read_once, draft))
+
+    def _read_once(self, draft: Draft) -> Contents:
+        draft.file.seek(0)
+        draft.file.truncate()
+        stored, sha256 = hashlib.sha256(), hashlib.sha256()
+        md5 = hashlib.md5(usedforsecurity=False)
+
+        def write(data: bytes) -> None:
+            sha256.update(data)
+            md5.update(data)
+            draft.write(data)
+
+        self._opened(self._chunks(stored), write)
+        if self.copy.sha256 and stored.hexdigest() != self.copy.sha256:
+            raise DamagedBackup("lo que hay allí no es lo que se guardó: su hash es otro")
+        return Contents(draft.size_bytes, md5.hexdigest(), sha256.hexdigest())
+
+    def _chunks(self, found: hashlib._Hash) -> Iterator[bytes]:
+        for chunk in self.provider.open_sized(self.copy.spot.key, self.copy.size_bytes or 0):
+            if self.stores.interruption.is_set():
+                raise RunInterrupted("se pidió parar")
+            found.update(chunk)
+            yield chunk
+
+    def _opened(self, chunks: Iterable[bytes], write: Callable[[bytes], object]) -> None:
+        """Pass bytes on, decrypted if they are encrypted."""
+        if self.copy.spot.is_encrypted:
+            decrypt(chunks, write, self.identities)
+            return
+        for chunk in chunks:
+            write(chunk)
+
+    def _retried(self, step: Callable[[], Result]) -> Result:
+        return with_retries(step, self.stores.interruption, self.provider.progress)
+
+
+@contextlib.contextmanager
+def fetched(shelf: Shelf, backup: Backup, fetcher: Fetcher) -> Iterator[Shelf]:
+    """The same backups, where all that restores one of them is on this host; what was fetched is gone with the context.
+
+    It is fetched into TMPDIR. Raises `UnknownBackup`, `NotFetched`, `DiskError`, `RunInterrupted`.
+    """
+    here = {}
+    with contextlib.ExitStack() as stack:
+        for part in shelf.chain(backup, fetcher.fetchable):
+            if not shelf.is_here(part):
+                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="janitor-backup-")))
+                fetcher.fetch(part, directory)
+                here[part.id] = _at(part, directory / part.name, shelf.host)
+        yield replace(shelf, backups=tuple(here.get(known.id, known) for known in shelf.backups))
+
+
+def download_chain(
+    shelf: Shelf, backup: Backup, fetcher: Fetcher, directory: Path, copy: Callable[[Backup], list[Path]]
+) -> list[Path]:
+    """Leave all that restores a backup in a directory: `copy` gives what is on this host, the rest is fetched.
+
+    Raises as `fetched`, and what `copy` raises.
+    """
+    written = []
+    for part in shelf.chain(backup, fetcher.fetchable):
+        if shelf.is_here(part):
+            written += copy(part)
+        else:
+            with disk_errors(directory):
+                directory.mkdir(mode=0o700, exist_ok=True)
+            written += fetcher.fetch(part, directory)
+    return written
+
+
+def _at(backup: Backup, path: Path, host: str) -> Backup:
+    return replace(backup, path=path, size_bytes=path.stat().st_size, host=host)

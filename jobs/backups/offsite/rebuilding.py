@@ -1,0 +1,144 @@
+"""Writes the rows of backups that only a provider knows: on a new machine, or after a loss of the database.
+
+What is there is listed, and each hash file is read: it says what the backup is. A copy whose hash file is missing was
+not finished, and is left out. The hashes themselves are checked when a backup is fetched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, tzinfo
+from functools import partial
+from pathlib import Path
+
+from jobs.backups.files import DIFFERENTIAL, FULL, NAME, STAMP
+from jobs.backups.offsite.copies import Copies, Copy, Spot, backups_prefix
+from jobs.backups.offsite.sending import about_in
+from jobs.backups.offsite.stores import Stores
+from jobs.backups.records import Found, Records
+from jobs.backups.result import Kind
+from providers.base import Provider
+from providers.retries import with_retries
+
+KINDS = {FULL: Kind.FULL, DIFFERENTIAL: Kind.DIFFERENTIAL}
+SHA256 = re.compile("[0-9a-f]{64}")
+LARGEST_HASH_FILE_BYTES = 64 * 1024
+"""Far more than one takes: whatever is larger is something else."""
+
+MD5 = re.compile("[0-9a-f]{32}")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCopy:
+    """A complete copy at a provider, and what its hash file says."""
+
+    spot: Spot
+    stored_bytes: int
+    stored_sha256: str
+    backup: Found
+    base_name: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """What became of one copy: its id, whether its row is new; no id if the database says that it was deleted."""
+
+    copy: FoundCopy
+    backup_id: int | None = None
+    is_new: bool = False
+
+
+def found_copies(stores: Stores, provider_id: int, directory: Path, zone: tzinfo) -> list[FoundCopy]:
+    """Every complete copy at a provider, full ones first, each kind by its time; they would lie in `directory`.
+
+    Raises `StoreUnusable`, `MigrationError`.
+    """
+    listed = stores.listed(provider_id)
+    found = [copy for key in sorted(listed) if (copy := _copy(stores, provider_id, key, listed, directory, zone))]
+    fulls = [copy for copy in found if copy.backup.kind is Kind.FULL]
+    return [*fulls, *(_with_base(copy, fulls) for copy in found if copy.backup.kind is not Kind.FULL)]
+
+
+def rebuild(
+    copies: list[FoundCopy], provider_id: int, store: str, records: Records, rows: Copies, made_by: str
+) -> Iterator[Rebuilt]:
+    """Write the rows of some copies, in this order; what the database knows already stays as it is.
+
+    May be repeated. Raises `DatabaseError`.
+    """
+    known = {backup.name: backup.id for backup in records.all()}
+    for copy in copies:
+        base_id = known.get(copy.base_name or "")
+        written = records.rebuild(copy.backup, base_id, made_by)
+        if written is None:
+            yield Rebuilt(copy)
+            continue
+        backup_id, is_new = written
+        known[copy.backup.path.name] = backup_id
+        row = Copy(backup_id, provider_id, store, copy.spot)
+        rows.finish(row, copy.stored_bytes, copy.stored_sha256, "sha256-file")
+        yield Rebuilt(copy, backup_id, is_new)
+
+
+def _copy(
+    stores: Stores, provider_id: int, key: str, listed: Mapping[str, int], directory: Path, zone: tzinfo
+) -> FoundCopy | None:
+    spot = Spot(key)
+    name = NAME.fullmatch(spot.name)
+    is_ours = key.startswith(f"{backups_prefix(stores.prefix)}/")
+    if name is None or not is_ours or not 0 < listed.get(spot.hash_key, 0) <= LARGEST_HASH_FILE_BYTES:
+        return None
+    provider = stores.open(provider_id)
+    read = partial(_read, provider, spot.hash_key)
+    text = with_retries(read, stores.interruption, provider.progress)
+    sha256 = text.decode("ascii", "replace").partition(" ")[0]
+    if not SHA256.fullmatch(sha256):
+        return None
+    about = about_in(text)
+    plain_bytes = None if spot.is_encrypted else listed[key]
+    plain_sha256 = None if spot.is_encrypted else sha256
+    backup = Found(
+        kind=KINDS[name[2]],
+        path=directory / spot.name,
+        made=_instant(about.get("made"), name[1], zone),
+        size_bytes=_number(about.get("size_bytes")) or plain_bytes,
+        md5=_matching(MD5, about.get("md5")),
+        sha256=_matching(SHA256, about.get("sha256")) or plain_sha256,
+        tables=_number(about.get("tables")),
+        rows=_number(about.get("rows")),
+    )
+    base = about.get("base")
+    base_name = base if isinstance(base, str) and NAME.fullmatch(base) else None
+    return FoundCopy(spot, listed[key], sha256, backup, base_name)
+
+
+def _read(provider: Provider, key: str) -> bytes:
+    return b"".join(provider.open(key))
+
+
+def _with_base(copy: FoundCopy, fulls: list[FoundCopy]) -> FoundCopy:
+    """Give a differential whose hash file names no full one, as another program stored it, the newest one before it."""
+    if copy.base_name is not None:
+        return copy
+    before = [full.spot.name for full in fulls if full.backup.made <= copy.backup.made]
+    return replace(copy, base_name=before[-1] if before else None)
+
+
+def _instant(text: object, stamp: str, zone: tzinfo) -> datetime:
+    """The instant that a hash file gives, or the local time in the name."""
+    with contextlib.suppress(ValueError, TypeError):
+        found = datetime.fromisoformat(str(text))
+        if found.tzinfo is not None:
+            return found
+    return datetime.strptime(stamp, STAMP).replace(tzinfo=zone)
+
+
+def _number(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63 else None
+
+
+def _matching(pattern: re.Pattern[str], value: object) -> str | None:
+    return value if isinstance(value, str) and pattern.fullmatch(value) else None

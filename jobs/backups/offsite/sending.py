@@ -1,0 +1,297 @@
+"""Stores one backup at one provider, and proves it: description first, then the file, the hash last.
+
+Nothing is replaced there that this installation did not begin itself, and nothing counts before the provider was asked
+again. Killed anywhere, it leaves no copy that looks complete and is not; the next try stores what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
+from pathlib import Path
+
+from config.errors import RunInterrupted, SourceChanged, SourceUnreadable
+from config.logs import one_line
+from config.models import Evidence, PutReceipt, StoredObject
+from config.text.wording import reason_of
+from jobs.backups.errors import DamagedBackup
+from jobs.backups.files import READ_BYTES, Draft, Target, description_name, disk_errors, prepare
+from jobs.backups.offsite.copies import Spot
+from jobs.backups.offsite.encryption import ENCRYPTED, encrypt
+from jobs.backups.records import Backup
+from providers.base import (
+    BytesSource,
+    CannotDiscard,
+    ConditionFailed,
+    IntegrityError,
+    ObjectNotFound,
+    Provider,
+    Source,
+    UnsafeDestination,
+)
+from providers.retries import Result, with_retries
+from storage.traffic.pace import PacedSource, Pacer, Traffic
+
+ABOUT = "# janitor-backup "
+"""Begins a line of the hash file that `sha256sum` does not read: what a new machine must know of the backup."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A backup as it leaves this host; encrypted or not."""
+
+    backup: Backup
+    path: Path
+    size_bytes: int
+    sha256: str
+    description: bytes | None
+    is_encrypted: bool
+    plain_sha256: str
+    base_name: str | None
+
+    def hash_text(self, spot: Spot) -> bytes:
+        """What is stored as its hash: for `sha256sum`, and for `rebuild` what the database knows of the backup."""
+        about = {
+            "base": self.base_name,
+            "kind": self.backup.kind,
+            "made": self.backup.made.isoformat(),
+            "md5": self.backup.md5,
+            "rows": self.backup.rows,
+            "sha256": self.plain_sha256,
+            "size_bytes": self.backup.size_bytes,
+            "tables": self.backup.tables,
+        }
+        name = spot.key.rpartition("/")[2]
+        return f"{self.sha256}  {name}\n{ABOUT}{json.dumps(about, sort_keys=True)}\n".encode()
+
+
+@contextlib.contextmanager
+def parcel_of(
+    backup: Backup, base_name: str | None, recipients: Sequence[str], interruption: threading.Event
+) -> Iterator[Parcel]:
+    """Prepare a backup of this host; what is encrypted is gone with the context.
+
+    Raises `DamagedBackup` if the file is not what was made, `NotEnoughSpace`, `DiskError`, `RunInterrupted`.
+    """
+    source = FileSource(backup.path, interruption)
+    plain_sha256 = _recorded_hash(backup)
+    beside = backup.path.with_name(description_name(backup.name))
+    with disk_errors(backup.path.parent):
+        description = beside.read_bytes() if backup.is_full else None
+    if not recipients:
+        yield Parcel(backup, backup.path, source.size_bytes, plain_sha256, description, False, plain_sha256, base_name)
+        return
+    prepare(Target(backup.path.parent, source.size_bytes))
+    with disk_errors(backup.path.parent), Draft(backup.path.parent, backup.name + ENCRYPTED) as draft:
+        sha256 = _encrypted(source, draft, recipients, plain_sha256)
+        hidden = None if description is None else _encrypted_text(description, recipients)
+        yield Parcel(backup, draft.path, draft.size_bytes, sha256, hidden, True, plain_sha256, base_name)
+
+
+def _recorded_hash(backup: Backup) -> str:
+    if backup.sha256:
+        return backup.sha256
+    try:
+        return backup.path.with_name(f"{backup.name}.sha256").read_text().split()[0]
+    except (OSError, IndexError, UnicodeDecodeError) as error:
+        raise DamagedBackup(f"no se puede leer {backup.name}.sha256, que debe estar junto a la copia") from error
+
+
+def _encrypted(source: FileSource, draft: Draft, recipients: Sequence[str], plain_sha256: str) -> str:
+    """Encrypt into a draft; give the hash of what is in it. Raises `DamagedBackup` for another file than was made."""
+    plain, hidden = hashlib.sha256(), hashlib.sha256()
+
+    def write(data: bytes) -> None:
+        hidden.update(data)
+        draft.write(data)
+
+    encrypt(_hashed(source.chunks(READ_BYTES), plain), write, recipients)
+    if plain.hexdigest() != plain_sha256:
+        raise _damaged(source.path.name)
+    return hidden.hexdigest()
+
+
+def _encrypted_text(text: bytes, recipients: Sequence[str]) -> bytes:
+    hidden = BytesIO()
+    encrypt([text], hidden.write, recipients)
+    return hidden.getvalue()
+
+
+def _hashed(chunks: Iterable[bytes], found: hashlib._Hash) -> Iterator[bytes]:
+    for chunk in chunks:
+        found.update(chunk)
+        yield chunk
+
+
+def _damaged(name: str) -> DamagedBackup:
+    return DamagedBackup(
+        f"{name} no es lo que se copió: está dañado en el disco y no se envía; compruebe el disco y haga otra copia"
+    )
+
+
+class FileSource:
+    """The bytes of a file on this host, as many as it has now."""
+
+    def __init__(self, path: Path, interruption: threading.Event) -> None:
+        """Raises `SourceUnreadable`."""
+        self.path = path
+        self._interruption = interruption
+        try:
+            self._size_bytes = path.stat().st_size
+        except OSError as error:
+            raise self._unreadable(error) from error
+
+    @property
+    def size_bytes(self) -> int:
+        return self._size_bytes
+
+    def chunks(self, chunk_size_bytes: int) -> Iterator[bytes]:
+        """See `Source`. Raises `SourceChanged`, `SourceUnreadable`, `RunInterrupted`."""
+        passed = 0
+        try:
+            with self.path.open("rb") as file:
+                while chunk := file.read(chunk_size_bytes):
+                    if self._interruption.is_set():
+                        raise RunInterrupted("se pidió parar")
+                    passed += len(chunk)
+                    yield chunk
+        except OSError as error:
+            raise self._unreadable(error) from error
+        if passed != self._size_bytes:
+            raise SourceChanged(f"{one_line(self.path)} cambió mientras se leía")
+
+    def _unreadable(self, error: OSError) -> SourceUnreadable:
+        return SourceUnreadable(f"no se puede leer {one_line(self.path)}: {reason_of(error)}")
+
+
+class Sender:
+    """Stores what belongs to one copy at one provider."""
+
+    def __init__(self, provider: Provider, interruption: threading.Event, traffic: Traffic | None = None) -> None:
+        """`traffic` limits how fast the bytes travel."""
+        self._provider = provider
+        self._interruption = interruption
+        self._traffic = traffic or Traffic()
+
+    def require_free(self, parcel: Parcel, spot: Spot) -> None:
+        """Raise `UnsafeDestination` where another installation has a backup of this name, and `ProviderError`.
+
+        Call it before a copy is begun. What this installation stored without recording it is its own.
+        """
+        if self._look(spot.key) is None and self._look(spot.hash_key) is None:
+            return
+        about = self.about(spot)
+        if about.get("sha256") == parcel.plain_sha256:
+            return
+        if not parcel.is_encrypted and self._sha256(spot.key)[0] == parcel.plain_sha256:
+            return
+        raise UnsafeDestination(
+            f"ya hay otra copia de seguridad con el nombre {one_line(spot.key)}, quizá de otra instalación con el "
+            "mismo prefijo; no se toca: cambie prefijo_ruta_nube, o retire esos objetos"
+        )
+
+    def send(self, parcel: Parcel, spot: Spot, *, is_first: bool) -> Evidence:
+        """Store a backup and prove it; give how the provider proved the file.
+
+        `is_first`: nothing was begun here before. Raises `DamagedBackup`, `MigrationError`.
+        """
+        if not is_first:
+            self.discard_unfinished(spot)
+        if parcel.description is not None:
+            self._store(spot.description_key, BytesSource(parcel.description), _sha256_of(parcel.description))
+        evidence = self._store(spot.key, FileSource(parcel.path, self._interruption), parcel.sha256)
+        text = parcel.hash_text(spot)
+        self._store(spot.hash_key, BytesSource(text), _sha256_of(text))
+        return evidence
+
+    def discard_unfinished(self, spot: Spot) -> None:
+        """Discard what killed runs have left of an upload, as far as the provider allows it."""
+        for key in spot.keys:
+            self._discard_unfinished(key)
+
+    def _discard_unfinished(self, key: str) -> None:
+        with contextlib.suppress(CannotDiscard):
+            self._retried(partial(self._provider.discard_unfinished, key))
+
+    def remove(self, spot: Spot) -> None:
+        """Remove all that belongs to a copy; the hash first, so that none looks complete and is not."""
+        for key in spot.keys:
+            self._retried(partial(self._provider.delete, key))
+        self.discard_unfinished(spot)
+
+    def about(self, spot: Spot) -> dict[str, object]:
+        """What the hash file says of the backup, nothing if it says nothing. Raises `ProviderError`."""
+        try:
+            text = self._retried(lambda: b"".join(self._provider.open(spot.hash_key)))
+        except ObjectNotFound:
+            return {}
+        return about_in(text)
+
+    def _store(self, key: str, source: Source, sha256: str) -> Evidence:
+        """Store one object and prove it, unless the provider has exactly it. Raises `IntegrityError`."""
+        there = self._look(key)
+        if there is not None and there.size_bytes == source.size_bytes:
+            found, evidence = self._sha256(key)
+            if found == sha256:
+                return evidence
+        pacer = Pacer(self._traffic, self._traffic.new_place())
+        put = partial(self._put, key, PacedSource(source, pacer), there)
+        receipt = with_retries(put, self._interruption, self._provider.progress, pacer.waited_seconds)
+        if receipt is None or receipt.left_unfinished:
+            self._discard_unfinished(key)
+        if receipt is not None and receipt.sha256 != sha256:
+            self._retried(partial(self._provider.delete, key))
+            raise _damaged(key.rpartition("/")[2])
+        return self._prove(key, source.size_bytes, sha256, receipt)
+
+    def _put(self, key: str, source: Source, there: StoredObject | None) -> PutReceipt | None:
+        """`None` if another object is there by now, for example this one, whose answer was lost."""
+        try:
+            return self._provider.replace(key, source, there)
+        except ConditionFailed:
+            return None
+
+    def _prove(self, key: str, size_bytes: int, sha256: str, receipt: PutReceipt | None) -> Evidence:
+        there = self._look(key)
+        if there is None or there.size_bytes != size_bytes:
+            raise IntegrityError(f"{one_line(key)} no está, o no tiene el tamaño de lo enviado")
+        if receipt is not None and receipt.sent_whole and there.checksum in receipt.checksums:
+            return Evidence.CHECKSUM
+        found, evidence = self._sha256(key)
+        if found != sha256:
+            raise IntegrityError(f"{one_line(key)} no es lo que se envió")
+        return evidence
+
+    def _look(self, key: str) -> StoredObject | None:
+        try:
+            return self._retried(partial(self._provider.stat, key))
+        except ObjectNotFound:
+            return None
+
+    def _sha256(self, key: str) -> tuple[str, Evidence]:
+        """The hash of an object; it is read unless the provider can tell it."""
+        (digest,) = self._retried(lambda: list(self._provider.digests([key])))
+        return digest.sha256, digest.evidence
+
+    def _retried(self, step: Callable[[], Result]) -> Result:
+        return with_retries(step, self._interruption, self._provider.progress)
+
+
+def about_in(text: bytes) -> dict[str, object]:
+    """What a hash file says of its backup beside the hash; nothing if it says nothing that can be read."""
+    for line in text.decode("utf-8", "replace").splitlines():
+        if line.startswith(ABOUT):
+            with contextlib.suppress(ValueError):
+                found = json.loads(line.removeprefix(ABOUT))
+                return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _sha256_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,17 @@
+"""What the frame knows of the job `ping`."""
+
+from __future__ import annotations
+
+from jobs.job import Job, Phase, Ref
+from jobs.ping.settings import PingSettings
+
+JOB = Job(
+    name="ping",
+    title="ping",
+    preview=Ref("jobs.ping.run:preview"),
+    check=Ref("jobs.ping.run:check"),
+    observer=Ref("jobs.ping.run:PingObserver"),
+    settings=PingSettings,
+    when_off="indique en JANITOR_PING_URL la dirección a la que se avisa de cada ciclo",
+    phase=Phase.AFTER,
+)

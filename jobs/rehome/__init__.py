@@ -1,0 +1,1 @@
+"""Brings executions that were stored on an alternate provider to the primary one."""

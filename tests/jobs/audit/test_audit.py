@@ -1,0 +1,299 @@
+"""`audit` finds what is lost, damaged and of nobody, and nothing else, whatever goes on meanwhile.
+
+Where else the program judges what a provider holds: the proof of an upload, which has tests of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from commands.audit.auditing import Audit, Scope, prepared_audit
+from commands.audit.fixing import fix
+from commands.audit.report import Finding, Fix, Kind, Report
+from config.models import ProviderRow
+from config.process.person import Person
+from config.settings import Settings, load_settings
+from jobs import provider_set
+from providers import build_provider
+from providers.base import Provider, ProviderUnavailable
+from sql.database import Database
+from tests.destinations import Destination
+from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail
+from tests.json_schemas import require_valid
+from tests.stories.installation import Installation
+
+EVERYTHING = Scope(None, None, every_byte=False)
+EVERY_BYTE = Scope(None, None, every_byte=True)
+SOMEBODY = Person("root", "janitor-daemon audit --fix")
+PLACES = {"uno": "ejecuciones/uno", "dos": "ejecuciones/dos"}
+
+
+class Auditing:
+    """Two executions that are stored on this machine, and audits of them in this process."""
+
+    def __init__(self, installation: Installation, nas: Destination, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.installation = installation
+        self.nas = nas
+        self.provider_id = installation.add_provider(nas, "nas")
+        self.faults: list[Fault] = []
+        for uuid in PLACES:
+            installation.small_execution(uuid)
+        installation.configure(self.provider_id)
+        run = installation.run()
+        assert run.exit_code == 0, str(run)
+        monkeypatch.setattr(provider_set, "build_provider", self._build)
+
+    def _build(self, row: ProviderRow) -> Provider:
+        return FaultyProvider(build_provider(row), self.faults)
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.installation.environment)
+
+    @contextmanager
+    def prepared(self) -> Iterator[Audit]:
+        with (
+            closing(Database(self.installation.database_url, "norte")) as database,
+            prepared_audit(database, self.settings, threading.Event()) as prepared,
+        ):
+            yield prepared
+
+    def audit(self, scope: Scope = EVERYTHING) -> Report:
+        with self.prepared() as prepared:
+            return prepared.run(scope)
+
+    def fix(self, findings: list[Finding]) -> list[Finding]:
+        """What was left alone."""
+        with self.prepared() as prepared:
+            return fix(prepared.records, findings, self.settings, SOMEBODY)
+
+    def path(self, name: str) -> Path:
+        """An object's file."""
+        return self.nas.directory / "ejecuciones" / name
+
+
+@pytest.fixture
+def auditing(installation: Installation, nas: Destination, monkeypatch: pytest.MonkeyPatch) -> Auditing:
+    """All as it should be."""
+    return Auditing(installation, nas, monkeypatch)
+
+
+def kinds(report: Report) -> list[tuple[Kind, str]]:
+    """What was found, by place."""
+    return sorted((finding.kind, finding.place) for finding in report.findings)
+
+
+def test_what_is_as_it_should_be_is_good(auditing: Auditing) -> None:
+    report = auditing.audit()
+    assert (report.is_good, kinds(report)) == (True, [])
+    (nas,) = [provider.as_json() for provider in report.providers]
+    assert (nas["executions"], nas["objects"], nas["not_checked"], nas["read_back"]) == (2, 6, 2, 0)
+    (nas,) = [provider.as_json() for provider in auditing.audit(EVERY_BYTE).providers]
+    assert (nas["not_checked"], nas["read_back"]) == (0, 2)
+    (nas,) = [provider.as_json() for provider in auditing.audit(Scope(None, 1, every_byte=False)).providers]
+    assert (nas["executions"], nas["read_back"], nas["objects"]) == (1, 1, None)
+
+
+def delete(path: Path) -> None:
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+HARM: dict[str, tuple[Callable[[Auditing], object], Kind]] = {
+    "a file": (lambda it: delete(it.path("uno/tabla.txt")), Kind.DAMAGED),
+    "all files": (lambda it: delete(it.path("uno")), Kind.LOST),
+    "the manifest": (lambda it: delete(it.path("uno.manifest.json")), Kind.LOST),
+    "all": (lambda it: list(map(delete, (it.path("uno"), it.path("uno.manifest.json")))), Kind.LOST),
+    "a size": (lambda it: it.path("uno/tabla.txt").write_text("x"), Kind.DAMAGED),
+    "a manifest of others": (
+        lambda it: it.path("uno.manifest.json").write_bytes(it.path("dos.manifest.json").read_bytes()), Kind.DAMAGED,
+    ),
+}  # fmt: skip
+
+
+def test_each_harm_is_found_and_named(auditing: Auditing, tmp_path: Path) -> None:
+    shutil.copytree(auditing.nas.directory, tmp_path / "whole")
+    for name, (harm, kind) in HARM.items():
+        harm(auditing)
+        expected = [] if name == "a manifest of others" else [(kind, PLACES["uno"])]
+        assert kinds(auditing.audit()) == expected, name
+        assert kinds(auditing.audit(EVERY_BYTE)) == [(kind, PLACES["uno"])], name
+        shutil.rmtree(auditing.nas.directory)
+        shutil.copytree(tmp_path / "whole", auditing.nas.directory)
+    assert auditing.audit().is_good
+
+
+def test_other_bytes_of_the_same_size_are_found_by_reading(auditing: Auditing) -> None:
+    table = auditing.path("uno/tabla.txt")
+    table.write_bytes(b"x" * table.stat().st_size)
+    report = auditing.audit()
+    assert report.is_good
+    assert report.providers[0].as_json()["not_checked"] == 2
+    report = auditing.audit(EVERY_BYTE)
+    assert kinds(report) == [(Kind.DAMAGED, PLACES["uno"])]
+    assert "1 fichero tiene otros bytes: tabla.txt" in report.findings[0].detail
+    assert kinds(auditing.audit(Scope(auditing.provider_id, 2, every_byte=False))) == kinds(report)
+
+
+def test_what_nobody_stands_for_is_an_orphan_and_probes_are_none(auditing: Auditing) -> None:
+    for name in ("tres/a.txt", "cuatro.manifest.json", ".janitor-check-00/x", "uno-2/b.txt"):
+        auditing.path(name).parent.mkdir(exist_ok=True)
+        auditing.path(name).write_text("de nadie")
+    report = auditing.audit()
+    assert kinds(report) == [(Kind.ORPHAN, f"ejecuciones/{name}") for name in ("cuatro", "tres", "uno-2")]
+    assert {finding.fix for finding in report.findings} == {None}
+    assert "No consta que lo guardara esta base de datos" in report.findings[0].to_do
+
+
+def test_what_is_stored_moved_and_removed_meanwhile_is_not_reported(auditing: Auditing) -> None:
+    """Before the listing, within it and after it: an upload begins, another ends, a row goes and its copy with it."""
+    auditing.installation.small_execution("tres")
+    happened: list[Any] = []
+
+    def upload(call: Call) -> Any:
+        if not happened:
+            happened.append(auditing.installation.run())
+            auditing.installation.execute("DELETE FROM ejecuciones_yaml WHERE uuid = 'uno'")
+            delete(auditing.path("uno"))
+            delete(auditing.path("uno.manifest.json"))
+            auditing.installation.execute(
+                "INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, "
+                "state) VALUES (99, 1, 'sur', 1, %s, 'ejecuciones/cuatro', 'open')", (auditing.provider_id,),
+            )  # fmt: skip
+            auditing.path("cuatro").mkdir()
+            auditing.path("cuatro/a.txt").write_text("a medias")
+        return call.proceed()
+
+    auditing.faults = [Fault("list", upload, calls=EVERY_CALL)]
+    report = auditing.audit()
+    assert happened[0].exit_code == 0
+    assert kinds(report) == []
+
+
+def test_a_copy_that_vanishes_with_its_row_after_the_listing_is_not_lost(auditing: Auditing) -> None:
+    """The row is read again before the copy is looked for, and once more before it is reported."""
+    delete(auditing.path("uno.manifest.json"))
+
+    def take_back(call: Call) -> Any:
+        auditing.installation.execute("UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE uuid = 'uno'")
+        return call.proceed()
+
+    auditing.faults = [Fault("open", take_back, key="*uno.manifest.json")]
+    assert kinds(auditing.audit()) == []
+
+
+def test_a_provider_that_does_not_answer_is_said_and_nothing_is_lost(auditing: Auditing) -> None:
+    auditing.faults = [Fault("list", fail(ProviderUnavailable("no responde")), calls=EVERY_CALL)]
+    report = auditing.audit()
+    assert (report.is_good, kinds(report)) == (False, [])
+    assert report.providers[0].error == "no responde"
+
+
+def test_a_lost_copy_is_migrated_again_from_its_directory(auditing: Auditing) -> None:
+    delete(auditing.path("uno/tabla.txt"))
+    report = auditing.audit()
+    assert [finding.fix for finding in report.findings] == [Fix.MIGRATE_AGAIN]
+    assert auditing.fix(report.findings) == []
+    assert auditing.installation.place("uno")[0] is False
+    assert auditing.fix(report.findings) == report.findings, "only once"
+    (noted,) = auditing.installation.rows(
+        "SELECT event, uuid, os_user FROM janitor_audit WHERE event = 'migrated_again'"
+    )
+    assert (noted["uuid"], noted["os_user"]) == ("uno", "root")
+    run = auditing.installation.run()
+    assert run.exit_code == 0, str(run)
+    assert auditing.audit(EVERY_BYTE).is_good
+
+
+CHANGES = {
+    "UPDATE janitor_migrations SET local_copy = 'deleting'": "UPDATE janitor_migrations SET local_copy = 'kept'",
+    "UPDATE janitor_migrations SET lease_expires_at = now() + interval '5 minutes'": (
+        "UPDATE janitor_migrations SET lease_expires_at = NULL"
+    ),
+    "UPDATE ejecuciones_yaml SET ruta_nube = ruta_nube || '/x'": (
+        "UPDATE ejecuciones_yaml SET ruta_nube = rtrim(ruta_nube, '/x')"
+    ),
+    "UPDATE ejecuciones_yaml SET ruta_directorio = ruta_directorio || '/x'": (
+        "UPDATE ejecuciones_yaml SET ruta_directorio = rtrim(ruta_directorio, '/x')"
+    ),
+    "INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) SELECT id, uuid, 'r', 'h', 'u' "
+    "FROM ejecuciones_yaml": "DELETE FROM janitor_holds",
+}
+"""What may have changed since a copy was found to be lost, and what undoes it."""
+
+
+def test_a_fix_changes_nothing_that_is_not_as_it_was_found(auditing: Auditing) -> None:
+    delete(auditing.path("uno/tabla.txt"))
+    findings = auditing.audit().findings
+    for change, undo in CHANGES.items():
+        auditing.installation.execute(change)
+        assert auditing.fix(findings) == findings, change
+        assert auditing.installation.place("uno")[0] is True, change
+        auditing.installation.execute(undo)
+    assert auditing.installation.rows("SELECT FROM janitor_audit") == []
+    assert auditing.fix(findings) == []
+
+
+def test_without_its_directory_there_is_nothing_to_fix(auditing: Auditing) -> None:
+    delete(auditing.path("uno/tabla.txt"))
+    shutil.rmtree(auditing.installation.executions / "uno")
+    (finding,) = auditing.audit().findings
+    assert finding.fix is None
+    assert "Aquí no está su directorio" in finding.to_do
+
+
+def test_an_orphan_of_this_database_is_removed_by_the_next_tick_and_others_stay(auditing: Auditing) -> None:
+    """A request of a failed attempt came late: what it left was removed before."""
+    add = (
+        "INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, "
+        "foreign_objects) SELECT id, 1, 'norte', 1, %s, %s, 'settled', %s FROM ejecuciones_yaml WHERE uuid = 'uno'"
+    )
+    for place, foreign in (("antes/ejecuciones/uno", False), ("antes/ejecuciones/ajena", True)):
+        auditing.installation.execute(add, (auditing.provider_id, place, foreign))
+        path = auditing.nas.directory / place / "tarde.txt"
+        path.parent.mkdir(parents=True)
+        path.write_text("tarde")
+    report = auditing.audit()
+    assert [(finding.place, finding.fix) for finding in sorted(report.findings)] == [
+        ("antes/ejecuciones/ajena", None), ("antes/ejecuciones/uno", Fix.REMOVE),
+    ]  # fmt: skip
+    assert auditing.fix(list(report.fixable())) == []
+    assert (auditing.nas.directory / "antes/ejecuciones/uno/tarde.txt").exists(), "only the migration removes"
+    assert auditing.installation.run().exit_code == 0
+    assert not (auditing.nas.directory / "antes/ejecuciones/uno").exists()
+    assert (auditing.nas.directory / "antes/ejecuciones/ajena/tarde.txt").exists()
+
+
+def test_the_command_shows_its_plan_and_asks(auditing: Auditing) -> None:
+    delete(auditing.path("uno/tabla.txt"))
+    assert auditing.installation.run("audit").exit_code == 2
+    asked = auditing.installation.run("audit", "--all", "--fix")
+    assert "Migrar otra vez la ejecución uno desde" in asked.errors
+    assert auditing.installation.place("uno")[0] is True, "nobody said yes"
+    run = auditing.installation.run("audit", "--all", "--json", "--fix", "--yes")
+    assert run.exit_code == 1, str(run)
+    told = json.loads(run.output)
+    assert told["counts"] == {"lost": 0, "damaged": 1, "orphan": 0, "unreadable": 0}
+    assert told["findings"][0]["uuid"] == "uno"
+    assert auditing.installation.place("uno")[0] is False
+    assert auditing.installation.run().exit_code == 0
+    assert auditing.installation.run("audit", "--provider", str(auditing.provider_id)).exit_code == 0
+
+
+def test_the_json_is_as_its_schema_says(auditing: Auditing) -> None:
+    delete(auditing.path("uno/tabla.txt"))
+    auditing.path("tres").mkdir()
+    auditing.path("tres/a.txt").write_text("de nadie")
+    told = json.loads(json.dumps(auditing.audit().as_json()))
+    assert {finding["kind"] for finding in told["findings"]} == {"damaged", "orphan"}
+    require_valid("audit", told)
+    told["findings"][0]["kind"] = "odd"
+    with pytest.raises(AssertionError, match="odd"):
+        require_valid("audit", told)
