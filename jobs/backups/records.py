@@ -67,6 +67,11 @@ class Backup:
         """Whether it was made, and not deleted since."""
         return self.state == COMPLETED and not self.is_deleted and not self.is_being_deleted
 
+    @property
+    def has_copy(self) -> bool:
+        """Whether a provider has a copy, as far as is known."""
+        return any(copy["falta_desde"] is None for copy in self.copies)
+
 
 @dataclass(frozen=True, slots=True)
 class Beginning:

@@ -91,6 +91,11 @@ class Outbox:
         }
         self._query("note_failed_delivery", parameters)
 
+    def failing(self) -> Mapping[str, str]:
+        """The channels that did not take their last message, by name, and why."""
+        rows = self._query("find_failing_channels", {"channels": list(self._channels)})
+        return {row["channel"]: row["last_error"] for row in rows}
+
     def prune(self) -> None:
         """Delete what is so old that nobody needs it."""
         self._query("prune_notices", {"days": KEPT_DAYS})

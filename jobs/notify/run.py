@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 
 from config.text.plurals import counted
@@ -31,21 +31,31 @@ def run(context: Context) -> Outcome:
     notices.note(find_causes(context))
     if outbox.renew():
         notices.copy_to_platform()
+    delivered, failed = _tell(context, outbox, started + DELIVERY_SECONDS)
+    failures = tuple(_failure(channel, error) for channel, error in outbox.failing().items())
+    return Outcome({"delivered": delivered, "failed": failed} if delivered or failed else {}, failures)
+
+
+def _tell(context: Context, outbox: Outbox, deadline: float) -> tuple[int, int]:
+    """Give each channel what it has not been told yet; return how many took it and how many did not."""
     pending = outbox.pending(quiet=is_quiet(context))
-    if not pending:
-        return Outcome()
     composed = {channel: compose(notices, context.settings.time_zone) for channel, notices in pending.items()}
     claims = {}
     for channel, message in composed.items():
         context.require_going_on()
-        wanted = [notice for notice in pending[channel] if notice.id in message.notice_ids]
-        claim = outbox.claim(channel, wanted)
+        claim = outbox.claim(channel, [notice for notice in pending[channel] if notice.id in message.notice_ids])
         if claim is not None:
             claims[channel] = claim
+    if not claims:
+        return 0, 0
     messages = {channel: composed[channel] for channel in claims}
-    failures = tuple(_deliver(context, outbox, claims, messages, started + DELIVERY_SECONDS - time.monotonic()))
+    failed = _deliver(context, outbox, claims, messages, deadline - time.monotonic())
     outbox.prune()
-    return Outcome({"delivered": len(claims) - len(failures), "failed": len(failures)}, failures)
+    return len(claims) - failed, failed
+
+
+def _failure(channel: str, error: str) -> str:
+    return f"no se pudo avisar por {channel}: {error}"
 
 
 def _deliver(
@@ -54,11 +64,12 @@ def _deliver(
     claims: Mapping[Channel, Claim],
     messages: Mapping[Channel, Message],
     seconds: float,
-) -> Iterator[str]:
-    """Send and note what became of it; yield what failed, in Spanish."""
+) -> int:
+    """Send and note what became of it; return how many channels failed."""
     from jobs.notify.delivery import deliver
     from jobs.notify.sending import send, watching_requests
 
+    failed = 0
     with watching_requests():
         for channel, result in deliver(messages, send, seconds, context.interruption):
             claim = claims[channel]
@@ -68,9 +79,10 @@ def _deliver(
                 context.say("notices_delivered", f"{what} por {channel.name}")
                 continue
             outbox.note_failure(claim, result.error, result.retry_after_seconds, is_certain=result.is_certain)
-            failure = f"no se pudo avisar por {channel.name}: {result.error}"
+            failure = _failure(channel.name, result.error)
             context.say("notices_not_delivered", f"{failure}; {what} en espera, se repite", logging.WARNING)
-            yield failure
+            failed += 1
+    return failed
 
 
 def is_quiet(context: Context) -> bool:

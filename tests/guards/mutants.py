@@ -5219,14 +5219,6 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
-        "a statement that takes long is not stopped",
-        "jobs/backups/verification/restoring.py",
-        "            if interruption.is_set():\n",
-        "            if not interruption:\n",
-        (f"{BACKUP_JOB}test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing",),
-    ),
-    Mutant(
-        "backups",
         "a want of room for a proof is held against the backup",
         "jobs/backups/verification/scratch_server.py",
         "    if free_bytes < needed_bytes:\n",

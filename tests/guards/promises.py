@@ -34,6 +34,17 @@ KILLED = (
         "crash/test_kill_at_system_calls.py::test_a_kill_at_any_system_call_loses_nothing_and_leaves_nothing",
     ),
     promise(
+        "What an operator holds keeps its local copy and is not migrated, wherever a run was when the hold was set.",
+        "model/test_holds.py::test_a_held_execution_keeps_its_local_copy_wherever_a_run_was_cut_off",
+        "sql/test_memory.py::test_a_hold_set_during_the_migration_stops_the_removal",
+        "stories/test_quarantine.py::test_a_held_execution_is_neither_migrated_nor_removed",
+    ),
+    promise(
+        "An execution that fails in too many runs is told of once and left alone; an outage puts none in quarantine.",
+        "stories/test_quarantine.py::test_an_execution_that_fails_in_too_many_runs_is_told_of_once_and_left_alone",
+        "stories/test_quarantine.py::test_a_providers_failures_put_nothing_in_quarantine",
+    ),
+    promise(
         "Kills at random moments, one after the other, do no harm.",
         "crash/test_random_kills.py::test_random_deaths_lose_nothing_and_leave_nothing",
     ),

@@ -190,6 +190,7 @@ def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
         f"{PREFIX}/backups/{entry['nombre_archivo']}.age" for entry in listed
     ]
     assert "no está en el disco" in done(new.run("backup", "list")).output
+    assert "copias de seguridad: última completa 20" in new.run("check").output
     refused = new.run("backup", "download", "2", str(tmp_path / "sin-clave"))
     assert (refused.exit_code, "--identity" in refused.errors) == (1, True)
     done(new.run("backup", "download", "2", str(tmp_path / "traida"), "--identity", str(identity)))

@@ -65,8 +65,8 @@ class Room:
 
 
 def summarize(shelf: Shelf) -> Summary:
-    """Look at the rows, and for files of this host at the directory."""
-    usable = [backup for backup in shelf.backups if backup.is_good and (backup.host != shelf.host or is_there(backup))]
+    """Look at the rows, and for files of this host at the directory, unless a provider has them."""
+    usable = [backup for backup in shelf.backups if backup.is_good and _can_be_had(backup, shelf.host)]
     full = sorted((backup for backup in usable if backup.is_full), key=_age, reverse=True)
     proven = [backup for backup in usable if backup.verified is not None]
     return Summary(
@@ -146,6 +146,10 @@ def describe_room(directory: Path, shelf: Shelf) -> Iterator[Finding]:
     free, needed = readable_size(found.free_bytes), readable_size(found.needed_bytes)
     text = f"quedan {free} en {directory}; la próxima completa ocupará {needed}"
     yield good(SUBJECT, text) if found.suffices else bad(SUBJECT, f"{text}: libere espacio")
+
+
+def _can_be_had(backup: Backup, host: str) -> bool:
+    return backup.host != host or is_there(backup) or backup.has_copy
 
 
 def _newest(backups: Iterable[Backup]) -> Backup | None:

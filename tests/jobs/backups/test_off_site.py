@@ -342,17 +342,14 @@ def test_what_a_killed_run_had_begun_to_upload_is_discarded(
 
 # Failures
 
+FULL_DISK = StorageFull("no queda espacio")
+DENIED = AccessDenied("las credenciales no sirven")
+DOWN = given_up(ProviderUnavailable("no responde"))
+
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        StorageFull("no queda espacio"),
-        AccessDenied("las credenciales no sirven"),
-        given_up(ProviderUnavailable("no responde")),
-    ],
-    ids=["full", "denied", "down"],
+    ("method", "error"), [("put", FULL_DISK), ("put", DENIED), ("put", DOWN), ("list", DENIED), ("stat", DOWN)]
 )
-@pytest.mark.parametrize("method", ["put", "list", "stat"])
 def test_a_provider_that_fails_is_named_stops_no_other_and_is_tried_again(
     desk: Desk, near: int, far: int, error: MigrationError, method: str
 ) -> None:

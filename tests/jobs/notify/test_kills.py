@@ -30,7 +30,7 @@ KILLED = 40
 """Deliveries whose process gets SIGKILL."""
 
 SEED = 15
-STATEMENTS = 10
+STATEMENTS = 12
 STEPS = STATEMENTS + 2
 """Of one delivery: before and after each statement, and around the sending itself."""
 
