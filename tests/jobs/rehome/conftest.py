@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from config.errors import RunInterrupted
 from config.models import ProviderRow
 from config.settings import load_settings
 from jobs import provider_set
@@ -69,7 +70,11 @@ class Away:
                 JOB, load_settings(environment), settings, wrap(database), seen.now, self.interruption,
                 fencing_token=token,
             )  # fmt: skip
-            outcome = rehome.run(context)
+            try:
+                outcome = rehome.run(context)
+            except RunInterrupted:
+                database.finish_run(143, {})
+                raise
             database.finish_run(0, {})
         return outcome
 
