@@ -95,7 +95,11 @@ class Scene:
         assert not left, f"{left} after {ended}"
 
     def require_all_is_well_after_two_ticks(self, ended: Ended) -> None:
-        """Two ordinary ticks finish everything and leave nothing but copies that can be restored, and nothing to do."""
+        """Two ordinary ticks finish everything and leave nothing but copies that can be restored, and nothing to do.
+
+        The runs before may have failed more than once, so what waits after failures is due again.
+        """
+        self.installation.let_pauses_end()
         for _ in range(2):
             tick = self.run()
             assert tick.exit_code == 0, f"{tick}\nafter {ended}"
