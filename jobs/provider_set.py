@@ -144,6 +144,8 @@ class ProviderSet:
         self._interruption = interruption or threading.Event()
         self._turn = threading.Lock()
         self._built: dict[int, Provider] = {}
+        self._unprobed: dict[int, Provider] = {}
+        """Those that failed before and are only to be removed from."""
         self._failures: dict[int, int] = {}
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person
@@ -188,6 +190,24 @@ class ProviderSet:
             with self._questions[provider_id]:
                 self._build(provider_id)
         return None if provider_id in self._unusable else self._built.get(provider_id)
+
+    def for_removal(self, provider_id: int) -> Provider | None:
+        """A provider to remove something from. One that refused to store is not probed by writing: it may be full, and
+        a removal makes room.
+        """
+        row = self._rows.get(provider_id)
+        failure = self._memory.failure_of(row) if self._memory and row is not None else None
+        is_known = provider_id in self._unusable or provider_id in self._built
+        if is_known or row is None or not row.active or failure is None or not failure.needs_a_person:
+            return self.get(provider_id)
+        with self._questions[provider_id]:
+            if provider_id not in self._unprobed:
+                try:
+                    self._unprobed[provider_id] = build_provider(row)
+                except InvalidProviderSettings:
+                    return None  # whoever wants to store there reports it
+                self._unprobed[provider_id].progress.interruption = self._interruption
+            return self._unprobed[provider_id]
 
     def leave_paused_alone(self, provider_ids: Iterable[int]) -> None:
         """Report those of these providers that are left alone because they failed, before several processes do."""
@@ -397,5 +417,5 @@ class ProviderSet:
 
     def close(self) -> None:
         """Close every provider that was built."""
-        for provider in self._built.values():
+        for provider in (*self._built.values(), *self._unprobed.values()):
             provider.close()

@@ -135,7 +135,7 @@ def remove_leftovers(
     """Remove what can be removed; leftovers on a provider that is down now can wait for another tick."""
     removal = Leftovers(database, judge, interruption)
     for leftover in leftovers:
-        abandoned = providers.get(leftover.provider_id)
+        abandoned = providers.for_removal(leftover.provider_id)
         migrated = providers.get(leftover.migrated_provider_id) if leftover.migrated_provider_id else None
         cannot_be_asked = leftover.migrated_provider_id is not None and migrated is None
         if abandoned is None or cannot_be_asked or interruption.is_set():

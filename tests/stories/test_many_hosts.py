@@ -91,7 +91,9 @@ def test_hosts_that_look_at_the_same_moment_do_not_wait_for_each_other(
         contextlib.closing(psycopg2.connect(installation.database_url)) as other,
         contextlib.closing(Database(installation.database_url, "sur")) as database,
     ):
-        other.cursor().execute(REMEMBER_LOOK, {"table_state": "", "execution_ids": "{}", "executed_at": "{}"})
+        other.cursor().execute(
+            REMEMBER_LOOK, {"table_state": "", "execution_ids": "{}", "executed_at": "{}", "last_table_id": 0}
+        )
         database.start_run(1, "tick", "prueba")
         assert [execution.uuid for (execution,) in database.candidates(0)] == ["uno"]
     assert installation.rows("SELECT FROM janitor_looks") == []
