@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 from jobs.backups.creation.description import read_description
@@ -23,17 +23,24 @@ def close_cut_off(shelf: Shelf, records: Records) -> int:
     Only for who holds the job: nobody else is making a backup then, and whatever is under way is not any more.
     """
     recovered = 0
-    paths = Counter(backup.path for backup in shelf.backups)
+    owners = _owners(shelf)
     for backup in shelf.backups:
         if backup.attempt is None or backup.state not in (UNDER_WAY, FAILED):
             continue
-        end = _end(backup) if backup.host == shelf.host and paths[backup.path] == 1 else None
+        end = _end(backup) if backup.host == shelf.host and owners[backup.path] == backup.id else None
         if end is not None:
             records.finish(end, f"{backup.name}: estaba completa, aunque el proceso que la hizo no llegó a anotarlo")
             recovered += 1
         elif backup.state == UNDER_WAY:
             records.fail(backup.attempt, backup.kind, CUT_OFF)
     return recovered
+
+
+def _owners(shelf: Shelf) -> Mapping[Path, int]:
+    """Whose file has each path: the good backup's, else that of the newest row. Runs that begin within one second name
+    the same path, unless its file was already there: all of them but the newest were killed before they made it.
+    """
+    return {backup.path: backup.id for backup in sorted(shelf.backups, key=lambda backup: (backup.is_good, backup.id))}
 
 
 def _end(backup: Backup) -> End | None:

@@ -1,0 +1,60 @@
+"""What is recorded, afterwards, of backups whose runs were killed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from jobs.backups.keeping.recovery import close_cut_off
+from jobs.backups.keeping.shelf import Shelf
+from jobs.backups.records import Backup, Records
+from jobs.backups.result import Kind
+from sql.connection import Row
+
+CONTENT = b"a whole differential"
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path) -> Backup:
+    """The row of a differential whose file is whole, as its run was killed before it recorded that."""
+    path = tmp_path / "backup_20260310_030000_DIFF.sql.gz"
+    path.write_bytes(CONTENT)
+    path.with_name(f"{path.name}.sha256").write_text(f"{hashlib.sha256(CONTENT).hexdigest()}  {path.name}\n")
+    return Backup(
+        id=7, kind=Kind.DIFFERENTIAL, name=path.name, path=path, state="EN_PROCESO",
+        made=datetime(2026, 3, 10, 3, tzinfo=UTC), size_bytes=None, error=None, seconds=None, tables=None, rows=None,
+        md5=None, base_id=1, is_deleted=False, deleted=None, made_by=None, host="norte", attempt="seven",
+        is_being_deleted=False, verified=None, verification_seconds=None, verification_error=None,
+    )  # fmt: skip
+
+
+def closed(*backups: Backup) -> Mapping[object, str]:
+    """How the attempts were closed: by the statements that were sent."""
+    sent: dict[object, str] = {}
+
+    def note(statement: str, parameters: Mapping[str, object]) -> list[Row]:
+        sent[parameters["attempt"]] = statement
+        return []
+
+    close_cut_off(Shelf(backups, "norte"), Records(note, "norte"))
+    return sent
+
+
+def test_a_whole_file_of_a_killed_run_is_a_good_backup(cut_off: Backup) -> None:
+    assert closed(cut_off) == {"seven": "finish_backup"}
+
+
+def test_of_runs_within_one_second_the_last_one_made_the_file(cut_off: Backup) -> None:
+    """The names of files have seconds. A run does not choose the name of a file that is there."""
+    before = replace(cut_off, id=6, attempt="six")
+    assert closed(before, cut_off) == {"six": "fail_backup", "seven": "finish_backup"}
+
+
+def test_the_file_of_a_good_backup_is_nobody_elses(cut_off: Backup) -> None:
+    good = replace(cut_off, id=6, attempt="six", state="COMPLETADO")
+    assert closed(good, cut_off) == {"seven": "fail_backup"}
