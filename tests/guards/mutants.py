@@ -5456,6 +5456,22 @@ PROVIDER_MEMORY = "tests/jobs/test_provider_memory.py"
 MEMORY = (
     Mutant(
         "memory",
+        "nothing is removed from a provider that is full",
+        "jobs/migration/leftovers.py",
+        "abandoned = providers.for_removal(leftover.provider_id)",
+        "abandoned = providers.get(leftover.provider_id)",
+        ("tests/stories/test_local_faults.py::test_a_disk_that_takes_no_more_is_given_up_for_the_alternate",),
+    ),
+    Mutant(
+        "memory",
+        "the file of a good backup is recorded for another row",
+        "jobs/backups/keeping/recovery.py",
+        "key=lambda backup: (backup.is_good, backup.id)",
+        "key=lambda backup: backup.id",
+        ("tests/jobs/backups/test_recovery.py::test_the_file_of_a_good_backup_is_nobody_elses",),
+    ),
+    Mutant(
+        "memory",
         "a held execution is claimed",
         "sql/queries/claim_executions.sql",
         "  AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = execution.id)\n",
