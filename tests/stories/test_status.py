@@ -32,7 +32,7 @@ from jobs.settings import settings_of_jobs
 from sql import database as database_module
 from sql.database import Database, SchemaError, database_identity
 from tests.destinations import Destination, local_destination
-from tests.json_schema import faults, schema
+from tests.json_schemas import breaches, require_valid
 from tests.stories.doors import refused_port
 from tests.stories.installation import Installation
 
@@ -54,7 +54,7 @@ def told(installation: Installation, *, exit_code: int) -> dict[str, Any]:
     run = installation.run("status", "--json")
     assert run.exit_code == exit_code, str(run)
     document: dict[str, Any] = json.loads(run.output)
-    assert list(faults(document, schema("status.json"))) == []
+    require_valid("status", document)
     return document
 
 
@@ -375,7 +375,7 @@ def _at(url: str, port: int) -> str:
 
 def require_health(document: Mapping[str, Any], state: str, *broken: str) -> None:
     """The state of the whole, and which parts are not in order."""
-    assert list(faults(document, schema("health.json"))) == []
+    require_valid("health", document)
     assert document["state"] == state
     assert [name for name, part in document["parts"].items() if part["state"] != "ok"] == list(broken)
 
@@ -470,8 +470,8 @@ def test_a_disk_that_is_nearly_full_needs_a_person(installation: Installation, m
 
 def test_the_checker_of_schemas_finds_what_is_wrong() -> None:
     described = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
-    assert list(faults({"a": 1}, described)) == []
-    assert [len(list(faults(document, described))) for document in ({}, {"a": "1"}, {"a": True}, {"a": 1, "b": 2})] == [
+    assert breaches(described, {"a": 1}) == []
+    assert [len(breaches(described, document)) for document in ({}, {"a": "1"}, {"a": True}, {"a": 1, "b": 2})] == [
         *(1, 1, 1, 1),
     ]
 

@@ -94,9 +94,3 @@ def _is_restorable(backup: KnownBackup, known: dict[int, KnownBackup]) -> bool:
 
 def _age(backup: KnownBackup) -> tuple[datetime, int]:
     return backup.made, backup.id
-
-
-def surplus_copies(backup: KnownBackup, wanted: frozenset[str]) -> frozenset[str]:
-    """The places where a backup that stays need not be any more: never all of those where it was seen."""
-    surplus = backup.copies - wanted
-    return surplus if backup.copies & wanted else frozenset()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.backups.keeping.retention import KnownBackup, RetentionError, deletable, surplus_copies
+from jobs.backups.keeping.retention import KnownBackup, RetentionError, deletable
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 PLACES = ("disk", "s3", "sftp")
@@ -95,14 +95,6 @@ def test_a_second_time_deletes_nothing(backups: list[KnownBackup], days: int) ->
 def test_without_a_number_of_days_nothing_is_deleted(backups: list[KnownBackup], days: int) -> None:
     with pytest.raises(RetentionError, match="BACKUP_RETENTION_DAYS"):
         deletable(backups, days, NOW)
-
-
-@settings(deadline=None)
-@given(copies, copies)
-def test_the_only_copy_is_never_surplus(seen: frozenset[str], wanted: frozenset[str]) -> None:
-    surplus = surplus_copies(KnownBackup(1, NOW, copies=seen), wanted)
-    assert surplus <= seen - wanted
-    assert not seen or seen - surplus
 
 
 def test_an_old_chain_goes_whole_and_the_full_one_last() -> None:
