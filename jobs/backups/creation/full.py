@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.backups.creation.compression import GzipMember
-from jobs.backups.creation.description import FORMAT, Description, fingerprint
+from jobs.backups.creation.description import FORMAT, Description, fingerprint, settings_as_statements
 from jobs.backups.creation.dump import dumped, require_no_interruption, whole_section
 from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.large_objects import large_objects
@@ -58,9 +58,11 @@ def _write(
     snapshot: Snapshot, draft: Draft, reading: ReadBack, backup_id: str, interruption: threading.Event, reason: str
 ) -> BackupFile:
     amounts = _Amounts()
+    values = snapshot.values()
     pre_data = whole_section(snapshot.shared, "pre-data", interruption)
     with GzipMember(draft) as member:
         member.write(render("full_head", id=backup_id))
+        member.write(render("session", settings=settings_as_statements(values.settings)))
         member.write(pre_data)
     data_start, before_data = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
@@ -97,6 +99,8 @@ def _write(
         rows=amounts.rows,
         large_objects=digests,
         roles=roles,
+        settings=values.settings,
+        locale=values.locale,
     )
     publish(draft, contents, description.to_bytes())
     return BackupFile(

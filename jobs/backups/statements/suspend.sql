@@ -48,6 +48,21 @@ BEGIN
       pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.rel::pg_catalog.regclass, k.name, k.definition)
       || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', k.name, k.rel::pg_catalog.regclass, k.description), '')
     FROM pg_temp.janitor_keys k WHERE NOT replica
+    UNION ALL  -- a constraint that is not valid: the rows may break it
+    SELECT 6, t.oid, c.conname::text, pg_catalog.format('ALTER DOMAIN %s DROP CONSTRAINT %I', t.oid::pg_catalog.regtype, c.conname),
+      pg_catalog.format('ALTER DOMAIN %s ADD CONSTRAINT %I %s', t.oid::pg_catalog.regtype, c.conname, pg_catalog.pg_get_constraintdef(c.oid))
+      || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON DOMAIN %s IS %L', c.conname, t.oid::pg_catalog.regtype,
+                                    pg_catalog.obj_description(c.oid, 'pg_constraint')), '')
+    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+    WHERE NOT c.convalidated AND pg_catalog.pg_has_role(t.typowner, 'USAGE')
+    UNION ALL
+    SELECT 7, c.conrelid, c.conname::text, pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::pg_catalog.regclass, c.conname),
+      pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::pg_catalog.regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid))
+      || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, c.conrelid::pg_catalog.regclass,
+                                    pg_catalog.obj_description(c.oid, 'pg_constraint')), '')
+    FROM pg_catalog.pg_constraint c JOIN pg_temp.janitor_touched x ON x.rel = c.conrelid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
+    WHERE c.contype IN ('c', 'n') AND NOT c.convalidated AND c.coninhcount = 0 AND pg_catalog.pg_has_role(t.relowner, 'USAGE')
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.conrelid)
     ORDER BY 1, 2, 3
   LOOP
     n := n + 1;
