@@ -57,23 +57,25 @@ def test_check_tick_audit_and_restore_work_through_a_proxy_with_a_private_certif
     installation.configure(provider_id, eliminar_despues_de_migrar=True)
     authority = PrivateAuthority(tmp_path)
     restored = installation.directory / "restored"
-    with HttpFaultProxy(own_url(destination), tls=authority.server_context(NAME)) as front:
-        with ForwardingProxy(LOGIN, {f"{NAME}:443": front.port}) as proxy:
-            network = {
-                "HTTPS_PROXY": f"http://{WRITTEN_LOGIN}@{proxy.address}",
-                "SSL_CERT_FILE": str(authority.bundle),
-            }
-            for arguments in (
-                ["check"],
-                [],
-                ["audit", "--all", "--read-back"],
-                ["restore", "one", str(restored)],
-            ):
-                run = installation.run(*arguments, **network)
-                assert run.exit_code == 0, (arguments, run)
-                assert "p@ss" not in run.errors + run.output
-            assert proxy.refused == 0
-            assert {line.split()[1] for line in proxy.seen} == {f"{NAME}:443"}
+    with (
+        HttpFaultProxy(own_url(destination), tls=authority.server_context(NAME)) as front,
+        ForwardingProxy(LOGIN, {f"{NAME}:443": front.port}) as proxy,
+    ):
+        network = {
+            "HTTPS_PROXY": f"http://{WRITTEN_LOGIN}@{proxy.address}",
+            "SSL_CERT_FILE": str(authority.bundle),
+        }
+        for arguments in (
+            ["check"],
+            [],
+            ["audit", "--all", "--read-back"],
+            ["restore", "one", str(restored)],
+        ):
+            run = installation.run(*arguments, **network)
+            assert run.exit_code == 0, (arguments, run)
+            assert "p@ss" not in run.errors + run.output
+        assert proxy.refused == 0
+        assert {line.split()[1] for line in proxy.seen} == {f"{NAME}:443"}
     assert not directory.exists()
     assert snapshot(restored) == before
     assert installation.place("one")[0] is True
@@ -88,14 +90,16 @@ def test_without_one_of_the_two_nothing_is_lost_and_the_line_names_the_cause(
     before = snapshot(directory)
     installation.configure(installation.add_provider(behind_the_name(destination), "Destino"))
     authority = PrivateAuthority(tmp_path)
-    with HttpFaultProxy(own_url(destination), tls=authority.server_context(NAME)) as front:
-        with ForwardingProxy(LOGIN, {f"{NAME}:443": front.port}) as proxy:
-            network: dict[str, str | None] = {
-                "HTTPS_PROXY": f"http://{WRITTEN_LOGIN}@{proxy.address}",
-                "SSL_CERT_FILE": str(authority.bundle),
-                missing: None,
-            }
-            run = installation.run(**network)
+    with (
+        HttpFaultProxy(own_url(destination), tls=authority.server_context(NAME)) as front,
+        ForwardingProxy(LOGIN, {f"{NAME}:443": front.port}) as proxy,
+    ):
+        network: dict[str, str | None] = {
+            "HTTPS_PROXY": f"http://{WRITTEN_LOGIN}@{proxy.address}",
+            "SSL_CERT_FILE": str(authority.bundle),
+            missing: None,
+        }
+        run = installation.run(**network)
     assert run.exit_code == 1, str(run)
     cause = {"HTTPS_PROXY": "no se pudo", "SSL_CERT_FILE": "configuracion.ca_file o SSL_CERT_FILE"}[missing]
     assert any(cause in message for message in run.messages()), str(run)
