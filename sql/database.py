@@ -150,6 +150,7 @@ class Leftover(NamedTuple):
     is_given_up: bool
     migrated_provider_id: int | None
     migrated_uri: str | None
+    migrated_manifest_sha256: str | None
 
 
 class StoredExecution(NamedTuple):
