@@ -57,7 +57,7 @@ Item = TypeVar("Item")
 
 
 def long_ones_first(tests: Sequence[Item], processes: int, name_of: Callable[[Item], str]) -> list[Item]:
-    """All tests, in as many parts as there are processes; each begins with its share of the long or of the waiting ones.
+    """All tests, in as many parts as there are processes; each begins with its share of the long or the waiting ones.
 
     The parts are as long as those that `--dist=worksteal` gives the processes to begin with; what is stolen later is
     taken from the end of a part. Without other processes the order stays as it is.
