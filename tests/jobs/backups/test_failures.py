@@ -183,7 +183,7 @@ def test_a_session_that_was_lost_makes_no_backup(filled: Pair, tmp_path: Path) -
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'janitor_daemon backup';"
     )
     ends = f'"$true" "$@"; {filled.binaries}/psql -qX -o /dev/null -f {statement} "{filled.source_url}"'
-    programs = lying_programs(filled.binaries, tmp_path / "programs", "post-data", ends)
+    programs = lying_programs(filled.binaries, tmp_path / "programs", "data", ends)
     with pytest.raises(DatabaseUnavailable):
         full_with(filled, programs)
     assert files_of(filled) == []
