@@ -35,7 +35,7 @@ PRELOADED = (
     ),
     *("jobs.migration.run", "jobs.migration.rebuild.commands", "jobs.migration.restore.commands"),
     *("commands.subcommands", "commands.audit.commands", "commands.history.command", "commands.orders.commands"),
-    *("commands.report.commands", "commands.shell.commands", "commands.status.command"),
+    *("jobs.weekly.commands", "commands.shell.commands", "commands.status.command"),
 )
 
 
