@@ -808,14 +808,14 @@ class Database:
         (scan,) = self._connection.query("status_scan", {"look_size": PENDING_PER_LOOK})
         return WHOLE_TABLE if scan["is_cut"] else PendingSource(scan["execution_ids"], scan["after_id"])
 
-    def pending_by_state(self, retention_hours: float, source: PendingSource) -> list[Row]:
-        """The numbers of executions still to be migrated, by what keeps them waiting."""
-        return self._connection.query("status_pending", source.parameters(retention_hours))
-
-    def due_executions(self, retention_hours: float, page_size: int, source: PendingSource) -> list[Row]:
-        """The due ones among those, oldest first, up to a number."""
-        parameters = {**source.parameters(retention_hours), "page_size": page_size}
-        return self._connection.query("status_due", parameters)
+    def pending_by_state(
+        self, retention_hours: float, source: PendingSource, page_size: int
+    ) -> tuple[dict[str, Row], list[Row]]:
+        """The numbers of executions still to be migrated, by what keeps them waiting; and the oldest that are due, up
+        to a number.
+        """
+        rows = self._connection.query("status_pending", {**source.parameters(retention_hours), "page_size": page_size})
+        return {row["kind"]: row for row in rows if row["kind"]}, [row for row in rows if not row["kind"]]
 
 
 def _overlap(row: Mapping[str, Any]) -> Overlap:

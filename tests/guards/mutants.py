@@ -5766,6 +5766,30 @@ STATUS = (
         "_statement(name)",
         (f"{STATUS_STORY}test_a_statement_that_waits_is_given_up_by_the_server",),
     ),
+    Mutant(
+        "status",
+        "every host sends the weekly report",
+        "jobs/weekly/queries/claim_report.sql",
+        "report.sent_at IS NULL AND report.tries < 2",
+        "report.tries < 2",
+        ("tests/jobs/weekly/test_weekly.py::test_it_goes_once_a_week_for_all_hosts",),
+    ),
+    Mutant(
+        "status",
+        "a weekly report that may have arrived is repeated for ever",
+        "jobs/weekly/queries/claim_report.sql",
+        " AND report.tries < 2)",
+        ")",
+        ("tests/jobs/weekly/test_weekly.py::test_what_may_have_arrived_is_repeated_once_and_no_more",),
+    ),
+    Mutant(
+        "status",
+        "a weekly report that may have arrived counts as refused",
+        "jobs/weekly/run.py",
+        "    if not error.may_have_arrived:\n",
+        "    if error:\n",
+        ("tests/jobs/weekly/test_weekly.py::test_what_may_have_arrived_is_repeated_once_and_no_more",),
+    ),
 )
 
 MUTANTS = (
