@@ -5373,6 +5373,9 @@ TRUST = (
 )
 
 MANY = "tests/stories/test_restore_many.py::"
+SILENT_HOSTS = (
+    "tests/jobs/history/test_history.py::test_jobs_of_hosts_that_are_silent_for_so_long_go_with_the_runs_they_kept"
+)
 REBUILD = "tests/stories/test_rebuild.py::"
 SIGNED = "tests/providers/test_signed_urls.py::"
 
@@ -5439,10 +5442,7 @@ BRINGING_BACK = (
         "jobs/migration/restore/many/targets.py",
         "        if other is not None:\n",
         "        if other == 12345:\n",
-        (
-            "tests/stories/test_restore_many.py::"
-            "test_in_place_refuses_the_directory_of_a_row_that_is_still_to_be_migrated",
-        ),
+        (f"{MANY}test_in_place_refuses_the_directory_of_a_row_that_is_still_to_be_migrated",),
     ),
     Mutant(
         "history",
