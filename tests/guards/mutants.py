@@ -5392,8 +5392,8 @@ BRINGING_BACK = (
         "bringing back",
         "a failure of one execution stops the others",
         "jobs/migration/restore/many/run.py",
-        "        sums.failed += 1\n",
-        "        raise\n",
+        "    sums.failed += 1\n",
+        "    raise ended.error or ValueError\n",
         (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_goes_on",),
     ),
     Mutant(
@@ -5437,7 +5437,15 @@ BRINGING_BACK = (
         (f"{MANY}test_only_what_is_included_comes_back_and_other_patterns_do_not_mix",),
     ),
     Mutant(
-        "restore",
+        "bringing back",
+        "executions whose directories overlap are restored at the same time",
+        "jobs/migration/restore/many/run.py",
+        "    if any(_overlap(turn.directory, other.directory) for other in running):\n",
+        "    if turn.directory == 12345:\n",
+        ("tests/jobs/migration/test_restore_at_once.py::test_what_writes_to_one_directory_waits",),
+    ),
+    Mutant(
+        "bringing back",
         "an execution is restored into the directory of one that is still to be migrated",
         "jobs/migration/restore/many/targets.py",
         "        if other is not None:\n",

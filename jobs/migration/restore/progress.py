@@ -64,6 +64,11 @@ class RestoreProgress:
             self.note_bytes(-noted_bytes)
             raise
 
+    @property
+    def bytes_so_far(self) -> int:
+        """How much has come."""
+        return self._bytes
+
     def text(self) -> str:
         """The line as of now."""
         per_second = self._rate.per_second(self._bytes)
@@ -83,8 +88,52 @@ class RestoreProgress:
         emit(logging.INFO, "restore_progress", message, execution=self._uuid, files=self._files, bytes=self._bytes)
 
 
+class SharedProgress:
+    """What has come of several executions, some of them at once: one line for all. Safe to use from several threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._turn = threading.Lock()
+        self._running: list[RestoreProgress] = []
+        self._earlier_bytes = 0
+        self._rate = Rate(clock)
+
+    @contextlib.contextmanager
+    def including(self, progress: RestoreProgress) -> Iterator[None]:
+        """Count that of one execution, which is under way within the block."""
+        with self._turn:
+            self._running.append(progress)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._running.remove(progress)
+                self._earlier_bytes += progress.bytes_so_far
+
+    def text(self) -> str:
+        """The line of the only execution under way, or the sums and the line of the first one."""
+        with self._turn:
+            running = tuple(self._running)
+            size_bytes = self._earlier_bytes + sum(progress.bytes_so_far for progress in running)
+        per_second = self._rate.per_second(size_bytes)
+        if len(running) == 1:
+            return running[0].text()
+        sums = f"{len(running)} a la vez, {in_units(size_bytes)}, {in_units(per_second)}/s"
+        return f"{sums}; {running[0].text()}" if running else sums
+
+    def tell(self) -> None:
+        """Write the line of each execution under way to the log."""
+        with self._turn:
+            running = tuple(self._running)
+        for progress in running:
+            progress.tell()
+
+
+Show = Callable[[RestoreProgress], contextlib.AbstractContextManager[None]]
+"""Shows the progress of one execution within a block."""
+
+
 @contextlib.contextmanager
-def showing(progress: RestoreProgress) -> Iterator[None]:
+def showing(progress: RestoreProgress | SharedProgress) -> Iterator[None]:
     """Show the progress within the block."""
     with shown_on_terminal(progress.text) if is_watched() else _told_now_and_then(progress.tell):
         yield

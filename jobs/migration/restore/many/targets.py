@@ -28,6 +28,10 @@ class BelowOneDirectory:
 
     directory: str
 
+    def directory_of(self, row: StoredExecution) -> str:
+        """What a restore writes to, as a text that is only compared."""
+        return os.path.join(self.directory, row.uuid)  # noqa: PTH118 not a path yet
+
     def target(self, row: StoredExecution) -> Target:
         """Raises `RestoreImpossible` for a uuid that cannot be a name."""
         try:
@@ -60,6 +64,10 @@ class WhereTheyWere:
         self._judge = DirectoryJudge(roots)
         self._judge.keep_out_of(database.local_directories())
         self._pending = PendingDirectories(_pending(database))
+
+    def directory_of(self, row: StoredExecution) -> str:
+        """What a restore writes to, as a text that is only compared."""
+        return os.path.normpath(row.directory or "")
 
     def target(self, row: StoredExecution) -> Target:
         """Make the missing directories between the root and the execution's own. Follows no link.
