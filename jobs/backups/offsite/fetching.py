@@ -23,7 +23,7 @@ from jobs.backups.offsite.encryption import CannotDecrypt, decrypt
 from jobs.backups.offsite.scratch import scratch_directory
 from jobs.backups.offsite.stores import Stores, StoreUnusable
 from jobs.backups.records import Backup, Records
-from providers.base import Provider
+from providers.base import IntegrityError, ObjectNotFound, Provider
 from providers.retries import Result, with_retries
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ if TYPE_CHECKING:
 
 class NotFetched(BackupError):
     """No provider gave a backup back. The message says why for each."""
+
+
+class BackupLost(NotFetched):
+    """Every provider that should have it answered, and has lost it or holds something else."""
+
+
+LOST = (DamagedBackup, IntegrityError, ObjectNotFound)
 
 
 @dataclass(frozen=True)
@@ -61,11 +68,12 @@ class Fetcher:
     def fetch(self, backup: Backup, directory: Path) -> list[Path]:
         """Fetch a backup, its hash and its description into a directory, from the first provider that gives them.
 
-        Raises `NotFetched`, `DiskError`, `NotEnoughSpace`, `RunInterrupted`.
+        Raises `NotFetched`, `BackupLost`, `DiskError`, `NotEnoughSpace`, `RunInterrupted`.
         """
         if (directory / backup.name).exists():
             raise DiskError(f"ya existe {one_line(directory / backup.name)}; bórrelo o indique otro directorio")
         reasons = []
+        is_lost = True
         for copy in sorted(self.copies, key=lambda copy: copy.spot.is_encrypted):
             if copy.backup_id != backup.id or not copy.stored:
                 continue
@@ -74,17 +82,22 @@ class Fetcher:
             except RunInterrupted:
                 raise
             except StoreUnusable as error:
+                is_lost = False
                 reasons.append(str(error))
             except (DamagedBackup, CannotDecrypt, MigrationError) as error:
+                is_lost &= isinstance(error, LOST)
                 reasons.append(str(self.stores.fault(copy.provider_id, error)))
-        raise NotFetched(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
+        kind = BackupLost if is_lost and reasons else NotFetched
+        raise kind(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
 
     def _fetch(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
         if copy.spot.is_encrypted and not self.identities:
-            raise DamagedBackup("está cifrada: añada --identity FICHERO, con la clave privada de age")
+            raise CannotDecrypt("está cifrada: añada --identity FICHERO, con la clave privada de age")
         provider = self.stores.open(copy.provider_id)
         if provider.store != copy.store:
-            raise DamagedBackup("su fila señala ahora a otro sitio, y allí no está")
+            raise self.stores.fault(
+                copy.provider_id, StoreUnusable("su fila señala ahora a otro sitio, y allí no está")
+            )
         prepare(Target(directory, copy.size_bytes or 0))
         reading = _Reading(provider, copy, self.stores, self.identities)
         description = reading.description() if backup.is_full else None
@@ -158,7 +171,8 @@ def fetched(shelf: Shelf, backup: Backup, fetcher: Fetcher, records: Records) ->
     """The same backups, where all that restores one of them is on this host; what was fetched is gone with the context.
 
     What is damaged here is fetched, too, if a provider has it; that is recorded and reported. It goes into TMPDIR, once
-    all of it fits there. Raises `UnknownBackup`, `NotFetched`, `NotEnoughSpace`, `DiskError`, `RunInterrupted`.
+    all of it fits there. That nobody has it any more is recorded like a failed proof. Raises `UnknownBackup`,
+    `NotFetched`, `NotEnoughSpace`, `DiskError`, `RunInterrupted`.
     """
     wanted = [part for part in shelf.chain(backup, fetcher.fetchable) if not is_usable(part, shelf, fetcher, records)]
     here = {}
@@ -166,7 +180,11 @@ def fetched(shelf: Shelf, backup: Backup, fetcher: Fetcher, records: Records) ->
         if wanted:
             directory = stack.enter_context(scratch_directory(sum(part.size_bytes or 0 for part in wanted)))
         for part in wanted:
-            fetcher.fetch(part, directory)
+            try:
+                fetcher.fetch(part, directory)
+            except BackupLost as error:
+                records.note_verified(backup, 0.0, str(error))
+                raise
             here[part.id] = _at(part, directory / part.name, shelf.host)
         yield replace(shelf, backups=tuple(here.get(known.id, known) for known in shelf.backups))
 

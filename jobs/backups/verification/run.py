@@ -16,7 +16,7 @@ from jobs.backups.errors import BackupError, BackupInterrupted, NoScratchServer,
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.encryption import identities_of
-from jobs.backups.offsite.fetching import Fetcher, NotFetched, fetched
+from jobs.backups.offsite.fetching import BackupLost, Fetcher, NotFetched, fetched
 from jobs.backups.offsite.stores import Stores, rows_in
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.proving import verify
@@ -60,7 +60,8 @@ def run(context: Context) -> Outcome:
         context.notify(NOT_VERIFIED, "degraded", text)
         return Outcome({"verified": 0, "without_server": 1})
     except BackupError as error:
-        advice = "mire ese proveedor" if isinstance(error, NotFetched) else "haga una completa: backup run --full"
+        is_out_of_reach = isinstance(error, NotFetched) and not isinstance(error, BackupLost)
+        advice = "mire ese proveedor" if is_out_of_reach else "haga una completa: backup run --full"
         text = f"la copia {backup.id} ({backup.name}) no se pudo comprobar: {error}; {advice}"
         context.say("backup_verification_failed", f"Comprobación: {text}", logging.ERROR)
         return Outcome({"failed": 1}, (text,))

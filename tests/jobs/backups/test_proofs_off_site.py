@@ -32,7 +32,7 @@ from jobs.context import Context
 from jobs.job import Job
 from jobs.signals import Interruption
 from tests.faulty_provider import flip_bit
-from tests.jobs.backups.desk import Desk, recipient_of
+from tests.jobs.backups.desk import PREFIX, Desk, recipient_of
 
 
 @pytest.fixture
@@ -181,6 +181,27 @@ def test_a_backup_that_its_host_does_not_prove_for_a_day_is_fetched_by_another(
     desk.platform.sql("UPDATE historial_backup SET fecha_creacion = now() - interval '25 hours'")
     assert verify(desk, "host-2")["verified"] == 1
     assert [path != backup.path for path, _ in proven] == [True]
+
+
+def test_a_backup_that_nobody_has_any_more_is_told_and_one_that_is_out_of_reach_is_not_called_lost(
+    desk: Desk, near: int, tmp_path: Path
+) -> None:
+    backup = desk.make()
+    assert desk.run() == []
+    backup.path.unlink()
+    directory = desk.destinations[near].directory
+    directory.rename(tmp_path / "away")
+    (failure,) = proofs.run(context_of(desk, VERIFY)).failures
+    assert "mire ese proveedor" in failure
+    assert desk.platform.value("SELECT verification_error FROM janitor_backups") is None
+    (tmp_path / "away").rename(directory)
+    stored = directory / PREFIX / "backups" / backup.name
+    stored.write_bytes(flip_bit(stored.read_bytes()))
+    (failure,) = proofs.run(context_of(desk, VERIFY)).failures
+    assert "su hash es otro" in failure
+    assert "backup run --full" in failure
+    assert "su hash es otro" in desk.platform.value("SELECT verification_error FROM janitor_backups")
+    assert desk.shelf().newest_full({backup.id}) is None  # no differential is built on it
 
 
 @pytest.mark.usefixtures("near")
