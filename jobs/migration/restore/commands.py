@@ -285,9 +285,14 @@ def _restore_many(order: Order) -> int:
         wanted = order.selection.wanted(database, settings)
         progress = SharedProgress()
         work, directory_of = _work(order, database, pool, interruption, progress.including)
-        with showing(progress):
+        with showing(progress) as above:
             sums = for_each_execution(
-                database, wanted, work, lambda line: click.echo(one_line(line)), interruption, directory_of
+                database,
+                wanted,
+                work,
+                lambda line: above(partial(click.echo, one_line(line))),
+                interruption,
+                directory_of,
             )
     click.echo(_sums_line(sums, order))
     return EXIT_SOMETHING_FAILED if sums.failed or not sums.all_whole else EXIT_DONE

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from config.logs import emit, one_line
-from config.process.last_line import Rate, in_time, in_units, is_watched, shown_on_terminal
+from config.process.last_line import Above, Rate, in_time, in_units, is_watched, shown_on_terminal
 from config.text.plurals import files
 
 TOLD_EVERY_SECONDS = 60.0
@@ -128,19 +128,19 @@ class SharedProgress:
             progress.tell()
 
 
-Show = Callable[[RestoreProgress], contextlib.AbstractContextManager[None]]
+Show = Callable[[RestoreProgress], contextlib.AbstractContextManager[object]]
 """Shows the progress of one execution within a block."""
 
 
 @contextlib.contextmanager
-def showing(progress: RestoreProgress | SharedProgress) -> Iterator[None]:
-    """Show the progress within the block."""
-    with shown_on_terminal(progress.text) if is_watched() else _told_now_and_then(progress.tell):
-        yield
+def showing(progress: RestoreProgress | SharedProgress) -> Iterator[Above]:
+    """Show the progress within the block. Give the function that this yields what else is written to the terminal."""
+    with shown_on_terminal(progress.text) if is_watched() else _told_now_and_then(progress.tell) as above:
+        yield above
 
 
 @contextlib.contextmanager
-def _told_now_and_then(tell: Callable[[], None]) -> Iterator[None]:
+def _told_now_and_then(tell: Callable[[], None]) -> Iterator[Above]:
     over = threading.Event()
 
     def tell_until_over() -> None:
@@ -150,7 +150,11 @@ def _told_now_and_then(tell: Callable[[], None]) -> Iterator[None]:
     teller = threading.Thread(target=tell_until_over, name="progress", daemon=True)
     teller.start()
     try:
-        yield
+        yield _at_once
     finally:
         over.set()
         teller.join()
+
+
+def _at_once(write: Callable[[], object]) -> None:
+    write()
