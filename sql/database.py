@@ -168,6 +168,8 @@ class StoredExecution(NamedTuple):
     """Its `ruta_directorio`, where the caller has asked for it."""
     is_being_removed: bool = False
     """Whether the removal of its local copy is not finished, where the caller has asked for it."""
+    file_count: int | None = None
+    """How many files its copy has, where the caller has asked for it and somebody knows."""
 
 
 class StoredSecret(NamedTuple):
