@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobs.schedule import EveryTick, Schedule
-
-REFERENCE = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
-
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -42,9 +38,9 @@ class Ref(NamedTuple):
 
     def load(self) -> Any:
         """Import the module; give what the name stands for. Raises `ValueError` for what is no reference."""
-        if not REFERENCE.fullmatch(self.text):
-            raise ValueError(f"{self.text!r} is no reference like 'package.module:name'")
         module, _, name = self.text.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), name)):
+            raise ValueError(f"{self.text!r} is no reference like 'package.module:name'")
         return getattr(import_module(module), name)
 
 
