@@ -74,7 +74,7 @@ LONGEST_RETENTION_HOURS = 20_000_000.0
 """Some 2,283 years: more would exceed PostgreSQL's timestamps, and means "never" anyway."""
 
 
-BYTEA_AS_TEXT = re.compile(r"\\x(?:[0-9a-f]{2})*")
+BYTEA_AS_TEXT = r"\\x(?:[0-9a-f]{2})*"
 
 
 class Overlap(NamedTuple):
@@ -957,7 +957,7 @@ def _stored_bytes(text: str | None) -> bytes:
     """The bytes of a TEXT column, or of a BYTEA column, whose text is `\\x` and hexadecimal digits."""
     if text is None:
         return b""
-    if BYTEA_AS_TEXT.fullmatch(text):
+    if re.fullmatch(BYTEA_AS_TEXT, text):
         return bytes.fromhex(text[2:])
     return text.strip().encode()
 
