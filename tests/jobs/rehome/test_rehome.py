@@ -39,7 +39,10 @@ def test_a_copy_comes_home_and_the_old_one_goes_only_afterwards(away: Away) -> N
     assert away.rehome().counts == {}
 
 
-@pytest.mark.parametrize(("home", "other"), [("s3-moto", "sftp-openssh"), ("sftp-openssh", "s3-moto")])
+@pytest.mark.parametrize(
+    ("home", "other"),
+    [("s3-moto", "sftp-openssh"), ("sftp-openssh", "azure"), ("azure", "gcs"), ("gcs", "s3-moto")],
+)
 def test_it_comes_from_one_kind_of_server_to_another(
     new_away: Callable[[str, str], Away], home: str, other: str
 ) -> None:
