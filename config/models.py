@@ -156,7 +156,7 @@ class ProvenCopy(NamedTuple):
     evidence: Evidence
     manifest_sha256: str
     listing_digest: int | None = None
-    """See `storage.listing_digest`; `None` if the provider's listing does not prove every file."""
+    """See `storage.receipts`; `None` if the provider's listing does not prove every file."""
 
 
 class StoredObject(NamedTuple):

@@ -46,7 +46,6 @@ from storage.attempt_records import AttemptRecords
 from storage.deletions import late_deletions_kept_off, require_open
 from storage.helpers import BYTES_HANDED_OVER, FILES_HANDED_OVER, HelperLost, Helpers
 from storage.keys import Place
-from storage.listing_digest import MODULUS, part_of
 from storage.manifest import (
     FoundManifest,
     Manifest,
@@ -55,7 +54,7 @@ from storage.manifest import (
     require_nameable,
 )
 from storage.optional_steps import discard_but_for, discard_unfinished
-from storage.receipts import Notes, Receipts
+from storage.receipts import MODULUS, Notes, Receipts, part_of
 from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Original, Sender, batch_starts
 from storage.traffic.transfers import TransferPool
 

@@ -24,7 +24,7 @@ from jobs.audit.records import Copy, Records
 from providers.base import Provider
 from providers.retries import with_retries
 from storage.keys import MANIFEST_SUFFIX, Place
-from storage.listing_digest import MODULUS, part_of
+from storage.receipts import MODULUS, part_of
 from storage.traffic.transfers import TransferPool
 
 OWN_NAMES = ".janitor-"
