@@ -4,8 +4,8 @@ Uploads, moves and deletions go on meanwhile, and are never reported. Rows are r
 is in neither list of rows, and still there when it is looked for again, is an orphan; what is in both, and not in
 storage when it is looked for again, is lost.
 
-Memory is some seventy bytes for each row, and the names of places without a row: a listing of a million objects is never
-held.
+Memory is some seventy bytes for each row, and the names of places without a row: a listing of a million objects is
+never held.
 """
 
 from __future__ import annotations
