@@ -22,7 +22,7 @@ from jobs.backups.creation.dump import definitions, dumped, require_no_interrupt
 from jobs.backups.creation.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import literal, render
+from jobs.backups.creation.statements import filled_views, literal, refresh, render
 from jobs.backups.creation.table_changes import Change, TableWriter
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
 from jobs.backups.files import (
@@ -152,7 +152,8 @@ class _Making:
                 member.write(render("resume"))
             member.write(b"".join(sequences))
             rest.copy_to(member)
-            member.write(b"".join(self._refreshed(post_data) if self.changes else ()))
+            for view in filled_views(post_data, self.snapshot.materialised_views()) if self.changes else ():
+                member.write(refresh(view))
             member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
             member.write(render("epilogue"))
         self.snapshot.require_alive()
@@ -238,15 +239,6 @@ class _Making:
             large_object.write(self.snapshot.session, spool.write)
         for oid in old:
             spool.write(render("large_object_unlink", oid=oid))
-
-    def _refreshed(self, post_data: bytes) -> list[bytes]:
-        """Those that a full backup fills, in its order: one may read another, which may be empty."""
-        places = {}
-        for (view,) in self.snapshot.session.query("list_materialised_views"):
-            place = post_data.rfind(b"\n" + render("refresh_of_dump", view=bytes(view)))
-            if place >= 0:
-                places[bytes(view)] = place
-        return [render("refresh", view=view, name=literal(view)) for view in sorted(places, key=places.__getitem__)]
 
 
 class _Spool:

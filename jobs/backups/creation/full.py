@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +14,7 @@ from jobs.backups.creation.dump import definitions, dumped, require_no_interrupt
 from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import render
+from jobs.backups.creation.statements import filled_views, refresh, render
 from jobs.backups.files import (
     FULL,
     STAMP,
@@ -28,6 +28,9 @@ from jobs.backups.files import (
     publish,
 )
 from jobs.backups.result import BackupFile, Kind
+
+FILLED = b"\n--\n\n"
+"""The end of the comment above each statement of `pg_dump`."""
 
 
 @dataclass(slots=True)
@@ -70,7 +73,7 @@ def _write(
     data_end, data_bytes = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
         digests = _write_large_objects(snapshot, member.write, interruption)
-        member.write(post_data)
+        member.write(_with_refreshes_that_warn(post_data, snapshot.materialised_views()))
         member.write(render("marker", id=backup_id))
     roles = snapshot.roles()
     snapshot.require_alive()
@@ -105,6 +108,15 @@ def _write(
     return BackupFile(
         Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, age_seconds, reason=reason
     )
+
+
+def _with_refreshes_that_warn(post_data: bytes, views: Iterable[bytes]) -> bytes:
+    """A view whose query fails by now must not keep the rest of a backup from being restored."""
+    for view in filled_views(post_data, views):
+        of_dump = FILLED + render("refresh_of_dump", view=view)
+        if post_data.count(of_dump) == 1:  # else a comment says the same: what pg_dump wrote stays
+            post_data = post_data.replace(of_dump, FILLED + refresh(view))
+    return post_data
 
 
 def _write_rows(

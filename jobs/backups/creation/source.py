@@ -102,6 +102,10 @@ class Snapshot:
         """The names of the server's roles."""
         return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_roles")]
 
+    def materialised_views(self) -> list[bytes]:
+        """The names of those that hold something."""
+        return [bytes(view) for (view,) in self.session.query("list_materialised_views")]
+
     def values(self) -> Values:
         """How the database orders text and writes values."""
         return values_of(self.session)

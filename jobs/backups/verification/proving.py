@@ -30,7 +30,7 @@ from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.progress import shown_progress
 from jobs.backups.verification.restoring import restore_at_once
-from jobs.backups.verification.scratch_server import has_locale_of, locale_name, scratch_database, scratch_database_on
+from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
 from jobs.backups.verification.verify import Proof, prove, require_hash
 from sql.connection import database_password
 from sql.snapshots import SnapshotSession
@@ -82,15 +82,7 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
             scratch = scratch_database(found, description, interruption)
         url = stack.enter_context(scratch)
         note = stack.enter_context(shown_progress("Comprobando", [item.path for item in chain]))
-        try:
-            return prove(found, url, description, chain[0].path, differential, interruption, note)
-        except RestoreFailed as error:
-            if has_locale_of(url, description):
-                raise
-            raise NoScratchServer(
-                f"{error}; la base de datos de prueba no tiene la configuración regional de la original "
-                f"({locale_name(description)}): instálela en ese servidor o use otro (backup verify --server URL)"
-            ) from error
+        return prove(found, url, description, chain[0].path, differential, interruption, note)
 
 
 def _description(full: Backup) -> Description:

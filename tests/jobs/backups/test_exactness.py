@@ -11,23 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.jobs.backups.pairs import Pair
-
-ODD_SETTINGS = {
-    "array_nulls": "off",
-    "bytea_output": "escape",
-    "datestyle": "German,DMY",
-    "default_transaction_isolation": "serializable",
-    "default_transaction_read_only": "on",
-    "exit_on_error": "on",
-    "extra_float_digits": "0",
-    "intervalstyle": "sql_standard",
-    "plpgsql.extra_errors": "all",
-    "plpgsql.variable_conflict": "use_variable",
-    "quote_all_identifiers": "on",
-    "timezone": "America/Caracas",
-    "transform_null_equals": "on",
-    "xmloption": "document",
-}
+from tests.jobs.backups.rounds import ODD_SETTINGS, as_options
 
 
 def require_exact(pair: Pair, *changes: str) -> str:
@@ -104,6 +88,11 @@ def test_views_that_cannot_be_filled_cost_no_rows(pair: Pair) -> None:
     assert said.count("WARNING") == 1
     assert '"public"."divided" is not refreshed: division by zero' in said
     pair.change_restored("DO $$ BEGIN ASSERT (SELECT n = 0 FROM total); END $$")
+    pair.empty_restored()
+    ended = pair.psql_whatever_comes(pair.full().path)
+    assert (ended.returncode, ended.stderr.count("is not refreshed: division by zero")) == (0, 1)
+    pair.change_restored("DO $$ BEGIN ASSERT (SELECT sum(i) = 0 FROM t); END $$")
+    assert "janitor.backup=" in pair.comment_of_restored()
 
 
 def test_a_key_tells_values_apart_as_its_index_does(pair: Pair) -> None:
@@ -137,7 +126,6 @@ def test_values_are_read_as_they_were_written_whatever_the_restoring_session_set
         "DELETE FROM written WHERE ctid IN ('(0,1)', '(0,2)')",
         "INSERT INTO written SELECT ARRAY[NULL, 'x'], b, c - interval '1 hour', d, f, g FROM written",
     )
-    settings = " ".join(f"-c {name}={value}" for name, value in ODD_SETTINGS.items())
     for backup in (full, pair.differential(full)):
-        pair.psql(backup.path, PGOPTIONS=settings)
+        pair.psql(backup.path, PGOPTIONS=as_options(ODD_SETTINGS))
     pair.require_equal()
