@@ -60,9 +60,17 @@ BEGIN
       pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::pg_catalog.regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid))
       || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, c.conrelid::pg_catalog.regclass,
                                     pg_catalog.obj_description(c.oid, 'pg_constraint')), '')
-    FROM pg_catalog.pg_constraint c JOIN pg_temp.janitor_touched x ON x.rel = c.conrelid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
+    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
     WHERE c.contype IN ('c', 'n') AND NOT c.convalidated AND c.coninhcount = 0 AND pg_catalog.pg_has_role(t.relowner, 'USAGE')
-      AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.conrelid)
+      AND c.conrelid IN (WITH RECURSIVE up (oid) AS (
+                           SELECT rel::oid FROM pg_temp.janitor_touched
+                           UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
+                         SELECT up.oid FROM up)
+      AND NOT EXISTS (WITH RECURSIVE down (oid) AS (  -- an heir that has it of its own as well would keep it
+                        SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.conrelid
+                        UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN down ON down.oid = i.inhparent)
+                      SELECT FROM down JOIN pg_catalog.pg_constraint k ON k.conrelid = down.oid AND k.conname = c.conname
+                      WHERE k.conislocal OR pg_catalog.obj_description(k.oid, 'pg_constraint') IS NOT NULL)
     ORDER BY 1, 2, 3
   LOOP
     n := n + 1;

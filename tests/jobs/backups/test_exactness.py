@@ -49,7 +49,8 @@ def test_rows_may_break_constraints_that_are_not_valid(
 ) -> None:
     """A domain's, also inside other types, and a table's that was set aside for a while."""
     pair = new_pair(version, is_owner=is_owner)
-    check = "ALTER TABLE checked ADD CONSTRAINT small CHECK (x < 10) NOT VALID"
+    checked = ("checked", "parted", "parent")
+    check = "ALTER TABLE {} ADD CONSTRAINT small CHECK (x < 10) NOT VALID"
     pair.change(
         "CREATE DOMAIN positive AS integer",
         "CREATE DOMAIN nested AS positive",
@@ -57,19 +58,25 @@ def test_rows_may_break_constraints_that_are_not_valid(
         "CREATE TABLE keyed (k positive PRIMARY KEY, x nested, y integer)",
         "CREATE TABLE without_key (x positive[], z composed)",
         "CREATE TABLE checked (x integer)",
+        "CREATE TABLE parted (x integer) PARTITION BY RANGE (x)",
+        "CREATE TABLE part PARTITION OF parted DEFAULT",
+        "CREATE TABLE parent (x integer)",
+        "CREATE TABLE child (y integer) INHERITS (parent)",
         "INSERT INTO keyed VALUES (-1, -1, 1), (2, 5, 2)",
         "INSERT INTO without_key VALUES ('{-1}', '(-2)'), ('{1}', '(2)')",
         'ALTER DOMAIN positive ADD CONSTRAINT "it\'s > 0" CHECK (VALUE > 0) NOT VALID',
         "COMMENT ON CONSTRAINT \"it's > 0\" ON DOMAIN positive IS 'since $$ 2026'",
-        check,
+        *(check.format(table) for table in checked),
     )
     require_exact(
         pair,
         "UPDATE keyed SET y = 33 WHERE y = 1",
         "DELETE FROM without_key WHERE (x[1])::integer < 0",
-        "ALTER TABLE checked DROP CONSTRAINT small",
+        *(f"ALTER TABLE {table} DROP CONSTRAINT small" for table in checked),
         "INSERT INTO checked VALUES (11)",
-        check,
+        "INSERT INTO parted VALUES (11)",
+        "INSERT INTO child VALUES (11)",
+        *(check.format(table) for table in checked),
     )
 
 
