@@ -13,7 +13,7 @@ from config.text.plurals import counted
 from jobs.backups.errors import BackupError, BackupInterrupted, NoScratchServer
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.records import Backup, Records
-from jobs.backups.verification.proving import verify
+from jobs.backups.verification.proving import AGAINST_THE_BACKUP, verify
 from jobs.context import Context
 from jobs.job import Outcome
 
@@ -50,9 +50,8 @@ def run(context: Context) -> Outcome:
         context.notify(NOT_VERIFIED, "degraded", text)
         return Outcome({"verified": 0, "without_server": 1})
     except BackupError as error:
-        text = (
-            f"la copia {backup.id} ({backup.name}) no se pudo comprobar: {error}; haga una completa: backup run --full"
-        )
+        advice = "; haga una completa: backup run --full" if isinstance(error, AGAINST_THE_BACKUP) else ""
+        text = f"la copia {backup.id} ({backup.name}) no se pudo comprobar: {error}{advice}"
         context.say("backup_verification_failed", f"Comprobación: {text}", logging.ERROR)
         return Outcome({"failed": 1}, (text,))
     context.notify(NOT_VERIFIED, "ok", f"La copia {backup.id} está comprobada")
