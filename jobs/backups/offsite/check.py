@@ -13,7 +13,7 @@ from config.text.plurals import counted
 from jobs.backups.errors import DiskError
 from jobs.backups.files import SUFFIX
 from jobs.backups.offsite.copies import backups_prefix, spot_of
-from jobs.backups.offsite.encryption import require_recipients
+from jobs.backups.offsite.encryption import identities_of, require_recipients
 from jobs.backups.offsite.sending import Sender
 from jobs.backups.offsite.stores import Stores, StoreUnusable, rows_in
 from jobs.backups.settings import BackupSettings
@@ -29,6 +29,10 @@ def check(context: Context) -> Iterator[Finding]:
     settings: BackupSettings = context.own_settings
     try:
         require_recipients(settings.recipients)
+    except ConfigurationError as error:
+        yield unusable(SUBJECT, str(error))
+    try:
+        identities_of(settings.identity)
     except ConfigurationError as error:
         yield unusable(SUBJECT, str(error))
     if not settings.providers:

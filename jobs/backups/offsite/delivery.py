@@ -248,7 +248,7 @@ class Delivery:
 
     def remove(self, backup: Backup) -> bool:
         """Remove a backup from every provider that has it; whether nothing of it is left. Raises `RunInterrupted`."""
-        outcomes = [self._remove(copy, backup) for copy in [*self._known] if copy.backup_id == backup.id]
+        outcomes = [self._remove(copy, backup) for copy in list(self._known) if copy.backup_id == backup.id]
         return all(outcomes)
 
     def _remove(self, copy: Copy, backup: Backup) -> bool:

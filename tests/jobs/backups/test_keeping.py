@@ -23,9 +23,7 @@ from jobs.backups.verification.proving import download
 from providers.base import AccessDenied, Provider
 from tests.destinations import local_destination
 from tests.faulty_provider import Fault, FaultyProvider, fail
-from tests.jobs.backups.test_off_site import PREFIX, Desk, desk, far, near
-
-__all__ = ["desk", "far", "near"]
+from tests.jobs.backups.desk import PREFIX, Desk
 
 OLD = "backup_20260101_030000_FULL.sql.gz"
 DAYS = 90
