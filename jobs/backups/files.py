@@ -160,7 +160,7 @@ class ReadBack:
         self._on_disk_bytes = 0
         self._read_bytes = 0
         self._inflated_bytes = 0
-        self._error: DamagedBackup | OSError | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._follow, name="read back", daemon=True)
 
     def finish(self, plain_bytes: int) -> Contents:
@@ -181,7 +181,7 @@ class ReadBack:
         try:
             for block in inflated_from(self._draft.final.name, self._read):
                 self._inflated_bytes += len(block)
-        except (DamagedBackup, OSError) as error:
+        except BaseException as error:
             self._error = error
 
     def _read(self) -> bytes:
