@@ -160,7 +160,7 @@ class ReadBack:
         self._on_disk_bytes = 0
         self._read_bytes = 0
         self._inflated_bytes = 0
-        self._error: DamagedBackup | OSError | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._follow, name="read back", daemon=True)
 
     def finish(self, plain_bytes: int) -> Contents:
@@ -181,7 +181,7 @@ class ReadBack:
         try:
             for block in inflated_from(self._draft.final.name, self._read):
                 self._inflated_bytes += len(block)
-        except (DamagedBackup, OSError) as error:
+        except BaseException as error:
             self._error = error
 
     def _read(self) -> bytes:
@@ -267,15 +267,28 @@ def remove_unfinished(directory: Path) -> list[str]:
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
             companion = COMPANION.fullmatch(path.name)
             is_draft = path.name.startswith(".backup_") and path.name.endswith(UNFINISHED)
-            is_alone = companion is not None and not (directory / f"{companion[1]}{SUFFIX}").exists()
+            is_alone = companion is not None and _is_alone(directory, f"{companion[1]}{SUFFIX}")
             if (is_draft and _is_abandoned(path)) or is_alone:
-                path.unlink()
+                path.unlink(missing_ok=True)
                 removed.append(path.name)
     return removed
 
 
+def _is_alone(directory: Path, name: str) -> bool:
+    """Whether what belongs beside a backup has none, and none is coming: its draft loses its name after it has its own.
+
+    Another host, or another installation, may be publishing one in the same directory.
+    """
+    return _is_abandoned(directory / f".{name}{UNFINISHED}") and not (directory / name).exists()
+
+
 def _is_abandoned(path: Path) -> bool:
-    with path.open("rb") as file:
+    """Whether nobody has locked a draft; one that is gone is abandoned, too."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return True
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

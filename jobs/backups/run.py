@@ -86,6 +86,7 @@ def preview(context: Context) -> None:
         context.say("backup_previewed", f"[simulación] se haría una copia de seguridad {kind} en {own.directory}")
         for provider in delivery.wanted_names():
             context.say("backup_copy_previewed", f"[simulación] se guardaría en {provider} lo que allí falte")
+        delivery.look(own.shelf())
         for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
             context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
 
@@ -106,7 +107,9 @@ class _Run:
         return cls(context, context.own_settings, Records(context.query, context.settings.host), directory, delivery)
 
     def shelf(self) -> Shelf:
-        return Shelf(tuple(self.records.all()), self.context.settings.host, self.delivery.places())
+        return Shelf(
+            tuple(self.records.all()), self.context.settings.host, self.delivery.places(), self.delivery.asked()
+        )
 
     @property
     def wish(self) -> Wish:
