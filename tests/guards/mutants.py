@@ -5336,6 +5336,7 @@ BACKUPS = (
 REHOME = "tests/jobs/rehome/test_rehome.py::"
 AUDIT = "tests/jobs/audit/test_audit.py::"
 MOVED_ROW = (f"{REHOME}test_a_row_that_changed_meanwhile_is_not_switched",)
+LISTED = (f"{AUDIT}test_listed_checksums_prove_copies_without_reading_them",)
 AS_FOUND = (f"{AUDIT}test_a_fix_changes_nothing_that_is_not_as_it_was_found",)
 
 TRUST = (
@@ -5410,6 +5411,30 @@ TRUST = (
         "elif self._records.is_unchanged(copy):",
         "else:",
         (f"{AUDIT}test_a_copy_that_vanishes_with_its_row_after_the_listing_is_not_lost",),
+    ),
+    Mutant(
+        "audit",
+        "other checksums than at the commit are not looked into",
+        "jobs/audit/survey.py",
+        "self._seen_digests[number] != self._digests[number] != UNKNOWN:",
+        "False:",
+        LISTED,
+    ),
+    Mutant(
+        "audit",
+        "a listing counts as proven whatever its checksums are",
+        "jobs/audit/survey.py",
+        "            self._seen_digests[number] == self._digests[number] and self._has_names_and_sizes(number)\n",
+        "            self._digests[number] != UNKNOWN and self._has_names_and_sizes(number)\n",
+        LISTED,
+    ),
+    Mutant(
+        "audit",
+        "a listing that does not prove every file is recorded as if it did",
+        "storage/upload.py",
+        "        is_proven = sum(count for count, _ in proven) == self._tree.file_count\n",
+        "        is_proven = True\n",
+        ("tests/storage/test_upload.py::test_everything_is_stored_proven_and_described",),
     ),
     Mutant(
         "audit",
