@@ -25,6 +25,7 @@ from jobs import provider_set
 from providers import build_provider
 from providers.base import Provider, ProviderUnavailable
 from sql.database import Database
+from storage.keys import INCOMPLETE_MARK
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail
 from tests.json_schemas import require_valid
@@ -247,6 +248,49 @@ def test_without_its_directory_there_is_nothing_to_fix(auditing: Auditing) -> No
     (finding,) = auditing.audit().findings
     assert finding.fix is None
     assert "Aquí no está su directorio" in finding.to_do
+
+
+def emptied(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def half_restored(directory: Path) -> None:
+    mark = {"execution": "uno", "place": PLACES["uno"], "manifest_sha256": "0" * 64}
+    (directory / INCOMPLETE_MARK).write_text(json.dumps(mark))
+
+
+def linked(directory: Path) -> None:
+    (directory / "ejecucion.txt").rename(directory / "x")
+    (directory / "ejecucion.txt").symlink_to("x")
+
+
+PARTS: dict[str, Callable[[Path], object]] = {
+    "emptied": emptied,
+    "half restored, though all is there": half_restored,
+    "without one file": lambda directory: (directory / "ejecucion.txt").unlink(),
+    "with other bytes of the same size": lambda directory: (directory / "ejecucion.txt").write_text("nombre: OTRO!!\n"),
+    "with a link in place of a file": linked,
+}
+
+
+@pytest.mark.parametrize("harm", ["a file", "the manifest"])
+def test_what_is_less_than_the_copy_does_not_replace_it(auditing: Auditing, tmp_path: Path, harm: str) -> None:
+    """Without a manifest only counts are known, so other bytes of the same size pass there."""
+    HARM[harm][0](auditing)
+    directory = auditing.installation.executions / "uno"
+    shutil.copytree(directory, tmp_path / "whole")
+    for name, change in PARTS.items():
+        if harm == "the manifest" and name.startswith("with "):
+            continue
+        change(directory)
+        (finding,) = auditing.audit().findings
+        assert finding.fix is None, name
+        assert f"Su directorio {directory} no tiene todo" in finding.to_do
+        shutil.rmtree(directory)
+        shutil.copytree(tmp_path / "whole", directory)
+    (finding,) = auditing.audit().findings
+    assert finding.fix is Fix.MIGRATE_AGAIN
 
 
 def test_an_orphan_of_this_database_is_removed_by_the_next_tick_and_others_stay(auditing: Auditing) -> None:
