@@ -5317,6 +5317,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a differential is built on a damaged full backup",
+        "jobs/backups/keeping/shelf.py",
+        "            if backup.damaged is None\n",
+        "",
+        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+    ),
+    Mutant(
+        "backups",
         "a backup is fetched where it does not fit",
         "jobs/backups/offsite/scratch.py",
         "            if free_bytes < needed_bytes * SPACE_MARGIN:\n",
