@@ -5736,6 +5736,22 @@ STATUS = (
     ),
     Mutant(
         "status",
+        "a run that the database could not record is not told",
+        "commands/status/own_log.py",
+        "            return line if line.message",
+        "            return None if line.message",
+        (f"{STATUS_STORY}test_a_run_that_the_database_could_not_record_is_told",),
+    ),
+    Mutant(
+        "status",
+        "a run that could not be recorded is told for ever",
+        "commands/status/own_log.py",
+        "        if END_OF_A_RUN in line.message or (",
+        "        if (",
+        (f"{STATUS_STORY}test_an_error_that_a_finished_run_followed_is_over",),
+    ),
+    Mutant(
+        "status",
         "every host sends the weekly report",
         "jobs/weekly/queries/claim_report.sql",
         "report.sent_at IS NULL AND report.tries < 2",
