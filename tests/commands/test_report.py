@@ -99,6 +99,10 @@ def busy(platform: Platform, settings: Settings) -> Report:
         root,
     )
     platform.sql(
+        "INSERT INTO historial_backup (tipo, nombre_archivo, ruta_archivo, fecha_creacion) "
+        "VALUES ('COMPLETO', 'c.sql.gz', '/copias/c.sql.gz', 'infinity')"
+    )
+    platform.sql(
         "INSERT INTO historial_backup (tipo, nombre_archivo, ruta_archivo, tamanio_bytes) "
         "VALUES ('COMPLETO', 'a', '/a', 2048)"
     )
