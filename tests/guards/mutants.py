@@ -4902,6 +4902,7 @@ LOGS = (
 
 BACKUP_TESTS = "tests/jobs/backups/"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
+KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
@@ -5012,11 +5013,91 @@ BACKUPS = (
         "backups",
         "the newest good full backup may be deleted",
         "jobs/backups/keeping/retention.py",
-        "return {newest_full.id, newest_verified.id, newest.id}",
-        "return {newest_verified.id, newest.id}",
+        "    found = (max(full, key=_age, default=None), newest_verified,",
+        "    found = (newest_verified,",
         (
             f"{BACKUP_TESTS}test_retention.py::test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one",
         ),
+    ),
+    Mutant(
+        "backups",
+        "retention relies on a backup of which a proof failed",
+        "jobs/backups/keeping/retention.py",
+        " if _chain(backup) not in doubtful_chains]",
+        "]",
+        (f"{KEEPING}test_a_backup_of_which_a_proof_failed_lets_the_good_one_before_it_stay",),
+    ),
+    Mutant(
+        "backups",
+        "what a provider that says nothing may have is deleted",
+        "jobs/backups/keeping/shelf.py",
+        "may_be_unseen=not backup.providers <= self.asked,",
+        "may_be_unseen=False,",
+        (f"{KEEPING}test_what_a_silent_provider_may_have_is_deleted_nowhere",),
+    ),
+    Mutant(
+        "backups",
+        "a proof that fails makes the last good one be forgotten",
+        "jobs/backups/queries/note_verified.sql",
+        "THEN now() ELSE verified_at END",
+        "THEN now() END",
+        (f"{BACKUP_TESTS}test_records.py::test_a_failed_verification_takes_the_proof_back",),
+    ),
+    Mutant(
+        "backups",
+        "a file is given out though it is not the one that was recorded",
+        "jobs/backups/verification/verify.py",
+        "    if sha256.hexdigest() != (recorded_sha256 or expected) or",
+        "    if False and",
+        (f"{KEEPING}test_what_has_another_hash_than_was_recorded_is_given_to_nobody",),
+    ),
+    Mutant(
+        "backups",
+        "the file of another backup is deleted because two rows name it",
+        "jobs/backups/keeping/disposal.py",
+        "        if backup.path in paths_in_use or _is_of_another_backup(backup):\n",
+        "        if _is_of_another_backup(backup):\n",
+        (f"{KEEPING}test_a_file_that_two_rows_name_is_left_to_the_one_that_stays",),
+    ),
+    Mutant(
+        "backups",
+        "the copy of another backup is deleted because two rows name it",
+        "jobs/backups/offsite/delivery.py",
+        "        if any(_is_shared(copy, other) for other in self._known):\n",
+        "        if False:\n",
+        (f"{KEEPING}test_a_file_that_two_rows_name_is_left_to_the_one_that_stays",),
+    ),
+    Mutant(
+        "backups",
+        "a file that is another backup's by its hash is deleted",
+        "jobs/backups/keeping/disposal.py",
+        "        if backup.path in paths_in_use or _is_of_another_backup(backup):\n",
+        "        if backup.path in paths_in_use:\n",
+        (f"{KEEPING}test_a_file_with_the_hash_of_another_backup_beside_it_is_not_deleted",),
+    ),
+    Mutant(
+        "backups",
+        "the directory of the backups counts as a second place",
+        "jobs/backups/offsite/delivery.py",
+        "            sender.require_elsewhere(backup.path.parent, spot)\n",
+        "",
+        (f"{KEEPING}test_the_directory_of_the_backups_is_no_second_place",),
+    ),
+    Mutant(
+        "backups",
+        "the age of backups is judged by the clock of the host",
+        "jobs/backups/keeping/disposal.py",
+        "to_delete(shelf, days, records.now())]",
+        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))]',
+        (f"{KEEPING}test_age_is_judged_by_the_clock_of_the_database",),
+    ),
+    Mutant(
+        "backups",
+        "what belongs to a backup that another host is publishing is removed",
+        "jobs/backups/files.py",
+        '    return _is_abandoned(directory / f".{name}{UNFINISHED}") and not',
+        "    return not",
+        (f"{BACKUP_TESTS}test_files.py::test_what_belongs_to_a_backup_that_another_run_is_publishing_stays",),
     ),
     Mutant(
         "backups",

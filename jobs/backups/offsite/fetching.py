@@ -103,7 +103,8 @@ class Fetcher:
         description = reading.description() if backup.is_full else None
         with disk_errors(directory), Draft(directory, backup.name) as draft:
             contents = reading.into(draft)
-            if backup.sha256 and contents.sha256 != backup.sha256:
+            recorded, found = (backup.sha256, contents.sha256) if backup.sha256 else (backup.md5, contents.md5)
+            if recorded and found != recorded:
                 raise DamagedBackup("lo que hay allí no es lo que se copió: su hash es otro")
             draft.sync()
             publish(draft, contents, description)
