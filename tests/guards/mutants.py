@@ -5271,7 +5271,7 @@ BACKUPS = (
         "backups",
         "what a killed backup left stays",
         "jobs/backups/run.py",
-        "-> BackupFile:\n        remove_unfinished(self.directory)\n",
+        "-> BackupFile:\n        self._remove_unfinished()\n",
         "-> BackupFile:\n",
         ("tests/crash/test_jobs_killed.py::test_backups_killed_at_every_step",),
     ),
