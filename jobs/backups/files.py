@@ -25,14 +25,17 @@ from jobs.backups.errors import DamagedBackup, DiskError, NotEnoughSpace
 FULL = "FULL"
 DIFFERENTIAL = "DIFF"
 SUFFIX = ".sql.gz"
+ENCRYPTED = ".age"
+"""The end of the name of what left its host encrypted."""
+
 UNFINISHED = ".part"
 NAME = re.compile(r"backup_(\d{8}_\d{6})_(FULL|DIFF)\.sql\.gz")
 COMPANION = re.compile(r"(backup_\d{8}_\d{6}_(?:FULL|DIFF))\.(?:json|sql\.gz\.sha256)")
 STAMP = "%Y%m%d_%H%M%S"
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 NO_HARD_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-READ_BYTES = 1024 * 1024
-FOLLOWED_BYTES = 16 * 1024 * 1024
+READ_BYTES = 64 * 1024
+FOLLOWED_BYTES = 8 * 1024 * 1024
 """How much is put on the disk and read back at a time, while the rest is still being written."""
 
 LOOK_SECONDS = 0.2

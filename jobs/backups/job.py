@@ -27,6 +27,7 @@ RIGHTS = {
     "janitor_backups": "SELECT, INSERT, UPDATE",
     "janitor_backup_copies": "SELECT, INSERT, UPDATE",
     "janitor_jobs": "SELECT",
+    "janitor_runs": "SELECT",
 }
 
 JOB = Job(

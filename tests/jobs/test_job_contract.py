@@ -5,7 +5,9 @@ A job that needs more than an installation to be on says here, by its name, how 
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import re
 import signal
 import subprocess
@@ -17,10 +19,13 @@ from pathlib import Path
 import click
 import psycopg2
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
 
 from config.declared import lists_of, variables_of
 from config.settings import load_settings
 from demo.servers.postgres import installed_programs
+from demo.servers.process import free_port
 from jobs.job import Job, Phase, Ref, Scope
 from jobs.registry import DEFINITIONS, UnknownJob, all_jobs, job_named, jobs_named
 from jobs.schedule import Schedule
@@ -51,13 +56,24 @@ def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
         "JANITOR_AUDIT_DAYS": "30",
         "JANITOR_DRILL": "1",
         "JANITOR_NOTIFY_URLS": "json://127.0.0.1:9",
+        "JANITOR_REPORT_DAY": "0",
     }
     where |= {"JANITOR_METRICS_FILE": str(directory / "janitor.prom"), "JANITOR_PING_URL": "http://127.0.0.1:9/ping"}
     declared = {variable.name for variable in variables_of(job.settings_class)} if job.settings_class else set()
     return {
         **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),
+        **({"JANITOR_NOTIFY_URLS": mail_address()} if job.name == "report" else {}),
         **{name: value for name, value in where.items() if name in declared},
     }
+
+
+@functools.cache
+def mail_address() -> str:
+    """Of a mail server that takes everything, until this process ends."""
+    controller = Controller(Sink(), hostname="127.0.0.1", port=free_port(), ready_timeout=60)
+    controller.start()
+    atexit.register(controller.stop)
+    return f"mailto://127.0.0.1:{controller.port}?mode=insecure&from=janitor@example.com&to=guardia@example.com"
 
 
 def loaded_after(statement: str) -> set[str]:

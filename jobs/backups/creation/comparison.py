@@ -111,13 +111,16 @@ class TableComparison:
         return bool(self._old)
 
     def _pass_equal_rows(self, new: bytes, at: int) -> int:
-        """Go on to the first row that differs, in both; where that is in the new one. Gallops, then halves."""
-        old, start = self._old, self._at
+        """Go on to the first row that differs, in both; where that is in the new one. Gallops, then halves.
+
+        `startswith` compares memory without copying it; two slices would be copies.
+        """
+        old, start, view = self._old, self._at, memoryview(new)
         longest = min(len(new) - at, len(old) - start)
         equal, step, gallops = 0, FIRST_STEP_BYTES, True
         while equal < longest:
             step = min(step, longest - equal)
-            if old[start + equal : start + equal + step] == new[at + equal : at + equal + step]:
+            if old.startswith(view[at + equal : at + equal + step], start + equal):
                 equal += step
                 step = step * STEP_GROWTH if gallops else step
             elif step == 1:

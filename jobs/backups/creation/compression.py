@@ -18,7 +18,9 @@ GZIP_WINDOW = 31
 """What zlib calls a window of 32 KiB with a header and a trailer of gzip around it."""
 
 BLOCKS_IN_FLIGHT = 8
-READ_BYTES = 256 * 1024
+READ_BYTES = 64 * 1024
+"""As much as is inflated in one step, mostly: what is left of it would have to be copied."""
+
 LOOK_SECONDS = 1.0
 LARGEST_INFLATED_BYTES = 4 * 1024 * 1024
 """What one step of inflating gives at most, however well the file is compressed."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from jobs.backups.creation.comparison import Memory, TableComparison
 from jobs.backups.creation.compression import GzipMember, inflated, inflated_here
 from jobs.backups.creation.description import Description, fingerprint, read_description
-from jobs.backups.creation.dump import dumped, require_no_interruption, whole_section
+from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
 from jobs.backups.creation.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
@@ -132,8 +132,7 @@ class _Making:
     """Tables whose rows come in several portions: what they differ in is known at the end."""
 
     def write(self, draft: Draft, differential_id: str) -> BackupFile:
-        pre_data = whole_section(self.snapshot.shared, "pre-data", self.interruption)
-        post_data = whole_section(self.snapshot.shared, "post-data", self.interruption)
+        pre_data, post_data = definitions(self.snapshot.shared, self.interruption)
         if fingerprint(pre_data, post_data) != self.description.fingerprint:
             raise FullBackupNeeded("cambió el esquema de la base de datos desde el último completo")
         rows = _Spool(self.directory, self.stack)
@@ -187,9 +186,9 @@ class _Making:
                     case TableBegins():
                         comparison = self._begin(event, old)
                         begins = event
-                    case Rows(text):
-                        self.rows += text.count(b"\n")
-                        comparison.feed(text)
+                    case Rows():
+                        self.rows += event.count()
+                        comparison.feed(event.text)
                         self._require_few_changes(comparison)
                     case TableEnds():
                         comparison.end()
@@ -280,8 +279,8 @@ class _OldRows:
         """The rows of this table, in blocks."""
         for event in self._events:
             match event:
-                case Rows(text):
-                    yield text
+                case Rows():
+                    yield event.text
                 case TableEnds():
                     return
 

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
@@ -20,7 +21,15 @@ from jobs.backups.creation.programs import Programs
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy
 from sql.snapshots import ProgramAddress
 
-BLOCK_BYTES = 1024 * 1024
+PIPE_BYTES = 1024 * 1024
+BLOCK_BYTES = 256 * 1024
+"""What is read at a time: it stays in a processor's cache until it is counted and compressed."""
+
+PAUSE_SECONDS = 0.002
+"""How long `pg_dump` may write into a pipe that is nearly empty before somebody reads: it writes 4 KiB at a time, and
+each time would wake the reader. A pipe of `PIPE_BYTES` does not fill up meanwhile.
+"""
+
 TAIL_BYTES = 512
 LOOK_SECONDS = 1.0
 SILENCE_SECONDS = 3600
@@ -64,9 +73,14 @@ def environment(address: ProgramAddress) -> dict[str, str]:
     return {**kept, "PGTZ": "UTC", "LC_ALL": "C", **({"PGPASSWORD": password} if password else {})}
 
 
-def whole_section(shared: SharedSnapshot, section: str, interruption: threading.Event) -> bytes:
-    """A section that describes tables, and so fits into memory. Raises as `dumped` does."""
-    return b"".join(dumped(shared, section, interruption))
+def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[bytes, bytes]:
+    """The sections before and after the rows: they describe tables, and so fit into memory.
+
+    Both are read before the rows, at once: whoever wants to change a table meanwhile waits, and a `pg_dump` that begins
+    later would wait behind him. Raises as `dumped` does.
+    """
+    with started(shared, "pre-data") as pre_data, started(shared, "post-data") as post_data:
+        return b"".join(pre_data.blocks(interruption)), b"".join(post_data.blocks(interruption))
 
 
 def dumped(shared: SharedSnapshot, section: str, interruption: threading.Event) -> Iterator[bytes]:
@@ -74,6 +88,32 @@ def dumped(shared: SharedSnapshot, section: str, interruption: threading.Event) 
 
     Raises `DumpFailed`, `TablesBusy`, `BackupInterrupted`.
     """
+    with started(shared, section) as dump:
+        yield from dump.blocks(interruption)
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A `pg_dump` that runs; `complaints` is where its messages go."""
+
+    process: subprocess.Popen[bytes]
+    complaints: BinaryIO
+
+    def blocks(self, interruption: threading.Event) -> Iterator[bytes]:
+        """What it writes, as `dumped` gives it."""
+        assert self.process.stdout is not None  # noqa: S101 for the type checker
+        tail = b""
+        for block in _blocks(self.process.stdout.fileno(), interruption):
+            tail = (tail + block)[-TAIL_BYTES:] if len(block) < TAIL_BYTES else block[-TAIL_BYTES:]
+            yield block
+        code = self.process.wait()
+        self.complaints.seek(0)
+        _require_success(code, self.complaints.read().decode("utf-8", "replace"), tail)
+
+
+@contextlib.contextmanager
+def started(shared: SharedSnapshot, section: str) -> Iterator[Dump]:
+    """Start `pg_dump`; it ends with the context. Raises `DumpFailed`."""
     with tempfile.TemporaryFile() as complaints, contextlib.ExitStack() as stack:
         try:
             process = subprocess.Popen(  # noqa: S603 a program of PostgreSQL
@@ -83,14 +123,7 @@ def dumped(shared: SharedSnapshot, section: str, interruption: threading.Event) 
         except OSError as error:
             raise DumpFailed(f"no se puede ejecutar {shared.programs.pg_dump}: {reason_of(error)}") from error
         stack.callback(_end, process)
-        assert process.stdout is not None  # noqa: S101 for the type checker
-        tail = b""
-        for block in _blocks(process.stdout.fileno(), interruption):
-            tail = (tail + block)[-TAIL_BYTES:] if len(block) < TAIL_BYTES else block[-TAIL_BYTES:]
-            yield block
-        code = process.wait()
-        complaints.seek(0)
-        _require_success(code, complaints.read().decode("utf-8", "replace"), tail)
+        yield Dump(process, complaints)
 
 
 def require_no_interruption(interruption: threading.Event) -> None:
@@ -101,7 +134,8 @@ def require_no_interruption(interruption: threading.Event) -> None:
 
 def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
     with contextlib.suppress(OSError):
-        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, BLOCK_BYTES)
+        fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    is_large = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ) >= PIPE_BYTES
     last = time.monotonic()
     while True:
         require_no_interruption(interruption)
@@ -111,6 +145,8 @@ def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
                 return
             yield block
             last = time.monotonic()
+            if is_large and len(block) < BLOCK_BYTES:
+                interruption.wait(PAUSE_SECONDS)
         elif time.monotonic() - last > SILENCE_SECONDS:
             raise DumpFailed(f"pg_dump no dice nada desde hace {SILENCE_SECONDS} s; mire si el servidor responde")
 

@@ -35,9 +35,20 @@ class TableBegins:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Some whole rows, each with its newline."""
+    """Some whole rows, each with its newline: a part of a block, which is not copied unless somebody wants the text."""
 
-    text: bytes
+    block: bytes
+    start: int
+    end: int
+
+    @property
+    def text(self) -> bytes:
+        """The rows themselves."""
+        return self.block[self.start : self.end]
+
+    def count(self) -> int:
+        """How many there are."""
+        return self.block.count(b"\n", self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +69,28 @@ def parsed(blocks: Iterable[bytes]) -> Iterator[Event]:
 
 class _Parser:
     def __init__(self) -> None:
-        self._waiting: list[bytes] = []
+        self._cut_line: list[bytes] = []
         """The beginning of a line whose end has not come: rows can be very long."""
         self._statement = b""
         self._in_rows = False
 
     def feed(self, block: bytes) -> Iterator[Event]:
-        self._waiting.append(block)
-        if b"\n" not in block:
-            return
-        buffer = b"".join(self._waiting) if len(self._waiting) > 1 else block
         position = 0
+        if self._cut_line:
+            position = block.find(b"\n") + 1
+            self._cut_line.append(block[:position] if position else block)
+            if not position:
+                return
+            yield from self._events(b"".join(self._cut_line), 0)
+        yield from self._events(block, position)
+
+    def _events(self, buffer: bytes, position: int) -> Iterator[Event]:
+        """`position` is where a line begins."""
         while (next_one := self._next(buffer, position)) is not None:
             event, position = next_one
             if event is not None:
                 yield event
-        self._waiting = [buffer[position:]]
+        self._cut_line = [buffer[position:]] if position < len(buffer) else []
 
     def _next(self, buffer: bytes, position: int) -> tuple[Event | None, int] | None:
         return self._next_rows(buffer, position) if self._in_rows else self._next_line(buffer, position)
@@ -90,18 +107,24 @@ class _Parser:
         return event, end
 
     def _next_rows(self, buffer: bytes, position: int) -> tuple[Event, int] | None:
-        """`position` is where a line begins."""
         if buffer.startswith(END_OF_ROWS, position):
             self._in_rows = False
             return TableEnds(), position + len(END_OF_ROWS)
-        end = buffer.find(b"\n" + END_OF_ROWS, position) + 1 or buffer.rfind(b"\n", position) + 1
-        if end == 0:
-            return None
-        return Rows(buffer[position:end] if position or end < len(buffer) else buffer), end
+        end = _end_of_rows(buffer, position) or buffer.rfind(b"\n", position) + 1
+        return None if end == 0 else (Rows(buffer, position, end), end)
 
     def require_end(self) -> None:
-        if self._in_rows or self._statement or any(self._waiting):
+        if self._in_rows or self._statement or self._cut_line:
             raise DamagedBackup("los datos volcados terminan a la mitad de una tabla o de una orden")
+
+
+def _end_of_rows(buffer: bytes, position: int) -> int:
+    """Where the line after the last row begins, 0 if it is not here.
+
+    A single byte is found ten times as fast as four: rows without a backslash are passed over so.
+    """
+    backslash = buffer.find(b"\\", position)
+    return 0 if backslash < 0 else buffer.find(b"\n" + END_OF_ROWS, max(position, backslash - 1)) + 1
 
 
 def _statement_of(text: bytes) -> Event | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from jobs.backups.creation.compression import GzipMember
 from jobs.backups.creation.description import FORMAT, Description, fingerprint
-from jobs.backups.creation.dump import dumped, require_no_interruption, whole_section
+from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
 from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
@@ -58,7 +58,7 @@ def _write(
     snapshot: Snapshot, draft: Draft, reading: ReadBack, backup_id: str, interruption: threading.Event, reason: str
 ) -> BackupFile:
     amounts = _Amounts()
-    pre_data = whole_section(snapshot.shared, "pre-data", interruption)
+    pre_data, post_data = definitions(snapshot.shared, interruption)
     with GzipMember(draft) as member:
         member.write(render("full_head", id=backup_id))
         member.write(pre_data)
@@ -68,7 +68,6 @@ def _write(
     data_end, data_bytes = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
         digests = _write_large_objects(snapshot, member.write, interruption)
-        post_data = whole_section(snapshot.shared, "post-data", interruption)
         member.write(post_data)
         member.write(render("marker", id=backup_id))
     roles = snapshot.roles()
@@ -116,8 +115,8 @@ def _write_rows(
 
     for event in parsed(passed_on()):
         match event:
-            case Rows(text):
-                amounts.rows += text.count(b"\n")
+            case Rows():
+                amounts.rows += event.count()
             case TableBegins(table):
                 tables.add(table)
     amounts.tables = len(tables)

@@ -104,8 +104,8 @@ def contents_of(blocks: Iterable[bytes]) -> Contents:
             case TableBegins():
                 table = event.table
                 contents.add(table, 0, 0)
-            case Rows(text):
-                rows = text[:-1].split(b"\n")
+            case Rows():
+                rows = event.text[:-1].split(b"\n")
                 contents.add(table, len(rows), digest_of((row, 1) for row in rows))
     return contents
 

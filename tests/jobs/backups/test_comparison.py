@@ -64,5 +64,6 @@ def test_a_dump_is_understood_however_it_is_cut_into_blocks(lines: list[bytes], 
     text = b"--\n\n" + b'COPY "s"."t\nt" ("a", "FROM stdin;\n") FROM stdin;\n'
     text += b"".join(line + b"\n" for line in lines) + b"\\.\n\n-- end\n"
     pieces = [text[first : first + size] for first in range(0, len(text), size)]
-    found = b"".join(event.text for event in parsed(pieces) if isinstance(event, Rows))
-    assert found == b"".join(line + b"\n" for line in lines)
+    found = [event for event in parsed(pieces) if isinstance(event, Rows)]
+    assert b"".join(event.text for event in found) == b"".join(line + b"\n" for line in lines)
+    assert sum(event.count() for event in found) == len(lines)

@@ -183,10 +183,23 @@ def test_a_session_that_was_lost_makes_no_backup(filled: Pair, tmp_path: Path) -
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'janitor_daemon backup';"
     )
     ends = f'"$true" "$@"; {filled.binaries}/psql -qX -o /dev/null -f {statement} "{filled.source_url}"'
-    programs = lying_programs(filled.binaries, tmp_path / "programs", "post-data", ends)
+    programs = lying_programs(filled.binaries, tmp_path / "programs", "data", ends)
     with pytest.raises(DatabaseUnavailable):
         full_with(filled, programs)
     assert files_of(filled) == []
+
+
+def test_who_wants_to_change_a_table_meanwhile_does_not_stop_the_end(filled: Pair, tmp_path: Path) -> None:
+    """It waits for the backup's locks, and whatever asks for a lock after it waits behind it."""
+    psql = f'{filled.binaries}/psql -XqAt "{filled.source_url}"'
+    waits = "SELECT 'yes' FROM pg_locks JOIN pg_database d ON d.oid = database WHERE NOT granted AND datname = '{}'"
+    waiting = tmp_path / "waiting.sql"
+    waiting.write_text(waits.format(psycopg2.extensions.parse_dsn(filled.source_url)["dbname"]))
+    alters = f"{psql} -c 'ALTER TABLE a ADD c text' > {tmp_path}/altered 2>&1 &"
+    until_it_waits = f"until {psql} -f {waiting} | grep -q yes; do sleep 0.05; done"
+    lie = f'"$true" "$@" > {tmp_path}/rows; {alters} {until_it_waits}; cat {tmp_path}/rows'
+    full = full_with(filled, lying_programs(filled.binaries, tmp_path / "programs", "data", lie))
+    assert full.rows == 1000
 
 
 def test_an_unreachable_database_is_told_without_its_password(tmp_path: Path) -> None:
