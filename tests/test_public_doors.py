@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 import pytest
@@ -68,8 +68,8 @@ def files_of_tests() -> list[SourceFile]:
 
 def private_names(file: SourceFile) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
     """Private names that the file takes from elsewhere: as an attribute, by import, or as text for `setattr`."""
-    own = own_names(file.tree)
-    for node in ast.walk(file.tree):
+    own = own_names(file.nodes)
+    for node in file.nodes:
         match node:
             case ast.Attribute(attr=name) if is_private(name) and name not in own:
                 yield node, name
@@ -88,10 +88,10 @@ def is_private(name: str) -> bool:
     return name.startswith("_") and not name.startswith("__") and name not in PUBLIC_IN_SPITE_OF_THE_NAME
 
 
-def own_names(tree: ast.Module) -> set[str]:
+def own_names(nodes: Iterable[ast.AST]) -> set[str]:
     """What a file itself defines: functions, classes, fields, and attributes of `self`."""
     names = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 names.add(name)
@@ -112,7 +112,7 @@ def forbidden_names(file: SourceFile) -> Iterator[str]:
 
 def asserts_on_time(file: SourceFile) -> Iterator[str]:
     """Asserts that read a clock: on a machine three times slower they fail without a fault."""
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.Assert) and any(map(reads_clock, ast.walk(node))):
             yield file.at(node, "asserts how much time has passed")
 
