@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import (
+    audit,
     azure_files,
     backups,
     counts,
@@ -47,6 +48,7 @@ FULL: Benchmarks = (
     partial(restore_many.run, executions=200, files=3, round_trip_ms=30, rounds=ROUNDS),
     partial(idle_tick.run, rows=10_000_000, rounds=ROUNDS),
     partial(status.run, rows=10_000_000, rounds=ROUNDS),
+    partial(audit.run, executions=10_000, files=99, rounds=ROUNDS),
     partial(temp_files.run, files=1_000_000, rounds=ROUNDS),
     partial(logs.run, small_logs=1000, large_logs=10, large_mib=500, rounds=ROUNDS),
     partial(backups.run, rows=5_000_000, rounds=ROUNDS),
@@ -71,6 +73,7 @@ SMALL: Benchmarks = (
     partial(restore_many.run, executions=4, files=1, round_trip_ms=5, rounds=1),
     partial(idle_tick.run, rows=2_000, rounds=1),
     partial(status.run, rows=20_000, rounds=1),
+    partial(audit.run, executions=20, files=99, rounds=1),
     partial(temp_files.run, files=200, rounds=1),
     partial(logs.run, small_logs=20, large_logs=1, large_mib=20, rounds=1),
     partial(backups.run, rows=2_000, rounds=1),

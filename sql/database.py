@@ -617,6 +617,7 @@ class Database:
             "size_bytes": copy.size_bytes,
             "evidence": copy.evidence.value,
             "manifest_sha256": copy.manifest_sha256,
+            "listing_digest": copy.listing_digest,
             "local_copy": "deleting" if delete_local_copy else "kept",
         }
         changed_rows = self._connection.query("commit_migration", parameters)[0]["changed_rows"]

@@ -28,6 +28,7 @@ class Copy(NamedTuple):
     file_count: int | None
     size_bytes: int | None
     local_copy: str | None
+    listing_digest: int | None
 
     @property
     def place(self) -> Place | None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import time
+from typing import TYPE_CHECKING
 
 from jobs.job import Job, Phase, Ref, Scope
 from jobs.schedule import Weekly
-from jobs.weekly.settings import WeeklySettings
+
+if TYPE_CHECKING:
+    from jobs.weekly.settings import WeeklySettings
 
 
 def _schedule(own: WeeklySettings) -> Weekly:
@@ -21,7 +24,8 @@ JOB = Job(
     run=Ref("jobs.weekly.run:run"),
     preview=Ref("jobs.weekly.run:preview"),
     check=Ref("jobs.weekly.run:check"),
-    settings=WeeklySettings,
+    settings=Ref("jobs.weekly.settings:WeeklySettings"),
+    switches=("JANITOR_REPORT_DAY",),
     when_off="indique JANITOR_REPORT_DAY (el lunes es 0) y una dirección de correo en JANITOR_NOTIFY_URLS",
     rights={
         "janitor_weekly_reports": "SELECT, INSERT, UPDATE",

@@ -79,7 +79,7 @@ def mailboxes_of(settings: Settings) -> list[Mailbox]:
 
 def _notice_addresses(settings: Settings) -> Any:
     """The addresses to which notices go: settings of another job, which is known by its name alone."""
-    kind = job_named("notify").settings
+    kind = job_named("notify").settings_class
     assert kind is not None  # noqa: S101 for the type checker
     return settings.of(kind).urls
 

@@ -3,7 +3,8 @@
 SELECT
     execution.id AS execution_id, execution.uuid::text AS uuid, execution.ruta_directorio AS directory,
     execution.nube_provider_id AS provider_id, execution.ruta_nube AS uri,
-    migration.manifest_sha256, migration.file_count, migration.size_bytes, migration.local_copy
+    migration.manifest_sha256, migration.file_count, migration.size_bytes, migration.local_copy,
+    migration.listing_digest
 FROM ejecuciones_yaml AS execution
 LEFT JOIN janitor_migrations AS migration
     ON migration.execution_id = execution.id

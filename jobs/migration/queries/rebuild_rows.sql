@@ -43,7 +43,7 @@ migration AS (
         run_id = excluded.run_id, fencing_token = earlier.fencing_token + 1, lease_expires_at = NULL,
         attempts = excluded.attempts, error_code = NULL, error = NULL, provider_id = excluded.provider_id,
         uri = excluded.uri, directory = excluded.directory, file_count = excluded.file_count,
-        size_bytes = excluded.size_bytes, evidence = NULL, manifest_sha256 = excluded.manifest_sha256,
+        size_bytes = excluded.size_bytes, evidence = NULL, manifest_sha256 = excluded.manifest_sha256, listing_digest = NULL,
         migrated_at = excluded.migrated_at, executed_at = NULL, set_aside_inode = NULL, emptied_in = NULL,
         failed_runs = 0, next_try_at = NULL, quarantined_at = NULL
 ),

@@ -23,7 +23,7 @@ from config.process.person import Person
 from config.settings import Settings, load_settings
 from jobs import provider_set
 from providers import build_provider
-from providers.base import Provider, ProviderUnavailable
+from providers.base import BytesSource, Provider, ProviderUnavailable
 from sql.database import Database
 from storage.keys import INCOMPLETE_MARK
 from tests.destinations import Destination
@@ -141,6 +141,51 @@ def test_other_bytes_of_the_same_size_are_found_by_reading(auditing: Auditing) -
     assert kinds(report) == [(Kind.DAMAGED, PLACES["uno"])]
     assert "1 fichero tiene otros bytes: tabla.txt" in report.findings[0].detail
     assert kinds(auditing.audit(Scope(auditing.provider_id, 2, every_byte=False))) == kinds(report)
+
+
+@pytest.mark.parametrize("name", ["s3-moto", "azure", "gcs"])
+def test_listed_checksums_prove_copies_without_reading_them(
+    installation: Installation,
+    new_destination: Callable[[str], Destination],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """What the listing shows is compared with what it showed at the commit; what differs is read, and nothing else."""
+    auditing = Auditing(installation, new_destination(name), monkeypatch)
+    asked: list[Call] = []
+
+    def note(call: Call) -> Any:
+        asked.append(call)
+        return call.proceed()
+
+    auditing.faults = [Fault(method, note, calls=EVERY_CALL) for method in ("open", "stat", "digests")]
+    report = auditing.audit()
+    assert report.is_good
+    assert checked(report) == {"checksum": 2, "read_back": 0, "not_checked": 0}
+    assert asked == []
+    with auditing.prepared() as prepared:
+        provider = prepared.providers.get(auditing.provider_id)
+        assert provider is not None
+        key = "ejecuciones/uno/tabla.txt"
+        provider.put(key, BytesSource(b"x" * provider.stat(key).size_bytes))
+    report = auditing.audit()
+    assert kinds(report) == [(Kind.DAMAGED, PLACES["uno"])]
+    assert "1 fichero tiene otros bytes: tabla.txt" in report.findings[0].detail
+    assert checked(report) == {"checksum": 1, "read_back": 0, "not_checked": 0}
+
+
+def test_a_checksum_of_another_kind_is_no_damage(auditing: Auditing) -> None:
+    """Somebody has stored the same bytes in other parts: they are read, and found to be right."""
+    auditing.installation.execute("UPDATE janitor_migrations SET listing_digest = 7 WHERE uuid = 'uno'")
+    report = auditing.audit()
+    assert report.is_good
+    assert checked(report) == {"checksum": 0, "read_back": 1, "not_checked": 1}
+
+
+def checked(report: Report) -> dict[str, int]:
+    """How the whole copies were compared."""
+    told = report.providers[0].as_json()
+    return {how: told[how] for how in ("checksum", "read_back", "not_checked")}
 
 
 def test_what_nobody_stands_for_is_an_orphan_and_probes_are_none(auditing: Auditing) -> None:

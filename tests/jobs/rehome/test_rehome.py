@@ -78,7 +78,10 @@ def test_the_old_copy_stays_while_the_new_one_is_not_whole(away: Away, harm: Cal
     assert away.other.everything_stored() == COPY
 
 
-@pytest.mark.parametrize(("home", "other"), [("s3-moto", "sftp-openssh"), ("sftp-openssh", "s3-moto")])
+@pytest.mark.parametrize(
+    ("home", "other"),
+    [("s3-moto", "sftp-openssh"), ("sftp-openssh", "azure"), ("azure", "gcs"), ("gcs", "s3-moto")],
+)
 def test_it_comes_from_one_kind_of_server_to_another(
     new_away: Callable[[str, str], Away], home: str, other: str
 ) -> None:
