@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -257,17 +257,19 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def remove_unfinished(directory: Path) -> list[str]:
+def remove_unfinished(directory: Path, known: Container[str] = ()) -> list[str]:
     """Remove what killed runs left: drafts that nobody has locked, companions of a backup that did not come.
 
-    Call it only where no other run can be between two of its files. Raises `DiskError`.
+    What belongs beside a backup in `known` stays: its file may only be elsewhere for a while, and is worth little
+    without them. Call it only where no other run can be between two of its files. Raises `DiskError`.
     """
     removed = []
     with disk_errors(directory):
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
             companion = COMPANION.fullmatch(path.name)
             is_draft = path.name.startswith(".backup_") and path.name.endswith(UNFINISHED)
-            is_alone = companion is not None and _is_alone(directory, f"{companion[1]}{SUFFIX}")
+            name = f"{companion[1]}{SUFFIX}" if companion is not None else ""
+            is_alone = companion is not None and name not in known and _is_alone(directory, name)
             if (is_draft and _is_abandoned(path)) or is_alone:
                 path.unlink(missing_ok=True)
                 removed.append(path.name)

@@ -181,10 +181,10 @@ class Records:
         """Record that they are gone."""
         self._query("finish_deletion", {"id": backup.id})
 
-    def note_missing(self, backup: Backup, message: str) -> None:
-        """Notify, once, that another hand has taken its file away."""
+    def note_missing(self, backup: Backup, message: str) -> bool:
+        """Notify, once, that another hand has taken its file away; whether that is news."""
         title = Told(f"⚠️ Falta el archivo de un Backup {backup.kind}")
-        self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)})
+        return bool(self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)}))
 
     def note_damaged(self, backup: Backup, message: str) -> None:
         """Notify, once, that its file is damaged, and that a provider has a copy."""

@@ -407,6 +407,8 @@ def test_health_is_the_worst_of_its_parts(installation: Installation, nas: Desti
     assert run.exit_code == 1
     assert run.output.startswith("Estado: degradado\n")
     require_health(examine(settings_of(installation)).as_json(), DEGRADED, "disks", "providers")
+    run = installation.run("health", DATABASE_URL=_at(installation.database_url, refused_port()))
+    assert "no escucha ningún servidor" in run.output, str(run)
     run = installation.run("health", "--json", DATABASE_URL=_at(installation.database_url, refused_port()))
     assert run.exit_code == 3
     require_health(json.loads(run.output), "caido", "database", "jobs", "disks", "providers")

@@ -18,6 +18,11 @@ from config.text.wording import reason_of
 from jobs.backups.errors import NoScratchServer
 from jobs.backups.verification.confinement import Confinement, command_of
 
+UNSTOPPED = "trap '' PIPE\ntrap 'exit 1' HUP INT TERM\n"
+"""Before each script: whoever should read its line may be gone, and a shell that a signal ends runs no trap at its
+end.
+"""
+
 LOOK_SECONDS = 0.5
 LONGEST_SECONDS = 300
 COMPLAINT_LETTERS = 300
@@ -36,7 +41,7 @@ def guarded(
     A signal from the terminal does not reach it. When the context is left it has removed everything. Raises
     `NoScratchServer` with what it said when it could not prepare it, and what `require_going_on` raises.
     """
-    command = ["/bin/sh", "-c", script, "janitor", *arguments]
+    command = ["/bin/sh", "-c", UNSTOPPED + script, "janitor", *arguments]
     with tempfile.TemporaryFile() as complaints:
         try:
             process = subprocess.Popen(  # noqa: S603 a script of this folder

@@ -104,6 +104,8 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> N
         assert remove_unfinished(tmp_path) == [*left, "backup_20260304_030000_FULL.json"]
         assert draft.path.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    (tmp_path / NAME).unlink()
+    assert remove_unfinished(tmp_path, {NAME}) == []
 
 
 def test_what_belongs_to_a_backup_that_another_run_is_publishing_stays(tmp_path: Path) -> None:

@@ -78,6 +78,22 @@ def killed_within(scratch: Callable[[], AbstractContextManager[str]]) -> None:
     os.waitpid(child, 0)
 
 
+def test_a_server_of_its_own_is_gone_after_a_kill_before_it_is_ready(
+    pair: Pair, description: Description, temporary: Path
+) -> None:
+    """Nobody reads then that it is ready."""
+    programs = find_programs(18, "18", pair.binaries)
+    child = os.fork()
+    if child == 0:
+        with scratch_database(programs, description, threading.Event()):
+            os._exit(1)
+    wait_until(lambda: any(temporary.glob("*/data/*")), 60)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL, "it was not ready yet"
+    wait_until(lambda: not list(temporary.iterdir()), 120)
+
+
 def test_a_server_of_its_own_is_gone_after_a_kill(pair: Pair, description: Description, temporary: Path) -> None:
     programs = find_programs(18, "18", pair.binaries)
     killed_within(lambda: scratch_database(programs, description, threading.Event()))
