@@ -12,8 +12,9 @@ import pytest
 
 from tests import second_chance
 from tests.file_attributes import make_immutable
+from tests.guards.named_tests import fault_of
 from tests.imports import own_part_first
-from tests.order import long_ones_first
+from tests.order import LONG, WAITING, long_ones_first
 from tests.repository import REPOSITORY
 from tests.run_directory import MEMORY_VARIABLE, PREFIX, RunDirectory, remove
 from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
@@ -142,6 +143,11 @@ def test_some_processes_begin_with_tests_that_wait_the_others_with_long_ones_and
     assert all("crash" in part[0] for part in parts[who_wait:])
     assert not any("test_keys" in test for part in parts[:who_wait] for test in part[: 6 // who_wait])
     assert not any("crash" in test for part in parts for test in part[7:])
+
+
+def test_every_name_in_the_order_is_that_of_a_test() -> None:
+    assert [name for name in (*LONG, *WAITING) if not (REPOSITORY / name.partition("::")[0]).exists()] == []
+    assert [fault for name in WAITING if "::" in name and (fault := fault_of(name))] == []
 
 
 def test_every_process_imports_all_tests_beginning_with_a_part_of_its_own() -> None:

@@ -5295,7 +5295,7 @@ BACKUPS = (
         "backups",
         "what a killed backup left stays",
         "jobs/backups/run.py",
-        "-> BackupFile:\n        remove_unfinished(self.directory)\n",
+        "-> BackupFile:\n        self._remove_unfinished()\n",
         "-> BackupFile:\n",
         ("tests/crash/test_jobs_killed.py::test_backups_killed_at_every_step",),
     ),
@@ -5341,6 +5341,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a differential is built on a damaged full backup",
+        "jobs/backups/keeping/shelf.py",
+        "            if backup.damaged is None\n",
+        "",
+        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+    ),
+    Mutant(
+        "backups",
         "a backup is fetched where it does not fit",
         "jobs/backups/offsite/scratch.py",
         "            if free_bytes < needed_bytes * SPACE_MARGIN:\n",
@@ -5360,6 +5368,7 @@ BACKUPS = (
 REHOME = "tests/jobs/rehome/test_rehome.py::"
 AUDIT = "tests/jobs/audit/test_audit.py::"
 MOVED_ROW = (f"{REHOME}test_a_row_that_changed_meanwhile_is_not_switched",)
+LISTED = (f"{AUDIT}test_listed_checksums_prove_copies_without_reading_them",)
 AS_FOUND = (f"{AUDIT}test_a_fix_changes_nothing_that_is_not_as_it_was_found",)
 
 TRUST = (
@@ -5434,6 +5443,30 @@ TRUST = (
         "elif self._records.is_unchanged(copy):",
         "else:",
         (f"{AUDIT}test_a_copy_that_vanishes_with_its_row_after_the_listing_is_not_lost",),
+    ),
+    Mutant(
+        "audit",
+        "other checksums than at the commit are not looked into",
+        "jobs/audit/survey.py",
+        "self._seen_digests[number] != self._digests[number] != UNKNOWN:",
+        "False:",
+        LISTED,
+    ),
+    Mutant(
+        "audit",
+        "a listing counts as proven whatever its checksums are",
+        "jobs/audit/survey.py",
+        "            self._seen_digests[number] == self._digests[number] and self._has_names_and_sizes(number)\n",
+        "            self._digests[number] != UNKNOWN and self._has_names_and_sizes(number)\n",
+        LISTED,
+    ),
+    Mutant(
+        "audit",
+        "a listing that does not prove every file is recorded as if it did",
+        "storage/upload.py",
+        "        is_proven = sum(count for count, _ in proven) == self._tree.file_count\n",
+        "        is_proven = True\n",
+        ("tests/storage/test_upload.py::test_everything_is_stored_proven_and_described",),
     ),
     Mutant(
         "audit",
@@ -5846,8 +5879,8 @@ WATCHED_FROM_OUTSIDE = (
         "metrics",
         "an attempt that was open is never counted",
         "jobs/metrics/queries/count_attempts.sql",
-        " OR id = ANY(%(open_ids)s::bigint[]))",
-        " OR (false AND id = ANY(%(open_ids)s::bigint[])))",
+        "OR id = ANY(%(open_ids)s::bigint[])",
+        "",
         (f"{METRICS}test_each_attempt_is_counted_once_when_it_has_ended",),
     ),
     Mutant(
@@ -5934,6 +5967,46 @@ STATUS = (
         "self._limit + _statement(name)",
         "_statement(name)",
         (f"{STATUS_STORY}test_a_statement_that_waits_is_given_up_by_the_server",),
+    ),
+    Mutant(
+        "status",
+        "a run that the database could not record is not told",
+        "commands/status/own_log.py",
+        "            return line if line.message",
+        "            return None if line.message",
+        (f"{STATUS_STORY}test_a_run_that_the_database_could_not_record_is_told",),
+    ),
+    Mutant(
+        "status",
+        "a run that could not be recorded is told for ever",
+        "commands/status/own_log.py",
+        "        if END_OF_A_RUN in line.message or (",
+        "        if (",
+        (f"{STATUS_STORY}test_an_error_that_a_finished_run_followed_is_over",),
+    ),
+    Mutant(
+        "status",
+        "the records of a uuid are looked for in a whole table",
+        "jobs/migration/upgrades/0002_executions_by_uuid.sql",
+        "USING hash (uuid)",
+        "USING hash (state)",
+        ("tests/jobs/history/test_history.py::test_the_records_of_a_uuid_cost_no_look_at_a_whole_table",),
+    ),
+    Mutant(
+        "status",
+        "deletion that will not happen is called deletion",
+        "commands/status/attention.py",
+        " and not has_roots(facts)",
+        " and not facts",
+        (f"{STATUS_STORY}test_deletion_without_roots_is_no_deletion",),
+    ),
+    Mutant(
+        "status",
+        "the oldest due executions come without their directories",
+        "sql/queries/status_pending.sql",
+        "coalesce(oldest.directory, execution.ruta_directorio)",
+        "execution.ruta_directorio",
+        ("tests/sql/test_database.py::test_what_is_due",),
     ),
     Mutant(
         "status",
