@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -184,6 +185,38 @@ def test_what_earlier_runs_left_goes_and_what_a_run_uses_stays(tmp_path: Path, m
     first.close(keep_of_tests=False)
     assert {path.name for path in tmp_path.iterdir()} == {memory.name, "somebody else's"}
     assert list(memory.iterdir()) == []
+
+
+def test_a_run_ends_well_where_another_one_has_removed_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tests.run_directory.MEMORY", tmp_path / "no memory")
+    run = RunDirectory()
+    remove(run.path)
+    remove(run.path)
+    run.close(keep_of_tests=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_begins_is_no_leftover_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the creation of its directory and the lock on it, another run may look for leftovers."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tests.run_directory.MEMORY", tmp_path / "no memory")
+    made: list[list[str]] = []
+    lock = fcntl.flock
+
+    def look_and_lock(descriptor: int, operation: int) -> None:
+        made.append([path.name for path in tmp_path.glob(f"{PREFIX}*")])
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", look_and_lock)
+    run = RunDirectory()
+    assert made == [[]]
+    assert run.path.name.startswith(PREFIX)
+    run.close(keep_of_tests=False)
 
 
 def test_a_run_does_without_memory_that_it_might_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -127,7 +127,7 @@ class Found:
 
 
 class Records:
-    """What the database is told of backups, and asked.
+    """Records backups in the database, and looks them up.
 
     All methods raise what `Connection.query` does. Each may be sent twice, as an answer may be lost.
     """

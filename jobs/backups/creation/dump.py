@@ -77,8 +77,8 @@ def environment(address: ProgramAddress) -> dict[str, str]:
 def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[bytes, bytes]:
     """The sections before and after the rows: they describe tables, and so fit into memory.
 
-    Both are read before the rows, at once: whoever wants to change a table meanwhile waits, and a `pg_dump` that begins
-    later would wait behind him. Raises as `dumped` does.
+    Both are read before the rows, at once: a session that wants to change a table meanwhile waits, and a `pg_dump` that
+    begins later would wait behind it. Raises as `dumped` does.
     """
     with started(shared, "pre-data") as pre_data, started(shared, "post-data") as post_data:
         return b"".join(pre_data.blocks(interruption)), b"".join(post_data.blocks(interruption))

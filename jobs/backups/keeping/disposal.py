@@ -108,7 +108,7 @@ def _tell_left(backup: Backup) -> None:
 
 
 def _remove_files(backup: Backup) -> None:
-    """A row that names something else than a backup, whoever changed it, makes nothing be deleted."""
+    """A row that names something else than a backup, whichever way it was changed, causes no deletion."""
     if NAME.fullmatch(backup.path.name) is None or backup.path.name != backup.name:
         return
     with disk_errors(backup.path.parent):

@@ -216,7 +216,7 @@ def download_chain(
 def is_usable(backup: Backup, shelf: Shelf, fetcher: Fetcher, records: Records) -> bool:
     """Whether to use the files on this host: they are there and, where a provider could replace them, undamaged.
 
-    Damage is recorded, and reported. Without a provider, whoever uses the files finds it. Reads the whole file.
+    Damage is recorded, and reported. Without a provider, the caller that uses the files finds it. Reads the whole file.
     """
     if not shelf.is_here(backup):
         return False

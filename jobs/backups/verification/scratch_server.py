@@ -217,7 +217,11 @@ def _account() -> pwd.struct_passwd | None:
     """Whom the server runs as: PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return None
+    found = []
     for name in UNPRIVILEGED_ACCOUNTS:
         with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
+            found.append(pwd.getpwnam(name))
+    owner = Path(tempfile.gettempdir()).stat().st_uid
+    if found:
+        return min(found, key=lambda account: account.pw_uid != owner)  # the first one, unless the other has TMPDIR
     raise NoScratchServer("PostgreSQL no funciona como root y no existe el usuario postgres ni nobody")
