@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,12 +38,15 @@ def edited(lines: list[bytes], changes: list[tuple[int, str]]) -> list[bytes]:
 
 
 @settings(deadline=None)
-@given(rows, edits, st.integers(1, 7), st.integers(1, 7), st.sampled_from((0, 3, 1000)))
+@given(rows, edits, st.integers(1, 7), st.integers(1, 7), st.sampled_from((0, 3, 1000)), st.sampled_from((1, 3, 64)))
 def test_the_difference_is_exact(
-    old: list[bytes], changes: list[tuple[int, str]], old_size: int, new_size: int, rows_in_memory: int
+    old: list[bytes], changes: list[tuple[int, str]], old_size: int, new_size: int, rows_in_memory: int, misses: int
 ) -> None:
     new = edited(old, changes)
-    with tempfile.TemporaryDirectory() as directory:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        patch("jobs.backups.creation.comparison.MISSES_IN_ORDER", misses),
+    ):
         comparison = TableComparison(Memory(Path(directory), rows=rows_in_memory))
         comparison.begin(blocks(old, old_size))
         for block in blocks(new, new_size):
