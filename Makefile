@@ -20,6 +20,9 @@ WITHOUT_PYTHON := $(shell $(IN_VENV) -c "" 2>/dev/null || echo without-python)
 unexport PYTHONPATH
 unexport PYTHONHOME
 
+# Without byte code on the disk each of the many processes of a test run would compile the whole program again.
+unexport PYTHONDONTWRITEBYTECODE
+
 # What pip downloads stays in the checkout, too, unless somebody has another place for it.
 export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 

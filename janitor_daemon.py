@@ -532,12 +532,12 @@ def _unless_empty(items: Iterator[Item]) -> Iterator[Item] | None:
 # Command line
 
 
-def _commands() -> Mapping[str, click.Command]:
-    """Every command except the tick: imported only on request, because no cron run needs them."""
-    from commands.subcommands import commands
+def _commands() -> Mapping[str, Callable[[], click.Command]]:
+    """What loads each command, by its name: no cron run needs one, and no command another one."""
+    from commands.table import COMMANDS
 
-    of_jobs = {job.name: job.commands.load() for job in all_jobs() if job.commands is not None}
-    return {**commands.commands, **of_jobs, "run": run_job}
+    references = {**COMMANDS, **{job.name: job.commands for job in all_jobs() if job.commands is not None}}
+    return {**{name: reference.load for name, reference in references.items()}, "run": lambda: run_job}
 
 
 def _jobs_named(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> frozenset[str] | None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 
 from benchmarks import (
+    audit,
     azure_files,
     backups,
     counts,
@@ -20,6 +21,7 @@ from benchmarks import (
     many_hosts,
     million_files,
     restore_large_files,
+    restore_many,
     restore_small_files,
     sftp_large_files,
     sftp_small_files,
@@ -43,8 +45,10 @@ FULL: Benchmarks = (
     partial(local_files.run, executions=200, files=100, rounds=ROUNDS),
     partial(restore_small_files.run, files=20_000, rounds=ROUNDS),
     partial(restore_large_files.run, files=8, size_mib=512, rounds=ROUNDS),
+    partial(restore_many.run, executions=200, files=3, round_trip_ms=30, rounds=ROUNDS),
     partial(idle_tick.run, rows=10_000_000, rounds=ROUNDS),
     partial(status.run, rows=10_000_000, rounds=ROUNDS),
+    partial(audit.run, executions=10_000, files=99, rounds=ROUNDS),
     partial(temp_files.run, files=1_000_000, rounds=ROUNDS),
     partial(logs.run, small_logs=1000, large_logs=10, large_mib=500, rounds=ROUNDS),
     partial(backups.run, rows=5_000_000, rounds=ROUNDS),
@@ -66,8 +70,10 @@ SMALL: Benchmarks = (
     partial(local_files.run, executions=2, files=3, rounds=1),
     partial(restore_small_files.run, files=3, rounds=1),
     partial(restore_large_files.run, files=1, size_mib=20, rounds=1),
+    partial(restore_many.run, executions=4, files=1, round_trip_ms=5, rounds=1),
     partial(idle_tick.run, rows=2_000, rounds=1),
     partial(status.run, rows=20_000, rounds=1),
+    partial(audit.run, executions=20, files=99, rounds=1),
     partial(temp_files.run, files=200, rounds=1),
     partial(logs.run, small_logs=20, large_logs=1, large_mib=20, rounds=1),
     partial(backups.run, rows=2_000, rounds=1),

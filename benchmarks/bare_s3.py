@@ -59,6 +59,19 @@ class Kept:
     etag: str
 
 
+EMPTY = Kept(0, hashlib.md5(b"", usedforsecurity=False).hexdigest())
+
+
+def execution_name(number: int) -> str:
+    """The name of one of the executions that `Bucket.fill` adds."""
+    return f"execution-{number:06}"
+
+
+def file_names(files: int) -> list[str]:
+    """The names of the files of each."""
+    return [f"{number:04}.csv" for number in range(files)]
+
+
 @dataclass(slots=True)
 class Bucket:
     """What one bucket holds. Its names are sorted when they are asked for after a change."""
@@ -78,12 +91,20 @@ class Bucket:
         if self.objects.pop(name, None) is not None:
             self._sorted = None
 
+    def fill(self, executions: int, files: int) -> None:
+        """Add so many executions of so many empty files each, with their manifests: far quicker than by requests."""
+        for number in range(executions):
+            place = f"ejecuciones/{execution_name(number)}"
+            self.store(f"{place}.manifest.json", EMPTY)
+            for name in file_names(files):
+                self.store(f"{place}/{name}", EMPTY)
+
     def page(self, prefix: str, after: str) -> tuple[list[str], bool]:
         """The next names with a prefix, and whether there are more."""
         if self._sorted is None:
             self._sorted = sorted(self.objects, key=str.encode)
         start = bisect_right(self._sorted, max(after, prefix[:-1]).encode(), key=str.encode)
-        following = itertools.islice(self._sorted, start, None)
+        following = map(self._sorted.__getitem__, range(start, len(self._sorted)))
         begun = itertools.dropwhile(lambda name: not name.startswith(prefix) and name < prefix, following)
         wanted = itertools.takewhile(lambda name: name.startswith(prefix), begun)
         names = list(itertools.islice(wanted, KEYS_PER_PAGE + 1))
@@ -126,7 +147,9 @@ class Service:
 
     def _answer_for_bucket(self, method: str, name: str, query: Query) -> Answer:
         if method == "PUT":
-            self._buckets.setdefault(name, Bucket())
+            bucket = self._buckets.setdefault(name, Bucket())
+            if "executions" in query:
+                bucket.fill(int(query["executions"]), int(query["files"]))
         elif method == "DELETE":
             self._buckets.pop(name, None)
             return DONE

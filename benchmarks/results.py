@@ -34,7 +34,16 @@ HEAD = (
 )
 ORDER = (
     *("small_files", "large_files", "azure_files", "gcs_files", "sftp_small_files", "sftp_large_files", "local_files"),
-    *("restore_small_files", "restore_large_files", "idle_tick", "temp_files", "logs", "backups"),
+    *(
+        "restore_small_files",
+        "restore_large_files",
+        "restore_many",
+        "idle_tick",
+        "audit",
+        "temp_files",
+        "logs",
+        "backups",
+    ),
     *("million_files_local", "million_files_s3", "million_files_bare_s3", "many_executions"),
 )
 """The order of the table; what is not named here comes after."""

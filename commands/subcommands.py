@@ -1,7 +1,4 @@
-"""Every command except the tick: thin, because the work is done by other modules.
-
-A tick of cron needs none of them, so they are imported only on request.
-"""
+"""Commands that need no module of their own: thin, because the work is done by other modules."""
 
 from __future__ import annotations
 
@@ -12,12 +9,8 @@ from pathlib import Path
 
 import click
 
-from commands.audit.commands import audit
 from commands.check import check_everything
-from commands.history.command import history
 from commands.jobs import describe_jobs, list_jobs
-from commands.orders.commands import ORDERS
-from commands.report.commands import report
 from commands.secret_store import (
     SecretRefused,
     force_removal,
@@ -28,21 +21,11 @@ from commands.secret_store import (
     rotate_secrets,
     set_secret,
 )
-from commands.shell.commands import completion, man
-from commands.status.command import health, status
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
-from config.options import SpanishGroup
+from config.options import SpanishCommand, SpanishGroup
 from config.settings import Settings
-from jobs.migration.rebuild.commands import rebuild
-from jobs.migration.restore.commands import list_contents, restore, url
 from sql.database import Database
-
-commands = SpanishGroup()
-"""All of them, by name."""
-
-for order in (status, health, *ORDERS, history, audit, report, restore, list_contents, url, rebuild, completion, man):
-    commands.add_command(order)
 
 
 def _database_of(settings: Settings) -> contextlib.closing[Database]:
@@ -50,7 +33,7 @@ def _database_of(settings: Settings) -> contextlib.closing[Database]:
     return contextlib.closing(Database(settings.database_url, settings.host))
 
 
-@commands.command("init-db", short_help="Crea y actualiza las tablas.")
+@click.command("init-db", cls=SpanishCommand, short_help="Crea y actualiza las tablas.")
 @click.pass_obj
 def init_db(settings: Settings) -> int:
     """Crea y actualiza las tablas del programa, y las de la plataforma que falten. Se puede repetir."""
@@ -63,7 +46,7 @@ def init_db(settings: Settings) -> int:
     return EXIT_DONE
 
 
-@commands.command(short_help="Comprueba base de datos y proveedores.")
+@click.command(cls=SpanishCommand, short_help="Comprueba base de datos y proveedores.")
 @click.pass_obj
 def check(settings: Settings) -> int:
     """Comprueba la base de datos, la configuración y cada proveedor, con un objeto de prueba."""
@@ -76,7 +59,7 @@ def check(settings: Settings) -> int:
     return exit_code
 
 
-@commands.command(short_help="Dice qué trabajos hay y cuándo toca cada uno.")
+@click.command(cls=SpanishCommand, short_help="Dice qué trabajos hay y cuándo toca cada uno.")
 @click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 @click.pass_obj
 def jobs(settings: Settings, *, as_json: bool) -> int:
@@ -87,7 +70,7 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
     return EXIT_DONE
 
 
-@commands.command(short_help="Enseña el programa en marcha.")
+@click.command(cls=SpanishCommand, short_help="Enseña el programa en marcha.")
 @click.option("--keep", is_flag=True, help="Dejar la base de datos en marcha al terminar, para probar a mano.")
 @click.option("--directory", type=click.Path(path_type=Path), default=Path("demo-data"), metavar="DIRECTORIO",
               help="Dónde guardar los datos de la demostración (por defecto, ./demo-data).")  # fmt: skip
@@ -98,7 +81,7 @@ def demo(*, keep: bool, directory: Path) -> int:
     return run_demo(directory, keep=keep)
 
 
-@commands.group(
+@click.group(
     "secret",
     cls=SpanishGroup,
     invoke_without_command=True,

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-NOT_IN_A_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
-"""Characters that no address, name or secret holds and no SDK can send: control characters, except tabs and line ends
-of keys, and lone surrogates, which JSON can express. Libraries raise unexpected errors for them.
+NOT_IN_A_TEXT = "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]"
+"""A pattern, compiled once it is used. It finds characters that no address, name or secret holds and no SDK can send:
+control characters, except tabs and line ends of keys, and lone surrogates, which JSON can express. Libraries raise
+unexpected errors for them.
 """
 
 
@@ -43,7 +44,7 @@ class Fields:
             return default
         if not isinstance(value, str):
             raise FieldError(f"{self._label}.{name}: debe ser un texto")
-        if NOT_IN_A_TEXT.search(value):
+        if re.search(NOT_IN_A_TEXT, value):
             raise FieldError(f"{self._label}.{name}: tiene un carácter nulo o de control")
         return value
 

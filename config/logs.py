@@ -24,10 +24,11 @@ from types import TracebackType
 from config.process.system_paths import is_of_system
 from config.text.wording import reason_of
 
-UNSAFE_IN_JSON = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""Characters that `json.dumps` does not escape, but that break lines, terminals or UTF-8 encoders."""
+UNSAFE_IN_JSON = "[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+"""A pattern, compiled once it is used. It finds characters that `json.dumps` does not escape, but that break lines,
+terminals or UTF-8 encoders."""
 
-SIGNATURE_IN_URL = re.compile(r"\bsig=([^&;]+)")
+SIGNATURE_IN_URL = r"\bsig=([^&;]+)"
 """The secret part of an Azure SAS: an SDK that adds its own parameters reorders the other parts."""
 
 TOKEN_IN_REQUEST = re.compile(
@@ -131,7 +132,7 @@ def _is_mere_name(field: str, value: object) -> bool:
 
 def _parts_that_are_secrets(credential: str) -> Iterable[str]:
     """The parts of a connection string or a SAS that appear alone in messages."""
-    yield from SIGNATURE_IN_URL.findall(credential)
+    yield from re.findall(SIGNATURE_IN_URL, credential)
     for part in credential.split(";"):
         name, _, value = part.partition("=")
         if name.strip().lower() in ("accountkey", "sharedaccesssignature"):
@@ -257,7 +258,7 @@ def _escaped(character: str) -> str:
 def printable_json(value: object, indent: int | None = None) -> str:
     """A value as JSON that is safe on a terminal and still parses to the same value."""
     text = json.dumps(value, ensure_ascii=False, indent=indent)
-    return UNSAFE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return re.sub(UNSAFE_IN_JSON, lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def one_line(text: object) -> str:

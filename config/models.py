@@ -155,6 +155,8 @@ class ProvenCopy(NamedTuple):
     size_bytes: int
     evidence: Evidence
     manifest_sha256: str
+    listing_digest: int | None = None
+    """See `storage.receipts`; `None` if the provider's listing does not prove every file."""
 
 
 class StoredObject(NamedTuple):

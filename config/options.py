@@ -49,7 +49,8 @@ class SpanishGroup(_Spanish, click.Group):
 
 
 class LazyGroup(SpanishGroup):
-    """A group that loads its commands only when one of them, or their list, is requested.
+    """A group that loads a command only when that one, or the help of all, is requested. `load` gives what loads each
+    of them, by its name.
 
     Its help shows the options of each of `option_groups` under their own heading, then all other options, the
     commands, and the environment variables that `variables` returns, under their headings.
@@ -58,7 +59,7 @@ class LazyGroup(SpanishGroup):
     def __init__(
         self,
         *arguments: Any,
-        load: Callable[[], Mapping[str, click.Command]],
+        load: Callable[[], Mapping[str, Callable[[], click.Command]]],
         option_groups: Mapping[str, Sequence[str]],
         variables: Callable[[], Mapping[str, Iterable[Variable[Any]]]],
         **attributes: Any,
@@ -69,11 +70,14 @@ class LazyGroup(SpanishGroup):
         self._variables = variables
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        self.commands.update(self._load())
-        return super().list_commands(ctx)
+        return sorted({*self._load(), *super().list_commands(ctx)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        self.commands.update(self._load())
+        loaders = self._load()
+        if cmd_name in loaders and cmd_name not in self.commands:
+            self.commands[cmd_name] = loaders[cmd_name]()
+        elif cmd_name not in self.commands:  # the error suggests those that are spelled alike
+            self.commands.update({name: load() for name, load in loaders.items()})
         return super().get_command(ctx, cmd_name)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jobs.schedule import EveryTick, Schedule
-
-REFERENCE = re.compile(r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*")
-
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -42,9 +38,9 @@ class Ref(NamedTuple):
 
     def load(self) -> Any:
         """Import the module; give what the name stands for. Raises `ValueError` for what is no reference."""
-        if not REFERENCE.fullmatch(self.text):
-            raise ValueError(f"{self.text!r} is no reference like 'package.module:name'")
         module, _, name = self.text.partition(":")
+        if not all(part.isidentifier() for part in (*module.split("."), name)):
+            raise ValueError(f"{self.text!r} is no reference like 'package.module:name'")
         return getattr(import_module(module), name)
 
 
@@ -77,8 +73,12 @@ class Job(NamedTuple):
     """A function of a `Context` that yields findings for `status`: what the job has done, and what worries about it."""
     commands: Ref | None = None
     """A click group, which gets the job's name."""
-    settings: type | None = None
+    settings: Ref | None = None
     """A frozen dataclass of declared settings with a method `is_on`. `None`: it has none and is always on."""
+    switches: tuple[str, ...] = ()
+    """Variables of which at least one must be set for the job to be on; otherwise its settings are not even imported.
+    Empty: its settings alone decide.
+    """
     is_on: Callable[[Any], bool] | None = None
     """Whether it is on by its settings, where it shares them with another job. `None`: as they say themselves."""
     when_off: str = ""
@@ -95,6 +95,15 @@ class Job(NamedTuple):
         reference = self.run or self.observer or self.preview or self.commands
         package = reference.text.partition(":")[0].split(".")[:2] if reference else ["jobs", self.name]
         return "/".join(package)
+
+    @property
+    def settings_class(self) -> type | None:
+        """The dataclass of its settings, imported now."""
+        return None if self.settings is None else self.settings.load()
+
+    def may_be_on(self, environment: Mapping[str, str]) -> bool:
+        """Whether its settings need to be read to find out if it is on."""
+        return not self.switches or any(environment.get(name) for name in self.switches)
 
     def is_on_with(self, own_settings: Any) -> bool:
         """Whether it is on, by its own settings."""

@@ -24,6 +24,7 @@ DEFINITIONS = (
     Ref("jobs.drill.job:JOB"),
     Ref("jobs.history.job:JOB"),
     Ref("jobs.notify.job:JOB"),
+    Ref("jobs.weekly.job:JOB"),
     Ref("jobs.metrics.job:JOB"),
     Ref("jobs.ping.job:JOB"),
 )

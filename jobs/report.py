@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from enum import StrEnum
 from typing import NamedTuple
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
@@ -23,7 +22,7 @@ NAMED_AT_MOST = 10
 """How many items of one kind a report names; the log names all of them."""
 
 
-class Named(StrEnum):
+class Named:
     """Kinds of items that a report also names, because they explain an exit code of 1."""
 
     FAILED = "failed"

@@ -28,8 +28,9 @@ def groups_of_jobs() -> Sequence[Group]:
     """One for each job with settings, in the order of a tick; jobs that share settings have the first one's."""
     groups: dict[type, Group] = {}
     for job in all_jobs():
-        if job.settings is not None:
-            groups.setdefault(job.settings, Group(job.name, job.title, job.settings))
+        kind = job.settings_class
+        if kind is not None:
+            groups.setdefault(kind, Group(job.name, job.title, kind))
     return list(groups.values())
 
 

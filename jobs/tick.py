@@ -88,8 +88,12 @@ class Plan(NamedTuple):
 
 
 def plan_of(job: Job, settings: Settings) -> Plan | None:
-    """The plan of a job, or `None` where it is off. Raises `ConfigurationError` for wrong settings of its own."""
-    own_settings = None if job.settings is None else settings.of(job.settings)
+    """The plan of a job, or `None` where it is off, mostly without an import. Raises `ConfigurationError` for wrong
+    settings of its own.
+    """
+    if not job.may_be_on(settings.sources.environment):
+        return None
+    own_settings = None if job.settings is None else settings.of(job.settings.load())
     if not job.is_on_with(own_settings):
         return None
     return Plan(job, own_settings, job.schedule(own_settings))
@@ -283,7 +287,7 @@ class Tick:
     def preview(self, plans: Sequence[Plan], previews: Mapping[str, Callable[[], object]]) -> None:
         """Report what a run would do. Writes nothing, not even a record of this request, and needs no lock."""
         scheduled = [plan for plan in plans if not self._is_wanted_now(plan)]
-        seen = self._database.jobs_seen() if scheduled else NOTHING_SEEN
+        seen = self._database.jobs_seen() if scheduled else JobsSeen(datetime.now(UTC), {}, {})
         for plan in self.due(plans, seen):
             if self._interruption.is_set():
                 return
@@ -386,8 +390,6 @@ class Observers:
 
 UNRECORDED = 0
 """Stands for a fencing token when the database could not record that this run does the job."""
-
-NOTHING_SEEN = JobsSeen(datetime.min.replace(tzinfo=UTC), {}, {})
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (DatabaseUnavailable, EXIT_DATABASE),

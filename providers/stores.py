@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 if TYPE_CHECKING:
     from config.models import ProviderRow
 
-ACCOUNT_NAME = re.compile(r"(?i)(?:^|;)\s*AccountName\s*=\s*([^;\s]+)")
+ACCOUNT_NAME = r"(?i)(?:^|;)\s*AccountName\s*=\s*([^;\s]+)"
 
 
 def store_of(row: ProviderRow) -> str:
@@ -44,6 +44,6 @@ def _text(values: Mapping[str, object], name: str) -> str:
 def _azure_account(row: ProviderRow) -> str:
     """The account's name in the row, otherwise the first label of the host in its address."""
     credentials = row.credentials if isinstance(row.credentials, Mapping) else {}
-    in_string = ACCOUNT_NAME.search(_text(credentials, "connection_string"))
+    in_string = re.search(ACCOUNT_NAME, _text(credentials, "connection_string"))
     name = in_string[1] if in_string else _text(credentials, "account_name")
     return name or (urlsplit(_text(row.options, "account_url")).hostname or "").partition(".")[0]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from config.models import Execution
 
@@ -11,8 +12,11 @@ TwoRows = tuple[int, int]
 """The ids of two different executions."""
 
 
-@dataclass(frozen=True, slots=True)
-class Conflicts:
+NO_ROWS: Mapping[str, TwoRows] = MappingProxyType({})
+NO_PLACES: Mapping[int, int] = MappingProxyType({})
+
+
+class Conflicts(NamedTuple):
     """The conflicts among all executions still to be migrated, at one moment.
 
     Takes memory only for containers and duplicates, not for every execution: a single row may name a directory above
@@ -22,10 +26,10 @@ class Conflicts:
     destination.
     """
 
-    containers: Mapping[str, TwoRows] = field(default_factory=dict)
-    uuids: Mapping[str, TwoRows] = field(default_factory=dict)
+    containers: Mapping[str, TwoRows] = NO_ROWS
+    uuids: Mapping[str, TwoRows] = NO_ROWS
     refused_ids: frozenset[int] = frozenset()
-    places: Mapping[int, int] = field(default_factory=dict)
+    places: Mapping[int, int] = NO_PLACES
 
     def reason(self, execution: Execution) -> str | None:
         """Why another row prevents an execution from being migrated, in Spanish; `None` if none does."""

@@ -287,34 +287,34 @@ def _parse(database_url: str) -> dict[str, str]:
         raise SchemaError(_what_is_no_uri(database_url, str(error))) from None
     if _is_torn(database_url, parts):
         raise SchemaError(f"DATABASE_URL: la contraseña tiene '@' o '/' sin codificar; {HOW_TO_ENCODE}")
-    if not NUMBERS_OF_PORTS.fullmatch(parts.get("port", "")):
+    if not re.fullmatch(NUMBERS_OF_PORTS, parts.get("port", "")):
         raise SchemaError("DATABASE_URL: el puerto no es un número (postgresql://usuario@host:5432/base)")
     return parts
 
 
 def _what_is_no_uri(database_url: str, told_by_libpq: str) -> str:
     """Names a scheme or parameter and mentions a possible password; quotes nothing that may belong to the password."""
-    scheme = SCHEME.match(database_url)
+    scheme = re.match(SCHEME, database_url)
     if scheme and scheme[1] not in ("postgresql", "postgres"):
         return f"DATABASE_URL: el esquema {scheme[1]} no se conoce; escriba postgresql://usuario@host/base"
     *_, parameters = database_url.rpartition("?")
-    parameter = UNKNOWN_PARAMETER.search(told_by_libpq)
+    parameter = re.search(UNKNOWN_PARAMETER, told_by_libpq)
     if parameter and "@" not in parameters and "password" not in parameters:
         return f"DATABASE_URL: el parámetro {parameter[1]} no se conoce; corríjalo o quítelo"
     message = "DATABASE_URL no es una URI de PostgreSQL válida (postgresql://usuario@host/base)"
-    return f"{message}; {HOW_TO_ENCODE}" if PASSWORD_MAY_BE_IN.search(database_url) else message
+    return f"{message}; {HOW_TO_ENCODE}" if re.search(SIGN_OF_A_LOGIN, database_url) else message
 
 
-SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+SCHEME = r"([A-Za-z][A-Za-z0-9+.-]*)://"
 
-UNKNOWN_PARAMETER = re.compile(r'^invalid dsn: invalid (?:URI query parameter|connection option)[^"]*"(\w+)"')
+UNKNOWN_PARAMETER = r'^invalid dsn: invalid (?:URI query parameter|connection option)[^"]*"(\w+)"'
 
-PASSWORD_MAY_BE_IN = re.compile(r"(?s)://[^/@]*:.*@|password")
+SIGN_OF_A_LOGIN = r"(?s)://[^/@]*:.*@|password"
 
 
 HOW_TO_ENCODE = "codifique la contraseña: @ es %40, / es %2F, : es %3A, ? es %3F, # es %23, % es %25"
 
-NUMBERS_OF_PORTS = re.compile("[0-9,]*")
+NUMBERS_OF_PORTS = "[0-9,]*"
 
 
 def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
@@ -325,7 +325,7 @@ def _is_torn(database_url: str, parts: Mapping[str, str]) -> bool:
     if "://" not in database_url:
         return False
     ends_of_passwords = 1 if parts.keys() & {"user", "password"} else 0
-    if not NUMBERS_OF_PORTS.fullmatch(parts.get("port", "")) and database_url.count("@") > ends_of_passwords:
+    if not re.fullmatch(NUMBERS_OF_PORTS, parts.get("port", "")) and database_url.count("@") > ends_of_passwords:
         return True
     in_the_rest = database_url.count("@") > ends_of_passwords and "@" in parts.get("dbname", "")
     return in_the_rest or "@" in parts.get("host", "")

@@ -74,7 +74,7 @@ LONGEST_RETENTION_HOURS = 20_000_000.0
 """Some 2,283 years: more would exceed PostgreSQL's timestamps, and means "never" anyway."""
 
 
-BYTEA_AS_TEXT = re.compile(r"\\x(?:[0-9a-f]{2})*")
+BYTEA_AS_TEXT = r"\\x(?:[0-9a-f]{2})*"
 
 
 class Overlap(NamedTuple):
@@ -150,6 +150,7 @@ class Leftover(NamedTuple):
     is_given_up: bool
     migrated_provider_id: int | None
     migrated_uri: str | None
+    migrated_manifest_sha256: str | None
 
 
 class StoredExecution(NamedTuple):
@@ -167,6 +168,8 @@ class StoredExecution(NamedTuple):
     """Its `ruta_directorio`, where the caller has asked for it."""
     is_being_removed: bool = False
     """Whether the removal of its local copy is not finished, where the caller has asked for it."""
+    file_count: int | None = None
+    """How many files its copy has, where the caller has asked for it and somebody knows."""
 
 
 class StoredSecret(NamedTuple):
@@ -614,6 +617,7 @@ class Database:
             "size_bytes": copy.size_bytes,
             "evidence": copy.evidence.value,
             "manifest_sha256": copy.manifest_sha256,
+            "listing_digest": copy.listing_digest,
             "local_copy": "deleting" if delete_local_copy else "kept",
         }
         changed_rows = self._connection.query("commit_migration", parameters)[0]["changed_rows"]
@@ -807,14 +811,14 @@ class Database:
         (scan,) = self._connection.query("status_scan", {"look_size": PENDING_PER_LOOK})
         return WHOLE_TABLE if scan["is_cut"] else PendingSource(scan["execution_ids"], scan["after_id"])
 
-    def pending_by_state(self, retention_hours: float, source: PendingSource) -> list[Row]:
-        """The numbers of executions still to be migrated, by what keeps them waiting."""
-        return self._connection.query("status_pending", source.parameters(retention_hours))
-
-    def due_executions(self, retention_hours: float, page_size: int, source: PendingSource) -> list[Row]:
-        """The due ones among those, oldest first, up to a number."""
-        parameters = {**source.parameters(retention_hours), "page_size": page_size}
-        return self._connection.query("status_due", parameters)
+    def pending_by_state(
+        self, retention_hours: float, source: PendingSource, page_size: int
+    ) -> tuple[dict[str, Row], list[Row]]:
+        """The numbers of executions still to be migrated, by what keeps them waiting; and the oldest that are due, up
+        to a number.
+        """
+        rows = self._connection.query("status_pending", {**source.parameters(retention_hours), "page_size": page_size})
+        return {row["kind"]: row for row in rows if row["kind"]}, [row for row in rows if not row["kind"]]
 
 
 def _overlap(row: Mapping[str, Any]) -> Overlap:
@@ -954,7 +958,7 @@ def _stored_bytes(text: str | None) -> bytes:
     """The bytes of a TEXT column, or of a BYTEA column, whose text is `\\x` and hexadecimal digits."""
     if text is None:
         return b""
-    if BYTEA_AS_TEXT.fullmatch(text):
+    if re.fullmatch(BYTEA_AS_TEXT, text):
         return bytes.fromhex(text[2:])
     return text.strip().encode()
 

@@ -9,6 +9,11 @@ from config.logs import one_line
 
 MANIFEST_SUFFIX = ".manifest.json"
 
+INCOMPLETE_MARK = ".janitor-restore-incomplete"
+"""A file in a directory while a restore fills it, so that half an execution never looks whole. It names the restored
+copy. If the execution itself has a file of that name, a number is added.
+"""
+
 
 class Place(NamedTuple):
     """The keys of one execution below a prefix: its files under `key_prefix`/, its manifest next to it."""

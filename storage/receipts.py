@@ -1,7 +1,14 @@
-"""What was sent of an execution and what a provider reports of it, packed into some fifty bytes per file."""
+"""What was sent of an execution and what a provider reports of it, packed into some fifty bytes per file.
+
+All that a listing shows of a copy (names, sizes and the provider's own checksums) is one number. It is recorded with
+the commit if the provider's checksum of every file is the one computed from the bytes that were sent. A later listing
+with the same number shows the same bytes, without a request for any file. The order of the listing does not matter, so
+a listing of a million objects need not be held.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from array import array
 
@@ -11,6 +18,15 @@ from providers.base import IntegrityError
 from storage.keys import Place
 
 BETWEEN = "\n"
+
+MODULUS = (1 << 61) - 1
+"""Fits into a BIGINT. Two listings that differ by accident have the same number once in 2^61 times."""
+
+
+def part_of(path: str, size_bytes: int, checksum: str | None) -> int:
+    """What one object adds to the number of a listing, modulo `MODULUS`. `path` is relative to the place."""
+    shown = f"{size_bytes} {checksum if size_bytes else ''} {path}".encode("utf-8", "surrogatepass")
+    return int.from_bytes(hashlib.blake2b(shown, digest_size=8).digest(), "big")
 
 
 class Notes:

@@ -54,7 +54,7 @@ from storage.manifest import (
     require_nameable,
 )
 from storage.optional_steps import discard_but_for, discard_unfinished
-from storage.receipts import Notes, Receipts
+from storage.receipts import MODULUS, Notes, Receipts, part_of
 from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Original, Sender, batch_starts
 from storage.traffic.transfers import TransferPool
 
@@ -110,6 +110,7 @@ class Upload:
         """For each position, whether its key has, or may have, an object."""
         self._others: Sequence[int] = ()
         """The positions of files whose keys have an object that no attempt of ours has sent."""
+        self._listing_digest: int | None = None
 
     def run(self) -> tuple[ProvenCopy, Manifest]:
         """Store the tree and its manifest, and prove both by new requests.
@@ -149,6 +150,7 @@ class Upload:
             size_bytes=self._tree.size_bytes,
             evidence=evidence,
             manifest_sha256=manifest_sha256,
+            listing_digest=self._listing_digest,
         )
 
     def _require_unchanged(self) -> None:
@@ -600,20 +602,30 @@ class Upload:
         if manifest is not None:
             standing[-1] = self._standing(self._receipts.manifest_position, manifest)
         extras: list[StoredObject] = []
+        proven: list[tuple[int, int]] = []
 
         def look(span: Span) -> None:
+            count = digest = 0
             for position, stored in self._listed(self._tree.size_bytes, span):
                 if position is not None:
                     standing[position] = self._standing(position, stored)
+                    if standing[position] == PROVEN:
+                        count += 1
+                        path = stored.key.removeprefix(self._place.files_prefix)
+                        digest += part_of(path, stored.size_bytes, stored.checksum)
                 elif self._may_remove:
                     extras.append(stored)
+            proven.append((count, digest))
 
         spans = self._spans()
         if spans:
             with contextlib.closing(TransferPool(len(spans))) as pool:
                 pool.for_each(look, spans, self._interruption)
         if not spans or any(standing[position] == WRONG for position in self._tree.file_positions()):
+            proven.clear()
             look(EVERYTHING)  # also because a server may list in its own order
+        is_proven = sum(count for count, _ in proven) == self._tree.file_count
+        self._listing_digest = sum(digest for _, digest in proven) % MODULUS if is_proven else None
         return standing, extras
 
     def _spans(self) -> Sequence[Span]:

@@ -24,6 +24,7 @@ from demo.servers.postgres import EmbeddedPostgres
 from tests.botocore_data import share_botocores_data
 from tests.destinations import DESTINATIONS, Destination
 from tests.faults.sftp_liar import LyingSftpServer
+from tests.imports import import_own_part_first
 from tests.lent_databases import LentDatabases
 from tests.order import long_ones_first
 from tests.platform_database import Platform
@@ -69,11 +70,23 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Share the work of rewriting the tests' assertions for the first time, where several processes run them."""
+    if is_worker(session.config):
+        number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+        import_own_part_first(session.config.args, number, processes_of_the_run())
+
+
+def processes_of_the_run() -> int:
+    """How many processes share the tests."""
+    return int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long tests first where several processes share them."""
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    items[:] = long_ones_first(items, processes, lambda item: item.nodeid)
+    items[:] = long_ones_first(items, processes_of_the_run(), lambda item: item.nodeid)
 
 
 @pytest.hookimpl(wrapper=True)

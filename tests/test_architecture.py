@@ -58,7 +58,7 @@ FILES_THAT_MAY_IMPORT = {
         *("providers/shared/object_store_reading.py", "providers/azure/provider.py", "providers/s3/provider.py"),
     ),
     "isal": ("jobs/*/compression.py",),
-    "apprise": ("jobs/backups/offsite/mail.py", "jobs/notify/sending.py"),
+    "apprise": ("config/mailbox.py", "jobs/notify/sending.py"),
     "pyrage": ("jobs/backups/offsite/encryption.py",),
     "psycopg2": ("sql/*.py",),
     "click": (PROGRAM, "config/options.py", "commands/*.py", "jobs/*/commands.py"),

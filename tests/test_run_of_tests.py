@@ -12,11 +12,15 @@ import pytest
 
 from tests import second_chance
 from tests.file_attributes import make_immutable
+from tests.imports import own_part_first
 from tests.order import long_ones_first
 from tests.repository import REPOSITORY
 from tests.run_directory import MEMORY_VARIABLE, PREFIX, RunDirectory, remove
 from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
 from tests.small_disk import mounted_small_disk
+
+WAITING_FILES = ("stories/test_http_provider_faults", "providers/test_tls")
+"""The first and the last of those that wait."""
 
 LOUD = """
 import pytest
@@ -123,14 +127,30 @@ def test_what_is_mounted_is_let_go_and_not_emptied(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("processes", [2, 3, 5])
-def test_every_process_begins_with_long_tests_and_all_are_run(processes: int) -> None:
+def test_some_processes_begin_with_tests_that_wait_the_others_with_long_ones_and_all_are_run(processes: int) -> None:
     tests = [f"tests/crash/test_a.py::test_{number}" for number in range(7)]
     tests += [f"tests/test_keys.py::test_{number}" for number in range(40)]
+    tests += [f"tests/{file}.py::test_{number}" for file in WAITING_FILES for number in range(3)]
     ordered = long_ones_first(tests, processes, str)
     assert sorted(ordered) == sorted(tests)
-    parts = [ordered[len(tests) * number // processes :] for number in range(processes)]
-    assert all("crash" in part[0] for part in parts)
-    assert not any("crash" in test for test in parts[-1][4:])
+    parts = [
+        ordered[len(tests) * number // processes : len(tests) * (number + 1) // processes]
+        for number in range(processes)
+    ]
+    who_wait = processes // 2
+    assert all(WAITING_FILES[0] in part[0] for part in parts[:who_wait])
+    assert all("crash" in part[0] for part in parts[who_wait:])
+    assert not any("test_keys" in test for part in parts[:who_wait] for test in part[: 6 // who_wait])
+    assert not any("crash" in test for part in parts for test in part[7:])
+
+
+def test_every_process_imports_all_tests_beginning_with_a_part_of_its_own() -> None:
+    arguments = ["tests/sql", "tests/config/test_logs.py::test_any", "tests/sql/test_notices.py"]
+    parts = [own_part_first(arguments, number, 3) for number in range(3)]
+    assert len({part[0] for part in parts}) == 3
+    assert [sorted(part) for part in parts] == [parts[0]] * 3
+    assert {"tests.config.test_logs", "tests.sql.test_notices", "tests.sql.test_schema"} < {*parts[0]}
+    assert len(parts[0]) == len({*parts[0]})
 
 
 def test_one_process_runs_the_tests_as_they_come() -> None:

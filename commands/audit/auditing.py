@@ -8,10 +8,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from commands.audit.originals import Original, original_of
 from commands.audit.report import KINDS, AtProvider, Finding, Fix, Kind, Report
-from config.errors import MigrationError, RunInterrupted, UnsafeSource
+from config.errors import MigrationError, RunInterrupted
 from config.logs import one_line
-from config.models import Execution, MigrationPolicy
+from config.models import MigrationPolicy
 from config.settings import Settings
 from config.text.plurals import counted
 from jobs.audit.examination import Checked, Examined, State, examine
@@ -25,6 +26,18 @@ from storage.traffic.pace import Traffic
 from storage.traffic.transfers import TransferPool
 
 MEGABYTE = 1024 * 1024
+
+TO_DO = {
+    Original.WHOLE: "Su directorio está entero en {directory}: audit --fix hace que se migre otra vez",
+    Original.PART: (
+        "Su directorio {directory} no tiene todo lo que la copia tenía, y lo que queda de ella no se sustituye por "
+        "menos: termine la restauración si quedó a medias, o complételo, y repita audit"
+    ),
+    Original.ABSENT: (
+        "Aquí no está su directorio: mire en las demás máquinas (audit --fix allí), o recupere los objetos con las "
+        "versiones o las copias del proveedor"
+    ),
+}
 
 
 class Scope(NamedTuple):
@@ -110,28 +123,14 @@ class Audit:
 
     def _of_copy(self, copy: Copy, examined: Examined) -> Finding:
         kind = KINDS[examined.state]
-        fix = Fix.MIGRATE_AGAIN if kind is not Kind.UNREADABLE and self._has_original(copy) else None
-        if fix is not None:
-            to_do = f"Su directorio sigue en {one_line(copy.directory)}: audit --fix hace que se migre otra vez"
-        elif kind is Kind.UNREADABLE:
-            to_do = "Vea con check qué le pasa al proveedor, y repita audit"
-        else:
-            to_do = (
-                "Aquí no está su directorio: mire en las demás máquinas (audit --fix allí), o recupere los objetos con "
-                "las versiones o las copias del proveedor"
-            )
+        to_do, fix = "Vea con check qué le pasa al proveedor, y repita audit", None
+        if kind is not Kind.UNREADABLE:
+            original = original_of(copy, self.providers.get(copy.provider_id), self.judge, self.stop)
+            to_do = TO_DO[original].format(directory=one_line(copy.directory))
+            fix = Fix.MIGRATE_AGAIN if original is Original.WHOLE else None
         where = self.providers.name(copy.provider_id)
         place = copy.place.key_prefix if copy.place else one_line(copy.uri)
         return Finding(kind, copy.provider_id, where, place, examined.detail, to_do, copy=copy, fix=fix)
-
-    def _has_original(self, copy: Copy) -> bool:
-        """Whether the local directory is still there and nothing of it was removed."""
-        if copy.local_copy != "kept" or copy.directory is None:
-            return False
-        try:
-            return self.judge.exists(Execution(copy.execution_id, copy.uuid, copy.directory))
-        except UnsafeSource:
-            return False
 
     def _of_orphans(self, orphans: Sequence[Orphan], provider_id: int) -> Iterator[Finding]:
         own = self.records.own_orphans([orphan.place for orphan in orphans], provider_id)

@@ -75,6 +75,3 @@ def retry(settings: Settings, *, uuids: Sequence[str]) -> int:
 
 def _retry(uuid: str, person: Person, orders: Orders) -> list[OrderedRow]:
     return orders.retry(uuid, person)
-
-
-ORDERS = (hold, release, retry)

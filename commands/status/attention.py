@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from commands.status.providers import ADVICE
 from config.logs import one_line
 from config.text.plurals import counted, executions
-from config.text.times import age, size
+from config.text.times import age, ago, size
 
 STALLED_AFTER = timedelta(days=7)
 """Due for longer than this, an execution is not merely waiting for the next run."""
@@ -67,6 +68,7 @@ def _of_database(facts: Facts) -> Iterator[Attention]:
 def _of_migration(facts: Facts) -> Iterator[Attention]:
     waiting = facts.pending.ready + facts.pending.by_state.get("directory_absent", 0)
     migration, oldest = facts.migration, facts.pending.oldest_due
+    yield from _of_missing_setting(facts)
     if migration.reason == "unreadable_configuration":
         yield Attention(migration.reason, "migración", migration.text, "corrija ese valor en ejecuciones_config")
         return
@@ -87,6 +89,18 @@ def _of_migration(facts: Facts) -> Iterator[Attention]:
         text = f"a la ejecución {one_line(oldest.uuid)} le toca desde hace {age(facts.now - oldest.due_since)}"
         advice = "mire abajo por qué; si no se dice, ejecute janitor-daemon --dry-run"
         yield Attention("stalled", "migración", text, advice, oldest.due_since, facts.pending.ready)
+
+
+def _of_missing_setting(facts: Facts) -> Iterator[Attention]:
+    if facts.migration.delete_after_migration and not has_roots(facts):
+        text = "no está definida, y ejecuciones_config pide borrar las copias locales: no se borra ninguna"
+        advice = "defina JANITOR_ROOTS con los directorios de las ejecuciones, o quite eliminar_despues_de_migrar"
+        yield Attention("roots_unset", "JANITOR_ROOTS", text, advice)
+
+
+def has_roots(facts: Facts) -> bool:
+    """Whether this host names directories in which executions may be deleted."""
+    return any(disk.purpose == "root" for disk in facts.disks)
 
 
 ADVICE_BY_REASON = {
@@ -221,8 +235,14 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
             yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
         elif job["on"] and job["name"] != "migration" and job["failed_runs"]:
             text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
+            text = f"{text}; la última vez que salió bien: {_last_good(job, facts)}"
             advice = f"corrija la causa y ejecute janitor-daemon run {job['name']}"
             yield Attention("job_failing", f"trabajo {job['name']}", text, advice)
+
+
+def _last_good(job: Mapping[str, Any], facts: Facts) -> str:
+    good = job["last_good_at"]
+    return "ninguna" if good is None else ago(datetime.fromisoformat(good), facts.now)
 
 
 def _of_leftovers(facts: Facts) -> Iterator[Attention]:

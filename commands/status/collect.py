@@ -140,18 +140,13 @@ def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> Migrati
 
 def _pending(database: Database, retention_hours: float, tables: Mapping[str, Any]) -> Pending:
     source = database.pending_source() if tables["is_large"] else WHOLE_TABLE
-    rows = {row["kind"]: row for row in database.pending_by_state(retention_hours, source)}
+    rows, due = database.pending_by_state(retention_hours, source, DIRECTORIES_LOOKED_FOR)
     without_directory = rows.pop("without_directory", None)
     counts = {state: rows[state]["count"] if state in rows else 0 for state in STATES}
-    looked_for = 0
-    oldest = None
-    if counts["due"]:
-        due = database.due_executions(retention_hours, DIRECTORIES_LOOKED_FOR, source)
-        looked_for = len(due)
-        present = [row for row in due if os.path.lexists(_path(row["directory"]))]
-        counts["directory_absent"] = looked_for - len(present)
-        counts["due"] -= looked_for - len(present)
-        oldest = next((_oldest(row, retention_hours) for row in chain(present, due)), None)
+    present = [row for row in due if os.path.lexists(_path(row["directory"]))]
+    counts["directory_absent"] = len(due) - len(present)
+    counts["due"] -= counts["directory_absent"]
+    oldest = next((_oldest(row, retention_hours) for row in chain(present, due)), None)
     counted = without_directory["count"] if without_directory else 0
     return Pending(
         total=sum(row["count"] for row in rows.values()),
@@ -161,7 +156,7 @@ def _pending(database: Database, retention_hours: float, tables: Mapping[str, An
         by_state=counts,
         by_age={name: sum(row[name] for row in rows.values()) for name in AGES},
         oldest_due=oldest,
-        directories_looked_for=looked_for,
+        directories_looked_for=len(due),
         counted_at=tables["now"],
         is_exact=source.is_exact,
     )

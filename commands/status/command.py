@@ -6,15 +6,17 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
 
 import click
 
-from commands.status.as_json import status_as_json
+from commands.status.as_json import plain, status_as_json
 from commands.status.attention import needs_a_person
 from commands.status.collect import collect
 from commands.status.facts import Facts
 from commands.status.health import examine
-from commands.status.without_database import describe_without_database
+from commands.status.without_database import attention_for, describe_without_database
 from commands.status.words import Clock, describe_attention, describe_status, wrapped
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
@@ -46,13 +48,18 @@ def _facts(settings: Settings, *, as_json: bool) -> Facts:
         try:
             return collect(database, settings)
         except DatabaseError as error:
-            lines = list(describe_without_database(settings))
-            if as_json:
-                attention = {"code": "database", "subject": "base de datos", "text": one_line(error), "advice": ""}
-                click.echo(printable_json({"error": one_line(error), "needs_person": [attention], "notes": lines}))
-            else:
-                _show(lines)
+            _show_without_database(settings, error, as_json=as_json)
             raise
+
+
+def _show_without_database(settings: Settings, error: DatabaseError, *, as_json: bool) -> None:
+    attention, lines = attention_for(error), list(describe_without_database(settings))
+    now = datetime.now(UTC)
+    if as_json:
+        needs_person = plain([asdict(attention)], settings.time_zone)
+        click.echo(printable_json({"error": attention.text, "needs_person": needs_person, "notes": lines}))
+    else:
+        _show([*describe_attention([attention], Clock(now, settings.time_zone)), *lines])
 
 
 @click.command(cls=SpanishCommand, short_help="Dice en cinco segundos si todo funciona.")

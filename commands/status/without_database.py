@@ -1,4 +1,4 @@
-"""What can be said while the database cannot be read: when this host last finished a run, and its disks."""
+"""What can be said while the database cannot be read: why not, when this host last finished a run, and its disks."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from commands.status.disks import look_at_disks
+from commands.status.facts import Attention
 from config.logs import LOG_FILE_NAME, one_line
 from config.settings import Settings
 from config.text.times import local_with_age
+from sql.database import DatabaseError, DatabaseUnavailable
 
 TAIL_BYTES = 1024 * 1024
 END_OF_A_RUN = "Ciclo terminado: "
+UNREACHABLE = (
+    "arranque su servidor o corrija DATABASE_URL; hasta entonces no se migra ni se borra ninguna ejecución, y nada se "
+    "pierde; el siguiente ciclo lo reintenta"
+)
 
 
 def last_finished_run(log_directory: Path) -> datetime | None:
@@ -35,6 +41,12 @@ def _instant(line: str) -> datetime | None:
         return datetime.strptime(line.partition(" - ")[0], "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def attention_for(error: DatabaseError) -> Attention:
+    """What is wrong and what to do. What concerns tables and rights says in its text what to do."""
+    advice = UNREACHABLE if isinstance(error, DatabaseUnavailable) else ""
+    return Attention("database", "base de datos", one_line(error), advice)
 
 
 def describe_without_database(settings: Settings) -> Iterator[str]:

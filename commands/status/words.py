@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 from commands.jobs import OUTCOMES
-from commands.status.attention import CAUSES
+from commands.status.attention import CAUSES, has_roots
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from config.logs import one_line
 from config.text.plurals import counted, executions, files
@@ -83,7 +83,7 @@ def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo)
 def _executions(facts: Facts, clock: Clock) -> Iterator[str]:
     migration, pending = facts.migration, facts.pending
     if migration.is_on:
-        copy = "se borra" if migration.delete_after_migration else "se conserva"
+        copy = "se borra" if migration.delete_after_migration and has_roots(facts) else "se conserva"
         order = ", ".join(_name(facts, each) for each in migration.provider_ids)
         yield f"Migración: activada, tras {migration.retention_hours:g} h; la copia local {copy}; proveedores: {order}"
         ready = f"listas para migrar ahora: {pending.ready}"
@@ -91,7 +91,9 @@ def _executions(facts: Facts, clock: Clock) -> Iterator[str]:
         yield f"Migración: NO SE MIGRA NADA: {migration.text}"
         ready = f"les toca a {pending.ready}, pero no se migra nada"
     yield f"Pendientes: {pending.total} ({ready})"
-    yield from _split(pending.by_state, STATE_NAMES)
+    yield from _split(
+        pending.by_state, STATE_NAMES if migration.is_on else {**STATE_NAMES, "due": "a las que les toca"}
+    )
     yield from _split(pending.by_age, AGE_NAMES)
     if (looked_for := pending.directories_looked_for) < pending.ready + pending.by_state.get("directory_absent", 0):
         yield f"  se buscaron los directorios de las {looked_for} más antiguas; los demás se dan por presentes"

@@ -65,9 +65,16 @@ def is_watched() -> bool:
     return able and sys.stderr.isatty() and not logger.isEnabledFor(logging.DEBUG)
 
 
+Above = Callable[[Callable[[], object]], None]
+"""Calls what writes to the terminal while the last line is out of the way."""
+
+
 @contextlib.contextmanager
-def shown_on_terminal(text: Callable[[], str]) -> Iterator[None]:
-    """Show `text` in the terminal's last line within the block; each log line appears whole above it."""
+def shown_on_terminal(text: Callable[[], str]) -> Iterator[Above]:
+    """Show `text` in the terminal's last line within the block; each log line appears whole above it.
+
+    Give what else is written to the terminal to the function that this yields.
+    """
     handlers = [handler for handler in logging.getLogger().handlers if _writes_to(handler, sys.stderr)]
     line = _LastLine(sys.stderr, text)
     for handler in handlers:
@@ -76,7 +83,7 @@ def shown_on_terminal(text: Callable[[], str]) -> Iterator[None]:
     painter = threading.Thread(target=line.repaint_until, args=(over,), name="progress", daemon=True)
     painter.start()
     try:
-        yield
+        yield line.above
     finally:
         over.set()
         painter.join()
@@ -95,7 +102,7 @@ class _LastLine(io.TextIOBase):
     def __init__(self, terminal: TextIO, text: Callable[[], str]) -> None:
         self._terminal = terminal
         self._text = text
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
         self._painted = False
 
     def write(self, text: str) -> int:
@@ -111,6 +118,14 @@ class _LastLine(io.TextIOBase):
         with self._turn, contextlib.suppress(OSError):
             self._clear()
             self._terminal.flush()
+
+    def above(self, write: Callable[[], object]) -> None:
+        """See `Above`."""
+        with self._turn:
+            with contextlib.suppress(OSError):
+                self._clear()
+                self._terminal.flush()
+            write()
 
     def repaint_until(self, over: threading.Event) -> None:
         """Keep the line up to date. A terminal that is gone does not stop the run."""

@@ -11,9 +11,11 @@ UNITS_BYTES = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 UNITS_SECONDS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 NUMBER = "[0-9]{1,12}(?:[.][0-9]{1,6})?"
-SIZE = re.compile(rf"({NUMBER})([KMGT]?)(?:i?B)?", re.IGNORECASE | re.ASCII)
-DURATION = re.compile("".join(rf"(?:({NUMBER}){unit})?" for unit in UNITS_SECONDS))
-TIME_OF_DAY = re.compile("([01]?[0-9]|2[0-3]):([0-5][0-9])")
+
+# Patterns are texts, which `re` compiles once they are used: most runs set none of these.
+SIZE = rf"(?ai)({NUMBER})([KMGT]?)(?:i?B)?"
+DURATION = "".join(rf"(?:({NUMBER}){unit})?" for unit in UNITS_SECONDS)
+TIME_OF_DAY = "([01]?[0-9]|2[0-3]):([0-5][0-9])"
 
 OFF = "off"
 """Means no limit; as an option it overrides a limit from the environment."""
@@ -70,7 +72,7 @@ def parse_duration(text: str) -> float | None:
     """Seconds, at least one; `None` for `off`. Raises `AmountError`."""
     if text == OFF:
         return None
-    match = DURATION.fullmatch(text)
+    match = re.fullmatch(DURATION, text)
     numbers = map(float, match.groups("0")) if match else ()
     seconds = sum(number * unit for number, unit in zip(numbers, UNITS_SECONDS.values(), strict=False))
     if not 1 <= seconds <= LONGEST_SECONDS:
@@ -93,7 +95,7 @@ def parse_bandwidth(text: str) -> Timetable:
 
 def _timetable_entry(text: str) -> tuple[time, int | None]:
     start, _, bandwidth = text.partition(",")
-    match = TIME_OF_DAY.fullmatch(start)
+    match = re.fullmatch(TIME_OF_DAY, start)
     if match is None:
         raise AmountError(BANDWIDTH_HINT)
     return time(int(match[1]), int(match[2])), _bandwidth(bandwidth)
@@ -110,5 +112,5 @@ def _bandwidth(text: str) -> int | None:
 
 def _bytes(text: str) -> int | None:
     """`None` if the text is not a size."""
-    match = SIZE.fullmatch(text)
+    match = re.fullmatch(SIZE, text)
     return int(float(match[1]) * UNITS_BYTES[match[2].upper()]) if match else None

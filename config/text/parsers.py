@@ -30,7 +30,7 @@ MOST_MEGABYTES = 10**9
 
 def text(written: str) -> str:
     """Any text without control characters. Raises `AmountError`."""
-    if NOT_IN_A_TEXT.search(written):
+    if re.search(NOT_IN_A_TEXT, written):
         raise AmountError("no puede tener caracteres de control")
     return written
 

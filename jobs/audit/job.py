@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jobs.audit.settings import AuditSettings
 from jobs.job import Job, Ref, Scope
 from jobs.schedule import Every
 
@@ -13,7 +12,8 @@ JOB = Job(
     due=Every(1),
     run=Ref("jobs.audit.run:run"),
     preview=Ref("jobs.audit.run:preview"),
-    settings=AuditSettings,
+    settings=Ref("jobs.audit.settings:AuditSettings"),
+    switches=("JANITOR_AUDIT_DAYS",),
     when_off="indique JANITOR_AUDIT_DAYS, por ejemplo 90",
     rights={
         "ejecuciones_yaml": "SELECT, UPDATE",

@@ -28,6 +28,7 @@ class Copy(NamedTuple):
     file_count: int | None
     size_bytes: int | None
     local_copy: str | None
+    listing_digest: int | None
 
     @property
     def place(self) -> Place | None:
@@ -58,8 +59,7 @@ class Records:
         """Every copy at a provider, in the order of executions."""
         after_id = 0
         while True:
-            parameters = {"provider_id": provider_id, "after_id": after_id, "page_size": ROWS_PER_PAGE}
-            rows = self.query("list_copies", parameters)
+            rows = self._listed(provider_id=provider_id, after_id=after_id, page_size=ROWS_PER_PAGE)
             yield from (Copy(**row) for row in rows)
             if len(rows) < ROWS_PER_PAGE:
                 return
@@ -67,7 +67,12 @@ class Records:
 
     def find(self, execution_ids: Sequence[int]) -> list[Copy]:
         """The copies of some executions, as their rows are now."""
-        return [Copy(**row) for row in self.query("find_copies", {"execution_ids": list(execution_ids)})]
+        return [Copy(**row) for row in self._listed(execution_ids=list(execution_ids))]
+
+    def _listed(self, **limits: object) -> list[Row]:
+        """The copies within some limits."""
+        unlimited = {"provider_id": None, "execution_ids": None, "after_id": 0, "page_size": None}
+        return self.query("list_copies", {**unlimited, **limits})
 
     def is_unchanged(self, copy: Copy) -> bool:
         """Whether the row still says the same."""

@@ -4,8 +4,8 @@ Uploads, moves and deletions go on meanwhile, and are never reported. Rows are r
 is in neither list of rows, and still there when it is looked for again, is an orphan; what is in both, and not in
 storage when it is looked for again, is lost.
 
-Memory is some fifty bytes for each row, and the names of places without a row: a listing of a million objects is never
-held.
+Memory is some seventy bytes for each row, and the names of places without a row: a listing of a million objects is
+never held.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from jobs.audit.records import Copy, Records
 from providers.base import Provider
 from providers.retries import with_retries
 from storage.keys import MANIFEST_SUFFIX, Place
+from storage.receipts import MODULUS, part_of
 from storage.traffic.transfers import TransferPool
 
 OWN_NAMES = ".janitor-"
@@ -64,7 +65,7 @@ class _Rows:
     """What the rows before the listing say, and what the listing shows of each: packed, ordered by a hash of places."""
 
     def __init__(self, copies: Iterable[Copy]) -> None:
-        hashes, ids, files, sizes = (array("Q") for _ in range(4))
+        hashes, ids, files, sizes, digests = (array("Q") for _ in range(5))
         self.nowhere: list[int] = []
         for copy in copies:
             if copy.place is None:
@@ -74,12 +75,14 @@ class _Rows:
             ids.append(copy.execution_id)
             files.append(UNKNOWN if copy.file_count is None else copy.file_count)
             sizes.append(UNKNOWN if copy.size_bytes is None else copy.size_bytes)
+            digests.append(UNKNOWN if copy.listing_digest is None else copy.listing_digest)
         order = array("Q", sorted(range(len(hashes)), key=hashes.__getitem__))
-        self._hashes, self._ids, self._files, self._sizes = (
-            array("Q", map(values.__getitem__, order)) for values in (hashes, ids, files, sizes)
+        self._hashes, self._ids, self._files, self._sizes, self._digests = (
+            array("Q", map(values.__getitem__, order)) for values in (hashes, ids, files, sizes, digests)
         )
         self._seen_files = array("Q", bytes(8 * len(order)))
         self._seen_bytes = array("Q", bytes(8 * len(order)))
+        self._seen_digests = array("Q", bytes(8 * len(order)))
         self._has_manifest = bytearray(len(order))
 
     def __len__(self) -> int:
@@ -91,10 +94,13 @@ class _Rows:
         number = bisect_left(self._hashes, wanted)
         return number if number < len(self._hashes) and self._hashes[number] == wanted else None
 
-    def note_file(self, number: int, size_bytes: int) -> None:
+    def note_file(self, number: int, path: str, stored: StoredObject) -> None:
         """One more object below the place of a row."""
         self._seen_files[number] += 1
-        self._seen_bytes[number] += size_bytes
+        self._seen_bytes[number] += stored.size_bytes
+        if self._digests[number] != UNKNOWN:
+            part = part_of(path, stored.size_bytes, stored.checksum)
+            self._seen_digests[number] = (self._seen_digests[number] + part) % MODULUS
 
     def note_manifest(self, number: int) -> None:
         """The manifest at the place of a row."""
@@ -103,14 +109,27 @@ class _Rows:
     def suspects(self) -> Iterator[int]:
         """The executions whose listing is not as the database says: to be looked at again."""
         yield from self.nowhere
+        yield from (each for number, each in enumerate(self._ids) if not self._has_names_and_sizes(number))
+
+    def of_other_checksums(self) -> Iterator[int]:
+        """The executions of which only the provider's checksums are others than at the commit: to be read back."""
         for number, execution_id in enumerate(self._ids):
-            is_as_expected = (
-                self._has_manifest[number]
-                and self._seen_files[number] == self._files[number]
-                and self._seen_bytes[number] == self._sizes[number]
-            )
-            if not is_as_expected:
+            if self._has_names_and_sizes(number) and self._seen_digests[number] != self._digests[number] != UNKNOWN:
                 yield execution_id
+
+    def count_proven(self) -> int:
+        """How many copies the provider's checksums prove."""
+        return sum(
+            self._seen_digests[number] == self._digests[number] and self._has_names_and_sizes(number)
+            for number in range(len(self._ids))
+        )
+
+    def _has_names_and_sizes(self, number: int) -> bool:
+        return bool(
+            self._has_manifest[number]
+            and self._seen_files[number] == self._files[number]
+            and self._seen_bytes[number] == self._sizes[number]
+        )
 
     def all_ids(self) -> Iterator[int]:
         """Every execution."""
@@ -149,6 +168,10 @@ class Survey:
             self._list(prefix, parents, rows)
         suspects = rows.all_ids() if every_byte else rows.suspects()
         found, evidence = self._look_again(list(suspects), every_byte=every_byte)
+        if not every_byte:
+            found_by_reading, read_back = self._look_again(rows.of_other_checksums(), every_byte=True)
+            found += found_by_reading
+            evidence += [*read_back, *[Checked.CHECKSUM] * rows.count_proven()]
         unseen = len(rows) - len(found) - len(evidence)
         evidence += [Checked.NOT_CHECKED] * max(0, unseen)
         return Surveyed(len(rows), self._objects, self._size_bytes, found, self._orphans(), evidence)
@@ -184,9 +207,9 @@ class Survey:
         elif is_manifest:
             rows.note_manifest(number)
         else:
-            rows.note_file(number, stored.size_bytes)
+            rows.note_file(number, stored.key[len(place) + 1 :], stored)
 
-    def _look_again(self, execution_ids: Sequence[int], *, every_byte: bool) -> tuple[list[Found], list[Checked]]:
+    def _look_again(self, execution_ids: Iterable[int], *, every_byte: bool) -> tuple[list[Found], list[Checked]]:
         """Examine single copies by new requests, as their rows are by now. A row that says something else before or
         after that is nobody's fault.
         """

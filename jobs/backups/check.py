@@ -11,8 +11,10 @@ from jobs.backups.creation.statements import QUERIES
 from jobs.backups.errors import BackupError
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.keeping.summary import SUBJECT, findings
+from jobs.backups.keeping.whereabouts import off_site_findings
 from jobs.backups.offsite.check import check as check_providers
 from jobs.backups.records import Records
+from jobs.backups.settings import BackupSettings
 from jobs.context import Context
 from jobs.findings import Finding, bad, good
 from sql.errors import DatabaseError, SchemaError
@@ -31,9 +33,12 @@ def check(context: Context) -> Iterator[Finding]:
 
 def status(context: Context) -> Iterator[Finding]:
     """Look at the rows and the directory. Raises `DatabaseError`."""
-    shelf = Shelf(tuple(Records(context.query, context.settings.host).all()), context.settings.host)
+    records = Records(context.query, context.settings.host)
+    shelf = Shelf(tuple(records.all()), context.settings.host)
     directory = context.settings.backup_directory.absolute()
-    yield from findings(shelf, directory, context.own_settings.verify_days, context.now)
+    settings: BackupSettings = context.own_settings
+    yield from findings(shelf, directory, settings.verify_days, context.now)
+    yield from off_site_findings(shelf, settings, records.last_signs, context.now)
 
 
 def _programs(database_url: str, directory: Path | None) -> Finding:

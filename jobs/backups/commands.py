@@ -35,7 +35,7 @@ identity_option = click.option(
     "--identity",
     type=click.Path(path_type=Path),
     metavar="FICHERO",
-    help="La clave privada de age, para lo que solo está cifrado en un proveedor.",
+    help="La clave privada de age, para lo que solo está cifrado en un proveedor; si no, BACKUP_IDENTITY_FILE.",
 )
 
 
@@ -57,6 +57,11 @@ def _stoppable() -> Iterator[threading.Event]:
             yield interruption
         except BackupInterrupted as error:
             raise RunInterrupted(str(error)) from error
+
+
+def _key_file(settings: Settings, identity: Path | None) -> Path | None:
+    """The file with private keys that the command line names, or else the settings."""
+    return identity or settings.of(BackupSettings).identity
 
 
 def _shelf(records: Records, settings: Settings) -> Shelf:
@@ -183,10 +188,10 @@ def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str,
     from jobs.backups.verification.proving import verify
 
     programs = settings.of(BackupSettings).programs
-    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
+    with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         newest = vault.shelf.newest
         found = newest(vault.fetcher.fetchable) if backup_id is None else vault.shelf.named(backup_id)
-        with fetched(vault.shelf, found, vault.fetcher) as shelf:
+        with fetched(vault.shelf, found, vault.fetcher, vault.records) as shelf:
             proof = verify(shelf.named(found.id), shelf, vault.records, programs, interruption, server_url)
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     click.echo(one_line(f"Copia {found.id} comprobada: {found.name}, {what}, en {proof.seconds:.1f} s"))
@@ -201,16 +206,21 @@ def backup_verify(settings: Settings, *, backup_id: int | None, server_url: str,
 def backup_download(settings: Settings, *, backup_id: int, directory: Path, identity: Path | None) -> int:
     """Deja en DIRECTORIO la copia ID, y con una diferencial su completa; comprueba el hash de cada archivo.
 
-    Lo que no está en el disco se trae de un proveedor.
+    Lo que no está en el disco, o está dañado allí, se trae de un proveedor.
     """
     from jobs.backups.offsite.fetching import download_chain
     from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import download
 
-    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
+    with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         found = vault.shelf.named(backup_id)
         written = download_chain(
-            vault.shelf, found, vault.fetcher, directory, lambda part: download([part], directory, interruption)
+            vault.shelf,
+            found,
+            vault.fetcher,
+            vault.records,
+            directory,
+            lambda part: download([part], directory, interruption),
         )
     for path in written:
         click.echo(one_line(path))
@@ -235,9 +245,9 @@ def backup_restore(settings: Settings, *, backup_id: int, database_url: str, for
 
     if not force:
         require_empty(database_url)
-    with _stoppable() as interruption, opened(settings, interruption, identity) as vault:
+    with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         found = vault.shelf.named(backup_id)
-        with fetched(vault.shelf, found, vault.fetcher) as shelf:
+        with fetched(vault.shelf, found, vault.fetcher, vault.records) as shelf:
             chain = shelf.chain(shelf.named(backup_id))
             restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)
     names = " y ".join(item.name for item in chain)

@@ -25,6 +25,9 @@ from jobs.backups.errors import DamagedBackup, DiskError, NotEnoughSpace
 FULL = "FULL"
 DIFFERENTIAL = "DIFF"
 SUFFIX = ".sql.gz"
+ENCRYPTED = ".age"
+"""The end of the name of what left its host encrypted."""
+
 UNFINISHED = ".part"
 NAME = re.compile(r"backup_(\d{8}_\d{6})_(FULL|DIFF)\.sql\.gz")
 COMPANION = re.compile(r"(backup_\d{8}_\d{6}_(?:FULL|DIFF))\.(?:json|sql\.gz\.sha256)")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from jobs.backups.settings import BackupSettings
+from typing import TYPE_CHECKING
+
 from jobs.job import Job, Ref, Scope
 from jobs.schedule import Daily
+
+if TYPE_CHECKING:
+    from jobs.backups.settings import BackupSettings
 
 
 def due(settings: BackupSettings) -> Daily:
@@ -23,6 +27,7 @@ RIGHTS = {
     "janitor_backups": "SELECT, INSERT, UPDATE",
     "janitor_backup_copies": "SELECT, INSERT, UPDATE",
     "janitor_jobs": "SELECT",
+    "janitor_runs": "SELECT",
 }
 
 JOB = Job(
@@ -35,7 +40,8 @@ JOB = Job(
     check=Ref("jobs.backups.check:check"),
     status=Ref("jobs.backups.check:status"),
     commands=Ref("jobs.backups.commands:backup"),
-    settings=BackupSettings,
+    settings=Ref("jobs.backups.settings:BackupSettings"),
+    switches=("BACKUP_ENABLED",),
     when_off="indique BACKUP_ENABLED=true",
     rights=RIGHTS,
 )
@@ -47,7 +53,8 @@ VERIFY = Job(
     due=due,
     run=Ref("jobs.backups.verification.run:run"),
     preview=Ref("jobs.backups.verification.run:preview"),
-    settings=BackupSettings,
+    settings=Ref("jobs.backups.settings:BackupSettings"),
+    switches=("BACKUP_ENABLED",),
     is_on=verifies,
     when_off="indique BACKUP_ENABLED=true y que BACKUP_VERIFY_DAYS no sea 0",
     rights=RIGHTS,

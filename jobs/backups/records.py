@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from config.logs import one_line, redactor
-from jobs.backups.files import Contents
+from jobs.backups.files import ENCRYPTED, Contents
 from jobs.backups.result import Kind
 from jobs.context import LeaseLost
 from sql.connection import Row
@@ -56,6 +56,8 @@ class Backup:
     """Whether it was never on the disk of this host: `backup rebuild` found it."""
     copies: tuple[Mapping[str, object], ...] = ()
     """Those at providers, as `list --json` shows them."""
+    damaged: datetime | None = None
+    """Since when its file on its host is known to be damaged, though a provider has a copy."""
 
     @property
     def is_full(self) -> bool:
@@ -71,6 +73,13 @@ class Backup:
     def has_copy(self) -> bool:
         """Whether a provider has a copy, as far as is known."""
         return any(copy["falta_desde"] is None for copy in self.copies)
+
+    def has_readable_copy(self, *, has_key: bool) -> bool:
+        """Whether a provider has a copy, as far as is known, that is not encrypted unless there is a private key."""
+        return any(
+            copy["falta_desde"] is None and (has_key or not str(copy["clave"]).endswith(ENCRYPTED))
+            for copy in self.copies
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +174,20 @@ class Records:
         title = Told(f"⚠️ Falta el archivo de un Backup {backup.kind}")
         self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)})
 
+    def note_damaged(self, backup: Backup, message: str) -> None:
+        """Notify, once, that its file is damaged, and that a provider has a copy."""
+        title = Told(f"⚠️ Dañado en el disco un Backup {backup.kind}")
+        told = Told(redactor.redact(one_line(message)))
+        self._query("note_damaged", {"id": backup.id, "title": title, "message": told})
+
+    def note_repaired(self, backup: Backup) -> None:
+        """Record that its file is whole again."""
+        self._query("note_repaired", {"id": backup.id})
+
+    def last_signs(self, hosts: Iterable[str]) -> dict[str, datetime]:
+        """When some hosts last began a run, as far as that is known."""
+        return {row["host"]: row["last_run"] for row in self._query("last_signs_of_hosts", {"hosts": list(hosts)})}
+
     def rebuild(self, found: Found, base_id: int | None, made_by: str) -> tuple[int, bool] | None:
         """Record a backup that was found at a provider; give its id, and whether that was news.
 
@@ -229,4 +252,5 @@ def _backup(row: Row) -> Backup:
         verified=row["verified_at"],
         verification_seconds=row["verification_seconds"],
         verification_error=row["verification_error"],
+        damaged=row["damaged_since"],
     )

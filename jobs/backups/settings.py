@@ -109,6 +109,15 @@ class BackupSettings:
         english="Public keys of age: with any of them, backups leave this host only encrypted for their owners, as "
         "`….sql.gz.age`.",
     )
+    identity: Path | None = declared(
+        "BACKUP_IDENTITY_FILE",
+        path,
+        shown="none",
+        example="/etc/janitor/age-key.txt",
+        spanish="Fichero con la clave privada de age, solo en un equipo que compruebe lo que hay cifrado.",
+        english="A file with the private key of age, for a host that proves what only a provider has, encrypted. "
+        "Without it that is left to `backup verify --identity`.",
+    )
     largest_mail_bytes: int = declared(
         "BACKUP_MAIL_MAX_MB",
         megabytes,

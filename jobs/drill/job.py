@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import time
 
-from jobs.drill.settings import DrillSettings
 from jobs.job import Job, Ref, Scope
 from jobs.schedule import Weekly
 
@@ -17,7 +16,8 @@ JOB = Job(
     due=Weekly(SUNDAY, time(5)),
     run=Ref("jobs.drill.run:run"),
     preview=Ref("jobs.drill.run:preview"),
-    settings=DrillSettings,
+    settings=Ref("jobs.drill.settings:DrillSettings"),
+    switches=("JANITOR_DRILL",),
     when_off="indique JANITOR_DRILL, por ejemplo 3",
     rights={
         "ejecuciones_yaml": "SELECT",

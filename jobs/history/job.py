@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jobs.history.settings import HistorySettings
 from jobs.job import Job, Ref, Scope
 from jobs.schedule import Every
 
@@ -13,13 +12,13 @@ JOB = Job(
     due=Every(24),
     run=Ref("jobs.history.run:run"),
     preview=Ref("jobs.history.run:preview"),
-    settings=HistorySettings,
+    settings=Ref("jobs.history.settings:HistorySettings"),
     when_off="JANITOR_HISTORY_DAYS es 0: los registros se guardan siempre",
     rights={
         "janitor_runs": "SELECT, DELETE",
         "janitor_job_runs": "SELECT, DELETE",
         "janitor_attempts": "SELECT, DELETE",
-        "janitor_jobs": "SELECT",
+        "janitor_jobs": "SELECT, DELETE",
         "janitor_migrations": "SELECT",
         "janitor_audit": "SELECT",
     },

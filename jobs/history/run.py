@@ -11,8 +11,10 @@ from jobs.job import Outcome
 BATCH_ROWS = 1000
 """Few enough that a statement ends in a moment, which is also the longest wait after a signal."""
 
-TABLES = {"runs": "prune_runs", "job_runs": "prune_job_runs", "attempts": "prune_attempts"}
-"""For each count of the outcome, the statement that deletes a batch."""
+TABLES = {"jobs": "prune_jobs", "runs": "prune_runs", "job_runs": "prune_job_runs", "attempts": "prune_attempts"}
+"""For each count of the outcome, the statement that deletes a batch. Jobs of silent hosts go first: what was under way
+there keeps its run.
+"""
 
 
 def run(context: Context) -> Outcome:
@@ -33,13 +35,15 @@ def preview(context: Context) -> None:
 def _prune(context: Context, statement: str) -> int:
     """Run a statement until nothing is left for it; return how many rows were deleted."""
     deleted = 0
+    from_place = ""
     while True:
         context.require_going_on()
-        parameters = {"days": context.own_settings.days, "batch_rows": BATCH_ROWS}
-        batch = len(context.query(statement, parameters))
-        deleted += batch
-        if batch < BATCH_ROWS:
+        parameters = {"days": context.own_settings.days, "batch_rows": BATCH_ROWS, "from_place": from_place}
+        batch = context.query(statement, parameters)
+        deleted += len(batch)
+        if len(batch) < BATCH_ROWS:
             return deleted
+        from_place = batch[0].get("last_place", "")
 
 
 def _prune_audit(context: Context) -> int:
@@ -60,8 +64,12 @@ def _prune_audit(context: Context) -> int:
 def _described(counts: Mapping[str, int], verb: str = "se borraron") -> str:
     return (
         f"{verb} {counted(counts['runs'], 'ciclo', 'ciclos')}, {counted(counts['job_runs'], 'trabajo', 'trabajos')} y "
-        f"{counted(counts['attempts'], 'intento', 'intentos')}{_audited(counts['audit'])}"
+        f"{counted(counts['attempts'], 'intento', 'intentos')}{_silent(counts['jobs'])}{_audited(counts['audit'])}"
     )
+
+
+def _silent(count: int) -> str:
+    return f", lo sabido de {counted(count, 'trabajo', 'trabajos')} de equipos sin señales" if count else ""
 
 
 def _audited(count: int) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import time
+from typing import TYPE_CHECKING
 
 from jobs.job import Job, Ref, Scope
-from jobs.logs.settings import LogsSettings
 from jobs.schedule import Daily
+
+if TYPE_CHECKING:
+    from jobs.logs.settings import LogsSettings
 
 
 def due(settings: LogsSettings) -> Daily:
@@ -22,6 +25,7 @@ JOB = Job(
     run=Ref("jobs.logs.run:run"),
     preview=Ref("jobs.logs.run:preview"),
     check=Ref("jobs.logs.run:check"),
-    settings=LogsSettings,
+    settings=Ref("jobs.logs.settings:LogsSettings"),
+    switches=("LOGS_PATH",),
     when_off="indique en LOGS_PATH los directorios de los registros",
 )

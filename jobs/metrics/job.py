@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jobs.job import Job, Phase, Ref
-from jobs.metrics.settings import MetricsSettings
 
 JOB = Job(
     name="metrics",
@@ -11,7 +10,8 @@ JOB = Job(
     preview=Ref("jobs.metrics.run:preview"),
     check=Ref("jobs.metrics.run:check"),
     observer=Ref("jobs.metrics.run:MetricsObserver"),
-    settings=MetricsSettings,
+    settings=Ref("jobs.metrics.settings:MetricsSettings"),
+    switches=("JANITOR_METRICS_FILE",),
     when_off="indique en JANITOR_METRICS_FILE el fichero que se escribe",
     rights={
         "cloud_providers": "SELECT",

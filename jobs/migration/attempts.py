@@ -14,7 +14,13 @@ from files.tree import Tree
 from files.walk import walk_quiet_tree
 from jobs.migration.directories import OpenDirectory
 from jobs.migration.leases import lease_of
-from jobs.migration.places import Neighbours, open_attempt, require_no_copies, require_no_remnant
+from jobs.migration.places import (
+    Neighbours,
+    open_attempt,
+    require_no_copies,
+    require_no_remnant,
+    require_not_half_restored,
+)
 from jobs.provider_set import ProviderSet
 from providers.base import Provider
 from sql.database import Database
@@ -63,6 +69,7 @@ class Attempts:
         directory.require_in_place()
         tree = walk_quiet_tree(directory.descriptor, self.interruption)
         require_no_copies(tree, directory)
+        require_not_half_restored(tree, directory)
         require_no_remnant(self.providers, claim, directory, tree, self.interruption)
         self.providers.require_room(provider, tree.size_bytes)
         lease = lease_of(partial(self.database.lease_seconds_left, claim))

@@ -10,18 +10,20 @@ from datetime import datetime
 from config.errors import MigrationError, RunInterrupted, UnsafeSource
 from config.logs import emit, one_line
 from config.models import Execution, StoredObject
+from config.text.plurals import files
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.places import is_same_store, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from providers.base import IntegrityError, Provider, ProviderUnavailable, UnsafeDestination
+from providers.base import IntegrityError, ObjectNotFound, Provider, ProviderUnavailable, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
 from sql.database import Database, Leftover
 from storage.deletions import late_deletions_kept_off
+from storage.inspection import look
 from storage.keys import Place, place_from_uri
 from storage.lease import ClaimLost
-from storage.manifest import FoundManifest, find_manifest
+from storage.manifest import FoundManifest, fetch_manifest, find_manifest
 from storage.optional_steps import discard_unfinished
 
 PASSING = (ProviderUnavailable, ClaimLost)
@@ -56,6 +58,8 @@ class Leftovers:
         if self._is_place_of_copy(leftover, abandoned, migrated):
             return
         self._require_own(leftover, manifest)
+        if manifest is not None and manifest.tree is not None and not leftover.is_given_up:
+            self._require_committed_copy(leftover, migrated)
         self._delete(leftover, abandoned, [manifest.stored, *objects] if manifest else objects)
         self._require_gone(abandoned, place)
         with_retries(lambda: remove_left_probes(abandoned, place.parent), self._interruption, abandoned.progress)
@@ -102,6 +106,23 @@ class Leftovers:
             raise UnsafeDestination(
                 "es una copia entera, su fila ya no existe o tiene otro uuid, y aquí no está su directorio"
             )
+
+    def _require_committed_copy(self, leftover: Leftover, migrated: Provider | None) -> None:
+        """Refuse to remove a whole copy unless the copy to which the row points is seen to be whole: it may have been
+        lost since, or its provider's row may lead to another store.
+        """
+        if leftover.migrated_uri is None or migrated is None:
+            return
+        place = place_from_uri(leftover.migrated_uri)
+        try:
+            tree = fetch_manifest(migrated, place, leftover.migrated_manifest_sha256, self._interruption)
+        except (ObjectNotFound, IntegrityError) as error:
+            raise UnsafeDestination(_told_only_copy(leftover, one_line(error))) from error
+        listed = look(migrated, place, tree, self._interruption)
+        if listed.missing or listed.of_wrong_size:
+            wrong = len(listed.missing) + len(listed.of_wrong_size)
+            reason = f"faltan o difieren {wrong} de sus {files(tree.file_count)}"
+            raise UnsafeDestination(_told_only_copy(leftover, reason))
 
     def _has_original(self, leftover: Leftover) -> bool:
         try:
@@ -153,6 +174,13 @@ def remove_leftovers(
             continue
         database.settle_attempt(leftover.attempt_id)
         report.count(leftovers_removed=1)
+
+
+def _told_only_copy(leftover: Leftover, reason: str) -> str:
+    return (
+        f"es una copia entera, y la que dice su fila, {one_line(leftover.migrated_uri)}, no lo está ({reason}): "
+        "recupere aquella, o ponga en la fila ruta_nube y nube_provider_id de esta; audit lo comprueba"
+    )
 
 
 def _told_pause(until: datetime | None) -> str:

@@ -7,6 +7,7 @@ see `storage.upload`.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -33,7 +34,7 @@ from providers.base import (
 from providers.retries import with_retries
 from sql.database import Database, Overlap
 from storage.deletions import require_open
-from storage.keys import MANIFEST_SUFFIX, Place, place_from_uri
+from storage.keys import INCOMPLETE_MARK, MANIFEST_SUFFIX, Place, place_from_uri
 from storage.lease import ClaimLost
 from storage.manifest import FORMAT, FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished
@@ -42,6 +43,7 @@ PROBE_NAME = ".janitor-probe"
 PROBE_CONTENT = b"janitor-daemon"
 
 BYTES_THAT_TELL_A_MANIFEST = 4096
+LONGEST_MARK_BYTES = 64 * 1024
 
 
 class SourceShrank(SourceError):
@@ -254,6 +256,35 @@ def _begins_as_a_manifest(directory: OpenDirectory, entry: Entry) -> bool:
             return FORMAT.encode() in os.read(descriptor, BYTES_THAT_TELL_A_MANIFEST)
     except OSError:
         return True  # nobody can know
+
+
+def require_not_half_restored(tree: Tree, directory: OpenDirectory) -> None:
+    """Raises `UnsafeSource` for a directory that a restore has not finished filling. It has less than the copy: stored
+    in its place, it would replace what is good there.
+    """
+    if not tree.may_mention(INCOMPLETE_MARK):
+        return
+    for entry in tree.files:
+        if entry.path.startswith(INCOMPLETE_MARK) and "/" not in entry.path and _is_mark(directory, entry):
+            raise UnsafeSource(
+                f"contiene una restauración a medias: repita restore hasta que acabe, o retire {one_line(entry.path)} "
+                "si el directorio está entero"
+            )
+
+
+def _is_mark(directory: OpenDirectory, entry: Entry) -> bool:
+    """Whether a file of that name is a mark: an execution may have a file of its own with any name. A restore killed at
+    its very beginning leaves an empty one.
+    """
+    try:
+        with closing_descriptor(open_file_beneath(directory.descriptor, [entry.path])) as descriptor:
+            content = os.read(descriptor, LONGEST_MARK_BYTES)
+    except OSError:
+        return True  # nobody can know
+    try:
+        return not content or {"place", "manifest_sha256"} <= set(json.loads(content))
+    except (ValueError, TypeError, RecursionError):
+        return False
 
 
 def require_no_remnant(

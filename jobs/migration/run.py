@@ -192,7 +192,7 @@ class Migration:
         self._providers.close()
         self._database.close()
 
-    def _showing_progress(self, count_due: Callable[[], int]) -> contextlib.AbstractContextManager[None]:
+    def _showing_progress(self, count_due: Callable[[], int]) -> contextlib.AbstractContextManager[object]:
         if not is_watched():
             return contextlib.nullcontext()
         due = count_due()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jobs.job import Job, Phase, Ref, Scope
-from jobs.notify.settings import NotifySettings
 
 JOB = Job(
     name="notify",
@@ -13,7 +12,8 @@ JOB = Job(
     preview=Ref("jobs.notify.run:preview"),
     check=Ref("jobs.notify.check:check"),
     commands=Ref("jobs.notify.commands:notify"),
-    settings=NotifySettings,
+    settings=Ref("jobs.notify.settings:NotifySettings"),
+    switches=("JANITOR_NOTIFY_URLS", "TELEGRAM_TOKEN"),
     when_off="indique TELEGRAM_TOKEN y ADMIN_ID, o JANITOR_NOTIFY_URLS",
     rights={
         "janitor_causes": "SELECT, INSERT, UPDATE, DELETE",

@@ -22,6 +22,7 @@ import urllib3.exceptions
 from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.notify.channels import Channel
+from jobs.notify.outbox import LONGEST_RETRY_AFTER_SECONDS
 from providers.shared.network_errors import network_error
 from providers.shared.throttling import pause_seconds
 
@@ -110,7 +111,9 @@ def _refused(answer: requests.Response, *, is_certain: bool) -> Result:
     description = told.get("description") or answer.reason or ""
     parameters = told.get("parameters")
     asked = parameters.get("retry_after") if isinstance(parameters, dict) else None
-    pause = float(asked) if isinstance(asked, int | float) else pause_seconds(answer.headers.get("Retry-After"))
+    pause = pause_seconds(answer.headers.get("Retry-After"))
+    if isinstance(asked, int | float) and asked >= 0:  # JSON as Python reads it has NaN and -Infinity
+        pause = float(min(asked, LONGEST_RETRY_AFTER_SECONDS))
     return Result(
         is_delivered=False,
         error=_shortened(f"respondió {answer.status_code}: {description}"),

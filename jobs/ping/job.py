@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jobs.job import Job, Phase, Ref
-from jobs.ping.settings import PingSettings
 
 JOB = Job(
     name="ping",
@@ -11,7 +10,8 @@ JOB = Job(
     preview=Ref("jobs.ping.run:preview"),
     check=Ref("jobs.ping.run:check"),
     observer=Ref("jobs.ping.run:PingObserver"),
-    settings=PingSettings,
+    settings=Ref("jobs.ping.settings:PingSettings"),
+    switches=("JANITOR_PING_URL",),
     when_off="indique en JANITOR_PING_URL la dirección a la que se avisa de cada ciclo",
     phase=Phase.AFTER,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from jobs.job import Job, Ref, Scope
-from jobs.rehome.settings import RehomeSettings
 
 JOB = Job(
     name="rehome",
@@ -12,7 +11,8 @@ JOB = Job(
     run=Ref("jobs.rehome.run:run"),
     preview=Ref("jobs.rehome.run:preview"),
     commands=Ref("jobs.rehome.commands:rehome"),
-    settings=RehomeSettings,
+    settings=Ref("jobs.rehome.settings:RehomeSettings"),
+    switches=("JANITOR_REHOME",),
     when_off="indique JANITOR_REHOME=on",
     rights={
         "ejecuciones_yaml": "SELECT, UPDATE",

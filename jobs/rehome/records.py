@@ -101,6 +101,7 @@ class Records:
             "key_prefix": copy.key_prefix,
             "evidence": copy.evidence.value,
             "manifest_sha256": copy.manifest_sha256,
+            "listing_digest": copy.listing_digest,
             "size_bytes": copy.size_bytes,
             "was_copied": was_copied,
         }

@@ -32,6 +32,7 @@ migration AS (
         size_bytes = %(size_bytes)s,
         evidence = %(evidence)s,
         manifest_sha256 = %(manifest_sha256)s,
+        listing_digest = %(listing_digest)s,
         migrated_at = now()
     WHERE execution_id IN (SELECT id FROM moved)
 ),

@@ -7,7 +7,8 @@ SELECT
     attempt.store, attempt.host, migration.directory,
     coalesce(attempt.foreign_objects, true) AS foreign_objects, -- no run has looked: nothing was sent
     execution.migrado_a_nube IS NOT TRUE AS is_given_up,
-    migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri
+    migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri,
+    migration.manifest_sha256 AS migrated_manifest_sha256
 FROM janitor_attempts AS attempt
 JOIN janitor_migrations AS migration ON migration.execution_id = attempt.execution_id
 LEFT JOIN ejecuciones_yaml AS execution ON execution.id = attempt.execution_id

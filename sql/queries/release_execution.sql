@@ -1,8 +1,10 @@
 -- Releases every held row of a uuid, also one that is gone or has another uuid by now, and records who ordered that.
-WITH released AS (
+WITH named AS (
+    SELECT id, migrado_a_nube FROM ejecuciones_yaml WHERE uuid::text = %(uuid)s
+),
+released AS (
     DELETE FROM janitor_holds AS hold
-    WHERE hold.uuid = %(uuid)s
-       OR hold.execution_id IN (SELECT id FROM ejecuciones_yaml WHERE uuid::text = %(uuid)s)
+    WHERE hold.uuid = %(uuid)s OR hold.execution_id IN (SELECT id FROM named)
     RETURNING execution_id, uuid, reason
 ),
 audited AS (
@@ -18,7 +20,7 @@ SELECT
     coalesce(migration.lease_expires_at > now(), false) AS is_under_way,
     false AS is_held,
     released.execution_id IS NOT NULL AS is_changed
-FROM (SELECT * FROM ejecuciones_yaml WHERE uuid::text = %(uuid)s) AS execution
+FROM named AS execution
 FULL JOIN released ON released.execution_id = execution.id
 LEFT JOIN janitor_migrations AS migration ON migration.execution_id = execution.id
 ORDER BY execution.id

@@ -1,5 +1,7 @@
--- Executions still to be migrated, by what keeps each of them waiting; each is counted once. They are read from the
--- platform's table, or they are those of a list that are still pending, and all rows that were added after it.
+-- Executions still to be migrated, by what keeps each of them waiting, each counted once; and the oldest ones that are
+-- due, a row each (`kind` is NULL). They are read from the platform's table, or they are those of a list that are still
+-- pending, and all rows that were added after it. What was judged is kept for both answers: of a whole table without its
+-- texts, which are then read once more for the oldest.
 WITH pending AS (
     SELECT id, uuid::text AS uuid, ruta_directorio, fecha_ejecucion::timestamptz AS executed_at
     FROM ejecuciones_yaml
@@ -16,7 +18,10 @@ WITH pending AS (
 ),
 judged AS (
     SELECT
-        pending.*,
+        pending.id,
+        CASE WHEN NOT %(is_scanned)s THEN pending.uuid END AS uuid,
+        CASE WHEN NOT %(is_scanned)s THEN pending.ruta_directorio END AS directory,
+        pending.executed_at,
         CASE
             WHEN pending.ruta_directorio IS NULL THEN 'without_directory'
             WHEN migration.state = 'migrating' AND migration.lease_expires_at > now() THEN 'under_way'
@@ -39,17 +44,33 @@ judged AS (
             AND migration.directory IS NOT DISTINCT FROM pending.ruta_directorio
             AND migration.executed_at IS NOT DISTINCT FROM pending.executed_at AS is_unchanged
     ) AS described
+),
+counted AS (
+    SELECT
+        kind,
+        count(*) AS count,
+        count(*) FILTER (WHERE is_failed) AS failed,
+        count(*) FILTER (WHERE executed_at <= now() - make_interval(secs => %(retention_seconds)s)) AS old_enough,
+        count(*) FILTER (WHERE executed_at > now() - interval '1 day') AS up_to_a_day,
+        count(*) FILTER (WHERE executed_at <= now() - interval '1 day' AND executed_at > now() - interval '7 days')
+            AS up_to_a_week,
+        count(*) FILTER (WHERE executed_at <= now() - interval '7 days' AND executed_at > now() - interval '30 days')
+            AS up_to_a_month,
+        count(*) FILTER (WHERE executed_at <= now() - interval '30 days') AS older
+    FROM judged
+    GROUP BY kind
+),
+oldest AS (
+    SELECT id, uuid, directory, executed_at FROM judged WHERE kind = 'due' ORDER BY executed_at, id LIMIT %(page_size)s
 )
 SELECT
-    kind,
-    count(*) AS count,
-    count(*) FILTER (WHERE is_failed) AS failed,
-    count(*) FILTER (WHERE executed_at <= now() - make_interval(secs => %(retention_seconds)s)) AS old_enough,
-    count(*) FILTER (WHERE executed_at > now() - interval '1 day') AS up_to_a_day,
-    count(*) FILTER (WHERE executed_at <= now() - interval '1 day' AND executed_at > now() - interval '7 days')
-        AS up_to_a_week,
-    count(*) FILTER (WHERE executed_at <= now() - interval '7 days' AND executed_at > now() - interval '30 days')
-        AS up_to_a_month,
-    count(*) FILTER (WHERE executed_at <= now() - interval '30 days') AS older
-FROM judged
-GROUP BY kind
+    counted.*, NULL::bigint AS id, NULL::text AS uuid, NULL::text AS directory, NULL::timestamptz AS executed_at
+FROM counted
+UNION ALL
+SELECT
+    NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+    oldest.id, coalesce(oldest.uuid, execution.uuid::text), coalesce(oldest.directory, execution.ruta_directorio),
+    greatest(oldest.executed_at, '1900-01-01'::timestamptz) -- which Python can hold
+FROM oldest
+LEFT JOIN ejecuciones_yaml AS execution ON %(is_scanned)s AND execution.id = oldest.id
+ORDER BY kind, executed_at, id

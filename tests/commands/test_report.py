@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from commands.report.commands import report as command
-from commands.report.data import Report, gather
-from commands.report.forecast import DAY_SECONDS, Measurement, forecast
-from commands.report.page import DARK, LIGHT, page
-from commands.report.words import attention, duration, lines, size
 from config.settings import Settings, load_settings
+from jobs.weekly.commands import report as command
+from jobs.weekly.data import Report, gather
+from jobs.weekly.forecast import DAY_SECONDS, Measurement, forecast
+from jobs.weekly.page import DARK, LIGHT, page
+from jobs.weekly.words import attention, duration, lines, size
 from tests.platform_database import Platform
 
 EVIL = "<script>alert(1)</script> & \"NAS\" 'x'"
@@ -97,6 +97,10 @@ def busy(platform: Platform, settings: Settings) -> Report:
         "SELECT 100 + n, 'metrics', 'norte', now() - make_interval(hours => (240 - 6 * n)::int), 'done', "
         "jsonb_build_object(%s::text, 1000000 - 10000 * n) FROM generate_series(0, 40) AS n",
         root,
+    )
+    platform.sql(
+        "INSERT INTO historial_backup (tipo, nombre_archivo, ruta_archivo, fecha_creacion) "
+        "VALUES ('COMPLETO', 'c.sql.gz', '/copias/c.sql.gz', 'infinity')"
     )
     platform.sql(
         "INSERT INTO historial_backup (tipo, nombre_archivo, ruta_archivo, tamanio_bytes) "

@@ -33,7 +33,9 @@ PRELOADED = (
         "providers.sftp.provider",
         "providers.local.provider",
     ),
-    *("jobs.migration.run", "commands.subcommands"),
+    *("jobs.migration.run", "jobs.migration.rebuild.commands", "jobs.migration.restore.commands"),
+    *("commands.subcommands", "commands.audit.commands", "commands.history.command", "commands.orders.commands"),
+    *("jobs.weekly.commands", "commands.shell.commands", "commands.status.command"),
 )
 
 

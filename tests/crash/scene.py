@@ -8,6 +8,7 @@ import shutil
 import signal
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from tests.crash.checker import Checker, Original, Store, tree_of
@@ -37,18 +38,18 @@ class Scene:
         *,
         delete: bool,
         transfers: int = 1,
+        settings: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._program = program
         self.installation = installation
         self._delete = delete
-        self._environment = {**installation.environment, "JANITOR_TRANSFERS": str(transfers)}
+        self._environment = {**installation.environment, "JANITOR_TRANSFERS": str(transfers), **settings}
         stores: dict[int, Store] = {}
         for destination in destinations:
             provider_id = installation.add_provider(destination)
             stores[provider_id] = Store(destination.kind, destination.credentials or {}, destination.options)
-        installation.configure(
-            *stores, prefijo_ruta_nube=PREFIX, eliminar_despues_de_migrar=delete, tiempo_retencion_local=0
-        )
+        self.provider_ids = list(stores)
+        self.go_to(*stores)
         self._checker = Checker(installation.database_url, stores, PREFIX)
         self._originals: list[Original] = []
         self._settled = 0
@@ -60,6 +61,12 @@ class Scene:
     def close(self) -> None:
         """Leave the database."""
         self._checker.close()
+
+    def go_to(self, *provider_ids: int) -> None:
+        """From now on executions go to these providers, in this order of preference."""
+        self.installation.configure(
+            *provider_ids, prefijo_ruta_nube=PREFIX, eliminar_despues_de_migrar=self._delete, tiempo_retencion_local=0
+        )
 
     def add_execution(self, *, large: bool = False, rng: random.Random | None = None) -> Original:
         """An execution with a bit of everything, or with random files."""
@@ -97,19 +104,23 @@ class Scene:
     def require_all_is_well_after_two_ticks(self, ended: Ended) -> None:
         """Two ordinary ticks finish everything and leave nothing but copies that can be restored, and nothing to do.
 
-        The runs before may have failed more than once, so what waits after failures is due again.
+        The runs before may have failed more than once, so what waits after failures is due again. Where the first tick
+        has finished everything, the second would be one with nothing to do, which is looked at closely below.
         """
         self.installation.let_pauses_end()
-        for _ in range(2):
-            tick = self.run()
-            assert tick.exit_code == 0, f"{tick}\nafter {ended}"
-        wrong = list(self._checker.wrong_at_rest(self._unsettled(), deleted=self._delete))
-        assert not wrong, f"{wrong} after {ended}"
+        if self._wrong_after_a_tick(ended):
+            wrong = self._wrong_after_a_tick(ended)
+            assert not wrong, f"{wrong} after {ended}"
         if len(self._originals) % LOOKED_AT_CLOSELY_EACH == 0:
             self._require_restorable(ended)
             self._require_idle_tick(ended)
         assert tree_of(self._sentinel) == self._sentinel_tree
         self._settled = len(self._originals)
+
+    def _wrong_after_a_tick(self, ended: Ended) -> list[str]:
+        tick = self.run()
+        assert tick.exit_code == 0, f"{tick}\nafter {ended}"
+        return list(self._checker.wrong_at_rest(self._unsettled(), deleted=self._delete))
 
     def _require_restorable(self, ended: Ended) -> None:
         for original in self._unsettled():

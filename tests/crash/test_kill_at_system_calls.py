@@ -62,7 +62,7 @@ def test_a_kill_at_any_system_call_loses_nothing_and_leaves_nothing(
     for number in _growing():
         for _ in range(EXECUTIONS_A_RUN.get(kind, 1)):
             scene.add_execution()
-        ended = _run_killed_at(strace, scene, CALLS[kind], number)
+        ended = run_killed_at(strace, scene, CALLS[kind], number)
         if ended.exit_code == 0:
             break
         assert ended.exit_code == -signal.SIGKILL, str(ended)
@@ -79,11 +79,11 @@ def _growing() -> Iterator[int]:
         number, next_number = next_number, next_number + 1 if EVERY_ONE else number + next_number
 
 
-def _run_killed_at(strace: str, scene: Scene, calls: str, number: int) -> Ended:
+def run_killed_at(strace: str, scene: Scene, calls: str, number: int, *arguments: str) -> Ended:
     """Run the program itself, from its start on. Without --seccomp-bpf, with which strace 6.1 counts wrongly."""
     inject = ("-e", f"trace={calls}", "-e", f"inject={calls}:signal=SIGKILL:when={number}")
     run = subprocess.run(
-        [strace, "-f", "-qq", "-o", os.devnull, *inject, sys.executable, "janitor_daemon.py"],
+        [strace, "-f", "-qq", "-o", os.devnull, *inject, sys.executable, "janitor_daemon.py", *arguments],
         cwd=REPOSITORY,
         env={**scene.environment(), "PYTHONDONTWRITEBYTECODE": "1"},
         capture_output=True,

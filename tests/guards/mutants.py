@@ -4904,6 +4904,7 @@ BACKUP_TESTS = "tests/jobs/backups/"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
+PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
@@ -5149,7 +5150,7 @@ BACKUPS = (
         "backups",
         "a damaged backup is restored",
         "jobs/backups/verification/proving.py",
-        "    for backup in chain:\n        _require_hash(backup)\n",
+        "    for backup in chain:\n        require_undamaged(backup)\n",
         "",
         (f"{BACKUP_JOB}test_a_damaged_backup_is_given_to_nobody",),
     ),
@@ -5224,6 +5225,30 @@ BACKUPS = (
         "    return None if proven and max(proven) > oldest_allowed else newest\n",
         "    return None if proven else newest\n",
         (f"{BACKUP_PROOFS}test_the_newest_backup_is_proven_and_again_when_that_is_too_long_ago",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged file is restored though a provider has the backup",
+        "jobs/backups/offsite/fetching.py",
+        "    if damage:\n",
+        "    if damage is None:\n",
+        (f"{PROOFS_OFF_SITE}test_restore_and_download_take_the_copy_of_a_provider_for_a_damaged_part",),
+    ),
+    Mutant(
+        "backups",
+        "retention relies on a damaged file",
+        "jobs/backups/keeping/shelf.py",
+        "    return backup.damaged is None and is_there(backup)\n",
+        "    return is_there(backup)\n",
+        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+    ),
+    Mutant(
+        "backups",
+        "a backup is fetched where it does not fit",
+        "jobs/backups/offsite/scratch.py",
+        "            if free_bytes < needed_bytes * SPACE_MARGIN:\n",
+        "            if free_bytes < 0:\n",
+        (f"{PROOFS_OFF_SITE}test_without_room_nothing_is_fetched_and_nothing_said_against_the_backup",),
     ),
     Mutant(
         "backups",
@@ -5331,6 +5356,38 @@ TRUST = (
     ),
     Mutant(
         "audit",
+        "a copy is made again from less than it had",
+        "commands/audit/auditing.py",
+        "fix = Fix.MIGRATE_AGAIN if original is Original.WHOLE else None",
+        "fix = Fix.MIGRATE_AGAIN if original is not Original.ABSENT else None",
+        (f"{AUDIT}test_what_is_less_than_the_copy_does_not_replace_it",),
+    ),
+    Mutant(
+        "audit",
+        "an original with other bytes is taken for the copy's",
+        "commands/audit/originals.py",
+        "local.size_bytes == entry.size_bytes and hash_file(directory.descriptor, local, stop) == entry.sha256",
+        "local.size_bytes == entry.size_bytes",
+        (f"{AUDIT}test_what_is_less_than_the_copy_does_not_replace_it",),
+    ),
+    Mutant(
+        "leftovers",
+        "a whole copy is removed though the committed one is gone",
+        "jobs/migration/leftovers.py",
+        "if manifest is not None and manifest.tree is not None and not leftover.is_given_up:",
+        "if False:",
+        ("tests/jobs/rehome/test_rehome.py::test_the_old_copy_stays_while_the_new_one_is_not_whole",),
+    ),
+    Mutant(
+        "restore",
+        "a half-restored directory is migrated",
+        "jobs/migration/attempts.py",
+        "        require_not_half_restored(tree, directory)\n",
+        "",
+        ("tests/stories/test_restores.py::test_a_half_restored_directory_is_not_migrated",),
+    ),
+    Mutant(
+        "audit",
         "a copy is made again though its original is being removed",
         "jobs/audit/queries/migrate_again.sql",
         "      AND migration.local_copy = 'kept'\n",
@@ -5356,6 +5413,9 @@ TRUST = (
 )
 
 MANY = "tests/stories/test_restore_many.py::"
+SILENT_HOSTS = (
+    "tests/jobs/history/test_history.py::test_jobs_of_hosts_that_are_silent_for_so_long_go_with_the_runs_they_kept"
+)
 REBUILD = "tests/stories/test_rebuild.py::"
 SIGNED = "tests/providers/test_signed_urls.py::"
 
@@ -5372,8 +5432,8 @@ BRINGING_BACK = (
         "bringing back",
         "a failure of one execution stops the others",
         "jobs/migration/restore/many/run.py",
-        "        sums.failed += 1\n",
-        "        raise\n",
+        "    sums.failed += 1\n",
+        "    raise ended.error or ValueError\n",
         (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_goes_on",),
     ),
     Mutant(
@@ -5415,6 +5475,42 @@ BRINGING_BACK = (
         "    if include:\n",
         "    if include and not place:\n",
         (f"{MANY}test_only_what_is_included_comes_back_and_other_patterns_do_not_mix",),
+    ),
+    Mutant(
+        "bringing back",
+        "executions whose directories overlap are restored at the same time",
+        "jobs/migration/restore/many/run.py",
+        "    if any(_overlap(turn.directory, other.directory) for other in running):\n",
+        "    if turn.directory == 12345:\n",
+        ("tests/jobs/migration/test_restore_at_once.py::test_what_writes_to_one_directory_waits",),
+    ),
+    Mutant(
+        "bringing back",
+        "an execution is restored into the directory of one that is still to be migrated",
+        "jobs/migration/restore/many/targets.py",
+        "        if other is not None:\n",
+        "        if other == 12345:\n",
+        (f"{MANY}test_in_place_refuses_the_directory_of_a_row_that_is_still_to_be_migrated",),
+    ),
+    Mutant(
+        "history",
+        "what is known of the jobs of a host that lives is deleted",
+        "jobs/history/queries/prune_jobs.sql",
+        "          AND (run.started_at >= now() - make_interval(days => %(days)s) OR run.lease_expires_at > now())\n",
+        "          AND false\n",
+        (
+            "tests/jobs/history/test_history.py::test_jobs_of_hosts_that_are_silent_for_so_long_go_with_the_runs_they_kept",
+        ),
+    ),
+    Mutant(
+        "history",
+        "what is known of a job under way is deleted",
+        "jobs/history/queries/prune_jobs.sql",
+        "  AND (silent.lease_expires_at IS NULL OR silent.lease_expires_at < now())\n",
+        "",
+        (
+            "tests/jobs/history/test_history.py::test_jobs_of_hosts_that_are_silent_for_so_long_go_with_the_runs_they_kept",
+        ),
     ),
     Mutant(
         "bringing back",
@@ -5741,6 +5837,30 @@ STATUS = (
         "self._limit + _statement(name)",
         "_statement(name)",
         (f"{STATUS_STORY}test_a_statement_that_waits_is_given_up_by_the_server",),
+    ),
+    Mutant(
+        "status",
+        "every host sends the weekly report",
+        "jobs/weekly/queries/claim_report.sql",
+        "report.sent_at IS NULL AND report.tries < 2",
+        "report.tries < 2",
+        ("tests/jobs/weekly/test_weekly.py::test_it_goes_once_a_week_for_all_hosts",),
+    ),
+    Mutant(
+        "status",
+        "a weekly report that may have arrived is repeated for ever",
+        "jobs/weekly/queries/claim_report.sql",
+        " AND report.tries < 2)",
+        ")",
+        ("tests/jobs/weekly/test_weekly.py::test_what_may_have_arrived_is_repeated_once_and_no_more",),
+    ),
+    Mutant(
+        "status",
+        "a weekly report that may have arrived counts as refused",
+        "jobs/weekly/run.py",
+        "    if not error.may_have_arrived:\n",
+        "    if error:\n",
+        ("tests/jobs/weekly/test_weekly.py::test_what_may_have_arrived_is_repeated_once_and_no_more",),
     ),
 )
 

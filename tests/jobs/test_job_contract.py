@@ -5,7 +5,9 @@ A job that needs more than an installation to be on says here, by its name, how 
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import re
 import signal
 import subprocess
@@ -17,10 +19,13 @@ from pathlib import Path
 import click
 import psycopg2
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
 
-from config.declared import variables_of
+from config.declared import lists_of, variables_of
 from config.settings import load_settings
 from demo.servers.postgres import installed_programs
+from demo.servers.process import free_port
 from jobs.job import Job, Phase, Ref, Scope
 from jobs.registry import DEFINITIONS, UnknownJob, all_jobs, job_named, jobs_named
 from jobs.schedule import Schedule
@@ -51,13 +56,24 @@ def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
         "JANITOR_AUDIT_DAYS": "30",
         "JANITOR_DRILL": "1",
         "JANITOR_NOTIFY_URLS": "json://127.0.0.1:9",
+        "JANITOR_REPORT_DAY": "0",
     }
     where |= {"JANITOR_METRICS_FILE": str(directory / "janitor.prom"), "JANITOR_PING_URL": "http://127.0.0.1:9/ping"}
-    declared = {variable.name for variable in variables_of(job.settings)} if job.settings else set()
+    declared = {variable.name for variable in variables_of(job.settings_class)} if job.settings_class else set()
     return {
         **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),
+        **({"JANITOR_NOTIFY_URLS": mail_address()} if job.name == "report" else {}),
         **{name: value for name, value in where.items() if name in declared},
     }
+
+
+@functools.cache
+def mail_address() -> str:
+    """Of a mail server that takes everything, until this process ends."""
+    controller = Controller(Sink(), hostname="127.0.0.1", port=free_port(), ready_timeout=60)
+    controller.start()
+    atexit.register(controller.stop)
+    return f"mailto://127.0.0.1:{controller.port}?mode=insecure&from=janitor@example.com&to=guardia@example.com"
 
 
 def loaded_after(statement: str) -> set[str]:
@@ -89,7 +105,6 @@ def test_definitions_import_little_and_nothing_of_what_a_job_does() -> None:
     loaded = loaded_after("import jobs.registry\njobs.registry.all_jobs()")
     of_jobs = {name for name in loaded if name.startswith("jobs.") and name.count(".") == 2}
     allowed = {f"{reference.text.partition(':')[0]}" for reference in DEFINITIONS}
-    allowed |= {f"{name.rpartition('.')[0]}.settings" for name in allowed}
     assert of_jobs <= allowed
     for slow in ("psycopg2", "zoneinfo", "boto3", "requests", "cryptography", "click", "sql"):
         assert slow not in loaded, slow
@@ -122,7 +137,8 @@ def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     if job.run is not None or job.observer is not None:
         assert job.preview is not None, "a job that writes says in a dry run what it would do"
         assert (REPOSITORY / job.folder / "__init__.py").is_file()
-    own = load_settings(switched_on(job, tmp_path)).of(job.settings) if job.settings else None
+    kind = job.settings_class
+    own = load_settings(switched_on(job, tmp_path)).of(kind) if kind else None
     assert isinstance(job.schedule(own), Schedule)
 
 
@@ -130,9 +146,21 @@ def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
 def test_settings_are_declared_and_say_whether_the_job_is_on(job: Job, tmp_path: Path) -> None:
     if job.settings is None:
         return
-    assert dataclasses.is_dataclass(job.settings)
+    assert dataclasses.is_dataclass(job.settings_class)
     assert job.when_off, "operators are told how to switch it on"
     assert plan_of(job, load_settings(switched_on(job, tmp_path))) is not None
+
+
+@each_job
+def test_a_job_is_off_while_none_of_its_switches_is_set(job: Job, tmp_path: Path) -> None:
+    """Its settings would say the same: a tick does not even import them."""
+    kind = job.settings_class
+    if kind is None or not job.switches:
+        return
+    assert set(job.switches) <= {variable.name for variable in variables_of(kind)}
+    assert not list(lists_of(kind)), "what janitor.toml might switch on has no switches"
+    others = {name: value for name, value in switched_on(job, tmp_path).items() if name not in job.switches}
+    assert not job.is_on_with(load_settings(others).of(kind))
 
 
 @each_job
@@ -184,9 +212,10 @@ def test_a_dry_run_of_it_writes_nothing(busy: Installation, job: Job) -> None:
 @each_job
 def test_one_that_is_off_costs_a_tick_nothing(busy: Installation, job: Job) -> None:
     """No statement, and no module of what it does."""
-    if job.settings is None or (job.run is None and job.observer is None):
+    kind = job.settings_class
+    if kind is None or (job.run is None and job.observer is None):
         return
-    off = {name: "0" for name in ("JANITOR_HISTORY_DAYS",) if name in {v.name for v in variables_of(job.settings)}}
+    off = {name: "0" for name in ("JANITOR_HISTORY_DAYS",) if name in {v.name for v in variables_of(kind)}}
     assert plan_of(job, load_settings(off)) is None
     package = job.folder.replace("/", ".")
     report = f"{MODULES_OF_A_RUN}print(*(name for name in sys.modules if name.startswith({package + '.'!r})))"
@@ -194,7 +223,8 @@ def test_one_that_is_off_costs_a_tick_nothing(busy: Installation, job: Job) -> N
         [sys.executable, "-c", report], env={**busy.environment, **off}, cwd=busy.directory, check=True,
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert set(answer.stdout.split()) <= {f"{package}.job", f"{package}.settings"}
+    settings = set() if job.switches else {f"{package}.settings"}
+    assert set(answer.stdout.split()) <= {f"{package}.job"} | settings
     assert busy.rows("SELECT FROM janitor_job_runs WHERE job = %s", (job.name,)) == []
 
 

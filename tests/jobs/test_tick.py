@@ -204,7 +204,7 @@ def test_only_what_is_asked_for_is_done(host: Host, request_: Request, done: lis
 
 
 def test_a_job_that_is_off_is_not_done(platform: Platform, host: Host) -> None:
-    off = Job("off", "lo apagado", settings=OffSettings)
+    off = Job("off", "lo apagado", settings=Ref(f"{__name__}:OffSettings"))
     assert host.tick(off) == []
     assert runs(platform) == []
 
@@ -213,7 +213,7 @@ def test_a_job_that_is_off_is_not_done(platform: Platform, host: Host) -> None:
 def test_only_who_names_a_job_that_is_off_is_told(
     host: Host, caplog: pytest.LogCaptureFixture, request_: Request, is_told: bool
 ) -> None:
-    off = Job("off", "lo apagado", settings=OffSettings, when_off="falta una variable")
+    off = Job("off", "lo apagado", settings=Ref(f"{__name__}:OffSettings"), when_off="falta una variable")
     with caplog.at_level("INFO"):
         assert host.tick(off, request=request_) == []
     assert ("El trabajo off no está activado, y no se hace: falta una variable" in caplog.text) is is_told
@@ -221,7 +221,7 @@ def test_only_who_names_a_job_that_is_off_is_told(
 
 
 def test_wrong_settings_of_one_job_are_its_own_failure(host: Host) -> None:
-    wrong = Job("wrong", "lo mal puesto", settings=WrongSettings)
+    wrong = Job("wrong", "lo mal puesto", settings=Ref(f"{__name__}:WrongSettings"))
     assert host.tick(wrong, HOST_JOB) == ["own"]
     assert host.report.exit_code == 2
     assert "lo mal puesto" in str(host.report.problems())

@@ -11,6 +11,7 @@ from hypothesis.strategies import SearchStrategy
 from tests.model.runs import Cut, Fate
 from tests.model.steps import (
     AddRow,
+    Audit,
     ChangeDate,
     ChangeDirectory,
     ChangePrefix,
@@ -19,13 +20,20 @@ from tests.model.steps import (
     DeleteRow,
     Deliver,
     Execute,
+    Hold,
+    KeepCopies,
+    LeaveObject,
     PointProvider,
+    Rehome,
+    Release,
     Resume,
+    Retry,
     SetBack,
     Step,
     SwapBytes,
     SwapUuids,
     Switch,
+    TakeObjectAway,
     Tick,
     TimePasses,
 )
@@ -49,7 +57,7 @@ def play(world: World, scene: Scene, history: Sequence[Step]) -> None:
         for step in history:
             played.append(repr(step))
             _take(world, step, played)
-        _come_to_rest(world, played)
+        _come_to_rest(world, played, moves=any(isinstance(step, Rehome) for step in history))
         if not any(step.is_edit for step in history):
             world.require_nothing_left_over()
     except Loss as loss:
@@ -65,8 +73,10 @@ def _take(world: World, step: Step, played: list[str]) -> None:
     world.require_nothing_lost()
 
 
-def _come_to_rest(world: World, played: list[str]) -> None:
-    """Leases end and others take over; then what stood still goes on, what is on its way arrives, and all is done."""
+def _come_to_rest(world: World, played: list[str], *, moves: bool) -> None:
+    """Leases end and others take over; then what stood still goes on, what is on its way arrives, and all is done.
+    With `moves`, copies come home, too.
+    """
 
     def take(step: Step) -> None:
         played.append(f"finally {step!r}")
@@ -74,12 +84,15 @@ def _come_to_rest(world: World, played: list[str]) -> None:
 
     def take_ticks(hours: int = 0) -> None:
         take(TimePasses(hours))
+        if moves and not world.is_at_rest(world.production):
+            take(Rehome("A"))
         for installation in world.installations():
             for host in installation.hosts:
                 if not world.is_at_rest(installation):
                     take(Tick(host))
 
     Switch(is_on=True).play(world)
+    world.release_all()
     take_ticks()
     if world.runs.parked or world.runs.late:
         while world.runs.parked:
@@ -152,6 +165,24 @@ def _whole_ticks(hosts: SearchStrategy[str]) -> SearchStrategy[Step]:
     return strategies.builds(Tick, hosts)
 
 
+COPIES = (
+    strategies.builds(Switch, strategies.booleans()),
+    strategies.builds(Audit, PRODUCTION, strategies.none() | CUTS, strategies.booleans()),
+    strategies.builds(KeepCopies, strategies.booleans()),
+    strategies.builds(TakeObjectAway, small),
+    strategies.builds(LeaveObject, small, strategies.sampled_from(("one", "two"))),
+)
+ORDERS = (
+    strategies.builds(Hold, small),
+    strategies.builds(Hold, small),
+    strategies.builds(Release, small),
+    strategies.builds(Retry, small),
+)
+REHOMES = strategies.builds(
+    Rehome, PRODUCTION, strategies.none() | CUTS | _cuts((Fate.KILL, Fate.STOP), ("sql *switch", "sql jobs/rehome/*"))
+)
+
+
 FAMILIES: Mapping[str, SearchStrategy[Step]] = {
     "machines": strategies.one_of(
         _ticks(PRODUCTION), _ticks(PRODUCTION), _whole_ticks(PRODUCTION), EXECUTIONS, SET_BACK,
@@ -164,9 +195,14 @@ FAMILIES: Mapping[str, SearchStrategy[Step]] = {
     "settings": strategies.one_of(
         _ticks(EVERY_HOST), _whole_ticks(EVERY_HOST), EXECUTIONS, strategies.one_of(SETTINGS), strategies.one_of(ROWS)
     ),
+    "copies": strategies.one_of(
+        _ticks(PRODUCTION), _whole_ticks(PRODUCTION), EXECUTIONS, REHOMES, REHOMES, SET_BACK,
+        strategies.one_of(MACHINES), strategies.one_of(COPIES), strategies.one_of(COPIES), strategies.one_of(ORDERS),
+    ),
     "everything": strategies.one_of(
         _ticks(EVERY_HOST), _ticks(EVERY_HOST), _whole_ticks(EVERY_HOST), EXECUTIONS, SET_BACK,
         strategies.one_of(MACHINES), strategies.one_of(ROWS), strategies.one_of(SETTINGS),
+        REHOMES, strategies.one_of(COPIES), strategies.one_of(ORDERS),
     ),
 }  # fmt: skip
 """What histories are made of: with fewer kinds of steps in one, those that belong together meet more often."""
@@ -177,7 +213,12 @@ LONGEST = 9
 
 def histories(family: str) -> SearchStrategy[list[Step]]:
     """One execution at least, two where it matters whose a place is, and what happens then."""
-    first = strategies.lists(EXECUTIONS, min_size=1, max_size=1)
+    first: SearchStrategy[list[Step]] = strategies.lists(EXECUTIONS, min_size=1, max_size=1)
+    if family == "copies":
+        away = strategies.builds(
+            lambda names: [Switch(is_on=False), Execute(0, "A", names), Tick("A"), Switch(is_on=True)], NAMES
+        )
+        first = away | away | first
     if family in ("rows", "settings"):
         first = first | strategies.builds(lambda names: [Execute(0, "A", names), Execute(1, "A", names)], NAMES)
     rest = strategies.lists(FAMILIES[family], min_size=1, max_size=LONGEST)

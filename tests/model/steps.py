@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import ClassVar
 
-from config.process.person import Person
-from sql.memory.orders import Orders
+from commands.audit.auditing import Scope, prepared_audit
+from commands.audit.fixing import fix
+from config.exit_codes import EXIT_DONE
+from config.settings import Settings
+from sql.database import Database
+from storage.keys import place_of
 from tests.model.runs import Cut
-from tests.model.world import LEASE_OVER_SECONDS, PREFIXES, PRODUCTION_SLOTS, UUIDS, World
+from tests.model.world import LEASE_OVER_SECONDS, OPERATOR, PREFIXES, PRODUCTION_SLOTS, UUIDS, World
 
 
 class Step(ABC):
@@ -65,6 +71,30 @@ class Tick(Step):
 
 
 @dataclass(frozen=True)
+class Rehome(Step):
+    """A run on a host that brings copies to the first provider, and may be cut off."""
+
+    host: str
+    cut: Cut | None = None
+
+    def play(self, world: World) -> None:
+        world.tick(self.host, self.cut, "rehome")
+
+
+@dataclass(frozen=True)
+class Audit(Step):
+    """An operator on a host has everything compared and mended, which may be cut off."""
+
+    host: str
+    cut: Cut | None = None
+    every_byte: bool = False
+
+    def play(self, world: World) -> None:
+        settings = world.settings_of(self.host)
+        world.run(self.host, lambda: _audit_and_fix(settings, every_byte=self.every_byte), self.cut)
+
+
+@dataclass(frozen=True)
 class Resume(Step):
     """A run that stands still goes on."""
 
@@ -111,6 +141,7 @@ class SetBack(Step):
         if row is None:
             return
         world.production.platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE id = %s", row)
+        world.let_go(row)
         commit = world.production.migrated.pop(row, None)
         if self.take_back and commit is not None:
             world.take_back(commit.slot)
@@ -125,7 +156,10 @@ class Hold(Step):
     def play(self, world: World) -> None:
         row = _row(world, self.row)
         if row is not None:
-            _operators_of(world).hold(_uuid(world, row), "held", OPERATOR)
+            uuid = _uuid(world, row)
+            world.operators.orders.hold(uuid, "held", OPERATOR)
+            for named in world.rows_of(uuid):
+                world.note_held(named)
 
 
 @dataclass(frozen=True)
@@ -137,7 +171,56 @@ class Release(Step):
     def play(self, world: World) -> None:
         row = _row(world, self.row)
         if row is not None:
-            _operators_of(world).release(_uuid(world, row), OPERATOR)
+            uuid = _uuid(world, row)
+            for order in world.operators.orders.release(uuid, OPERATOR):
+                if order.execution_id is not None:
+                    world.let_go(order.execution_id)
+
+
+@dataclass(frozen=True)
+class Retry(Step):
+    """An operator has an execution taken up again that waits after failures, or is in quarantine."""
+
+    row: int
+
+    def play(self, world: World) -> None:
+        row = _row(world, self.row)
+        if row is not None:
+            world.operators.orders.retry(_uuid(world, row), OPERATOR)
+
+
+@dataclass(frozen=True)
+class KeepCopies(Step):
+    """The policy says that local copies stay, or go."""
+
+    keeps: bool
+
+    def play(self, world: World) -> None:
+        world.production.platform.sql("UPDATE ejecuciones_config SET eliminar_despues_de_migrar = %s", not self.keeps)
+
+
+@dataclass(frozen=True)
+class TakeObjectAway(Step):
+    """Somebody removes an object of a copy whose directory is still there."""
+
+    row: int
+
+    def play(self, world: World) -> None:
+        row = _row(world, self.row)
+        if row is not None:
+            world.take_object_away(row)
+
+
+@dataclass(frozen=True)
+class LeaveObject(Step):
+    """Somebody else stores an object where an execution may come to be, and nothing has been stored yet."""
+
+    is_edit = True
+    uuid: int
+    bucket: str
+
+    def play(self, world: World) -> None:
+        world.leave_object(place_of("", UUIDS[self.uuid % len(UUIDS)]).key_prefix, self.bucket)
 
 
 @dataclass(frozen=True)
@@ -199,6 +282,7 @@ class DeleteRow(Step):
         if row is not None:
             world.production.platform.sql("DELETE FROM ejecuciones_yaml WHERE id = %s", row)
             world.production.rows.remove(row)
+            world.let_go(row)
             world.production.migrated.pop(row, None)
 
 
@@ -280,11 +364,16 @@ class Clone(Step):
 
 History = Sequence[Step]
 
-OPERATOR = Person("operator", "janitor-daemon hold")
 
-
-def _operators_of(world: World) -> Orders:
-    return world.production.platform.database("A").orders
+def _audit_and_fix(settings: Settings, *, every_byte: bool) -> int:
+    stop = threading.Event()
+    with (
+        closing(Database(settings.database_url, settings.host)) as database,
+        prepared_audit(database, settings, stop) as audit,
+    ):
+        report = audit.run(Scope(None, None, every_byte=every_byte))
+        fix(audit.records, report.fixable(), settings, OPERATOR)
+    return EXIT_DONE
 
 
 def _uuid(world: World, row: int) -> str:
@@ -298,6 +387,7 @@ def _row(world: World, number: int) -> int | None:
 
 
 def _set(world: World, row: int, column: str, value: object) -> None:
+    world.let_go(row)
     world.production.platform.sql(f"UPDATE ejecuciones_yaml SET {column} = %s WHERE id = %s", value, row)  # noqa: S608
 
 

@@ -12,9 +12,27 @@ from providers import build_provider
 from providers.base import BytesSource, ConditionFailed, ObjectNotFound
 from tests.model.histories import Scene, play
 from tests.model.runs import Cut, Fate, Killed
-from tests.model.steps import Clone, Deliver, Execute, Resume, SetBack, SwapBytes, Tick, TimePasses
+from tests.model.steps import (
+    Audit,
+    Clone,
+    Deliver,
+    Execute,
+    Hold,
+    KeepCopies,
+    LeaveObject,
+    Rehome,
+    Release,
+    Resume,
+    Retry,
+    SetBack,
+    SwapBytes,
+    Switch,
+    TakeObjectAway,
+    Tick,
+    TimePasses,
+)
 from tests.model.stores import KINDS, MemoryProvider, MemoryStore, network
-from tests.model.world import CREDENTIALS, Loss, World, options_of
+from tests.model.world import Loss, World, options_of
 
 COMMIT = "sql commit*"
 
@@ -108,6 +126,40 @@ def test_what_is_left_over_is_told(world: World, migrated: MemoryStore, left: st
         (world.path_of(0).parent / ".janitor-trash-1-u0").mkdir()
     with pytest.raises(Loss, match="left over"):
         world.require_nothing_left_over()
+
+
+def test_a_held_execution_whose_directory_or_row_changes_is_a_loss(world: World) -> None:
+    world.begin(("s3", "azure"), ("one", "two"))
+    Execute(0).play(world)
+    Hold(0).play(world)
+    (world.path_of(0) / "a").unlink()
+    network.stores["one"].put("elsewhere", world.promised[0]["a"])
+    with pytest.raises(Loss, match="is held"):
+        world.require_held()
+    world.begin(("s3", "azure"), ("one", "two"))
+    Execute(0).play(world)
+    Tick("A", Cut(Fate.KILL, "sql note_set_aside*")).play(world)
+    Hold(0).play(world)
+    world.require_nothing_lost()
+    world.production.migrated.clear()
+    with pytest.raises(Loss, match="does not point to"):
+        world.require_nothing_lost()
+    Release(0).play(world)
+    world.require_held()
+
+
+@pytest.mark.parametrize("harm", ["gone", "replaced"])
+def test_an_object_of_others_that_changes_is_a_loss(world: World, migrated: MemoryStore, harm: str) -> None:
+    LeaveObject(1, "one").play(world)
+    LeaveObject(0, "one").play(world)
+    assert list(world.of_others) == [("one", "ejecuciones/u1/a")], "nothing where this program has been"
+    world.require_nothing_lost()
+    if harm == "gone":
+        migrated.delete("ejecuciones/u1/a")
+    else:
+        migrated.put("ejecuciones/u1/a", b"ours")
+    with pytest.raises(Loss, match="somebody else"):
+        world.require_nothing_lost()
 
 
 def test_a_run_that_breaks_down_is_told(world: World) -> None:
@@ -221,13 +273,56 @@ def test_swapped_bytes_look_alike_to_a_short_checksum(world: World, in_place: bo
     assert before[:1].hex() in str(provider_at("gcs").checksum(after))
 
 
+def test_copies_come_home_and_a_killed_move_is_begun_again(world: World) -> None:
+    world.begin(("s3", "azure"), ("one", "two"))
+    for step in (Switch(is_on=False), Execute(0), Tick("A"), Switch(is_on=True)):
+        step.play(world)
+    assert world.production.migrated[1].store is network.stores["two"]
+    Rehome("A", Cut(Fate.KILL, "sql jobs/rehome/switch")).play(world)
+    assert world.production.migrated[1].store is network.stores["two"]
+    Rehome("A").play(world)
+    world.require_nothing_lost()
+    assert world.production.migrated[1].store is network.stores["one"]
+    assert network.stores["two"].get("ejecuciones/u0/a")
+    Tick("A").play(world)
+    assert network.stores["two"].get("ejecuciones/u0/a") is None
+
+
+def test_an_audit_has_a_damaged_copy_migrated_again(world: World) -> None:
+    world.begin(("s3", "azure"), ("one", "two"))
+    for step in (KeepCopies(keeps=True), Execute(0), Tick("A"), TakeObjectAway(0)):
+        step.play(world)
+    assert network.stores["one"].get("ejecuciones/u0/a") is None
+    world.require_nothing_lost()
+    Audit("A").play(world)
+    assert not world.production.migrated
+    Tick("A").play(world)
+    assert network.stores["one"].get("ejecuciones/u0/a")
+    assert not world.production.damaged
+
+
+def test_what_failed_in_different_runs_is_in_quarantine_until_it_is_taken_up_again(world: World) -> None:
+    world.begin(("s3",), ("one",))
+    network.stores["one"].put("ejecuciones/u0/a", b"of others")
+    Execute(0).play(world)
+    for _ in range(3):
+        Tick("A").play(world)
+    assert world.production.platform.value("SELECT count(*) FROM janitor_migrations WHERE quarantined_at < now()") == 1
+    network.stores["one"].delete("ejecuciones/u0/a")
+    Tick("A").play(world)
+    assert not world.production.migrated
+    Retry(0).play(world)
+    Tick("A").play(world)
+    assert world.production.migrated
+
+
 # Stores
 
 
 def provider_at(kind: str) -> MemoryProvider:
     """A provider of a kind at an empty store."""
     network.stores = {"one": MemoryStore("one")}
-    provider = build_provider(ProviderRow(1, "one", kind, CREDENTIALS, dict(options_of("one")), active=True))
+    provider = build_provider(ProviderRow(1, "one", kind, {}, options_of(kind, "one"), active=True))
     assert isinstance(provider, KINDS[kind])
     return provider
 

@@ -14,7 +14,7 @@ from tests.model.search import search
 from tests.model.stores import KINDS
 from tests.model.world import World
 
-HISTORIES = int(os.environ.get("JANITOR_MODEL_HISTORIES", "100"))
+HISTORIES = int(os.environ.get("JANITOR_MODEL_HISTORIES", "80"))
 """Of each family, for each kind of destination."""
 
 

@@ -14,21 +14,24 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
 
 import files.walk
 import providers
+import sql.schema
 import storage.lease
-from config.settings import load_settings
+from config.process.person import Person
+from config.settings import Settings, load_settings
 from janitor_daemon import JanitorDaemon, RunOptions
 from jobs.locks import LockHeld
 from jobs.tick import Request
+from sql.database import Database
 from storage.keys import Place, place_from_uri
 from storage.manifest import read_manifest
 from tests.model import stores
@@ -51,6 +54,10 @@ LEASE_OVER_SECONDS = 1200
 PAUSE_SECONDS = 2
 """How long the shortest stop takes: longer than an answer about a lease counts."""
 
+OPERATOR = Person("operator", "janitor-daemon hold")
+
+REMOVING = ("rename", "unlink", "rmdir")
+
 Content = Mapping[str, bytes]
 
 
@@ -67,6 +74,7 @@ class Commit:
     uuid: str
     store: MemoryStore
     place: Place
+    provider_id: int
 
     def content(self) -> Content | None:
         """The bytes of what lies there as its manifest says; `None` for no complete copy of this execution."""
@@ -87,6 +95,16 @@ def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+class Held(NamedTuple):
+    """What an operator who holds an execution counts on."""
+
+    slot: int
+    """The directory, all of which stays, if `has_local_copy`."""
+    has_local_copy: bool
+    commit: Commit | None
+    """The copy to which its row points, and goes on to point."""
+
+
 @dataclass
 class Installation:
     """One database with its hosts. `migrated` are the rows that say so, as they were last seen."""
@@ -99,6 +117,8 @@ class Installation:
     buckets: dict[int, str] = field(default_factory=dict)
     inherited: frozenset[int] = frozenset()
     """Rows that were copied from another database, whose executions stay in that one's hands."""
+    damaged: set[Commit] = field(default_factory=set)
+    """Copies of which somebody has taken an object away, and whose directories were still there."""
 
 
 class World:
@@ -111,6 +131,7 @@ class World:
             directory.mkdir()
         self._data = root / "data"
         self._platforms = production, staging
+        self._settings: dict[str, Settings] = {}
         self._late_seconds = 0.0
         self.histories = 0
         """How many were played in it."""
@@ -123,6 +144,7 @@ class World:
         real_now = storage.lease.now
         monkeypatch.setattr(storage.lease, "now", lambda: real_now() + self._late_seconds)
         monkeypatch.setattr(files.walk, "time", _ClockAhead())
+        monkeypatch.setattr(sql.schema, "known_upgrades", functools.cache(sql.schema.known_upgrades))
         for kind, provider_class in stores.KINDS.items():
             monkeypatch.setitem(providers.KINDS, kind, (stores.__name__, provider_class.__name__))
         watch(monkeypatch, self._reach)
@@ -152,14 +174,17 @@ class World:
         self.commits: list[Commit] = []
         self._written_files = 0
         self.is_cloned = False
+        self.held: dict[int, Held] = {}
+        self.of_others: dict[tuple[str, str], bytes] = {}
         clear(self._platforms[0])
+        self._kinds = kinds
         self.production = Installation(self._platforms[0], {name: self._own[name] for name in "AB"}, SHARED)
         self.staging = Installation(self._platforms[1], {"S": self._own["S"]}, STAGING)
         for number, (kind, bucket) in enumerate(zip(kinds, buckets, strict=True), 1):
             self.production.platform.sql(
                 "INSERT INTO cloud_providers (id, nombre, tipo, credenciales, configuracion) "
                 "VALUES (%s, %s, %s, %s, %s)",
-                number, f"provider-{number}", kind, json.dumps(CREDENTIALS), json.dumps(options_of(bucket)),
+                number, f"provider-{number}", kind, "{}", json.dumps(options_of(kind, bucket)),
             )  # fmt: skip
             self.production.buckets[number] = bucket
         self.production.platform.sql(
@@ -232,13 +257,74 @@ class World:
                 return True
         return False
 
+    # What operators and others do
+
+    @functools.cached_property
+    def operators(self) -> Database:
+        """Production's database, as operators see it on a host."""
+        return self._platforms[0].database("A")
+
+    def rows_of(self, uuid: str) -> list[int]:
+        """Production's rows with a uuid."""
+        found = self.production.platform.sql("SELECT id FROM ejecuciones_yaml WHERE uuid::text = %s", uuid)
+        return [row["id"] for row in found]
+
+    def note_held(self, row: int) -> None:
+        """From now on an execution is held, if it is: see what it has. A removal that stands still before its next step
+        has asked before, and takes that one.
+        """
+        if not self.production.platform.value("SELECT EXISTS (SELECT FROM janitor_holds WHERE execution_id = %s)", row):
+            return
+        directory = self.production.platform.value("SELECT ruta_directorio FROM ejecuciones_yaml WHERE id = %s", row)
+        slot = self.slot_of(directory)
+        is_removing = any(run.steps and run.steps[-1].startswith(REMOVING) for run in self.runs.parked)
+        has_local_copy = not is_removing and self.has_local_copy(slot)
+        self.held[row] = Held(slot, has_local_copy, self.production.migrated.get(row))
+
+    def release_all(self) -> None:
+        """Operators release what is held, and have taken up again what is in quarantine."""
+        waiting = self.production.platform.sql(
+            "SELECT uuid FROM janitor_holds "
+            "UNION SELECT uuid FROM janitor_migrations WHERE quarantined_at IS NOT NULL ORDER BY uuid"
+        )
+        for row in waiting:
+            self.operators.orders.release(row["uuid"], OPERATOR)
+            self.operators.orders.retry(row["uuid"], OPERATOR)
+        self.held.clear()
+
+    def let_go(self, row: int) -> None:
+        """Nobody counts on it any more: it was released, or the platform changed its row."""
+        self.held.pop(row, None)
+
+    def take_object_away(self, row: int) -> None:
+        """Somebody removes the first object of a copy whose directory is still there."""
+        commit = self.production.migrated.get(row)
+        content = None if commit is None else commit.content()
+        if commit is None or not content or not self._is_at(self.path_of(commit.slot), content) or self.runs.parked:
+            return
+        asked = "SELECT local_copy FROM janitor_migrations WHERE execution_id = %s"
+        if self.production.platform.value(asked, row) != "kept":
+            return  # the copy was proven, and the directory goes
+        commit.store.delete(commit.place.key_of(min(content)))
+        self.production.damaged.add(commit)
+
+    def leave_object(self, key_prefix: str, bucket: str) -> None:
+        """Somebody else stores an object at a place where this program has never stored anything."""
+        asked = "SELECT EXISTS (SELECT FROM janitor_attempts WHERE key_prefix = %s)"
+        if any(installation.platform.value(asked, key_prefix) for installation in self.installations()):
+            return
+        key = f"{key_prefix}/a"
+        self.of_others[bucket, key] = b"others"
+        stores.network.stores[bucket].put(key, b"others")
+
     # The platform's rows
 
     def point_provider(self, number: int, bucket: str) -> None:
         """Let the row of a provider lead to another bucket."""
         self.production.platform.sql(
-            "UPDATE cloud_providers SET configuracion = %s WHERE id = %s", json.dumps(options_of(bucket)), number
-        )
+            "UPDATE cloud_providers SET configuracion = %s WHERE id = %s",
+            json.dumps(options_of(self._kinds[number - 1], bucket)), number,
+        )  # fmt: skip
         self.production.buckets[number] = bucket
 
     def clone(self, changed_slot: int | None) -> None:
@@ -278,9 +364,12 @@ class World:
                 "UPDATE janitor_migrations SET next_try_at = next_try_at - make_interval(secs => %s) "
                 "WHERE next_try_at IS NOT NULL; "
                 "UPDATE janitor_provider_health SET until = until - make_interval(secs => %s); "
+                "UPDATE janitor_rehomes SET next_at = next_at - make_interval(secs => %s) WHERE next_at IS NOT NULL; "
+                "UPDATE janitor_jobs SET lease_expires_at = lease_expires_at - make_interval(secs => %s) "
+                "WHERE lease_expires_at IS NOT NULL; "
                 "UPDATE janitor_attempts SET closed_until = closed_until - make_interval(secs => %s) "
                 "WHERE closed_until IS NOT NULL",
-                seconds, seconds, seconds, seconds,
+                *[seconds] * 6,
             )  # fmt: skip
 
     def installations(self) -> list[Installation]:
@@ -295,10 +384,20 @@ class World:
         """The one that a host belongs to."""
         return self.staging if host == "S" else self.production
 
-    def tick(self, host: str, cut: Cut | None = None) -> Run:
-        """One run of the daemon, until its end or until it stands still."""
-        installation = self.installation_of(host)
-        settings = load_settings(
+    def tick(self, host: str, cut: Cut | None = None, job: str = "migration") -> Run:
+        """One run of one of the daemon's jobs, until its end or until it stands still."""
+        settings = self.settings_of(host)
+        request = Request(only=frozenset({job}), due_or_not=job != "migration")
+        return self.run(host, lambda: JanitorDaemon(settings, RunOptions(request)).run(), cut)
+
+    def settings_of(self, host: str) -> Settings:
+        """The settings of a host."""
+        if host not in self._settings:
+            self._settings[host] = self._load_settings(host, self.installation_of(host))
+        return self._settings[host]
+
+    def _load_settings(self, host: str, installation: Installation) -> Settings:
+        return load_settings(
             {
                 "DATABASE_URL": installation.platform.database_url,
                 "JANITOR_ROOTS": f"{self._data}",
@@ -306,9 +405,15 @@ class World:
                 "JANITOR_HOST": host,
                 "JANITOR_TRANSFERS": "1",
                 "JANITOR_PROCESSES": "1",
+                "JANITOR_MAX_ATTEMPTS": "2",
+                "JANITOR_REHOME": "on",
             }
         )
-        run = Run(host, lambda: JanitorDaemon(settings, RunOptions(Request(only=frozenset({"migration"})))).run(), cut)
+
+    def run(self, host: str, body: Callable[[], int], cut: Cut | None) -> Run:
+        """Something that a host does, until its end or until it stands still."""
+        installation = self.installation_of(host)
+        run = Run(host, body, cut)
         run.buckets = dict(installation.buckets)
         with self._seen_by(host):
             self.runs.start(run)
@@ -340,16 +445,22 @@ class World:
         if run.is_over and not isinstance(run.error, (Killed, LockHeld, type(None))):
             raise Loss(f"the run on {run.host} broke down: {run.error!r}") from run.error
         installation = self.installation_of(run.host)
-        for row in installation.platform.sql(
+        found = installation.platform.sql(
             "SELECT id, uuid::text AS uuid, ruta_directorio, ruta_nube, nube_provider_id FROM ejecuciones_yaml "
             "WHERE migrado_a_nube ORDER BY id"
-        ):
-            if row["id"] not in installation.migrated:
+        )
+        for row in found:
+            place = place_from_uri(row["ruta_nube"])
+            last = installation.migrated.get(row["id"])
+            if last is None or (last.provider_id, last.place) != (row["nube_provider_id"], place):
                 store = stores.network.stores[run.buckets[row["nube_provider_id"]]]
-                slot = self.slot_of(row["ruta_directorio"])
-                commit = Commit(row["id"], slot, row["uuid"], store, place_from_uri(row["ruta_nube"]))
+                slot = last.slot if last else self.slot_of(row["ruta_directorio"])
+                commit = Commit(row["id"], slot, row["uuid"], store, place, row["nube_provider_id"])
                 installation.migrated[row["id"]] = commit
+                installation.damaged.discard(commit)
                 self.commits.append(commit)
+        for taken_back in installation.migrated.keys() - {row["id"] for row in found}:
+            del installation.migrated[taken_back]
 
     def slot_of(self, directory: str) -> int:
         """Whose directory it is."""
@@ -365,8 +476,21 @@ class World:
                 raise Loss(f"nothing holds any more what was written to {SLOTS[slot]}: {content}")
         for installation in self.installations():
             for row, commit in installation.migrated.items():
-                if row not in installation.inherited:
+                if row not in installation.inherited and commit not in installation.damaged:
                     self._require_copy(commit)
+        self.require_held()
+        for (name, key), left in self.of_others.items():
+            there = stores.network.stores[name].get(key)
+            if there is None or there.content != left:
+                raise Loss(f"{key} at {name} is of somebody else, and is gone or was replaced")
+
+    def require_held(self) -> None:
+        """Raises `Loss` where something of what is held was moved or removed."""
+        for row, held in self.held.items():
+            if held.has_local_copy and not self._is_anywhere(self.promised[held.slot]):
+                raise Loss(f"the row {row} is held, and {SLOTS[held.slot]} is not whole any more")
+            if held.commit is not None and self.production.migrated.get(row) != held.commit:
+                raise Loss(f"the row {row} is held, and does not point to {held.commit.place.key_prefix} any more")
 
     def _require_copy(self, commit: Commit) -> None:
         content = commit.content()
@@ -403,8 +527,6 @@ class World:
             raise Loss(f"left over: {strange}")
 
 
-CREDENTIALS = {"access_key": "a", "secret_key": "s", "host": "memory", "username": "u", "host_key": "k"}
-
 UNREST = """
 SELECT EXISTS (SELECT FROM ejecuciones_yaml WHERE migrado_a_nube IS NOT TRUE)
     OR EXISTS (SELECT FROM janitor_attempts WHERE state NOT IN ('committed', 'settled'))
@@ -422,9 +544,9 @@ WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped AND attgenerat
 KEPT_TABLES = frozenset(("janitor_upgrades", "janitor_job_upgrades"))
 
 
-def options_of(bucket: str) -> dict[str, str]:
-    """What a row of any kind needs to lead to a store in memory."""
-    return {"bucket": bucket, "container": bucket, "base_path": bucket, "endpoint_url": "https://memory.invalid"}
+def options_of(kind: str, bucket: str) -> dict[str, str]:
+    """What a row of a kind needs to lead to a store in memory: a field of others costs a warning each time."""
+    return {stores.KINDS[kind].location_field: bucket}
 
 
 def clear(platform: Platform) -> None:

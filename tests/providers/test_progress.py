@@ -155,6 +155,15 @@ def test_a_log_line_takes_the_place_of_the_progress(monkeypatch: pytest.MonkeyPa
     assert terminal.getvalue() == f"uno\n{CLEAR_LINE}Migradas{CLEAR_LINE}dos\ntres\n"
 
 
+def test_what_else_is_written_appears_whole_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((80, 24)))
+    terminal = Terminal()
+    line = _LastLine(terminal, lambda: "Restaurando")
+    line.repaint_until(OverAfterOneLook())
+    line.above(lambda: terminal.write("Ejecución uno restaurada\n"))
+    assert terminal.getvalue() == f"{CLEAR_LINE}Restaurando{CLEAR_LINE}Ejecución uno restaurada\n"
+
+
 def test_a_terminal_that_is_gone_ends_the_display_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((80, 24)))
     terminal = Terminal()

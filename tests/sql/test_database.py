@@ -28,6 +28,7 @@ from sql.database import (
     DatabaseUnavailable,
     DeletionSwitchedOff,
     ListedDeletion,
+    PendingSource,
     RemovalRecord,
     SchemaError,
     database_identity,
@@ -798,10 +799,11 @@ def test_what_is_due(platform: Platform, age: str, retention_hours: float, due: 
         execution = platform.add_execution()
         platform.sql(f"UPDATE ejecuciones_yaml SET fecha_ejecucion = {age}")  # noqa: S608 from the list above
         assert ids(platform.run().candidates(retention_hours)) == ([execution.id] if due else [])
-        counted = platform.run().pending_by_state(retention_hours, WHOLE_TABLE)
-        assert sum(row["old_enough"] for row in counted) == (1 if due else 0)
-        listed = platform.run().due_executions(retention_hours, 5, WHOLE_TABLE)
-        assert [row["id"] for row in listed] == ([execution.id] if due else [])
+        for source in (WHOLE_TABLE, PendingSource("{}", 0)):
+            counted, listed = platform.run().pending_by_state(retention_hours, source, 5)
+            assert sum(row["old_enough"] for row in counted.values()) == (1 if due else 0)
+            found = [(row["id"], row["uuid"], row["directory"]) for row in listed]
+            assert found == ([(execution.id, execution.uuid, execution.directory)] if due else [])
     finally:
         platform.sql("ALTER TABLE ejecuciones_yaml ALTER COLUMN fecha_ejecucion TYPE timestamp")
 

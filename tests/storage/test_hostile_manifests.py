@@ -27,12 +27,11 @@ from files.descriptors import closing_descriptor
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import LocalCopyDiffers, remove_local_copy
-from jobs.migration.restore.destination import INCOMPLETE_MARK
 from jobs.migration.restore.run import Restore
 from providers.base import BytesSource, IntegrityError
 from providers.local.provider import LocalProvider
 from storage import manifest as manifest_module
-from storage.keys import Place
+from storage.keys import INCOMPLETE_MARK, Place
 from storage.manifest import MAXIMUM_SIZE_BYTES, fetch_manifest, make_manifest, read_manifest
 from storage.traffic.transfers import TransferPool
 from tests.faulty_provider import Call, Fault, FaultyProvider

@@ -205,7 +205,9 @@ def test_everything_is_stored_proven_and_described(bench: Bench, evidence: Evide
         size_bytes=sum(map(len, FILES.values())),
         evidence=evidence,
         manifest_sha256=manifest.sha256,
+        listing_digest=copy.listing_digest,
     )
+    assert (copy.listing_digest is None) is (evidence is Evidence.READ_BACK)
     assert provider.keys("put") == sorted([*FILES, MANIFEST])
     methods = [method for method, _ in provider.calls]
     after_the_last_put = methods[len(methods) - methods[::-1].index("put") :]

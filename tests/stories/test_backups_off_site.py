@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from demo.servers.postgres import EmbeddedPostgres
 from tests.destinations import Destination, local_destination
 from tests.jobs.notify.services import MailServer
+from tests.processes import wait_until
 from tests.servers.authority import PrivateAuthority
 from tests.stories.installation import Installation, Run
 
@@ -127,6 +129,42 @@ def test_a_failed_copy_is_sent_by_the_next_tick_which_makes_no_other_backup(
     assert contents(at_provider(far)).keys() == contents(at_provider(nas)).keys()
     assert len(contents(copies(sage))) == 3
     assert sage.rows(question) == [{"state": "ok"}]
+
+
+def test_a_run_that_is_killed_while_it_sends_leaves_no_copy_that_counts_and_the_next_one_finishes(
+    sage: Installation, new_destination: Callable[[str], Destination]
+) -> None:
+    """A real upload to a real server, cut within the bytes of the backup's own file."""
+    far = new_destination("sftp-openssh")
+    sage.environment.update(BACKUP_PROVIDERS=str(sage.add_provider(far)))
+    sage.execute("CREATE TABLE datos AS SELECT g, md5(random()::text) FROM generate_series(1, 40000) AS g")
+    with sage.start(JANITOR_BANDWIDTH_LIMIT="100K") as running:
+        wait_until(lambda: sage.rows("SELECT 1 FROM janitor_backup_copies WHERE stored_at IS NULL"), 60)
+        wait_until(lambda: largest_at(far) > 100_000, 60)
+        running.stop(signal.SIGKILL)
+    whole = contents(copies(sage))
+    (name,) = (name for name in whole if name.endswith(".sql.gz"))
+    assert not [key for key in far.everything_stored() if key.endswith((".sql.gz", ".sha256"))]
+    (entry,) = json.loads(done(sage.run("backup", "list", "--json")).output)
+    assert (entry["estado"], entry["copias"]) == ("COMPLETADO", [])
+
+    sage.execute("UPDATE janitor_jobs SET last_started_at = now() - interval '2 hours' WHERE job = 'backup'")
+    done(sage.run())
+    assert history(sage) == ["COMPLETO"]  # only what was missing was done
+    assert contents(copies(sage)) == whole
+    stored = contents(at_provider(far))
+    assert {key.rpartition("/")[2] for key in far.everything_stored()} == stored.keys() == whole.keys()
+    assert stored[name] == whole[name]
+    (entry,) = json.loads(done(sage.run("backup", "list", "--json")).output)
+    assert [copy["falta_desde"] for copy in entry["copias"]] == [None]
+
+
+def largest_at(destination: Destination) -> int:
+    """The size of the largest file at a provider, finished or not."""
+    sizes = [0]
+    with contextlib.suppress(FileNotFoundError):  # renamed or removed meanwhile
+        sizes += [path.stat().st_size for path in destination.directory.rglob("*") if path.is_file()]
+    return max(sizes)
 
 
 def test_keys_that_are_none_stop_the_job_before_anything_is_written(sage: Installation, nas: Destination) -> None:

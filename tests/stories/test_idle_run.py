@@ -26,6 +26,7 @@ NOT_FOR_AN_IDLE_RUN = {
         "jobs.migration.attempts",
         "commands.check",
         "commands.subcommands",
+        "commands.table",
         "demo.story",
         "jobs.migration.leftovers",
         "jobs.migration.removal.local_copies",

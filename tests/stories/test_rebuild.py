@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from datetime import UTC
 
 import pytest
 
 from tests.destinations import Destination
+from tests.json_schemas import require_valid
 from tests.stories.installation import Installation
 from tests.stories.trees import make_usual_tree, snapshot
 
@@ -50,9 +52,18 @@ def test_lost_rows_are_shown_first_and_then_written_as_they_were(migrated: Insta
     assert run.output.splitlines()[-1].startswith("3 filas perdidas; 0 tienen ya la suya; ")
     assert migrated.everything_in_the_database() == before
 
-    run = migrated.run("rebuild", "--provider", "nas", "--write")
+    run = migrated.run("rebuild", "--provider", "nas", "--write", "--json")
     assert run.exit_code == 0, str(run)
     assert rows_now(migrated) == lost
+    written = json.loads(run.output)
+    require_valid("rebuild", written)
+    assert written["sums"] == {"lost": 3, "known": 0, "left": 0, "unusable": 0}
+    dates = migrated.rows("SELECT uuid, fecha_ejecucion::timestamptz AS at FROM ejecuciones_yaml ORDER BY uuid")
+    for row in dates:
+        oldest = min(file.stat().st_mtime for file in (migrated.executions / row["uuid"]).rglob("*") if file.is_file())
+        assert row["at"].timestamp() == int(oldest)
+    shown = {execution["execution"]: execution["executed_at"] for execution in written["executions"]}
+    assert {row["uuid"]: row["at"].astimezone(UTC).isoformat() for row in dates} == shown
     again = migrated.run("rebuild", "--provider", "nas", "--write")
     assert again.output == "0 filas escritas; 3 tienen ya la suya; 0 se dejan como están; 0 copias no valen\n"
     assert rows_now(migrated) == lost

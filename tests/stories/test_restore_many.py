@@ -61,7 +61,8 @@ def test_one_that_fails_stops_no_other_and_the_same_command_goes_on(migrated: In
     assert run.exit_code == 0, str(run)
     assert are_equal(migrated, target, UUIDS)
     noted = migrated.rows("SELECT uuid FROM janitor_audit WHERE event = 'restored' ORDER BY id")
-    assert [row["uuid"] for row in noted] == ["uno", "tres", "dos"]
+    assert [row["uuid"] for row in noted[2:]] == ["dos"]
+    assert {row["uuid"] for row in noted[:2]} == {"uno", "tres"}  # at the same time
     lines = run.output.splitlines()
     assert lines[0] == f"[1 de 3] Ejecución uno: ya estaba en {target / 'uno'}, comprobada"
     assert lines[1].endswith("2 ficheros, 25 bytes; 1 ya estaba y se comprobó")
@@ -131,6 +132,21 @@ def test_in_place_fills_only_what_is_missing_or_empty_inside_the_roots(migrated:
     assert run.exit_code == 1, str(run)
     assert "Ejecución dos: ya estaba" in run.output
     assert (migrated.executions / "uno" / "tabla.txt").read_text() == "otra cosa"
+
+
+def test_in_place_refuses_the_directory_of_a_row_that_is_still_to_be_migrated(migrated: Installation) -> None:
+    shutil.rmtree(migrated.executions / "uno")
+    shutil.rmtree(migrated.executions / "dos")
+    other = migrated.add_execution("otra", migrated.executions / "uno")
+    migrated.add_execution("dentro", migrated.executions / "dos" / "parte")
+    run = restored(migrated, "uno", "dos", "--in-place")
+    assert run.exit_code == 1, str(run)
+    first, second = run.messages("ERROR")
+    assert first.startswith(f"la ejecución uno: la ejecución otra (id {other}), sin migrar, tiene un directorio que es")
+    assert f"{migrated.executions / 'uno'}; use --to DIRECTORIO" in first
+    assert "la ejecución dentro" in second
+    assert not (migrated.executions / "uno").exists()
+    assert not (migrated.executions / "dos").exists()
 
 
 def test_in_place_follows_no_link_and_needs_roots_that_are_there(migrated: Installation) -> None:

@@ -227,3 +227,26 @@ def test_a_line_that_cannot_be_written_says_so_and_that_the_files_are_whole(migr
         assert run.returncode == 1, arguments
         assert run.stderr.splitlines()[-1].endswith(f" - ERROR - {told}"), (arguments, run.stderr)
     assert snapshot(target) == snapshot(migrated.executions / "uno")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"mine\n", b"[1]"])
+def test_a_half_restored_directory_is_not_migrated(
+    installation: Installation, nas: Destination, content: bytes | None
+) -> None:
+    """It would replace the copy that it came from. A file of the execution's own may have the mark's name."""
+    installation.configure(installation.add_provider(nas))
+    directory = installation.small_execution("uno")
+    whole = b'{"execution": "uno", "place": "ejecuciones/uno", "manifest_sha256": "00"}\n'
+    (directory / MARK).write_bytes(whole if content is None else content)
+    run = installation.run()
+    if content:
+        assert run.exit_code == 0, str(run)
+        assert installation.place("uno")[0] is True
+        return
+    assert run.exit_code == 1, str(run)
+    assert any("contiene una restauración a medias" in message for message in run.messages()), str(run)
+    assert installation.place("uno")[0] is False
+    assert not (nas.directory / "ejecuciones").exists()
+    (directory / MARK).unlink()
+    installation.let_pauses_end()
+    assert installation.run().exit_code == 0

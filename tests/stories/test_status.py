@@ -137,8 +137,18 @@ def test_ready_is_never_said_of_what_will_not_happen(
     run = installation.run("status")
     assert run.exit_code == 1, str(run)  # it has been waiting for more than a week
     assert "NO SE MIGRA NADA" in run.output
-    assert "listas para migrar" not in run.output.partition("\n  ")[0]
-    assert "listas para migrar ahora" not in run.output
+    assert "listas para migrar" not in run.output
+
+
+def test_deletion_without_roots_is_no_deletion(installation: Installation, nas: Destination) -> None:
+    installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
+    run = installation.run("status", JANITOR_ROOTS="")
+    assert run.exit_code == 1, str(run)
+    assert "  ! JANITOR_ROOTS: no está definida, " in run.output
+    assert "la copia local se conserva" in run.output
+    run = installation.run("status")
+    assert run.exit_code == 0, str(run)
+    assert "la copia local se borra" in run.output
 
 
 def test_jobs_say_something_of_their_own(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -360,9 +370,14 @@ def test_without_the_database_it_is_said_when_a_run_last_ended_here(
         assert run.exit_code == 3, str(run)
         (error,) = run.messages("ERROR")
         assert reason in error
-        assert run.output.startswith("Último ciclo terminado en esta máquina, según su registro: 20")
+        first, what, last = run.output.splitlines()[:3]
+        assert first == "Necesita a una persona (1):"
+        assert what.startswith(f"  ! base de datos: {error}. Qué hacer: arranque su servidor o corrija DATABASE_URL")
+        assert last.startswith("Último ciclo terminado en esta máquina, según su registro: 20")
     document = json.loads(installation.run("status", "--json", DATABASE_URL=wrong).output)
-    assert document["needs_person"][0]["code"] == "database"
+    (attention,) = document["needs_person"]
+    assert attention["code"] == "database"
+    assert attention["advice"]
 
 
 def _at(url: str, port: int) -> str:

@@ -42,13 +42,14 @@ class Shelf:
     def newest_full(self, fetchable: Container[int] = ()) -> Backup | None:
         """The newest good full one that can be the base of a differential, now or once it was fetched.
 
-        None of its chain has failed a proof.
+        None of its chain has failed a proof, and its file is not known to be damaged.
         """
         doubtful = {backup.base_id or backup.id for backup in self.here() if backup.verification_error is not None}
         usable = (
             backup
             for backup in self.good_here()
             if backup.is_full and backup.id not in doubtful and (is_base(backup) or backup.id in fetchable)
+            if backup.damaged is None
         )
         return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
 
@@ -59,14 +60,34 @@ class Shelf:
             raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
         return max(usable, key=lambda backup: (backup.made, backup.id))
 
-    def newest_anywhere(self) -> Backup | None:
-        """The newest good one that this program made; on this host its file must be there."""
-        usable = (
-            backup
-            for backup in self.backups
-            if backup.is_good and backup.host is not None and (backup.host != self.host or is_there(backup))
+    def newest_provable(self, *, has_key: bool) -> Backup | None:
+        """The newest good one that this program made and somebody can prove.
+
+        All that restores it is on its host, or at a provider where this host can read it. What another host should
+        have is believed to be there.
+        """
+        usable = (backup for backup in self.backups if backup.is_good and backup.host is not None)
+        provable = (
+            backup for backup in usable if all(self._can_be_read(part, has_key) for part in self._parts(backup))
         )
-        return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
+        return max(provable, key=lambda backup: (backup.made, backup.id), default=None)
+
+    def is_readable_elsewhere(self, backup: Backup, *, has_key: bool) -> bool:
+        """Whether providers have all that restores a backup, where this host can read it."""
+        return all(part is not None and part.has_readable_copy(has_key=has_key) for part in self._parts(backup))
+
+    def _can_be_read(self, backup: Backup | None, has_key: bool) -> bool:
+        if backup is None:
+            return False
+        is_on_its_host = is_there(backup) if backup.host == self.host else backup.host is not None
+        return is_on_its_host or backup.has_readable_copy(has_key=has_key)
+
+    def _parts(self, backup: Backup) -> list[Backup | None]:
+        """What restores a backup; `None` for what is not good any more, or unknown."""
+        if backup.is_full:
+            return [backup]
+        base = next((other for other in self.backups if other.id == backup.base_id and other.is_good), None)
+        return [base, backup]
 
     def named(self, backup_id: int) -> Backup:
         """The backup with this id. Raises `UnknownBackup`."""
@@ -115,7 +136,7 @@ class Shelf:
                 base_id=None if backup.is_full else backup.base_id or -1,
                 is_good=backup.is_good,
                 verified=backup.verified,
-                copies=frozenset((DIRECTORY,) if is_there(backup) else ()) | self.elsewhere.get(backup.id, frozenset()),
+                copies=frozenset((DIRECTORY,) if is_whole(backup) else ()) | self.elsewhere.get(backup.id, frozenset()),
             )
             for backup in self.good_here()
         ]
@@ -127,6 +148,11 @@ def is_there(backup: Backup) -> bool:
         return backup.path.stat().st_size == backup.size_bytes
     except OSError:
         return False
+
+
+def is_whole(backup: Backup) -> bool:
+    """Whether its file is seen, and is not known to be damaged."""
+    return backup.damaged is None and is_there(backup)
 
 
 def is_base(backup: Backup) -> bool:

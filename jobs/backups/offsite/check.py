@@ -10,7 +10,7 @@ from functools import partial
 from config.errors import ConfigurationError
 from config.text.plurals import counted
 from jobs.backups.offsite.copies import backups_prefix
-from jobs.backups.offsite.encryption import require_recipients
+from jobs.backups.offsite.encryption import identities_of, require_recipients
 from jobs.backups.offsite.stores import Stores, StoreUnusable, rows_in
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context
@@ -24,6 +24,10 @@ def check(context: Context) -> Iterator[Finding]:
     settings: BackupSettings = context.own_settings
     try:
         require_recipients(settings.recipients)
+    except ConfigurationError as error:
+        yield unusable(SUBJECT, str(error))
+    try:
+        identities_of(settings.identity)
     except ConfigurationError as error:
         yield unusable(SUBJECT, str(error))
     if not settings.providers:

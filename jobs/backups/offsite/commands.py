@@ -11,6 +11,7 @@ import click
 
 from config.exit_codes import EXIT_DONE
 from config.logs import one_line
+from config.mailbox import Mailbox
 from config.options import not_empty
 from config.settings import Settings
 from config.text.parsers import reference
@@ -90,7 +91,7 @@ def backup_send(settings: Settings, *, backup_id: int, recipient: str) -> int:
 
     own = settings.of(BackupSettings)
     require_recipients(own.recipients)
-    mailbox = mail.Mailbox.of(_notice_addresses(settings))
+    mailbox = Mailbox.of(_notice_addresses(settings))
     interruption = threading.Event()
     with stopping_on_signal(interruption), opened(settings, interruption) as vault:
         shelf = vault.shelf
@@ -111,6 +112,6 @@ def _notice_addresses(settings: Settings) -> Any:
     """The addresses to which notices go: settings of another job, which is known by its name alone."""
     from jobs.registry import job_named
 
-    kind = job_named("notify").settings
+    kind = job_named("notify").settings_class
     assert kind is not None  # noqa: S101 for the type checker
     return settings.of(kind).urls

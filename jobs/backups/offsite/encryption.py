@@ -19,7 +19,6 @@ Identity = object
 Recipient = object
 """A public key."""
 
-ENCRYPTED = ".age"
 SECRET_KEY = "AGE-SECRET-KEY-"  # noqa: S105 how a line with one begins
 OPENSSH_KEY = "-----BEGIN "
 SSH_RECIPIENT = "ssh-"
@@ -48,12 +47,23 @@ def identities_in(path: Path) -> list[Identity]:
         learn_secrets([line for line in text.splitlines() if line.startswith(SECRET_KEY)])
         found = list(_identities(text))
     except UnreadableFile as error:
-        raise ConfigurationError(f"el fichero de --identity {error}") from error
+        raise ConfigurationError(
+            f"el fichero de la clave privada (--identity o BACKUP_IDENTITY_FILE) {error}"
+        ) from error
     except ValueError:  # its message could quote the key
-        raise ConfigurationError("el fichero de --identity tiene una clave que no se entiende") from None
+        raise ConfigurationError(
+            "el fichero de la clave privada (--identity o BACKUP_IDENTITY_FILE) tiene una clave que no se entiende"
+        ) from None
     if not found:
-        raise ConfigurationError(f"el fichero de --identity no tiene ninguna clave privada ({SECRET_KEY}…)")
+        raise ConfigurationError(
+            f"el fichero de --identity o de BACKUP_IDENTITY_FILE no tiene ninguna clave privada ({SECRET_KEY}…)"
+        )
     return found
+
+
+def identities_of(path: Path | None) -> list[Identity]:
+    """The private keys of a file, none without one. Raises `ConfigurationError`."""
+    return [] if path is None else identities_in(path)
 
 
 def encrypt(chunks: Iterable[bytes], write: Callable[[bytes], object], recipients: Sequence[str]) -> None:

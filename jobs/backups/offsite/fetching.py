@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import tempfile
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import MigrationError, RunInterrupted
-from config.logs import one_line
+from config.logs import emit, one_line
 from jobs.backups.errors import BackupError, DamagedBackup, DiskError
 from jobs.backups.files import Contents, Draft, Target, disk_errors, prepare, publish
+from jobs.backups.keeping.damage import damage_of
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.offsite.copies import Copy
 from jobs.backups.offsite.encryption import CannotDecrypt, decrypt
+from jobs.backups.offsite.scratch import scratch_directory
 from jobs.backups.offsite.stores import Stores, StoreUnusable
-from jobs.backups.records import Backup
-from providers.base import Provider
+from jobs.backups.records import Backup, Records
+from providers.base import IntegrityError, ObjectNotFound, Provider
 from providers.retries import Result, with_retries
 
 if TYPE_CHECKING:
@@ -30,6 +32,13 @@ if TYPE_CHECKING:
 
 class NotFetched(BackupError):
     """No provider gave a backup back. The message says why for each."""
+
+
+class BackupLost(NotFetched):
+    """Every provider that should have it answered, and has lost it or holds something else."""
+
+
+LOST = (DamagedBackup, IntegrityError, ObjectNotFound)
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,13 @@ class Fetcher:
         """The ids of the backups of which a provider has proven a copy."""
         return frozenset(copy.backup_id for copy in self.copies if copy.stored)
 
+    @property
+    def readable(self) -> frozenset[int]:
+        """Those of them that need no private key, or for which there is one."""
+        return frozenset(
+            copy.backup_id for copy in self.copies if copy.stored and (self.identities or not copy.spot.is_encrypted)
+        )
+
     def size_bytes(self, backup: Backup) -> int:
         """How much must be fetched for a backup that is fetchable."""
         return min(copy.size_bytes or 0 for copy in self.copies if copy.stored and copy.backup_id == backup.id)
@@ -52,11 +68,12 @@ class Fetcher:
     def fetch(self, backup: Backup, directory: Path) -> list[Path]:
         """Fetch a backup, its hash and its description into a directory, from the first provider that gives them.
 
-        Raises `NotFetched`, `DiskError`, `NotEnoughSpace`, `RunInterrupted`.
+        Raises `NotFetched`, `BackupLost`, `DiskError`, `NotEnoughSpace`, `RunInterrupted`.
         """
         if (directory / backup.name).exists():
             raise DiskError(f"ya existe {one_line(directory / backup.name)}; bórrelo o indique otro directorio")
         reasons = []
+        is_lost = True
         for copy in sorted(self.copies, key=lambda copy: copy.spot.is_encrypted):
             if copy.backup_id != backup.id or not copy.stored:
                 continue
@@ -65,17 +82,22 @@ class Fetcher:
             except RunInterrupted:
                 raise
             except StoreUnusable as error:
+                is_lost = False
                 reasons.append(str(error))
             except (DamagedBackup, CannotDecrypt, MigrationError) as error:
+                is_lost &= isinstance(error, LOST)
                 reasons.append(str(self.stores.fault(copy.provider_id, error)))
-        raise NotFetched(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
+        kind = BackupLost if is_lost and reasons else NotFetched
+        raise kind(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
 
     def _fetch(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
         if copy.spot.is_encrypted and not self.identities:
-            raise DamagedBackup("está cifrada: añada --identity FICHERO, con la clave privada de age")
+            raise CannotDecrypt("está cifrada: añada --identity FICHERO, con la clave privada de age")
         provider = self.stores.open(copy.provider_id)
         if provider.store != copy.store:
-            raise DamagedBackup("su fila señala ahora a otro sitio, y allí no está")
+            raise self.stores.fault(
+                copy.provider_id, StoreUnusable("su fila señala ahora a otro sitio, y allí no está")
+            )
         prepare(Target(directory, copy.size_bytes or 0))
         reading = _Reading(provider, copy, self.stores, self.identities)
         description = reading.description() if backup.is_full else None
@@ -145,23 +167,35 @@ class _Reading:
 
 
 @contextlib.contextmanager
-def fetched(shelf: Shelf, backup: Backup, fetcher: Fetcher) -> Iterator[Shelf]:
+def fetched(shelf: Shelf, backup: Backup, fetcher: Fetcher, records: Records) -> Iterator[Shelf]:
     """The same backups, where all that restores one of them is on this host; what was fetched is gone with the context.
 
-    It is fetched into TMPDIR. Raises `UnknownBackup`, `NotFetched`, `DiskError`, `RunInterrupted`.
+    What is damaged here is fetched, too, if a provider has it; that is recorded and reported. It goes into TMPDIR, once
+    all of it fits there. That nobody has it any more is recorded like a failed proof. Raises `UnknownBackup`,
+    `NotFetched`, `NotEnoughSpace`, `DiskError`, `RunInterrupted`.
     """
+    wanted = [part for part in shelf.chain(backup, fetcher.fetchable) if not is_usable(part, shelf, fetcher, records)]
     here = {}
     with contextlib.ExitStack() as stack:
-        for part in shelf.chain(backup, fetcher.fetchable):
-            if not shelf.is_here(part):
-                directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="janitor-backup-")))
+        if wanted:
+            directory = stack.enter_context(scratch_directory(sum(part.size_bytes or 0 for part in wanted)))
+        for part in wanted:
+            try:
                 fetcher.fetch(part, directory)
-                here[part.id] = _at(part, directory / part.name, shelf.host)
+            except BackupLost as error:
+                records.note_verified(backup, 0.0, str(error))
+                raise
+            here[part.id] = _at(part, directory / part.name, shelf.host)
         yield replace(shelf, backups=tuple(here.get(known.id, known) for known in shelf.backups))
 
 
 def download_chain(
-    shelf: Shelf, backup: Backup, fetcher: Fetcher, directory: Path, copy: Callable[[Backup], list[Path]]
+    shelf: Shelf,
+    backup: Backup,
+    fetcher: Fetcher,
+    records: Records,
+    directory: Path,
+    copy: Callable[[Backup], list[Path]],
 ) -> list[Path]:
     """Leave all that restores a backup in a directory: `copy` gives what is on this host, the rest is fetched.
 
@@ -169,7 +203,7 @@ def download_chain(
     """
     written = []
     for part in shelf.chain(backup, fetcher.fetchable):
-        if shelf.is_here(part):
+        if is_usable(part, shelf, fetcher, records):
             written += copy(part)
         else:
             with disk_errors(directory):
@@ -178,5 +212,27 @@ def download_chain(
     return written
 
 
+def is_usable(backup: Backup, shelf: Shelf, fetcher: Fetcher, records: Records) -> bool:
+    """Whether to use the files on this host: they are there and, where a provider could replace them, undamaged.
+
+    Damage is recorded, and reported. Without a provider, whoever uses the files finds it. Reads the whole file.
+    """
+    if not shelf.is_here(backup):
+        return False
+    if backup.id not in fetcher.fetchable:
+        return True
+    damage = damage_of(backup)
+    if damage:
+        can_be_read = backup.id in fetcher.readable
+        then = "se usa la de un proveedor" if can_be_read else "hay otra cifrada: añada --identity FICHERO"
+        text = one_line(f"La copia {backup.id} ({backup.name}) no vale en el disco: {damage}; {then}")
+        emit(logging.WARNING, "backup_damaged_here", text)
+        records.note_damaged(backup, f"{damage}, en {backup.path}; un proveedor tiene otra")
+        return not can_be_read
+    if backup.damaged is not None:
+        records.note_repaired(backup)
+    return True
+
+
 def _at(backup: Backup, path: Path, host: str) -> Backup:
-    return replace(backup, path=path, size_bytes=path.stat().st_size, host=host)
+    return replace(backup, path=path, size_bytes=path.stat().st_size, host=host, damaged=None)

@@ -12,7 +12,7 @@ from pathlib import Path
 from config.settings import Settings
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.copies import Copies
-from jobs.backups.offsite.encryption import identities_in
+from jobs.backups.offsite.encryption import identities_of
 from jobs.backups.offsite.fetching import Fetcher
 from jobs.backups.offsite.stores import Stores, rows_in
 from jobs.backups.records import FOLDER, Backup, Records
@@ -44,7 +44,7 @@ def opened(
 
     Raises `ConfigurationError`, `DatabaseError`.
     """
-    identities = [] if identity is None else identities_in(identity)
+    identities = identities_of(identity)
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         database.connect()
         database.require_current_schema()

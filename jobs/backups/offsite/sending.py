@@ -21,9 +21,9 @@ from config.logs import one_line
 from config.models import Evidence, PutReceipt, StoredObject
 from config.text.wording import reason_of
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import READ_BYTES, Draft, Target, description_name, disk_errors, prepare
+from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, description_name, disk_errors, prepare
 from jobs.backups.offsite.copies import Spot
-from jobs.backups.offsite.encryption import ENCRYPTED, encrypt
+from jobs.backups.offsite.encryption import encrypt
 from jobs.backups.records import Backup
 from providers.base import (
     BytesSource,

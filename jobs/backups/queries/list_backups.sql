@@ -4,7 +4,7 @@ SELECT
     backup.hash_md5, backup.id_backup_base, backup.fecha_creacion, backup.fecha_eliminacion,
     coalesce(backup.eliminado, false) AS eliminado, backup.ejecutado_por,
     own.attempt, own.host, own.sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
-    own.verified_at, own.verification_seconds, own.verification_error,
+    own.verified_at, own.verification_seconds, own.verification_error, own.damaged_since,
     (
         SELECT json_agg(
             json_build_object(

@@ -25,6 +25,7 @@ from jobs.backups.errors import (
     RestoreFailed,
 )
 from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
+from jobs.backups.keeping.damage import require_undamaged
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.progress import shown_progress
@@ -101,7 +102,7 @@ def download(chain: Sequence[Backup], directory: Path, interruption: threading.E
     with disk_errors(directory):
         directory.mkdir(mode=0o700, exist_ok=True)
         for backup in chain:
-            _require_hash(backup)
+            require_undamaged(backup)
             for path in files_of(backup):
                 if path == backup.path or path.exists():
                     written.append(_copied(path, directory, interruption))
@@ -113,14 +114,7 @@ def download(chain: Sequence[Backup], directory: Path, interruption: threading.E
 def _require_hashes(chain: Sequence[Backup]) -> None:
     """Raise `DamagedBackup` unless all have theirs."""
     for backup in chain:
-        _require_hash(backup)
-
-
-def _require_hash(backup: Backup) -> None:
-    try:
-        require_hash(backup.path)
-    except (OSError, IndexError) as error:
-        raise DamagedBackup(f"no se puede leer {backup.name} o su .sha256, que debe estar a su lado") from error
+        require_undamaged(backup)
 
 
 def _copied(path: Path, directory: Path, interruption: threading.Event) -> Path:

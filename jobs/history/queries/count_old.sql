@@ -2,6 +2,18 @@
 SELECT
     (
         SELECT count(*)
+        FROM janitor_jobs AS silent
+        WHERE silent.host <> ''
+          AND silent.last_started_at < now() - make_interval(days => %(days)s)
+          AND (silent.lease_expires_at IS NULL OR silent.lease_expires_at < now())
+          AND NOT EXISTS (
+                SELECT FROM janitor_runs AS run
+                WHERE run.host = silent.host
+                  AND (run.started_at >= now() - make_interval(days => %(days)s) OR run.lease_expires_at > now())
+            )
+    ) AS jobs,
+    (
+        SELECT count(*)
         FROM janitor_runs AS run
         WHERE run.started_at < now() - make_interval(days => %(days)s)
           AND run.id < (SELECT max(id) FROM janitor_runs)

@@ -10,4 +10,5 @@ WHERE backup.estado = 'COMPLETADO'
   AND backup.eliminado IS NOT TRUE
   AND own.deleting_since IS NULL
   AND own.missing_since IS NULL
+  AND isfinite(backup.fecha_creacion)
 ORDER BY backup.tipo, backup.fecha_creacion DESC

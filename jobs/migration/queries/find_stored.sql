@@ -7,7 +7,8 @@ SELECT
     execution.nube_provider_id AS provider_id,
     execution.ruta_directorio AS directory,
     CASE WHEN migration.uri = execution.ruta_nube THEN migration.manifest_sha256 END AS manifest_sha256,
-    coalesce(migration.local_copy = 'deleting', false) AS is_being_removed
+    coalesce(migration.local_copy = 'deleting', false) AS is_being_removed,
+    migration.file_count
 FROM ejecuciones_yaml AS execution
 LEFT JOIN janitor_migrations AS migration ON migration.execution_id = execution.id
 WHERE execution.uuid::text = ANY(%(uuids)s)

@@ -5,7 +5,8 @@ SELECT pg_advisory_xact_lock(hashtextextended('janitor rebuild', 0));
 WITH wanted AS (
     SELECT *
     FROM json_to_recordset(%(copies)s::json) AS copy (
-        uuid text, directory text, uri text, key_prefix text, file_count bigint, size_bytes bigint, manifest_sha256 text
+        uuid text, directory text, uri text, key_prefix text, file_count bigint, size_bytes bigint, manifest_sha256 text,
+        executed_at timestamptz
     )
 ),
 lost AS (
@@ -15,14 +16,16 @@ lost AS (
       AND NOT EXISTS (SELECT FROM ejecuciones_yaml AS present WHERE present.ruta_nube = wanted.uri)
 ),
 written AS (
-    INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, migrado_a_nube, ruta_nube, nube_provider_id)
-    SELECT typed.uuid, typed.ruta_directorio, true, typed.ruta_nube, typed.nube_provider_id
+    INSERT INTO ejecuciones_yaml
+        (uuid, ruta_directorio, fecha_ejecucion, migrado_a_nube, ruta_nube, nube_provider_id)
+    SELECT
+        typed.uuid, typed.ruta_directorio, typed.fecha_ejecucion, true, typed.ruta_nube, typed.nube_provider_id
     FROM lost
     CROSS JOIN LATERAL json_populate_record(
         NULL::ejecuciones_yaml,
         json_build_object(
             'uuid', lost.uuid, 'ruta_directorio', lost.directory, 'ruta_nube', lost.uri,
-            'nube_provider_id', %(provider_id)s::bigint
+            'nube_provider_id', %(provider_id)s::bigint, 'fecha_ejecucion', lost.executed_at
         )
     ) AS typed
     RETURNING id, uuid::text AS uuid
@@ -40,7 +43,7 @@ migration AS (
         run_id = excluded.run_id, fencing_token = earlier.fencing_token + 1, lease_expires_at = NULL,
         attempts = excluded.attempts, error_code = NULL, error = NULL, provider_id = excluded.provider_id,
         uri = excluded.uri, directory = excluded.directory, file_count = excluded.file_count,
-        size_bytes = excluded.size_bytes, evidence = NULL, manifest_sha256 = excluded.manifest_sha256,
+        size_bytes = excluded.size_bytes, evidence = NULL, manifest_sha256 = excluded.manifest_sha256, listing_digest = NULL,
         migrated_at = excluded.migrated_at, executed_at = NULL, set_aside_inode = NULL, emptied_in = NULL,
         failed_runs = 0, next_try_at = NULL, quarantined_at = NULL
 ),

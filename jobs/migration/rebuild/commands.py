@@ -5,17 +5,18 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 import click
 
 from config.errors import ConfigurationError
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
-from config.logs import one_line
+from config.logs import one_line, printable_json
 from config.models import MigrationPolicy, ProviderRow
 from config.options import SpanishCommand, not_empty, transfers_option
 from config.settings import Settings
 from config.text.plurals import counted
-from jobs.migration.rebuild.run import RIGHTS, Rebuild, State
+from jobs.migration.rebuild.run import RIGHTS, Finding, Rebuild, State
 from jobs.migration.restore.many.wanted import provider_id_of
 from jobs.signals import stopping_on_signal
 from providers import build_provider
@@ -30,9 +31,12 @@ WORDS = {State.LEFT: "Se deja", State.UNUSABLE: "No vale"}
 @click.option("--provider", metavar="ID|NOMBRE", required=True, callback=not_empty, help="El proveedor que se mira.")
 @click.option("--prefix", metavar="P", help="El prefijo de las claves (por defecto, prefijo_ruta_nube).")
 @click.option("--write/--dry-run", default=False, help="Escribir las filas, o solo decir cuáles (por defecto).")
+@click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 @transfers_option
 @click.pass_obj
-def rebuild(settings: Settings, provider: str, prefix: str | None, transfers: dict[str, int], *, write: bool) -> int:
+def rebuild(
+    settings: Settings, provider: str, prefix: str | None, transfers: dict[str, int], *, write: bool, as_json: bool
+) -> int:
     """Rehace las filas de ejecuciones_yaml que se han perdido, a partir de los manifiestos de un proveedor.
 
     Solo de copias enteras: con manifiesto, y con todos sus ficheros y tamaños en el listado. Las filas que hay no se
@@ -53,13 +57,51 @@ def rebuild(settings: Settings, provider: str, prefix: str | None, transfers: di
         found.progress.interruption = interruption
         with contextlib.closing(found):
             rebuilding = Rebuild(database, found, _prefix(database, prefix), settings.host, pool, interruption)
-            for finding in rebuilding.findings(write=write):
-                sums[finding.state] += 1
-                word = WORDS.get(finding.state, "Escrita" if write else "Se escribiría")
-                if finding.state is not State.KNOWN:
-                    click.echo(one_line(f"{word} {finding.uuid}: {finding.text}"))
-    click.echo(_sums_line(sums, write=write))
+            findings = _counted(rebuilding.findings(write=write), sums)
+            for line in (_json_of if as_json else _lines_of)(rebuilding, findings, sums, write=write):
+                click.echo(line)
     return EXIT_SOMETHING_FAILED if sums[State.LEFT] or sums[State.UNUSABLE] else EXIT_DONE
+
+
+def _counted(findings: Iterable[Finding], sums: Counter[State]) -> Iterator[Finding]:
+    for finding in findings:
+        sums[finding.state] += 1
+        yield finding
+
+
+def _lines_of(_: Rebuild, findings: Iterable[Finding], sums: Counter[State], *, write: bool) -> Iterator[str]:
+    """What people read: a line for each that is not as it should be, and one with the sums."""
+    for finding in findings:
+        word = WORDS.get(finding.state, "Escrita" if write else "Se escribiría")
+        if finding.state is not State.KNOWN:
+            yield one_line(f"{word} {finding.uuid}: {finding.text}")
+    yield _sums_line(sums, write=write)
+
+
+def _json_of(rebuilding: Rebuild, findings: Iterable[Finding], sums: Counter[State], *, write: bool) -> Iterator[str]:
+    """The same as the lines of one JSON object, an execution a line."""
+    provider = rebuilding.provider
+    head = {"provider": provider.name, "provider_id": provider.id, "prefix": rebuilding.prefix, "written": write}
+    yield printable_json(head)[:-1] + ', "executions": ['
+    pending = ""
+    for finding in findings:
+        if pending:
+            yield f"{pending},"
+        pending = printable_json(_fields_of(finding, provider))
+    yield pending
+    yield f'], "sums": {printable_json({state.value: sums[state] for state in State})}}}'
+
+
+def _fields_of(finding: Finding, provider: Provider) -> dict[str, object]:
+    fields: dict[str, object] = {"execution": finding.uuid, "state": finding.state.value, "text": finding.text}
+    copy = finding.copy
+    if copy is None:
+        return fields
+    executed_at = None if copy.executed_at is None else copy.executed_at.isoformat()
+    return fields | {
+        "uri": copy.place.uri(provider.kind), "directory": copy.directory, "executed_at": executed_at,
+        "file_count": copy.sums.file_count, "size_bytes": copy.sums.size_bytes,
+    }  # fmt: skip
 
 
 def _require_rights(database: Database) -> None:

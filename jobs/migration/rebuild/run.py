@@ -9,8 +9,10 @@ from __future__ import annotations
 import enum
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from config.errors import MigrationError, RunInterrupted, UnsafeSource
@@ -30,6 +32,9 @@ from storage.traffic.transfers import TransferPool
 FOLDER = "jobs/migration"
 COPIES_AT_ONCE = 500
 NAMED_AT_MOST = 3
+NS_PER_SECOND = 10**9
+EARLIEST_NS = 366 * 24 * 3600 * NS_PER_SECOND
+"""An earlier time says that nobody has set one."""
 
 RIGHTS: Mapping[str, str] = {
     "ejecuciones_yaml": "SELECT, INSERT",
@@ -61,6 +66,8 @@ class Copy:
     directory: str | None
     sums: Sums
     manifest_sha256: str
+    executed_at: datetime | None
+    """When it ran, as its oldest file tells; no manifest says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class Finding:
     uuid: str
     state: State
     text: str
+    copy: Copy | None = None
+    """The copy, where it is complete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,7 @@ class Rebuild:
             return unusable(str(error))
         if missing:
             return unusable(f"no está entera: {missing}")
-        return Copy(name, place, manifest.head.directory, sums, manifest.sha256)
+        return Copy(name, place, manifest.head.directory, sums, manifest.sha256, oldest_time(manifest.tree))
 
     def _missing(self, place: Place, tree: Tree) -> str:
         """Which files of a manifest are missing, or have another size; '' for none. Others may be there, too."""
@@ -162,7 +171,7 @@ class Rebuild:
             else:
                 yield finding
         if not write:
-            yield from (Finding(copy.uuid, State.LOST, self._described(copy)) for copy in lost)
+            yield from (Finding(copy.uuid, State.LOST, self._described(copy), copy) for copy in lost)
         elif lost:
             yield from self._written(lost)
 
@@ -177,14 +186,14 @@ class Rebuild:
     def _known(self, copy: Copy, own: Sequence[Row], at_its_place: Sequence[Row]) -> Finding | None:
         """What the rows of its uuid, or else those that name its place, say of a copy; `None` if there are none."""
         if any(self._is_at(row, copy.place) for row in own):
-            return Finding(copy.uuid, State.KNOWN, "su fila ya dice que está aquí")
+            return Finding(copy.uuid, State.KNOWN, "su fila ya dice que está aquí", copy)
         for row in own:
             where = f"migrada en otro sitio, {one_line(row['uri'])} (proveedor {row['provider_id']})"
             text = f"su fila, id {row['id']}, está {where if row['migrated'] else 'sin migrar'}; no se toca"
-            return Finding(copy.uuid, State.LEFT, text)
+            return Finding(copy.uuid, State.LEFT, text, copy)
         for row in at_its_place:
             text = f"la fila con id {row['id']}, de la ejecución {one_line(row['uuid'])}, dice estar aquí; no se toca"
-            return Finding(copy.uuid, State.LEFT, text)
+            return Finding(copy.uuid, State.LEFT, text, copy)
         return None
 
     def _is_at(self, row: Row, place: Place) -> bool:
@@ -197,7 +206,9 @@ class Rebuild:
     def _described(self, copy: Copy) -> str:
         what = f"{files(copy.sums.file_count)}, {in_units(copy.sums.size_bytes)}"
         directory = f"; ruta_directorio {one_line(copy.directory)}" if copy.directory else ""
-        return f"{copy.place.uri(self.provider.kind)}: {what}{directory}"
+        when = copy.executed_at
+        date = f"; fecha_ejecucion {when:%Y-%m-%d}, la de su fichero más antiguo" if when else ""
+        return f"{copy.place.uri(self.provider.kind)}: {what}{directory}{date}"
 
     def _written(self, copies: Sequence[Copy]) -> Iterator[Finding]:
         """Write the rows of a page at once; where the database refuses one, each by itself."""
@@ -207,16 +218,16 @@ class Rebuild:
             raise
         except DatabaseError as error:
             if len(copies) == 1:
-                yield Finding(copies[0].uuid, State.UNUSABLE, str(error))
+                yield Finding(copies[0].uuid, State.UNUSABLE, str(error), copies[0])
                 return
             for copy in copies:
                 yield from self._written([copy])
             return
         for copy in copies:
             if copy.uuid in written:
-                yield Finding(copy.uuid, State.LOST, self._described(copy))
+                yield Finding(copy.uuid, State.LOST, self._described(copy), copy)
             else:
-                yield Finding(copy.uuid, State.LEFT, "otro programa ha escrito su fila mientras tanto")
+                yield Finding(copy.uuid, State.LEFT, "otro programa ha escrito su fila mientras tanto", copy)
 
     def _write(self, copies: Sequence[Copy]) -> set[str]:
         described = [
@@ -228,6 +239,7 @@ class Rebuild:
                 "file_count": copy.sums.file_count,
                 "size_bytes": copy.sums.size_bytes,
                 "manifest_sha256": copy.manifest_sha256,
+                "executed_at": None if copy.executed_at is None else copy.executed_at.isoformat(),
             }
             for copy in copies
         ]
@@ -243,6 +255,14 @@ class Rebuild:
         after = self._rows_of(copies)  # an answer was lost, and the second try found them written
         present = _by(after, "uuid")
         return {copy.uuid for copy in copies if any(self._is_at(row, copy.place) for row in present.get(copy.uuid, []))}
+
+
+def oldest_time(tree: Tree) -> datetime | None:
+    """The time of the oldest file; those of 1970 and in the future do not count. Nothing else tells when it ran."""
+    plausible = range(EARLIEST_NS, time.time_ns())
+    times = (entry.mtime_ns for entry in tree.files if entry.mtime_ns in plausible)
+    oldest_ns = min(times, default=None)
+    return None if oldest_ns is None else datetime.fromtimestamp(oldest_ns // NS_PER_SECOND, UTC)
 
 
 def _by(rows: Sequence[Row], column: str) -> Mapping[str, Sequence[Row]]:

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -29,6 +29,7 @@ from jobs.migration.restore.include import Include
 from jobs.migration.restore.many.run import Checking, Done, Restoring, Sums, Work, for_each_execution
 from jobs.migration.restore.many.targets import Targets, WhereTheyWere, below_one_directory
 from jobs.migration.restore.many.wanted import Named, Selected, Wanted, beginning_of, end_of, provider_id_of
+from jobs.migration.restore.progress import SharedProgress, Show, showing
 from jobs.migration.restore.run import Restored, StoredCopy, restore_execution, stored_copy
 from jobs.migration.restore.trail import note_restored, note_url_signed
 from jobs.signals import stopping_on_signal
@@ -282,8 +283,17 @@ def _restore_many(order: Order) -> int:
         database.connect()
         database.require_current_schema()
         wanted = order.selection.wanted(database, settings)
-        work = _work(order, database, pool, interruption)
-        sums = for_each_execution(database, wanted, work, lambda line: click.echo(one_line(line)), interruption)
+        progress = SharedProgress()
+        work, directory_of = _work(order, database, pool, interruption, progress.including)
+        with showing(progress) as above:
+            sums = for_each_execution(
+                database,
+                wanted,
+                work,
+                lambda line: above(partial(click.echo, one_line(line))),
+                interruption,
+                directory_of,
+            )
     click.echo(_sums_line(sums, order))
     return EXIT_SOMETHING_FAILED if sums.failed or not sums.all_whole else EXIT_DONE
 
@@ -298,15 +308,23 @@ def _pool(settings: Settings, interruption: threading.Event) -> Iterator[Transfe
         pool.close()
 
 
-def _work(order: Order, database: Database, pool: TransferPool, interruption: threading.Event) -> Work:
+def _work(
+    order: Order, database: Database, pool: TransferPool, interruption: threading.Event, show: Show
+) -> tuple[Work, Callable[[StoredExecution], str | None]]:
+    """What is done with each execution, and the directory that this writes to."""
     if order.request_restore:
-        return partial(_request_of, pool, interruption)
+        return partial(_request_of, pool, interruption), _nowhere
     if order.check_only:
-        return Checking(order.include, pool, interruption)
+        return Checking(order.include, pool, interruption, show), _nowhere
     targets: Targets = (
         below_one_directory(order.directory) if order.directory else WhereTheyWere(order.settings.roots, database)
     )
-    return Restoring(targets, order.include, pool, interruption, partial(_restored, database))
+    work = Restoring(targets, order.include, pool, interruption, partial(_restored, database), show)
+    return work, targets.directory_of
+
+
+def _nowhere(_row: StoredExecution) -> None:
+    return None
 
 
 def _request_of(

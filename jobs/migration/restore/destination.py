@@ -25,12 +25,7 @@ from files.descriptors import (
 from files.directory_names import sorted_names
 from files.tree import Tree
 from jobs.migration.restore.errors import DestinationUnusable, NotOfTheRestore
-from storage.keys import Place
-
-INCOMPLETE_MARK = ".janitor-restore-incomplete"
-"""A file in the destination while it is being filled, so that half an execution never looks whole. It names the
-restored copy. If the execution itself has a file of that name, a number is added.
-"""
+from storage.keys import INCOMPLETE_MARK, Place
 
 PROBE_SUFFIX = ".probe"
 FOREIGN_NAMED_AT_MOST = 1000

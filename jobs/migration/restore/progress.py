@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from config.logs import emit, one_line
-from config.process.last_line import Rate, in_time, in_units, is_watched, shown_on_terminal
+from config.process.last_line import Above, Rate, in_time, in_units, is_watched, shown_on_terminal
 from config.text.plurals import files
 
 TOLD_EVERY_SECONDS = 60.0
@@ -64,6 +64,11 @@ class RestoreProgress:
             self.note_bytes(-noted_bytes)
             raise
 
+    @property
+    def bytes_so_far(self) -> int:
+        """How much has come."""
+        return self._bytes
+
     def text(self) -> str:
         """The line as of now."""
         per_second = self._rate.per_second(self._bytes)
@@ -83,15 +88,59 @@ class RestoreProgress:
         emit(logging.INFO, "restore_progress", message, execution=self._uuid, files=self._files, bytes=self._bytes)
 
 
-@contextlib.contextmanager
-def showing(progress: RestoreProgress) -> Iterator[None]:
-    """Show the progress within the block."""
-    with shown_on_terminal(progress.text) if is_watched() else _told_now_and_then(progress.tell):
-        yield
+class SharedProgress:
+    """What has come of several executions, some of them at once: one line for all. Safe to use from several threads."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._turn = threading.Lock()
+        self._running: list[RestoreProgress] = []
+        self._earlier_bytes = 0
+        self._rate = Rate(clock)
+
+    @contextlib.contextmanager
+    def including(self, progress: RestoreProgress) -> Iterator[None]:
+        """Count that of one execution, which is under way within the block."""
+        with self._turn:
+            self._running.append(progress)
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._running.remove(progress)
+                self._earlier_bytes += progress.bytes_so_far
+
+    def text(self) -> str:
+        """The line of the only execution under way, or the sums and the line of the first one."""
+        with self._turn:
+            running = tuple(self._running)
+            size_bytes = self._earlier_bytes + sum(progress.bytes_so_far for progress in running)
+        per_second = self._rate.per_second(size_bytes)
+        if len(running) == 1:
+            return running[0].text()
+        sums = f"{len(running)} a la vez, {in_units(size_bytes)}, {in_units(per_second)}/s"
+        return f"{sums}; {running[0].text()}" if running else sums
+
+    def tell(self) -> None:
+        """Write the line of each execution under way to the log."""
+        with self._turn:
+            running = tuple(self._running)
+        for progress in running:
+            progress.tell()
+
+
+Show = Callable[[RestoreProgress], contextlib.AbstractContextManager[object]]
+"""Shows the progress of one execution within a block."""
 
 
 @contextlib.contextmanager
-def _told_now_and_then(tell: Callable[[], None]) -> Iterator[None]:
+def showing(progress: RestoreProgress | SharedProgress) -> Iterator[Above]:
+    """Show the progress within the block. Give the function that this yields what else is written to the terminal."""
+    with shown_on_terminal(progress.text) if is_watched() else _told_now_and_then(progress.tell) as above:
+        yield above
+
+
+@contextlib.contextmanager
+def _told_now_and_then(tell: Callable[[], None]) -> Iterator[Above]:
     over = threading.Event()
 
     def tell_until_over() -> None:
@@ -101,7 +150,11 @@ def _told_now_and_then(tell: Callable[[], None]) -> Iterator[None]:
     teller = threading.Thread(target=tell_until_over, name="progress", daemon=True)
     teller.start()
     try:
-        yield
+        yield _at_once
     finally:
         over.set()
         teller.join()
+
+
+def _at_once(write: Callable[[], object]) -> None:
+    write()

@@ -48,7 +48,7 @@ from jobs.migration.restore.errors import (
 )
 from jobs.migration.restore.include import EVERYTHING, Include
 from jobs.migration.restore.losses import NAMED_AT_MOST, Losses
-from jobs.migration.restore.progress import RestoreProgress, showing
+from jobs.migration.restore.progress import RestoreProgress, Show, showing
 from providers import build_provider
 from providers.base import IntegrityError, Provider
 from providers.retries import with_retries
@@ -92,14 +92,18 @@ class Restore:
         interruption: threading.Event,
         include: Include = EVERYTHING,
         heading: str = "Restaurando",
+        show: Show = showing,
     ) -> None:
-        """`include` limits it to a part of the execution; `heading` is what the shown progress begins with."""
+        """`include` limits it to a part of the execution; `heading` is what the progress begins with that `show`
+        shows.
+        """
         self._provider = provider
         self._place = place
         self._pool = pool
         self._interruption = interruption
         self._include = include
         self._heading = heading
+        self._show = show
 
     def run(self, destination: Path, manifest_sha256: str | None) -> Restored:
         """As `fetch` and `fill`, into a directory that an operator has named."""
@@ -130,7 +134,7 @@ class Restore:
             ):
                 progress = RestoreProgress(self._place.name, tree.file_count, tree.size_bytes, heading=self._heading)
                 filling = _Filling(self._provider, self._place, self._pool, self._interruption, opened, tree, progress)
-                with showing(progress):
+                with self._show(progress):
                     restored = filling.run(_Disk(file_system))
             _sync_parent(target)
         _tell_what_lends_nothing_any_more(tree)

@@ -30,7 +30,8 @@ migration AS (
         provider_id = %(provider_id)s,
         uri = %(uri)s,
         evidence = %(evidence)s,
-        manifest_sha256 = %(manifest_sha256)s
+        manifest_sha256 = %(manifest_sha256)s,
+        listing_digest = %(listing_digest)s
     WHERE execution_id IN (SELECT id FROM moved)
 ),
 attempt AS (

@@ -23,8 +23,9 @@ from config.process.person import Person
 from config.settings import Settings, load_settings
 from jobs import provider_set
 from providers import build_provider
-from providers.base import Provider, ProviderUnavailable
+from providers.base import BytesSource, Provider, ProviderUnavailable
 from sql.database import Database
+from storage.keys import INCOMPLETE_MARK
 from tests.destinations import Destination
 from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail
 from tests.json_schemas import require_valid
@@ -142,6 +143,51 @@ def test_other_bytes_of_the_same_size_are_found_by_reading(auditing: Auditing) -
     assert kinds(auditing.audit(Scope(auditing.provider_id, 2, every_byte=False))) == kinds(report)
 
 
+@pytest.mark.parametrize("name", ["s3-moto", "azure", "gcs"])
+def test_listed_checksums_prove_copies_without_reading_them(
+    installation: Installation,
+    new_destination: Callable[[str], Destination],
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """What the listing shows is compared with what it showed at the commit; what differs is read, and nothing else."""
+    auditing = Auditing(installation, new_destination(name), monkeypatch)
+    asked: list[Call] = []
+
+    def note(call: Call) -> Any:
+        asked.append(call)
+        return call.proceed()
+
+    auditing.faults = [Fault(method, note, calls=EVERY_CALL) for method in ("open", "stat", "digests")]
+    report = auditing.audit()
+    assert report.is_good
+    assert checked(report) == {"checksum": 2, "read_back": 0, "not_checked": 0}
+    assert asked == []
+    with auditing.prepared() as prepared:
+        provider = prepared.providers.get(auditing.provider_id)
+        assert provider is not None
+        key = "ejecuciones/uno/tabla.txt"
+        provider.put(key, BytesSource(b"x" * provider.stat(key).size_bytes))
+    report = auditing.audit()
+    assert kinds(report) == [(Kind.DAMAGED, PLACES["uno"])]
+    assert "1 fichero tiene otros bytes: tabla.txt" in report.findings[0].detail
+    assert checked(report) == {"checksum": 1, "read_back": 0, "not_checked": 0}
+
+
+def test_a_checksum_of_another_kind_is_no_damage(auditing: Auditing) -> None:
+    """Somebody has stored the same bytes in other parts: they are read, and found to be right."""
+    auditing.installation.execute("UPDATE janitor_migrations SET listing_digest = 7 WHERE uuid = 'uno'")
+    report = auditing.audit()
+    assert report.is_good
+    assert checked(report) == {"checksum": 0, "read_back": 1, "not_checked": 1}
+
+
+def checked(report: Report) -> dict[str, int]:
+    """How the whole copies were compared."""
+    told = report.providers[0].as_json()
+    return {how: told[how] for how in ("checksum", "read_back", "not_checked")}
+
+
 def test_what_nobody_stands_for_is_an_orphan_and_probes_are_none(auditing: Auditing) -> None:
     for name in ("tres/a.txt", "cuatro.manifest.json", ".janitor-check-00/x", "uno-2/b.txt"):
         auditing.path(name).parent.mkdir(exist_ok=True)
@@ -247,6 +293,49 @@ def test_without_its_directory_there_is_nothing_to_fix(auditing: Auditing) -> No
     (finding,) = auditing.audit().findings
     assert finding.fix is None
     assert "Aquí no está su directorio" in finding.to_do
+
+
+def emptied(directory: Path) -> None:
+    for path in directory.iterdir():
+        path.unlink()
+
+
+def half_restored(directory: Path) -> None:
+    mark = {"execution": "uno", "place": PLACES["uno"], "manifest_sha256": "0" * 64}
+    (directory / INCOMPLETE_MARK).write_text(json.dumps(mark))
+
+
+def linked(directory: Path) -> None:
+    (directory / "ejecucion.txt").rename(directory / "x")
+    (directory / "ejecucion.txt").symlink_to("x")
+
+
+PARTS: dict[str, Callable[[Path], object]] = {
+    "emptied": emptied,
+    "half restored, though all is there": half_restored,
+    "without one file": lambda directory: (directory / "ejecucion.txt").unlink(),
+    "with other bytes of the same size": lambda directory: (directory / "ejecucion.txt").write_text("nombre: OTRO!!\n"),
+    "with a link in place of a file": linked,
+}
+
+
+@pytest.mark.parametrize("harm", ["a file", "the manifest"])
+def test_what_is_less_than_the_copy_does_not_replace_it(auditing: Auditing, tmp_path: Path, harm: str) -> None:
+    """Without a manifest only counts are known, so other bytes of the same size pass there."""
+    HARM[harm][0](auditing)
+    directory = auditing.installation.executions / "uno"
+    shutil.copytree(directory, tmp_path / "whole")
+    for name, change in PARTS.items():
+        if harm == "the manifest" and name.startswith("with "):
+            continue
+        change(directory)
+        (finding,) = auditing.audit().findings
+        assert finding.fix is None, name
+        assert f"Su directorio {directory} no tiene todo" in finding.to_do
+        shutil.rmtree(directory)
+        shutil.copytree(tmp_path / "whole", directory)
+    (finding,) = auditing.audit().findings
+    assert finding.fix is Fix.MIGRATE_AGAIN
 
 
 def test_an_orphan_of_this_database_is_removed_by_the_next_tick_and_others_stay(auditing: Auditing) -> None:

@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
+from tests.destinations import local_destination
+from tests.jobs.backups.desk import Desk
 from tests.jobs.backups.pairs import Pair
+from tests.platform_database import Platform
 from tests.servers.older_postgres import OlderPostgres
 
 NUMBERS = itertools.count(1)
@@ -55,3 +60,37 @@ def new_pair(servers: Callable[[str], EmbeddedPostgres], tmp_path: Path) -> Iter
 def pair(new_pair: Callable[..., Pair]) -> Pair:
     """Of the newest version, used by the superuser."""
     return new_pair()
+
+
+@pytest.fixture
+def desk(initialized_database_url: str, tmp_path: Path) -> Iterator[Desk]:
+    """A host that holds the job."""
+    with closing(Platform(initialized_database_url)) as platform:
+        platform.sql(
+            "INSERT INTO janitor_jobs (job, host, run_id, held_by, fencing_token, tries, last_started_at) "
+            "VALUES ('backup', '', 1, 'host-1', 1, 1, now())"
+        )
+        directory = tmp_path / "copias"
+        directory.mkdir()
+        yield Desk(platform, directory)
+
+
+@pytest.fixture
+def near(desk: Desk, tmp_path: Path) -> int:
+    """The id of a provider of kind `local`."""
+    return desk.add(local_destination("near", tmp_path / "near"))
+
+
+@pytest.fixture
+def far(desk: Desk, near: int, tmp_path: Path) -> int:
+    """The id of another one."""
+    return desk.add(local_destination("far", tmp_path / "far"))
+
+
+@pytest.fixture
+def identity(tmp_path: Path) -> Path:
+    """A file as `age-keygen` writes it."""
+    key = pyrage.x25519.Identity.generate()
+    path = tmp_path / "key.txt"
+    path.write_text(f"# created: today\n# public key: {key.to_public()}\n{key}\n")
+    return path

@@ -21,7 +21,8 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from config.errors import ConfigurationError
-from jobs.backups.offsite.mail import Mailbox, MailNotSent, message_of, send
+from config.mailbox import Mailbox
+from jobs.backups.offsite.mail import MailNotSent, message_of, send
 from jobs.backups.offsite.sending import parcel_of
 from jobs.backups.records import Backup
 from jobs.backups.result import Kind

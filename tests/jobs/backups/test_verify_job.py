@@ -20,6 +20,8 @@ from jobs.backups.verification import run as proofs
 from jobs.context import Context
 from jobs.job import Job
 from jobs.signals import Interruption
+from tests.destinations import local_destination
+from tests.faulty_provider import flip_bit
 from tests.platform_database import Platform
 
 NewContext = Callable[..., Context]
@@ -138,6 +140,26 @@ def test_a_backup_of_another_host_is_left_to_it(platform: Platform, context_of: 
     backups.run(context_of(JOB))
     with pytest.raises(RunInterrupted, match="host-1"):
         proofs.run(context_of(VERIFY, JANITOR_HOST="host-2"))
+
+
+@pytest.fixture
+def stored(platform: Platform, context_of: NewContext, tmp_path: Path) -> dict[str, str]:
+    """A backup that a provider has, too; gives the variables with which the jobs know that provider."""
+    destination = local_destination("lejos", tmp_path / "lejos")
+    number = platform.add_provider(destination.kind, destination.options, destination.credentials)
+    variables = {"BACKUP_PROVIDERS": str(number)}
+    assert backups.run(context_of(JOB, **variables)).counts["copies"] == 1
+    return variables
+
+
+def test_a_damaged_file_is_proven_by_the_copy_of_a_provider_and_is_no_base_any_more(
+    platform: Platform, context_of: NewContext, tmp_path: Path, stored: dict[str, str]
+) -> None:
+    path = next((tmp_path / "copias").glob("*.gz"))
+    path.write_bytes(flip_bit(path.read_bytes()))
+    assert proofs.run(context_of(VERIFY, **stored)).counts["verified"] == 1
+    assert proof_of(platform) == (True, None)
+    assert backups.run(context_of(JOB, **stored)).counts["full"] == 1  # none is built on what is damaged
 
 
 def test_it_stops_when_it_is_asked_to(platform: Platform, context_of: NewContext) -> None:

@@ -77,6 +77,19 @@ class Records:
         number: int = self.platform.value(ADD_ATTEMPT.format(at=at), execution_id, place, state, foreign, closed_until)
         return number
 
+    def job_of_host(self, host: str, at: str = OLD, lease: str | None = None) -> None:
+        """What is known of a job of a host that was killed during it."""
+        self.platform.sql(
+            "INSERT INTO janitor_jobs (job, host, run_id, held_by, fencing_token, tries, last_started_at, "  # noqa: S608
+            f"lease_expires_at) VALUES ('temp', %s, 1, %s, 1, 1, {at}, %s::timestamptz)",
+            host, host, lease,
+        )  # fmt: skip
+
+    def hosts(self) -> list[str]:
+        """The hosts of whose jobs something is known."""
+        rows = self.platform.sql("SELECT DISTINCT host FROM janitor_jobs WHERE host <> '' ORDER BY host")
+        return [row["host"] for row in rows]
+
     def ids(self, table: str) -> list[int]:
         """What is left."""
         return [row["id"] for row in self.platform.sql(f"SELECT id FROM {table} ORDER BY id")]  # noqa: S608 our own
@@ -95,10 +108,10 @@ def test_old_records_go_and_recent_ones_stay(context: Context, records: Records)
     records.attempt(place="p/old")
     kept = records.attempt(place="p/recent", at=RECENT)
     outcome = history.run(context)
-    assert outcome.counts == {"runs": 3, "job_runs": 3, "attempts": 1, "audit": 0}
+    assert outcome.counts == {"jobs": 0, "runs": 3, "job_runs": 3, "attempts": 1, "audit": 0}
     assert recent in records.ids("janitor_runs")
     assert records.ids("janitor_attempts") == [kept]
-    assert history.run(context).counts == {"runs": 0, "job_runs": 0, "attempts": 0, "audit": 0}
+    assert history.run(context).counts == {"jobs": 0, "runs": 0, "job_runs": 0, "attempts": 0, "audit": 0}
 
 
 def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
@@ -113,7 +126,7 @@ def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
     assert (
         "[simulación] Historial: se borrarían 2 ciclos, 2 trabajos y 1 intento de hace más de 365 días" in caplog.text
     )
-    assert history.run(context).counts == {"runs": 2, "job_runs": 2, "attempts": 1, "audit": 0}
+    assert history.run(context).counts == {"jobs": 0, "runs": 2, "job_runs": 2, "attempts": 1, "audit": 0}
 
 
 def test_it_goes_on_until_all_batches_are_done(
@@ -125,13 +138,44 @@ def test_it_goes_on_until_all_batches_are_done(
     assert history.run(context).counts["runs"] == 5
 
 
+def test_attempts_go_batch_by_batch_from_place_to_place(
+    context: Context, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "BATCH_ROWS", 2)
+    for place in ("p/a", "p/b", "p/b", "p/b", "p/C", "p/ñ"):
+        records.attempt(place=place)
+    kept = records.attempt(place="p/b2", at=RECENT)
+    assert history.run(context).counts["attempts"] == 6
+    assert records.ids("janitor_attempts") == [kept]
+
+
+def test_jobs_of_hosts_that_are_silent_for_so_long_go_with_the_runs_they_kept(
+    platform: Platform, context: Context, records: Records
+) -> None:
+    """A job that is off on a host that lives is still remembered."""
+    platform.sql(ADD_RUN.format(at=OLD))
+    platform.sql(ADD_RUN.format(at=RECENT))
+    for host, at, lease in (
+        ("dead", OLD, None),
+        ("killed", OLD, "2020-01-01"),
+        ("running", OLD, "2100-01-01"),
+        ("quiet", RECENT, None),
+        ("h", OLD, None),
+    ):
+        records.job_of_host(host, at, lease)
+    oldest = records.ids("janitor_runs")[1]  # the first one is that of the job itself
+    platform.sql("UPDATE janitor_jobs SET run_id = %s WHERE host = 'dead'", oldest)
+    outcome = history.run(context)
+    assert (outcome.counts["jobs"], outcome.counts["runs"]) == (2, 1)
+    assert records.hosts() == ["h", "quiet", "running"]
+
+
 @pytest.mark.parametrize(
-    ("statement", "table"), [("prune_runs", "janitor_runs"), ("prune_job_runs", "janitor_job_runs")]
+    ("statement", "table"),
+    [("prune_runs", "janitor_runs"), ("prune_job_runs", "janitor_job_runs"), ("prune_attempts", "janitor_attempts")],
 )
 def test_a_batch_costs_no_look_at_a_whole_table(platform: Platform, statement: str, table: str) -> None:
-    """Or the first run on years of records would take the square of them. Where else: attempts are looked through for
-    each batch, as no index tells their age, but their rows are then looked up one by one, too.
-    """
+    """Or the first run on years of records would take the square of them."""
     platform.sql(
         "INSERT INTO janitor_runs (host, process_id, mode, version, started_at, report) "
         "SELECT 'h', 1, 'tick', 'v', now() - interval '400 days', '{}' FROM generate_series(1, 30000)"
@@ -140,9 +184,15 @@ def test_a_batch_costs_no_look_at_a_whole_table(platform: Platform, statement: s
         "INSERT INTO janitor_job_runs (run_id, job, host, started_at) "
         "SELECT id, 'temp', 'h', started_at FROM janitor_runs"
     )
-    platform.sql("ANALYZE janitor_runs, janitor_job_runs")
+    platform.sql(
+        "INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, "
+        "started_at) SELECT n, 1, 'h', 1, 1, 'p/' || n, CASE WHEN n % 10 = 0 THEN 'settled' ELSE 'committed' END, "
+        "now() - interval '400 days' FROM generate_series(1, 30000) AS n"
+    )
+    platform.sql("ANALYZE janitor_runs, janitor_job_runs, janitor_attempts")
     text = (Path(history.__file__).parent / "queries" / f"{statement}.sql").read_text()
-    for name, value in {"days": 365, "batch_rows": 1000, "job": "'history'", "fencing_token": 1}.items():
+    values = {"days": 365, "batch_rows": 1000, "job": "'history'", "fencing_token": 1, "from_place": "'p/5'"}
+    for name, value in values.items():
         text = text.replace(f"%({name})s", str(value))
     plan = "\n".join(row["QUERY PLAN"] for row in platform.sql(f"EXPLAIN {text}"))
     assert f"Seq Scan on {table}" not in plan, plan
@@ -185,8 +235,7 @@ def test_where_a_batch_ends_within_a_place_what_is_there_stays_foreign(
     foreign = records.attempt(foreign=True)
     records.attempt(foreign=False)
     monkeypatch.setattr(history, "BATCH_ROWS", 1)
-    parameters = {"days": 365, "batch_rows": 1}
-    context.query("prune_attempts", parameters)
+    context.query("prune_attempts", {"days": 365, "batch_rows": 1, "from_place": ""})
     assert records.ids("janitor_attempts") == [foreign]
 
 
@@ -226,15 +275,16 @@ def test_a_signal_ends_it_between_two_batches(context: Context, records: Records
         history.run(context)
 
 
-@pytest.mark.parametrize("statement", ["prune_runs", "prune_job_runs", "prune_attempts"])
+@pytest.mark.parametrize("statement", ["prune_jobs", "prune_runs", "prune_job_runs", "prune_attempts"])
 def test_who_was_overtaken_deletes_nothing(
     platform: Platform, context: Context, records: Records, statement: str
 ) -> None:
     records.run()
     records.run(RECENT)
     records.attempt()
+    records.job_of_host("dead")
     platform.sql("UPDATE janitor_jobs SET fencing_token = fencing_token + 1")
-    assert context.query(statement, {"days": 365, "batch_rows": 10}) == []
+    assert context.query(statement, {"days": 365, "batch_rows": 10, "from_place": ""}) == []
     with pytest.raises(LeaseLost):
         history.run(context)
 

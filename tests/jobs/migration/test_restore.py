@@ -14,12 +14,11 @@ import pytest
 
 from config.text.amounts import UNLIMITED
 from jobs.migration.restore import run as restore_module
-from jobs.migration.restore.destination import INCOMPLETE_MARK
 from jobs.migration.restore.errors import DestinationUnusable
 from jobs.migration.restore.run import Restore, restore_execution
 from providers import build_provider
 from providers.base import BytesSource, IntegrityError, Provider
-from storage.keys import Place
+from storage.keys import INCOMPLETE_MARK, Place
 from storage.traffic.transfers import TransferPool
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind

@@ -18,10 +18,10 @@ import pytest
 
 from config.models import ProviderRow
 from jobs.migration.restore import run as restore_module
-from jobs.migration.restore.destination import INCOMPLETE_MARK
 from jobs.migration.restore.errors import DestinationFull, DestinationUnusable, RestoreIncomplete
 from providers.base import ProviderError
 from providers.local.provider import LocalProvider
+from storage.keys import INCOMPLETE_MARK
 from tests.faulty_provider import Call, Fault, FaultyProvider
 from tests.restores import Copy, contents, folding_calls, restore_copy, store_copy
 from tests.servers.odd_file_system import Rules, mounted_odd_file_system

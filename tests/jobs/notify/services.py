@@ -52,7 +52,7 @@ class Webhook:
             yield f"json://{server.url.removeprefix('http://')}/aviso"
 
 
-def error(status: int, description: str, **parameters: int) -> Answer:
+def error(status: int, description: str, **parameters: float) -> Answer:
     """An error as the Bot API tells it."""
     told = {"ok": False, "error_code": status, "description": description}
     return Answer(status, json.dumps({**told, **({"parameters": parameters} if parameters else {})}).encode())
@@ -75,7 +75,7 @@ class Telegram:
     """The Bot API: what it takes, and what it refuses as the real one does."""
 
     messages: list[str] = field(default_factory=list)
-    retry_after_seconds: int = 0
+    retry_after_seconds: float = 0
     """If set, it asks each to wait so long."""
 
     def answer(self, request: Request) -> Answer:

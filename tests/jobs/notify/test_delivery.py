@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -208,6 +209,10 @@ def test_telegram_takes_what_is_sent(platform: Platform, tmp_path: Path, monkeyp
         (failure,) = teller.tick().failures
         assert failure == "no se pudo avisar por tgram: respondió 429: Too Many Requests: retry after 3600"
         assert platform.value("SELECT not_before > now() + interval '59 minutes' FROM janitor_channels")
+        for nonsense in (math.nan, -math.inf, math.inf, 10**400):
+            telegram.retry_after_seconds = nonsense
+            teller.end_pauses()
+            assert len(teller.tick().failures) == 1
         telegram.retry_after_seconds = 0
         teller.end_pauses()
         while teller.tick().counts:

@@ -6,6 +6,7 @@ Where else a committed copy is given up: nowhere but here and where the platform
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,48 @@ def test_a_copy_comes_home_and_the_old_one_goes_only_afterwards(away: Away) -> N
     assert away.rehome().counts == {}
 
 
-@pytest.mark.parametrize(("home", "other"), [("s3-moto", "sftp-openssh"), ("sftp-openssh", "s3-moto")])
+def lose_the_manifest(away: Away) -> None:
+    (away.home.directory / f"{PLACE}.manifest.json").unlink()
+
+
+def lose_everything(away: Away) -> None:
+    for path in away.home.directory.iterdir():
+        shutil.rmtree(path)
+
+
+def lose_a_file(away: Away) -> None:
+    (away.home.directory / PLACE / "tabla.txt").unlink()
+
+
+def shorten_a_file(away: Away) -> None:
+    (away.home.directory / PLACE / "tabla.txt").write_text("x")
+
+
+def point_home_elsewhere(away: Away) -> None:
+    elsewhere = away.installation.directory / "elsewhere"
+    elsewhere.mkdir()
+    away.installation.execute(
+        "UPDATE cloud_providers SET configuracion = jsonb_build_object('ruta', %s::text) WHERE id = %s",
+        (str(elsewhere), away.home_id),
+    )
+
+
+@pytest.mark.parametrize(
+    "harm", [lose_the_manifest, lose_everything, lose_a_file, shorten_a_file, point_home_elsewhere]
+)
+def test_the_old_copy_stays_while_the_new_one_is_not_whole(away: Away, harm: Callable[[Away], None]) -> None:
+    away.migrate("uno")
+    away.rehome()
+    harm(away)
+    run = away.installation.run("--migrate-only")
+    assert any("es una copia entera, y la que dice su fila" in message for message in run.messages("WARNING")), str(run)
+    assert away.other.everything_stored() == COPY
+
+
+@pytest.mark.parametrize(
+    ("home", "other"),
+    [("s3-moto", "sftp-openssh"), ("sftp-openssh", "azure"), ("azure", "gcs"), ("gcs", "s3-moto")],
+)
 def test_it_comes_from_one_kind_of_server_to_another(
     new_away: Callable[[str, str], Away], home: str, other: str
 ) -> None:

@@ -19,9 +19,10 @@ from files.descriptors import (
     open_file_beneath,
 )
 from files.tree import Tree
-from jobs.migration.restore.destination import INCOMPLETE_MARK, Target
+from jobs.migration.restore.destination import Target
 from jobs.migration.restore.errors import DestinationUnusable
 from jobs.migration.restore.losses import NAMED_AT_MOST
+from storage.keys import INCOMPLETE_MARK
 from storage.traffic.transfers import TransferPool
 
 

@@ -11,7 +11,7 @@ from config.logs import one_line
 from config.models import Entry
 from files.tree import Tree
 from jobs.migration.restore.losses import Losses
-from jobs.migration.restore.progress import RestoreProgress, showing
+from jobs.migration.restore.progress import RestoreProgress, Show, showing
 from jobs.migration.restore.run import CHECK_AND_AGAIN, announced_bytes, errors_named
 from providers.base import IntegrityError, Provider
 from providers.retries import with_retries
@@ -21,12 +21,18 @@ from storage.traffic.transfers import TransferPool
 
 
 def read_back(
-    provider: Provider, place: Place, tree: Tree, pool: TransferPool, interruption: threading.Event, heading: str
+    provider: Provider,
+    place: Place,
+    tree: Tree,
+    pool: TransferPool,
+    interruption: threading.Event,
+    heading: str,
+    show: Show = showing,
 ) -> None:
     """Read every file that a tree names. Raises the first `MigrationError`, with the number of further ones."""
     progress = RestoreProgress(place.name, tree.file_count, tree.size_bytes, heading=heading)
     reading = _Reading(provider, place, tree, pool, interruption, progress)
-    with errors_named(place.name, provider.name, CHECK_AND_AGAIN, "leer"), showing(progress):
+    with errors_named(place.name, provider.name, CHECK_AND_AGAIN, "leer"), show(progress):
         reading.run()
 
 

@@ -1,4 +1,4 @@
-"""Does one kind of work with each of several executions: a failure of one does not stop the others."""
+"""Does one kind of work with several executions at once: a failure of one does not stop the others."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import logging
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -17,10 +18,12 @@ from config.logs import emit, one_line
 from files.tree import Tree
 from jobs.migration.restore.errors import DestinationFull, RestoreImpossible
 from jobs.migration.restore.include import Include
+from jobs.migration.restore.many.at_once import results_in_order
 from jobs.migration.restore.many.presence import is_there
 from jobs.migration.restore.many.read_back import read_back
 from jobs.migration.restore.many.targets import Targets
 from jobs.migration.restore.many.wanted import Wanted
+from jobs.migration.restore.progress import Show, showing
 from jobs.migration.restore.run import Restore, Restored, StoredCopy, copy_among, provider_of
 from providers.base import Provider
 from sql.database import Database, DatabaseError, StoredExecution
@@ -28,6 +31,16 @@ from storage.traffic.transfers import TransferPool
 
 FAILURES_UNTIL_LEFT_ALONE = 3
 """After this many executions in a row that failed by the provider's own fault, it is not tried again."""
+
+
+MOST_FILES_AT_ONCE = 200_000
+"""How many files executions under way may have together, as each is held in memory; a larger one is done alone."""
+
+FILES_OF_UNKNOWN = 50_000
+"""What counts where nobody has recorded the number of files."""
+
+EVERYBODYS = (RunInterrupted, DatabaseError, DestinationFull)
+"""Errors of one execution that would be those of all others, too."""
 
 
 class Done(NamedTuple):
@@ -66,17 +79,19 @@ class Sums:
 class Work(Protocol):
     """What is done with each; `heading` is what shown progress begins with."""
 
-    def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str) -> Done:
+    def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str, /) -> Done:
         """Raises `MigrationError`, `RestoreImpossible` and the other errors of a restore."""
 
 
 class Providers:
-    """The providers of the copies, each built once. Used from one thread."""
+    """The providers of the copies, each built once, by one thread. `note` may be called by several."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._built: dict[int, Provider] = {}
+        self._turn = threading.Lock()
         self._failures: Counter[int] = Counter()
+        self._trusted: set[int] = set()
 
     def of(self, row: StoredExecution) -> Provider:
         """The one that holds a row's copy.
@@ -93,13 +108,20 @@ class Providers:
             self._built[provider_id] = provider_of(self._database, row)
         return self._built[provider_id]
 
+    def has_room(self, provider_id: int, running: int) -> bool:
+        """Whether one more may use a provider: until it has served one, and since a failure, few at a time."""
+        return provider_id in self._trusted or running < FAILURES_UNTIL_LEFT_ALONE - self._failures[provider_id]
+
     def note(self, row: StoredExecution, error: Exception | None) -> None:
         """Note how one execution ended, to leave a provider alone that fails again and again by its own fault."""
         provider_id = row.provider_id or 0
-        if isinstance(error, MigrationError) and error.provider_wide:
-            self._failures[provider_id] += 1
-        elif error is None:
-            self._failures[provider_id] = 0
+        with self._turn:
+            if isinstance(error, MigrationError) and error.provider_wide:
+                self._failures[provider_id] += 1
+                self._trusted.discard(provider_id)
+            elif error is None:
+                self._failures[provider_id] = 0
+                self._trusted.add(provider_id)
 
     def close(self) -> None:
         """Close all of them."""
@@ -107,12 +129,74 @@ class Providers:
             provider.close()
 
 
-def for_each_execution(
-    database: Database, wanted: Wanted, work: Work, tell: Callable[[str], object], interruption: threading.Event
-) -> Sums:
-    """Do the work with each wanted execution, and tell one line for each that did not fail.
+class Ended(NamedTuple):
+    """How one execution ended: with what was done, or with an error that is its own."""
 
-    Raises `RestoreImpossible` if there are none, `DatabaseError`, `DestinationFull`, and `RunInterrupted`.
+    uuid: str
+    heading: str
+    done: Done | None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One execution whose turn has come."""
+
+    uuid: str
+    rows: Sequence[StoredExecution]
+    heading: str
+    providers: Providers
+    work: Work
+    directory: str | None
+    """What is written to, if anything is."""
+
+    @property
+    def provider_id(self) -> int:
+        """Where its copy is; 0 if there is none."""
+        return (self.rows[0].provider_id or 0) if self.rows else 0
+
+    @property
+    def file_count(self) -> int:
+        """How many files it has; a guess where nobody knows."""
+        known = self.rows[0].file_count if self.rows else 0
+        return FILES_OF_UNKNOWN if known is None else known
+
+    def begin(self) -> Callable[[], Ended]:
+        """See `Task`. Raises what concerns all others, too."""
+        try:
+            row, place, sha256 = copy_among(self.rows, self.uuid)
+            copy = StoredCopy(self.providers.of(row), place, sha256)
+        except EVERYBODYS:
+            raise
+        except Exception as error:
+            return partial(Ended, self.uuid, self.heading, None, error)
+        return partial(self._do, copy, row)
+
+    def _do(self, copy: StoredCopy, row: StoredExecution) -> Ended:
+        try:
+            done = self.work(copy, row, self.heading)
+        except EVERYBODYS as error:
+            self.providers.note(row, error)
+            raise
+        except Exception as error:
+            self.providers.note(row, error)
+            return Ended(self.uuid, self.heading, None, error)
+        self.providers.note(row, None)
+        return Ended(self.uuid, self.heading, done)
+
+
+def for_each_execution(
+    database: Database,
+    wanted: Wanted,
+    work: Work,
+    tell: Callable[[str], object],
+    interruption: threading.Event,
+    directory_of: Callable[[StoredExecution], str | None],
+) -> Sums:
+    """Do the work with the wanted executions, several at once; tell a line for each that did not fail, in their order.
+
+    `directory_of` says what the work writes to. Raises `RestoreImpossible` if there are none, `DatabaseError`,
+    `DestinationFull`, and `RunInterrupted`.
     """
     sums = Sums()
     total = wanted.count(database)
@@ -121,45 +205,46 @@ def for_each_execution(
             "no hay ninguna ejecución migrada en ese proveedor y en ese periodo; status dice dónde hay"
         )
     with contextlib.closing(Providers(database)) as providers:
-        for number, (uuid, rows) in enumerate(wanted.rows(database), 1):
-            if interruption.is_set():
-                raise RunInterrupted("interrumpido")
-            heading = f"[{number} de {total}] " if total > 1 else ""
-            done = None
-            with _failure_noted(uuid, sums):
-                row, place, sha256 = copy_among(rows, uuid)
-                with _ending_noted(providers, row):
-                    done = work(StoredCopy(providers.of(row), place, sha256), row, heading)
-            if done is not None:
-                sums.add(done)
-                tell(f"{heading}{done.line}")
+        turns = (
+            Turn(
+                uuid, rows, f"[{number} de {total}] " if total > 1 else "", providers, work,
+                directory_of(rows[0]) if rows else None,
+            )
+            for number, (uuid, rows) in enumerate(wanted.rows(database), 1)
+        )  # fmt: skip
+        with contextlib.closing(results_in_order(turns, partial(_may_begin, providers), interruption)) as results:
+            for ended in results:
+                if ended.done is None:
+                    _note_failure(ended, sums)
+                    continue
+                sums.add(ended.done)
+                tell(f"{ended.heading}{ended.done.line}")
     return sums
 
 
-@contextlib.contextmanager
-def _ending_noted(providers: Providers, row: StoredExecution) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        providers.note(row, error)
-        raise
-    providers.note(row, None)
+def _may_begin(providers: Providers, turn: Turn, running: Sequence[Turn]) -> bool:
+    """Whether an execution may be done beside others: their directories are apart, and memory and provider allow it."""
+    if any(_overlap(turn.directory, other.directory) for other in running):
+        return False
+    if turn.file_count + sum(other.file_count for other in running) > MOST_FILES_AT_ONCE:
+        return False
+    at_its_provider = sum(other.provider_id == turn.provider_id for other in running)
+    return providers.has_room(turn.provider_id, at_its_provider)
 
 
-@contextlib.contextmanager
-def _failure_noted(uuid: str, sums: Sums) -> Iterator[None]:
-    """Report a failure of one execution and go on, unless it would be that of all others, too."""
-    try:
-        yield
-    except (RunInterrupted, DatabaseError, DestinationFull):
-        raise
-    except Exception as error:
-        sums.failed += 1
-        known = error if type(error).__module__.split(".")[0] in OUR_PACKAGES else unexpected(error)
-        text = one_line(known)
-        is_named = re.search(rf"(?:ejecución|uuid) {re.escape(one_line(uuid))}(?: |$)", text)
-        told = text if is_named else f"la ejecución {one_line(uuid)}: {text}"
-        emit(logging.ERROR, "execution_failed", told, cause=error, execution=uuid)
+def _overlap(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and (f"{one}/".startswith(f"{other}/") or other.startswith(f"{one}/"))
+
+
+def _note_failure(ended: Ended, sums: Sums) -> None:
+    """Report a failure of one execution. An error that is not ours is a defect, and stops no other one either."""
+    sums.failed += 1
+    error = ended.error or RuntimeError("no result")
+    known = error if type(error).__module__.split(".")[0] in OUR_PACKAGES else unexpected(error)
+    text = one_line(known)
+    is_named = re.search(rf"(?:ejecución|uuid) {re.escape(one_line(ended.uuid))}(?: |$)", text)
+    told = text if is_named else f"la ejecución {one_line(ended.uuid)}: {text}"
+    emit(logging.ERROR, "execution_failed", told, cause=error, execution=ended.uuid)
 
 
 OUR_PACKAGES = ("config", "jobs", "providers", "storage")
@@ -176,11 +261,12 @@ class Restoring:
     interruption: threading.Event
     restored: Callable[[str, Path, Restored], tuple[str, bool]]
     """What is told of a restored execution, and whether modes and times were kept, too."""
+    show: Show = field(default=showing)
 
     def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str) -> Done:
         """See `Work`."""
         restore = Restore(
-            copy.provider, copy.place, self.pool, self.interruption, self.include, f"{heading}Restaurando"
+            copy.provider, copy.place, self.pool, self.interruption, self.include, f"{heading}Restaurando", self.show
         )
         tree, sha256 = restore.fetch(copy.manifest_sha256)
         target = self.targets.target(row)
@@ -198,12 +284,13 @@ class Checking:
     include: Include
     pool: TransferPool
     interruption: threading.Event
+    show: Show = field(default=showing)
 
     def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str) -> Done:
         """See `Work`."""
         restore = Restore(copy.provider, copy.place, self.pool, self.interruption, self.include)
         tree, _ = restore.fetch(copy.manifest_sha256)
-        read_back(copy.provider, copy.place, tree, self.pool, self.interruption, f"{heading}Comprobando")
+        read_back(copy.provider, copy.place, tree, self.pool, self.interruption, f"{heading}Comprobando", self.show)
         return Done(tree.file_count, tree.size_bytes, _checked_line(row, copy.provider, tree))
 
 

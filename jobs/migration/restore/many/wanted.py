@@ -76,6 +76,7 @@ def _stored(row: Mapping[str, Any]) -> StoredExecution:
         row["directory"] is not None,
         row["directory"],
         row["is_being_removed"],
+        row["file_count"],
     )
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from commands.report.forecast import Forecast, Measurement, forecast
 from config.errors import ConfigurationError
 from config.models import MigrationPolicy
 from config.settings import Settings
 from jobs.registry import all_jobs
 from jobs.tick import plan_of
+from jobs.weekly.forecast import Forecast, Measurement, forecast
 from sql.connection import Row
 from sql.database import Database
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from commands.report.data import BackupLine, Disk, Report
 from config.logs import one_line
 from config.text.plurals import counted, executions
+from jobs.weekly.data import BackupLine, Disk, Report
 
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
 FEW = 5

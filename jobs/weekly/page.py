@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from commands.report.charts import Bar, Part, bars, filled, shares
-from commands.report.data import Disk, Report
-from commands.report.words import KINDS, LITTLE_FREE, attention, duration, moment, outlook, period, size
 from config.logs import one_line
+from jobs.weekly.charts import Bar, Part, bars, filled, shares
+from jobs.weekly.data import Disk, Report
+from jobs.weekly.words import KINDS, LITTLE_FREE, attention, duration, moment, outlook, period, size
 
 LIGHT = {
     "page": "#f6f7f9", "card": "#ffffff", "text": "#1b2430", "soft": "#525f6e", "line": "#d5dbe2",

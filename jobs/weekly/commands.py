@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from commands.report.data import gather
-from commands.report.page import page
-from commands.report.words import lines
 from config.exit_codes import EXIT_DONE
 from config.logs import one_line
 from config.options import SpanishCommand
 from config.settings import Settings
 from config.text.wording import reason_of
+from jobs.weekly.data import gather
+from jobs.weekly.page import page
+from jobs.weekly.words import lines
 from sql.database import Database
 
 

@@ -1,1 +1,0 @@
-"""The order `report`: what happened in the last days, for a terminal or as one file of HTML."""
