@@ -4988,6 +4988,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "rows are lost where a table is in another order",
+        "jobs/backups/creation/comparison.py",
+        "            at = new_end + 1\n",
+        "            at = len(new)\n",
+        (f"{BACKUP_TESTS}test_comparison.py::test_of_a_table_in_another_order_only_what_changed_differs",),
+    ),
+    Mutant(
+        "backups",
         "a differential is applied to any database",
         "jobs/backups/statements/prologue.sql",
         "IF held IS DISTINCT FROM '{{base}}' AND",
