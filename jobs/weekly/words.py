@@ -51,7 +51,7 @@ def attention(report: Report) -> Iterator[str]:
             yield f"El disco de {one_line(disk.path)} se llena en unos {disk.forecast.days:.0f} días."
     if report.oldest_due is not None and report.made - report.oldest_due > timedelta(days=OVERDUE_DAYS) and report.due:
         oldest = moment(report.oldest_due)
-        yield f"{executions(report.due)} por migrar, la más antigua del {oldest}: status dice por qué."
+        yield f"{executions(report.due)} por migrar, la más antigua del {oldest}: status o --dry-run dicen por qué."
     if report.quarantined:
         yield f"{executions(report.quarantined)} en cuarentena: corrija la causa y use retry UUID."
     for cause in report.causes[:FEW]:
