@@ -221,6 +221,7 @@ class JanitorDaemon:
             **self.report.counts._asdict(),
             "named": self.report.named,
             "problems": self.report.problems(),
+            "jobs": {done.name: done.recorded() for done in self.report.jobs},
             "interrupted": self.interruption.is_set(),
             "limit_reached": self.report.limit_reached,
         }
