@@ -14,7 +14,9 @@ from typing import Any
 import psycopg2
 import pytest
 
+from config.logs import one_line
 from demo.servers.postgres import EmbeddedPostgres
+from sql.database import database_identity
 from tests.processes import is_alive, wait_until
 from tests.stories.installation import Installation, Run
 
@@ -264,7 +266,10 @@ def test_verify_proves_download_and_restore_give_back(sage: Installation, empty_
     assert value_in(empty_database, "SELECT count(*) FROM ejecuciones_yaml") == 2
     refused = sage.run("backup", "restore", "2", "--to", empty_database)
     assert refused.exit_code == 1
-    assert "no está vacía" in refused.errors
+    assert "no está vacía; cree otra" in refused.errors
+    assert one_line(database_identity(empty_database)) in refused.errors
+    unknown = sage.run("backup", "restore", "99", "--to", empty_database)
+    assert (unknown.exit_code, "vacía" in unknown.errors) == (1, False), str(unknown)
 
 
 def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
