@@ -45,7 +45,7 @@ FULL: Benchmarks = (
     partial(local_files.run, executions=200, files=100, rounds=ROUNDS),
     partial(restore_small_files.run, files=20_000, rounds=ROUNDS),
     partial(restore_large_files.run, files=8, size_mib=512, rounds=ROUNDS),
-    partial(restore_many.run, executions=200, files=3, round_trip_ms=30, rounds=ROUNDS),
+    partial(restore_many.run, executions=200, files=3, round_trip_ms=80, rounds=ROUNDS),
     partial(idle_tick.run, rows=10_000_000, rounds=ROUNDS),
     partial(status.run, rows=10_000_000, rounds=ROUNDS),
     partial(audit.run, executions=10_000, files=99, rounds=ROUNDS),

@@ -8,6 +8,7 @@ with the database, both ways.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 import urllib.request
@@ -24,6 +25,7 @@ from benchmarks.moves import installation
 from benchmarks.peers import rclone_check
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.workshop import postgres_of_this_process
+from storage.receipts import MODULUS, part_of
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 
@@ -38,10 +40,10 @@ FROM unnest(%s) AS name
 MIGRATIONS = """
 INSERT INTO janitor_migrations (
     execution_id, uuid, state, local_copy, host, run_id, fencing_token, provider_id, uri, directory, file_count,
-    size_bytes, evidence, manifest_sha256
+    size_bytes, evidence, manifest_sha256, listing_digest
 )
 SELECT id, uuid, 'migrated', 'deleted', 'host-1', 1, 1, nube_provider_id, ruta_nube, ruta_directorio, %s, 0, 'checksum',
-       md5(uuid)
+       md5(uuid), %s
 FROM ejecuciones_yaml
 """
 
@@ -89,7 +91,7 @@ def _fill_directory(directory: Path, executions: int, files: int) -> None:
 def _fill_database(sage: Installation, provider_id: int, executions: int, files: int) -> None:
     sage.configure(provider_id)
     sage.execute(EXECUTIONS, (provider_id, list(map(execution_name, range(executions)))))
-    sage.execute(MIGRATIONS, (files,))
+    sage.execute(MIGRATIONS, (files, sum(part_of(name, 0, None) for name in file_names(files)) % MODULUS))
     sage.execute(ATTEMPTS)
     for table in ("ejecuciones_yaml", "janitor_migrations", "janitor_attempts"):
         sage.execute(f"VACUUM ANALYZE {table}")
@@ -98,7 +100,14 @@ def _fill_database(sage: Installation, provider_id: int, executions: int, files:
 @contextmanager
 def _product(sage: Installation, _scratch: Path) -> Iterator[Trial]:
     """It ends with 0 only if everything is as the database says."""
-    yield Trial([sys.executable, str(sage.program), "audit", "--all"], sage.environment, lambda: None)
+    yield Trial([sys.executable, str(sage.program), "audit", "--all"], sage.environment, partial(_require_proven, sage))
+
+
+def _require_proven(sage: Installation) -> None:
+    """Raises `RuntimeError` unless the listed checksums prove every copy."""
+    (told,) = json.loads(sage.run("audit", "--all", "--json").output)["providers"]
+    if not told["checksum"] == told["executions"] > 0:
+        raise RuntimeError(str(told))
 
 
 @contextmanager

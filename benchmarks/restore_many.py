@@ -1,6 +1,6 @@
 """Many small executions back from S3 that is far away, several at once, beside the same program one after the other.
 
-python -m benchmarks.restore_many --executions 200 --files 3 --round-trip-ms 30 --rounds 5
+python -m benchmarks.restore_many --executions 200 --files 3 --round-trip-ms 80 --rounds 5
 """
 
 from __future__ import annotations
@@ -68,4 +68,4 @@ def _restore(
 
 
 if __name__ == "__main__":
-    run_from_command_line(__doc__, run, executions=200, files=3, round_trip_ms=30)
+    run_from_command_line(__doc__, run, executions=200, files=3, round_trip_ms=80)

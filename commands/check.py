@@ -75,7 +75,7 @@ def _check_rights(database: Database) -> Finding:
 
 
 def _check_audit(database: Database) -> Finding:
-    """Say whether the audit trail also holds against whoever takes the daemon over. It need not."""
+    """Say whether the audit trail also holds against an intruder who takes the daemon over. It need not."""
     rights = database.orders.rights_to_change_the_trail()
     text = "este usuario solo puede añadir anotaciones"
     if rights:

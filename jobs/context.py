@@ -69,7 +69,7 @@ class Context(NamedTuple):
         emit(level, event, text, job=self.job.name)
 
     def notify(self, key: str, state: str, text: str) -> None:
-        """Note the state of a cause; operators are told of it only when that changes. A dry run notes nothing.
+        """Note the state of a cause; operators get a notice only when that changes. A dry run notes nothing.
 
         `key` is the cause's stable English name, such as `backup:too_old`; `state` is one of `sql.notices.STATES`;
         `text` is Spanish and one line. Costs one statement. What the database refuses is logged, and does no harm to

@@ -205,7 +205,7 @@ class ProviderSet:
                 try:
                     self._unprobed[provider_id] = build_provider(row)
                 except InvalidProviderSettings:
-                    return None  # whoever wants to store there reports it
+                    return None  # the caller that wants to store there reports it
                 self._unprobed[provider_id].progress.interruption = self._interruption
             return self._unprobed[provider_id]
 

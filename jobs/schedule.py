@@ -46,8 +46,8 @@ class EveryTick(NamedTuple):
 
 
 class Every(NamedTuple):
-    """Due once in each span of so many hours. Spans are counted from a fixed instant and not from the last run, which
-    would drift: a tick that begins a second too early would be told to wait for the next one.
+    """Due once in each span of a number of hours. Spans are counted from a fixed instant and not from the last run,
+    which would drift: a tick that begins a second too early would wait for the next one.
     """
 
     hours: float

@@ -639,7 +639,7 @@ class Database:
     ) -> FailureRecord:
         """Record why an execution was not migrated (`failed`) or must not be (`refused`), and release it.
 
-        With `max_failed_runs` the failure counts against it: pauses grow, and after so many it is in quarantine.
+        With `max_failed_runs` the failure counts against it: pauses grow, and after that many it is in quarantine.
         """
         parameters = {
             **_claimed(claim),

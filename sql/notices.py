@@ -13,7 +13,7 @@ from sql.texts import Told, ToldJson
 
 UNSTABLE_CHANGES = 4
 UNSTABLE_HOURS = 6
-"""A cause whose state changes this often in so many hours comes and goes: that is told once, not each change."""
+"""A cause whose state changes this often in this many hours comes and goes: one notice says so."""
 
 LONGEST_TEXT = 1000
 """Characters of one notice: several must fit into one message."""
@@ -54,7 +54,7 @@ class Notices:
         self._host = host
 
     def note(self, causes: Iterable[Cause]) -> int:
-        """Note the states of causes; return how many notices that made. What is noted twice is told once.
+        """Note the states of causes; return how many notices that made. What is noted twice makes one notice.
 
         Raises `ValueError` for an unknown state, and otherwise as `Connection.query`.
         """

@@ -35,20 +35,22 @@ class ProgramAddress:
 
 def program_address(database_url: str, **overriding: str | int) -> ProgramAddress:
     """The address of a database for `pg_dump` and `psql`. Raises `DatabaseError` if it cannot be parsed."""
-    try:
-        parts = dict(psycopg2.extensions.parse_dsn(database_url))
-    except psycopg2.ProgrammingError:  # its message quotes the address
-        raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
+    parts = require_address(database_url)
     password = parts.pop("password", "")
     return ProgramAddress(psycopg2.extensions.make_dsn(**{**parts, **KEEPALIVES, **overriding}), password)
 
 
+def require_address(database_url: str) -> dict[str, str]:
+    """The parts of an address. Raises `DatabaseError` if it cannot be parsed: libpq's own message quotes all of it."""
+    try:
+        return dict(psycopg2.extensions.parse_dsn(database_url))
+    except psycopg2.ProgrammingError:
+        raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
+
+
 def url_of_database(database_url: str, name: str) -> str:
     """The address of another database of the same server, as libpq's parameters. Raises `DatabaseError`."""
-    try:
-        return str(psycopg2.extensions.make_dsn(database_url, dbname=name))
-    except psycopg2.ProgrammingError:  # its message quotes the address
-        raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
+    return str(psycopg2.extensions.make_dsn(**{**require_address(database_url), "dbname": name}))
 
 
 class SnapshotSession:
@@ -60,6 +62,7 @@ class SnapshotSession:
 
     def __init__(self, database_url: str, queries: Path) -> None:
         self._queries = queries
+        require_address(database_url)
         try:
             self._connection = psycopg2.connect(
                 database_url, application_name="janitor_daemon backup", client_encoding="UTF8", **KEEPALIVES

@@ -35,9 +35,9 @@ class RunDirectory:
     def __init__(self) -> None:
         for path in _left_by_earlier_runs():
             remove(path)
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX))
-        self.in_memory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=MEMORY)) if _has_free_memory() else None
-        self._locks = [_opened_and_locked(path) for path in (self.path, self.in_memory) if path is not None]
+        self._locks: list[int] = []
+        self.path = self._new(Path(tempfile.gettempdir()))
+        self.in_memory = self._new(MEMORY) if _has_free_memory() else None
         self._usual = {name: os.environ.get(name) for name in (TEMPORARY_DIRECTORY_VARIABLE, MEMORY_VARIABLE)}
         self._use(
             {
@@ -56,13 +56,20 @@ class RunDirectory:
         self._use(self._usual)
         if self.in_memory is not None:
             remove(self.in_memory)
-        for path in self.path.iterdir():
-            if path != self.of_tests or not keep_of_tests:
-                remove(path)
-        if not os.listdir(self.path):
-            self.path.rmdir()
+        with contextlib.suppress(FileNotFoundError):  # somebody has removed it
+            for path in self.path.iterdir():
+                if path != self.of_tests or not keep_of_tests:
+                    remove(path)
+            if not os.listdir(self.path):
+                self.path.rmdir()
         for lock in self._locks:
             os.close(lock)
+
+    def _new(self, parent: Path) -> Path:
+        """A new directory, locked before it has a name that another run would take for a leftover."""
+        made = Path(tempfile.mkdtemp(prefix=f".{PREFIX}", dir=parent))
+        self._locks.append(_opened_and_locked(made))
+        return made.rename(made.with_name(made.name.removeprefix(".")))
 
     def _use(self, directories: Mapping[str, str | None]) -> None:
         for name, directory in directories.items():
@@ -92,26 +99,40 @@ def _left_by_earlier_runs() -> Iterator[Path]:
     for path in itertools.chain.from_iterable(
         parent.glob(f"{PREFIX}*") for parent in (Path(tempfile.gettempdir()), MEMORY)
     ):
-        if path.lstat().st_uid == os.geteuid() and not path.is_symlink():
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                with contextlib.suppress(BlockingIOError):
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    yield path
-            finally:
-                os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError, BlockingIOError), _opened_if_own(path) as descriptor:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield path
+
+
+@contextlib.contextmanager
+def _opened_if_own(path: Path) -> Iterator[int]:
+    """Raises `FileNotFoundError` for a directory that is gone, or that is another user's."""
+    if path.lstat().st_uid != os.geteuid() or path.is_symlink():
+        raise FileNotFoundError(path)
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a directory, whatever is mounted in it, whoever may not enter it, whatever is immutable."""
+    """Remove a file or a directory, whatever is mounted in it, whoever may not enter it, whatever is immutable. What is
+    gone meanwhile is no error: two runs may remove the same leftovers, and servers that end remove files of their own.
+    """
     _unmount_below(path)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
         if path.exists():
             _open_up(path)
-            shutil.rmtree(path)
+            shutil.rmtree(path, onerror=_unless_gone)
     else:
-        path.unlink()
+        path.unlink(missing_ok=True)
+
+
+def _unless_gone(_function: object, _path: str, failure: tuple[type[BaseException], BaseException, object]) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        raise failure[1]
 
 
 def _unmount_below(path: Path) -> None:
@@ -123,10 +144,11 @@ def _unmount_below(path: Path) -> None:
 
 
 def _open_up(directory: Path) -> None:
-    clear_attributes(directory)
-    directory.chmod(0o700)
-    for path in directory.iterdir():
-        if path.is_dir() and not path.is_symlink():
-            _open_up(path)
-        elif path.is_file() and not path.is_symlink():
-            clear_attributes(path)
+    with contextlib.suppress(FileNotFoundError):
+        clear_attributes(directory)
+        directory.chmod(0o700)
+        for path in directory.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                _open_up(path)
+            elif path.is_file() and not path.is_symlink():
+                clear_attributes(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,14 @@ def _has_right(capability: int) -> bool:
     lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
     (rights,) = (line.split()[1] for line in lines if line.startswith("CapEff:"))
     return bool(int(rights, 16) >> capability & 1)
+
+
+def strace_program() -> str:
+    """The path of strace. Skips the test on a machine without it; where CI is set, that is a failure."""
+    found = shutil.which("strace")
+    if found is None:
+        pytest.skip("strace is not installed (Debian, Ubuntu: apt-get install strace)")
+    return found
 
 
 def is_expected(reason: str) -> bool:

@@ -28,12 +28,15 @@ class PatternSource:
         return sha256_of(self.chunks(CHUNK_SIZE_BYTES))
 
     def _piece(self, start: int, size_bytes: int) -> bytes:
-        piece = bytearray()
-        while len(piece) < size_bytes:
-            number, offset = divmod(start + len(piece), CHUNK_SIZE_BYTES)
-            block = f"{self._seed:08x}{number:08x}".encode() + BLOCK[16:]
-            piece += block[offset : offset + size_bytes - len(piece)]
-        return bytes(piece)
+        found = []
+        end = start + size_bytes
+        while start < end:
+            number, offset = divmod(start, CHUNK_SIZE_BYTES)
+            mark = f"{self._seed:08x}{number:08x}".encode()
+            ends_at = min(offset + end - start, CHUNK_SIZE_BYTES)
+            found += [mark[offset:ends_at], BLOCK[max(offset, len(mark)) : ends_at]]
+            start += ends_at - offset
+        return b"".join(found)
 
 
 class FailingSource(PatternSource):

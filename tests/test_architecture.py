@@ -82,10 +82,10 @@ SLOW_PACKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One of our modules, parsed."""
+    """One of our modules, parsed: `nodes` are all of its syntax tree."""
 
     path: str
-    tree: ast.Module
+    nodes: tuple[ast.AST, ...]
 
     @property
     def room(self) -> str:
@@ -105,7 +105,7 @@ def room_of(parts: Sequence[str]) -> str:
 
 def parsed(path: str, source: str) -> SourceFile:
     """A file as a rule sees it."""
-    return SourceFile(path, ast.parse(source))
+    return SourceFile(path, tuple(ast.walk(ast.parse(source))))
 
 
 def files_of(*patterns: str) -> list[SourceFile]:
@@ -114,14 +114,21 @@ def files_of(*patterns: str) -> list[SourceFile]:
     return [parsed(path.relative_to(REPOSITORY).as_posix(), path.read_text(encoding="utf-8")) for path in found]
 
 
+@pytest.fixture(scope="module")
 def product_files() -> list[SourceFile]:
     """What is installed: the program and its rooms, without tests and benchmarks."""
     return files_of(PROGRAM, *(f"{room}/**/*.py" for room in ROOMS))
 
 
+@pytest.fixture(scope="module")
+def other_files() -> list[SourceFile]:
+    """Tests and benchmarks."""
+    return files_of("tests/**/*.py", "benchmarks/**/*.py")
+
+
 def imports(file: SourceFile) -> Iterator[tuple[ast.stmt | ast.expr, str]]:
     """Every import of a file with its full name, also inside functions and as a literal `import_module("...")`."""
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         match node:
             case ast.Import(names=names):
                 yield from ((node, alias.name) for alias in names)
@@ -155,7 +162,7 @@ def imports_of_wrong_rooms(file: SourceFile) -> Iterator[str]:
 
 def long_functions(file: SourceFile) -> Iterator[str]:
     """Functions of more lines than a page holds, decorators not counted."""
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             lines = (node.end_lineno or node.lineno) - node.lineno + 1
             if lines > LONGEST_FUNCTION_LINES:
@@ -164,7 +171,7 @@ def long_functions(file: SourceFile) -> Iterator[str]:
 
 def swallowed_errors(file: SourceFile) -> Iterator[str]:
     """Places where any error at all, whatever it means, is caught and forgotten."""
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.ExceptHandler) and catches_everything(node.type) and does_nothing(node.body):
             yield file.at(node, "catches everything and does nothing")
         if isinstance(node, ast.Call) and name_of(node.func) == "suppress" and any(map(catches_everything, node.args)):
@@ -200,7 +207,7 @@ def sql_in_strings(file: SourceFile) -> Iterator[str]:
     if file.room == "sql":
         return
     beginnings = ("SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "CREATE TABLE ", "ALTER TABLE ")
-    for node in ast.walk(file.tree):
+    for node in file.nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith(beginnings):
             yield file.at(node, "holds an SQL statement")
 
@@ -217,17 +224,15 @@ def require_kept(rule: Rule, files: Iterable[SourceFile]) -> None:
 @pytest.mark.parametrize(
     "rule", [foreign_imports, imports_of_wrong_rooms, long_functions, sql_in_strings, swallowed_errors]
 )
-def test_product_keeps_the_rule(rule: Rule) -> None:
-    files = product_files()
-    assert {file.room for file in files} == ROOMS_THAT_A_ROOM_MAY_IMPORT.keys()
-    require_kept(rule, files)
+def test_product_keeps_the_rule(product_files: list[SourceFile], rule: Rule) -> None:
+    assert {file.room for file in product_files} == ROOMS_THAT_A_ROOM_MAY_IMPORT.keys()
+    require_kept(rule, product_files)
 
 
 @pytest.mark.parametrize("rule", [long_functions, swallowed_errors])
-def test_tests_and_benchmarks_keep_the_rule(rule: Rule) -> None:
-    files = files_of("tests/**/*.py", "benchmarks/**/*.py")
-    assert "tests/test_architecture.py" in {file.path for file in files}
-    require_kept(rule, files)
+def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule: Rule) -> None:
+    assert "tests/test_architecture.py" in {file.path for file in other_files}
+    require_kept(rule, other_files)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +290,8 @@ def crowded_folders(paths: Iterable[str]) -> list[str]:
     return [f"{folder}: {count} modules" for folder, count in counts.items() if count > MOST_MODULES_OF_A_FOLDER]
 
 
-def test_no_folder_is_crowded() -> None:
-    assert crowded_folders(file.path for file in product_files()) == []
+def test_no_folder_is_crowded(product_files: list[SourceFile]) -> None:
+    assert crowded_folders(file.path for file in product_files) == []
     assert crowded_folders(f"jobs/a/{number}.py" for number in range(13)) == ["jobs/a: 13 modules"]
     assert crowded_folders(["jobs/a/__init__.py", *(f"jobs/a/{number}.py" for number in range(12))]) == []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from benchmarks.counts import Requests, requests_in
 from benchmarks.tracing import bytes_read
 from tests.destinations import Destination
 from tests.faults.http_proxy import HttpFaultProxy
+from tests.skips import strace_program
 from tests.stories.installation import Installation
 
 FILES = 1001
@@ -54,9 +54,7 @@ def add_executions(sage: Installation, files: int) -> None:
 
 def migrate(sage: Installation, destination: Destination, scratch: Path) -> tuple[Counter[Path], dict[Path, int]]:
     """One tick under strace: bytes read from each file, wherever it was moved to, and the sizes of those there were."""
-    if shutil.which("strace") is None:
-        stop = pytest.fail if os.environ.get("CI") else pytest.skip
-        stop("strace is not installed (Debian, Ubuntu: apt-get install strace)")
+    strace_program()
     sizes = {path: path.stat().st_size for path in sage.executions.rglob("*") if path.is_file()}
     sage.configure(sage.add_provider(destination), eliminar_despues_de_migrar=True)
     read = bytes_read([sys.executable, str(sage.program)], sage.environment, scratch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
@@ -12,8 +13,9 @@ import pytest
 
 from tests import second_chance
 from tests.file_attributes import make_immutable
+from tests.guards.named_tests import fault_of
 from tests.imports import own_part_first
-from tests.order import long_ones_first
+from tests.order import LONG, WAITING, long_ones_first
 from tests.repository import REPOSITORY
 from tests.run_directory import MEMORY_VARIABLE, PREFIX, RunDirectory, remove
 from tests.skips import MAKE_IMMUTABLE, NEEDS_FILE_SYSTEM, NEEDS_ROOT, is_expected, require_right
@@ -144,6 +146,11 @@ def test_some_processes_begin_with_tests_that_wait_the_others_with_long_ones_and
     assert not any("crash" in test for part in parts for test in part[7:])
 
 
+def test_every_name_in_the_order_is_that_of_a_test() -> None:
+    assert [name for name in (*LONG, *WAITING) if not (REPOSITORY / name.partition("::")[0]).exists()] == []
+    assert [fault for name in WAITING if "::" in name and (fault := fault_of(name))] == []
+
+
 def test_every_process_imports_all_tests_beginning_with_a_part_of_its_own() -> None:
     arguments = ["tests/sql", "tests/config/test_logs.py::test_any", "tests/sql/test_notices.py"]
     parts = [own_part_first(arguments, number, 3) for number in range(3)]
@@ -178,6 +185,38 @@ def test_what_earlier_runs_left_goes_and_what_a_run_uses_stays(tmp_path: Path, m
     first.close(keep_of_tests=False)
     assert {path.name for path in tmp_path.iterdir()} == {memory.name, "somebody else's"}
     assert list(memory.iterdir()) == []
+
+
+def test_a_run_ends_well_where_another_one_has_removed_its_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tests.run_directory.MEMORY", tmp_path / "no memory")
+    run = RunDirectory()
+    remove(run.path)
+    remove(run.path)
+    run.close(keep_of_tests=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_begins_is_no_leftover_of_an_earlier_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the creation of its directory and the lock on it, another run may look for leftovers."""
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("tests.run_directory.MEMORY", tmp_path / "no memory")
+    made: list[list[str]] = []
+    lock = fcntl.flock
+
+    def look_and_lock(descriptor: int, operation: int) -> None:
+        made.append([path.name for path in tmp_path.glob(f"{PREFIX}*")])
+        lock(descriptor, operation)
+
+    monkeypatch.setattr("fcntl.flock", look_and_lock)
+    run = RunDirectory()
+    assert made == [[]]
+    assert run.path.name.startswith(PREFIX)
+    run.close(keep_of_tests=False)
 
 
 def test_a_run_does_without_memory_that_it_might_fill(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,7 +56,10 @@ TO_DO = {
 
 def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
     """Everything that somebody has to do."""
-    judges = (_of_database, _of_migration, _of_providers, _of_disks, _of_runs, _of_failures, _of_jobs, _of_leftovers)
+    judges = (
+        *(_of_database, _of_unrecorded_runs, _of_migration, _of_providers, _of_disks, _of_runs, _of_failures, _of_jobs),
+        _of_leftovers,
+    )
     found = [attention for judge in judges for attention in judge(facts)]
     return (*found, *facts.own_attention)
 
@@ -65,6 +68,14 @@ def _of_database(facts: Facts) -> Iterator[Attention]:
     for fault in facts.database_faults:
         advice = "sin eso ningún ciclo puede trabajar: corrija DATABASE_URL o conceda lo que falta (GRANT)"
         yield Attention("database", "base de datos", fault, advice)
+
+
+def _of_unrecorded_runs(facts: Facts) -> Iterator[Attention]:
+    if facts.unrecorded is not None:
+        since, error = facts.unrecorded
+        text = f"el último ciclo no pudo ni anotarse: {error}"
+        advice = "corrija la causa y ejecute janitor-daemon; lo que se dice aquí abajo es de antes"
+        yield Attention("unrecorded_run", "esta máquina", text, advice, since)
 
 
 def _of_migration(facts: Facts) -> Iterator[Attention]:

@@ -11,7 +11,18 @@ from typing import Any
 
 from commands.jobs import list_jobs, status_of_jobs
 from commands.status.disks import look_at_disks
-from commands.status.facts import Attention, Disk, Facts, FailureGroup, MigrationState, OldestDue, Pending, Provider
+from commands.status.facts import (
+    Attention,
+    Disk,
+    Facts,
+    FailureGroup,
+    Host,
+    MigrationState,
+    OldestDue,
+    Pending,
+    Provider,
+)
+from commands.status.own_log import unrecorded_failure
 from commands.status.providers import Known, Stored, known_providers, leftovers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.fields import FieldError
@@ -71,6 +82,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         freed=dict(database.ask("status_freed")[0]),
         last_run=last_runs[0] if last_runs else None,
         database_faults=tuple(database_faults(database)),
+        unrecorded=_unrecorded(settings, host_rows),
         notes=tuple(f"{finding.subject}: {finding.text}" for _, finding in of_jobs if finding.in_order),
         own_attention=tuple(
             Attention(f"job_{job.name}", finding.subject, finding.text, "")
@@ -78,6 +90,12 @@ def collect(database: Database, settings: Settings) -> Facts:
             if not finding.in_order
         ),
     )
+
+
+def _unrecorded(settings: Settings, found: Sequence[Host]) -> tuple[datetime, str] | None:
+    own = next((host for host in found if host.host == settings.host), None)
+    line = unrecorded_failure(settings.log_directory, own)
+    return None if line is None else (line.at, one_line(line.message))
 
 
 def database_faults(database: Database) -> Iterator[str]:

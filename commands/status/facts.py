@@ -210,5 +210,7 @@ class Facts:
     database_faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Lines of jobs that have something of their own to show."""
+    unrecorded: tuple[datetime, str] | None = None
+    """When the last run of this host ended with an error that the database could not record, and which."""
     own_attention: tuple[Attention, ...] = field(default=())
     """What a job of its own found that needs a person."""

@@ -96,6 +96,7 @@ def _database_parts(settings: Settings) -> Mapping[str, Part]:
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         database.limit_statements(STATEMENT_LIMIT_SECONDS)
         try:
+            database.connect()  # a statement would try again for longer than there is time
             now = database.ask("read_clock")[0]["now"]
             entries = list_jobs(database, settings)
             return {

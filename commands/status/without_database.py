@@ -2,45 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 from commands.status.disks import look_at_disks
 from commands.status.facts import Attention
-from config.logs import LOG_FILE_NAME, one_line
+from commands.status.own_log import last_finished_run
+from config.logs import one_line
 from config.settings import Settings
 from config.text.times import local_with_age
 from sql.database import DatabaseError, DatabaseUnavailable
 
-TAIL_BYTES = 1024 * 1024
-END_OF_A_RUN = "Ciclo terminado: "
 UNREACHABLE = (
     "arranque su servidor o corrija DATABASE_URL; hasta entonces no se migra ni se borra ninguna ejecución, y nada se "
     "pierde; el siguiente ciclo lo reintenta"
 )
-
-
-def last_finished_run(log_directory: Path) -> datetime | None:
-    """When the log of this host last says that a run has finished; `None` if it does not."""
-    try:
-        with (log_directory / LOG_FILE_NAME).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - TAIL_BYTES))
-            lines = file.read(TAIL_BYTES).decode("utf-8", "replace").splitlines()
-    except OSError:
-        return None
-    return next((_instant(line) for line in reversed(lines) if END_OF_A_RUN in line), None)
-
-
-def _instant(line: str) -> datetime | None:
-    try:
-        if line.startswith("{"):
-            return datetime.fromisoformat(json.loads(line)["timestamp"]).astimezone(UTC)
-        return datetime.strptime(line.partition(" - ")[0], "%Y-%m-%d %H:%M:%S,%f").astimezone(UTC)
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def attention_for(error: DatabaseError) -> Attention:

@@ -20,8 +20,8 @@ class AuditSettings:
         unit="days",
         shown="off",
         spanish="En cuántos días se lee de vuelta todo lo que hay en los proveedores; 0: no se lee.",
-        english="Every stored copy is read back once in so many days and compared with its manifest. 0: never. Reading "
-        "may cost money at a provider.",
+        english="Every stored copy is read back once in this many days and compared with its manifest. 0: never. "
+        "Reading may cost money at a provider.",
     )
     max_bytes: int | None = declared(
         "JANITOR_AUDIT_MAX_BYTES",

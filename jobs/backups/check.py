@@ -26,7 +26,7 @@ def check(context: Context) -> Iterator[Finding]:
     yield _programs(context.own_settings.database_url or context.settings.database_url, context.own_settings.programs)
     try:
         yield from status(context)
-    except SchemaError:  # rights or tables that are missing are told by others
+    except SchemaError:  # others report missing rights and tables
         return
     yield from check_providers(context)
 

@@ -40,7 +40,7 @@ class Costs:
     differential: int
 
     def favour_fetching(self, places: int) -> bool:
-        """Whether fetching and a differential move fewer bytes than a new full one; each goes to so many places."""
+        """Whether fetching and a differential move fewer bytes than a new full one, each sent to all places."""
         return self.fetched + self.differential * places < self.full * places
 
 

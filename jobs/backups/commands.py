@@ -173,7 +173,7 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
             stack.enter_context(job_lock(settings.lock_directory, settings.host, identity, "backup"))
         delivery = delivery_of_command(own, vault.stores, vault.copies)
         delivery.look(vault.shelf)
-        shelf = replace(vault.shelf, elsewhere=delivery.places())
+        shelf = replace(vault.shelf, elsewhere=delivery.places(), asked=delivery.asked())
         gone = clean(shelf, vault.records, own.retention_days, interruption, delivery.remove, dry_run=dry_run)
     for item in gone:
         click.echo(one_line(f"{'Se borraría' if dry_run else 'Borrada'} la copia {item.id}: {item.name}"))

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -166,7 +166,7 @@ class ReadBack:
         self._on_disk_bytes = 0
         self._read_bytes = 0
         self._inflated_bytes = 0
-        self._error: DamagedBackup | OSError | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._follow, name="read back", daemon=True)
 
     def finish(self, plain_bytes: int) -> Contents:
@@ -187,7 +187,7 @@ class ReadBack:
         try:
             for block in inflated_from(self._draft.final.name, self._read):
                 self._inflated_bytes += len(block)
-        except (DamagedBackup, OSError) as error:
+        except BaseException as error:
             self._error = error
 
     def _read(self) -> bytes:
@@ -263,25 +263,40 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def remove_unfinished(directory: Path) -> list[str]:
+def remove_unfinished(directory: Path, known: Container[str] = ()) -> list[str]:
     """Remove what killed runs left: drafts that nobody has locked, companions of a backup that did not come.
 
-    Call it only where no other run can be between two of its files. Raises `DiskError`.
+    What belongs beside a backup in `known` stays: its file may only be elsewhere for a while, and is worth little
+    without them. Call it only where no other run can be between two of its files. Raises `DiskError`.
     """
     removed = []
     with disk_errors(directory):
         for path in sorted(directory.iterdir()) if directory.is_dir() else []:
             companion = COMPANION.fullmatch(path.name)
             is_draft = path.name.startswith(".backup_") and path.name.endswith(UNFINISHED)
-            is_alone = companion is not None and not (directory / f"{companion[1]}{SUFFIX}").exists()
+            name = f"{companion[1]}{SUFFIX}" if companion is not None else ""
+            is_alone = companion is not None and name not in known and _is_alone(directory, name)
             if (is_draft and _is_abandoned(path)) or is_alone:
-                path.unlink()
+                path.unlink(missing_ok=True)
                 removed.append(path.name)
     return removed
 
 
+def _is_alone(directory: Path, name: str) -> bool:
+    """Whether what belongs beside a backup has none, and none is coming: its draft loses its name after it has its own.
+
+    Another host, or another installation, may be publishing one in the same directory.
+    """
+    return _is_abandoned(directory / f".{name}{UNFINISHED}") and not (directory / name).exists()
+
+
 def _is_abandoned(path: Path) -> bool:
-    with path.open("rb") as file:
+    """Whether nobody has locked a draft; one that is gone is abandoned, too."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return True
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

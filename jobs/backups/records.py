@@ -58,6 +58,8 @@ class Backup:
     """Those at providers, as `list --json` shows them."""
     damaged: datetime | None = None
     """Since when its file on its host is known to be damaged, though a provider has a copy."""
+    last_proof: datetime | None = None
+    """When a proof was good, though a later one may have failed: then `verified` is `None`."""
 
     @property
     def is_full(self) -> bool:
@@ -73,6 +75,11 @@ class Backup:
     def has_copy(self) -> bool:
         """Whether a provider has a copy, as far as is known."""
         return any(copy["falta_desde"] is None for copy in self.copies)
+
+    @property
+    def providers(self) -> frozenset[object]:
+        """The ids of those that have a copy, or had one."""
+        return frozenset(copy["nube_provider_id"] for copy in self.copies)
 
     def has_readable_copy(self, *, has_key: bool) -> bool:
         """Whether a provider has a copy, as far as is known, that is not encrypted unless there is a private key."""
@@ -120,7 +127,7 @@ class Found:
 
 
 class Records:
-    """What the database is told of backups, and asked.
+    """Records backups in the database, and looks them up.
 
     All methods raise what `Connection.query` does. Each may be sent twice, as an answer may be lost.
     """
@@ -132,6 +139,11 @@ class Records:
     def all(self) -> list[Backup]:
         """Every row, the oldest first."""
         return [_backup(row) for row in self._query("list_backups", {})]
+
+    def now(self) -> datetime:
+        """The time by the database's clock: that of a host may be years ahead."""
+        now: datetime = self._query("read_clock", {})[0]["now"]
+        return now
 
     def begin(self, beginning: Beginning, made_by: str) -> int:
         """Record that a backup is being made; give its id. Raises `LeaseLost`."""
@@ -169,10 +181,10 @@ class Records:
         """Record that they are gone."""
         self._query("finish_deletion", {"id": backup.id})
 
-    def note_missing(self, backup: Backup, message: str) -> None:
-        """Notify, once, that another hand has taken its file away."""
+    def note_missing(self, backup: Backup, message: str) -> bool:
+        """Notify, once, that another hand has taken its file away; whether that is news."""
         title = Told(f"⚠️ Falta el archivo de un Backup {backup.kind}")
-        self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)})
+        return bool(self._query("note_missing", {"id": backup.id, "title": title, "message": Told(message)}))
 
     def note_damaged(self, backup: Backup, message: str) -> None:
         """Notify, once, that its file is damaged, and that a provider has a copy."""
@@ -249,7 +261,8 @@ def _backup(row: Row) -> Backup:
         was_found_at_provider=row["found_at_provider"],
         copies=tuple(json.loads(row["copies"] or "[]")),
         is_being_deleted=row["deleting_since"] is not None,
-        verified=row["verified_at"],
+        verified=row["verified_at"] if row["verification_error"] is None else None,
+        last_proof=row["verified_at"],
         verification_seconds=row["verification_seconds"],
         verification_error=row["verification_error"],
         damaged=row["damaged_since"],

@@ -90,6 +90,7 @@ def preview(context: Context) -> None:
         context.say("backup_previewed", f"[simulación] se haría una copia de seguridad {kind} en {own.directory}")
         for provider in delivery.wanted_names():
             context.say("backup_copy_previewed", f"[simulación] se guardaría en {provider} lo que allí falte")
+        delivery.look(own.shelf())
         for backup in to_delete(own.shelf(), own.settings.retention_days, context.now):
             context.say("backup_deletion_previewed", f"[simulación] se borraría la copia {backup.id}, {backup.name}")
 
@@ -110,7 +111,9 @@ class _Run:
         return cls(context, context.own_settings, Records(context.query, context.settings.host), directory, delivery)
 
     def shelf(self) -> Shelf:
-        return Shelf(tuple(self.records.all()), self.context.settings.host, self.delivery.places())
+        return Shelf(
+            tuple(self.records.all()), self.context.settings.host, self.delivery.places(), self.delivery.asked()
+        )
 
     @property
     def wish(self) -> Wish:
@@ -150,12 +153,15 @@ class _Run:
         if not expected.favour_fetching(places=1 + len(self.settings.providers)):
             return Choice(None, f"{choice.base.name} solo está en un proveedor, y hacer otra cuesta menos que traerla")
         try:
-            remove_unfinished(self.directory)
+            self._remove_unfinished()
             self.delivery.fetcher.fetch(choice.base, self.directory)
         except BackupError as error:
             return Choice(None, f"{choice.base.name} solo está en un proveedor: {error}")
         self.context.say("backup_fetched", f"Copia de seguridad {choice.base.name} traída: la diferencial la necesita")
         return choice
+
+    def _remove_unfinished(self) -> None:
+        remove_unfinished(self.directory, {backup.name for backup in self.records.all() if backup.is_good})
 
     # Making it
 
@@ -181,7 +187,7 @@ class _Run:
         return made
 
     def _made(self, choice: Choice, beginning: Beginning) -> BackupFile:
-        remove_unfinished(self.directory)
+        self._remove_unfinished()
         if choice.base is None:
             return self._full(choice.reason)
         interruption = self.context.interruption
@@ -231,7 +237,7 @@ class _Run:
     def send(self) -> int:
         """Send what providers lack; give how many copies were stored. Raises `RunInterrupted`, `LeaseLost`."""
         try:
-            remove_unfinished(self.directory)  # a killed run may have left what it was encrypting
+            self._remove_unfinished()  # a killed run may have left what it was encrypting
         except BackupError as error:
             self.delivery.failures.append(f"no se enviaron copias de seguridad: {error}")
             return 0
@@ -267,8 +273,10 @@ class _Run:
             f"el archivo de la copia de seguridad {backup.id} no está en {backup.path}, o no tiene su tamaño, y este "
             "programa no lo borró; si está en otro sitio, devuélvalo"
         )
-        self.records.note_missing(backup, one_line(text))
+        is_news = self.records.note_missing(backup, one_line(text))
         self.context.say("backup_missing", f"Falta una copia: {text}", logging.WARNING)
+        if is_news and not backup.has_copy:
+            self.delivery.failures.append(f"falta la copia {backup.id}, que no está en ningún proveedor")
 
 
 def current_user() -> str:

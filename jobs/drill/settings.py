@@ -21,8 +21,8 @@ class DrillSettings:
         default="0",
         shown="off",
         spanish="Cuántas ejecuciones al azar se restauran cada semana, para saber que se puede; 0: ninguna.",
-        english="So many executions at random are restored each week, Sunday from 05:00 on, by the program's own "
-        "`restore`, compared with their manifests and removed again; the time is recorded. 0: none.",
+        english="This many executions, chosen at random, are restored each week, Sunday from 05:00 on, by the "
+        "program's own `restore`, compared with their manifests and removed again; the time is recorded. 0: none.",
     )
     directory: Path = declared(
         "JANITOR_DRILL_DIRECTORY",

@@ -130,7 +130,7 @@ def fallback(seen: Seen) -> Iterator[Cause]:
 
 
 def quarantined(seen: Seen) -> Iterator[Cause]:
-    """An execution failed in so many runs that none takes it up any more. Very many are told together."""
+    """An execution failed in too many runs, so none takes it up any more. More than a few are reported together."""
     together = "executions:quarantined"
     if len(seen.quarantined) > QUARANTINED_TOLD_ONE_BY_ONE:
         text = (
@@ -218,7 +218,7 @@ def _key_of_failing(seen: Seen, job: Job) -> str:
 
 
 def _is_explained(seen: Seen) -> bool:
-    """Whether a provider or a root is at fault, which is told by itself."""
+    """Whether a provider or a root is at fault, which is a cause of its own."""
     report = seen.context.report
     is_root = report is not None and bool(report.named.get(Named.ROOT))
     return is_root or any(cause.state != State.OK for cause in providers(seen))
@@ -279,7 +279,7 @@ def disks(seen: Seen) -> Iterator[Cause]:
     for path in (*settings.roots, str(settings.temp_directory.absolute()), str(settings.backup_directory.absolute())):
         try:
             device, space = Path(path).stat().st_dev, os.statvfs(path)
-        except OSError:  # an absent root is told by itself
+        except OSError:  # an absent root is a cause of its own
             continue
         if device in looked_at:
             continue

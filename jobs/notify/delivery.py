@@ -22,7 +22,7 @@ Named = TypeVar("Named")
 def deliver(
     messages: Mapping[Channel, Message], send: Send, seconds: float, interruption: threading.Event
 ) -> Iterator[tuple[Channel, Result]]:
-    """Send each message; yield what became of each as soon as that is known, and of all after so many seconds.
+    """Send each message; yield what became of each as soon as that is known, and of all after a number of seconds.
 
     A channel that has not answered by then is left to its thread, which nobody waits for. After an interruption,
     nothing more is yielded.

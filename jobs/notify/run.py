@@ -20,7 +20,7 @@ DELIVERY_SECONDS = 18.0
 
 
 def run(context: Context) -> Outcome:
-    """Note the states of all causes, and deliver. A channel that fails is told as a failure of this job alone.
+    """Note the states of all causes, and deliver. A channel that fails is a failure of this job alone.
 
     Raises `LeaseLost`, `DatabaseError`.
     """
@@ -86,7 +86,7 @@ def _deliver(
 
 
 def is_quiet(context: Context) -> bool:
-    """Whether it is one of the hours in which only what needs a person is told."""
+    """Whether it is one of the hours in which notices go out only for what needs a person."""
     hours = context.own_settings.quiet_hours
     return hours is not None and is_between(context.now.astimezone(context.settings.time_zone), *hours)
 

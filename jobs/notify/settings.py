@@ -1,4 +1,4 @@
-"""The settings of the job: by which channels operators are told, when not, and what counts as trouble."""
+"""The settings of the job: by which channels notices go out, when not, and what counts as trouble."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class NotifySettings:
         secret=True,
         example="mailtos://user:password@smtp.example.com?to=ops@example.com",
         spanish="A quién se avisa: direcciones de apprise (correo, Slack, webhooks…), separadas por espacios o comas.",
-        english="Who is told of trouble: addresses of [apprise](https://github.com/caronc/apprise), for mail, Slack, "
-        "webhooks and many others, separated by spaces or commas.",
+        english="Where notices of trouble go: addresses of [apprise](https://github.com/caronc/apprise), for mail, "
+        "Slack, webhooks and many others, separated by spaces or commas.",
     )
     telegram_token: str = declared(
         "TELEGRAM_TOKEN",
@@ -41,7 +41,7 @@ class NotifySettings:
         shown="none",
         example="123456789",
         spanish="Chat de Telegram al que avisa el bot de TELEGRAM_TOKEN.",
-        english="The Telegram chat that is told, by the bot of `TELEGRAM_TOKEN`.",
+        english="The Telegram chat to which the bot of `TELEGRAM_TOKEN` sends notices.",
     )
     quiet_hours: tuple[int, int] | None = declared(
         "JANITOR_QUIET_HOURS",
@@ -49,8 +49,8 @@ class NotifySettings:
         shown="none",
         example="22-7",
         spanish="Horas locales sin avisos, como 22-7: solo llega lo que necesita a una persona; lo demás, al acabar.",
-        english="Hours of the local day, such as `22-7`, in which only what needs a person is told. The rest is told "
-        "when they end.",
+        english="Hours of the local day, such as `22-7`, in which notices go out only for what needs a person. The "
+        "rest goes when they end.",
     )
     stalled_days: int = declared(
         "JANITOR_STALLED_DAYS",
@@ -58,7 +58,7 @@ class NotifySettings:
         default="3",
         unit="days",
         spanish="Días sin migrar nada, habiendo algo que toca, tras los que se avisa.",
-        english="If something has been due for longer and nothing was migrated since, that is told.",
+        english="If something has been due for longer and nothing was migrated since, a notice says so.",
     )
     silent_hours: float = declared(
         "JANITOR_SILENT_HOURS",

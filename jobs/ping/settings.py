@@ -19,7 +19,7 @@ class PingSettings:
         example="https://hc-ping.com/00000000-0000-0000-0000-000000000000",
         spanish="Dirección, como las de healthchecks.io, a la que se avisa del principio y del final de cada ciclo.",
         english="An address that each run of all jobs tells of its start (`/start`) and of its end (`/EXIT_CODE`, with "
-        "a summary), as healthchecks.io and others understand it. Whoever knows it can send such pings, so it is a "
+        "a summary), as healthchecks.io and others understand it. Anybody who knows it can send such pings, so it is a "
         "secret. A run with `--only` sends none unless it names `ping`.",
     )
 

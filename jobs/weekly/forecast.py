@@ -12,7 +12,7 @@ SHORTEST_SPAN_DAYS = 5.0
 FEWEST_MEASUREMENTS = 12
 MOST_MEASUREMENTS = 120
 LONGEST_DAYS_PER_SPAN = 4.0
-"""A forecast reaches at most so many times as far ahead as the measurements reach back."""
+"""A forecast reaches at most this many times as far ahead as the measurements reach back."""
 
 
 class Measurement(NamedTuple):

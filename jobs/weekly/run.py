@@ -62,7 +62,7 @@ def _not_sent(context: Context, key: dict[str, str], error: MailNotSent) -> str:
 
 
 def message_of(mailbox: Mailbox, subject: str, text: str, html: str) -> EmailMessage:
-    """The page, and beside it the words for whoever reads mail without HTML."""
+    """The page, and beside it the words for those who read mail without HTML."""
     message = envelope(mailbox, mailbox.recipients, subject)
     message.set_content(text)
     message.add_alternative(html, subtype="html")

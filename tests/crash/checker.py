@@ -52,13 +52,9 @@ class Store:
         self._options = options
         self._client: Any = None
 
-    def hashes(self, prefix: str) -> dict[str, str]:
-        """SHA-256 of every object whose key begins so."""
-        return {key: _sha256(read()) for key, _, read in self._listing(prefix)}
-
-    def contents(self, key: str) -> list[bytes]:
-        """The bytes of the object with this key, none if it is not there."""
-        return [read() for found, _, read in self._listing(key) if found == key]
+    def contents(self, prefix: str) -> dict[str, bytes]:
+        """The bytes of every object whose key begins so."""
+        return {key: read() for key, _, read in self._listing(prefix)}
 
     def stamps(self) -> dict[str, object]:
         """For every object what changes when it is written anew, be it with the same bytes."""
@@ -231,12 +227,13 @@ class Checker:
         if store is None or row["ruta_nube"] != f"cloud://{store.kind}/{place}":
             yield f"{original.uuid}: its row says {row['ruta_nube']} on provider {row['nube_provider_id']}"
             return
-        found = store.hashes(f"{place}/")
+        contents = store.contents(place)
+        found = {key: _sha256(content) for key, content in contents.items() if key.startswith(f"{place}/")}
         if found != expected_objects(original, place):
             yield f"{original.uuid}: committed, but {place} holds {found}"
-        manifests = store.contents(f"{place}.manifest.json")
-        if not manifests or _described(json.loads(*manifests)) != _described_by_tree(original.tree):
-            yield f"{original.uuid}: committed, but its manifest is {manifests}"
+        manifest = contents.get(f"{place}.manifest.json")
+        if manifest is None or _described(json.loads(manifest)) != _described_by_tree(original.tree):
+            yield f"{original.uuid}: committed, but its manifest is {manifest!r}"
 
     def _wrong_locally(self, original: Original, *, deleted: bool) -> Iterator[str]:
         if deleted and original.directory.exists():

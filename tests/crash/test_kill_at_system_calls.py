@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from tests.crash.program import Ended
 from tests.crash.scene import Scene
 from tests.destinations import Destination
 from tests.repository import REPOSITORY
+from tests.skips import strace_program
 
 NewScene = Callable[..., Scene]
 NewDestination = Callable[[str], Destination]
@@ -38,12 +38,7 @@ EXECUTIONS_A_RUN = {"fsync": 6}
 @pytest.fixture(scope="module")
 def strace() -> str:
     """The program strace; without it these tests are skipped, loudly, and fail where nothing may be skipped."""
-    found = shutil.which("strace")
-    if found is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("strace is not installed (Debian, Ubuntu: apt-get install strace)")
-        pytest.skip("strace is not installed (Debian, Ubuntu: apt-get install strace)")
-    return found
+    return strace_program()
 
 
 @pytest.mark.parametrize(

@@ -4902,6 +4902,7 @@ LOGS = (
 
 BACKUP_TESTS = "tests/jobs/backups/"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
+KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
@@ -5012,11 +5013,115 @@ BACKUPS = (
         "backups",
         "the newest good full backup may be deleted",
         "jobs/backups/keeping/retention.py",
-        "return {newest_full.id, newest_verified.id, newest.id}",
-        "return {newest_verified.id, newest.id}",
+        "    found = (max(full, key=_age, default=None), newest_verified,",
+        "    found = (newest_verified,",
         (
             f"{BACKUP_TESTS}test_retention.py::test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_one",
         ),
+    ),
+    Mutant(
+        "backups",
+        "what a dump runs in its trial may change files and run programs",
+        "jobs/backups/verification/confinement.py",
+        "    _done(library.syscall(RESTRICT_SELF, rules, 0))\n",
+        "",
+        ("tests/jobs/backups/test_scratch_databases.py::test_what_a_dump_runs_as_superuser_changes_nothing_outside",),
+    ),
+    Mutant(
+        "backups",
+        "programs of PostgreSQL get the secrets of this one",
+        "jobs/backups/creation/programs.py",
+        " if name in INHERITED or name.startswith(prefixes)}",
+        "}",
+        ("tests/jobs/backups/test_scratch_databases.py::test_programs_of_postgresql_get_no_secrets",),
+    ),
+    Mutant(
+        "backups",
+        "an address that cannot be read is quoted with its password",
+        "sql/snapshots.py",
+        "        require_address(database_url)\n",
+        "",
+        ("tests/sql/test_snapshots.py::test_an_address_that_cannot_be_read_is_refused_without_quoting_it",),
+    ),
+    Mutant(
+        "backups",
+        "retention relies on a backup of which a proof failed",
+        "jobs/backups/keeping/retention.py",
+        " if _chain(backup) not in doubtful_chains]",
+        "]",
+        (f"{KEEPING}test_a_backup_of_which_a_proof_failed_lets_the_good_one_before_it_stay",),
+    ),
+    Mutant(
+        "backups",
+        "what a provider that says nothing may have is deleted",
+        "jobs/backups/keeping/shelf.py",
+        "may_be_unseen=not backup.providers <= self.asked,",
+        "may_be_unseen=False,",
+        (f"{KEEPING}test_what_a_silent_provider_may_have_is_deleted_nowhere",),
+    ),
+    Mutant(
+        "backups",
+        "a proof that fails makes the last good one be forgotten",
+        "jobs/backups/queries/note_verified.sql",
+        "THEN now() ELSE verified_at END",
+        "THEN now() END",
+        (f"{BACKUP_TESTS}test_records.py::test_a_failed_verification_takes_the_proof_back",),
+    ),
+    Mutant(
+        "backups",
+        "a file is given out though it is not the one that was recorded",
+        "jobs/backups/verification/verify.py",
+        "    if sha256.hexdigest() != (recorded_sha256 or expected) or",
+        "    if False and",
+        (f"{KEEPING}test_what_has_another_hash_than_was_recorded_is_given_to_nobody",),
+    ),
+    Mutant(
+        "backups",
+        "the file of another backup is deleted because two rows name it",
+        "jobs/backups/keeping/disposal.py",
+        "        if backup.path in paths_in_use or _is_of_another_backup(backup):\n",
+        "        if _is_of_another_backup(backup):\n",
+        (f"{KEEPING}test_a_file_that_two_rows_name_is_left_to_the_one_that_stays",),
+    ),
+    Mutant(
+        "backups",
+        "the copy of another backup is deleted because two rows name it",
+        "jobs/backups/offsite/delivery.py",
+        "        if any(_is_shared(copy, other) for other in self._known):\n",
+        "        if False:\n",
+        (f"{KEEPING}test_a_file_that_two_rows_name_is_left_to_the_one_that_stays",),
+    ),
+    Mutant(
+        "backups",
+        "a file that is another backup's by its hash is deleted",
+        "jobs/backups/keeping/disposal.py",
+        "        if backup.path in paths_in_use or _is_of_another_backup(backup):\n",
+        "        if backup.path in paths_in_use:\n",
+        (f"{KEEPING}test_a_file_with_the_hash_of_another_backup_beside_it_is_not_deleted",),
+    ),
+    Mutant(
+        "backups",
+        "the directory of the backups counts as a second place",
+        "jobs/backups/offsite/delivery.py",
+        "            sender.require_elsewhere(backup.path.parent, spot)\n",
+        "",
+        (f"{KEEPING}test_the_directory_of_the_backups_is_no_second_place",),
+    ),
+    Mutant(
+        "backups",
+        "the age of backups is judged by the clock of the host",
+        "jobs/backups/keeping/disposal.py",
+        "to_delete(shelf, days, records.now())]",
+        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))]',
+        (f"{KEEPING}test_age_is_judged_by_the_clock_of_the_database",),
+    ),
+    Mutant(
+        "backups",
+        "what belongs to a backup that another host is publishing is removed",
+        "jobs/backups/files.py",
+        '    return _is_abandoned(directory / f".{name}{UNFINISHED}") and not',
+        "    return not",
+        (f"{BACKUP_TESTS}test_files.py::test_what_belongs_to_a_backup_that_another_run_is_publishing_stays",),
     ),
     Mutant(
         "backups",
@@ -5190,7 +5295,7 @@ BACKUPS = (
         "backups",
         "what a killed backup left stays",
         "jobs/backups/run.py",
-        "-> BackupFile:\n        remove_unfinished(self.directory)\n",
+        "-> BackupFile:\n        self._remove_unfinished()\n",
         "-> BackupFile:\n",
         ("tests/crash/test_jobs_killed.py::test_backups_killed_at_every_step",),
     ),
@@ -5236,6 +5341,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a differential is built on a damaged full backup",
+        "jobs/backups/keeping/shelf.py",
+        "            if backup.damaged is None\n",
+        "",
+        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+    ),
+    Mutant(
+        "backups",
         "a backup is fetched where it does not fit",
         "jobs/backups/offsite/scratch.py",
         "            if free_bytes < needed_bytes * SPACE_MARGIN:\n",
@@ -5255,6 +5368,7 @@ BACKUPS = (
 REHOME = "tests/jobs/rehome/test_rehome.py::"
 AUDIT = "tests/jobs/audit/test_audit.py::"
 MOVED_ROW = (f"{REHOME}test_a_row_that_changed_meanwhile_is_not_switched",)
+LISTED = (f"{AUDIT}test_listed_checksums_prove_copies_without_reading_them",)
 AS_FOUND = (f"{AUDIT}test_a_fix_changes_nothing_that_is_not_as_it_was_found",)
 
 TRUST = (
@@ -5329,6 +5443,30 @@ TRUST = (
         "elif self._records.is_unchanged(copy):",
         "else:",
         (f"{AUDIT}test_a_copy_that_vanishes_with_its_row_after_the_listing_is_not_lost",),
+    ),
+    Mutant(
+        "audit",
+        "other checksums than at the commit are not looked into",
+        "jobs/audit/survey.py",
+        "self._seen_digests[number] != self._digests[number] != UNKNOWN:",
+        "False:",
+        LISTED,
+    ),
+    Mutant(
+        "audit",
+        "a listing counts as proven whatever its checksums are",
+        "jobs/audit/survey.py",
+        "            self._seen_digests[number] == self._digests[number] and self._has_names_and_sizes(number)\n",
+        "            self._digests[number] != UNKNOWN and self._has_names_and_sizes(number)\n",
+        LISTED,
+    ),
+    Mutant(
+        "audit",
+        "a listing that does not prove every file is recorded as if it did",
+        "storage/upload.py",
+        "        is_proven = sum(count for count, _ in proven) == self._tree.file_count\n",
+        "        is_proven = True\n",
+        ("tests/storage/test_upload.py::test_everything_is_stored_proven_and_described",),
     ),
     Mutant(
         "audit",
@@ -5741,8 +5879,8 @@ WATCHED_FROM_OUTSIDE = (
         "metrics",
         "an attempt that was open is never counted",
         "jobs/metrics/queries/count_attempts.sql",
-        " OR id = ANY(%(open_ids)s::bigint[]))",
-        " OR (false AND id = ANY(%(open_ids)s::bigint[])))",
+        "OR id = ANY(%(open_ids)s::bigint[])",
+        "",
         (f"{METRICS}test_each_attempt_is_counted_once_when_it_has_ended",),
     ),
     Mutant(
@@ -5829,6 +5967,46 @@ STATUS = (
         "self._limit + _statement(name)",
         "_statement(name)",
         (f"{STATUS_STORY}test_a_statement_that_waits_is_given_up_by_the_server",),
+    ),
+    Mutant(
+        "status",
+        "a run that the database could not record is not told",
+        "commands/status/own_log.py",
+        "            return line if line.message",
+        "            return None if line.message",
+        (f"{STATUS_STORY}test_a_run_that_the_database_could_not_record_is_told",),
+    ),
+    Mutant(
+        "status",
+        "a run that could not be recorded is told for ever",
+        "commands/status/own_log.py",
+        "        if END_OF_A_RUN in line.message or (",
+        "        if (",
+        (f"{STATUS_STORY}test_an_error_that_a_finished_run_followed_is_over",),
+    ),
+    Mutant(
+        "status",
+        "the records of a uuid are looked for in a whole table",
+        "jobs/migration/upgrades/0002_executions_by_uuid.sql",
+        "USING hash (uuid)",
+        "USING hash (state)",
+        ("tests/jobs/history/test_history.py::test_the_records_of_a_uuid_cost_no_look_at_a_whole_table",),
+    ),
+    Mutant(
+        "status",
+        "deletion that will not happen is called deletion",
+        "commands/status/attention.py",
+        " and not has_roots(facts)",
+        " and not facts",
+        (f"{STATUS_STORY}test_deletion_without_roots_is_no_deletion",),
+    ),
+    Mutant(
+        "status",
+        "the oldest due executions come without their directories",
+        "sql/queries/status_pending.sql",
+        "coalesce(oldest.directory, execution.ruta_directorio)",
+        "execution.ruta_directorio",
+        ("tests/sql/test_database.py::test_what_is_due",),
     ),
     Mutant(
         "status",

@@ -45,6 +45,20 @@ KILLED = (
         "stories/test_quarantine.py::test_a_providers_failures_put_nothing_in_quarantine",
     ),
     promise(
+        "A copy that comes home is switched whole or not at all, wherever the run was cut off.",
+        "crash/test_rehome_killed.py::test_a_kill_at_any_step_of_a_move_leaves_the_row_right",
+        "crash/test_rehome_killed.py::test_a_signal_at_any_step_of_a_move_ends_it_in_time",
+        "crash/test_rehome_killed.py::test_a_kill_at_any_system_call_of_a_move_leaves_the_row_right",
+        "model/test_moves.py::test_a_move_that_was_cut_off_anywhere_loses_nothing",
+    ),
+    promise(
+        "An audit reports what is lost or damaged and nothing else, and proves bytes by listed checksums unread.",
+        "jobs/audit/test_audit.py::test_each_harm_is_found_and_named",
+        "jobs/audit/test_audit.py::test_what_is_stored_moved_and_removed_meanwhile_is_not_reported",
+        "jobs/audit/test_audit.py::test_listed_checksums_prove_copies_without_reading_them",
+        "jobs/audit/test_audit.py::test_a_fix_changes_nothing_that_is_not_as_it_was_found",
+    ),
+    promise(
         "Kills at random moments, one after the other, do no harm.",
         "crash/test_random_kills.py::test_random_deaths_lose_nothing_and_leave_nothing",
     ),

@@ -47,7 +47,9 @@ each_own_job = pytest.mark.parametrize("job", [job for job in JOBS if job.run is
 
 
 def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
-    """The variables that switch a job on, for those that are off by default: by the variables' own names."""
+    """The variables that switch a job on, for those that are off by default: its switches as their examples say, unless
+    a test needs another value.
+    """
     where = {
         "LOGS_PATH": str(directory),
         "BACKUP_ENABLED": "true",
@@ -59,8 +61,10 @@ def switched_on(job: Job, directory: Path) -> Mapping[str, str]:
         "JANITOR_REPORT_DAY": "0",
     }
     where |= {"JANITOR_METRICS_FILE": str(directory / "janitor.prom"), "JANITOR_PING_URL": "http://127.0.0.1:9/ping"}
-    declared = {variable.name for variable in variables_of(job.settings_class)} if job.settings_class else set()
+    declared = {variable.name: variable for variable in variables_of(job.settings_class)} if job.settings_class else {}
+    examples = {name: declared[name].example for name in job.switches if name in declared}
     return {
+        **{name: example for name, example in examples.items() if example},
         **({"BACKUP_PATH": str(directory / "copias")} if job.name == "backup" else {}),
         **({"JANITOR_NOTIFY_URLS": mail_address()} if job.name == "report" else {}),
         **{name: value for name, value in where.items() if name in declared},

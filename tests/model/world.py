@@ -30,6 +30,7 @@ from config.process.person import Person
 from config.settings import Settings, load_settings
 from janitor_daemon import JanitorDaemon, RunOptions
 from jobs.locks import LockHeld
+from jobs.rehome.settings import RehomeSettings
 from jobs.tick import Request
 from sql.database import Database
 from storage.keys import Place, place_from_uri
@@ -407,7 +408,8 @@ class World:
                 "JANITOR_PROCESSES": "1",
                 "JANITOR_MAX_ATTEMPTS": "2",
                 "JANITOR_REHOME": "on",
-            }
+            },
+            lambda: (RehomeSettings,),
         )
 
     def run(self, host: str, body: Callable[[], int], cut: Cut | None) -> Run:

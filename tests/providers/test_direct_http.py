@@ -39,6 +39,7 @@ from providers.s3.signature import RequestSigner
 from providers.shared import direct_http
 from providers.shared.direct_http import DirectHttp, reaches_directly
 from providers.shared.network import NetworkRules, Trust
+from tests.processes import wait_until
 from tests.providers.test_tls import certificate_of_its_own
 from tests.servers.canned_http import Answer, CannedHttp, Request
 
@@ -46,6 +47,9 @@ STORED = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 BODY = b"content"
 END_OF_GET = b"\r\n\r\n"
 DEADLINE_SECONDS = 0.6
+
+END_IS_ACKNOWLEDGED = b"\x05"
+"""The state FIN_WAIT2 in the first byte of Linux's `tcp_info`."""
 
 
 class ScriptedServer:
@@ -166,17 +170,24 @@ def test_an_answer_that_has_no_body_is_not_waited_for(method: str, answer: bytes
 
 
 def test_a_connection_that_was_closed_meanwhile_is_not_used_again() -> None:
-    with scripted(say_and_close(STORED), say(STORED)) as (server, client):
+    arrived = threading.Event()
+    with scripted(say_and_end(STORED, arrived), say(STORED)) as (server, client):
         assert put(client).status == 200
-        _wait_until_readable(client)
+        assert arrived.wait(60)
         assert put(client).status == 200
         assert (server.connections, len(server.requests)) == (2, 2)
 
 
-def _wait_until_readable(client: DirectHttp) -> None:
-    """Until the server's end of the connection has arrived here."""
-    (connection,) = client._idle
-    assert connection._readable.poll(5000)
+def say_and_end(answer: bytes, arrived: threading.Event) -> Callable[[socket.socket], None]:
+    """`arrived` is set once the client's host has acknowledged the end of the connection."""
+
+    def turn(connection: socket.socket) -> None:
+        connection.sendall(answer)
+        connection.shutdown(socket.SHUT_WR)
+        wait_until(lambda: connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == END_IS_ACKNOWLEDGED, 60)
+        arrived.set()
+
+    return turn
 
 
 def test_a_connection_that_nobody_used_for_long_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -303,10 +314,11 @@ def test_a_long_answer_in_other_words_is_read_whole_and_ends_the_connection(answ
 def test_what_is_no_whole_long_answer_is_none(answer: bytes, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A listing that is cut must never look like a short one."""
     monkeypatch.setattr(direct_http, "LONGEST_ANSWER_BYTES", 1_000_000)
-    with scripted(say_and_close(answer)) as (_, client):
+    with scripted(say_and_close(answer), say(STORED)) as (server, client):
         with pytest.raises(ProviderUnavailable, match=reason):
             ask_for_long(client)
-        assert not client._idle
+        assert put(client).status == 200
+        assert server.connections == 2
 
 
 @pytest.mark.parametrize(("seconds_each", "has_time"), [(5, True), (20, False)])

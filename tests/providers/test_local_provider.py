@@ -41,6 +41,7 @@ from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.local import provider as local
 from providers.local.provider import LocalProvider
 from tests.repository import REPOSITORY
+from tests.skips import strace_program
 from tests.small_disk import make_read_only, mounted_small_disk
 from tests.sources import FailingSource, PatternSource
 
@@ -539,7 +540,7 @@ def test_what_is_read_back_is_first_taken_out_of_the_kernels_memory(
     source = PatternSource(3_000_000)
     provider.put("a/file", source)
     trace = tmp_path / "trace"
-    strace = ["strace", "-f", "-qq", "-y", "-e", "trace=fadvise64,read,pread64", "-o", str(trace)]
+    strace = [strace_program(), "-f", "-qq", "-y", "-e", "trace=fadvise64,read,pread64", "-o", str(trace)]
     command = [*strace, sys.executable, "-c", READ_BACK, str(directory)]
     result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY, timeout=60)
     assert source.sha256() in result.stdout

@@ -47,7 +47,7 @@ from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
 from providers.sftp import sessions as sftp_sessions
 from providers.sftp import ssh
 from providers.sftp.provider import SftpProvider
-from providers.sftp.ssh import CommandFailed
+from providers.sftp.ssh import CommandFailed, SshConnection, SshSettings
 from tests.faults.sftp_liar import EXTENSIONS, Effect, Fault, LyingSftpServer, Request, cut, lose_answer, run_command
 from tests.processes import wait_until
 from tests.servers.asyncssh_server import AsyncSsh
@@ -746,19 +746,34 @@ def test_a_jammed_connection_is_given_up_soon_and_replaced(make_provider: MakePr
     assert provider.stat("a/file").size_bytes == 1
 
 
+def failures_to_connect(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """What is set from the first failure to connect on."""
+    seen = threading.Event()
+
+    class Noting(SshConnection):
+        def __init__(self, settings: SshSettings) -> None:
+            try:
+                super().__init__(settings)
+            except ProviderUnavailable:
+                seen.set()
+                raise
+
+    monkeypatch.setattr(sftp_sessions, "SshConnection", Noting)
+    return seen
+
+
 def test_threads_that_wait_for_a_session_do_not_each_find_out_that_there_is_none(
-    make_provider: MakeProvider, line: Line
+    make_provider: MakeProvider, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first connection carries half of the threads, the second cannot be had, then the first is lost as well."""
     provider = make_provider(port=line.port)
     provider.put("a/file", BytesSource(b"x"))
     line.jam_new()
     cut_at: list[float] = []
+    has_failed = failures_to_connect(monkeypatch)
 
     def cut_when_the_others_wait() -> None:
-        deadline = time.monotonic() + SILENCE_ENDS_SECONDS
-        while provider._pool._failure is None and time.monotonic() < deadline:
-            time.sleep(0.01)
+        has_failed.wait(SILENCE_ENDS_SECONDS)
         cut_at.append(time.monotonic())
         line.cut()
 

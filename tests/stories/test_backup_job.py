@@ -233,12 +233,20 @@ def test_retention_deletes_old_chains_and_keeps_the_newest(sage: Installation) -
 
 def test_what_another_hand_takes_away_is_told_once_and_replaced(sage: Installation) -> None:
     done(sage.run("backup", "run"))
-    next(copies(sage).glob("*.gz")).unlink()
-    second = done(sage.run("backup", "run"))
+    (file,) = copies(sage).glob("*.gz")
+    elsewhere = file.rename(sage.directory / file.name)
+    second = sage.run("backup", "run")
+    assert second.exit_code == 1, str(second)
     assert "Falta una copia: el archivo de la copia de seguridad 1 no está" in second.errors
+    status = sage.run("status", "--quiet")
+    assert status.exit_code == 1, str(status)
+    assert "1 copia hecha no está en el disco ni en ningún proveedor: 1 (" in " ".join(status.output.split())
     done(sage.run("backup", "run"))
     assert [kind for kind, _ in history(sage)] == [FULL, FULL, DIFFERENTIAL]
     assert [colour for _, colour in notices(sage)] == ["VERDE", "VERDE", "AMARILLO", "VERDE"]
+    elsewhere.rename(file)
+    done(sage.run("backup", "download", "1", str(sage.directory / "downloaded")))
+    assert "ni en ningún proveedor" not in sage.run("status", "--quiet").output
 
 
 def test_a_full_one_missed_on_its_day_is_made_later(sage: Installation) -> None:

@@ -24,8 +24,10 @@ from commands.status.attention import needs_a_person
 from commands.status.collect import collect
 from commands.status.facts import Disk, Facts, FailureGroup
 from commands.status.health import DEGRADED, DOWN, examine
+from commands.status.own_log import unrecorded_failure
 from commands.status.words import describe_status, wrapped
 from config.errors import unexpected
+from config.logs import LOG_FILE_NAME
 from config.settings import Settings, load_settings
 from jobs.context import Context
 from jobs.findings import Finding, bad, good
@@ -170,6 +172,39 @@ def test_ready_is_never_said_of_what_will_not_happen(
     assert run.exit_code == 1, str(run)  # it has been waiting for more than a week
     assert "NO SE MIGRA NADA" in run.output
     assert "listas para migrar" not in run.output
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_a_run_that_the_database_could_not_record_is_told(
+    installation: Installation, nas: Destination, log_format: str
+) -> None:
+    """As on a full disk: what can be read is in order, and every run ends as it begins."""
+    installation.configure(installation.add_provider(nas))
+    assert installation.run(JANITOR_LOG_FORMAT=log_format).exit_code == 0
+    assert installation.run("status").exit_code == 0
+    installation.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$BEGIN RAISE 'could not extend file' USING ERRCODE = 'disk_full'; END$$; "
+        "CREATE TRIGGER full_disk BEFORE INSERT ON janitor_runs EXECUTE FUNCTION refuse()"
+    )
+    assert installation.run(JANITOR_LOG_FORMAT=log_format).exit_code == 1
+    (attention,) = needs_a_person(facts_of(installation))
+    assert attention.code == "unrecorded_run"
+    assert "el disco del servidor está lleno" in attention.text
+    assert attention.since is not None
+    installation.execute("DROP TRIGGER full_disk ON janitor_runs")
+    assert installation.run(JANITOR_LOG_FORMAT=log_format).exit_code == 0
+    assert needs_a_person(facts_of(installation)) == ()
+
+
+def test_an_error_that_a_finished_run_followed_is_over(tmp_path: Path) -> None:
+    """Also where the clocks of host and database differ, so that only the order of the lines counts."""
+    error = "2026-11-28 03:00:00,000 - janitor_daemon - ERROR - la base de datos rechazó la operación: lleno\n"
+    log = tmp_path / LOG_FILE_NAME
+    log.write_text(error)
+    assert unrecorded_failure(tmp_path, None) is not None
+    log.write_text(f"{error}2026-11-28 03:10:00,000 - janitor_daemon - INFO - Ciclo terminado: 0 migradas\nresto\n")
+    assert unrecorded_failure(tmp_path, None) is None
 
 
 def test_deletion_without_roots_is_no_deletion(installation: Installation, nas: Destination) -> None:
@@ -440,6 +475,8 @@ def test_health_is_the_worst_of_its_parts(installation: Installation, nas: Desti
     assert run.exit_code == 1
     assert run.output.startswith("Estado: degradado\n")
     require_health(examine(settings_of(installation)).as_json(), DEGRADED, "disks", "providers")
+    run = installation.run("health", DATABASE_URL=_at(installation.database_url, refused_port()))
+    assert "no escucha ningún servidor" in run.output, str(run)
     run = installation.run("health", "--json", DATABASE_URL=_at(installation.database_url, refused_port()))
     assert run.exit_code == 3
     require_health(json.loads(run.output), "caido", "database", "jobs", "disks", "providers")

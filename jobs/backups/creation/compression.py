@@ -63,11 +63,11 @@ class GzipMember:
         self.plain_bytes = 0
         """How much was written into it."""
         self._blocks: queue.Queue[bytes | None] = queue.Queue(BLOCKS_IN_FLIGHT)
-        self._error: OSError | None = None
+        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._compress, name="gzip", daemon=True)
 
     def write(self, data: bytes) -> None:
-        """Take data; they are compressed later. Raises `OSError`."""
+        """Take data; they are compressed later. Raises whatever error the thread met."""
         if self._error is not None:
             raise self._error
         if data:
@@ -75,17 +75,16 @@ class GzipMember:
             self._blocks.put(data)
 
     def _compress(self) -> None:
-        compressor = isal_zlib.compressobj(level=LEVEL, wbits=GZIP_WINDOW)
-        while (data := self._blocks.get()) is not None:
-            self._to_file(compressor.compress(data))
-        self._to_file(compressor.flush())
-
-    def _to_file(self, data: bytes) -> None:
-        if self._error is None:
-            try:
-                self._file.write(data)
-            except OSError as error:
-                self._error = error
+        data: bytes | None = b""
+        try:
+            compressor = isal_zlib.compressobj(level=LEVEL, wbits=GZIP_WINDOW)
+            while (data := self._blocks.get()) is not None:
+                self._file.write(compressor.compress(data))
+            self._file.write(compressor.flush())
+        except BaseException as error:
+            self._error = error
+            while data is not None:  # it may be waiting for room
+                data = self._blocks.get()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -123,7 +122,7 @@ def inflated(path: Path, start: int, end: int, note: NoteBytes = note_nothing) -
                 if not put(block):
                     return
             put(None)
-        except (DamagedBackup, OSError) as error:
+        except BaseException as error:
             put(error)
 
     threading.Thread(target=read, name="gunzip", daemon=True).start()

@@ -17,7 +17,7 @@ from typing import BinaryIO
 
 from config.logs import one_line
 from config.text.wording import reason_of
-from jobs.backups.creation.programs import Programs
+from jobs.backups.creation.programs import Programs, inherited_environment
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy
 from sql.errors import DatabaseUnavailable
 from sql.snapshots import ProgramAddress
@@ -69,16 +69,17 @@ class SharedSnapshot:
 
 def environment(address: ProgramAddress) -> dict[str, str]:
     """What a program of PostgreSQL gets: English messages, one time zone, the password where `ps` does not show it."""
-    kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
+    inherited = inherited_environment(is_client=True)
+    kept = {name: value for name, value in inherited.items() if name not in NOT_INHERITED}
     password = address.password or os.environ.get("PGPASSWORD", "")
-    return {**kept, "PGTZ": "UTC", "LC_ALL": "C", **({"PGPASSWORD": password} if password else {})}
+    return {**kept, "PGTZ": "UTC", **({"PGPASSWORD": password} if password else {})}
 
 
 def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[bytes, bytes]:
     """The sections before and after the rows: they describe tables, and so fit into memory.
 
-    Both are read before the rows, at once: whoever wants to change a table meanwhile waits, and a `pg_dump` that begins
-    later would wait behind him. Raises as `dumped` does.
+    Both are read before the rows, at once: a session that wants to change a table meanwhile waits, and a `pg_dump` that
+    begins later would wait behind it. Raises as `dumped` does.
     """
     with started(shared, "pre-data") as pre_data, started(shared, "post-data") as post_data:
         return b"".join(pre_data.blocks(interruption)), b"".join(post_data.blocks(interruption))

@@ -20,6 +20,10 @@ DEBIAN = Path("/usr/lib/postgresql")
 WRAPPER = "pg_wrapper"
 """Debian's program behind /usr/bin/pg_dump, which chooses a version itself: those it chooses from are looked at."""
 
+INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "OPENSSL_CONF")
+INHERITED_PREFIXES = ("LD_", "FAKETIME", "SSL_CERT_", "KRB5", "GSS")
+PREFIX_OF_CLIENTS = "PG"
+
 VERSION = re.compile(r"\(PostgreSQL[^)]*\) (\d+)[.\w]*")
 VERSION_TIMEOUT_SECONDS = 30
 
@@ -41,6 +45,16 @@ class Programs:
     def psql(self) -> str:
         """The path of `psql`."""
         return str(self.directory / "psql")
+
+
+def inherited_environment(*, is_client: bool) -> dict[str, str]:
+    """What a program of PostgreSQL needs of this process's environment, and none of its secrets.
+
+    What a dump says may run programs with it. `is_client`: with the variables of libpq.
+    """
+    prefixes = (*INHERITED_PREFIXES, PREFIX_OF_CLIENTS) if is_client else INHERITED_PREFIXES
+    kept = {name: value for name, value in os.environ.items() if name in INHERITED or name.startswith(prefixes)}
+    return {**kept, "LC_ALL": "C"}
 
 
 def find_programs(server_major: int, server_version: str, directory: Path | None = None) -> Programs:

@@ -9,9 +9,9 @@ from jobs.backups.verification.verify import require_hash
 
 
 def require_undamaged(backup: Backup) -> None:
-    """Raise `DamagedBackup` unless its file has the hash that is written beside it. Reads the whole file."""
+    """Raise `DamagedBackup` unless its file has the recorded hash, and that written beside it. Reads the whole file."""
     try:
-        require_hash(backup.path)
+        require_hash(backup.path, backup.sha256, backup.md5)
     except (OSError, IndexError) as error:
         raise DamagedBackup(f"no se puede leer {backup.name} o su .sha256, que debe estar a su lado") from error
 

@@ -7,12 +7,14 @@ is noted before, so that a run that is killed meanwhile is finished by the next 
 from __future__ import annotations
 
 import contextlib
+import logging
 import stat
 import threading
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
+from config.logs import emit, one_line
 from jobs.backups.creation.dump import require_no_interruption
 from jobs.backups.files import NAME, disk_errors, sync_directory
 from jobs.backups.keeping.retention import deletable
@@ -50,13 +52,19 @@ def delete(
     """Delete backups; give how many bytes that freed. Raises `DiskError` and what the functions raise.
 
     `remove_elsewhere` removes the copies at providers, and says whether they are gone. Where they are not, the deletion
-    is not finished, and the next run continues it.
+    is not finished, and the next run continues it. A file that another good backup names is left to it, and so is one
+    that is not what was recorded.
     """
     freed = 0
+    going = {backup.id for backup in backups}
+    paths_in_use = {other.path for other in records.all() if other.is_good and other.id not in going} if going else ()
     for backup in backups:
         before_each()
         records.note_deletion(backup)
-        _remove_files(backup)
+        if backup.path in paths_in_use or _is_of_another_backup(backup):
+            _tell_left(backup)
+        else:
+            _remove_files(backup)
         if remove_elsewhere(backup):
             records.finish_deletion(backup)
         freed += backup.size_bytes or 0
@@ -76,14 +84,31 @@ def clean(
 
     Raises `DiskError`, `BackupInterrupted`, `RetentionError`.
     """
-    gone = [*half_deleted(shelf), *to_delete(shelf, days, datetime.now(UTC))]
+    gone = [*half_deleted(shelf), *to_delete(shelf, days, records.now())]
     if not dry_run:
         delete(gone, records, lambda: require_no_interruption(interruption), remove_elsewhere)
     return gone
 
 
+def _is_of_another_backup(backup: Backup) -> bool:
+    """Whether the hash beside the file is not the recorded one. The file is not read: it may have any size."""
+    beside = backup.path.with_name(f"{backup.path.name}.sha256")
+    try:
+        return backup.sha256 is not None and beside.read_text().split()[:1] != [backup.sha256]
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _tell_left(backup: Backup) -> None:
+    text = (
+        f"La copia {backup.id} se borra, pero no el archivo {backup.path}: es de otra copia; "
+        "si no lo es ('backup list'), bórrelo a mano"
+    )
+    emit(logging.WARNING, "backup_file_left", one_line(text))
+
+
 def _remove_files(backup: Backup) -> None:
-    """A row that names something else than a backup, whoever changed it, makes nothing be deleted."""
+    """A row that names something else than a backup, whichever way it was changed, causes no deletion."""
     if NAME.fullmatch(backup.path.name) is None or backup.path.name != backup.name:
         return
     with disk_errors(backup.path.parent):

@@ -2,12 +2,13 @@
 
 A full backup and its differentials are one chain: none of the differentials can be restored without it. What is kept
 whatever its age: the newest good chain, a full one with a differential that is kept, the newest one that was proven to
-restore with its base, and every backup of which a live one depends.
+restore with its base, and every backup of which a live one depends. What was not looked at, or failed a proof, is never
+the reason for deleting another one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -18,7 +19,8 @@ class KnownBackup:
 
     `base_id` is that of a differential's full backup. `copies` are the places, the directory and providers, where it
     was seen now, with the right size; a place that could not be asked is not among them. `is_good`: the row says that
-    it was completed.
+    it was completed. `verified`: the last good proof. `is_doubtful`: a later one failed. `may_be_unseen`: a provider
+    that was not asked, or did not answer, has a copy by what is recorded.
     """
 
     id: int
@@ -27,6 +29,8 @@ class KnownBackup:
     is_good: bool = True
     verified: datetime | None = None
     copies: frozenset[str] = frozenset()
+    is_doubtful: bool = False
+    may_be_unseen: bool = False
 
     @property
     def is_full(self) -> bool:
@@ -42,9 +46,10 @@ def deletable(backups: Iterable[KnownBackup], days: int, now: datetime) -> list[
     """The backups to delete everywhere, differentials before the full one that they need.
 
     Promised: no full one goes while a differential of it stays; the newest good full one that was seen somewhere stays,
-    and so do the newest verified one and its base. Nothing goes that is not older than `days`. When no good full one
-    is seen anywhere, nothing goes: what looks old may be all there is. Raises `RetentionError` unless `days` is
-    positive.
+    and so do the newest verified one and its base. All of them stay three times over: as judged by those seen of which
+    no proof failed, by all those seen, and by the rows alone. Nothing goes of which a place that was not asked may have
+    a copy, or that is not older than `days`. When no good full one is seen anywhere of which no proof failed, nothing
+    goes: what looks old may be all there is. Raises `RetentionError` unless `days` is positive.
     """
     if days <= 0:
         raise RetentionError(f"BACKUP_RETENTION_DAYS debe ser mayor que 0, no {days}: no se borra ninguna copia")
@@ -71,16 +76,30 @@ def _add_bases(kept: set[int], known: dict[int, KnownBackup]) -> None:
 
 def _never_deleted(known: dict[int, KnownBackup]) -> set[int] | None:
     """What stays whatever its age; `None` when there is no good full backup to rely on."""
-    whole = [backup for backup in known.values() if _is_restorable(backup, known)]
-    newest_full = max((backup for backup in whole if backup.is_full), key=_age, default=None)
-    if newest_full is None:
+    good = [backup for backup in known.values() if backup.is_good]
+    seen = [backup for backup in good if _is_restorable(backup, known)]
+    doubtful_chains = {_chain(backup) for backup in known.values() if backup.is_doubtful}
+    trusted = [backup for backup in seen if _chain(backup) not in doubtful_chains]
+    if not any(backup.is_full for backup in trusted):
         return None
-    newest_verified = max(
-        (backup for backup in whole if backup.verified is not None), key=lambda backup: (backup.verified, backup.id),
-        default=newest_full,
-    )  # fmt: skip
-    newest = max(whole, key=_age)
-    return {newest_full.id, newest_verified.id, newest.id}
+    kept = {backup.id for backup in known.values() if backup.may_be_unseen}
+    for candidates in (trusted, seen, good):
+        kept |= _newest(candidates)
+    return kept
+
+
+def _newest(candidates: Sequence[KnownBackup]) -> set[int]:
+    """The newest full one, the newest verified one, and the newest of all."""
+    full = [backup for backup in candidates if backup.is_full]
+    verified = [backup for backup in candidates if backup.verified is not None]
+    newest_verified = max(verified, key=lambda backup: (backup.verified, backup.id), default=None)
+    found = (max(full, key=_age, default=None), newest_verified, max(candidates, key=_age, default=None))
+    return {backup.id for backup in found if backup is not None}
+
+
+def _chain(backup: KnownBackup) -> int:
+    """The id of its full backup."""
+    return backup.id if backup.base_id is None else backup.base_id
 
 
 def _is_restorable(backup: KnownBackup, known: dict[int, KnownBackup]) -> bool:

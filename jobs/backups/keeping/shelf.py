@@ -21,11 +21,16 @@ class UnknownBackup(BackupError):
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """All rows, and the host whose files can be seen. `elsewhere`: by id the other places where a copy was seen."""
+    """All rows, and the host whose files can be seen.
+
+    `elsewhere`: by id the other places where a copy was seen. `asked`: the ids of the providers that said what they
+    have; of any other one it is unknown.
+    """
 
     backups: tuple[Backup, ...]
     host: str
     elsewhere: Mapping[int, frozenset[str]] = field(default_factory=dict)
+    asked: frozenset[int] = frozenset()
 
     def here(self) -> list[Backup]:
         """Those whose files this program made on this host, the oldest first."""
@@ -135,8 +140,10 @@ class Shelf:
                 made=backup.made,
                 base_id=None if backup.is_full else backup.base_id or -1,
                 is_good=backup.is_good,
-                verified=backup.verified,
+                verified=backup.last_proof,
                 copies=frozenset((DIRECTORY,) if is_whole(backup) else ()) | self.elsewhere.get(backup.id, frozenset()),
+                is_doubtful=backup.verification_error is not None,
+                may_be_unseen=not backup.providers <= self.asked,
             )
             for backup in self.good_here()
         ]

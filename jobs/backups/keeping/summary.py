@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from config.logs import one_line
+from config.text.plurals import counted
 from config.text.wording import reason_of
 from jobs.backups.files import SPACE_MARGIN
 from jobs.backups.keeping.disposal import is_open_to_others
@@ -22,6 +23,7 @@ LONGEST_DAYS_WITHOUT = 8
 """A week, and a day to make up for what was missed."""
 
 COMPARED_SIZES = 5
+NAMED_AT_MOST = 3
 SUDDEN_FACTOR = 2
 SUDDEN_BYTES = 1024 * 1024
 """A smaller difference says nothing, whatever its factor: an almost empty database doubles in a day."""
@@ -87,6 +89,17 @@ def describe(summary: Summary, verify_days: int, now: datetime) -> Iterator[Find
     if summary.previous_sizes:
         yield _sizes(summary, summary.full)
     yield _proof(summary, summary.full, verify_days, now)
+
+
+def describe_lost(shelf: Shelf) -> Iterator[Finding]:
+    """Backups of this host that nobody has any more."""
+    lost = [backup for backup in shelf.missing() if not backup.has_copy]
+    if lost:
+        names = ", ".join(f"{backup.id} ({backup.name})" for backup in lost[:NAMED_AT_MOST])
+        more = f" y {len(lost) - NAMED_AT_MOST} más" if len(lost) > NAMED_AT_MOST else ""
+        what = counted(len(lost), "copia hecha no está", "copias hechas no están")
+        advice = "devuelva su archivo a su sitio, o márquelas en historial_backup (eliminado = true)"
+        yield bad(SUBJECT, one_line(f"{what} en el disco ni en ningún proveedor: {names}{more}; {advice}"))
 
 
 def _ages(summary: Summary, full: Backup, now: datetime) -> Finding:
@@ -166,4 +179,4 @@ def _shown(instant: datetime | None) -> str:
 
 def findings(shelf: Shelf, directory: Path, verify_days: int, now: datetime) -> Sequence[Finding]:
     """All of it."""
-    return [*describe(summarize(shelf), verify_days, now), *describe_room(directory, shelf)]
+    return [*describe_lost(shelf), *describe(summarize(shelf), verify_days, now), *describe_room(directory, shelf)]

@@ -6,15 +6,20 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
+from pathlib import Path
 
-from config.errors import ConfigurationError
+from config.errors import ConfigurationError, MigrationError
 from config.text.plurals import counted
-from jobs.backups.offsite.copies import backups_prefix
+from jobs.backups.errors import DiskError
+from jobs.backups.files import SUFFIX
+from jobs.backups.offsite.copies import backups_prefix, spot_of
 from jobs.backups.offsite.encryption import identities_of, require_recipients
+from jobs.backups.offsite.sending import Sender
 from jobs.backups.offsite.stores import Stores, StoreUnusable, rows_in
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context
 from jobs.findings import Finding, bad, good, unusable
+from providers.base import UnsafeDestination
 
 SUBJECT = "copias de seguridad en proveedores"
 
@@ -37,9 +42,27 @@ def check(context: Context) -> Iterator[Finding]:
             try:
                 number = stores.id_of(reference)
                 files = [key for key in stores.listed(number) if key.endswith(".sha256")]
-            except StoreUnusable as error:
+                if is_backup_directory(stores, number, context.settings.backup_directory):
+                    where = f"{stores.name_of(number)} guarda en el mismo directorio que BACKUP_PATH"
+                    yield bad(SUBJECT, f"{where}: no sería otra copia; cambie una de las dos cosas")
+                    continue
+            except (StoreUnusable, DiskError) as error:
                 yield bad(SUBJECT, f"{error}; corríjalo, o quítelo de BACKUP_PROVIDERS")
                 continue
             how = "cifradas" if settings.recipients else "sin cifrar (BACKUP_RECIPIENTS)"
             where = f"{stores.name_of(number)}, en {backups_prefix(stores.prefix)}/"
             yield good(SUBJECT, f"{counted(len(files), 'copia', 'copias')} en {where}; las nuevas van {how}")
+
+
+def is_backup_directory(stores: Stores, provider_id: int, directory: Path) -> bool:
+    """Whether what a provider stores comes into the directory of the backups. Raises `StoreUnusable`, `DiskError`."""
+    if not directory.is_dir():
+        return False
+    sender = Sender(stores.open(provider_id), stores.interruption)
+    try:
+        sender.require_elsewhere(directory, spot_of(stores.prefix, f"probe{SUFFIX}", is_encrypted=False))
+    except UnsafeDestination:
+        return True
+    except MigrationError as error:
+        raise stores.fault(provider_id, error) from error
+    return False

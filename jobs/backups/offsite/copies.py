@@ -79,7 +79,7 @@ class Copy:
 
 
 class Copies:
-    """What the database is told of copies, and asked. Each method may be sent twice, as an answer may be lost."""
+    """Records copies in the database, and looks them up. Each method may be sent twice, as an answer may be lost."""
 
     def __init__(self, query: Query) -> None:
         self._query = query

@@ -47,6 +47,8 @@ class Delivery:
         self._known = copies.all()
         self._seen: set[tuple[int, int]] = set()
         self._missing: list[Copy] = []
+        self._asked: set[int] = set()
+        self._known_to_be_elsewhere: set[int] = set()
         self._troubles: dict[int, str] = {}
         self.failures: list[str] = []
         """What could not be done, in Spanish, one line each."""
@@ -111,8 +113,13 @@ class Delivery:
         for provider_id in dict.fromkeys([*wanted, *(copy.provider_id for copy in concerned)]):
             try:
                 self._look_at(provider_id, [copy for copy in concerned if copy.provider_id == provider_id])
+                self._asked.add(provider_id)
             except StoreUnusable as error:
                 told = f"no se sabe qué copias de seguridad tiene {error}"
+                if isinstance(error, StoreUnknown):
+                    self._asked.add(provider_id)  # no row leads to what it has any more
+                elif any(copy.provider_id == provider_id for copy in concerned):
+                    told += "; las que constan allí no se borran en ninguna parte"
                 if provider_id in wanted:
                     self._fail(f"{told}; {AGAIN}", provider_id)
                 else:
@@ -136,6 +143,10 @@ class Delivery:
         for backup_id, provider_id in self._seen:
             found.setdefault(backup_id, set()).add(place_name(provider_id))
         return {backup_id: frozenset(places) for backup_id, places in found.items()}
+
+    def asked(self) -> frozenset[int]:
+        """The ids of the providers that said what they have."""
+        return frozenset(self._asked)
 
     def tell_missing(self, shelf: Shelf) -> None:
         """Tell what another hand has taken away, as `look` has found it."""
@@ -221,6 +232,9 @@ class Delivery:
         copy = Copy(backup.id, provider.id, provider.store, spot)
         sender = Sender(provider, self._stores.interruption, self._stores.traffic)
         before = [known for known in self._known if _is_same_place(known, copy)]
+        if provider.id not in self._known_to_be_elsewhere:
+            sender.require_elsewhere(backup.path.parent, spot)
+            self._known_to_be_elsewhere.add(provider.id)
         if not before:
             sender.require_free(parcel, spot)
         self._copies.begin(copy)
@@ -234,10 +248,14 @@ class Delivery:
 
     def remove(self, backup: Backup) -> bool:
         """Remove a backup from every provider that has it; whether nothing of it is left. Raises `RunInterrupted`."""
-        outcomes = [self._remove(copy, backup) for copy in self._known if copy.backup_id == backup.id]
+        outcomes = [self._remove(copy, backup) for copy in list(self._known) if copy.backup_id == backup.id]
         return all(outcomes)
 
     def _remove(self, copy: Copy, backup: Backup) -> bool:
+        if any(_is_shared(copy, other) for other in self._known):
+            self._tell_left(copy, "es también de otra copia")
+            self._note_deleted(copy)
+            return True
         try:
             provider = self._stores.open(copy.provider_id)
             if provider.store != copy.store:
@@ -252,8 +270,12 @@ class Delivery:
             fault = error if isinstance(error, StoreUnusable) else self._stores.fault(copy.provider_id, error)
             self._fail(f"la copia de seguridad {backup.id} ({backup.name}) no se pudo borrar: {fault}; {AGAIN}")
             return False
-        self._copies.note_deleted(copy)
+        self._note_deleted(copy)
         return True
+
+    def _note_deleted(self, copy: Copy) -> None:
+        self._copies.note_deleted(copy)
+        self._known.remove(copy)
 
     def _tell_left(self, copy: Copy, why: str) -> None:
         text = f"No se puede borrar {copy.spot.key} del proveedor {self._stores.name_of(copy.provider_id)}: {why}"
@@ -291,6 +313,12 @@ def delivery_of_command(settings: BackupSettings, stores: Stores, copies: Copies
 
 def _is_same_place(known: Copy, copy: Copy) -> bool:
     return (known.backup_id, known.provider_id, known.store) == (copy.backup_id, copy.provider_id, copy.store)
+
+
+def _is_shared(copy: Copy, other: Copy) -> bool:
+    """Whether two backups name one object."""
+    place, others = ((one.provider_id, one.store, one.spot) for one in (copy, other))
+    return place == others and copy.backup_id != other.backup_id
 
 
 def _has_companions(copy: Copy, listed: Container[str]) -> bool:

@@ -103,7 +103,8 @@ class Fetcher:
         description = reading.description() if backup.is_full else None
         with disk_errors(directory), Draft(directory, backup.name) as draft:
             contents = reading.into(draft)
-            if backup.sha256 and contents.sha256 != backup.sha256:
+            recorded, found = (backup.sha256, contents.sha256) if backup.sha256 else (backup.md5, contents.md5)
+            if recorded and found != recorded:
                 raise DamagedBackup("lo que hay allí no es lo que se copió: su hash es otro")
             draft.sync()
             publish(draft, contents, description)
@@ -215,7 +216,7 @@ def download_chain(
 def is_usable(backup: Backup, shelf: Shelf, fetcher: Fetcher, records: Records) -> bool:
     """Whether to use the files on this host: they are there and, where a provider could replace them, undamaged.
 
-    Damage is recorded, and reported. Without a provider, whoever uses the files finds it. Reads the whole file.
+    Damage is recorded, and reported. Without a provider, the caller that uses the files finds it. Reads the whole file.
     """
     if not shelf.is_here(backup):
         return False

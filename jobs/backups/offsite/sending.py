@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -194,6 +195,20 @@ class Sender:
         raise UnsafeDestination(
             f"ya hay otra copia de seguridad con el nombre {one_line(spot.key)}, quizá de otra instalación con el "
             "mismo prefijo; no se toca: cambie prefijo_ruta_nube, o retire esos objetos"
+        )
+
+    def require_elsewhere(self, directory: Path, spot: Spot) -> None:
+        """Raise `UnsafeDestination` where the provider stores backups in the directory that it is to be a copy of.
+
+        A file made in one is looked for in the other, as one directory can have many names. Raises `ProviderError`,
+        `DiskError`.
+        """
+        with disk_errors(directory), Draft(directory, f"backup_probe_{secrets.token_hex(8)}") as probe:
+            if self._look(f"{spot.directory}/{probe.path.name}") is None:
+                return
+        raise UnsafeDestination(
+            f"guarda en el mismo directorio que BACKUP_PATH, {one_line(directory)}: no sería otra copia; cambie una de "
+            "las dos cosas"
         )
 
     def send(self, parcel: Parcel, spot: Spot, *, is_first: bool) -> Evidence:

@@ -108,8 +108,8 @@ class Stores:
             found = [number for number, name in names.items() if name == reference]
         if len(found) == 1:
             return found[0]
-        how_many = "varios proveedores" if found else "ningún proveedor"
-        raise StoreUnknown(f"en cloud_providers hay {how_many} con este id o nombre: {one_line(reference)}")
+        how_many = "hay varios proveedores" if found else "no hay ningún proveedor"
+        raise StoreUnknown(f"en cloud_providers {how_many} con este id o nombre: {one_line(reference)}")
 
     def name_of(self, provider_id: int) -> str:
         """What operators call it."""

@@ -1,9 +1,9 @@
--- What is found again, at the next try, is told once.
+-- What is found again, at the next try, is told once. A proof that fails leaves the instant of the last good one.
 WITH before AS (
     SELECT id_backup, verification_error FROM janitor_backups WHERE id_backup = %(id)s
 ), noted AS (
     UPDATE janitor_backups
-    SET verified_at = CASE WHEN %(error)s::text IS NULL THEN now() END,
+    SET verified_at = CASE WHEN %(error)s::text IS NULL THEN now() ELSE verified_at END,
         verification_seconds = %(seconds)s, verification_error = %(error)s
     WHERE id_backup = %(id)s
     RETURNING id_backup

@@ -16,6 +16,12 @@ from typing import IO
 from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.errors import NoScratchServer
+from jobs.backups.verification.confinement import Confinement, command_of
+
+UNSTOPPED = "trap '' PIPE\ntrap 'exit 1' HUP INT TERM\n"
+"""Before each script: whoever should read its line may be gone, and a shell that a signal ends runs no trap at its
+end.
+"""
 
 LOOK_SECONDS = 0.5
 LONGEST_SECONDS = 300
@@ -28,21 +34,24 @@ def guarded(
     arguments: Sequence[str],
     require_going_on: Callable[[], None],
     environment: Mapping[str, str],
-    account: Mapping[str, object] | None = None,
+    confinement: Confinement | None = None,
 ) -> Iterator[str]:
     """Start a script that prepares something, says one line, waits (`cat`), and removes it; give that line.
 
     A signal from the terminal does not reach it. When the context is left it has removed everything. Raises
     `NoScratchServer` with what it said when it could not prepare it, and what `require_going_on` raises.
     """
+    command = ["/bin/sh", "-c", UNSTOPPED + script, "janitor", *arguments]
     with tempfile.TemporaryFile() as complaints:
         try:
-            process = subprocess.Popen(  # type: ignore[call-overload] # noqa: S603 a script of this folder
-                ["/bin/sh", "-c", script, "janitor", *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=complaints, cwd="/", env=dict(environment), start_new_session=True, **(account or {}),
+            process = subprocess.Popen(  # noqa: S603 a script of this folder
+                command if confinement is None else command_of(confinement, command), stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=complaints, cwd="/", env=dict(environment), start_new_session=True,
             )  # fmt: skip
         except OSError as error:
             raise NoScratchServer(f"no se puede ejecutar /bin/sh: {reason_of(error)}") from error
+        assert process.stdin is not None  # noqa: S101 for the type checker
+        assert process.stdout is not None  # noqa: S101 for the type checker
         try:
             line = _first_line(process, require_going_on)
             if not line:

@@ -12,7 +12,7 @@ from jobs.backups.creation.compression import NoteBytes, note_nothing
 
 
 class ReadProgress:
-    """How much was read of so many bytes of gzip."""
+    """How much of a gzip file of a known size was read."""
 
     def __init__(self, verb: str, total_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._verb = verb

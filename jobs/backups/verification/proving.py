@@ -20,8 +20,7 @@ from jobs.backups.errors import (
     DamagedBackup,
     DiskError,
     FullBackupNeeded,
-    NoScratchServer,
-    NotEnoughSpace,
+    NotProven,
     RestoreFailed,
 )
 from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
@@ -36,6 +35,9 @@ from sql.connection import database_identity, database_password
 from sql.snapshots import SnapshotSession
 
 COPY_BYTES = 1024 * 1024
+AGAINST_THE_BACKUP = (DamagedBackup, NotProven, RestoreFailed)
+"""What a proof finds wrong with a backup; any other error says something of the host or of the server."""
+
 AS_BEFORE = "nada de la copia quedó en la base de datos: está como antes"
 
 
@@ -53,15 +55,14 @@ def verify(
 ) -> Proof:
     """Restore a backup into a server of its own, or into a new database of a given one, and compare; record the result.
 
-    Raises `BackupError`. That there was no server to try it in, or no room, says nothing against the backup.
+    Raises `BackupError`. That there was no server to try it in, no room, or a fault of this host, says nothing against
+    the backup, and is not recorded.
     """
     chain = shelf.chain(backup)
     started = time.monotonic()
     try:
         proof = _proof(chain, programs, interruption, server_url)
-    except (BackupInterrupted, NoScratchServer, NotEnoughSpace):
-        raise
-    except BackupError as error:
+    except AGAINST_THE_BACKUP as error:
         records.note_verified(backup, time.monotonic() - started, str(error))
         raise
     records.note_verified(backup, proof.seconds)
@@ -106,7 +107,7 @@ def download(chain: Sequence[Backup], directory: Path, interruption: threading.E
             for path in files_of(backup):
                 if path == backup.path or path.exists():
                     written.append(_copied(path, directory, interruption))
-            require_hash(directory / backup.name)
+            require_hash(directory / backup.name, backup.sha256, backup.md5)
         sync_directory(directory)
     return written
 

@@ -16,11 +16,14 @@ from jobs.backups.creation.compression import NoteBytes, inflated
 from jobs.backups.creation.dump import environment, require_no_interruption
 from jobs.backups.creation.programs import Programs
 from jobs.backups.creation.statements import render
-from jobs.backups.errors import NoScratchServer, RestoreFailed
+from jobs.backups.errors import NoFittingProgram, NoScratchServer, RestoreFailed
 from sql.snapshots import program_address
 
 LOOK_SECONDS = 0.25
 SECONDS_TO_CANCEL = 2.0
+LOST_CONNECTION = 2
+"""How `psql` ends when the server has gone: that says nothing of what was being restored."""
+
 FULL_DISK_OF_SERVER = "No space left on device"
 
 
@@ -29,8 +32,8 @@ def restore(
 ) -> None:
     """Load one file into a database; `note` is given each number of bytes that was read of the file.
 
-    Raises `RestoreFailed`, `DamagedBackup`, `BackupInterrupted` and `OSError`; the database holds a part of a full
-    backup then, and nothing of a differential.
+    Raises `RestoreFailed`, `NoScratchServer`, `NoFittingProgram`, `DamagedBackup`, `BackupInterrupted` and `OSError`;
+    the database holds a part of a full backup then, and nothing of a differential.
     """
     _run_psql(programs, database_url, _blocks_of(backup, note), backup.name, interruption)
 
@@ -70,7 +73,7 @@ def _run_psql(
                 command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=complaints, env=environment(address)
             )
         except OSError as error:
-            raise RestoreFailed(f"no se puede ejecutar {programs.psql}: {reason_of(error)}") from error
+            raise NoFittingProgram(f"no se puede ejecutar {programs.psql}: {reason_of(error)}") from error
         try:
             with _stopped_on(interruption, process):
                 _feed(process, blocks, interruption)
@@ -83,10 +86,12 @@ def _run_psql(
         said = [" ".join(line.split()) for line in lines if line.strip()]
     if code != 0:
         require_no_interruption(interruption)
-        _raise_failure(f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}")
+        _raise_failure(code, f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}")
 
 
-def _raise_failure(text: str) -> None:
+def _raise_failure(code: int, text: str) -> None:
+    if code == LOST_CONNECTION:
+        raise NoScratchServer(f"{text}: se perdió la conexión con el servidor; mire su registro")
     if FULL_DISK_OF_SERVER in text:
         raise NoScratchServer(f"{text}: el servidor no tiene sitio; libérelo o use otro")
     if "max_locks_per_transaction" in text:

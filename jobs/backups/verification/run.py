@@ -19,7 +19,7 @@ from jobs.backups.offsite.encryption import identities_of
 from jobs.backups.offsite.fetching import BackupLost, Fetcher, NotFetched, fetched
 from jobs.backups.offsite.stores import Stores, rows_in
 from jobs.backups.records import Backup, Records
-from jobs.backups.verification.proving import verify
+from jobs.backups.verification.proving import AGAINST_THE_BACKUP, verify
 from jobs.backups.verification.verify import Proof
 from jobs.context import Context
 from jobs.job import Outcome
@@ -60,15 +60,19 @@ def run(context: Context) -> Outcome:
         context.notify(NOT_VERIFIED, "degraded", text)
         return Outcome({"verified": 0, "without_server": 1})
     except BackupError as error:
-        is_out_of_reach = isinstance(error, NotFetched) and not isinstance(error, BackupLost)
-        advice = "mire ese proveedor" if is_out_of_reach else "haga una completa: backup run --full"
-        text = f"la copia {backup.id} ({backup.name}) no se pudo comprobar: {error}; {advice}"
+        text = f"la copia {backup.id} ({backup.name}) no se pudo comprobar: {error}{_advice(error)}"
         context.say("backup_verification_failed", f"Comprobación: {text}", logging.ERROR)
         return Outcome({"failed": 1}, (text,))
     context.notify(NOT_VERIFIED, "ok", f"La copia {backup.id} está comprobada")
     what = f"{counted(proof.tables, 'tabla', 'tablas')}, {counted(proof.rows, 'registro', 'registros')}"
     context.say("backup_verified", f"Copia {backup.id} comprobada: {backup.name}, {what}, en {proof.seconds:.1f} s")
     return Outcome({"verified": 1, "tables": proof.tables, "rows": proof.rows})
+
+
+def _advice(error: BackupError) -> str:
+    if isinstance(error, (*AGAINST_THE_BACKUP, BackupLost)):
+        return "; haga una completa: backup run --full"
+    return "; mire ese proveedor" if isinstance(error, NotFetched) else ""
 
 
 def _proven(context: Context, shelf: Shelf, backup: Backup, records: Records) -> Proof:

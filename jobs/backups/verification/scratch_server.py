@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import subprocess
@@ -15,21 +16,33 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from urllib.parse import quote
 
 from config.logs import one_line, redactor
 from config.text.times import size
 from jobs.backups.creation.description import Description
 from jobs.backups.creation.dump import environment, require_no_interruption
-from jobs.backups.creation.programs import Programs
+from jobs.backups.creation.programs import Programs, inherited_environment
 from jobs.backups.creation.statements import literal, render
 from jobs.backups.errors import NoScratchServer
+from jobs.backups.verification.confinement import Confinement
 from jobs.backups.verification.guardian import COMPLAINT_LETTERS, LONGEST_SECONDS, guarded
 from sql.connection import database_password
 from sql.snapshots import program_address, url_of_database
 
 SUPERUSER = "janitor"
-UNPRIVILEGED_ACCOUNTS = ("postgres", "nobody")
+UNPRIVILEGED_ACCOUNTS = ("nobody", "postgres")
+"""The second one may own the databases of this host."""
+
+LOADER = re.compile(rb"\0(/[\w./+-]*/ld[\w.+-]*)\0")
+BYTES_WITH_THE_LOADER = 16 * 1024
+"""Its path comes right after the table of segments."""
+
+DEVICES = ("/dev/null", "/dev/shm")  # noqa: S108 where PostgreSQL shares memory
+RUNNABLE = ("sh", "mktemp", "rm", "cat", "locale")
+"""What the script below runs, and what `initdb` asks for the collations that there are."""
+
 SETTINGS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "synchronous_commit=off", "wal_level=logical")
 BYTES_PER_PLAIN_BYTE = 2
 """How much a restored database takes, with its indexes, for each byte of its rows as text: a rough guess."""
@@ -70,11 +83,10 @@ def scratch_database(programs: Programs, description: Description, interruption:
     _require_server_programs(programs)
     _require_space(description)
     settings = " ".join(f"-c {setting}" for setting in SETTINGS)
-    account = _account()
-    identity = {} if account is None else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
     arguments = [str(programs.directory), tempfile.gettempdir(), SUPERUSER, settings]
     going_on = partial(require_no_interruption, interruption)
-    with guarded(OWN_SERVER, arguments, going_on, {**os.environ, "LC_ALL": "C"}, identity) as directory:
+    inherited = inherited_environment(is_client=False)
+    with guarded(OWN_SERVER, arguments, going_on, inherited, _confinement(programs)) as directory:
         url = f"postgresql://{SUPERUSER}@/{{}}?host={quote(directory, safe='')}"
         _prepare(programs, url.format("postgres"), "scratch", description)
         yield url.format("scratch")
@@ -135,11 +147,34 @@ def _require_space(description: Description) -> None:
         )
 
 
+def _confinement(programs: Programs) -> Confinement:
+    """The server writes in the temporary directory alone, and runs no program but its own."""
+    account = _account()
+    found = [os.path.realpath(path) for path in map(shutil.which, RUNNABLE) if path is not None]
+    loaders = {loader for path in (*found, str(programs.directory / "postgres")) if (loader := loader_of(Path(path)))}
+    writable, runnable = (tempfile.gettempdir(), *DEVICES), (str(programs.directory), *found, *sorted(loaders))
+    if account is None:
+        return Confinement(writable, runnable)
+    return Confinement(writable, runnable, account.pw_uid, account.pw_gid)
+
+
+def loader_of(program: Path) -> str:
+    """The program that loads another one with its libraries; empty where there is none, or the file is no ELF."""
+    with program.open("rb") as file:
+        beginning = file.read(BYTES_WITH_THE_LOADER)
+    found = LOADER.search(beginning) if beginning.startswith(b"\x7fELF") else None
+    return os.fsdecode(found[1]) if found else ""
+
+
 def _account() -> pwd.struct_passwd | None:
     """Whom the server runs as: PostgreSQL refuses root."""
     if os.geteuid() != 0:
         return None
+    found = []
     for name in UNPRIVILEGED_ACCOUNTS:
         with contextlib.suppress(KeyError):
-            return pwd.getpwnam(name)
+            found.append(pwd.getpwnam(name))
+    owner = Path(tempfile.gettempdir()).stat().st_uid
+    if found:
+        return min(found, key=lambda account: account.pw_uid != owner)  # the first one, unless the other has TMPDIR
     raise NoScratchServer("PostgreSQL no funciona como root y no existe el usuario postgres ni nobody")

@@ -85,15 +85,23 @@ def _until_interrupted(blocks: Iterable[bytes], interruption: threading.Event) -
         yield block
 
 
-def require_hash(file: Path) -> None:
-    """Raise `DamagedBackup` unless a file has the hash that is written beside it, and `OSError`."""
+def require_hash(file: Path, recorded_sha256: str | None = None, recorded_md5: str | None = None) -> None:
+    """Raise `DamagedBackup` unless a file has the hash that is written beside it, and the recorded one, and `OSError`.
+
+    The MD5 is asked for only where no SHA-256 was recorded.
+    """
     expected = file.with_name(f"{file.name}.sha256").read_text().split()[0]
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
+    md5 = None if recorded_sha256 or not recorded_md5 else hashlib.md5(usedforsecurity=False)
     with file.open("rb") as opened:
         while block := opened.read(HASH_BLOCK_BYTES):
-            found.update(block)
-    if found.hexdigest() != expected:
+            sha256.update(block)
+            if md5 is not None:
+                md5.update(block)
+    if sha256.hexdigest() != expected:
         raise DamagedBackup(f"{file.name} está dañado: su hash no es el de {file.name}.sha256")
+    if sha256.hexdigest() != (recorded_sha256 or expected) or (md5 is not None and md5.hexdigest() != recorded_md5):
+        raise DamagedBackup(f"{file.name} no es lo que se copió: su hash no es el que consta en la base de datos")
 
 
 def contents_of(blocks: Iterable[bytes]) -> Contents:

@@ -22,7 +22,12 @@ WITH first AS (
 seen AS (
     SELECT id, execution_id, provider_id, state, error_code, started_at, finished_at
     FROM janitor_attempts
-    WHERE host = %(host)s AND (id >= (SELECT id FROM first) OR id = ANY(%(open_ids)s::bigint[]))
+    WHERE host = %(host)s
+      AND (
+            -- With both bounds the planner expects few rows, and reads them by the index.
+            id BETWEEN (SELECT id FROM first) AND (SELECT max(id) FROM janitor_attempts)
+            OR id = ANY(%(open_ids)s::bigint[])
+        )
 ),
 ended AS (
     SELECT

@@ -91,7 +91,7 @@ class RunLimits:
         if self._max_duration_seconds is None:
             yield
             return
-        timer = threading.Timer(self._seconds_until_cut_off(self._max_duration_seconds), self._cut_off, [stop])
+        timer = threading.Timer(self.seconds_until_cut_off(self._max_duration_seconds), self._cut_off, [stop])
         timer.daemon = True
         timer.start()
         try:
@@ -99,7 +99,8 @@ class RunLimits:
         finally:
             timer.cancel()
 
-    def _seconds_until_cut_off(self, max_duration_seconds: float) -> float:
+    def seconds_until_cut_off(self, max_duration_seconds: float) -> float:
+        """How much longer what has begun may take, within a limit of this length and the grace after it."""
         grace_seconds = min(max_duration_seconds * GRACE_SHARE, LONGEST_GRACE_SECONDS)
         return max(0.0, self._started + max_duration_seconds + grace_seconds - self._clock())
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.creation.compression import inflated_here
+from jobs.backups.creation.compression import BLOCKS_IN_FLIGHT, GzipMember, inflated, inflated_here
 from jobs.backups.errors import DamagedBackup
 from jobs.backups.files import Draft, ReadBack, Target, free_stem, prepare, publish, read_back, remove_unfinished
 
@@ -104,3 +104,44 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(tmp_path: Path) -> N
         assert remove_unfinished(tmp_path) == [*left, "backup_20260304_030000_FULL.json"]
         assert draft.path.exists()
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    (tmp_path / NAME).unlink()
+    assert remove_unfinished(tmp_path, {NAME}) == []
+
+
+def test_what_belongs_to_a_backup_that_another_run_is_publishing_stays(tmp_path: Path) -> None:
+    beside = f"{NAME}.sha256"
+    with Draft(tmp_path, NAME) as draft:
+        (tmp_path / beside).touch()
+        assert remove_unfinished(tmp_path) == []
+        draft.publish()
+    assert remove_unfinished(tmp_path) == []
+    (tmp_path / NAME).unlink()
+    assert remove_unfinished(tmp_path) == [beside]
+
+
+class Broken:
+    """Cannot take anything for want of memory."""
+
+    def write(self, _data: bytes) -> None:
+        raise MemoryError
+
+
+@pytest.mark.parametrize("count", [0, 1, 3 * BLOCKS_IN_FLIGHT])
+def test_whatever_ends_the_thread_that_compresses_is_raised_and_nobody_waits_for_it(count: int) -> None:
+    def compress() -> None:
+        with GzipMember(Broken()) as member:
+            for _ in range(count):
+                member.write(bytes(1000))
+
+    with pytest.raises(MemoryError):
+        compress()
+
+
+def test_whatever_ends_the_thread_that_reads_is_raised_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    def fail(_size_bytes: int) -> None:
+        raise MemoryError
+
+    path = tmp_path / NAME
+    path.write_bytes(gzip.compress(PLAIN))
+    with pytest.raises(MemoryError):
+        list(inflated(path, 0, path.stat().st_size, fail))

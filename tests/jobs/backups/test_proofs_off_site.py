@@ -109,6 +109,7 @@ def test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_w
     assert line.startswith("aviso: la copia 1 está dañada en el disco desde ")
     assert f"hay otra en el proveedor {near}: tráigala con 'backup download 1 DIRECTORIO'" in line
     assert [known.copies for known in desk.shelf().known()] == [frozenset()]  # retention does not rely on it
+    assert desk.shelf().newest_full({backup.id}) is None  # and no differential is built on it
     backup.path.write_bytes(whole)
     assert verify(desk)["verified"] == 1
     assert proven[-1] == (backup.path, whole)

@@ -92,6 +92,7 @@ def test_a_failed_verification_takes_the_proof_back(platform: Platform) -> None:
     assert only(records).verified is not None
     records.note_verified(only(records), 2.0, "dañada")
     assert (only(records).verified, only(records).verification_error) == (None, "dañada")
+    assert only(records).last_proof is not None
 
 
 @pytest.mark.parametrize(

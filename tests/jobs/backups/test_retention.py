@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,8 @@ def histories(draw: st.DrawFn) -> list[KnownBackup]:
                 draw(st.booleans()),
                 None if verified is None else NOW - timedelta(days=verified),
                 draw(copies),
+                is_doubtful=draw(st.booleans()),
+                may_be_unseen=draw(st.booleans()),
             )
         )
     return draw(st.permutations(found))
@@ -46,6 +50,12 @@ def restorable(backups: list[KnownBackup]) -> list[KnownBackup]:
         for backup in seen.values()
         if backup.base_id is None or (backup.base_id in seen and seen[backup.base_id].base_id is None)
     ]
+
+
+def unquestioned(backups: list[KnownBackup]) -> list[KnownBackup]:
+    """Those that can be restored and of whose chain no proof failed."""
+    questioned = {backup.base_id or backup.id for backup in backups if backup.is_doubtful}
+    return [backup for backup in restorable(backups) if (backup.base_id or backup.id) not in questioned]
 
 
 def newest(backups: list[KnownBackup]) -> KnownBackup | None:
@@ -64,6 +74,11 @@ def test_the_promises_hold_for_any_history(backups: list[KnownBackup], days: int
     fulls = [backup for backup in restorable(backups) if backup.is_full]
     assert newest(fulls) is None or newest(fulls) in left
     assert newest(restorable(backups)) is None or newest(restorable(backups)) in restorable(left)
+    assert [backup for backup in gone if backup.may_be_unseen] == []
+    sound = unquestioned(backups)
+    assert newest(sound) is None or newest(sound) in restorable(left)
+    if not any(backup.is_full for backup in sound):
+        assert gone == []
     verified = [backup for backup in restorable(backups) if backup.verified]
     if verified:
         assert max(verified, key=lambda backup: (backup.verified, backup.id)) in restorable(left)
@@ -116,3 +131,33 @@ def test_the_newest_full_backup_stays_beside_a_newer_differential_of_an_older_on
         KnownBackup(3, NOW - timedelta(days=180), 1, verified=NOW, copies=disk),
     ]
     assert deletable(backups, 90, NOW) == []
+
+
+@pytest.mark.parametrize("harm", [{"is_doubtful": True}, {"is_good": False}, {"copies": frozenset()}])
+def test_a_newest_full_one_that_cannot_be_relied_on_lets_the_good_one_before_it_stay(harm: dict[str, Any]) -> None:
+    disk = frozenset(("disk",))
+    oldest = KnownBackup(1, NOW - timedelta(days=300), copies=disk)
+    good = KnownBackup(2, NOW - timedelta(days=200), copies=disk)
+    newest_one = replace(KnownBackup(3, NOW - timedelta(days=1), copies=disk), **harm)
+    assert deletable([oldest, good, newest_one], 90, NOW) == [oldest]
+    assert deletable([good, newest_one], 90, NOW) == []
+
+
+def test_what_a_silent_provider_may_have_stays_and_its_base_with_it() -> None:
+    disk = frozenset(("disk",))
+    backups = [
+        KnownBackup(1, NOW - timedelta(days=200), copies=disk),
+        KnownBackup(2, NOW - timedelta(days=190), 1, copies=disk, may_be_unseen=True),
+        KnownBackup(3, NOW - timedelta(days=180), copies=disk),
+        KnownBackup(4, NOW - timedelta(days=1), copies=disk),
+    ]
+    assert [backup.id for backup in deletable(backups, 90, NOW)] == [3]
+
+
+def test_the_newest_verified_one_stays_where_nobody_sees_it() -> None:
+    disk = frozenset(("disk",))
+    unseen = KnownBackup(1, NOW - timedelta(days=200), verified=NOW - timedelta(days=150))
+    proof_failed_later = replace(unseen, id=2, copies=disk, is_doubtful=True)
+    new = KnownBackup(3, NOW - timedelta(days=1), copies=disk)
+    assert deletable([unseen, new], 90, NOW) == []
+    assert deletable([proof_failed_later, new], 90, NOW) == []

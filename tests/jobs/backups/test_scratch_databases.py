@@ -17,11 +17,14 @@ import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.creation.description import Description, read_description
-from jobs.backups.creation.programs import find_programs
+from jobs.backups.creation.dump import environment
+from jobs.backups.creation.programs import find_programs, inherited_environment
 from jobs.backups.errors import BackupInterrupted, NoScratchServer
 from jobs.backups.verification import scratch_server
+from jobs.backups.verification.confinement import version_of_landlock
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
 from jobs.backups.verification.verify import prove
+from sql.snapshots import ProgramAddress
 from tests.jobs.backups.pairs import Pair, run
 from tests.processes import wait_until
 
@@ -73,6 +76,22 @@ def killed_within(scratch: Callable[[], AbstractContextManager[str]]) -> None:
     os.close(reading)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+
+
+def test_a_server_of_its_own_is_gone_after_a_kill_before_it_is_ready(
+    pair: Pair, description: Description, temporary: Path
+) -> None:
+    """Nobody reads then that it is ready."""
+    programs = find_programs(18, "18", pair.binaries)
+    child = os.fork()
+    if child == 0:
+        with scratch_database(programs, description, threading.Event()):
+            os._exit(1)
+    wait_until(lambda: any(temporary.glob("*/data/*")), 60)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL, "it was not ready yet"
+    wait_until(lambda: not list(temporary.iterdir()), 120)
 
 
 def test_a_server_of_its_own_is_gone_after_a_kill(pair: Pair, description: Description, temporary: Path) -> None:
@@ -142,3 +161,47 @@ def test_a_server_that_does_not_let_it_is_told(
     finally:
         run(postgres.database_url, "DROP ROLE proof_without_rights")
     assert left_on(postgres) == []
+
+
+HOSTILE = """CREATE FUNCTION public.checked(i int) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE attempt text;
+BEGIN
+  IF (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN
+    FOREACH attempt IN ARRAY ARRAY['PROGRAM ''touch {0}/by_program''', 'PROGRAM ''echo > {0}/by_shell''',
+                                   'PROGRAM ''rm -r {0}/kept''', '''{0}/by_server'''] LOOP
+      BEGIN
+        EXECUTE pg_catalog.format('COPY (SELECT 1) TO %s', attempt);
+      EXCEPTION WHEN OTHERS THEN NULL;
+      END;
+    END LOOP;
+  END IF;
+  RETURN true;
+END $$"""
+
+
+def test_what_a_dump_runs_as_superuser_changes_nothing_outside(new_pair: Callable[..., Pair]) -> None:
+    """The function of a table's owner is run by the superuser of the server in which a backup is tried."""
+    pair = new_pair(is_owner=True)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as outside:
+        Path(outside).chmod(0o777)
+        (Path(outside) / "kept").touch()
+        pair.change(HOSTILE.format(outside))
+        pair.change("CREATE TABLE a (b int CHECK (public.checked(b)))", "INSERT INTO a VALUES (1)")
+        full = pair.full()
+        description = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))
+        programs = find_programs(18, "18", pair.binaries)
+        with scratch_database(programs, description, threading.Event()) as url:
+            prove(programs, url, description, full.path, None, threading.Event())
+        left = [path.name for path in Path(outside).iterdir()]
+        assert left == ["kept"] or version_of_landlock() < 1
+
+
+def test_programs_of_postgresql_get_no_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("JANITOR_SECRET_KEYS", "DATABASE_URL", "TELEGRAM_TOKEN", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "a secret")
+    monkeypatch.setenv("PGSSLROOTCERT", "root.pem")
+    for_client = environment(ProgramAddress("host=127.0.0.1", "password"))
+    for_server = inherited_environment(is_client=False)
+    assert "a secret" not in {*for_client.values(), *for_server.values()}
+    assert (for_client["PGSSLROOTCERT"], for_client["PGPASSWORD"]) == ("root.pem", "password")
+    assert not any(name.startswith("PG") for name in for_server)

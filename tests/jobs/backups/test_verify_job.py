@@ -157,24 +157,17 @@ def test_a_backup_of_another_host_is_left_to_it(platform: Platform, context_of: 
         proofs.run(context_of(VERIFY, JANITOR_HOST="host-2"))
 
 
-@pytest.fixture
-def stored(platform: Platform, context_of: NewContext, tmp_path: Path) -> dict[str, str]:
-    """A backup that a provider has, too; gives the variables with which the jobs know that provider."""
+def test_a_damaged_file_is_proven_by_the_copy_of_a_provider(
+    platform: Platform, context_of: NewContext, tmp_path: Path
+) -> None:
+    """A real proof; what is recorded and told of it is in `test_proofs_off_site.py`."""
     destination = local_destination("lejos", tmp_path / "lejos")
     number = platform.add_provider(destination.kind, destination.options, destination.credentials)
-    variables = {"BACKUP_PROVIDERS": str(number)}
-    assert backups.run(context_of(JOB, **variables)).counts["copies"] == 1
-    return variables
-
-
-def test_a_damaged_file_is_proven_by_the_copy_of_a_provider_and_is_no_base_any_more(
-    platform: Platform, context_of: NewContext, tmp_path: Path, stored: dict[str, str]
-) -> None:
+    assert backups.run(context_of(JOB, BACKUP_PROVIDERS=str(number))).counts["copies"] == 1
     path = next((tmp_path / "copias").glob("*.gz"))
     path.write_bytes(flip_bit(path.read_bytes()))
-    assert proofs.run(context_of(VERIFY, **stored)).counts["verified"] == 1
+    assert proofs.run(context_of(VERIFY)).counts["verified"] == 1
     assert proof_of(platform) == (True, None)
-    assert backups.run(context_of(JOB, **stored)).counts["full"] == 1  # none is built on what is damaged
 
 
 def test_it_stops_when_it_is_asked_to(platform: Platform, context_of: NewContext) -> None:

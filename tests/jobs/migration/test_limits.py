@@ -81,9 +81,9 @@ def test_what_is_under_way_gets_some_time_more(max_seconds: float, grace_seconds
     clock = Clock()
     limits = RunLimits(max_seconds, None, Traffic(), clock)
     clock.seconds += max_seconds - 1
-    assert limits._seconds_until_cut_off(max_seconds) == pytest.approx(1 + grace_seconds)
+    assert limits.seconds_until_cut_off(max_seconds) == pytest.approx(1 + grace_seconds)
     clock.seconds += 10**6
-    assert limits._seconds_until_cut_off(max_seconds) == 0
+    assert limits.seconds_until_cut_off(max_seconds) == 0
 
 
 def test_when_that_is_over_it_is_asked_to_stop() -> None:

@@ -12,7 +12,7 @@ from config.errors import RunInterrupted
 
 MOST_AT_ONCE = 8
 MOST_WAITING_RESULTS = 10_000
-"""A task that takes hours keeps back the results of those after it: so many, before nothing new begins."""
+"""A task that takes hours keeps back the results of those after it: at most this many; then nothing new begins."""
 
 POLL_SECONDS = 0.5
 

@@ -260,7 +260,7 @@ class Restoring:
     pool: TransferPool
     interruption: threading.Event
     restored: Callable[[str, Path, Restored], tuple[str, bool]]
-    """What is told of a restored execution, and whether modes and times were kept, too."""
+    """What operators read of a restored execution, and whether modes and times were kept, too."""
     show: Show = field(default=showing)
 
     def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str) -> Done:

@@ -1,0 +1,163 @@
+"""Tests use what a module offers to others: no private name of another module, and no bound on elapsed time.
+
+What remains is listed with its reason. The list may get shorter; a test that is added says the same through a public
+name, and waits for an event.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
+
+import pytest
+
+from tests.test_architecture import SourceFile, files_of, parsed
+
+PUBLIC_IN_SPITE_OF_THE_NAME = {"_asdict", "_exit", "_fields", "_make", "_replace"}
+"""Names that the standard library documents."""
+
+PRIVATE_NAMES_THAT_REMAIN = {
+    "tests/jobs/backups/test_off_site.py": {"_provider"},  # a provider that wraps another one
+    "tests/jobs/rehome/test_rehome.py": {"_get_candidate_names"},  # no other way to make `tempfile` give up
+    "tests/model/stores.py": {"_as_seen", "_look_for"},  # of its base class in this repository
+    "tests/providers/test_azure_provider.py": {"_blobs"},  # a listing that misses a blob: no server does so at will
+    "tests/providers/test_gcs_provider.py": {"_credentials"},  # that nothing is searched shows nowhere else
+    "tests/providers/test_progress.py": {"_LastLine"},  # tested apart from the logging of the process
+    "tests/providers/test_s3_provider.py": {  # Amazon's addresses: nothing may be sent there
+        *("_bucket_url", "_obstore_credentials", "_obstore_endpoint", "_signed_requests"),
+    },
+    "tests/providers/test_sftp_durability.py": {"_base_path"},  # the directory of whichever server the fixture chose
+    "tests/providers/test_ssh_authentication.py": {  # of paramiko: a server that answers out of order
+        *("_disconnect_service_not_available", "_parse_service_request", "_write"),
+    },
+    "tests/providers/test_wire_damage_http.py": {"_compare", "_receipts"},  # the comparison without an upload before it
+    "tests/servers/asyncssh_server.py": {"_write"},  # of its base class in this repository
+    "tests/servers/gcs_emulator.py": {"_write_config_to_file"},  # of the emulator, which has no setting for it
+    "tests/servers/openssh.py": {"_write"},  # of its base class in this repository
+    "tests/sql/test_database.py": {"_needles"},  # the process's only redactor forgets what a test taught it
+    "tests/storage/test_pace.py": {"_queue"},  # that a thread waits shows nowhere else
+}
+"""By file."""
+
+BOUNDS_ON_TIME_THAT_REMAIN = Counter(
+    {
+        "tests/jobs/ping/test_sending.py": 1,
+        "tests/processes.py": 1,  # `wait_until`, which all others use
+        "tests/providers/test_answers.py": 1,
+        "tests/providers/test_direct_http.py": 2,
+        "tests/providers/test_s3_requests.py": 1,
+        "tests/providers/test_sftp_provider.py": 3,
+        "tests/providers/test_wire_damage_sftp_local.py": 1,
+        "tests/stories/test_speed_controls.py": 1,
+        "tests/storage/test_large_files_by_helpers.py": 1,
+        "tests/storage/test_pace.py": 2,
+        "tests/storage/test_transfers.py": 1,
+        "tests/storage/test_upload.py": 1,
+    }
+)
+"""Asserts that read a clock, by file: the promise itself is that something ends in time, or takes its time."""
+
+
+@cache
+def files_of_tests() -> list[SourceFile]:
+    """All of them, parsed once."""
+    return files_of("tests/**/*.py")
+
+
+def private_names(file: SourceFile) -> Iterator[tuple[ast.expr | ast.stmt, str]]:
+    """Private names that the file takes from elsewhere: as an attribute, by import, or as text for `setattr`."""
+    own = own_names(file.nodes)
+    for node in file.nodes:
+        match node:
+            case ast.Attribute(attr=name) if is_private(name) and name not in own:
+                yield node, name
+            case ast.ImportFrom(names=names):
+                yield from ((node, alias.name) for alias in names if is_private(alias.name))
+            case ast.Call(func=ast.Attribute(attr="setattr"), args=[*arguments]):
+                for argument in arguments[:2]:
+                    if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                        name = argument.value.rpartition(".")[2]
+                        if is_private(name):
+                            yield node, name
+
+
+def is_private(name: str) -> bool:
+    """Whether others are not meant to use it."""
+    return name.startswith("_") and not name.startswith("__") and name not in PUBLIC_IN_SPITE_OF_THE_NAME
+
+
+def own_names(nodes: Iterable[ast.AST]) -> set[str]:
+    """What a file itself defines: functions, classes, fields, and attributes of `self`."""
+    names = set()
+    for node in nodes:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.AnnAssign(target=ast.Name(id=name)):
+                names.add(name)
+    return names
+
+
+def forbidden_names(file: SourceFile) -> Iterator[str]:
+    """Private names of others that are not listed."""
+    allowed = PRIVATE_NAMES_THAT_REMAIN.get(file.path, set())
+    return (
+        file.at(node, f"uses {name} of another module") for node, name in private_names(file) if name not in allowed
+    )
+
+
+def asserts_on_time(file: SourceFile) -> Iterator[str]:
+    """Asserts that read a clock: on a machine three times slower they fail without a fault."""
+    for node in file.nodes:
+        if isinstance(node, ast.Assert) and any(map(reads_clock, ast.walk(node))):
+            yield file.at(node, "asserts how much time has passed")
+
+
+def reads_clock(node: ast.AST) -> bool:
+    """Whether this is a call of one of the clocks of `time`."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="time"), attr="monotonic" | "time" | "perf_counter")):
+            return True
+    return False
+
+
+def test_tests_use_no_private_name_of_another_module() -> None:
+    breaches = [breach for file in files_of_tests() for breach in forbidden_names(file)]
+    assert not breaches, "\n".join(["", *breaches])
+
+
+def test_tests_set_no_new_bound_on_elapsed_time() -> None:
+    found = {file.path: list(asserts_on_time(file)) for file in files_of_tests()}
+    breaches = [*(one for path, each in found.items() if len(each) > BOUNDS_ON_TIME_THAT_REMAIN[path] for one in each)]
+    assert not breaches, "\n".join(["", *breaches])
+
+
+def test_what_is_listed_is_still_there() -> None:
+    files = {file.path: file for file in files_of_tests()}
+    for path, names in PRIVATE_NAMES_THAT_REMAIN.items():
+        assert names == {name for _, name in private_names(files[path])}, path
+    for path, count in BOUNDS_ON_TIME_THAT_REMAIN.items():
+        assert count == len(list(asserts_on_time(files[path]))), path
+
+
+@pytest.mark.parametrize(
+    ("rule", "source"),
+    [
+        (forbidden_names, "assert provider._pool is None"),
+        (forbidden_names, "from config.logs import _written_forms"),
+        (forbidden_names, "monkeypatch.setattr(provider, '_blobs', [])"),
+        (forbidden_names, "monkeypatch.setattr('providers.gcs.provider._credentials', None)"),
+        (asserts_on_time, "assert time.monotonic() - started < 5"),
+    ],
+)
+def test_a_breach_is_found(rule: Callable[[SourceFile], Iterator[str]], source: str) -> None:
+    assert list(rule(parsed("tests/a.py", source)))
+
+
+def test_what_is_a_files_own_is_no_breach() -> None:
+    source = "class A:\n    def __init__(self):\n        self._a = 1\ndef f(a):\n    return a._a, a._replace()"
+    assert not list(forbidden_names(parsed("tests/a.py", source)))
