@@ -145,7 +145,8 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
     name = "borrado" if provider.name is None else one_line(provider.name)
     code = provider.error_code or ""
     cause = CAUSES.get(code)
-    text = f"{cause}: {provider.error}" if cause else str(provider.error)
+    error = str(provider.error)
+    text = f"{cause}: {error}" if cause and not error.casefold().startswith(cause.casefold()) else error
     if waiting := sum(group.count for group in facts.failures if _is_to_blame(provider, group)):
         text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")

@@ -21,7 +21,7 @@ from config.text.plurals import counted
 from jobs.backups.choice import Wish
 from jobs.backups.errors import BackupInterrupted
 from jobs.backups.keeping.shelf import Shelf
-from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
+from jobs.backups.listing import describe_backup, entry_of, lines_of, statistics, statistics_lines
 from jobs.backups.offsite.commands import backup_rebuild, backup_send
 from jobs.backups.records import FOLDER, Records, readable_size
 from jobs.backups.result import Kind
@@ -138,8 +138,7 @@ def backup_show(settings: Settings, *, backup_id: int, as_json: bool) -> int:
     with _records_of(settings) as records:
         found = _shelf(records, settings).named(backup_id)
     entry = entry_of(found, settings.host)
-    lines = [f"{name}: {value}" for name, value in entry.items() if value is not None]
-    return _show(entry, lines, as_json=as_json)
+    return _show(entry, lines_of(entry), as_json=as_json)
 
 
 @backup.command("stats", short_help="Cuántas copias hay y cuánto ocupan.")

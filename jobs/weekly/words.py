@@ -98,7 +98,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"Ciclos de {one_line(host)}: {runs}"
     for job in report.jobs:
         good = moment(job.last_good) if job.last_good else "nunca"
-        yield f"  {job.name} en {one_line(job.host)}: {job.runs} veces, {job.failed} con error, el último bueno {good}"
+        runs = counted(job.runs, "vez", "veces")
+        yield f"  {job.name} en {one_line(job.host)}: {runs}, {job.failed} con error, el último bueno {good}"
     yield from (f"Copia de seguridad {described(backup)}" for backup in report.backups)
 
 

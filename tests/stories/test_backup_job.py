@@ -16,6 +16,7 @@ import pytest
 
 from config.logs import one_line
 from demo.servers.postgres import EmbeddedPostgres
+from jobs.backups.listing import lines_of
 from sql.database import database_identity
 from tests.processes import is_alive, wait_until
 from tests.stories.installation import Installation, Run
@@ -132,6 +133,10 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     assert (listed["tipo"], listed["estado"], listed["en_disco"]) == (FULL, DONE, True)
     assert json.loads(done(sage.run("backup", "show", "1", "--json")).output) == listed
     assert sage.run("backup", "show", "77").exit_code == 1
+    shown = "\n".join(lines_of(listed))
+    assert "en_disco: sí" in shown
+    assert "eliminado: no" in shown
+    assert "copias: " not in shown
     checked = sage.run("check").output
     assert "bien   copias de seguridad: servidor " in checked
     assert "bien   copias de seguridad: última completa 20" in checked

@@ -145,6 +145,8 @@ def test_where_nothing_needs_a_person_it_is_said_and_quiet_says_nothing(
     assert installation.run("status", "--quiet").output == ""
     document = told(installation, exit_code=0)
     assert document["needs_person"] == []
+    assert datetime.fromisoformat(document["last_run"]["started_at"]).tzinfo is not None
+    assert "T" in document["last_run"]["started_at"]
     assert document["freed"]["copies_day"] == 12
     assert [(each["state"], each["migrated"], each["debt"]) for each in document["providers"]] == [("usable", 1, 0)]
 
