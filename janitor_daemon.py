@@ -34,6 +34,7 @@ from config.errors import (
     MigrationError,
     RunInterrupted,
     UnsafeSource,
+    broken_environment,
     caused_by_too_many_open_files,
     unexpected,
 )
@@ -220,6 +221,7 @@ class JanitorDaemon:
             **self.report.counts._asdict(),
             "named": self.report.named,
             "problems": self.report.problems(),
+            "jobs": {done.name: done.recorded() for done in self.report.jobs},
             "interrupted": self.interruption.is_set(),
             "limit_reached": self.report.limit_reached,
         }
@@ -732,7 +734,7 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (SchemaError, EXIT_CONFIGURATION),
     (ConfigurationError, EXIT_CONFIGURATION),
     (FieldError, EXIT_CONFIGURATION),
-    (ModuleNotFoundError, EXIT_CONFIGURATION),
+    (ImportError, EXIT_CONFIGURATION),
     (Exception, EXIT_SOMETHING_FAILED),
 )
 
@@ -762,8 +764,8 @@ def exit_code_of(error: Exception) -> int:
 
 
 def _in_words(error: Exception) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return f"falta el paquete {error.name}; instale los de requirements.lock, o use .venv/bin/python"
+    if isinstance(error, ImportError):
+        return one_line(broken_environment(error))
     if isinstance(error, OSError) and _is_of_the_output(error):
         return output_failure(error)
     if isinstance(error, OSError):  # an error with a known source in the program comes as one of its own

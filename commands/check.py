@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
 from commands.check_settings import check_settings
-from commands.jobs import check_jobs
+from commands.jobs import check_jobs, whole
 from config.errors import MigrationError
 from config.fields import FieldError
 from config.models import MigrationPolicy, ProviderRow
@@ -106,7 +107,7 @@ def _check_providers(
     for item in items:
         if isinstance(item, ProviderRow):
             known.add(item.id)
-            findings = list(_check_provider(item, policy))
+            findings = list(whole(f"proveedor {item.name} ({item.kind})", partial(_check_provider, item, policy)))
             yield from findings
             if item.id in failures and item.active and all(finding.in_order for finding in findings):
                 yield _recovered(item, failures[item.id], database)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from config.errors import ConfigurationError, MigrationError
+from config.errors import ConfigurationError, unexpected
 from config.logs import one_line
 from config.models import JobState
 from config.settings import Settings
 from jobs.context import Context
 from jobs.findings import Finding, bad
-from jobs.job import Job
+from jobs.job import Job, Ref
 from jobs.registry import all_jobs
 from jobs.schedule import NEVER_RUN, EveryTick
-from jobs.tick import Plan, plan_of
+from jobs.tick import KNOWN_ERRORS, Plan, plan_of
 from sql.database import Database, DatabaseError
 from sql.job_records import JobsSeen
 
@@ -59,7 +60,23 @@ def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
             yield bad(f"trabajo {job.name}", f"al usuario de la base de datos le falta permiso de {', '.join(missing)}")
         if job.check is not None:
             context = Context(job, settings, plan.own_settings, database, now, threading.Event(), dry_run=True)
-            yield from job.check.load()(context)
+            yield from whole(f"trabajo {job.name}", partial(_findings, job.check, context))
+
+
+def _findings(check: Ref, context: Context) -> Iterator[Finding]:
+    yield from check.load()(context)
+
+
+def whole(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """The findings of one check. One that fails says why, and stops none of the others; a lost database stops all."""
+    try:
+        yield from check()
+    except DatabaseError:
+        raise
+    except KNOWN_ERRORS as error:
+        yield bad(subject, f"no se pudo comprobar: {one_line(error)}")
+    except Exception as error:
+        yield bad(subject, f"no se pudo comprobar: {one_line(unexpected(error))}")
 
 
 def status_of_jobs(database: Database, settings: Settings) -> Iterator[tuple[Job, Finding]]:
@@ -72,8 +89,10 @@ def status_of_jobs(database: Database, settings: Settings) -> Iterator[tuple[Job
         context = Context(job, settings, plan.own_settings, database, now, threading.Event(), dry_run=True)
         try:
             yield from ((job, finding) for finding in job.status.load()(context))
-        except (DatabaseError, MigrationError, ConfigurationError) as error:
+        except KNOWN_ERRORS as error:
             yield job, bad(f"trabajo {job.name}", one_line(error))
+        except Exception as error:
+            yield job, bad(f"trabajo {job.name}", one_line(unexpected(error)))
 
 
 def _plan(job: Job, settings: Settings) -> tuple[Plan | None, str | None]:
@@ -114,7 +133,7 @@ def describe_jobs(entries: list[dict[str, Any]]) -> Iterator[str]:
 
 def _describe_last_run(entry: Mapping[str, Any]) -> str:
     if entry["last_started_at"] is None:
-        return "no se ha hecho nunca"
+        return "ningún ciclo lo ha hecho"
     end = OUTCOMES.get(entry["last_outcome"], "sin terminar: en marcha, o se cortó")
     why = f": {one_line(entry['last_error'])}" if entry["last_error"] else ""
     return f"última vez {entry['last_started_at']} en {one_line(entry['last_host'])}, {end}{why}"

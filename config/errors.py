@@ -73,6 +73,17 @@ class RunInterrupted(MigrationError):
 
 def unexpected(error: Exception) -> MigrationError:
     """A defect of the program, met in one execution or job; it must not stop the others."""
-    wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
+    if isinstance(error, ImportError):
+        wrapped = MigrationError(broken_environment(error))
+    else:
+        wrapped = MigrationError(f"error inesperado ({type(error).__name__}); con --debug se registra dónde")
     wrapped.__cause__ = error
     return wrapped
+
+
+def broken_environment(error: ImportError) -> str:
+    """What operators read where a package of Python is missing, or is there and does not load."""
+    if isinstance(error, ModuleNotFoundError):
+        return f"falta el paquete {error.name}; instale los de requirements.lock, o use .venv/bin/python"
+    text = " ".join(str(error).split())
+    return f"un paquete de Python no se puede cargar ({text}); instale de nuevo los de requirements.lock en .venv"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
@@ -75,11 +76,16 @@ class Counts(NamedTuple):
 
 
 class JobDone(NamedTuple):
-    """One job of a run that has ended: its name, `JobEnd.outcome`, and how long it took."""
+    """One job of a run that has ended: its name, `JobEnd.outcome`, how long it took, and what it counted."""
 
     name: str
     outcome: str
     seconds: float
+    counts: Mapping[str, int] = MappingProxyType({})
+
+    def recorded(self) -> dict[str, object]:
+        """What the report of the run keeps of it: no count that is 0."""
+        return {"outcome": self.outcome, "counts": {name: count for name, count in self.counts.items() if count}}
 
 
 class TickReport:

@@ -222,7 +222,7 @@ class Tick:
         )  # fmt: skip
         began = time.monotonic()
         end = self._end_of(plan, self._guarded(plan, context))
-        self._report.jobs.append(JobDone(end.job, end.outcome, time.monotonic() - began))
+        self._report.jobs.append(JobDone(end.job, end.outcome, time.monotonic() - began, end.counts))
         if fencing_token != UNRECORDED:
             self._database.job_records.end(end)
 

@@ -275,33 +275,38 @@ def database_identity(database_url: str) -> str:
     return "/".join(chosen)
 
 
+def require_database_uri(text: str, name: str) -> None:
+    """Raises `SchemaError`, which calls the address by the name of the option or variable that holds it."""
+    _parse(text, name)
+
+
 def database_password(database_url: str) -> str:
     """The password that will be used, '' if none, for the redactor. Raises `SchemaError` as above."""
     return _parse(database_url).get("password") or os.environ.get("PGPASSWORD", "")
 
 
-def _parse(database_url: str) -> dict[str, str]:
+def _parse(database_url: str, name: str = "DATABASE_URL") -> dict[str, str]:
     try:
         parts = dict(psycopg2.extensions.parse_dsn(database_url))
     except psycopg2.ProgrammingError as error:  # its message quotes the address
-        raise SchemaError(_what_is_no_uri(database_url, str(error))) from None
+        raise SchemaError(_what_is_no_uri(database_url, str(error), name)) from None
     if _is_torn(database_url, parts):
-        raise SchemaError(f"DATABASE_URL: la contraseña tiene '@' o '/' sin codificar; {HOW_TO_ENCODE}")
+        raise SchemaError(f"{name}: la contraseña tiene '@' o '/' sin codificar; {HOW_TO_ENCODE}")
     if not re.fullmatch(NUMBERS_OF_PORTS, parts.get("port", "")):
-        raise SchemaError("DATABASE_URL: el puerto no es un número (postgresql://usuario@host:5432/base)")
+        raise SchemaError(f"{name}: el puerto no es un número (postgresql://usuario@host:5432/base)")
     return parts
 
 
-def _what_is_no_uri(database_url: str, told_by_libpq: str) -> str:
+def _what_is_no_uri(database_url: str, told_by_libpq: str, name: str) -> str:
     """Names a scheme or parameter and mentions a possible password; quotes nothing that may belong to the password."""
     scheme = re.match(SCHEME, database_url)
     if scheme and scheme[1] not in ("postgresql", "postgres"):
-        return f"DATABASE_URL: el esquema {scheme[1]} no se conoce; escriba postgresql://usuario@host/base"
+        return f"{name}: el esquema {scheme[1]} no se conoce; escriba postgresql://usuario@host/base"
     *_, parameters = database_url.rpartition("?")
     parameter = re.search(UNKNOWN_PARAMETER, told_by_libpq)
     if parameter and "@" not in parameters and "password" not in parameters:
-        return f"DATABASE_URL: el parámetro {parameter[1]} no se conoce; corríjalo o quítelo"
-    message = "DATABASE_URL no es una URI de PostgreSQL válida (postgresql://usuario@host/base)"
+        return f"{name}: el parámetro {parameter[1]} no se conoce; corríjalo o quítelo"
+    message = f"{name} no es una URI de PostgreSQL válida (postgresql://usuario@host/base)"
     return f"{message}; {HOW_TO_ENCODE}" if re.search(SIGN_OF_A_LOGIN, database_url) else message
 
 

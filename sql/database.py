@@ -28,7 +28,14 @@ from config.process.early_signals import EXIT_SIGNAL_BASE
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
 from sql.conflicts import Conflicts, normal_path
-from sql.connection import Connection, Row, database_identity, database_password, require_database_named
+from sql.connection import (
+    Connection,
+    Row,
+    database_identity,
+    database_password,
+    require_database_named,
+    require_database_uri,
+)
 from sql.errors import (
     DatabaseBusy,
     DatabaseError,
@@ -59,6 +66,7 @@ __all__ = [
     "SchemaError",
     "database_identity",
     "require_database_named",
+    "require_database_uri",
 ]
 
 CANDIDATES_PER_PAGE = 500

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from commands.history.counts import in_words
 from config.logs import one_line
 from config.text.plurals import counted, files
 from sql.connection import Row
@@ -17,6 +18,9 @@ COUNTS_SHOWN = (
     ("local_copies_deleted", "copia local borrada", "copias locales borradas"),
     ("temp_files_deleted", "archivo temporal borrado", "archivos temporales borrados"),
 )
+COUNTED_BY_THE_RUN = ("migration", "temp")
+"""Jobs whose counts are those of the whole run."""
+
 OUTCOMES = {"done": "bien", "failed": "con fallos", "interrupted": "interrumpido", "put_off": "a medias"}
 
 
@@ -84,13 +88,25 @@ def _tell_runs(found: Mapping[str, Any]) -> Iterator[str]:
         yield "No consta ningún ciclo"
     for run in found["runs"]:
         end = "sin terminar" if run["finished_at"] is None else f"código {run['exit_code']}"
-        report = run["report"]
-        counts = [
-            counted(report[name], one, many) for name, one, many in COUNTS_SHOWN if isinstance(report.get(name), int)
-            and report[name]
-        ]  # fmt: skip
-        told = "; ".join((", ".join(counts) or "nada que hacer", *map(one_line, report.get("problems", ()))))
-        yield f"{_span(run)} {one_line(run['host'])} {one_line(run['mode'])}, {end}: {told}"
+        told = "; ".join((*_done_in(run["report"]), *map(one_line, run["report"].get("problems", ()))))
+        if not told and "jobs" in run["report"]:  # an earlier version, and a killed run, recorded no jobs
+            told = "nada que hacer"
+        yield f"{_span(run)} {one_line(run['host'])} {one_line(run['mode'])}, {end}{f': {told}' if told else ''}"
+
+
+def _done_in(report: Mapping[str, Any]) -> Iterator[str]:
+    """What a run did: executions and temporary files first, then each other job that did something."""
+    counts = [
+        counted(report[name], one, many)
+        for name, one, many in COUNTS_SHOWN
+        if isinstance(report.get(name), int) and report[name]
+    ]
+    if counts:
+        yield ", ".join(counts)
+    for name, job in report.get("jobs", {}).items():
+        words = ", ".join(in_words(job["counts"]))
+        if name not in COUNTED_BY_THE_RUN and (words or job["outcome"] != "done"):
+            yield f"{one_line(name)} {OUTCOMES.get(job['outcome'], '?')}{f' ({words})' if words else ''}"
 
 
 def _tell_runs_of_job(found: Mapping[str, Any]) -> Iterator[str]:
@@ -98,7 +114,7 @@ def _tell_runs_of_job(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"No consta que el trabajo {found['job']} se haya hecho nunca"
     for run in found["runs"]:
         outcome = OUTCOMES.get(run["outcome"], "sin terminar")
-        counts = ", ".join(f"{name} {count}" for name, count in run["counts"].items() if count)
+        counts = ", ".join(in_words(run["counts"]))
         told = "; ".join(part for part in (counts, one_line(run["error"] or "")) if part)
         yield f"{_span(run)} {one_line(run['host'])} {outcome}{f': {told}' if told else ''}"
 

@@ -42,9 +42,15 @@ def status_as_json(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) 
         "disks": [{**asdict(each), "is_nearly_full": each.is_nearly_full} for each in facts.disks],
         "freed": dict(facts.freed),
         "notes": list(facts.notes),
-        "last_run": None if facts.last_run is None else dict(facts.last_run),
+        "last_run": None if facts.last_run is None else _with_instants(facts.last_run),
     }
     return {name: plain(value, zone) for name, value in document.items()}
+
+
+def _with_instants(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The run with its times as instants; the database gives them as texts of its own."""
+    names = ("started_at", "finished_at")
+    return {**run, **{name: datetime.fromisoformat(run[name]) for name in names if run.get(name)}}
 
 
 def plain(value: object, zone: tzinfo) -> Any:

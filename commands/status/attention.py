@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from commands.status.providers import ADVICE
@@ -40,6 +39,9 @@ CAUSES = {
     "database_error": "la base de datos no hizo la operación",
 }
 """In words, by the code of the error."""
+
+LOCAL_CAUSES = ("unsafe_source", "source_changed", "source_unreadable", "directory_missing", "database_error")
+"""Codes of errors that no provider has any part in, though an execution was on its way to one."""
 
 TO_DO = {
     "access_denied": "corrija las credenciales; el siguiente ciclo lo reintenta",
@@ -98,7 +100,7 @@ def _of_migration(facts: Facts) -> Iterator[Attention]:
         yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
     elif stalled and facts.pending.ready:
         text = f"a la ejecución {one_line(oldest.uuid)} le toca desde hace {age(facts.now - oldest.due_since)}"
-        advice = "mire abajo por qué; si no se dice, ejecute janitor-daemon --dry-run"
+        advice = "janitor-daemon status dice, en Con error, por qué; si no, ejecute janitor-daemon --dry-run"
         yield Attention("stalled", "migración", text, advice, oldest.due_since, facts.pending.ready)
 
 
@@ -143,11 +145,12 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
     name = "borrado" if provider.name is None else one_line(provider.name)
     code = provider.error_code or ""
     cause = CAUSES.get(code)
-    text = f"{cause}: {provider.error}" if cause else str(provider.error)
+    error = str(provider.error)
+    text = f"{cause}: {error}" if cause and not error.casefold().startswith(cause.casefold()) else error
     if waiting := sum(group.count for group in facts.failures if _is_to_blame(provider, group)):
         text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
-    if provider.role == "primary" and len(facts.migration.provider_ids) > 1:
+    if provider.role == "primary" and _has_usable_alternate(facts):
         advice = f"{advice}; mientras, se usan los alternativos"
     return Attention(
         f"provider_{code or 'unusable'}",
@@ -156,6 +159,10 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
         f"{advice}; compruébelo con janitor-daemon check",
         provider.since,
     )
+
+
+def _has_usable_alternate(facts: Facts) -> bool:
+    return any(each.role == "alternate" and each.state in ("usable", "unknown") for each in facts.providers)
 
 
 def _of_disks(facts: Facts) -> Iterator[Attention]:
@@ -225,18 +232,40 @@ def _is_for_a_person(facts: Facts, group: FailureGroup) -> bool:
     return group.quarantined > 0 or group.error_code not in RETRIED_BY_ITSELF or facts.now - group.oldest_at >= PATIENCE
 
 
+def cause_of(group: FailureGroup) -> str:
+    """Why executions failed, and at which provider; what concerns local files names none."""
+    code = group.error_code
+    if code is None:
+        return "el ciclo que las tenía falló o se cortó antes de anotar la causa"
+    where = f" en {one_line(group.provider_name)}" if group.provider_name and code not in LOCAL_CAUSES else ""
+    return f"{CAUSES.get(code, code)}{where}"
+
+
+def example_of(group: FailureGroup) -> str:
+    """One of the executions that failed, with its error where one was recorded."""
+    uuid = one_line(group.example_uuid)
+    return f"{uuid}: {group.error}" if group.error else uuid
+
+
 def _failure(facts: Facts, group: FailureGroup) -> Attention:
     code = group.error_code or "unknown"
-    where = f" en {one_line(group.provider_name)}" if group.provider_name else ""
     what = "sin migrar" if group.kind == "migration" else "con la copia local sin borrar"
-    text = f"{CAUSES.get(code, code)}{where}; por ejemplo {one_line(group.example_uuid)}: {group.error}"
+    text = f"{cause_of(group)}; por ejemplo {example_of(group)}"
     advice = TO_DO.get(code, "corrija la causa; el siguiente ciclo lo reintenta")
+    if group.error_code is None:
+        text, advice = f"{text}{_error_of_migration(facts)}", "corrija ese error; el registro del programa dice más"
     if group.kind == "removal":
         advice = "compare el directorio con la copia; lo que sobra o cambió lo decide una persona"
     if group.quarantined:
         advice = f"{advice}; a las {group.quarantined} en cuarentena no se vuelve sin janitor-daemon retry UUID"
     subject = f"{executions(group.count)} {what}"
     return Attention(f"{group.kind}_{code}", subject, text, advice, group.oldest_at, group.count)
+
+
+def _error_of_migration(facts: Facts) -> str:
+    """What the job itself recorded when it failed as a whole."""
+    errors = [one_line(job["last_error"]) for job in facts.jobs if job["name"] == "migration" and job["last_error"]]
+    return "".join(f"; el trabajo migration acabó con: {error}" for error in errors)
 
 
 def _of_jobs(facts: Facts) -> Iterator[Attention]:
@@ -246,14 +275,14 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
             yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
         elif job["on"] and job["name"] != "migration" and job["failed_runs"]:
             text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
-            text = f"{text}; la última vez que salió bien: {_last_good(job, facts)}"
+            text = f"{text}; la última vez que salió bien: {_ago(job['last_good_at'], facts)}"
+            text = f"{text}; el último intento: {_ago(job['last_started_at'], facts)}"
             advice = f"corrija la causa y ejecute janitor-daemon run {job['name']}"
             yield Attention("job_failing", f"trabajo {job['name']}", text, advice)
 
 
-def _last_good(job: Mapping[str, Any], facts: Facts) -> str:
-    good = job["last_good_at"]
-    return "ninguna" if good is None else ago(datetime.fromisoformat(good), facts.now)
+def _ago(instant: str | None, facts: Facts) -> str:
+    return "ninguna" if instant is None else ago(datetime.fromisoformat(instant), facts.now)
 
 
 def _of_leftovers(facts: Facts) -> Iterator[Attention]:

@@ -23,8 +23,12 @@ RETIRED_AFTER = timedelta(days=30)
 
 
 def runs_under_way(database: Database, settings: Settings) -> tuple[RunUnderWay, ...]:
-    """Runs without an end that are at work, or were the last to do their job; the oldest first."""
-    return tuple(_run(row, settings) for row in database.ask("status_runs"))
+    """Runs without an end that are at work, or were the last to do their job; the oldest first.
+
+    A killed run whose jobs later runs have done is over, though its lease may have minutes to go.
+    """
+    runs = (_run(row, settings) for row in database.ask("status_runs"))
+    return tuple(run for run in runs if run.state != "killed" or run.job is not None)
 
 
 def _run(row: Mapping[str, Any], settings: Settings) -> RunUnderWay:

@@ -8,7 +8,7 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 from commands.jobs import OUTCOMES
-from commands.status.attention import CAUSES, has_roots
+from commands.status.attention import cause_of, example_of, has_roots
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from config.logs import one_line
 from config.text.plurals import counted, executions, files
@@ -36,7 +36,7 @@ AGE_NAMES = {
 RUN_STATES = {
     "running": "en marcha",
     "hung": "COLGADO",
-    "killed": "se cortó; el siguiente ciclo sigue",
+    "killed": "se cortó",
     "silent": "SIN SEÑALES",
 }
 
@@ -132,12 +132,9 @@ def _failures(facts: Facts, clock: Clock) -> Iterator[str]:
 
 
 def _group(group: FailureGroup, clock: Clock) -> str:
-    code = group.error_code or "?"
-    where = f" en {one_line(group.provider_name)}" if group.provider_name else ""
     span = f"la primera {clock.when(group.oldest_at)}, la última {clock.when(group.newest_at)}"
-    example = f"{one_line(group.example_uuid)}: {group.error}"
     put_aside = f", {group.quarantined} en cuarentena" if group.quarantined else ""
-    return f"  {executions(group.count)}{put_aside}: {CAUSES.get(code, code)}{where} [{code}]; {span}; p. ej. {example}"
+    return f"  {executions(group.count)}{put_aside}: {cause_of(group)}; {span}; p. ej. {example_of(group)}"
 
 
 def _providers(facts: Facts, clock: Clock) -> Iterator[str]:
@@ -216,7 +213,7 @@ def _job(job: Mapping[str, Any], clock: Clock) -> str:
     due = "ahora" if job["due"] else clock.when(_instant(job["next_due"]))
     due = "en cada ciclo" if job["every_tick"] else due
     if job["last_started_at"] is None:
-        return f"{title}: toca {due}; no se ha hecho nunca"
+        return f"{title}: toca {due}; ningún ciclo lo ha hecho"
     last = f"{clock.when(_instant(job['last_started_at']))} en {one_line(job['last_host'])}"
     end = OUTCOMES.get(job["last_outcome"], "sin terminar: en marcha, o se cortó")
     why = f": {one_line(job['last_error'])}" if job["last_error"] else ""

@@ -27,6 +27,12 @@ SPANISH = (
     (r"^Option (.+) requires an argument\.", r"La opción \1 necesita un valor."),
     (r"^Option (.+) does not take a value\.", r"La opción \1 no lleva valor."),
     (r"Got unexpected extra arguments? \((.*)\)", r"Sobran argumentos: \1"),
+    (r"'(.*)' is not a valid (?:integer|float)\.", r"'\1' no es un número."),
+    (r"(\S+) is not in the range (\S+)\.$", r"\1 no está entre los valores que se admiten: \2."),
+    (r"(?:File|Path) '(.*)' is a directory\.", r"'\1' es un directorio, y ha de ser un fichero."),
+    (r"Directory '(.*)' is a file\.", r"'\1' es un fichero, y ha de ser un directorio."),
+    (r"(?:File|Directory|Path) '(.*)' does not exist\.", r"'\1' no existe."),
+    (r"(?:File|Directory|Path) '(.*)' is not (?:readable|writable)\.", r"'\1' no se puede leer o escribir."),
     (r"Invalid value for (.+?): ", r"Valor no válido para \1: "),
 )
 

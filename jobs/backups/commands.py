@@ -21,13 +21,13 @@ from config.text.plurals import counted
 from jobs.backups.choice import Wish
 from jobs.backups.errors import BackupInterrupted
 from jobs.backups.keeping.shelf import Shelf
-from jobs.backups.listing import describe_backup, entry_of, statistics, statistics_lines
+from jobs.backups.listing import describe_backup, entry_of, lines_of, statistics, statistics_lines
 from jobs.backups.offsite.commands import backup_rebuild, backup_send
 from jobs.backups.records import FOLDER, Records, readable_size
 from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
 from jobs.signals import stopping_on_signal
-from sql.database import Database, database_identity
+from sql.database import Database, SchemaError, database_identity, require_database_uri
 
 json_option = click.option("--json", "as_json", is_flag=True, help="En JSON, para otros programas.")
 id_argument = click.argument("backup_id", metavar="ID", type=int)
@@ -37,6 +37,18 @@ identity_option = click.option(
     metavar="FICHERO",
     help="La clave privada de age, para lo que solo está cifrado en un proveedor; si no, BACKUP_IDENTITY_FILE.",
 )
+
+
+def _address(_context: click.Context, parameter: click.Parameter, text: str) -> str:
+    """The address of a database, or `''` for an option that is not given."""
+    if parameter.required:
+        not_empty(_context, parameter, text)
+    try:
+        if text:
+            require_database_uri(text, parameter.opts[0])
+    except SchemaError as error:
+        raise click.UsageError(str(error)) from error
+    return text
 
 
 @contextlib.contextmanager
@@ -126,8 +138,7 @@ def backup_show(settings: Settings, *, backup_id: int, as_json: bool) -> int:
     with _records_of(settings) as records:
         found = _shelf(records, settings).named(backup_id)
     entry = entry_of(found, settings.host)
-    lines = [f"{name}: {value}" for name, value in entry.items() if value is not None]
-    return _show(entry, lines, as_json=as_json)
+    return _show(entry, lines_of(entry), as_json=as_json)
 
 
 @backup.command("stats", short_help="Cuántas copias hay y cuánto ocupan.")
@@ -173,7 +184,12 @@ def backup_clean(settings: Settings, *, dry_run: bool) -> int:
 @backup.command("verify", short_help="Comprueba una copia restaurándola.")
 @click.argument("backup_id", metavar="[ID]", type=int, required=False)
 @click.option(
-    "--server", "server_url", metavar="URL", default="", help="Probar en este servidor, en una base pasajera."
+    "--server",
+    "server_url",
+    metavar="URL",
+    default="",
+    callback=_address,
+    help="Probar en este servidor, en una base pasajera.",
 )
 @identity_option
 @click.pass_obj
@@ -229,7 +245,7 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
 
 @backup.command("restore", short_help="Restaura una copia en otra base de datos.")
 @id_argument
-@click.option("--to", "database_url", metavar="URL", required=True, callback=not_empty, help="La base de datos vacía.")
+@click.option("--to", "database_url", metavar="URL", required=True, callback=_address, help="La base de datos vacía.")
 @click.option("--force", is_flag=True, help="También si la base de datos no está vacía.")
 @identity_option
 @click.pass_obj
@@ -243,10 +259,10 @@ def backup_restore(settings: Settings, *, backup_id: int, database_url: str, for
     from jobs.backups.offsite.opening import opened
     from jobs.backups.verification.proving import require_empty, restore_chain
 
-    if not force:
-        require_empty(database_url)
     with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         found = vault.shelf.named(backup_id)
+        if not force:
+            require_empty(database_url)
         with fetched(vault.shelf, found, vault.fetcher, vault.records) as shelf:
             chain = shelf.chain(shelf.named(backup_id))
             restore_chain(chain, database_url, settings.of(BackupSettings).programs, interruption)

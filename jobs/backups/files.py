@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from config.logs import one_line
+from config.text.times import size
 from config.text.wording import reason_of
 from jobs.backups.creation.compression import inflated_from
 from jobs.backups.errors import DamagedBackup, DiskError, NotEnoughSpace
@@ -59,6 +60,10 @@ class Contents:
     sha256: str
 
 
+WHICH_DIRECTORY = "(el de las copias propias lo dice BACKUP_PATH)"
+"""A command may have been given another one."""
+
+
 def prepare(target: Target) -> None:
     """Make the directory, for its owner only, and require space for what is expected.
 
@@ -70,8 +75,8 @@ def prepare(target: Target) -> None:
     needed = int(target.expected_bytes * SPACE_MARGIN)
     if free < needed:
         raise NotEnoughSpace(
-            f"en {one_line(target.directory)} quedan {free / 1e6:.1f} MB y la copia necesita unos {needed / 1e6:.1f}; "
-            "libere espacio o cambie BACKUP_PATH"
+            f"en {one_line(target.directory)} quedan {size(free)} y la copia necesita unos {size(needed)}; "
+            f"libere espacio o elija otro directorio {WHICH_DIRECTORY}"
         )
 
 
@@ -83,9 +88,10 @@ def disk_errors(directory: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in FULL_DISK:
             raise NotEnoughSpace(
-                f"no queda espacio en {one_line(directory)}; libere espacio o cambie BACKUP_PATH"
+                f"no queda espacio en {one_line(directory)}; libere espacio o elija otro directorio {WHICH_DIRECTORY}"
             ) from error
-        raise DiskError(f"no se puede escribir en {one_line(directory)} (BACKUP_PATH): {reason_of(error)}") from error
+        text = f"no se puede escribir en {one_line(directory)}: {reason_of(error)}; corríjalo o elija otro directorio"
+        raise DiskError(f"{text} {WHICH_DIRECTORY}") from error
 
 
 def free_stem(directory: Path, when: datetime, kind: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from config.text.plurals import counted
 from jobs.backups.keeping.shelf import is_there
 from jobs.backups.records import Backup, readable_size
 
@@ -57,6 +58,17 @@ def describe_backup(entry: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
+def lines_of(entry: Mapping[str, Any]) -> list[str]:
+    """The lines of `show`: what is not known, and what there is none of, is left out."""
+    return [f"{name}: {_in_words(name, value)}" for name, value in entry.items() if value is not None and value != []]
+
+
+def _in_words(name: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "sí" if value else "no"
+    return _places(value) if name == "copias" else str(value)
+
+
 def _places(copies: Sequence[Mapping[str, Any]]) -> str:
     names = [f"{copy['nube_provider_id']}{' (FALTA)' if copy['falta_desde'] else ''}" for copy in copies]
     return f"{'el proveedor' if len(names) == 1 else 'los proveedores'} {', '.join(names)}"
@@ -95,7 +107,8 @@ def statistics(backups: Sequence[Backup], retention_days: int) -> dict[str, Any]
 
 def statistics_lines(found: Mapping[str, Any]) -> list[str]:
     """What people read of it."""
-    kinds = f"{found['backups_completos']} completas, {found['backups_diferenciales']} diferenciales"
+    full = counted(found["backups_completos"], "completa", "completas")
+    kinds = f"{full}, {counted(found['backups_diferenciales'], 'diferencial', 'diferenciales')}"
     return [
         f"Copias de seguridad: {found['total_backups']} ({kinds}), {found['espacio_usado_legible']}",
         f"Última completa: {found['ultimo_backup_completo'] or 'ninguna'}",

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from config.errors import RunInterrupted, unexpected
+from config.exit_codes import EXIT_DATABASE
 from config.logs import one_line, user_name
 from config.text.plurals import counted
 from jobs.backups.choice import Choice, Costs, Wish, choose
@@ -29,8 +30,9 @@ from jobs.backups.result import BackupFile, Kind
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context
 from jobs.job import Outcome
+from jobs.report import TickReport
 from jobs.schedule import Daily
-from sql.errors import DatabaseError
+from sql.errors import DatabaseError, DatabaseUnavailable
 
 SCHEDULER = "SCHEDULER"
 ENDINGS = {Kind.FULL: FULL, Kind.DIFFERENTIAL: DIFFERENTIAL}
@@ -55,6 +57,8 @@ def run(context: Context) -> Outcome:
                 counts |= _counts_of(own.make(own.choice()))
             except BackupNotMade as error:
                 context.say("backup_failed", f"No se pudo hacer la copia de seguridad: {error}", logging.ERROR)
+                if isinstance(error.__cause__, DatabaseUnavailable) and context.report is not None:
+                    own.note_lost_database(context.report)
                 counts["copies"] = own.send()
                 return Outcome({**counts, "failed": 1}, (f"no se pudo hacer la copia: {error}", *delivery.failures))
         counts["copies"] = own.send()
@@ -222,6 +226,11 @@ class _Run:
             f"{message}; completo porque {made.reason}" if made.reason else message,
         )
         self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")
+
+    def note_lost_database(self, report: TickReport) -> None:
+        """The run ends as without a database, unless it is another database that is backed up."""
+        if self.settings.database_url in ("", self.context.settings.database_url):
+            report.note_problem(EXIT_DATABASE)
 
     # Copies at providers
 

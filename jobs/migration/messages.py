@@ -217,11 +217,13 @@ class Messages:
     def run_finished(self, jobs: Container[str]) -> None:
         """Sum up in one line, which also explains an exit code other than 0. `jobs` are the names of those it is of."""
         sums = [self._sums_of_migration()] if "migration" in jobs else []
-        summary = "; ".join((*sums, *self._report.problems())) or "sin problemas"
+        told = [*sums, *self._report.problems()]
+        if self._report.is_ended_by_signal:
+            told.append(self._what_was_interrupted)
         emit(
             logging.INFO,
             "run_finished",
-            f"Ciclo terminado: {summary}{self._what_is_left}",
+            f"Ciclo terminado: {'; '.join(told) or 'sin problemas'}{self._what_is_left}",
             **self._report.counts._asdict(),
             exit_code=self._report.exit_code,
         )
@@ -240,17 +242,24 @@ class Messages:
 
     @property
     def _what_is_left(self) -> str:
-        """The end of a sentence; empty unless a limit of the run or a signal has kept something from being done."""
+        """The end of a sentence; empty unless a limit of the run has kept something from being done."""
         counts = self._report.counts
-        if self._report.is_ended_by_signal:
-            return f"; interrumpido: {executions(counts.put_off)} a medias"
-        if self._report.limit_reached is None:
+        if self._report.limit_reached is None or self._report.is_ended_by_signal:
             return ""
         at_least = "al menos " if counts.left_due >= DUE_COUNTED_TO else ""
         return (
             f"; se alcanzó {self._report.limit_reached}: quedan para la próxima vez {at_least}"
             f"{executions(counts.left_due)} sin empezar y {counts.put_off} a medias"
         )
+
+    @property
+    def _what_was_interrupted(self) -> str:
+        """What a signal kept from being finished. A job that it met may or may not have done its work."""
+        names = ", ".join(done.name for done in self._report.jobs if done.outcome == "interrupted")
+        if not names:
+            return f"interrumpido {'entre dos trabajos' if self._report.jobs else 'antes del primer trabajo'}"
+        put_off = self._report.counts.put_off
+        return f"interrumpido: sin terminar {names}{f', {executions(put_off)} a medias' if put_off else ''}"
 
     def end_not_recorded(self, error: DatabaseError) -> None:
         """The report could not be recorded."""

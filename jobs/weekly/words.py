@@ -51,7 +51,7 @@ def attention(report: Report) -> Iterator[str]:
             yield f"El disco de {one_line(disk.path)} se llena en unos {disk.forecast.days:.0f} días."
     if report.oldest_due is not None and report.made - report.oldest_due > timedelta(days=OVERDUE_DAYS) and report.due:
         oldest = moment(report.oldest_due)
-        yield f"{executions(report.due)} por migrar, la más antigua del {oldest}: status dice por qué."
+        yield f"{executions(report.due)} por migrar, la más antigua del {oldest}: status o --dry-run dicen por qué."
     if report.quarantined:
         yield f"{executions(report.quarantined)} en cuarentena: corrija la causa y use retry UUID."
     for cause in report.causes[:FEW]:
@@ -98,7 +98,8 @@ def lines(report: Report) -> Iterator[str]:
         yield f"Ciclos de {one_line(host)}: {runs}"
     for job in report.jobs:
         good = moment(job.last_good) if job.last_good else "nunca"
-        yield f"  {job.name} en {one_line(job.host)}: {job.runs} veces, {job.failed} con error, el último bueno {good}"
+        runs = counted(job.runs, "vez", "veces")
+        yield f"  {job.name} en {one_line(job.host)}: {runs}, {job.failed} con error, el último bueno {good}"
     yield from (f"Copia de seguridad {described(backup)}" for backup in report.backups)
 
 

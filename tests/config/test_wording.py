@@ -32,10 +32,20 @@ OUR_OWN_NAMES = re.compile(r"(?m:^  show  )|(?<!\w)--?[a-z][\w-]*|'[^']*'|\bErro
 
 JOBS = [job.name for job in all_jobs()]
 THE_JOBS = f"los trabajos son {', '.join(JOBS)}"
+NO_URI = "no es una URI de PostgreSQL válida (postgresql://usuario@host/base)"
 NOTHING_IS_LEFT = "con estas opciones no queda ningún trabajo que hacer; quite --skip o cambie --only"
 
 USAGE_ERRORS = [
     (["--no-existe"], "No existe la opción '--no-existe'."),
+    (["backup", "restore", "x"], "Valor no válido para 'ID': 'x' no es un número."),
+    (["audit", "--sample", "0"], "Valor no válido para '--sample': 0 no está entre los valores que se admiten: x>=1."),
+    (
+        ["report", "--days", "366"],
+        "Valor no válido para '--days': 366 no está entre los valores que se admiten: 1<=x<=365.",
+    ),
+    (["report", "--html", "/"], "Valor no válido para '--html': '/' es un directorio, y ha de ser un fichero."),
+    (["backup", "restore", "3", "--to", "nohay"], f"--to {NO_URI}"),
+    (["backup", "verify", "--server", "nohay"], f"--server {NO_URI}"),
     (["-x"], "No existe la opción '-x'."),
     (["--no existe"], "No existe la opción '--no existe'."),
     (["--debgu"], "No existe la opción '--debgu'. ¿Quería decir '--debug'?"),

@@ -14,7 +14,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+from config.logs import one_line
 from demo.servers.postgres import EmbeddedPostgres
+from jobs.backups.listing import lines_of
+from sql.database import database_identity
 from tests.processes import is_alive, wait_until
 from tests.stories.installation import Installation, Run
 
@@ -130,6 +133,10 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     assert (listed["tipo"], listed["estado"], listed["en_disco"]) == (FULL, DONE, True)
     assert json.loads(done(sage.run("backup", "show", "1", "--json")).output) == listed
     assert sage.run("backup", "show", "77").exit_code == 1
+    shown = "\n".join(lines_of(listed))
+    assert "en_disco: sí" in shown
+    assert "eliminado: no" in shown
+    assert "copias: " not in shown
     checked = sage.run("check").output
     assert "bien   copias de seguridad: servidor " in checked
     assert "bien   copias de seguridad: última completa 20" in checked
@@ -272,7 +279,10 @@ def test_verify_proves_download_and_restore_give_back(sage: Installation, empty_
     assert value_in(empty_database, "SELECT count(*) FROM ejecuciones_yaml") == 2
     refused = sage.run("backup", "restore", "2", "--to", empty_database)
     assert refused.exit_code == 1
-    assert "no está vacía" in refused.errors
+    assert "no está vacía; cree otra" in refused.errors
+    assert one_line(database_identity(empty_database)) in refused.errors
+    unknown = sage.run("backup", "restore", "99", "--to", empty_database)
+    assert (unknown.exit_code, "vacía" in unknown.errors) == (1, False), str(unknown)
 
 
 def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(

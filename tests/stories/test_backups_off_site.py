@@ -215,7 +215,10 @@ def test_a_new_machine_with_nothing_but_the_provider_finds_proves_and_restores(
     new = switch_on(new_installation(), postgres)
     new.add_provider(nas)
     arguments = ("backup", "rebuild", "--provider", "nas", "--prefix", PREFIX)
-    assert "2 copias enteras" in done(new.run(*arguments, "--dry-run")).output
+    found = done(new.run(*arguments, "--dry-run")).output
+    assert ("2 copias enteras" in found, "--prefix" in found) == (True, False)
+    elsewhere = done(new.run(*arguments[:-2], "--dry-run")).output
+    assert "0 copias enteras en nas, por debajo de su raíz; si la " in elsewhere
     assert history(new) == []
     for _ in range(2):  # it may be repeated
         assert "2 copias enteras" in done(new.run(*arguments)).output

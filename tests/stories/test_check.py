@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from commands.check import check_everything
+from config.models import ProviderRow
+from config.settings import load_settings
+from jobs.settings import settings_of_jobs
+from providers import build_provider
+from providers.base import Provider
+from sql.database import Database
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, refuse
 from tests.faults.http_proxy import Fault, HttpFaultProxy
@@ -219,6 +227,26 @@ def test_a_provider_that_refuses_everything_is_one_line(
     assert run.exit_code == 1, str(run)
     (line,) = findings(run)
     assert "revise las credenciales" in line
+
+
+def test_a_check_that_cannot_be_made_stops_no_other(
+    installation: Installation, nas: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A vendor's package is there and does not load; then the remaining providers are checked, and the secrets."""
+    installation.add_provider(nas, "Primero")
+    installation.add_provider(nas, "El NAS")
+
+    def build_unless_first(row: ProviderRow) -> Provider:
+        if row.name == "Primero":
+            raise ImportError("cannot import name 'ssl'")
+        return build_provider(row)
+
+    monkeypatch.setattr("commands.check.build_provider", build_unless_first)
+    settings = load_settings(installation.environment, jobs=settings_of_jobs)
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        found = {finding.subject: finding for finding in check_everything(database, settings)}
+    assert "no se puede cargar (cannot import name 'ssl'); instale" in found["proveedor Primero (local)"].text
+    assert found["proveedor El NAS (local)"].in_order
 
 
 @pytest.mark.parametrize("destination", ["sftp-asyncssh"])

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from commands.history.counts import in_words
+from commands.history.life import describe
+from jobs.logs.report import LogsReport
+from jobs.report import Counts
 from tests.destinations import Destination
 from tests.json_schemas import require_valid
 from tests.stories.installation import Installation
@@ -72,9 +77,30 @@ def test_runs_and_the_runs_of_a_job_are_listed(ran: Installation) -> None:
     assert [run["exit_code"] for run in runs["runs"]] == [0]
     jobs = _found(ran, "history")
     assert [(run["outcome"], run["counts"]["audit"]) for run in jobs["runs"]] == [("done", 0)]
-    assert "código 0" in ran.run("history").output
+    assert "código 0: nada que hacer" in ran.run("history").output
     assert "nunca" in ran.run("history", "backup").output
     assert _found(ran, "backup")["runs"] == []
+
+
+def test_counts_are_told_in_words() -> None:
+    """Of a run that made a backup it is not said that nothing was to be done, and no count keeps its English name."""
+    backup = {"full": 1, "tables": 28, "rows": 1500384, "missing": 0, "size_bytes": 2048, "/srv": 1024}
+    run = {
+        "started_at": "2026-11-28T03:00:00+00:00", "finished_at": "2026-11-28T03:00:09+00:00", "host": "una",
+        "mode": "run backup", "exit_code": 0, "outcome": "done", "error": None, "counts": backup,
+        "report": {"migrated": 0, "jobs": {"temp": {"outcome": "done", "counts": {}},
+                                           "verify": {"outcome": "failed", "counts": {}},
+                                           "backup": {"outcome": "done", "counts": backup}}},
+    }  # fmt: skip
+    words = "1 copia COMPLETA hecha, 28 tablas, 1500384 filas, 2.00 KB en su fichero, 1.00 KB libres en /srv"
+    (of_run,) = describe({"kind": "runs", "runs": [run], "is_cut": False})
+    assert of_run.endswith(f"run backup, código 0: verify con fallos; backup bien ({words})")
+    (of_job,) = describe({"kind": "job", "job": "backup", "runs": [run], "is_cut": False})
+    assert of_job.endswith(f"bien: {words}")
+    (idle,) = describe({"kind": "runs", "runs": [{**run, "report": {"jobs": {}}}], "is_cut": False})
+    assert idle.endswith("nada que hacer")
+    counted = {*Counts._fields, *(field.name for field in fields(LogsReport))}
+    assert not [text for text in in_words(dict.fromkeys(counted, 2)) if "_" in text]
 
 
 def test_an_unknown_subject_is_said_to_be_unknown(installation: Installation) -> None:

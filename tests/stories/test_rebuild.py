@@ -51,6 +51,9 @@ def test_lost_rows_are_shown_first_and_then_written_as_they_were(migrated: Insta
     assert len([line for line in run.output.splitlines() if line.startswith("Se escribiría ")]) == 3
     assert run.output.splitlines()[-1].startswith("3 filas perdidas; 0 tienen ya la suya; ")
     assert migrated.everything_in_the_database() == before
+    nothing_there = migrated.run("rebuild", "--provider", "nas", "--prefix", "otro")
+    assert "no hay ninguna copia: " in nothing_there.output
+    assert nothing_there.output.endswith("dígalo con --prefix\n")
 
     run = migrated.run("rebuild", "--provider", "nas", "--write", "--json")
     assert run.exit_code == 0, str(run)

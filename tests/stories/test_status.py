@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,10 +22,11 @@ from commands import jobs as jobs_command
 from commands.status import collect as collecting
 from commands.status.attention import needs_a_person
 from commands.status.collect import collect
-from commands.status.facts import Disk, Facts
+from commands.status.facts import Disk, Facts, FailureGroup
 from commands.status.health import DEGRADED, DOWN, examine
 from commands.status.own_log import unrecorded_failure
-from commands.status.words import wrapped
+from commands.status.words import describe_status, wrapped
+from config.errors import unexpected
 from config.logs import LOG_FILE_NAME
 from config.settings import Settings, load_settings
 from jobs.context import Context
@@ -101,6 +104,35 @@ def test_an_outage_is_told_by_cause_and_provider_and_not_for_each_execution(
     assert quiet.exit_code == 1
     assert quiet.output.splitlines()[1].startswith(lines[1].partition(", desde")[0])
     assert "Pendientes" not in quiet.output
+    assert "se usan los alternativos" not in run.output
+
+
+def failed_migration(uuid: str, error_code: str | None, error: str, provider: str | None) -> FailureGroup:
+    """One execution that failed for days."""
+    ago = datetime.now(UTC) - timedelta(days=3)
+    return FailureGroup(
+        "migration", "failed", error_code, 1 if provider else None, provider, 1, ago, ago, uuid, error, 0
+    )
+
+
+def test_what_failed_without_a_recorded_cause_or_on_this_host_is_told_so(installation: Installation) -> None:
+    """A run that crashed records no cause for its executions, but one for its job. A local file is on no provider."""
+    facts = facts_of(installation)
+    crashed = failed_migration("u-9", None, "", None)
+    unreadable = failed_migration("u-8", "source_unreadable", "permiso denegado", "Cubo")
+    broken = unexpected(ImportError("cannot import name 'ssl'"))
+    jobs = [{**job, "last_error": str(broken)} if job["name"] == "migration" else job for job in facts.jobs]
+    facts = replace(facts, failures=(crashed, unreadable), jobs=tuple(jobs))
+    of_crash, of_file = [each for each in needs_a_person(facts) if each.code.startswith("migration_")]
+    assert (
+        "antes de anotar la causa; por ejemplo u-9; el trabajo migration acabó con: un paquete de Python"
+        in of_crash.text
+    )
+    assert "cannot import name 'ssl'" in of_crash.text
+    assert of_file.text == "ficheros que no se pueden leer; por ejemplo u-8: permiso denegado"
+    told = "\n".join(describe_status(facts, (), UTC))
+    assert "?" not in told
+    assert "en Cubo" not in told
 
 
 def test_where_nothing_needs_a_person_it_is_said_and_quiet_says_nothing(
@@ -113,6 +145,8 @@ def test_where_nothing_needs_a_person_it_is_said_and_quiet_says_nothing(
     assert installation.run("status", "--quiet").output == ""
     document = told(installation, exit_code=0)
     assert document["needs_person"] == []
+    assert datetime.fromisoformat(document["last_run"]["started_at"]).tzinfo is not None
+    assert "T" in document["last_run"]["started_at"]
     assert document["freed"]["copies_day"] == 12
     assert [(each["state"], each["migrated"], each["debt"]) for each in document["providers"]] == [("usable", 1, 0)]
 
@@ -302,6 +336,7 @@ def test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hang
         add_run(installation, "muerto", 7, "-1 minute", "migration"): "silent",
         add_run(installation, "antiguo", 7, None, "migration"): "running",
     }
+    add_run(installation, here, nobody, "5 minutes", None)  # killed, and a later run has done its jobs
     locks = JobLocks(settings.lock_directory, here)
     try:
         for job in ("migration", "logs"):

@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from jobs.migration.messages import Messages
+from jobs.report import JobDone, TickReport
 from tests.destinations import Destination, local_destination
 from tests.stories.installation import PROGRAM, Installation, Run
 
 NOTHING_WRONG = (
     "Ciclo terminado: 1 migrada (2 ficheros, 0.00 MB), 0 con error, 0 sin directorio, 0 copias locales borradas"
 )
+
+
+@pytest.mark.parametrize(
+    ("jobs", "told"),
+    [
+        ((), "Ciclo terminado: interrumpido antes del primer trabajo"),
+        (("done",), "Ciclo terminado: interrumpido entre dos trabajos"),
+        (("done", "interrupted"), "Ciclo terminado: interrumpido: sin terminar trabajo-1, 1 ejecución a medias"),
+    ],
+)
+def test_a_run_that_a_signal_ended_does_not_say_that_all_is_well(
+    jobs: tuple[str, ...], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="janitor_daemon")
+    report = TickReport()
+    report.note_signal(2)
+    report.count(put_off=1)
+    report.jobs += [JobDone(f"trabajo-{number}", outcome, 1.0) for number, outcome in enumerate(jobs)]
+    Messages(report).run_finished(("backup",))
+    assert caplog.messages == [told]
 
 
 def last_line(run: Run) -> str:

@@ -19,6 +19,7 @@ from config.logs import one_line
 from config.text.wording import reason_of
 from jobs.backups.creation.programs import Programs, inherited_environment
 from jobs.backups.errors import BackupInterrupted, DumpFailed, TablesBusy
+from sql.errors import DatabaseUnavailable
 from sql.snapshots import ProgramAddress
 
 PIPE_BYTES = 1024 * 1024
@@ -87,7 +88,7 @@ def definitions(shared: SharedSnapshot, interruption: threading.Event) -> tuple[
 def dumped(shared: SharedSnapshot, section: str, interruption: threading.Event) -> Iterator[bytes]:
     """One section, block by block; the end of the iteration means that it is whole.
 
-    Raises `DumpFailed`, `TablesBusy`, `BackupInterrupted`.
+    Raises `DumpFailed`, `TablesBusy`, `BackupInterrupted`, `DatabaseUnavailable`.
     """
     with started(shared, section) as dump:
         yield from dump.blocks(interruption)
@@ -152,11 +153,17 @@ def _blocks(descriptor: int, interruption: threading.Event) -> Iterator[bytes]:
             raise DumpFailed(f"pg_dump no dice nada desde hace {SILENCE_SECONDS} s; mire si el servidor responde")
 
 
+SIGNS_OF_A_LOST_DATABASE = ("terminating connection", "server closed the connection", "connection to server was lost")
+"""What libpq says, of which the rest are guesses in English."""
+
+
 def _require_success(code: int, complaints: str, tail: bytes) -> None:
     if code != 0:
-        lines = [line for line in complaints.splitlines() if line.strip()]
+        lines = [" ".join(line.split()) for line in complaints.splitlines() if line.strip()]
         if "Query was: LOCK TABLE" in complaints:
             raise TablesBusy("otra sesión cambia una tabla y no suelta su bloqueo; vuelva a intentarlo cuando termine")
+        if any(sign in complaints for sign in SIGNS_OF_A_LOST_DATABASE):
+            raise DatabaseUnavailable(f"se perdió la base de datos mientras pg_dump la leía: {one_line(lines[0])}")
         raise DumpFailed(f"pg_dump terminó con {code}: {one_line(' · '.join(lines[:3])) or 'sin decir por qué'}")
     if not TRAILER.search(tail):
         raise DumpFailed("pg_dump terminó con 0, pero falta su última línea: lo que escribió no está completo")

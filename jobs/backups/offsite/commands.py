@@ -31,6 +31,12 @@ def _mail_address(_context: click.Context, _parameter: click.Parameter, text: st
     return text
 
 
+OTHER_PREFIX = (
+    "; si la instalación que las guardó tenía otro prefijo_ruta_nube (el primer directorio allí, como produccion), "
+    "dígalo con --prefix"
+)
+
+
 @click.command("rebuild", short_help="Apunta las copias que hay en un proveedor.")
 @click.option("--provider", metavar="ID", required=True, callback=not_empty, help="Id o nombre en cloud_providers.")
 @click.option("--prefix", metavar="PREFIJO", help="El de la instalación que las guardó, si aquí es otro.")
@@ -65,7 +71,8 @@ def backup_rebuild(settings: Settings, *, provider: str, prefix: str | None, dry
             for done in rebuild(copies, number, store, vault.records, vault.copies, current_user()):
                 click.echo(one_line(_rebuilt_line(done)))
     where = f"{vault.stores.name_of(number)}, por debajo de {vault.stores.prefix or 'su raíz'}"
-    click.echo(one_line(f"{counted(len(copies), 'copia entera', 'copias enteras')} en {where}"))
+    found = counted(len(copies), "copia entera", "copias enteras")
+    click.echo(one_line(f"{found} en {where}{'' if copies else OTHER_PREFIX}"))
     return EXIT_DONE
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from config.logs import one_line
+from config.text.times import size
 from jobs.backups.errors import NotEnoughSpace
 from jobs.backups.files import SPACE_MARGIN, disk_errors
 
@@ -33,8 +34,8 @@ def scratch_directory(needed_bytes: int) -> Iterator[Path]:
             free_bytes = shutil.disk_usage(parent).free
             if free_bytes < needed_bytes * SPACE_MARGIN:
                 raise NotEnoughSpace(
-                    f"en {one_line(parent)} (TMPDIR) quedan {free_bytes / 1e6:.1f} MB y lo que se trae necesita unos "
-                    f"{needed_bytes * SPACE_MARGIN / 1e6:.1f}; libere espacio o cambie TMPDIR"
+                    f"en {one_line(parent)} (TMPDIR) quedan {size(free_bytes)} y lo que se trae necesita unos "
+                    f"{size(needed_bytes * SPACE_MARGIN)}; libere espacio o cambie TMPDIR"
                 )
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
             stack.callback(os.close, _locked(directory))

@@ -31,7 +31,7 @@ from jobs.backups.verification.progress import shown_progress
 from jobs.backups.verification.restoring import restore_at_once
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
 from jobs.backups.verification.verify import Proof, prove, require_hash
-from sql.connection import database_password
+from sql.connection import database_identity, database_password
 from sql.snapshots import SnapshotSession
 
 COPY_BYTES = 1024 * 1024
@@ -137,7 +137,11 @@ def require_empty(database_url: str) -> None:
     with SnapshotSession(database_url, QUERIES) as session:
         ((count,),) = session.query("count_contents")
     if count:
-        raise DatabaseNotEmpty("la base de datos no está vacía; cree una con createdb, o añada --force")
+        where = one_line(database_identity(database_url))
+        raise DatabaseNotEmpty(
+            f"la base de datos {where} no está vacía; cree otra con createdb, o añada --force si nada de lo que hay en "
+            "ella se llama como lo de la copia"
+        )
 
 
 def restore_chain(

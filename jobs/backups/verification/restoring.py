@@ -82,7 +82,8 @@ def _run_psql(
             _stop(process)
             raise
         complaints.seek(0)
-        said = [line for line in complaints.read().decode("utf-8", "replace").splitlines() if line.strip()]
+        lines = complaints.read().decode("utf-8", "replace").splitlines()
+        said = [" ".join(line.split()) for line in lines if line.strip()]
     if code != 0:
         require_no_interruption(interruption)
         _raise_failure(code, f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}")

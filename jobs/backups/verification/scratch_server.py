@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from config.logs import one_line, redactor
+from config.text.times import size
 from jobs.backups.creation.description import HOW_VALUES_WERE_WRITTEN, Description, Locale
 from jobs.backups.creation.dump import environment, require_no_interruption
 from jobs.backups.creation.programs import Programs, inherited_environment
@@ -189,8 +190,8 @@ def _require_space(description: Description) -> None:
     free_bytes = shutil.disk_usage(directory).free
     if free_bytes < needed_bytes:
         raise NoScratchServer(
-            f"en {one_line(directory)} quedan {free_bytes / 1e6:.0f} MB y restaurar la copia necesita unos "
-            f"{needed_bytes / 1e6:.0f}; libere espacio o ponga otro directorio en TMPDIR"
+            f"en {one_line(directory)} quedan {size(free_bytes)} y restaurar la copia necesita unos "
+            f"{size(needed_bytes)}; libere espacio o ponga otro directorio en TMPDIR"
         )
 
 

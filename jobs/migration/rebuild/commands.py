@@ -137,4 +137,9 @@ def _sums_line(sums: Counter[State], *, write: bool) -> str:
     left = counted(sums[State.LEFT], "se deja como está", "se dejan como están")
     unusable = counted(sums[State.UNUSABLE], "copia no vale", "copias no valen")
     advice = "; repita la orden con --write para escribirlas" if lost and not write else ""
+    if not sums.total():
+        advice = (
+            "; no hay ninguna copia: si la instalación que las guardó tenía otro prefijo_ruta_nube (el primer "
+            "directorio allí, como produccion), dígalo con --prefix"
+        )
     return f"{done}; {known}; {left}; {unusable}{advice}"

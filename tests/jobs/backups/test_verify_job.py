@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from config.errors import RunInterrupted
+from config.exit_codes import EXIT_DATABASE
 from config.settings import load_settings
 from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups import run as backups
@@ -19,9 +20,11 @@ from jobs.backups.settings import BackupSettings
 from jobs.backups.verification import run as proofs
 from jobs.context import Context
 from jobs.job import Job
+from jobs.report import TickReport
 from jobs.signals import Interruption
 from tests.destinations import local_destination
 from tests.faulty_provider import flip_bit
+from tests.jobs.backups.lying_programs import lying_programs
 from tests.platform_database import Platform
 
 NewContext = Callable[..., Context]
@@ -74,6 +77,18 @@ def red_notices(platform: Platform) -> list[str]:
 def due_again(*_arguments: object) -> None:
     """Stands for a proof, which takes a server and so its time."""
     raise BackupInterrupted("due again")
+
+
+def test_a_database_that_is_lost_half_way_ends_the_run_as_without_one(
+    context_of: NewContext, postgres: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    """What libpq adds to that is a guess of several lines, and is not repeated."""
+    says = "pg_dump: error: FATAL:  terminating connection\\n\\tThis probably means the server ended\\n"
+    programs = lying_programs(postgres.binaries, tmp_path / "programs", "data", f"printf '{says}' >&2; exit 1")
+    report = TickReport()
+    (failure,) = backups.run(context_of(JOB, BACKUP_PG_BIN=str(programs))._replace(report=report)).failures
+    assert failure.endswith("mientras pg_dump la leía: pg_dump: error: FATAL: terminating connection")
+    assert report.exit_code == EXIT_DATABASE
 
 
 def test_the_newest_backup_is_proven_and_again_when_that_is_too_long_ago(
