@@ -4901,6 +4901,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+EXACT = f"{BACKUP_TESTS}test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
@@ -4987,9 +4988,17 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "rows are lost where a table is in another order",
+        "jobs/backups/creation/comparison.py",
+        "            at = new_end + 1\n",
+        "            at = len(new)\n",
+        (f"{BACKUP_TESTS}test_comparison.py::test_of_a_table_in_another_order_only_what_changed_differs",),
+    ),
+    Mutant(
+        "backups",
         "a differential is applied to any database",
         "jobs/backups/statements/prologue.sql",
-        "IF found IS DISTINCT FROM '{{base}}' AND",
+        "IF held IS DISTINCT FROM '{{base}}' AND",
         "IF false AND",
         (f"{BACKUP_REFUSALS}test_a_second_time_changes_nothing",),
     ),
@@ -5000,6 +5009,78 @@ BACKUPS = (
         "IF n <> {{count}} THEN",
         "IF n < 0 THEN",
         (f"{BACKUP_REFUSALS}test_even_when_forced_the_rows_are_counted",),
+    ),
+    Mutant(
+        "backups",
+        "a column called n cannot be deleted by",
+        "jobs/backups/statements/vanished_end.sql",
+        "#variable_conflict use_column\n",
+        "",
+        (f"{EXACT}test_columns_may_have_the_names_of_variables",),
+    ),
+    Mutant(
+        "backups",
+        "numbers that differ in their last digit only are taken for one another",
+        "jobs/backups/statements/session.sql",
+        "extra_float_digits = 3",
+        "geqo = on",
+        (f"{EXACT}test_values_are_read_as_they_were_written_whatever_the_restoring_session_sets",),
+    ),
+    Mutant(
+        "backups",
+        "a NULL in an array becomes a text",
+        "jobs/backups/statements/session.sql",
+        "SET array_nulls = on;",
+        "",
+        (f"{EXACT}test_values_are_read_as_they_were_written_whatever_the_restoring_session_sets",),
+    ),
+    Mutant(
+        "backups",
+        "rows that break a domain that is not valid cannot be restored",
+        "jobs/backups/statements/suspend.sql",
+        "WHERE NOT c.convalidated AND pg_catalog",
+        "WHERE false AND pg_catalog",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "rows that break a constraint that is not valid cannot be restored",
+        "jobs/backups/statements/suspend.sql",
+        "WHERE c.contype IN ('c', 'n')",
+        "WHERE c.contype IN ('-')",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "a view that cannot be computed costs all changes",
+        "jobs/backups/statements/refresh.sql",
+        "EXCEPTION WHEN others THEN\n",
+        "EXCEPTION WHEN assert_failure THEN\n",
+        (f"{EXACT}test_views_that_cannot_be_filled_cost_no_rows",),
+    ),
+    Mutant(
+        "backups",
+        "a view over an empty one costs all changes",
+        "jobs/backups/creation/statements.py",
+        " if place >= 0)",
+        ")",
+        (f"{EXACT}test_views_that_cannot_be_filled_cost_no_rows",),
+    ),
+    Mutant(
+        "backups",
+        "a key is compared without the collation of its index",
+        "jobs/backups/creation/table_changes.py",
+        'd.%b%b" % part',
+        'd.%b" % part[:3]',
+        (f"{EXACT}test_a_key_tells_values_apart_as_its_index_does",),
+    ),
+    Mutant(
+        "backups",
+        "what fails in another locale is held against the backup",
+        "jobs/backups/verification/verify.py",
+        "            _require_locale(database_url, description, error)\n",
+        "",
+        (f"{BACKUP_TESTS}test_scratch_databases.py::test_a_proof_orders_and_writes_values_as_the_database_does",),
     ),
     Mutant(
         "backups",

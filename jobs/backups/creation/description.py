@@ -5,13 +5,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
+from jobs.backups.creation.statements import literal, render
 from jobs.backups.errors import FullBackupNeeded
 
 FORMAT = 1
 CHANGES_BETWEEN_EQUAL_DUMPS = (b"\\restrict ", b"\\unrestrict ", b"-- Dumped ", b"-- Started on", b"-- Completed on")
+
+
+HOW_VALUES_WERE_WRITTEN = {"bytea_output": "hex"}
+"""In the backups whose descriptions do not say it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locale:
+    """How a database orders text and tells letters: `provider` is c, i or b, as in `pg_database`."""
+
+    provider: str
+    collate: str
+    ctype: str
+    name: str | None = None
+    rules: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +55,10 @@ class Description:
     """A hash for each oid."""
     roles: Sequence[str]
     """All of the server's: a scratch server needs those that own something, or may do something."""
+    settings: Mapping[str, str] = field(default_factory=HOW_VALUES_WERE_WRITTEN.copy)
+    """Those on which the text of values depends; `lc_monetary` only where amounts of money are."""
+    locale: Locale | None = None
+    """`None` in older descriptions."""
 
     def to_bytes(self) -> bytes:
         """As the file holds it."""
@@ -49,7 +69,9 @@ def read_description(path: Path) -> Description:
     """What a file says. Raises `FullBackupNeeded` when it is missing or no such file."""
     try:
         found = json.loads(path.read_bytes())
-        description = Description(**{field.name: found[field.name] for field in fields(Description)})
+        known = {name: found[name] for name in (part.name for part in fields(Description)) if name in found}
+        locale = known.pop("locale", None)
+        description = Description(**known, locale=locale and Locale(**locale))
     except OSError as error:
         raise FullBackupNeeded(f"no se puede leer {path.name}, la descripción del completo") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -57,6 +79,13 @@ def read_description(path: Path) -> Description:
     if description.format != FORMAT:
         raise FullBackupNeeded(f"{path.name} es de otra versión del programa")
     return description
+
+
+def settings_as_statements(settings: Mapping[str, str]) -> bytes:
+    """Statements that make a session read values as they were written."""
+    return b"".join(
+        render("setting", name=name, value=literal(value.encode())) for name, value in sorted(settings.items())
+    )
 
 
 def fingerprint(pre_data: bytes, post_data: bytes) -> str:

@@ -10,19 +10,19 @@ import contextlib
 import secrets
 import tempfile
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
 from jobs.backups.creation.comparison import Memory, TableComparison
 from jobs.backups.creation.compression import GzipMember, inflated, inflated_here
-from jobs.backups.creation.description import Description, fingerprint, read_description
+from jobs.backups.creation.description import Description, fingerprint, read_description, settings_as_statements
 from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
 from jobs.backups.creation.dump_parser import Event, Rows, Statement, TableBegins, TableEnds, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import literal, render
+from jobs.backups.creation.statements import filled_views, literal, refresh, render
 from jobs.backups.creation.table_changes import Change, TableWriter
 from jobs.backups.errors import DamagedBackup, FullBackupNeeded
 from jobs.backups.files import (
@@ -89,10 +89,15 @@ def _require_same_database(snapshot: Snapshot, description: Description) -> None
         ("la codificación", description.encoding, database.encoding),
         ("la versión del servidor", description.server_major, database.server_major),
         ("la versión de pg_dump", description.dump_major, snapshot.shared.programs.major),
+        ("cómo se escriben los valores", _as_text(description.settings), _as_text(snapshot.values().settings)),
     )
     for what, then, now in compared:
         if then != now:
             raise FullBackupNeeded(f"cambió {what}: era {then}, ahora es {now}")
+
+
+def _as_text(settings: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}={value}" for name, value in sorted(settings.items()))
 
 
 def _require_whole(base: Path, description: Description) -> None:
@@ -147,7 +152,8 @@ class _Making:
                 member.write(render("resume"))
             member.write(b"".join(sequences))
             rest.copy_to(member)
-            member.write(b"".join(self._refreshed(post_data) if self.changes else ()))
+            for view in filled_views(post_data, self.snapshot.materialised_views()) if self.changes else ():
+                member.write(refresh(view))
             member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
             member.write(render("epilogue"))
         self.snapshot.require_alive()
@@ -164,7 +170,8 @@ class _Making:
         member.write(render("differential_head", id=differential_id, base=self.description.id))
         member.write(b"".join(change.comment() for change in self.changes))
         encoding = self.description.encoding
-        member.write(render("prologue", encoding=encoding, base=self.description.id))
+        session = render("session", settings=settings_as_statements(self.description.settings))
+        member.write(render("prologue", encoding=encoding, base=self.description.id, session=session))
 
     def _compare(self, spool: _Spool) -> list[bytes]:
         """Write the changes of all tables; the sequences whose values differ."""
@@ -232,13 +239,6 @@ class _Making:
             large_object.write(self.snapshot.session, spool.write)
         for oid in old:
             spool.write(render("large_object_unlink", oid=oid))
-
-    def _refreshed(self, post_data: bytes) -> list[bytes]:
-        """In the order in which a full backup fills them: one may read another."""
-        views = [
-            render("refresh", view=bytes(view)) for (view,) in self.snapshot.session.query("list_materialised_views")
-        ]
-        return sorted(views, key=post_data.rfind)
 
 
 class _Spool:

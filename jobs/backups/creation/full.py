@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from jobs.backups.creation.compression import GzipMember
-from jobs.backups.creation.description import FORMAT, Description, fingerprint
+from jobs.backups.creation.description import FORMAT, Description, fingerprint, settings_as_statements
 from jobs.backups.creation.dump import definitions, dumped, require_no_interruption
 from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.large_objects import large_objects
 from jobs.backups.creation.source import Snapshot, Source, open_snapshot
-from jobs.backups.creation.statements import render
+from jobs.backups.creation.statements import filled_views, refresh, render
 from jobs.backups.files import (
     FULL,
     STAMP,
@@ -28,6 +28,9 @@ from jobs.backups.files import (
     publish,
 )
 from jobs.backups.result import BackupFile, Kind
+
+FILLED = b"\n--\n\n"
+"""The end of the comment above each statement of `pg_dump`."""
 
 
 @dataclass(slots=True)
@@ -58,9 +61,11 @@ def _write(
     snapshot: Snapshot, draft: Draft, reading: ReadBack, backup_id: str, interruption: threading.Event, reason: str
 ) -> BackupFile:
     amounts = _Amounts()
+    values = snapshot.values()
     pre_data, post_data = definitions(snapshot.shared, interruption)
     with GzipMember(draft) as member:
         member.write(render("full_head", id=backup_id))
+        member.write(render("session", settings=settings_as_statements(values.settings)))
         member.write(pre_data)
     data_start, before_data = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
@@ -68,7 +73,7 @@ def _write(
     data_end, data_bytes = draft.size_bytes, member.plain_bytes
     with GzipMember(draft) as member:
         digests = _write_large_objects(snapshot, member.write, interruption)
-        member.write(post_data)
+        member.write(_with_refreshes_that_warn(post_data, snapshot.materialised_views()))
         member.write(render("marker", id=backup_id))
     roles = snapshot.roles()
     snapshot.require_alive()
@@ -96,11 +101,22 @@ def _write(
         rows=amounts.rows,
         large_objects=digests,
         roles=roles,
+        settings=values.settings,
+        locale=values.locale,
     )
     publish(draft, contents, description.to_bytes())
     return BackupFile(
         Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, age_seconds, reason=reason
     )
+
+
+def _with_refreshes_that_warn(post_data: bytes, views: Iterable[bytes]) -> bytes:
+    """A view whose query fails by now must not keep the rest of a backup from being restored."""
+    for view in filled_views(post_data, views):
+        of_dump = FILLED + render("refresh_of_dump", view=view)
+        if post_data.count(of_dump) == 1:  # else a comment says the same: what pg_dump wrote stays
+            post_data = post_data.replace(of_dump, FILLED + refresh(view))
+    return post_data
 
 
 def _write_rows(

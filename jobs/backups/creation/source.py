@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.backups.creation.description import Locale
 from jobs.backups.creation.dump import SharedSnapshot
 from jobs.backups.creation.programs import find_programs
 from jobs.backups.creation.statements import QUERIES, filled
@@ -44,6 +45,14 @@ class DatabaseFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Values:
+    """How a database orders text, and the settings on which the text of its values depends."""
+
+    locale: Locale
+    settings: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table whose rows are dumped."""
 
@@ -53,10 +62,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The columns that identify a row, and the operators that compare them."""
+    """The columns that identify a row, and how the key's index compares them."""
 
     columns: tuple[bytes, ...]
     operators: tuple[bytes, ...]
+    collations: tuple[bytes, ...]
+    """Each as a clause; empty where it is that of the column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +88,10 @@ class Snapshot:
     def keys(self) -> dict[int, Key]:
         """The key of each table that has one, by the table's oid."""
         found = {}
-        for oid, columns, operators in self.session.query("list_keys"):
-            if operators and len(columns) == len(operators):
-                found[oid] = Key(tuple(map(bytes.fromhex, columns)), tuple(map(bytes.fromhex, operators)))
+        for oid, *parts in self.session.query("list_keys"):
+            columns, operators, collations = (tuple(map(bytes.fromhex, part or ())) for part in parts)
+            if len(columns) == len(operators):
+                found[oid] = Key(columns, operators, collations)
         return found
 
     def extension_conditions(self) -> dict[int, bytes]:
@@ -89,6 +101,14 @@ class Snapshot:
     def roles(self) -> list[str]:
         """The names of the server's roles."""
         return [bytes(name).decode("utf-8", "surrogateescape") for (name,) in self.session.query("list_roles")]
+
+    def materialised_views(self) -> list[bytes]:
+        """The names of those that hold something."""
+        return [bytes(view) for (view,) in self.session.query("list_materialised_views")]
+
+    def values(self) -> Values:
+        """How the database orders text and writes values."""
+        return values_of(self.session)
 
     def require_alive(self) -> None:
         """Raise a `DatabaseError` unless the locks and the snapshot were held until now."""
@@ -117,6 +137,13 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
             source.database_url, client_encoding=database.encoding, application_name="janitor_daemon backup"
         )
         yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, tables, began)
+
+
+def values_of(session: SnapshotSession) -> Values:
+    """How the database of a session orders text and writes values."""
+    ((*locale, bytea_output, lc_monetary),) = session.query("describe_values")
+    settings = {"bytea_output": bytea_output, "lc_monetary": lc_monetary}
+    return Values(Locale(*locale), {name: value for name, value in settings.items() if value is not None})
 
 
 def _facts(session: SnapshotSession) -> DatabaseFacts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 QUERIES = Path(__file__).parents[1] / "queries"
@@ -24,6 +25,17 @@ def filled(text: bytes, /, **parts: bytes | str | int) -> bytes:
     """A text with each `{{gap}}` filled; what is put in is not looked at again."""
     known = {"tag": f"$j{secrets.token_hex(8)}$", **parts}
     return GAP.sub(lambda gap: _encoded(known[gap[1].decode()]), text)
+
+
+def filled_views(post_data: bytes, views: Iterable[bytes]) -> list[bytes]:
+    """Which of these materialised views a dump fills, in its order: one may read another, which may be empty."""
+    places = {view: post_data.rfind(b"\n" + render("refresh_of_dump", view=view)) for view in views}
+    return sorted((view for view, place in places.items() if place >= 0), key=places.__getitem__)
+
+
+def refresh(view: bytes) -> bytes:
+    """What refreshes a view, or warns that its query fails."""
+    return render("refresh", view=view, name=literal(view))
 
 
 def literal(text: bytes) -> bytes:

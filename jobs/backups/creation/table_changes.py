@@ -104,8 +104,8 @@ class TableWriter:
         write(render("vanished_begin", columns=columns, column_list=column_list, **table))
         _copy(gone, write)
         if self.key:
-            pairs = zip(self.key.columns, self.key.operators, strict=True)
-            condition = b" AND ".join(b"t.%b %b d.%b" % (column, operator, column) for column, operator in pairs)
+            parts = zip(self.key.columns, self.key.operators, self.key.columns, self.key.collations, strict=True)
+            condition = b" AND ".join(b"t.%b %b d.%b%b" % part for part in parts)
             deletion = render("delete_by_key", condition=condition, **table)
         else:
             row = b"ROW(" + columns + b')::text COLLATE pg_catalog."C"'

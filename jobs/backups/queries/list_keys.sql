@@ -1,6 +1,7 @@
--- For each table the columns that identify a row, and the operators by which their index tells values apart.
+-- For each table the columns that identify a row, the operators by which their index tells values apart, and its
+-- collations where they are not those of the columns.
 WITH usable AS (
-  SELECT DISTINCT ON (i.indrelid) i.indrelid, i.indkey::int2[] AS columns, i.indclass::oid[] AS classes, i.indnkeyatts AS count
+  SELECT DISTINCT ON (i.indrelid) i.indrelid, i.indkey::int2[] AS columns, i.indclass::oid[] AS classes, i.indcollation::oid[] AS collations, i.indnkeyatts AS count
   FROM pg_catalog.pg_index i
   JOIN pg_catalog.pg_class ic ON ic.oid = i.indexrelid
   JOIN pg_catalog.pg_am am ON am.oid = ic.relam
@@ -20,5 +21,11 @@ SELECT u.indrelid::bigint,
    JOIN pg_catalog.pg_opclass c ON c.oid = u.classes[g]
    JOIN pg_catalog.pg_amop p ON p.amopfamily = c.opcfamily AND p.amoplefttype = c.opcintype AND p.amoprighttype = c.opcintype AND p.amopstrategy = 3
    JOIN pg_catalog.pg_operator o ON o.oid = p.amopopr
-   JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace)
+   JOIN pg_catalog.pg_namespace s ON s.oid = o.oprnamespace),
+  (SELECT pg_catalog.array_agg(pg_catalog.encode(pg_catalog.convert_to(COALESCE(' COLLATE "' || pg_catalog.replace(s.nspname, '"', '""') || '"."' || pg_catalog.replace(l.collname, '"', '""') || '"', ''),
+                                                                       pg_catalog.getdatabaseencoding()), 'hex') ORDER BY g)
+   FROM pg_catalog.generate_series(0, u.count - 1) g
+   JOIN pg_catalog.pg_attribute a ON a.attrelid = u.indrelid AND a.attnum = u.columns[g]
+   LEFT JOIN pg_catalog.pg_collation l ON l.oid = u.collations[g] AND l.oid <> a.attcollation
+   LEFT JOIN pg_catalog.pg_namespace s ON s.oid = l.collnamespace)
 FROM usable u

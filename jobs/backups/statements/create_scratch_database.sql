@@ -1,1 +1,1 @@
-CREATE DATABASE {{name}} TEMPLATE template0 ENCODING '{{encoding}}' LOCALE 'C';
+CREATE DATABASE {{name}} TEMPLATE template0 ENCODING '{{encoding}}' {{locale}};

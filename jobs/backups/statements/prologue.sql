@@ -2,18 +2,19 @@
 \set QUIET on
 \o /dev/null
 SET client_encoding = '{{encoding}}';
-SET standard_conforming_strings = on;
+{{session}}
 SET statement_timeout = 0; SET lock_timeout = 0; SET idle_in_transaction_session_timeout = 0;
-SET xmloption = content; SET client_min_messages = warning; SET intervalstyle = 'postgres'; SET datestyle = 'ISO, MDY';
+SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN ('transaction_timeout', 'idle_session_timeout');
+SET client_min_messages = warning;
 SET check_function_bodies = false;
 SELECT pg_catalog.set_config('search_path', '', false);
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 -- Another base, or a second time: nothing is changed. PGOPTIONS="-c janitor.force=on" leaves it to the counts below.
-DO {{tag}} DECLARE found text;
+DO {{tag}} DECLARE held text;
 BEGIN
-  SELECT pg_catalog.substring(pg_catalog.shobj_description(d.oid, 'pg_database'), 'janitor\.backup=(\S+)') INTO found
+  SELECT pg_catalog.substring(pg_catalog.shobj_description(d.oid, 'pg_database'), 'janitor\.backup=(\S+)') INTO held
   FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database();
-  IF found IS DISTINCT FROM '{{base}}' AND pg_catalog.current_setting('janitor.force', true) IS DISTINCT FROM 'on' THEN
-    RAISE EXCEPTION 'this differential belongs on the full backup {{base}}; this database holds %', COALESCE(found, 'none');
+  IF held IS DISTINCT FROM '{{base}}' AND pg_catalog.current_setting('janitor.force', true) IS DISTINCT FROM 'on' THEN
+    RAISE EXCEPTION 'this differential belongs on the full backup {{base}}; this database holds %', COALESCE(held, 'none');
   END IF;
 END {{tag}};

@@ -48,6 +48,29 @@ BEGIN
       pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', k.rel::pg_catalog.regclass, k.name, k.definition)
       || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', k.name, k.rel::pg_catalog.regclass, k.description), '')
     FROM pg_temp.janitor_keys k WHERE NOT replica
+    UNION ALL  -- a constraint that is not valid: the rows may break it
+    SELECT 6, t.oid, c.conname::text, pg_catalog.format('ALTER DOMAIN %s DROP CONSTRAINT %I', t.oid::pg_catalog.regtype, c.conname),
+      pg_catalog.format('ALTER DOMAIN %s ADD CONSTRAINT %I %s', t.oid::pg_catalog.regtype, c.conname, pg_catalog.pg_get_constraintdef(c.oid))
+      || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON DOMAIN %s IS %L', c.conname, t.oid::pg_catalog.regtype,
+                                    pg_catalog.obj_description(c.oid, 'pg_constraint')), '')
+    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
+    WHERE NOT c.convalidated AND pg_catalog.pg_has_role(t.typowner, 'USAGE')
+    UNION ALL
+    SELECT 7, c.conrelid, c.conname::text, pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::pg_catalog.regclass, c.conname),
+      pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::pg_catalog.regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid))
+      || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, c.conrelid::pg_catalog.regclass,
+                                    pg_catalog.obj_description(c.oid, 'pg_constraint')), '')
+    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
+    WHERE c.contype IN ('c', 'n') AND NOT c.convalidated AND c.coninhcount = 0 AND pg_catalog.pg_has_role(t.relowner, 'USAGE')
+      AND c.conrelid IN (WITH RECURSIVE up (oid) AS (
+                           SELECT rel::oid FROM pg_temp.janitor_touched
+                           UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
+                         SELECT up.oid FROM up)
+      AND NOT EXISTS (WITH RECURSIVE down (oid) AS (  -- an heir that has it of its own as well would keep it
+                        SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.conrelid
+                        UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN down ON down.oid = i.inhparent)
+                      SELECT FROM down JOIN pg_catalog.pg_constraint k ON k.conrelid = down.oid AND k.conname = c.conname
+                      WHERE k.conislocal OR pg_catalog.obj_description(k.oid, 'pg_constraint') IS NOT NULL)
     ORDER BY 1, 2, 3
   LOOP
     n := n + 1;

@@ -1,6 +1,9 @@
 \.
 ANALYZE pg_temp.janitor_vanished;
-DO {{tag}} DECLARE n bigint;
+-- A column may be called n, or found: in the deletion a bare name is a column.
+DO {{tag}}
+#variable_conflict use_column
+DECLARE n bigint;
 BEGIN
   {{deletion}};
   GET DIAGNOSTICS n = ROW_COUNT;

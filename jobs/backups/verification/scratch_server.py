@@ -21,15 +21,17 @@ from urllib.parse import quote
 
 from config.logs import one_line, redactor
 from config.text.times import size
-from jobs.backups.creation.description import Description
+from jobs.backups.creation.description import HOW_VALUES_WERE_WRITTEN, Description, Locale
 from jobs.backups.creation.dump import environment, require_no_interruption
 from jobs.backups.creation.programs import Programs, inherited_environment
-from jobs.backups.creation.statements import literal, render
+from jobs.backups.creation.source import values_of
+from jobs.backups.creation.statements import QUERIES, literal, render
 from jobs.backups.errors import NoScratchServer
 from jobs.backups.verification.confinement import Confinement
 from jobs.backups.verification.guardian import COMPLAINT_LETTERS, LONGEST_SECONDS, guarded
 from sql.connection import database_password
-from sql.snapshots import program_address, url_of_database
+from sql.errors import DatabaseError
+from sql.snapshots import SnapshotSession, program_address, url_of_database
 
 SUPERUSER = "janitor"
 UNPRIVILEGED_ACCOUNTS = ("nobody", "postgres")
@@ -47,6 +49,9 @@ SETTINGS = ("listen_addresses=", "fsync=off", "full_page_writes=off", "synchrono
 BYTES_PER_PLAIN_BYTE = 2
 """How much a restored database takes, with its indexes, for each byte of its rows as text: a rough guess."""
 
+IN_C = b"LOCALE 'C'"
+PROVIDERS = {"c": b"libc", "i": b"icu", "b": b"builtin"}
+FIRST_WITH_LOCALE_PROVIDERS = 15
 BYTES_OF_A_CLUSTER = 100 * 1024 * 1024
 
 OWN_SERVER = """
@@ -112,10 +117,53 @@ def scratch_database_on(
 
 
 def _prepare(programs: Programs, server_url: str, name: str, description: Description) -> None:
-    """Make the database, and the roles that the server has not."""
-    roles = [role.encode("utf-8", "surrogateescape") for role in description.roles]
-    statements = b"".join(render("create_role", name=literal(role), mark=literal(name.encode())) for role in roles)
-    statements += render("create_scratch_database", name=name, encoding=description.encoding)
+    """Make the database, and the roles that the server has not.
+
+    Where the server has not the locale of the backup, it is C: most databases restore there, too.
+    """
+    names = [role.encode("utf-8", "surrogateescape") for role in description.roles]
+    roles = b"".join(render("create_role", name=literal(role), mark=literal(name.encode())) for role in names)
+
+    def make_in(locale: bytes) -> None:
+        made = render("create_scratch_database", name=name, encoding=description.encoding, locale=locale)
+        _run(programs, server_url, roles + made)
+
+    try:
+        make_in(_options(description.locale, description.server_major) if description.locale else IN_C)
+    except NoScratchServer:
+        make_in(IN_C)
+    if description.settings != HOW_VALUES_WERE_WRITTEN:
+        settings = {setting: literal(value.encode()) for setting, value in description.settings.items()}
+        parts = (render("scratch_setting", name=name, setting=part, value=settings[part]) for part in settings)
+        _run(programs, server_url, b"".join(parts))
+
+
+def _options(locale: Locale, server_major: int) -> bytes:
+    """What makes a database order text as another one does."""
+    provider = PROVIDERS[locale.provider]
+    options = [(b"LC_COLLATE", locale.collate), (b"LC_CTYPE", locale.ctype)]
+    options += [(provider.upper() + b"_LOCALE", locale.name)] if locale.name else []
+    options += [(b"ICU_RULES", locale.rules)] if locale.rules else []
+    chosen = b"LOCALE_PROVIDER %b " % provider if server_major >= FIRST_WITH_LOCALE_PROVIDERS else b""
+    return chosen + b" ".join(b"%b %b" % (option, literal(value.encode())) for option, value in options)
+
+
+def has_locale_of(database_url: str, description: Description) -> bool:
+    """Whether a scratch database orders text as the one that was backed up, as far as anybody can tell."""
+    try:
+        with SnapshotSession(database_url, QUERIES) as session:
+            return description.locale in (None, values_of(session).locale)
+    except DatabaseError:
+        return True
+
+
+def locale_name(description: Description) -> str:
+    """What to install where it is missing."""
+    locale = description.locale
+    return one_line(f"{locale.name or locale.collate}, {locale.ctype}" if locale else "?")
+
+
+def _run(programs: Programs, server_url: str, statements: bytes) -> None:
     address = program_address(server_url)
     options = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1")
     ended = subprocess.run(  # noqa: S603 a program of PostgreSQL

@@ -22,8 +22,9 @@ from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
 from jobs.backups.creation.programs import Programs
 from jobs.backups.creation.statements import QUERIES
 from jobs.backups.creation.table_changes import DIGEST_BYTES, digest_of
-from jobs.backups.errors import DamagedBackup, NotProven
+from jobs.backups.errors import DamagedBackup, NoScratchServer, NotProven, RestoreFailed
 from jobs.backups.verification.restoring import restore
+from jobs.backups.verification.scratch_server import has_locale_of, locale_name
 from sql.snapshots import SnapshotSession, program_address
 
 CHANGE = b"-- change "
@@ -64,7 +65,7 @@ def prove(
     """Restore a full backup, and perhaps a differential, into an empty database, and compare.
 
     Their hashes were checked before. Raises `NotProven`, `DamagedBackup`, `RestoreFailed`, `DumpFailed`,
-    `BackupInterrupted` and `OSError`.
+    `BackupInterrupted` and `OSError`; `NoScratchServer` if it fails to restore where text has another order.
     """
     started = time.monotonic()
     files = [full, *([differential] if differential else [])]
@@ -73,10 +74,23 @@ def prove(
     if differential is not None:
         _add_changes(expected, differential)
     for file in files:
-        restore(programs, database_url, file, interruption, note)
+        try:
+            restore(programs, database_url, file, interruption, note)
+        except RestoreFailed as error:
+            _require_locale(database_url, description, error)
+            raise
     found = _contents_of_database(programs, database_url, description.encoding, interruption)
     _require_equal(expected, found)
     return Proof(len(found.rows), found.rows.total(), time.monotonic() - started)
+
+
+def _require_locale(database_url: str, description: Description, error: RestoreFailed) -> None:
+    """A condition on text may be false in another locale: that says nothing against the backup."""
+    if not has_locale_of(database_url, description):
+        raise NoScratchServer(
+            f"{error}; la base de datos de prueba no tiene la configuración regional de la original "
+            f"({locale_name(description)}): instálela en ese servidor o use otro (backup verify --server URL)"
+        ) from error
 
 
 def _until_interrupted(blocks: Iterable[bytes], interruption: threading.Event) -> Iterator[bytes]:

@@ -46,8 +46,8 @@ def new_pair(servers: Callable[[str], EmbeddedPostgres], tmp_path: Path) -> Iter
     """Make two empty databases and a directory for backups: `new_pair()`, `new_pair("16", owner=True)`."""
     pairs = []
 
-    def make(version: str = "18", *, is_owner: bool = False) -> Pair:
-        pair = Pair(servers(version), next(NUMBERS), tmp_path, is_owner=is_owner)
+    def make(version: str = "18", *, is_owner: bool = False, locale: str = "") -> Pair:
+        pair = Pair(servers(version), next(NUMBERS), tmp_path, is_owner=is_owner, locale=locale)
         pairs.append(pair)
         return pair
 

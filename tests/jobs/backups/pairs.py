@@ -42,7 +42,9 @@ class Pair:
     A plain owner has no other rights. Backups are made by the superuser unless `backed_up_by_owner` is set.
     """
 
-    def __init__(self, server: EmbeddedPostgres, number: int, directory: Path, *, is_owner: bool) -> None:
+    def __init__(
+        self, server: EmbeddedPostgres, number: int, directory: Path, *, is_owner: bool, locale: str = ""
+    ) -> None:
         self._server = server
         self._administrator = server.database_url
         self._times = itertools.count()
@@ -51,11 +53,12 @@ class Pair:
         self.names = (f"source_{number}", f"restored_{number}")
         self.role = f"owner_{number}" if is_owner else ""
         self.directory = directory / f"backups_{number}"
-        owner = f" OWNER {self.role}" if is_owner else ""
+        self._options = f" TEMPLATE template0 LOCALE '{locale}'" if locale else ""
         if is_owner:
+            self._options += f" OWNER {self.role}"
             self.administer(f"CREATE ROLE {self.role} LOGIN PASSWORD 'owner'")
         for name in self.names:
-            self.administer(f"CREATE DATABASE {name}{owner}")
+            self.administer(f"CREATE DATABASE {name}{self._options}")
 
     @property
     def source_url(self) -> str:
@@ -170,7 +173,7 @@ class Pair:
         """Make the other database empty."""
         name = self.names[1]
         self.administer(f"DROP DATABASE {name} WITH (FORCE)")
-        self.administer(f"CREATE DATABASE {name}" + (f" OWNER {self.role}" if self.role else ""))
+        self.administer(f"CREATE DATABASE {name}{self._options}")
 
     def contents(self, database: str) -> list[bytes]:
         """What an ordinary dump of a database says, rows in any order, line by line."""

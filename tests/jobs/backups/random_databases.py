@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 
 NAMES = ("t", "T", 'q"q', "a b", "select", "ñandú", "x'y", "nl\nnl", "back\\slash", "$$", ":v", "a,b", "(p)", "%s")
 
+COLUMNS = (*NAMES, "n", "found", "sqlstate", "old", "o", "c", "x", "d", "a", "row", "user", "order", "name")
+"""Words of SQL and of PL/pgSQL, and what the statements of a differential call their own parts."""
+
 KINDS = {
+    "thirds": "3 * {n} + 1",
     "integer": "{n}",
     "bigint": "{n} * 4294967296",
     "text": (
@@ -43,7 +47,8 @@ class Table:
     """Its columns' values are told apart by one number."""
     is_partitioned: bool = False
     is_referenced: bool = False
-    rows: int = 0
+    check: str = ""
+    """What drops and adds a constraint that no row fulfils, and that is set aside for each change."""
     values: dict[str, str] = field(default_factory=dict)
 
 
@@ -67,18 +72,27 @@ class RandomDatabase:
             "CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS "
             "'BEGIN INSERT INTO public.log VALUES (TG_OP); RETURN NULL; END'"
         )
+        yield "CREATE DOMAIN thirds AS integer"
+        yield "CREATE TABLE divisor (d integer)"
+        yield "INSERT INTO divisor VALUES (1)"
         for number in range(self._random.randint(2, 6)):
             yield from self._table(number)
         yield "CREATE SEQUENCE counter"
         yield f"CREATE MATERIALIZED VIEW view AS SELECT count(*) AS n FROM {quoted(self._tables[0].name)}"
+        yield "CREATE MATERIALIZED VIEW over_view AS SELECT n FROM view"
+        yield "CREATE MATERIALIZED VIEW divided AS SELECT 1 / d AS n FROM divisor"
+        if self._random.random() < 0.5:
+            yield "CREATE MATERIALIZED VIEW emptied AS SELECT 1 AS n"
+            yield "CREATE MATERIALIZED VIEW over_emptied AS SELECT n FROM emptied"
+            yield "REFRESH MATERIALIZED VIEW emptied WITH NO DATA"
 
     def _table(self, number: int) -> Iterator[str]:
         chance = self._random
         name = f"{chance.choice(NAMES)}{number}"
         kinds = chance.sample(list(KINDS), chance.randint(1, 5))
-        columns = {f"{chance.choice(NAMES)}{index}": kind for index, kind in enumerate(kinds)}
+        columns = dict(zip(chance.sample(COLUMNS, len(kinds)), kinds, strict=True))
         table = Table(name, columns, [])
-        shape = chance.choice(("heap", "key", "key", "key", "unique", "partitioned", "identity"))
+        shape = chance.choice(("heap", "key", "key", "key", "unique", "partitioned", "identity", "collated"))
         definitions = [f"{quoted(column)} {kind}" for column, kind in columns.items()]
         if shape in ("key", "unique", "partitioned"):
             key_kind = chance.choice(("integer", "bigint", "numeric", "timestamptz"))
@@ -86,6 +100,10 @@ class RandomDatabase:
             table.key = ["k"]
             constraint = "PRIMARY KEY" if shape != "unique" else "NOT NULL UNIQUE"
             definitions.insert(chance.randint(0, len(definitions)), f"k {key_kind} {constraint}")
+        if shape == "collated":
+            table.columns["w"] = "text"
+            table.key = ["w"]
+            definitions.insert(chance.randint(0, len(definitions)), "w text NOT NULL")
         if shape == "identity":
             definitions.insert(
                 0, f"i integer GENERATED {chance.choice(('ALWAYS', 'BY DEFAULT'))} AS IDENTITY PRIMARY KEY"
@@ -106,7 +124,11 @@ class RandomDatabase:
 
     def _what_acts(self, table: Table, shape: str) -> Iterator[str]:
         chance = self._random
-        referenced = [other for other in self._tables if other.key]
+        if shape == "collated":
+            yield f'CREATE UNIQUE INDEX ON {quoted(table.name)} (w COLLATE "POSIX")'
+        if not table.is_partitioned and chance.random() < 0.2:
+            table.check = f"ALTER TABLE {quoted(table.name)} {{}} CONSTRAINT never"
+        referenced = [other for other in self._tables if "k" in other.key]
         if shape == "identity" and chance.random() < 0.7:
             name = quoted(table.name)
             yield f"ALTER TABLE {name} ADD parent integer REFERENCES {name} ON DELETE CASCADE"
@@ -133,6 +155,14 @@ class RandomDatabase:
         """Fill the tables."""
         for table in self._tables:
             yield self._insert(table, self._random.choice((0, 1, 50, 400)))
+            for column, kind in table.columns.items():
+                if kind == "thirds":
+                    name = quoted(column)
+                    yield f"UPDATE {quoted(table.name)} SET {name} = {name} - 1 WHERE random() < 0.5"
+            if table.check:
+                yield table.check.format("ADD") + " CHECK (false) NOT VALID"
+        yield "ALTER DOMAIN thirds ADD CONSTRAINT third CHECK (VALUE % 3 = 1) NOT VALID"
+        yield "REFRESH MATERIALIZED VIEW over_view"
 
     def _insert(self, table: Table, count: int) -> str:
         first = self._numbers + 1
@@ -149,7 +179,13 @@ class RandomDatabase:
     def changes(self) -> Iterator[str]:
         """A day in its life."""
         for _ in range(self._random.randint(0, 12)):
-            yield from self._change(self._random.choice(self._tables))
+            table = self._random.choice(self._tables)
+            if table.check:
+                yield table.check.format("DROP")
+            yield from self._change(table)
+            if table.check:
+                yield table.check.format("ADD") + " CHECK (false) NOT VALID"
+        yield f"UPDATE divisor SET d = {self._random.randint(0, 1)}"
         if self._random.random() < 0.5:
             yield "SELECT nextval('counter')"
         if self._random.random() < 0.3:
@@ -162,7 +198,7 @@ class RandomDatabase:
         row = "k" if table.is_partitioned else "ctid"
         order, limit = f"md5({row}::text || '{chance.random()}')", chance.choice((1, 3, 30))
         some = f"WHERE {row} IN (SELECT {row} FROM {name} ORDER BY {order} LIMIT {limit})"
-        column = chance.choice([column for column in table.columns if column not in table.key] or ["k"])
+        column = chance.choice([column for column in table.columns if column not in table.key] or table.key)
         match chance.choice(("insert", "update", "update", "delete", "delete", "rewrite", "truncate", "move", "keys")):
             case "insert":
                 yield self._insert(table, chance.choice((1, 5, 60)))
@@ -178,6 +214,6 @@ class RandomDatabase:
                 yield f"TRUNCATE {name} CASCADE"
             case "move" if table.columns:
                 yield f"UPDATE {name} SET {quoted(column)} = {quoted(column)}"
-            case "keys" if table.key and table.columns["k"] != "timestamptz":
+            case "keys" if table.columns.get("k", "timestamptz") != "timestamptz":
                 self._numbers += 1000
                 yield f"UPDATE {name} SET k = k + {self._numbers} {some}"

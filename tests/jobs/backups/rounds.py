@@ -11,7 +11,7 @@ import itertools
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psycopg2
@@ -26,11 +26,30 @@ from tests.servers.older_postgres import OlderPostgres
 NUMBERS = itertools.count(100_000)
 DAYS = 2
 SMALL_MEMORY = Limits(rows_in_memory=20)
+LOCALES = ("C", "C.UTF-8", "POSIX")
+ODD_SETTINGS = {
+    "array_nulls": "off",
+    "bytea_output": "escape",
+    "datestyle": "German,DMY",
+    "default_transaction_isolation": "serializable",
+    "default_transaction_read_only": "on",
+    "exit_on_error": "on",
+    "extra_float_digits": "0",
+    "intervalstyle": "sql_standard",
+    "plpgsql.extra_errors": "all",
+    "plpgsql.variable_conflict": "use_variable",
+    "quote_all_identifiers": "on",
+    "timezone": "America/Caracas",
+    "transform_null_equals": "on",
+    "xmloption": "document",
+}
+"""Of the session that restores."""
 
 
 def play(server: EmbeddedPostgres, seed: int, directory: Path) -> None:
     """Play one round. Every second one is of a plain owner; of the rest, some use files instead of memory."""
-    with contextlib.closing(Pair(server, next(NUMBERS), directory, is_owner=seed % 2 == 1)) as pair:
+    locale = LOCALES[seed % len(LOCALES)]
+    with contextlib.closing(Pair(server, next(NUMBERS), directory, is_owner=seed % 2 == 1, locale=locale)) as pair:
         pair.backed_up_by_owner = True
         database = RandomDatabase(seed)
         pair.change(*database.schema())
@@ -40,9 +59,15 @@ def play(server: EmbeddedPostgres, seed: int, directory: Path) -> None:
             change(pair, database.changes())
             differential = pair.differential(full, SMALL_MEMORY if seed % 3 == 0 else None)
             assert differential.kind is Kind.DIFFERENTIAL
-            pair.restore(full, differential)
+            for backup in (full, differential):
+                pair.psql(backup.path, PGOPTIONS=as_options(ODD_SETTINGS) if seed % 5 > 1 else "")
             pair.require_equal()
             pair.empty_restored()
+
+
+def as_options(settings: Mapping[str, str]) -> str:
+    """What `PGOPTIONS` says."""
+    return " ".join(f"-c {name}={value}" for name, value in settings.items())
 
 
 def change(pair: Pair, statements: Iterator[str]) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,12 +39,15 @@ def edited(lines: list[bytes], changes: list[tuple[int, str]]) -> list[bytes]:
 
 
 @settings(deadline=None)
-@given(rows, edits, st.integers(1, 7), st.integers(1, 7), st.sampled_from((0, 3, 1000)))
+@given(rows, edits, st.integers(1, 7), st.integers(1, 7), st.sampled_from((0, 3, 1000)), st.sampled_from((0, 1, 64)))
 def test_the_difference_is_exact(
-    old: list[bytes], changes: list[tuple[int, str]], old_size: int, new_size: int, rows_in_memory: int
+    old: list[bytes], changes: list[tuple[int, str]], old_size: int, new_size: int, rows_in_memory: int, misses: int
 ) -> None:
     new = edited(old, changes)
-    with tempfile.TemporaryDirectory() as directory:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        patch("jobs.backups.creation.comparison.MISSES_IN_ORDER", misses),
+    ):
         comparison = TableComparison(Memory(Path(directory), rows=rows_in_memory))
         comparison.begin(blocks(old, old_size))
         for block in blocks(new, new_size):
@@ -56,6 +61,20 @@ def test_the_difference_is_exact(
         comparison.close()
     assert gone == Counter(old) - Counter(new)
     assert came == Counter(new) - Counter(old)
+
+
+def test_of_a_table_in_another_order_only_what_changed_differs(tmp_path: Path) -> None:
+    """More rows than it takes to give their order up; in blocks of different sizes."""
+    old = [b"%d" % number * (number % 9 + 1) for number in range(5000)]
+    later = [*old[10:], b"new"]
+    random.Random(1).shuffle(later)  # noqa: S311 not a secret
+    comparison = TableComparison(Memory(tmp_path))
+    comparison.begin(blocks(old, 300))
+    for block in blocks(later, 700):
+        comparison.feed(block)
+    comparison.end()
+    (difference,) = comparison.differences()
+    assert (set(difference.gone), set(difference.new)) == (set(old[:10]), {b"new"})
 
 
 @settings(deadline=None)

@@ -16,14 +16,14 @@ import psycopg2
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from jobs.backups.creation.description import Description, read_description
+from jobs.backups.creation.description import Description, Locale, read_description
 from jobs.backups.creation.dump import environment
 from jobs.backups.creation.programs import find_programs, inherited_environment
-from jobs.backups.errors import BackupInterrupted, NoScratchServer
+from jobs.backups.errors import BackupInterrupted, NoScratchServer, RestoreFailed
 from jobs.backups.verification import scratch_server
 from jobs.backups.verification.confinement import version_of_landlock
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
-from jobs.backups.verification.verify import prove
+from jobs.backups.verification.verify import Proof, prove
 from sql.snapshots import ProgramAddress
 from tests.jobs.backups.pairs import Pair, run
 from tests.processes import wait_until
@@ -161,6 +161,34 @@ def test_a_server_that_does_not_let_it_is_told(
     finally:
         run(postgres.database_url, "DROP ROLE proof_without_rights")
     assert left_on(postgres) == []
+
+
+def test_a_proof_orders_and_writes_values_as_the_database_does(
+    new_pair: Callable[..., Pair], postgres: EmbeddedPostgres
+) -> None:
+    """Where the server has no such locale, what fails in another one says nothing against the backup."""
+    pair = new_pair(locale="C.UTF-8")
+    pair.change(
+        "CREATE TABLE people (name text CHECK (name ~ '^[[:alpha:]]+$'), amount money, picture bytea)",
+        "INSERT INTO people VALUES ('Peña', 7, '\\x00ff')",
+        f"ALTER DATABASE {pair.names[0]} SET bytea_output = escape",
+        f"ALTER DATABASE {pair.names[0]} SET lc_monetary = 'POSIX'",
+    )
+    full = pair.full()
+    description = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))
+    assert description.settings == {"bytea_output": "escape", "lc_monetary": "POSIX"}
+    programs = find_programs(18, "18", pair.binaries)
+
+    def proven(description: Description) -> Proof:
+        with scratch_database_on(postgres.database_url, programs, description, threading.Event()) as url:
+            return prove(programs, url, description, full.path, None, threading.Event())
+
+    assert proven(description).rows == 1
+    elsewhere = dataclasses.replace(description, locale=Locale("c", "xx_XX.UTF-8", "xx_XX.UTF-8"))
+    with pytest.raises(NoScratchServer, match=r"violates check constraint.*\(xx_XX.UTF-8, xx_XX.UTF-8\): instálela"):
+        proven(elsewhere)
+    with pytest.raises(RestoreFailed, match="violates check constraint"):
+        proven(dataclasses.replace(description, locale=Locale("c", "C", "C")))
 
 
 HOSTILE = """CREATE FUNCTION public.checked(i int) RETURNS bool LANGUAGE plpgsql AS $$

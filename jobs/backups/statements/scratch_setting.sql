@@ -1,0 +1,1 @@
+ALTER DATABASE {{name}} SET {{setting}} = {{value}};

@@ -1,0 +1,138 @@
+"""What a differential must not trip over: odd names, constraints, views, collations and settings.
+
+Each test has several of one kind, in one database.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+
+import pytest
+
+from tests.jobs.backups.pairs import Pair
+from tests.jobs.backups.rounds import ODD_SETTINGS, as_options
+
+
+def require_exact(pair: Pair, *changes: str) -> str:
+    """Fail unless a full backup and a differential of these changes give the same database; what `psql` said."""
+    full = pair.full()
+    pair.change(*changes)
+    differential = pair.differential(full)
+    pair.restore(full)
+    ended = pair.psql_whatever_comes(differential.path)
+    assert ended.returncode == 0, ended.stderr
+    pair.require_equal()
+    return ended.stderr
+
+
+def test_columns_may_have_the_names_of_variables(pair: Pair) -> None:
+    """Those of the block that deletes, and those that PL/pgSQL makes itself."""
+    names = ("n", "found", "sqlstate", "r", "o", "c", "k", "x", "d", "a", "t", "select", "row")
+    columns = ", ".join(f'"{name}" integer' for name in names)
+    pair.change(
+        f"CREATE TABLE without_key ({columns})",
+        f"CREATE TABLE with_key ({columns}, PRIMARY KEY (n, found))",
+        *(f"INSERT INTO {table} SELECT {', '.join('g' * len(names))} FROM generate_series(1, 20) g"  # noqa: S608
+          for table in ("without_key", "with_key")),
+    )  # fmt: skip
+    require_exact(
+        pair,
+        *(statement.format(table) for table in ("without_key", "with_key")
+          for statement in ("DELETE FROM {} WHERE n = 3", "UPDATE {} SET a = 99 WHERE r = 4")),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "is_owner"), [("16", False), ("18", True)])
+def test_rows_may_break_constraints_that_are_not_valid(
+    new_pair: Callable[..., Pair], version: str, is_owner: bool
+) -> None:
+    """A domain's, also inside other types, and a table's that was set aside for a while."""
+    pair = new_pair(version, is_owner=is_owner)
+    checked = ("checked", "parted", "parent")
+    check = "ALTER TABLE {} ADD CONSTRAINT small CHECK (x < 10) NOT VALID"
+    pair.change(
+        "CREATE DOMAIN positive AS integer",
+        "CREATE DOMAIN nested AS positive",
+        "CREATE TYPE composed AS (x nested)",
+        "CREATE TABLE keyed (k positive PRIMARY KEY, x nested, y integer)",
+        "CREATE TABLE without_key (x positive[], z composed)",
+        "CREATE TABLE checked (x integer)",
+        "CREATE TABLE parted (x integer) PARTITION BY RANGE (x)",
+        "CREATE TABLE part PARTITION OF parted DEFAULT",
+        "CREATE TABLE parent (x integer)",
+        "CREATE TABLE child (y integer) INHERITS (parent)",
+        "INSERT INTO keyed VALUES (-1, -1, 1), (2, 5, 2)",
+        "INSERT INTO without_key VALUES ('{-1}', '(-2)'), ('{1}', '(2)')",
+        'ALTER DOMAIN positive ADD CONSTRAINT "it\'s > 0" CHECK (VALUE > 0) NOT VALID',
+        "COMMENT ON CONSTRAINT \"it's > 0\" ON DOMAIN positive IS 'since $$ 2026'",
+        *(check.format(table) for table in checked),
+    )
+    require_exact(
+        pair,
+        "UPDATE keyed SET y = 33 WHERE y = 1",
+        "DELETE FROM without_key WHERE (x[1])::integer < 0",
+        *(f"ALTER TABLE {table} DROP CONSTRAINT small" for table in checked),
+        "INSERT INTO checked VALUES (11)",
+        "INSERT INTO parted VALUES (11)",
+        "INSERT INTO child VALUES (11)",
+        *(check.format(table) for table in checked),
+    )
+
+
+def test_views_that_cannot_be_filled_cost_no_rows(pair: Pair) -> None:
+    """One over an empty one, which no dump fills, and one that the new rows break."""
+    pair.change(
+        "CREATE TABLE t (i integer PRIMARY KEY)",
+        "INSERT INTO t VALUES (1)",
+        "CREATE MATERIALIZED VIEW emptied AS SELECT * FROM t",
+        "CREATE MATERIALIZED VIEW over_it AS SELECT * FROM emptied",
+        "CREATE MATERIALIZED VIEW total AS SELECT sum(i) AS n FROM t",
+        "CREATE MATERIALIZED VIEW divided AS SELECT 1 / n AS n FROM total",
+        "REFRESH MATERIALIZED VIEW emptied WITH NO DATA",
+    )
+    said = require_exact(pair, "INSERT INTO t VALUES (-1)")
+    assert said.count("WARNING") == 1
+    assert '"public"."divided" is not refreshed: division by zero' in said
+    pair.change_restored("DO $$ BEGIN ASSERT (SELECT n = 0 FROM total); END $$")
+    pair.empty_restored()
+    ended = pair.psql_whatever_comes(pair.full().path)
+    assert (ended.returncode, ended.stderr.count("is not refreshed: division by zero")) == (0, 1)
+    pair.change_restored("DO $$ BEGIN ASSERT (SELECT sum(i) = 0 FROM t); END $$")
+    assert "janitor.backup=" in pair.comment_of_restored()
+
+
+def test_a_key_tells_values_apart_as_its_index_does(pair: Pair) -> None:
+    """A column may ignore case where its index does not: only ICU has such collations, and this server has no ICU."""
+    pair.change(
+        'CREATE TABLE codes (code text COLLATE "C" NOT NULL, part text COLLATE "C" NOT NULL, n integer NOT NULL)',
+        'CREATE UNIQUE INDEX ON codes (code COLLATE "POSIX", part, n)',
+        "INSERT INTO codes VALUES ('a', '1', 1), ('A', '1', 1), ('b', '1', 1)",
+    )
+    said = require_exact(pair, "DELETE FROM codes WHERE code = 'a'", "UPDATE codes SET part = 'x' WHERE code = 'b'")
+    assert said == ""
+    (differential,) = pair.directory.glob("*DIFF.sql.gz")
+    statements = gzip.decompress(differential.read_bytes()).decode()
+    assert 't."code" OPERATOR("pg_catalog".=) d."code" COLLATE "pg_catalog"."POSIX" AND' in statements
+    assert statements.count("COLLATE") == 1
+
+
+def test_values_are_read_as_they_were_written_whatever_the_restoring_session_sets(pair: Pair) -> None:
+    """Numbers that differ in their last digit, NULL in arrays, what has more than one way to be written."""
+    pair.change(
+        "CREATE TABLE numbers (x double precision, y real)",
+        "INSERT INTO numbers VALUES (0.3, 1), (0.1 + 0.2::double precision, 1)",
+        "CREATE TABLE written (a text[], b bytea, c interval, d timestamptz, f date, g money)",
+        "INSERT INTO written VALUES (ARRAY[NULL], '\\x5c00ff', '-1 day -2:03', '2024-11-03 05:30+00', "
+        "'2024-03-02', '-1234.5'), ('{\"NULL\"}', '\\x', '1 mon -1 day', 'infinity', '0044-03-15 BC', 7)",
+        "INSERT INTO written SELECT * FROM written",
+    )
+    full = pair.full()
+    pair.change(
+        "DELETE FROM numbers WHERE x <> 0.3::double precision",
+        "DELETE FROM written WHERE ctid IN ('(0,1)', '(0,2)')",
+        "INSERT INTO written SELECT ARRAY[NULL, 'x'], b, c - interval '1 hour', d, f, g FROM written",
+    )
+    for backup in (full, pair.differential(full)):
+        pair.psql(backup.path, PGOPTIONS=as_options(ODD_SETTINGS))
+    pair.require_equal()
