@@ -67,7 +67,7 @@ def test_a_signal_while_a_command_is_imported_ends_it_without_a_traceback(
     installation: Installation, number: signal.Signals
 ) -> None:
     """By then the program handles signals, and click turns what is raised into the end of the command."""
-    run = interrupted_import(installation, "jobs.migration.restore.run", number, "check")
+    run = interrupted_import(installation, "commands.check_rights", number, "check")
     assert (run.exit_code, run.output, run.errors.strip()) == (128 + number, "", "")
 
 
