@@ -18,7 +18,7 @@ JOB = Job(
         "janitor_runs": "SELECT, DELETE",
         "janitor_job_runs": "SELECT, DELETE",
         "janitor_attempts": "SELECT, DELETE",
-        "janitor_jobs": "SELECT, DELETE",
+        "janitor_jobs": "SELECT",
         "janitor_migrations": "SELECT",
         "janitor_audit": "SELECT",
     },
