@@ -120,8 +120,9 @@ def test_a_restore_of_several_that_is_killed_goes_on_where_it_stopped(
     target = installation.directory / "recuperadas"
     order = ("restore", "uno", "dos", "--to", str(target))
     with installation.start(*order, "--bandwidth-limit", "1M", "--transfers", "2") as command:
-        large = target / "dos" / "grande.bin"
+        small, large = target / "uno", target / "dos" / "grande.bin"
         wait_until(lambda: large.exists() and large.stat().st_size > 0, 60)
+        wait_until(lambda: (small / "tabla.txt").exists() and not (small / MARK).exists(), 60)
         assert command.stop(signal.SIGKILL).exit_code == -9
     before = (target / "uno").stat()
     again = installation.run(*order)

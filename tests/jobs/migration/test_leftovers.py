@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import secrets
@@ -70,19 +71,20 @@ class Scene:
         self.database.abandon_attempt(attempt, "unavailable", "no responde")
         return attempt
 
-    def store(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1") -> None:
+    def store(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1", manifest: bytes = b"{}") -> None:
         """Objects and a manifest."""
         with closing(LocalProvider(self.rows()[provider_id - 1])) as provider:
             for name in OBJECTS:
                 provider.put(f"{key_prefix}/{name}", BytesSource(name.encode()))
-            provider.put(f"{key_prefix}.manifest.json", BytesSource(b"{}"))
+            provider.put(f"{key_prefix}.manifest.json", BytesSource(manifest))
 
-    def commit_on(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1") -> None:
+    def commit_on(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1", manifest: bytes = b"{}") -> None:
         """Another attempt, which is committed."""
         attempt = open_attempt(self.database, self.claim, provider_id, key_prefix)
         self.database.note_place(attempt, foreign_objects=False)
-        self.store(provider_id, key_prefix)
-        copy = ProvenCopy(f"cloud://local/{key_prefix}", provider_id, key_prefix, 3, 3, Evidence.READ_BACK, "00")
+        self.store(provider_id, key_prefix, manifest)
+        sha256 = hashlib.sha256(manifest).hexdigest()
+        copy = ProvenCopy(f"cloud://local/{key_prefix}", provider_id, key_prefix, 3, 3, Evidence.READ_BACK, sha256)
         assert self.database.commit_migration(self.claim, attempt, copy, delete_local_copy=False)
 
     def remove(self, interruption: threading.Event = NEVER) -> None:
@@ -443,8 +445,9 @@ def test_what_another_row_completed_is_kept(scene: Scene) -> None:
 
 def test_what_this_row_completed_is_removed(scene: Scene) -> None:
     scene.fail_on(PRIMARY, foreign=False)
-    put_manifest(scene, manifest_by(scene.database.installation, scene.claim.execution.id))
-    scene.commit_on(ALTERNATE)
+    manifest = manifest_by(scene.database.installation, scene.claim.execution.id)
+    put_manifest(scene, manifest)
+    scene.commit_on(ALTERNATE, manifest=manifest)
     scene.remove()
     assert scene.files(PRIMARY) == set()
 
