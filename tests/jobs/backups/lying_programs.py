@@ -39,13 +39,16 @@ REMEMBERS = """#!/bin/bash
 cd {directory}
 [ "$1" = --version ] && {{ cat version; exit; }}
 for argument; do case "$argument" in --section=*) section=${{argument#*=}} ;; esac; done
-[ -f "$section" ] || {{ {program} "$@" > "$section.part" && mv "$section.part" "$section"; }}
+[ -f "$section" ] || {{ {program} "$@" > "$section.$$" && mv "$section.$$" "$section"; }}
 cat "$section"
 """
 
 
 def remembering_programs(binaries: Path, directory: Path) -> Path:
-    """Make a directory of programs; `pg_dump` says for ever what it said first, which takes far less time."""
+    """Make a directory of programs; `pg_dump` says for ever what it said first, which takes far less time.
+
+    Each process has a file of its own until it has ended well: one that outlives a killed run writes beside the next.
+    """
     directory.mkdir()
     program = binaries / "pg_dump"
     (directory / "version").write_bytes(subprocess.run([program, "--version"], check=True, capture_output=True).stdout)

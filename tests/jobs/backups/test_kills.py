@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -58,6 +59,8 @@ def killed_at(number: int, make: Callable[[], object]) -> bool:
             Killer(number).watch()
             make()
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(status)
     _, ended = os.waitpid(child, 0)
