@@ -85,6 +85,8 @@ class Job(NamedTuple):
     """What `jobs` tells operators where it is off: what to set, in Spanish."""
     rights: Mapping[str, str] = NOTHING
     """By table what its statements may do there: `"SELECT, DELETE"`. Asked for before a run and by `check`."""
+    optional_rights: Mapping[str, str] = NOTHING
+    """The same of what it leaves out where it may not. The job itself asks for them."""
     phase: int = Phase.WORK
     observer: Ref | None = None
     """For a job that has no `run`: a class like `jobs.context.Observer`. It sees the start and the end of a run."""

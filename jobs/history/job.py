@@ -22,4 +22,5 @@ JOB = Job(
         "janitor_migrations": "SELECT",
         "janitor_audit": "SELECT",
     },
+    optional_rights={"janitor_jobs": "DELETE"},
 )

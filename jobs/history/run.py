@@ -19,8 +19,8 @@ there keeps its run.
 
 def run(context: Context) -> Outcome:
     """Delete records older than the setting. Raises `RunInterrupted`, `LeaseLost`, `DatabaseError`."""
-    may_delete = {name: _may_delete(context, name) for name in TABLES}
-    counts = {name: _prune(context, statement) if may_delete[name] else 0 for name, statement in TABLES.items()}
+    statements = TABLES if _may_delete_jobs(context) else {**TABLES, "jobs": None}
+    counts = {name: 0 if statement is None else _prune(context, statement) for name, statement in statements.items()}
     counts["audit"] = _prune_audit(context)
     context.say("history_pruned", f"Historial: {_described(counts)} de hace más de {_days(context)}")
     return Outcome(counts)
@@ -33,11 +33,9 @@ def preview(context: Context) -> None:
     context.say("history_previewed", f"[simulación] Historial: {described} de hace más de {_days(context)}")
 
 
-def _may_delete(context: Context, name: str) -> bool:
-    """Whether the role may. Roles from before jobs of silent hosts were pruned may lack that right, and nothing else
-    depends on it.
-    """
-    return name != "jobs" or not context.database.missing_job_rights({"janitor_jobs": "DELETE"})
+def _may_delete_jobs(context: Context) -> bool:
+    """Whether the role may delete jobs of silent hosts: those of earlier versions may not."""
+    return not context.database.missing_job_rights(context.job.optional_rights)
 
 
 def _prune(context: Context, statement: str) -> int:
