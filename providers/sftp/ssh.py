@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -59,7 +59,10 @@ RECEIVE_BYTES = 256 * 1024
 NO_EXIT_STATUS = -1
 """paramiko's exit status if the server sent none, as for a channel closed meanwhile."""
 
-BROKEN = (paramiko.SSHException, OSError, EOFError)
+OF_ITS_THREAD = (EOFError, OSError, InvalidTag)
+"""What paramiko passes on from the thread that reads the connection; the last one where bytes arrive damaged."""
+
+BROKEN = (paramiko.SSHException, *OF_ITS_THREAD)
 """paramiko's exceptions when a connection ends, is refused something or goes silent, also from `close`."""
 
 
@@ -253,7 +256,7 @@ class SshConnection:
             if not self.alive or time.monotonic() >= deadline:
                 raise SessionLost("se perdió la conexión") from error
             raise ConnectionDenied("el servidor no abre el subsistema sftp para esta cuenta") from error
-        except (EOFError, OSError) as error:  # paramiko passes on exceptions of its own thread
+        except OF_ITS_THREAD as error:
             raise SessionLost("se perdió la conexión") from error
         except BaseException:
             with contextlib.suppress(*BROKEN):

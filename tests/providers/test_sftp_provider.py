@@ -22,6 +22,7 @@ from typing import cast
 
 import paramiko
 import pytest
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -161,6 +162,20 @@ KNOWN_HOSTS_THAT_DO_NOT = {
     "excepted": lambda port, key: f"127.*,!127.0.0.1 {key}",
     "authority only": lambda port, key: f"@cert-authority 127.0.0.1 {key}",
 }
+
+
+@pytest.mark.parametrize("door", [(paramiko.Transport, "open_session"), (paramiko.Channel, "invoke_subsystem")])
+def test_bytes_that_arrive_damaged_while_a_session_opens_are_a_lost_connection(
+    make_provider: MakeProvider, monkeypatch: pytest.MonkeyPatch, door: tuple[type, str]
+) -> None:
+    """paramiko's thread passes on the cipher's own exception."""
+
+    def damaged(*_arguments: object, **_options: object) -> None:
+        raise InvalidTag
+
+    monkeypatch.setattr(*door, damaged)
+    with pytest.raises(ProviderUnavailable):
+        make_provider().put("a/b", BytesSource(b"content"))
 
 
 @pytest.mark.parametrize("form", KNOWN_HOSTS_THAT_NAME_IT)
