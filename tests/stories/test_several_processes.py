@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from providers.probes import CONDITIONS_NAME
 from tests.destinations import Destination
 from tests.processes import children_of, is_alive, wait_until
 from tests.stories.doors import Door
@@ -55,8 +54,7 @@ class Much:
         assert places == {(True, f"cloud://s3/ejecuciones/{uuid}", self.provider) for uuid in self.uuids}
         files = {f"ejecuciones/{uuid}/{name}" for uuid in self.uuids for name in FILES}
         manifests = {f"ejecuciones/{uuid}.manifest.json" for uuid in self.uuids}
-        probe = f"ejecuciones/{CONDITIONS_NAME}"  # one that a cut run left goes when the provider is probed next
-        assert self.real.everything_stored() - {probe} == files | manifests
+        assert self.real.everything_stored() == files | manifests
         assert os.listdir(self.installation.executions) == []
         assert self.installation.unfinished() == NOTHING_UNFINISHED
 
@@ -104,7 +102,7 @@ def test_a_signal_stops_them_all_in_time_and_loses_nothing(much: Much, number: s
             os.kill(member, number)
         run = command.stop(number)
     assert run.exit_code == 128 + number, str(run)
-    assert run.seconds < 20  # it gives up after five; one that waited for the closed door would not end
+    assert run.seconds < 8  # it ends after five; the machine may be busy
     assert "Traceback" not in run.errors
     assert len([line for line in run.messages("WARNING") if "Interrumpido" in line]) <= 1
     wait_until(lambda: not any(map(is_alive, members)), 5)
