@@ -57,11 +57,30 @@ TO_DO = {
 def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
     """Everything that somebody has to do."""
     judges = (
-        *(_of_database, _of_unrecorded_runs, _of_migration, _of_providers, _of_disks, _of_runs, _of_failures, _of_jobs),
+        *(
+            _of_settings,
+            _of_database,
+            _of_unrecorded_runs,
+            _of_migration,
+            _of_providers,
+            _of_disks,
+            _of_runs,
+            _of_failures,
+            _of_jobs,
+        ),
         _of_leftovers,
     )
     found = [attention for judge in judges for attention in judge(facts)]
     return (*found, *facts.own_attention)
+
+
+def _of_settings(facts: Facts) -> Iterator[Attention]:
+    yield from map(of_setting, facts.faults_of_every_run)
+
+
+def of_setting(fault: str) -> Attention:
+    """A setting with which every run ends at once; its text says what to do."""
+    return Attention("settings", "ajustes", fault, "hasta entonces ningún ciclo hace nada")
 
 
 def _of_database(facts: Facts) -> Iterator[Attention]:

@@ -29,6 +29,7 @@ from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
+from jobs.temp_files.guard import faults_of_every_run
 from sql.database import LARGE_TABLE_BYTES, WHOLE_TABLE, Database, DatabaseReadOnly, SchemaError
 
 FAILURES_SHOWN = 20
@@ -81,6 +82,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         disks=disks,
         freed=dict(database.ask("status_freed")[0]),
         last_run=last_runs[0] if last_runs else None,
+        faults_of_every_run=tuple(faults_of_every_run(settings)),
         database_faults=tuple(database_faults(database)),
         unrecorded=_unrecorded(settings, host_rows),
         notes=tuple(f"{finding.subject}: {finding.text}" for _, finding in of_jobs if finding.in_order),

@@ -207,6 +207,8 @@ class Facts:
     disks: tuple[Disk, ...]
     freed: Mapping[str, int]
     last_run: Mapping[str, Any] | None
+    faults_of_every_run: tuple[str, ...] = ()
+    """Settings with which a run ends before it has done anything."""
     database_faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Lines of jobs that have something of their own to show."""

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from jobs.job import Job
+from jobs.job import Job, Ref
 
-JOB = Job(name="temp", title="limpieza")
+JOB = Job(name="temp", title="limpieza", required=Ref("jobs.temp_files.guard:require_temp_directory_apart"))
