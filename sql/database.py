@@ -27,7 +27,6 @@ from config.models import (
 from config.process.early_signals import EXIT_SIGNAL_BASE
 from config.secrets import literal_secrets, named_secrets, resolve_secrets
 from sql import schema
-from sql.conflicts import Conflicts, normal_path
 from sql.connection import (
     Connection,
     Row,
@@ -46,7 +45,8 @@ from sql.errors import (
     SchemaError,
 )
 from sql.job_records import JobEnd, JobRecords, JobsSeen, jobs_seen
-from sql.notices import Notices
+from sql.memory.notices import Notices
+from sql.migration.conflicts import Conflicts, normal_path
 from sql.texts import Told, ToldJson
 
 if TYPE_CHECKING:

@@ -954,7 +954,7 @@ CONFLICTING_ROWS = (
     Mutant(
         "conflicts",
         "a row may lie in another one's directory",
-        "sql/conflicts.py",
+        "sql/migration/conflicts.py",
         "for depth in range(len(parts), 1, -1)",
         "for depth in range(len(parts), len(parts) - 1, -1)",
         CONFLICTS,
@@ -962,7 +962,7 @@ CONFLICTING_ROWS = (
     Mutant(
         "conflicts",
         "a row may contain another one's directory",
-        "sql/conflicts.py",
+        "sql/migration/conflicts.py",
         "for depth in range(len(parts), 1, -1)",
         "for depth in range(len(parts) - 1, 1, -1)",
         CONFLICTS,

@@ -21,7 +21,6 @@ from config.logs import Redactor, redactor
 from config.models import LEASE_SECONDS, Attempt, Claim, Evidence, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from demo.servers.postgres import EmbeddedPostgres
 from sql import database as database_module
-from sql.conflicts import Conflicts
 from sql.database import (
     WHOLE_TABLE,
     Database,
@@ -33,6 +32,7 @@ from sql.database import (
     SchemaError,
     database_identity,
 )
+from sql.migration.conflicts import Conflicts
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.processes import wait_until
 from tests.servers.pgbouncer import PgBouncer
