@@ -84,16 +84,9 @@ from jobs.temp_files.guard import (
 )
 from jobs.tick import Observers, Plan, Request, Tick
 from providers.base import ProviderUnavailable
-from sql.database import (
-    Database,
-    DatabaseBusy,
-    DatabaseError,
-    DatabaseUnavailable,
-    ListedDeletion,
-    SchemaError,
-    provider_name,
-    require_database_named,
-)
+from sql.database import Database, DatabaseBusy, DatabaseError, DatabaseUnavailable, SchemaError, require_database_named
+from sql.migration.removals import ListedDeletion
+from sql.platform.configuration import provider_name
 from storage.keys import Place, place_of, shared_prefix
 
 if TYPE_CHECKING:

@@ -852,7 +852,7 @@ COMMIT = (
     Mutant(
         "lost commit",
         "a commit whose answer was lost is not asked for",
-        "sql/database.py",
+        "sql/migration/executions.py",
         "return changed_rows == 1 or self._is_committed(attempt)",
         "return bool(changed_rows == 1)",
         ("tests/sql/test_database.py::test_a_commit_whose_answer_is_lost_is_known_to_have_happened",),
@@ -860,7 +860,7 @@ COMMIT = (
     Mutant(
         "lost commit",
         "a commit whose answer was lost is taken for done",
-        "sql/database.py",
+        "sql/migration/executions.py",
         "return changed_rows == 1 or self._is_committed(attempt)",
         "return changed_rows < 2",
         ("tests/sql/test_database.py::test_a_commit_that_was_refused_unheard_is_refused",),
@@ -884,7 +884,7 @@ COMMIT = (
     Mutant(
         "retention",
         "a negative retention is accepted",
-        "sql/database.py",
+        "sql/platform/configuration.py",
         "if not isinstance(value, (int, float)) or value < 0:",
         "if not isinstance(value, (int, float)):",
         ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
@@ -927,7 +927,7 @@ LOOKS = (
     Mutant(
         "looks",
         "a simulation remembers its look",
-        "sql/database.py",
+        "sql/migration/executions.py",
         "is_wanted = bool(recalled) and self._run_id > 0",
         "is_wanted = bool(recalled)",
         ("tests/stories/test_flat_cost.py::test_a_simulation_writes_no_look_down",),
@@ -1010,7 +1010,7 @@ CONFLICTING_ROWS = (
     Mutant(
         "names in the cloud",
         "a prefix may lead elsewhere",
-        "sql/database.py",
+        "sql/platform/configuration.py",
         'if any(part in (".", "..") or not part.isprintable() for part in parts):',
         "if any(not part for part in parts):",
         ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
@@ -1418,7 +1418,7 @@ HOST = (
     Mutant(
         "jobs",
         "leases of jobs are not renewed",
-        "sql/database.py",
+        "sql/runs.py",
         '"renew_run_lease, renew_job_leases, renew_leases"',
         '"renew_leases"',
         ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_goes_on",),
@@ -2257,7 +2257,7 @@ SECRETS = (
     Mutant(
         "secrets",
         "the secrets of a provider's row are not learnt",
-        "sql/database.py",
+        "sql/platform/configuration.py",
         "    learn_secrets(resolved)\n",
         "",
         ("tests/sql/test_database.py::test_secrets_are_read_however_they_are_stored",),
@@ -2265,7 +2265,7 @@ SECRETS = (
     Mutant(
         "secrets",
         "the password of the database is not learnt",
-        "sql/database.py",
+        "sql/session.py",
         "        redactor.add(database_password(database_url))\n",
         "",
         ("tests/sql/test_database.py::test_the_password_of_the_database_is_blotted_out_wherever_it_turns_up",),
@@ -2273,7 +2273,7 @@ SECRETS = (
     Mutant(
         "secrets",
         "the report of a run is recorded with secrets",
-        "sql/database.py",
+        "sql/runs.py",
         "ToldJson(redactor.redact_all(report))",
         "ToldJson(report)",
         ("tests/sql/test_database.py::test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number",),
@@ -2281,7 +2281,7 @@ SECRETS = (
     Mutant(
         "secrets",
         "errors are recorded with secrets",
-        "sql/database.py",
+        "sql/migration/attempts.py",
         '"error_code": error_code, "error": Told(one_line(error))}\n        self._connection.query("abandon_attempt"',
         '"error_code": error_code, "error": Told(error)}\n        self._connection.query("abandon_attempt"',
         ("tests/sql/test_database.py::test_no_error_is_recorded_with_a_secret",),
@@ -3703,7 +3703,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "deletion that is switched off during a run goes on",
-        "sql/database.py",
+        "sql/migration/removals.py",
         '    if rows and not rows[0]["is_wanted"]:\n',
         '    if rows and rows[0]["is_wanted"] is None:\n',
         ("tests/jobs/migration/test_taken_over.py::test_deletion_that_is_switched_off_during_a_run_ends_at_once",),
@@ -5796,7 +5796,7 @@ MEMORY = (
     Mutant(
         "memory",
         "a removal asks nobody whether the execution is held",
-        "sql/database.py",
+        "sql/migration/removals.py",
         '    if rows and rows[0]["is_held"]:\n        raise DeletionHeld\n',
         "",
         (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),

@@ -20,19 +20,11 @@ from config.fields import FieldError
 from config.logs import Redactor, redactor
 from config.models import LEASE_SECONDS, Attempt, Claim, Evidence, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from demo.servers.postgres import EmbeddedPostgres
-from sql import database as database_module
-from sql.database import (
-    WHOLE_TABLE,
-    Database,
-    DatabaseUnavailable,
-    DeletionSwitchedOff,
-    ListedDeletion,
-    PendingSource,
-    RemovalRecord,
-    SchemaError,
-    database_identity,
-)
+from sql.database import Database, DatabaseUnavailable, DeletionSwitchedOff, SchemaError, database_identity
+from sql.memory.outlook import WHOLE_TABLE, PendingSource
+from sql.migration import executions as executions_module
 from sql.migration.conflicts import Conflicts
+from sql.migration.removals import ListedDeletion, RemovalRecord
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.processes import wait_until
 from tests.servers.pgbouncer import PgBouncer
@@ -127,7 +119,7 @@ def test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_numb
 ) -> None:
     redactor = Redactor()
     redactor.add("4096")
-    monkeypatch.setattr("sql.database.redactor", redactor)
+    monkeypatch.setattr("sql.runs.redactor", redactor)
     platform.run().finish_run(1, {"bytes": 40961, "problems": ["x 4096 y"], "ok": True, "none": None})
     report = platform.value("SELECT report FROM janitor_runs")
     assert report == {"bytes": 40961, "problems": ["x *** y"], "ok": True, "none": None}
@@ -548,7 +540,7 @@ def test_a_commit_says_everything_at_once(platform: Platform) -> None:
         "held": True,
     }
     assert platform.value("SELECT state FROM janitor_attempts WHERE id = %s", attempt.id) == "committed"
-    (stored,) = database.find_executions("uuid-1")
+    (stored,) = database.stored_executions.with_uuid("uuid-1")
     assert (stored.migrated, stored.uri, stored.manifest_sha256) == (True, COPY.uri, "ab" * 32)
 
 
@@ -745,8 +737,8 @@ def ids(pages: Iterator[list[Execution]]) -> list[int]:
 def test_pages_are_complete_and_oldest_first(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, looked_at_once: int
 ) -> None:
-    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 7)
-    monkeypatch.setattr(database_module, "PENDING_PER_LOOK", looked_at_once)
+    monkeypatch.setattr(executions_module, "CANDIDATES_PER_PAGE", 7)
+    monkeypatch.setattr(executions_module, "PENDING_PER_LOOK", looked_at_once)
     platform.sql(
         "INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, fecha_ejecucion) "
         "SELECT 'u' || n, '/data/' || n, timestamp '2020-01-01' + (n * 37 % 10) * interval '1.000001 days' "
@@ -761,7 +753,7 @@ def test_pages_are_complete_and_oldest_first(
 def test_every_due_execution_comes_once_whatever_happens_meanwhile(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "PENDING_PER_LOOK", 2)
+    monkeypatch.setattr(executions_module, "PENDING_PER_LOOK", 2)
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(7)]
     database = platform.run()
     seen: list[Execution] = []
@@ -800,7 +792,7 @@ def test_what_is_due(platform: Platform, age: str, retention_hours: float, due: 
         platform.sql(f"UPDATE ejecuciones_yaml SET fecha_ejecucion = {age}")  # noqa: S608 from the list above
         assert ids(platform.run().candidates(retention_hours)) == ([execution.id] if due else [])
         for source in (WHOLE_TABLE, PendingSource("{}", 0)):
-            counted, listed = platform.run().pending_by_state(retention_hours, source, 5)
+            counted, listed = platform.run().outlook.pending_by_state(retention_hours, source, 5)
             assert sum(row["old_enough"] for row in counted.values()) == (1 if due else 0)
             found = [(row["id"], row["uuid"], row["directory"]) for row in listed]
             assert found == ([(execution.id, execution.uuid, execution.directory)] if due else [])
@@ -811,7 +803,7 @@ def test_what_is_due(platform: Platform, age: str, retention_hours: float, due: 
 def test_dates_from_the_beginning_of_time_do_not_break_the_pages(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "PENDING_PER_LOOK", 1)
+    monkeypatch.setattr(executions_module, "PENDING_PER_LOOK", 1)
     dates = ("-infinity", "0044-03-15 BC", "1969-12-31 23:59:59.999999", "2020-01-01")
     executions = [platform.add_execution(f"/data/{number}", f"u{number}", date) for number, date in enumerate(dates)]
     assert ids(platform.run().candidates(0)) == [execution.id for execution in executions]
@@ -828,7 +820,7 @@ def test_dates_from_the_beginning_of_time_do_not_break_the_pages(
 def test_what_is_changed_after_the_look_is_left_out(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 1)
+    monkeypatch.setattr(executions_module, "CANDIDATES_PER_PAGE", 1)
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(3)]
     pages = platform.run().candidates(0)
     assert next(pages) == executions[:1]

@@ -33,7 +33,8 @@ from jobs.migration.restore.progress import SharedProgress, Show, showing
 from jobs.migration.restore.run import Restored, StoredCopy, restore_execution, stored_copy
 from jobs.migration.restore.trail import note_restored, note_url_signed
 from jobs.signals import stopping_on_signal
-from sql.database import Database, StoredExecution
+from sql.database import Database
+from sql.platform.stored_executions import StoredExecution
 from storage.traffic.pace import Traffic, transfers_within
 from storage.traffic.transfers import TransferPool
 

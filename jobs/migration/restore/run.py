@@ -52,7 +52,9 @@ from jobs.migration.restore.progress import RestoreProgress, Show, showing
 from providers import build_provider
 from providers.base import IntegrityError, Provider
 from providers.retries import with_retries
-from sql.database import Database, StoredExecution, provider_name
+from sql.database import Database
+from sql.platform.configuration import provider_name
+from sql.platform.stored_executions import StoredExecution
 from storage.keys import Place, place_from_uri
 from storage.manifest import fetch_manifest_and_hash
 from storage.traffic.pace import Pacer, Traffic, transfers_within
@@ -591,7 +593,7 @@ def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
     """
     database.connect()
     database.require_current_schema()
-    row, place, sha256 = copy_among(database.find_executions(uuid), uuid)
+    row, place, sha256 = copy_among(database.stored_executions.with_uuid(uuid), uuid)
     with contextlib.closing(provider_of(database, row)) as provider:
         yield StoredCopy(provider, place, sha256)
 

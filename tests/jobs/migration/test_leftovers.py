@@ -25,7 +25,8 @@ from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavaila
 from providers.file_trees import temporary_name
 from providers.local.provider import LocalProvider
 from providers.stores import store_of
-from sql.database import Database, Occupied
+from sql.database import Database
+from sql.migration.attempts import Occupied
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 

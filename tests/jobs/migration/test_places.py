@@ -27,7 +27,8 @@ from jobs.migration.places import Neighbours, SourceShrank
 from jobs.provider_set import ProviderSet
 from providers.base import BytesSource, Provider, ProviderUnavailable, StorageFull, UnsafeDestination
 from providers.stores import store_of
-from sql.database import Database, Occupied
+from sql.database import Database
+from sql.migration.attempts import Occupied
 from storage import manifest as manifest_module
 from storage.keys import Place
 from storage.manifest import read_manifest

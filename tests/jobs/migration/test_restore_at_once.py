@@ -17,7 +17,7 @@ from jobs.migration.restore.many.wanted import Named
 from jobs.migration.restore.progress import RestoreProgress, SharedProgress
 from jobs.migration.restore.run import StoredCopy
 from providers.base import ProviderUnavailable
-from sql.database import StoredExecution
+from sql.platform.stored_executions import StoredExecution
 from tests.destinations import Destination
 from tests.platform_database import Platform
 

@@ -26,7 +26,8 @@ from jobs.migration.restore.many.wanted import Wanted
 from jobs.migration.restore.progress import Show, showing
 from jobs.migration.restore.run import Restore, Restored, StoredCopy, copy_among, provider_of
 from providers.base import Provider
-from sql.database import Database, DatabaseError, StoredExecution
+from sql.database import Database, DatabaseError
+from sql.platform.stored_executions import StoredExecution
 from storage.traffic.transfers import TransferPool
 
 FAILURES_UNTIL_LEFT_ALONE = 3
