@@ -1338,7 +1338,7 @@ HOST = (
     Mutant(
         "exit codes",
         "a missing database is any failure",
-        "janitor_daemon.py",
+        "commands/endings.py",
         "(DatabaseUnavailable, EXIT_DATABASE),",
         "(DatabaseUnavailable, EXIT_SOMETHING_FAILED),",
         ("tests/stories/test_interruptions.py::test_without_the_database_nothing_is_touched",),
@@ -1354,7 +1354,7 @@ HOST = (
     Mutant(
         "exit codes",
         "a second run on the host ends as if all was done",
-        "janitor_daemon.py",
+        "commands/endings.py",
         "(LockHeld, EXIT_LOCKED),",
         "(LockHeld, EXIT_DONE),",
         ("tests/stories/test_interruptions.py::test_a_second_migration_on_the_host_gives_way_at_once",),
@@ -4393,7 +4393,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "log and lock may lie among executions",
-        "janitor_daemon.py",
+        "commands/command_line.py",
         "    require_outside_roots(settings)\n",
         "",
         (f"{HALF_CONFIGURED}::test_a_log_or_lock_in_a_root_is_refused_before_it_is_made",),
@@ -4401,7 +4401,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "in a wrong directory TEMP_DIR is blamed",
-        "janitor_daemon.py",
+        "commands/command_line.py",
         "    require_database_named(settings.database_url)",
         "    pass",
         (f"{HALF_CONFIGURED}::test_in_a_wrong_directory_nothing_else_is_blamed_and_nothing_is_made",),
@@ -4513,7 +4513,7 @@ SETTINGS = (
     Mutant(
         "half configured",
         "an option of the tick before a command is not obeyed, and nobody says so",
-        "janitor_daemon.py",
+        "commands/command_line.py",
         "    require_no_options_of_the_tick(context)\n",
         "",
         (f"{HALF_CONFIGURED}::test_an_option_of_the_tick_before_a_command_is_a_usage_error[--dry-run]",),
@@ -5976,7 +5976,7 @@ WATCHED_FROM_OUTSIDE = (
         "metrics",
         "a run that failed to begin is not told",
         "janitor_daemon.py",
-        "            self._show_end(exit_code, (*self.report.problems(), _in_words(error)))\n",
+        "            self._show_end(exit_code, (*self.report.problems(), in_words(error)))\n",
         "",
         (f"{OBSERVERS}test_a_run_that_may_not_begin_is_told",),
     ),

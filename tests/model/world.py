@@ -28,10 +28,10 @@ import sql.schema
 import storage.lease
 from config.process.person import Person
 from config.settings import Settings, load_settings
-from janitor_daemon import JanitorDaemon, RunOptions
+from janitor_daemon import JanitorDaemon
 from jobs.locks import LockHeld
 from jobs.rehome.settings import RehomeSettings
-from jobs.tick import Request
+from jobs.tick import Request, RunOptions
 from sql.database import Database
 from storage.keys import Place, place_from_uri
 from storage.manifest import read_manifest

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from janitor_daemon import JanitorDaemon, RunOptions
-from jobs.tick import Request
+from janitor_daemon import JanitorDaemon
+from jobs.tick import Request, RunOptions
 from tests.destinations import Destination, local_destination
 from tests.platform_database import Platform
 from tests.privileges import unprivileged
