@@ -7,28 +7,23 @@ import traceback
 
 import click
 
-from config.errors import ConfigurationError, broken_environment
-from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
-from config.fields import FieldError
+from config.errors import broken_environment
+from config.exit_codes import EXIT_CONFIGURATION, EXIT_LOCKED
 from config.logs import one_line
 from config.text.wording import output_failure, reason_of
+from jobs import tick
 from jobs.locks import LockHeld
-from sql.errors import DatabaseUnavailable, SchemaError
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (LockHeld, EXIT_LOCKED),
-    (DatabaseUnavailable, EXIT_DATABASE),
-    (SchemaError, EXIT_CONFIGURATION),
-    (ConfigurationError, EXIT_CONFIGURATION),
-    (FieldError, EXIT_CONFIGURATION),
     (ImportError, EXIT_CONFIGURATION),
-    (Exception, EXIT_SOMETHING_FAILED),
 )
+"""Of errors that no job raises."""
 
 
 def exit_code_of(error: Exception) -> int:
     """The exit code of a command that an error has ended."""
-    return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
+    return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), tick.exit_code_of(error))
 
 
 def in_words(error: Exception) -> str:

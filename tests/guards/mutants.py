@@ -1338,7 +1338,7 @@ HOST = (
     Mutant(
         "exit codes",
         "a missing database is any failure",
-        "commands/endings.py",
+        "jobs/tick.py",
         "(DatabaseUnavailable, EXIT_DATABASE),",
         "(DatabaseUnavailable, EXIT_SOMETHING_FAILED),",
         ("tests/stories/test_interruptions.py::test_without_the_database_nothing_is_touched",),
