@@ -97,7 +97,7 @@ class JanitorDaemon:
         self._conflicts = KnownConflicts(self._database, self._judge)
         self.interruption = Interruption()
         """Set it to stop the run: work in flight is abandoned and nothing new begins."""
-        self.report = TickReport()
+        self.report = TickReport(name for job in all_jobs() if job.is_done_by_daemon for name in job.counts)
         self._messages = Messages(self.report)
         watching = () if self._options.dry_run else all_jobs()
         self._observers = Observers(watching, self._settings, self._options.request, VERSION)
@@ -136,7 +136,7 @@ class JanitorDaemon:
     def _show_end(self, exit_code: int, problems: tuple[str, ...]) -> None:
         is_lost = exit_code == EXIT_DATABASE or not self._is_end_recorded
         end = EndOfRun(
-            exit_code, self.report.elapsed_seconds, self.report.counts._asdict(), tuple(self.report.jobs), problems,
+            exit_code, self.report.elapsed_seconds, self.report.counts, tuple(self.report.jobs), problems,
             None if is_lost else self._database, self.report.is_ended_by_signal,
         )  # fmt: skip
         self._observers.ended(end, self.report)
@@ -184,7 +184,7 @@ class JanitorDaemon:
             self._messages.log_unwritable(log_file)
         self._messages.run_finished(jobs)
         report = {
-            **self.report.counts._asdict(),
+            **self.report.counts,
             "named": self.report.named,
             "problems": self.report.problems(),
             "jobs": {done.name: done.recorded() for done in self.report.jobs},
@@ -206,11 +206,9 @@ class JanitorDaemon:
 
     def _counted(self, story: Callable[[], None]) -> Outcome:
         """Do one of this class's own jobs; its outcome is what it added to the report."""
-        counts, problems = self.report.counts._asdict(), self.report.problems()
+        counts, problems = self.report.counts, self.report.problems()
         story()
-        added = {
-            name: count - counts[name] for name, count in self.report.counts._asdict().items() if count != counts[name]
-        }
+        added = {name: count - counts[name] for name, count in self.report.counts.items() if count != counts[name]}
         return Outcome(added, tuple(problem for problem in self.report.problems() if problem not in problems))
 
     # Configuration

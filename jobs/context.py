@@ -102,7 +102,7 @@ class EndOfRun(NamedTuple):
     exit_code: int
     elapsed_seconds: float
     counts: Mapping[str, int]
-    """The counts of `jobs.report.Counts`."""
+    """What was counted for the run as a whole, by name."""
     jobs: tuple[JobDone, ...]
     problems: tuple[str, ...]
     """What was not done and why, in Spanish, one line each."""

@@ -145,9 +145,9 @@ def test_what_a_failed_attempt_left_is_removed(scene: Scene) -> None:
     assert scene.files(PRIMARY) == copy_at("ejecuciones/uuid-10") | copy_at("ejecuciones/uuid-1-b")
     assert scene.files(ALTERNATE) == copy_at()
     assert scene.states() == ["settled", "committed"]
-    assert scene.report.counts.leftovers_removed == 1
+    assert scene.report.counts["leftovers_removed"] == 1
     scene.remove()
-    assert scene.report.counts.leftovers_removed == 1
+    assert scene.report.counts["leftovers_removed"] == 1
 
 
 def test_nothing_is_removed_before_the_execution_is_committed(scene: Scene) -> None:
