@@ -2178,7 +2178,7 @@ RESTORE = (
     Mutant(
         "restore",
         "files come back with setuid",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "entry.mode & ~LENDING_BITS",
         "entry.mode",
         (
@@ -2188,7 +2188,7 @@ RESTORE = (
     Mutant(
         "restore",
         "an object without end fills the disk",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "if remaining_bytes < 0:",
         "if remaining_bytes < -10_000_000:",
         ("tests/storage/test_hostile_manifests.py::test_an_object_without_end_fills_no_disk",),
@@ -2220,7 +2220,7 @@ RESTORE = (
     Mutant(
         "restore",
         "what was downloaded is not compared",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "if digest.hexdigest() != entry.sha256:",
         "if not digest.digest_size:",
         ("tests/stories/test_six_hourly_tick.py::test_a_restore_of_a_copy_that_was_damaged_fails_loudly",),
@@ -4071,7 +4071,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a name that the disk has changed is not noticed",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "        if all(listing.present) and not listing.foreign and not self._losses.any_missing:\n",
         "        if not self._losses.any_missing:\n",
         (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_told",),
@@ -4087,7 +4087,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "two directories that are one are filled both",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "        self._losses.note_in_the_way(path)\n        self._losses.close(path)\n",
         "        self._losses.note_in_the_way(path)\n",
         (TWO_NAMES,),
@@ -4143,7 +4143,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a file of the right size is taken for a restored one",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "if there.size_bytes == entry.size_bytes and there.digest.hexdigest() == entry.sha256:",
         "if there.size_bytes == entry.size_bytes:",
         (OTHER_BYTES,),
@@ -4151,7 +4151,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "the kernel's memory proves what an earlier restore left",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/destination.py",
         "        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)\n",
         "",
         (FROM_DISK,),
@@ -4159,7 +4159,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "what an earlier restore left is not written before it is read",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/destination.py",
         "        self.bring(file)\n",
         "",
         (FROM_DISK,),
@@ -4167,7 +4167,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "the file system is not synced before what was left is read",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "            disk.bring_all()  # what an earlier restore left: see `read_from_disk`\n",
         "",
         (FROM_DISK,),
@@ -4207,7 +4207,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "damaged bytes stay in the way of the next restore",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "            os.ftruncate(file, there.size_bytes)  # other bytes would keep the next restore from going on\n",
         "",
         (f"{RESUMED}::test_damaged_bytes_do_not_keep_a_later_restore_from_going_on",),
@@ -4215,7 +4215,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "half a file is fetched again from its beginning",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "        if there.size_bytes > 0:\n",
         "        if there.size_bytes < 0:\n",
         (f"{RESUMED}::test_half_a_file_is_not_fetched_again_from_its_beginning",),
@@ -4223,7 +4223,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "damaged bytes of one try stay where the next one writes nothing",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "        if next(tries) > 0:\n",
         "        if next(tries) < 0:\n",
         (f"{RESUMED}::test_damaged_bytes_of_one_try_are_not_left_where_the_next_one_writes_nothing",),
@@ -4257,7 +4257,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a mode that the disk does not keep is not noticed",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "        has_mode = stat.S_IMODE(status.st_mode) == mode\n",
         "        has_mode = True\n",
         (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_told_and_everything_is_restored",),
@@ -4265,7 +4265,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "restored files are not brought to the disk",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "                disk.bring(file)\n",
         "",
         (
@@ -4275,7 +4275,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "restored directories are not brought to the disk",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "                disk.bring_directory(own)\n",
         "",
         (
@@ -4285,7 +4285,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a restored file system is not brought to the disk",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "        disk.bring_all()\n        self._require_whole(missing)\n",
         "        self._require_whole(missing)\n",
         (
@@ -4305,7 +4305,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "that the mark went is not brought to the disk",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "  # the top one, whose time this has changed\n        sync_directory(self._descriptor)\n",
         "  # the top one, whose time this has changed\n",
         (
@@ -4315,7 +4315,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "the mark of a restore goes first",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/filling.py",
         "        disk.bring_all()\n        self._require_whole(missing)\n"
         "        os.unlink(self._destination.mark, dir_fd=self._descriptor)\n",
         "        self._require_whole(missing)\n"
@@ -4327,7 +4327,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a restore believes any manifest where several rows have the uuid",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/source.py",
         "return stored, place, _recorded_sha256(found)",
         "return stored, place, stored.manifest_sha256",
         (
@@ -4337,7 +4337,7 @@ REMOVALS = (
     Mutant(
         "restore",
         "a restore keeps several rows of a uuid to itself",
-        "jobs/migration/restore/run.py",
+        "jobs/migration/restore/source.py",
         "        _tell_several(found)\n",
         "        pass\n",
         (

@@ -15,7 +15,7 @@ from jobs.migration.restore.many.at_once import MOST_AT_ONCE, Task, results_in_o
 from jobs.migration.restore.many.run import MOST_FILES_AT_ONCE, Done, Sums, Work, for_each_execution
 from jobs.migration.restore.many.wanted import Named
 from jobs.migration.restore.progress import RestoreProgress, SharedProgress
-from jobs.migration.restore.run import StoredCopy
+from jobs.migration.restore.source import StoredCopy
 from providers.base import ProviderUnavailable
 from sql.platform.stored_executions import StoredExecution
 from tests.destinations import Destination
