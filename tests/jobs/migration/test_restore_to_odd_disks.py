@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from config.models import ProviderRow
-from jobs.migration.restore import run as restore_module
+from jobs.migration.restore import destination as destination_module
 from jobs.migration.restore.errors import DestinationFull, DestinationUnusable, RestoreIncomplete
 from providers.base import ProviderError
 from providers.local.provider import LocalProvider
@@ -268,8 +268,8 @@ class ForgetfulDisk:
         self._fsync = os.fsync
         monkeypatch.setattr(os, "fsync", self.fsync)
         monkeypatch.setattr(os, "posix_fadvise", self.posix_fadvise)
-        monkeypatch.setattr(restore_module, "can_be_synced", lambda _descriptor: as_a_whole)
-        monkeypatch.setattr(restore_module, "sync_file_system", self.sync_file_system)
+        monkeypatch.setattr(destination_module, "can_be_synced", lambda _descriptor: as_a_whole)
+        monkeypatch.setattr(destination_module, "sync_file_system", self.sync_file_system)
 
     def fsync(self, descriptor: int) -> None:
         """As `os.fsync`."""
