@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted by the first key, never two of one name, rotated all or none whoever stores meanwhile."""
+"""Secrets at rest: encrypted by the first key, never two of one name, rotated all or none in spite of others."""
 
 from __future__ import annotations
 

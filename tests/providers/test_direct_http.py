@@ -325,7 +325,7 @@ def test_what_is_no_whole_long_answer_is_none(answer: bytes, reason: str, monkey
 def test_a_long_answer_has_the_time_that_it_needs_to_come(
     seconds_each: float, has_time: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred bytes at a time, by a clock that goes on whenever some have come."""
+    """A hundred bytes at a time, by a clock that advances whenever some have come."""
     clock = itertools.count(step=seconds_each)
     monkeypatch.setattr(direct_http, "SLOWEST_ANSWER_BYTES_PER_SECOND", 10)
     monkeypatch.setattr(direct_http, "RECEIVE_OF_LONG_BYTES", 100)

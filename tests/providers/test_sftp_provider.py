@@ -855,7 +855,7 @@ def test_a_connection_that_ends_while_a_session_is_begun_is_unavailable(
         make_provider().stat("a/file")
 
 
-# What is left by whoever dies in the middle
+# What is left by a process that dies in the middle
 
 
 @pytest.mark.parametrize("effect", [cut, lose_answer], ids=["before a request", "before its answer"])

@@ -185,7 +185,7 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
 # The line
 
 PARTS = 8
-"""In so many parts is what passes cut, and a byte of each chosen by chance."""
+"""In this many parts is what passes cut, and a byte of each chosen by chance."""
 
 
 @pytest.mark.usefixtures("short_deadlines")

@@ -1,4 +1,4 @@
-"""OpenSSH's own sshd, as root or as whoever runs the tests. It takes keys only, as passwords would be real ones."""
+"""OpenSSH's own sshd, as root or as the user of the tests. It takes keys only, as passwords would be real ones."""
 
 from __future__ import annotations
 

@@ -278,7 +278,7 @@ def test_after_letting_go_nothing_begins_and_nothing_is_committed(platform: Plat
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_lease_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
-    """The run goes on for hours and renews what it holds: what it does not hold any more is free for others."""
+    """The run continues for hours and renews what it holds: what it does not hold any more is free for others."""
     database, execution = platform.run("host-1"), platform.add_execution()
     claim = claim_one(database, execution)
     ENDS[end](database, claim)
@@ -301,7 +301,7 @@ def test_a_run_renews_what_it_holds_and_nothing_else(platform: Platform) -> None
 
 @pytest.mark.parametrize("end", DELETION_ENDS)
 def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
-    """Also the lease of a deletion; and whoever has let go of one can neither finish it nor call it off."""
+    """Also the lease of a deletion; and a run that has let go of one can neither finish it nor call it off."""
     platform.switch_deletion_on()
     database, execution = platform.run("host-1"), platform.add_execution()
     claim = claim_one(database, execution)
@@ -316,7 +316,7 @@ def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: 
 
 
 def test_a_run_that_ends_leaves_what_is_migrated_migrated(platform: Platform) -> None:
-    """Its local copy is still to be removed: the next run goes on with that."""
+    """Its local copy is still to be removed: the next run continues with that."""
     database, execution = platform.run("host-1"), platform.add_execution()
     commit(database, execution, delete_local_copy=True)
     database.finish_run(143, {})
@@ -431,7 +431,7 @@ def test_no_deletion_goes_on_because_another_row_points_where_its_own_did(platfo
 
 
 def test_only_what_was_stored_at_a_place_is_an_earlier_attempt_there(platform: Platform) -> None:
-    """Another provider's or prefix's attempts make nothing that lies there ours, and nothing foreign."""
+    """Another provider's or prefix's attempts make nothing that is there ours, and nothing foreign."""
     database = platform.run()
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
     claim, neighbour = database.claim(executions)
@@ -1105,7 +1105,7 @@ def test_a_stopped_deletion_is_tried_again_by_the_next_run(platform: Platform) -
 
 
 def test_what_a_run_removes_just_now_it_does_not_take_up_again(platform: Platform) -> None:
-    """It may be set back and migrated anew while earlier removals are finished beside."""
+    """It may be set back and migrated again while earlier removals are finished beside."""
     database, execution = platform.run("host-1"), platform.add_execution()
     commit(database, execution, delete_local_copy=True)
     assert database.claim_deletions([execution]) == []
@@ -1179,7 +1179,7 @@ def test_deletions_come_in_order_of_tries_and_then_of_age(platform: Platform) ->
 
 
 def test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_one(platform: Platform) -> None:
-    """The row was set back in the middle, and the execution was migrated anew: killed right then, that run has seen
+    """The row was set back in the middle, and the execution was migrated again: killed right then, that run has seen
     nothing of its directory.
     """
     platform.switch_deletion_on()

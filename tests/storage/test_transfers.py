@@ -41,7 +41,7 @@ class Meter:
             self._inside -= 1
 
     def wait_until_inside(self, number: int) -> None:
-        """Wait until so many are inside."""
+        """Wait until this many are inside."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._inside >= number, PATIENCE_SECONDS), self._inside
 

@@ -362,7 +362,7 @@ def test_unfinished_uploads_of_an_earlier_attempt_are_discarded(bench: Bench) ->
 
 
 def listing_fails(bench: Bench) -> None:
-    """An attempt that never sees what lies there."""
+    """An attempt that never sees what is there."""
     with bench.provider(Fault("list", fail(AccessDenied("denegado")))) as provider, pytest.raises(AccessDenied):
         bench.upload(provider)
 
@@ -376,7 +376,7 @@ def dies_before_listing(bench: Bench) -> None:
 def test_foreign_objects_are_kept_and_remembered(
     bench: Bench, first: Callable[[Bench], None] | None, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever became of earlier attempts that stored nothing: what lies there is not theirs."""
+    """Whatever became of earlier attempts that stored nothing: what is there is not theirs."""
     logger.propagate = True
     bench.put(f"{KEY_PREFIX}/foreign", b"not ours")
     if first:

@@ -26,7 +26,7 @@ KIBIBYTE = 1024
 
 
 def add_executions(installation: Installation, count: int, kibibytes: int, files: int = 1) -> list[str]:
-    """Executions of so many random bytes, oldest first; give their uuids."""
+    """Executions of this many random bytes, oldest first; give their uuids."""
     uuids = [f"uuid-{number:02}" for number in range(count)]
     for age, uuid in zip(range(500, 0, -1), uuids, strict=False):
         directory = installation.new_directory(uuid)

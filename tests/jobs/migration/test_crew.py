@@ -1,4 +1,4 @@
-"""Several processes do the work of one run, and one tells of it: whoever ends, nobody waits and nothing is lost."""
+"""Several processes do the work of one run, and one tells of it: if one ends, nobody waits and nothing is lost."""
 
 from __future__ import annotations
 

@@ -426,7 +426,7 @@ def put_manifest(scene: Scene, content: bytes) -> None:
 
 
 def test_what_another_installation_completed_is_kept(scene: Scene, warnings: Callable[[], list[str]]) -> None:
-    """A clone of the database has the same attempts; what lies there may be the copy of the original by now."""
+    """A clone of the database has the same attempts; what is there may be the copy of the original by now."""
     scene.fail_on(PRIMARY, foreign=False)
     put_manifest(scene, manifest_by("another", scene.claim.execution.id))
     scene.commit_on(ALTERNATE)

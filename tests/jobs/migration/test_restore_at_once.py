@@ -92,7 +92,7 @@ def scene(initialized_database_url: str, nas: Destination) -> Scene:
 
 
 def names(count: int) -> list[str]:
-    """So many uuids."""
+    """This many uuids."""
     return [f"u{number}" for number in range(count)]
 
 

@@ -236,7 +236,7 @@ def test_deletion_that_is_switched_off_during_a_run_ends_at_once(
 def test_of_a_local_copy_that_is_lost_in_the_middle_one_entry_more_goes_at_most(
     platform: Platform, migrated: Migrated, directory: Path, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for whoever was stopped just then, and goes on hours later; here no answer is ever taken for fresh."""
+    """As for whoever was stopped just then, and continues hours later; here no answer is ever taken for fresh."""
     for number in range(10):
         (directory / f"file {number}").write_bytes(b"content")
     with after_first_unlink(monkeypatch, lambda: platform.sql(LOST[loss])):
@@ -282,7 +282,7 @@ def test_nothing_is_said_to_be_deleted_of_a_row_that_changed_while_the_last_of_i
 def test_a_run_that_was_asked_to_stop_puts_a_removal_off(
     platform: Platform, migrated: Migrated, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That is no failure: it goes on in the next run, at once."""
+    """That is no failure: it continues in the next run, at once."""
     caplog.set_level("INFO", logger="janitor_daemon")
     before = snapshot(directory)
     migrated.remove(migrated.interruption.set)

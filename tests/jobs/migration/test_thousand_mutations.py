@@ -144,7 +144,7 @@ class Theatre:
 
 
 def draw(count: int, moments: Iterable[str], mutations: Iterable[str] = MUTATIONS) -> list[tuple[str, str]]:
-    """So many of all the pairs of a moment and a mutation, in an order that the seed decides."""
+    """A number of all the pairs of a moment and a mutation, in an order that the seed decides."""
     pairs = pairs_of(moments, mutations)
     random.Random(SEED).shuffle(pairs)  # noqa: S311 not a secret
     return pairs[:count]
