@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config.logs import learn_secrets
+from config.text.secrecy import SHORTEST_SECRET, may_be_a_secret
 from jobs.notify.settings import NotifySettings
 
 WITH_A_HOST = frozenset(
@@ -20,14 +21,6 @@ PLAIN_PARAMETERS = frozenset(
     ("bcc", "cc", "format", "from", "method", "mode", "name", "overflow", "reply", "smtp", "to")
 )
 SAYS_THAT_IT_IS_SECRET = re.compile("auth|clave|cookie|cred|key|pass|secret|sig|token", re.IGNORECASE)
-SHORTEST_SECRET = 8
-MOST_WORDS = 2
-"""More of them make a phrase that nobody guesses, such as a topic of ntfy."""
-
-LONGEST_WORD = 20
-WORD = re.compile("[A-ZÑ]?[a-zñáéíóúü]*|[A-ZÑ]+")
-UNSPEAKABLE = re.compile("[^aeiouyáéíóúü]{5}", re.IGNORECASE)
-YEAR = re.compile("(19|20)[0-9]{2}")
 
 
 class Channel(NamedTuple):
@@ -83,7 +76,7 @@ def _secrets_in(url: str) -> Iterator[str]:
     try:
         parts = urlsplit(url)
     except ValueError:  # whatever it is, it is no address to which anything is sent
-        yield from filter(_may_be_a_secret, re.split("[][/@?&=:]", rest))
+        yield from filter(may_be_a_secret, re.split("[][/@?&=:]", rest))
         return
     found = [parts.username or "", *parts.path.split("/")]
     if scheme.lower() not in WITH_A_HOST:
@@ -91,21 +84,5 @@ def _secrets_in(url: str) -> Iterator[str]:
     given = [(name, value) for name, value in parse_qsl(parts.query) if name not in PLAIN_PARAMETERS]
     found += [value for _, value in given]
     certain = [value for name, value in given if SAYS_THAT_IT_IS_SECRET.search(name) and len(value) >= SHORTEST_SECRET]
-    for part in (parts.password or "", *certain, *filter(_may_be_a_secret, found)):
+    for part in (parts.password or "", *certain, *filter(may_be_a_secret, found)):
         yield from (part, unquote(part))
-
-
-def _may_be_a_secret(part: str) -> bool:
-    """Whether it is long enough, and no name that a person would give: one or two words, perhaps with a year."""
-    if len(part) < SHORTEST_SECRET:
-        return False
-    words = [word for word in re.split("[-_]", unquote(part)) if not YEAR.fullmatch(word)]
-    return len(words) > MOST_WORDS or not all(map(_is_like_a_word, words))
-
-
-def _is_like_a_word(text: str) -> bool:
-    """Letters that can be spoken, none of them large within the word. A host's name is made of several."""
-    return all(
-        len(part) <= LONGEST_WORD and WORD.fullmatch(part) is not None and UNSPEAKABLE.search(part) is None
-        for part in text.split(".")
-    )
