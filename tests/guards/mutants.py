@@ -4519,6 +4519,22 @@ SETTINGS = (
         (f"{HALF_CONFIGURED}::test_an_option_of_the_tick_before_a_command_is_a_usage_error[--dry-run]",),
     ),
     Mutant(
+        "a lost database",
+        "a run that ends without its database waits for it with each statement",
+        "sql/connection.py",
+        "time.monotonic() - min(started, self._lost_at)",
+        "time.monotonic() - started",
+        (f"{DB}::test_a_lost_database_is_waited_for_once_and_not_again_for_each_statement",),
+    ),
+    Mutant(
+        "a lost database",
+        "a database that was back counts as lost since the first time",
+        "sql/connection.py",
+        "                    self._lost_at = math.inf\n                    return",
+        "                    return",
+        (f"{DB}::test_a_database_that_was_back_is_waited_for_as_before",),
+    ),
+    Mutant(
         "half configured",
         "a part of a password is looked for as a host",
         "sql/connection.py",
