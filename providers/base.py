@@ -489,7 +489,7 @@ class Provider(abc.ABC):
 
     def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         """As `discard_unfinished`, but keeps unfinished uploads of wanted keys, which the next `put_new_many` or
-        `replace` of the key by this provider object continues. Returns whether it kept any.
+        `replace` of the key by this provider object continues, and perhaps of others. Returns whether it kept any.
 
         `PutReceipt.sent_whole` marks objects stored that way. The caller discards the remaining ones by
         `discard_unfinished` before it trusts any object there.

@@ -2675,6 +2675,42 @@ PROBES_LEFT = (
     ),
 )
 
+CONTINUED = "tests/providers/test_sftp_continuation.py::"
+SFTP_CONTINUATION = (
+    Mutant(
+        "sftp continuation",
+        "what was copied counts as sent",
+        "providers/sftp/provider.py",
+        "_replace(sent_whole=not others, left_unfinished=others)",
+        "_replace(left_unfinished=others)",
+        (CONTINUED + "test_only_the_rest_is_sent",),
+    ),
+    Mutant(
+        "sftp continuation",
+        "a copy that failed may still write into the file that is stored",
+        "providers/sftp/provider.py",
+        "        self.file = None\n        self.was_asked_for = False\n",
+        "        self.was_asked_for = True\n",
+        (CONTINUED + "test_a_copy_that_fails_is_not_tried_again_and_all_is_sent_to_another_file[unanswered]",),
+    ),
+    Mutant(
+        "sftp continuation",
+        "an unfinished file of another key is copied",
+        "providers/sftp/continuation.py",
+        "                and is_temporary_name_of(target, file.name)\n",
+        "",
+        (CONTINUED + "test_what_is_of_no_use_is_not_copied[another's]",),
+    ),
+    Mutant(
+        "sftp continuation",
+        "what was copied stays, and late requests can still name it",
+        "providers/sftp/continuation.py",
+        "session.post(PacketType.REMOVE, string(path))]",
+        "session.post(PacketType.LSTAT, string(path))]",
+        (CONTINUED + "test_the_new_file_is_another_one_for_requests_that_come_late",),
+    ),
+)
+
 CONDITIONS = (
     Mutant(
         "conditions",
@@ -2947,7 +2983,7 @@ CONDITIONS = (
         "unfinished uploads",
         "anybody's unfinished file in a directory is this key's",
         "providers/file_trees.py",
-        "own = [name for name in modified_at if _is_temporary_name_of(target, name)]",
+        "own = [name for name in modified_at if is_temporary_name_of(target, name)]",
         "own = [name for name in modified_at if is_temporary_name(name)]",
         (
             CONTRACT + "test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name[local]",
@@ -6200,6 +6236,7 @@ MUTANTS = (
     *SECRETS,
     *COPIES,
     *PROBES_LEFT,
+    *SFTP_CONTINUATION,
     *CONDITIONS,
     *NEW_FILES,
     *PROVIDERS,
