@@ -6,7 +6,7 @@ import abc
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 from config.errors import MigrationError
@@ -497,6 +497,17 @@ class Provider(abc.ABC):
         del is_wanted  # most cannot continue any upload
         self.discard_unfinished(prefix)
         return False
+
+    def hand_over_unfinished(self, keys: Iterable[str]) -> Sequence[object]:
+        """What `discard_unfinished_but_for` kept of some keys, for `continue_with` of another process that stores them.
+        This provider object does not continue it any more.
+        """
+        del keys  # most continue uploads in any process, or none
+        return ()
+
+    def continue_with(self, kept: Sequence[object]) -> None:
+        """Continue with what another process of this run kept; see `hand_over_unfinished`."""
+        del kept
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         """SHA-256 of the object under each key, by new requests: read back, unless the provider can compute it.

@@ -312,11 +312,14 @@ class SendFiles(Task[Sent]):
     files: Sequence[FileToSend]
     probe_prefix: str
     """See `Place.probe_prefix`. Each helper uses a prefix of its own below it."""
+    kept: Sequence[object] = ()
+    """See `Provider.hand_over_unfinished`."""
 
     def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Sent:
         """See `Task`."""
         provider = LeasedProvider(worker_state.provider(self.provider_row), worker_state.lease)
         # Ask here, so that no probe object for this is put among the files.
+        provider.continue_with(self.kept)
         own_prefix = f"{self.probe_prefix}/{os.getpid()}"
         with_retries(lambda: provider.creates_safely(own_prefix), worker_state.interruption, provider.progress)
         original = LocalFiles(directory_descriptor)
@@ -341,10 +344,15 @@ class Assistance:
     lease: Lease
 
     def send(
-        self, files: Sequence[FileToSend], probe_prefix: str, directory_descriptor: int, interruption: threading.Event
+        self,
+        files: Sequence[FileToSend],
+        probe_prefix: str,
+        kept: Sequence[object],
+        directory_descriptor: int,
+        interruption: threading.Event,
     ) -> Sent:
         """Have a helper store files; see `SendFiles`. Raises `MigrationError`. Call it from within
         `Helpers.for_each`.
         """
-        order = SendFiles(self.provider_row, files, probe_prefix)
+        order = SendFiles(self.provider_row, files, probe_prefix, kept)
         return self.helpers.ask(order, directory_descriptor, interruption, self.lease.held_until)

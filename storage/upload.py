@@ -379,9 +379,11 @@ class Upload:
     def _send_by_helpers(self, positions: Sequence[int], assistance: Assistance, starts: Sequence[int]) -> None:
         def hand_over(number: int) -> None:
             part = positions[starts[number] : starts[number + 1]]
+            files = self._files_to_send(part)
+            kept = self._provider.hand_over_unfinished(file.key for file in files)
             try:
                 sent = assistance.send(
-                    self._files_to_send(part), self._place.probe_prefix, self._original.descriptor, self._interruption
+                    files, self._place.probe_prefix, kept, self._original.descriptor, self._interruption
                 )
             except HelperLost:
                 self._sender.left_unfinished = self._sender.unanswered = True

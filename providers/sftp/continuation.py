@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from config.errors import RunInterrupted
@@ -37,6 +37,10 @@ class KeptFile:
     name: str
     size_bytes: int
 
+    def is_of(self, directory: tuple[str, ...], target: str) -> bool:
+        """Whether it was begun for this name in this directory."""
+        return self.directory == directory and is_temporary_name_of(target, self.name)
+
 
 class KeptFiles:
     """The unfinished files that later uploads may begin with. Safe for several threads."""
@@ -59,17 +63,25 @@ class KeptFiles:
             self._files += [KeptFile(directory, name, found.size_bytes or 0) for directory, name, found in worth]
         return [entry for entry in unfinished if entry not in worth]
 
+    def hand_over(self, keys: Iterable[str]) -> Sequence[KeptFile]:
+        """Those of some keys, which are not kept here any more."""
+        targets = [(tuple(directories), target) for *directories, target in map(parts_of_key, keys)]
+        with self._turn:
+            theirs = [file for file in self._files if any(file.is_of(*target) for target in targets)]
+            self._files = [file for file in self._files if file not in theirs]
+        return theirs
+
+    def add(self, files: Iterable[object]) -> None:
+        """Keep what `hand_over` returned in another process."""
+        with self._turn:
+            self._files += [file for file in files if isinstance(file, KeptFile)]
+
     def take(self, key: str, size_bytes: int) -> KeptFile | None:
         """The largest one that was begun for a key and is no larger than its object; it is given out once."""
         *directories, target = parts_of_key(key)
         with self._turn:
-            usable = [
-                file
-                for file in self._files
-                if file.directory == tuple(directories)
-                and file.size_bytes <= size_bytes
-                and is_temporary_name_of(target, file.name)
-            ]
+            of_key = [file for file in self._files if file.is_of(tuple(directories), target)]
+            usable = [file for file in of_key if file.size_bytes <= size_bytes]
             if not usable:
                 return None
             largest = max(usable, key=lambda file: file.size_bytes)

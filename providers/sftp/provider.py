@@ -278,6 +278,12 @@ class SftpProvider(Provider):
             return super().discard_unfinished_but_for(prefix, is_wanted)
         return self._discard_below(prefix, self._kept.keep_below)
 
+    def hand_over_unfinished(self, keys: Iterable[str]) -> Sequence[object]:
+        return self._kept.hand_over(keys)
+
+    def continue_with(self, kept: Sequence[object]) -> None:
+        self._kept.add(kept)
+
     def _discard_below(self, prefix: str, to_discard: Callable[[str, Sequence[_Entry]], Sequence[_Entry]]) -> bool:
         """Discard the unfinished files below the prefix that `to_discard` selects; whether others stay.
 

@@ -8,6 +8,7 @@ a session's address.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,14 +16,18 @@ from pathlib import Path
 import pytest
 
 from config.errors import RunInterrupted
+from files.descriptors import closing_descriptor
+from files.walk import walk_tree
 from providers.base import BytesSource
 from providers.file_trees import is_temporary_name, temporary_name
 from providers.sftp.continuation import COPY_DATA
 from providers.sftp.protocol import IN_FLIGHT_BYTES
 from providers.sftp.provider import SftpProvider
+from storage.helpers import WorkerState
+from storage.sending import FileToSend, SendFiles
 from tests.faults import sftp_liar as liar
 from tests.faults.sftp_liar import Fault, LyingSftpServer, Request
-from tests.providers.test_sftp_resumption import all_below, provider_of
+from tests.providers.test_sftp_resumption import all_below, provider_of, row_of
 from tests.sources import FailingSource, PatternSource
 
 SIZE_BYTES = 6 * 1024 * 1024
@@ -167,3 +172,26 @@ def test_what_was_kept_and_then_discarded_is_not_asked_for(provider: SftpProvide
     assert provider.put(KEY, PatternSource(SIZE_BYTES)).sent_whole
     assert provider.put("e/1/small", BytesSource(b"small")).sent_whole
     assert all_below(base) == {KEY, "e/1/small"}
+
+
+def test_a_helper_continues_what_the_runs_process_has_kept(
+    provider: SftpProvider, lying_sftp_server: LyingSftpServer, base: Path, tmp_path: Path
+) -> None:
+    source = PatternSource(SIZE_BYTES)
+    (tmp_path / "file").write_bytes(b"".join(source.chunks(SIZE_BYTES)))
+    leave(base, beginning(source))
+    leave(base, beginning(source), "other")
+    provider.discard_unfinished_but_for(PREFIX, wanted)
+    kept = provider.hand_over_unfinished([KEY])
+    assert len(kept) == 1
+    worker_state = WorkerState(1)
+    row = row_of(lying_sftp_server, base)
+    with closing_descriptor(os.open(tmp_path, os.O_RDONLY)) as descriptor:
+        tree = walk_tree(descriptor)
+        [position] = tree.file_positions()
+        order = SendFiles(row, [FileToSend(position, KEY, tree.entry(position))], "e/.janitor-check-0", kept)
+        sent = order.carry_out(worker_state, descriptor)
+    worker_state.provider(row).close()
+    assert list(sent.not_sent) == [position]
+    assert sent.receipts[position].sha256 == source.sha256()
+    assert provider.put(KEY, source).sent_whole  # what was handed over is not continued here, too
