@@ -4901,6 +4901,7 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+RESTRICTED = f"{BACKUP_TESTS}test_restricted.py::"
 EXACT = f"{BACKUP_TESTS}test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
@@ -5046,9 +5047,41 @@ BACKUPS = (
         "backups",
         "rows that break a constraint that is not valid cannot be restored",
         "jobs/backups/statements/suspend.sql",
-        "WHERE c.contype IN ('c', 'n')",
-        "WHERE c.contype IN ('-')",
+        "NOT c.convalidated AND c.conislocal AND",
+        "c.conrelid = 0 AND",
         (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "rows that break a constraint that is not valid, and inherited as well, cannot be restored",
+        "jobs/backups/statements/suspend.sql",
+        "NOT c.convalidated AND c.conislocal AND",
+        "NOT c.convalidated AND c.coninhcount = 0 AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the comment of an inherited constraint that is not valid is lost",
+        "jobs/backups/statements/suspend.sql",
+        "AND NOT c.conislocal AND",
+        "AND false AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "a file that another hand has written runs programs when it is restored",
+        "jobs/backups/verification/restricted.py",
+        '        return f"\\\\restrict {self._key}\\n".encode()',
+        '        return b""',
+        (f"{RESTRICTED}test_a_file_that_would_run_programs_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "an older psql runs the programs of a file of which nothing proves who wrote it",
+        "jobs/backups/verification/proving.py",
+        "    if found is not None and not can_restrict(programs.psql):",
+        "    if False:",
+        (f"{RESTRICTED}test_an_older_psql_restores_no_backup_of_which_nothing_proves_who_wrote_it",),
     ),
     Mutant(
         "backups",
