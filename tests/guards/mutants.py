@@ -4906,6 +4906,10 @@ EXACT = f"{BACKUP_TESTS}test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
+OLD_CHAINS = (
+    "tests/stories/test_backups_off_site.py::"
+    "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
+)
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
@@ -5066,6 +5070,38 @@ BACKUPS = (
         "AND NOT c.conislocal AND",
         "AND false AND",
         (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the empty mount point of a disk that is not mounted is one that has lost all copies",
+        "jobs/backups/offsite/delivery.py",
+        "        if missing and not has_any:",
+        "        if False:",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "what is fetched from a disk that is not mounted is recorded as lost",
+        "jobs/backups/offsite/fetching.py",
+        "            self.stores.require_mounted(copy.provider_id)",
+        "            pass",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "check takes a disk that is not mounted for one without copies",
+        "jobs/backups/offsite/check.py",
+        "                if not files and number in recorded:",
+        "                if False:",
+        (OLD_CHAINS,),
+    ),
+    Mutant(
+        "backups",
+        "a dry run does not look at the providers, and says what a run would not do",
+        "jobs/backups/run.py",
+        "        delivery.look(own.shelf())",
+        "        pass",
+        (OLD_CHAINS,),
     ),
     Mutant(
         "backups",
