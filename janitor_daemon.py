@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal
+from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, interrupted_by
 
 if __name__ == "__main__" or sys.argv[0].endswith("/janitor-daemon"):  # what follows takes a while to import
     end_at_once_on_signal()
@@ -750,12 +750,19 @@ def run_command_line(arguments: Sequence[str]) -> int:
             click.echo(f"{usage}Error: {in_spanish(error.format_message())}", err=True)
         return EXIT_CONFIGURATION
     except click.Abort as abort:
-        return abort.__cause__.exit_code if isinstance(abort.__cause__, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
+        return _stopped(abort.__cause__) if isinstance(abort.__cause__, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
     except Interrupted as interrupted:
         end_now(interrupted.exit_code)
     except Exception as error:
         emit(logging.ERROR, "run_failed", _in_words(error), cause=error)
         return exit_code_of(error)
+
+
+def _stopped(stopped: Stopped) -> int:
+    """Say that a signal has ended the command; return its exit code."""
+    message = interrupted_by(stopped.exit_code - EXIT_SIGNAL_BASE)
+    emit(logging.WARNING, "interrupted", message)
+    return stopped.exit_code
 
 
 def exit_code_of(error: Exception) -> int:
@@ -794,7 +801,7 @@ def _run_process() -> int:
         with raising_on_signal():
             exit_code = run_command_line(sys.argv[1:])
     except Stopped as stopped:
-        exit_code = stopped.exit_code
+        exit_code = _stopped(stopped)
     drop_what_cannot_be_written()
     return exit_code
 

@@ -80,6 +80,8 @@ def collect(database: Database, settings: Settings) -> Facts:
         jobs=jobs,
         disks=disks,
         freed=dict(database.ask("status_freed")[0]),
+        host=settings.host,
+        broken_since={row["cause"]: row["broken_since"] for row in database.ask("status_causes")},
         last_run=last_runs[0] if last_runs else None,
         database_faults=tuple(database_faults(database)),
         unrecorded=_unrecorded(settings, host_rows),

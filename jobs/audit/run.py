@@ -151,8 +151,10 @@ class _Run:
 def preview(context: Context) -> None:
     """Say how much is due."""
     (row,) = context.query("count_due", {"days": context.own_settings.days})
+    about = "" if row["is_exact"] else "unas "  # of a large table only a sample is read
     context.say(
         "audit_previewed",
-        f"[simulación] Hay que leer de vuelta {executions(row['executions'])}, {row['size_bytes'] / GIGABYTE:.2f} GB, "
+        f"[simulación] Hay que leer de vuelta {about}{executions(row['executions'])}, "
+        f"{about}{row['size_bytes'] / GIGABYTE:.2f} GB, "
         f"que no se leen desde hace {counted(context.own_settings.days, 'día', 'días')}",
     )

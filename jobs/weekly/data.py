@@ -17,7 +17,7 @@ from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from jobs.weekly.forecast import Forecast, Measurement, forecast
 from sql.connection import Row
-from sql.database import Database
+from sql.database import LARGE_TABLE_BYTES, Database
 
 METRICS = "jobs/metrics"
 """Its statements count the executions; here they are asked for once, by a person."""
@@ -139,8 +139,9 @@ def gather(database: Database, settings: Settings, days: int) -> Report:
     database.require_current_schema()
     zone = getattr(settings.time_zone, "key", None) or "UTC"  # a zone file of the host's need not have a name
     policy = database.load_policy() or MigrationPolicy()
-    parameters = {"retention_seconds": min(policy.retention_hours, 1e6) * 3600}
-    (queue,) = database.job_query(METRICS, "count_executions", parameters)
+    retention_seconds = min(policy.retention_hours, 1e6) * 3600
+    parameters = {"retention_seconds": retention_seconds, "large_table_bytes": LARGE_TABLE_BYTES}
+    (queue,) = database.ask("report_pending", parameters)
     made = _instant(queue["now"], settings)
     attempts = database.report_rows("attempts", days, zone)
     disks, missing = _disks(settings, database.report_rows("disks", days, zone))
