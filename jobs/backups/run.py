@@ -174,6 +174,7 @@ class _Run:
         self.context.say("backup_started", f"Empieza la copia de seguridad {choice.kind} en {self.directory}")
         started = time.monotonic()
         try:
+            require_directory(self.directory, self.shelf())
             made = self._made(choice, beginning)
         except Exception as error:
             is_known = isinstance(error, (BackupError, DatabaseError))
@@ -188,7 +189,6 @@ class _Run:
         return made
 
     def _made(self, choice: Choice, beginning: Beginning) -> BackupFile:
-        require_directory(self.directory, self.shelf())
         self._remove_unfinished()
         if choice.base is None:
             return self._full(choice.reason)
