@@ -78,6 +78,9 @@ KINDS_IN_URIS = ("s3", "minio", "azure", "gcp", "gcs", "sftp", "local")
 LARGE_TABLE_BYTES = 64 * 1024 * 1024
 """A table of this size, some 300,000 executions, takes longer to scan than a run takes to start."""
 
+SAMPLE_OF_STORED = {"large_table_bytes": LARGE_TABLE_BYTES, "sampled_rows": 50_000}
+"""What `count_stored` of the metrics takes: of larger tables it reads so many rows."""
+
 LONGEST_RETENTION_HOURS = 20_000_000.0
 """Some 2,283 years: more would exceed PostgreSQL's timestamps, and means "never" anyway."""
 

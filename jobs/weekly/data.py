@@ -17,7 +17,7 @@ from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from jobs.weekly.forecast import Forecast, Measurement, forecast
 from sql.connection import Row
-from sql.database import LARGE_TABLE_BYTES, Database
+from sql.database import LARGE_TABLE_BYTES, SAMPLE_OF_STORED, Database
 
 METRICS = "jobs/metrics"
 """Its statements count the executions; here they are asked for once, by a person."""
@@ -153,7 +153,7 @@ def gather(database: Database, settings: Settings, days: int) -> Report:
         due=queue["due"],
         oldest_due=None if queue["oldest_due"] is None else _instant(queue["oldest_due"], settings),
         quarantined=queue["quarantined"],
-        stores=_stores(database.job_query(METRICS, "count_stored", {}), attempts, policy),
+        stores=_stores(database.job_query(METRICS, "count_stored", SAMPLE_OF_STORED), attempts, policy),
         causes=[Cause(**_renamed(row)) for row in database.report_rows("failures", days, zone)],
         runs=_runs(database.report_rows("runs", days, zone)),
         jobs=_jobs(database.report_rows("jobs", days, zone), settings),

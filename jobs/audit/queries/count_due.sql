@@ -1,9 +1,9 @@
--- How much has not been read back for so many days: what the rolling audit is behind. Of a table larger than 64 MB, some
--- 200,000 executions, only a sample of 20,000 rows is read: then both numbers are estimates, and `is_exact` says so.
+-- How much has not been read back for so many days: what the rolling audit is behind. Of a large table only
+-- a sample is read: then both numbers are estimates, and `is_exact` says so.
 WITH share AS (
     SELECT CASE
-        WHEN pg_relation_size(oid) < 64 * 1024 * 1024 OR reltuples <= 20000 THEN 100
-        ELSE 100 * 20000 / reltuples
+        WHEN pg_relation_size(oid) < %(large_table_bytes)s OR reltuples <= %(sampled_rows)s THEN 100
+        ELSE 100 * %(sampled_rows)s / reltuples
     END AS percent
     FROM pg_class
     WHERE oid = 'janitor_migrations'::regclass
