@@ -78,6 +78,9 @@ KINDS_IN_URIS = ("s3", "minio", "azure", "gcp", "gcs", "sftp", "local")
 LARGE_TABLE_BYTES = 64 * 1024 * 1024
 """A table of this size, some 300,000 executions, takes longer to scan than a run takes to start."""
 
+EXECUTIONS_REPORTED = 500_000
+"""Of a large table a report counts the new ones among so many rows with the last ids."""
+
 SAMPLE_OF_STORED = {"large_table_bytes": LARGE_TABLE_BYTES, "sampled_rows": 50_000}
 """What `count_stored` of the metrics takes: of larger tables it reads so many rows."""
 
@@ -793,7 +796,8 @@ class Database:
 
     def report_rows(self, name: str, days: int, zone: str) -> list[Row]:
         """The rows of `report_{name}.sql`: what happened in the last days, as `zone` divides them."""
-        return self._connection.query(f"report_{name}", {"days": days, "zone": zone})
+        bounds = {"large_table_bytes": LARGE_TABLE_BYTES, "rows_read": EXECUTIONS_REPORTED}
+        return self._connection.query(f"report_{name}", {"days": days, "zone": zone, **bounds})
 
     def find_executions(self, uuid: str) -> list[StoredExecution]:
         """The rows with this uuid, a migrated one first."""
