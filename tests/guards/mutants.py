@@ -5833,7 +5833,7 @@ TRUST = (
         "audit",
         "a copy is made again though its original is being removed",
         "jobs/audit/queries/migrate_again.sql",
-        "      AND migration.local_copy = 'kept'\n",
+        "      AND migration.local_copy IN ('kept', 'deleted')\n",
         "",
         AS_FOUND,
     ),
