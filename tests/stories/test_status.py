@@ -422,6 +422,23 @@ def test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted(
     assert facts_of(installation).pending.total == 1
 
 
+@pytest.mark.parametrize(
+    ("last_run", "advice"),
+    [
+        (None, "no consta ningún ciclo: ponga la línea de cron"),
+        ({"report": {"limit_reached": "--max-bytes"}}, "llegó a su límite (--max-bytes)"),
+        ({"report": None}, "en Con error, por qué"),
+    ],
+)
+def test_what_waits_for_long_says_how_to_go_on(
+    installation: Installation, nas: Destination, last_run: dict[str, object] | None, advice: str
+) -> None:
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno", age_hours=20 * 24)
+    (attention,) = needs_a_person(replace(facts_of(installation), last_run=last_run))
+    assert (attention.code, advice in attention.advice) == ("stalled", True), attention
+
+
 # Broken installations
 
 
