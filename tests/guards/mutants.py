@@ -5803,12 +5803,14 @@ TRUST = (
         "jobs/migration/leftovers.py",
         "return has_all(directory, walk_original(directory), manifest, self._interruption)",
         "return True",
-        (f"{LEFTOVERS}test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",),
+        (
+            "tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
+        ),
     ),
     Mutant(
         "audit",
         "an original with other bytes is taken for the copy's",
-        "jobs/migration/originals.py",
+        "jobs/migration/removal/originals.py",
         "local.size_bytes == entry.size_bytes and hash_file(directory.descriptor, local, stop) == entry.sha256",
         "local.size_bytes == entry.size_bytes",
         (f"{AUDIT}test_what_is_less_than_the_copy_does_not_replace_it",),
