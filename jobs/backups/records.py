@@ -52,6 +52,8 @@ class Backup:
     verification_seconds: float | None
     verification_error: str | None
     sha256: str | None = None
+    description_sha256: str | None = None
+    """The hash of the description beside a full one; `None` where nobody recorded it."""
     was_found_at_provider: bool = False
     """Whether it was never on the disk of this host: `backup rebuild` found it."""
     copies: tuple[Mapping[str, object], ...] = ()
@@ -110,6 +112,8 @@ class End:
     tables: int | None
     rows: int | None
     seconds: float | None
+    description_sha256: str | None = None
+    """That of a full one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,7 @@ class Found:
     sha256: str | None
     tables: int | None
     rows: int | None
+    description_sha256: str | None = None
 
 
 class Records:
@@ -163,7 +168,8 @@ class Records:
         parameters = {
             **_parameters(end), "size_bytes": end.contents.size_bytes, "readable_size": readable,
             "md5": end.contents.md5, "sha256": end.contents.sha256, "tables": end.tables, "rows": end.rows,
-            "seconds": end.seconds, "title": Told(f"✅ Backup {end.kind} completado"), "message": Told(message),
+            "seconds": end.seconds, "description_sha256": end.description_sha256,
+            "title": Told(f"✅ Backup {end.kind} completado"), "message": Told(message),
         }  # fmt: skip
         self._query("finish_backup", parameters)
 
@@ -208,7 +214,8 @@ class Records:
         parameters = {
             "kind": str(found.kind), "name": found.path.name, "path": str(found.path), "size_bytes": found.size_bytes,
             "readable_size": None if found.size_bytes is None else readable_size(found.size_bytes),
-            "tables": found.tables, "rows": found.rows, "md5": found.md5, "sha256": found.sha256, "base_id": base_id,
+            "tables": found.tables, "rows": found.rows, "md5": found.md5, "sha256": found.sha256,
+            "description_sha256": found.description_sha256, "base_id": base_id,
             "made": found.made, "made_by": Told(made_by[:LONGEST_NAME_OF_USER]), "host": Told(self._host),
         }  # fmt: skip
         rows = self._query("rebuild_backup", parameters)
@@ -258,6 +265,7 @@ def _backup(row: Row) -> Backup:
         host=row["host"],
         attempt=row["attempt"],
         sha256=row["sha256"],
+        description_sha256=row["description_sha256"],
         was_found_at_provider=row["found_at_provider"],
         copies=tuple(json.loads(row["copies"] or "[]")),
         is_being_deleted=row["deleting_since"] is not None,

@@ -20,6 +20,7 @@ from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
+from jobs.backups.keeping.damage import require_base
 from jobs.backups.keeping.disposal import delete, half_deleted, is_open_to_others, to_delete
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base
@@ -193,6 +194,7 @@ class _Run:
         interruption = self.context.interruption
         try:
             target = self._target(Kind.DIFFERENTIAL)
+            require_base(choice.base)
             return make_differential(self._source, target, choice.base.path, self.when, interruption)
         except FullBackupNeeded as needed:
             full = replace(beginning, kind=Kind.FULL, path=self._path(Kind.FULL), base_id=None)
@@ -222,7 +224,7 @@ class _Run:
             f"{counted(made.rows, 'registro', 'registros')}, en {seconds:.1f} s"
         )
         self.records.finish(
-            End(attempt, made.kind, made.path, made.contents, made.tables, made.rows, seconds),
+            End(attempt, made.kind, made.path, made.contents, made.tables, made.rows, seconds, made.description_sha256),
             f"{message}; completo porque {made.reason}" if made.reason else message,
         )
         self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")

@@ -109,6 +109,7 @@ def _copy(
         sha256=_matching(SHA256, about.get("sha256")) or plain_sha256,
         tables=_number(about.get("tables")),
         rows=_number(about.get("rows")),
+        description_sha256=_matching(SHA256, about.get("description_sha256")),
     )
     base = about.get("base")
     base_name = base if isinstance(base, str) and NAME.fullmatch(base) else None

@@ -22,7 +22,8 @@ from config.logs import one_line
 from config.models import Evidence, PutReceipt, StoredObject
 from config.text.wording import reason_of
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, description_name, disk_errors, prepare
+from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, disk_errors, prepare
+from jobs.backups.keeping.damage import described
 from jobs.backups.offsite.copies import Spot
 from jobs.backups.offsite.encryption import encrypt
 from jobs.backups.records import Backup
@@ -55,11 +56,13 @@ class Parcel:
     is_encrypted: bool
     plain_sha256: str
     base_name: str | None
+    plain_description_sha256: str | None
 
     def hash_text(self, spot: Spot) -> bytes:
         """What is stored as its hash: for `sha256sum`, and for `rebuild` what the database knows of the backup."""
         about = {
             "base": self.base_name,
+            "description_sha256": self.plain_description_sha256,
             "kind": self.backup.kind,
             "made": self.backup.made.isoformat(),
             "md5": self.backup.md5,
@@ -82,17 +85,18 @@ def parcel_of(
     """
     source = FileSource(backup.path, interruption)
     plain_sha256 = _recorded_hash(backup)
-    beside = backup.path.with_name(description_name(backup.name))
-    with disk_errors(backup.path.parent):
-        description = beside.read_bytes() if backup.is_full else None
+    description = described(backup) if backup.is_full else None
+    named = None if description is None else _sha256_of(description)
     if not recipients:
-        yield Parcel(backup, backup.path, source.size_bytes, plain_sha256, description, False, plain_sha256, base_name)
+        yield Parcel(
+            backup, backup.path, source.size_bytes, plain_sha256, description, False, plain_sha256, base_name, named
+        )
         return
     prepare(Target(backup.path.parent, source.size_bytes))
     with disk_errors(backup.path.parent), Draft(backup.path.parent, backup.name + ENCRYPTED) as draft:
         sha256 = _encrypted(source, draft, recipients, plain_sha256)
         hidden = None if description is None else _encrypted_text(description, recipients)
-        yield Parcel(backup, draft.path, draft.size_bytes, sha256, hidden, True, plain_sha256, base_name)
+        yield Parcel(backup, draft.path, draft.size_bytes, sha256, hidden, True, plain_sha256, base_name, named)
 
 
 def _recorded_hash(backup: Backup) -> str:

@@ -3,7 +3,7 @@ SELECT
     backup.mensaje_error, backup.duracion_segundos, backup.tablas_respaldadas, backup.registros_totales,
     backup.hash_md5, backup.id_backup_base, backup.fecha_creacion, backup.fecha_eliminacion,
     coalesce(backup.eliminado, false) AS eliminado, backup.ejecutado_por,
-    own.attempt, own.host, own.sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
+    own.attempt, own.host, own.sha256, own.description_sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
     own.verified_at, own.verification_seconds, own.verification_error, own.damaged_since,
     (
         SELECT json_agg(

@@ -23,10 +23,12 @@ WITH known AS (
 ), changed AS (
     SELECT id_backup FROM added UNION ALL SELECT id_backup FROM completed
 ), noted AS (
-    INSERT INTO janitor_backups (id_backup, attempt, host, sha256, found_at_provider)
-    SELECT id_backup, 'rebuilt:' || id_backup, %(host)s, %(sha256)s, true FROM changed
+    INSERT INTO janitor_backups (id_backup, attempt, host, sha256, description_sha256, found_at_provider)
+    SELECT id_backup, 'rebuilt:' || id_backup, %(host)s, %(sha256)s, %(description_sha256)s, true
+    FROM changed
     ON CONFLICT (id_backup) DO UPDATE SET
-        host = excluded.host, sha256 = excluded.sha256, deleting_since = NULL, found_at_provider = true
+        host = excluded.host, sha256 = excluded.sha256, description_sha256 = excluded.description_sha256,
+        deleting_since = NULL, found_at_provider = true
 )
 SELECT id_backup, true AS is_new FROM changed
 UNION ALL
