@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from config.logs import one_line, redactor
 from jobs.backups.files import ENCRYPTED, Contents
@@ -131,6 +132,14 @@ class Found:
     description_sha256: str | None = None
 
 
+class Written(NamedTuple):
+    """What became of it: no id if the database says that it was deleted, or knows another backup by this name."""
+
+    backup_id: int | None
+    is_new: bool
+    is_another: bool
+
+
 class Records:
     """Records backups in the database, and looks them up.
 
@@ -206,10 +215,11 @@ class Records:
         """When some hosts last began a run, as far as that is known."""
         return {row["host"]: row["last_run"] for row in self._query("last_signs_of_hosts", {"hosts": list(hosts)})}
 
-    def rebuild(self, found: Found, base_id: int | None, made_by: str) -> tuple[int, bool] | None:
-        """Record a backup that was found at a provider; give its id, and whether that was news.
+    def rebuild(self, found: Found, base_id: int | None, made_by: str) -> Written:
+        """Record a backup that was found at a provider.
 
-        `None` if the database says that it was deleted. A row that is known as good stays as it is.
+        A row that is known as good stays as it is, but for the full one that a differential lacked. What has the name
+        of another backup, by its hash, is not recorded.
         """
         parameters = {
             "kind": str(found.kind), "name": found.path.name, "path": str(found.path), "size_bytes": found.size_bytes,
@@ -218,8 +228,8 @@ class Records:
             "description_sha256": found.description_sha256, "base_id": base_id,
             "made": found.made, "made_by": Told(made_by[:LONGEST_NAME_OF_USER]), "host": Told(self._host),
         }  # fmt: skip
-        rows = self._query("rebuild_backup", parameters)
-        return (int(rows[0]["id_backup"]), bool(rows[0]["is_new"])) if rows else None
+        (row,) = self._query("rebuild_backup", parameters)
+        return Written(row["id_backup"], row["is_new"], row["is_another"])
 
     def note_verified(self, backup: Backup, seconds: float, error: str | None = None) -> None:
         """Record that it was restored and compared, and what was wrong with it, if anything was: then notify."""
