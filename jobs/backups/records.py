@@ -72,7 +72,12 @@ class Backup:
     @property
     def is_good(self) -> bool:
         """Whether it was made, and not deleted since."""
-        return self.state == COMPLETED and not self.is_deleted and not self.is_being_deleted
+        return self.is_standing and not self.is_being_deleted
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether it was made, and its deletion is not finished: all of it may still be there."""
+        return self.state == COMPLETED and not self.is_deleted
 
     @property
     def has_copy(self) -> bool:
@@ -195,6 +200,10 @@ class Records:
     def finish_deletion(self, backup: Backup) -> None:
         """Record that they are gone."""
         self._query("finish_deletion", {"id": backup.id})
+
+    def note_kept(self, backup: Backup, *, is_here: bool) -> None:
+        """Record that it is not deleted after all; `is_here`: its file is still on the disk."""
+        self._query("note_kept", {"id": backup.id, "is_gone_here": not is_here})
 
     def note_missing(self, backup: Backup, message: str) -> bool:
         """Notify, once, that another hand has taken its file away; whether that is news."""

@@ -21,7 +21,7 @@ from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
 from jobs.backups.keeping.damage import require_base
-from jobs.backups.keeping.disposal import delete, half_deleted, is_open_to_others, to_delete
+from jobs.backups.keeping.disposal import delete, is_open_to_others, keep, kept_after_all, to_delete
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base
 from jobs.backups.offsite.delivery import Delivery
@@ -263,7 +263,8 @@ class _Run:
         if is_open_to_others(self.directory):
             text = f"Otros usuarios pueden entrar en {self.directory} (BACKUP_PATH); ejecute chmod 700 en él"
             self.context.say("backup_directory_open", text, logging.WARNING)
-        gone = [*half_deleted(shelf), *to_delete(shelf, self.settings.retention_days, self.context.now)]
+        gone = to_delete(shelf, self.settings.retention_days, self.context.now)
+        keep(kept_after_all(shelf, gone), self.records)
         freed_bytes = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)
         if gone:
             names = ", ".join(backup.name for backup in gone)

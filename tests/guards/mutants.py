@@ -5192,8 +5192,8 @@ BACKUPS = (
         "backups",
         "the age of backups is judged by the clock of the host",
         "jobs/backups/keeping/disposal.py",
-        "to_delete(shelf, days, records.now())]",
-        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))]',
+        "to_delete(shelf, days, records.now())\n",
+        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))\n',
         (f"{KEEPING}test_age_is_judged_by_the_clock_of_the_database",),
     ),
     Mutant(

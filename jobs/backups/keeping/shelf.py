@@ -121,8 +121,8 @@ class Shelf:
         return backup.host in (None, self.host) and is_there(backup)
 
     def _usable(self, backup: Backup, fetchable: Container[int]) -> Backup:
-        if not backup.is_good:
-            state = "está borrada" if backup.is_deleted or backup.is_being_deleted else f"está en {backup.state}"
+        if not backup.is_standing:  # what a run was deleting may be all there is
+            state = "está borrada" if backup.is_deleted else f"está en {backup.state}"
             raise UnknownBackup(f"la copia {backup.id} ({backup.name}) {state}")
         if backup.id in fetchable:
             return backup
@@ -133,20 +133,23 @@ class Shelf:
         return backup
 
     def known(self) -> list[KnownBackup]:
-        """Those of this host as retention judges them."""
-        return [
-            KnownBackup(
-                id=backup.id,
-                made=backup.made,
-                base_id=None if backup.is_full else backup.base_id or -1,
-                is_good=backup.is_good,
-                verified=backup.last_proof,
-                copies=frozenset((DIRECTORY,) if is_whole(backup) else ()) | self.elsewhere.get(backup.id, frozenset()),
-                is_doubtful=backup.verification_error is not None,
-                may_be_unseen=not backup.providers <= self.asked,
-            )
-            for backup in self.good_here()
-        ]
+        """All as retention judges them: also what a run was deleting, as it may be all there is by now."""
+        return [self._known(backup) for backup in self.backups if backup.is_standing]
+
+    def _known(self, backup: Backup) -> KnownBackup:
+        is_own = backup.host == self.host
+        here = frozenset((DIRECTORY,) if is_own and is_whole(backup) else ())
+        return KnownBackup(
+            id=backup.id,
+            made=backup.made,
+            base_id=None if backup.is_full else backup.base_id or -1,
+            is_good=backup.is_standing,
+            verified=backup.last_proof,
+            copies=here | self.elsewhere.get(backup.id, frozenset()),
+            is_doubtful=backup.verification_error is not None,
+            may_be_unseen=not backup.providers <= self.asked,
+            is_own=is_own,
+        )
 
 
 def is_there(backup: Backup) -> bool:

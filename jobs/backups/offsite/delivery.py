@@ -47,6 +47,7 @@ class Delivery:
         self._known = copies.all()
         self._seen: set[tuple[int, int]] = set()
         self._missing: list[Copy] = []
+        self._half_deleted: set[int] = set()
         self._asked: set[int] = set()
         self._known_to_be_elsewhere: set[int] = set()
         self._troubles: dict[int, str] = {}
@@ -107,7 +108,8 @@ class Delivery:
 
     def look(self, shelf: Shelf) -> None:
         """Ask each provider once what it has. Raises `RunInterrupted`."""
-        backup_ids = {backup.id for backup in shelf.good_here()}
+        self._half_deleted = {backup.id for backup in shelf.here() if backup.is_standing and not backup.is_good}
+        backup_ids = {backup.id for backup in shelf.here() if backup.is_standing}
         concerned = [copy for copy in self._known if copy.backup_id in backup_ids and copy.stored]
         wanted = self.wanted()
         for provider_id in dict.fromkeys([*wanted, *(copy.provider_id for copy in concerned)]):
@@ -134,7 +136,7 @@ class Delivery:
             listed = self._stores.listed(provider_id, copy.spot.directory)
             if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):
                 self._seen.add((copy.backup_id, provider_id))
-            else:
+            elif copy.backup_id not in self._half_deleted:
                 self._missing.append(copy)
 
     def places(self) -> dict[int, frozenset[str]]:
