@@ -119,7 +119,8 @@ def statistics_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _newest(backups: Sequence[Backup]) -> str | None:
-    return _shown(max((backup.made for backup in backups), default=None))
+    newest = max(backups, key=lambda backup: backup.age_key, default=None)
+    return None if newest is None else _shown(newest.made)
 
 
 def _shown(instant: datetime | None) -> str | None:

@@ -61,6 +61,8 @@ class Backup:
     """Those at providers, as `list --json` shows them."""
     damaged: datetime | None = None
     """Since when its file on its host is known to be damaged, though a provider has a copy."""
+    is_dated_ahead: bool = False
+    """Whether its date is still to come, as the clock of the database was ahead: then it does not say how old it is."""
     last_proof: datetime | None = None
     """When a proof was good, though a later one may have failed: then `verified` is `None`."""
 
@@ -68,6 +70,11 @@ class Backup:
     def is_full(self) -> bool:
         """Whether it is restored alone."""
         return self.kind == Kind.FULL
+
+    @property
+    def age_key(self) -> tuple[bool, datetime, int]:
+        """Greater for a newer one; what is dated ahead may be of any age, and comes before all others."""
+        return not self.is_dated_ahead, self.made, self.id
 
     @property
     def is_good(self) -> bool:
@@ -271,6 +278,7 @@ def _backup(row: Row) -> Backup:
         path=Path(row["ruta_archivo"]),
         state=row["estado"],
         made=row["fecha_creacion"],
+        is_dated_ahead=row["is_dated_ahead"],
         size_bytes=row["tamanio_bytes"],
         error=row["mensaje_error"],
         seconds=row["duracion_segundos"],

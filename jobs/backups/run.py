@@ -135,7 +135,8 @@ class _Run:
         if self.context.is_asked_for:
             return False
         last_instant = Daily(at=self.settings.at).last_instant(self.context.now, self.context.settings.time_zone)
-        recent = [backup for backup in self.shelf().good_here() if backup.made >= last_instant]
+        good = self.shelf().good_here()
+        recent = [backup for backup in good if backup.made >= last_instant and not backup.is_dated_ahead]
         return any(self.delivery.is_lacking(backup) for backup in recent)
 
     def likely_choice(self) -> Choice:

@@ -56,7 +56,7 @@ def deletable(backups: Iterable[KnownBackup], days: int, now: datetime) -> list[
     if days <= 0:
         raise RetentionError(f"BACKUP_RETENTION_DAYS debe ser mayor que 0, no {days}: no se borra ninguna copia")
     known = {backup.id: backup for backup in backups}
-    kept = _never_deleted(known)
+    kept = _never_deleted(known, now)
     if kept is None:
         return []
     oldest_kept = now - timedelta(days=days)
@@ -76,7 +76,7 @@ def _add_bases(kept: set[int], known: dict[int, KnownBackup]) -> None:
             waiting.append(backup.base_id)
 
 
-def _never_deleted(known: dict[int, KnownBackup]) -> set[int] | None:
+def _never_deleted(known: dict[int, KnownBackup], now: datetime) -> set[int] | None:
     """What stays whatever its age; `None` when there is no good full backup to rely on."""
     good = [backup for backup in known.values() if backup.is_good and backup.is_own]
     seen = [backup for backup in good if _is_restorable(backup, known)]
@@ -87,6 +87,7 @@ def _never_deleted(known: dict[int, KnownBackup]) -> set[int] | None:
     kept = {backup.id for backup in known.values() if backup.may_be_unseen or not backup.is_own}
     for candidates in (trusted, seen, good):
         kept |= _newest(candidates)
+        kept |= _newest([backup for backup in candidates if backup.made <= now])  # the rest may be of any age
     return kept
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from jobs.backups.errors import BackupError
@@ -56,14 +57,14 @@ class Shelf:
             if backup.is_full and backup.id not in doubtful and (is_base(backup) or backup.id in fetchable)
             if backup.damaged is None
         )
-        return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
+        return max(usable, key=_age, default=None)
 
     def newest(self, fetchable: Container[int] = ()) -> Backup:
         """The newest good one whose file is there, or can be fetched. Raises `UnknownBackup`."""
         usable = [backup for backup in self.good_here() if is_there(backup) or backup.id in fetchable]
         if not usable:
             raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
-        return max(usable, key=lambda backup: (backup.made, backup.id))
+        return max(usable, key=_age)
 
     def newest_provable(self, *, has_key: bool) -> Backup | None:
         """The newest good one that this program made and somebody can prove.
@@ -75,7 +76,7 @@ class Shelf:
         provable = (
             backup for backup in usable if all(self._can_be_read(part, has_key) for part in self._parts(backup))
         )
-        return max(provable, key=lambda backup: (backup.made, backup.id), default=None)
+        return max(provable, key=_age, default=None)
 
     def is_readable_elsewhere(self, backup: Backup, *, has_key: bool) -> bool:
         """Whether providers have all that restores a backup, where this host can read it."""
@@ -150,6 +151,10 @@ class Shelf:
             may_be_unseen=not backup.providers <= self.asked,
             is_own=is_own,
         )
+
+
+def _age(backup: Backup) -> tuple[bool, datetime, int]:
+    return backup.age_key
 
 
 def is_there(backup: Backup) -> bool:

@@ -5,8 +5,10 @@ Who can write at a provider can put anything there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,28 @@ def test_another_description_at_the_provider_is_not_fetched(
     recipients = [recipient_of(identity)]
     assert desk.run(recipients) == []
     assert about_in(desk.remote(near)[f"{FULL_NAME}.age.sha256"])["description_sha256"] == backup.description_sha256
+
+
+def test_another_full_one_under_the_name_is_no_base(desk: Desk) -> None:
+    """With everything beside it: what is written there belongs together."""
+    one = desk.make("backup_20260101_030000_FULL.sql.gz")
+    backup = desk.make(content=b"SELECT 2;\n")
+    described = replace(WHOLE, sha256=str(backup.sha256)).to_bytes()
+    (desk.directory / BESIDE).write_bytes(described)
+    known = replace(backup, description_sha256=hashlib.sha256(described).hexdigest())
+    require_base(known)
+    older = replace(known, description_sha256=None)
+    require_base(older)
+    (desk.directory / BESIDE).write_bytes(replace(WHOLE, sha256=str(one.sha256)).to_bytes())
+    for recorded in (known, older):
+        with pytest.raises(FullBackupNeeded, match="no es"):
+            require_base(recorded)
+    (desk.directory / BESIDE).write_bytes(described)
+    beside = f"{FULL_NAME}.sha256"
+    (desk.directory / beside).write_bytes((desk.directory / f"{one.name}.sha256").read_bytes())
+    for recorded in (known, older):
+        with pytest.raises(FullBackupNeeded, match="no es el completo que consta"):
+            require_base(recorded)
 
 
 def test_another_description_on_the_disk_is_used_for_nothing(desk: Desk, near: int) -> None:
