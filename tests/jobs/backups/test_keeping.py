@@ -125,6 +125,7 @@ def test_a_full_one_with_a_differential_of_another_host_stays(desk: Desk) -> Non
     full = desk.make(OLD)
     make_old(desk, full)
     differential = desk.make("backup_20260302_030000_DIFF.sql.gz", full.id)
+    make_old(desk, differential)
     desk.platform.sql("UPDATE janitor_backups SET host = 'host-2' WHERE id_backup = %s", differential.id)
     desk.make("backup_20260303_030000_FULL.sql.gz")
     assert deleted(desk) == []
