@@ -6,9 +6,10 @@ from datetime import UTC
 
 import pytest
 
+from config.text.times import Clock
 from jobs.backups.choice import Wish, choose
 from jobs.backups.keeping.summary import findings, summarize
-from jobs.backups.listing import entry_of, statistics
+from jobs.backups.listing import describe_backup, entry_of, statistics
 from jobs.backups.records import Backup
 from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
@@ -40,7 +41,7 @@ def test_a_full_one_dated_ahead_does_not_count_as_the_last(desk: Desk) -> None:
     shelf = desk.shelf()
     newest = [shelf.newest_full(), shelf.newest(), shelf.newest_provable(has_key=False), summarize(shelf).full]
     assert [backup and backup.id for backup in newest] == [real.id] * 4
-    told = [finding.text for finding in findings(shelf, desk.directory, 7, desk.records.now())]
+    told = [finding.text for finding in findings(shelf, desk.directory, 7, Clock(desk.records.now(), UTC))]
     assert any("aún no ha llegado" in text for text in told)
     assert any("hace más de una semana" in text for text in told)
     assert deleted(desk) == []  # the newest one whose date can be believed stays, too
@@ -58,5 +59,7 @@ def test_what_was_written_by_hand_stops_nothing(desk: Desk, near: int, when: str
     assert desk.run() == []
     assert desk.stored() == [(1, near), (2, near)]
     assert deleted(desk) == ([OLD] if when in ("-infinity", "0044-03-15 BC") else [])
-    assert findings(desk.shelf(), desk.directory, 7, desk.records.now())
-    assert [entry_of(backup, "host-1")["id_backup"] for backup in desk.records.all()] == [1, 2]
+    clock = Clock(desk.records.now(), UTC)
+    assert findings(desk.shelf(), desk.directory, 7, clock)
+    entries = [entry_of(backup, "host-1") for backup in desk.records.all()]
+    assert [OLD in describe_backup(entry, clock) for entry in entries] == [True, False]
