@@ -5034,6 +5034,10 @@ OLD_CHAINS = (
     "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
 )
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
+CLAIMS = f"{BACKUP_TESTS}test_claims.py::"
+DESCRIPTIONS = f"{BACKUP_TESTS}test_descriptions.py::"
+REBUILDING = f"{BACKUP_TESTS}test_rebuilding.py::"
+DATES = f"{BACKUP_TESTS}test_dates.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
@@ -5384,8 +5388,8 @@ BACKUPS = (
         "backups",
         "the age of backups is judged by the clock of the host",
         "jobs/backups/keeping/disposal.py",
-        "to_delete(shelf, days, records.now())]",
-        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))]',
+        "to_delete(shelf, days, records.now())\n",
+        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))\n',
         (f"{KEEPING}test_age_is_judged_by_the_clock_of_the_database",),
     ),
     Mutant(
@@ -5432,8 +5436,8 @@ BACKUPS = (
         "backups",
         "backups of other programs are thrown away",
         "jobs/backups/keeping/shelf.py",
-        "        return [backup for backup in self.backups if backup.host == self.host]\n",
-        "        return list(self.backups)\n",
+        "        is_own = backup.host == self.host\n",
+        "        is_own = True\n",
         (f"{BACKUP_JOB}test_rows_of_another_program_are_left_alone",),
     ),
     Mutant(
@@ -5455,10 +5459,136 @@ BACKUPS = (
     Mutant(
         "backups",
         "a file of another installation is replaced at a provider",
-        "jobs/backups/offsite/delivery.py",
-        "            sender.require_free(parcel, spot)\n",
+        "jobs/backups/offsite/sending.py",
+        "            raise _not_ours(spot.key)\n",
         "            pass\n",
-        (f"{OFF_SITE}test_a_file_of_another_installation_with_the_same_name_is_not_touched",),
+        (
+            f"{OFF_SITE}test_a_file_of_another_installation_with_the_same_name_is_not_touched",
+            f"{CLAIMS}test_what_another_installation_stored_after_a_failed_try_stays",
+        ),
+    ),
+    Mutant(
+        "backups",
+        "of two installations at once the second replaces the copy of the first",
+        "jobs/backups/offsite/sending.py",
+        "self._provider.replace(key, source, there)",
+        "self._provider.put(key, source)",
+        (f"{CLAIMS}test_of_two_installations_at_once_the_second_replaces_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "what another installation stored in the place of a copy is removed",
+        "jobs/backups/offsite/delivery.py",
+        "        if sender.is_of_another(copy, backup):\n",
+        "        if False:\n",
+        (f"{CLAIMS}test_what_another_installation_stored_in_our_place_is_not_removed",),
+    ),
+    Mutant(
+        "backups",
+        "a copy is forgotten for one of a damaged file",
+        "jobs/backups/offsite/delivery.py",
+        "            require_undamaged(backup)  # what is recorded of a copy",
+        "            pass  # what is recorded of a copy",
+        (f"{CLAIMS}test_a_good_copy_is_not_removed_before_its_successor_is_proven",),
+    ),
+    Mutant(
+        "backups",
+        "another description is fetched than was recorded",
+        "jobs/backups/offsite/fetching.py",
+        "            require_description(backup, description)\n",
+        "            pass\n",
+        (f"{DESCRIPTIONS}test_another_description_at_the_provider_is_not_fetched",),
+    ),
+    Mutant(
+        "backups",
+        "the encoding in a description may be any text",
+        "jobs/backups/creation/description.py",
+        "ID.fullmatch(self.id) and ENCODING.fullmatch(self.encoding)",
+        "ID.fullmatch(self.id)",
+        (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "a description may name any setting",
+        "jobs/backups/creation/description.py",
+        "if not set(self.settings) <= SETTINGS or not all(",
+        "if not all(",
+        (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "a differential is made of a full one that is not what was recorded",
+        "jobs/backups/run.py",
+        "            require_base(choice.base)\n",
+        "",
+        (f"{BACKUP_PROOFS}test_a_changed_description_makes_no_differential",),
+    ),
+    Mutant(
+        "backups",
+        "another full one under the name of the last one is a base",
+        "jobs/backups/keeping/damage.py",
+        "(written != [backup.sha256] or found != backup.sha256)",
+        "False",
+        (f"{DESCRIPTIONS}test_another_full_one_under_the_name_is_no_base",),
+    ),
+    Mutant(
+        "backups",
+        "other bytes are recorded as a copy of the backup with their name",
+        "jobs/backups/queries/rebuild_backup.sql",
+        "THEN own.sha256 IS NOT DISTINCT FROM %(sha256)s",
+        "THEN true",
+        (f"{REBUILDING}test_a_backup_of_another_installation_with_this_name_is_no_copy_of_ours",),
+    ),
+    Mutant(
+        "backups",
+        "a differential never gets the full one that was found later",
+        "jobs/backups/queries/rebuild_backup.sql",
+        "        AND backup.id_backup_base IS NULL AND backup.tipo",
+        "        AND false AND backup.tipo",
+        (f"{REBUILDING}test_a_chain_at_two_providers_is_complete_in_either_order",),
+    ),
+    Mutant(
+        "backups",
+        "a deletion that was begun is finished whatever is left",
+        "jobs/backups/keeping/disposal.py",
+        "    gone = to_delete(shelf, days, records.now())\n",
+        "    gone = [*half_deleted(shelf), *to_delete(shelf, days, records.now())]\n",
+        (
+            f"{KEEPING}test_a_deletion_begun_long_ago_is_judged_again",
+            f"{KEEPING}test_a_deletion_that_was_refused_is_not_finished_where_it_is_the_last_copy",
+        ),
+    ),
+    Mutant(
+        "backups",
+        "a full one goes though another host's differential needs it",
+        "jobs/backups/keeping/retention.py",
+        " if backup.may_be_unseen or not backup.is_own}",
+        " if backup.may_be_unseen}",
+        (f"{KEEPING}test_a_full_one_with_a_differential_of_another_host_stays",),
+    ),
+    Mutant(
+        "backups",
+        "a backup that is dated ahead is the newest one",
+        "jobs/backups/records.py",
+        "        return not self.is_dated_ahead, self.made, self.id\n",
+        "        return True, self.made, self.id\n",
+        (f"{DATES}test_a_full_one_dated_ahead_does_not_count_as_the_last",),
+    ),
+    Mutant(
+        "backups",
+        "retention takes one that is dated ahead for the newest one",
+        "jobs/backups/keeping/retention.py",
+        "[backup for backup in candidates if backup.made <= now]",
+        "[]",
+        (f"{DATES}test_a_full_one_dated_ahead_does_not_count_as_the_last",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged file is attached to a mail",
+        "jobs/backups/offsite/mail.py",
+        "    if hashlib.sha256(content).hexdigest() != parcel.sha256:\n",
+        "    if not content:\n",
+        (f"{BACKUP_TESTS}test_mail.py::test_a_damaged_one_is_not_attached",),
     ),
     Mutant(
         "backups",
@@ -5616,7 +5746,7 @@ BACKUPS = (
         "backups",
         "one proof is enough for ever",
         "jobs/backups/verification/run.py",
-        "    return None if proven and max(proven) > oldest_allowed else newest\n",
+        "    return None if any(oldest_allowed < proof < context.now + SLACK for proof in proven) else newest\n",
         "    return None if proven else newest\n",
         (f"{BACKUP_PROOFS}test_the_newest_backup_is_proven_and_again_when_that_is_too_long_ago",),
     ),
