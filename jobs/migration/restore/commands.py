@@ -17,7 +17,7 @@ import click
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line
-from config.options import SpanishCommand, bandwidth_option, directory_to_fill, not_empty, transfers_option
+from config.options import SpanishCommand, bandwidth_option, directory_to_fill, given, not_empty, transfers_option
 from config.process.last_line import in_time, in_units
 from config.settings import Settings
 from config.text.amounts import AmountError, parse_duration
@@ -25,15 +25,18 @@ from config.text.plurals import counted, executions, files
 from config.text.wording import output_failure, reason_of
 from jobs.migration.restore.archived import request_from, request_restore
 from jobs.migration.restore.contents import describe_entries, entries_of, json_of_entries, signed_url
+from jobs.migration.restore.filling import Restored
 from jobs.migration.restore.include import Include
 from jobs.migration.restore.many.run import Checking, Done, Restoring, Sums, Work, for_each_execution
 from jobs.migration.restore.many.targets import Targets, WhereTheyWere, below_one_directory
 from jobs.migration.restore.many.wanted import Named, Selected, Wanted, beginning_of, end_of, provider_id_of
 from jobs.migration.restore.progress import SharedProgress, Show, showing
-from jobs.migration.restore.run import Restored, StoredCopy, restore_execution, stored_copy
+from jobs.migration.restore.run import restore_execution
+from jobs.migration.restore.source import StoredCopy, stored_copy
 from jobs.migration.restore.trail import note_restored, note_url_signed
 from jobs.signals import stopping_on_signal
-from sql.database import Database, StoredExecution
+from sql.database import Database
+from sql.platform.stored_executions import StoredExecution
 from storage.traffic.pace import Traffic, transfers_within
 from storage.traffic.transfers import TransferPool
 
@@ -75,10 +78,6 @@ def _moment(_context: click.Context, _parameter: click.Parameter, text: str | No
     except ValueError as error:
         raise click.BadParameter("debe ser un día, 2024-05-01, o un día y una hora, '2024-05-01 13:30'") from error
     return text
-
-
-def _given(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    return None if text is None else not_empty(context, parameter, text).strip()
 
 
 def _include(_context: click.Context, _parameter: click.Parameter, patterns: Sequence[str]) -> Include:
@@ -148,7 +147,7 @@ class Order:
     callback=_uuids_in,
     help="Las de ARCHIVO, un UUID por línea; - es la entrada estándar.",
 )
-@click.option("--provider", metavar="ID|NOMBRE", callback=_given, help="Las que están en este proveedor.")
+@click.option("--provider", metavar="ID|NOMBRE", callback=given, help="Las que están en este proveedor.")
 @click.option("--since", metavar="FECHA", callback=_moment, help="Las de esta fecha_ejecucion en adelante; hora local.")
 @click.option("--until", metavar="FECHA", callback=_moment, help="Las de hasta esta fecha_ejecucion, incluida.")
 @click.option(
