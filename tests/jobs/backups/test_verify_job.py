@@ -35,9 +35,9 @@ NOT_MADE = {"verified": 0}
 
 
 @pytest.fixture
-def platform(database_url: str) -> Iterator[Platform]:
+def platform(initialized_database_url: str) -> Iterator[Platform]:
     """A database of the platform, which is the one that is backed up."""
-    with closing(Platform(database_url)) as made:
+    with closing(Platform(initialized_database_url)) as made:
         yield made
 
 
