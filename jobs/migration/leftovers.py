@@ -18,7 +18,8 @@ from jobs.report import TickReport
 from providers.base import IntegrityError, ObjectNotFound, Provider, ProviderUnavailable, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
-from sql.database import Database, Leftover
+from sql.database import Database
+from sql.migration.attempts import Leftover
 from storage.deletions import late_deletions_kept_off
 from storage.inspection import look
 from storage.keys import Place, place_from_uri

@@ -1,4 +1,4 @@
-"""`audit` finds what is lost, damaged and of nobody, and nothing else, whatever goes on meanwhile.
+"""`audit` finds what is lost, damaged and of nobody, and nothing else, whatever happens meanwhile.
 
 Where else the program judges what a provider holds: the proof of an upload, which has tests of its own.
 """

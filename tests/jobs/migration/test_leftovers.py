@@ -26,7 +26,8 @@ from providers.file_trees import temporary_name
 from providers.local.provider import LocalProvider
 from providers.probes import CONDITIONS_NAME
 from providers.stores import store_of
-from sql.database import Database, Occupied
+from sql.database import Database
+from sql.migration.attempts import Occupied
 from storage.keys import Place
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
@@ -149,9 +150,9 @@ def test_what_a_failed_attempt_left_is_removed(scene: Scene) -> None:
     assert scene.files(PRIMARY) == copy_at("ejecuciones/uuid-10") | copy_at("ejecuciones/uuid-1-b")
     assert scene.files(ALTERNATE) == copy_at()
     assert scene.states() == ["settled", "committed"]
-    assert scene.report.counts.leftovers_removed == 1
+    assert scene.report.counts["leftovers_removed"] == 1
     scene.remove()
-    assert scene.report.counts.leftovers_removed == 1
+    assert scene.report.counts["leftovers_removed"] == 1
 
 
 def test_nothing_is_removed_before_the_execution_is_committed(scene: Scene) -> None:
@@ -430,7 +431,7 @@ def put_manifest(scene: Scene, content: bytes) -> None:
 
 
 def test_what_another_installation_completed_is_kept(scene: Scene, warnings: Callable[[], list[str]]) -> None:
-    """A clone of the database has the same attempts; what lies there may be the copy of the original by now."""
+    """A clone of the database has the same attempts; what is there may be the copy of the original by now."""
     scene.fail_on(PRIMARY, foreign=False)
     put_manifest(scene, manifest_by("another", scene.claim.execution.id))
     scene.commit_on(ALTERNATE)
