@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from config.errors import UnsafeSource
 from config.logs import one_line
+from providers.probes import CHECK_NAME, probe_key
 
 MANIFEST_SUFFIX = ".manifest.json"
 
@@ -55,8 +56,6 @@ class Place(NamedTuple):
         nobody else's. Two processes that store and remove objects of one name mislead each other, and some servers then
         keep an object that both have removed.
         """
-        from providers.probes import CHECK_NAME, probe_key  # here: a run with nothing to do probes nothing
-
         digest = hashlib.sha256(os.fsencode(self.name)).hexdigest()
         return probe_key(self.parent, f"{CHECK_NAME}{digest[:16]}")
 

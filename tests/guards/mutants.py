@@ -4626,6 +4626,22 @@ SETTINGS = (
         (f"{HALF_CONFIGURED}::test_an_option_of_the_tick_before_a_command_is_a_usage_error[--dry-run]",),
     ),
     Mutant(
+        "a lost database",
+        "a run that ends without its database waits for it with each statement",
+        "sql/connection.py",
+        "time.monotonic() - min(started, self._lost_at)",
+        "time.monotonic() - started",
+        (f"{DB}::test_a_lost_database_is_waited_for_once_and_not_again_for_each_statement",),
+    ),
+    Mutant(
+        "a lost database",
+        "a database that was back counts as lost since the first time",
+        "sql/connection.py",
+        "                    self._lost_at = math.inf\n                    return",
+        "                    return",
+        (f"{DB}::test_a_database_that_was_back_is_waited_for_as_before",),
+    ),
+    Mutant(
         "half configured",
         "a part of a password is looked for as a host",
         "sql/connection.py",
@@ -5008,10 +5024,15 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+RESTRICTED = f"{BACKUP_TESTS}test_restricted.py::"
 EXACT = f"{BACKUP_TESTS}test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
+OLD_CHAINS = (
+    "tests/stories/test_backups_off_site.py::"
+    "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
+)
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
@@ -5153,9 +5174,73 @@ BACKUPS = (
         "backups",
         "rows that break a constraint that is not valid cannot be restored",
         "jobs/backups/statements/suspend.sql",
-        "WHERE c.contype IN ('c', 'n')",
-        "WHERE c.contype IN ('-')",
+        "NOT c.convalidated AND c.conislocal AND",
+        "c.conrelid = 0 AND",
         (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "rows that break a constraint that is not valid, and inherited as well, cannot be restored",
+        "jobs/backups/statements/suspend.sql",
+        "NOT c.convalidated AND c.conislocal AND",
+        "NOT c.convalidated AND c.coninhcount = 0 AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the comment of an inherited constraint that is not valid is lost",
+        "jobs/backups/statements/suspend.sql",
+        "AND NOT c.conislocal AND",
+        "AND false AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the empty mount point of a disk that is not mounted is one that has lost all copies",
+        "jobs/backups/offsite/delivery.py",
+        "        if missing and not has_any:",
+        "        if False:",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "what is fetched from a disk that is not mounted is recorded as lost",
+        "jobs/backups/offsite/fetching.py",
+        "            self.stores.require_mounted(copy.provider_id)",
+        "            pass",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "check takes a disk that is not mounted for one without copies",
+        "jobs/backups/offsite/check.py",
+        "                if not files and number in recorded:",
+        "                if False:",
+        (OLD_CHAINS,),
+    ),
+    Mutant(
+        "backups",
+        "a dry run does not look at the providers, and says what a run would not do",
+        "jobs/backups/run.py",
+        "        delivery.look(own.shelf())",
+        "        pass",
+        (OLD_CHAINS,),
+    ),
+    Mutant(
+        "backups",
+        "a file that another hand has written runs programs when it is restored",
+        "jobs/backups/verification/restricted.py",
+        '        return f"\\\\restrict {self._key}\\n".encode()',
+        '        return b""',
+        (f"{RESTRICTED}test_a_file_that_would_run_programs_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "an older psql runs the programs of a file of which nothing proves who wrote it",
+        "jobs/backups/verification/proving.py",
+        "    if found is not None and not can_restrict(programs.psql):",
+        "    if False:",
+        (f"{RESTRICTED}test_an_older_psql_restores_no_backup_of_which_nothing_proves_who_wrote_it",),
     ),
     Mutant(
         "backups",
@@ -5682,8 +5767,24 @@ TRUST = (
     ),
     Mutant(
         "audit",
-        "an original with other bytes is taken for the copy's",
+        "a manifest that cannot be read now counts as lost",
         "commands/audit/originals.py",
+        "    except (ObjectNotFound, IntegrityError):\n",
+        "    except MigrationError:\n",
+        (f"{AUDIT}test_a_directory_that_cannot_be_compared_is_not_migrated_again",),
+    ),
+    Mutant(
+        "leftovers",
+        "any directory counts as the original of a copy whose row is gone",
+        "jobs/migration/leftovers.py",
+        "return has_all(directory, walk_original(directory), manifest, self._interruption)",
+        "return True",
+        (f"{LEFTOVERS}test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",),
+    ),
+    Mutant(
+        "audit",
+        "an original with other bytes is taken for the copy's",
+        "jobs/migration/originals.py",
         "local.size_bytes == entry.size_bytes and hash_file(directory.descriptor, local, stop) == entry.sha256",
         "local.size_bytes == entry.size_bytes",
         (f"{AUDIT}test_what_is_less_than_the_copy_does_not_replace_it",),
