@@ -5804,8 +5804,7 @@ TRUST = (
         "return has_all(directory, walk_original(directory), manifest, self._interruption)",
         "return True",
         (
-            "tests/jobs/migration/test_leftovers.py"
-            "::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
+            "tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
         ),
     ),
     Mutant(
