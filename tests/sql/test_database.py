@@ -775,6 +775,9 @@ def test_a_database_that_was_back_is_waited_for_as_before(
         assert waited_seconds(connection) >= LOST_FOR_SECONDS
         connection.query("find_missing_columns")
         assert waited_seconds(connection) >= LOST_FOR_SECONDS
+        with pytest.raises(DatabaseError):
+            connection.execute_script("SELECT 1 / 0")  # an error is an answer, too
+        assert waited_seconds(connection) >= LOST_FOR_SECONDS
 
 
 def test_a_database_that_is_not_there_is_unavailable_and_its_password_is_not_told() -> None:
