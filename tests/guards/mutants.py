@@ -5032,10 +5032,15 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+RESTRICTED = f"{BACKUP_TESTS}test_restricted.py::"
 EXACT = f"{BACKUP_TESTS}test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
+OLD_CHAINS = (
+    "tests/stories/test_backups_off_site.py::"
+    "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
+)
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
@@ -5177,9 +5182,73 @@ BACKUPS = (
         "backups",
         "rows that break a constraint that is not valid cannot be restored",
         "jobs/backups/statements/suspend.sql",
-        "WHERE c.contype IN ('c', 'n')",
-        "WHERE c.contype IN ('-')",
+        "NOT c.convalidated AND c.conislocal AND",
+        "c.conrelid = 0 AND",
         (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "rows that break a constraint that is not valid, and inherited as well, cannot be restored",
+        "jobs/backups/statements/suspend.sql",
+        "NOT c.convalidated AND c.conislocal AND",
+        "NOT c.convalidated AND c.coninhcount = 0 AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the comment of an inherited constraint that is not valid is lost",
+        "jobs/backups/statements/suspend.sql",
+        "AND NOT c.conislocal AND",
+        "AND false AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the empty mount point of a disk that is not mounted is one that has lost all copies",
+        "jobs/backups/offsite/delivery.py",
+        "        if missing and not has_any:",
+        "        if False:",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "what is fetched from a disk that is not mounted is recorded as lost",
+        "jobs/backups/offsite/fetching.py",
+        "            self.stores.require_mounted(copy.provider_id)",
+        "            pass",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "check takes a disk that is not mounted for one without copies",
+        "jobs/backups/offsite/check.py",
+        "                if not files and number in recorded:",
+        "                if False:",
+        (OLD_CHAINS,),
+    ),
+    Mutant(
+        "backups",
+        "a dry run does not look at the providers, and says what a run would not do",
+        "jobs/backups/run.py",
+        "        delivery.look(own.shelf())",
+        "        pass",
+        (OLD_CHAINS,),
+    ),
+    Mutant(
+        "backups",
+        "a file that another hand has written runs programs when it is restored",
+        "jobs/backups/verification/restricted.py",
+        '        return f"\\\\restrict {self._key}\\n".encode()',
+        '        return b""',
+        (f"{RESTRICTED}test_a_file_that_would_run_programs_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "an older psql runs the programs of a file of which nothing proves who wrote it",
+        "jobs/backups/verification/proving.py",
+        "    if found is not None and not can_restrict(programs.psql):",
+        "    if False:",
+        (f"{RESTRICTED}test_an_older_psql_restores_no_backup_of_which_nothing_proves_who_wrote_it",),
     ),
     Mutant(
         "backups",
@@ -5510,6 +5579,30 @@ BACKUPS = (
         "-> BackupFile:\n        self._remove_unfinished()\n",
         "-> BackupFile:\n",
         ("tests/crash/test_jobs_killed.py::test_backups_killed_at_every_step",),
+    ),
+    Mutant(
+        "backups",
+        "a backup is made where the disk of the earlier ones is not mounted",
+        "jobs/backups/keeping/shelf.py",
+        "if not directory.exists() and shelf.has_made_in(directory):",
+        "if False:",
+        ("tests/jobs/backups/test_summary.py::test_a_directory_that_is_gone_with_its_backups_is_not_made_again",),
+    ),
+    Mutant(
+        "backups",
+        "a download takes any file of that name for the backup",
+        "jobs/backups/verification/proving.py",
+        "return not path.samefile(other) and filecmp.cmp(path, other, shallow=False)",
+        "return True",
+        ("tests/jobs/backups/test_keeping.py::test_a_download_that_is_repeated_finds_everything_there",),
+    ),
+    Mutant(
+        "notices",
+        "a message is longer than ntfy takes",
+        "jobs/notify/message.py",
+        "return max(of_telegram, of_ntfy) + LINE_BREAK",
+        "return of_telegram + LINE_BREAK",
+        (NOTIFY + "test_delivery.py::test_ntfy_takes_what_is_sent_however_long_it_is",),
     ),
     Mutant(
         "backups",

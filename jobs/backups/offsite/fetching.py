@@ -78,7 +78,7 @@ class Fetcher:
             if copy.backup_id != backup.id or not copy.stored:
                 continue
             try:
-                return self._fetch(copy, backup, directory)
+                return self._fetch_if_mounted(copy, backup, directory)
             except RunInterrupted:
                 raise
             except StoreUnusable as error:
@@ -89,6 +89,13 @@ class Fetcher:
                 reasons.append(str(self.stores.fault(copy.provider_id, error)))
         kind = BackupLost if is_lost and reasons else NotFetched
         raise kind(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
+
+    def _fetch_if_mounted(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
+        try:
+            return self._fetch(copy, backup, directory)
+        except ObjectNotFound:
+            self.stores.require_mounted(copy.provider_id)
+            raise
 
     def _fetch(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
         if copy.spot.is_encrypted and not self.identities:
@@ -206,11 +213,19 @@ def download_chain(
     for part in shelf.chain(backup, fetcher.fetchable):
         if is_usable(part, shelf, fetcher, records):
             written += copy(part)
+        elif found := _already_there(part, directory):
+            written += found
         else:
             with disk_errors(directory):
                 directory.mkdir(mode=0o700, exist_ok=True)
             written += fetcher.fetch(part, directory)
     return written
+
+
+def _already_there(backup: Backup, directory: Path) -> list[Path]:
+    """The files of a backup in a directory, where an earlier order has left them whole; otherwise none."""
+    there = replace(backup, path=directory / backup.name, damaged=None)
+    return [path for path in files_of(there) if path.exists()] if not damage_of(there) else []
 
 
 def is_usable(backup: Backup, shelf: Shelf, fetcher: Fetcher, records: Records) -> bool:

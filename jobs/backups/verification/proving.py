@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import threading
 import time
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from jobs.backups.errors import (
     DamagedBackup,
     DiskError,
     FullBackupNeeded,
+    NoFittingProgram,
     NotProven,
     RestoreFailed,
 )
@@ -29,6 +31,7 @@ from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.progress import shown_progress
 from jobs.backups.verification.restoring import restore_at_once
+from jobs.backups.verification.restricted import Unrestricted, can_restrict, restraint_by
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
 from jobs.backups.verification.verify import Proof, prove, require_hash
 from sql.connection import database_identity, database_password
@@ -81,6 +84,7 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
         else:
             found = find_programs(description.server_major, str(description.server_major), programs)
             scratch = scratch_database(found, description, interruption)
+        _require_restraint(chain, found)
         url = stack.enter_context(scratch)
         note = stack.enter_context(shown_progress("Comprobando", [item.path for item in chain]))
         return prove(found, url, description, chain[0].path, differential, interruption, note)
@@ -94,7 +98,7 @@ def _description(full: Backup) -> Description:
 
 
 def download(chain: Sequence[Backup], directory: Path, interruption: threading.Event) -> list[Path]:
-    """Copy the files of a chain into a directory, where none of them may be; give the new paths.
+    """Copy the files of a chain into a directory, unless they are there; give their paths there.
 
     Each backup is read again and has its hash before it has its name. Raises `DiskError`, `DamagedBackup`,
     `BackupInterrupted`.
@@ -121,6 +125,8 @@ def _require_hashes(chain: Sequence[Backup]) -> None:
 def _copied(path: Path, directory: Path, interruption: threading.Event) -> Path:
     target = directory / path.name
     if target.exists():
+        if is_equal_elsewhere(path, target):
+            return target
         raise DiskError(f"ya existe {one_line(target)}; bórrelo o indique otro directorio")
     with path.open("rb") as source, Draft(directory, path.name) as draft:
         while block := source.read(COPY_BYTES):
@@ -129,6 +135,11 @@ def _copied(path: Path, directory: Path, interruption: threading.Event) -> Path:
         draft.sync()
         draft.publish()
     return target
+
+
+def is_equal_elsewhere(path: Path, other: Path) -> bool:
+    """Whether another file holds the same bytes. Raises `OSError`."""
+    return not path.samefile(other) and filecmp.cmp(path, other, shallow=False)
 
 
 def require_empty(database_url: str) -> None:
@@ -156,13 +167,27 @@ def restore_chain(
     _require_hashes(chain)
     paths = [backup.path for backup in chain]
     found = programs_for(database_url, programs)
+    _require_restraint(chain, found)
+    is_of_another_program = any(backup.attempt is None for backup in chain)
+    restraint = Unrestricted() if is_of_another_program else restraint_by(found)
     try:
         with disk_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
-            restore_at_once(found, database_url, paths, interruption, note)
+            restore_at_once(found, restraint, database_url, paths, interruption, note)
     except BackupInterrupted as error:
         raise BackupInterrupted(f"la restauración se interrumpió: {AS_BEFORE}") from error
     except BackupError as error:
         raise RestoreFailed(f"{error}; {AS_BEFORE}") from error
+
+
+def _require_restraint(chain: Sequence[Backup], programs: Programs) -> None:
+    """Raise `NoFittingProgram` where nothing proves who wrote a file, and `psql` would run the programs it names."""
+    found = next((backup for backup in chain if backup.was_found_at_provider), None)
+    if found is not None and not can_restrict(programs.psql):
+        raise NoFittingProgram(
+            f"la copia {found.id} ({found.name}) la encontró 'backup rebuild', y nada demuestra quién la escribió: "
+            f"{one_line(programs.psql)} {programs.version} es anterior a \\restrict y ejecutaría los programas que "
+            "nombrara; actualice el paquete postgresql-client (versiones desde agosto de 2025)"
+        )
 
 
 def programs_for(database_url: str, directory: Path | None) -> Programs:
