@@ -5811,7 +5811,9 @@ TRUST = (
         "jobs/migration/leftovers.py",
         "return has_all(directory, walk_original(directory), manifest, self._interruption)",
         "return True",
-        (f"{LEFTOVERS}test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",),
+        (
+            "tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
+        ),
     ),
     Mutant(
         "audit",
