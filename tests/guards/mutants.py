@@ -4642,6 +4642,14 @@ SETTINGS = (
         (f"{DB}::test_a_database_that_was_back_is_waited_for_as_before",),
     ),
     Mutant(
+        "a lost database",
+        "a database that answers with an error counts as lost",
+        "sql/connection.py",
+        " if is_lost else math.inf",
+        "",
+        (f"{DB}::test_a_database_that_was_back_is_waited_for_as_before",),
+    ),
+    Mutant(
         "half configured",
         "a part of a password is looked for as a host",
         "sql/connection.py",
