@@ -103,6 +103,7 @@ def _write(
         roles=roles,
         settings=values.settings,
         locale=values.locale,
+        filenodes={str(table.oid): table.filenode for table in snapshot.tables.values()},
     )
     publish(draft, contents, description.to_bytes())
     return BackupFile(
