@@ -19,8 +19,6 @@ from typing import Any
 import psycopg2
 import psycopg2.extras
 
-from providers.probes import CONDITIONS_NAME
-
 Tree = dict[bytes, tuple[object, ...]]
 """Path below the top (the top itself is `b""`) to kind, mode, time of change, and bytes or target of a link."""
 
@@ -57,7 +55,7 @@ class Store:
         return {key: read() for key, _, read in self._listing(prefix)}
 
     def stamps(self) -> dict[str, object]:
-        """For every object what changes when it is written anew, be it with the same bytes."""
+        """For every object what changes when it is written again, be it with the same bytes."""
         return {key: stamp for key, stamp, _ in self._listing("")}
 
     def names(self) -> set[str]:
@@ -251,8 +249,6 @@ class Checker:
                 yield f"{what}: {found}"
         for provider_id, store in self.stores.items():
             for key in sorted(store.names() - self._known_keys[provider_id]):
-                if key.rpartition("/")[2] == CONDITIONS_NAME:  # removed by the next run that uses this provider
-                    continue
                 yield f"no row knows of {key} in store {provider_id}"
 
     def _row(self, uuid: str) -> Mapping[str, Any]:
@@ -316,7 +312,7 @@ def _describe(path: bytes) -> tuple[object, ...]:
 
 
 def _stamps(directory: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of change of everything, so that a file written anew with the same bytes shows, too."""
+    """Inode and time of change of everything, so that a file written again with the same bytes shows, too."""
     found = {}
     for parent, directories, files in os.walk(directory):
         for name in (".", *directories, *files):

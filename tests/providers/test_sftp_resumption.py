@@ -39,6 +39,11 @@ MEDIUM_BYTES = 12 * 1024 * 1024
 
 def provider_of(server: SftpServer, directory: Path, port: int | None = None) -> SftpProvider:
     """A provider for a directory of a server, through another port if need be. What it proves it reads back."""
+    return SftpProvider(row_of(server, directory, port))
+
+
+def row_of(server: SftpServer, directory: Path, port: int | None = None) -> ProviderRow:
+    """The row of such a provider."""
     secret = {"private_key": server.private_key} if server.password is None else {"password": server.password}
     credentials = {
         "host": server.host,
@@ -48,7 +53,7 @@ def provider_of(server: SftpServer, directory: Path, port: int | None = None) ->
         **secret,
     }
     options = {"base_path": str(directory), "verificacion": "lectura"}
-    return SftpProvider(ProviderRow(1, "servidor", "sftp", credentials, options, active=True))
+    return ProviderRow(1, "servidor", "sftp", credentials, options, active=True)
 
 
 @pytest.fixture
@@ -214,7 +219,7 @@ def test_a_source_that_fails_after_a_lost_session_stores_nothing(
 def test_a_name_is_asked_for_once_where_a_late_request_could_remove_it(
     provider: SftpProvider, lying_sftp_server: LyingSftpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the extension a file is removed before another one takes its name: whoever asked hears of the loss."""
+    """Without the extension a file is removed before another one takes its name: the caller hears of the loss."""
     monkeypatch.setattr(lying_sftp_server, "hidden_extensions", (b"posix-rename@openssh.com",))
     lost = Fault("RENAME", liar.cut, calls=(1,))
     with lying_sftp_server.going_wrong(lost), pytest.raises(ProviderUnavailable) as caught:

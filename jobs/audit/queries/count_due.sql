@@ -1,4 +1,4 @@
--- How much has not been read back for so many days: what the rolling audit is behind.
+-- How much has not been read back for the given number of days: the arrears of the rolling audit.
 SELECT count(*) AS executions, coalesce(sum(migration.size_bytes), 0)::bigint AS size_bytes
 FROM janitor_migrations AS migration
 LEFT JOIN janitor_audits AS audit

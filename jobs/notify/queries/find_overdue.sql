@@ -1,5 +1,5 @@
--- The oldest executions that have been due for so many days. A large table is not read for this: there, those of the last
--- look that are still to be migrated.
+-- The oldest executions that have been due for the given number of days. A large table is not read for this: there,
+-- those of the last look that are still to be migrated.
 WITH limits AS (
     SELECT now() - make_interval(secs => %(retention_seconds)s) - make_interval(days => %(days)s) AS executed_before,
            pg_relation_size('ejecuciones_yaml') >= %(large_table_bytes)s AS is_large
