@@ -5236,6 +5236,14 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "event triggers write rows of their own while a differential is restored",
+        "jobs/backups/statements/suspend_event_triggers.sql",
+        "WHERE e.evtenabled <> 'D' AND",
+        "WHERE false AND",
+        (f"{EXACT}test_event_triggers_write_nothing_while_a_superuser_restores",),
+    ),
+    Mutant(
+        "backups",
         "a file that another hand has written runs programs when it is restored",
         "jobs/backups/verification/restricted.py",
         '        return f"\\\\restrict {self._key}\\n".encode()',

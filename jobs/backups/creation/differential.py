@@ -41,6 +41,7 @@ from jobs.backups.files import (
 from jobs.backups.result import BackupFile, Kind
 
 SEQUENCE = b"SELECT pg_catalog.setval("
+EVENT_TRIGGER = b"\nCREATE EVENT TRIGGER "
 COPY_BYTES = 1024 * 1024
 
 
@@ -154,6 +155,9 @@ class _Making:
         self._write_large_objects(rest)
         with GzipMember(draft) as member:
             self._write_head(member, differential_id)
+            has_event_triggers = EVENT_TRIGGER in post_data
+            if has_event_triggers:
+                member.write(render("suspend_event_triggers"))
             if self.changes:
                 member.write(render("suspend", touched=_touched(self.changes)))
                 rows.copy_to(member)
@@ -163,6 +167,8 @@ class _Making:
             for view in filled_views(post_data, self.snapshot.materialised_views()) if self.changes else ():
                 member.write(refresh(view))
             member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
+            if has_event_triggers:
+                member.write(render("resume_event_triggers"))
             member.write(render("epilogue"))
         self.snapshot.require_alive()
         age_seconds = self.snapshot.age_seconds
