@@ -28,13 +28,14 @@ export PIP_CACHE_DIR ?= $(CURDIR)/.cache/pip
 
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help venv demo env-example test lint types mutants crash model differential lock bench bench-small clean without-python
+.PHONY: help venv demo env-example test lint types dashboard-types mutants crash model differential lock bench bench-small clean without-python
 
 help:
 	@echo "make demo         see it at work: own PostgreSQL, own S3 server, nothing else touched"
 	@echo "make test         the whole test suite, against real servers"
 	@echo "make lint         ruff: rules and format"
 	@echo "make types        mypy --strict"
+	@echo "make dashboard-types  check the dashboard against Grafana's schema (needs npm's registry)"
 	@echo "make mutants      take the chief safety checks away in turn: the tests must turn red (ALL=1: every check;"
 	@echo "                  ONLY=fencing: those with this in their name)"
 	@echo "make crash        kill runs at random moments and check what is left (N=1000: so many times)"
@@ -68,6 +69,9 @@ types: .venv/test.stamp
 
 mutants: .venv/test.stamp
 	@$(IN_VENV) -m tests.guards $(if $(ONLY),--only "$(ONLY)",$(if $(ALL),,--mandatory))
+
+dashboard-types: .venv/test.stamp
+	@$(IN_VENV) -m tests.monitoring.dashboard_types
 
 crash: .venv/test.stamp
 	@$(IN_VENV) -m tests.crash --count $(N)

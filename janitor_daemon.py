@@ -25,7 +25,7 @@ from config.process.requirements import require_python_and_packages
 require_python_and_packages()  # before any of them is imported
 
 from commands.command_line import VERSION, run_arguments
-from commands.endings import exit_code_of, in_words
+from commands.endings import exit_code_of, in_words, tell_stopped
 from config.errors import (
     ConfigurationError,
     MigrationError,
@@ -521,7 +521,7 @@ def _run_process() -> int:
         with raising_on_signal():
             exit_code = run_command_line(sys.argv[1:])
     except Stopped as stopped:
-        exit_code = stopped.exit_code
+        exit_code = tell_stopped(stopped)
     drop_what_cannot_be_written()
     return exit_code
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -12,6 +12,7 @@ from config.errors import ConfigurationError, unexpected
 from config.logs import one_line
 from config.models import JobState
 from config.settings import Settings
+from config.text.times import Clock
 from jobs.context import Context
 from jobs.findings import Finding, bad
 from jobs.job import Job, Ref
@@ -120,20 +121,22 @@ def _shown(instant: datetime | None, settings: Settings) -> str | None:
     return None if instant is None else instant.astimezone(settings.time_zone).isoformat(timespec="seconds")
 
 
-def describe_jobs(entries: list[dict[str, Any]]) -> Iterator[str]:
-    """The lines of `jobs`."""
+def describe_jobs(entries: Iterable[Mapping[str, Any]], clock: Clock) -> Iterator[str]:
+    """The lines of `jobs`, one for each."""
     for entry in entries:
         if not entry["on"]:
             state = "mal configurado, no se hará" if entry["misconfigured"] else "desactivado"
-            yield f"{entry['name']} ({entry['title']}): {state}: {entry['reason']}"
+            yield f"{entry['name']} ({entry['title']}): {state}: {one_line(entry['reason'])}"
             continue
-        due = "en cada ciclo" if entry["every_tick"] else "ahora" if entry["due"] else entry["next_due"]
-        yield f"{entry['name']} ({entry['title']}): toca {due}; {_describe_last_run(entry)}"
+        due = "ahora" if entry["due"] else clock.when_written(entry["next_due"])
+        due = "en cada ciclo" if entry["every_tick"] else due
+        yield f"{entry['name']} ({entry['title']}): toca {due}; {_describe_last_run(entry, clock)}"
 
 
-def _describe_last_run(entry: Mapping[str, Any]) -> str:
+def _describe_last_run(entry: Mapping[str, Any], clock: Clock) -> str:
     if entry["last_started_at"] is None:
         return "ningún ciclo lo ha hecho"
     end = OUTCOMES.get(entry["last_outcome"], "sin terminar: en marcha, o se cortó")
     why = f": {one_line(entry['last_error'])}" if entry["last_error"] else ""
-    return f"última vez {entry['last_started_at']} en {one_line(entry['last_host'])}, {end}{why}"
+    last = f"{clock.when_written(entry['last_started_at'])} en {one_line(entry['last_host'])}"
+    return f"última vez {last}, {end}{why}"

@@ -25,6 +25,8 @@ from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAIL
 from config.logs import one_line, printable_json
 from config.options import SpanishCommand, SpanishGroup
 from config.settings import Settings
+from config.text.columns import in_columns
+from config.text.times import Clock
 from sql.database import Database
 
 
@@ -66,7 +68,10 @@ def jobs(settings: Settings, *, as_json: bool) -> int:
     """Dice qué trabajos hay, cuáles están activados, cómo acabó cada uno la última vez y cuándo le toca."""
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
         entries = list_jobs(database, settings)
-    click.echo(printable_json(entries, indent=2) if as_json else "\n".join(map(one_line, describe_jobs(entries))))
+    if as_json:
+        click.echo(printable_json(entries, indent=2))
+    else:
+        click.echo(in_columns(describe_jobs(entries, Clock.of_this_host(settings.time_zone))))
     return EXIT_DONE
 
 

@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
+from config.process.directories import make_directory
 from config.process.system_paths import is_of_system
 from config.text.wording import reason_of
 
@@ -41,6 +42,7 @@ them in its errors."""
 
 LOGGER_NAME = "janitor_daemon"
 LOG_FILE_NAME = "janitor_daemon.log"
+FOR_OWNER_AND_GROUP = 0o750
 TEXT_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 ROTATE_AT_BYTES = 10 * 1024 * 1024
 ROTATED_FILES_KEPT = 10
@@ -387,7 +389,7 @@ def logs_debug() -> bool:
 
 
 def _open_log_file(log_directory: Path) -> logging.Handler:
-    log_directory.mkdir(parents=True, exist_ok=True)
+    make_directory(log_directory, FOR_OWNER_AND_GROUP)
     return _RotatingFile(
         log_directory / LOG_FILE_NAME,
         maxBytes=ROTATE_AT_BYTES,

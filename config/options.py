@@ -165,6 +165,11 @@ def not_empty(_context: click.Context, _parameter: click.Parameter, text: str) -
     return text
 
 
+def given(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    """The text of an option without what surrounds it; `None` where the option is not given. Refuses an empty one."""
+    return None if text is None else not_empty(context, parameter, text).strip()
+
+
 def directory_to_fill(context: click.Context, parameter: click.Parameter, text: str) -> Path:
     """Turn an argument into the path of a directory that exists or can be created."""
     path = Path(not_empty(context, parameter, text))

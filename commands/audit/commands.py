@@ -12,16 +12,17 @@ from commands.audit.fixing import fix, plan_lines
 from commands.audit.report import Report
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
-from config.options import SpanishCommand
+from config.options import SpanishCommand, given
 from config.process.person import this_person
 from config.settings import Settings
 from config.text.plurals import counted
+from jobs.migration.restore.many.wanted import provider_id_of
 from jobs.signals import stopping_on_signal
 from sql.database import Database
 
 
 @click.command("audit", cls=SpanishCommand, short_help="Compara la base de datos con lo que hay guardado.")
-@click.option("--provider", "provider_id", metavar="ID", type=int, help="Solo este proveedor, por su id.")
+@click.option("--provider", metavar="ID|NOMBRE", callback=given, help="Solo este proveedor.")
 @click.option("--all", "everything", is_flag=True, help="Todos los proveedores.")
 @click.option(
     "--sample",
@@ -37,7 +38,7 @@ from sql.database import Database
 def audit(
     settings: Settings,
     *,
-    provider_id: int | None,
+    provider: str | None,
     everything: bool,
     sample: int | None,
     read_back: bool,
@@ -48,9 +49,9 @@ def audit(
     """Compara lo que dicen las filas con lo que hay en los proveedores, y al revés: qué se perdió, qué está dañado y
     qué hay que no es de nadie. Lo que se sube o se borra mientras tanto no se da por malo. No cambia nada sin --fix.
     """
-    if provider_id is None and not everything and sample is None:
-        raise click.UsageError("diga qué se comprueba: --sample N, --provider ID o --all")
-    if provider_id is not None and everything:
+    if provider is None and not everything and sample is None:
+        raise click.UsageError("diga qué se comprueba: --sample N, --provider ID|NOMBRE o --all")
+    if provider is not None and everything:
         raise click.UsageError("--provider y --all no se pueden usar juntas")
     if fixes and as_json and not yes:
         raise click.UsageError("con --json no se pregunta: --fix necesita --yes")
@@ -60,6 +61,7 @@ def audit(
         stopping_on_signal(stop),
         prepared_audit(database, settings, stop) as prepared,
     ):
+        provider_id = None if provider is None else provider_id_of(database, provider)
         report = prepared.run(Scope(provider_id, sample, every_byte=read_back))
         _show(report, as_json=as_json)
         if fixes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from commands.history.counts import in_words
 from config.logs import one_line
+from config.text.causes import with_cause
 from config.text.plurals import counted, files
 from jobs.registry import all_jobs
 from sql.connection import Row
@@ -156,10 +157,10 @@ def _copy_of(row: Row) -> str:
 
 EVENTS = {
     "attempt_began": "empieza a subir a {provider}",
-    "attempt_failed": "falla la subida a {provider}: {error} [{error_code}]",
+    "attempt_failed": "falla la subida a {provider}: {why}",
     "migrated": "migrada y probada en {provider}",
-    "failed": "ciclo fallido número {failed_runs}: {error} [{error_code}]",
-    "quarantined": "queda en cuarentena tras {failed_runs} ciclos: {error} [{error_code}]",
+    "failed": "ciclo fallido número {failed_runs}: {why}",
+    "quarantined": "queda en cuarentena tras {failed_runs} ciclos: {why}",
     "held": "retenida ({reason})",
     "released": "liberada",
     "retried": "se pide que se reintente",
@@ -181,6 +182,7 @@ class _Texts(dict[str, str]):
 
 def _words_of(event: Row) -> str:
     texts = {**event["details"], **{name: value for name, value in event.items() if value is not None}}
+    texts["why"] = with_cause(texts.get("error_code"), one_line(texts.get("error") or ""))
     return EVENTS.get(event["event"], one_line(event["event"])).format_map(
         _Texts({name: one_line(value) for name, value in texts.items()})
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from commands.status.providers import ADVICE
 from config.logs import one_line
+from config.text.causes import CAUSES, with_cause
 from config.text.plurals import counted, executions
 from config.text.times import age, ago, size
 
@@ -21,24 +23,6 @@ PATIENCE = timedelta(hours=24)
 
 TRIES_UNTIL_TOLD = 2
 """Runs of a job that failed in a row before somebody should look at it."""
-
-CAUSES = {
-    "unavailable": "el proveedor no respondía",
-    "access_denied": "acceso denegado",
-    "destination_missing": "no existe el destino",
-    "invalid_settings": "configuración incorrecta",
-    "storage_full": "sin espacio",
-    "provider_error": "el proveedor rechaza lo que se le pide",
-    "integrity": "lo guardado no es igual a lo enviado",
-    "unsafe_destination": "el lugar tiene objetos de otros",
-    "unsafe_source": "el directorio no se puede tocar",
-    "source_changed": "los ficheros cambiaban mientras se copiaban",
-    "source_unreadable": "ficheros que no se pueden leer",
-    "directory_missing": "no está el directorio",
-    "interrupted": "interrumpida",
-    "database_error": "la base de datos no hizo la operación",
-}
-"""In words, by the code of the error."""
 
 LOCAL_CAUSES = ("unsafe_source", "source_changed", "source_unreadable", "directory_missing", "database_error")
 """Codes of errors that no provider has any part in, though an execution was on its way to one."""
@@ -144,9 +128,7 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
     role = "proveedor primario" if provider.role == "primary" else "proveedor alternativo"
     name = "borrado" if provider.name is None else one_line(provider.name)
     code = provider.error_code or ""
-    cause = CAUSES.get(code)
-    error = str(provider.error)
-    text = f"{cause}: {error}" if cause and not error.casefold().startswith(cause.casefold()) else error
+    text = with_cause(code, str(provider.error))
     if waiting := sum(group.count for group in facts.failures if _is_to_blame(provider, group)):
         text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
@@ -167,22 +149,24 @@ def _has_usable_alternate(facts: Facts) -> bool:
 
 def _of_disks(facts: Facts) -> Iterator[Attention]:
     for disk in facts.disks:
-        attention = _missing(disk) if disk.fault else _full(disk) if disk.is_nearly_full else None
+        attention = _missing(disk, facts) if disk.fault else _full(disk, facts) if disk.is_nearly_full else None
         if attention is not None:
             yield attention
 
 
-def _missing(disk: Disk) -> Attention | None:
+def _missing(disk: Disk, facts: Facts) -> Attention | None:
     """A log directory is made by the first run, and without temporary files there is nothing to clean."""
     if disk.purpose != "root":
         return None
     advice = "móntela o corrija JANITOR_ROOTS; hasta entonces sus ejecuciones se dejan como están"
-    return Attention("root_missing", f"raíz {one_line(disk.path)}", str(disk.fault), advice)
+    since = facts.broken_since.get(f"root:{facts.host}:{disk.path}")
+    return Attention("root_missing", f"raíz {one_line(disk.path)}", str(disk.fault), advice, since)
 
 
-def _full(disk: Disk) -> Attention:
+def _full(disk: Disk, facts: Facts) -> Attention:
     text = f"quedan {size(disk.free_bytes or 0)} de {size(disk.total_bytes or 0)}"
-    return Attention("disk_nearly_full", f"disco de {one_line(disk.path)}", text, "libere espacio")
+    since = facts.broken_since.get(f"disk:{facts.host}:{Path(disk.path).absolute()}")
+    return Attention("disk_nearly_full", f"disco de {one_line(disk.path)}", text, "libere espacio", since)
 
 
 def _of_runs(facts: Facts) -> Iterator[Attention]:
@@ -278,7 +262,13 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
             text = f"{text}; la última vez que salió bien: {_ago(job['last_good_at'], facts)}"
             text = f"{text}; el último intento: {_ago(job['last_started_at'], facts)}"
             advice = f"corrija la causa y ejecute janitor-daemon run {job['name']}"
-            yield Attention("job_failing", f"trabajo {job['name']}", text, advice)
+            yield Attention("job_failing", f"trabajo {job['name']}", text, advice, _failing_since(job["name"], facts))
+
+
+def _failing_since(job: str, facts: Facts) -> datetime | None:
+    """Of a job of the platform, or of this host's."""
+    causes = (f"job:{job}:failing", f"job:{job}:{facts.host}:failing")
+    return next((facts.broken_since[cause] for cause in causes if cause in facts.broken_since), None)
 
 
 def _ago(instant: str | None, facts: Facts) -> str:

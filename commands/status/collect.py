@@ -30,8 +30,8 @@ from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
 from sql.database import Database, DatabaseReadOnly, SchemaError
+from sql.large_tables import LARGE_TABLE_BYTES
 from sql.memory.outlook import WHOLE_TABLE
-from sql.migration.executions import LARGE_TABLE_BYTES
 
 FAILURES_SHOWN = 20
 DIRECTORIES_LOOKED_FOR = 5000
@@ -82,6 +82,8 @@ def collect(database: Database, settings: Settings) -> Facts:
         jobs=jobs,
         disks=disks,
         freed=dict(database.ask("status_freed")[0]),
+        host=settings.host,
+        broken_since={row["cause"]: row["broken_since"] for row in database.ask("status_causes")},
         last_run=last_runs[0] if last_runs else None,
         database_faults=tuple(database_faults(database)),
         unrecorded=_unrecorded(settings, host_rows),

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 import click
 
@@ -17,11 +14,13 @@ from commands.status.collect import collect
 from commands.status.facts import Facts
 from commands.status.health import examine
 from commands.status.without_database import attention_for, describe_without_database
-from commands.status.words import Clock, describe_attention, describe_status, wrapped
+from commands.status.words import describe_attention, describe_status
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line, printable_json
 from config.options import SpanishCommand
 from config.settings import Settings
+from config.text.columns import in_columns
+from config.text.times import Clock
 from sql.database import Database, DatabaseError
 
 
@@ -54,12 +53,11 @@ def _facts(settings: Settings, *, as_json: bool) -> Facts:
 
 def _show_without_database(settings: Settings, error: DatabaseError, *, as_json: bool) -> None:
     attention, lines = attention_for(error), list(describe_without_database(settings))
-    now = datetime.now(UTC)
     if as_json:
         needs_person = plain([asdict(attention)], settings.time_zone)
         click.echo(printable_json({"error": attention.text, "needs_person": needs_person, "notes": lines}))
     else:
-        _show([*describe_attention([attention], Clock(now, settings.time_zone)), *lines])
+        _show([*describe_attention([attention], Clock.of_this_host(settings.time_zone)), *lines])
 
 
 @click.command(cls=SpanishCommand, short_help="Dice en cinco segundos si todo funciona.")
@@ -79,15 +77,4 @@ def health(settings: Settings, *, as_json: bool) -> int:
 
 
 def _show(lines: Iterable[str]) -> None:
-    click.echo("\n".join(wrapped(map(one_line, lines), _columns())))
-
-
-def _columns() -> int | None:
-    """How wide the terminal is; `None` where the output goes elsewhere and nobody asks for a width."""
-    asked = os.environ.get("COLUMNS", "")
-    if asked.isdecimal() and int(asked) > 0:
-        return int(asked)
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError, AttributeError):
-        return None
+    click.echo(in_columns(map(one_line, lines)))

@@ -207,6 +207,10 @@ class Facts:
     disks: tuple[Disk, ...]
     freed: Mapping[str, int]
     last_run: Mapping[str, Any] | None
+    host: str
+    """This one."""
+    broken_since: Mapping[str, datetime]
+    """Since when causes of trouble last, by their names, as far as runs have noted them for the notices."""
     database_faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Lines of jobs that have something of their own to show."""

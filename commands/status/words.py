@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, tzinfo
-from typing import Any, NamedTuple
+from typing import Any
 
-from commands.jobs import OUTCOMES
+from commands.jobs import describe_jobs
 from commands.status.attention import cause_of, example_of, has_roots
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from config.logs import one_line
 from config.text.plurals import counted, executions, files
-from config.text.times import age, local_with_age, size
-
-NARROWEST_COLUMNS = 30
+from config.text.times import Clock, age, size
 
 STATE_NAMES = {
     "due": "listas para migrar",
@@ -41,17 +38,6 @@ RUN_STATES = {
 }
 
 
-class Clock(NamedTuple):
-    """The operators' clock."""
-
-    now: datetime
-    zone: tzinfo
-
-    def when(self, instant: datetime | None) -> str:
-        """An instant with its age."""
-        return "nunca" if instant is None else local_with_age(instant, self.now, self.zone)
-
-
 def describe_attention(attentions: Sequence[Attention], clock: Clock) -> Iterator[str]:
     """What needs a person, one line each; one line where nothing does."""
     if not attentions:
@@ -75,7 +61,7 @@ def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo)
     yield from _disks(facts)
     yield from _freed(facts.freed)
     yield "Trabajos:"
-    yield from (f"  {_job(job, clock)}" for job in facts.jobs)
+    yield from (f"  {line}" for line in describe_jobs(facts.jobs, clock))
     yield from facts.notes
     yield from _runs(facts, clock)
 
@@ -205,21 +191,6 @@ def _freed(freed: Mapping[str, int]) -> Iterator[str]:
     yield f"Limpieza: {cleaned} en 24 h, {size(freed['temp_day'])}"
 
 
-def _job(job: Mapping[str, Any], clock: Clock) -> str:
-    title = f"{job['name']} ({job['title']})"
-    if not job["on"]:
-        state = "mal configurado, no se hará" if job["misconfigured"] else "desactivado"
-        return f"{title}: {state}: {one_line(job['reason'])}"
-    due = "ahora" if job["due"] else clock.when(_instant(job["next_due"]))
-    due = "en cada ciclo" if job["every_tick"] else due
-    if job["last_started_at"] is None:
-        return f"{title}: toca {due}; ningún ciclo lo ha hecho"
-    last = f"{clock.when(_instant(job['last_started_at']))} en {one_line(job['last_host'])}"
-    end = OUTCOMES.get(job["last_outcome"], "sin terminar: en marcha, o se cortó")
-    why = f": {one_line(job['last_error'])}" if job["last_error"] else ""
-    return f"{title}: toca {due}; última vez {last}, {end}{why}"
-
-
 def _instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
@@ -257,15 +228,3 @@ def _last_run(run: Mapping[str, Any] | None, clock: Clock) -> Iterator[str]:
     yield f"Última ejecución del programa: {started} en {one_line(run['host'])} ({run['mode']}, {end})"
     for problem in (run["report"] or {}).get("problems", ()):
         yield f"  {one_line(problem)}"
-
-
-def wrapped(lines: Iterable[str], columns: int | None) -> Iterator[str]:
-    """The lines, broken at words where a terminal is too narrow; what continues a line is indented further."""
-    for line in lines:
-        if columns is None or len(line) <= columns:
-            yield line
-            continue
-        indent = " " * (len(line) - len(line.lstrip()) + 4)
-        yield from textwrap.wrap(
-            line, max(columns, NARROWEST_COLUMNS), subsequent_indent=indent, break_on_hyphens=False
-        )

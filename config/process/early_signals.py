@@ -23,7 +23,7 @@ def ending_signals() -> tuple[signal.Signals, ...]:
 
 
 def end_at_once_on_signal() -> None:
-    """End the process on each of these signals, with its exit code and no traceback, until the program handles them."""
+    """End the process on each of these signals, with its exit code and one line, until the program handles them."""
     for number in ending_signals():
         signal.signal(number, _end)
 
@@ -34,5 +34,13 @@ def leave_signals_to_others() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
+def interrupted_by(signal_number: int) -> str:
+    """What a person who presses Ctrl-C reads of a program that has not begun its work, or has ended it."""
+    return f"Interrumpido por {signal.Signals(signal_number).name}: todo queda en orden"
+
+
 def _end(signal_number: int, _frame: FrameType | None) -> None:
-    os._exit(EXIT_SIGNAL_BASE + signal_number)
+    try:
+        os.write(2, f"{interrupted_by(signal_number)}\n".encode())
+    finally:  # the terminal may be gone
+        os._exit(EXIT_SIGNAL_BASE + signal_number)

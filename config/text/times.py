@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import NamedTuple, Self
 
 AGES = ((86400, "d"), (3600, "h"), (60, "min"))
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
@@ -30,6 +31,26 @@ def local(instant: datetime, zone: tzinfo) -> str:
 def local_with_age(instant: datetime, now: datetime, zone: tzinfo) -> str:
     """Both: "2026-11-28 03:00 (hace 3 h)"."""
     return f"{local(instant, zone)} ({ago(instant, now)})"
+
+
+class Clock(NamedTuple):
+    """The operators' clock."""
+
+    now: datetime
+    zone: tzinfo
+
+    @classmethod
+    def of_this_host(cls, zone: tzinfo) -> Self:
+        """By this host's time, for what asks no database for it."""
+        return cls(datetime.now(UTC), zone)
+
+    def when(self, instant: datetime | None) -> str:
+        """An instant with its age."""
+        return "nunca" if instant is None else local_with_age(instant, self.now, self.zone)
+
+    def when_written(self, text: str | None) -> str:
+        """The same of an instant as JSON has it."""
+        return self.when(None if text is None else datetime.fromisoformat(text))
 
 
 def size(size_bytes: float) -> str:

@@ -17,12 +17,14 @@ from jobs.audit.records import Copy, Records
 from jobs.context import Context
 from jobs.job import Outcome
 from jobs.provider_set import ProviderSet
+from sql.large_tables import LARGE_TABLE_BYTES
 from sql.texts import Told
 from storage.traffic.pace import Traffic
 from storage.traffic.transfers import TransferPool
 
 DUE_PER_PAGE = 200
 GIGABYTE = 1024**3
+SAMPLED_ROWS = 20_000
 
 
 class Due(NamedTuple):
@@ -150,9 +152,12 @@ class _Run:
 
 def preview(context: Context) -> None:
     """Say how much is due."""
-    (row,) = context.query("count_due", {"days": context.own_settings.days})
+    large = {"large_table_bytes": LARGE_TABLE_BYTES, "sampled_rows": SAMPLED_ROWS}
+    (row,) = context.query("count_due", {"days": context.own_settings.days, **large})
+    about = "" if row["is_exact"] else "unas "  # of a large table only a sample is read
     context.say(
         "audit_previewed",
-        f"[simulación] Hay que leer de vuelta {executions(row['executions'])}, {row['size_bytes'] / GIGABYTE:.2f} GB, "
+        f"[simulación] Hay que leer de vuelta {about}{executions(row['executions'])}, "
+        f"{about}{row['size_bytes'] / GIGABYTE:.2f} GB, "
         f"que no se leen desde hace {counted(context.own_settings.days, 'día', 'días')}",
     )

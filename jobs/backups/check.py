@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.text.times import Clock
 from jobs.backups.creation.programs import find_programs
 from jobs.backups.creation.source import VERSIONS_PER_MAJOR
 from jobs.backups.creation.statements import QUERIES
@@ -37,8 +38,9 @@ def status(context: Context) -> Iterator[Finding]:
     shelf = Shelf(tuple(records.all()), context.settings.host)
     directory = context.settings.backup_directory.absolute()
     settings: BackupSettings = context.own_settings
-    yield from findings(shelf, directory, settings.verify_days, context.now)
-    yield from off_site_findings(shelf, settings, records.last_signs, context.now)
+    clock = Clock(context.now, context.settings.time_zone)
+    yield from findings(shelf, directory, settings.verify_days, clock)
+    yield from off_site_findings(shelf, settings, records.last_signs, clock)
 
 
 def _programs(database_url: str, directory: Path | None) -> Finding:

@@ -17,7 +17,9 @@ from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE, EXIT_SOMETHING_FAIL
 from config.logs import one_line, printable_json
 from config.options import SpanishGroup, directory_to_fill, not_empty
 from config.settings import Settings
+from config.text.columns import in_columns
 from config.text.plurals import counted
+from config.text.times import Clock
 from jobs.backups.choice import Wish
 from jobs.backups.errors import BackupInterrupted
 from jobs.backups.keeping.shelf import Shelf
@@ -80,8 +82,12 @@ def _shelf(records: Records, settings: Settings) -> Shelf:
     return Shelf(tuple(records.all()), settings.host)
 
 
+def _clock(settings: Settings) -> Clock:
+    return Clock.of_this_host(settings.time_zone)
+
+
 def _show(value: object, lines: list[str], *, as_json: bool) -> int:
-    click.echo(printable_json(value, indent=2) if as_json else "\n".join(map(one_line, lines)))
+    click.echo(printable_json(value, indent=2) if as_json else in_columns(map(one_line, lines)))
     return EXIT_DONE
 
 
@@ -125,7 +131,7 @@ def backup_list(settings: Settings, *, as_json: bool) -> int:
     with _records_of(settings) as records:
         backups = records.all()
     entries = [entry_of(item, settings.host) for item in backups]
-    lines = [describe_backup(entry) for entry in entries] or ["No hay ninguna copia de seguridad"]
+    lines = [describe_backup(entry, _clock(settings)) for entry in entries] or ["No hay ninguna copia de seguridad"]
     return _show(entries, lines, as_json=as_json)
 
 
@@ -138,7 +144,7 @@ def backup_show(settings: Settings, *, backup_id: int, as_json: bool) -> int:
     with _records_of(settings) as records:
         found = _shelf(records, settings).named(backup_id)
     entry = entry_of(found, settings.host)
-    return _show(entry, lines_of(entry), as_json=as_json)
+    return _show(entry, lines_of(entry, _clock(settings)), as_json=as_json)
 
 
 @backup.command("stats", short_help="Cuántas copias hay y cuánto ocupan.")
@@ -148,7 +154,7 @@ def backup_stats(settings: Settings, *, as_json: bool) -> int:
     """Dice cuántas copias buenas hay, cuánto ocupan y cuáles son las últimas."""
     with _records_of(settings) as records:
         found = statistics(records.all(), settings.of(BackupSettings).retention_days)
-    return _show(found, statistics_lines(found), as_json=as_json)
+    return _show(found, statistics_lines(found, _clock(settings)), as_json=as_json)
 
 
 @backup.command("clean", short_help="Borra las copias antiguas.")
@@ -230,6 +236,7 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
 
     with _stoppable() as interruption, opened(settings, interruption, _key_file(settings, identity)) as vault:
         found = vault.shelf.named(backup_id)
+        there = set(directory.glob("*"))
         written = download_chain(
             vault.shelf,
             found,
@@ -240,6 +247,9 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
         )
     for path in written:
         click.echo(one_line(path))
+    if equal := there.intersection(written):
+        what = counted(len(equal), "fichero ya estaba", "ficheros ya estaban")
+        click.echo(f"{what} allí, y es igual" if len(equal) == 1 else f"{what} allí, y son iguales", err=True)
     return EXIT_DONE
 
 

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from config.logs import one_line
+from config.process.directories import make_directory
 from config.text.times import size
 from config.text.wording import reason_of
 from jobs.backups.creation.compression import inflated_from
@@ -30,6 +31,7 @@ ENCRYPTED = ".age"
 """The end of the name of what left its host encrypted."""
 
 UNFINISHED = ".part"
+FOR_OWNER = 0o700
 NAME = re.compile(r"backup_(\d{8}_\d{6})_(FULL|DIFF)\.sql\.gz")
 COMPANION = re.compile(r"(backup_\d{8}_\d{6}_(?:FULL|DIFF))\.(?:json|sql\.gz\.sha256)")
 STAMP = "%Y%m%d_%H%M%S"
@@ -70,7 +72,7 @@ def prepare(target: Target) -> None:
     Raises `DiskError`, `NotEnoughSpace`.
     """
     with disk_errors(target.directory):
-        target.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(target.directory, FOR_OWNER)
         free = shutil.disk_usage(target.directory).free
     needed = int(target.expected_bytes * SPACE_MARGIN)
     if free < needed:

@@ -7,8 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from config.text.plurals import counted
+from config.text.times import Clock
 from jobs.backups.keeping.shelf import is_there
 from jobs.backups.records import Backup, readable_size
+
+TIMES = ("fecha_creacion", "fecha_eliminacion", "danado_en_disco_desde", "verificado")
+"""What `show` tells with its age."""
 
 
 def entry_of(backup: Backup, host: str) -> dict[str, Any]:
@@ -41,29 +45,33 @@ def entry_of(backup: Backup, host: str) -> dict[str, Any]:
     }
 
 
-def describe_backup(entry: Mapping[str, Any]) -> str:
+def describe_backup(entry: Mapping[str, Any], clock: Clock) -> str:
     """One line of `list`."""
-    names = ("id_backup", "fecha_creacion", "tipo", "estado", "nombre_archivo")
+    made, damaged = clock.when_written(entry["fecha_creacion"]), entry["danado_en_disco_desde"]
+    names = ("tipo", "estado", "nombre_archivo")
     parts = [
-        "  ".join(str(entry[name]) for name in names),
+        "  ".join((str(entry["id_backup"]), made, *(str(entry[name]) for name in names))),
         entry["tamanio_legible"] or "",
         f"base {entry['id_backup_base']}" if entry["id_backup_base"] is not None else "",
         f"en {entry['equipo']}" if entry["equipo"] else "",
         f"también en {_places(entry['copias'])}" if entry["copias"] else "",
-        f"DAÑADA EN EL DISCO desde {entry['danado_en_disco_desde']}" if entry["danado_en_disco_desde"] else "",
-        f"comprobada {entry['verificado']}" if entry["verificado"] else "",
+        f"DAÑADA EN EL DISCO desde {clock.when_written(damaged)}" if damaged else "",
+        f"comprobada {clock.when_written(entry['verificado'])}" if entry["verificado"] else "",
         f"NO SE PUDO COMPROBAR: {entry['verificacion_error']}" if entry["verificacion_error"] else "",
-        _what_is_wrong(entry),
+        _what_is_wrong(entry, clock),
     ]
     return ", ".join(part for part in parts if part)
 
 
-def lines_of(entry: Mapping[str, Any]) -> list[str]:
+def lines_of(entry: Mapping[str, Any], clock: Clock) -> list[str]:
     """The lines of `show`: what is not known, and what there is none of, is left out."""
-    return [f"{name}: {_in_words(name, value)}" for name, value in entry.items() if value is not None and value != []]
+    known = {name: value for name, value in entry.items() if value is not None and value != []}
+    return [f"{name}: {_in_words(name, value, clock)}" for name, value in known.items()]
 
 
-def _in_words(name: str, value: Any) -> str:
+def _in_words(name: str, value: Any, clock: Clock) -> str:
+    if name in TIMES:
+        return clock.when_written(value)
     if isinstance(value, bool):
         return "sí" if value else "no"
     return _places(value) if name == "copias" else str(value)
@@ -74,9 +82,10 @@ def _places(copies: Sequence[Mapping[str, Any]]) -> str:
     return f"{'el proveedor' if len(names) == 1 else 'los proveedores'} {', '.join(names)}"
 
 
-def _what_is_wrong(entry: Mapping[str, Any]) -> str:
+def _what_is_wrong(entry: Mapping[str, Any], clock: Clock) -> str:
     if entry["eliminado"]:
-        return f"borrada {entry['fecha_eliminacion'] or ''}".strip()
+        deleted = entry["fecha_eliminacion"]
+        return "borrada" if deleted is None else f"borrada {clock.when_written(deleted)}"
     if entry["mensaje_error"]:
         return str(entry["mensaje_error"])
     if entry["en_disco"] is not False or entry["estado"] != "COMPLETADO":
@@ -105,17 +114,21 @@ def statistics(backups: Sequence[Backup], retention_days: int) -> dict[str, Any]
     }
 
 
-def statistics_lines(found: Mapping[str, Any]) -> list[str]:
+def statistics_lines(found: Mapping[str, Any], clock: Clock) -> list[str]:
     """What people read of it."""
     full = counted(found["backups_completos"], "completa", "completas")
     kinds = f"{full}, {counted(found['backups_diferenciales'], 'diferencial', 'diferenciales')}"
     return [
         f"Copias de seguridad: {found['total_backups']} ({kinds}), {found['espacio_usado_legible']}",
-        f"Última completa: {found['ultimo_backup_completo'] or 'ninguna'}",
-        f"Última diferencial: {found['ultimo_backup_diferencial'] or 'ninguna'}",
-        f"Última comprobada: {found['ultima_verificacion'] or 'ninguna'}",
+        f"Última completa: {_when(found['ultimo_backup_completo'], clock)}",
+        f"Última diferencial: {_when(found['ultimo_backup_diferencial'], clock)}",
+        f"Última comprobada: {_when(found['ultima_verificacion'], clock)}",
         f"Se borran pasados {found['dias_retencion']} días",
     ]
+
+
+def _when(text: str | None, clock: Clock) -> str:
+    return "ninguna" if text is None else clock.when_written(text)
 
 
 def _newest(backups: Sequence[Backup]) -> str | None:

@@ -22,7 +22,7 @@ from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
 from jobs.backups.keeping.disposal import delete, half_deleted, is_open_to_others, to_delete
 from jobs.backups.keeping.recovery import close_cut_off
-from jobs.backups.keeping.shelf import Shelf, is_base
+from jobs.backups.keeping.shelf import Shelf, is_base, require_directory
 from jobs.backups.offsite.delivery import Delivery
 from jobs.backups.offsite.encryption import require_recipients
 from jobs.backups.records import Backup, Beginning, End, Records, readable_size
@@ -153,6 +153,7 @@ class _Run:
         if not expected.favour_fetching(places=1 + len(self.settings.providers)):
             return Choice(None, f"{choice.base.name} solo está en un proveedor, y hacer otra cuesta menos que traerla")
         try:
+            require_directory(self.directory, self.shelf())
             self._remove_unfinished()
             self.delivery.fetcher.fetch(choice.base, self.directory)
         except BackupError as error:
@@ -173,6 +174,7 @@ class _Run:
         self.context.say("backup_started", f"Empieza la copia de seguridad {choice.kind} en {self.directory}")
         started = time.monotonic()
         try:
+            require_directory(self.directory, self.shelf())
             made = self._made(choice, beginning)
         except Exception as error:
             is_known = isinstance(error, (BackupError, DatabaseError))

@@ -28,7 +28,7 @@ def say_left(path: str, name: str, reason: LogLeft) -> None:
 def say_missing(path: Path | str) -> None:
     """Report a directory of `LOGS_PATH` that does not exist."""
     message = f"No existe el directorio de registros {one_line(path)}: créelo o corrija LOGS_PATH"
-    emit(logging.WARNING, "logs_directory_missing", message)
+    emit(logging.ERROR, "logs_directory_missing", message)
 
 
 def say_unusable(path: Path | str, reason: str) -> None:

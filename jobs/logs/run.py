@@ -12,16 +12,24 @@ from jobs.job import Outcome
 from jobs.logs.check import check_directories
 from jobs.logs.cleaning import clean_logs
 from jobs.logs.guard import kept_apart_from_logs
+from jobs.logs.report import LogsReport
 
 
 def run(context: Context) -> Outcome:
     """Compress and delete what is due. Raises `ConfigurationError` for a refused directory."""
     apart = kept_apart_from_logs(context.settings)
     report = clean_logs(context.own_settings, apart, context.interruption, dry_run=context.dry_run)
-    count = counted(report.failures, "fallo", "fallos")
-    told = f"{count} con los registros: janitor_daemon.log dice a esa hora cuáles y por qué"
     counts = {**asdict(report), "freed_bytes": report.freed_bytes}
-    return Outcome(counts=counts, failures=(told,) if report.failures else ())
+    return Outcome(counts=counts, failures=tuple(_failures(report)))
+
+
+def _failures(report: LogsReport) -> Iterator[str]:
+    if report.missing_directories:
+        count = counted(report.missing_directories, "directorio que no existe", "directorios que no existen")
+        yield f"LOGS_PATH nombra {count}: monte su disco, créelo o corrija LOGS_PATH; check dice cuál"
+    if report.failures:
+        count = counted(report.failures, "fallo", "fallos")
+        yield f"{count} con los registros: janitor_daemon.log dice a esa hora cuáles y por qué"
 
 
 def preview(context: Context) -> Outcome:

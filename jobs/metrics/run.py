@@ -26,6 +26,7 @@ from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from sql.connection import Row
 from sql.database import Database, DatabaseError, DatabaseUnavailable
+from sql.large_tables import SAMPLE_OF_STORED
 
 FOLDER = "jobs/metrics"
 SLOW_COUNT_SECONDS = 1.0
@@ -159,7 +160,7 @@ class _Collection:
         retention_seconds = min(policy.retention_hours * 3600, LONGEST_RETENTION_SECONDS)
         (row,) = self._rows(database, "count_executions", {"retention_seconds": retention_seconds})
         yield from collecting.of_executions(row, retention_seconds)
-        yield from collecting.of_stored(self._rows(database, "count_stored", {}), policy)
+        yield from collecting.of_stored(self._rows(database, "count_stored", SAMPLE_OF_STORED), policy)
         yield sample("janitor_inventory_duration_seconds", time.monotonic() - began)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import json
+import math
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 from typing import NamedTuple
@@ -10,7 +12,15 @@ from typing import NamedTuple
 from config.text.plurals import counted
 
 LONGEST_MESSAGE = 4096
-"""Telegram's limit, in UTF-16 units. Characters that HTML escapes are counted as they are escaped."""
+"""The limit of Telegram, in UTF-16 units of the text as HTML has it, and of ntfy, in bytes of UTF-8."""
+
+LONGEST_JSON = 7400
+"""A text that is longer as ASCII JSON goes to ntfy as an attachment, which most servers of their own refuse. Some
+hundred characters are left for its topic and title.
+"""
+
+MOST_PER_CHARACTER = 7
+"""One character takes no more of the limit: twelve ASCII characters as JSON has it, or six as HTML escapes it."""
 
 RESERVED = 160
 """What is kept for the last line, and for the marks that a channel adds."""
@@ -69,8 +79,10 @@ def compose(notices: Sequence[Notice], zone: tzinfo) -> Message:
 
 
 def length(text: str) -> int:
-    """How much of the limit a line takes."""
-    return len(html.escape(text).encode("utf-16-le")) // 2 + LINE_BREAK
+    """How much of the limit a line takes, at the channel at which it takes most."""
+    of_telegram = len(html.escape(text).encode("utf-16-le")) // 2
+    of_ntfy = max(len(text.encode()), math.ceil(len(json.dumps(text)) * LONGEST_MESSAGE / LONGEST_JSON))
+    return max(of_telegram, of_ntfy) + LINE_BREAK
 
 
 def _title(notices: Sequence[Notice]) -> str:
@@ -93,5 +105,5 @@ def _shortened(line: str, room: int) -> str:
         return line
     kept = line[:room]
     while length(f"{kept}…") > room:
-        kept = kept[: -max(1, (length(f"{kept}…") - room) // 5)]
+        kept = kept[: -max(1, (length(f"{kept}…") - room) // MOST_PER_CHARACTER)]
     return f"{kept}…"

@@ -108,7 +108,8 @@ def _failure(seen: _Seen) -> Result:
 
 def _refused(answer: requests.Response, *, is_certain: bool) -> Result:
     told = _told_by(answer)
-    description = told.get("description") or answer.reason or ""
+    reasons = (told.get(name) for name in ("description", "error"))
+    description = next((reason for reason in reasons if isinstance(reason, str) and reason), answer.reason or "")
     parameters = told.get("parameters")
     asked = parameters.get("retry_after") if isinstance(parameters, dict) else None
     pause = pause_seconds(answer.headers.get("Retry-After"))

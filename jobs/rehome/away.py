@@ -35,12 +35,18 @@ class Away(NamedTuple):
         return place_from_uri(self.uri)
 
 
+COUNTED_TO = 10_000
+"""Of more executions at one provider it is only said that they are more: to count millions takes seconds."""
+
+
 class AwayAtProvider(NamedTuple):
-    """How much is at one provider that is not the primary one."""
+    """How much is at one provider that is not the primary one; at most `COUNTED_TO` executions, and their bytes."""
 
     provider_id: int
     executions: int
     size_bytes: int
+    is_cut: bool
+    """Whether there are more."""
 
 
 def find_away(context: Context, home_id: int) -> Iterator[Away]:
@@ -58,4 +64,5 @@ def find_away(context: Context, home_id: int) -> Iterator[Away]:
 
 def count_away(context: Context, home_id: int) -> list[AwayAtProvider]:
     """How much is elsewhere, by provider."""
-    return [AwayAtProvider(**row) for row in context.query("count_away", {"home_id": home_id})]
+    rows = context.query("count_away", {"home_id": home_id, "count_to": COUNTED_TO})
+    return [AwayAtProvider(**row) for row in rows]

@@ -40,10 +40,11 @@ def preview(context: Context) -> None:
     home = providers.name(policy.primary_provider_id)
     found = count_away(context, policy.primary_provider_id)
     for there in found:
+        more = "más de " if there.is_cut else ""
         context.say(
             "rehome_previewed",
-            f"[simulación] Se llevarían a {home} {executions(there.executions)} que están en "
-            f"{providers.name(there.provider_id)}, {there.size_bytes / MEGABYTE:.2f} MB",
+            f"[simulación] Se llevarían a {home} {more}{executions(there.executions)} que están en "
+            f"{providers.name(there.provider_id)}, {more}{there.size_bytes / MEGABYTE:.2f} MB",
         )
     if not found:
         context.say("rehome_previewed", f"[simulación] Todo está en {home}: no se llevaría nada")

@@ -18,6 +18,7 @@ from jobs.tick import plan_of
 from jobs.weekly.forecast import Forecast, Measurement, forecast
 from sql.connection import Row
 from sql.database import Database
+from sql.large_tables import LARGE_TABLE_BYTES, SAMPLE_OF_STORED
 
 METRICS = "jobs/metrics"
 """Its statements count the executions; here they are asked for once, by a person."""
@@ -139,8 +140,9 @@ def gather(database: Database, settings: Settings, days: int) -> Report:
     database.require_current_schema()
     zone = getattr(settings.time_zone, "key", None) or "UTC"  # a zone file of the host's need not have a name
     policy = database.load_policy() or MigrationPolicy()
-    parameters = {"retention_seconds": min(policy.retention_hours, 1e6) * 3600}
-    (queue,) = database.job_query(METRICS, "count_executions", parameters)
+    retention_seconds = min(policy.retention_hours, 1e6) * 3600
+    parameters = {"retention_seconds": retention_seconds, "large_table_bytes": LARGE_TABLE_BYTES}
+    (queue,) = database.ask("report_pending", parameters)
     made = _instant(queue["now"], settings)
     attempts = database.report_rows("attempts", days, zone)
     disks, missing = _disks(settings, database.report_rows("disks", days, zone))
@@ -152,7 +154,7 @@ def gather(database: Database, settings: Settings, days: int) -> Report:
         due=queue["due"],
         oldest_due=None if queue["oldest_due"] is None else _instant(queue["oldest_due"], settings),
         quarantined=queue["quarantined"],
-        stores=_stores(database.job_query(METRICS, "count_stored", {}), attempts, policy),
+        stores=_stores(database.job_query(METRICS, "count_stored", SAMPLE_OF_STORED), attempts, policy),
         causes=[Cause(**_renamed(row)) for row in database.report_rows("failures", days, zone)],
         runs=_runs(database.report_rows("runs", days, zone)),
         jobs=_jobs(database.report_rows("jobs", days, zone), settings),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from config.logs import one_line
+from config.text.causes import with_cause
 from config.text.plurals import counted, executions
 from jobs.weekly.data import BackupLine, Disk, Report
 
@@ -56,8 +57,8 @@ def attention(report: Report) -> Iterator[str]:
         yield f"{executions(report.quarantined)} en cuarentena: corrija la causa y use retry UUID."
     for cause in report.causes[:FEW]:
         yield (
-            f"{executions(cause.executions)} con error [{one_line(cause.code)}], como {one_line(cause.uuid)}: "
-            f"{one_line(cause.error)}"
+            f"{executions(cause.executions)} con error, como {one_line(cause.uuid)}: "
+            f"{with_cause(cause.code, one_line(cause.error))}"
         )
     for job in report.jobs:
         if job.failed and job.last_good is None:

@@ -127,7 +127,7 @@ def test_a_terminal_shows_it_and_what_needs_a_person_comes_first(busy: Report) -
     text = list(lines(busy))
     assert text[1] == "Necesita atención:"
     assert "No está la raíz" in text[2]
-    assert any("[access_denied], como uuid-2: acceso <denegado>" in line for line in text)
+    assert any("1 ejecución con error, como uuid-2: acceso denegado: acceso <denegado>" in line for line in text)
     assert any(line.startswith("Migradas: 2 ejecuciones, 4.0 MB (1.0 MB/s") for line in text)
     assert any("logs no ha salido bien ni una vez en norte: sin <permiso>" in line for line in attention(busy))
     assert len(text) < 30

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import psycopg2
 import pytest
 
 from config.logs import one_line
+from config.text.times import Clock
 from demo.servers.postgres import EmbeddedPostgres
-from jobs.backups.listing import lines_of
+from jobs.backups.listing import describe_backup, lines_of
 from sql.database import database_identity
 from tests.processes import is_alive, wait_until
 from tests.stories.installation import Installation, Run
@@ -133,7 +135,10 @@ def test_statistics_and_lists_show_what_there_is(sage: Installation) -> None:
     assert (listed["tipo"], listed["estado"], listed["en_disco"]) == (FULL, DONE, True)
     assert json.loads(done(sage.run("backup", "show", "1", "--json")).output) == listed
     assert sage.run("backup", "show", "77").exit_code == 1
-    shown = "\n".join(lines_of(listed))
+    clock = Clock.of_this_host(UTC)
+    shown = "\n".join(lines_of(listed, clock))
+    assert f"fecha_creacion: {clock.when_written(listed['fecha_creacion'])}" in shown
+    assert f"1  {clock.when_written(listed['fecha_creacion'])}  COMPLETO" in describe_backup(listed, clock)
     assert "en_disco: sí" in shown
     assert "eliminado: no" in shown
     assert "copias: " not in shown
@@ -274,7 +279,8 @@ def test_verify_proves_download_and_restore_give_back(sage: Installation, empty_
     assert sorted(path.name for path in elsewhere.iterdir()) == sorted(path.name for path in copies(sage).iterdir())
     for hashes in elsewhere.glob("*.sha256"):
         subprocess.run(["sha256sum", "-c", "--quiet", hashes], check=True, cwd=elsewhere)
-    assert sage.run("backup", "download", "2", str(elsewhere)).exit_code == 1
+    repeated = done(sage.run("backup", "download", "2", str(elsewhere)))
+    assert repeated.errors == "5 ficheros ya estaban allí, y son iguales\n"
     done(sage.run("backup", "restore", "2", "--to", empty_database))
     assert value_in(empty_database, "SELECT count(*) FROM ejecuciones_yaml") == 2
     refused = sage.run("backup", "restore", "2", "--to", empty_database)

@@ -78,6 +78,16 @@ def test_what_fails_is_in_the_exit_code(installation: Installation, logs: Path) 
     assert "app.log.gz" in os.listdir(logs)
 
 
+def test_a_directory_that_is_not_there_is_in_the_exit_code(installation: Installation, logs: Path) -> None:
+    """And needs a person: a disk may be unmounted. The other directories are done."""
+    tick = installation.run("--only", "logs", LOGS_PATH=f"{logs}:{logs}-gone")
+    assert tick.exit_code == 1, tick
+    assert f"No existe el directorio de registros {logs}-gone: créelo o corrija LOGS_PATH" in tick.messages("ERROR")
+    assert "app.log.gz" in os.listdir(logs)
+    told = installation.run("status", "--quiet", LOGS_PATH=f"{logs}:{logs}-gone")
+    assert "  ! trabajo logs: falló 1 vez: LOGS_PATH nombra 1 directorio que no existe: " in told.output
+
+
 def test_what_stops_a_dry_run_is_told_of_the_job(installation: Installation, logs: Path) -> None:
     run = installation.run("run", "logs", "--dry-run", LOGS_PATH="/etc")
     assert run.exit_code == 2, str(run)

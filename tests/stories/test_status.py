@@ -25,10 +25,11 @@ from commands.status.collect import collect
 from commands.status.facts import Disk, Facts, FailureGroup
 from commands.status.health import DEGRADED, DOWN, examine
 from commands.status.own_log import unrecorded_failure
-from commands.status.words import describe_status, wrapped
+from commands.status.words import describe_status
 from config.errors import unexpected
 from config.logs import LOG_FILE_NAME
 from config.settings import Settings, load_settings
+from config.text.columns import wrapped
 from jobs.context import Context
 from jobs.findings import Finding, bad, good
 from jobs.job import Job, Ref
@@ -70,6 +71,26 @@ def codes(installation: Installation) -> list[str]:
 
 
 # What is wrong, and what to do
+
+
+def test_what_lasts_is_told_with_its_beginning(installation: Installation, tmp_path: Path) -> None:
+    """As far as runs have noted it for the notices: a root that is gone, a full disk, a job that fails."""
+    began = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
+    host = settings_of(installation).host
+    root, full = str(tmp_path / "gone"), str(installation.temporary)
+    for cause in (f"root:{host}:{root}", f"disk:{host}:{full}", f"job:logs:{host}:failing", "job:backup:failing"):
+        installation.execute(
+            "INSERT INTO janitor_causes (cause, state, severity, text, host, broken_since, told_severity) "
+            "VALUES (%s, 'failed', 2, '', %s, %s, 2)",
+            (cause, host, began),
+        )
+    facts = facts_of(installation)
+    disks = (Disk(root, "root", None, None, "no existe"), Disk(full, "temp", 100 << 30, 1, None))
+    failing = {"on": True, "misconfigured": False, "failed_runs": 2}
+    jobs = tuple({**job, **failing} if job["name"] in ("logs", "backup", "temp") else job for job in facts.jobs)
+    told = {each.subject: each.since for each in needs_a_person(replace(facts, disks=disks, jobs=jobs))}
+    lasting = (f"raíz {root}", f"disco de {full}", "trabajo logs", "trabajo backup", "trabajo temp")
+    assert [told[subject] for subject in lasting] == [began] * 4 + [None]
 
 
 def test_an_outage_is_told_by_cause_and_provider_and_not_for_each_execution(

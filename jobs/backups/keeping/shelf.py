@@ -6,7 +6,8 @@ from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from jobs.backups.errors import BackupError
+from config.logs import one_line
+from jobs.backups.errors import BackupError, DiskError
 from jobs.backups.files import description_name
 from jobs.backups.keeping.retention import KnownBackup
 from jobs.backups.records import Backup
@@ -17,6 +18,14 @@ DIRECTORY = "BACKUP_PATH"
 
 class UnknownBackup(BackupError):
     """There is no such backup that could be used here."""
+
+
+def why_missing(directory: Path) -> str:
+    """What operators read where the directory of earlier backups is gone: a new one would hide an unmounted disk."""
+    return (
+        f"no existe {one_line(directory)} (BACKUP_PATH), donde hay copias anotadas: monte su disco o corrija "
+        "BACKUP_PATH; si ya no volverá, créelo con mkdir -m 700"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,11 @@ class Shelf:
             raise UnknownBackup(f"la copia {backup.id} no dice cuál es su completa")
         return [self._usable(self.named(backup.base_id), fetchable), self._usable(backup, fetchable)]
 
+    def has_made_in(self, directory: Path) -> bool:
+        """Whether good backups of this host should be in this directory."""
+        made = (backup for backup in self.good_here() if not backup.was_found_at_provider)
+        return any(backup.path.parent == directory for backup in made)
+
     def is_here(self, backup: Backup) -> bool:
         """Whether its file is on this host."""
         return backup.host in (None, self.host) and is_there(backup)
@@ -172,3 +186,9 @@ def files_of(backup: Backup) -> Iterable[Path]:
     yield backup.path
     yield backup.path.with_name(f"{backup.name}.sha256")
     yield backup.path.with_name(description_name(backup.name))
+
+
+def require_directory(directory: Path, shelf: Shelf) -> None:
+    """Raise `DiskError` where backups were made in a directory that is gone. The first backup of all creates it."""
+    if not directory.exists() and shelf.has_made_in(directory):
+        raise DiskError(why_missing(directory))

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from config.logs import one_line
 from config.text.plurals import counted
+from config.text.times import Clock
 from config.text.wording import reason_of
 from jobs.backups.files import SPACE_MARGIN
 from jobs.backups.keeping.disposal import is_open_to_others
-from jobs.backups.keeping.shelf import Shelf, is_there
+from jobs.backups.keeping.shelf import Shelf, is_there, why_missing
 from jobs.backups.records import Backup, readable_size
 from jobs.findings import Finding, advised, bad, good
 
@@ -80,15 +81,15 @@ def summarize(shelf: Shelf) -> Summary:
     )
 
 
-def describe(summary: Summary, verify_days: int, now: datetime) -> Iterator[Finding]:
+def describe(summary: Summary, verify_days: int, clock: Clock) -> Iterator[Finding]:
     """The summary in words."""
     if summary.full is None:
         yield advised(SUBJECT, "todavía no hay ninguna completa")
         return
-    yield _ages(summary, summary.full, now)
+    yield _ages(summary, summary.full, clock)
     if summary.previous_sizes:
         yield _sizes(summary, summary.full)
-    yield _proof(summary, summary.full, verify_days, now)
+    yield _proof(summary, summary.full, verify_days, clock.now)
 
 
 def describe_lost(shelf: Shelf) -> Iterator[Finding]:
@@ -102,14 +103,14 @@ def describe_lost(shelf: Shelf) -> Iterator[Finding]:
         yield bad(SUBJECT, one_line(f"{what} en el disco ni en ningún proveedor: {names}{more}; {advice}"))
 
 
-def _ages(summary: Summary, full: Backup, now: datetime) -> Finding:
+def _ages(summary: Summary, full: Backup, clock: Clock) -> Finding:
     differential = None if summary.differential is None else summary.differential.made
     proven = None if summary.proven is None else summary.proven.verified
     text = (
-        f"última completa {_shown(full.made)}, última diferencial {_shown(differential)}, "
-        f"última comprobada {_shown(proven)}"
+        f"última completa {_shown(full.made, clock)}, última diferencial {_shown(differential, clock)}, "
+        f"última comprobada {_shown(proven, clock)}"
     )
-    if (now - full.made).days > LONGEST_DAYS_WITHOUT:
+    if (clock.now - full.made).days > LONGEST_DAYS_WITHOUT:
         return bad(SUBJECT, f"{text}: hace más de una semana que no se hace una completa; mire el registro")
     return good(SUBJECT, text)
 
@@ -147,6 +148,9 @@ def room(directory: Path, shelf: Shelf) -> Room:
 def describe_room(directory: Path, shelf: Shelf) -> Iterator[Finding]:
     """Whether the next one fits, and whether others can read it."""
     if not directory.exists():
+        if shelf.has_made_in(directory):
+            yield bad(SUBJECT, why_missing(directory))
+            return
         yield good(SUBJECT, f"{directory} (BACKUP_PATH) no existe aún; la primera copia lo crea")
         return
     if is_open_to_others(directory):
@@ -173,10 +177,10 @@ def _age(backup: Backup) -> tuple[datetime, int]:
     return backup.made, backup.id
 
 
-def _shown(instant: datetime | None) -> str:
-    return "ninguna" if instant is None else instant.astimezone().isoformat(timespec="minutes")
+def _shown(instant: datetime | None, clock: Clock) -> str:
+    return "ninguna" if instant is None else clock.when(instant)
 
 
-def findings(shelf: Shelf, directory: Path, verify_days: int, now: datetime) -> Sequence[Finding]:
+def findings(shelf: Shelf, directory: Path, verify_days: int, clock: Clock) -> Sequence[Finding]:
     """All of it."""
-    return [*describe_lost(shelf), *describe(summarize(shelf), verify_days, now), *describe_room(directory, shelf)]
+    return [*describe_lost(shelf), *describe(summarize(shelf), verify_days, clock), *describe_room(directory, shelf)]

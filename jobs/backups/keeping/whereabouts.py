@@ -8,6 +8,7 @@ from itertools import groupby
 
 from config.logs import one_line
 from config.text.plurals import counted
+from config.text.times import Clock
 from jobs.backups.keeping.shelf import Shelf, is_there
 from jobs.backups.records import Backup
 from jobs.backups.settings import BackupSettings
@@ -24,17 +25,15 @@ LastSigns = Callable[[Iterable[str]], Mapping[str, datetime]]
 """When some hosts last began a run: one statement."""
 
 
-def off_site_findings(
-    shelf: Shelf, settings: BackupSettings, last_signs: LastSigns, now: datetime
-) -> Iterator[Finding]:
+def off_site_findings(shelf: Shelf, settings: BackupSettings, last_signs: LastSigns, clock: Clock) -> Iterator[Finding]:
     """All of it; nothing where nothing is wrong. Asks `last_signs` only where another host has the only copies."""
-    yield from map(_damaged, (backup for backup in shelf.good_here() if backup.damaged is not None))
+    yield from (_damaged(backup, clock) for backup in shelf.good_here() if backup.damaged is not None)
     yield from _encrypted_only(shelf, has_key=settings.identity is not None)
-    yield from _on_one_host(shelf, settings, last_signs, now)
+    yield from _on_one_host(shelf, settings, last_signs, clock)
 
 
-def _damaged(backup: Backup) -> Finding:
-    since = _shown(backup.damaged)
+def _damaged(backup: Backup, clock: Clock) -> Finding:
+    since = clock.when(backup.damaged)
     text = f"la copia {backup.id} está dañada en el disco desde {since} ({backup.path})"
     if not backup.has_copy:
         return bad(SUBJECT, one_line(f"{text} y ya no hay otra; haga una con 'backup run --full'"))
@@ -58,12 +57,12 @@ def _encrypted_only(shelf: Shelf, *, has_key: bool) -> Iterator[Finding]:
         yield advised(SUBJECT, f"{text}: ningún ciclo puede comprobarla; {advice}")
 
 
-def _on_one_host(shelf: Shelf, settings: BackupSettings, last_signs: LastSigns, now: datetime) -> Iterator[Finding]:
+def _on_one_host(shelf: Shelf, settings: BackupSettings, last_signs: LastSigns, clock: Clock) -> Iterator[Finding]:
     """Backups that no provider has: those of this host only where one should, those of others if the host is silent."""
     alone = [
         backup
         for backup in shelf.backups
-        if backup.is_good and backup.host is not None and not backup.has_copy and now - backup.made > TIME_TO_SEND
+        if backup.is_good and backup.host is not None and not backup.has_copy and clock.now - backup.made > TIME_TO_SEND
         if backup.host != shelf.host or is_there(backup)
     ]
     by_host = {
@@ -76,11 +75,13 @@ def _on_one_host(shelf: Shelf, settings: BackupSettings, last_signs: LastSigns, 
         if host == shelf.host:
             if settings.providers:
                 advice = "el registro dice por qué; las envía cada ciclo con el trabajo backup"
-                yield bad(SUBJECT, f"{_alone(host, backups)}; {advice}")
-        elif host not in signs or now - signs[host] > LONGEST_SILENCE:
-            yield bad(SUBJECT, f"{_alone(host, backups)}, y no da señales {_since(signs.get(host))}: {IF_IT_IS_GONE}")
+                yield bad(SUBJECT, f"{_alone(host, backups, clock)}; {advice}")
+        elif host not in signs or clock.now - signs[host] > LONGEST_SILENCE:
+            silence = f"y no da señales {_since(signs.get(host), clock)}"
+            yield bad(SUBJECT, f"{_alone(host, backups, clock)}, {silence}: {IF_IT_IS_GONE}")
         elif settings.providers:
-            yield advised(SUBJECT, f"{_alone(host, backups)}; solo él puede enviarlas: mire allí el trabajo backup")
+            advice = "solo él puede enviarlas: mire allí el trabajo backup"
+            yield advised(SUBJECT, f"{_alone(host, backups, clock)}; {advice}")
 
 
 IF_IT_IS_GONE = (
@@ -93,15 +94,11 @@ def _host_of(backup: Backup) -> str:
     return backup.host or ""
 
 
-def _alone(host: str, backups: Sequence[Backup]) -> str:
+def _alone(host: str, backups: Sequence[Backup], clock: Clock) -> str:
     oldest = backups[0]
     what = counted(len(backups), "copia solo está", "copias solo están")
-    return one_line(f"{what} en el equipo {host}, sin otra en ningún proveedor, desde {_shown(oldest.made)}")
+    return one_line(f"{what} en el equipo {host}, sin otra en ningún proveedor, desde {clock.when(oldest.made)}")
 
 
-def _since(instant: datetime | None) -> str:
-    return "desde no se sabe cuándo" if instant is None else f"desde {_shown(instant)}"
-
-
-def _shown(instant: datetime | None) -> str:
-    return "" if instant is None else instant.astimezone().isoformat(timespec="minutes")
+def _since(instant: datetime | None, clock: Clock) -> str:
+    return "desde no se sabe cuándo" if instant is None else f"desde {clock.when(instant)}"

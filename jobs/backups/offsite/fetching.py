@@ -213,11 +213,19 @@ def download_chain(
     for part in shelf.chain(backup, fetcher.fetchable):
         if is_usable(part, shelf, fetcher, records):
             written += copy(part)
+        elif found := _already_there(part, directory):
+            written += found
         else:
             with disk_errors(directory):
                 directory.mkdir(mode=0o700, exist_ok=True)
             written += fetcher.fetch(part, directory)
     return written
+
+
+def _already_there(backup: Backup, directory: Path) -> list[Path]:
+    """The files of a backup in a directory, where an earlier order has left them whole; otherwise none."""
+    there = replace(backup, path=directory / backup.name, damaged=None)
+    return [path for path in files_of(there) if path.exists()] if not damage_of(there) else []
 
 
 def is_usable(backup: Backup, shelf: Shelf, fetcher: Fetcher, records: Records) -> bool:

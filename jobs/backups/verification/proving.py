@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import threading
 import time
 from collections.abc import Sequence
@@ -97,7 +98,7 @@ def _description(full: Backup) -> Description:
 
 
 def download(chain: Sequence[Backup], directory: Path, interruption: threading.Event) -> list[Path]:
-    """Copy the files of a chain into a directory, where none of them may be; give the new paths.
+    """Copy the files of a chain into a directory, unless they are there; give their paths there.
 
     Each backup is read again and has its hash before it has its name. Raises `DiskError`, `DamagedBackup`,
     `BackupInterrupted`.
@@ -124,6 +125,8 @@ def _require_hashes(chain: Sequence[Backup]) -> None:
 def _copied(path: Path, directory: Path, interruption: threading.Event) -> Path:
     target = directory / path.name
     if target.exists():
+        if is_equal_elsewhere(path, target):
+            return target
         raise DiskError(f"ya existe {one_line(target)}; bórrelo o indique otro directorio")
     with path.open("rb") as source, Draft(directory, path.name) as draft:
         while block := source.read(COPY_BYTES):
@@ -132,6 +135,11 @@ def _copied(path: Path, directory: Path, interruption: threading.Event) -> Path:
         draft.sync()
         draft.publish()
     return target
+
+
+def is_equal_elsewhere(path: Path, other: Path) -> bool:
+    """Whether another file holds the same bytes. Raises `OSError`."""
+    return not path.samefile(other) and filecmp.cmp(path, other, shallow=False)
 
 
 def require_empty(database_url: str) -> None:

@@ -214,9 +214,21 @@ def loader_of(program: Path) -> str:
     return os.fsdecode(found[1]) if found else ""
 
 
+def _require_name(user_id: int) -> None:
+    """PostgreSQL does not start for a user without a name, as a container may run one."""
+    try:
+        pwd.getpwuid(user_id)
+    except KeyError as error:
+        raise NoScratchServer(
+            f"el usuario con id {user_id} no figura en /etc/passwd, y PostgreSQL no arranca sin nombre de usuario: "
+            "añádalo allí, ejecute el programa como otro usuario, o use otro servidor con backup verify --server URL"
+        ) from error
+
+
 def _account() -> pwd.struct_passwd | None:
     """Whom the server runs as: PostgreSQL refuses root."""
     if os.geteuid() != 0:
+        _require_name(os.geteuid())
         return None
     found = []
     for name in UNPRIVILEGED_ACCOUNTS:

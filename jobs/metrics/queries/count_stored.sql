@@ -1,10 +1,10 @@
--- What each provider holds. Rows that another program marked as migrated have no record here, and no size. Of tables
--- larger than 64 MB, some 300,000 executions, only a sample of 50,000 rows is read: then all numbers are estimates.
+-- What each provider holds. Rows that another program marked as migrated have no record here, and no size. Of large
+-- tables only a sample is read: then all numbers are estimates.
 SET LOCAL statement_timeout = '20s';
 WITH share AS (
     SELECT CASE
-        WHEN pg_relation_size(oid) < 64 * 1024 * 1024 OR reltuples <= 50000 THEN 100
-        ELSE 100 * 50000 / reltuples
+        WHEN pg_relation_size(oid) < %(large_table_bytes)s OR reltuples <= %(sampled_rows)s THEN 100
+        ELSE 100 * %(sampled_rows)s / reltuples
     END AS percent
     FROM pg_class
     WHERE oid = 'ejecuciones_yaml'::regclass

@@ -17,7 +17,7 @@ import click
 
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line
-from config.options import SpanishCommand, bandwidth_option, directory_to_fill, not_empty, transfers_option
+from config.options import SpanishCommand, bandwidth_option, directory_to_fill, given, not_empty, transfers_option
 from config.process.last_line import in_time, in_units
 from config.settings import Settings
 from config.text.amounts import AmountError, parse_duration
@@ -78,10 +78,6 @@ def _moment(_context: click.Context, _parameter: click.Parameter, text: str | No
     except ValueError as error:
         raise click.BadParameter("debe ser un día, 2024-05-01, o un día y una hora, '2024-05-01 13:30'") from error
     return text
-
-
-def _given(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
-    return None if text is None else not_empty(context, parameter, text).strip()
 
 
 def _include(_context: click.Context, _parameter: click.Parameter, patterns: Sequence[str]) -> Include:
@@ -151,7 +147,7 @@ class Order:
     callback=_uuids_in,
     help="Las de ARCHIVO, un UUID por línea; - es la entrada estándar.",
 )
-@click.option("--provider", metavar="ID|NOMBRE", callback=_given, help="Las que están en este proveedor.")
+@click.option("--provider", metavar="ID|NOMBRE", callback=given, help="Las que están en este proveedor.")
 @click.option("--since", metavar="FECHA", callback=_moment, help="Las de esta fecha_ejecucion en adelante; hora local.")
 @click.option("--until", metavar="FECHA", callback=_moment, help="Las de hasta esta fecha_ejecucion, incluida.")
 @click.option(

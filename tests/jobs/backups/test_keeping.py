@@ -6,18 +6,21 @@ No PostgreSQL program is needed: files of backups are any gzip here.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import threading
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from jobs.backups.errors import DamagedBackup
+from jobs.backups.errors import DamagedBackup, DiskError
 from jobs.backups.files import description_name
 from jobs.backups.keeping.disposal import clean, delete, to_delete
 from jobs.backups.keeping.shelf import Shelf
 from jobs.backups.offsite.check import is_backup_directory
+from jobs.backups.offsite.fetching import download_chain
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.proving import download
 from providers.base import AccessDenied, Provider
@@ -133,6 +136,29 @@ def test_what_has_another_hash_than_was_recorded_is_given_to_nobody(desk: Desk, 
     swap(backup, backup.path.read_bytes()[::-1])
     with pytest.raises(DamagedBackup, match="consta en la base de datos"):
         download([known], tmp_path / "swapped", threading.Event())
+
+
+def test_a_download_that_is_repeated_finds_everything_there(desk: Desk, near: int, tmp_path: Path) -> None:
+    """From the disk and from a provider; what is there and differs is nobody's to replace."""
+    backup, away = desk.make(), tmp_path / "fuera"
+    assert desk.run() == []
+    for is_here in (True, False):
+        with closing(desk.delivery()) as delivery:
+            order = partial(
+                download_chain, desk.shelf(), backup, delivery.fetcher, desk.records, away,
+                lambda part: download([part], away, threading.Event()),
+            )  # fmt: skip
+            first = order()
+            written = {path.name: path.stat().st_mtime_ns for path in first}
+            assert order() == first
+            assert {path.name: path.stat().st_mtime_ns for path in away.iterdir()} == written
+            (away / backup.name).write_bytes(b"something else")
+            with pytest.raises(DiskError, match="ya existe"):
+                order()
+        shutil.rmtree(away)
+        if is_here:
+            backup.path.unlink()
+    assert desk.stored() == [(backup.id, near)]
 
 
 @pytest.mark.parametrize("link", [False, True])

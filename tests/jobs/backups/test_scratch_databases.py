@@ -127,6 +127,19 @@ def test_no_server_is_begun_where_the_backup_has_no_room(pair: Pair, description
         pass
 
 
+def test_a_user_without_a_name_is_told_so_and_what_to_do(
+    pair: Pair, description: Description, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a container may run the program."""
+    monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
+    programs = find_programs(18, "18", pair.binaries)
+    with (
+        pytest.raises(NoScratchServer, match=r"4000000000 no figura en /etc/passwd.*--server URL"),
+        scratch_database(programs, description, threading.Event()),
+    ):
+        pass
+
+
 def test_a_database_on_a_given_server_proves_the_backup_and_is_dropped(
     pair: Pair, description: Description, postgres: EmbeddedPostgres
 ) -> None:

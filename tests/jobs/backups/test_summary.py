@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.backups.keeping.shelf import Shelf
+from config.text.times import Clock
+from jobs.backups.errors import DiskError
+from jobs.backups.keeping.shelf import Shelf, require_directory
 from jobs.backups.keeping.summary import describe, describe_room, room, summarize
 from jobs.backups.records import Backup
 from jobs.backups.result import Kind
@@ -32,7 +34,7 @@ def backup(directory: Path, number: int, days: float, size_bytes: int, kind: Kin
 
 def told(*backups: Backup, verify_days: int = 7) -> list[str]:
     """The lines, with their marks."""
-    findings = describe(summarize(Shelf(backups, "norte")), verify_days, NOW)
+    findings = describe(summarize(Shelf(backups, "norte")), verify_days, Clock(NOW, UTC))
     return [f"{finding.mark.strip()}: {finding.text}" for finding in findings]
 
 
@@ -42,15 +44,34 @@ def test_without_any_backup_it_says_so() -> None:
 
 def test_ages_and_what_was_never_proven(tmp_path: Path) -> None:
     ages, proof = told(backup(tmp_path, 1, 2, 100), backup(tmp_path, 2, 1, 10, Kind.DIFFERENTIAL))
-    assert ages.startswith("bien: última completa 2026-03-08T")
+    assert ages.startswith("bien: última completa 2026-03-08 12:00 (hace 2 d), ")
     assert ages.endswith(", última comprobada ninguna")
-    assert "última diferencial 2026-03-09T" in ages
+    assert "última diferencial 2026-03-09 12:00 (hace 24 h)" in ages
     assert proof.startswith("aviso: ninguna está comprobada")
 
 
 def test_a_week_without_a_full_one_is_wrong(tmp_path: Path) -> None:
     assert told(backup(tmp_path, 1, 9, 100))[0].startswith("ERROR: ")
     assert told(backup(tmp_path, 1, 8.5, 100))[0].startswith("bien: ")
+
+
+def test_a_directory_that_is_gone_with_its_backups_is_not_made_again(tmp_path: Path) -> None:
+    """It may be an unmounted disk: the next backup would fill the one below it."""
+    directory = tmp_path / "copias"
+    nothing_yet = Shelf((), "norte")
+    require_directory(directory, nothing_yet)
+    assert [finding.in_order for finding in describe_room(directory, nothing_yet)] == [True]
+    directory.mkdir()
+    made = backup(directory, 1, 1, 100)
+    require_directory(directory, Shelf((made,), "norte"))
+    made.path.unlink()
+    directory.rmdir()
+    with pytest.raises(DiskError, match="monte su disco o corrija BACKUP_PATH"):
+        require_directory(directory, Shelf((made,), "norte"))
+    (finding,) = describe_room(directory, Shelf((made,), "norte"))
+    assert (finding.in_order, "no existe" in finding.text) == (False, True)
+    require_directory(directory, Shelf((replace(made, was_found_at_provider=True),), "norte"))
+    require_directory(tmp_path / "otro", Shelf((made,), "norte"))
 
 
 def test_what_is_gone_from_the_disk_does_not_count(tmp_path: Path) -> None:

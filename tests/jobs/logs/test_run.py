@@ -256,7 +256,7 @@ def test_old_copies_are_not_deleted_while_their_log_is_there(directory: Path) ->
 # Directories
 
 
-def test_several_directories_are_cleaned_and_a_missing_one_is_a_warning(
+def test_several_directories_are_cleaned_and_a_missing_one_is_told(
     directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = tmp_path / "other"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator
@@ -15,10 +16,10 @@ from jobs.notify.message import LONGEST_MESSAGE
 from jobs.notify.outbox import Outbox
 from jobs.notify.run import run
 from tests.jobs.notify.conftest import Teller
-from tests.jobs.notify.services import CHAT, TOKEN, MailServer, Telegram, Webhook, error, numbers_in
+from tests.jobs.notify.services import CHAT, TOKEN, MailServer, Ntfy, Telegram, Webhook, error, numbers_in
 from tests.platform_database import Platform
 from tests.servers.authority import PrivateAuthority
-from tests.servers.canned_http import Answer
+from tests.servers.canned_http import Answer, Request
 
 NOTHING_LISTENS = "json://127.0.0.1:9/aviso"
 
@@ -246,8 +247,6 @@ def test_telegrams_refusal_is_told_without_the_token(
 
 
 def test_the_fake_of_telegram_refuses_what_the_real_one_refuses() -> None:
-    from tests.servers.canned_http import Request
-
     def answered(text: str) -> int:
         body = f'{{"chat_id": "{CHAT}", "parse_mode": "HTML", "text": "{text}"}}'.encode()
         return Telegram().answer(Request("POST", f"/bot{TOKEN}/sendMessage", {}, body)).status
@@ -255,6 +254,59 @@ def test_the_fake_of_telegram_refuses_what_the_real_one_refuses() -> None:
     assert answered("<b>a</b> &amp; b") == 200
     assert [answered(text) for text in ("a < b", "a & b", "<p>a</p>", "<b> </b>", "x" * 4097)] == [400] * 5
     assert error(429, "x", retry_after=3).body.endswith(b'{"retry_after": 3}}')
+
+
+def test_ntfy_takes_what_is_sent_however_long_it_is(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its limit is in bytes, and a longer text is an attachment, which a server of one's own refuses."""
+    authority, ntfy = PrivateAuthority(tmp_path), Ntfy()
+    with ntfy.serving(authority) as address:
+
+        def url(password: str, topic: str = ntfy.TOPIC) -> dict[str, str]:
+            return {"JANITOR_NOTIFY_URLS": f"ntfys://{ntfy.USER}:{password}@{address}/{topic}"}
+
+        teller = Teller(platform, tmp_path, url("otra-clave-9999"))
+        teller.note("failed", text="Falta <algo> & más")
+        (failure,) = teller.tick().failures
+        assert "certificado" in failure
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.bundle))
+        for channels, told in (
+            (url("otra-clave-9999"), "401: unauthorized"),
+            (url(ntfy.PASSWORD, "x"), "403: forbidden"),
+        ):
+            teller.channels = channels
+            teller.end_pauses()
+            (failure,) = teller.tick().failures
+            assert failure == f"no se pudo avisar por ntfys: respondió {told}"
+        teller.channels = url(ntfy.PASSWORD)
+        for number in range(12):
+            teller.note("failed", f"watch:{number}", "áéíóú ñ 𝄞€" * 60)
+        teller.end_pauses()
+        while teller.tick().counts:
+            pass
+    assert "Falta <algo> & más" in "".join(ntfy.messages)
+    assert sorted(numbers_in(ntfy.messages)) == list(range(1, 14))
+    assert len(ntfy.messages) > 2
+
+
+def test_the_double_of_ntfy_refuses_what_the_real_one_refuses() -> None:
+    ntfy = Ntfy()
+    login = {"Authorization": "Basic YXZpc29zOmNsYXZlLWRlLW50ZnktNTU2Ng=="}
+
+    def answered(body: str, path: str = "/", headers: dict[str, str] = login) -> int:
+        told = ntfy.answer(Request("POST", path, headers, body.encode()))
+        return int(json.loads(told.body).get("code", 0))
+
+    def published(message: str, topic: str = ntfy.TOPIC) -> str:
+        return json.dumps({"topic": topic, "message": message})
+
+    assert answered(published("x" * 4096)) == 0
+    assert [answered(body) for body in ("no", published("é" * 2049), published("", "a/b"), published("", "b"))] == [
+        40017, 40014, 40009, 40301,
+    ]  # fmt: skip
+    assert answered("text", f"/{ntfy.TOPIC}") == 40014
+    assert [answered(published(""), headers=given) for given in ({}, {"Authorization": "Bearer x"})] == [40301, 40101]
 
 
 def test_mail_goes_by_starttls_with_a_password(

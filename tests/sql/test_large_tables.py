@@ -1,0 +1,105 @@
+"""What operators ask of large tables: it is estimated from a sample, or counted up to a bound, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from sql.database import Database
+from tests.platform_database import Platform
+
+ROWS = 20_000
+WHOLE = {"large_table_bytes": 1 << 40, "sampled_rows": 1000}
+SAMPLED = {"large_table_bytes": 0, "sampled_rows": ROWS // 2}
+DAY = 86400
+
+
+@pytest.fixture
+def platform(initialized_database_url: str) -> Iterator[Platform]:
+    """A database in which three quarters of the executions are on provider 1, one quarter on 2; 100 wait."""
+    with closing(Platform(initialized_database_url)) as made:
+        made.sql(
+            "INSERT INTO ejecuciones_yaml "
+            "(uuid, ruta_directorio, fecha_ejecucion, migrado_a_nube, ruta_nube, nube_provider_id) "
+            "SELECT 'u-' || n, '/d/' || n, now() - interval '2 days', true, 'cloud://s3/' || n, 1 + (n %% 4 = 0)::int "
+            "FROM generate_series(1, %s) AS n",
+            ROWS,
+        )
+        made.sql(
+            "INSERT INTO janitor_migrations (execution_id, uuid, state, host, run_id, fencing_token, provider_id, uri, "
+            "size_bytes, manifest_sha256) "
+            "SELECT id, uuid, 'migrated', 'h', 1, 1, nube_provider_id, ruta_nube, 10, 'x' FROM ejecuciones_yaml"
+        )
+        made.sql(
+            "INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, fecha_ejecucion) "
+            "SELECT 'p-' || n, '/p/' || n, now() - n * interval '1 hour' FROM generate_series(1, 100) AS n"
+        )
+        made.sql("ANALYZE ejecuciones_yaml, janitor_migrations")
+        yield made
+
+
+def test_what_is_stored_is_counted_or_estimated_from_a_sample(platform: Platform) -> None:
+    """The sample is of whole pages at random: half of them, so it is seldom wrong by a tenth, and never by half."""
+    database = platform.database()
+
+    def stored(parameters: dict[str, int]) -> dict[int, tuple[int, int]]:
+        rows = database.job_query("jobs/metrics", "count_stored", parameters)
+        return {row["provider_id"]: (row["executions"], row["bytes"]) for row in rows}
+
+    whole, sampled = stored(WHOLE), stored(SAMPLED)
+    assert whole == {1: (15_000, 150_000), 2: (5_000, 50_000)}
+    assert sampled.keys() == whole.keys()
+    for provider_id, numbers in whole.items():
+        for number, estimate in zip(numbers, sampled[provider_id], strict=True):
+            assert number / 2 < estimate < number * 2
+
+    def due(parameters: dict[str, int]) -> tuple[int, bool]:
+        (row,) = database.job_query("jobs/audit", "count_due", {"days": 90, **parameters})
+        return row["executions"], row["is_exact"]
+
+    assert due(WHOLE) == (ROWS, True)
+    executions, is_exact = due(SAMPLED)
+    assert not is_exact
+    assert ROWS / 2 < executions < ROWS * 2
+
+
+def test_what_is_away_is_counted_up_to_a_bound(platform: Platform) -> None:
+    database = platform.database()
+
+    def away(home_id: int, count_to: int) -> list[tuple[int, int, int, bool]]:
+        rows = database.job_query("jobs/rehome", "count_away", {"home_id": home_id, "count_to": count_to})
+        return [(row["provider_id"], row["executions"], row["size_bytes"], row["is_cut"]) for row in rows]
+
+    platform.sql("INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) VALUES (4, 'u-4', '', '', '')")
+    platform.sql("UPDATE janitor_migrations SET local_copy = 'deleting' WHERE execution_id = 8")
+    platform.sql("UPDATE ejecuciones_yaml SET ruta_nube = 'cloud://s3/otra' WHERE id = 12")
+    assert away(1, 4997) == [(2, 4997, 49_970, False)]
+    assert away(1, 4996) == [(2, 4996, 49_960, True)]
+    assert away(2, 10) == [(1, 10, 100, True)]
+    assert away(3, 10) == [(1, 10, 100, True), (2, 10, 100, True)]
+
+
+def test_what_waits_is_read_from_the_last_look_and_what_was_added_since(platform: Platform) -> None:
+    database = platform.database()
+    scanned = waiting(database, large_table_bytes=1 << 40)
+    assert scanned == (100, 77)
+    assert waiting(database, large_table_bytes=0) == scanned, "no run has looked yet"
+    platform.sql(
+        "INSERT INTO janitor_looks (id, table_state, looked_at, execution_ids, executed_at, last_table_id) "
+        "SELECT 1, '', now(), array_agg(id), array_agg(fecha_ejecucion::timestamptz), max(id) FROM ejecuciones_yaml "
+        "WHERE NOT migrado_a_nube"
+    )
+    platform.add_execution("/p/nueva", "nueva")
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = true WHERE uuid = 'p-100'")
+    assert waiting(database, large_table_bytes=0) == waiting(database, large_table_bytes=1 << 40) == scanned
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE uuid = 'u-1'")
+    assert waiting(database, large_table_bytes=0) == scanned, "what is set back waits for the next look"
+
+
+def waiting(database: Database, large_table_bytes: int) -> tuple[int, int]:
+    """How many executions are pending, and due."""
+    parameters = {"retention_seconds": DAY, "large_table_bytes": large_table_bytes}
+    (row,) = database.ask("report_pending", parameters)
+    return row["pending"], row["due"]
