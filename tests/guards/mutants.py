@@ -5240,6 +5240,22 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "all of a table in another order is compared, which costs several full backups",
+        "jobs/backups/creation/differential.py",
+        "        if comparison.unordered_bytes > self.limits.looked_at_bytes(self.description.data_bytes):",
+        "        if False:",
+        (f"{BACKUP_TESTS}test_refusals.py::test_a_table_in_another_order_is_given_up_before_most_of_it_is_compared",),
+    ),
+    Mutant(
+        "backups",
+        "event triggers write rows of their own while a differential is restored",
+        "jobs/backups/statements/suspend_event_triggers.sql",
+        "WHERE e.evtenabled <> 'D' AND",
+        "WHERE false AND",
+        (f"{EXACT}test_event_triggers_write_nothing_while_a_superuser_restores",),
+    ),
+    Mutant(
+        "backups",
         "a file that another hand has written runs programs when it is restored",
         "jobs/backups/verification/restricted.py",
         '        return f"\\\\restrict {self._key}\\n".encode()',

@@ -75,6 +75,8 @@ class Description:
     """Those on which the text of values depends; `lc_monetary` only where amounts of money are."""
     locale: Locale | None = None
     """`None` in older descriptions."""
+    filenodes: Mapping[str, int] = field(default_factory=dict)
+    """By the oid of a table; one with another filenode was written anew since, and its rows may have moved."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what no backup is described by: some of it becomes a part of statements."""

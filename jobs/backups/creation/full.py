@@ -104,6 +104,7 @@ def _write(
         roles=roles,
         settings=values.settings,
         locale=values.locale,
+        filenodes={str(table.oid): table.filenode for table in snapshot.tables.values()},
     )
     text = description.to_bytes()
     publish(draft, contents, text)
