@@ -1,13 +1,13 @@
 """Housekeeping for SAGE: moves old executions to the cloud, proven and recorded, and cleans temporary files.
 
-The class `JanitorDaemon` holds order and policy; the work is done in `jobs`. The command line is at the end.
+The class `JanitorDaemon` holds order and policy; the work is done in `jobs`. `commands.command_line` reads the options.
 """
 
 from __future__ import annotations
 
 import sys
 
-from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, interrupted_by
+from config.process.early_signals import end_at_once_on_signal
 
 if __name__ == "__main__" or sys.argv[0].endswith("/janitor-daemon"):  # what follows takes a while to import
     end_at_once_on_signal()
@@ -15,42 +15,29 @@ if __name__ == "__main__" or sys.argv[0].endswith("/janitor-daemon"):  # what fo
 import contextlib
 import logging
 import os
-import signal
-import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from config.process.requirements import require_python_and_packages
 
 require_python_and_packages()  # before any of them is imported
 
-import click
-
+from commands.command_line import VERSION, run_arguments
+from commands.endings import exit_code_of, in_words
 from config.errors import (
     ConfigurationError,
     MigrationError,
     RunInterrupted,
     UnsafeSource,
-    broken_environment,
     caused_by_too_many_open_files,
     unexpected,
 )
-from config.exit_codes import EXIT_CONFIGURATION, EXIT_DATABASE, EXIT_DONE, EXIT_LOCKED, EXIT_SOMETHING_FAILED
+from config.exit_codes import EXIT_DATABASE, EXIT_DONE
 from config.fields import FieldError
 from config.logs import configure_logging, emit, log_file_failure, one_line
 from config.models import Claim, Execution, MigrationPolicy, ProvenCopy, ProviderRow
-from config.options import (
-    LazyGroup,
-    SpanishCommand,
-    bandwidth_option,
-    hours,
-    require_no_options_of_the_tick,
-    setting,
-    transfers_option,
-)
 from config.process.preparation import (
     drop_what_cannot_be_written,
     keep_rights_of_owner,
@@ -62,8 +49,6 @@ from config.process.preparation import (
 )
 from config.provider_fields import unknown_fields
 from config.settings import Settings, load_settings
-from config.text.amounts import parse_duration, parse_size
-from config.text.wording import in_spanish, output_failure, reason_of
 from jobs.context import EndOfRun
 from jobs.heartbeat import renewing_leases
 from jobs.job import Outcome
@@ -72,46 +57,27 @@ from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.messages import Messages, error_code
 from jobs.provider_set import PausesOnly, ProviderMemory, ProviderSet
-from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
+from jobs.registry import all_jobs, job_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
-from jobs.settings import settings_of_jobs, variables_by_title
-from jobs.signals import Interrupted, Interruption, Stopped, end_now, raising_on_signal, stopping_on_signal
+from jobs.settings import settings_of_jobs
+from jobs.signals import Interruption, Stopped, raising_on_signal, stopping_on_signal, tell_stopped
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.temp_files.guard import (
-    require_outside_roots,
     require_temp_directory_apart,
     require_temp_directory_apart_from_copies,
 )
-from jobs.tick import Observers, Plan, Request, Tick
+from jobs.tick import Observers, Plan, RunOptions, Tick
 from providers.base import ProviderUnavailable
-from sql.database import (
-    Database,
-    DatabaseBusy,
-    DatabaseError,
-    DatabaseUnavailable,
-    ListedDeletion,
-    SchemaError,
-    provider_name,
-    require_database_named,
-)
+from sql.database import Database, DatabaseBusy, DatabaseError, DatabaseUnavailable
+from sql.migration.removals import ListedDeletion
+from sql.platform.configuration import provider_name
 from storage.keys import Place, place_of, shared_prefix
 
 if TYPE_CHECKING:
     from jobs.migration.run import Migration
     from storage.manifest import Manifest
 
-VERSION = "0.1.0"
-
 Item = TypeVar("Item")
-
-
-class RunOptions(NamedTuple):
-    """The command line's options for one run."""
-
-    request: Request = Request()
-    retention_hours: float | None = None
-    skip_missing_directories: bool = True
-    dry_run: bool = False
 
 
 class JanitorDaemon:
@@ -131,7 +97,7 @@ class JanitorDaemon:
         self._conflicts = KnownConflicts(self._database, self._judge)
         self.interruption = Interruption()
         """Set it to stop the run: work in flight is abandoned and nothing new begins."""
-        self.report = TickReport()
+        self.report = TickReport(name for job in all_jobs() if job.is_done_by_daemon for name in job.counts)
         self._messages = Messages(self.report)
         watching = () if self._options.dry_run else all_jobs()
         self._observers = Observers(watching, self._settings, self._options.request, VERSION)
@@ -163,14 +129,14 @@ class JanitorDaemon:
             raise
         except Exception as error:
             exit_code = self.report.exit_code if self.report.is_ended_by_signal else exit_code_of(error)
-            self._show_end(exit_code, (*self.report.problems(), _in_words(error)))
+            self._show_end(exit_code, (*self.report.problems(), in_words(error)))
             raise
         self._show_end(self.report.exit_code, self.report.problems())
 
     def _show_end(self, exit_code: int, problems: tuple[str, ...]) -> None:
         is_lost = exit_code == EXIT_DATABASE or not self._is_end_recorded
         end = EndOfRun(
-            exit_code, self.report.elapsed_seconds, self.report.counts._asdict(), tuple(self.report.jobs), problems,
+            exit_code, self.report.elapsed_seconds, self.report.counts, tuple(self.report.jobs), problems,
             None if is_lost else self._database, self.report.is_ended_by_signal,
         )  # fmt: skip
         self._observers.ended(end, self.report)
@@ -218,7 +184,7 @@ class JanitorDaemon:
             self._messages.log_unwritable(log_file)
         self._messages.run_finished(jobs)
         report = {
-            **self.report.counts._asdict(),
+            **self.report.counts,
             "named": self.report.named,
             "problems": self.report.problems(),
             "jobs": {done.name: done.recorded() for done in self.report.jobs},
@@ -240,11 +206,9 @@ class JanitorDaemon:
 
     def _counted(self, story: Callable[[], None]) -> Outcome:
         """Do one of this class's own jobs; its outcome is what it added to the report."""
-        counts, problems = self.report.counts._asdict(), self.report.problems()
+        counts, problems = self.report.counts, self.report.problems()
         story()
-        added = {
-            name: count - counts[name] for name, count in self.report.counts._asdict().items() if count != counts[name]
-        }
+        added = {name: count - counts[name] for name, count in self.report.counts.items() if count != counts[name]}
         return Outcome(added, tuple(problem for problem in self.report.problems() if problem not in problems))
 
     # Configuration
@@ -531,263 +495,19 @@ def _unless_empty(items: Iterator[Item]) -> Iterator[Item] | None:
     return None
 
 
-# Command line
+# The process
 
 
-def _commands() -> Mapping[str, Callable[[], click.Command]]:
-    """What loads each command, by its name: no cron run needs one, and no command another one."""
-    from commands.table import COMMANDS
-
-    references = {**COMMANDS, **{job.name: job.commands for job in all_jobs() if job.commands is not None}}
-    return {**{name: reference.load for name, reference in references.items()}, "run": lambda: run_job}
-
-
-def _jobs_named(_context: click.Context, _parameter: click.Parameter, texts: Sequence[str]) -> frozenset[str] | None:
-    """Convert a repeatable option into job names; `None` if it is not given."""
-    try:
-        names = jobs_named(texts)
-    except UnknownJob as error:
-        raise click.BadParameter(str(error)) from error
-    if texts and not names:
-        raise click.BadParameter("está vacío")
-    return names if texts else None
-
-
-def _one_job(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
-    try:
-        return job_named(name).name
-    except UnknownJob as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _names_of_jobs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The jobs that a shell may complete a word to."""
-    return [job.name for job in all_jobs() if job.name.startswith(incomplete)]
-
-
-def _run(settings: Settings, options: RunOptions, *, debug: bool) -> int:
-    """Do the tick that the command line requests."""
-    require_database_named(settings.database_url)  # in a wrong directory nothing is made, and nothing else is blamed
-    require_outside_roots(settings)
-    if not options.dry_run:
-        configure_logging(settings.log_directory, settings.log_format, debug=debug)
+def run_tick(settings: Settings, options: RunOptions) -> int:
+    """Do one tick, which a signal stops; return its exit code."""
     daemon = JanitorDaemon(settings, options)
     with stopping_on_signal(daemon.interruption, daemon.report.note_signal):
         return daemon.run()
 
 
-@click.command("run", cls=SpanishCommand, short_help="Hace un trabajo ahora, le toque o no.")
-@click.argument("job", metavar="TRABAJO", callback=_one_job, shell_complete=_names_of_jobs)
-@click.option("--dry-run", is_flag=True, help="Decir qué se haría, sin cambiar nada.")
-@click.pass_context
-def run_job(context: click.Context, *, job: str, dry_run: bool, wish: object = None) -> int:
-    """Hace el trabajo TRABAJO ahora, le toque o no, y ningún otro. Con jobs se ve cuáles hay."""
-    debug = bool(context.find_root().params["debug"])  # a job's own commands invoke this one, too
-    options = RunOptions(Request(only=frozenset((job,)), due_or_not=True, wish=wish), dry_run=dry_run)
-    return _run(context.obj, options, debug=debug)
-
-
-@click.group(
-    cls=LazyGroup,
-    load=_commands,
-    variables=variables_by_title,
-    invoke_without_command=True,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    option_groups={
-        "Qué se hace": (
-            "clean_only",
-            "migrate_only",
-            "only",
-            "skip",
-            "dry_run",
-            "existing_dirs_only",
-            "retention_hours",
-        ),
-        "Cuánto y a qué ritmo": ("transfers", "bandwidth_limit", "max_duration", "max_bytes"),
-    },
-    epilog="""\b
-Ejemplos:
-  janitor-daemon
-      un ciclo completo: migrar y limpiar
-  janitor-daemon --dry-run
-      decir qué se haría, sin cambiar nada
-  janitor-daemon --clean-only
-      solo limpiar los archivos temporales
-  janitor-daemon --retention-hours 0.5
-      migrar lo que tenga más de media hora
-  janitor-daemon --bandwidth-limit 20M --max-duration 5h
-      sin ocupar la línea, y nada nuevo pasadas 5 horas
-  janitor-daemon check
-      comprobar base de datos y proveedores
-  janitor-daemon restore 1234-abcd /srv/recuperada
-      traer una ejecución de vuelta
-
-\b
-Códigos de salida:
-  0        hecho, o no había nada que hacer
-  1        algo falló y el resto se hizo
-  2        uso o configuración
-  3        sin base de datos
-  75       otro proceso hace ya todo lo que se pedía
-  129/130/143
-           interrumpido""",
-)
-@click.version_option(
-    VERSION, prog_name="janitor-daemon", message="%(prog)s %(version)s", help="Muestra la versión y termina."
-)
-@click.option("--debug", is_flag=True, help="Registro con nivel DEBUG.")
-@click.option("--clean-only", is_flag=True, help="Solo limpiar; no se carga ni contacta ningún proveedor.")
-@click.option("--migrate-only", is_flag=True, help="Solo migrar.")
-@click.option(
-    "--only",
-    metavar="TRABAJO",
-    multiple=True,
-    callback=_jobs_named,
-    shell_complete=_names_of_jobs,
-    help="De los trabajos a los que les toca, solo estos, separados por comas.",
-)
-@click.option(
-    "--skip",
-    metavar="TRABAJO",
-    multiple=True,
-    callback=_jobs_named,
-    shell_complete=_names_of_jobs,
-    help="Todos menos estos, separados por comas.",
-)
-@click.option(
-    "--retention-hours",
-    metavar="H",
-    callback=hours,
-    help="Horas de retención para esta vez, en lugar de tiempo_retencion_local; admite decimales.",
-)
-@click.option(
-    "--existing-dirs-only/--all-dirs",
-    default=True,
-    help="Omitir las filas cuyo directorio no está (por defecto), o intentarlas y darlas por fallidas.",
-)
-@click.option("--dry-run", is_flag=True, help="Decir qué se migraría, borraría y limpiaría, sin cambiar nada.")
-@transfers_option
-@bandwidth_option
-@click.option(
-    "--max-duration",
-    metavar="T",
-    callback=setting("max_duration_seconds", parse_duration),
-    help="No empezar ninguna ejecución pasado este tiempo, con unidad: 5h, 1h30m. Lo empezado tiene un 10 % más para "
-    "acabar, 5 minutos como mucho; luego se deja a medias para la próxima vez.",
-)
-@click.option(
-    "--max-bytes",
-    metavar="B",
-    callback=setting("max_bytes", parse_size),
-    help="No empezar ninguna ejecución con la que se enviaría más que esto, con unidad: 100G. Una que sea mayor ella "
-    "sola se migra cuando le toca ser la primera, y ninguna más.",
-)
-@click.pass_context
-def cli(
-    context: click.Context,
-    *,
-    debug: bool,
-    clean_only: bool,
-    migrate_only: bool,
-    only: frozenset[str] | None,
-    skip: frozenset[str] | None,
-    retention_hours: float | None,
-    existing_dirs_only: bool,
-    dry_run: bool,
-    transfers: Mapping[str, Any],
-    bandwidth_limit: Mapping[str, Any],
-    max_duration: Mapping[str, Any],
-    max_bytes: Mapping[str, Any],
-) -> int:
-    """Mantenimiento de SAGE: migra a la nube las ejecuciones antiguas, limpia los archivos temporales y hace los demás
-    trabajos que tocan (la orden jobs los dice).
-
-    Sin orden hace un ciclo completo, como desde cron.
-    """
-    if clean_only and migrate_only:
-        raise click.UsageError("--clean-only y --migrate-only no se pueden usar juntas")
-    if only is not None and (clean_only or migrate_only):
-        raise click.UsageError("--only no se puede usar con --clean-only ni con --migrate-only")
-    require_no_options_of_the_tick(context)
-    configure_logging(None, "text", debug=debug)
-    settings = replace(
-        load_settings(jobs=settings_of_jobs), **transfers, **bandwidth_limit, **max_duration, **max_bytes
-    )
-    context.obj = settings
-    configure_logging(None, settings.log_format, debug=debug)
-    if context.invoked_subcommand is not None:
-        return EXIT_DONE
-    if clean_only:
-        only = frozenset(("temp",))
-    elif migrate_only:
-        only = frozenset(("migration",))
-    request = Request(only, skip or frozenset())
-    if not any(request.asks_for(job.name) for job in all_jobs()):
-        raise click.UsageError("con estas opciones no queda ningún trabajo que hacer; quite --skip o cambie --only")
-    options = RunOptions(request, retention_hours, existing_dirs_only, dry_run)
-    return _run(settings, options, debug=debug)
-
-
-EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
-    (LockHeld, EXIT_LOCKED),
-    (DatabaseUnavailable, EXIT_DATABASE),
-    (SchemaError, EXIT_CONFIGURATION),
-    (ConfigurationError, EXIT_CONFIGURATION),
-    (FieldError, EXIT_CONFIGURATION),
-    (ImportError, EXIT_CONFIGURATION),
-    (Exception, EXIT_SOMETHING_FAILED),
-)
-
-
 def run_command_line(arguments: Sequence[str]) -> int:
-    """Run one command and return its exit code. Errors are one line in Spanish; the traceback is in the debug log."""
-    try:
-        result = cli.main(list(arguments), prog_name="janitor-daemon", standalone_mode=False)
-        return result if isinstance(result, int) else EXIT_DONE
-    except click.UsageError as error:
-        usage = f"{in_spanish(error.ctx.get_usage())}\n" if error.ctx else ""
-        with contextlib.suppress(OSError):  # nobody reads, or the disk is full
-            click.echo(f"{usage}Error: {in_spanish(error.format_message())}", err=True)
-        return EXIT_CONFIGURATION
-    except click.Abort as abort:
-        return _stopped(abort.__cause__) if isinstance(abort.__cause__, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
-    except Interrupted as interrupted:
-        end_now(interrupted.exit_code)
-    except Exception as error:
-        emit(logging.ERROR, "run_failed", _in_words(error), cause=error)
-        return exit_code_of(error)
-
-
-def _stopped(stopped: Stopped) -> int:
-    """Say that a signal has ended the command; return its exit code."""
-    message = interrupted_by(stopped.exit_code - EXIT_SIGNAL_BASE)
-    emit(logging.WARNING, "interrupted", message)
-    return stopped.exit_code
-
-
-def exit_code_of(error: Exception) -> int:
-    """The exit code of a command that an error has ended."""
-    return next(exit_code for kind, exit_code in EXIT_CODES if isinstance(error, kind))
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return one_line(broken_environment(error))
-    if isinstance(error, OSError) and _is_of_the_output(error):
-        return output_failure(error)
-    if isinstance(error, OSError):  # an error with a known source in the program comes as one of its own
-        return f"no se puede leer o escribir: {one_line(reason_of(error))}"
-    return one_line(error) or type(error).__name__
-
-
-def _is_of_the_output(error: OSError) -> bool:
-    """Whether the standard output still holds unwritten text, or refused text too long for its buffer."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    *_, (frame, _line) = traceback.walk_tb(error.__traceback__)
-    return frame.f_code is click.echo.__code__
+    """Run one command, or a tick, and return its exit code."""
+    return run_arguments(arguments, run_tick)
 
 
 def _run_process() -> int:
@@ -801,7 +521,7 @@ def _run_process() -> int:
         with raising_on_signal():
             exit_code = run_command_line(sys.argv[1:])
     except Stopped as stopped:
-        exit_code = _stopped(stopped)
+        exit_code = tell_stopped(stopped)
     drop_what_cannot_be_written()
     return exit_code
 

@@ -86,7 +86,7 @@ SMALL: Benchmarks = (
 
 
 def main() -> None:
-    """Run the one list or the other. Whatever fails is told, and the others run."""
+    """Run the one list or the other. What fails is reported, and the others run."""
     small = "--small" in sys.argv[1:]
     if small:
         print("Sizes that show that the benchmarks work. The numbers mean nothing.\n")

@@ -57,7 +57,7 @@ FROM ejecuciones_yaml
 
 
 def run(executions: int, files: int, rounds: int) -> Report:
-    """So many executions of so many files, each with its manifest."""
+    """A number of executions with a number of files, each with its manifest."""
     with (
         tempfile.TemporaryDirectory(prefix="janitor-bench-") as name,
         stores.bare_s3() as store,

@@ -18,7 +18,7 @@ PEERS = (Peer("rclone move", rclone_move, Goals(wall_ratio=1.0, cpu_ratio=1.0)),
 
 
 def run(executions: int, files: int, rounds: int) -> Report:
-    """So many executions of so many files each."""
+    """A number of executions with a number of files each."""
     work = f"{executions * files:,} files of 1-64 KB in {executions} executions, Azurite"
     make = partial(make_small_files, executions=executions, files=files)
     return Move("azure_files", work, make, stores.azure, PEERS).run(rounds)

@@ -2,8 +2,8 @@
 
 python -m benchmarks.backups --rows 5000000 --rounds 5
 
-Ten tables, one of them with so many rows, the others with a twentieth each: 5,000,000 are some 1.5 GB. The product
-reads back all that it writes, and hashes it; the peers do neither. The sizes are held to their goals, too.
+Ten tables, one of them with the given number of rows, the others with a twentieth each: 5,000,000 are some 1.5 GB. The
+product reads back all that it writes, and hashes it; the peers do neither. The sizes are held to their goals, too.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Database:
 
 
 def run(rows: int, rounds: int) -> Report:
-    """All contests, over so many rows in the largest table."""
+    """All contests, over a number of rows in the largest table."""
     with tempfile.TemporaryDirectory(prefix="janitor-bench-") as name:
         directory = Path(name)
         database = _filled(rows)

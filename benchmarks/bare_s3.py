@@ -92,7 +92,7 @@ class Bucket:
             self._sorted = None
 
     def fill(self, executions: int, files: int) -> None:
-        """Add so many executions of so many empty files each, with their manifests: far quicker than by requests."""
+        """Add executions of empty files, with their manifests: far quicker than by requests."""
         for number in range(executions):
             place = f"ejecuciones/{execution_name(number)}"
             self.store(f"{place}.manifest.json", EMPTY)

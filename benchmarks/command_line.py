@@ -17,7 +17,7 @@ def run_from_command_line(
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if rounds is not None:
         parser.add_argument("--rounds", type=int, default=rounds, help=f"how often each program runs ({rounds})")
-    parser.add_argument("--record", action="store_true", help="keep the result, and write benchmarks/RESULTS.md anew")
+    parser.add_argument("--record", action="store_true", help="keep the result, and write benchmarks/RESULTS.md again")
     for name, default in sizes.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default, help=f"({default})")
     arguments = vars(parser.parse_args())

@@ -1,4 +1,4 @@
-"""Product and peers in turn: so many rounds, each with another one first, each run on a fresh copy of the files."""
+"""Product and peers in turn: a number of rounds, each with another one first, each run on a fresh copy of the files."""
 
 from __future__ import annotations
 

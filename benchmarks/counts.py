@@ -38,7 +38,7 @@ OTHER_REQUESTS_PER_EXECUTION = 2
 
 
 def run(files: int, instruction_files: int) -> Report:
-    """Count all; instructions for so many files and for twice as many, or, with 0, not at all."""
+    """Count all; instructions for a number of files and for twice as many, or, with 0, not at all."""
     beyond = requests_of_one_execution(files).beyond(files)
     counts = [
         Count(f"S3 requests for {files:,} files beyond N + 1 + N/1000", beyond, OTHER_REQUESTS_PER_EXECUTION),
@@ -69,7 +69,7 @@ class Requests:
 
 
 def requests_of_one_execution(files: int) -> Requests:
-    """Migrate one execution of so many files to S3, and count what it asks of the server."""
+    """Migrate one execution with a number of files to S3, and count what it asks of the server."""
     make = partial(make_small_files, executions=1, files=files)
     with stores.s3() as store, _behind_a_proxy(store) as (counted, seen), _tick_of(make, counted) as (trial, _):
         run_measured(trial.command, trial.environment)

@@ -36,7 +36,7 @@ GOALS = {"none of them due": Goals(wall_ratio=3.0), "all of them due on other ho
 
 
 def run(rows: int, rounds: int) -> Report:
-    """Both contests, over so many rows."""
+    """Both contests, over a number of rows."""
     lines, played = [], []
     with (
         tempfile.TemporaryDirectory(prefix="janitor-bench-") as name,

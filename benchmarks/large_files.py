@@ -22,7 +22,7 @@ PEERS = (
 
 
 def run(executions: int, files: int, size_mib: int, rounds: int) -> Report:
-    """So many executions of so many files each, of one size."""
+    """A number of executions with a number of files each, of one size."""
     work = f"{executions * files} files of {size_mib} MiB in {executions} executions, S3"
     make = partial(make_large_files, executions=executions, files=files, size_mib=size_mib)
     return Move("large_files", work, make, stores.s3, PEERS).run(rounds)

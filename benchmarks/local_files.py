@@ -22,7 +22,7 @@ PEERS = (
 
 
 def run(executions: int, files: int, rounds: int) -> Report:
-    """So many executions of so many files each."""
+    """A number of executions with a number of files each."""
     work = f"{executions * files:,} files of 1-64 KB in {executions} executions, local"
     make = partial(make_small_files, executions=executions, files=files)
     return Move("local_files", work, make, stores.local, PEERS).run(rounds)

@@ -36,7 +36,7 @@ KINDS = ("INFO", "INFO", "INFO", "DEBUG", "WARNING", "ERROR")
 
 
 def run(small_logs: int, large_logs: int, large_mib: int, rounds: int) -> Report:
-    """So many logs of 1 MB, and so many large ones, one line each."""
+    """A number of logs of 1 MB, and a number of large ones, one line each."""
     text = log_text(4 * MIB)
     works = {
         f"{small_logs:,} logs of 1 MB": (small_logs, MIB),

@@ -148,7 +148,7 @@ class Bench:
         print(f"and one that walks past {strangers} rows of other hosts, beyond that: {spent.described()}")
 
     def print_contest(self, disks: str, number: int, executions: int, files: int) -> None:
-        """One line: so many hosts at once, and for a single host what the tables then hold."""
+        """One line: a number of hosts at once, and for a single host what the tables then hold."""
         with self._platform() as sage:
             names = [f"host-{host}" for host in range(number)]
             hosts = PosingHosts(sage, names)
@@ -168,7 +168,7 @@ class Bench:
                 print_tables(sage, executions)
 
     def print_throughput(self, number: int, executions: int) -> None:
-        """One line: what so many hosts move in all, each from its own disk, at the speed of its own line."""
+        """One line: what a number of hosts move in all, each from its own disk, at the speed of its own line."""
         with self._platform() as sage:
             names = [f"host-{host}" for host in range(number)]
             hosts = PosingHosts(sage, names)
@@ -256,7 +256,7 @@ def print_tables(sage: Installation, executions: int) -> None:
         )
         print(
             f"  {table}: {row['n_tup_ins'] / executions:.2f} rows inserted, {row['n_tup_upd'] / executions:.2f} "
-            f"updated (so many dead ones), {row['n_tup_hot_upd'] / executions:.2f} of them in their page, "
+            f"updated (as many dead ones), {row['n_tup_hot_upd'] / executions:.2f} of them in their page, "
             f"per execution; "
             f"{bytes_per_row(sage, table):.0f} bytes a row"
         )

@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--files", type=int, default=1_000_000, help="(1000000)")
     parser.add_argument("--destination", choices=DESTINATIONS, default="local", help="(local)")
     parser.add_argument("--rounds", type=int, default=1, help="how often each program runs (1)")
-    parser.add_argument("--record", action="store_true", help="keep the result, and write benchmarks/RESULTS.md anew")
+    parser.add_argument("--record", action="store_true", help="keep the result, and write benchmarks/RESULTS.md again")
     arguments = vars(parser.parse_args())
     keep = arguments.pop("record")
     report = run(**arguments)

@@ -14,7 +14,7 @@ from benchmarks.trees import make_large_files
 
 
 def run(files: int, size_mib: int, rounds: int) -> Report:
-    """One execution of so many files of one size."""
+    """One execution with a number of files of one size."""
     make = partial(make_large_files, executions=1, files=files, size_mib=size_mib)
     return Restore("restore_large_files", f"restore of {files} files of {size_mib} MiB, S3", make).run(rounds)
 

@@ -36,7 +36,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def run(executions: int, files: int, round_trip_ms: int, rounds: int) -> Report:
-    """So many executions of so many files, with a server at this distance."""
+    """A number of executions with a number of files, with a server at this distance."""
     make = partial(make_small_files, executions=executions, files=files)
     with workshop(make) as (original, postgres), stores.s3() as store, store.destination() as destination:
         port = int(str(destination.options["endpoint_url"]).rpartition(":")[2].strip("/"))

@@ -14,7 +14,7 @@ from benchmarks.trees import make_small_files
 
 
 def run(files: int, rounds: int) -> Report:
-    """One execution of so many files."""
+    """One execution with a number of files."""
     make = partial(make_small_files, executions=1, files=files)
     return Restore("restore_small_files", f"restore of {files:,} files of 1-64 KB, S3", make).run(rounds)
 

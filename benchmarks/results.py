@@ -138,7 +138,7 @@ class Report:
         print(_conditions(self.machine, len(self.rounds)), end="\n\n", flush=True)
 
     def save(self) -> None:
-        """Keep it, in place of an earlier one of its name, and write the table anew."""
+        """Keep it, in place of an earlier one of its name, and write the table again."""
         DIRECTORY.mkdir(exist_ok=True)
         (DIRECTORY / f"{self.name}.json").write_text(json.dumps(asdict(self), indent=1) + "\n")
         write_table()

@@ -79,7 +79,7 @@ TABLES = ("ejecuciones_yaml", "janitor_migrations", "janitor_attempts", "janitor
 
 
 def fill(sage: Installation, rows: int, runs: int = 26_000) -> None:
-    """Add so many executions and what the program would have recorded of them."""
+    """Add a number of executions and what the program would have recorded of them."""
     sage.execute(RUNS, (runs,))
     sage.execute(EXECUTIONS, (str(sage.executions), rows, rows, rows))
     sage.execute("VACUUM ANALYZE ejecuciones_yaml")
@@ -90,7 +90,7 @@ def fill(sage: Installation, rows: int, runs: int = 26_000) -> None:
 
 
 def run(rows: int, rounds: int) -> Report:
-    """The contest, over so many rows: as soon as there are that many, and after a tick that has looked through them."""
+    """The contest, over a number of rows: as soon as they exist, and after a tick that has looked through them."""
     lines, played = [], []
     with (
         tempfile.TemporaryDirectory(prefix="janitor-bench-") as name,

@@ -12,7 +12,7 @@ MEBIBYTE = 1024 * 1024
 
 
 def make_small_files(directory: Path, executions: int, files: int) -> None:
-    """So many executions of so many files of 1-64 KB each, the same in every run."""
+    """A number of executions with a number of files of 1-64 KB each, the same in every run."""
     generator = random.Random(1)
     for execution in range(executions):
         target = _new_execution(directory, execution)
@@ -22,7 +22,7 @@ def make_small_files(directory: Path, executions: int, files: int) -> None:
 
 
 def make_large_files(directory: Path, executions: int, files: int, size_mib: int) -> None:
-    """So many executions of so many files of one size each. No two blocks of a file are equal, nor two files."""
+    """Executions with files of one size each. No two blocks of a file are equal, nor two files."""
     generator = random.Random(2)
     for execution in range(executions):
         target = _new_execution(directory, execution)

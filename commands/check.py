@@ -18,8 +18,9 @@ from config.provider_fields import unknown_fields
 from config.settings import Settings
 from jobs.findings import Finding, bad, unusable
 from providers import build_provider
-from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError, provider_name
+from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError
 from sql.memory.provider_health import ProviderFailure
+from sql.platform.configuration import provider_name
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
@@ -147,7 +148,7 @@ def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Findi
 
 def _check_secrets(database: Database) -> Iterator[Finding]:
     """Advise against literal secrets: they work, but anybody who may read the table or its backup sees them."""
-    for use in database.secret_uses():
+    for use in database.stored_secrets.uses():
         if use.literal_fields:
             fields = ", ".join(f"credenciales.{name}" for name in use.literal_fields)
             text = (

@@ -12,7 +12,8 @@ from typing import BinaryIO
 from config.errors import ConfigurationError
 from config.logs import learn_secrets, one_line
 from config.secrets import KEYS_VARIABLE, SecretKeys
-from sql.database import Database, StoredSecret
+from sql.database import Database
+from sql.platform.stored_secrets import StoredSecret
 
 LONGEST_NAME_CHARACTERS = 255
 LARGEST_SECRET_BYTES = 1024 * 1024
@@ -68,13 +69,13 @@ def set_secret(database: Database, name: str, ask: Callable[[], str]) -> bool:
     learn_secrets(value)
     if not value:
         raise SecretRefused("el valor está vacío; no se guardó nada")
-    return database.store_secret(name, keys.encrypt(value))
+    return database.stored_secrets.store(name, keys.encrypt(value))
 
 
 def list_secrets(database: Database) -> Iterator[SecretListing]:
     """Every stored name, then those that a provider uses but that are not stored. Raises `FieldError`."""
     keys = SecretKeys.from_environment()
-    stored = database.load_secrets()
+    stored = database.stored_secrets.all()
     names = [secret.name for secret in stored]
     uses = _uses(database)
     for secret in stored:
@@ -92,7 +93,7 @@ def rotate_secrets(database: Database) -> int:
     """
     keys = SecretKeys.from_environment()
     for _ in range(TRIES_OF_ROTATION):
-        count = database.replace_secrets(_encrypted_anew(keys, database.load_secrets()))
+        count = database.stored_secrets.replace(_encrypted_anew(keys, database.stored_secrets.all()))
         if count is not None:
             return count
     raise SecretRefused("los secretos cambian mientras se cifran de nuevo; no se cambió ninguno, repítalo")
@@ -100,7 +101,7 @@ def rotate_secrets(database: Database) -> int:
 
 def remove_secret(database: Database, name: str) -> None:
     """Remove a secret that no active provider uses. Raises `SecretRefused`."""
-    active = [use.provider for use in database.secret_uses() if use.active and name in use.names]
+    active = [use.provider for use in database.stored_secrets.uses() if use.active and name in use.names]
     if active:
         raise SecretRefused(f"el secreto {name!r} lo usa {', '.join(active)}; con --force se borra igualmente")
     force_removal(database, name)
@@ -108,7 +109,7 @@ def remove_secret(database: Database, name: str) -> None:
 
 def force_removal(database: Database, name: str) -> None:
     """Remove a secret even if a provider uses it. Raises `SecretRefused` when there is none of this name."""
-    if not database.remove_secret(name):
+    if not database.stored_secrets.remove(name):
         raise SecretRefused(f"no existe el secreto {name!r} en secretos_nube")
 
 
@@ -127,7 +128,7 @@ def _state(keys: SecretKeys, secret: StoredSecret) -> str:
 
 def _uses(database: Database) -> dict[str, list[str]]:
     uses: dict[str, list[str]] = {}
-    for use in database.secret_uses():
+    for use in database.stored_secrets.uses():
         for name in use.names:
             uses.setdefault(name, []).append(use.provider if use.active else f"{use.provider} (inactivo)")
     return uses

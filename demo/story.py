@@ -34,8 +34,8 @@ from demo.servers.process import ServerDidNotStart
 from demo.servers.s3 import EmbeddedS3, rclone_program
 from demo.terminal import note, run_command, say, tolerate_any_terminal
 from jobs.signals import stopping_on_signal
-from sql.demo_rows import DemoRows
 from sql.errors import DatabaseError
+from sql.platform.demo_rows import DemoRows
 
 DATABASE = "sage"
 BUCKET = "archivo"

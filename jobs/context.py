@@ -15,7 +15,7 @@ from jobs.job import Job, Outcome
 from jobs.report import JobDone, TickReport
 from sql.connection import Row
 from sql.database import Database, DatabaseError
-from sql.notices import Cause
+from sql.memory.notices import Cause
 
 
 class LeaseLost(Exception):
@@ -71,9 +71,9 @@ class Context(NamedTuple):
     def notify(self, key: str, state: str, text: str) -> None:
         """Note the state of a cause; operators get a notice only when that changes. A dry run notes nothing.
 
-        `key` is the cause's stable English name, such as `backup:too_old`; `state` is one of `sql.notices.STATES`;
-        `text` is Spanish and one line. Costs one statement. What the database refuses is logged, and does no harm to
-        the job. Raises `ValueError` for an unknown state.
+        `key` is the cause's stable English name, such as `backup:too_old`; `state` is one of `STATES` in
+        `sql.memory.notices`; `text` is Spanish and one line. Costs one statement. What the database refuses is logged,
+        and does no harm to the job. Raises `ValueError` for an unknown state.
         """
         if self.dry_run:
             return
@@ -102,7 +102,7 @@ class EndOfRun(NamedTuple):
     exit_code: int
     elapsed_seconds: float
     counts: Mapping[str, int]
-    """The counts of `jobs.report.Counts`."""
+    """What was counted for the run as a whole, by name."""
     jobs: tuple[JobDone, ...]
     problems: tuple[str, ...]
     """What was not done and why, in Spanish, one line each."""

@@ -44,10 +44,15 @@ class Ref(NamedTuple):
         return getattr(import_module(module), name)
 
 
+Words = tuple[str, str] | str
+"""A count in Spanish: its singular and plural; or, of a count of bytes, what they are."""
+
+
 class Outcome(NamedTuple):
     """What one run of a job did."""
 
     counts: Mapping[str, int] = NOTHING
+    """By the names that its `Job` declares."""
     failures: tuple[str, ...] = ()
     """What could not be done, in Spanish, one line each. The rest was done; with any of these a run is not good."""
 
@@ -87,9 +92,16 @@ class Job(NamedTuple):
     """By table what its statements may do there: `"SELECT, DELETE"`. Asked for before a run and by `check`."""
     optional_rights: Mapping[str, str] = NOTHING
     """The same of what it leaves out where it may not. The job itself asks for them."""
+    counts: Mapping[str, Words] = NOTHING
+    """What it counts, by name, as operators read it."""
     phase: int = Phase.WORK
     observer: Ref | None = None
     """For a job that has no `run`: a class like `jobs.context.Observer`. It sees the start and the end of a run."""
+
+    @property
+    def is_done_by_daemon(self) -> bool:
+        """Whether `JanitorDaemon` itself does it. Its counts are those of the whole run."""
+        return self.run is None and self.observer is None
 
     @property
     def folder(self) -> str:

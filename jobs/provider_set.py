@@ -27,7 +27,8 @@ from providers.base import (
     StorageFull,
 )
 from providers.probes import require_in_use
-from sql.database import Database, DatabaseError, provider_name
+from sql.database import Database, DatabaseError
+from sql.platform.configuration import provider_name
 
 if TYPE_CHECKING:
     from sql.memory.provider_health import ProviderFailure

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -55,26 +56,6 @@ Observations = Mapping[str, Mapping[int, str]]
 """By kind and provider, in Spanish: which provider it is, or why it failed."""
 
 
-class Counts(NamedTuple):
-    """The counted outcomes of a tick."""
-
-    migrated: int = 0
-    migrated_files: int = 0
-    migrated_bytes: int = 0
-    failed: int = 0
-    unsafe_destinations: int = 0
-    missing_directories: int = 0
-    put_off: int = 0
-    left_due: int = 0
-    local_copies_deleted: int = 0
-    deletions_failed: int = 0
-    deletions_waiting: int = 0
-    leftovers_removed: int = 0
-    temp_files_deleted: int = 0
-    temp_bytes_deleted: int = 0
-    temp_failures: int = 0
-
-
 class JobDone(NamedTuple):
     """One job of a run that has ended: its name, `JobEnd.outcome`, how long it took, and what it counted."""
 
@@ -89,12 +70,15 @@ class JobDone(NamedTuple):
 
 
 class TickReport:
-    """Counts from several threads, and the worst problem of the tick as a whole."""
+    """Counts from several threads, and the worst problem of the tick as a whole.
 
-    def __init__(self) -> None:
+    `counted` are the names that the report has in any case; every count begins at 0.
+    """
+
+    def __init__(self, counted: Iterable[str] = ()) -> None:
         self._started = time.monotonic()
         self._turn = threading.Lock()
-        self._counts = Counts()
+        self._counts = Counter(dict.fromkeys(counted, 0))
         self._problem_exit_code = EXIT_DONE
         self._signal_number: int | None = None
         self._named: dict[str, tuple[str, ...]] = {}
@@ -107,8 +91,9 @@ class TickReport:
     def count(self, **increments: int) -> None:
         """Add to counts, by their names."""
         with self._turn:
-            sums = {name: getattr(self._counts, name) + number for name, number in increments.items()}
-            self._counts = self._counts._replace(**sums)
+            sums = self._counts.copy()  # a reader keeps the sums of one moment
+            sums.update(increments)
+            self._counts = sums
 
     def name(self, kind: str, what: str) -> None:
         """Remember an item that explains the exit code; each once, and of one kind only the first few."""
@@ -154,8 +139,8 @@ class TickReport:
         return time.monotonic() - self._started
 
     @property
-    def counts(self) -> Counts:
-        """The counts so far."""
+    def counts(self) -> Counter[str]:
+        """The counts so far, by name."""
         return self._counts
 
     @property
@@ -165,9 +150,7 @@ class TickReport:
             return EXIT_SIGNAL_BASE + self._signal_number
         if self._problem_exit_code != EXIT_DONE:
             return self._problem_exit_code
-        counts = self._counts
-        failed = counts.failed + counts.unsafe_destinations + counts.temp_failures
-        undone = failed + counts.deletions_failed + counts.deletions_waiting
+        undone = any(self._counts[name] for name in PROBLEMS)
         return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE
 
     def problems(self) -> tuple[str, ...]:
@@ -175,7 +158,7 @@ class TickReport:
         named = self.named
         counts = {
             **{kind: len(names) for kind, names in named.items()},
-            **{name: number for name, number in self._counts._asdict().items() if name in PROBLEMS},
+            **{name: number for name, number in self._counts.items() if name in PROBLEMS},
         }
         return tuple(
             _with_names(counted(counts[kind], *forms), counts[kind], named.get(kind, ()))

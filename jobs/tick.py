@@ -59,6 +59,15 @@ class Request(NamedTuple):
         return {"migration": "migrate-only", "temp": "clean-only"}.get(names, f"only {names}")
 
 
+class RunOptions(NamedTuple):
+    """The command line's options for one run."""
+
+    request: Request = Request()
+    retention_hours: float | None = None
+    skip_missing_directories: bool = True
+    dry_run: bool = False
+
+
 class Plan(NamedTuple):
     """A job that is on, with its settings."""
 

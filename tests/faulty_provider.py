@@ -68,7 +68,7 @@ class FaultyProvider(Provider):
         self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]
         self.store = provider.store
         self.calls: list[tuple[str, str]] = []
-        self._provider = provider
+        self.provider = provider
         self._faults = tuple(faults)
         self._seen = [0] * len(self._faults)
         self._hit = [False] * len(self._faults)
@@ -79,7 +79,7 @@ class FaultyProvider(Provider):
         return sorted(key.rpartition("/")[2] for name, key in self.calls if name == method)
 
     def _call(self, method: str, *arguments: Any) -> Any:
-        call = Call(self._provider, method, arguments)
+        call = Call(self.provider, method, arguments)
         subject = arguments[0].key if isinstance(arguments[0], StoredObject) else str(arguments[0])
         effect = self._effect(PLAIN_METHODS.get(method, method), subject)
         return effect(call) if effect else call.proceed()
@@ -104,7 +104,7 @@ class FaultyProvider(Provider):
             yield key, self._call("put_new", key, source)
 
     def measure(self, source: Source) -> PutReceipt:
-        return self._provider.measure(source)
+        return self.provider.measure(source)
 
     def open(self, key: str) -> Iterator[bytes]:
         yield from self._call("open", key)
@@ -149,7 +149,7 @@ class FaultyProvider(Provider):
             yield from self._call("digests", [key])
 
     def close(self) -> None:
-        self._provider.close()
+        self.provider.close()
 
     def __enter__(self) -> Self:
         return self

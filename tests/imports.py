@@ -13,7 +13,7 @@ from tests.repository import REPOSITORY
 
 
 def import_own_part_first(arguments: Sequence[str], number: int, processes: int) -> None:
-    """Import the tests that a command line names, as the process `number` of so many.
+    """Import the tests that a command line names, as the process `number` of this many.
 
     What cannot be imported is left to the collection, which tries again and tells why.
     """

@@ -18,7 +18,7 @@ import pytest
 def mounted_overlay(directory: Path, fill: Callable[[Path], None]) -> Iterator[Path]:
     """An overlay in an empty directory, whose lower layer lies on a file system of its own and is filled by `fill`.
 
-    Skips the test where that may not be mounted: `overlay_answers` shows the same to whoever may not.
+    Skips the test where that may not be mounted: `overlay_answers` shows the same where it may not.
     """
     layers = {name: directory / name for name in ("lower", "upper", "merged")}
     for path in layers.values():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from config.models import Execution
 from jobs.migration.removal.removal import trash_name
-from sql.database import RemovalRecord
+from sql.migration.removals import RemovalRecord
 
 
 class Granted:

@@ -37,5 +37,6 @@ def wait_until(condition: Callable[[], object], seconds: float) -> None:
     """Wait until something holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"did not happen within {seconds} s"
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"did not happen within {seconds} s")
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Directories and files that refuse to be changed, to whoever runs the tests."""
+"""Directories and files that refuse to be changed, to the user who runs the tests."""
 
 from __future__ import annotations
 

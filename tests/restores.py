@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from jobs.migration.restore.run import Restore, Restored
+from jobs.migration.restore.filling import Restored
+from jobs.migration.restore.run import Restore
 from providers.base import BytesSource, Provider
 from storage.keys import Place
 from storage.traffic.transfers import TransferPool

@@ -40,7 +40,7 @@ def strace_program() -> str:
 
 
 def is_expected(reason: str) -> bool:
-    """Whether this machine, and whoever runs the tests, cannot help it. Elsewhere a test is left out by mistake."""
+    """Whether this machine, or the user of the tests, cannot help it. Elsewhere a test is left out by mistake."""
     if reason.startswith(NEEDS_FILE_SYSTEM):
         return True
     has_all_rights = os.geteuid() == 0 and _has_right(MOUNT) and _has_right(MAKE_IMMUTABLE)

@@ -122,7 +122,7 @@ def require_file_system_that_notices(path: Path, *blind: str) -> None:
         pytest.skip(f"{NEEDS_FILE_SYSTEM}: {kind} does not tell of what is stored through a mapping")
 
 
-# Mutations. Each is called with the case, changes what lies there, and gives the contents that it wrote.
+# Mutations. Each is called with the case, changes what is there, and gives the contents that it wrote.
 
 
 def _change(case: Case, change: Callable[[int], object]) -> list[bytes]:

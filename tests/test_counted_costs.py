@@ -43,7 +43,7 @@ def sage(tmp_path: Path, database_url: str) -> Iterator[Installation]:
 
 
 def add_executions(sage: Installation, files: int) -> None:
-    """One of so many small files, and one of a large file."""
+    """One of this many small files, and one of a large file."""
     many, large = sage.new_directory("many"), sage.new_directory("large")
     for number in range(files):
         (many / f"{number:04}.csv").write_text(f"fila,{number}\n")

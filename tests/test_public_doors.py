@@ -19,45 +19,24 @@ PUBLIC_IN_SPITE_OF_THE_NAME = {"_asdict", "_exit", "_fields", "_make", "_replace
 """Names that the standard library documents."""
 
 PRIVATE_NAMES_THAT_REMAIN = {
-    "tests/jobs/backups/test_off_site.py": {"_provider"},  # a provider that wraps another one
     "tests/jobs/rehome/test_rehome.py": {"_get_candidate_names"},  # no other way to make `tempfile` give up
     "tests/model/stores.py": {"_as_seen", "_look_for"},  # of its base class in this repository
     "tests/providers/test_azure_provider.py": {"_blobs"},  # a listing that misses a blob: no server does so at will
     "tests/providers/test_gcs_provider.py": {"_credentials"},  # that nothing is searched shows nowhere else
-    "tests/providers/test_progress.py": {"_LastLine"},  # tested apart from the logging of the process
     "tests/providers/test_s3_provider.py": {  # Amazon's addresses: nothing may be sent there
         *("_bucket_url", "_obstore_credentials", "_obstore_endpoint", "_signed_requests"),
     },
     "tests/providers/test_sftp_durability.py": {"_base_path"},  # the directory of whichever server the fixture chose
     "tests/providers/test_ssh_authentication.py": {  # of paramiko: a server that answers out of order
-        *("_disconnect_service_not_available", "_parse_service_request", "_write"),
+        *("_disconnect_service_not_available", "_parse_service_request"),
     },
     "tests/providers/test_wire_damage_http.py": {"_compare", "_receipts"},  # the comparison without an upload before it
-    "tests/servers/asyncssh_server.py": {"_write"},  # of its base class in this repository
     "tests/servers/gcs_emulator.py": {"_write_config_to_file"},  # of the emulator, which has no setting for it
-    "tests/servers/openssh.py": {"_write"},  # of its base class in this repository
-    "tests/sql/test_database.py": {"_needles"},  # the process's only redactor forgets what a test taught it
-    "tests/storage/test_pace.py": {"_queue"},  # that a thread waits shows nowhere else
 }
 """By file."""
 
-BOUNDS_ON_TIME_THAT_REMAIN = Counter(
-    {
-        "tests/jobs/ping/test_sending.py": 1,
-        "tests/processes.py": 1,  # `wait_until`, which all others use
-        "tests/providers/test_answers.py": 1,
-        "tests/providers/test_direct_http.py": 2,
-        "tests/providers/test_s3_requests.py": 1,
-        "tests/providers/test_sftp_provider.py": 3,
-        "tests/providers/test_wire_damage_sftp_local.py": 1,
-        "tests/stories/test_speed_controls.py": 1,
-        "tests/storage/test_large_files_by_helpers.py": 1,
-        "tests/storage/test_pace.py": 2,
-        "tests/storage/test_transfers.py": 1,
-        "tests/storage/test_upload.py": 1,
-    }
-)
-"""Asserts that read a clock, by file: the promise itself is that something ends in time, or takes its time."""
+BOUNDS_ON_TIME_THAT_REMAIN = Counter({"tests/storage/test_pace.py": 1})
+"""Asserts that read a clock, by file: the promise itself is that something takes its time."""
 
 
 @cache

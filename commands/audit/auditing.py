@@ -33,6 +33,10 @@ TO_DO = {
         "Su directorio {directory} no tiene todo lo que la copia tenía, y lo que queda de ella no se sustituye por "
         "menos: termine la restauración si quedó a medias, o complételo, y repita audit"
     ),
+    Original.UNKNOWN: (
+        "No se pudo comparar su directorio {directory} con el manifiesto, que el proveedor no entrega ahora: vea con "
+        "check qué le pasa, y repita audit"
+    ),
     Original.ABSENT: (
         "Aquí no está su directorio: mire en las demás máquinas (audit --fix allí), o recupere los objetos con las "
         "versiones o las copias del proveedor"

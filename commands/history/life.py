@@ -10,6 +10,7 @@ from commands.history.counts import in_words
 from config.logs import one_line
 from config.text.causes import with_cause
 from config.text.plurals import counted, files
+from jobs.registry import all_jobs
 from sql.connection import Row
 from sql.memory.past import Past
 
@@ -19,9 +20,6 @@ COUNTS_SHOWN = (
     ("local_copies_deleted", "copia local borrada", "copias locales borradas"),
     ("temp_files_deleted", "archivo temporal borrado", "archivos temporales borrados"),
 )
-COUNTED_BY_THE_RUN = ("migration", "temp")
-"""Jobs whose counts are those of the whole run."""
-
 OUTCOMES = {"done": "bien", "failed": "con fallos", "interrupted": "interrumpido", "put_off": "a medias"}
 
 
@@ -104,9 +102,10 @@ def _done_in(report: Mapping[str, Any]) -> Iterator[str]:
     ]
     if counts:
         yield ", ".join(counts)
+    counted_by_the_run = [job.name for job in all_jobs() if job.is_done_by_daemon]
     for name, job in report.get("jobs", {}).items():
-        words = ", ".join(in_words(job["counts"]))
-        if name not in COUNTED_BY_THE_RUN and (words or job["outcome"] != "done"):
+        words = ", ".join(in_words(name, job["counts"]))
+        if name not in counted_by_the_run and (words or job["outcome"] != "done"):
             yield f"{one_line(name)} {OUTCOMES.get(job['outcome'], '?')}{f' ({words})' if words else ''}"
 
 
@@ -115,7 +114,7 @@ def _tell_runs_of_job(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"No consta que el trabajo {found['job']} se haya hecho nunca"
     for run in found["runs"]:
         outcome = OUTCOMES.get(run["outcome"], "sin terminar")
-        counts = ", ".join(in_words(run["counts"]))
+        counts = ", ".join(in_words(found["job"], run["counts"]))
         told = "; ".join(part for part in (counts, one_line(run["error"] or "")) if part)
         yield f"{_span(run)} {one_line(run['host'])} {outcome}{f': {told}' if told else ''}"
 

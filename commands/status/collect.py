@@ -29,7 +29,9 @@ from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
-from sql.database import LARGE_TABLE_BYTES, WHOLE_TABLE, Database, DatabaseReadOnly, SchemaError
+from sql.database import Database, DatabaseReadOnly, SchemaError
+from sql.memory.outlook import WHOLE_TABLE
+from sql.migration.executions import LARGE_TABLE_BYTES
 
 FAILURES_SHOWN = 20
 DIRECTORIES_LOOKED_FOR = 5000
@@ -159,8 +161,8 @@ def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> Migrati
 
 
 def _pending(database: Database, retention_hours: float, tables: Mapping[str, Any]) -> Pending:
-    source = database.pending_source() if tables["is_large"] else WHOLE_TABLE
-    rows, due = database.pending_by_state(retention_hours, source, DIRECTORIES_LOOKED_FOR)
+    source = database.outlook.pending_source() if tables["is_large"] else WHOLE_TABLE
+    rows, due = database.outlook.pending_by_state(retention_hours, source, DIRECTORIES_LOOKED_FOR)
     without_directory = rows.pop("without_directory", None)
     counts = {state: rows[state]["count"] if state in rows else 0 for state in STATES}
     present = [row for row in due if os.path.lexists(_path(row["directory"]))]

@@ -9,8 +9,9 @@ from typing import NamedTuple
 from commands.status.facts import Leftover, MigrationState, Provider
 from config.logs import one_line
 from config.models import ProviderRow
-from sql.database import Database, provider_name
+from sql.database import Database
 from sql.memory.provider_health import ProviderFailure
+from sql.platform.configuration import provider_name
 
 ADVICE = {
     "unavailable": "compruebe dirección, red, cortafuegos y el propio servidor",

@@ -76,7 +76,7 @@ def shown_on_terminal(text: Callable[[], str]) -> Iterator[Above]:
     Give what else is written to the terminal to the function that this yields.
     """
     handlers = [handler for handler in logging.getLogger().handlers if _writes_to(handler, sys.stderr)]
-    line = _LastLine(sys.stderr, text)
+    line = LastLine(sys.stderr, text)
     for handler in handlers:
         handler.setStream(cast("TextIO", line))
     over = threading.Event()
@@ -96,7 +96,7 @@ def _writes_to(handler: logging.Handler, stream: TextIO) -> TypeGuard[logging.St
     return isinstance(handler, logging.StreamHandler) and handler.stream is stream
 
 
-class _LastLine(io.TextIOBase):
+class LastLine(io.TextIOBase):
     """A terminal whose last line is reserved for the progress: all other output goes above it."""
 
     def __init__(self, terminal: TextIO, text: Callable[[], str]) -> None:
@@ -106,11 +106,13 @@ class _LastLine(io.TextIOBase):
         self._painted = False
 
     def write(self, text: str) -> int:
+        """Write above the last line."""
         with self._turn:
             self._clear()
             return self._terminal.write(text)
 
     def flush(self) -> None:
+        """See `io.IOBase`."""
         self._terminal.flush()
 
     def clear(self) -> None:

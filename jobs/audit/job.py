@@ -24,4 +24,10 @@ JOB = Job(
         "janitor_jobs": "SELECT",
         "janitor_migrations": "SELECT",
     },
+    counts={
+        "audited": ("copia leída", "copias leídas"),
+        "audited_bytes": "leídos",
+        "bad": ("copia que no está entera", "copias que no están enteras"),
+        "unread": ("copia que no se pudo leer", "copias que no se pudieron leer"),
+    },
 )

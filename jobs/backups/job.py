@@ -44,6 +44,19 @@ JOB = Job(
     switches=("BACKUP_ENABLED",),
     when_off="indique BACKUP_ENABLED=true",
     rights=RIGHTS,
+    counts={
+        "recovered": ("copia cortada y resuelta", "copias cortadas y resueltas"),
+        "full": ("copia COMPLETA hecha", "copias COMPLETAS hechas"),
+        "differential": ("copia DIFERENCIAL hecha", "copias DIFERENCIALES hechas"),
+        "size_bytes": "en su fichero",
+        "tables": ("tabla", "tablas"),
+        "rows": ("fila", "filas"),
+        "copies": ("copia guardada en proveedores", "copias guardadas en proveedores"),
+        "failed": ("con error", "con error"),
+        "deleted": ("copia antigua borrada", "copias antiguas borradas"),
+        "freed_bytes": "liberados",
+        "missing": ("copia que falta", "copias que faltan"),
+    },
 )
 
 VERIFY = Job(
@@ -58,5 +71,12 @@ VERIFY = Job(
     is_on=verifies,
     when_off="indique BACKUP_ENABLED=true y que BACKUP_VERIFY_DAYS no sea 0",
     rights=RIGHTS,
+    counts={
+        "verified": ("copia probada", "copias probadas"),
+        "without_server": ("prueba sin servidor donde hacerla", "pruebas sin servidor donde hacerlas"),
+        "failed": ("con error", "con error"),
+        "tables": ("tabla", "tablas"),
+        "rows": ("fila", "filas"),
+    },
 )
 """A job of its own, right after the other one: it delays no backup, and when it fails, no backup is made again."""

@@ -25,4 +25,8 @@ JOB = Job(
         "janitor_jobs": "SELECT",
         "janitor_migrations": "SELECT",
     },
+    counts={
+        "restored": ("restauración probada", "restauraciones probadas"),
+        "failed": ("con error", "con error"),
+    },
 )

@@ -23,4 +23,11 @@ JOB = Job(
         "janitor_audit": "SELECT",
     },
     optional_rights={"janitor_jobs": "DELETE"},
+    counts={
+        "jobs": ("trabajo de otra máquina borrado", "trabajos de otras máquinas borrados"),
+        "runs": ("ciclo borrado del historial", "ciclos borrados del historial"),
+        "job_runs": ("trabajo borrado del historial", "trabajos borrados del historial"),
+        "attempts": ("intento borrado del historial", "intentos borrados del historial"),
+        "audit": ("anotación de auditoría borrada", "anotaciones de auditoría borradas"),
+    },
 )

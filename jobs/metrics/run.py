@@ -25,7 +25,8 @@ from jobs.metrics.samples import Sample, Samples, sample
 from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from sql.connection import Row
-from sql.database import SAMPLE_OF_STORED, Database, DatabaseError, DatabaseUnavailable
+from sql.database import Database, DatabaseError, DatabaseUnavailable
+from sql.migration.executions import SAMPLE_OF_STORED
 
 FOLDER = "jobs/metrics"
 SLOW_COUNT_SECONDS = 1.0

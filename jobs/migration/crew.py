@@ -268,7 +268,7 @@ class _Member:
                 _tell(self._connection, progress)
 
     def _done_so_far(self) -> _Told:
-        counts = self._report.counts._asdict()
+        counts = self._report.counts
         passed = self._traffic.passed_bytes, self._traffic.passed_files
         return _Told(counts, *passed, self._report.named, self._report.observed)
 
@@ -289,7 +289,7 @@ class _Told:
 
     def since(self, earlier: _Told) -> _Progress | None:
         """The progress since an earlier moment, if any."""
-        counts = {name: count - earlier.counts[name] for name, count in self.counts.items()}
+        counts = {name: count - earlier.counts.get(name, 0) for name, count in self.counts.items()}
         changed = {name: count for name, count in counts.items() if count}
         passed_bytes = self.passed_bytes - earlier.passed_bytes
         passed_files = self.passed_files - earlier.passed_files

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from config.logs import one_line
 from config.models import Execution
 from jobs.migration.directories import DirectoryJudge
-from sql.conflicts import Conflicts
 from sql.database import Database
+from sql.migration.conflicts import Conflicts
 
 GOOD_FOR_SECONDS = 30.0
 GOOD_FOR_TIMES_ITS_COST = 20.0

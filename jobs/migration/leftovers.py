@@ -7,18 +7,21 @@ import threading
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from config.errors import MigrationError, RunInterrupted, UnsafeSource
+from config.errors import MigrationError, RunInterrupted, SourceError
 from config.logs import emit, one_line
 from config.models import Execution, StoredObject
 from config.text.plurals import files
+from files.tree import Tree
 from jobs.migration.directories import DirectoryJudge
+from jobs.migration.originals import has_all, walk_original
 from jobs.migration.places import is_same_store, paths_overlap
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from providers.base import IntegrityError, ObjectNotFound, Provider, ProviderUnavailable, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
-from sql.database import Database, Leftover
+from sql.database import Database
+from sql.migration.attempts import Leftover
 from storage.deletions import late_deletions_kept_off
 from storage.inspection import look
 from storage.keys import Place, place_from_uri
@@ -102,9 +105,9 @@ class Leftovers:
         head = manifest.head
         if (head.installation, head.row) != (self._database.installation, leftover.execution_id):
             raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
-        if leftover.is_given_up and manifest.tree is not None and not self._has_original(leftover):
+        if leftover.is_given_up and manifest.tree is not None and not self._has_original(leftover, manifest.tree):
             raise UnsafeDestination(
-                "es una copia entera, su fila ya no existe o tiene otro uuid, y aquí no está su directorio"
+                "es una copia entera, su fila ya no existe o tiene otro uuid, y aquí no está su directorio entero"
             )
 
     def _require_committed_copy(self, leftover: Leftover, migrated: Provider | None) -> None:
@@ -124,10 +127,12 @@ class Leftovers:
             reason = f"faltan o difieren {wrong} de sus {files(tree.file_count)}"
             raise UnsafeDestination(_told_only_copy(leftover, reason))
 
-    def _has_original(self, leftover: Leftover) -> bool:
+    def _has_original(self, leftover: Leftover, manifest: Tree) -> bool:
+        """Whether the directory has all of the copy: an empty one, or a half restore, is no original."""
         try:
-            return self._judge.exists(Execution(leftover.execution_id, leftover.uuid, leftover.directory))
-        except UnsafeSource:
+            with self._judge.open(Execution(leftover.execution_id, leftover.uuid, leftover.directory)) as directory:
+                return has_all(directory, walk_original(directory), manifest, self._interruption)
+        except SourceError:
             return False
 
     def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:

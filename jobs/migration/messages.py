@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Container, Iterable
+from typing import Any
 
 from config.errors import MigrationError
 from config.logs import emit, logger, one_line
@@ -81,7 +82,7 @@ class Messages:
     def directory_missing(self, execution: Execution) -> None:
         """Its directory is not on this host. If very many are missing, only the debug log names them all."""
         self._report.count(missing_directories=1)
-        named = self._report.counts.missing_directories <= MISSING_DIRECTORIES_NAMED
+        named = self._report.counts["missing_directories"] <= MISSING_DIRECTORIES_NAMED
         level = logging.WARNING if named else logging.DEBUG
         if logger.isEnabledFor(level):  # for executions of other hosts, the line costs more than the look
             emit(
@@ -187,7 +188,7 @@ class Messages:
 
     def limit_reached(self, due: int) -> None:
         """Nothing more begins, though this much is due. As far as is known, executions of other hosts do not count."""
-        self._report.count(left_due=max(0, due - self._report.counts.missing_directories))
+        self._report.count(left_due=max(0, due - self._report.counts["missing_directories"]))
         message = f"No se empieza ninguna ejecución más{self._what_is_left}"
         emit(logging.INFO, "limit_reached", message, limit=self._report.limit_reached)
 
@@ -220,23 +221,23 @@ class Messages:
         told = [*sums, *self._report.problems()]
         if self._report.is_ended_by_signal:
             told.append(self._what_was_interrupted)
+        fields: dict[str, Any] = {**self._report.counts, "exit_code": self._report.exit_code}
         emit(
             logging.INFO,
             "run_finished",
             f"Ciclo terminado: {'; '.join(told) or 'sin problemas'}{self._what_is_left}",
-            **self._report.counts._asdict(),
-            exit_code=self._report.exit_code,
+            **fields,
         )
 
     def _sums_of_migration(self) -> str:
         counts = self._report.counts
         return ", ".join(
             (
-                counted(counts.migrated, "migrada", "migradas")
-                + f" ({files(counts.migrated_files)}, {counts.migrated_bytes / 1024 / 1024:.2f} MB)",
-                f"{counts.failed} con error",
-                f"{counts.missing_directories} sin directorio",
-                counted(counts.local_copies_deleted, "copia local borrada", "copias locales borradas"),
+                counted(counts["migrated"], "migrada", "migradas")
+                + f" ({files(counts['migrated_files'])}, {counts['migrated_bytes'] / 1024 / 1024:.2f} MB)",
+                f"{counts['failed']} con error",
+                f"{counts['missing_directories']} sin directorio",
+                counted(counts["local_copies_deleted"], "copia local borrada", "copias locales borradas"),
             )
         )
 
@@ -246,10 +247,10 @@ class Messages:
         counts = self._report.counts
         if self._report.limit_reached is None or self._report.is_ended_by_signal:
             return ""
-        at_least = "al menos " if counts.left_due >= DUE_COUNTED_TO else ""
+        at_least = "al menos " if counts["left_due"] >= DUE_COUNTED_TO else ""
         return (
             f"; se alcanzó {self._report.limit_reached}: quedan para la próxima vez {at_least}"
-            f"{executions(counts.left_due)} sin empezar y {counts.put_off} a medias"
+            f"{executions(counts['left_due'])} sin empezar y {counts['put_off']} a medias"
         )
 
     @property
@@ -258,7 +259,7 @@ class Messages:
         names = ", ".join(done.name for done in self._report.jobs if done.outcome == "interrupted")
         if not names:
             return f"interrumpido {'entre dos trabajos' if self._report.jobs else 'antes del primer trabajo'}"
-        put_off = self._report.counts.put_off
+        put_off = self._report.counts["put_off"]
         return f"interrumpido: sin terminar {names}{f', {executions(put_off)} a medias' if put_off else ''}"
 
     def end_not_recorded(self, error: DatabaseError) -> None:

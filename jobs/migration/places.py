@@ -32,7 +32,8 @@ from providers.base import (
     is_refusal,
 )
 from providers.retries import with_retries
-from sql.database import Database, Overlap
+from sql.database import Database
+from sql.migration.attempts import Overlap
 from storage.deletions import require_open
 from storage.keys import INCOMPLETE_MARK, MANIFEST_SUFFIX, Place, place_from_uri
 from storage.lease import ClaimLost

@@ -12,8 +12,8 @@ from config.text.plurals import counted, executions, files
 from files.tree import Tree
 from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
-from sql.conflicts import Conflicts
 from sql.memory.outlook import PutOff, Throughput
+from sql.migration.conflicts import Conflicts
 from storage.keys import Place, place_of
 
 

@@ -34,7 +34,8 @@ from jobs.provider_set import ProviderSet
 from jobs.report import DUE_COUNTED_TO, TickReport
 from jobs.signals import Interruption
 from providers.base import split_memory_budget
-from sql.database import Database, DatabaseBusy, Leftover
+from sql.database import Database, DatabaseBusy
+from sql.migration.attempts import Leftover
 from storage.helpers import Helpers
 from storage.traffic.pace import Traffic
 from storage.traffic.transfers import TransferPool

@@ -24,7 +24,7 @@ from jobs.registry import all_jobs
 from jobs.report import Named, Observations, Observed
 from jobs.schedule import EveryTick, Schedule
 from jobs.tick import plan_of
-from sql.notices import Cause, State
+from sql.memory.notices import Cause, State
 
 LARGE_TABLE_BYTES = 64 * 1024 * 1024
 FORGOTTEN_AFTER_DAYS = 30

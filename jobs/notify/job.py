@@ -29,4 +29,8 @@ JOB = Job(
         "ejecuciones_yaml": "SELECT",
     },
     phase=Phase.AFTER,
+    counts={
+        "delivered": ("aviso entregado", "avisos entregados"),
+        "failed": ("con error", "con error"),
+    },
 )

@@ -11,7 +11,7 @@ from config.logs import one_line
 from jobs.notify.channels import Channel
 from jobs.notify.message import Notice
 from sql.connection import Row
-from sql.notices import UNSTABLE_HOURS
+from sql.memory.notices import UNSTABLE_HOURS
 from sql.texts import Told
 
 REMINDER_HOURS = 23

@@ -14,4 +14,7 @@ JOB = Job(
     switches=("JANITOR_PING_URL",),
     when_off="indique en JANITOR_PING_URL la dirección a la que se avisa de cada ciclo",
     phase=Phase.AFTER,
+    counts={
+        "sent": ("aviso enviado", "avisos enviados"),
+    },
 )

@@ -24,4 +24,10 @@ JOB = Job(
         "janitor_runs": "SELECT",
         "janitor_rehomes": "SELECT, INSERT, UPDATE",
     },
+    counts={
+        "rehomed": ("ejecución llevada al proveedor principal", "ejecuciones llevadas al proveedor principal"),
+        "rehomed_bytes": "llevados",
+        "found_equal": ("que ya estaba", "que ya estaban"),
+        "failed": ("con error", "con error"),
+    },
 )

@@ -17,7 +17,8 @@ from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from jobs.weekly.forecast import Forecast, Measurement, forecast
 from sql.connection import Row
-from sql.database import LARGE_TABLE_BYTES, SAMPLE_OF_STORED, Database
+from sql.database import Database
+from sql.migration.executions import LARGE_TABLE_BYTES, SAMPLE_OF_STORED
 
 METRICS = "jobs/metrics"
 """Its statements count the executions; here they are asked for once, by a person."""

@@ -41,4 +41,7 @@ JOB = Job(
         "ejecuciones_yaml": "SELECT",
     },
     phase=Phase.AFTER,
+    counts={
+        "sent": ("aviso enviado", "avisos enviados"),
+    },
 )

@@ -1,1 +1,1 @@
-"""What runs remember of earlier ones: providers that failed, and what operators order of single executions."""
+"""What runs remember of earlier ones: failures, causes of trouble, and what operators order of single executions."""

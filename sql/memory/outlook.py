@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sql.connection import Connection
+from sql.connection import Connection, Row
+from sql.migration import executions
+from sql.session import retention_seconds_of
 
 
 class PutOff(NamedTuple):
@@ -30,6 +32,28 @@ class Throughput(NamedTuple):
         return max(by_bytes, self.seconds * executions / self.executions)
 
 
+class PendingSource(NamedTuple):
+    """Which rows of the platform's table may be pending: a list of ids, as text, and all higher ones, or all rows."""
+
+    execution_ids: str = "{}"
+    after_id: int = 0
+    is_scanned: bool = False
+    is_exact: bool = True
+    """Whether no other row can be pending: one that was set back since the last look would be missed."""
+
+    def parameters(self, retention_hours: float) -> dict[str, object]:
+        """As the statements take them."""
+        return {
+            "is_scanned": self.is_scanned,
+            "execution_ids": self.execution_ids,
+            "after_id": self.after_id,
+            "retention_seconds": retention_seconds_of(retention_hours),
+        }
+
+
+WHOLE_TABLE = PendingSource(is_scanned=True)
+
+
 class Outlook:
     """Questions about the next runs. All methods raise as `Connection.query`."""
 
@@ -43,3 +67,20 @@ class Outlook:
     def past_throughput(self) -> Throughput:
         """How fast the migrations of the last 30 days were, of all hosts."""
         return Throughput(**self._connection.query("past_throughput")[0])
+
+    def pending_source(self) -> PendingSource:
+        """Where to read the pending executions of a large table: in the last look, or in one made now."""
+        looks = self._connection.query("status_look")
+        if looks:
+            return PendingSource(looks[0]["execution_ids"], looks[0]["after_id"], is_exact=False)
+        (scan,) = self._connection.query("status_scan", {"look_size": executions.PENDING_PER_LOOK})
+        return WHOLE_TABLE if scan["is_cut"] else PendingSource(scan["execution_ids"], scan["after_id"])
+
+    def pending_by_state(
+        self, retention_hours: float, source: PendingSource, page_size: int
+    ) -> tuple[dict[str, Row], list[Row]]:
+        """The numbers of executions still to be migrated, by what keeps them waiting; and the oldest that are due, up
+        to a number.
+        """
+        rows = self._connection.query("status_pending", {**source.parameters(retention_hours), "page_size": page_size})
+        return {row["kind"]: row for row in rows if row["kind"]}, [row for row in rows if not row["kind"]]

@@ -1,5 +1,5 @@
 -- Records why an execution was not migrated and releases it. With max_failed_runs the failure counts: after the first
--- one the next run tries again, then pauses of 1, 6 and 24 hours follow, and after so many it is in quarantine. It may
+-- one the next run tries again, then pauses of 1, 6 and 24 hours follow, and after that many it is in quarantine. It may
 -- be sent twice if the connection breaks: the second statement then finds what the first has done.
 WITH failed AS (
     UPDATE janitor_migrations

@@ -1,7 +1,7 @@
 -- One statement, so that a state and the notice of its change are written together. A state that is repeated changes
 -- nothing, and neither does this statement when it is sent twice.
 -- told_at becomes now() if operators are to be told: of the first failure, of a worse state and of the recovery. From
--- the change on that makes a cause unstable, only states are told that are worse than any told since.
+-- the change on that makes a cause unstable, only states worse than any reported since are reported.
 WITH noted AS (
     SELECT given.cause, given.state, given.text, given.host,
            array_position(ARRAY['ok', 'degraded', 'failed', 'needs_person'], given.state) - 1 AS severity

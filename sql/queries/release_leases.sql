@@ -1,5 +1,5 @@
 -- The end of a run: unfinished work is free for the next run. An end by a signal is not a failure. A claim without a host,
--- of the job rehome, stays until it ends: with it stays what the run has stored, which the next run of the job goes on from.
+-- of the job rehome, stays until it ends: so does what the run has stored, from which the next run of the job continues.
 UPDATE janitor_migrations
 SET lease_expires_at = NULL, state = CASE WHEN state = 'migrating' THEN 'failed' ELSE state END,
     error_code = CASE WHEN state = 'migrating' AND %(is_interrupted)s THEN 'interrupted' ELSE error_code END,

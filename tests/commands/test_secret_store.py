@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted by the first key, never two of one name, rotated all or none whoever stores meanwhile."""
+"""Secrets at rest: encrypted by the first key, never two of one name, rotated all or none in spite of others."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from config.logs import Redactor
 from config.models import ProviderRow
 from config.secrets import KEYS_VARIABLE, SecretKeys
 from demo.servers.postgres import EmbeddedPostgres
-from sql.database import Database, StoredSecret
+from sql.database import Database
 from sql.errors import DatabaseError
+from sql.platform.stored_secrets import StoredSecret
 from tests.platform_database import Platform
 from tests.processes import wait_until
 
@@ -86,13 +87,13 @@ def store(platform: Platform, name: str, value: str = SECRET, key: str | None = 
     with closing(Database(platform.database_url, "writer")) as database:
         if key is None:
             return set_secret(database, name, lambda: value)
-        return database.store_secret(name, SecretKeys([Fernet(key)]).encrypt(value))
+        return database.stored_secrets.store(name, SecretKeys([Fernet(key)]).encrypt(value))
 
 
 def opened(platform: Platform, *keys: str) -> dict[str, str]:
     """Every secret as these keys open it."""
     ring = SecretKeys([Fernet(key) for key in keys])
-    found = {secret.name: ring.open(secret.token) for secret in platform.database().load_secrets()}
+    found = {secret.name: ring.open(secret.token) for secret in platform.database().stored_secrets.all()}
     return {name: answer[1].decode() if answer else "(closed)" for name, answer in found.items()}
 
 
@@ -321,12 +322,13 @@ class Meddled:
     """A database in which something happens each time after the secrets were read."""
 
     def __init__(self, database: Database, meddle: Callable[[], object], times: int) -> None:
-        self.replace_secrets = database.replace_secrets
-        self._load = database.load_secrets
+        self.stored_secrets = self
+        self.replace = database.stored_secrets.replace
+        self._load = database.stored_secrets.all
         self._meddle = meddle
         self.times_left = times
 
-    def load_secrets(self) -> list[StoredSecret]:
+    def all(self) -> list[StoredSecret]:
         """Read, and let it happen."""
         secrets = self._load()
         if self.times_left:

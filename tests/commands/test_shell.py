@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from commands.command_line import cli
 from config.exit_codes import EXIT_DONE
-from janitor_daemon import cli, run_command_line
+from janitor_daemon import run_command_line
 from tests.repository import REPOSITORY
 
 SECONDS = 60

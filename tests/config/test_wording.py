@@ -13,10 +13,11 @@ from typing import Any
 import click
 import pytest
 
-import janitor_daemon
+from commands import command_line
+from commands.command_line import cli
 from config.text.amounts import DURATION_HINT, SIZE_HINT
 from config.text.wording import REASONS, in_spanish, reason_of
-from janitor_daemon import cli, run_command_line
+from janitor_daemon import run_command_line
 from jobs.registry import all_jobs
 from tests.repository import REPOSITORY, ROOMS
 
@@ -100,7 +101,7 @@ USAGE_ERRORS = [
 @pytest.fixture(autouse=True)
 def _leave_the_tests_own_logging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(janitor_daemon, "configure_logging", lambda *_arguments, **_options: None)
+    monkeypatch.setattr(command_line, "configure_logging", lambda *_arguments, **_options: None)
 
 
 def english_words(text: str) -> list[str]:

@@ -57,7 +57,7 @@ class Store:
         return {key: read() for key, _, read in self._listing(prefix)}
 
     def stamps(self) -> dict[str, object]:
-        """For every object what changes when it is written anew, be it with the same bytes."""
+        """For every object what changes when it is written again, be it with the same bytes."""
         return {key: stamp for key, stamp, _ in self._listing("")}
 
     def names(self) -> set[str]:
@@ -316,7 +316,7 @@ def _describe(path: bytes) -> tuple[object, ...]:
 
 
 def _stamps(directory: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of change of everything, so that a file written anew with the same bytes shows, too."""
+    """Inode and time of change of everything, so that a file written again with the same bytes shows, too."""
     found = {}
     for parent, directories, files in os.walk(directory):
         for name in (".", *directories, *files):

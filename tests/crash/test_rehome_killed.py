@@ -26,7 +26,7 @@ MOST_STEPS = 400
 FEWEST_KILLS = 3
 STRIDE = 1 if EVERY_ONE else 7
 TOGETHER = 3
-"""After so many cut runs all that they left is finished at once."""
+"""After this many cut runs all that they left is finished at once."""
 
 HOMES = ("s3-rclone", "sftp-openssh", "local", "azure", "gcs") if EVERY_ONE else ("s3-rclone",)
 MOST_CALLS = 2000

@@ -38,7 +38,7 @@ def test_a_signal_at_any_step_ends_the_run_in_time_and_leaves_nothing_unfinished
         interrupted += ended.exit_code == 128 + number
         assert ended.seconds < 15, str(ended)
         scene.require_nothing_lost(ended)
-        # The next run goes on with the parts that S3 has.
+        # The next run continues with the parts that S3 has.
         scene.require_nothing_unfinished(ended, but_for=["grande.bin"] if name == "s3-swift" else ())
         scene.require_all_is_well_after_two_ticks(ended)
     assert interrupted > 4

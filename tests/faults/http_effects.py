@@ -48,7 +48,7 @@ def reset_at_once(exchange: Exchange) -> None:
 
 
 def reset_in_the_request(after_bytes: int) -> Effect:
-    """Break both connections after so many bytes of the body."""
+    """Break both connections after this many bytes of the body."""
 
     def effect(exchange: Exchange) -> None:
         exchange.forward_beginning(exchange.body_beginning(after_bytes))
@@ -58,7 +58,7 @@ def reset_in_the_request(after_bytes: int) -> Effect:
 
 
 def reset_in_the_answer(after_bytes: int) -> Effect:
-    """The server does it, and the connection breaks after so many bytes of its answer."""
+    """The server does it, and the connection breaks after this many bytes of its answer."""
     return lambda exchange: exchange.answer_beginning(exchange.forward(), after_bytes)
 
 

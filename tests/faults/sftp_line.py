@@ -37,7 +37,7 @@ class Trouble(enum.Enum):
     """Nothing passes any more, either way, and the connection stays."""
 
     TRICKLE = enum.auto()
-    """From here on only so many bytes pass in a second."""
+    """From here on only this many bytes pass in a second."""
 
     LOST_ANSWER = enum.auto()
     """All passes on; what the other side says to it does not, and resets the connection."""

@@ -26,7 +26,7 @@ PAUSE_SECONDS = 5.0
 
 
 class Slow:
-    """So many bytes, with one pause in the middle, where a part of them has been sent already.
+    """This many bytes, with one pause in the middle, where a part of them has been sent already.
 
     `look` is called in the middle of the pause and at its end.
     """

@@ -403,7 +403,7 @@ NOW_NS = 1_700_000_000_000_000_000
 
 
 def waits(monkeypatch: pytest.MonkeyPatch, descriptor: int, changed_ns: int) -> list[float]:
-    """How long a walk waits, by a clock that goes on only then, when a file has changed at `changed_ns`."""
+    """How long a walk waits, by a clock that advances only then, when a file has changed at `changed_ns`."""
     clock_ns = [NOW_NS + 123]
     waited: list[float] = []
 

@@ -88,7 +88,7 @@ def test_who_wants_to_write_waits_and_is_noticed_and_nobody_is_killed(file: Path
 def test_where_the_kernel_does_not_tell_it_is_known_why(
     reading: int, code: int, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A removal then looks elsewhere; whoever only reads goes by the times of the file."""
+    """A removal then looks elsewhere; a mere reader goes by the times of the file."""
     refuse_leases(monkeypatch, code)
     assert take_lease(reading) is answer
     assert not has_writer(reading)

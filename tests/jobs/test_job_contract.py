@@ -144,6 +144,7 @@ def test_a_definition_is_whole(job: Job, tmp_path: Path) -> None:
     kind = job.settings_class
     own = load_settings(switched_on(job, tmp_path)).of(kind) if kind else None
     assert isinstance(job.schedule(own), Schedule)
+    assert all(isinstance(words, str) or len(words) == 2 for words in job.counts.values())
 
 
 @each_job
@@ -263,6 +264,8 @@ def test_it_stops_within_five_seconds_of_a_signal_and_survives_a_kill(busy: Inst
     assert after.exit_code == 0, str(after)
     (row,) = busy.rows("SELECT last_outcome FROM janitor_jobs WHERE job = %s", (job.name,))
     assert row["last_outcome"] == "done"
+    counted = {name for row in busy.rows("SELECT counts FROM janitor_job_runs") for name in row["counts"] or {}}
+    assert counted <= job.counts.keys(), "what a job counts is declared, with its words for operators"
 
 
 @each_job

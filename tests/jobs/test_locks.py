@@ -131,7 +131,7 @@ def test_a_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path, name: 
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 @needs_root
 def test_root_and_an_ordinary_user_share_the_lock(umask: int) -> None:
-    """Whatever the umask of whoever came first: cron runs as the one, a person tries as the other."""
+    """Whatever the umask of the first user: cron runs as the one, a person tries as the other."""
     directory = Path("/tmp") / f"janitor-lock-test-{os.getpid()}"  # noqa: S108 pytest's directories are closed to others
     directory.mkdir()
     directory.chmod(0o1777)

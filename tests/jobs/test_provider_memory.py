@@ -156,7 +156,7 @@ def test_a_run_that_is_stopped_remembers_nothing(platform: Platform, destination
 
 
 def test_the_identity_follows_the_row_and_its_secrets(platform: Platform) -> None:
-    """Equal settings have one identity, whoever reads them; each change gives another one."""
+    """Equal settings have one identity, no matter who reads them; each change gives another one."""
     database = platform.database()
     platform.add_provider("local", {"ruta": "/srv/a"})
 

@@ -1,4 +1,4 @@
-"""A provider that is down is found out once a run, not once an execution; one that answers again starts anew."""
+"""A provider that is down is found out once a run, not once an execution; one that answers again is used again."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def good_at(moment: datetime) -> JobState:
 
 
 def failed(times: int, last: datetime, good: datetime | None = None) -> JobState:
-    """After so many failures in a row."""
+    """After this many failures in a row."""
     return JobState(last_started_at=last, last_good_at=good, tries=times)
 
 

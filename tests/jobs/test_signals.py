@@ -42,7 +42,7 @@ with signals.stopping_on_signal(threading.Event()):
 
 
 def exit_code_of_hanging_work(seconds_to_end: float, *signals: signal.Signals) -> int:
-    """How a process ends that goes on working for longer than anybody waits."""
+    """How a process ends that continues working for longer than anybody waits."""
     arguments = [str(2 * PATIENCE_SECONDS), str(seconds_to_end), *(str(int(number)) for number in signals)]
     command = [sys.executable, "-c", WORK_THAT_DOES_NOT_END, *arguments]
     return subprocess.run(

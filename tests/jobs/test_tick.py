@@ -441,7 +441,7 @@ def test_a_lease_from_before_the_clock_was_set_back_keeps_nobody_waiting(
 
 
 def test_the_host_of_a_killed_run_need_not_wait_for_its_own_lease(host: Host) -> None:
-    """It holds the lock of the kernel, so whoever held the lease is dead."""
+    """It holds the lock of the kernel, so the holder of the lease is dead."""
     kill_during(host, PLATFORM_JOB)
     assert host.tick(PLATFORM_JOB) == ["shared"]
 

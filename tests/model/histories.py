@@ -74,7 +74,7 @@ def _take(world: World, step: Step, played: list[str]) -> None:
 
 
 def _come_to_rest(world: World, played: list[str], *, moves: bool) -> None:
-    """Leases end and others take over; then what stood still goes on, what is on its way arrives, and all is done.
+    """Leases end and others take over; then what stood still continues, what is on its way arrives, and all is done.
     With `moves`, copies come home, too.
     """
 

@@ -87,7 +87,7 @@ class Late:
         self.arrived = True
         try:
             self.answer = self.request.carry_out()
-        except MigrationError as error:  # whoever asked is to get it, if he still listens
+        except MigrationError as error:  # the caller is to get it, if it still listens
             self.error = error
 
 

@@ -44,7 +44,7 @@ def new_world(postgres: EmbeddedPostgres) -> Iterator[World]:
 
 
 def search(world: World, family: str, kind: str, count: int, number: int | None = None) -> None:
-    """Play so many histories of one family, on destinations of which the first is of one kind.
+    """Play this many histories of one family, on destinations of which the first is of one kind.
 
     Raises `Loss` for the shortest one found that loses something. With a `number` it is one search of many, without one
     it is the same search each time.

@@ -32,7 +32,7 @@ class Step(ABC):
 
 @dataclass(frozen=True)
 class Execute(Step):
-    """The platform completes an execution: its directory is written, anew if it was there, and it gets a row."""
+    """The platform completes an execution: its directory is written, again if it was there, and it gets a row."""
 
     slot: int
     tag: str = "A"
@@ -96,7 +96,7 @@ class Audit(Step):
 
 @dataclass(frozen=True)
 class Resume(Step):
-    """A run that stands still goes on."""
+    """A run that stands still continues."""
 
     number: int = 0
 

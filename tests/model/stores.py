@@ -1,7 +1,7 @@
 """Stores in memory, each with the guarantees of one kind of destination, and the provider that the daemon uses there.
 
 A request that changes something goes through `Wire`, which may carry it out at once, lose it, or keep it for later:
-whoever sent it may be dead by then. What a store promises about it (a condition, a rename) is judged when it arrives.
+its sender may be dead by then. What a store promises about it (a condition, a rename) is judged when it arrives.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class MemoryStore:
         return key.lower() if self.folds_case else key
 
     def get(self, key: str) -> Held | None:
-        """What lies there."""
+        """What is there."""
         with self.turn:
             return self._objects.get(self._name(key))
 
@@ -53,7 +53,7 @@ class MemoryStore:
         return [replace(held, key=prefix + held.key[len(prefix) :]) for held in found]
 
     def put(self, key: str, content: bytes) -> Held:
-        """Store, whatever lies there."""
+        """Store, whatever is there."""
         with self.turn:
             before = self._objects.get(self._name(key))
             held = Held(before.key if before else key, content, f"v{next(self._numbers)}")
@@ -61,7 +61,7 @@ class MemoryStore:
             return held
 
     def delete(self, key: str) -> None:
-        """Remove what lies there, if anything does."""
+        """Remove what is there, if anything is."""
         with self.turn:
             self._objects.pop(self._name(key), None)
 
@@ -73,7 +73,7 @@ class MemoryStore:
             return temporary
 
     def finish(self, temporary: str, key: str) -> Held:
-        """Rename to the final name, in the place of what lies there. Raises `ObjectNotFound`."""
+        """Rename to the final name, in the place of what is there. Raises `ObjectNotFound`."""
         with self.turn:
             if temporary not in self._unfinished:
                 raise ObjectNotFound("no hay ningún fichero temporal")
@@ -117,7 +117,7 @@ class Wire:
 
 @dataclass
 class Network:
-    """The stores by the names of their buckets, and the wire that leads to them. Made anew for each history."""
+    """The stores by the names of their buckets, and the wire that leads to them. Made again for each history."""
 
     wire: Wire = field(default_factory=Wire)
     stores: dict[str, MemoryStore] = field(default_factory=dict)

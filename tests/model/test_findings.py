@@ -1,7 +1,7 @@
 """Histories that once lost something, each under its own name. The model found them, or people did before it.
 
 Each docstring says which kind of fault it is and where else it was looked for. A history is taken as the model takes
-it: after its last step an hour passes, what stands still goes on, what is on its way arrives, and two rounds of ticks
+it: after its last step an hour passes, what stands still continues, what is on its way arrives, and two rounds of ticks
 bring all to rest; nothing may be lost at any step of this.
 """
 
@@ -204,7 +204,7 @@ def test_a_late_removal_of_an_outdated_manifest_hits_nothing(world: World, kind:
 @on_every_kind
 @pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT, Fate.NO_ANSWER])
 def test_late_bytes_of_a_file_that_changed_since_hit_nothing(world: World, kind: str, fate: Fate) -> None:
-    """Point 3, for puts: the file was written anew since, and the copy of its new bytes is committed."""
+    """Point 3, for puts: the file was written again since, and the copy of its new bytes is committed."""
     cut_off = Tick("A", Cut(fate, "[pr]* */a *"))
     play(
         world,
@@ -216,7 +216,7 @@ def test_late_bytes_of_a_file_that_changed_since_hit_nothing(world: World, kind:
 @on_every_kind
 @pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT])
 def test_a_late_manifest_of_other_bytes_hits_nothing(world: World, kind: str, fate: Fate) -> None:
-    """Point 3, for manifests: the directory was written anew since."""
+    """Point 3, for manifests: the directory was written again since."""
     cut_off = Tick("A", Cut(fate, "[pr]* *manifest.json *"))
     play(world, scene_on(kind), [Execute(0), cut_off, Execute(0), TimePasses(), Tick("B"), Deliver(), Resume()])
 
@@ -272,7 +272,7 @@ def test_a_late_removal_of_leftovers_hits_nothing(world: World, kind: str) -> No
 def test_a_removal_that_stood_still_removes_nothing_of_a_row_set_back(
     world: World, kind: str, step: str, nth: int
 ) -> None:
-    """Point 4. The lease is over, the row is set back, the directory has its name again; then the removal goes on."""
+    """Point 4. The lease is over, the row is set back, the directory has its name again; then the removal continues."""
     stopped = Tick("A", Cut(Fate.STOP, step, nth))
     play(world, scene_on(kind), [Execute(0), stopped, TimePasses(), SetBack(0, take_back=True), Resume(), Tick("A")])
 

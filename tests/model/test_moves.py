@@ -27,7 +27,7 @@ CUTS = (
 @pytest.mark.parametrize("cut", CUTS, ids=repr)
 @pytest.mark.parametrize("kind", ["azure", "sftp"])
 def test_a_move_that_was_cut_off_anywhere_loses_nothing(world: World, kind: str, cut: Cut) -> None:
-    """Another host moves the copy after the lease is over; then the first one goes on, and late requests arrive."""
+    """Another host moves the copy after the lease is over; then the first one continues, and late requests arrive."""
     others: Sequence[Step] = (Tick("A"), TimePasses(), Rehome("B"), Tick("B"), Resume(), Deliver(), Tick("A"))
     play(world, Scene((kind, "s3")), [*AWAY, Rehome("A", cut), *others])
     assert world.production.migrated[1].provider_id == 1

@@ -1,7 +1,7 @@
 """The world of one history: the platform's rows and directories, hosts, stores, and what was promised to whom.
 
-`World.begin` makes it anew, `play` takes one step, `require_nothing_lost` says whether the last copy of anything is
-gone. What the platform itself destroys or gives up (it writes an execution's directory anew) is no loss of the daemon.
+`World.begin` makes it again, `play` takes one step, `require_nothing_lost` says whether the last copy of anything is
+gone. What the platform itself destroys or gives up (it writes an execution's directory again) is no loss of the daemon.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ import sql.schema
 import storage.lease
 from config.process.person import Person
 from config.settings import Settings, load_settings
-from janitor_daemon import JanitorDaemon, RunOptions
+from janitor_daemon import JanitorDaemon
 from jobs.locks import LockHeld
 from jobs.rehome.settings import RehomeSettings
-from jobs.tick import Request
+from jobs.tick import Request, RunOptions
 from sql.database import Database
 from storage.keys import Place, place_from_uri
 from storage.manifest import read_manifest
@@ -78,7 +78,7 @@ class Commit:
     provider_id: int
 
     def content(self) -> Content | None:
-        """The bytes of what lies there as its manifest says; `None` for no complete copy of this execution."""
+        """The bytes of what is there as its manifest says; `None` for no complete copy of this execution."""
         manifest = self.store.get(self.place.manifest_key)
         if manifest is None or json.loads(manifest.content)["execution"] != self.uuid:
             return None
@@ -103,7 +103,7 @@ class Held(NamedTuple):
     """The directory, all of which stays, if `has_local_copy`."""
     has_local_copy: bool
     commit: Commit | None
-    """The copy to which its row points, and goes on to point."""
+    """The copy to which its row points, and continues to point."""
 
 
 @dataclass
@@ -158,7 +158,7 @@ class World:
         self.runs.reach_own_step(step, detail)  # those of the present history
 
     def begin(self, kinds: Sequence[str], buckets: Sequence[str], *, folds_case: bool = False) -> None:
-        """Make everything anew: one provider for each of `kinds`, each with the bucket of `buckets` at its place."""
+        """Make everything again: one provider for each of `kinds`, each with the bucket of `buckets` at its place."""
         logging.getLogger("janitor_daemon").handlers[:] = [self._listener]  # and nobody else's, as each costs time
         self.histories += 1
         self.said.clear()
@@ -329,7 +329,7 @@ class World:
         self.production.buckets[number] = bucket
 
     def clone(self, changed_slot: int | None) -> None:
-        """Give staging a copy of production's database, and of its directories, one of which may be written anew."""
+        """Give staging a copy of production's database, and of its directories, one of which may be written again."""
         copy_tables(self.production.platform, self.staging.platform)
         self.staging.platform.sql(
             "UPDATE ejecuciones_yaml SET ruta_directorio = %s || '/e' || right(ruta_directorio, 1)",

@@ -325,7 +325,7 @@ def test_what_is_no_whole_long_answer_is_none(answer: bytes, reason: str, monkey
 def test_a_long_answer_has_the_time_that_it_needs_to_come(
     seconds_each: float, has_time: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A hundred bytes at a time, by a clock that goes on whenever some have come."""
+    """A hundred bytes at a time, by a clock that advances whenever some have come."""
     clock = itertools.count(step=seconds_each)
     monkeypatch.setattr(direct_http, "SLOWEST_ANSWER_BYTES_PER_SECOND", 10)
     monkeypatch.setattr(direct_http, "RECEIVE_OF_LONG_BYTES", 100)
@@ -342,15 +342,12 @@ def test_a_long_answer_at_a_trickle_is_not_waited_for(beginning: bytes) -> None:
         connection.sendall(beginning)
         trickle(connection)
 
-    with scripted(turn) as (_, client):
-        started = time.monotonic()
-        with pytest.raises(ProviderUnavailable, match="tiempo de espera"):
-            ask_for_long(client, DEADLINE_SECONDS)
-        assert time.monotonic() - started < 10 * DEADLINE_SECONDS
+    with scripted(turn) as (_, client), pytest.raises(ProviderUnavailable, match="tiempo de espera"):
+        ask_for_long(client, DEADLINE_SECONDS)
 
 
 def trickle(connection: socket.socket) -> None:
-    """A byte now and then, for longer than anyone may wait."""
+    """A byte now and then, for longer than anyone may wait; the error of a client that waits for the end is another."""
     ends_at = time.monotonic() + 20 * DEADLINE_SECONDS
     try:
         while time.monotonic() < ends_at:
@@ -368,10 +365,8 @@ def keep_silent(connection: socket.socket) -> None:
 @pytest.mark.parametrize("turn", [trickle, keep_silent])
 def test_no_answer_is_waited_for_beyond_the_deadline(turn: Callable[[socket.socket], None]) -> None:
     with scripted(turn, say(STORED)) as (server, client):
-        started = time.monotonic()
         with pytest.raises(ProviderUnavailable, match="tiempo de espera"):
             client.send("PUT", "/bucket/key", (), BODY, DEADLINE_SECONDS)
-        assert time.monotonic() - started < 10 * DEADLINE_SECONDS
         assert put(client).status == 200
         assert server.connections == 2
 

@@ -141,7 +141,7 @@ def test_nothing_is_looked_for_before_first_use(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_failed_search_for_credentials_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It may take seconds, and every file of every execution would wait for it anew."""
+    """It may take seconds, and every file of every execution would wait for it again."""
     provider = provider_of(str(tmp_path / "late.json"), bucket="bucket")
     with pytest.raises(InvalidProviderSettings):
         provider.stat("key")

@@ -51,7 +51,7 @@ for _ in range(2):
         del piece
 print((faults() - before) * mmap.PAGESIZE / (100 * CHUNK_SIZE_BYTES))
 """
-"""Prints how much of the memory for the pieces of a file the kernel had to provide anew, once it was there."""
+"""Prints how much of the memory for the pieces of a file the kernel had to provide again, once it was there."""
 
 
 def test_the_memory_of_a_piece_serves_for_the_next_one() -> None:

@@ -201,7 +201,7 @@ def test_a_server_with_an_order_of_its_own_is_asked_for_everything(bench: Bench)
 
 @with_checksums
 def test_after_an_earlier_attempt_everything_is_listed_in_one_go(bench: Bench) -> None:
-    """There may be more than what should lie there, wherever in the order, and that is to go."""
+    """There may be more than what should be there, wherever in the order, and that is to go."""
     failed_attempt(bench)
     (bench.directory / "registro.log").unlink()
     with ListedBySpans(bench.real_provider(), ()) as provider:

@@ -454,7 +454,7 @@ def test_only_a_regular_file_is_opened(tmp_path: Path) -> None:
     os.close(root)
 
 
-# What is left by whoever dies in the middle
+# What is left by a process that dies in the middle
 
 KILLED_AT_EVERY_STEP = """
 import itertools, json, os, signal, sys

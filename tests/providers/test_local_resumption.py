@@ -1,7 +1,7 @@
 """A mounted file system that fails for a moment: the file that it concerned is done once more, and no other one.
 
 Looked for at each thing that is done with one file of many: writing, bringing to the disk, looking, reading, proving.
-What concerns many at once (names, syncing all) is repeated for the batch by whoever called.
+What concerns many at once (names, syncing all) is repeated for the batch by the caller.
 """
 
 from __future__ import annotations

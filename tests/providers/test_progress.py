@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from config.logs import logger
-from config.process.last_line import CLEAR_LINE, _LastLine, in_time, in_units, is_watched
+from config.process.last_line import CLEAR_LINE, LastLine, in_time, in_units, is_watched
 from jobs.migration.queue.progress import Progress
 from jobs.report import TickReport
 from storage.traffic.pace import Traffic
@@ -145,7 +145,7 @@ def test_who_watches(monkeypatch: pytest.MonkeyPatch, terminal: str | None, leve
 
 def test_a_log_line_takes_the_place_of_the_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
-    line = _LastLine(terminal, lambda: "Migradas 12")
+    line = LastLine(terminal, lambda: "Migradas 12")
     monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((9, 24)))
     line.write("uno\n")
     line.repaint_until(OverAfterOneLook())
@@ -158,7 +158,7 @@ def test_a_log_line_takes_the_place_of_the_progress(monkeypatch: pytest.MonkeyPa
 def test_what_else_is_written_appears_whole_above_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((80, 24)))
     terminal = Terminal()
-    line = _LastLine(terminal, lambda: "Restaurando")
+    line = LastLine(terminal, lambda: "Restaurando")
     line.repaint_until(OverAfterOneLook())
     line.above(lambda: terminal.write("Ejecución uno restaurada\n"))
     assert terminal.getvalue() == f"{CLEAR_LINE}Restaurando{CLEAR_LINE}Ejecución uno restaurada\n"
@@ -167,7 +167,7 @@ def test_what_else_is_written_appears_whole_above_the_line(monkeypatch: pytest.M
 def test_a_terminal_that_is_gone_ends_the_display_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "get_terminal_size", lambda _descriptor: os.terminal_size((80, 24)))
     terminal = Terminal()
-    line = _LastLine(terminal, lambda: "Migradas 12")
+    line = LastLine(terminal, lambda: "Migradas 12")
     line.repaint_until(OverAfterOneLook())
     terminal.gone = True
     monkeypatch.setattr("config.process.last_line.REFRESH_SECONDS", 0.01)

@@ -17,7 +17,7 @@ CONTENT = bytes(range(200))
 
 
 class CutStore:
-    """Holds one object, and cuts each request after so many pieces of ten bytes; remembers where each began."""
+    """Holds one object, and cuts each request after this many pieces of ten bytes; remembers where each began."""
 
     def __init__(self, *pieces_until_cut: int, error: type[Exception] = ProviderUnavailable) -> None:
         self.asked_from: list[int] = []

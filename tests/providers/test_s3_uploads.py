@@ -71,7 +71,7 @@ class Scene:
         return sorted(int(match[1]) for match in found if match)
 
     def require_stored(self, source: PatternSource) -> None:
-        """Nothing but these bytes lies there."""
+        """Nothing but these bytes is there."""
         with closing(build_provider(self.destination.provider_row())) as provider:
             assert sha256_of(provider.open_sized(KEY, source.size_bytes)) == source.sha256()
         assert self.destination.everything_stored() == {KEY}
@@ -139,7 +139,7 @@ def test_a_part_whose_answer_is_lost_is_looked_for_and_not_sent_again(
 
 @pytest.mark.parametrize("name", SOME)
 def test_an_end_whose_answer_is_lost_sends_no_part_again(scene_with: Callable[..., Any], name: str) -> None:
-    """What lies there then looks like this object, which is no proof that it is."""
+    """What is there then looks like this object, which is no proof that it is."""
     with scene_with(Fault("end", lose_the_answer, END, on=(1,)), name=name) as scene:
         with scene.provider() as provider:
             provider.put(KEY, LARGE)
@@ -148,7 +148,7 @@ def test_an_end_whose_answer_is_lost_sends_no_part_again(scene_with: Callable[..
 
 
 def test_an_end_whose_answer_is_lost_meets_its_own_object_under_the_condition(scene_with: Callable[..., Any]) -> None:
-    """What lies there by then looks like this very object; the upload may be there still all the same."""
+    """What is there by then looks like this very object; the upload may be there still all the same."""
     faults = (
         Fault("end", lose_the_answer, END, on=(1,)),
         Fault("refused", refuse("s3", 412, "PreconditionFailed"), END, on=(1,)),

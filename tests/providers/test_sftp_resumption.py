@@ -214,7 +214,7 @@ def test_a_source_that_fails_after_a_lost_session_stores_nothing(
 def test_a_name_is_asked_for_once_where_a_late_request_could_remove_it(
     provider: SftpProvider, lying_sftp_server: LyingSftpServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without the extension a file is removed before another one takes its name: whoever asked hears of the loss."""
+    """Without the extension a file is removed before another one takes its name: the caller hears of the loss."""
     monkeypatch.setattr(lying_sftp_server, "hidden_extensions", (b"posix-rename@openssh.com",))
     lost = Fault("RENAME", liar.cut, calls=(1,))
     with lying_sftp_server.going_wrong(lost), pytest.raises(ProviderUnavailable) as caught:

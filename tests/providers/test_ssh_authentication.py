@@ -235,9 +235,9 @@ class OpenSshWithPasswords(SpecialOpenSsh):
         super().__init__("PasswordAuthentication yes", "PermitRootLogin yes", *lines)
         command = ["openssl", "passwd", "-6", "-stdin"]
         hashed = subprocess.run(command, check=True, capture_output=True, input=PASSWORD.encode(), timeout=30).stdout
-        self._shadow = self._write("shadow", f"{self.username}:{hashed.decode().strip()}:19000:0:99999:7:::\n")
+        self._shadow = self.write("shadow", f"{self.username}:{hashed.decode().strip()}:19000:0:99999:7:::\n")
         unix = "auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n"
-        self._pam = self._write("pam", unix)
+        self._pam = self.write("pam", unix)
 
     def command(self) -> Sequence[str]:
         seen = f"mount --bind {self._shadow} /etc/shadow && mount --bind {self._pam} /etc/pam.d/sshd"

@@ -87,7 +87,7 @@ def certificate_of_its_own(directory: Path) -> Path:
 
 @pytest.fixture
 def impostor(tmp_path: Path) -> Iterator[Impostor]:
-    """It listens, and whoever does not look at its certificate is answered."""
+    """It listens, and a client that does not look at its certificate is answered."""
     server = Impostor(tmp_path)
     unchecked = ssl.create_default_context()
     unchecked.check_hostname = False

@@ -49,7 +49,7 @@ class AsyncSsh(SftpServer):
             "runs_commands": self.runs_commands,
             "question": self.question,
         }
-        return python_module("tests.servers.asyncssh_server", str(self._write("settings", json.dumps(settings))))
+        return python_module("tests.servers.asyncssh_server", str(self.write("settings", json.dumps(settings))))
 
 
 class AsyncSshWithCommands(AsyncSsh):

@@ -58,7 +58,7 @@ class GcsEmulator(CommandServer):
 
 def serve() -> None:
     """Run the emulator, with room for the connections that wait, as it serves one after the other, and without its
-    file of all objects' properties, which it writes anew with each of them.
+    file of all objects' properties, which it writes again with each of them.
     """
     from gcp_storage_emulator.__main__ import main
     from gcp_storage_emulator.storage import Storage

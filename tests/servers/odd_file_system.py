@@ -153,7 +153,7 @@ class OddFileSystem:
             content = handler(node or self._nodes[ROOT], uid, body)
         except Refused as refused:
             code = refused.code
-        with contextlib.suppress(FileNotFoundError):  # whoever asked is gone
+        with contextlib.suppress(FileNotFoundError):  # the caller is gone
             os.write(device, HEADER_OUT.pack(HEADER_OUT.size + len(content), -code, unique) + content)
 
     def _new(self, mode: int, uid: int) -> Node:

@@ -1,4 +1,4 @@
-"""OpenSSH's own sshd, as root or as whoever runs the tests. It takes keys only, as passwords would be real ones."""
+"""OpenSSH's own sshd, as root or as the user of the tests. It takes keys only, as passwords would be real ones."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class OpenSsh(SftpServer):
             raise ServerUnavailable(f"the account {account.pw_name} may not log in, not even to an sshd of its own")
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd as root locks its child into it
-        configuration = self._write("sshd_config", SSHD_CONFIG.format(**vars(self)))
+        configuration = self.write("sshd_config", SSHD_CONFIG.format(**vars(self)))
         # since OpenSSH 9.8 failed logins are punished by silence, which the tests of wrong keys would run into
         lenient = [program, "-D", "-e", "-f", str(configuration), "-o", "PerSourcePenalties=no"]
         known = subprocess.run([*lenient, "-t"], check=False, capture_output=True, timeout=30).returncode == 0

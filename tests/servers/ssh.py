@@ -29,9 +29,9 @@ class SftpServer(CommandServer):
         host_private_key, self.host_key = new_key_pair()
         self.root = self.directory / "files"
         self.root.mkdir()
-        self.host_key_path = self._write("host_key", host_private_key)
-        self.private_key_path = self._write("private_key", self.private_key)
-        self.authorized_keys_path = self._write("authorized_keys", self.public_key)
+        self.host_key_path = self.write("host_key", host_private_key)
+        self.private_key_path = self.write("private_key", self.private_key)
+        self.authorized_keys_path = self.write("authorized_keys", self.public_key)
 
     def answers(self) -> bool:
         """Whether it introduces itself; SSH servers speak first (RFC 4253, 4.2)."""
@@ -47,7 +47,8 @@ class SftpServer(CommandServer):
         directory.mkdir()
         return directory
 
-    def _write(self, name: str, text: str) -> Path:
+    def write(self, name: str, text: str) -> Path:
+        """Write a file that only its owner may read; give its path."""
         path = self.directory / name
         path.touch(mode=0o600)
         path.write_text(text)

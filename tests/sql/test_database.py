@@ -17,22 +17,14 @@ import pytest
 from cryptography.fernet import Fernet
 
 from config.fields import FieldError
-from config.logs import Redactor, redactor
+from config.logs import Redactor
 from config.models import LEASE_SECONDS, Attempt, Claim, Evidence, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from demo.servers.postgres import EmbeddedPostgres
-from sql import database as database_module
-from sql.conflicts import Conflicts
-from sql.database import (
-    WHOLE_TABLE,
-    Database,
-    DatabaseUnavailable,
-    DeletionSwitchedOff,
-    ListedDeletion,
-    PendingSource,
-    RemovalRecord,
-    SchemaError,
-    database_identity,
-)
+from sql.database import Database, DatabaseUnavailable, DeletionSwitchedOff, SchemaError, database_identity
+from sql.memory.outlook import WHOLE_TABLE, PendingSource
+from sql.migration import executions as executions_module
+from sql.migration.conflicts import Conflicts
+from sql.migration.removals import ListedDeletion, RemovalRecord
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.processes import wait_until
 from tests.servers.pgbouncer import PgBouncer
@@ -122,12 +114,19 @@ def test_a_finished_run_frees_what_it_held(platform: Platform) -> None:
     assert run == {"exit_code": 0, "report": {"migrated": 0}, "finished": True}
 
 
+@pytest.fixture
+def redactor(monkeypatch: pytest.MonkeyPatch) -> Redactor:
+    """In the place of the process's only one, so that what a test teaches it is forgotten afterwards."""
+    forgotten = Redactor()
+    for module in ("config.logs", "sql.runs", "sql.session"):
+        monkeypatch.setattr(f"{module}.redactor", forgotten)
+    return forgotten
+
+
 def test_the_report_is_recorded_without_secrets_also_where_one_looks_like_a_number(
-    platform: Platform, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, redactor: Redactor
 ) -> None:
-    redactor = Redactor()
     redactor.add("4096")
-    monkeypatch.setattr("sql.database.redactor", redactor)
     platform.run().finish_run(1, {"bytes": 40961, "problems": ["x 4096 y"], "ok": True, "none": None})
     report = platform.value("SELECT report FROM janitor_runs")
     assert report == {"bytes": 40961, "problems": ["x *** y"], "ok": True, "none": None}
@@ -279,7 +278,7 @@ def test_after_letting_go_nothing_begins_and_nothing_is_committed(platform: Plat
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_lease_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
-    """The run goes on for hours and renews what it holds: what it does not hold any more is free for others."""
+    """The run continues for hours and renews what it holds: what it does not hold any more is free for others."""
     database, execution = platform.run("host-1"), platform.add_execution()
     claim = claim_one(database, execution)
     ENDS[end](database, claim)
@@ -302,7 +301,7 @@ def test_a_run_renews_what_it_holds_and_nothing_else(platform: Platform) -> None
 
 @pytest.mark.parametrize("end", DELETION_ENDS)
 def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: str) -> None:
-    """Also the lease of a deletion; and whoever has let go of one can neither finish it nor call it off."""
+    """Also the lease of a deletion; and a run that has let go of one can neither finish it nor call it off."""
     platform.switch_deletion_on()
     database, execution = platform.run("host-1"), platform.add_execution()
     claim = claim_one(database, execution)
@@ -317,7 +316,7 @@ def test_a_deletion_that_was_let_go_does_not_come_back(platform: Platform, end: 
 
 
 def test_a_run_that_ends_leaves_what_is_migrated_migrated(platform: Platform) -> None:
-    """Its local copy is still to be removed: the next run goes on with that."""
+    """Its local copy is still to be removed: the next run continues with that."""
     database, execution = platform.run("host-1"), platform.add_execution()
     commit(database, execution, delete_local_copy=True)
     database.finish_run(143, {})
@@ -432,7 +431,7 @@ def test_no_deletion_goes_on_because_another_row_points_where_its_own_did(platfo
 
 
 def test_only_what_was_stored_at_a_place_is_an_earlier_attempt_there(platform: Platform) -> None:
-    """Another provider's or prefix's attempts make nothing that lies there ours, and nothing foreign."""
+    """Another provider's or prefix's attempts make nothing that is there ours, and nothing foreign."""
     database = platform.run()
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in (1, 2)]
     claim, neighbour = database.claim(executions)
@@ -548,7 +547,7 @@ def test_a_commit_says_everything_at_once(platform: Platform) -> None:
         "held": True,
     }
     assert platform.value("SELECT state FROM janitor_attempts WHERE id = %s", attempt.id) == "committed"
-    (stored,) = database.find_executions("uuid-1")
+    (stored,) = database.stored_executions.with_uuid("uuid-1")
     assert (stored.migrated, stored.uri, stored.manifest_sha256) == (True, COPY.uri, "ab" * 32)
 
 
@@ -745,8 +744,8 @@ def ids(pages: Iterator[list[Execution]]) -> list[int]:
 def test_pages_are_complete_and_oldest_first(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, looked_at_once: int
 ) -> None:
-    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 7)
-    monkeypatch.setattr(database_module, "PENDING_PER_LOOK", looked_at_once)
+    monkeypatch.setattr(executions_module, "CANDIDATES_PER_PAGE", 7)
+    monkeypatch.setattr(executions_module, "PENDING_PER_LOOK", looked_at_once)
     platform.sql(
         "INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, fecha_ejecucion) "
         "SELECT 'u' || n, '/data/' || n, timestamp '2020-01-01' + (n * 37 % 10) * interval '1.000001 days' "
@@ -761,7 +760,7 @@ def test_pages_are_complete_and_oldest_first(
 def test_every_due_execution_comes_once_whatever_happens_meanwhile(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "PENDING_PER_LOOK", 2)
+    monkeypatch.setattr(executions_module, "PENDING_PER_LOOK", 2)
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(7)]
     database = platform.run()
     seen: list[Execution] = []
@@ -800,7 +799,7 @@ def test_what_is_due(platform: Platform, age: str, retention_hours: float, due: 
         platform.sql(f"UPDATE ejecuciones_yaml SET fecha_ejecucion = {age}")  # noqa: S608 from the list above
         assert ids(platform.run().candidates(retention_hours)) == ([execution.id] if due else [])
         for source in (WHOLE_TABLE, PendingSource("{}", 0)):
-            counted, listed = platform.run().pending_by_state(retention_hours, source, 5)
+            counted, listed = platform.run().outlook.pending_by_state(retention_hours, source, 5)
             assert sum(row["old_enough"] for row in counted.values()) == (1 if due else 0)
             found = [(row["id"], row["uuid"], row["directory"]) for row in listed]
             assert found == ([(execution.id, execution.uuid, execution.directory)] if due else [])
@@ -811,7 +810,7 @@ def test_what_is_due(platform: Platform, age: str, retention_hours: float, due: 
 def test_dates_from_the_beginning_of_time_do_not_break_the_pages(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "PENDING_PER_LOOK", 1)
+    monkeypatch.setattr(executions_module, "PENDING_PER_LOOK", 1)
     dates = ("-infinity", "0044-03-15 BC", "1969-12-31 23:59:59.999999", "2020-01-01")
     executions = [platform.add_execution(f"/data/{number}", f"u{number}", date) for number, date in enumerate(dates)]
     assert ids(platform.run().candidates(0)) == [execution.id for execution in executions]
@@ -828,7 +827,7 @@ def test_dates_from_the_beginning_of_time_do_not_break_the_pages(
 def test_what_is_changed_after_the_look_is_left_out(
     platform: Platform, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 1)
+    monkeypatch.setattr(executions_module, "CANDIDATES_PER_PAGE", 1)
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(3)]
     pages = platform.run().candidates(0)
     assert next(pages) == executions[:1]
@@ -1022,12 +1021,11 @@ def test_rows_of_providers_are_read_however_they_are_stored(platform: Platform) 
 
 @pytest.mark.parametrize("column_type", ["text", "bytea"])
 def test_secrets_are_read_however_they_are_stored(
-    platform: Platform, column_type: str, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, column_type: str, redactor: Redactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One of them holds what a whole column `credenciales` would."""
     key = Fernet.generate_key()
     monkeypatch.setenv("JANITOR_SECRET_KEYS", key.decode())
-    monkeypatch.setattr(redactor, "_needles", ())  # what this test teaches is forgotten afterwards
     platform.sql(f"ALTER TABLE secretos_nube ALTER COLUMN valor_cifrado TYPE {column_type} USING NULL")
     try:
         for name, value in {"part": "s3cret", "whole": '{"type": "service_account", "private_key": "pr1vate"}'}.items():
@@ -1107,7 +1105,7 @@ def test_a_stopped_deletion_is_tried_again_by_the_next_run(platform: Platform) -
 
 
 def test_what_a_run_removes_just_now_it_does_not_take_up_again(platform: Platform) -> None:
-    """It may be set back and migrated anew while earlier removals are finished beside."""
+    """It may be set back and migrated again while earlier removals are finished beside."""
     database, execution = platform.run("host-1"), platform.add_execution()
     commit(database, execution, delete_local_copy=True)
     assert database.claim_deletions([execution]) == []
@@ -1181,7 +1179,7 @@ def test_deletions_come_in_order_of_tries_and_then_of_age(platform: Platform) ->
 
 
 def test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_one(platform: Platform) -> None:
-    """The row was set back in the middle, and the execution was migrated anew: killed right then, that run has seen
+    """The row was set back in the middle, and the execution was migrated again: killed right then, that run has seen
     nothing of its directory.
     """
     platform.switch_deletion_on()
@@ -1363,8 +1361,7 @@ def test_a_user_without_rights_is_told(platform: Platform) -> None:
 # Secrets
 
 
-def test_no_error_is_recorded_with_a_secret(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redactor, "_needles", ())  # what this test teaches is forgotten afterwards
+def test_no_error_is_recorded_with_a_secret(platform: Platform, redactor: Redactor) -> None:
     redactor.add("top-secret")
     told = "el servidor respondió:\ntop-secret"
     database, execution = platform.run(), platform.add_execution()
@@ -1381,9 +1378,8 @@ def test_no_error_is_recorded_with_a_secret(platform: Platform, monkeypatch: pyt
 
 @pytest.mark.parametrize("given", ["in the URL", "in the environment"])
 def test_the_password_of_the_database_is_blotted_out_wherever_it_turns_up(
-    given: str, monkeypatch: pytest.MonkeyPatch
+    given: str, redactor: Redactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redactor, "_needles", ())
     monkeypatch.setenv("PGPASSWORD", "top-secret" if given == "in the environment" else "")
     with closing(Database(f"postgresql://sage{':top-secret' if given == 'in the URL' else ''}@nowhere/sage", "host-1")):
         assert redactor.redact("contraseña top-secret") == "contraseña ***"

@@ -1,4 +1,4 @@
-"""What no run may do to an execution that an operator holds, or that failed too often, whoever asks and when."""
+"""What no run may do to an execution that an operator holds, or that failed too often, no matter who asks and when."""
 
 from __future__ import annotations
 

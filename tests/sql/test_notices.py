@@ -10,7 +10,7 @@ from contextlib import closing
 import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
-from sql.notices import LONGEST_TEXT, UNSTABLE_CHANGES, Cause
+from sql.memory.notices import LONGEST_TEXT, UNSTABLE_CHANGES, Cause
 from tests.platform_database import Platform
 
 KEY = "provider:7:unusable"

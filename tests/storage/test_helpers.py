@@ -1,4 +1,4 @@
-"""Helpers do a part of one execution's work in processes of their own: whoever ends, nobody waits for him."""
+"""Helpers do a part of one execution's work in processes of their own: if one ends, nobody waits for it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Look(Task[tuple[int, list[str]]]):
 
 @dataclass(frozen=True)
 class Meet(Task[None]):
-    """Sign with one's number, and wait until so many have."""
+    """Sign with one's number, and wait until this many have."""
 
     number: int
 
@@ -59,7 +59,7 @@ class Die(Task[None]):
 
 @dataclass(frozen=True)
 class Fail(Task[None]):
-    """What is wrong with the source is told to whoever asked."""
+    """What is wrong with the source is told to the caller."""
 
     def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> None:
         raise SourceChanged("cambió x.txt")

@@ -220,7 +220,7 @@ def warnings(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) 
 def test_a_file_comes_back_without_setuid_and_setgid_and_a_warning_says_so(
     restore: Restoring, warnings: Callable[[], list[str]]
 ) -> None:
-    """Otherwise whoever may write in an execution would get a shell of root's when root restores it."""
+    """Otherwise a user who may write in an execution would get a shell of root's when root restores it."""
     modes = {"a": "4755", "b": "2755", "c": "6777", "d": "1644", "e": "0600"}
     destination = restore(written(directory(), *(file(name, mode=mode) for name, mode in modes.items())))
     found = {name: stat.S_IMODE((destination / name).stat().st_mode) for name in modes}
@@ -239,7 +239,7 @@ def test_directories_come_back_with_all_their_bits(restore: Restoring, warnings:
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
 def test_the_umask_changes_no_mode(restore: Restoring, umask: int) -> None:
-    """As whoever restores: to root, who needs no rights, each of them would be none. The program begins so, too."""
+    """As an ordinary user: to root, who needs no rights, each of them would be none. The program begins so, too."""
     before = os.umask(umask)
     try:
         keep_rights_of_owner()
@@ -480,7 +480,7 @@ def test_a_removal_with_a_hostile_manifest_removes_nothing(
 
 
 def test_a_link_in_the_tree_is_not_followed_by_what_a_manifest_says_of_it(tmp_path: Path, outside: Path) -> None:
-    """The manifest says that a directory lies there, with a file in it; on the disk it is a link to outside."""
+    """The manifest says that a directory is there, with a file in it; on the disk it is a link to outside."""
     root = tmp_path / "root"
     (root / "e1").mkdir(parents=True)
     (root / "e1" / "sub").symlink_to(outside / "sub")

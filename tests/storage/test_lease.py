@@ -213,7 +213,7 @@ def test_a_lease_that_is_lost_in_the_middle_of_a_file_ends_its_upload(
 
 
 def test_a_machine_that_sleeps_does_not_stop_the_clock_of_a_lease(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only one of the kernel's clocks goes on then. Looked for besides: nothing else in `jobs` reckons with leases."""
+    """Only one of the kernel's clocks advances then. Looked for besides: nothing else in `jobs` reckons with leases."""
     asked: list[int] = []
     monkeypatch.setattr(time, "clock_gettime", asked.append)
     lease_module.now()

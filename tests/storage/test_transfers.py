@@ -41,7 +41,7 @@ class Meter:
             self._inside -= 1
 
     def wait_until_inside(self, number: int) -> None:
-        """Wait until so many are inside."""
+        """Wait until this many are inside."""
         with self._changed:
             assert self._changed.wait_for(lambda: self._inside >= number, PATIENCE_SECONDS), self._inside
 
@@ -233,9 +233,7 @@ def test_after_a_request_to_stop_nothing_is_launched_and_the_wait_is_bounded(
     meter.wait_until_inside(1)
     interruption.set()
     task_pool.submit(meter.pass_through, 2)
-    started = time.monotonic()
-    task_pool.drain()
-    assert time.monotonic() - started < PATIENCE_SECONDS / 2
+    task_pool.drain()  # an error of the one inside, who waits in vain to be let out, would be raised here
     assert meter.entered == [1]
 
 

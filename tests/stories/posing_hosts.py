@@ -54,7 +54,7 @@ class PosingHosts:
             (sage.executions / name).mkdir(exist_ok=True)
 
     def add_execution(self, uuid: str, disk: str, files: int = 2, lines: int = 20) -> Path:
-        """An execution of files of so many lines on one host's disk, or on that of every host."""
+        """An execution of files of this many lines on one host's disk, or on that of every host."""
         directory = self._sage.executions / disk / uuid
         directory.mkdir()
         for number in range(files):

@@ -1,6 +1,6 @@
 """Databases in other encodings than UTF-8: a text that does not fit, or cannot be read, is one execution's own matter.
 
-Looked for in every write and read of `sql/database.py`: errors of executions, attempts and removals, the host's name,
+Looked for in every write and read of `sql/`: errors of executions, attempts and removals, the host's name,
 the run's report, names of secrets, and the texts of the platform's rows.
 """
 
@@ -129,16 +129,16 @@ def test_a_row_whose_text_cannot_be_read_stops_no_other(encoded: Installation, n
 @pytest.mark.parametrize("text", ["con \0", "con \ud800"])
 def test_what_must_be_exact_is_never_changed_in_silence(platform: Platform, text: str) -> None:
     with pytest.raises(DatabaseError, match="no cabe en la codificación"):
-        platform.run().find_executions(text)
+        platform.run().stored_executions.with_uuid(text)
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1"], indirect=True)
 def test_a_secret_is_stored_under_its_own_name_or_not_at_all(platform: Platform) -> None:
     database = platform.run()
-    database.store_secret("señal", "token")
+    database.stored_secrets.store("señal", "token")
     with pytest.raises(DatabaseError, match="no cabe en la codificación"):
-        database.store_secret("precio en €", "token")
-    assert [secret.name for secret in database.load_secrets()] == ["señal"]
+        database.stored_secrets.store("precio en €", "token")
+    assert [secret.name for secret in database.stored_secrets.all()] == ["señal"]
 
 
 @pytest.mark.parametrize("encoding", ["LATIN1"], indirect=True)

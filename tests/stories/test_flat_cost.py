@@ -10,8 +10,8 @@ import pytest
 
 from config.models import Evidence, Execution, ProvenCopy
 from demo.servers.postgres import EmbeddedPostgres
-from sql import database as database_module
 from sql.database import Database
+from sql.migration import executions as executions_module
 from tests.destinations import Destination
 from tests.platform_database import Platform, claim_one, open_attempt
 from tests.processes import wait_until
@@ -83,8 +83,8 @@ def test_a_tick_with_nothing_to_do_does_not_read_a_large_table_again(
 
 
 def test_a_look_is_remembered_until_something_changes(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "LARGE_TABLE_BYTES", 0)
-    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 2)
+    monkeypatch.setattr(executions_module, "LARGE_TABLE_BYTES", 0)
+    monkeypatch.setattr(executions_module, "CANDIDATES_PER_PAGE", 2)
     executions = [platform.add_execution(f"/data/{number}", f"uuid-{number}") for number in range(3)]
     platform.add_execution("/data/later", "later", "2400-01-01")
     flush(platform)
@@ -112,7 +112,7 @@ def test_a_look_is_remembered_until_something_changes(platform: Platform, monkey
 
 
 def test_a_simulation_writes_no_look_down(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "LARGE_TABLE_BYTES", 0)
+    monkeypatch.setattr(executions_module, "LARGE_TABLE_BYTES", 0)
     execution = platform.add_execution()
     assert list(platform.database().candidates(0)) == [[execution]]
     assert platform.sql("SELECT id FROM janitor_looks") == []
@@ -130,7 +130,7 @@ def rows_scanned(platform: Platform) -> dict[str, int]:
 
 
 def test_pages_do_not_look_through_the_table_again(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database_module, "CANDIDATES_PER_PAGE", 100)
+    monkeypatch.setattr(executions_module, "CANDIDATES_PER_PAGE", 100)
     platform.sql(
         "INSERT INTO ejecuciones_yaml (uuid, ruta_directorio, fecha_ejecucion) "
         "SELECT 'u' || n, '/data/' || n, timestamp '2020-01-01' + n * interval '1 s' FROM generate_series(1, 10000) n"

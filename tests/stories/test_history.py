@@ -12,7 +12,7 @@ import pytest
 from commands.history.counts import in_words
 from commands.history.life import describe
 from jobs.logs.report import LogsReport
-from jobs.report import Counts
+from jobs.registry import all_jobs, job_named
 from tests.destinations import Destination
 from tests.json_schemas import require_valid
 from tests.stories.installation import Installation
@@ -99,8 +99,9 @@ def test_counts_are_told_in_words() -> None:
     assert of_job.endswith(f"bien: {words}")
     (idle,) = describe({"kind": "runs", "runs": [{**run, "report": {"jobs": {}}}], "is_cut": False})
     assert idle.endswith("nada que hacer")
-    counted = {*Counts._fields, *(field.name for field in fields(LogsReport))}
-    assert not [text for text in in_words(dict.fromkeys(counted, 2)) if "_" in text]
+    for job in all_jobs():
+        assert not [text for text in in_words(job.name, dict.fromkeys(job.counts, 2)) if "_" in text]
+    assert {field.name for field in fields(LogsReport)} < job_named("logs").counts.keys()
 
 
 def test_an_unknown_subject_is_said_to_be_unknown(installation: Installation) -> None:

@@ -204,7 +204,7 @@ def test_after_that_the_execution_can_be_restored(hosts: TwoHosts) -> None:
 
 
 def _fail_after_the_manifest(hosts: TwoHosts) -> None:
-    """An attempt that is not committed, though all of it is stored: then all that lies there is our own."""
+    """An attempt that is not committed, though all of it is stored: then all that is there is our own."""
     with (
         PostgresProxy(hosts.installation.database_url, COMMIT, Accident.HELD) as proxy,
         hosts.start("norte", DATABASE_URL=proxy.url) as command,
@@ -226,7 +226,7 @@ def _fail_after_the_manifest(hosts: TwoHosts) -> None:
 def test_a_host_that_slept_changes_nothing_of_a_copy_that_differs_from_its_own(
     hosts: TwoHosts, earlier_attempt: bool, moment: bytes
 ) -> None:
-    """Each host has a state of the execution of its own. After an earlier attempt, what lies there counts as our own,
+    """Each host has a state of the execution of its own. After an earlier attempt, what is there counts as our own,
     and its manifest would be removed; and what differs from what was sent would be sent again.
     """
     if earlier_attempt:

@@ -66,7 +66,7 @@ class Task:
         installation.program.write_text("\n".join([lines[0], lines[1], *added, *lines[2:]]) + "\n")
 
     def hold(self) -> None:
-        """It goes on until it is let go."""
+        """It continues until it is let go."""
         (self.directory / "wait").touch()
 
     def let_go(self) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import psycopg2
 import pytest
 
-from sql import database as database_module
 from sql.database import Database
+from sql.migration import executions as executions_module
 from tests.destinations import Destination
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
@@ -85,7 +85,7 @@ def test_hosts_that_look_at_the_same_moment_do_not_wait_for_each_other(
     installation: Installation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One is in the middle of remembering what it found, and stays there; the other one would fail in the end."""
-    monkeypatch.setattr(database_module, "LARGE_TABLE_BYTES", 0)
+    monkeypatch.setattr(executions_module, "LARGE_TABLE_BYTES", 0)
     installation.add_execution("uno", "/datos/uno")
     with (
         contextlib.closing(psycopg2.connect(installation.database_url)) as other,

@@ -37,7 +37,7 @@ TEXT_CREDENTIALS = (("credenciales  JSONB", "credenciales  TEXT"), ("configuraci
 """The platform's columns as some installations have them: they also hold what is no JSON."""
 
 BEGINNING = 12
-"""A library may cut a long value off: so many characters of it are already too many."""
+"""A library may cut a long value off: this many characters of it are already too many."""
 
 DERIVED = re.compile(rb"(?:Bearer\s+|assertion=)([\w.~+/=%-]{16,})")
 """What a client makes of its secrets and what opens doors for an hour, too: access tokens and what they are had for."""

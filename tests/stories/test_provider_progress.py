@@ -21,7 +21,7 @@ EXECUTIONS, FILES = 4, 40
 
 
 class Limit:
-    """Lets so many requests pass in each second, and refuses all others as S3 does."""
+    """Lets this many requests pass in each second, and refuses all others as S3 does."""
 
     def __init__(self, requests_per_second: int) -> None:
         self.refused = 0

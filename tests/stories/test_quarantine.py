@@ -104,7 +104,7 @@ def _audit(installation: Installation) -> list[tuple[str, str, str]]:
 
 
 def test_a_held_execution_is_neither_migrated_nor_removed(installation: Installation, nas: Destination) -> None:
-    """Until it is released: each order is recorded with whoever gave it."""
+    """Until it is released: each order is recorded with the person who gave it."""
     installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
     directory = installation.small_execution("una")
     run = installation.run("hold", "una", "--reason", "la mira el juzgado")

@@ -1,4 +1,4 @@
-"""What an operator sees who brings several executions back: where they go, what goes on, what stops nothing."""
+"""What an operator sees who brings several executions back: where they go, what continues, what stops nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator sees of a restore: the last line, the exit code, and how the same command goes on."""
+"""What an operator sees of a restore: the last line, the exit code, and how the same command continues."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tick with much to do runs in several processes: to whoever looks on, stops it or kills one, it is one run."""
+"""A tick with much to do runs in several processes: seen from outside, stopped, or with one killed, it is one run."""
 
 from __future__ import annotations
 

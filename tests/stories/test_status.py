@@ -37,6 +37,7 @@ from jobs.locks import JobLocks
 from jobs.settings import settings_of_jobs
 from sql import database as database_module
 from sql.database import Database, SchemaError, database_identity
+from sql.migration import executions as executions_module
 from tests.destinations import Destination, local_destination
 from tests.json_schemas import breaches, require_valid
 from tests.stories.doors import refused_port
@@ -402,7 +403,7 @@ def test_a_host_that_stopped_running_is_told_and_one_that_was_retired_is_not(ins
 def test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted(
     installation: Installation, nas: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_module, "LARGE_TABLE_BYTES", 0)
+    monkeypatch.setattr(executions_module, "LARGE_TABLE_BYTES", 0)
     monkeypatch.setattr(collecting, "LARGE_TABLE_BYTES", 0)
     installation.configure(installation.add_provider(nas))
     installation.small_execution("vieja")

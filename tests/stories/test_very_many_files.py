@@ -1,4 +1,4 @@
-"""An execution of very many files is stored and removed by several processes: whoever ends, nothing is lost."""
+"""An execution of very many files is stored and removed by several processes: if one ends, nothing is lost."""
 
 from __future__ import annotations
 

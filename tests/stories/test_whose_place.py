@@ -19,7 +19,7 @@ DELETION_OF_THE_MANIFEST = rb"DELETE /[^ ]*\.manifest\.json"
 def test_a_place_of_somebody_else_is_told_and_the_alternate_takes_over(
     installation: Installation, new_destination: Callable[[str], Destination]
 ) -> None:
-    """The run ends with 1 although everything is migrated: somebody has to look at what lies there."""
+    """The run ends with 1 although everything is migrated: somebody has to look at what is there."""
     primary, alternate = new_destination("s3-swift"), new_destination("local")
     first, second = installation.add_provider(primary), installation.add_provider(alternate)
     installation.configure(first, second, eliminar_despues_de_migrar=True)

@@ -19,7 +19,7 @@ LOOK_AHEAD_BYTES = 2048
 FIRST_STEP_BYTES = 8192
 STEP_GROWTH = 4
 MISSES_IN_ORDER = 64
-"""After so many differences in a row that nothing in sight explains, rows are taken to have moved."""
+"""After this many differences in a row that nothing in sight explains, rows are taken to have moved."""
 
 
 Counts = dict[bytes, int]
@@ -166,7 +166,7 @@ class TableComparison:
         return new_end + 1
 
     def _pass_without_order(self, new: bytes, at: int) -> int:
-        """Let all rows of the next stretch wait, as long in both; where the new one goes on. Then look again.
+        """Let all rows of the next stretch wait, as long in both; where the new one continues. Then look again.
 
         A table that was rewritten in another order costs a third so of what looking for each of its rows would.
         """

@@ -25,7 +25,7 @@ from jobs.backups.settings import BackupSettings
 from jobs.context import Context, LeaseLost
 from providers.base import Provider
 from sql.errors import DatabaseError
-from sql.notices import State
+from sql.memory.notices import State
 from storage.lease import ClaimLost, Lease, LeasedProvider, LeaseUnknown
 
 AGAIN = "se intentará otra vez en el próximo ciclo"

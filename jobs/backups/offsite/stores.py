@@ -17,7 +17,8 @@ from jobs.backups.offsite.copies import backups_prefix
 from providers import build_provider
 from providers.base import Provider
 from providers.retries import with_retries
-from sql.database import Database, SchemaError, provider_name
+from sql.database import Database, SchemaError
+from sql.platform.configuration import provider_name
 from storage.traffic.pace import Traffic
 
 Wrap = Callable[[Provider], Provider]

@@ -1,4 +1,4 @@
--- A backup that is whole is a good one, whoever holds the job by now: each run writes its own row only.
+-- A whole backup is a good one, even if another run holds the job by now: each run writes its own row only.
 WITH finished AS (
     UPDATE historial_backup AS backup
     SET estado = 'COMPLETADO', mensaje_error = NULL, nombre_archivo = %(name)s, ruta_archivo = %(path)s,

@@ -1,4 +1,4 @@
--- What is found again, at the next try, is told once. A proof that fails leaves the instant of the last good one.
+-- What is found again, at the next try, is reported once. A proof that fails leaves the instant of the last good one.
 WITH before AS (
     SELECT id_backup, verification_error FROM janitor_backups WHERE id_backup = %(id)s
 ), noted AS (

@@ -19,7 +19,7 @@ from jobs.backups.errors import NoScratchServer
 from jobs.backups.verification.confinement import Confinement, command_of
 
 UNSTOPPED = "trap '' PIPE\ntrap 'exit 1' HUP INT TERM\n"
-"""Before each script: whoever should read its line may be gone, and a shell that a signal ends runs no trap at its
+"""Before each script: the reader of its line may be gone, and a shell that a signal ends runs no trap at its
 end.
 """
 

@@ -1,4 +1,4 @@
--- What is known of the jobs of hosts that have been silent for so long: none of their runs began since, or goes on. A host
+-- What is known of the jobs of hosts that have been silent for so long: none of their runs began since, or is under way. A host
 -- that begins a job at this moment changes its row, which then stays.
 DELETE FROM janitor_jobs AS silent
 WHERE silent.host <> ''

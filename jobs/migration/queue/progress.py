@@ -29,12 +29,12 @@ class Progress:
         counts = self._report.counts
         of_total = "" if self._total is None else f" de {self._total}"
         parts = [
-            f"Migradas {counts.migrated}{of_total}",
+            f"Migradas {counts['migrated']}{of_total}",
             files(self._traffic.passed_files),
             in_units(self._traffic.passed_bytes),
             f"{in_units(self._rate.per_second(self._traffic.passed_bytes))}/s",
         ]
-        seconds_left = self._seconds_left(counts.migrated + counts.failed + counts.missing_directories)
+        seconds_left = self._seconds_left(counts["migrated"] + counts["failed"] + counts["missing_directories"])
         if seconds_left is not None:
             parts.append(f"faltan unos {in_time(seconds_left)}")
         return ", ".join(parts)

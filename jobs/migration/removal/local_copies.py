@@ -22,7 +22,8 @@ from jobs.provider_set import ProviderSet
 from jobs.report import Named, TickReport
 from jobs.signals import Interruption
 from providers.base import ProviderError, ProviderUnavailable
-from sql.database import Database, DatabaseBusy, DeletionHeld, DeletionSwitchedOff, RemovalRecord, UnfinishedDeletion
+from sql.database import Database, DatabaseBusy, DeletionHeld, DeletionSwitchedOff
+from sql.migration.removals import RemovalRecord, UnfinishedDeletion
 from storage.helpers import Helpers
 from storage.keys import place_from_uri
 from storage.lease import ClaimLost

@@ -25,7 +25,7 @@ from files.tree import Tree
 from files.walk import hash_file, identity_of, walk_quiet_tree
 from files.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
-from sql.database import RemovalRecord
+from sql.migration.removals import RemovalRecord
 from storage import lease as lease_module
 from storage.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Task, WorkerState
 

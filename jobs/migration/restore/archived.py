@@ -7,7 +7,7 @@ from functools import partial
 
 from jobs.migration.places import holds
 from jobs.migration.restore.errors import RestoreImpossible
-from jobs.migration.restore.run import CHECK_AND_AGAIN, StoredCopy, errors_named, stored_copy
+from jobs.migration.restore.source import CHECK_AND_AGAIN, StoredCopy, errors_named, stored_copy
 from providers.base import Provider
 from providers.retries import with_retries
 from sql.database import Database

@@ -25,15 +25,18 @@ from config.text.plurals import counted, executions, files
 from config.text.wording import output_failure, reason_of
 from jobs.migration.restore.archived import request_from, request_restore
 from jobs.migration.restore.contents import describe_entries, entries_of, json_of_entries, signed_url
+from jobs.migration.restore.filling import Restored
 from jobs.migration.restore.include import Include
 from jobs.migration.restore.many.run import Checking, Done, Restoring, Sums, Work, for_each_execution
 from jobs.migration.restore.many.targets import Targets, WhereTheyWere, below_one_directory
 from jobs.migration.restore.many.wanted import Named, Selected, Wanted, beginning_of, end_of, provider_id_of
 from jobs.migration.restore.progress import SharedProgress, Show, showing
-from jobs.migration.restore.run import Restored, StoredCopy, restore_execution, stored_copy
+from jobs.migration.restore.run import restore_execution
+from jobs.migration.restore.source import StoredCopy, stored_copy
 from jobs.migration.restore.trail import note_restored, note_url_signed
 from jobs.signals import stopping_on_signal
-from sql.database import Database, StoredExecution
+from sql.database import Database
+from sql.platform.stored_executions import StoredExecution
 from storage.traffic.pace import Traffic, transfers_within
 from storage.traffic.transfers import TransferPool
 

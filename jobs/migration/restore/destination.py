@@ -23,6 +23,7 @@ from files.descriptors import (
     open_directory_path,
 )
 from files.directory_names import sorted_names
+from files.file_systems import can_be_synced, sync_file_system
 from files.tree import Tree
 from jobs.migration.restore.errors import DestinationUnusable, NotOfTheRestore
 from storage.keys import INCOMPLETE_MARK, Place
@@ -360,3 +361,38 @@ def list_destination(destination: OpenDestination, tree: Tree, open_directory: C
 
 def _names_in(directory: int) -> Iterator[str]:
     return (name for name in sorted_names(directory) if not name.endswith("/"))
+
+
+class Disk:
+    """Syncs what is restored: a whole file system at once where that is as good, else one object at a time.
+
+    Open it before anything is written: a write error is only reported to descriptors opened before it.
+    """
+
+    def __init__(self, file_system_descriptor: int) -> None:
+        self._file_system = file_system_descriptor
+        self._is_synced_as_a_whole = can_be_synced(file_system_descriptor)
+
+    def bring(self, file: int) -> None:
+        """Sync one file, unless `bring_all` will. Raises `OSError`."""
+        if not self._is_synced_as_a_whole:
+            os.fsync(file)
+
+    def read_from_disk(self, file: int) -> None:
+        """Read a file that existed before this restore from the disk from now on, not from the kernel's memory.
+
+        After a disk error the kernel behaves as if it had written the lost data, and has reported the error to the
+        earlier restore. Unwritten data stays in memory, so it must be synced first. Raises `OSError`.
+        """
+        self.bring(file)
+        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+
+    def bring_directory(self, directory: int) -> None:
+        """Sync one directory, unless `bring_all` will. Raises `OSError`."""
+        if not self._is_synced_as_a_whole:
+            sync_directory(directory)
+
+    def bring_all(self) -> None:
+        """Sync everything that was written. Raises `OSError`."""
+        if self._is_synced_as_a_whole:
+            sync_file_system(self._file_system)

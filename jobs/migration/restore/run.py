@@ -3,82 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import hashlib
-import itertools
 import logging
-import os
-import stat
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
-from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
-from config.models import Entry, EntryKind, ProviderRow
 from config.text.amounts import Timetable
 from config.text.plurals import counted
 from config.text.wording import reason_of
-from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directory_beneath, open_directory_path
-from files.file_systems import can_be_synced, sync_file_system
-from files.sparse_files import DiffersFromFile, SparseWriter
+from files.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
 from files.tree import Tree
-from jobs.migration.restore.destination import (
-    NEW_FILE_FLAGS,
-    OpenDestination,
-    Target,
-    list_destination,
-    open_own_directory,
-    open_own_file,
-    opened_destination,
-    sync_directory,
-    target_at,
-)
-from jobs.migration.restore.errors import (
-    NAME_REFUSED,
-    NO_ROOM,
-    NOT_TAKEN,
-    DestinationFull,
-    DestinationUnusable,
-    NotOfTheRestore,
-    RestoreImpossible,
-    RestoreIncomplete,
-)
+from jobs.migration.restore.destination import Disk, Target, opened_destination, sync_directory, target_at
+from jobs.migration.restore.errors import NO_ROOM, DestinationFull, DestinationUnusable
+from jobs.migration.restore.filling import LENDING_BITS, Filling, Restored
 from jobs.migration.restore.include import EVERYTHING, Include
-from jobs.migration.restore.losses import NAMED_AT_MOST, Losses
 from jobs.migration.restore.progress import RestoreProgress, Show, showing
-from providers import build_provider
-from providers.base import IntegrityError, Provider
-from providers.retries import with_retries
-from sql.database import Database, StoredExecution, provider_name
-from storage.keys import Place, place_from_uri
+from jobs.migration.restore.source import CHECK_AND_AGAIN, errors_named, stored_copy
+from providers.base import Provider
+from sql.database import Database
+from storage.keys import Place
 from storage.manifest import fetch_manifest_and_hash
-from storage.traffic.pace import Pacer, Traffic, transfers_within
+from storage.traffic.pace import Traffic, transfers_within
 from storage.traffic.transfers import TransferPool
 
-LENDING_BITS = stat.S_ISUID | stat.S_ISGID
-"""On a file, they give its owner's rights to anybody who runs it; a restore changes that owner to its own user. An
-ordinary user could have left a shell in an execution, to get it back as root's.
-"""
-
-COARSEST_CLOCK_NS = 2 * 10**9
-"""A smaller difference is as exact as the file system can be: FAT counts in steps of two seconds."""
-
 AGAIN = "lo ya restaurado se conserva: repita la misma orden para seguir"
-CHECK_AND_AGAIN = "compruébelo con check y repita la misma orden"
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What a restore has brought back. `kept_files` existed already, from an earlier one, and are proven, too; `unkept`
-    says in Spanish which attributes the destination has not kept, one text for each kind.
-    """
-
-    tree: Tree
-    kept_files: int
-    unkept: tuple[str, ...]
 
 
 class Restore:
@@ -133,24 +82,12 @@ class Restore:
                 closing_descriptor(open_directory_beneath(opened.descriptor, [])) as file_system,
             ):
                 progress = RestoreProgress(self._place.name, tree.file_count, tree.size_bytes, heading=self._heading)
-                filling = _Filling(self._provider, self._place, self._pool, self._interruption, opened, tree, progress)
+                filling = Filling(self._provider, self._place, self._pool, self._interruption, opened, tree, progress)
                 with self._show(progress):
-                    restored = filling.run(_Disk(file_system))
+                    restored = filling.run(Disk(file_system))
             _sync_parent(target)
         _tell_what_lends_nothing_any_more(tree)
         return restored
-
-
-@contextlib.contextmanager
-def errors_named(uuid: str, provider_name: str, advice: str, step: str = "restaurar") -> Iterator[None]:
-    """Add the execution, the step that failed, the provider and the advice to a provider's errors."""
-    try:
-        yield
-    except RunInterrupted as error:  # no fault of either
-        raise RunInterrupted(f"{error}; {advice}") from error
-    except MigrationError as error:
-        subject = f"la ejecución {one_line(uuid)} no se pudo {step} de {one_line(provider_name)}"
-        raise type(error)(f"{subject}: {error}; {advice}") from error
 
 
 @contextlib.contextmanager
@@ -165,364 +102,6 @@ def _told_errors(destination: Path) -> Iterator[None]:
                 f"no queda sitio (bytes, ficheros o cuota) en {destination}: haga sitio; {AGAIN}"
             ) from error
         raise DestinationUnusable(f"no se puede escribir en {destination}: {reason_of(error)} ({where})") from error
-
-
-@dataclass(frozen=True, slots=True)
-class _There:
-    """The existing contents of a file before it is filled: its size, whether `is_skipped` leaves it out of the
-    download, and the hash of what is left out.
-    """
-
-    size_bytes: int
-    digest: hashlib._Hash
-    is_skipped: bool
-
-    @property
-    def skipped_bytes(self) -> int:
-        """How many bytes need not be fetched."""
-        return self.size_bytes if self.is_skipped else 0
-
-
-_NOTHING_THERE = _There(0, hashlib.sha256(), is_skipped=False)
-
-
-class _Filling:
-    """One destination being filled."""
-
-    def __init__(
-        self,
-        provider: Provider,
-        place: Place,
-        pool: TransferPool,
-        interruption: threading.Event,
-        destination: OpenDestination,
-        tree: Tree,
-        progress: RestoreProgress,
-    ) -> None:
-        self._provider = provider
-        self._place = place
-        self._pool = pool
-        self._interruption = interruption
-        self._destination = destination
-        self._descriptor = destination.descriptor
-        self._tree = tree
-        self._progress = progress
-        self._losses = Losses()
-        self._present = bytearray(len(tree))
-        self._kept = itertools.count()  # a counter that several threads may use
-
-    def run(self, disk: _Disk) -> Restored:
-        """Everything is synced before the mark is removed, and its removal before this returns. Raises
-        `OSError` too.
-        """
-        tree = self._tree
-        if self._destination.is_resumed:
-            disk.bring_all()  # what an earlier restore left: see `read_from_disk`
-            self._present = list_destination(self._destination, tree, self._open_earlier_directory).present
-        others = [tree.entry(position) for position in range(len(tree)) if not tree.is_file(position)]
-        directories = [entry for entry in others if entry.kind is EntryKind.DIRECTORY]
-        for entry in directories[1:]:  # path order: a directory comes before its contents
-            self._make_directory(entry)
-        self._pool.for_each(
-            partial(self._restore_file, disk), tree.large_ones_first(tree.file_positions()), self._interruption
-        )
-        for entry in others:
-            if entry.kind is EntryKind.LINK:
-                self._make_link(entry)
-        missing = self._missing()
-        self._set_directory_attributes(directories[1:], disk)
-        sync_directory(self._descriptor)
-        disk.bring_all()
-        self._require_whole(missing)
-        os.unlink(self._destination.mark, dir_fd=self._descriptor)
-        self._set_directory_attributes(directories[:1], disk)  # the top one, whose time this has changed
-        sync_directory(self._descriptor)
-        return Restored(tree, next(self._kept), tuple(self._losses.unkept()))
-
-    def _require_whole(self, missing: Sequence[str]) -> None:
-        failure = self._losses.failure()
-        if not missing and failure is None:
-            return
-        more = f"; y {len(missing) - NAMED_AT_MOST} cosas más" if len(missing) > NAMED_AT_MOST else ""
-        told = f"{'; '.join(missing[:NAMED_AT_MOST])}{more}"
-        if failure is not None:
-            raise type(failure)(f"{failure}; además: {told}" if missing else f"{failure}") from failure
-        raise RestoreIncomplete(
-            f"la ejecución {one_line(self._place.name)} no se pudo restaurar entera: {told}. Lo demás está restaurado; "
-            "use un directorio vacío de un sistema de ficheros que lo admita, o quite lo que estorba y repita la orden"
-        )
-
-    def _missing(self) -> list[str]:
-        """The missing entries, each looked for under exactly its name: a file system may merge or change names."""
-        listing = list_destination(self._destination, self._tree, self._open_filled_directory)
-        if all(listing.present) and not listing.foreign and not self._losses.any_missing:
-            return []
-        return self._losses.missing(listing, self._tree)
-
-    # Directories
-
-    def _open_earlier_directory(self, path: str) -> int | None:
-        if not path:
-            return open_directory_beneath(self._descriptor, [])
-        try:
-            return open_own_directory(self._descriptor, path.split("/"), self._destination.owner)
-        except NotOfTheRestore:
-            self._close(path)
-            return None
-
-    def _open_filled_directory(self, path: str) -> int | None:
-        if self._losses.is_closed(path):
-            return None
-        return open_directory_beneath(self._descriptor, path.split("/") if path else [])
-
-    def _close(self, path: str) -> None:
-        self._losses.note_in_the_way(path)
-        self._losses.close(path)
-
-    def _make_directory(self, entry: Entry) -> None:
-        if self._losses.is_closed(entry.path) or self._is_present(entry):
-            return
-        try:
-            with _parent_of(self._descriptor, entry) as (parent, name):
-                os.mkdir(name, 0o700, dir_fd=parent)
-        except FileExistsError:
-            self._close(entry.path)
-        except OSError as error:
-            if error.errno not in NAME_REFUSED:
-                raise
-            self._losses.note_refused(entry.path)
-            self._losses.close(entry.path)
-
-    def _is_present(self, entry: Entry) -> bool:
-        position = self._tree.find(entry.path) if self._destination.is_resumed else None
-        return position is not None and bool(self._present[position])
-
-    def _set_directory_attributes(self, directories: Sequence[Entry], disk: _Disk) -> None:
-        """Set them last and deepest first: filling a directory changes its time, and its mode may forbid that."""
-        for entry in reversed(directories):
-            if self._losses.is_closed(entry.path):
-                continue
-            with closing_descriptor(self._open_directory(entry)) as own:
-                self._set_attributes(own, entry, entry.mode)
-                disk.bring_directory(own)
-
-    def _open_directory(self, entry: Entry) -> int:
-        return open_directory_beneath(self._descriptor, [part for part in entry.path.split("/") if part])
-
-    # Files
-
-    def _restore_file(self, disk: _Disk, position: int) -> None:
-        entry = self._tree.entry(position)
-        if self._losses.is_closed(entry.path):
-            return
-        try:
-            with closing_descriptor(self._open_file(entry, position)) as file:
-                if self._present[position]:
-                    disk.read_from_disk(file)
-                    self._complete(file, entry)
-                else:
-                    self._download(file, entry, _NOTHING_THERE)
-                self._set_attributes(file, entry, entry.mode & ~LENDING_BITS)
-                disk.bring(file)
-                self._progress.note_file()
-        except (FileExistsError, NotOfTheRestore, DiffersFromFile):
-            self._losses.note_in_the_way(entry.path)
-        except OSError as error:
-            if error.errno not in NAME_REFUSED:
-                raise
-            self._losses.note_refused(entry.path)
-        except MigrationError as error:
-            told = type(error)(f"{one_line(entry.path)}: {error}")
-            if isinstance(error, RunInterrupted) or error.provider_wide:
-                raise told from error
-            self._losses.note_failure(told)
-
-    def _open_file(self, entry: Entry, position: int) -> int:
-        """Create a file, or open the one that an earlier restore has left. Raises `FileExistsError` where a new one
-        cannot be made: something else has its name, or one that the file system takes for the same.
-        """
-        with _parent_of(self._descriptor, entry) as (parent, name):
-            if self._present[position]:
-                return open_own_file(parent, name, self._destination.owner)
-            return os.open(name, NEW_FILE_FLAGS, 0o600, dir_fd=parent)
-
-    def _complete(self, file: int, entry: Entry) -> None:
-        """Keep what an earlier restore has left, and fetch what is missing. Raises `NotOfTheRestore`."""
-        there = self._read(file)
-        if there.size_bytes == entry.size_bytes and there.digest.hexdigest() == entry.sha256:
-            self._progress.note_bytes(entry.size_bytes)
-            next(self._kept)
-        elif there.size_bytes >= entry.size_bytes:
-            raise NotOfTheRestore
-        else:
-            self._complete_half(file, entry, there)
-
-    def _complete_half(self, file: int, entry: Entry, there: _There) -> None:
-        """Fetch only the rest. The hash of the whole file decides: if it differs, everything is fetched, to see whether
-        the existing part is to blame.
-        """
-        if there.size_bytes > 0:
-            with contextlib.suppress(IntegrityError):
-                self._download(file, entry, there)
-                return
-        self._download(file, entry, _There(there.size_bytes, hashlib.sha256(), is_skipped=False))
-
-    def _read(self, file: int) -> _There:
-        digest = hashlib.sha256()
-        position = 0
-        while chunk := os.pread(file, CHUNK_SIZE_BYTES, position):
-            if self._interruption.is_set():
-                raise RunInterrupted("interrumpido")
-            digest.update(chunk)
-            position += len(chunk)
-        return _There(position, digest, is_skipped=True)
-
-    def _download(self, file: int, entry: Entry, there: _There) -> None:
-        """Fetch a file, or its rest. Existing bytes that are not skipped must equal those that arrive."""
-        pacer = Pacer(self._pool.traffic, place=0)
-        tries = itertools.count()
-        attempt = partial(self._fill, file, entry, pacer, there, tries)
-        try:
-            with_retries(attempt, self._interruption, self._provider.progress, pacer.waited_seconds)
-        except IntegrityError:
-            os.ftruncate(file, there.size_bytes)  # other bytes would keep the next restore from going on
-            raise
-
-    def _fill(self, file: int, entry: Entry, pacer: Pacer, there: _There, tries: Iterator[int]) -> None:
-        if next(tries) > 0:
-            os.ftruncate(file, there.size_bytes)  # what an earlier attempt left
-        writer = SparseWriter(file, there.size_bytes, there.skipped_bytes)
-        digest = there.digest.copy()
-        with self._progress.counted() as note_bytes:
-            note_bytes(there.skipped_bytes)
-            for chunk in pacer.paced(announced_bytes(self._provider, self._place, entry, there.skipped_bytes)):
-                digest.update(chunk)
-                writer.write(chunk)
-                note_bytes(len(chunk))
-            if digest.hexdigest() != entry.sha256:
-                raise IntegrityError("lo descargado difiere del manifiesto")
-            writer.finish()
-
-    def _set_attributes(self, descriptor: int, entry: Entry, mode: int) -> None:
-        """Set mode and time, and check whether the file system has kept them: some refuse, others say nothing."""
-        try:
-            os.fchmod(descriptor, mode)
-        except OSError as error:
-            _require_not_taken(error)
-        try:
-            os.utime(descriptor, ns=(entry.mtime_ns, entry.mtime_ns))
-        except OSError as error:
-            _require_not_taken(error)
-        status = os.fstat(descriptor)
-        has_mode = stat.S_IMODE(status.st_mode) == mode
-        has_time = _has_time(status, entry)
-        if not (has_mode and has_time):
-            self._losses.note_unkept(entry.path, mode=not has_mode, time=not has_time)
-
-    # Links
-
-    def _make_link(self, entry: Entry) -> None:
-        if self._losses.is_closed(entry.path):
-            return
-        try:
-            with _parent_of(self._descriptor, entry) as (parent, name):
-                if self._is_present(entry):
-                    _require_target(parent, name, entry)
-                else:
-                    os.symlink(entry.link_target or "", name, dir_fd=parent)
-                self._set_link_time(parent, name, entry)
-        except (FileExistsError, NotOfTheRestore):
-            self._losses.note_in_the_way(entry.path)
-        except OSError as error:
-            if error.errno in (errno.EILSEQ, errno.ENAMETOOLONG):
-                self._losses.note_refused(entry.path)
-                return
-            _require_not_taken(error)
-            self._losses.note_link(entry.path)
-
-    def _set_link_time(self, parent: int, name: str, entry: Entry) -> None:
-        try:
-            os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=parent, follow_symlinks=False)
-        except OSError as error:
-            _require_not_taken(error)
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
-        if not _has_time(status, entry):
-            self._losses.note_unkept(entry.path, mode=False, time=True)
-
-
-def announced_bytes(provider: Provider, place: Place, entry: Entry, skipped_bytes: int = 0) -> Iterator[bytes]:
-    """The stored bytes of a file, but no more than the manifest announces: an endless object fills no disk.
-
-    Raises `ProviderError`.
-    """
-    remaining_bytes = entry.size_bytes - skipped_bytes
-    key = place.key_of(entry.path)
-    stored = (
-        provider.open_from(key, entry.size_bytes, skipped_bytes)
-        if skipped_bytes
-        else provider.open_sized(key, entry.size_bytes)
-    )
-    for chunk in stored:
-        remaining_bytes -= len(chunk)
-        if remaining_bytes < 0:
-            raise IntegrityError(f"en la nube hay más que los {entry.size_bytes} bytes del manifiesto")
-        yield chunk
-
-
-def _has_time(status: os.stat_result, entry: Entry) -> bool:
-    return abs(status.st_mtime_ns - entry.mtime_ns) < COARSEST_CLOCK_NS
-
-
-def _require_target(parent: int, name: str, entry: Entry) -> None:
-    try:
-        target = os.readlink(name, dir_fd=parent)
-    except OSError as error:
-        if error.errno == errno.EINVAL:  # not a link
-            raise NotOfTheRestore from error
-        raise
-    if target != entry.link_target:
-        raise NotOfTheRestore
-
-
-def _require_not_taken(error: OSError) -> None:
-    """Raises the error unless it only says that the file system does not keep such a thing."""
-    if error.errno not in NOT_TAKEN:
-        raise error
-
-
-class _Disk:
-    """Syncs what is restored: a whole file system at once where that is as good, else one object at a time.
-
-    Open it before anything is written: a write error is only reported to descriptors opened before it.
-    """
-
-    def __init__(self, file_system_descriptor: int) -> None:
-        self._file_system = file_system_descriptor
-        self._is_synced_as_a_whole = can_be_synced(file_system_descriptor)
-
-    def bring(self, file: int) -> None:
-        """Sync one file, unless `bring_all` will. Raises `OSError`."""
-        if not self._is_synced_as_a_whole:
-            os.fsync(file)
-
-    def read_from_disk(self, file: int) -> None:
-        """Read a file that existed before this restore from the disk from now on, not from the kernel's memory.
-
-        After a disk error the kernel behaves as if it had written the lost data, and has reported the error to the
-        earlier restore. Unwritten data stays in memory, so it must be synced first. Raises `OSError`.
-        """
-        self.bring(file)
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-
-    def bring_directory(self, directory: int) -> None:
-        """Sync one directory, unless `bring_all` will. Raises `OSError`."""
-        if not self._is_synced_as_a_whole:
-            sync_directory(directory)
-
-    def bring_all(self) -> None:
-        """Sync everything that was written. Raises `OSError`."""
-        if self._is_synced_as_a_whole:
-            sync_file_system(self._file_system)
 
 
 def _sync_parent(target: Target) -> None:
@@ -542,13 +121,6 @@ def _tell_what_lends_nothing_any_more(tree: Tree) -> None:
             f"el primero, {one_line(paths[0])}",
             files=len(paths),
         )
-
-
-@contextlib.contextmanager
-def _parent_of(descriptor: int, entry: Entry) -> Iterator[tuple[int, str]]:
-    *parents, name = entry.path.split("/")
-    with closing_descriptor(open_directory_beneath(descriptor, parents)) as parent:
-        yield parent, name
 
 
 def restore_execution(
@@ -571,87 +143,3 @@ def restore_execution(
             return restore.run(destination, copy.manifest_sha256)
     finally:
         pool.close()
-
-
-@dataclass(frozen=True, slots=True)
-class StoredCopy:
-    """Where the copy of an execution is, according to its row."""
-
-    provider: Provider
-    place: Place
-    manifest_sha256: str | None
-    """The recorded hash, if there is one."""
-
-
-@contextlib.contextmanager
-def stored_copy(database: Database, uuid: str) -> Iterator[StoredCopy]:
-    """The copy of a migrated execution; its provider is closed at the end.
-
-    Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
-    """
-    database.connect()
-    database.require_current_schema()
-    row, place, sha256 = copy_among(database.find_executions(uuid), uuid)
-    with contextlib.closing(provider_of(database, row)) as provider:
-        yield StoredCopy(provider, place, sha256)
-
-
-def copy_among(found: Sequence[StoredExecution], uuid: str) -> tuple[StoredExecution, Place, str | None]:
-    """The migrated row among all of one uuid, where its copy is, and the recorded hash of its manifest.
-
-    Raises `RestoreImpossible`.
-    """
-    if not found:
-        raise RestoreImpossible(f"no hay ninguna ejecución con el uuid {one_line(uuid)}")
-    stored = found[0]
-    if len(found) > 1:
-        _tell_several(found)
-    if not stored.migrated or stored.uri is None or stored.provider_id is None:
-        without_files = not stored.migrated and not stored.has_directory
-        why = "no dejó ficheros: no hay nada que restaurar" if without_files else "no está migrada a la nube"
-        raise RestoreImpossible(f"la ejecución {one_line(uuid)} {why}")
-    try:
-        place = place_from_uri(stored.uri)
-    except ValueError:
-        raise RestoreImpossible(f"ruta_nube no se entiende: {one_line(stored.uri)}") from None
-    return stored, place, _recorded_sha256(found)
-
-
-def _tell_several(found: Sequence[StoredExecution]) -> None:
-    rows = ", ".join(f"id {row.id} en {row.uri}" if row.migrated else f"id {row.id} sin migrar" for row in found)
-    emit(
-        logging.WARNING,
-        "several_rows",
-        f"Hay {len(found)} ejecuciones con el uuid {one_line(found[0].uuid)} ({one_line(rows)}): se restaura la "
-        "primera; compruebe que es la que busca",
-        execution=found[0].uuid,
-        rows=len(found),
-    )
-
-
-def _recorded_sha256(found: Sequence[StoredExecution]) -> str | None:
-    """The manifest's recorded hash: of the first row, or else of another row with the same copy."""
-    first = found[0]
-    same_place = [row for row in found if (row.uri, row.provider_id) == (first.uri, first.provider_id)]
-    return next((row.manifest_sha256 for row in same_place if row.manifest_sha256 is not None), None)
-
-
-def provider_of(database: Database, row: StoredExecution) -> Provider:
-    """The provider that holds a row's copy; an inactive one can still be read. The caller closes it.
-
-    Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
-    """
-    uuid, provider_id = row.uuid, row.provider_id
-    for item in database.load_provider_rows():
-        if isinstance(item, ProviderRow) and item.id == provider_id:
-            with errors_named(uuid, item.name, CHECK_AND_AGAIN):
-                return build_provider(item)
-        if not isinstance(item, ProviderRow) and item[0]["id"] == provider_id:
-            name = provider_name(item[0])
-            raise RestoreImpossible(
-                f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor {name} no se puede usar: {item[1]}"
-            )
-    raise RestoreImpossible(
-        f"la ejecución {one_line(uuid)} no se pudo restaurar: el proveedor con id {provider_id}, donde está, ya no "
-        "existe en cloud_providers"
-    )

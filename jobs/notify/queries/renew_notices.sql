@@ -1,4 +1,4 @@
--- What is told without a change of state: a cause that still lasts after a day, one that has ceased to come and go, and,
+-- What is reported without a change of state: a cause that still lasts after a day, one that has ceased to come and go, and,
 -- under another number, what was sent twice to a channel without an answer.
 WITH told AS (
     UPDATE janitor_causes AS cause

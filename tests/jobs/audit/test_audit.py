@@ -1,4 +1,4 @@
-"""`audit` finds what is lost, damaged and of nobody, and nothing else, whatever goes on meanwhile.
+"""`audit` finds what is lost, damaged and of nobody, and nothing else, whatever happens meanwhile.
 
 Where else the program judges what a provider holds: the proof of an upload, which has tests of its own.
 """
@@ -27,7 +27,7 @@ from providers.base import BytesSource, Provider, ProviderUnavailable
 from sql.database import Database
 from storage.keys import INCOMPLETE_MARK
 from tests.destinations import Destination
-from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail
+from tests.faulty_provider import EVERY_CALL, Call, Fault, FaultyProvider, fail, given_up
 from tests.json_schemas import require_valid
 from tests.stories.installation import Installation
 
@@ -334,6 +334,20 @@ def test_what_is_less_than_the_copy_does_not_replace_it(auditing: Auditing, tmp_
         assert f"Su directorio {directory} no tiene todo" in finding.to_do
         shutil.rmtree(directory)
         shutil.copytree(tmp_path / "whole", directory)
+    (finding,) = auditing.audit().findings
+    assert finding.fix is Fix.MIGRATE_AGAIN
+
+
+def test_a_directory_that_cannot_be_compared_is_not_migrated_again(auditing: Auditing) -> None:
+    """The manifest answers the audit once, and then no more: counts alone would call other bytes of one size equal."""
+    directory = auditing.installation.executions / "uno"
+    auditing.path("uno/ejecucion.txt").unlink()
+    unavailable = fail(given_up(ProviderUnavailable("503 Service Unavailable")))
+    auditing.faults = [Fault("open", unavailable, key="*uno.manifest.json", calls=range(2, 99))]
+    (finding,) = auditing.audit().findings
+    assert finding.fix is None
+    assert f"No se pudo comparar su directorio {directory}" in finding.to_do
+    auditing.faults = []
     (finding,) = auditing.audit().findings
     assert finding.fix is Fix.MIGRATE_AGAIN
 

@@ -1,4 +1,4 @@
-"""Everything is read back once in so many days, in an order that survives kills."""
+"""Everything is read back once in a number of days, in an order that survives kills."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ edits = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(("drop", "add", "
 
 
 def blocks(lines: list[bytes], size: int) -> Iterator[bytes]:
-    """Whole rows, so many to a block."""
+    """Whole rows, this many to a block."""
     for first in range(0, len(lines), size):
         yield b"".join(line + b"\n" for line in lines[first : first + size])
 

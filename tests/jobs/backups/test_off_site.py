@@ -117,7 +117,7 @@ def requests_until_done(desk: Desk, number: int, kill_at: int, *, is_after: bool
 
     class Dying(FaultyProvider):
         def _call(self, method: str, *arguments: Any) -> Any:
-            return step(lambda: Call(self._provider, method, arguments).proceed())
+            return step(lambda: Call(self.provider, method, arguments).proceed())
 
     desk.wraps[number] = Dying
     desk.before_statement = lambda _name: step(lambda: None)

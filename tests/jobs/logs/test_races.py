@@ -95,7 +95,7 @@ def test_a_log_that_is_written_to_once_its_copy_is_proven_stays_whole(
 def test_a_log_that_is_opened_for_writing_meanwhile_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    """In the last step there is a lease on it: whoever opens it waits, or is sent away, and the log stays for him."""
+    """In the last step there is a lease on it: a program that opens it waits, or is sent away, and the log stays."""
     log = make_log(tmp_path / "app.log", CONTENT)
     opened: list[int] = []
 

@@ -260,7 +260,7 @@ def test_the_file_to_which_this_process_prints_is_left_also_where_there_are_no_l
     with log.open("ab") as output:
         command = [sys.executable, "-c", CLEANED_BY_A_WRITER, str(tmp_path)]
         process = subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=output)
-    process.communicate(timeout=60)  # only now it goes on, and nobody else has the file open
+    process.communicate(timeout=60)  # only now it continues, and nobody else has the file open
     assert process.returncode == 1
     assert contents(tmp_path) == {"cron.log": b"content"}
 

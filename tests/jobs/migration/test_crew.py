@@ -1,4 +1,4 @@
-"""Several processes do the work of one run, and one tells of it: whoever ends, nobody waits and nothing is lost."""
+"""Several processes do the work of one run, and one tells of it: if one ends, nobody waits and nothing is lost."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_what_members_count_and_say_is_told_by_the_process_of_the_run(
     logger.setLevel(logging.INFO)
     bench.run(work)
     counts = bench.report.counts
-    assert (counts.missing_directories, counts.migrated, counts.migrated_bytes) == (1, 40, 400)
+    assert (counts["missing_directories"], counts["migrated"], counts["migrated_bytes"]) == (1, 40, 400)
     assert (bench.traffic.passed_bytes, bench.traffic.passed_files) == (4000, 40)
     assert bench.report.observed == {Observed.WORKED: {7: "nas"}}
     told = [record for record in caplog.records if record.name == logger.name]

@@ -25,7 +25,9 @@ from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavaila
 from providers.file_trees import temporary_name
 from providers.local.provider import LocalProvider
 from providers.stores import store_of
-from sql.database import Database, Occupied
+from sql.database import Database
+from sql.migration.attempts import Occupied
+from storage.keys import INCOMPLETE_MARK
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
@@ -144,9 +146,9 @@ def test_what_a_failed_attempt_left_is_removed(scene: Scene) -> None:
     assert scene.files(PRIMARY) == copy_at("ejecuciones/uuid-10") | copy_at("ejecuciones/uuid-1-b")
     assert scene.files(ALTERNATE) == copy_at()
     assert scene.states() == ["settled", "committed"]
-    assert scene.report.counts.leftovers_removed == 1
+    assert scene.report.counts["leftovers_removed"] == 1
     scene.remove()
-    assert scene.report.counts.leftovers_removed == 1
+    assert scene.report.counts["leftovers_removed"] == 1
 
 
 def test_nothing_is_removed_before_the_execution_is_committed(scene: Scene) -> None:
@@ -413,11 +415,17 @@ def test_nothing_more_is_removed_once_the_row_says_otherwise(scene: Scene) -> No
 # Whose it is by now
 
 
-def manifest_by(installation: str, row: int | None, uuid: str = "uuid-1") -> bytes:
-    """A whole manifest of an empty execution."""
+def manifest_by(installation: str, row: int | None, uuid: str = "uuid-1", content: bytes | None = None) -> bytes:
+    """A whole manifest of an empty execution, or of one that has a file `a`."""
     head = {"format": "janitor-manifest", "version": 1, "execution": uuid, "row": row, "installation": installation}
     top = {"path": "", "kind": "directory", "mode": "0755", "mtime_ns": 0}
-    return json.dumps({**head, "entries": [top]}).encode()
+    entries: list[dict[str, object]] = [top]
+    if content is not None:
+        sha256 = hashlib.sha256(content).hexdigest()
+        file: dict[str, object] = {"path": "a", "kind": "file", "mode": "0644", "mtime_ns": 0, "sha256": sha256}
+        file["size_bytes"] = len(content)
+        entries.append(file)
+    return json.dumps({**head, "entries": entries}).encode()
 
 
 def put_manifest(scene: Scene, content: bytes) -> None:
@@ -425,7 +433,7 @@ def put_manifest(scene: Scene, content: bytes) -> None:
 
 
 def test_what_another_installation_completed_is_kept(scene: Scene, warnings: Callable[[], list[str]]) -> None:
-    """A clone of the database has the same attempts; what lies there may be the copy of the original by now."""
+    """A clone of the database has the same attempts; what is there may be the copy of the original by now."""
     scene.fail_on(PRIMARY, foreign=False)
     put_manifest(scene, manifest_by("another", scene.claim.execution.id))
     scene.commit_on(ALTERNATE)
@@ -514,20 +522,36 @@ def test_what_is_still_being_sent_for_it_stays(scene: Scene) -> None:
     assert scene.files(PRIMARY) == copy_at()
 
 
-@pytest.mark.parametrize("original_is_there", [True, False])
+NOTHING = "an empty directory"
+WHOLE = "all of the copy"
+OTHER_BYTES = "as much, with other bytes"
+HALF_RESTORED = "a restore that is not finished"
+CONTENT = b"contents"
+
+
+def make_directory(left: str, directory: Path) -> None:
+    """What may be left of an execution of one file, `a`."""
+    directory.mkdir()
+    if left != NOTHING:
+        (directory / "a").write_bytes(b"differs!" if left == OTHER_BYTES else CONTENT)
+    if left == HALF_RESTORED:
+        (directory / INCOMPLETE_MARK).touch()
+
+
+@pytest.mark.parametrize("left", [WHOLE, NOTHING, OTHER_BYTES, HALF_RESTORED, None])
 def test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is(
-    scene: Scene, original_is_there: bool, tmp_path: Path
+    scene: Scene, left: str | None, tmp_path: Path
 ) -> None:
-    """Otherwise it may be the last one: a row can be lost by mistake."""
+    """Otherwise it may be the last one: a row can be lost by mistake. `audit --fix` compares in the same way."""
     scene.fail_on(PRIMARY, foreign=False)
-    put_manifest(scene, manifest_by(scene.database.installation, scene.claim.execution.id))
+    put_manifest(scene, manifest_by(scene.database.installation, scene.claim.execution.id, content=CONTENT))
     original = tmp_path / "original"
-    if original_is_there:
-        original.mkdir()
+    if left is not None:
+        make_directory(left, original)
     scene.platform.sql("UPDATE janitor_migrations SET directory = %s", str(original))
     delete_row(scene)
     scene.remove()
-    assert scene.files(PRIMARY) == (set() if original_is_there else copy_at())
+    assert scene.files(PRIMARY) == (set() if left == WHOLE else copy_at())
 
 
 # Deletions that may still be on their way

@@ -1,4 +1,4 @@
-"""A place in the cloud belongs to one execution of one installation, and what lies there is proven by its bytes.
+"""A place in the cloud belongs to one execution of one installation, and what is there is proven by its bytes.
 
 Places are asked for in the database (`open_attempt`) before the first byte, and looked at where they are. Whoever
 deletes asks likewise: see `test_leftovers.py` for what failed attempts left, `test_taken_over.py` for runs that were
@@ -27,7 +27,8 @@ from jobs.migration.places import Neighbours, SourceShrank
 from jobs.provider_set import ProviderSet
 from providers.base import BytesSource, Provider, ProviderUnavailable, StorageFull, UnsafeDestination
 from providers.stores import store_of
-from sql.database import Database, Occupied
+from sql.database import Database
+from sql.migration.attempts import Occupied
 from storage import manifest as manifest_module
 from storage.keys import Place
 from storage.manifest import read_manifest
@@ -104,7 +105,7 @@ class Scene:
             provider.put(f"p/ejecuciones/{key}", BytesSource(content))
 
     def stored(self) -> dict[str, bytes]:
-        """All that lies there."""
+        """All that is there."""
         with closing(self.provider()) as provider:
             keys = [stored.key for stored in provider.list("p/ejecuciones/")]
             return {key.removeprefix("p/ejecuciones/"): b"".join(provider.open(key)) for key in keys}
@@ -270,7 +271,7 @@ def test_nothing_is_waited_for_that_does_no_harm(platform: Platform, why: str) -
 
 
 def test_a_run_that_heard_no_answer_is_waited_for_too_and_by_itself(platform: Platform) -> None:
-    """It ended in order, or goes on; what it sent may still be on its way."""
+    """It ended in order, or continues; what it sent may still be on its way."""
     execution = died_while_sending(platform, "before")
     database, claim = claim_of_the_next_run(platform, execution)
     attempt = database.open_attempt(claim, 1, "p/uuid-1", fingerprint="before")
@@ -654,7 +655,7 @@ def test_what_a_removal_has_left_never_takes_the_place_of_the_whole(scene: Scene
 
 
 def test_a_directory_whose_removal_was_begun_lacks_nothing_though_something_came_to_it(scene: Scene) -> None:
-    """The database knows the directory by its inode. A directory of the same files that was made anew may have less."""
+    """The database knows the directory by its inode. A new directory of the same files may have less."""
     execution = scene.new_execution(a=b"aaaa", b=b"bbbb", c=b"cccc")
     scene.store(execution)
     scene.set_back()

@@ -33,7 +33,7 @@ from jobs.migration.removal.removal import (
     trash_name,
 )
 from providers.base import ProviderUnavailable
-from sql.database import RemovalRecord
+from sql.migration.removals import RemovalRecord
 from storage import lease as lease_module
 from storage.manifest import make_manifest, read_manifest
 from tests.manifests import content_of, hashed

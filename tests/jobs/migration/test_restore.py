@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from config.text.amounts import UNLIMITED
-from jobs.migration.restore import run as restore_module
+from jobs.migration.restore import destination as destination_module
 from jobs.migration.restore.errors import DestinationUnusable
 from jobs.migration.restore.run import Restore, restore_execution
 from providers import build_provider
@@ -147,8 +147,8 @@ class Watched:
 
         monkeypatch.setattr(os, "fsync", watched_fsync)
         monkeypatch.setattr(os, "unlink", watched_unlink)
-        monkeypatch.setattr(restore_module, "can_be_synced", lambda _descriptor: as_a_whole)
-        monkeypatch.setattr(restore_module, "sync_file_system", lambda _descriptor: self.note("all"))
+        monkeypatch.setattr(destination_module, "can_be_synced", lambda _descriptor: as_a_whole)
+        monkeypatch.setattr(destination_module, "sync_file_system", lambda _descriptor: self.note("all"))
 
     def note(self, what: str) -> None:
         """One step."""
@@ -198,8 +198,8 @@ def test_what_does_not_reach_the_disk_is_not_restored(
 
     with closing(build_provider(new_destination("local").provider_row())) as provider, closing(TransferPool(1)) as pool:
         store_in(provider, CONTENTS)
-        monkeypatch.setattr(restore_module, "can_be_synced", lambda _descriptor: failing == "sync_file_system")
-        monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (restore_module, failing)), fail)
+        monkeypatch.setattr(destination_module, "can_be_synced", lambda _descriptor: failing == "sync_file_system")
+        monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (destination_module, failing)), fail)
         with pytest.raises(DestinationUnusable, match="error de entrada y salida"):
             Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
     assert (tmp_path / "restored" / INCOMPLETE_MARK).exists()

@@ -15,9 +15,9 @@ from jobs.migration.restore.many.at_once import MOST_AT_ONCE, Task, results_in_o
 from jobs.migration.restore.many.run import MOST_FILES_AT_ONCE, Done, Sums, Work, for_each_execution
 from jobs.migration.restore.many.wanted import Named
 from jobs.migration.restore.progress import RestoreProgress, SharedProgress
-from jobs.migration.restore.run import StoredCopy
+from jobs.migration.restore.source import StoredCopy
 from providers.base import ProviderUnavailable
-from sql.database import StoredExecution
+from sql.platform.stored_executions import StoredExecution
 from tests.destinations import Destination
 from tests.platform_database import Platform
 
@@ -92,7 +92,7 @@ def scene(initialized_database_url: str, nas: Destination) -> Scene:
 
 
 def names(count: int) -> list[str]:
-    """So many uuids."""
+    """This many uuids."""
     return [f"u{number}" for number in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""A restore that was interrupted goes on where it stopped, and takes nothing for its own that is not proven to be.
+"""A restore that was interrupted continues where it stopped, and takes nothing for its own that is not proven to be.
 
 Interruptions that are tried: a connection that is cut, a request to stop, a full disk (in `test_restore_to_odd_disks`),
 a kill at each step (`crash/test_kill_at_every_step`). What could be taken for its own by mistake: half a file, a file
@@ -57,7 +57,7 @@ def destination(tmp_path: Path) -> Path:
 
 
 def cut_after(pieces: int) -> Callable[[Call], Iterator[bytes]]:
-    """The connection ends after so many pieces of 64 KiB."""
+    """The connection ends after this many pieces of 64 KiB."""
 
     def effect(call: Call) -> Iterator[bytes]:
         content = b"".join(call.proceed())
@@ -113,7 +113,7 @@ def test_half_a_file_is_not_fetched_again_from_its_beginning(provider: LocalProv
 
 
 def test_the_rest_of_a_file_is_cut_off_again_and_again(provider: LocalProvider, halfway: Path) -> None:
-    """Each restore goes on from where the one before it ended."""
+    """Each restore continues from where the one before it ended."""
 
     def cut(call: Call) -> Iterator[bytes]:
         yield next(call.proceed())[:100_000]
@@ -189,7 +189,7 @@ def test_damaged_bytes_do_not_keep_a_later_restore_from_going_on(provider: Local
 def test_damaged_bytes_of_one_try_are_not_left_where_the_next_one_writes_nothing(
     provider: LocalProvider, destination: Path
 ) -> None:
-    """Zeros are not written, so what lies there must be nothing."""
+    """Zeros are not written, so what is there must be nothing."""
     copy: Copy = {"zeros": bytes(100_000), **COPY}
     store_copy(provider, copy)
     damaged = Fault("open", lambda _call: iter([b"x" * 100_000]), key="*/zeros")

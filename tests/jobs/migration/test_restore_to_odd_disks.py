@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from config.models import ProviderRow
-from jobs.migration.restore import run as restore_module
+from jobs.migration.restore import destination as destination_module
 from jobs.migration.restore.errors import DestinationFull, DestinationUnusable, RestoreIncomplete
 from providers.base import ProviderError
 from providers.local.provider import LocalProvider
@@ -104,7 +104,7 @@ def test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_ot
     rules, copy, aliases = ALIASES[name]
     store_copy(provider, {**copy, **REST})
     with folding_disk(rules) as destination:
-        for _ in range(2):  # the second one goes on, and fares no better
+        for _ in range(2):  # the second one continues, and fares no better
             with pytest.raises(RestoreIncomplete) as failed:
                 restore_copy(provider, destination)
             assert "«{}» y «{}» son el mismo nombre".format(*aliases) in str(failed.value) or (
@@ -236,7 +236,7 @@ def test_a_restore_goes_on_once_there_is_room(provider: LocalProvider, tmp_path:
 def test_what_a_disk_lost_is_not_taken_for_restored_by_the_next_restore(
     provider: LocalProvider, tmp_path: Path
 ) -> None:
-    """The kernel tells the error once, and goes on showing what was written as if it were on the disk."""
+    """The kernel tells the error once, and continues showing what was written as if it were on the disk."""
     copy: Copy = {"large": os.urandom(32 * MEBIBYTE)}
     store_copy(provider, copy)
     disk, store = tmp_path / "disk", tmp_path / "store"
@@ -268,8 +268,8 @@ class ForgetfulDisk:
         self._fsync = os.fsync
         monkeypatch.setattr(os, "fsync", self.fsync)
         monkeypatch.setattr(os, "posix_fadvise", self.posix_fadvise)
-        monkeypatch.setattr(restore_module, "can_be_synced", lambda _descriptor: as_a_whole)
-        monkeypatch.setattr(restore_module, "sync_file_system", self.sync_file_system)
+        monkeypatch.setattr(destination_module, "can_be_synced", lambda _descriptor: as_a_whole)
+        monkeypatch.setattr(destination_module, "sync_file_system", self.sync_file_system)
 
     def fsync(self, descriptor: int) -> None:
         """As `os.fsync`."""
@@ -314,7 +314,7 @@ def test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_me
 def test_nothing_that_is_new_is_read_from_the_disk_again(
     provider: LocalProvider, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would take the time of a second restore; an error of the disk is told to whoever has written."""
+    """It would take the time of a second restore; an error of the disk is told to the process that wrote."""
     advised: list[int] = []
     monkeypatch.setattr(os, "posix_fadvise", lambda descriptor, *_: advised.append(descriptor))
     store_copy(provider, REST)

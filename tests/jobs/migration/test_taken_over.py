@@ -198,7 +198,7 @@ def test_a_local_copy_that_is_not_ours_to_delete_any_more_stays(
     migrated.remove(lose)
     assert len(looked_at) == (1 if moment == "before anything is removed" else 0)
     assert snapshot(directory) == before
-    assert (migrated.report.counts.deletions_failed, migrated.report.counts.local_copies_deleted) == (1, 0)
+    assert (migrated.report.counts["deletions_failed"], migrated.report.counts["local_copies_deleted"]) == (1, 0)
     assert platform.value("SELECT local_copy FROM janitor_migrations") == "deleting"
 
 
@@ -236,13 +236,13 @@ def test_deletion_that_is_switched_off_during_a_run_ends_at_once(
 def test_of_a_local_copy_that_is_lost_in_the_middle_one_entry_more_goes_at_most(
     platform: Platform, migrated: Migrated, directory: Path, loss: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for whoever was stopped just then, and goes on hours later; here no answer is ever taken for fresh."""
+    """As for whoever was stopped just then, and continues hours later; here no answer is ever taken for fresh."""
     for number in range(10):
         (directory / f"file {number}").write_bytes(b"content")
     with after_first_unlink(monkeypatch, lambda: platform.sql(LOST[loss])):
         migrated.remove()
     assert len(os.listdir(directory)) == 10
-    assert migrated.report.counts.local_copies_deleted == 0
+    assert migrated.report.counts["local_copies_deleted"] == 0
 
 
 def test_a_directory_that_got_its_name_back_meanwhile_stays(
@@ -258,7 +258,7 @@ def test_a_directory_that_got_its_name_back_meanwhile_stays(
     with after_first_unlink(monkeypatch, give_name_back):
         migrated.remove()
     assert len(os.listdir(directory)) == 10
-    assert migrated.report.counts.deletions_failed == 1
+    assert migrated.report.counts["deletions_failed"] == 1
 
 
 @pytest.mark.parametrize("loss", ["the row was taken back", "the row names another directory"])
@@ -274,7 +274,7 @@ def test_nothing_is_said_to_be_deleted_of_a_row_that_changed_while_the_last_of_i
 
     monkeypatch.setattr(os, "rmdir", remove_and_change)
     migrated.remove()
-    assert (migrated.report.counts.deletions_failed, migrated.report.counts.local_copies_deleted) == (1, 0)
+    assert (migrated.report.counts["deletions_failed"], migrated.report.counts["local_copies_deleted"]) == (1, 0)
     assert platform.value("SELECT local_copy FROM janitor_migrations") == "deleting"
     assert [vars(record)["event"] for record in caplog.records] == ["removal_not_recorded"]
 
@@ -282,7 +282,7 @@ def test_nothing_is_said_to_be_deleted_of_a_row_that_changed_while_the_last_of_i
 def test_a_run_that_was_asked_to_stop_puts_a_removal_off(
     platform: Platform, migrated: Migrated, directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That is no failure: it goes on in the next run, at once."""
+    """That is no failure: it continues in the next run, at once."""
     caplog.set_level("INFO", logger="janitor_daemon")
     before = snapshot(directory)
     migrated.remove(migrated.interruption.set)
@@ -343,7 +343,7 @@ def test_a_directory_that_another_row_names_by_now_stays(
     platform.add_execution(directory / "below", "la-nueva")
     migrated.remove()
     assert snapshot(directory) == before
-    assert migrated.report.counts.deletions_failed == 1
+    assert migrated.report.counts["deletions_failed"] == 1
     assert platform.value("SELECT error_code FROM janitor_migrations") == "directory_in_conflict"
     assert "la-nueva" in platform.value("SELECT error FROM janitor_migrations")
 

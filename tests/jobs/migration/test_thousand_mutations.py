@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from janitor_daemon import JanitorDaemon, RunOptions
-from jobs.tick import Request
+from janitor_daemon import JanitorDaemon
+from jobs.tick import Request, RunOptions
 from tests.destinations import Destination, local_destination
 from tests.platform_database import Platform
 from tests.privileges import unprivileged
@@ -144,7 +144,7 @@ class Theatre:
 
 
 def draw(count: int, moments: Iterable[str], mutations: Iterable[str] = MUTATIONS) -> list[tuple[str, str]]:
-    """So many of all the pairs of a moment and a mutation, in an order that the seed decides."""
+    """A number of all the pairs of a moment and a mutation, in an order that the seed decides."""
     pairs = pairs_of(moments, mutations)
     random.Random(SEED).shuffle(pairs)  # noqa: S311 not a secret
     return pairs[:count]

@@ -19,7 +19,7 @@ from jobs.notify.settings import NotifySettings
 from jobs.report import TickReport
 from jobs.signals import Interruption
 from sql.job_records import JobEnd
-from sql.notices import Cause
+from sql.memory.notices import Cause
 from tests.platform_database import Platform
 
 QUIET_DISKS = {"DISK_WARNING_GB": "0.000001", "DISK_CRITICAL_GB": "0.000001"}

@@ -11,7 +11,7 @@ import pytest
 from jobs.notify import causes
 from jobs.notify.causes import GIGABYTE, find_causes
 from jobs.report import Observed
-from sql.notices import Cause
+from sql.memory.notices import Cause
 from tests.jobs.notify.conftest import Teller
 from tests.platform_database import Platform
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -67,12 +66,10 @@ def test_a_silent_server_is_given_up_in_a_bounded_time(silent_url: str, monkeypa
 
 
 def test_a_trickling_answer_is_given_up_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each byte comes in time, and the whole does not."""
+    """Each byte comes in time, and the whole does not: at its end the server would have accepted the ping."""
     monkeypatch.setattr(sending, "TRY_SECONDS", 0.2)
     with CannedHttp(lambda _: Answer(200, b"x" * 50, seconds_per_byte=0.1)) as server:
-        began = time.monotonic()
         assert send(f"{server.url}/a", END, queue.SimpleQueue()) == "no contestó en 0 s"
-        assert time.monotonic() - began < 5 * 3
 
 
 def test_a_start_that_is_late_is_not_repeated() -> None:

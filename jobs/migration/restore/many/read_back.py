@@ -10,9 +10,10 @@ from config.errors import MigrationError, RunInterrupted
 from config.logs import one_line
 from config.models import Entry
 from files.tree import Tree
+from jobs.migration.restore.filling import announced_bytes
 from jobs.migration.restore.losses import Losses
 from jobs.migration.restore.progress import RestoreProgress, Show, showing
-from jobs.migration.restore.run import CHECK_AND_AGAIN, announced_bytes, errors_named
+from jobs.migration.restore.source import CHECK_AND_AGAIN, errors_named
 from providers.base import IntegrityError, Provider
 from providers.retries import with_retries
 from storage.keys import Place

@@ -17,6 +17,7 @@ from config.errors import MigrationError, RunInterrupted, unexpected
 from config.logs import emit, one_line
 from files.tree import Tree
 from jobs.migration.restore.errors import DestinationFull, RestoreImpossible
+from jobs.migration.restore.filling import Restored
 from jobs.migration.restore.include import Include
 from jobs.migration.restore.many.at_once import results_in_order
 from jobs.migration.restore.many.presence import is_there
@@ -24,9 +25,11 @@ from jobs.migration.restore.many.read_back import read_back
 from jobs.migration.restore.many.targets import Targets
 from jobs.migration.restore.many.wanted import Wanted
 from jobs.migration.restore.progress import Show, showing
-from jobs.migration.restore.run import Restore, Restored, StoredCopy, copy_among, provider_of
+from jobs.migration.restore.run import Restore
+from jobs.migration.restore.source import StoredCopy, copy_among, provider_of
 from providers.base import Provider
-from sql.database import Database, DatabaseError, StoredExecution
+from sql.database import Database, DatabaseError
+from sql.platform.stored_executions import StoredExecution
 from storage.traffic.transfers import TransferPool
 
 FAILURES_UNTIL_LEFT_ALONE = 3

@@ -16,7 +16,8 @@ from jobs.migration.directories import DirectoryJudge
 from jobs.migration.restore.destination import Target
 from jobs.migration.restore.errors import DestinationUnusable, RestoreImpossible
 from jobs.migration.restore.many.wanted import FOLDER
-from sql.database import Database, StoredExecution
+from sql.database import Database
+from sql.platform.stored_executions import StoredExecution
 from storage.keys import place_of
 
 ROWS_PER_PAGE = 10_000

@@ -11,7 +11,9 @@ from typing import Any
 from config.errors import ConfigurationError
 from config.logs import one_line
 from config.models import ProviderRow
-from sql.database import Database, StoredExecution, provider_name
+from sql.database import Database
+from sql.platform.configuration import provider_name
+from sql.platform.stored_executions import StoredExecution
 
 FOLDER = "jobs/migration"
 UUIDS_AT_ONCE = 500

@@ -1,0 +1,1 @@
+"""The tables of the platform that hold its configuration: policy, providers, secrets."""
