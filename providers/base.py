@@ -6,7 +6,7 @@ import abc
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar, NamedTuple, Protocol
 
 from config.errors import MigrationError
@@ -489,7 +489,7 @@ class Provider(abc.ABC):
 
     def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         """As `discard_unfinished`, but keeps unfinished uploads of wanted keys, which the next `put_new_many` or
-        `replace` of the key by this provider object continues. Returns whether it kept any.
+        `replace` of the key by this provider object continues, and perhaps of others. Returns whether it kept any.
 
         `PutReceipt.sent_whole` marks objects stored that way. The caller discards the remaining ones by
         `discard_unfinished` before it trusts any object there.
@@ -497,6 +497,17 @@ class Provider(abc.ABC):
         del is_wanted  # most cannot continue any upload
         self.discard_unfinished(prefix)
         return False
+
+    def hand_over_unfinished(self, keys: Iterable[str]) -> Sequence[object]:
+        """What `discard_unfinished_but_for` kept of some keys, for `continue_with` of another process that stores them.
+        This provider object does not continue it any more.
+        """
+        del keys  # most continue uploads in any process, or none
+        return ()
+
+    def continue_with(self, kept: Sequence[object]) -> None:
+        """Continue with what another process of this run kept; see `hand_over_unfinished`."""
+        del kept
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         """SHA-256 of the object under each key, by new requests: read back, unless the provider can compute it.

@@ -40,7 +40,7 @@ def names_to_discard(
     Files of earlier releases do not identify their target: they are included once they are so old that no upload owns
     them, by the `clock` of the file system's host, which is read only then and may be unavailable.
     """
-    own = [name for name in modified_at if _is_temporary_name_of(target, name)]
+    own = [name for name in modified_at if is_temporary_name_of(target, name)]
     of_unknown_target = [name for name in modified_at if _tells_no_target(name)]
     now = clock() if of_unknown_target else None
     return own if now is None else own + [name for name in of_unknown_target if _is_forsaken(modified_at[name], now)]
@@ -51,7 +51,7 @@ def _is_forsaken(modified_at: float | None, now: float) -> bool:
     return modified_at is not None and now - modified_at > FORSAKEN_AFTER_SECONDS
 
 
-def _is_temporary_name_of(target: str, name: str) -> bool:
+def is_temporary_name_of(target: str, name: str) -> bool:
     """Whether `temporary_name` could have made it for `target`."""
     match = TEMPORARY_NAME.fullmatch(name)
     return match is not None and match["target"] == _mark_of(target)

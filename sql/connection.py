@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import random
 import re
@@ -72,14 +73,17 @@ class Connection:
         self._connection: psycopg2.extensions.connection | None = None
         self._watchdog: Watchdog | None = None
         self._limit = ""
+        self._lost_at = math.inf
+        """Since when the database has been lost; infinite while it is there."""
 
     def limit_statements(self, seconds: int) -> None:
         """From now on the server gives up any statement that takes longer, and says so by `DatabaseBusy`."""
         self._limit = f"SET LOCAL statement_timeout = '{seconds}s';\n"
 
     def query(self, name: str, parameters: Parameters | None = None) -> list[Row]:
-        """Run `sql/queries/{name}.sql`. Retries after conflicts with other transactions and, for some seconds and on
-        new connections, when the connection is lost.
+        """Run `sql/queries/{name}.sql`. Retries after conflicts with other transactions and, on new connections, when
+        the database is lost, until it has been lost for some seconds: a run that ends without its database does not
+        wait again for each statement.
 
         Only for statements that may run twice. Raises `DatabaseUnavailable`, `DatabaseBusy`, `SchemaError`,
         `DatabaseError`.
@@ -93,7 +97,7 @@ class Connection:
                 raise
             except (DatabaseBusy, DatabaseUnavailable) as error:
                 failures += 1
-                if _is_enough(error, failures, time.monotonic() - started):
+                if _is_enough(error, failures, time.monotonic() - min(started, self._lost_at)):
                     raise
                 time.sleep(_pause_seconds(error, failures))
 
@@ -114,10 +118,12 @@ class Connection:
                 connection, watchdog = self._open()
                 with watchdog.watching(), connection.cursor() as cursor:
                     _send(cursor, statement, parameters)
+                    self._lost_at = math.inf
                     return _rows(cursor)
             except psycopg2.Error as error:
                 translated = self._translated(error)
                 if isinstance(translated, DatabaseUnavailable):
+                    self._lost_at = min(self._lost_at, time.monotonic())
                     self.close()
                 if isinstance(error, NAMES_UNKNOWN) and "_upgrades" not in str(error):
                     translated = self._missing_column_of_platform() or self._missing_own() or translated

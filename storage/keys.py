@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from typing import NamedTuple
 
 from config.errors import UnsafeSource
 from config.logs import one_line
+from providers.probes import CHECK_NAME, probe_key
 
 MANIFEST_SUFFIX = ".manifest.json"
 
@@ -46,6 +49,15 @@ class Place(NamedTuple):
         of every longer uuid.
         """
         return (self.files_prefix, self.manifest_key)
+
+    @property
+    def probe_prefix(self) -> str:
+        """Where probe objects go that the holder of this execution's claim stores: outside the prefix of the files, and
+        nobody else's. Two processes that store and remove objects of one name mislead each other, and some servers then
+        keep an object that both have removed.
+        """
+        digest = hashlib.sha256(os.fsencode(self.name)).hexdigest()
+        return probe_key(self.parent, f"{CHECK_NAME}{digest[:16]}")
 
     def key_of(self, path: str) -> str:
         """The key of a file, from its path in the execution's directory."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from config.errors import MigrationError
 from config.models import EVERYTHING, LEASE_SECONDS, ContentDigest, PutReceipt, Span, StoredObject
@@ -174,6 +174,12 @@ class LeasedProvider(Provider):
     def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
         self._lease.require_held()
         return self._provider.discard_unfinished_but_for(prefix, is_wanted)
+
+    def hand_over_unfinished(self, keys: Iterable[str]) -> Sequence[object]:
+        return self._provider.hand_over_unfinished(keys)
+
+    def continue_with(self, kept: Sequence[object]) -> None:
+        self._provider.continue_with(kept)
 
     def further_rights(self, key: str) -> Iterator[Right]:
         return self._provider.further_rights(key)

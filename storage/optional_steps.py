@@ -9,7 +9,9 @@ from functools import partial
 
 from config.logs import emit
 from providers.base import CannotDiscard, Provider
+from providers.probes import remove_probes_below
 from providers.retries import with_retries
+from storage.keys import Place
 
 UPLOADS_STAY = "uploads_stay"
 TOLD_ONCE = frozenset((UPLOADS_STAY,))
@@ -45,6 +47,14 @@ def discard_but_for(
     except CannotDiscard as error:
         _tell_that_uploads_stay(provider, error)
         return None
+
+
+def remove_probes_of_killed_runs(provider: Provider, place: Place, stop: threading.Event) -> None:
+    """Remove the probe objects of a run that was killed while it stored an execution, as far as the provider allows.
+
+    Only for the holder of the execution's claim. Raises `ProviderError` if they cannot be listed.
+    """
+    with_retries(partial(remove_probes_below, provider, place.probe_prefix), stop, provider.progress)
 
 
 def _tell_that_uploads_stay(provider: Provider, error: CannotDiscard) -> None:

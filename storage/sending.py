@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -309,14 +310,18 @@ class SendFiles(Task[Sent]):
 
     provider_row: ProviderRow
     files: Sequence[FileToSend]
-    parent: str
-    """The common prefix of all executions' places."""
+    probe_prefix: str
+    """See `Place.probe_prefix`. Each helper uses a prefix of its own below it."""
+    kept: Sequence[object] = ()
+    """See `Provider.hand_over_unfinished`."""
 
     def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Sent:
         """See `Task`."""
         provider = LeasedProvider(worker_state.provider(self.provider_row), worker_state.lease)
         # Ask here, so that no probe object for this is put among the files.
-        with_retries(lambda: provider.creates_safely(self.parent), worker_state.interruption, provider.progress)
+        provider.continue_with(self.kept)
+        own_prefix = f"{self.probe_prefix}/{os.getpid()}"
+        with_retries(lambda: provider.creates_safely(own_prefix), worker_state.interruption, provider.progress)
         original = LocalFiles(directory_descriptor)
         sender = Sender(provider, original, worker_state.pool.traffic, worker_state.interruption)
         sizes_bytes = (file.entry.size_bytes for file in self.files)
@@ -339,10 +344,15 @@ class Assistance:
     lease: Lease
 
     def send(
-        self, files: Sequence[FileToSend], parent: str, directory_descriptor: int, interruption: threading.Event
+        self,
+        files: Sequence[FileToSend],
+        probe_prefix: str,
+        kept: Sequence[object],
+        directory_descriptor: int,
+        interruption: threading.Event,
     ) -> Sent:
         """Have a helper store files; see `SendFiles`. Raises `MigrationError`. Call it from within
         `Helpers.for_each`.
         """
-        order = SendFiles(self.provider_row, files, parent)
+        order = SendFiles(self.provider_row, files, probe_prefix, kept)
         return self.helpers.ask(order, directory_descriptor, interruption, self.lease.held_until)

@@ -53,7 +53,7 @@ from storage.manifest import (
     make_manifest,
     require_nameable,
 )
-from storage.optional_steps import discard_but_for, discard_unfinished
+from storage.optional_steps import discard_but_for, discard_unfinished, remove_probes_of_killed_runs
 from storage.receipts import MODULUS, Notes, Receipts, part_of
 from storage.sending import NO_CHECKSUM, Assistance, FileToSend, Original, Sender, batch_starts
 from storage.traffic.transfers import TransferPool
@@ -127,7 +127,9 @@ class Upload:
         self._require_equal_to_others()
         # Ask here, so that no probe object for this is put among the files.
         self._creates_safely = with_retries(
-            partial(self._provider.creates_safely, self._place.parent), self._interruption, self._provider.progress
+            partial(self._provider.creates_safely, self._place.probe_prefix),
+            self._interruption,
+            self._provider.progress,
         )
         self._send_files(self._ours(self._tree.file_positions()))
         self._stored_before = Notes(0)
@@ -184,6 +186,8 @@ class Upload:
         self._records.note_place(self._attempt, foreign_objects=foreign)
         if manifest is not None and not is_own:
             return manifest
+        if self._attempt.earlier_attempts_here:
+            remove_probes_of_killed_runs(self._provider, self._place, self._interruption)
         if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():
             require_open(self._place, self._attempt.late_bytes_until)
         if is_own or self._objects_here_are_ours:
@@ -216,7 +220,9 @@ class Upload:
         if manifest.tree is not None and _is_same_but_for_bytes(manifest.tree, self._tree):
             return  # a run that was killed before its commit left it
         is_safe = with_retries(
-            partial(self._provider.deletes_safely, self._place.parent), self._interruption, self._provider.progress
+            partial(self._provider.deletes_safely, self._place.probe_prefix),
+            self._interruption,
+            self._provider.progress,
         )
         refusal: ProviderError | None = None
         with late_deletions_kept_off(self._records, self._attempt.id, self._provider, self._interruption) as deletions:
@@ -259,7 +265,9 @@ class Upload:
 
     def _replaces_safely(self) -> bool:
         return with_retries(
-            partial(self._provider.replaces_safely, self._place.parent), self._interruption, self._provider.progress
+            partial(self._provider.replaces_safely, self._place.probe_prefix),
+            self._interruption,
+            self._provider.progress,
         )
 
     def _attempt_in_manifest(self) -> int | None:
@@ -371,9 +379,11 @@ class Upload:
     def _send_by_helpers(self, positions: Sequence[int], assistance: Assistance, starts: Sequence[int]) -> None:
         def hand_over(number: int) -> None:
             part = positions[starts[number] : starts[number + 1]]
+            files = self._files_to_send(part)
+            kept = self._provider.hand_over_unfinished(file.key for file in files)
             try:
                 sent = assistance.send(
-                    self._files_to_send(part), self._place.parent, self._original.descriptor, self._interruption
+                    files, self._place.probe_prefix, kept, self._original.descriptor, self._interruption
                 )
             except HelperLost:
                 self._sender.left_unfinished = self._sender.unanswered = True

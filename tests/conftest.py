@@ -8,6 +8,7 @@ the report; with `CI` in the environment its tests fail. Where there is no OpenS
 from __future__ import annotations
 
 import contextlib
+import gc
 import itertools
 import os
 import signal
@@ -70,12 +71,22 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
-    """Share the work of rewriting the tests' assertions for the first time, where several processes run them."""
-    if is_worker(session.config):
-        number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
-        import_own_part_first(session.config.args, number, processes_of_the_run())
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Share the work of rewriting the tests' assertions for the first time, where several processes run them.
+
+    What the collection makes stays until the end: to look for garbage in it again and again would be a third of what
+    it costs in a new checkout.
+    """
+    gc.disable()
+    try:
+        if is_worker(session.config):
+            number = int(os.environ["PYTEST_XDIST_WORKER"].removeprefix("gw"))
+            import_own_part_first(session.config.args, number, processes_of_the_run())
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def processes_of_the_run() -> int:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 
 def children_of(process_id: int) -> set[int]:
     """The processes that it has started and that have not ended."""
     found = set()
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        child = int(status.parent.name)
+    for child in map(int, filter(str.isdigit, os.listdir("/proc"))):
         state, parent = _state_and_parent(child)
         if parent == process_id and state != "Z":
             found.add(child)
@@ -27,10 +26,11 @@ def is_alive(process_id: int) -> bool:
 def _state_and_parent(process_id: int) -> tuple[str, int]:
     """Source: proc_pid_stat(5); the name before them, in parentheses, may hold anything."""
     try:
-        state, parent = Path(f"/proc/{process_id}/stat").read_text().rpartition(") ")[2].split()[:2]
+        with open(f"/proc/{process_id}/stat", "rb", buffering=0) as status:  # noqa: PTH123 asked very often
+            state, parent = status.read().rpartition(b") ")[2].split()[:2]
     except (FileNotFoundError, ProcessLookupError):
         return "", 0
-    return state, int(parent)
+    return state.decode(), int(parent)
 
 
 def wait_until(condition: Callable[[], object], seconds: float) -> None:

@@ -27,7 +27,7 @@ from storage.inspection import look
 from storage.keys import Place, place_from_uri
 from storage.lease import ClaimLost
 from storage.manifest import FoundManifest, fetch_manifest, find_manifest
-from storage.optional_steps import discard_unfinished
+from storage.optional_steps import discard_unfinished, remove_probes_of_killed_runs
 
 PASSING = (ProviderUnavailable, ClaimLost)
 """Reasons that may have passed by the next tick. Any other reason to keep leftovers needs a person."""
@@ -51,6 +51,7 @@ class Leftovers:
             return
         self._require_same_store(leftover, abandoned)
         place = Place(leftover.key_prefix)
+        remove_probes_of_killed_runs(abandoned, place, self._interruption)
         for prefix in place.unfinished_prefixes:
             discard_unfinished(abandoned, prefix, self._interruption)
         objects = with_retries(lambda: list(abandoned.list(place.files_prefix)), self._interruption, abandoned.progress)
@@ -137,6 +138,9 @@ class Leftovers:
 
     def _delete(self, leftover: Leftover, abandoned: Provider, objects: Sequence[StoredObject]) -> None:
         """Delete the manifest first, so that nobody takes the rest for a copy. Before each, check the row again."""
+        # Ask here, so that no probe object for this is put among what is removed.
+        probe_prefix = Place(leftover.key_prefix).probe_prefix
+        with_retries(lambda: abandoned.deletes_safely(probe_prefix), self._interruption, abandoned.progress)
         with late_deletions_kept_off(self._database, leftover.attempt_id, abandoned, self._interruption) as deletions:
             for stored in objects:
                 if not self._database.is_leftover(leftover):

@@ -82,7 +82,7 @@ def open_attempt(
         require_open(place, answer.closed_until)
         if not harmless and answer.late_bytes_until is not None:
             late_bytes_until = answer.late_bytes_until
-            harmless = with_retries(partial(provider.creates_safely, place.parent), stop, provider.progress)
+            harmless = with_retries(partial(provider.creates_safely, place.probe_prefix), stop, provider.progress)
             require_open(place, None if harmless else late_bytes_until)
         for overlap in answer.overlaps:
             _require_elsewhere(overlap, providers, provider, place, stop)
@@ -105,7 +105,7 @@ def _is_another_name(overlap: Overlap, provider: Provider, place: Place, stop: t
     """Whether the two only look alike to a store that folds names, while this one does not fold them."""
     if paths_overlap(overlap.key_prefix, place.key_prefix) or overlap.store != provider.store:
         return False
-    return not with_retries(partial(provider.folds_names, place.parent), stop, provider.progress)
+    return not with_retries(partial(provider.folds_names, place.probe_prefix), stop, provider.progress)
 
 
 def paths_overlap(one: str, other: str) -> bool:

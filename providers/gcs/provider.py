@@ -57,7 +57,7 @@ from providers.base import (
 )
 from providers.exact_reading import exact_chunks, run_to_end
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
-from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key
+from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
 from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
 from providers.shared.network import NetworkRules
@@ -176,7 +176,7 @@ class GcsProvider(Provider):
         except ConditionFailed:
             return True
         finally:
-            self.delete(key)
+            remove_probe(lambda: self.delete(key))
         return False
 
     def _send(self, key: str, source: Source, only_over: int | None = None) -> PutReceipt:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from botocore.exceptions import ClientError
 
 from providers.base import ProviderError
-from providers.probes import PROBE_CONTENT
-from providers.s3.errors import is_optional_refusal
+from providers.probes import PROBE_CONTENT, remove_probe
+from providers.s3.errors import is_optional_refusal, translated_errors
 from providers.s3.requests import LostUpload, NoSuchUpload, S3Requests, Unfinished
 
 NOBODYS_ETAG = '"00000000000000000000000000000000"'
@@ -42,17 +43,21 @@ class Conditions:
 
 
 def probe_conditions(requests: S3Requests, name: str) -> Conditions:
-    """Probe the server with a disposable object. It is removed; after a kill, by the next probe of this name.
-
-    Raises as `S3Requests`.
+    """Probe the server with a disposable object. It is removed last, so that it shows what else a kill may leave; after
+    a kill, the next probe of this name removes it. Raises as `S3Requests`.
     """
     try:
         on_put = _keeps_conditions_of_puts(requests, name)
-        on_delete = _unless_refused(lambda: _refuses(lambda: requests.delete_if(name, NOBODYS_ETAG)))
+        on_uploads = not on_put and _unless_refused(lambda: _discards_uploads(requests, name))
+        on_delete = _unless_refused(lambda: _keeps_conditions_of_deletions(requests, name))
     finally:
-        _unless_refused(lambda: requests.delete(name))
-    on_uploads = not on_put and _unless_refused(lambda: _discards_uploads(requests, name))
+        remove_probe(partial(_remove, requests, name))
     return Conditions(on_put, bool(on_delete), bool(on_uploads))
+
+
+def _remove(requests: S3Requests, name: str) -> None:
+    with translated_errors():
+        _unless_refused(lambda: requests.delete(name))
 
 
 def _unless_refused(action: Callable[[], bool | None]) -> bool | None:
@@ -72,9 +77,18 @@ def _keeps_conditions_of_puts(requests: S3Requests, name: str) -> bool:
             lambda: requests.put(name, PROBE_CONTENT, {"If-Match": NOBODYS_ETAG})
         )
     except ClientError as error:
-        if not is_optional_refusal(error) or not any(found.name == name for found in requests.list(name)):
+        if not is_optional_refusal(error) or not _is_there(requests, name):
             raise
         return False
+
+
+def _keeps_conditions_of_deletions(requests: S3Requests, name: str) -> bool:
+    """Only if the object is still there: a server that ignores conditions may refuse to remove what is missing."""
+    return _refuses(lambda: requests.delete_if(name, NOBODYS_ETAG)) and _is_there(requests, name)
+
+
+def _is_there(requests: S3Requests, name: str) -> bool:
+    return any(found.name == name for found in requests.list(name))
 
 
 def _refuses_to_create_twice(requests: S3Requests, name: str) -> bool:
@@ -99,8 +113,13 @@ def _discards_uploads(requests: S3Requests, name: str) -> bool:
     try:
         is_listed = _is_listed(requests, upload)
     finally:
-        requests.abort(upload)
+        remove_probe(partial(_abort, requests, upload))
     return is_listed and _is_unknown(requests, upload)
+
+
+def _abort(requests: S3Requests, upload: Unfinished) -> None:
+    with translated_errors():
+        _unless_refused(lambda: requests.abort(upload))
 
 
 def _is_listed(requests: S3Requests, upload: Unfinished) -> bool:

@@ -46,6 +46,14 @@ from providers.file_trees import (
 from providers.probes import Remembered, folds_names
 from providers.progress import Progress
 from providers.retries import Result, with_retries
+from providers.sftp.continuation import (
+    COPY_DATA,
+    KeptFile,
+    KeptFiles,
+    continued_later,
+    copy_beginning,
+    whole_pieces,
+)
 from providers.sftp.hash_commands import HASH_COMMANDS
 from providers.sftp.protocol import (
     CREATE_AGAIN_FLAGS,
@@ -144,6 +152,7 @@ class SftpProvider(Provider):
             raise InvalidProviderSettings(str(error)) from error
         self._resolved_base: bytes | None = None
         self._folds_names = Remembered(functools.partial(folds_names, self))
+        self._kept = KeptFiles()
         self._hashing = ServerHashing(self._pool.run, self._probe_beside)
 
     @property
@@ -255,27 +264,48 @@ class SftpProvider(Provider):
 
     def discard_unfinished(self, prefix: str) -> None:
         if is_directory_of_keys(prefix):
-            self._discard_below(prefix)
+            self._discard_below(prefix, self._kept.forget_below)
         else:
             self._discard_one(prefix)
 
-    def _discard_below(self, prefix: str) -> None:
-        """All unfinished files below the prefix belong to its keys."""
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """See `Provider`. Keeps large files whose bytes the server can copy, also of other keys: a file's name does not
+        say which.
+        """
+        with self._session(prefix) as session:
+            can_copy = COPY_DATA in session.extensions
+        if not can_copy or not is_directory_of_keys(prefix):
+            return super().discard_unfinished_but_for(prefix, is_wanted)
+        return self._discard_below(prefix, self._kept.keep_below)
+
+    def hand_over_unfinished(self, keys: Iterable[str]) -> Sequence[object]:
+        return self._kept.hand_over(keys)
+
+    def continue_with(self, kept: Sequence[object]) -> None:
+        self._kept.add(kept)
+
+    def _discard_below(self, prefix: str, to_discard: Callable[[str, Sequence[_Entry]], Sequence[_Entry]]) -> bool:
+        """Discard the unfinished files below the prefix that `to_discard` selects; whether others stay.
+
+        All of them belong to keys below the prefix.
+        """
         start = parts_of_prefix(prefix)
         if start is None:
-            return
+            return False
         visited = {tuple(start[0])}
-        unfinished = []
+        unfinished: list[_Entry] = []
         for directory, name, attributes in self._entries(prefix):
             if _is_directory(attributes):
                 visited.add((*directory, name))
             elif is_temporary_name(name):
-                unfinished.append((directory, name))
+                unfinished.append((directory, name, attributes))
+        discarded = to_discard(prefix, unfinished)
         with self._session(prefix) as session:
-            for directory, name in unfinished:
+            for directory, name, _ in discarded:
                 session.post(PacketType.REMOVE, string(self._path(session, directory, name)))
             self._post_removals(session, sorted(visited, key=len, reverse=True))
             session.settle()
+        return len(discarded) < len(unfinished)
 
     def _discard_one(self, key: str) -> None:
         *directories, target = parts_of_key(key)
@@ -397,7 +427,7 @@ class SftpProvider(Provider):
 
         Requests of a lost session may still take effect: they write the same bytes at the same place of the same file.
         """
-        large = _LargeFile(key, source, self.progress)
+        large = _LargeFile(key, source, self.progress, self._kept.take(key, source.size_bytes))
         try:
             stored_bytes = self._repeated(lambda: self._send_rest(large), large.content.seconds_of_progress)
         except SourceFailed as failed:
@@ -409,7 +439,7 @@ class SftpProvider(Provider):
             self._repeated(lambda: self._name_large(large, give_name))
         else:
             self._name_large(large, give_name)
-        return large.source.receipt()
+        return large.receipt()
 
     def _repeated(self, step: Callable[[], Result], seconds_of_progress: Callable[[], float] | None = None) -> Result:
         """See `with_retries`."""
@@ -425,7 +455,8 @@ class SftpProvider(Provider):
             file = self._file_of(session, large)
             large.can_be_named_again = POSIX_RENAME in session.extensions
             handles: list[bytes] = []
-            with _discarded_on_error(session, handles, [file.path]), self._refusal_explained(session, file):
+            discarded = _discarded_on_error(session, handles, [file.path], continued_later(session))
+            with discarded, self._refusal_explained(session, file):
                 handle = self._open_to_go_on(session, large, file)
                 if handle is None:
                     return None
@@ -444,7 +475,27 @@ class SftpProvider(Provider):
             return _reopened(session, file.path, large.content.acknowledged_bytes)
         flags = CREATE_AGAIN_FLAGS if large.was_asked_for else CREATE_FLAGS
         large.was_asked_for = True
-        return self._create(session, file.directories, file.path, _post_open(session, file.path, flags))
+        handle = self._create(session, file.directories, file.path, _post_open(session, file.path, flags))
+        if large.kept is not None:
+            self._begin_with(large.kept, session, large, handle)
+        return handle
+
+    def _begin_with(self, kept: KeptFile, session: SftpSession, large: _LargeFile, handle: bytes) -> None:
+        """Begin a new file with the bytes of an earlier attempt's. Tried once: after a failure the file gets another
+        name, because requests to copy may still take effect. Raises `SessionLost`.
+        """
+        copied_bytes = whole_pieces(kept.size_bytes, session.write_size_bytes)
+        path = self._path(session, kept.directory, kept.name)
+        large.kept, large.began_with_others = None, True
+        try:
+            copy_beginning(session, path, handle, copied_bytes)
+        except StatusError as error:
+            large.begin_again()
+            raise SessionLost("el servidor no copió lo que ya tenía") from error
+        except SessionLost:
+            large.begin_again()
+            raise
+        large.content.begin_behind(copied_bytes)
 
     def _name_large(self, large: _LargeFile, give_name: _GiveName) -> None:
         """Rename a finished file, unless an unanswered earlier request has done so."""
@@ -764,8 +815,12 @@ _GiveName = Callable[[SftpSession, _UnfinishedFile], None]
 class _LargeFile:
     """A file stored over several sessions if needed, and its progress. For one thread."""
 
-    def __init__(self, key: str, source: Source, progress: Progress) -> None:
+    def __init__(self, key: str, source: Source, progress: Progress, kept: KeptFile | None) -> None:
         self.key = key
+        self.kept = kept
+        """What an earlier attempt left of it, until that was used or could not be."""
+        self.began_with_others = False
+        """Whether bytes of an earlier attempt may be in it."""
         self.source = MeteredSource(source)
         self.content = ResumableContent(self.source, progress)
         self.file: _UnfinishedFile | None = None
@@ -774,6 +829,16 @@ class _LargeFile:
         self.name_was_asked_for = False
         self.can_be_named_again = False
         """Whether a late rename request is harmless: if a rename is one atomic request."""
+
+    def begin_again(self) -> None:
+        """Take another unfinished file; the first one remains for `discard_unfinished`."""
+        self.file = None
+        self.was_asked_for = False
+
+    def receipt(self) -> PutReceipt:
+        """What was sent."""
+        others = self.began_with_others
+        return self.source.receipt()._replace(sent_whole=not others, left_unfinished=others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -874,16 +939,23 @@ def _rename_plainly(session: SftpSession, path: bytes, target: bytes) -> None:
 
 
 @contextlib.contextmanager
-def _discarded_on_error(session: SftpSession, handles: Sequence[bytes], paths: Sequence[bytes]) -> Iterator[None]:
-    """Remove unfinished files after any error; if the connection is lost, `discard_unfinished` does it."""
+def _discarded_on_error(
+    session: SftpSession,
+    handles: Sequence[bytes],
+    paths: Sequence[bytes],
+    stay_after: Callable[[BaseException], bool] = lambda _: False,
+) -> Iterator[None]:
+    """Remove unfinished files after any error but those after which they stay; if the connection is lost,
+    `discard_unfinished` does it.
+    """
     try:
         yield
-    except BaseException:
+    except BaseException as error:
         if session.in_step:
             with contextlib.suppress(SessionLost):
                 for handle in handles:
                     session.post(PacketType.CLOSE, string(handle))
-                for path in paths:
+                for path in () if stay_after(error) else paths:
                     session.post(PacketType.REMOVE, string(path))
                 session.settle()
                 if len(handles) < len(paths):

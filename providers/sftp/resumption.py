@@ -34,8 +34,13 @@ class ResumableContent:
         self._source = source
         self._progress = progress
         self._chunks: Iterator[bytes] | None = None
+        self._unwanted_bytes = 0
         self._kept: deque[bytes] = deque()
         self._began_at = self._got_on_at = self._noted_at = time.monotonic()
+
+    def begin_behind(self, stored_bytes: int) -> None:
+        """Note before the first piece that the server has so many bytes from the beginning: they are only read."""
+        self.acknowledged_bytes = self._unwanted_bytes = stored_bytes
 
     def pieces(self, largest_bytes: int) -> Iterator[bytes]:
         """The bytes from the first unacknowledged one on. Raises `SourceFailed`."""
@@ -43,6 +48,8 @@ class ResumableContent:
         yield from tuple(self._kept)
         if self._chunks is None:
             self._chunks = self._source.chunks(largest_bytes)
+        while self._unwanted_bytes > 0 and (chunk := self._next_chunk(self._chunks)) is not None:
+            self._unwanted_bytes -= len(chunk)
         while (chunk := self._next_chunk(self._chunks)) is not None:
             for piece in _cut(chunk, largest_bytes):
                 self._kept.append(piece)

@@ -27,6 +27,7 @@ from tests.processes import wait_until
 from tests.repository import REPOSITORY
 from tests.skips import needs_root
 
+PROGRAM = REPOSITORY / "janitor_daemon.py"
 DEMO_TIMEOUT_SECONDS = 120
 STOP_TIMEOUT_SECONDS = 30
 
@@ -52,10 +53,30 @@ def folder() -> Iterator[Path]:
                 os.kill(process_id, signal.SIGKILL)
 
 
-def start_demo(folder: Path, *options: str) -> subprocess.Popen[str]:
+WITH_A_SMALLER_LOG = f"""
+import sys
+sys.path.insert(0, {str(REPOSITORY)!r})
+import demo.data
+assert demo.data.LARGE_LOG_BYTES
+demo.data.LARGE_LOG_BYTES = 9 * demo.data.MEBIBYTE
+import janitor_daemon
+janitor_daemon.main()
+"""
+"""The demonstration as it is, but for the 200 MB of its largest file, which is still sent in parts."""
+
+
+@pytest.fixture
+def quick_program(tmp_path: Path) -> Path:
+    """A demonstration for what does not depend on how large its files are."""
+    program = tmp_path / "programa.py"
+    program.write_text(WITH_A_SMALLER_LOG)
+    return program
+
+
+def start_demo(folder: Path, *options: str, program: Path = PROGRAM) -> subprocess.Popen[str]:
     """Begin a demonstration, in a process group of its own, as a terminal would."""
     return subprocess.Popen(
-        [sys.executable, str(REPOSITORY / "janitor_daemon.py"), "demo", "--directory", str(folder), *options],
+        [sys.executable, str(program), "demo", "--directory", str(folder), *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -65,9 +86,9 @@ def start_demo(folder: Path, *options: str) -> subprocess.Popen[str]:
     )
 
 
-def run_whole_demo(folder: Path, *options: str) -> str:
+def run_whole_demo(folder: Path, *options: str, program: Path = PROGRAM) -> str:
     """What a demonstration prints that ends well."""
-    with start_demo(folder, *options) as demo:
+    with start_demo(folder, *options, program=program) as demo:
         output, errors = demo.communicate(timeout=DEMO_TIMEOUT_SECONDS)
     assert (demo.returncode, errors) == (0, ""), output
     return output
@@ -181,8 +202,8 @@ def test_interrupted_it_stops_everything(
     assert "Todo salió" not in output
 
 
-def test_keep_leaves_a_database_to_try_and_the_next_demonstration_stops_it(folder: Path) -> None:
-    output = run_whole_demo(folder, "--keep")
+def test_keep_leaves_a_database_to_try_and_the_next_demonstration_stops_it(folder: Path, quick_program: Path) -> None:
+    output = run_whole_demo(folder, "--keep", program=quick_program)
     kept = {int(line) for line in (folder / "servidores.pid").read_text().split()}
     assert len(kept) == 2
     assert kept <= processes_of(folder)

@@ -37,6 +37,7 @@ EXTENSIONS = {
     b"fsync@openssh.com": "FSYNC",
     b"posix-rename@openssh.com": "RENAME",
     b"statvfs@openssh.com": "STATVFS",
+    b"copy-data": "COPY",
     b"limits@openssh.com": "LIMITS",
 }
 ON_A_HANDLE = {"CLOSE", "READ", "WRITE", "READDIR", "FSYNC"}

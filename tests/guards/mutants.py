@@ -2580,7 +2580,7 @@ NEW_FILES = (
         "new files",
         "a helper asks by a probe object among the files",
         SENDING,
-        "with_retries(lambda: provider.creates_safely(self.parent), worker_state.interruption, provider.progress)",
+        "with_retries(lambda: provider.creates_safely(own_prefix), worker_state.interruption, provider.progress)",
         "pass",
         (NEW + "test_what_the_server_does_with_conditions_is_not_asked_among_the_files[True-s3-moto]",),
     ),
@@ -2609,6 +2609,113 @@ NEW_FILES = (
         "        self._lease.require_held()\n        return self._provider.creates_safely(",
         "        return self._provider.creates_safely(",
         ("tests/storage/test_lease.py::test_without_its_lease_a_provider_can_be_read_and_not_changed",),
+    ),
+)
+
+OF_PROBES = "tests/providers/test_probes.py::"
+PROBES_LEFT = (
+    Mutant(
+        "probes",
+        "two executions have one name for their probes",
+        "storage/keys.py",
+        'return probe_key(self.parent, f"{CHECK_NAME}{digest[:16]}")',
+        "return self.parent",
+        ("tests/storage/test_keys.py::test_probes_of_two_executions_never_meet_and_are_not_among_files",),
+    ),
+    Mutant(
+        "probes",
+        "two helpers have one name for their probes",
+        SENDING,
+        'own_prefix = f"{self.probe_prefix}/{os.getpid()}"',
+        "own_prefix = self.probe_prefix",
+        (NEW + "test_what_the_server_does_with_conditions_is_not_asked_among_the_files[True-s3-moto]",),
+    ),
+    Mutant(
+        "probes",
+        "what a killed run left of its probes stays",
+        UPLOAD,
+        "            remove_probes_of_killed_runs(self._provider, self._place, self._interruption)\n",
+        "            pass\n",
+        (NEW + "test_what_a_killed_run_left_of_its_probes_is_removed_by_the_next_one[s3-moto]",),
+    ),
+    Mutant(
+        "probes",
+        "what a killed run left of its probes stays where a failed attempt was",
+        "jobs/migration/leftovers.py",
+        "        remove_probes_of_killed_runs(abandoned, place, self._interruption)\n",
+        "",
+        ("tests/jobs/migration/test_leftovers.py::test_what_a_failed_attempt_left_is_removed",),
+    ),
+    Mutant(
+        "probes",
+        "a probe stays whose removal is cut while the run is being stopped",
+        "providers/probes.py",
+        "            raise\n        remove()\n",
+        "            raise\n        raise\n",
+        (
+            OF_PROBES + "test_a_probe_that_fails_leaves_nothing_though_its_removal_is_cut_once[require_in_use]",
+            OF_PROBES + "test_the_probe_of_conditions_is_removed_though_the_server_fails_once[s3]",
+        ),
+    ),
+    Mutant(
+        "probes",
+        "a provider fails because another host has removed the probe",
+        "providers/probes.py",
+        "        with contextlib.suppress(ObjectNotFound):\n            removed = _works_once",
+        "        with contextlib.suppress(IntegrityError):\n            removed = _works_once",
+        (OF_PROBES + "test_a_provider_works_although_other_hosts_remove_the_probe_as_a_killed_runs",),
+    ),
+    Mutant(
+        "probes",
+        "a refusal to remove what is missing counts as a kept condition",
+        "providers/s3/conditions.py",
+        " and _is_there(requests, name)",
+        "",
+        (OF_PROBES + "test_a_refusal_to_remove_what_others_have_removed_is_no_kept_condition[False]",),
+    ),
+)
+
+CONTINUED = "tests/providers/test_sftp_continuation.py::"
+SFTP_CONTINUATION = (
+    Mutant(
+        "sftp continuation",
+        "what was copied counts as sent",
+        "providers/sftp/provider.py",
+        "_replace(sent_whole=not others, left_unfinished=others)",
+        "_replace(left_unfinished=others)",
+        (CONTINUED + "test_only_the_rest_is_sent",),
+    ),
+    Mutant(
+        "sftp continuation",
+        "a copy that failed may still write into the file that is stored",
+        "providers/sftp/provider.py",
+        "        self.file = None\n        self.was_asked_for = False\n",
+        "        self.was_asked_for = True\n",
+        (CONTINUED + "test_a_copy_that_fails_is_not_tried_again_and_all_is_sent_to_another_file[unanswered]",),
+    ),
+    Mutant(
+        "sftp continuation",
+        "an unfinished file of another key is copied",
+        "providers/sftp/continuation.py",
+        "return self.directory == directory and is_temporary_name_of(target, self.name)",
+        "return self.directory == directory",
+        (CONTINUED + "test_what_is_of_no_use_is_not_copied[another's]",),
+    ),
+    Mutant(
+        "sftp continuation",
+        "a helper does not know what is kept",
+        SENDING,
+        "        provider.continue_with(self.kept)\n",
+        "",
+        (CONTINUED + "test_a_helper_continues_what_the_runs_process_has_kept",),
+    ),
+    Mutant(
+        "sftp continuation",
+        "what was copied stays, and late requests can still name it",
+        "providers/sftp/continuation.py",
+        "session.post(PacketType.REMOVE, string(path))]",
+        "session.post(PacketType.LSTAT, string(path))]",
+        (CONTINUED + "test_the_new_file_is_another_one_for_requests_that_come_late",),
     ),
 )
 
@@ -2884,7 +2991,7 @@ CONDITIONS = (
         "unfinished uploads",
         "anybody's unfinished file in a directory is this key's",
         "providers/file_trees.py",
-        "own = [name for name in modified_at if _is_temporary_name_of(target, name)]",
+        "own = [name for name in modified_at if is_temporary_name_of(target, name)]",
         "own = [name for name in modified_at if is_temporary_name(name)]",
         (
             CONTRACT + "test_one_unfinished_upload_is_discarded_and_none_of_a_longer_name[local]",
@@ -4519,6 +4626,22 @@ SETTINGS = (
         (f"{HALF_CONFIGURED}::test_an_option_of_the_tick_before_a_command_is_a_usage_error[--dry-run]",),
     ),
     Mutant(
+        "a lost database",
+        "a run that ends without its database waits for it with each statement",
+        "sql/connection.py",
+        "time.monotonic() - min(started, self._lost_at)",
+        "time.monotonic() - started",
+        (f"{DB}::test_a_lost_database_is_waited_for_once_and_not_again_for_each_statement",),
+    ),
+    Mutant(
+        "a lost database",
+        "a database that was back counts as lost since the first time",
+        "sql/connection.py",
+        "                    self._lost_at = math.inf\n                    return",
+        "                    return",
+        (f"{DB}::test_a_database_that_was_back_is_waited_for_as_before",),
+    ),
+    Mutant(
         "half configured",
         "a part of a password is looked for as a host",
         "sql/connection.py",
@@ -4901,10 +5024,15 @@ LOGS = (
 )
 
 BACKUP_TESTS = "tests/jobs/backups/"
+RESTRICTED = f"{BACKUP_TESTS}test_restricted.py::"
 EXACT = f"{BACKUP_TESTS}test_exactness.py::"
 BACKUP_PROOFS = f"{BACKUP_TESTS}test_verify_job.py::"
 KEEPING = f"{BACKUP_TESTS}test_keeping.py::"
 BACKUP_JOB = "tests/stories/test_backup_job.py::"
+OLD_CHAINS = (
+    "tests/stories/test_backups_off_site.py::"
+    "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
+)
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
@@ -5046,9 +5174,73 @@ BACKUPS = (
         "backups",
         "rows that break a constraint that is not valid cannot be restored",
         "jobs/backups/statements/suspend.sql",
-        "WHERE c.contype IN ('c', 'n')",
-        "WHERE c.contype IN ('-')",
+        "NOT c.convalidated AND c.conislocal AND",
+        "c.conrelid = 0 AND",
         (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "rows that break a constraint that is not valid, and inherited as well, cannot be restored",
+        "jobs/backups/statements/suspend.sql",
+        "NOT c.convalidated AND c.conislocal AND",
+        "NOT c.convalidated AND c.coninhcount = 0 AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the comment of an inherited constraint that is not valid is lost",
+        "jobs/backups/statements/suspend.sql",
+        "AND NOT c.conislocal AND",
+        "AND false AND",
+        (f"{EXACT}test_rows_may_break_constraints_that_are_not_valid",),
+    ),
+    Mutant(
+        "backups",
+        "the empty mount point of a disk that is not mounted is one that has lost all copies",
+        "jobs/backups/offsite/delivery.py",
+        "        if missing and not has_any:",
+        "        if False:",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "what is fetched from a disk that is not mounted is recorded as lost",
+        "jobs/backups/offsite/fetching.py",
+        "            self.stores.require_mounted(copy.provider_id)",
+        "            pass",
+        (f"{OFF_SITE}test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies",),
+    ),
+    Mutant(
+        "backups",
+        "check takes a disk that is not mounted for one without copies",
+        "jobs/backups/offsite/check.py",
+        "                if not files and number in recorded:",
+        "                if False:",
+        (OLD_CHAINS,),
+    ),
+    Mutant(
+        "backups",
+        "a dry run does not look at the providers, and says what a run would not do",
+        "jobs/backups/run.py",
+        "        delivery.look(own.shelf())",
+        "        pass",
+        (OLD_CHAINS,),
+    ),
+    Mutant(
+        "backups",
+        "a file that another hand has written runs programs when it is restored",
+        "jobs/backups/verification/restricted.py",
+        '        return f"\\\\restrict {self._key}\\n".encode()',
+        '        return b""',
+        (f"{RESTRICTED}test_a_file_that_would_run_programs_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "an older psql runs the programs of a file of which nothing proves who wrote it",
+        "jobs/backups/verification/proving.py",
+        "    if found is not None and not can_restrict(programs.psql):",
+        "    if False:",
+        (f"{RESTRICTED}test_an_older_psql_restores_no_backup_of_which_nothing_proves_who_wrote_it",),
     ),
     Mutant(
         "backups",
@@ -6176,6 +6368,8 @@ MUTANTS = (
     *RESTORE,
     *SECRETS,
     *COPIES,
+    *PROBES_LEFT,
+    *SFTP_CONTINUATION,
     *CONDITIONS,
     *NEW_FILES,
     *PROVIDERS,

@@ -13,6 +13,7 @@ from contextlib import closing
 
 import pytest
 
+import providers.retries
 import providers.s3.provider
 from config.errors import MigrationError
 from config.models import ProviderRow
@@ -121,8 +122,9 @@ def test_an_answer_that_makes_no_sense_is_no_listing_and_no_object(
 @pytest.mark.filterwarnings("ignore")  # boto3's reader of dates warns of a time zone that a flipped bit has made
 @pytest.mark.parametrize("name", ONE_OF_EACH_KIND)
 def test_a_damaged_answer_raises_what_the_contract_says_if_anything(
-    new_destination: Callable[[str], Destination], name: str
+    new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
+    monkeypatch.setattr(providers.retries, "LONGEST_PAUSE_SECONDS", 0.05)  # as many tries, but none waited for
     real = new_destination(name)
     put_file(real)
     numbers = iter(range(1_000_000))

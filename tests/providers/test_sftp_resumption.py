@@ -39,6 +39,11 @@ MEDIUM_BYTES = 12 * 1024 * 1024
 
 def provider_of(server: SftpServer, directory: Path, port: int | None = None) -> SftpProvider:
     """A provider for a directory of a server, through another port if need be. What it proves it reads back."""
+    return SftpProvider(row_of(server, directory, port))
+
+
+def row_of(server: SftpServer, directory: Path, port: int | None = None) -> ProviderRow:
+    """The row of such a provider."""
     secret = {"private_key": server.private_key} if server.password is None else {"password": server.password}
     credentials = {
         "host": server.host,
@@ -48,7 +53,7 @@ def provider_of(server: SftpServer, directory: Path, port: int | None = None) ->
         **secret,
     }
     options = {"base_path": str(directory), "verificacion": "lectura"}
-    return SftpProvider(ProviderRow(1, "servidor", "sftp", credentials, options, active=True))
+    return ProviderRow(1, "servidor", "sftp", credentials, options, active=True)
 
 
 @pytest.fixture

@@ -19,16 +19,20 @@ from config.models import Evidence
 from files.descriptors import closing_descriptor
 from files.walk import walk_tree
 from providers.base import ConditionFailed, ProviderUnavailable, StorageFull
+from providers.probes import CONDITIONS_NAME
 from storage import helpers as helpers_module
 from storage import upload as upload_module
 from storage.helpers import Helpers
+from storage.keys import Place
 from storage.lease import Lease, now
 from storage.sending import LOOKS_AT_A_KEY, Assistance, FileToSend, SendFiles
 from storage.traffic.pace import Traffic
+from tests.destinations import Destination
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, behind, lose_the_answer
 from tests.faults.http_proxy import ONCE, HttpFaultProxy
 from tests.faulty_provider import EVERY_CALL, Fault, after, fail, flip_bit, given_up, lie_about_checksum, lose_answer
+from tests.servers.base import S3Server
 from tests.storage.test_upload import FILES, KEY_PREFIX, MANIFEST, Bench, bench, platform, pool, shared_platform
 
 __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures
@@ -36,6 +40,7 @@ __all__ = ["bench", "platform", "pool", "shared_platform"]  # fixtures
 NAME = "registro.log"
 KEY = f"{KEY_PREFIX}/{NAME}"
 PARENT = KEY_PREFIX.rpartition("/")[0]
+PROBES = Place(KEY_PREFIX).probe_prefix
 NEVER = threading.Event()
 FOR_LONG = Lease(lambda: 3600.0)
 
@@ -178,9 +183,28 @@ def test_what_the_server_does_with_conditions_is_not_asked_among_the_files(
             copy, manifest = bench.upload(provider, assistance=assistance)
     bench.destination = real
     bench.require_complete(copy, manifest)
-    probes = [line for line in proxy.seen if ".janitor-check" in line]
-    assert probes
-    assert [line for line in probes if f"/{PARENT}/.janitor-check" not in line] == []
+    names = {line for line in proxy.seen if line.startswith("PUT") and ".janitor-check" in line}
+    assert [line for line in names if f"/{PROBES}/" not in line] == []
+    assert len(names) >= 2 if helped else len(names) == 1  # processes that share a name mislead each other
+
+
+@pytest.mark.parametrize("bench", ["s3-moto"], indirect=True)
+def test_what_a_killed_run_left_of_its_probes_is_removed_by_the_next_one(bench: Bench) -> None:
+    """By the next attempt for the same execution. Looked for besides: `test_leftovers.py`, where it went elsewhere."""
+    an_earlier_attempt_stores_other_bytes(bench)
+    bench.put(f"{PROBES}/123/{CONDITIONS_NAME}", b"janitor-daemon")
+    bench.put(f"{PARENT}/.janitor-check-0123456789abcdef/{CONDITIONS_NAME}", b"janitor-daemon")  # another run's
+    begin_upload(bench.destination, f"{PROBES}/123/{CONDITIONS_NAME}")
+    with bench.provider() as provider:
+        bench.upload(provider)
+    probes = [name for name in bench.destination.everything_stored() if ".janitor-check" in name]
+    assert probes == [f"{PARENT}/.janitor-check-0123456789abcdef/{CONDITIONS_NAME}"]
+
+
+def begin_upload(destination: Destination, key: str) -> None:
+    """Leave an upload in parts unfinished."""
+    assert isinstance(destination.server, S3Server)
+    destination.server.client.create_multipart_upload(Bucket=destination.options["bucket"], Key=key)
 
 
 @with_conditions
@@ -191,7 +215,7 @@ def test_a_helper_does_the_same(bench: Bench, two_helpers: Helpers) -> None:
         files = [FileToSend(p, f"{KEY_PREFIX}/{tree.path(p)}", tree.entry(p)) for p in tree.file_positions()]
         bench.put(KEY, flip_bit(FILES[NAME]))
         bench.put(f"{KEY_PREFIX}/tabla.csv", FILES["tabla.csv"])
-        order = SendFiles(bench.destination.provider_row(), files, PARENT)
+        order = SendFiles(bench.destination.provider_row(), files, PROBES)
         sent = two_helpers.ask(order, descriptor, NEVER, lambda: now() + 60)
     assert len(sent.receipts) == len(files)
     assert [tree.path(position) for position in sent.not_sent] == ["tabla.csv"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from demo.servers.process import answers_http
 from tests.servers.base import CommandServer, S3Server, python_module
@@ -22,6 +22,10 @@ class MotoS3(CommandServer, S3Server):
 
     def command(self) -> Sequence[str]:
         return python_module("moto.server", "-H", "127.0.0.1", "-p", str(self.port))
+
+    def environment(self) -> Mapping[str, str]:
+        """Few names in a page of a listing, so that several pages need few objects."""
+        return {"MOTO_S3_DEFAULT_MAX_KEYS": "100"}
 
     def answers(self) -> bool:
         return answers_http(self.port, "/moto-api/")

@@ -58,6 +58,7 @@ use = egg:swift#listing_formats
 [filter:s3api]
 use = egg:swift#s3api
 location = us-east-1
+max_bucket_listing = {names_in_a_page}
 [filter:copy]
 use = egg:swift#copy
 [filter:slo]
@@ -69,6 +70,9 @@ use = egg:swift#versioned_writes
 [filter:symlink]
 use = egg:swift#symlink
 """
+
+NAMES_IN_A_PAGE = 100
+"""Of a listing: less than S3's thousand, so that a listing of several pages needs few objects."""
 
 BACKENDS = ("account", "container", "object")
 
@@ -91,7 +95,8 @@ class SwiftS3(CommandServer, S3Server):
         self._write("swift", SWIFT_CONF)
         for kind in BACKENDS:
             self._write(kind, BACKEND_CONF.format(directory=self.directory, kind=kind))
-        self._write("proxy", PROXY_CONF.format(directory=self.directory, secret_key=self.secret_key))
+        proxy = PROXY_CONF.format(directory=self.directory, secret_key=self.secret_key, names_in_a_page=NAMES_IN_A_PAGE)
+        self._write("proxy", proxy)
         return python_module("tests.servers.swift", str(self.directory), str(self.port))
 
     def answers(self) -> bool:

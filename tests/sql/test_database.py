@@ -20,6 +20,8 @@ from config.fields import FieldError
 from config.logs import Redactor
 from config.models import LEASE_SECONDS, Attempt, Claim, Evidence, Execution, MigrationPolicy, ProvenCopy, ProviderRow
 from demo.servers.postgres import EmbeddedPostgres
+from sql import connection as connection_module
+from sql.connection import LOST_FOR_SECONDS, Connection
 from sql.database import Database, DatabaseUnavailable, DeletionSwitchedOff, SchemaError, database_identity
 from sql.memory.outlook import WHOLE_TABLE, PendingSource
 from sql.migration import executions as executions_module
@@ -721,6 +723,58 @@ def test_a_claim_whose_answer_was_lost_is_not_worked_on_by_anybody(platform: Pla
     assert proxy.struck == 1
     database.finish_run(0, {})
     assert len(platform.run("host-2").claim([execution])) == 1
+
+
+class PassingTime:
+    """Stands for `time`: every wait is over at once, and the clock shows it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
+
+    def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@pytest.fixture
+def waited_seconds(monkeypatch: pytest.MonkeyPatch) -> Callable[[Connection], float]:
+    """How long a statement waits for a database that it does not get."""
+    clock = PassingTime()
+    monkeypatch.setattr(connection_module, "time", clock)
+
+    def measure(connection: Connection) -> float:
+        before = clock.seconds
+        with pytest.raises(DatabaseUnavailable):
+            connection.query("list_upgrades")
+        return clock.seconds - before
+
+    return measure
+
+
+def test_a_lost_database_is_waited_for_once_and_not_again_for_each_statement(
+    waited_seconds: Callable[[Connection], float],
+) -> None:
+    """A run that ends without it would have much to tell it in vain: of claims, of jobs, of itself."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        url = f"postgresql://janitor@127.0.0.1:{taken.getsockname()[1]}/sage"
+        with closing(Connection(url)) as connection:
+            assert waited_seconds(connection) >= LOST_FOR_SECONDS
+            assert waited_seconds(connection) == 0
+
+
+def test_a_database_that_was_back_is_waited_for_as_before(
+    platform: Platform, waited_seconds: Callable[[Connection], float]
+) -> None:
+    with (
+        PostgresProxy(platform.database_url, b"janitor_job_upgrades", Accident.ANSWER_LOST, times=1_000_000) as proxy,
+        closing(Connection(proxy.url)) as connection,
+    ):
+        assert waited_seconds(connection) >= LOST_FOR_SECONDS
+        connection.query("find_missing_columns")
+        assert waited_seconds(connection) >= LOST_FOR_SECONDS
 
 
 def test_a_database_that_is_not_there_is_unavailable_and_its_password_is_not_told() -> None:

@@ -26,6 +26,14 @@ def test_a_place_and_its_uri(prefix: str, key_prefix: str) -> None:
     assert place_from_uri(place.uri("s3")) == place
 
 
+def test_probes_of_two_executions_never_meet_and_are_not_among_files() -> None:
+    places = [place_of(prefix, uuid) for prefix in ("", "sage") for uuid in ("a", "b", "ñ")]
+    prefixes = {place.probe_prefix for place in places}
+    assert len(prefixes) == len(places)
+    assert all(one.rpartition("/")[0] == place.parent for place in places for one in [place.probe_prefix])
+    assert not any(one.startswith(place.files_prefix) for place in places for one in prefixes)
+
+
 @pytest.mark.parametrize("uuid", ["", ".", "..", "a/b", "a\\b", "a\nb", " a", "a ", "a.manifest.json", "a\u202eb"])
 def test_a_uuid_that_is_no_part_of_a_key_is_refused(uuid: str) -> None:
     with pytest.raises(UnsafeSource):

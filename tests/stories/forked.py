@@ -7,7 +7,6 @@ line of JSON, it forks; the child is what `janitor_daemon.py` would be with the 
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import select
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.crash.program import PRELOADED, end_process
+from tests.crash.program import end_process, import_program
 from tests.repository import REPOSITORY
 
 SEEN_BY_A_START_ALONE = ("PYTHON", "LANG", "LC_", "LD_", "TZ")
@@ -103,8 +102,7 @@ def _new_process() -> subprocess.Popen[bytes]:
 
 def serve() -> None:
     """Fork a command for each line of standard input, and answer how it ended. Returns at the end of the input."""
-    for name in (*PRELOADED, "janitor_daemon"):
-        importlib.import_module(name)
+    import_program()
     gc.freeze()  # what the collector does not visit stays shared with the forked commands
     for line in sys.stdin:
         child = os.fork()

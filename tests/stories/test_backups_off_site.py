@@ -253,7 +253,11 @@ def test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest
         path.unlink()
     nas.directory.rename(sage.directory / "desmontado")
     assert sage.run("backup", "clean").exit_code == 1
+    nas.directory.mkdir()
+    assert "se borraría" not in sage.run("run", "backup", "--dry-run").errors
+    assert "el proveedor nas: constan copias en su directorio, que está vacío" in sage.run("check").output
     (sage.directory / "desmontado").rename(nas.directory)
+    assert "se borraría la copia 1, backup_" in done(sage.run("run", "backup", "--dry-run")).errors
     assert "1 copia" in done(sage.run("backup", "clean", "--dry-run")).output
     assert len(contents(at_provider(nas))) == 6
     done(sage.run("backup", "clean"))

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.destinations import Destination
+from tests.servers.swift import NAMES_IN_A_PAGE
 from tests.stories.installation import Installation
 from tests.stories.trees import copy_tree, make_odd_tree, make_usual_tree, require_stored, snapshot
 
@@ -127,11 +128,13 @@ def test_status_tells_what_a_tick_did(installation: Installation, nas: Destinati
 def test_an_execution_of_more_files_than_a_page_of_a_listing(
     installation: Installation, new_destination: Callable[[str], Destination]
 ) -> None:
-    """Swift answers with a thousand names at a time. Azure does with five thousand, which its own test makes fewer."""
+    """The test's Swift answers with a hundred names at a time. Azure does with five thousand, which its own test makes
+    fewer.
+    """
     destination = new_destination("s3-swift")
     installation.configure(installation.add_provider(destination), eliminar_despues_de_migrar=True)
     directory = installation.new_directory("enorme")
-    for number in range(1010):
+    for number in range(NAMES_IN_A_PAGE + 10):
         (directory / f"{number:04d}.txt").write_text(f"fichero {number}")
     installation.add_execution("enorme", directory)
     original = _keep_original(installation, "enorme")
@@ -140,7 +143,7 @@ def test_an_execution_of_more_files_than_a_page_of_a_listing(
 
     assert run.exit_code == 0, str(run)
     require_stored(destination, "ejecuciones/enorme", original)
-    assert len(destination.everything_stored()) == 1011
+    assert len(destination.everything_stored()) == NAMES_IN_A_PAGE + 11
     assert not directory.exists()
 
 

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from storage.helpers import FILES_WORTH_HELP
-from tests.destinations import Destination
+from tests.destinations import Destination, local_destination
 from tests.processes import children_of, is_alive, wait_until
+from tests.run_directory import MEMORY_VARIABLE
 from tests.stories.doors import Door
 from tests.stories.installation import Installation
+from tests.stories.programs import use_program_with
 from tests.stories.trees import snapshot
 
+PATIENCE_SECONDS = 120.0
 DIRECTORIES = 7
-FILES_IN_EACH = FILES_WORTH_HELP // DIRECTORIES + 10
+FEW_WORTH_HELP = 600
+FEW_HANDED_OVER = 64
+"""As many parts for helpers as of the real numbers. Two of them hold files of `d3`, so a held up `d3` holds up both."""
+
 SOME_PUT = rb"PUT /[^ ]*/d3/"
 NOTHING_UNFINISHED = {"attempts": 0, "leases": 0, "removals": 0}
 
 
 class VeryMany:
-    """An installation with one execution of very many files."""
+    """An installation with one execution of as many files as are worth help."""
 
-    def __init__(self, installation: Installation, directory: Path) -> None:
+    def __init__(self, installation: Installation, directory: Path, worth_help: int) -> None:
         self.installation = installation
+        files_in_each = worth_help // DIRECTORIES + 10
+        self.files = DIRECTORIES * files_in_each
         installation.environment["JANITOR_PROCESSES"] = "2"
         self.back = directory / "back"
         self.execution = installation.new_directory("e1")
         for number in range(DIRECTORIES):
             below = self.execution / f"d{number}"
             below.mkdir()
-            for file in range(FILES_IN_EACH):
+            for file in range(files_in_each):
                 (below / f"f{file:05}.txt").write_text(f"{number}/{file}")
         (self.execution / "large.bin").write_bytes(os.urandom(3_000_000))
         for name in ("d0/one.txt", "d6/two.txt", "three.txt"):
@@ -63,8 +72,13 @@ class VeryMany:
 
 @pytest.fixture
 def very_many(installation: Installation, tmp_path: Path) -> VeryMany:
-    """One execution of very many files."""
-    return VeryMany(installation, tmp_path)
+    """One execution of very many files, by a program for which few are many."""
+    use_program_with(
+        installation,
+        storage__helpers__FILES_WORTH_HELP=FEW_WORTH_HELP,
+        storage__helpers__FILES_HANDED_OVER=FEW_HANDED_OVER,
+    )
+    return VeryMany(installation, tmp_path, FEW_WORTH_HELP)
 
 
 @pytest.fixture
@@ -76,22 +90,37 @@ def door(very_many: VeryMany, new_destination: Callable[[str], Destination]) -> 
         yield door
 
 
-@pytest.mark.parametrize("kind", ["local", "sftp-openssh"])
-def test_helpers_move_it_whole(very_many: VeryMany, new_destination: Callable[[str], Destination], kind: str) -> None:
-    very_many.add(new_destination(kind))
+def require_moved_by_helpers(very_many: VeryMany) -> None:
+    """One tick moves it whole, by two helpers."""
     with very_many.installation.start() as command:
-        wait_until(lambda: len(children_of(command.process.pid)) == 2, 30)
+        wait_until(lambda: len(children_of(command.process.pid)) == 2, PATIENCE_SECONDS)
         run = command.finish()
     assert run.exit_code == 0, str(run)
     assert run.messages("WARNING") == []
     (row,) = very_many.installation.rows("SELECT report FROM janitor_runs")
-    assert row["report"]["migrated_files"] == DIRECTORIES * FILES_IN_EACH + 4
+    assert row["report"]["migrated_files"] == very_many.files + 4
     very_many.require_migrated()
+
+
+def test_helpers_move_it_whole(installation: Installation, tmp_path: Path) -> None:
+    """So many files that the program, as it is, finds them worth help; to a disk that waits for none of them."""
+    very_many = VeryMany(installation, tmp_path, FILES_WORTH_HELP)
+    with tempfile.TemporaryDirectory(dir=os.environ.get(MEMORY_VARIABLE)) as directory:
+        very_many.add(local_destination("nas", Path(directory, "nas")))
+        require_moved_by_helpers(very_many)
+
+
+def test_helpers_move_it_whole_over_connections_of_their_own(
+    very_many: VeryMany, new_destination: Callable[[str], Destination]
+) -> None:
+    very_many.add(new_destination("sftp-openssh"))
+    require_moved_by_helpers(very_many)
 
 
 def test_a_helper_that_is_killed_is_done_without(very_many: VeryMany, door: Door) -> None:
     with very_many.installation.start() as command:
-        wait_until(door.met.is_set, 30)
+        wait_until(door.met.is_set, PATIENCE_SECONDS)
+        wait_until(lambda: len(children_of(command.process.pid)) == 2, PATIENCE_SECONDS)
         victim, _ = children_of(command.process.pid)
         os.kill(victim, signal.SIGKILL)
         door.open()
@@ -107,9 +136,9 @@ def test_none_outlives_a_run_that_is_ended_and_the_next_one_does_the_rest(
     very_many: VeryMany, door: Door, number: signal.Signals
 ) -> None:
     with very_many.installation.start() as command:
-        wait_until(door.met.is_set, 30)
+        wait_until(door.met.is_set, PATIENCE_SECONDS)
+        wait_until(lambda: len(children_of(command.process.pid)) == 2, PATIENCE_SECONDS)
         helpers = children_of(command.process.pid)
-        assert len(helpers) == 2
         run = command.stop(number)
     assert run.exit_code == (143 if number == signal.SIGTERM else -9), str(run)
     assert run.seconds < 30
@@ -129,7 +158,7 @@ def test_one_process_does_it_where_that_is_asked_for(
     very_many: VeryMany, door: Door, arguments: list[str], processes: str
 ) -> None:
     with very_many.installation.start(*arguments, JANITOR_PROCESSES=processes) as command:
-        wait_until(door.met.is_set, 30)
+        wait_until(door.met.is_set, PATIENCE_SECONDS)
         assert children_of(command.process.pid) == set()
         command.stop(signal.SIGTERM)
     very_many.require_nothing_lost()

@@ -12,7 +12,7 @@ from config.errors import ConfigurationError, MigrationError
 from config.text.plurals import counted
 from jobs.backups.errors import DiskError
 from jobs.backups.files import SUFFIX
-from jobs.backups.offsite.copies import backups_prefix, spot_of
+from jobs.backups.offsite.copies import Copies, backups_prefix, spot_of
 from jobs.backups.offsite.encryption import identities_of, require_recipients
 from jobs.backups.offsite.sending import Sender
 from jobs.backups.offsite.stores import Stores, StoreUnusable, rows_in
@@ -37,11 +37,14 @@ def check(context: Context) -> Iterator[Finding]:
         yield unusable(SUBJECT, str(error))
     if not settings.providers:
         return
+    recorded = {copy.provider_id for copy in Copies(context.query).all() if copy.stored}
     with closing(Stores(partial(rows_in, context.database), threading.Event())) as stores:
         for reference in settings.providers:
             try:
                 number = stores.id_of(reference)
                 files = [key for key in stores.listed(number) if key.endswith(".sha256")]
+                if not files and number in recorded:
+                    stores.require_mounted(number)
                 if is_backup_directory(stores, number, context.settings.backup_directory):
                     where = f"{stores.name_of(number)} guarda en el mismo directorio que BACKUP_PATH"
                     yield bad(SUBJECT, f"{where}: no sería otra copia; cambie una de las dos cosas")

@@ -128,14 +128,19 @@ class Delivery:
     def _look_at(self, provider_id: int, copies: list[Copy]) -> None:
         store = self._stores.open(provider_id).store
         self._stores.listed(provider_id)  # also to find out whether it answers
+        missing, has_any = [], False
         for copy in copies:
             if copy.store != store:
                 continue
             listed = self._stores.listed(provider_id, copy.spot.directory)
+            has_any |= copy.spot.key in listed
             if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):
                 self._seen.add((copy.backup_id, provider_id))
             else:
-                self._missing.append(copy)
+                missing.append(copy)
+        if missing and not has_any:
+            self._stores.require_mounted(provider_id)
+        self._missing += missing
 
     def places(self) -> dict[int, frozenset[str]]:
         """By the id of a backup the providers at which it was seen, as retention calls them."""

@@ -78,7 +78,7 @@ class Fetcher:
             if copy.backup_id != backup.id or not copy.stored:
                 continue
             try:
-                return self._fetch(copy, backup, directory)
+                return self._fetch_if_mounted(copy, backup, directory)
             except RunInterrupted:
                 raise
             except StoreUnusable as error:
@@ -89,6 +89,13 @@ class Fetcher:
                 reasons.append(str(self.stores.fault(copy.provider_id, error)))
         kind = BackupLost if is_lost and reasons else NotFetched
         raise kind(f"la copia {backup.id} ({backup.name}) no se pudo traer: {'; '.join(reasons) or 'no está'}")
+
+    def _fetch_if_mounted(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
+        try:
+            return self._fetch(copy, backup, directory)
+        except ObjectNotFound:
+            self.stores.require_mounted(copy.provider_id)
+            raise
 
     def _fetch(self, copy: Copy, backup: Backup, directory: Path) -> list[Path]:
         if copy.spot.is_encrypted and not self.identities:

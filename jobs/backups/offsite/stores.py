@@ -21,6 +21,9 @@ from sql.database import Database, SchemaError
 from sql.platform.configuration import provider_name
 from storage.traffic.pace import Traffic
 
+MOUNTED_KINDS = ("local", "sftp")
+"""Those that keep objects in a directory, which is there, and empty, while its disk is not mounted."""
+
 Wrap = Callable[[Provider], Provider]
 """Makes of a provider one that changes nothing once this run does not hold the job any more."""
 
@@ -153,6 +156,29 @@ class Stores:
                 raise self.give_up(provider_id, error) from error
         return self._listed[place]
 
+    def require_mounted(self, provider_id: int) -> None:
+        """Call it where copies are missing: a directory in which nothing is left is taken for one without its disk.
+
+        Raises `StoreUnusable`, `RunInterrupted`.
+        """
+        provider = self.open(provider_id)
+        if provider.kind not in MOUNTED_KINDS:
+            return
+        try:
+            has_objects = with_retries(partial(_has_objects, provider), self.interruption, provider.progress)
+        except RunInterrupted:
+            raise
+        except MigrationError as error:
+            raise self.give_up(provider_id, error) from error
+        if not has_objects:
+            raise self.give_up(
+                provider_id,
+                StoreUnusable(
+                    "constan copias en su directorio, que está vacío: monte su disco; si es otro, nuevo, deje en él "
+                    "cualquier fichero, y las copias que aún estén en este equipo se envían otra vez"
+                ),
+            )
+
     def _built(self, provider_id: int) -> Provider:
         if provider_id in self.rows.unreadable:
             raise self.give_up(provider_id, self.rows.unreadable[provider_id][1])
@@ -171,3 +197,7 @@ class Stores:
 
 def _sizes(provider: Provider, prefix: str) -> dict[str, int]:
     return {stored.key: stored.size_bytes for stored in provider.list(prefix)}
+
+
+def _has_objects(provider: Provider) -> bool:
+    return next(iter(provider.list("")), None) is not None

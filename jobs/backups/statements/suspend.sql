@@ -16,6 +16,12 @@ CREATE TEMP TABLE janitor_keys ON COMMIT DROP AS
                   SELECT rel::oid FROM pg_temp.janitor_touched
                   UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
                 SELECT FROM up WHERE up.oid IN (f.conrelid, f.confrelid));
+-- The tables that changed and those from which they inherit, each higher than all of its heirs.
+CREATE TEMP TABLE janitor_above ON COMMIT DROP AS
+  WITH RECURSIVE up (oid, height) AS (
+    SELECT rel::oid, 0 FROM pg_temp.janitor_touched
+    UNION SELECT i.inhparent, up.height + 1 FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
+  SELECT oid::pg_catalog.regclass AS rel, pg_catalog.max(height) AS height FROM up GROUP BY oid;
 DO {{tag}} DECLARE r record; replica boolean := pg_catalog.current_setting('session_replication_role') = 'replica'; n integer := 0;
 BEGIN
   FOR r IN
@@ -55,26 +61,26 @@ BEGIN
                                     pg_catalog.obj_description(c.oid, 'pg_constraint')), '')
     FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_type t ON t.oid = c.contypid
     WHERE NOT c.convalidated AND pg_catalog.pg_has_role(t.typowner, 'USAGE')
-    UNION ALL
-    SELECT 7, c.conrelid, c.conname::text, pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::pg_catalog.regclass, c.conname),
+    UNION ALL  -- the comment of one that is inherited goes with that of the ancestor, and comes back after it
+    SELECT 7, c.conrelid, c.conname::text, NULL,
+      pg_catalog.format('COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, c.conrelid::pg_catalog.regclass, pg_catalog.obj_description(c.oid, 'pg_constraint'))
+    FROM pg_catalog.pg_constraint c
+    WHERE c.contype IN ('c', 'n') AND NOT c.convalidated AND NOT c.conislocal AND pg_catalog.obj_description(c.oid, 'pg_constraint') IS NOT NULL
+      AND c.conrelid IN (WITH RECURSIVE down (oid) AS (
+                           SELECT a.rel::oid FROM pg_temp.janitor_above a
+                           UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN down ON down.oid = i.inhparent)
+                         SELECT down.oid FROM down)
+    UNION ALL  -- ancestors first: what a table inherits and has of its own as well stays until then
+    SELECT 1000000 - a.height, c.conrelid, c.conname::text, pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %I', c.conrelid::pg_catalog.regclass, c.conname),
       pg_catalog.format('ALTER TABLE %s ADD CONSTRAINT %I %s', c.conrelid::pg_catalog.regclass, c.conname, pg_catalog.pg_get_constraintdef(c.oid))
       || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', c.conname, c.conrelid::pg_catalog.regclass,
                                     pg_catalog.obj_description(c.oid, 'pg_constraint')), '')
-    FROM pg_catalog.pg_constraint c JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
-    WHERE c.contype IN ('c', 'n') AND NOT c.convalidated AND c.coninhcount = 0 AND pg_catalog.pg_has_role(t.relowner, 'USAGE')
-      AND c.conrelid IN (WITH RECURSIVE up (oid) AS (
-                           SELECT rel::oid FROM pg_temp.janitor_touched
-                           UNION SELECT i.inhparent FROM pg_catalog.pg_inherits i JOIN up ON up.oid = i.inhrelid)
-                         SELECT up.oid FROM up)
-      AND NOT EXISTS (WITH RECURSIVE down (oid) AS (  -- an heir that has it of its own as well would keep it
-                        SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.conrelid
-                        UNION SELECT i.inhrelid FROM pg_catalog.pg_inherits i JOIN down ON down.oid = i.inhparent)
-                      SELECT FROM down JOIN pg_catalog.pg_constraint k ON k.conrelid = down.oid AND k.conname = c.conname
-                      WHERE k.conislocal OR pg_catalog.obj_description(k.oid, 'pg_constraint') IS NOT NULL)
+    FROM pg_catalog.pg_constraint c JOIN pg_temp.janitor_above a ON a.rel = c.conrelid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid
+    WHERE c.contype IN ('c', 'n') AND NOT c.convalidated AND c.conislocal AND pg_catalog.pg_has_role(t.relowner, 'USAGE')
     ORDER BY 1, 2, 3
   LOOP
     n := n + 1;
     INSERT INTO pg_temp.janitor_undo VALUES (n, r.undo);
-    EXECUTE r.command;
+    IF r.command IS NOT NULL THEN EXECUTE r.command; END IF;
   END LOOP;
 END {{tag}};

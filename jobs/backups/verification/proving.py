@@ -21,6 +21,7 @@ from jobs.backups.errors import (
     DamagedBackup,
     DiskError,
     FullBackupNeeded,
+    NoFittingProgram,
     NotProven,
     RestoreFailed,
 )
@@ -30,6 +31,7 @@ from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.progress import shown_progress
 from jobs.backups.verification.restoring import restore_at_once
+from jobs.backups.verification.restricted import Unrestricted, can_restrict, restraint_by
 from jobs.backups.verification.scratch_server import scratch_database, scratch_database_on
 from jobs.backups.verification.verify import Proof, prove, require_hash
 from sql.connection import database_identity, database_password
@@ -82,6 +84,7 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
         else:
             found = find_programs(description.server_major, str(description.server_major), programs)
             scratch = scratch_database(found, description, interruption)
+        _require_restraint(chain, found)
         url = stack.enter_context(scratch)
         note = stack.enter_context(shown_progress("Comprobando", [item.path for item in chain]))
         return prove(found, url, description, chain[0].path, differential, interruption, note)
@@ -164,13 +167,27 @@ def restore_chain(
     _require_hashes(chain)
     paths = [backup.path for backup in chain]
     found = programs_for(database_url, programs)
+    _require_restraint(chain, found)
+    is_of_another_program = any(backup.attempt is None for backup in chain)
+    restraint = Unrestricted() if is_of_another_program else restraint_by(found)
     try:
         with disk_errors(chain[0].path.parent), shown_progress("Restaurando", paths) as note:
-            restore_at_once(found, database_url, paths, interruption, note)
+            restore_at_once(found, restraint, database_url, paths, interruption, note)
     except BackupInterrupted as error:
         raise BackupInterrupted(f"la restauración se interrumpió: {AS_BEFORE}") from error
     except BackupError as error:
         raise RestoreFailed(f"{error}; {AS_BEFORE}") from error
+
+
+def _require_restraint(chain: Sequence[Backup], programs: Programs) -> None:
+    """Raise `NoFittingProgram` where nothing proves who wrote a file, and `psql` would run the programs it names."""
+    found = next((backup for backup in chain if backup.was_found_at_provider), None)
+    if found is not None and not can_restrict(programs.psql):
+        raise NoFittingProgram(
+            f"la copia {found.id} ({found.name}) la encontró 'backup rebuild', y nada demuestra quién la escribió: "
+            f"{one_line(programs.psql)} {programs.version} es anterior a \\restrict y ejecutaría los programas que "
+            "nombrara; actualice el paquete postgresql-client (versiones desde agosto de 2025)"
+        )
 
 
 def programs_for(database_url: str, directory: Path | None) -> Programs:

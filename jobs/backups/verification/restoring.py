@@ -17,6 +17,7 @@ from jobs.backups.creation.dump import environment, require_no_interruption
 from jobs.backups.creation.programs import Programs
 from jobs.backups.creation.statements import render
 from jobs.backups.errors import NoFittingProgram, NoScratchServer, RestoreFailed
+from jobs.backups.verification.restricted import Restraint, restraint_by
 from sql.snapshots import program_address
 
 LOOK_SECONDS = 0.25
@@ -25,6 +26,7 @@ LOST_CONNECTION = 2
 """How `psql` ends when the server has gone: that says nothing of what was being restored."""
 
 FULL_DISK_OF_SERVER = "No space left on device"
+REFUSED_COMMANDS = ("backslash commands are restricted", "\\unrestrict: wrong key")
 
 
 def restore(
@@ -35,11 +37,22 @@ def restore(
     Raises `RestoreFailed`, `NoScratchServer`, `NoFittingProgram`, `DamagedBackup`, `BackupInterrupted` and `OSError`;
     the database holds a part of a full backup then, and nothing of a differential.
     """
-    _run_psql(programs, database_url, _blocks_of(backup, note), backup.name, interruption)
+    restraint = restraint_by(programs)
+
+    def blocks() -> Iterator[bytes]:
+        yield restraint.beginning()
+        yield from restraint.text_of(_blocks_of(backup, note))
+
+    _run_psql(programs, database_url, blocks(), backup.name, interruption)
 
 
 def restore_at_once(
-    programs: Programs, database_url: str, backups: Sequence[Path], interruption: threading.Event, note: NoteBytes
+    programs: Programs,
+    restraint: Restraint,
+    database_url: str,
+    backups: Sequence[Path],
+    interruption: threading.Event,
+    note: NoteBytes,
 ) -> None:
     """Load a full backup, and perhaps a differential, in one transaction.
 
@@ -47,11 +60,12 @@ def restore_at_once(
     """
 
     def blocks() -> Iterator[bytes]:
+        yield restraint.beginning()
         yield render("restore_begin")
         for backup in backups:
             yield render("restore_next")
-            yield from _blocks_of(backup, note)
-        yield render("restore_end")
+            yield from restraint.text_of(_blocks_of(backup, note))
+        yield from restraint.text_of([render("restore_end")])
 
     names = " y ".join(backup.name for backup in backups)
     _run_psql(programs, database_url, blocks(), names, interruption)
@@ -90,6 +104,11 @@ def _run_psql(
 
 
 def _raise_failure(code: int, text: str) -> None:
+    if any(refused in text for refused in REFUSED_COMMANDS):
+        raise RestoreFailed(
+            f"{text}: tiene órdenes de psql que podrían ejecutar programas, y ninguna copia hecha aquí las tiene; "
+            "alguien la cambió: no la use y averigüe quién escribe donde se guarda"
+        )
     if code == LOST_CONNECTION:
         raise NoScratchServer(f"{text}: se perdió la conexión con el servidor; mire su registro")
     if FULL_DISK_OF_SERVER in text:

@@ -47,10 +47,11 @@ def test_columns_may_have_the_names_of_variables(pair: Pair) -> None:
 def test_rows_may_break_constraints_that_are_not_valid(
     new_pair: Callable[..., Pair], version: str, is_owner: bool
 ) -> None:
-    """A domain's, also inside other types, and a table's that was set aside for a while."""
+    """A domain's, also inside other types, and a table's that was set aside for a while: its own, inherited or both."""
     pair = new_pair(version, is_owner=is_owner)
-    checked = ("checked", "parted", "parent")
+    checked = ("checked", "parted", "parent", "heir", "above")
     check = "ALTER TABLE {} ADD CONSTRAINT small CHECK (x < 10) NOT VALID"
+    comments = [f"COMMENT ON CONSTRAINT small ON {table} IS 'of {table}'" for table in ("above", "heir", "other")]
     pair.change(
         "CREATE DOMAIN positive AS integer",
         "CREATE DOMAIN nested AS positive",
@@ -62,21 +63,29 @@ def test_rows_may_break_constraints_that_are_not_valid(
         "CREATE TABLE part PARTITION OF parted DEFAULT",
         "CREATE TABLE parent (x integer)",
         "CREATE TABLE child (y integer) INHERITS (parent)",
+        "CREATE TABLE above (x integer)",
+        "CREATE TABLE between () INHERITS (above)",
+        "CREATE TABLE heir () INHERITS (between)",
+        "CREATE TABLE other () INHERITS (between)",
         "INSERT INTO keyed VALUES (-1, -1, 1), (2, 5, 2)",
         "INSERT INTO without_key VALUES ('{-1}', '(-2)'), ('{1}', '(2)')",
         'ALTER DOMAIN positive ADD CONSTRAINT "it\'s > 0" CHECK (VALUE > 0) NOT VALID',
         "COMMENT ON CONSTRAINT \"it's > 0\" ON DOMAIN positive IS 'since $$ 2026'",
         *(check.format(table) for table in checked),
+        *comments,
     )
     require_exact(
         pair,
         "UPDATE keyed SET y = 33 WHERE y = 1",
         "DELETE FROM without_key WHERE (x[1])::integer < 0",
-        *(f"ALTER TABLE {table} DROP CONSTRAINT small" for table in checked),
+        *(f"ALTER TABLE {table} DROP CONSTRAINT small" for table in reversed(checked)),
         "INSERT INTO checked VALUES (11)",
         "INSERT INTO parted VALUES (11)",
         "INSERT INTO child VALUES (11)",
+        "INSERT INTO heir VALUES (11)",
+        "INSERT INTO other VALUES (11)",
         *(check.format(table) for table in checked),
+        *comments,
     )
 
 

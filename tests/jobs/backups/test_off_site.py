@@ -17,7 +17,7 @@ from config.models import Evidence
 from jobs.backups.choice import Costs
 from jobs.backups.keeping.disposal import delete, half_deleted
 from jobs.backups.offsite.encryption import identities_in, require_recipients
-from jobs.backups.offsite.fetching import NotFetched, fetched
+from jobs.backups.offsite.fetching import BackupLost, NotFetched, fetched
 from jobs.context import LeaseLost
 from providers import build_provider
 from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable, StorageFull
@@ -285,6 +285,32 @@ def test_what_is_gone_is_told_once_and_sent_again(desk: Desk, near: int) -> None
     for _ in range(2):
         assert desk.run() == []
     assert len(desk.platform.sql("SELECT id FROM notificaciones WHERE semaforo = 'AMARILLO'")) == 2
+
+
+def test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies(desk: Desk, near: int, tmp_path: Path) -> None:
+    """Its mount point is there, and empty: nothing is told gone, deleted for it or stored below it."""
+    old, new = desk.make(), desk.make("backup_20260702_030000_FULL.sql.gz")
+    assert desk.run() == []
+    old.path.unlink()
+    directory = desk.destinations[near].directory
+    directory.rename(tmp_path / "not mounted")
+    directory.mkdir()
+    with closing(desk.delivery()) as delivery:
+        delivery.look(desk.shelf())
+        assert (delivery.places(), delivery.asked()) == ({}, frozenset())
+    (failure,) = desk.run()
+    assert "constan copias en su directorio, que está vacío: monte su disco" in failure
+    assert list(directory.iterdir()) == []
+    assert desk.platform.sql("SELECT id FROM notificaciones WHERE semaforo = 'AMARILLO'") == []
+    with pytest.raises(NotFetched, match="monte su disco") as told:
+        desk.fetch(new, tmp_path / "fetched")
+    assert not isinstance(told.value, BackupLost)
+    (directory / "another disk").touch()
+    assert desk.run() == []
+    assert desk.stored() == [(old.id, near), (new.id, near)]
+    assert new.name in desk.remote(near)
+    missing = desk.platform.sql("SELECT id_backup FROM janitor_backup_copies WHERE missing_since IS NOT NULL")
+    assert [row["id_backup"] for row in missing] == [old.id]
 
 
 def test_after_a_change_of_the_prefix_what_is_there_counts_and_new_ones_go_to_the_new_place(

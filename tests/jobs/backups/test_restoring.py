@@ -14,6 +14,7 @@ from jobs.backups.errors import BackupInterrupted, RestoreFailed
 from jobs.backups.verification.progress import ReadProgress
 from jobs.backups.verification.proving import DatabaseNotEmpty, require_empty
 from jobs.backups.verification.restoring import restore_at_once
+from jobs.backups.verification.restricted import restraint_by
 from tests.jobs.backups.pairs import Pair
 
 HANGS = "CREATE TABLE public.begun (); SELECT pg_sleep(600);\n"
@@ -40,14 +41,16 @@ def test_both_files_with_every_oddity_restore_in_one_transaction(pair: Pair, pro
     differential = pair.differential(full)
     read: list[int] = []
     files = [full.path, differential.path]
-    restore_at_once(programs, pair.restored_url, files, threading.Event(), read.append)
+    restore_at_once(programs, restraint_by(programs), pair.restored_url, files, threading.Event(), read.append)
     pair.require_equal()
     assert sum(read) == sum(file.stat().st_size for file in files)
 
 
 def test_a_full_one_alone_is_committed(pair: Pair, programs: Programs) -> None:
     pair.change("CREATE TABLE a (b text)", "INSERT INTO a VALUES ('one')")
-    restore_at_once(programs, pair.restored_url, [pair.full().path], threading.Event(), note_nothing)
+    restore_at_once(
+        programs, restraint_by(programs), pair.restored_url, [pair.full().path], threading.Event(), note_nothing
+    )
     pair.require_equal()
 
 
@@ -55,7 +58,14 @@ def test_what_fails_at_its_end_leaves_nothing(pair: Pair, programs: Programs, tm
     pair.change("CREATE TABLE a (b text)", "INSERT INTO a VALUES ('one')")
     wrong = file_with(tmp_path, "CREATE TABLE c ();", "SELECT 1 / 0;")
     with pytest.raises(RestoreFailed, match="division by zero"):
-        restore_at_once(programs, pair.restored_url, [pair.full().path, wrong], threading.Event(), note_nothing)
+        restore_at_once(
+            programs,
+            restraint_by(programs),
+            pair.restored_url,
+            [pair.full().path, wrong],
+            threading.Event(),
+            note_nothing,
+        )
     require_empty(pair.restored_url)
     pair.change_restored("CREATE TABLE there ()")
     with pytest.raises(DatabaseNotEmpty):
@@ -68,7 +78,14 @@ def test_a_statement_that_takes_long_is_stopped_and_leaves_nothing(
     interruption = threading.Event()
     threading.Timer(0.5, interruption.set).start()
     with pytest.raises(BackupInterrupted):
-        restore_at_once(programs, pair.restored_url, [file_with(tmp_path, HANGS)], interruption, note_nothing)
+        restore_at_once(
+            programs,
+            restraint_by(programs),
+            pair.restored_url,
+            [file_with(tmp_path, HANGS)],
+            interruption,
+            note_nothing,
+        )
     require_empty(pair.restored_url)
 
 

@@ -24,10 +24,11 @@ from jobs.report import TickReport
 from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable
 from providers.file_trees import temporary_name
 from providers.local.provider import LocalProvider
+from providers.probes import CONDITIONS_NAME
 from providers.stores import store_of
 from sql.database import Database
 from sql.migration.attempts import Occupied
-from storage.keys import INCOMPLETE_MARK
+from storage.keys import INCOMPLETE_MARK, Place
 from tests.faulty_provider import EVERY_CALL, Fault, FaultyProvider, after, fail, given_up, lose_answer
 from tests.platform_database import Platform, claim_one, open_attempt
 
@@ -139,6 +140,9 @@ def test_what_a_failed_attempt_left_is_removed(scene: Scene) -> None:
     scene.fail_on(PRIMARY, foreign=False)
     unfinished = scene.directories[PRIMARY] / "ejecuciones/uuid-1/.janitor-0123456789abcdef.part"
     unfinished.write_bytes(b"half")
+    probes = scene.directories[PRIMARY] / Place("ejecuciones/uuid-1").probe_prefix
+    probes.mkdir()
+    (probes / CONDITIONS_NAME).write_bytes(b"janitor-daemon")
     scene.store(PRIMARY, "ejecuciones/uuid-10")  # of a neighbour whose name begins alike
     scene.store(PRIMARY, "ejecuciones/uuid-1-b")
     scene.commit_on(ALTERNATE)
