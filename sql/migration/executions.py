@@ -19,7 +19,7 @@ PENDING_PER_LOOK = 50_000
 LARGE_TABLE_BYTES = 64 * 1024 * 1024
 """A table of this size, some 300,000 executions, takes longer to scan than a run takes to start."""
 
-EXECUTIONS_REPORTED = 500_000
+EXECUTIONS_REPORTED = 300_000
 """Of a large table a report counts the new ones among this many rows with the last ids."""
 
 SAMPLE_OF_STORED = {"large_table_bytes": LARGE_TABLE_BYTES, "sampled_rows": 50_000}
