@@ -25,7 +25,7 @@ from config.process.requirements import require_python_and_packages
 require_python_and_packages()  # before any of them is imported
 
 from commands.command_line import VERSION, run_arguments
-from commands.endings import exit_code_of, in_words
+from commands.endings import exit_code_of, in_words, tell_stopped
 from config.errors import (
     ConfigurationError,
     MigrationError,
@@ -60,7 +60,7 @@ from jobs.provider_set import PausesOnly, ProviderMemory, ProviderSet
 from jobs.registry import all_jobs, job_named
 from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs
-from jobs.signals import Interruption, Stopped, raising_on_signal, stopping_on_signal, tell_stopped
+from jobs.signals import Interruption, Stopped, raising_on_signal, stopping_on_signal
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
 from jobs.temp_files.guard import (
     require_temp_directory_apart,

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from commands.endings import exit_code_of, in_words
+from commands.endings import exit_code_of, in_words, tell_stopped
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_DONE
 from config.logs import configure_logging, emit
 from config.options import (
@@ -29,7 +29,7 @@ from config.text.amounts import parse_duration, parse_size
 from config.text.wording import in_spanish
 from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
 from jobs.settings import settings_of_jobs, variables_by_title
-from jobs.signals import Interrupted, Stopped, end_now, tell_stopped
+from jobs.signals import Interrupted, Stopped, end_now
 from jobs.temp_files.guard import require_outside_roots
 from jobs.tick import Request, RunOptions
 from sql.connection import require_database_named
@@ -251,9 +251,8 @@ def run_arguments(arguments: Sequence[str], do_tick: DoTick) -> int:
             click.echo(f"{usage}Error: {in_spanish(error.format_message())}", err=True)
         return EXIT_CONFIGURATION
     except click.Abort as abort:
-        return (
-            tell_stopped(abort.__cause__) if isinstance(abort.__cause__, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
-        )
+        cause = abort.__cause__
+        return tell_stopped(cause) if isinstance(cause, Stopped) else EXIT_SIGNAL_BASE + signal.SIGINT
     except Interrupted as interrupted:
         end_now(interrupted.exit_code)
     except Exception as error:

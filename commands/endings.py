@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 
@@ -9,10 +10,12 @@ import click
 
 from config.errors import broken_environment
 from config.exit_codes import EXIT_CONFIGURATION, EXIT_LOCKED
-from config.logs import one_line
+from config.logs import emit, one_line
+from config.process.early_signals import EXIT_SIGNAL_BASE, interrupted_by
 from config.text.wording import output_failure, reason_of
 from jobs import tick
 from jobs.locks import LockHeld
+from jobs.signals import Stopped
 
 EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
     (LockHeld, EXIT_LOCKED),
@@ -24,6 +27,12 @@ EXIT_CODES: tuple[tuple[type[Exception], int], ...] = (
 def exit_code_of(error: Exception) -> int:
     """The exit code of a command that an error has ended."""
     return next((code for kind, code in EXIT_CODES if isinstance(error, kind)), tick.exit_code_of(error))
+
+
+def tell_stopped(stopped: Stopped) -> int:
+    """Say that a signal has ended the command; return its exit code."""
+    emit(logging.WARNING, "interrupted", interrupted_by(stopped.exit_code - EXIT_SIGNAL_BASE))
+    return stopped.exit_code
 
 
 def in_words(error: Exception) -> str:

@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from config.errors import RunInterrupted
 from config.logs import emit
-from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, ending_signals, interrupted_by
+from config.process.early_signals import EXIT_SIGNAL_BASE, end_at_once_on_signal, ending_signals
 
 LONGEST_SECONDS_TO_END = 4.5
 
@@ -49,13 +49,6 @@ class Stopped(KeyboardInterrupt):
     def __init__(self, signal_number: int) -> None:
         super().__init__()
         self.exit_code = EXIT_SIGNAL_BASE + signal_number
-
-
-def tell_stopped(stopped: Stopped) -> int:
-    """Say that a signal has ended the command; return its exit code."""
-    number = stopped.exit_code - EXIT_SIGNAL_BASE
-    emit(logging.WARNING, "interrupted", interrupted_by(number), signal=signal.Signals(number).name)
-    return stopped.exit_code
 
 
 @contextlib.contextmanager

@@ -17,9 +17,10 @@ from sql.errors import (
     DeletionSwitchedOff,
     SchemaError,
 )
+from sql.large_tables import EXECUTIONS_REPORTED, LARGE_TABLE_BYTES
 from sql.memory.notices import Notices
 from sql.migration.attempts import Attempts
-from sql.migration.executions import EXECUTIONS_REPORTED, LARGE_TABLE_BYTES, Executions
+from sql.migration.executions import Executions
 from sql.migration.removals import Removals
 from sql.platform.configuration import Configuration
 from sql.runs import Runs

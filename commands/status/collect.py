@@ -30,8 +30,8 @@ from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
 from sql.database import Database, DatabaseReadOnly, SchemaError
+from sql.large_tables import LARGE_TABLE_BYTES
 from sql.memory.outlook import WHOLE_TABLE
-from sql.migration.executions import LARGE_TABLE_BYTES
 
 FAILURES_SHOWN = 20
 DIRECTORIES_LOOKED_FOR = 5000

@@ -17,7 +17,7 @@ from jobs.audit.records import Copy, Records
 from jobs.context import Context
 from jobs.job import Outcome
 from jobs.provider_set import ProviderSet
-from sql.migration.executions import LARGE_TABLE_BYTES
+from sql.large_tables import LARGE_TABLE_BYTES
 from sql.texts import Told
 from storage.traffic.pace import Traffic
 from storage.traffic.transfers import TransferPool

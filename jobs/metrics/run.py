@@ -26,7 +26,7 @@ from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from sql.connection import Row
 from sql.database import Database, DatabaseError, DatabaseUnavailable
-from sql.migration.executions import SAMPLE_OF_STORED
+from sql.large_tables import SAMPLE_OF_STORED
 
 FOLDER = "jobs/metrics"
 SLOW_COUNT_SECONDS = 1.0

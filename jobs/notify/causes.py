@@ -24,9 +24,9 @@ from jobs.registry import all_jobs
 from jobs.report import Named, Observations, Observed
 from jobs.schedule import EveryTick, Schedule
 from jobs.tick import plan_of
+from sql.large_tables import LARGE_TABLE_BYTES
 from sql.memory.notices import Cause, State
 
-LARGE_TABLE_BYTES = 64 * 1024 * 1024
 FORGOTTEN_AFTER_DAYS = 30
 """A host that has not run for longer is taken for one that was retired."""
 

@@ -18,7 +18,7 @@ from jobs.tick import plan_of
 from jobs.weekly.forecast import Forecast, Measurement, forecast
 from sql.connection import Row
 from sql.database import Database
-from sql.migration.executions import LARGE_TABLE_BYTES, SAMPLE_OF_STORED
+from sql.large_tables import LARGE_TABLE_BYTES, SAMPLE_OF_STORED
 
 METRICS = "jobs/metrics"
 """Its statements count the executions; here they are asked for once, by a person."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from config.logs import one_line
 from config.models import LEASE_SECONDS, Attempt, Claim, CommittedCopy, Execution, ProvenCopy
 from sql.connection import Row
+from sql.large_tables import LARGE_TABLE_BYTES
 from sql.migration.conflicts import Conflicts, normal_path
 from sql.session import Session, claimed, retention_seconds_of
 from sql.texts import Told
@@ -15,15 +16,6 @@ from sql.texts import Told
 CANDIDATES_PER_PAGE = 500
 PENDING_PER_LOOK = 50_000
 """How many ids a run keeps at a time, and the most that a remembered look can hold."""
-
-LARGE_TABLE_BYTES = 64 * 1024 * 1024
-"""A table of this size, some 300,000 executions, takes longer to scan than a run takes to start."""
-
-EXECUTIONS_REPORTED = 300_000
-"""Of a large table a report counts the new ones among this many rows with the last ids."""
-
-SAMPLE_OF_STORED = {"large_table_bytes": LARGE_TABLE_BYTES, "sampled_rows": 50_000}
-"""What `count_stored` of the metrics takes: of larger tables it reads this many rows."""
 
 
 class FailureRecord(NamedTuple):

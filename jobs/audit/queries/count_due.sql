@@ -1,5 +1,5 @@
--- How much has not been read back for the given number of days: the arrears of the rolling audit. Of a large table only a
--- sample is read: then both numbers are estimates, and `is_exact` says so.
+-- How much has not been read back for the given number of days: the arrears of the rolling audit. Of a large table only
+-- a sample is read: then both numbers are estimates, and `is_exact` says so.
 WITH share AS (
     SELECT CASE
         WHEN pg_relation_size(oid) < %(large_table_bytes)s OR reltuples <= %(sampled_rows)s THEN 100

@@ -1,6 +1,6 @@
 -- The oldest executions that have been due for the given number of days. A large table is not read for this: there,
--- those of the last look that are still to be migrated, found by their ids. Each branch names its own table, so that the one that is not
--- asked reads nothing.
+-- those of the last look that are still to be migrated, found by their ids. Each branch names its own table, so that
+-- the one that is not asked reads nothing.
 WITH limits AS (
     SELECT now() - make_interval(secs => %(retention_seconds)s) - make_interval(days => %(days)s) AS executed_before,
            pg_relation_size('ejecuciones_yaml') >= %(large_table_bytes)s AS is_large
