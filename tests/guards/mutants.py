@@ -1677,8 +1677,8 @@ HOST = (
         "temporary files",
         "what is set aside is put in the place of what came meanwhile",
         "jobs/temp_files/clean.py",
-        "            os.link(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor, follow_symlinks=False)\n",
-        "            os.replace(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor)\n            return\n",
+        "        if not move_to_free_name(aside, name, self._descriptor, name):\n",
+        "        if os.replace(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor):\n",
         ("tests/jobs/temp_files/test_temp_files.py::test_what_was_replaced_twice_stays_twice",),
     ),
     Mutant(
@@ -4942,7 +4942,7 @@ LOGS = (
     Mutant(
         "logs",
         "a copy takes the name of another one",
-        "jobs/logs/changing/private_directories.py",
+        "files/free_names.py",
         "        if not _is_at(target, free_name, status):  # as it is",
         "        if os.unlink(free_name, dir_fd=target):  # as it is",
         ("tests/jobs/logs/test_races.py::test_a_copys_name_that_another_one_takes_meanwhile_is_not_overwritten",),
