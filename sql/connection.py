@@ -122,8 +122,9 @@ class Connection:
                     return _rows(cursor)
             except psycopg2.Error as error:
                 translated = self._translated(error)
-                if isinstance(translated, DatabaseUnavailable):
-                    self._lost_at = min(self._lost_at, time.monotonic())
+                is_lost = isinstance(translated, DatabaseUnavailable)
+                self._lost_at = min(self._lost_at, time.monotonic()) if is_lost else math.inf
+                if is_lost:
                     self.close()
                 if isinstance(error, NAMES_UNKNOWN) and "_upgrades" not in str(error):
                     translated = self._missing_column_of_platform() or self._missing_own() or translated

@@ -79,6 +79,11 @@ class SnapshotSession:
         self._connection.commit()  # settings made in it must stay
         self._connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
 
+    def commit_each(self) -> None:
+        """End the open transaction; each further statement is one of its own, as CREATE DATABASE demands."""
+        self._connection.commit()
+        self._connection.set_session(autocommit=True)
+
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
         """Run the statement in `{name}.sql` and return its rows."""
         return self.run(statement_of(self._queries, name), parameters)

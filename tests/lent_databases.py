@@ -19,18 +19,14 @@ OWN_OBJECTS = 16384
 EMPTIED = f"""
 DO $$
 DECLARE
-    name regclass;
-    has_rows boolean;
+    filled text;
 BEGIN
-    FOR name IN SELECT oid FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-                AND relname NOT IN ('janitor_upgrades', 'janitor_job_upgrades') LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO has_rows;
-        IF has_rows THEN EXECUTE format('TRUNCATE %s RESTART IDENTITY CASCADE', name); END IF;
-    END LOOP;
-    FOR name IN SELECT format('%I.%I', schemaname, sequencename)::regclass FROM pg_sequences
-                WHERE last_value IS NOT NULL LOOP
-        EXECUTE format('ALTER SEQUENCE %s RESTART', name);
-    END LOOP;
+    SELECT string_agg(oid::regclass::text, ', ') INTO filled FROM pg_class
+     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+       AND relname NOT IN ('janitor_upgrades', 'janitor_job_upgrades') AND pg_relation_size(oid) > 0;
+    IF filled IS NOT NULL THEN EXECUTE format('TRUNCATE %s CASCADE', filled); END IF;
+    PERFORM setval(format('%I.%I', schemaname, sequencename)::regclass, start_value, false)
+       FROM pg_sequences WHERE last_value IS NOT NULL;
     DELETE FROM pg_statistic WHERE starelid >= {OWN_OBJECTS};
     PERFORM pg_stat_reset();
 END $$

@@ -580,10 +580,10 @@ class Stage:
         return (path, "listing of directory") if path else None
 
     def _of_opening(self, name: object, flags: int, *_mode: int, dir_fd: int | None = None) -> tuple[str, str] | None:
-        directory = self._path(dir_fd)
-        if directory is None or flags & (os.O_DIRECTORY | os.O_PATH):
+        if flags & (os.O_DIRECTORY | os.O_PATH):
             return None
-        return f"{directory}/{name}", "opening of file"
+        directory = self._path(dir_fd)
+        return None if directory is None else (f"{directory}/{name}", "opening of file")
 
     def _of_change(self, kind: str) -> Callable[..., tuple[str, str] | None]:
         def describe(name: object, *_rest: object, **named: Any) -> tuple[str, str] | None:

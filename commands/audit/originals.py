@@ -10,7 +10,7 @@ from config.models import Execution
 from files.tree import Tree
 from jobs.audit.records import Copy
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing, OpenDirectory
-from jobs.migration.originals import has_all, walk_original
+from jobs.migration.removal.originals import has_all, walk_original
 from providers.base import IntegrityError, ObjectNotFound, Provider
 from storage.manifest import fetch_manifest
 

@@ -46,7 +46,7 @@ class Costs:
 
 def choose(newest_full: Backup | None, wish: Wish, settings: BackupSettings, now: datetime, zone: tzinfo) -> Choice:
     """A full one if there is none to begin with, and if none was made since the last day for full ones, whenever that
-    was: one that was missed on Monday is made on Tuesday. Otherwise a differential.
+    was: one that was missed on Monday is made on Tuesday. Otherwise a differential. One that is dated ahead may be old.
     """
     if wish.kind is Kind.FULL:
         return Choice(None)
@@ -55,4 +55,5 @@ def choose(newest_full: Backup | None, wish: Wish, settings: BackupSettings, now
     if wish.kind is Kind.DIFFERENTIAL:
         return Choice(newest_full)
     last_day = Weekly(weekday=settings.full_day, at=settings.at).last_instant(now, zone)
-    return Choice(None if newest_full.made < last_day else newest_full)
+    is_old = newest_full.is_dated_ahead or newest_full.made < last_day
+    return Choice(None if is_old else newest_full)

@@ -132,7 +132,8 @@ def _when(text: str | None, clock: Clock) -> str:
 
 
 def _newest(backups: Sequence[Backup]) -> str | None:
-    return _shown(max((backup.made for backup in backups), default=None))
+    newest = max(backups, key=lambda backup: backup.age_key, default=None)
+    return None if newest is None else _shown(newest.made)
 
 
 def _shown(instant: datetime | None) -> str | None:

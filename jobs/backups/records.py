@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from config.logs import one_line, redactor
 from jobs.backups.files import ENCRYPTED, Contents
@@ -52,12 +53,16 @@ class Backup:
     verification_seconds: float | None
     verification_error: str | None
     sha256: str | None = None
+    description_sha256: str | None = None
+    """The hash of the description beside a full one; `None` where nobody recorded it."""
     was_found_at_provider: bool = False
     """Whether it was never on the disk of this host: `backup rebuild` found it."""
     copies: tuple[Mapping[str, object], ...] = ()
     """Those at providers, as `list --json` shows them."""
     damaged: datetime | None = None
     """Since when its file on its host is known to be damaged, though a provider has a copy."""
+    is_dated_ahead: bool = False
+    """Whether its date is still to come, as the clock of the database was ahead: then it does not say how old it is."""
     last_proof: datetime | None = None
     """When a proof was good, though a later one may have failed: then `verified` is `None`."""
 
@@ -67,9 +72,19 @@ class Backup:
         return self.kind == Kind.FULL
 
     @property
+    def age_key(self) -> tuple[bool, datetime, int]:
+        """Greater for a newer one; what is dated ahead may be of any age, and comes before all others."""
+        return not self.is_dated_ahead, self.made, self.id
+
+    @property
     def is_good(self) -> bool:
         """Whether it was made, and not deleted since."""
-        return self.state == COMPLETED and not self.is_deleted and not self.is_being_deleted
+        return self.is_standing and not self.is_being_deleted
+
+    @property
+    def is_standing(self) -> bool:
+        """Whether it was made, and its deletion is not finished: all of it may still be there."""
+        return self.state == COMPLETED and not self.is_deleted
 
     @property
     def has_copy(self) -> bool:
@@ -110,6 +125,8 @@ class End:
     tables: int | None
     rows: int | None
     seconds: float | None
+    description_sha256: str | None = None
+    """That of a full one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,15 @@ class Found:
     sha256: str | None
     tables: int | None
     rows: int | None
+    description_sha256: str | None = None
+
+
+class Written(NamedTuple):
+    """What became of it: no id if the database says that it was deleted, or knows another backup by this name."""
+
+    backup_id: int | None
+    is_new: bool
+    is_another: bool
 
 
 class Records:
@@ -163,7 +189,8 @@ class Records:
         parameters = {
             **_parameters(end), "size_bytes": end.contents.size_bytes, "readable_size": readable,
             "md5": end.contents.md5, "sha256": end.contents.sha256, "tables": end.tables, "rows": end.rows,
-            "seconds": end.seconds, "title": Told(f"✅ Backup {end.kind} completado"), "message": Told(message),
+            "seconds": end.seconds, "description_sha256": end.description_sha256,
+            "title": Told(f"✅ Backup {end.kind} completado"), "message": Told(message),
         }  # fmt: skip
         self._query("finish_backup", parameters)
 
@@ -180,6 +207,10 @@ class Records:
     def finish_deletion(self, backup: Backup) -> None:
         """Record that they are gone."""
         self._query("finish_deletion", {"id": backup.id})
+
+    def note_kept(self, backup: Backup, *, is_here: bool) -> None:
+        """Record that it is not deleted after all; `is_here`: its file is still on the disk."""
+        self._query("note_kept", {"id": backup.id, "is_gone_here": not is_here})
 
     def note_missing(self, backup: Backup, message: str) -> bool:
         """Notify, once, that another hand has taken its file away; whether that is news."""
@@ -200,19 +231,21 @@ class Records:
         """When some hosts last began a run, as far as that is known."""
         return {row["host"]: row["last_run"] for row in self._query("last_signs_of_hosts", {"hosts": list(hosts)})}
 
-    def rebuild(self, found: Found, base_id: int | None, made_by: str) -> tuple[int, bool] | None:
-        """Record a backup that was found at a provider; give its id, and whether that was news.
+    def rebuild(self, found: Found, base_id: int | None, made_by: str) -> Written:
+        """Record a backup that was found at a provider.
 
-        `None` if the database says that it was deleted. A row that is known as good stays as it is.
+        A row that is known as good stays as it is, but for the full one that a differential lacked. What has the name
+        of another backup, by its hash, is not recorded.
         """
         parameters = {
             "kind": str(found.kind), "name": found.path.name, "path": str(found.path), "size_bytes": found.size_bytes,
             "readable_size": None if found.size_bytes is None else readable_size(found.size_bytes),
-            "tables": found.tables, "rows": found.rows, "md5": found.md5, "sha256": found.sha256, "base_id": base_id,
+            "tables": found.tables, "rows": found.rows, "md5": found.md5, "sha256": found.sha256,
+            "description_sha256": found.description_sha256, "base_id": base_id,
             "made": found.made, "made_by": Told(made_by[:LONGEST_NAME_OF_USER]), "host": Told(self._host),
         }  # fmt: skip
-        rows = self._query("rebuild_backup", parameters)
-        return (int(rows[0]["id_backup"]), bool(rows[0]["is_new"])) if rows else None
+        (row,) = self._query("rebuild_backup", parameters)
+        return Written(row["id_backup"], row["is_new"], row["is_another"])
 
     def note_verified(self, backup: Backup, seconds: float, error: str | None = None) -> None:
         """Record that it was restored and compared, and what was wrong with it, if anything was: then notify."""
@@ -245,6 +278,7 @@ def _backup(row: Row) -> Backup:
         path=Path(row["ruta_archivo"]),
         state=row["estado"],
         made=row["fecha_creacion"],
+        is_dated_ahead=row["is_dated_ahead"],
         size_bytes=row["tamanio_bytes"],
         error=row["mensaje_error"],
         seconds=row["duracion_segundos"],
@@ -258,6 +292,7 @@ def _backup(row: Row) -> Backup:
         host=row["host"],
         attempt=row["attempt"],
         sha256=row["sha256"],
+        description_sha256=row["description_sha256"],
         was_found_at_provider=row["found_at_provider"],
         copies=tuple(json.loads(row["copies"] or "[]")),
         is_being_deleted=row["deleting_since"] is not None,

@@ -21,7 +21,8 @@ class BackupFile:
     """A backup that has its final name: whole, read back, on the disk.
 
     `rows` are those of all tables in the snapshot. `base` is the file name of a differential's full backup. `reason`
-    says in Spanish why a full one was made where a differential was wanted.
+    says in Spanish why a full one was made where a differential was wanted. `description_sha256` is the hash of what a
+    full one has beside it.
     """
 
     kind: Kind
@@ -33,3 +34,4 @@ class BackupFile:
     snapshot_age_seconds: float
     base: str = ""
     reason: str = ""
+    description_sha256: str | None = None

@@ -20,7 +20,8 @@ from jobs.backups.creation.source import Source
 from jobs.backups.engine import make_differential, make_full
 from jobs.backups.errors import BackupError, BackupInterrupted, FullBackupNeeded
 from jobs.backups.files import DIFFERENTIAL, FULL, SUFFIX, Target, free_stem, remove_unfinished
-from jobs.backups.keeping.disposal import delete, half_deleted, is_open_to_others, to_delete
+from jobs.backups.keeping.damage import require_base
+from jobs.backups.keeping.disposal import delete, is_open_to_others, keep, kept_after_all, to_delete
 from jobs.backups.keeping.recovery import close_cut_off
 from jobs.backups.keeping.shelf import Shelf, is_base, require_directory
 from jobs.backups.offsite.delivery import Delivery
@@ -134,7 +135,8 @@ class _Run:
         if self.context.is_asked_for:
             return False
         last_instant = Daily(at=self.settings.at).last_instant(self.context.now, self.context.settings.time_zone)
-        recent = [backup for backup in self.shelf().good_here() if backup.made >= last_instant]
+        good = self.shelf().good_here()
+        recent = [backup for backup in good if backup.made >= last_instant and not backup.is_dated_ahead]
         return any(self.delivery.is_lacking(backup) for backup in recent)
 
     def likely_choice(self) -> Choice:
@@ -195,6 +197,7 @@ class _Run:
         interruption = self.context.interruption
         try:
             target = self._target(Kind.DIFFERENTIAL)
+            require_base(choice.base)
             return make_differential(self._source, target, choice.base.path, self.when, interruption)
         except FullBackupNeeded as needed:
             full = replace(beginning, kind=Kind.FULL, path=self._path(Kind.FULL), base_id=None)
@@ -224,7 +227,7 @@ class _Run:
             f"{counted(made.rows, 'registro', 'registros')}, en {seconds:.1f} s"
         )
         self.records.finish(
-            End(attempt, made.kind, made.path, made.contents, made.tables, made.rows, seconds),
+            End(attempt, made.kind, made.path, made.contents, made.tables, made.rows, seconds, made.description_sha256),
             f"{message}; completo porque {made.reason}" if made.reason else message,
         )
         self.context.say("backup_made", f"Copia de seguridad {made.kind} completada: {message}")
@@ -263,7 +266,8 @@ class _Run:
         if is_open_to_others(self.directory):
             text = f"Otros usuarios pueden entrar en {self.directory} (BACKUP_PATH); ejecute chmod 700 en él"
             self.context.say("backup_directory_open", text, logging.WARNING)
-        gone = [*half_deleted(shelf), *to_delete(shelf, self.settings.retention_days, self.context.now)]
+        gone = to_delete(shelf, self.settings.retention_days, self.context.now)
+        keep(kept_after_all(shelf, gone), self.records)
         freed_bytes = delete(gone, self.records, self.context.require_going_on, self.delivery.remove)
         if gone:
             names = ", ".join(backup.name for backup in gone)

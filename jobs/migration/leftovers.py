@@ -13,8 +13,8 @@ from config.models import Execution, StoredObject
 from config.text.plurals import files
 from files.tree import Tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.originals import has_all, walk_original
 from jobs.migration.places import is_same_store, paths_overlap
+from jobs.migration.removal.originals import has_all, walk_original
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
 from providers.base import IntegrityError, ObjectNotFound, Provider, ProviderUnavailable, UnsafeDestination

@@ -219,7 +219,7 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
     """
     own = {_key_of_failing(seen, job): job for job, _ in _jobs_on(seen)}
     for key in _open(seen, "job:"):
-        if key.endswith(":failing") and key not in own and key.split(":")[2] in ("failing", seen.host):
+        if key.endswith(":failing") and key not in own and _is_of_host(key, seen.host):
             yield Cause(key, State.OK, f"El trabajo {key.split(':')[1]} ya no está activado")
     for key, job in own.items():
         row = _row_of(seen, job)
@@ -233,6 +233,11 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
             yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla: {row['error']}")
         elif row["outcome"] == "done" and not (job.name == "migration" and seen.quarantined):
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
+
+
+def _is_of_host(key: str, host: str) -> bool:
+    """Whether the cause of a failing job is everybody's or this host's. The name of a host may contain colons."""
+    return key.split(":", 2)[2] in ("failing", f"{host}:failing")
 
 
 def _key_of_failing(seen: Seen, job: Job) -> str:
@@ -304,8 +309,9 @@ def silent_hosts(seen: Seen) -> Iterator[Cause]:
             text = f"La máquina {host} no ha hecho ningún ciclo en {hours:.0f} horas; mire si está encendida y su cron"
             yield Cause(key, State.FAILED, text)
     for key in _open(seen, "host:"):
-        if key.split(":")[1] not in hours_since:
-            yield Cause(key, State.OK, f"La máquina {key.split(':')[1]} ya no se espera")
+        host = key.removeprefix("host:").removesuffix(":silent")
+        if host not in hours_since:
+            yield Cause(key, State.OK, f"La máquina {host} ya no se espera")
 
 
 def disks(seen: Seen) -> Iterator[Cause]:

@@ -19,6 +19,7 @@ from config.logs import emit, one_line
 from config.text.plurals import counted
 from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_beneath, open_directory_path
+from files.free_names import move_to_free_name
 from storage.keys import MANIFEST_SUFFIX
 
 
@@ -206,12 +207,8 @@ class _Deletion:
         if stat.S_ISDIR(status.st_mode):
             os.rename(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor)
             return
-        try:
-            os.link(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor, follow_symlinks=False)
-        except FileExistsError:  # unless a killed run had given it back already
-            if not os.path.samestat(status, os.stat(name, dir_fd=self._descriptor, follow_symlinks=False)):
-                raise
-        os.unlink(name, dir_fd=aside)
+        if not move_to_free_name(aside, name, self._descriptor, name):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
 
 
 def _was_made_by_us(status: os.stat_result) -> bool:

@@ -5,100 +5,44 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import hashlib
 import os
 import stat
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
 
 from config.fields import FieldError, Fields
 from config.logs import one_line
 from config.models import ContentDigest, Evidence, ProviderRow, PutReceipt, StoredObject
-from config.text.wording import reason_of
-from files.descriptors import (
-    CHUNK_SIZE_BYTES,
-    DIRECTORY_FLAGS,
-    FILE_FLAGS,
-    closing_descriptor,
-    make_directories_beneath,
-    open_directory_beneath,
-    open_file_beneath,
-)
+from files.descriptors import CHUNK_SIZE_BYTES, closing_descriptor, open_directory_beneath, open_file_beneath
 from files.directory_names import sorted_names
-from files.file_systems import can_be_synced, sync_file_system
+from files.file_systems import can_be_synced
 from providers.base import (
     AccessDenied,
     CannotDiscard,
-    ConditionFailed,
     DestinationMissing,
     IntegrityError,
-    InvalidKey,
     InvalidProviderSettings,
     ObjectNotFound,
-    ObjectTooLarge,
     Provider,
-    ProviderError,
     ProviderUnavailable,
     Source,
-    StorageFull,
     is_directory_of_keys,
-    require_expected,
 )
-from providers.file_trees import (
-    MeteredSource,
-    is_temporary_name,
-    names_to_discard,
-    parts_of_key,
-    parts_of_prefix,
-    temporary_name,
-)
+from providers.file_trees import is_temporary_name, names_to_discard, parts_of_key, parts_of_prefix, temporary_name
+from providers.local.batch import Batch, OpenDirectories, repeated_after
+from providers.local.entries import remove_or_give_back, sha256_on_disk, time_in, version_of
+from providers.local.errors import NOT_AN_OBJECT, NOT_ANSWERING, error_of, object_expected, translated
 from providers.probes import Remembered, folds_names
-from providers.progress import Progress
-from providers.retries import Result, with_retries
 from providers.shared.resumed_reads import resumed
 
-CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-CREATE_TRIES = 10
-"""How often others may remove a new directory, because it is empty, before it is used."""
-
 FILES_SYNCED_TOGETHER = 128
+
 LONGEST_TURN_SECONDS = 1.0
 """Ten times as long as a batch takes to write where nothing is in its way."""
 
-DIRECTORIES_KEPT_OPEN = 16
-"""For each thread that stores or reads."""
-
-NOT_AN_OBJECT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.EINVAL, errno.ENXIO))
-"""Errors of opening anything but a regular file: nothing, a link, a directory, a FIFO, a socket."""
-
 KEPT_DIRECTORY = frozenset((errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR, errno.EBUSY))
 """Errors of `rmdir` for a non-empty directory, a link, and a mount point."""
-
-NOT_ANSWERING = (
-    errno.EIO, errno.EINTR, errno.ESTALE, errno.EREMOTEIO, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.ENOTCONN,
-    errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED, errno.ESHUTDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH,
-    errno.ENETDOWN, errno.ENETUNREACH,
-)  # fmt: skip
-"""Errors of a mounted file system whose server or disk does not answer."""
-
-ERRORS: dict[int, tuple[type[ProviderError], str]] = {
-    errno.ENOSPC: (StorageFull, "no queda espacio"),
-    errno.EDQUOT: (StorageFull, "la cuota está agotada"),
-    errno.EFBIG: (ObjectTooLarge, "el sistema de ficheros no admite ficheros tan grandes"),
-    errno.EACCES: (AccessDenied, "permiso denegado"),
-    errno.EPERM: (AccessDenied, "operación no permitida"),
-    errno.EROFS: (AccessDenied, "el sistema de ficheros es de solo lectura"),
-    errno.ENAMETOOLONG: (InvalidKey, "el nombre es demasiado largo"),
-    errno.EILSEQ: (InvalidKey, "el sistema de ficheros no admite el nombre"),
-    errno.EINVAL: (InvalidKey, "el sistema de ficheros no admite el nombre"),
-    errno.EISDIR: (InvalidKey, "ya hay un directorio con ese nombre"),
-    errno.ENOTDIR: (InvalidKey, "lo que debería ser un directorio es un fichero o un enlace"),
-    errno.ELOOP: (InvalidKey, "lo que debería ser un directorio es un enlace"),
-    **dict.fromkeys(NOT_ANSWERING, (ProviderUnavailable, "el sistema de ficheros no responde")),
-}
 
 
 class LocalProvider(Provider):
@@ -131,7 +75,7 @@ class LocalProvider(Provider):
     @property
     def objects_at_once(self) -> int:
         """Many if one call syncs them all; elsewhere, as on a NAS, each thread waits for one file."""
-        with _translated("varios ficheros"):
+        with translated("varios ficheros"):
             return FILES_SYNCED_TOGETHER if can_be_synced(self._root()) else 1
 
     def put(self, key: str, source: Source) -> PutReceipt:
@@ -143,8 +87,8 @@ class LocalProvider(Provider):
         """See `Provider`. All files and their names are on the disk when the first key is yielded: they are synced
         together if the file system supports that, which takes about as long as for one.
         """
-        with _translated("varios ficheros"):
-            batch = _Batch(self._root(), self.progress, several=len(sources) > 1)
+        with translated("varios ficheros"):
+            batch = Batch(self._root(), self.progress, several=len(sources) > 1)
         with batch:
             in_turn = self._in_turn if batch.synced_together else contextlib.nullcontext
             with in_turn():
@@ -158,8 +102,8 @@ class LocalProvider(Provider):
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. Checks again just before the file gets its name."""
         self._require_expected(key, expected)
-        with _translated(key):
-            batch = _Batch(self._root(), self.progress, several=False)
+        with translated(key):
+            batch = Batch(self._root(), self.progress, several=False)
         with batch:
             receipt = batch.write(key, source)
             self._require_expected(key, expected)
@@ -208,9 +152,9 @@ class LocalProvider(Provider):
     def _read_from(self, reading: _Reading, position: int) -> Iterator[bytes]:
         """The bytes of one file from a position on. Raises `IntegrityError` if it is not the same file as before."""
         parts = parts_of_key(reading.key)
-        with _object_expected(reading.key):
+        with object_expected(reading.key):
             descriptor = open_file_beneath(self._root(), parts)
-        with closing_descriptor(descriptor), _translated(reading.key):
+        with closing_descriptor(descriptor), translated(reading.key):
             reading.require_same(os.fstat(descriptor))
             if position:
                 os.lseek(descriptor, position, os.SEEK_SET)
@@ -220,11 +164,11 @@ class LocalProvider(Provider):
 
     def stat(self, key: str) -> StoredObject:
         *directories, name = parts_of_key(key)
-        with _object_expected(key), closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
+        with object_expected(key), closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
             status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if not stat.S_ISREG(status.st_mode):
             raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}")
-        return StoredObject(key, status.st_size, version=_version(status))
+        return StoredObject(key, status.st_size, version=version_of(status))
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         """See `Provider`. Sorted in each directory, because sorted entries are faster to look up."""
@@ -233,7 +177,7 @@ class LocalProvider(Provider):
             return
         top, beginning = tuple(start[0]), start[1]
         pending = [top]
-        with _translated(prefix):
+        with translated(prefix):
             while pending:
                 directory = pending.pop()
                 for name, status in self._statuses(directory, "" if directory != top else beginning):
@@ -244,7 +188,7 @@ class LocalProvider(Provider):
 
     def delete(self, key: str) -> None:
         *directories, name = parts_of_key(key)
-        with _translated(key):
+        with translated(key):
             self._unlink(directories, name)
             self._remove_empty(directories)
 
@@ -255,19 +199,19 @@ class LocalProvider(Provider):
         *directories, name = parts_of_key(stored.key)
         if self._look_for(stored) is None:
             return
-        with _translated(stored.key):
+        with translated(stored.key):
             with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
                 aside = temporary_name(name)
                 try:
                     os.rename(name, aside, src_dir_fd=parent, dst_dir_fd=parent)
                 except FileNotFoundError:
                     return
-                _remove_or_give_back(parent, aside, name, stored)
+                remove_or_give_back(parent, aside, name, stored)
             self._remove_empty(directories)
 
     def discard_unfinished(self, prefix: str) -> None:
         try:
-            with _translated(prefix):
+            with translated(prefix):
                 if is_directory_of_keys(prefix):
                     self._discard_below(prefix)
                 else:
@@ -306,13 +250,13 @@ class LocalProvider(Provider):
         """The file system's clock, taken from a new file; `None` if the directory is gone."""
         try:
             with closing_descriptor(open_directory_beneath(self._root(), directories)) as parent:
-                return _time_in(parent)
+                return time_in(parent)
         except FileNotFoundError:
             return None
 
     def digests(self, keys: Iterable[str]) -> Iterator[ContentDigest]:
         """See `Provider`. Reads back from the disk, not from the kernel's cache of written pages."""
-        with _OpenDirectories(self._root()) as directories:
+        with OpenDirectories(self._root()) as directories:
             for key in keys:
                 try:
                     sha256 = self._sha256(directories, key)
@@ -321,11 +265,11 @@ class LocalProvider(Provider):
                     sha256 = repeated_after(error, again, self.progress)
                 yield ContentDigest(key, sha256, Evidence.READ_BACK)
 
-    def _sha256(self, directories: _OpenDirectories, key: str) -> str:
+    def _sha256(self, directories: OpenDirectories, key: str) -> str:
         *parts, name = parts_of_key(key)
         try:
-            with _object_expected(key):
-                return _sha256_on_disk(directories.get(tuple(parts)), name)
+            with object_expected(key):
+                return sha256_on_disk(directories.get(tuple(parts)), name)
         except ProviderUnavailable:
             directories.forget(tuple(parts))  # what it was opened by may be what is not valid any more
             raise
@@ -348,7 +292,7 @@ class LocalProvider(Provider):
             except (FileNotFoundError, NotADirectoryError) as error:
                 raise DestinationMissing(f"no existe el directorio {one_line(self._directory)}") from error
             except OSError as error:
-                raise _error_of(error, self._directory) from error
+                raise error_of(error, self._directory) from error
             if not same:
                 raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
             return self._root_descriptor
@@ -383,7 +327,7 @@ class LocalProvider(Provider):
         """The status of a name after a failed lookup, from its reopened directory; `None` if it is gone."""
 
         def look() -> os.stat_result | None:
-            with _translated(name), self._opened_if_there(directory) as descriptor:
+            with translated(name), self._opened_if_there(directory) as descriptor:
                 if descriptor is None:
                     return None
                 with contextlib.suppress(FileNotFoundError):
@@ -447,21 +391,6 @@ class LocalProvider(Provider):
             return False
 
 
-def repeated_after(failed: ProviderUnavailable, step: Callable[[], Result], progress: Progress) -> Result:
-    """Retry a step of one file that has failed once, while its error allows. Raises its last error.
-
-    Making a retrier for every file would cost as much as a large part of its other work.
-    """
-    failures = [failed]
-
-    def attempt() -> Result:
-        if failures:
-            raise failures.pop()
-        return step()
-
-    return with_retries(attempt, progress.interruption, progress)
-
-
 class _Reading:
     """A file that is reopened after a read error, and must still be the same file."""
 
@@ -472,266 +401,7 @@ class _Reading:
 
     def require_same(self, status: os.stat_result) -> None:
         """Raises `IntegrityError` unless it is the file that was opened first."""
-        version = _version(status)
+        version = version_of(status)
         if version != (self._version or version):
             raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
         self._version = version
-
-
-class _OpenDirectories:
-    """A small cache of open directories below a root. For one thread."""
-
-    def __init__(self, root_descriptor: int) -> None:
-        self._root = root_descriptor
-        self._open: dict[tuple[str, ...], int] = {}
-
-    def get(self, parts: tuple[str, ...]) -> int:
-        """An open directory, until the next call. Raises `OSError`."""
-        descriptor = self._open.get(parts)
-        if descriptor is None:
-            if len(self._open) == DIRECTORIES_KEPT_OPEN:
-                self.forget(next(iter(self._open)))
-            descriptor = self._open[parts] = open_directory_beneath(self._root, parts)
-        return descriptor
-
-    def forget(self, parts: tuple[str, ...]) -> None:
-        """Close a directory, if it is open."""
-        descriptor = self._open.pop(parts, None)
-        if descriptor is not None:
-            os.close(descriptor)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for parts in tuple(self._open):
-            self.forget(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _UnfinishedFile:
-    """An unfinished file: its temporary name and its final name."""
-
-    key: str
-    directories: tuple[str, ...]
-    name: str
-    target: str
-
-
-class _Batch:
-    """Files that get their names together, once they are on the disk. For one thread.
-
-    An empty file cannot be seen half-written. If the file system is synced as a whole, it is created under its final
-    name when the others are renamed, which changes its directory once instead of twice: measured, for many in one
-    directory, that halves the system time.
-
-    Leaving the context discards files that have not been renamed.
-    """
-
-    def __init__(self, root_descriptor: int, progress: Progress, *, several: bool) -> None:
-        self._root = root_descriptor
-        self._progress = progress
-        self._directories = _OpenDirectories(root_descriptor)
-        self._unfinished: list[_UnfinishedFile] = []
-        self._failed: list[_UnfinishedFile] = []
-        self._empty: list[_UnfinishedFile] = []
-        self._named_in: dict[tuple[str, ...], str] = {}
-        self.synced_together = several and can_be_synced(root_descriptor)
-        self._file_system = os.open(".", DIRECTORY_FLAGS, dir_fd=root_descriptor)
-
-    def write(self, key: str, source: Source) -> PutReceipt:
-        """Write one file under a temporary name in its target's directory, or only note an empty one. If the file
-        system does not answer, retries this file alone, under another name. Raises as `Provider.put`.
-        """
-        try:
-            return self._write_once(key, source)
-        except ProviderUnavailable as error:
-            return repeated_after(error, functools.partial(self._write_once, key, source), self._progress)
-
-    def _write_once(self, key: str, source: Source) -> PutReceipt:
-        *directories, target = parts_of_key(key)
-        metered = MeteredSource(source)
-        file = _UnfinishedFile(key, tuple(directories), temporary_name(target), target)
-        if metered.size_bytes == 0 and self.synced_together:
-            for _ in metered.chunks(CHUNK_SIZE_BYTES):  # raises if there are bytes after all
-                pass
-            self._empty.append(file)
-        else:
-            self._write_unfinished(file, metered)
-        return metered.receipt()
-
-    def _write_unfinished(self, file: _UnfinishedFile, metered: MeteredSource) -> None:
-        """A failed file is not renamed, and bytes whose sync failed are written again."""
-        try:
-            with _translated(file.key):
-                descriptor = self._create(file.directories, file.name)
-            with closing_descriptor(descriptor):
-                for chunk in metered.chunks(CHUNK_SIZE_BYTES):
-                    with _translated(file.key):
-                        _write_all(descriptor, chunk)
-                with _translated(file.key):
-                    if not self.synced_together:
-                        os.fsync(descriptor)
-                    _require_size(descriptor, metered.size_bytes)
-        except BaseException:
-            self._failed.append(file)
-            self._directories.forget(file.directories)  # what it was opened by may be what is not valid any more
-            raise
-        self._unfinished.append(file)
-
-    def bring_contents_to_disk(self) -> None:
-        """Sync the contents, unless each file was synced separately."""
-        if self.synced_together and self._unfinished:
-            self._sync_file_system()
-
-    def give_names(self) -> None:
-        """Rename all files to their final names, replacing existing files."""
-        for file in self._empty:
-            with _translated(file.key):
-                self._make_empty(file)
-        while self._unfinished:
-            file = self._unfinished[-1]
-            with _translated(file.key):
-                parent = self._directories.get(file.directories)
-                os.rename(file.name, file.target, src_dir_fd=parent, dst_dir_fd=parent)
-            self._named_in[file.directories] = file.key
-            self._unfinished.pop()
-
-    def _make_empty(self, file: _UnfinishedFile) -> None:
-        """Create it under its final name; if that exists, under a temporary one, to be renamed like any other file."""
-        try:
-            descriptor = self._create(file.directories, file.target)
-            self._named_in[file.directories] = file.key
-        except FileExistsError:
-            descriptor = self._create(file.directories, file.name)
-            self._unfinished.append(file)
-        os.close(descriptor)
-
-    def bring_names_to_disk(self) -> None:
-        """Make the names durable, and the empty files: without a journal their directory's `fsync` would not."""
-        if self._empty or (self.synced_together and len(self._named_in) > 1):
-            self._sync_file_system()
-            return
-        for parts, key in self._named_in.items():
-            with _translated(key):
-                os.fsync(self._directories.get(parts))
-
-    def _sync_file_system(self) -> None:
-        with _translated("varios ficheros"):
-            sync_file_system(self._file_system)
-
-    def _create(self, directories: tuple[str, ...], name: str) -> int:
-        """Create a file and its directories; retry if somebody removed the empty directories in between."""
-        for _ in range(CREATE_TRIES):
-            try:
-                return os.open(name, CREATE_FLAGS, 0o666, dir_fd=self._directories.get(directories))
-            except FileNotFoundError:
-                self._directories.forget(directories)
-                with contextlib.suppress(FileNotFoundError):
-                    make_directories_beneath(self._root, directories)
-        raise ProviderUnavailable("alguien borra los directorios a la vez que se crean")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with self._directories, closing_descriptor(self._file_system):
-            for file in (*self._unfinished, *self._failed):
-                with contextlib.suppress(OSError):
-                    os.unlink(file.name, dir_fd=self._directories.get(file.directories))
-
-
-def _require_size(descriptor: int, size_bytes: int) -> None:
-    stored_bytes = os.fstat(descriptor).st_size
-    if stored_bytes != size_bytes:
-        raise IntegrityError(f"se escribieron {size_bytes} bytes y el fichero tiene {stored_bytes}")
-
-
-def _sha256_on_disk(parent_descriptor: int, name: str) -> str:
-    """SHA-256 of a file, read from the disk instead of the kernel's cache. Raises `OSError`."""
-    digest = hashlib.sha256()
-    with closing_descriptor(os.open(name, FILE_FLAGS, dir_fd=parent_descriptor)) as descriptor:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        # One byte more than there should be, so that a small file takes one read and its end is seen all the same.
-        wanted_bytes = min(status.st_size + 1, CHUNK_SIZE_BYTES)
-        while chunk := os.read(descriptor, wanted_bytes):
-            digest.update(chunk)
-            if len(chunk) < wanted_bytes == status.st_size + 1:
-                break
-    return digest.hexdigest()
-
-
-def _write_all(descriptor: int, chunk: bytes) -> None:
-    remaining = memoryview(chunk)
-    while remaining:
-        remaining = remaining[os.write(descriptor, remaining) :]
-
-
-def _remove_or_give_back(parent_descriptor: int, aside: str, name: str, expected: StoredObject) -> None:
-    """Remove a file that was set aside if it is the expected one; otherwise give it its name back, unless the name is
-    taken by now. Raises `OSError`, `ConditionFailed`.
-    """
-    status = os.stat(aside, dir_fd=parent_descriptor, follow_symlinks=False)
-    found = StoredObject(expected.key, status.st_size, version=_version(status))
-    try:
-        require_expected(expected.key, found, expected)
-    except ConditionFailed:
-        _give_back(parent_descriptor, aside, name)
-        raise
-    os.unlink(aside, dir_fd=parent_descriptor)
-
-
-def _give_back(parent_descriptor: int, aside: str, name: str) -> None:
-    """By a link, which never replaces a name; without support for links, after a check. Raises `OSError`."""
-    try:
-        os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)
-    except FileExistsError:
-        pass  # the file that has the name now is newer
-    except OSError:
-        if name not in os.listdir(parent_descriptor):
-            os.rename(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)
-            return
-    os.fsync(parent_descriptor)
-    os.unlink(aside, dir_fd=parent_descriptor)
-
-
-def _time_in(parent_descriptor: int) -> float:
-    """The modification time that a file written now in a directory would get. Raises `OSError`."""
-    name = temporary_name("")
-    with closing_descriptor(os.open(name, CREATE_FLAGS, 0o600, dir_fd=parent_descriptor)) as descriptor:
-        os.unlink(name, dir_fd=parent_descriptor)
-        return os.fstat(descriptor).st_mtime
-
-
-def _version(status: os.stat_result) -> str:
-    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
-
-
-@contextlib.contextmanager
-def _object_expected(key: str) -> Iterator[None]:
-    """Turn the errors of looking for a file into `ProviderError`s."""
-    with _translated(key):
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in NOT_AN_OBJECT:
-                raise
-            raise ObjectNotFound(f"no hay ningún objeto {one_line(key)}") from error
-
-
-@contextlib.contextmanager
-def _translated(key: str) -> Iterator[None]:
-    """Turn an `OSError` into the matching `ProviderError`."""
-    try:
-        yield
-    except OSError as error:
-        raise _error_of(error, key) from error
-
-
-def _error_of(error: OSError, what: str) -> ProviderError:
-    unknown = (ProviderError, reason_of(error) if error.errno else "error de entrada y salida")
-    error_class, explanation = ERRORS.get(error.errno or 0, unknown)
-    return error_class(f"{explanation}: {one_line(what)}")

@@ -65,6 +65,8 @@ class KeptFiles:
 
     def hand_over(self, keys: Iterable[str]) -> Sequence[KeptFile]:
         """Those of some keys, which are not kept here any more."""
+        if not self._files:
+            return ()
         targets = [(tuple(directories), target) for *directories, target in map(parts_of_key, keys)]
         with self._turn:
             theirs = [file for file in self._files if any(file.is_of(*target) for target in targets)]

@@ -491,6 +491,7 @@ class SftpProvider(Provider):
             copy_beginning(session, path, handle, copied_bytes)
         except StatusError as error:
             large.begin_again()
+            session.post(PacketType.REMOVE, string(path))  # there may be no room for both
             raise SessionLost("el servidor no copió lo que ya tenía") from error
         except SessionLost:
             large.begin_again()

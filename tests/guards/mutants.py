@@ -1324,15 +1324,15 @@ HOST = (
         "a run of which something failed ends as if all was done",
         "jobs/report.py",
         "return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE",
-        "return EXIT_SOMETHING_FAILED if self._named else EXIT_DONE",
+        "return EXIT_DONE",
         ("tests/stories/test_command_line.py::test_all_dirs_tries_them_and_reports_them_as_failed",),
     ),
     Mutant(
         "exit codes",
         "a local copy that had to stay is no failure",
         "jobs/report.py",
-        "undone = any(self._counts[name] for name in PROBLEMS)",
-        "undone = any(self._counts[name] for name in PROBLEMS if name != Named.COPY)",
+        "return EXIT_SOMETHING_FAILED if undone or self._named else EXIT_DONE",
+        "return EXIT_SOMETHING_FAILED if (undone or self._named) and Named.COPY not in self._named else EXIT_DONE",
         (f"{STAYING}::test_what_changes_between_the_last_look_and_the_deletion_stays_and_is_reported[a new file]",),
     ),
     Mutant(
@@ -1677,8 +1677,8 @@ HOST = (
         "temporary files",
         "what is set aside is put in the place of what came meanwhile",
         "jobs/temp_files/clean.py",
-        "            os.link(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor, follow_symlinks=False)\n",
-        "            os.replace(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor)\n            return\n",
+        "        if not move_to_free_name(aside, name, self._descriptor, name):\n",
+        "        if os.replace(name, name, src_dir_fd=aside, dst_dir_fd=self._descriptor):\n",
         ("tests/jobs/temp_files/test_temp_files.py::test_what_was_replaced_twice_stays_twice",),
     ),
     Mutant(
@@ -2916,7 +2916,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what was set aside is removed unseen",
-        "providers/local/provider.py",
+        "providers/local/entries.py",
         "        require_expected(expected.key, found, expected)\n    except ConditionFailed:",
         "        pass\n    except ConditionFailed:",
         (LATE + "test_a_file_that_others_put_there_after_the_last_look_is_not_removed_from_a_directory",),
@@ -2924,7 +2924,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what gets its name back takes it from another file",
-        "providers/local/provider.py",
+        "providers/local/entries.py",
         "os.link(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor, follow_symlinks=False)",
         "os.replace(aside, name, src_dir_fd=parent_descriptor, dst_dir_fd=parent_descriptor)",
         (LATE + "test_a_file_that_is_given_its_name_back_takes_that_of_no_other",),
@@ -2932,7 +2932,7 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "what was set aside where there are no hard links is removed",
-        "providers/local/provider.py",
+        "providers/local/entries.py",
         "        if name not in os.listdir(parent_descriptor):",
         "        if not name:",
         (LATE + "test_a_file_gets_its_name_back_where_there_are_no_hard_links",),
@@ -3002,7 +3002,7 @@ CONDITIONS = (
         "unfinished uploads",
         "the age of an unfinished file is told by another clock than its own",
         "providers/local/provider.py",
-        "                return _time_in(parent)\n",
+        "                return time_in(parent)\n",
         '                return __import__("time").time()\n',
         ("tests/providers/test_local_provider.py::test_a_clock_that_is_not_the_servers_makes_no_unfinished_file_old",),
     ),
@@ -3051,7 +3051,7 @@ CONDITIONS = (
     Mutant(
         "local",
         "what is read back comes from memory",
-        "providers/local/provider.py",
+        "providers/local/entries.py",
         "        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)\n",
         "",
         ("tests/providers/test_local_provider.py::test_what_is_read_back_is_first_taken_out_of_the_kernels_memory",),
@@ -3396,7 +3396,7 @@ PROVIDERS = (
     Mutant(
         "local",
         "a file gets its name before its bytes are on the disk",
-        "providers/local/provider.py",
+        "providers/local/batch.py",
         "                    os.fsync(descriptor)\n",
         "                    pass\n",
         ("tests/providers/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
@@ -3404,7 +3404,7 @@ PROVIDERS = (
     Mutant(
         "local",
         "many files get their names before their bytes are on the disk",
-        "providers/local/provider.py",
+        "providers/local/batch.py",
         "        if self.synced_together and self._unfinished:\n",
         "        if not self._unfinished:\n",
         (
@@ -3414,7 +3414,7 @@ PROVIDERS = (
     Mutant(
         "local",
         "many empty files are not on the disk",
-        "providers/local/provider.py",
+        "providers/local/batch.py",
         "        if self._empty or (self.synced_together and len(self._named_in) > 1):\n",
         "        if self.synced_together and len(self._named_in) > 1:\n",
         ("tests/providers/test_local_provider.py::test_many_empty_files_get_their_names_at_once_and_cost_one_sync",),
@@ -3422,7 +3422,7 @@ PROVIDERS = (
     Mutant(
         "local",
         "what has an empty file's name already stays as it is",
-        "providers/local/provider.py",
+        "providers/local/batch.py",
         "            self._unfinished.append(file)\n        os.close(descriptor)\n",
         "        os.close(descriptor)\n",
         ("tests/providers/test_local_provider.py::test_many_empty_files_replace_what_has_their_names",),
@@ -3438,7 +3438,7 @@ PROVIDERS = (
     Mutant(
         "local",
         "the name of a stored file is not on the disk",
-        "providers/local/provider.py",
+        "providers/local/batch.py",
         "                os.fsync(self._directories.get(parts))\n",
         "                pass\n",
         ("tests/providers/test_local_provider.py::test_the_bytes_are_on_the_disk_before_the_name",),
@@ -4642,6 +4642,14 @@ SETTINGS = (
         (f"{DB}::test_a_database_that_was_back_is_waited_for_as_before",),
     ),
     Mutant(
+        "a lost database",
+        "a database that answers with an error counts as lost",
+        "sql/connection.py",
+        " if is_lost else math.inf",
+        "",
+        (f"{DB}::test_a_database_that_was_back_is_waited_for_as_before",),
+    ),
+    Mutant(
         "half configured",
         "a part of a password is looked for as a host",
         "sql/connection.py",
@@ -4934,7 +4942,7 @@ LOGS = (
     Mutant(
         "logs",
         "a copy takes the name of another one",
-        "jobs/logs/changing/private_directories.py",
+        "files/free_names.py",
         "        if not _is_at(target, free_name, status):  # as it is",
         "        if os.unlink(free_name, dir_fd=target):  # as it is",
         ("tests/jobs/logs/test_races.py::test_a_copys_name_that_another_one_takes_meanwhile_is_not_overwritten",),
@@ -5034,6 +5042,10 @@ OLD_CHAINS = (
     "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
 )
 OFF_SITE = "tests/jobs/backups/test_off_site.py::"
+CLAIMS = f"{BACKUP_TESTS}test_claims.py::"
+DESCRIPTIONS = f"{BACKUP_TESTS}test_descriptions.py::"
+REBUILDING = f"{BACKUP_TESTS}test_rebuilding.py::"
+DATES = f"{BACKUP_TESTS}test_dates.py::"
 PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
@@ -5228,6 +5240,22 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "all of a table in another order is compared, which costs several full backups",
+        "jobs/backups/creation/differential.py",
+        "        if comparison.unordered_bytes > self.limits.looked_at_bytes(self.description.data_bytes):",
+        "        if False:",
+        (f"{BACKUP_TESTS}test_refusals.py::test_a_table_in_another_order_is_given_up_before_most_of_it_is_compared",),
+    ),
+    Mutant(
+        "backups",
+        "event triggers write rows of their own while a differential is restored",
+        "jobs/backups/statements/suspend_event_triggers.sql",
+        "WHERE e.evtenabled <> 'D' AND",
+        "WHERE false AND",
+        (f"{EXACT}test_event_triggers_write_nothing_while_a_superuser_restores",),
+    ),
+    Mutant(
+        "backups",
         "a file that another hand has written runs programs when it is restored",
         "jobs/backups/verification/restricted.py",
         '        return f"\\\\restrict {self._key}\\n".encode()',
@@ -5384,8 +5412,8 @@ BACKUPS = (
         "backups",
         "the age of backups is judged by the clock of the host",
         "jobs/backups/keeping/disposal.py",
-        "to_delete(shelf, days, records.now())]",
-        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))]',
+        "to_delete(shelf, days, records.now())\n",
+        'to_delete(shelf, days, datetime.fromtimestamp(__import__("time").time(), __import__("datetime").UTC))\n',
         (f"{KEEPING}test_age_is_judged_by_the_clock_of_the_database",),
     ),
     Mutant(
@@ -5432,8 +5460,8 @@ BACKUPS = (
         "backups",
         "backups of other programs are thrown away",
         "jobs/backups/keeping/shelf.py",
-        "        return [backup for backup in self.backups if backup.host == self.host]\n",
-        "        return list(self.backups)\n",
+        "        is_own = backup.host == self.host\n",
+        "        is_own = True\n",
         (f"{BACKUP_JOB}test_rows_of_another_program_are_left_alone",),
     ),
     Mutant(
@@ -5455,10 +5483,136 @@ BACKUPS = (
     Mutant(
         "backups",
         "a file of another installation is replaced at a provider",
-        "jobs/backups/offsite/delivery.py",
-        "            sender.require_free(parcel, spot)\n",
+        "jobs/backups/offsite/sending.py",
+        "            raise _not_ours(spot.key)\n",
         "            pass\n",
-        (f"{OFF_SITE}test_a_file_of_another_installation_with_the_same_name_is_not_touched",),
+        (
+            f"{OFF_SITE}test_a_file_of_another_installation_with_the_same_name_is_not_touched",
+            f"{CLAIMS}test_what_another_installation_stored_after_a_failed_try_stays",
+        ),
+    ),
+    Mutant(
+        "backups",
+        "of two installations at once the second replaces the copy of the first",
+        "jobs/backups/offsite/sending.py",
+        "self._provider.replace(key, source, there)",
+        "self._provider.put(key, source)",
+        (f"{CLAIMS}test_of_two_installations_at_once_the_second_replaces_nothing",),
+    ),
+    Mutant(
+        "backups",
+        "what another installation stored in the place of a copy is removed",
+        "jobs/backups/offsite/delivery.py",
+        "        if sender.is_of_another(copy, backup):\n",
+        "        if False:\n",
+        (f"{CLAIMS}test_what_another_installation_stored_in_our_place_is_not_removed",),
+    ),
+    Mutant(
+        "backups",
+        "a copy is forgotten for one of a damaged file",
+        "jobs/backups/offsite/delivery.py",
+        "            require_undamaged(backup)  # what is recorded of a copy",
+        "            pass  # what is recorded of a copy",
+        (f"{CLAIMS}test_a_good_copy_is_not_removed_before_its_successor_is_proven",),
+    ),
+    Mutant(
+        "backups",
+        "another description is fetched than was recorded",
+        "jobs/backups/offsite/fetching.py",
+        "            require_description(backup, description)\n",
+        "            pass\n",
+        (f"{DESCRIPTIONS}test_another_description_at_the_provider_is_not_fetched",),
+    ),
+    Mutant(
+        "backups",
+        "the encoding in a description may be any text",
+        "jobs/backups/creation/description.py",
+        "ID.fullmatch(self.id) and ENCODING.fullmatch(self.encoding)",
+        "ID.fullmatch(self.id)",
+        (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "a description may name any setting",
+        "jobs/backups/creation/description.py",
+        "if not set(self.settings) <= SETTINGS or not all(",
+        "if not all(",
+        (f"{DESCRIPTIONS}test_what_no_backup_is_described_by_is_refused",),
+    ),
+    Mutant(
+        "backups",
+        "a differential is made of a full one that is not what was recorded",
+        "jobs/backups/run.py",
+        "            require_base(choice.base)\n",
+        "",
+        (f"{BACKUP_PROOFS}test_a_changed_description_makes_no_differential",),
+    ),
+    Mutant(
+        "backups",
+        "another full one under the name of the last one is a base",
+        "jobs/backups/keeping/damage.py",
+        "(written != [backup.sha256] or found != backup.sha256)",
+        "False",
+        (f"{DESCRIPTIONS}test_another_full_one_under_the_name_is_no_base",),
+    ),
+    Mutant(
+        "backups",
+        "other bytes are recorded as a copy of the backup with their name",
+        "jobs/backups/queries/rebuild_backup.sql",
+        "THEN own.sha256 IS NOT DISTINCT FROM %(sha256)s",
+        "THEN true",
+        (f"{REBUILDING}test_a_backup_of_another_installation_with_this_name_is_no_copy_of_ours",),
+    ),
+    Mutant(
+        "backups",
+        "a differential never gets the full one that was found later",
+        "jobs/backups/queries/rebuild_backup.sql",
+        "        AND backup.id_backup_base IS NULL AND backup.tipo",
+        "        AND false AND backup.tipo",
+        (f"{REBUILDING}test_a_chain_at_two_providers_is_complete_in_either_order",),
+    ),
+    Mutant(
+        "backups",
+        "a deletion that was begun is finished whatever is left",
+        "jobs/backups/keeping/disposal.py",
+        "    gone = to_delete(shelf, days, records.now())\n",
+        "    gone = [*half_deleted(shelf), *to_delete(shelf, days, records.now())]\n",
+        (
+            f"{KEEPING}test_a_deletion_begun_long_ago_is_judged_again",
+            f"{KEEPING}test_a_deletion_that_was_refused_is_not_finished_where_it_is_the_last_copy",
+        ),
+    ),
+    Mutant(
+        "backups",
+        "a full one goes though another host's differential needs it",
+        "jobs/backups/keeping/retention.py",
+        " if backup.may_be_unseen or not backup.is_own}",
+        " if backup.may_be_unseen}",
+        (f"{KEEPING}test_a_full_one_with_a_differential_of_another_host_stays",),
+    ),
+    Mutant(
+        "backups",
+        "a backup that is dated ahead is the newest one",
+        "jobs/backups/records.py",
+        "        return not self.is_dated_ahead, self.made, self.id\n",
+        "        return True, self.made, self.id\n",
+        (f"{DATES}test_a_full_one_dated_ahead_does_not_count_as_the_last",),
+    ),
+    Mutant(
+        "backups",
+        "retention takes one that is dated ahead for the newest one",
+        "jobs/backups/keeping/retention.py",
+        "[backup for backup in candidates if backup.made <= now]",
+        "[]",
+        (f"{DATES}test_a_full_one_dated_ahead_does_not_count_as_the_last",),
+    ),
+    Mutant(
+        "backups",
+        "a damaged file is attached to a mail",
+        "jobs/backups/offsite/mail.py",
+        "    if hashlib.sha256(content).hexdigest() != parcel.sha256:\n",
+        "    if not content:\n",
+        (f"{BACKUP_TESTS}test_mail.py::test_a_damaged_one_is_not_attached",),
     ),
     Mutant(
         "backups",
@@ -5616,7 +5770,7 @@ BACKUPS = (
         "backups",
         "one proof is enough for ever",
         "jobs/backups/verification/run.py",
-        "    return None if proven and max(proven) > oldest_allowed else newest\n",
+        "    return None if any(oldest_allowed < proof < context.now + SLACK for proof in proven) else newest\n",
         "    return None if proven else newest\n",
         (f"{BACKUP_PROOFS}test_the_newest_backup_is_proven_and_again_when_that_is_too_long_ago",),
     ),
@@ -5803,12 +5957,14 @@ TRUST = (
         "jobs/migration/leftovers.py",
         "return has_all(directory, walk_original(directory), manifest, self._interruption)",
         "return True",
-        (f"{LEFTOVERS}test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",),
+        (
+            "tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_a_row_that_is_gone_goes_only_where_its_original_is",
+        ),
     ),
     Mutant(
         "audit",
         "an original with other bytes is taken for the copy's",
-        "jobs/migration/originals.py",
+        "jobs/migration/removal/originals.py",
         "local.size_bytes == entry.size_bytes and hash_file(directory.descriptor, local, stop) == entry.sha256",
         "local.size_bytes == entry.size_bytes",
         (f"{AUDIT}test_what_is_less_than_the_copy_does_not_replace_it",),

@@ -59,9 +59,9 @@ class WrongSettings:
 
 
 @pytest.fixture
-def platform(database_url: str) -> Iterator[Platform]:
+def platform(initialized_database_url: str) -> Iterator[Platform]:
     """A database of the platform."""
-    with closing(Platform(database_url)) as made:
+    with closing(Platform(initialized_database_url)) as made:
         yield made
 
 

@@ -38,7 +38,8 @@ from providers.base import (
     StorageFull,
 )
 from providers.file_trees import FORSAKEN_AFTER_SECONDS, temporary_name
-from providers.local import provider as local
+from providers.local import batch as batch_module
+from providers.local import provider as provider_module
 from providers.local.provider import LocalProvider
 from tests.repository import REPOSITORY
 from tests.skips import strace_program
@@ -181,6 +182,12 @@ TOGETHER = ["mkdir", "mkdir", "sync all", "rename", "rename", "rename", "sync al
 ONE_BY_ONE = ["mkdir", "file", "mkdir", "file", "file", "rename", "rename", "rename", "directory", "directory"]
 
 
+def have_it_synced_as_a_whole(monkeypatch: pytest.MonkeyPatch, can_be_synced: bool) -> None:
+    """Let the provider find that its file system can, or cannot, be synced as a whole."""
+    for module in (batch_module, provider_module):
+        monkeypatch.setattr(module, "can_be_synced", lambda _descriptor: can_be_synced)
+
+
 @pytest.mark.parametrize(("can_be_synced", "expected"), [(True, TOGETHER), (False, ONE_BY_ONE)])
 def test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync(
     provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch, can_be_synced: bool, expected: list[str]
@@ -198,8 +205,8 @@ def test_many_files_are_on_the_disk_before_their_names_and_cost_one_sync(
 
     monkeypatch.setattr(os, "fsync", recorded_fsync)
     monkeypatch.setattr(os, "rename", recorded_rename)
-    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: can_be_synced)
-    monkeypatch.setattr(local, "sync_file_system", lambda _descriptor: steps.append("sync all"))
+    have_it_synced_as_a_whole(monkeypatch, can_be_synced)
+    monkeypatch.setattr(batch_module, "sync_file_system", lambda _descriptor: steps.append("sync all"))
     sources = {key: BytesSource(key.encode()) for key in ("a/1", "b/1", "a/2")}
     receipts = dict(provider.put_many(sources))
     assert steps == expected
@@ -223,8 +230,8 @@ def test_many_empty_files_get_their_names_at_once_and_cost_one_sync(
         steps.append(f"sync all, then {sorted(name for name in files_below(directory) if 'janitor' not in name)}")
 
     monkeypatch.setattr(os, "rename", recorded_rename)
-    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
-    monkeypatch.setattr(local, "sync_file_system", recorded_sync)
+    have_it_synced_as_a_whole(monkeypatch, True)
+    monkeypatch.setattr(batch_module, "sync_file_system", recorded_sync)
     receipts = dict(provider.put_many({"a/1": BytesSource(b""), "a/2": BytesSource(b"")}))
     assert steps == ["sync all, then ['a/1', 'a/2']"]
     assert {key: receipt.size_bytes for key, receipt in receipts.items()} == {"a/1": 0, "a/2": 0}
@@ -240,7 +247,7 @@ def test_many_empty_files_get_their_names_at_once_and_cost_one_sync(
 def test_many_empty_files_replace_what_has_their_names(
     provider: LocalProvider, directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    have_it_synced_as_a_whole(monkeypatch, True)
     outside = tmp_path / "outside"
     outside.write_bytes(b"secret")
     (directory / "file").write_bytes(b"old")
@@ -263,7 +270,7 @@ def test_many_empty_files_replace_what_has_their_names(
 def test_what_turns_out_not_to_be_empty_is_not_stored(
     provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    have_it_synced_as_a_whole(monkeypatch, True)
     grown = BytesSource(b"")
     monkeypatch.setattr(grown, "chunks", lambda _size: iter([b"x"]))
     with pytest.raises(IntegrityError):
@@ -288,7 +295,7 @@ class HangingSource(BytesSource):
 def test_a_source_that_hangs_holds_up_no_other_files(
     provider: LocalProvider, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
+    have_it_synced_as_a_whole(monkeypatch, True)
     hanging = HangingSource(b"late")
     with ThreadPoolExecutor(2) as threads:
         late = threads.submit(dict, provider.put_many({"a/1": hanging, "a/2": BytesSource(b"late")}))
@@ -309,8 +316,8 @@ def test_of_many_files_none_is_stored_where_the_disk_could_not_be_written(
 
     provider.put("a/1", BytesSource(b"old"))
     before = open_descriptors()
-    monkeypatch.setattr(local, "can_be_synced", lambda _descriptor: True)
-    monkeypatch.setattr(local, "sync_file_system", no_room)
+    have_it_synced_as_a_whole(monkeypatch, True)
+    monkeypatch.setattr(batch_module, "sync_file_system", no_room)
     with pytest.raises(StorageFull):
         list(provider.put_many({"a/1": BytesSource(b"new"), "b/1": BytesSource(b"new")}))
     assert (directory / "a/1").read_bytes() == b"old"

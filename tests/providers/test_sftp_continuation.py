@@ -120,9 +120,13 @@ def test_what_was_copied_and_is_other_bytes_is_no_evidence(provider: SftpProvide
     assert digest.sha256 == source.sha256()
 
 
-@pytest.mark.parametrize("effect", [liar.cut, liar.lose_answer, liar.refuse(4)], ids=["cut", "unanswered", "refused"])
+@pytest.mark.parametrize(
+    ("effect", "left"),
+    [(liar.cut, 2), (liar.lose_answer, 2), (liar.refuse(4), 0)],
+    ids=["cut", "unanswered", "refused, where there may be no room"],
+)
 def test_a_copy_that_fails_is_not_tried_again_and_all_is_sent_to_another_file(
-    provider: SftpProvider, lying_sftp_server: LyingSftpServer, base: Path, effect: Callable[[Request], None]
+    provider: SftpProvider, lying_sftp_server: LyingSftpServer, base: Path, effect: Callable[[Request], None], left: int
 ) -> None:
     """Where requests to copy may still take effect."""
     source = PatternSource(SIZE_BYTES)
@@ -140,6 +144,7 @@ def test_a_copy_that_fails_is_not_tried_again_and_all_is_sent_to_another_file(
     assert copied.struck == 1
     assert len(opened) == 3  # the old one, the one to copy to, and the one that was stored
     assert receipt.left_unfinished
+    assert len(all_below(base) - {KEY}) == left
     assert hashlib.sha256((base / KEY).read_bytes()).hexdigest() == source.sha256()
 
 

@@ -52,7 +52,8 @@ class Azurite(CommandServer):
         # the SDK asks for a newer version of the protocol than Azurite knows
         options += ["--silent", "--disableTelemetry", "--skipApiVersionCheck"]
         options += ["--disableProductStyleUrl"]  # the account is in the path under whatever name the server is reached
-        return [node, str(installed(npm) / "azurite/dist/src/blob/main.js"), *options]
+        # looking for garbage less often saves a tenth of what a request costs
+        return [node, "--max-semi-space-size=64", str(installed(npm) / "azurite/dist/src/blob/main.js"), *options]
 
     def environment(self) -> Mapping[str, str]:
         return {"AZURITE_ACCOUNTS": f"{self.account_name}:{self.account_key}"}

@@ -22,7 +22,14 @@ from config.models import LEASE_SECONDS, Attempt, Claim, Evidence, Execution, Mi
 from demo.servers.postgres import EmbeddedPostgres
 from sql import connection as connection_module
 from sql.connection import LOST_FOR_SECONDS, Connection
-from sql.database import Database, DatabaseUnavailable, DeletionSwitchedOff, SchemaError, database_identity
+from sql.database import (
+    Database,
+    DatabaseError,
+    DatabaseUnavailable,
+    DeletionSwitchedOff,
+    SchemaError,
+    database_identity,
+)
 from sql.memory.outlook import WHOLE_TABLE, PendingSource
 from sql.migration import executions as executions_module
 from sql.migration.conflicts import Conflicts
@@ -774,6 +781,9 @@ def test_a_database_that_was_back_is_waited_for_as_before(
     ):
         assert waited_seconds(connection) >= LOST_FOR_SECONDS
         connection.query("find_missing_columns")
+        assert waited_seconds(connection) >= LOST_FOR_SECONDS
+        with pytest.raises(DatabaseError):
+            connection.execute_script("SELECT 1 / 0")  # an error is an answer, too
         assert waited_seconds(connection) >= LOST_FOR_SECONDS
 
 

@@ -162,7 +162,7 @@ def test_a_run_that_is_to_stop_does_so_in_the_middle_of_a_file(bench: Bench, hel
         upload(bench, helpers, interruption=interruption)
     watcher.join()
     assert helpers.traffic.passed_bytes < MORE_THAN_CAN_BE_SENT_BYTES
-    assert unfinished(bench) == []
+    assert len(unfinished(bench)) == 1  # the next run continues with it
 
 
 def test_a_lease_that_is_lost_ends_it_in_the_middle_of_a_file(bench: Bench, helpers: Observed) -> None:
@@ -172,4 +172,4 @@ def test_a_lease_that_is_lost_ends_it_in_the_middle_of_a_file(bench: Bench, help
     with pytest.raises(ClaimLost, match="se hizo cargo"):
         upload(bench, helpers, lease=Lease(lambda: left[0]))
     watcher.join()
-    assert unfinished(bench) == []
+    assert len(unfinished(bench)) == 1  # the run that takes over begins with it, or discards it

@@ -16,9 +16,10 @@ from tests.stories.installation import Installation
 
 
 @pytest.fixture
-def bare_installation(tmp_path: Path, database_url: str) -> Iterator[Installation]:
+def bare_installation(tmp_path: Path, database_url: str, forked_commands: ForkedCommands) -> Iterator[Installation]:
     """A checkout, directories and an empty database, in which nothing was run yet."""
     with contextlib.closing(Installation(tmp_path / "sage", database_url)) as installation:
+        installation.forked = forked_commands
         yield installation
 
 

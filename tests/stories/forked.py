@@ -1,7 +1,8 @@
 """Runs the command line in processes that are forked, so that a story does not pay for the start of Python each time.
 
-`ForkedCommands` starts this module as a process that has imported the program and begun nothing. For every order, one
-line of JSON, it forks; the child is what `janitor_daemon.py` would be with the same arguments and ends as that would.
+`ForkedCommands` starts this module as a process that has imported the program and begun nothing. It forks servers, and
+these fork for every order, one line of JSON; the child is what `janitor_daemon.py` would be with the same arguments and
+ends as that would.
 """
 
 from __future__ import annotations
@@ -9,15 +10,14 @@ from __future__ import annotations
 import gc
 import json
 import os
-import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ SEEN_BY_A_START_ALONE = ("PYTHON", "LANG", "LC_", "LD_", "TZ")
 LOCALE = {"LANG": "C.UTF-8"}
 """What of them the process that forks was started with."""
 
+LONGEST_ANSWER_BYTES = 16
+RECEIVED_BYTES = 65536
+
 
 def may_be_forked(environment: Mapping[str, str]) -> bool:
     """Whether a forked command would see this environment as a started one does."""
@@ -37,21 +40,15 @@ def may_be_forked(environment: Mapping[str, str]) -> bool:
 
 
 class ForkedCommands:
-    """The process that forks the commands, one at a time. It begins with the first of them; `close` ends it."""
+    """The process that forks: for each command that begins while others are under way a server more, which forks one
+    command after the other. It begins with the first of them; `close` ends them all.
+    """
 
     def __init__(self) -> None:
         self._turn = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @contextmanager
-    def turn(self) -> Iterator[bool]:
-        """Whether nobody else has a command under way, and then nobody else has one within."""
-        free = self._turn.acquire(blocking=False)
-        try:
-            yield free
-        finally:
-            if free:
-                self._turn.release()
+        self._idle: list[socket.socket] = []
+        self._root: subprocess.Popen[bytes] | None = None
+        self._orders: socket.socket | None = None
 
     def run(
         self,
@@ -62,7 +59,7 @@ class ForkedCommands:
         errors: Path,
         timeout_seconds: float,
     ) -> tuple[int, float]:
-        """Run a command within a `turn`, with files as its console; give its exit code and how many seconds it took."""
+        """Run a command, with files as its console; give its exit code and how many seconds it took."""
         order = {
             "arguments": arguments,
             "environment": dict(environment),
@@ -70,47 +67,99 @@ class ForkedCommands:
             "output": str(output),
             "errors": str(errors),
         }
-        process = self._process = self._process or _new_process()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        started = time.monotonic()
-        process.stdin.write(json.dumps(order).encode() + b"\n")
-        process.stdin.flush()
-        if not select.select([process.stdout], [], [], timeout_seconds)[0]:
-            self.close()
-            raise subprocess.TimeoutExpired(["janitor_daemon.py", *arguments], timeout_seconds)
-        return int(process.stdout.readline()), time.monotonic() - started
+        server = self._server()
+        try:
+            server.settimeout(timeout_seconds)
+            started = time.monotonic()
+            server.sendall(json.dumps(order).encode() + b"\n")
+            exit_code = int(server.recv(LONGEST_ANSWER_BYTES))
+        except BaseException as error:
+            server.close()
+            if isinstance(error, TimeoutError):
+                self.close()
+                raise subprocess.TimeoutExpired(["janitor_daemon.py", *arguments], timeout_seconds) from None
+            raise
+        seconds = time.monotonic() - started
+        with self._turn:
+            self._idle.append(server)
+        return exit_code, seconds
 
     def close(self) -> None:
-        """End the process, and the command that may be under way."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.communicate()
-            self._process = None
+        """End the process, and the commands that may be under way."""
+        with self._turn:
+            if self._root is not None and self._orders is not None:
+                os.killpg(self._root.pid, signal.SIGKILL)
+                self._root.wait()
+                for connection in (self._orders, *self._idle):
+                    connection.close()
+                self._idle.clear()
+                self._root = self._orders = None
+
+    def _server(self) -> socket.socket:
+        """The connection to a server that has nothing to do."""
+        with self._turn:
+            if self._idle:
+                return self._idle.pop()
+            if self._orders is None:
+                self._orders, theirs = socket.socketpair()
+                with theirs:
+                    self._root = _new_process(theirs)
+            ours, theirs = socket.socketpair()
+            with theirs:
+                socket.send_fds(self._orders, [b"+"], [theirs.fileno()])
+            return ours
 
 
-def _new_process() -> subprocess.Popen[bytes]:
+def _new_process(orders: socket.socket) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.stories.forked"],
         cwd=REPOSITORY,
         env={name: text for name, text in os.environ.items() if not name.startswith(SEEN_BY_A_START_ALONE)} | LOCALE,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        stdin=orders.fileno(),
+        stdout=subprocess.DEVNULL,
         start_new_session=True,
     )
 
 
 def serve() -> None:
-    """Fork a command for each line of standard input, and answer how it ended. Returns at the end of the input."""
+    """Fork a server for each connection that comes through standard input. Returns at the end of the input."""
     import_program()
     gc.freeze()  # what the collector does not visit stays shared with the forked commands
-    for line in sys.stdin:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # servers that end need not be waited for
+    with socket.socket(fileno=os.dup(0)) as orders:
+        while True:
+            _, descriptors, _, _ = socket.recv_fds(orders, 1, 1)
+            if not descriptors:
+                return
+            with socket.socket(fileno=descriptors[0]) as connection:
+                if not os.fork():
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    orders.close()
+                    _serve_one_after_the_other(connection)
+                    os._exit(0)
+
+
+def _serve_one_after_the_other(connection: socket.socket) -> None:
+    """Fork a command for each line that comes, and answer how it ended. Returns at the end of what comes."""
+    while order := _next_line(connection):
         child = os.fork()
         if not child:
-            _become(json.loads(line))
+            connection.close()
+            _become(json.loads(order))
             end_process(_exit_code())
         _, status = os.waitpid(child, 0)
-        print(os.waitstatus_to_exitcode(status), flush=True)  # noqa: T201 the answer
+        connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
+
+
+def _next_line(connection: socket.socket) -> bytes:
+    """What comes up to the end of a line; nothing once the other side has closed."""
+    line = b""
+    while not line.endswith(b"\n"):
+        received = connection.recv(RECEIVED_BYTES)
+        if not received:
+            return b""
+        line += received
+    return line
 
 
 def _become(order: Mapping[str, Any]) -> None:

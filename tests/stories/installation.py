@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import signal
@@ -89,8 +90,11 @@ class Run:
 
 
 def _new_console(directory: Path) -> tuple[Path, Path]:
-    """The files for what one more command writes: its output and its errors."""
-    number = len(list(directory.glob("*.stderr")))
+    """New files for what one more command writes: its output and its errors."""
+    for number in itertools.count(len(list(directory.glob("*.stderr")))):
+        with contextlib.suppress(FileExistsError):  # another one began at the same time
+            (directory / f"{number}.stderr").touch(exist_ok=False)
+            break
     return directory / f"{number}.stdout", directory / f"{number}.stderr"
 
 
@@ -259,9 +263,7 @@ class Installation:
         """Run a command to its end."""
         changed = self._changed_environment(environment)
         if self.forked is not None and self.program == PROGRAM and may_be_forked(changed):
-            with self.forked.turn() as free:
-                if free:
-                    return self._fork(self.forked, arguments, changed)
+            return self._fork(self.forked, arguments, changed)
         with self.start(*arguments, **environment) as command:
             return command.finish()
 

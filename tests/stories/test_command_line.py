@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,17 @@ def test_help_and_version_need_no_database(bare_installation: Installation) -> N
         run = bare_installation.run(*arguments, DATABASE_URL="postgresql://127.0.0.1:1/nada")
         assert run.exit_code == 0, str(run)
         assert run.output
+
+
+def test_commands_of_a_story_that_run_at_once_each_end_as_they_would_alone(
+    installation: Installation, nas: Destination
+) -> None:
+    installation.configure(installation.add_provider(nas))
+    with ThreadPoolExecutor(4) as threads:
+        runs = list(threads.map(installation.run, ["status", "--version", "--no-such-option", "jobs"] * 2))
+    assert [run.exit_code for run in runs] == [0, 0, 2, 0] * 2
+    for status, version, mistake, jobs in zip(*(iter(runs),) * 4, strict=True):
+        assert "La primaria" in status.output or "nas" in status.output
+        assert version.output.startswith("janitor-daemon ")
+        assert "--no-such-option" in mistake.errors
+        assert "migration" in jobs.output

@@ -38,6 +38,7 @@ from tests.faults.http_effects import (
 )
 from tests.faults.http_proxy import EVERY, ONCE, Effect, Fault, HttpFaultProxy, Response
 from tests.stories.installation import Installation, Run
+from tests.stories.programs import use_program_with
 from tests.stories.trees import require_stored, snapshot
 
 MakeDestination = Callable[[str], Destination]
@@ -48,6 +49,11 @@ WITH_SWIFT = ("s3-swift", "azure", "gcs")
 """One server of each kind: rclone's checks nothing that it is sent, Swift checks everything."""
 
 LEAKED = "FILTRADO"
+
+PATIENCE = {"providers__progress__ALIVE_SECONDS": 5.0, "providers__retries__LONGEST_PAUSE_SECONDS": 1.0}
+"""A third of the real patience with a provider that has just done something else well, with as many tries. A chain has
+some thirty providers to be given up.
+"""
 
 STEPS: dict[str, dict[str, tuple[str, bytes]]] = {
     "s3": {
@@ -263,6 +269,7 @@ class Chain:
         self.nas_id = self.installation.add_provider(self.nas, "El NAS")
         primary, *others = [*self.ids.values(), self.nas_id]
         self.installation.configure(primary, *others)
+        use_program_with(self.installation, **PATIENCE)
         self.command = self.installation.start("--migrate-only", JANITOR_TRANSFERS="1")
         return self.command
 

@@ -8,6 +8,7 @@ order only makes it fast: the result never depends on it.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -60,6 +61,10 @@ class TableComparison:
         self._old_index: dict[bytes, int] | None = None
         self._misses = 0
         """How many differences nothing in sight explained since the last one that something did."""
+        self.fed_bytes = 0
+        """How much of the new dump was compared."""
+        self.unordered_bytes = 0
+        """How much of that stood where the old one has something else, for long: it costs ten times as much."""
 
     @property
     def waiting_bytes(self) -> int:
@@ -74,6 +79,7 @@ class TableComparison:
     def feed(self, new: bytes) -> None:
         """Compare some whole rows of the new dump."""
         at = 0
+        self.fed_bytes += len(new)
         new_index: dict[bytes, int] = {}
         while at < len(new):
             if self._at == len(self._old) and not self._load():
@@ -170,6 +176,10 @@ class TableComparison:
 
         A table that was rewritten in another order costs a third so of what looking for each of its rows would.
         """
+        passed, at = self._catch_up(new, at)
+        if passed > MISSES_IN_ORDER:
+            self._misses = MISSES_IN_ORDER - 1
+            return at
         old, start = self._old, self._at
         stretch = min(len(new) - at, len(old) - start)
         old_end = old.rfind(b"\n", start, start + stretch)
@@ -179,9 +189,27 @@ class TableComparison:
             self._at = old_end + 1
         if new_end >= 0:
             self._note(self._new, self._gone, new[at:new_end].split(b"\n"))
+            self.unordered_bytes += new_end - at
             at = new_end + 1
         self._misses = MISSES_IN_ORDER - 1
         return at
+
+    def _catch_up(self, new: bytes, at: int) -> tuple[int, int]:
+        """Pass rows whose partners wait already; how many they are, and where the new one goes on.
+
+        One dump is ahead of the other after many rows that stood together went, or came: both agree again from here.
+        """
+        passed_old, passed_new = 0, 0
+        if self._old[self._at : self._old.index(b"\n", self._at)] in self._new:
+            passed_old, self._at = self._pass_partners(self._gone, self._new, self._old, self._at)
+        if at < len(new) and new[at : new.index(b"\n", at)] in self._gone:
+            passed_new, at = self._pass_partners(self._new, self._gone, new, at)
+        return passed_old + passed_new, at
+
+    def _pass_partners(self, mine: Counts, others: Counts, block: bytes, at: int) -> tuple[int, int]:
+        passed = list(itertools.takewhile(others.__contains__, block[at:-1].split(b"\n")))
+        self._note(mine, others, passed)
+        return len(passed), at + sum(map(len, passed)) + len(passed)
 
     def _indexed_old(self) -> dict[bytes, int]:
         if self._old_index is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from jobs.backups.creation.statements import literal, render
 from jobs.backups.errors import FullBackupNeeded
@@ -14,6 +16,14 @@ from jobs.backups.errors import FullBackupNeeded
 FORMAT = 1
 CHANGES_BETWEEN_EQUAL_DUMPS = (b"\\restrict ", b"\\unrestrict ", b"-- Dumped ", b"-- Started on", b"-- Completed on")
 
+
+ID = re.compile(r"\d{8}_\d{6}_[0-9a-f]{16}")
+ENCODING = re.compile("[A-Z0-9_]+")
+OID = re.compile("[0-9]{1,10}")
+SETTINGS = frozenset({"bytea_output", "lc_monetary"})
+"""Those that a description may name."""
+
+LOCALE_PROVIDERS = frozenset("cib")
 
 HOW_VALUES_WERE_WRITTEN = {"bytea_output": "hex"}
 """In the backups whose descriptions do not say it."""
@@ -28,6 +38,12 @@ class Locale:
     ctype: str
     name: str | None = None
     rules: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for what is no locale."""
+        if self.provider not in LOCALE_PROVIDERS:
+            raise ValueError(self.provider)
+        _require_text(self.collate, self.ctype, self.name or "", self.rules or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,22 @@ class Description:
     """Those on which the text of values depends; `lc_monetary` only where amounts of money are."""
     locale: Locale | None = None
     """`None` in older descriptions."""
+    filenodes: Mapping[str, int] = field(default_factory=dict)
+    """By the oid of a table; one with another filenode was written anew since, and its rows may have moved."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for what no backup is described by: some of it becomes a part of statements."""
+        _require_types(self)
+        is_named = ID.fullmatch(self.id) and ENCODING.fullmatch(self.encoding)
+        if not is_named or not 0 <= self.data_start <= self.data_end <= self.size_bytes:
+            raise ValueError(self.file)
+        if not set(self.settings) <= SETTINGS or not all(map(OID.fullmatch, self.large_objects)):
+            raise ValueError(self.file)
+        for name, digest in self.large_objects.items():
+            _require_text(name, digest)
+        _require_text(*self.settings.values())
+        for role in self.roles:
+            _require_text(role, may_be_of_another_encoding=True)
 
     def to_bytes(self) -> bytes:
         """As the file holds it."""
@@ -74,11 +106,29 @@ def read_description(path: Path) -> Description:
         description = Description(**known, locale=locale and Locale(**locale))
     except OSError as error:
         raise FullBackupNeeded(f"no se puede leer {path.name}, la descripción del completo") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise FullBackupNeeded(f"{path.name}, la descripción del completo, está dañado") from error
     if description.format != FORMAT:
         raise FullBackupNeeded(f"{path.name} es de otra versión del programa")
     return description
+
+
+def _require_types(description: Description) -> None:
+    """Raise `ValueError` unless each field is of its type."""
+    kinds: dict[str, type] = {"int": int, "str": str, "Mapping[str, str]": dict, "Sequence[str]": list}
+    for part in fields(description):
+        value = getattr(description, part.name)
+        kind = kinds.get(str(part.type))
+        if (kind is not None and type(value) is not kind) or (kind is int and value < 0):
+            raise ValueError(part.name)
+
+
+def _require_text(*values: Any, may_be_of_another_encoding: bool = False) -> None:
+    """Raise `ValueError` for what cannot be a literal in a statement."""
+    for value in values:
+        if not isinstance(value, str) or "\0" in value:
+            raise ValueError(repr(value))
+        value.encode("utf-8", "surrogateescape" if may_be_of_another_encoding else "strict")
 
 
 def settings_as_statements(settings: Mapping[str, str]) -> bytes:

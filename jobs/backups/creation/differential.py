@@ -41,6 +41,7 @@ from jobs.backups.files import (
 from jobs.backups.result import BackupFile, Kind
 
 SEQUENCE = b"SELECT pg_catalog.setval("
+EVENT_TRIGGER = b"\nCREATE EVENT TRIGGER "
 COPY_BYTES = 1024 * 1024
 
 
@@ -48,10 +49,12 @@ COPY_BYTES = 1024 * 1024
 class Limits:
     """From when on a full backup is the better one, and how much memory a comparison takes.
 
-    Below `smallest_bytes` of rows a differential is always small enough.
+    Below `smallest_bytes` of rows a differential is always small enough. Rows that are not where they were cost far
+    more than others: after `looked_at_share` of them a table that was written anew is expected to go on so.
     """
 
     largest_share: float = 0.3
+    looked_at_share: float = 0.05
     smallest_bytes: int = 8 * 1024 * 1024
     rows_in_memory: int = 250_000
     bytes_in_memory: int = 32 * 1024 * 1024
@@ -59,6 +62,10 @@ class Limits:
     def changed_bytes(self, data_bytes: int) -> float:
         """How much may change, vanished and new rows together."""
         return 2 * max(data_bytes * self.largest_share, self.smallest_bytes)
+
+    def looked_at_bytes(self, data_bytes: int) -> float:
+        """How many bytes of rows that are not where they were say what is to come."""
+        return max(data_bytes * self.looked_at_share, self.smallest_bytes / 4)
 
 
 def make_differential_once(
@@ -133,6 +140,8 @@ class _Making:
     changed_bytes: int = 0
     rows: int = 0
     tables: set[bytes] = field(default_factory=set)
+    sizes: dict[bytes, int] = field(default_factory=dict)
+    """Of tables that were written anew, as the server knows it."""
     partitioned: dict[bytes, tuple[TableBegins, TableComparison]] = field(default_factory=dict)
     """Tables whose rows come in several portions: what they differ in is known at the end."""
 
@@ -146,6 +155,9 @@ class _Making:
         self._write_large_objects(rest)
         with GzipMember(draft) as member:
             self._write_head(member, differential_id)
+            has_event_triggers = EVENT_TRIGGER in post_data
+            if has_event_triggers:
+                member.write(render("suspend_event_triggers"))
             if self.changes:
                 member.write(render("suspend", touched=_touched(self.changes)))
                 rows.copy_to(member)
@@ -155,6 +167,8 @@ class _Making:
             for view in filled_views(post_data, self.snapshot.materialised_views()) if self.changes else ():
                 member.write(refresh(view))
             member.write(render("marker", id=f"{self.description.id}+{differential_id}"))
+            if has_event_triggers:
+                member.write(render("resume_event_triggers"))
             member.write(render("epilogue"))
         self.snapshot.require_alive()
         age_seconds = self.snapshot.age_seconds
@@ -196,7 +210,7 @@ class _Making:
                     case Rows():
                         self.rows += event.count()
                         comparison.feed(event.text)
-                        self._require_few_changes(comparison)
+                        self._require_few_changes(begins, comparison)
                     case TableEnds():
                         comparison.end()
                         if begins.table not in self.partitioned:
@@ -221,11 +235,22 @@ class _Making:
         comparison.begin(old.rows())
         return comparison
 
-    def _require_few_changes(self, comparison: TableComparison) -> None:
-        changed = self.changed_bytes + comparison.waiting_bytes
+    def _require_few_changes(self, begins: TableBegins, comparison: TableComparison) -> None:
+        changed: float = self.changed_bytes + comparison.waiting_bytes
+        if comparison.unordered_bytes > self.limits.looked_at_bytes(self.description.data_bytes):
+            changed = max(changed, self.changed_bytes + 2 * self._expected_bytes(begins.table, comparison))
         if changed > self.limits.changed_bytes(self.description.data_bytes):
             share = f"{self.limits.largest_share:.0%}".replace("%", " %")
             raise FullBackupNeeded(f"cambió, o se movió, más del {share} de los datos desde el último completo")
+
+    def _expected_bytes(self, table: bytes, comparison: TableComparison) -> float:
+        """How much of a table that was written anew is not where it was, as far as it was compared; else 0."""
+        facts = self.snapshot.tables[table]
+        if facts.filenode == self.description.filenodes.get(str(facts.oid), facts.filenode):
+            return 0.0
+        if table not in self.sizes:
+            ((self.sizes[table],),) = self.snapshot.session.query("size_of_table", {"oid": facts.oid})
+        return self.sizes[table] * comparison.unordered_bytes / comparison.fed_bytes
 
     def _write_large_objects(self, spool: _Spool) -> None:
         old = dict(self.description.large_objects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -103,11 +104,14 @@ def _write(
         roles=roles,
         settings=values.settings,
         locale=values.locale,
+        filenodes={str(table.oid): table.filenode for table in snapshot.tables.values()},
     )
-    publish(draft, contents, description.to_bytes())
+    text = description.to_bytes()
+    publish(draft, contents, text)
     return BackupFile(
-        Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, age_seconds, reason=reason
-    )
+        Kind.FULL, draft.final, backup_id, contents, amounts.tables, amounts.rows, age_seconds, reason=reason,
+        description_sha256=hashlib.sha256(text).hexdigest(),
+    )  # fmt: skip
 
 
 def _with_refreshes_that_warn(post_data: bytes, views: Iterable[bytes]) -> bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from jobs.backups.creation.description import Locale
@@ -58,6 +58,8 @@ class Table:
 
     oid: int
     is_partitioned: bool
+    filenode: int = field(compare=False)
+    """Another one after `CLUSTER`, `VACUUM FULL` or `TRUNCATE`; 0 for a partitioned one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,13 @@ def open_snapshot(source: Source) -> Iterator[Snapshot]:
         _lock(session, list(tables))
         began = time.monotonic()
         ((snapshot_id,),) = session.query("export_snapshot")
-        if _listed(session) != tables:
+        locked = _listed(session)
+        if locked != tables:
             raise TablesBusy("se crean o borran tablas en este momento; vuelva a intentarlo cuando termine")
         address = program_address(
             source.database_url, client_encoding=database.encoding, application_name="janitor_daemon backup"
         )
-        yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, tables, began)
+        yield Snapshot(session, SharedSnapshot(programs, address, snapshot_id), database, locked, began)
 
 
 def values_of(session: SnapshotSession) -> Values:
@@ -153,7 +156,7 @@ def _facts(session: SnapshotSession) -> DatabaseFacts:
 
 
 def _listed(session: SnapshotSession) -> dict[bytes, Table]:
-    return {bytes(name): Table(oid, kind == "p") for oid, name, kind in session.query("list_tables")}
+    return {bytes(name): Table(oid, kind == "p", node) for oid, name, kind, node in session.query("list_tables")}
 
 
 def _lock(session: SnapshotSession, tables: list[bytes]) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from jobs.backups.errors import DamagedBackup
+import hashlib
+
+from jobs.backups.creation.description import read_description
+from jobs.backups.errors import DamagedBackup, FullBackupNeeded
+from jobs.backups.files import description_name
 from jobs.backups.keeping.shelf import files_of
 from jobs.backups.records import Backup
 from jobs.backups.verification.verify import require_hash
@@ -12,8 +16,38 @@ def require_undamaged(backup: Backup) -> None:
     """Raise `DamagedBackup` unless its file has the recorded hash, and that written beside it. Reads the whole file."""
     try:
         require_hash(backup.path, backup.sha256, backup.md5)
-    except (OSError, IndexError) as error:
+    except (OSError, IndexError, UnicodeDecodeError) as error:
         raise DamagedBackup(f"no se puede leer {backup.name} o su .sha256, que debe estar a su lado") from error
+
+
+def require_description(backup: Backup, text: bytes) -> None:
+    """Raise `DamagedBackup` unless a text is the description that was recorded with a full one."""
+    if backup.description_sha256 not in (None, hashlib.sha256(text).hexdigest()):
+        name = description_name(backup.name)
+        raise DamagedBackup(f"{name} no es lo que se copió: su hash no es el que consta en la base de datos")
+
+
+def described(backup: Backup) -> bytes:
+    """The description beside a full one, as it was recorded. Raises `DamagedBackup`."""
+    beside = backup.path.with_name(description_name(backup.name))
+    try:
+        text = beside.read_bytes()
+    except OSError as error:
+        raise DamagedBackup(f"no se puede leer {beside.name}, que debe estar junto a la copia") from error
+    require_description(backup, text)
+    return text
+
+
+def require_base(backup: Backup) -> None:
+    """Raise `FullBackupNeeded` unless what is beside a full one is what was recorded. The file itself is not read."""
+    try:
+        described(backup)
+        written = backup.path.with_name(f"{backup.name}.sha256").read_text().split()[:1]
+    except (DamagedBackup, OSError, UnicodeDecodeError) as error:
+        raise FullBackupNeeded(f"{backup.name} no vale como base: {error}") from error
+    found = read_description(backup.path.with_name(description_name(backup.name))).sha256
+    if backup.sha256 is not None and (written != [backup.sha256] or found != backup.sha256):
+        raise FullBackupNeeded(f"{backup.name} no es el completo que consta en la base de datos")
 
 
 def damage_of(backup: Backup) -> str:
@@ -25,4 +59,11 @@ def damage_of(backup: Backup) -> str:
     missing = [
         path.name for path in files_of(backup) if not path.exists() and (backup.is_full or path.suffix != ".json")
     ]
-    return f"falta {missing[0]}" if missing else ""
+    if missing:
+        return f"falta {missing[0]}"
+    try:
+        if backup.is_full:
+            described(backup)
+    except DamagedBackup as error:
+        return str(error)
+    return ""

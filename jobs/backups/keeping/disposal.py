@@ -1,7 +1,8 @@
 """Throws away what is too old, as `retention` allows it.
 
 Only the files of this host are deleted, so this host's lock of the job is all that must be held. What is being deleted
-is noted before, so that a run that is killed meanwhile is finished by the next one.
+is noted before, so that what vanished by another hand can be told from it. The next run judges it again: by then it may
+be all there is.
 """
 
 from __future__ import annotations
@@ -18,24 +19,41 @@ from config.logs import emit, one_line
 from jobs.backups.creation.dump import require_no_interruption
 from jobs.backups.files import NAME, disk_errors, sync_directory
 from jobs.backups.keeping.retention import deletable
-from jobs.backups.keeping.shelf import Shelf, files_of
-from jobs.backups.records import COMPLETED, Backup, Records
+from jobs.backups.keeping.shelf import Shelf, files_of, is_there
+from jobs.backups.records import Backup, Records
 
 MODE = 0o700
 
 
 def to_delete(shelf: Shelf, days: int, now: datetime) -> list[Backup]:
-    """The backups of this host that retention lets go, in the order in which they must. Raises `RetentionError`."""
+    """The backups of this host that retention lets go, in the order in which they must. Raises `RetentionError`.
+
+    Whether their deletion was begun by another run changes nothing.
+    """
     return [shelf.named(known.id) for known in deletable(shelf.known(), days, now)]
+
+
+def kept_after_all(shelf: Shelf, gone: Sequence[Backup]) -> list[Backup]:
+    """Those of which a run had begun the deletion, that are not to go now, and are whole somewhere.
+
+    What a provider that did not answer may have is left as it is.
+    """
+    going = {backup.id for backup in gone}
+    seen = {known.id for known in shelf.known() if known.copies and not known.may_be_unseen}
+    return [backup for backup in half_deleted(shelf) if backup.id in seen and backup.id not in going]
+
+
+def keep(backups: Sequence[Backup], records: Records) -> None:
+    """Give up deletions that were begun, and say so."""
+    for backup in backups:
+        records.note_kept(backup, is_here=is_there(backup))
+        text = f"La copia {backup.id} ({backup.name}) no se termina de borrar: ahora hace falta, o ya no es antigua"
+        emit(logging.WARNING, "backup_deletion_given_up", one_line(text))
 
 
 def half_deleted(shelf: Shelf) -> list[Backup]:
     """Those that a run was deleting when it was killed, differentials first."""
-    begun = [
-        backup
-        for backup in shelf.here()
-        if backup.is_being_deleted and not backup.is_deleted and backup.state == COMPLETED
-    ]
+    begun = [backup for backup in shelf.here() if backup.is_being_deleted and backup.is_standing]
     return sorted(begun, key=lambda backup: (backup.is_full, backup.id))
 
 
@@ -80,12 +98,13 @@ def clean(
     *,
     dry_run: bool,
 ) -> list[Backup]:
-    """Delete what is too old, and finish what was begun; give those backups.
+    """Delete what is too old, also what was begun to be deleted; give those backups. What is needed by now is kept.
 
     Raises `DiskError`, `BackupInterrupted`, `RetentionError`.
     """
-    gone = [*half_deleted(shelf), *to_delete(shelf, days, records.now())]
+    gone = to_delete(shelf, days, records.now())
     if not dry_run:
+        keep(kept_after_all(shelf, gone), records)
         delete(gone, records, lambda: require_no_interruption(interruption), remove_elsewhere)
     return gone
 

@@ -50,14 +50,17 @@ def _end(backup: Backup) -> End | None:
         contents = _contents(backup.path)
     except (OSError, DamagedBackup, IndexError):
         return None
-    tables = rows = None
+    tables = rows = described = None
     if backup.is_full:
+        beside = backup.path.parent / description_name(backup.name)
         try:
-            description = read_description(backup.path.parent / description_name(backup.name))
-        except FullBackupNeeded:
+            description, described = read_description(beside), _contents(beside).sha256
+        except (FullBackupNeeded, OSError):
+            return None
+        if description.sha256 != contents.sha256:
             return None
         tables, rows = description.tables, description.rows
-    return End(backup.attempt or "", backup.kind, backup.path, contents, tables, rows, None)
+    return End(backup.attempt or "", backup.kind, backup.path, contents, tables, rows, None, described)
 
 
 def _contents(path: Path) -> Contents:

@@ -20,7 +20,8 @@ class KnownBackup:
     `base_id` is that of a differential's full backup. `copies` are the places, the directory and providers, where it
     was seen now, with the right size; a place that could not be asked is not among them. `is_good`: the row says that
     it was completed. `verified`: the last good proof. `is_doubtful`: a later one failed. `may_be_unseen`: a provider
-    that was not asked, or did not answer, has a copy by what is recorded.
+    that was not asked, or did not answer, has a copy by what is recorded. `is_own`: this host made it; another host's
+    is never deleted, is relied upon for nothing, and keeps its full one.
     """
 
     id: int
@@ -31,6 +32,7 @@ class KnownBackup:
     copies: frozenset[str] = frozenset()
     is_doubtful: bool = False
     may_be_unseen: bool = False
+    is_own: bool = True
 
     @property
     def is_full(self) -> bool:
@@ -54,7 +56,7 @@ def deletable(backups: Iterable[KnownBackup], days: int, now: datetime) -> list[
     if days <= 0:
         raise RetentionError(f"BACKUP_RETENTION_DAYS debe ser mayor que 0, no {days}: no se borra ninguna copia")
     known = {backup.id: backup for backup in backups}
-    kept = _never_deleted(known)
+    kept = _never_deleted(known, now)
     if kept is None:
         return []
     oldest_kept = now - timedelta(days=days)
@@ -74,17 +76,18 @@ def _add_bases(kept: set[int], known: dict[int, KnownBackup]) -> None:
             waiting.append(backup.base_id)
 
 
-def _never_deleted(known: dict[int, KnownBackup]) -> set[int] | None:
+def _never_deleted(known: dict[int, KnownBackup], now: datetime) -> set[int] | None:
     """What stays whatever its age; `None` when there is no good full backup to rely on."""
-    good = [backup for backup in known.values() if backup.is_good]
+    good = [backup for backup in known.values() if backup.is_good and backup.is_own]
     seen = [backup for backup in good if _is_restorable(backup, known)]
     doubtful_chains = {_chain(backup) for backup in known.values() if backup.is_doubtful}
     trusted = [backup for backup in seen if _chain(backup) not in doubtful_chains]
     if not any(backup.is_full for backup in trusted):
         return None
-    kept = {backup.id for backup in known.values() if backup.may_be_unseen}
+    kept = {backup.id for backup in known.values() if backup.may_be_unseen or not backup.is_own}
     for candidates in (trusted, seen, good):
         kept |= _newest(candidates)
+        kept |= _newest([backup for backup in candidates if backup.made <= now])  # the rest may be of any age
     return kept
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from config.logs import one_line
@@ -65,14 +66,14 @@ class Shelf:
             if backup.is_full and backup.id not in doubtful and (is_base(backup) or backup.id in fetchable)
             if backup.damaged is None
         )
-        return max(usable, key=lambda backup: (backup.made, backup.id), default=None)
+        return max(usable, key=_age, default=None)
 
     def newest(self, fetchable: Container[int] = ()) -> Backup:
         """The newest good one whose file is there, or can be fetched. Raises `UnknownBackup`."""
         usable = [backup for backup in self.good_here() if is_there(backup) or backup.id in fetchable]
         if not usable:
             raise UnknownBackup("no hay ninguna copia de seguridad buena en este equipo; hágala con 'backup run'")
-        return max(usable, key=lambda backup: (backup.made, backup.id))
+        return max(usable, key=_age)
 
     def newest_provable(self, *, has_key: bool) -> Backup | None:
         """The newest good one that this program made and somebody can prove.
@@ -84,7 +85,7 @@ class Shelf:
         provable = (
             backup for backup in usable if all(self._can_be_read(part, has_key) for part in self._parts(backup))
         )
-        return max(provable, key=lambda backup: (backup.made, backup.id), default=None)
+        return max(provable, key=_age, default=None)
 
     def is_readable_elsewhere(self, backup: Backup, *, has_key: bool) -> bool:
         """Whether providers have all that restores a backup, where this host can read it."""
@@ -135,8 +136,8 @@ class Shelf:
         return backup.host in (None, self.host) and is_there(backup)
 
     def _usable(self, backup: Backup, fetchable: Container[int]) -> Backup:
-        if not backup.is_good:
-            state = "está borrada" if backup.is_deleted or backup.is_being_deleted else f"está en {backup.state}"
+        if not backup.is_standing:  # what a run was deleting may be all there is
+            state = "está borrada" if backup.is_deleted else f"está en {backup.state}"
             raise UnknownBackup(f"la copia {backup.id} ({backup.name}) {state}")
         if backup.id in fetchable:
             return backup
@@ -147,20 +148,27 @@ class Shelf:
         return backup
 
     def known(self) -> list[KnownBackup]:
-        """Those of this host as retention judges them."""
-        return [
-            KnownBackup(
-                id=backup.id,
-                made=backup.made,
-                base_id=None if backup.is_full else backup.base_id or -1,
-                is_good=backup.is_good,
-                verified=backup.last_proof,
-                copies=frozenset((DIRECTORY,) if is_whole(backup) else ()) | self.elsewhere.get(backup.id, frozenset()),
-                is_doubtful=backup.verification_error is not None,
-                may_be_unseen=not backup.providers <= self.asked,
-            )
-            for backup in self.good_here()
-        ]
+        """All as retention judges them: also what a run was deleting, as it may be all there is by now."""
+        return [self._known(backup) for backup in self.backups if backup.is_standing]
+
+    def _known(self, backup: Backup) -> KnownBackup:
+        is_own = backup.host == self.host
+        here = frozenset((DIRECTORY,) if is_own and is_whole(backup) else ())
+        return KnownBackup(
+            id=backup.id,
+            made=backup.made,
+            base_id=None if backup.is_full else backup.base_id or -1,
+            is_good=backup.is_standing,
+            verified=backup.last_proof,
+            copies=here | self.elsewhere.get(backup.id, frozenset()),
+            is_doubtful=backup.verification_error is not None,
+            may_be_unseen=not backup.providers <= self.asked,
+            is_own=is_own,
+        )
+
+
+def _age(backup: Backup) -> tuple[bool, datetime, int]:
+    return backup.age_key
 
 
 def is_there(backup: Backup) -> bool:

@@ -103,6 +103,16 @@ def describe_lost(shelf: Shelf) -> Iterator[Finding]:
         yield bad(SUBJECT, one_line(f"{what} en el disco ni en ningún proveedor: {names}{more}; {advice}"))
 
 
+def describe_dated_ahead(shelf: Shelf) -> Iterator[Finding]:
+    """Backups whose date is still to come."""
+    ahead = [backup for backup in shelf.backups if backup.is_good and backup.is_dated_ahead]
+    if ahead:
+        names = ", ".join(f"{backup.id} ({backup.made:%Y-%m-%d})" for backup in ahead[:NAMED_AT_MOST])
+        what = counted(len(ahead), "copia tiene", "copias tienen")
+        advice = "no se borran ni cuentan como las últimas; corrija fecha_creacion en historial_backup"
+        yield advised(SUBJECT, one_line(f"{what} una fecha que aún no ha llegado: {names}; {advice}"))
+
+
 def _ages(summary: Summary, full: Backup, clock: Clock) -> Finding:
     differential = None if summary.differential is None else summary.differential.made
     proven = None if summary.proven is None else summary.proven.verified
@@ -110,7 +120,7 @@ def _ages(summary: Summary, full: Backup, clock: Clock) -> Finding:
         f"última completa {_shown(full.made, clock)}, última diferencial {_shown(differential, clock)}, "
         f"última comprobada {_shown(proven, clock)}"
     )
-    if (clock.now - full.made).days > LONGEST_DAYS_WITHOUT:
+    if full.is_dated_ahead or (clock.now - full.made).days > LONGEST_DAYS_WITHOUT:
         return bad(SUBJECT, f"{text}: hace más de una semana que no se hace una completa; mire el registro")
     return good(SUBJECT, text)
 
@@ -173,8 +183,8 @@ def _newest(backups: Iterable[Backup]) -> Backup | None:
     return max(backups, key=_age, default=None)
 
 
-def _age(backup: Backup) -> tuple[datetime, int]:
-    return backup.made, backup.id
+def _age(backup: Backup) -> tuple[bool, datetime, int]:
+    return backup.age_key
 
 
 def _shown(instant: datetime | None, clock: Clock) -> str:
@@ -183,4 +193,5 @@ def _shown(instant: datetime | None, clock: Clock) -> str:
 
 def findings(shelf: Shelf, directory: Path, verify_days: int, clock: Clock) -> Sequence[Finding]:
     """All of it."""
-    return [*describe_lost(shelf), *describe(summarize(shelf), verify_days, clock), *describe_room(directory, shelf)]
+    described = [*describe_lost(shelf), *describe_dated_ahead(shelf)]
+    return [*described, *describe(summarize(shelf), verify_days, clock), *describe_room(directory, shelf)]

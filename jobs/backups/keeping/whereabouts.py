@@ -48,7 +48,7 @@ def _providers_of(backup: Backup) -> str:
 
 def _encrypted_only(shelf: Shelf, *, has_key: bool) -> Iterator[Finding]:
     """Whether the newest backup of this host is nowhere where this host can read it."""
-    newest = max(shelf.good_here(), key=lambda backup: (backup.made, backup.id), default=None)
+    newest = max(shelf.good_here(), key=lambda backup: backup.age_key, default=None)
     if newest is None or has_key or is_there(newest) or not newest.has_copy:
         return
     if not newest.has_readable_copy(has_key=False):
@@ -62,7 +62,8 @@ def _on_one_host(shelf: Shelf, settings: BackupSettings, last_signs: LastSigns, 
     alone = [
         backup
         for backup in shelf.backups
-        if backup.is_good and backup.host is not None and not backup.has_copy and clock.now - backup.made > TIME_TO_SEND
+        if backup.is_good and backup.host is not None and not backup.has_copy
+        if backup.is_dated_ahead or clock.now - backup.made > TIME_TO_SEND
         if backup.host != shelf.host or is_there(backup)
     ]
     by_host = {

@@ -77,9 +77,16 @@ def backup_rebuild(settings: Settings, *, provider: str, prefix: str | None, dry
 
 
 def _rebuilt_line(done: Rebuilt) -> str:
-    if done.backup_id is None:
-        return f"{done.copy.spot.key}: la base de datos dice que se borró; no se apunta"
-    return f"Copia {done.backup_id}: {done.copy.spot.key}, {'apuntada' if done.is_new else 'ya se conocía'}"
+    key, row = done.copy.spot.key, done.row
+    if row.is_another:
+        return f"{key}: no se apunta; la base de datos conoce otra con este nombre y otro hash (¿otra instalación?)"
+    if row.backup_id is None:
+        return f"{key}: la base de datos dice que se borró; no se apunta"
+    lacking = (
+        f"; falta su completa{f' {done.copy.base_name}' if done.copy.base_name else ''}" if done.lacks_base else ""
+    )
+    advice = ": use 'backup rebuild' en el proveedor que la tenga y después otra vez en este" if done.lacks_base else ""
+    return f"Copia {row.backup_id}: {key}, {'apuntada' if row.is_new else 'ya se conocía'}{lacking}{advice}"
 
 
 @click.command("send", short_help="Envía una copia por correo.")

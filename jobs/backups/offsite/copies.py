@@ -65,7 +65,10 @@ def spot_of(prefix: str, name: str, *, is_encrypted: bool) -> Spot:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy at a provider: proven if `stored` is known, else begun and perhaps half there."""
+    """A copy at a provider: proven if `stored` is known, else begun and perhaps half there.
+
+    Of one that was begun `sha256` is the hash of what was to be stored, and `evidence` that of what it was to replace.
+    """
 
     backup_id: int
     provider_id: int
@@ -94,9 +97,10 @@ class Copies:
             for row in self._query("list_copies", {})
         ]  # fmt: skip
 
-    def begin(self, copy: Copy) -> None:
-        """Record, before the first byte, that a copy is being stored. Raises `LeaseLost`."""
-        if not self._query("begin_copy", _place(copy)):
+    def begin(self, copy: Copy, sha256: str, replaced_sha256: str | None) -> None:
+        """Record, before the first byte, that a copy is being stored, and what for. Raises `LeaseLost`."""
+        hashes = {"sha256": sha256, "replaced_sha256": replaced_sha256}
+        if not self._query("begin_copy", {**_place(copy), **hashes}):
             raise LeaseLost("otra máquina ha tomado las copias de seguridad; sigue ella")
 
     def finish(self, copy: Copy, size_bytes: int, sha256: str, evidence: str) -> None:

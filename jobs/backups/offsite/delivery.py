@@ -7,7 +7,7 @@ of the backup on the disk.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Self
 
@@ -15,8 +15,9 @@ from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line, redactor
 from jobs.backups.errors import BackupError, DamagedBackup
 from jobs.backups.files import FULL, SUFFIX
+from jobs.backups.keeping.damage import require_undamaged
 from jobs.backups.keeping.shelf import Shelf, is_there
-from jobs.backups.offsite.copies import Copies, Copy, spot_of
+from jobs.backups.offsite.copies import Copies, Copy, Spot, spot_of
 from jobs.backups.offsite.fetching import Fetcher
 from jobs.backups.offsite.sending import Parcel, Sender, parcel_of
 from jobs.backups.offsite.stores import Stores, StoreUnknown, StoreUnusable, rows_in
@@ -47,6 +48,7 @@ class Delivery:
         self._known = copies.all()
         self._seen: set[tuple[int, int]] = set()
         self._missing: list[Copy] = []
+        self._half_deleted: set[int] = set()
         self._asked: set[int] = set()
         self._known_to_be_elsewhere: set[int] = set()
         self._troubles: dict[int, str] = {}
@@ -107,7 +109,8 @@ class Delivery:
 
     def look(self, shelf: Shelf) -> None:
         """Ask each provider once what it has. Raises `RunInterrupted`."""
-        backup_ids = {backup.id for backup in shelf.good_here()}
+        self._half_deleted = {backup.id for backup in shelf.here() if backup.is_standing and not backup.is_good}
+        backup_ids = {backup.id for backup in shelf.here() if backup.is_standing}
         concerned = [copy for copy in self._known if copy.backup_id in backup_ids and copy.stored]
         wanted = self.wanted()
         for provider_id in dict.fromkeys([*wanted, *(copy.provider_id for copy in concerned)]):
@@ -136,7 +139,7 @@ class Delivery:
             has_any |= copy.spot.key in listed
             if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):
                 self._seen.add((copy.backup_id, provider_id))
-            else:
+            elif copy.backup_id not in self._half_deleted:
                 missing.append(copy)
         if missing and not has_any:
             self._stores.require_mounted(provider_id)
@@ -240,14 +243,23 @@ class Delivery:
         if provider.id not in self._known_to_be_elsewhere:
             sender.require_elsewhere(backup.path.parent, spot)
             self._known_to_be_elsewhere.add(provider.id)
-        if not before:
-            sender.require_free(parcel, spot)
-        self._copies.begin(copy)
-        for known in before:
-            if known.spot != spot:  # it was encrypted then and is not now, or the other way round
-                sender.remove(known.spot)
-        evidence = sender.send(parcel, spot, is_first=not before)
+        if before and not parcel.is_encrypted:  # else that was seen when it was encrypted
+            require_undamaged(backup)  # what is recorded of a copy is forgotten only for a better one
+        claim = sender.claim(parcel, spot, before)
+        self._copies.begin(copy, parcel.sha256, claim.sha256)
+        evidence = sender.send(parcel, spot, claim)
+        if before:
+            self._remove_twins(sender, backup, before, spot)
         self._copies.finish(copy, parcel.size_bytes, parcel.sha256, str(evidence))
+
+    def _remove_twins(self, sender: Sender, backup: Backup, before: Sequence[Copy], spot: Spot) -> None:
+        """Remove what was encrypted then and is not now, or the other way round, as the new copy is proven by now."""
+        for known in before:
+            if known.spot != spot and not sender.is_of_another(known, backup):
+                sender.remove(known.spot)
+        twin = spot_of(self._stores.prefix, backup.name, is_encrypted=not spot.is_encrypted)
+        if backup.sha256 is not None and sender.about(twin).get("sha256") == backup.sha256:
+            sender.remove(twin)  # a killed run did not come so far
 
     # What is too old
 
@@ -266,7 +278,7 @@ class Delivery:
             if provider.store != copy.store:
                 self._tell_left(copy, "su fila señala ahora a otro sitio")
             else:
-                Sender(provider, self._stores.interruption).remove(copy.spot)
+                self._remove_own(Sender(provider, self._stores.interruption), copy, backup)
         except StoreUnknown:
             self._tell_left(copy, "ya no está en cloud_providers")
         except RunInterrupted:
@@ -277,6 +289,12 @@ class Delivery:
             return False
         self._note_deleted(copy)
         return True
+
+    def _remove_own(self, sender: Sender, copy: Copy, backup: Backup) -> None:
+        if sender.is_of_another(copy, backup):
+            self._tell_left(copy, "no es lo que se guardó, quizá es de otra instalación")
+        else:
+            sender.remove(copy.spot)
 
     def _note_deleted(self, copy: Copy) -> None:
         self._copies.note_deleted(copy)
@@ -335,8 +353,8 @@ def _in_order(shelf: Shelf) -> list[Backup]:
     """The newest chain first, and in each the full one first: a differential alone restores nothing."""
     backups = {backup.id: backup for backup in shelf.good_here()}
 
-    def newest_first(backup: Backup) -> tuple[float, float]:
+    def newest_first(backup: Backup) -> tuple[bool, float, float]:
         base = backup if backup.is_full else backups.get(backup.base_id or 0, backup)
-        return -base.made.timestamp(), backup.made.timestamp()
+        return base.is_dated_ahead, -base.made.timestamp(), backup.made.timestamp()
 
     return sorted(backups.values(), key=newest_first)

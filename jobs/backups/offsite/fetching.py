@@ -16,7 +16,7 @@ from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
 from jobs.backups.errors import BackupError, DamagedBackup, DiskError
 from jobs.backups.files import Contents, Draft, Target, disk_errors, prepare, publish
-from jobs.backups.keeping.damage import damage_of
+from jobs.backups.keeping.damage import damage_of, require_description
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.offsite.copies import Copy
 from jobs.backups.offsite.encryption import CannotDecrypt, decrypt
@@ -108,6 +108,8 @@ class Fetcher:
         prepare(Target(directory, copy.size_bytes or 0))
         reading = _Reading(provider, copy, self.stores, self.identities)
         description = reading.description() if backup.is_full else None
+        if description is not None:
+            require_description(backup, description)
         with disk_errors(directory), Draft(directory, backup.name) as draft:
             contents = reading.into(draft)
             recorded, found = (backup.sha256, contents.sha256) if backup.sha256 else (backup.md5, contents.md5)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from email.message import EmailMessage
 
 from config import mailbox as mail
 from config.mailbox import Mailbox, envelope
-from jobs.backups.errors import BackupError
+from jobs.backups.errors import BackupError, DamagedBackup
+from jobs.backups.files import disk_errors
 from jobs.backups.offsite.sending import Parcel
 from jobs.backups.records import Backup, readable_size
 
@@ -19,7 +21,10 @@ class MailNotSent(BackupError):
 def message_of(
     parcel: Parcel, mailbox: Mailbox, recipient: str, places: Sequence[str], largest_bytes: int
 ) -> EmailMessage:
-    """The message: with the backup if that is not larger than `largest_bytes`, else with where it is."""
+    """The message: with the backup if that is not larger than `largest_bytes`, else with where it is.
+
+    Raises `DamagedBackup`, `DiskError`.
+    """
     message = _envelope(parcel.backup, mailbox, recipient)
     name = parcel.backup.name + (".age" if parcel.is_encrypted else "")
     is_attached = parcel.size_bytes <= largest_bytes
@@ -31,8 +36,22 @@ def message_of(
         where = [f"No va adjunta, porque ocupa {size}, {limit}.", *_where(parcel.backup, places, parcel.plain_sha256)]
     message.set_content("\n".join([*_about(parcel.backup, parcel.base_name), *where]) + "\n")
     if is_attached:
-        message.add_attachment(parcel.path.read_bytes(), maintype="application", subtype="octet-stream", filename=name)
+        content = _content_of(parcel)
+        message.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
     return message
+
+
+def _content_of(parcel: Parcel) -> bytes:
+    """What is attached, which has the hash that the message gives."""
+    with disk_errors(parcel.path.parent):
+        content = parcel.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != parcel.sha256:
+        backup_id = parcel.backup.id
+        advice = f"si un proveedor tiene otra, tráigala con 'backup download {backup_id} DIRECTORIO'"
+        raise DamagedBackup(
+            f"la copia {backup_id} ({parcel.backup.name}) está dañada en el disco: no se envía; {advice}"
+        )
+    return content
 
 
 def message_without(

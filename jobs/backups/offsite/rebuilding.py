@@ -18,7 +18,7 @@ from jobs.backups.files import DIFFERENTIAL, FULL, NAME, STAMP
 from jobs.backups.offsite.copies import Copies, Copy, Spot, backups_prefix
 from jobs.backups.offsite.sending import about_in
 from jobs.backups.offsite.stores import Stores
-from jobs.backups.records import Found, Records
+from jobs.backups.records import Found, Records, Written
 from jobs.backups.result import Kind
 from providers.base import Provider
 from providers.retries import with_retries
@@ -44,11 +44,11 @@ class FoundCopy:
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What became of one copy: its id, whether its row is new; no id if the database says that it was deleted."""
+    """What became of one copy; `lacks_base`: no row says which full one a differential needs."""
 
     copy: FoundCopy
-    backup_id: int | None = None
-    is_new: bool = False
+    row: Written
+    lacks_base: bool = False
 
 
 def found_copies(stores: Stores, provider_id: int, directory: Path, zone: tzinfo) -> list[FoundCopy]:
@@ -67,20 +67,21 @@ def rebuild(
 ) -> Iterator[Rebuilt]:
     """Write the rows of some copies, in this order; what the database knows already stays as it is.
 
+    Bytes that are not those of the backup that is known by their name are no copy of it.
+
     May be repeated. Raises `DatabaseError`.
     """
-    known = {backup.name: backup.id for backup in records.all()}
+    fulls = {backup.name: backup.id for backup in records.all() if backup.is_full and backup.is_good}
     for copy in copies:
-        base_id = known.get(copy.base_name or "")
+        base_id = fulls.get(copy.base_name or "")
         written = records.rebuild(copy.backup, base_id, made_by)
-        if written is None:
-            yield Rebuilt(copy)
-            continue
-        backup_id, is_new = written
-        known[copy.backup.path.name] = backup_id
-        row = Copy(backup_id, provider_id, store, copy.spot)
-        rows.finish(row, copy.stored_bytes, copy.stored_sha256, "sha256-file")
-        yield Rebuilt(copy, backup_id, is_new)
+        is_full = copy.backup.kind is Kind.FULL
+        if written.backup_id is not None:
+            if is_full:
+                fulls[copy.backup.path.name] = written.backup_id
+            row = Copy(written.backup_id, provider_id, store, copy.spot)
+            rows.finish(row, copy.stored_bytes, copy.stored_sha256, "sha256-file")
+        yield Rebuilt(copy, written, lacks_base=not is_full and base_id is None)
 
 
 def _copy(
@@ -109,6 +110,7 @@ def _copy(
         sha256=_matching(SHA256, about.get("sha256")) or plain_sha256,
         tables=_number(about.get("tables")),
         rows=_number(about.get("rows")),
+        description_sha256=_matching(SHA256, about.get("description_sha256")),
     )
     base = about.get("base")
     base_name = base if isinstance(base, str) and NAME.fullmatch(base) else None

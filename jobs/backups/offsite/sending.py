@@ -11,19 +11,21 @@ import hashlib
 import json
 import secrets
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from config.errors import RunInterrupted, SourceChanged, SourceUnreadable
 from config.logs import one_line
 from config.models import Evidence, PutReceipt, StoredObject
 from config.text.wording import reason_of
 from jobs.backups.errors import DamagedBackup
-from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, description_name, disk_errors, prepare
-from jobs.backups.offsite.copies import Spot
+from jobs.backups.files import ENCRYPTED, READ_BYTES, Draft, Target, disk_errors, prepare
+from jobs.backups.keeping.damage import described
+from jobs.backups.offsite.copies import Copy, Spot
 from jobs.backups.offsite.encryption import encrypt
 from jobs.backups.records import Backup
 from providers.base import (
@@ -55,11 +57,13 @@ class Parcel:
     is_encrypted: bool
     plain_sha256: str
     base_name: str | None
+    plain_description_sha256: str | None
 
     def hash_text(self, spot: Spot) -> bytes:
         """What is stored as its hash: for `sha256sum`, and for `rebuild` what the database knows of the backup."""
         about = {
             "base": self.base_name,
+            "description_sha256": self.plain_description_sha256,
             "kind": self.backup.kind,
             "made": self.backup.made.isoformat(),
             "md5": self.backup.md5,
@@ -72,6 +76,14 @@ class Parcel:
         return f"{self.sha256}  {name}\n{ABOUT}{json.dumps(about, sort_keys=True)}\n".encode()
 
 
+class Claim(NamedTuple):
+    """What was seen where a copy goes: nothing, or what this installation stored; `sha256`: the file's, if asked."""
+
+    seen: Mapping[str, StoredObject | None]
+    sha256: str | None = None
+    is_begun: bool = False
+
+
 @contextlib.contextmanager
 def parcel_of(
     backup: Backup, base_name: str | None, recipients: Sequence[str], interruption: threading.Event
@@ -82,17 +94,18 @@ def parcel_of(
     """
     source = FileSource(backup.path, interruption)
     plain_sha256 = _recorded_hash(backup)
-    beside = backup.path.with_name(description_name(backup.name))
-    with disk_errors(backup.path.parent):
-        description = beside.read_bytes() if backup.is_full else None
+    description = described(backup) if backup.is_full else None
+    named = None if description is None else _sha256_of(description)
     if not recipients:
-        yield Parcel(backup, backup.path, source.size_bytes, plain_sha256, description, False, plain_sha256, base_name)
+        yield Parcel(
+            backup, backup.path, source.size_bytes, plain_sha256, description, False, plain_sha256, base_name, named
+        )
         return
     prepare(Target(backup.path.parent, source.size_bytes))
     with disk_errors(backup.path.parent), Draft(backup.path.parent, backup.name + ENCRYPTED) as draft:
         sha256 = _encrypted(source, draft, recipients, plain_sha256)
         hidden = None if description is None else _encrypted_text(description, recipients)
-        yield Parcel(backup, draft.path, draft.size_bytes, sha256, hidden, True, plain_sha256, base_name)
+        yield Parcel(backup, draft.path, draft.size_bytes, sha256, hidden, True, plain_sha256, base_name, named)
 
 
 def _recorded_hash(backup: Backup) -> str:
@@ -180,22 +193,41 @@ class Sender:
         self._interruption = interruption
         self._traffic = traffic or Traffic()
 
-    def require_free(self, parcel: Parcel, spot: Spot) -> None:
-        """Raise `UnsafeDestination` where another installation has a backup of this name, and `ProviderError`.
+    def claim(self, parcel: Parcel, spot: Spot, begun: Sequence[Copy]) -> Claim:
+        """See what is at the place of a copy. `begun`: what is recorded of this copy at this place.
 
-        Call it before a copy is begun. What this installation stored without recording it is its own.
+        Call it before a copy is begun. Raises `UnsafeDestination` where something is that this installation did not
+        store, and `ProviderError`. What it stored without recording it is its own.
         """
-        if self._look(spot.key) is None and self._look(spot.hash_key) is None:
-            return
-        about = self.about(spot)
-        if about.get("sha256") == parcel.plain_sha256:
-            return
-        if not parcel.is_encrypted and self._sha256(spot.key)[0] == parcel.plain_sha256:
-            return
-        raise UnsafeDestination(
-            f"ya hay otra copia de seguridad con el nombre {one_line(spot.key)}, quizá de otra instalación con el "
-            "mismo prefijo; no se toca: cambie prefijo_ruta_nube, o retire esos objetos"
-        )
+        seen = {key: self._look(key) for key in spot.keys}
+        if seen[spot.hash_key] is None and seen[spot.key] is None:
+            if not begun and not self._is_free_or(parcel.description, seen[spot.description_key]):
+                raise _not_ours(spot.description_key)
+            return Claim(seen, is_begun=bool(begun))
+        if seen[spot.hash_key] is not None and self.about(spot).get("sha256") == parcel.plain_sha256:
+            return Claim(seen, is_begun=bool(begun))
+        found = None if seen[spot.key] is None else self._sha256(spot.key)[0]
+        if found not in {parcel.sha256, *(copy.sha256 for copy in begun), *(copy.evidence for copy in begun)} - {None}:
+            raise _not_ours(spot.key)
+        return Claim(seen, found, is_begun=bool(begun))
+
+    def _is_free_or(self, content: bytes | None, there: StoredObject | None) -> bool:
+        return there is None or (content is not None and self._sha256(there.key)[0] == _sha256_of(content))
+
+    def is_of_another(self, copy: Copy, backup: Backup) -> bool:
+        """Whether what is at the place of a copy shows that it is not what was stored there. Raises `ProviderError`."""
+        text = self._hash_text(copy.spot)
+        if text:
+            about = about_in(text).get("sha256")
+            if about is not None and backup.sha256 is not None:
+                return about != backup.sha256
+            return copy.sha256 is not None and text.split()[:1] != [copy.sha256.encode()]
+        there = self._look(copy.spot.key)
+        if there is None:
+            return False
+        if copy.stored is not None:
+            return there.size_bytes != copy.size_bytes
+        return self._sha256(copy.spot.key)[0] not in (backup.sha256, copy.sha256, copy.evidence)
 
     def require_elsewhere(self, directory: Path, spot: Spot) -> None:
         """Raise `UnsafeDestination` where the provider stores backups in the directory that it is to be a copy of.
@@ -211,18 +243,20 @@ class Sender:
             "las dos cosas"
         )
 
-    def send(self, parcel: Parcel, spot: Spot, *, is_first: bool) -> Evidence:
+    def send(self, parcel: Parcel, spot: Spot, claim: Claim) -> Evidence:
         """Store a backup and prove it; give how the provider proved the file.
 
-        `is_first`: nothing was begun here before. Raises `DamagedBackup`, `MigrationError`.
+        What is not there as it was seen is left as it is. Raises `DamagedBackup`, `MigrationError`.
         """
-        if not is_first:
+        if claim.is_begun:
             self.discard_unfinished(spot)
         if parcel.description is not None:
-            self._store(spot.description_key, BytesSource(parcel.description), _sha256_of(parcel.description))
-        evidence = self._store(spot.key, FileSource(parcel.path, self._interruption), parcel.sha256)
+            described = BytesSource(parcel.description), _sha256_of(parcel.description)
+            self._store(spot.description_key, *described, claim.seen[spot.description_key])
+        file = FileSource(parcel.path, self._interruption)
+        evidence = self._store(spot.key, file, parcel.sha256, claim.seen[spot.key])
         text = parcel.hash_text(spot)
-        self._store(spot.hash_key, BytesSource(text), _sha256_of(text))
+        self._store(spot.hash_key, BytesSource(text), _sha256_of(text), claim.seen[spot.hash_key])
         return evidence
 
     def discard_unfinished(self, spot: Spot) -> None:
@@ -242,15 +276,19 @@ class Sender:
 
     def about(self, spot: Spot) -> dict[str, object]:
         """What the hash file says of the backup, nothing if it says nothing. Raises `ProviderError`."""
-        try:
-            text = self._retried(lambda: b"".join(self._provider.open(spot.hash_key)))
-        except ObjectNotFound:
-            return {}
-        return about_in(text)
+        return about_in(self._hash_text(spot))
 
-    def _store(self, key: str, source: Source, sha256: str) -> Evidence:
-        """Store one object and prove it, unless the provider has exactly it. Raises `IntegrityError`."""
-        there = self._look(key)
+    def _hash_text(self, spot: Spot) -> bytes:
+        try:
+            return self._retried(lambda: b"".join(self._provider.open(spot.hash_key)))
+        except ObjectNotFound:
+            return b""
+
+    def _store(self, key: str, source: Source, sha256: str, there: StoredObject | None) -> Evidence:
+        """Store one object in the place of what was seen there, unless it is exactly this one, and prove it.
+
+        Raises `IntegrityError`; what this call stored, and is not what was sent, is removed then.
+        """
         if there is not None and there.size_bytes == source.size_bytes:
             found, evidence = self._sha256(key)
             if found == sha256:
@@ -263,7 +301,12 @@ class Sender:
         if receipt is not None and receipt.sha256 != sha256:
             self._retried(partial(self._provider.delete, key))
             raise _damaged(key.rpartition("/")[2])
-        return self._prove(key, source.size_bytes, sha256, receipt)
+        try:
+            return self._prove(key, source.size_bytes, sha256, receipt)
+        except IntegrityError:
+            if receipt is not None:
+                self._retried(partial(self._provider.delete, key))
+            raise
 
     def _put(self, key: str, source: Source, there: StoredObject | None) -> PutReceipt | None:
         """`None` if another object is there by now, for example this one, whose answer was lost."""
@@ -296,6 +339,13 @@ class Sender:
 
     def _retried(self, step: Callable[[], Result]) -> Result:
         return with_retries(step, self._interruption, self._provider.progress)
+
+
+def _not_ours(key: str) -> UnsafeDestination:
+    return UnsafeDestination(
+        f"ya hay otra copia de seguridad con el nombre {one_line(key)}, quizá de otra instalación con el mismo "
+        "prefijo; no se toca: cambie prefijo_ruta_nube, o retire esos objetos"
+    )
 
 
 def about_in(text: bytes) -> dict[str, object]:

@@ -13,7 +13,8 @@ WITH own AS (
     INSERT INTO janitor_backups (id_backup, attempt, host)
     SELECT id_backup, %(attempt)s, %(host)s FROM begun
     ON CONFLICT (id_backup) DO UPDATE SET  -- a row of a table that the platform has made again
-        attempt = excluded.attempt, host = excluded.host, sha256 = NULL, deleting_since = NULL, missing_since = NULL,
+        attempt = excluded.attempt, host = excluded.host, sha256 = NULL, description_sha256 = NULL,
+        deleting_since = NULL, missing_since = NULL,
         verified_at = NULL, verification_seconds = NULL, verification_error = NULL
 )
 SELECT id_backup FROM own UNION ALL SELECT id_backup FROM begun

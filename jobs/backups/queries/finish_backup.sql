@@ -8,7 +8,8 @@ WITH finished AS (
     WHERE own.attempt = %(attempt)s AND backup.id_backup = own.id_backup AND backup.estado IN ('EN_PROCESO', 'ERROR')
     RETURNING backup.id_backup
 ), noted AS (
-    UPDATE janitor_backups SET sha256 = %(sha256)s WHERE id_backup IN (SELECT id_backup FROM finished)
+    UPDATE janitor_backups SET sha256 = %(sha256)s, description_sha256 = %(description_sha256)s
+    WHERE id_backup IN (SELECT id_backup FROM finished)
 )
 INSERT INTO notificaciones (tipo, titulo, mensaje, semaforo)
 SELECT 'BACKUP', %(title)s, %(message)s, 'VERDE' FROM finished

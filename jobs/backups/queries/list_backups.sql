@@ -1,9 +1,16 @@
+-- Python knows the years 1 to 9999 only; by hand, anything may have been written. What has no date is none of the past.
 SELECT
     backup.id_backup, backup.tipo, backup.nombre_archivo, backup.ruta_archivo, backup.tamanio_bytes, backup.estado,
     backup.mensaje_error, backup.duracion_segundos, backup.tablas_respaldadas, backup.registros_totales,
-    backup.hash_md5, backup.id_backup_base, backup.fecha_creacion, backup.fecha_eliminacion,
+    backup.hash_md5, backup.id_backup_base, 
+    least(greatest(coalesce(backup.fecha_creacion, 'infinity'), '0001-01-02Z'), '9999-12-30Z') AS fecha_creacion,
+    CASE
+        WHEN backup.fecha_eliminacion IS NOT NULL
+        THEN least(greatest(backup.fecha_eliminacion, '0001-01-02Z'), '9999-12-30Z')
+    END AS fecha_eliminacion,
+    coalesce(backup.fecha_creacion, 'infinity') > now() AS is_dated_ahead,
     coalesce(backup.eliminado, false) AS eliminado, backup.ejecutado_por,
-    own.attempt, own.host, own.sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
+    own.attempt, own.host, own.sha256, own.description_sha256, coalesce(own.found_at_provider, false) AS found_at_provider, own.deleting_since,
     own.verified_at, own.verification_seconds, own.verification_error, own.damaged_since,
     (
         SELECT json_agg(

@@ -26,7 +26,7 @@ from jobs.backups.errors import (
     RestoreFailed,
 )
 from jobs.backups.files import Draft, description_name, disk_errors, sync_directory
-from jobs.backups.keeping.damage import require_undamaged
+from jobs.backups.keeping.damage import described, require_undamaged
 from jobs.backups.keeping.shelf import Shelf, files_of
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.progress import shown_progress
@@ -91,6 +91,7 @@ def _proof(chain: Sequence[Backup], programs: Path | None, interruption: threadi
 
 
 def _description(full: Backup) -> Description:
+    described(full)
     try:
         return read_description(full.path.parent / description_name(full.name))
     except FullBackupNeeded as error:

@@ -90,7 +90,7 @@ def _is_left_to_its_host(context: Context, shelf: Shelf, backup: Backup) -> bool
     """Whether the host that made a backup proves it: others fetch it only if that host has not done so for a day."""
     if backup.host == shelf.host:
         return False
-    is_late = context.now - backup.made > LEFT_TO_ITS_HOST
+    is_late = backup.is_dated_ahead or context.now - backup.made > LEFT_TO_ITS_HOST
     return not (is_late and shelf.is_readable_elsewhere(backup, has_key=_has_key(context)))
 
 
@@ -113,4 +113,4 @@ def _due(context: Context, shelf: Shelf) -> Backup | None:
         return newest
     proven = [backup.verified for backup in shelf.backups if backup.is_good and backup.verified is not None]
     oldest_allowed = context.now - timedelta(days=context.own_settings.verify_days) + SLACK
-    return None if proven and max(proven) > oldest_allowed else newest
+    return None if any(oldest_allowed < proof < context.now + SLACK for proof in proven) else newest

@@ -11,10 +11,9 @@ import pwd
 import re
 import secrets
 import shutil
-import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from urllib.parse import quote
@@ -28,7 +27,7 @@ from jobs.backups.creation.source import values_of
 from jobs.backups.creation.statements import QUERIES, literal, render
 from jobs.backups.errors import NoScratchServer
 from jobs.backups.verification.confinement import Confinement
-from jobs.backups.verification.guardian import COMPLAINT_LETTERS, LONGEST_SECONDS, guarded
+from jobs.backups.verification.guardian import LONGEST_SECONDS, guarded
 from sql.connection import database_password
 from sql.errors import DatabaseError
 from sql.snapshots import SnapshotSession, program_address, url_of_database
@@ -93,7 +92,7 @@ def scratch_database(programs: Programs, description: Description, interruption:
     inherited = inherited_environment(is_client=False)
     with guarded(OWN_SERVER, arguments, going_on, inherited, _confinement(programs)) as directory:
         url = f"postgresql://{SUPERUSER}@/{{}}?host={quote(directory, safe='')}"
-        _prepare(programs, url.format("postgres"), "scratch", description)
+        _prepare(url.format("postgres"), "scratch", description)
         yield url.format("scratch")
 
 
@@ -112,21 +111,22 @@ def scratch_database_on(
     end = os.fsdecode(render("drop_scratch_database", name=name))
     going_on = partial(require_no_interruption, interruption)
     with guarded(OTHER_SERVER, [programs.psql, address.parameters, end], going_on, environment(address)):
-        _prepare(programs, server_url, name, description)
+        _prepare(server_url, name, description)
         yield url_of_database(server_url, name)
 
 
-def _prepare(programs: Programs, server_url: str, name: str, description: Description) -> None:
+def _prepare(server_url: str, name: str, description: Description) -> None:
     """Make the database, and the roles that the server has not.
 
-    Where the server has not the locale of the backup, it is C: most databases restore there, too.
+    Where the server has not the locale of the backup, it is C: most databases restore there, too. Nothing of it goes
+    through `psql`, which runs programs for whoever gets a line into what it reads.
     """
     names = [role.encode("utf-8", "surrogateescape") for role in description.roles]
-    roles = b"".join(render("create_role", name=literal(role), mark=literal(name.encode())) for role in names)
+    roles = [render("create_role", name=literal(role), mark=literal(name.encode())) for role in names]
 
     def make_in(locale: bytes) -> None:
         made = render("create_scratch_database", name=name, encoding=description.encoding, locale=locale)
-        _run(programs, server_url, roles + made)
+        _run(server_url, [*roles, made])
 
     try:
         make_in(_options(description.locale, description.server_major) if description.locale else IN_C)
@@ -135,7 +135,7 @@ def _prepare(programs: Programs, server_url: str, name: str, description: Descri
     if description.settings != HOW_VALUES_WERE_WRITTEN:
         settings = {setting: literal(value.encode()) for setting, value in description.settings.items()}
         parts = (render("scratch_setting", name=name, setting=part, value=settings[part]) for part in settings)
-        _run(programs, server_url, b"".join(parts))
+        _run(server_url, parts)
 
 
 def _options(locale: Locale, server_major: int) -> bytes:
@@ -163,16 +163,16 @@ def locale_name(description: Description) -> str:
     return one_line(f"{locale.name or locale.collate}, {locale.ctype}" if locale else "?")
 
 
-def _run(programs: Programs, server_url: str, statements: bytes) -> None:
-    address = program_address(server_url)
-    options = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1")
-    ended = subprocess.run(  # noqa: S603 a program of PostgreSQL
-        [programs.psql, *options, f"--dbname={address.parameters}"], input=statements, check=False, capture_output=True,
-        timeout=LONGEST_SECONDS, env=environment(address),
-    )  # fmt: skip
-    if ended.returncode != 0:
-        said = one_line(ended.stderr.decode(errors="replace")[-COMPLAINT_LETTERS:])
-        raise NoScratchServer(f"el servidor de prueba no se pudo preparar: {said}")
+def _run(server_url: str, statements: Iterable[bytes]) -> None:
+    """Raises `NoScratchServer`; what ran before the statement that failed stays."""
+    try:
+        with SnapshotSession(server_url, QUERIES) as session:
+            session.commit_each()
+            session.query("limit_time", {"limit": f"{LONGEST_SECONDS}s"})
+            for statement in statements:
+                session.run(statement)
+    except DatabaseError as error:
+        raise NoScratchServer(f"el servidor de prueba no se pudo preparar: {one_line(error)}") from error
 
 
 def _require_server_programs(programs: Programs) -> None:

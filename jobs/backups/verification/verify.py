@@ -133,20 +133,22 @@ def contents_of(blocks: Iterable[bytes]) -> Contents:
 
 
 def _add_changes(contents: Contents, differential: Path) -> None:
-    head = b"".join(_lines_of_head(differential))
-    for line in head.splitlines():
+    for line in _comments_at_the_beginning(differential):
         if line.startswith(CHANGE):
             change = json.loads(line.removeprefix(CHANGE))
             table = change["table"].encode("utf-8", "surrogateescape")
             contents.add(table, change["new"] - change["gone"], int(change["digest"], 16))
 
 
-def _lines_of_head(differential: Path) -> Iterable[bytes]:
-    """Blocks until the first statement."""
+def _comments_at_the_beginning(differential: Path) -> Iterator[bytes]:
+    """The lines before the first one that is no comment. Rows follow it, and a row may look like a comment."""
+    begun = b""
     for block in inflated_here(differential, 0, differential.stat().st_size):
-        yield block
-        if b"\n\\set " in block:
-            return
+        *lines, begun = (begun + block).split(b"\n")
+        for line in lines:
+            if not line.startswith(b"--"):
+                return
+            yield line
 
 
 def _contents_of_database(

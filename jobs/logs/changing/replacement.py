@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 from files.descriptors import open_file_beneath
+from files.free_names import move_to_free_name
 from files.open_files import look_at_open_files
 from files.writers import has_writer
 from jobs.logs.changing.compression import NO_ROOM, NO_ROOM_LEFT, holds_the_same, keep_attributes, write_compressed
 from jobs.logs.changing.open_logs import FirstLook, OpenLog
-from jobs.logs.changing.private_directories import UNFINISHED, PrivateDirectory, move_to_free_name
+from jobs.logs.changing.private_directories import UNFINISHED, PrivateDirectory
 from jobs.logs.changing.removal import Removal
 from jobs.logs.errors import LogChanged, LogInUse, LogLeft, NoRoom, RunStopped, left_for
 from jobs.logs.names import GZIP_SUFFIX, copy_names_in_turn

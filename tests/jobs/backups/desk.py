@@ -29,6 +29,7 @@ from tests.destinations import Destination
 from tests.platform_database import Platform
 
 PREFIX = "sage/principal"
+DESCRIPTION = b'{"database": "sage"}\n'
 FULL_NAME = "backup_20260302_030000_FULL.sql.gz"
 
 
@@ -78,10 +79,12 @@ class Desk:
         sha256, md5 = hashlib.sha256(data).hexdigest(), hashlib.md5(data, usedforsecurity=False).hexdigest()
         path.with_name(f"{name}.sha256").write_text(f"{sha256}  {name}\n")
         if kind is Kind.FULL:
-            path.with_name(description_name(name)).write_text('{"database": "sage"}\n')
+            path.with_name(description_name(name)).write_bytes(DESCRIPTION)
+        described = hashlib.sha256(DESCRIPTION).hexdigest() if kind is Kind.FULL else None
+        contents = Contents(len(data), md5, sha256)
         records = self.records
         number = records.begin(Beginning(f"attempt-{name}", kind, path, base_id), "SCHEDULER")
-        records.finish(End(f"attempt-{name}", kind, path, Contents(len(data), md5, sha256), 1, 1, 1.0), "hecha")
+        records.finish(End(f"attempt-{name}", kind, path, contents, 1, 1, 1.0, described), "hecha")
         return next(backup for backup in records.all() if backup.id == number)
 
     def shelf(self, places: Mapping[int, frozenset[str]] | None = None) -> Shelf:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,3 +87,19 @@ def test_a_dump_is_understood_however_it_is_cut_into_blocks(lines: list[bytes], 
     found = [event for event in parsed(pieces) if isinstance(event, Rows)]
     assert b"".join(event.text for event in found) == b"".join(line + b"\n" for line in lines)
     assert sum(event.count() for event in found) == len(lines)
+
+
+@pytest.mark.parametrize(("old_first", "new_first"), [(0, 1500), (1500, 0)], ids=["rows went", "rows came"])
+def test_after_many_rows_together_the_rest_is_in_order_again(tmp_path: Path, old_first: int, new_first: int) -> None:
+    """As when a table loses its oldest rows: all that follow would else be looked up one by one."""
+    every = [b"%d" % number for number in range(10_000, 20_000)]
+    old, new = every[old_first:], every[new_first:]
+    comparison = TableComparison(Memory(tmp_path))
+    comparison.begin(blocks(old, 100))
+    for block in blocks(new, 130):
+        comparison.feed(block)
+    comparison.end()
+    (difference,) = comparison.differences()
+    assert list(difference.gone) == every[old_first:new_first]
+    assert list(difference.new) == every[new_first:old_first]
+    assert comparison.unordered_bytes < comparison.fed_bytes / 4

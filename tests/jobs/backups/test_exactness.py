@@ -89,6 +89,28 @@ def test_rows_may_break_constraints_that_are_not_valid(
     )
 
 
+def test_event_triggers_write_nothing_while_a_superuser_restores(pair: Pair) -> None:
+    """Neither on what a differential makes for itself, nor on large objects."""
+    states = {"usual": "", "always": "ALWAYS", "replica": "REPLICA"}
+    pair.change(
+        "CREATE TABLE seen (what text)",
+        "CREATE TABLE a (id integer PRIMARY KEY)",
+        "INSERT INTO a VALUES (1), (2)",
+        "CREATE FUNCTION act() RETURNS event_trigger LANGUAGE plpgsql AS "
+        "'BEGIN INSERT INTO public.seen VALUES (TG_TAG); END'",
+        *(f"CREATE EVENT TRIGGER {name} ON ddl_command_end EXECUTE FUNCTION act()" for name in states),
+        *(f"ALTER EVENT TRIGGER {name} ENABLE {state}" for name, state in states.items()),
+        "CREATE EVENT TRIGGER never ON ddl_command_end EXECUTE FUNCTION act()",
+        "ALTER EVENT TRIGGER never DISABLE",
+    )
+    require_exact(
+        pair,
+        "DELETE FROM a WHERE id = 1",
+        "SELECT lo_from_bytea(90001, 'large')",
+        "COMMENT ON LARGE OBJECT 90001 IS 'commented'",
+    )
+
+
 def test_views_that_cannot_be_filled_cost_no_rows(pair: Pair) -> None:
     """One over an empty one, which no dump fills, and one that the new rows break."""
     pair.change(

@@ -23,10 +23,11 @@ from jobs.backups.offsite.check import is_backup_directory
 from jobs.backups.offsite.fetching import download_chain
 from jobs.backups.records import Backup, Records
 from jobs.backups.verification.proving import download
-from providers.base import AccessDenied, Provider
+from providers import build_provider
+from providers.base import AccessDenied, BytesSource, Provider
 from tests.destinations import local_destination
 from tests.faulty_provider import Fault, FaultyProvider, fail
-from tests.jobs.backups.desk import PREFIX, Desk
+from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk
 
 OLD = "backup_20260101_030000_FULL.sql.gz"
 DAYS = 90
@@ -69,6 +70,69 @@ def test_what_a_silent_provider_may_have_is_deleted_nowhere(desk: Desk, near: in
     desk.wraps.clear()
     assert deleted(desk) == [OLD]
     desk.destinations.clear()  # the row of the provider is gone: nobody can ask it
+    assert deleted(desk) == [OLD]
+
+
+def cleaned(desk: Desk) -> list[str]:
+    """What `backup clean` deletes."""
+    with closing(desk.delivery()) as delivery:
+        delivery.look(desk.shelf())
+        shelf = Shelf(tuple(desk.records.all()), "host-1", delivery.places(), delivery.asked())
+        gone = clean(shelf, desk.records, DAYS, threading.Event(), delivery.remove, dry_run=False)
+        assert desk.shelf().missing() == []
+        return [backup.name for backup in gone]
+
+
+def test_a_deletion_begun_long_ago_is_judged_again(desk: Desk, tmp_path: Path) -> None:
+    """Its run was killed before it removed anything."""
+    old, newer = desk.make(OLD), desk.make()
+    make_old(desk, old)
+    desk.records.note_deletion(old)
+    download(desk.shelf().chain(desk.shelf().named(old.id)), tmp_path / "used", threading.Event())
+    away = newer.path.rename(tmp_path / "lost")
+    with closing(desk.delivery()) as delivery:
+        gone = clean(desk.shelf(), desk.records, DAYS, threading.Event(), delivery.remove, dry_run=False)
+    assert gone == []
+    assert old.path.exists()
+    assert desk.shelf().named(old.id).is_good  # counts again
+    away.rename(newer.path)
+    assert cleaned(desk) == [OLD]
+
+
+def test_a_deletion_that_was_refused_is_not_finished_where_it_is_the_last_copy(desk: Desk, near: int) -> None:
+    old, newer = desk.make(OLD), desk.make()
+    assert desk.run() == []
+    make_old(desk, old)
+    refusal = Fault("delete", fail(AccessDenied("retenido")), calls=range(1, 99))
+    desk.wraps[near] = lambda provider: FaultyProvider(provider, [refusal])
+    assert cleaned(desk) == [OLD]
+    assert cleaned(desk) == [OLD]  # each run tries again
+    desk.wraps.clear()
+    content, newest = newer.path.read_bytes(), desk.remote(near)[FULL_NAME]
+    newer.path.unlink()
+    with closing(build_provider(desk.destinations[near].provider_row())) as provider:
+        provider.delete(f"{PREFIX}/backups/{FULL_NAME}")
+        with closing(desk.delivery()) as delivery:
+            delivery.look(desk.shelf())
+            shelf = Shelf(tuple(desk.records.all()), "host-1", delivery.places(), delivery.asked())
+            assert clean(shelf, desk.records, DAYS, threading.Event(), delivery.remove, dry_run=False) == []
+        assert OLD in desk.remote(near)
+        provider.put(f"{PREFIX}/backups/{FULL_NAME}", BytesSource(newest))
+    newer.path.write_bytes(content)
+    assert cleaned(desk) == [OLD]
+    assert OLD not in desk.remote(near)
+
+
+def test_a_full_one_with_a_differential_of_another_host_stays(desk: Desk) -> None:
+    """After a rebuild its differential may be another host's."""
+    full = desk.make(OLD)
+    make_old(desk, full)
+    differential = desk.make("backup_20260302_030000_DIFF.sql.gz", full.id)
+    make_old(desk, differential)
+    desk.platform.sql("UPDATE janitor_backups SET host = 'host-2' WHERE id_backup = %s", differential.id)
+    desk.make("backup_20260303_030000_FULL.sql.gz")
+    assert deleted(desk) == []
+    desk.platform.sql("UPDATE historial_backup SET eliminado = true WHERE id_backup = %s", differential.id)
     assert deleted(desk) == [OLD]
 
 

@@ -22,10 +22,12 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from config.errors import ConfigurationError
 from config.mailbox import Mailbox
+from jobs.backups.errors import DamagedBackup
 from jobs.backups.offsite.mail import MailNotSent, message_of, send
 from jobs.backups.offsite.sending import parcel_of
 from jobs.backups.records import Backup
 from jobs.backups.result import Kind
+from tests.faulty_provider import flip_bit
 from tests.servers.authority import PrivateAuthority
 
 USER, PASSWORD = "copias", "clave-del-correo-1199"
@@ -137,6 +139,14 @@ def test_with_recipients_only_what_is_encrypted_leaves(server: tuple[MailServer,
     assert attached.get_filename() == f"{NAME}.age"
     assert pyrage.decrypt(attached.get_content(), [key]) == backup.path.read_bytes()
     assert [path.name for path in backup.path.parent.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_damaged_one_is_not_attached(server: tuple[MailServer, int], backup: Backup) -> None:
+    mail, port = server
+    backup.path.write_bytes(flip_bit(backup.path.read_bytes()))
+    with pytest.raises(DamagedBackup, match="no se envía; si un proveedor tiene otra"):
+        post(backup, port)
+    assert mail.messages == []
 
 
 def test_of_a_large_one_the_mail_says_where_it_is(server: tuple[MailServer, int], backup: Backup) -> None:

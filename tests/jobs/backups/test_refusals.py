@@ -172,6 +172,19 @@ def test_when_too_much_changed_a_full_backup_is_made(filled: Pair, change: str) 
     assert (made.kind, made.reason[:28]) == (Kind.FULL, "cambió, o se movió, más del ")
 
 
+def test_a_table_in_another_order_is_given_up_before_most_of_it_is_compared(pair: Pair) -> None:
+    """That it was written anew, and its size, say what is to come: what waits is within these limits to the end."""
+    insert = "INSERT INTO big SELECT g, md5(g::text) FROM generate_series(1, 20000) g"
+    pair.change("CREATE TABLE big (id integer, b text)", insert)
+    full = pair.full()
+    limits = Limits(largest_share=1, smallest_bytes=100_000)
+    pair.change("DELETE FROM big WHERE id < 1000", "VACUUM FULL big")
+    assert pair.differential(full, limits).kind is Kind.DIFFERENTIAL
+    pair.change("TRUNCATE big", f"{insert} ORDER BY g DESC")
+    made = pair.differential_or_full(limits)
+    assert (made.kind, made.reason[:28]) == (Kind.FULL, "cambió, o se movió, más del ")
+
+
 def test_a_differential_of_nothing_is_small(filled: Pair, full: BackupFile) -> None:
     differential = filled.differential(full)
     assert differential.contents.size_bytes < 2048

@@ -63,6 +63,21 @@ def test_what_was_restored_otherwise_is_found(pair: Pair, tmp_path: Path, harm: 
         prove(programs, pair.restored_url, description, full.path, None, threading.Event())
 
 
+def test_rows_that_look_like_what_a_differential_says_of_itself_are_rows(pair: Pair) -> None:
+    """The one of them is no JSON, the other one would be believed."""
+    pair.change("CREATE TABLE p (v text)", "INSERT INTO p VALUES ('a'), ('b')")
+    full = pair.full()
+    pair.change(
+        "INSERT INTO p VALUES ('-- change of address'), "
+        """('-- change {"digest": "00", "gone": 1, "new": 0, "table": "\\"public\\".\\"p\\""}')"""
+    )
+    differential = pair.differential(full)
+    description = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))
+    programs = find_programs(18, "18", pair.binaries)
+    proof = prove(programs, pair.restored_url, description, full.path, differential.path, threading.Event())
+    assert proof.rows == 4
+
+
 def test_programs_of_a_client_alone_are_told(pair: Pair, tmp_path: Path) -> None:
     full = pair.full()
     description = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,8 +15,10 @@ from config.exit_codes import EXIT_DATABASE
 from config.settings import load_settings
 from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups import run as backups
+from jobs.backups.choice import Wish
 from jobs.backups.errors import BackupInterrupted
 from jobs.backups.job import JOB, VERIFY, verifies
+from jobs.backups.result import Kind
 from jobs.backups.settings import BackupSettings
 from jobs.backups.verification import run as proofs
 from jobs.context import Context
@@ -32,9 +35,9 @@ NOT_MADE = {"verified": 0}
 
 
 @pytest.fixture
-def platform(database_url: str) -> Iterator[Platform]:
+def platform(initialized_database_url: str) -> Iterator[Platform]:
     """A database of the platform, which is the one that is backed up."""
-    with closing(Platform(database_url)) as made:
+    with closing(Platform(initialized_database_url)) as made:
         yield made
 
 
@@ -196,3 +199,25 @@ def test_zero_days_switch_it_off_and_the_backups_stay_on() -> None:
     assert [VERIFY.is_on_with(settings) for settings in (on, off, BackupSettings())] == [True, False, False]
     assert JOB.is_on_with(off)
     assert not verifies(off)
+
+
+def test_a_changed_description_makes_no_differential(
+    platform: Platform, context_of: NewContext, tmp_path: Path
+) -> None:
+    """One digit of a large object's oid made one that no server restores."""
+    platform.sql("SELECT lo_create(4242)")
+    asked = context_of(JOB)._replace(is_asked_for=True)
+
+    def made(kind: Kind) -> str:
+        """What a run makes that is asked for this."""
+        outcome = backups.run(asked._replace(wish=Wish(kind)))
+        assert outcome.failures == ()
+        return "full" if outcome.counts["full"] else "differential"
+
+    assert made(Kind.FULL) == "full"
+    (beside,) = (tmp_path / "copias").glob("*.json")
+    recorded = platform.sql("SELECT description_sha256 FROM janitor_backups")
+    assert [row["description_sha256"] for row in recorded] == [hashlib.sha256(beside.read_bytes()).hexdigest()]
+    assert made(Kind.DIFFERENTIAL) == "differential"
+    beside.write_text(beside.read_text().replace('"4242"', '"4243"'))
+    assert made(Kind.DIFFERENTIAL) == "full"

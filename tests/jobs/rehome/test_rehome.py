@@ -6,6 +6,7 @@ Where else a committed copy is given up: nowhere but here and where the platform
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,6 +109,21 @@ def copy_of_copy(away: Away) -> None:
         path = away.home.directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((away.other.directory / name).read_bytes())
+
+
+@pytest.mark.parametrize("other", ['"installation": "another-installation"', '"installation": null'])
+def test_an_equal_copy_of_another_installation_is_not_taken_for_ours(away: Away, other: str) -> None:
+    """Its owner may remove it, and the next tick would have removed ours."""
+    away.migrate("uno")
+    copy_of_copy(away)
+    manifest = away.home.directory / f"{PLACE}.manifest.json"
+    manifest.write_text(re.sub(r'"installation": "[^"]*"', other, manifest.read_text()))
+    before = manifest.read_bytes()
+    assert away.rehome().counts["rehomed"] == 0
+    away.tick()
+    assert away.other.everything_stored() == COPY
+    assert manifest.read_bytes() == before
+    assert away.is_at("uno", away.other_id)
 
 
 def test_a_damaged_copy_at_home_is_not_believed(away: Away) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -338,6 +339,22 @@ def test_what_comes_under_an_old_name_at_the_last_moment_stays(
     assert clean(directory) == TempFilesReport()
     assert names(directory) == {"name"}
     assert (directory / "name").is_symlink() if kind == "link" else (directory / "name").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_new_file_gets_its_name_back_where_there_are_no_hard_links(
+    directory: Path, swap_before_it_is_set_aside: SwapBefore, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Set aside for good, it would be deleted once it is old."""
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    make_file(directory / "name")
+    swap_before_it_is_set_aside(lambda _name: make_file(directory.parent / "fresh", 0, 5).rename(directory / "name"))
+    monkeypatch.setattr(os, "link", refuse)
+    assert clean(directory) == TempFilesReport()
+    assert names(directory) == {"name"}
 
 
 def test_what_was_replaced_twice_stays_twice(
