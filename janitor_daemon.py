@@ -62,10 +62,7 @@ from jobs.report import DUE_COUNTED_TO, MAX_DURATION, Named, TickReport
 from jobs.settings import settings_of_jobs
 from jobs.signals import Interruption, Stopped, raising_on_signal, stopping_on_signal
 from jobs.temp_files.clean import TempDirectoryMissing, TempDirectoryUnsafe, clean_temp_files, report_cleaning
-from jobs.temp_files.guard import (
-    require_temp_directory_apart,
-    require_temp_directory_apart_from_copies,
-)
+from jobs.temp_files.guard import copies_fault
 from jobs.tick import Observers, Plan, RunOptions, Tick
 from providers.base import ProviderUnavailable
 from sql.database import Database, DatabaseBusy, DatabaseError, DatabaseUnavailable
@@ -101,6 +98,7 @@ class JanitorDaemon:
         self._messages = Messages(self.report)
         watching = () if self._options.dry_run else all_jobs()
         self._observers = Observers(watching, self._settings, self._options.request, VERSION)
+        self._temp_directory_fault: str | None = None
         self._is_end_recorded = True
         self._at_the_end = contextlib.ExitStack()
         self._at_the_end.callback(self._database.close)
@@ -108,8 +106,6 @@ class JanitorDaemon:
     def run(self) -> int:
         """Do one tick and return its exit code."""
         with self._at_the_end, self._observed():
-            if self._options.request.asks_for("temp"):
-                require_temp_directory_apart(self._settings)
             self._messages.unknown_names(self._settings.unknown_variables)
             tick = self._new_tick()
             plans = tick.plans(all_jobs())
@@ -202,7 +198,7 @@ class JanitorDaemon:
         self._database.connect()
         self._database.require_current_schema()
         if self._options.request.asks_for("temp"):
-            require_temp_directory_apart_from_copies(self._settings, self._database.local_directories())
+            self._temp_directory_fault = copies_fault(self._settings, self._database.local_directories())
 
     def _counted(self, story: Callable[[], None]) -> Outcome:
         """Do one of this class's own jobs; its outcome is what it added to the report."""
@@ -467,7 +463,9 @@ class JanitorDaemon:
     # Temporary files
 
     def _clean_temp_files(self) -> None:
-        """Delete old files directly in the temporary directory."""
+        """Delete old files directly in the temporary directory. Raises `ConfigurationError` if copies are in it."""
+        if self._temp_directory_fault is not None:
+            raise ConfigurationError(self._temp_directory_fault)
         dry_run = self._options.dry_run
         try:
             cleaned = clean_temp_files(

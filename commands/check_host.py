@@ -17,7 +17,9 @@ from config.settings import Settings
 from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_path
 from jobs.findings import Finding, advised, bad, good
+from jobs.locks import lock_fault
 from jobs.temp_files.guard import copies_fault, lock_directory_fault, log_directory_fault, temp_directory_fault
+from sql.database import database_identity
 
 OPEN_TO_OTHERS = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 """The permissions that others must not have on a file with a password. Its group may read it."""
@@ -93,7 +95,7 @@ def check_own_directories(settings: Settings, copies: Iterable[str]) -> Iterator
         if fault is not None:
             yield bad(subject, fault)
     yield _check_log_directory(settings.log_directory)
-    yield _check_lock_directory(settings.lock_directory)
+    yield _check_lock_directory(settings)
     yield _check_temp_directory(settings, copies)
 
 
@@ -111,12 +113,15 @@ def _check_log_directory(directory: Path) -> Finding:
     return good(subject, "se puede escribir" if existing == log_file.parent else "se creará con el primer ciclo")
 
 
-def _check_lock_directory(directory: Path) -> Finding:
+def _check_lock_directory(settings: Settings) -> Finding:
+    directory = settings.lock_directory
     subject = f"bloqueo {one_line(directory)}"
     if not directory.is_dir():
         return bad(subject, "no es un directorio que exista; indique otro en JANITOR_LOCK_DIR, o ningún ciclo empezará")
     if not _is_writable(directory):
         return bad(subject, f"no se puede escribir en él: {_advice(directory, 'JANITOR_LOCK_DIR')}")
+    if (fault := lock_fault(directory, database_identity(settings.database_url))) is not None:
+        return bad(subject, fault)
     return good(subject, "se puede escribir")
 
 

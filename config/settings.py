@@ -87,7 +87,7 @@ class Settings:
         default="./tmp",
         spanish="Directorio del que se borran los archivos temporales antiguos; uno propio, solo para ellos.",
         english="Where old temporary files are deleted: regular files directly in it, nothing else. Refused (exit code "
-        "2, before anything is done) where others keep files: the system's and users' directories, `/tmp` and "
+        "2, though all other jobs are done) where others keep files: the system's and users' directories, `/tmp` and "
         "`/var/tmp` themselves, all of `/var/lib`, `/var/mail`, `/var/spool` and `/var/backups`, the program's, the "
         "working, log, lock and backup directories, whatever contains one of these, roots and what is in them, "
         "whatever is, contains or lies in the `ruta` of a `local` provider, a directory that holds `.git`, `.env`, "

@@ -84,6 +84,10 @@ class Job(NamedTuple):
     """Variables of which at least one must be set for the job to be on; otherwise its settings are not even imported.
     Empty: its settings alone decide.
     """
+    required: Ref | None = None
+    """A function of the program's `Settings` that raises `ConfigurationError` where this job could do harm with them.
+    Asked wherever its own settings are: in a tick, by `jobs`, `status` and `health`.
+    """
     is_on: Callable[[Any], bool] | None = None
     """Whether it is on by its settings, where it shares them with another job. `None`: as they say themselves."""
     when_off: str = ""

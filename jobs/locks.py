@@ -96,16 +96,37 @@ def host_lock(directory: Path, database_identity: str, whole_directory: int | No
     is full or may not be written to, the directory itself is locked: a full disk needs this program most. Then locks of
     all names exclude each other, but for those of one run: `whole_directory` is what it has locked the directory by.
     """
-    path = directory / f"janitor-daemon-{hashlib.sha256(database_identity.encode()).hexdigest()[:16]}.lock"
+    path = _lock_file(directory, database_identity)
     try:
         descriptor = _open(path, whole_directory)
     except OSError as error:
-        raise ConfigurationError(
-            f"no se puede abrir el bloqueo {path}: {reason_of(error)}; indique otro directorio en JANITOR_LOCK_DIR"
-        ) from error
+        raise ConfigurationError(_refusal(path, error)) from error
     with closing_descriptor(descriptor):
         _lock(descriptor, fcntl.LOCK_EX)
         yield descriptor
+
+
+def lock_fault(directory: Path, database_identity: str) -> str | None:
+    """Why `host_lock` would be refused for the directory, in Spanish; `None` if it would not be. Makes nothing."""
+    path = _lock_file(directory, database_identity)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.close(_open_regular(path, os.O_RDONLY))
+            return None
+        os.close(os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except OSError as error:
+        return _refusal(path, error)
+    if os.access(directory, os.W_OK | os.X_OK) or os.statvfs(directory).f_flag & os.ST_RDONLY:
+        return None  # where no file can be made, the directory itself is the lock
+    return _refusal(path, PermissionError(errno.EACCES, os.strerror(errno.EACCES)))
+
+
+def _lock_file(directory: Path, database_identity: str) -> Path:
+    return directory / f"janitor-daemon-{hashlib.sha256(database_identity.encode()).hexdigest()[:16]}.lock"
+
+
+def _refusal(path: Path, error: OSError) -> str:
+    return f"no se puede abrir el bloqueo {path}: {reason_of(error)}; indique otro directorio en JANITOR_LOCK_DIR"
 
 
 @contextlib.contextmanager

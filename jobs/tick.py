@@ -97,14 +97,16 @@ class Plan(NamedTuple):
 
 
 def plan_of(job: Job, settings: Settings) -> Plan | None:
-    """The plan of a job, or `None` where it is off, mostly without an import. Raises `ConfigurationError` for wrong
-    settings of its own.
+    """The plan of a job, or `None` where it is off, mostly without an import. Raises `ConfigurationError` for settings
+    with which it is not to work.
     """
     if not job.may_be_on(settings.sources.environment):
         return None
     own_settings = None if job.settings is None else settings.of(job.settings.load())
     if not job.is_on_with(own_settings):
         return None
+    if job.required is not None:
+        job.required.load()(settings)
     return Plan(job, own_settings, job.schedule(own_settings))
 
 

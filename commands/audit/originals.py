@@ -28,8 +28,11 @@ class Original(Enum):
 
 
 def original_of(copy: Copy, provider: Provider | None, judge: DirectoryJudge, stop: threading.Event) -> Original:
-    """Compare the local directory with the copy's manifest. Raises `RunInterrupted`."""
-    if copy.local_copy != "kept" or copy.directory is None:
+    """Compare the local directory with the copy's manifest. Raises `RunInterrupted`.
+
+    Looks for it also where the program removed it: a restore may have brought it back.
+    """
+    if copy.directory is None:
         return Original.ABSENT
     try:
         with judge.open(Execution(copy.execution_id, copy.uuid, copy.directory)) as directory:

@@ -41,11 +41,30 @@ TO_DO = {
 def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
     """Everything that somebody has to do."""
     judges = (
-        *(_of_database, _of_unrecorded_runs, _of_migration, _of_providers, _of_disks, _of_runs, _of_failures, _of_jobs),
+        *(
+            _of_settings,
+            _of_database,
+            _of_unrecorded_runs,
+            _of_migration,
+            _of_providers,
+            _of_disks,
+            _of_runs,
+            _of_failures,
+            _of_jobs,
+        ),
         _of_leftovers,
     )
     found = [attention for judge in judges for attention in judge(facts)]
     return (*found, *facts.own_attention)
+
+
+def _of_settings(facts: Facts) -> Iterator[Attention]:
+    yield from map(of_setting, facts.faults_of_every_run)
+
+
+def of_setting(fault: str) -> Attention:
+    """A setting with which every run ends at once; its text says what to do."""
+    return Attention("settings", "ajustes", fault, "hasta entonces ningún ciclo hace nada")
 
 
 def _of_database(facts: Facts) -> Iterator[Attention]:
@@ -84,8 +103,17 @@ def _of_migration(facts: Facts) -> Iterator[Attention]:
         yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
     elif stalled and facts.pending.ready:
         text = f"a la ejecución {one_line(oldest.uuid)} le toca desde hace {age(facts.now - oldest.due_since)}"
-        advice = "janitor-daemon status dice, en Con error, por qué; si no, ejecute janitor-daemon --dry-run"
-        yield Attention("stalled", "migración", text, advice, oldest.due_since, facts.pending.ready)
+        yield Attention("stalled", "migración", text, _how_to_go_on(facts), oldest.due_since, facts.pending.ready)
+
+
+def _how_to_go_on(facts: Facts) -> str:
+    """What to do where something is due, nothing keeps it from being migrated, and it is not."""
+    if facts.last_run is None:
+        return "no consta ningún ciclo: ponga la línea de cron (crontab.example), o ejecute janitor-daemon"
+    limit = (facts.last_run["report"] or {}).get("limit_reached")
+    if limit is not None:
+        return f"el último ciclo llegó a su límite ({one_line(limit)}) y dejó lo demás: súbalo, o haga más ciclos"
+    return "janitor-daemon status dice, en Con error, por qué; si no, ejecute janitor-daemon --dry-run"
 
 
 def _of_missing_setting(facts: Facts) -> Iterator[Attention]:
@@ -241,7 +269,8 @@ def _failure(facts: Facts, group: FailureGroup) -> Attention:
     if group.kind == "removal":
         advice = "compare el directorio con la copia; lo que sobra o cambió lo decide una persona"
     if group.quarantined:
-        advice = f"{advice}; a las {group.quarantined} en cuarentena no se vuelve sin janitor-daemon retry UUID"
+        those = "a la que está" if group.quarantined == 1 else f"a las {group.quarantined} que están"
+        advice = f"{advice}; {those} en cuarentena no se vuelve sin janitor-daemon retry UUID"
     subject = f"{executions(group.count)} {what}"
     return Attention(f"{group.kind}_{code}", subject, text, advice, group.oldest_at, group.count)
 

@@ -29,6 +29,7 @@ from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
+from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseReadOnly, SchemaError
 from sql.large_tables import LARGE_TABLE_BYTES
 from sql.memory.outlook import WHOLE_TABLE
@@ -85,6 +86,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         host=settings.host,
         broken_since={row["cause"]: row["broken_since"] for row in database.ask("status_causes")},
         last_run=last_runs[0] if last_runs else None,
+        faults_of_every_run=tuple(faults_of_every_run(settings)),
         database_faults=tuple(database_faults(database)),
         unrecorded=_unrecorded(settings, host_rows),
         notes=tuple(f"{finding.subject}: {finding.text}" for _, finding in of_jobs if finding.in_order),

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import click
 
 from commands.status.as_json import plain, status_as_json
-from commands.status.attention import needs_a_person
+from commands.status.attention import needs_a_person, of_setting
 from commands.status.collect import collect
 from commands.status.facts import Facts
 from commands.status.health import examine
@@ -21,6 +21,7 @@ from config.options import SpanishCommand
 from config.settings import Settings
 from config.text.columns import in_columns
 from config.text.times import Clock
+from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseError
 
 
@@ -52,12 +53,13 @@ def _facts(settings: Settings, *, as_json: bool) -> Facts:
 
 
 def _show_without_database(settings: Settings, error: DatabaseError, *, as_json: bool) -> None:
-    attention, lines = attention_for(error), list(describe_without_database(settings))
+    attentions = [*map(of_setting, faults_of_every_run(settings)), attention_for(error)]
+    lines = list(describe_without_database(settings))
     if as_json:
-        needs_person = plain([asdict(attention)], settings.time_zone)
-        click.echo(printable_json({"error": attention.text, "needs_person": needs_person, "notes": lines}))
+        needs_person = plain(list(map(asdict, attentions)), settings.time_zone)
+        click.echo(printable_json({"error": attentions[-1].text, "needs_person": needs_person, "notes": lines}))
     else:
-        _show([*describe_attention([attention], Clock.of_this_host(settings.time_zone)), *lines])
+        _show([*describe_attention(attentions, Clock.of_this_host(settings.time_zone)), *lines])
 
 
 @click.command(cls=SpanishCommand, short_help="Dice en cinco segundos si todo funciona.")

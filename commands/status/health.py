@@ -18,6 +18,7 @@ from commands.status.runs import hosts, runs_under_way
 from config.exit_codes import EXIT_DATABASE, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line
 from config.settings import Settings
+from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseError
 
 OK, DEGRADED, DOWN = "ok", "degradado", "caido"
@@ -116,6 +117,7 @@ def _part(faults: Iterable[str]) -> Part:
 def _job_faults(
     entries: Iterable[Mapping[str, Any]], database: Database, settings: Settings, now: datetime
 ) -> Iterator[str]:
+    yield from (f"{fault}; hasta entonces ningún ciclo hace nada" for fault in faults_of_every_run(settings))
     for entry in entries:
         if entry["misconfigured"]:
             yield f"{entry['name']} mal configurado: {entry['reason']}"

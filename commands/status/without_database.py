@@ -13,15 +13,24 @@ from config.settings import Settings
 from config.text.times import local_with_age
 from sql.database import DatabaseError, DatabaseUnavailable
 
-UNREACHABLE = (
-    "arranque su servidor o corrija DATABASE_URL; hasta entonces no se migra ni se borra ninguna ejecución, y nada se "
-    "pierde; el siguiente ciclo lo reintenta"
+MEANWHILE = (
+    "hasta entonces no se migra ni se borra ninguna ejecución, y nada se pierde; el siguiente ciclo lo reintenta"
 )
+TO_DO = {
+    "contraseña": "corrija el usuario y la contraseña de DATABASE_URL (o PGPASSWORD, ~/.pgpass)",
+    "no existe esa base de datos": "créela o corrija su nombre en DATABASE_URL",
+    "no existe ese usuario": "créelo (CREATE ROLE) o corrija el de DATABASE_URL",
+    "pg_hba.conf": "admita en pg_hba.conf a este usuario desde este equipo",
+}
+"""Where the server itself says what it does not accept, by a part of the error."""
 
 
 def attention_for(error: DatabaseError) -> Attention:
     """What is wrong and what to do. What concerns tables and rights says in its text what to do."""
-    advice = UNREACHABLE if isinstance(error, DatabaseUnavailable) else ""
+    advice = ""
+    if isinstance(error, DatabaseUnavailable):
+        known = (to_do for part, to_do in TO_DO.items() if part in str(error))
+        advice = f"{next(known, 'arranque su servidor o corrija DATABASE_URL')}; {MEANWHILE}"
     return Attention("database", "base de datos", one_line(error), advice)
 
 

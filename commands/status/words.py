@@ -7,11 +7,14 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from commands.jobs import describe_jobs
-from commands.status.attention import cause_of, example_of, has_roots
+from commands.status.attention import cause_of, example_of, has_roots, needs_a_person
+from commands.status.collect import collect
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from config.logs import one_line
+from config.settings import Settings
 from config.text.plurals import counted, executions, files
 from config.text.times import Clock, age, size
+from sql.database import Database
 
 STATE_NAMES = {
     "due": "listas para migrar",
@@ -44,10 +47,20 @@ def describe_attention(attentions: Sequence[Attention], clock: Clock) -> Iterato
         yield "Nada necesita a una persona"
         return
     yield f"Necesita a una persona ({len(attentions)}):"
-    for each in attentions:
-        since = f", desde {clock.when(each.since)}" if each.since else ""
-        advice = f". Qué hacer: {each.advice}" if each.advice else ""  # a job says it in its text
-        yield one_line(f"  ! {each.subject}: {each.text}{since}{advice}")
+    yield from (f"  ! {_describe(each, clock)}" for each in attentions)
+
+
+def _describe(attention: Attention, clock: Clock) -> str:
+    since = f", desde {clock.when(attention.since)}" if attention.since else ""
+    advice = f". Qué hacer: {attention.advice}" if attention.advice else ""  # a job says it in its text
+    return one_line(f"{attention.subject}: {attention.text}{since}{advice}")
+
+
+def in_need_of_a_person(database: Database, settings: Settings) -> Iterator[str]:
+    """What `status` would say first now, a line for each. Raises `DatabaseError`."""
+    facts = collect(database, settings)
+    clock = Clock(facts.now, settings.time_zone)
+    return (_describe(each, clock) for each in needs_a_person(facts))
 
 
 def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) -> Iterator[str]:

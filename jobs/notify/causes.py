@@ -163,10 +163,23 @@ def roots(seen: Seen) -> Iterator[Cause]:
             text = f"La raíz {root} de JANITOR_ROOTS no está (¿un disco sin montar?); móntela o corrija JANITOR_ROOTS"
             yield Cause(prefix + root, State.NEEDS_PERSON, text)
     yield from _gone(seen, prefix, [prefix + root for root in seen.context.settings.roots])
+    yield _unset_roots(seen)
+
+
+def _unset_roots(seen: Seen) -> Cause:
+    """Deletion is asked for, and no host deletes without `JANITOR_ROOTS`. The policy is read only where it is unset."""
+    key = f"roots:{seen.host}:unset"
+    if seen.context.settings.roots or seen.policy is None or not seen.policy.delete_after_migration:
+        return Cause(key, State.OK, "JANITOR_ROOTS está definida, o ya no se pide borrar las copias locales")
+    text = (
+        "JANITOR_ROOTS no está definida, y ejecuciones_config pide borrar las copias locales: no se borra ninguna; "
+        "defínala, o quite eliminar_despues_de_migrar"
+    )
+    return Cause(key, State.NEEDS_PERSON, text)
 
 
 def stalled(seen: Seen) -> Iterator[Cause]:
-    """Nothing was migrated for days, though something here is due. Where migration is off, nothing is due."""
+    """Nothing was migrated for days, though something here is due: also where migration is off, as nobody may know."""
     days = seen.settings.stalled_days
     overdue = None
     if seen.days_since_migration is None or seen.days_since_migration > days:
@@ -178,15 +191,24 @@ def stalled(seen: Seen) -> Iterator[Cause]:
     uuid, executed_at = overdue
     text = (
         f"No se ha migrado nada en {days} días y hay ejecuciones que tocan: la más antigua es {one_line(uuid)}, del "
-        f"{executed_at.astimezone(seen.context.settings.time_zone):%d/%m/%Y}; 'janitor-daemon status' dice por qué"
+        f"{executed_at.astimezone(seen.context.settings.time_zone):%d/%m/%Y}; "
     )
-    yield Cause(key, State.FAILED, text)
+    why = _why_it_is_off(seen.policy or MigrationPolicy())
+    if why is None:
+        yield Cause(key, State.FAILED, f"{text}'janitor-daemon status' dice por qué")
+    else:
+        yield Cause(key, State.NEEDS_PERSON, f"{text}{why}")
+
+
+def _why_it_is_off(policy: MigrationPolicy) -> str | None:
+    if policy.primary_provider_id is None:
+        return "ejecuciones_config no tiene ninguna fila, o su nube_primaria_id está vacía: corríjalo"
+    if not policy.migrate_automatically:
+        return "está desactivada (migrar_automaticamente): si no es a propósito, actívela"
+    return None
 
 
 def _first_overdue_here(seen: Seen) -> tuple[str, datetime] | None:
-    policy = seen.policy
-    if policy is None or not policy.migrate_automatically or policy.primary_provider_id is None:
-        return None
     found = ((uuid, executed_at) for uuid, directory, executed_at in seen.overdue() if Path(directory).is_dir())
     return next(found, None)
 
@@ -209,7 +231,7 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
                 yield Cause(key, State.FAILED, text)
         elif row["outcome"] == "failed":
             yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla: {row['error']}")
-        elif row["outcome"] == "done":
+        elif row["outcome"] == "done" and not (job.name == "migration" and seen.quarantined):
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
 
 
@@ -223,10 +245,26 @@ def _key_of_failing(seen: Seen, job: Job) -> str:
 
 
 def _is_explained(seen: Seen) -> bool:
-    """Whether a provider or a root is at fault, which is a cause of its own."""
+    """Whether a provider, a root or executions in quarantine are at fault, each a cause of its own."""
     report = seen.context.report
     is_root = report is not None and bool(report.named.get(Named.ROOT))
-    return is_root or any(cause.state != State.OK for cause in providers(seen))
+    failed = () if report is None else report.named.get(Named.FAILED, ())
+    quarantined = {row["uuid"] for row in seen.quarantined}
+    is_quarantine = bool(failed) and set(failed) <= quarantined
+    return is_root or is_quarantine or any(cause.state != State.OK for cause in providers(seen))
+
+
+def misconfigured_jobs(seen: Seen) -> Iterator[Cause]:
+    """A job that no run does, as its settings are wrong. Also of those that only accompany the others."""
+    for job in all_jobs():
+        key = f"job:{job.name}:{seen.host}:misconfigured"
+        try:
+            plan_of(job, seen.context.settings)
+        except ConfigurationError as error:
+            text = f"El trabajo de {job.title} está mal configurado y no se hace: {one_line(error)}"
+            yield Cause(key, State.NEEDS_PERSON, text)
+        else:
+            yield Cause(key, State.OK, f"El trabajo de {job.title} ya no está mal configurado")
 
 
 def late_jobs(seen: Seen) -> Iterator[Cause]:
@@ -306,7 +344,18 @@ def _disk(settings: NotifySettings, prefix: str, path: str, space: os.statvfs_re
 
 
 KINDS: Sequence[Callable[[Seen], Iterator[Cause]]] = (
-    *(providers, fallback, quarantined, roots, stalled, failing_jobs, late_jobs, silent_hosts, disks),
+    *(
+        providers,
+        fallback,
+        quarantined,
+        roots,
+        stalled,
+        failing_jobs,
+        misconfigured_jobs,
+        late_jobs,
+        silent_hosts,
+        disks,
+    ),
 )
 
 

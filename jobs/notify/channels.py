@@ -9,6 +9,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from config.logs import learn_secrets
+from config.text.secrecy import SHORTEST_SECRET, may_be_a_secret
 from jobs.notify.settings import NotifySettings
 
 WITH_A_HOST = frozenset(
@@ -19,7 +20,7 @@ WITH_A_HOST = frozenset(
 PLAIN_PARAMETERS = frozenset(
     ("bcc", "cc", "format", "from", "method", "mode", "name", "overflow", "reply", "smtp", "to")
 )
-SHORTEST_SECRET = 8
+SAYS_THAT_IT_IS_SECRET = re.compile("auth|clave|cookie|cred|key|pass|secret|sig|token", re.IGNORECASE)
 
 
 class Channel(NamedTuple):
@@ -66,16 +67,22 @@ def _host_of(url: str) -> str:
 
 
 def _secrets_in(url: str) -> Iterator[str]:
-    """Every part that may be one, also where a service shows only that part."""
+    """Every part that may be one, also where a service shows only that part.
+
+    A plain word is none: what hides it would hide it in every path and name, too. A password is one in any case, and a
+    value whose name says so.
+    """
     scheme, _, rest = url.partition("://")
     try:
         parts = urlsplit(url)
     except ValueError:  # whatever it is, it is no address to which anything is sent
-        yield from (part for part in re.split("[][/@?&=:]", rest) if len(part) >= SHORTEST_SECRET)
+        yield from filter(may_be_a_secret, re.split("[][/@?&=:]", rest))
         return
     found = [parts.username or "", *parts.path.split("/")]
     if scheme.lower() not in WITH_A_HOST:
         found += [*re.split("[/@?]", rest.partition("?")[0])]
-    found += [value for name, value in parse_qsl(parts.query) if name not in PLAIN_PARAMETERS]
-    for part in (parts.password or "", *(part for part in found if len(part) >= SHORTEST_SECRET)):
+    given = [(name, value) for name, value in parse_qsl(parts.query) if name not in PLAIN_PARAMETERS]
+    found += [value for _, value in given]
+    certain = [value for name, value in given if SAYS_THAT_IT_IS_SECRET.search(name) and len(value) >= SHORTEST_SECRET]
+    for part in (parts.password or "", *certain, *filter(may_be_a_secret, found)):
         yield from (part, unquote(part))

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 from config.exit_codes import EXIT_LOCKED
 from config.logs import emit, redactor
+from config.text.secrecy import SHORTEST_SECRET, may_be_a_secret
 from config.text.wording import reason_of
 from jobs.context import Context, EndOfRun, ObservedRun
 from jobs.findings import Finding, advised, good
@@ -41,8 +42,6 @@ LONGEST_WAIT_SECONDS = 25.0
 NOT_FOR_IT = ("DATABASE_URL", "BACKUP_DATABASE_URL", "TELEGRAM_TOKEN")
 PREFIXES_NOT_FOR_IT = ("PG", "JANITOR_")
 """Variables that the process does not need."""
-
-SHORTEST_SECRET_PART = 8
 
 
 class PingObserver:
@@ -142,11 +141,15 @@ def _lines_of(output: IO[str]) -> list[str]:
 
 
 def _secret_parts(url: str) -> Iterator[str]:
-    """The parts that may appear alone in an error of a library, and suffice to send such pings."""
+    """The parts that may appear alone in an error of a library, and suffice to send such pings. A plain word is none:
+    what hides it would hide it in every path and name, too.
+    """
     parts = urlsplit(url)
     yield url
     whole = f"{parts.path}?{parts.query}" if parts.query else parts.path
-    yield from (part for part in (whole, *parts.path.split("/")) if len(part) >= SHORTEST_SECRET_PART)
+    if len(whole) >= SHORTEST_SECRET:
+        yield whole
+    yield from filter(may_be_a_secret, parts.path.split("/"))
     if parts.password:
         yield from (parts.password, unquote(parts.password))
 

@@ -16,6 +16,8 @@ from config.errors import ConfigurationError
 from config.logs import one_line
 from config.process.system_paths import SYSTEM_DIRECTORIES, SYSTEM_TREES
 from config.settings import Settings
+from jobs.locks import lock_fault
+from sql.database import database_identity
 from storage.keys import MANIFEST_SUFFIX
 
 PROGRAM = Path(__file__).resolve().parents[2]
@@ -81,13 +83,6 @@ def temp_directory_fault(settings: Settings) -> str | None:
     return f"TEMP_DIR: {one_line(temporary.path)} {reason}; {ADVICE}"
 
 
-def require_temp_directory_apart_from_copies(settings: Settings, directories: Iterable[str]) -> None:
-    """Raises `ConfigurationError` if `TEMP_DIR` is, contains or lies in a directory where a provider keeps copies."""
-    fault = copies_fault(settings, directories)
-    if fault is not None:
-        raise ConfigurationError(fault)
-
-
 def copies_fault(settings: Settings, directories: Iterable[str]) -> str | None:
     """Like `temp_directory_fault`, for the `ruta` of each provider of kind `local`."""
     temporary = _Place(settings.temp_directory)
@@ -104,9 +99,20 @@ def require_outside_roots(settings: Settings) -> None:
 
     A log that grows while its execution is migrated would keep that from ever being deleted.
     """
-    for fault in (log_directory_fault(settings), lock_directory_fault(settings)):
-        if fault is not None:
-            raise ConfigurationError(fault)
+    for fault in _faults_in_roots(settings):
+        raise ConfigurationError(fault)
+
+
+def faults_of_every_run(settings: Settings) -> Iterator[str]:
+    """What ends each run before it has done anything, in Spanish: a log or lock directory that cannot be used."""
+    yield from _faults_in_roots(settings)
+    if (fault := lock_fault(settings.lock_directory, database_identity(settings.database_url))) is not None:
+        yield f"JANITOR_LOCK_DIR: {fault}"
+
+
+def _faults_in_roots(settings: Settings) -> Iterator[str]:
+    faults = (log_directory_fault(settings), lock_directory_fault(settings))
+    yield from (fault for fault in faults if fault is not None)
 
 
 def log_directory_fault(settings: Settings) -> str | None:

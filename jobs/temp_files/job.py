@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from jobs.job import Job
+from jobs.job import Job, Ref
 
 JOB = Job(
     name="temp",
     title="limpieza",
+    required=Ref("jobs.temp_files.guard:require_temp_directory_apart"),
     counts={
         "temp_files_deleted": ("archivo temporal borrado", "archivos temporales borrados"),
         "temp_bytes_deleted": "de temporales borrados",

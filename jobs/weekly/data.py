@@ -13,12 +13,16 @@ from typing import Any
 from config.errors import ConfigurationError
 from config.models import MigrationPolicy
 from config.settings import Settings
+from jobs.job import Ref
 from jobs.registry import all_jobs
 from jobs.tick import plan_of
-from jobs.weekly.forecast import Forecast, Measurement, forecast
+from jobs.weekly.forecast import UNMEASURED, Forecast, Measurement, forecast
 from sql.connection import Row
 from sql.database import Database
 from sql.large_tables import LARGE_TABLE_BYTES, SAMPLE_OF_STORED
+
+JUDGMENT = Ref("commands.status.words:in_need_of_a_person")
+"""What `status` says first. The report says the same; by reference, as commands are above all jobs."""
 
 METRICS = "jobs/metrics"
 """Its statements count the executions; here they are asked for once, by a person."""
@@ -117,6 +121,8 @@ class Report:
     missing_roots: Sequence[str]
     backups: Sequence[BackupLine]
     is_backup_on: bool
+    needs_person: Sequence[str]
+    """What `status` says now that needs a person, a line for each."""
 
     @property
     def migrated(self) -> int:
@@ -162,6 +168,7 @@ def gather(database: Database, settings: Settings, days: int) -> Report:
         missing_roots=missing,
         backups=_backups(database.job_query(METRICS, "last_backups", {}), settings),
         is_backup_on=_is_on("backup", settings),
+        needs_person=tuple(JUDGMENT.load()(database, settings)),
     )
 
 
@@ -241,7 +248,8 @@ def _disks(settings: Settings, rows: Sequence[Row]) -> tuple[list[Disk], list[st
             if (row["host"], row["path"]) == (settings.host, root)
         ]
         size_bytes, free_bytes = status.f_frsize * status.f_blocks, status.f_frsize * status.f_bavail
-        found.append(Disk(root, size_bytes, free_bytes, forecast(known)))
+        expected = forecast(known) if known or _is_on("metrics", settings) else UNMEASURED
+        found.append(Disk(root, size_bytes, free_bytes, expected))
     return found, missing
 
 

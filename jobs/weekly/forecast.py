@@ -29,6 +29,9 @@ class Forecast(NamedTuple):
     why_not: str = ""
 
 
+UNMEASURED = Forecast(None, "nadie mide el disco; para eso ponga JANITOR_METRICS_FILE")
+
+
 def forecast(measurements: Sequence[Measurement]) -> Forecast:
     """The median slope of all pairs: single days on which much was deleted or added do not bend it. Sound only where
     the middle half of the slopes agree that the space shrinks.

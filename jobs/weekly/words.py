@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from config.logs import one_line
-from config.text.causes import with_cause
 from config.text.plurals import counted, executions
 from jobs.weekly.data import BackupLine, Disk, Report
 
 UNITS = ("B", "KB", "MB", "GB", "TB", "PB")
-FEW = 5
 KINDS = {"COMPLETO": "completa", "DIFERENCIAL": "diferencial"}
 OVERDUE_DAYS = 2
 OLD_BACKUP = timedelta(days=2)
@@ -42,33 +40,33 @@ def moment(instant: datetime) -> str:
 
 
 def attention(report: Report) -> Iterator[str]:
-    """What needs a person, the worst first: what is wrong, and what to do."""
-    for root in report.missing_roots:
-        yield f"No está la raíz {one_line(root)}: monte el disco o corrija JANITOR_ROOTS."
+    """What needs a person, the worst first: what is wrong, and what to do. It begins with what `status` says."""
+    yield from report.needs_person
     for disk in report.disks:
+        if _says(report, f"disco de {one_line(disk.path)}"):
+            continue
         if disk.free_bytes < LITTLE_FREE * disk.size_bytes:
             yield f"Queda {_share(disk)} libre en {one_line(disk.path)}: libere espacio o acorte la retención."
         elif disk.forecast.days is not None and disk.forecast.days <= SOON_DAYS:
             yield f"El disco de {one_line(disk.path)} se llena en unos {disk.forecast.days:.0f} días."
-    if report.oldest_due is not None and report.made - report.oldest_due > timedelta(days=OVERDUE_DAYS) and report.due:
+    is_overdue = report.oldest_due is not None and report.made - report.oldest_due > timedelta(days=OVERDUE_DAYS)
+    if report.oldest_due is not None and is_overdue and report.due and not _says(report, "migración"):
         oldest = moment(report.oldest_due)
         yield f"{executions(report.due)} por migrar, la más antigua del {oldest}: status o --dry-run dicen por qué."
-    if report.quarantined:
-        yield f"{executions(report.quarantined)} en cuarentena: corrija la causa y use retry UUID."
-    for cause in report.causes[:FEW]:
-        yield (
-            f"{executions(cause.executions)} con error, como {one_line(cause.uuid)}: "
-            f"{with_cause(cause.code, one_line(cause.error))}"
-        )
     for job in report.jobs:
-        if job.failed and job.last_good is None:
+        if job.failed and job.last_good is None and not _says(report, f"trabajo {job.name}"):
             reason = one_line(job.error or "")
             yield f"El trabajo {job.name} no ha salido bien ni una vez en {one_line(job.host)}: {reason}"
     yield from _about_backups(report)
 
 
+def _says(report: Report, subject: str) -> bool:
+    """Whether `status` says something of it already."""
+    return any(line.startswith(f"{subject}:") for line in report.needs_person)
+
+
 def _about_backups(report: Report) -> Iterator[str]:
-    if not report.is_backup_on:
+    if not report.is_backup_on or _says(report, "copias de seguridad"):
         return
     if not report.backups:
         yield "No hay ninguna copia de seguridad buena: run backup hace una ahora."
@@ -98,7 +96,7 @@ def lines(report: Report) -> Iterator[str]:
         runs = ", ".join(f"{count} con código {code}" for code, count in codes.items())
         yield f"Ciclos de {one_line(host)}: {runs}"
     for job in report.jobs:
-        good = moment(job.last_good) if job.last_good else "nunca"
+        good = moment(job.last_good) if job.last_good else "nunca" if job.failed else "todavía ninguno"
         runs = counted(job.runs, "vez", "veces")
         yield f"  {job.name} en {one_line(job.host)}: {runs}, {job.failed} con error, el último bueno {good}"
     yield from (f"Copia de seguridad {described(backup)}" for backup in report.backups)

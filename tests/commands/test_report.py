@@ -124,10 +124,12 @@ def test_everything_that_happened_is_counted(busy: Report) -> None:
 
 
 def test_a_terminal_shows_it_and_what_needs_a_person_comes_first(busy: Report) -> None:
+    """All that `status` says, and what it does not say in addition."""
     text = list(lines(busy))
     assert text[1] == "Necesita atención:"
-    assert "No está la raíz" in text[2]
-    assert any("1 ejecución con error, como uuid-2: acceso denegado: acceso <denegado>" in line for line in text)
+    assert text[2].startswith("  raíz ")
+    assert text[3].startswith("  1 ejecución sin migrar: acceso denegado en ")
+    assert [line.strip() for line in text[2:]][: len(busy.needs_person)] == list(busy.needs_person)
     assert any(line.startswith("Migradas: 2 ejecuciones, 4.0 MB (1.0 MB/s") for line in text)
     assert any("logs no ha salido bien ni una vez en norte: sin <permiso>" in line for line in attention(busy))
     assert len(text) < 30
@@ -139,7 +141,7 @@ def test_an_installation_in_which_nothing_happened_is_reported_too(platform: Pla
     assert "Nada todavía" in page(report)
     assert "Nada en estos días" in page(report)
     (disk,) = report.disks
-    assert disk.forecast.why_not == "hay 0 medidas y hacen falta 12"
+    assert disk.forecast.why_not == "nadie mide el disco; para eso ponga JANITOR_METRICS_FILE"
 
 
 class Structure(HTMLParser):

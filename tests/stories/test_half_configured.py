@@ -28,29 +28,30 @@ def make_old(path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--clean-only"]], ids=" ".join)
-def test_a_temp_dir_that_is_no_such_place_stops_the_tick_before_it_begins(
-    installation: Installation, nas: Destination, arguments: list[str]
+def test_a_temp_dir_that_is_no_such_place_is_not_cleaned_and_stops_nothing_else(
+    installation: Installation, nas: Destination
 ) -> None:
-    """Nothing is migrated either: who has written that may have written more."""
+    """`status` and `health` judge as a tick does, also before the first one."""
     installation.configure(installation.add_provider(nas))
     directory = installation.small_execution("uno")
     work = Path(installation.environment["HOME"])
     files = [make_old(work / ".env"), make_old(directory / "viejo"), make_old(installation.directory / "viejo")]
     files[0].write_text("")
-    for refused in (".", str(directory), str(installation.executions), str(installation.directory)):
-        content = installation.everything_in_the_database()
-        run = installation.run(*arguments, TEMP_DIR=refused)
+    for refused, arguments in ((".", "--dry-run"), (str(directory), "--clean-only"), (str(installation.directory), "")):
+        status = installation.run("status", "--quiet", TEMP_DIR=refused)
+        assert (status.exit_code, "! trabajo temp: TEMP_DIR: " in status.output) == (1, True), str(status)
+        health = installation.run("health", TEMP_DIR=refused)
+        assert (health.exit_code, "temp mal configurado: TEMP_DIR: " in health.output) == (1, True), str(health)
+        run = installation.run(*arguments.split(), TEMP_DIR=refused)
         assert run.exit_code == 2, str(run)
-        (error,) = run.messages("ERROR")
-        assert error.startswith("TEMP_DIR: ")
-        assert installation.everything_in_the_database() == content
+        assert "El trabajo de limpieza no pudo terminar: TEMP_DIR: " in run.messages("ERROR")[0]
         assert all(file.exists() for file in files)
+    assert installation.place("uno")[0] is True
 
 
 @pytest.mark.parametrize("active", [True, False])
 @pytest.mark.parametrize("where", ["the same", "in it", "around it"])
-def test_a_temp_dir_among_the_copies_of_a_local_provider_stops_the_run(
+def test_a_temp_dir_among_the_copies_of_a_local_provider_is_not_cleaned(
     installation: Installation, tmp_path: Path, active: bool, where: str
 ) -> None:
     """A file there may be the last copy. Looked for in every mode that cleans, in `check`, and in rows that nobody uses
@@ -61,17 +62,35 @@ def test_a_temp_dir_among_the_copies_of_a_local_provider_stops_the_run(
     temporary = {"the same": copies, "in it": copies / "ejecuciones", "around it": copies.parent}[where]
     kept = make_old(temporary / "viejo")
     installation.add_provider_row("NAS", " Local", None, {"ruta": str(copies)}, active=active)
-    content = installation.everything_in_the_database()
-    for arguments in ([], ["--clean-only"], ["--dry-run"], ["--clean-only", "--dry-run"]):
+    fault = f"TEMP_DIR: {temporary} es, contiene o está en {copies}, donde un proveedor local"
+    for arguments in (["--dry-run"], ["--clean-only", "--dry-run"], ["--clean-only"], []):
         run = installation.run(*arguments, TEMP_DIR=str(temporary))
         assert run.exit_code == 2, str(run)
-        (error,) = run.messages("ERROR")
-        assert error.startswith(f"TEMP_DIR: {temporary} es, contiene o está en {copies}, donde un proveedor local")
+        assert f"El trabajo de limpieza no pudo terminar: {fault}" in run.messages("ERROR")[0]
     assert kept.exists()
-    assert installation.everything_in_the_database() == content
+    (row,) = installation.rows("SELECT last_outcome FROM janitor_jobs WHERE job = 'migration'")
+    assert row["last_outcome"] == "done"
+    status = installation.run("status", "--quiet")
+    assert (status.exit_code, fault in status.output) == (1, True), str(status)
     check = installation.run("check", TEMP_DIR=str(temporary))
     assert check.exit_code == 1, str(check)
-    assert f"ERROR  directorio temporal: TEMP_DIR: {temporary} es, contiene o está en {copies}" in check.output
+    assert f"ERROR  directorio temporal: {fault}" in check.output
+
+
+@pytest.mark.parametrize("fault", ["absent", "in a root"])
+def test_a_setting_that_stops_every_run_is_the_first_that_is_said(installation: Installation, fault: str) -> None:
+    """Also where the database is gone, and by all who say how things are."""
+    directory = installation.executions if fault == "in a root" else installation.directory / "no-está"
+    changed = {"JANITOR_LOCK_DIR": str(directory)}
+    for commands, first in (
+        (["status", "--quiet"], "! ajustes: JANITOR_LOCK_DIR: "),
+        (["health"], "jobs: JANITOR_LOCK"),
+    ):
+        run = installation.run(*commands, **changed)
+        assert (run.exit_code, first in run.output) == (1, True), str(run)
+    lost = installation.run("status", **changed, DATABASE_URL="postgresql:///?host=/no-hay")
+    assert (lost.exit_code, "! ajustes: JANITOR_LOCK_DIR: " in lost.output) == (3, True), str(lost)
+    assert installation.run(**changed).exit_code == 2
 
 
 def test_check_tells_of_such_a_temp_dir_and_a_run_that_cleans_nothing_does_not_mind(

@@ -422,6 +422,23 @@ def test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted(
     assert facts_of(installation).pending.total == 1
 
 
+@pytest.mark.parametrize(
+    ("last_run", "advice"),
+    [
+        (None, "no consta ningún ciclo: ponga la línea de cron"),
+        ({"report": {"limit_reached": "--max-bytes"}}, "llegó a su límite (--max-bytes)"),
+        ({"report": None}, "en Con error, por qué"),
+    ],
+)
+def test_what_waits_for_long_says_how_to_go_on(
+    installation: Installation, nas: Destination, last_run: dict[str, object] | None, advice: str
+) -> None:
+    installation.configure(installation.add_provider(nas))
+    installation.small_execution("uno", age_hours=20 * 24)
+    (attention,) = needs_a_person(replace(facts_of(installation), last_run=last_run))
+    assert (attention.code, advice in attention.advice) == ("stalled", True), attention
+
+
 # Broken installations
 
 
@@ -457,14 +474,18 @@ def test_without_the_database_it_is_said_when_a_run_last_ended_here(
     assert installation.run().exit_code == 0
     parts = urlsplit(installation.database_url)
     wrong = parts._replace(netloc=parts.netloc.replace(str(parts.password), "otra")).geturl()
-    for url, reason in ((wrong, "contraseña"), (_at(parts.geturl(), refused_port()), "no escucha ningún servidor")):
+    silent = _at(parts.geturl(), refused_port())
+    for url, reason, to_do in (
+        (wrong, "contraseña", "corrija el usuario y la contraseña de DATABASE_URL"),
+        (silent, "no escucha ningún servidor", "arranque su servidor o corrija DATABASE_URL"),
+    ):
         run = installation.run("status", DATABASE_URL=url)
         assert run.exit_code == 3, str(run)
         (error,) = run.messages("ERROR")
         assert reason in error
         first, what, last = run.output.splitlines()[:3]
         assert first == "Necesita a una persona (1):"
-        assert what.startswith(f"  ! base de datos: {error}. Qué hacer: arranque su servidor o corrija DATABASE_URL")
+        assert what.startswith(f"  ! base de datos: {error}. Qué hacer: {to_do}")
         assert last.startswith("Último ciclo terminado en esta máquina, según su registro: 20")
     document = json.loads(installation.run("status", "--json", DATABASE_URL=wrong).output)
     (attention,) = document["needs_person"]

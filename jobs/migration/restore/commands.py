@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from config.errors import ConfigurationError
 from config.exit_codes import EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import emit, one_line
 from config.options import SpanishCommand, bandwidth_option, directory_to_fill, given, not_empty, transfers_option
@@ -61,13 +62,16 @@ class Selection:
         return not (self.provider is None and self.since is None and self.until is None)
 
     def wanted(self, database: Database, settings: Settings) -> Wanted:
-        """Raises `ConfigurationError` for an unknown provider, and `DatabaseError`."""
+        """Raises `ConfigurationError` for an unknown provider or an empty period, and `DatabaseError`."""
         if self.uuids:
             return Named(self.uuids)
         provider_id = None if self.provider is None else provider_id_of(database, self.provider)
         zone = settings.time_zone
         since = None if self.since is None else beginning_of(self.since, zone)
-        return Selected(provider_id, since, None if self.until is None else end_of(self.until, zone))
+        until = None if self.until is None else end_of(self.until, zone)
+        if since is not None and until is not None and since >= until:
+            raise ConfigurationError(f"--since {self.since} es posterior a --until {self.until}: cambie una por otra")
+        return Selected(provider_id, since, until)
 
 
 def _moment(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:

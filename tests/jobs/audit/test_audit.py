@@ -242,8 +242,14 @@ def test_a_provider_that_does_not_answer_is_said_and_nothing_is_lost(auditing: A
     assert report.providers[0].error == "no responde"
 
 
-def test_a_lost_copy_is_migrated_again_from_its_directory(auditing: Auditing) -> None:
+@pytest.mark.parametrize("local_copy", ["kept", "deleted"])
+def test_a_lost_copy_is_migrated_again_from_its_directory(auditing: Auditing, local_copy: str) -> None:
+    """Also from one that was deleted and restored to its place since; not while it is being deleted."""
     delete(auditing.path("uno/tabla.txt"))
+    report = auditing.audit()
+    auditing.installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting' WHERE uuid = 'uno'")
+    assert auditing.fix(report.findings) == report.findings
+    auditing.installation.execute("UPDATE janitor_migrations SET local_copy = %s WHERE uuid = 'uno'", (local_copy,))
     report = auditing.audit()
     assert [finding.fix for finding in report.findings] == [Fix.MIGRATE_AGAIN]
     assert auditing.fix(report.findings) == []

@@ -35,6 +35,8 @@ class Teller:
         self.channels = channels
         self.host = host
         self.report = TickReport()
+        for name in ("temporales", "copias"):
+            (directory / name).mkdir(exist_ok=True)
         self._database = platform.database(host)
 
     def note(self, state: str, key: str = "watch:nas", text: str = "El proveedor nas no se puede usar") -> None:
@@ -45,7 +47,8 @@ class Teller:
         """A run that has taken the job up."""
         environment = {
             "DATABASE_URL": self.platform.database_url, "JANITOR_HOST": self.host, "JANITOR_TIMEZONE": "Europe/Madrid",
-            "TEMP_DIR": str(self.directory), "BACKUP_PATH": str(self.directory), **QUIET_DISKS, **self.channels, **more,
+            "TEMP_DIR": str(self.directory / "temporales"), "BACKUP_PATH": str(self.directory / "copias"),
+            **QUIET_DISKS, **self.channels, **more,
         }  # fmt: skip
         settings = load_settings(environment)
         database = self._database

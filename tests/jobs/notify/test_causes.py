@@ -10,7 +10,7 @@ import pytest
 
 from jobs.notify import causes
 from jobs.notify.causes import GIGABYTE, find_causes
-from jobs.report import Observed
+from jobs.report import Named, Observed
 from sql.memory.notices import Cause
 from tests.jobs.notify.conftest import Teller
 from tests.platform_database import Platform
@@ -182,10 +182,26 @@ def test_what_is_not_long_due_is_not_missed(teller: Teller, platform: Platform, 
     assert found(teller) == {}
 
 
-def test_nothing_is_due_where_migration_is_off(teller: Teller, platform: Platform, tmp_path: Path) -> None:
-    use(platform, automatic=False)
-    platform.add_execution(tmp_path)
+@pytest.mark.parametrize(("is_configured", "why"), [(True, "migrar_automaticamente"), (False, "ninguna fila")])
+def test_what_is_due_where_migration_is_off_is_told(
+    teller: Teller, platform: Platform, tmp_path: Path, is_configured: bool, why: str
+) -> None:
+    """A row that was lost is no purpose, and of a purpose one notice reminds."""
+    if is_configured:
+        use(platform, automatic=False)
     assert found(teller) == {}
+    platform.add_execution(tmp_path)
+    assert found(teller) == {"migration:norte:stalled": "needs_person"}
+    assert why in platform.value("SELECT text FROM janitor_causes")
+
+
+def test_deletion_that_is_asked_for_without_roots_is_told(teller: Teller, platform: Platform, tmp_path: Path) -> None:
+    use(platform)
+    assert found(teller) == {}
+    platform.sql("UPDATE ejecuciones_config SET eliminar_despues_de_migrar = true")
+    assert found(teller) == {"roots:norte:unset": "needs_person"}
+    (tmp_path / "raíz").mkdir()
+    assert found(teller, JANITOR_ROOTS=str(tmp_path / "raíz")) == {"roots:norte:unset": "ok"}
 
 
 def test_a_job_that_fails_until_it_ends_well(teller: Teller, platform: Platform) -> None:
@@ -209,6 +225,13 @@ def test_a_job_that_is_switched_off_is_not_waited_for(teller: Teller, platform: 
     assert found(teller) == {"job:backup:failing": "ok", "backup:too_old": "ok"}
 
 
+def test_a_job_that_is_misconfigured_until_it_is_not(teller: Teller) -> None:
+    """A wrong setting that decides no exit code, too."""
+    keys = [f"job:{name}:norte:misconfigured" for name in ("temp", "report")]
+    assert found(teller, TEMP_DIR="/", JANITOR_REPORT_DAY="9") == dict.fromkeys(keys, "needs_person")
+    assert found(teller) == dict.fromkeys(keys, "ok")
+
+
 def test_a_job_that_is_killed_each_time(teller: Teller, platform: Platform) -> None:
     add_job(platform, "migration", tries=3, outcome=None)
     assert found(teller) == {}
@@ -223,6 +246,24 @@ def test_a_migration_that_fails_for_its_provider_is_told_once(teller: Teller, pl
     assert found(teller) == {f"provider:{first}:unusable": "needs_person"}
     platform.sql("DELETE FROM janitor_provider_health")
     assert found(teller)["job:migration:norte:failing"] == "failed"
+
+
+def test_a_quarantine_is_told_once_and_no_later_run_solves_it(teller: Teller, platform: Platform) -> None:
+    execution = platform.add_execution(uuid="u-1")
+    platform.sql(
+        "INSERT INTO janitor_migrations "
+        "(execution_id, uuid, state, host, run_id, fencing_token, error, quarantined_at) "
+        "VALUES (%s, 'u-1', 'failed', 'norte', 1, 1, 'no se puede leer', now())",
+        execution.id,
+    )
+    add_job(platform, "migration", tries=1, outcome="failed", error="1 ejecución con error: u-1")
+    teller.report.name(Named.FAILED, "u-1")
+    assert found(teller) == {"execution:u-1:quarantined": "needs_person"}
+    teller.note("failed", "job:migration:norte:failing", "de antes")
+    platform.sql("UPDATE janitor_jobs SET last_outcome = 'done' WHERE job = 'migration'")
+    assert found(teller) == {"execution:u-1:quarantined": "needs_person"}
+    platform.sql("UPDATE janitor_migrations SET quarantined_at = NULL")
+    assert found(teller) == {"execution:u-1:quarantined": "ok", "job:migration:norte:failing": "ok"}
 
 
 def test_a_backup_that_is_too_old(teller: Teller, platform: Platform) -> None:
@@ -264,7 +305,7 @@ def test_a_disk_that_is_nearly_full(
     blocks = [int(gigabytes * GIGABYTE / block) for gigabytes in (all_gigabytes, free_gigabytes, free_gigabytes)]
     monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result((block, block, *blocks, 0, 0, 0, 0, 255)))
     assert found(teller, DISK_WARNING_GB="5", DISK_CRITICAL_GB="2") == (
-        {f"disk:norte:{teller.directory}": state} if state else {}
+        {f"disk:norte:{teller.directory}/temporales": state} if state else {}
     )
 
 

@@ -46,6 +46,39 @@ def test_names_show_no_secret_and_addresses_are_hidden_everywhere() -> None:
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "json://hooks.example.com/hooks/produccion/ejecuciones?:X-Entorno=produccion",
+        "json://sage-produccion@hooks.example.com/produccion-2026/Ejecuciones",
+        "ntfys://ntfy.example.com/produccion",
+        "xml://[roto/produccion/ejecuciones",
+    ],
+)
+def test_a_plain_word_of_an_address_stays_readable_in_every_path(url: str) -> None:
+    channels_of(settings_of(JANITOR_NOTIFY_URLS=url))
+    text = "La raíz /srv/sage-produccion/produccion/Ejecuciones-2026/ejecuciones no está; mire en ntfy.example.com"
+    assert redactor.redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("url", "secret"),
+    [
+        ("json://h/x?:Authorization=contraseña", "contraseña"),
+        ("json://h/x?token=palabras", "palabras"),
+        ("json://u:muerdelo@h/hooks", "muerdelo"),
+        ("json://h/hooks/qwzxkjhgfdpm", "qwzxkjhgfdpm"),
+        ("json://h/hooks/a8b-c7d-e6f", "a8b-c7d-e6f"),
+        ("discord://1234567890/dQwxEtZuioPasdFghJkl", "dQwxEtZuioPasdFghJkl"),
+        ("ntfys://ntfy.example.com/una-frase-muy-larga", "una-frase-muy-larga"),
+        ("jsons://h/servidores0", "servidores0"),
+    ],
+)
+def test_what_may_be_a_token_is_hidden_wherever_it_stands(url: str, secret: str) -> None:
+    channels_of(settings_of(JANITOR_NOTIFY_URLS=url))
+    assert secret not in redactor.redact(f"falla /srv/{secret}/x")
+
+
+@pytest.mark.parametrize(
     ("environment", "names"),
     [
         ({}, []),

@@ -204,9 +204,7 @@ def for_each_execution(
     sums = Sums()
     total = wanted.count(database)
     if not total:
-        raise RestoreImpossible(
-            "no hay ninguna ejecución migrada en ese proveedor y en ese periodo; status dice dónde hay"
-        )
+        raise RestoreImpossible("no hay ninguna ejecución migrada que sea de las que se piden; status dice dónde hay")
     with contextlib.closing(Providers(database)) as providers:
         turns = (
             Turn(

@@ -111,7 +111,9 @@ def provider_id_of(database: Database, written: str) -> int:
     found = found or [number for number, name in providers if written == name]
     if len(found) == 1:
         return found[0]
-    known = ", ".join(f"{number} ({one_line(name)})" for number, name in providers) or "ninguno"
+    if not providers:
+        raise ConfigurationError("cloud_providers no tiene ninguna fila: añada la del proveedor que guarda las copias")
+    known = ", ".join(f"{number} ({one_line(name)})" for number, name in providers)
     if found:
         raise ConfigurationError(
             f"hay varios proveedores con el nombre {one_line(written)}: indique su id; hay {known}"
