@@ -300,7 +300,7 @@ class JanitorDaemon:
                 preview_deletion(deletion.execution)
         if not self._migration_is_on():
             return
-        preview = Preview(self._judge, self._policy.key_prefix, names)
+        preview = Preview(self._judge, self._policy.key_prefix, names, self._settings.max_bytes)
         for ready in self._ready_executions():
             for execution in ready:
                 preview.migration(execution, self._conflicts.present, deletes=self._delete_after_migration)

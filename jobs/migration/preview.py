@@ -12,15 +12,38 @@ from config.text.plurals import counted, executions, files
 from files.tree import Tree
 from files.walk import walk_tree
 from jobs.migration.directories import DirectoryJudge
+from jobs.migration.queue.limits import has_room_for
 from sql.memory.outlook import PutOff, Throughput
 from sql.migration.conflicts import Conflicts
 from storage.keys import Place, place_of
 
 
+LIMIT_OF_BYTES = "--max-bytes (JANITOR_MAX_BYTES)"
+
+
+class Runs:
+    """In which run each execution would begin, counted from 1, with the limit of bytes that a run keeps to."""
+
+    def __init__(self, max_bytes: int | None) -> None:
+        self._max_bytes = max_bytes
+        self._used_bytes = 0
+        self.count = 1
+
+    def take_up(self, size_bytes: int) -> int:
+        """The run that sends the next execution. The first one that does not fit ends a run, as in a real one."""
+        if self._max_bytes is not None and not has_room_for(size_bytes, self._used_bytes, self._max_bytes):
+            self.count += 1
+            self._used_bytes = 0
+        self._used_bytes += size_bytes
+        return self.count
+
+
 class Preview:
     """What would happen to each due execution, in the order in which a run takes them up, and to all of them."""
 
-    def __init__(self, judge: DirectoryJudge, key_prefix: str, provider_names: Iterable[str]) -> None:
+    def __init__(
+        self, judge: DirectoryJudge, key_prefix: str, provider_names: Iterable[str], max_bytes: int | None = None
+    ) -> None:
         self._judge = judge
         self._key_prefix = key_prefix
         self._provider_names = " o, si falla, ".join(provider_names) or "ningún proveedor"
@@ -28,6 +51,9 @@ class Preview:
         self._files = 0
         self._bytes = 0
         self._refused = 0
+        self._runs = Runs(max_bytes)
+        self._later_executions = 0
+        self._later_bytes = 0
 
     def migration(self, execution: Execution, conflicts: Conflicts, *, deletes: bool) -> None:
         """Report where an execution would go, or why it would not."""
@@ -39,22 +65,35 @@ class Preview:
             message = f"[simulación] No se migraría la ejecución {uuid}: {error}"
             emit(logging.WARNING, "refusal_previewed", message, execution=uuid, error_code=error.code)
             return
-        self._executions += 1
-        self._files += tree.file_count
-        self._bytes += tree.size_bytes
+        run_number = self._runs.take_up(tree.size_bytes)
+        self._count(tree, run_number)
         then = "; después se borraría la copia local" if deletes else ""
+        when = f"; no en el próximo ciclo, que {LIMIT_OF_BYTES} llena" if run_number > 1 else ""
         emit(
             logging.INFO,
             "migration_previewed",
             f"[simulación] Se migraría la ejecución {uuid} ({files(tree.file_count)}, "
-            f"{tree.size_bytes / 1024 / 1024:.2f} MB) a {self._provider_names}, en {place.key_prefix}{then}",
+            f"{tree.size_bytes / 1024 / 1024:.2f} MB) a {self._provider_names}, en {place.key_prefix}{then}{when}",
             execution=uuid,
             file_count=tree.file_count,
             size_bytes=tree.size_bytes,
+            run_number=run_number,
         )
 
+    def _count(self, tree: Tree, run_number: int) -> None:
+        if run_number > 1:
+            self._later_executions += 1
+            self._later_bytes += tree.size_bytes
+            return
+        self._executions += 1
+        self._files += tree.file_count
+        self._bytes += tree.size_bytes
+
     def tell_plan(self, put_off: PutOff, past: Throughput) -> None:
-        """Sum up: how much would be migrated, where to, in which order, for how long, and what would be left out."""
+        """Sum up: how much would be migrated, where to, in which order, for how long, and what would be left out.
+
+        All of it is about one run. What its limit of bytes leaves for later ones is counted apart.
+        """
         left_out = ", ".join(
             counted(count, one, many)
             for count, one, many in (
@@ -71,14 +110,23 @@ class Preview:
             "plan_previewed",
             f"[simulación] En total se migrarían {executions(self._executions)} ({files(self._files)}, "
             f"{self._bytes / 1024 / 1024:.2f} MB) a {self._provider_names}, de la más antigua a la más nueva; "
-            f"{_told_time(seconds)}{f'; no se migrarían: {left_out}' if left_out else ''}",
+            f"{_told_time(seconds)}{self._told_later_runs()}{f'; no se migrarían: {left_out}' if left_out else ''}",
             executions=self._executions,
             file_count=self._files,
             size_bytes=self._bytes,
             estimated_seconds=seconds,
             refused=self._refused,
+            later_executions=self._later_executions,
+            later_runs=self._runs.count - 1,
             **put_off._asdict(),
         )
+
+    def _told_later_runs(self) -> str:
+        if not self._later_executions:
+            return ""
+        left = f"{executions(self._later_executions)} ({self._later_bytes / 1024 / 1024:.2f} MB)"
+        runs = counted(self._runs.count - 1, "ciclo más", "ciclos más")
+        return f"; por {LIMIT_OF_BYTES} quedarían para después {left}, para al menos {runs}"
 
     def _look_at(self, execution: Execution, conflicts: Conflicts) -> tuple[Place, Tree]:
         reason = conflicts.reason(execution)

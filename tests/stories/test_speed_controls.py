@@ -276,9 +276,12 @@ def test_a_bad_variable_is_named(bare_installation: Installation) -> None:
 def test_a_dry_run_takes_the_options_and_shows_everything(installation: Installation, nas: Destination) -> None:
     installation.configure(installation.add_provider(nas))
     uuids = add_executions(installation, 3, 10)
-    run = installation.run("--dry-run", "--max-bytes", "1K", "--max-duration", "1s", "--bandwidth-limit", "1K")
+    run = installation.run("--dry-run", "--max-bytes", "20K", "--max-duration", "1s", "--bandwidth-limit", "1K")
     assert run.exit_code == 0
     assert all(any(uuid in message for message in run.messages()) for uuid in uuids)
+    (plan,) = (message for message in run.messages() if "En total se migrarían" in message)
+    assert "En total se migrarían 2 ejecuciones" in plan
+    assert "quedarían para después 1 ejecución (0.01 MB), para al menos 1 ciclo más" in plan
 
 
 def test_a_terminal_shows_the_progress_of_a_restore(installation: Installation, nas: Destination) -> None:

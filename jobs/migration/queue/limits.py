@@ -69,7 +69,7 @@ class RunLimits:
             return True
         with self._turn:
             used_bytes = self._traffic.passed_bytes + sum(self._under_way.values())
-        return used_bytes == 0 or used_bytes + size_bytes <= self._max_bytes
+        return has_room_for(size_bytes, used_bytes, self._max_bytes)
 
     def begin(self, execution: Execution, size_bytes: int) -> bool:
         """Count an execution as under way, or refuse it if there is no room for it."""
@@ -107,6 +107,11 @@ class RunLimits:
     def _cut_off(self, stop: threading.Event) -> None:
         self.reached = MAX_DURATION
         stop.set()
+
+
+def has_room_for(size_bytes: int, used_bytes: int, max_bytes: int) -> bool:
+    """Whether an execution of this size may begin in a run that has used so many bytes: the first one always may."""
+    return used_bytes == 0 or used_bytes + size_bytes <= max_bytes
 
 
 def size_on_disk(judge: DirectoryJudge, execution: Execution) -> int:
