@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,12 @@ def require_address(database_url: str) -> dict[str, str]:
         return dict(psycopg2.extensions.parse_dsn(database_url))
     except psycopg2.ProgrammingError:
         raise DatabaseError("la dirección de la base de datos no es una URI de PostgreSQL válida") from None
+
+
+def user_of_address(database_url: str) -> str:
+    """The user that an address names, quoted for SQL; a placeholder if it names none. Raises `DatabaseError`."""
+    name = require_address(database_url).get("user") or os.environ.get("PGUSER")
+    return "USUARIO" if name is None else '"' + name.replace('"', '""') + '"'
 
 
 def url_of_database(database_url: str, name: str) -> str:

@@ -152,7 +152,7 @@ def require_empty(database_url: str) -> None:
         where = one_line(database_identity(database_url))
         raise DatabaseNotEmpty(
             f"la base de datos {where} no está vacía; cree otra con createdb, o añada --force si nada de lo que hay en "
-            "ella se llama como lo de la copia"
+            "ella se llama como lo de la copia: no reemplaza nada"
         )
 
 

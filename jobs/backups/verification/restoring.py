@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -18,7 +19,7 @@ from jobs.backups.creation.programs import Programs
 from jobs.backups.creation.statements import render
 from jobs.backups.errors import NoFittingProgram, NoScratchServer, RestoreFailed
 from jobs.backups.verification.restricted import Restraint, restraint_by
-from sql.snapshots import program_address
+from sql.snapshots import program_address, user_of_address
 
 LOOK_SECONDS = 0.25
 SECONDS_TO_CANCEL = 2.0
@@ -26,6 +27,24 @@ LOST_CONNECTION = 2
 """How `psql` ends when the server has gone: that says nothing of what was being restored."""
 
 FULL_DISK_OF_SERVER = "No space left on device"
+WHAT_TO_DO = (
+    (
+        r'must be (?:able to SET ROLE|member of role) "(?P<role>.+?)"',
+        'la copia tiene objetos de ese usuario: ejecute como superusuario GRANT "{role}" TO {user}, '
+        "o restaure como superusuario",
+    ),
+    (
+        r'role "(?P<role>.+?)" does not exist',
+        'la copia tiene objetos de ese usuario: ejecute en ese servidor CREATE ROLE "{role}", y repita',
+    ),
+    (
+        r'(?P<role>".+?") already exists',
+        "en la base de datos ya hay {role}, y la copia también lo tiene: con --force o sin él solo se puede restaurar "
+        "donde nada se llame igual; cree otra con createdb",
+    ),
+)
+"""What an operator does about what the server refuses. PostgreSQL 15 and older ask for membership instead."""
+
 REFUSED_COMMANDS = ("backslash commands are restricted", "\\unrestrict: wrong key")
 
 
@@ -100,10 +119,11 @@ def _run_psql(
         said = [" ".join(line.split()) for line in lines if line.strip()]
     if code != 0:
         require_no_interruption(interruption)
-        _raise_failure(code, f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}")
+        user = user_of_address(database_url)
+        _raise_failure(code, user, f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}")
 
 
-def _raise_failure(code: int, text: str) -> None:
+def _raise_failure(code: int, user: str, text: str) -> None:
     if any(refused in text for refused in REFUSED_COMMANDS):
         raise RestoreFailed(
             f"{text}: tiene órdenes de psql que podrían ejecutar programas, y ninguna copia hecha aquí las tiene; "
@@ -115,6 +135,9 @@ def _raise_failure(code: int, text: str) -> None:
         raise NoScratchServer(f"{text}: el servidor no tiene sitio; libérelo o use otro")
     if "max_locks_per_transaction" in text:
         raise RestoreFailed(f"{text}: súbalo en ese servidor, o restaure a mano con gunzip y psql")
+    for pattern, advice in WHAT_TO_DO:
+        if (refusal := re.search(pattern, text)) is not None:
+            raise RestoreFailed(f"{text}: {advice.format(role=refusal['role'], user=user)}")
     raise RestoreFailed(text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,34 @@ def test_what_fails_at_its_end_leaves_nothing(pair: Pair, programs: Programs, tm
     pair.change_restored("CREATE TABLE there ()")
     with pytest.raises(DatabaseNotEmpty):
         require_empty(pair.restored_url)
+
+
+@pytest.mark.parametrize(
+    ("statements", "advice"),
+    [
+        (
+            ("CREATE TABLE c ();", "ALTER TABLE c OWNER TO {other};"),
+            'ejecute como superusuario GRANT "{other}" TO "{own}"',
+        ),
+        (("CREATE TABLE c ();", "ALTER TABLE c OWNER TO nobody_here;"), 'CREATE ROLE "nobody_here"'),
+        (("CREATE TABLE c ();", "CREATE TABLE c ();"), "donde nada se llame igual; cree otra con createdb"),
+    ],
+)
+def test_what_an_owner_may_not_do_is_told_with_what_to_do(
+    new_pair: Callable[..., Pair], tmp_path: Path, statements: tuple[str, ...], advice: str
+) -> None:
+    """Looked for: members of roles, roles, and names that are taken."""
+    plain_owner = new_pair(is_owner=True)
+    names = {"own": plain_owner.role, "other": f"other_than_{plain_owner.role}"}
+    if "{other}" in advice:
+        plain_owner.administer(f"CREATE ROLE {names['other']}")
+    file = file_with(tmp_path, *(statement.format(**names) for statement in statements))
+    programs = find_programs(18, "18", plain_owner.binaries)
+    with pytest.raises(RestoreFailed) as raised:
+        restore_at_once(
+            programs, restraint_by(programs), plain_owner.restored_url, [file], threading.Event(), note_nothing
+        )
+    assert advice.format(**names) in str(raised.value)
 
 
 def test_a_statement_that_takes_long_is_stopped_and_leaves_nothing(
