@@ -10,7 +10,7 @@ from typing import Any
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
 from commands.check_settings import check_settings
-from commands.jobs import check_jobs, whole
+from commands.jobs import check_jobs, check_jobs_without_database, whole
 from config.errors import MigrationError
 from config.fields import FieldError
 from config.models import MigrationPolicy, ProviderRow
@@ -24,10 +24,16 @@ from sql.platform.configuration import provider_name
 
 
 def check_everything(database: Database, settings: Settings) -> Iterator[Finding]:
-    """Check one thing after the other. Raises `DatabaseError` when the database cannot be used at all."""
-    database.connect()
-    database.require_current_schema()
-    database.require_whole_schema()
+    """Check one thing after the other.
+
+    Raises `DatabaseError` when the database cannot be used at all, after everything that needs none was checked.
+    """
+    try:
+        _require_usable(database)
+    except DatabaseError:
+        yield from _check_host(settings, MigrationPolicy(), [], [])
+        yield from check_jobs_without_database(settings)
+        raise
     yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
     if missing := database.missing_columns():
         yield from (_missing_column(table, column) for table, column in missing)
@@ -49,6 +55,12 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     yield from _check_host(settings, policy, rows, database.local_directories())
     yield from _check_providers(items, policy, database)
     yield from _check_secrets(database)
+
+
+def _require_usable(database: Database) -> None:
+    database.connect()
+    database.require_current_schema()
+    database.require_whole_schema()
 
 
 def _missing_column(table: str, column: str) -> Finding:

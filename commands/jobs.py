@@ -64,6 +64,16 @@ def check_jobs(database: Database, settings: Settings) -> Iterator[Finding]:
             yield from whole(f"trabajo {job.name}", partial(_findings, job.check, context))
 
 
+def check_jobs_without_database(settings: Settings) -> Iterator[Finding]:
+    """What each job that is on can say while the database cannot be used."""
+    for job in all_jobs():
+        plan, _ = _plan(job, settings)
+        if plan is None or job.check_without_database is None:
+            continue
+        check = partial(job.check_without_database.load(), settings, plan.own_settings)
+        yield from whole(f"trabajo {job.name}", check)
+
+
 def _findings(check: Ref, context: Context) -> Iterator[Finding]:
     yield from check.load()(context)
 

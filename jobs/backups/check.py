@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from config.settings import Settings
 from config.text.times import Clock
 from jobs.backups.creation.programs import find_programs
 from jobs.backups.creation.source import VERSIONS_PER_MAJOR
@@ -32,6 +33,26 @@ def check(context: Context) -> Iterator[Finding]:
     yield from check_providers(context)
 
 
+def check_programs(settings: Settings, own_settings: BackupSettings) -> Iterator[Finding]:
+    """Look for the programs: those that fit the server, or any at all while it does not answer."""
+    address = own_settings.database_url or settings.database_url
+    try:
+        yield _programs_for(address, own_settings.programs)
+    except DatabaseError:
+        yield _programs_at_all(own_settings.programs)
+    except BackupError as error:
+        yield bad(SUBJECT, str(error))
+
+
+def _programs_at_all(directory: Path | None) -> Finding:
+    try:
+        found = find_programs(0, "", directory)
+    except BackupError as error:
+        return bad(SUBJECT, str(error))
+    text = f"{found.pg_dump} {found.version}; si vale para el servidor se sabrá cuando la base de datos responda"
+    return good(SUBJECT, text)
+
+
 def status(context: Context) -> Iterator[Finding]:
     """Look at the rows and the directory. Raises `DatabaseError`."""
     records = Records(context.query, context.settings.host)
@@ -45,9 +66,13 @@ def status(context: Context) -> Iterator[Finding]:
 
 def _programs(database_url: str, directory: Path | None) -> Finding:
     try:
-        with SnapshotSession(database_url, QUERIES) as session:
-            ((_name, _oid, _encoding, number, version),) = session.query("describe_database")
-        found = find_programs(number // VERSIONS_PER_MAJOR, version, directory)
+        return _programs_for(database_url, directory)
     except (BackupError, DatabaseError) as error:
         return bad(SUBJECT, str(error))
+
+
+def _programs_for(database_url: str, directory: Path | None) -> Finding:
+    with SnapshotSession(database_url, QUERIES) as session:
+        ((_name, _oid, _encoding, number, version),) = session.query("describe_database")
+    found = find_programs(number // VERSIONS_PER_MAJOR, version, directory)
     return good(SUBJECT, f"servidor {version}, {found.pg_dump} {found.version}")

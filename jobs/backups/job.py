@@ -38,6 +38,7 @@ JOB = Job(
     run=Ref("jobs.backups.run:run"),
     preview=Ref("jobs.backups.run:preview"),
     check=Ref("jobs.backups.check:check"),
+    check_without_database=Ref("jobs.backups.check:check_programs"),
     status=Ref("jobs.backups.check:status"),
     commands=Ref("jobs.backups.commands:backup"),
     settings=Ref("jobs.backups.settings:BackupSettings"),

@@ -43,6 +43,21 @@ def test_where_all_is_in_order_nothing_else_is_said(ready: Installation) -> None
         assert subject in subjects
 
 
+@pytest.mark.parametrize("has_server", [True, False], ids=["before init-db", "no server"])
+def test_what_needs_no_database_is_checked_without_one(bare_installation: Installation, *, has_server: bool) -> None:
+    """A newcomer learns everything at once; the database itself is told last, as before."""
+    address = {} if has_server else {"DATABASE_URL": "postgresql://nadie@127.0.0.1:1/nada"}
+    missing = bare_installation.directory / "no-está"
+    settings = {"BACKUP_ENABLED": "true", "BACKUP_PG_BIN": str(missing), "JANITOR_REPORT_DAY": "9"}
+    run = bare_installation.run("check", JANITOR_ROOTS=str(missing), TEMP_DIR="/", **settings, **address)
+    assert run.exit_code == (2 if has_server else 3), str(run)
+    told = "\n".join(findings(run))
+    for wanted in (f"raíz {missing}: no existe", "directorio temporal", "JANITOR_REPORT_DAY", "no hay pg_dump y psql"):
+        assert wanted in told, str(run)
+    assert {"variables", "bloqueo"} <= {line.split()[0].strip(":") for line in findings(run, "bien")}
+    assert len(run.messages("ERROR")) == 1
+
+
 def _no_roots(ready: Installation) -> dict[str, str | None]:
     return {"JANITOR_ROOTS": None}
 
