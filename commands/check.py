@@ -10,6 +10,8 @@ from typing import Any
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
 from commands.check_settings import check_settings
+from commands.clocks import ADVICE as CLOCK_ADVICE
+from commands.clocks import clock_fault
 from commands.jobs import check_jobs, check_jobs_without_database, whole
 from config.errors import MigrationError
 from config.fields import FieldError
@@ -35,6 +37,8 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
         yield from check_jobs_without_database(settings)
         raise
     yield Finding("base de datos", in_order=True, text="responde y sus tablas están al día")
+    if (off := clock_fault(database)) is not None:
+        yield bad("reloj", f"{off}; {CLOCK_ADVICE}")
     if missing := database.missing_columns():
         yield from (_missing_column(table, column) for table, column in missing)
         yield from _check_host(settings, MigrationPolicy(), [], [])

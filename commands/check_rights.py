@@ -21,6 +21,7 @@ from providers.base import (
     StorageFull,
 )
 from providers.probes import new_check_key
+from providers.shared.answers import CLOCK_IS_OFF
 
 ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
     (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
@@ -54,6 +55,8 @@ ADVICE_FOR_DIRECTORIES = "revise el dueño y los permisos del directorio configu
 
 def with_advice(error: MigrationError, kind: str = "") -> str:
     """An error with advice; a directory is read and written without credentials."""
+    if CLOCK_IS_OFF in str(error):  # says what to do, and the credentials may be good
+        return one_line(error)
     advice = next((text for error_class, text in ADVICE if isinstance(error, error_class)), "")
     if kind == "local" and isinstance(error, AccessDenied):
         advice = ADVICE_FOR_DIRECTORIES

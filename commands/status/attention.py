@@ -7,12 +7,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
+from commands.clocks import ADVICE as CLOCK_ADVICE
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from commands.status.providers import ADVICE
 from config.logs import one_line
 from config.text.causes import CAUSES, with_cause
 from config.text.plurals import counted, executions
 from config.text.times import age, ago, size
+from providers.shared.answers import CLOCK_IS_OFF
 
 STALLED_AFTER = timedelta(days=7)
 """Due for longer than this, an execution is not merely waiting for the next run."""
@@ -42,6 +44,7 @@ def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
     """Everything that somebody has to do."""
     judges = (
         *(
+            _of_clock,
             _of_settings,
             _of_database,
             _of_unrecorded_runs,
@@ -56,6 +59,11 @@ def needs_a_person(facts: Facts) -> tuple[Attention, ...]:
     )
     found = [attention for judge in judges for attention in judge(facts)]
     return (*found, *facts.own_attention)
+
+
+def _of_clock(facts: Facts) -> Iterator[Attention]:
+    if facts.clock_fault is not None:
+        yield Attention("clock", "reloj", facts.clock_fault, CLOCK_ADVICE)
 
 
 def _of_settings(facts: Facts) -> Iterator[Attention]:
@@ -160,6 +168,8 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
     if waiting := sum(group.count for group in facts.failures if _is_to_blame(provider, group)):
         text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
+    if code == "access_denied" and (facts.clock_fault is not None or CLOCK_IS_OFF in text):
+        advice = "puede ser solo por el reloj: póngalo en hora antes de tocar las credenciales"
     if provider.role == "primary" and _has_usable_alternate(facts):
         advice = f"{advice}; mientras, se usan los alternativos"
     return Attention(

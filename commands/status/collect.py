@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
+from commands.clocks import difference
 from commands.jobs import list_jobs, status_of_jobs
 from commands.status.disks import look_at_disks
 from commands.status.facts import (
@@ -57,8 +58,10 @@ def collect(database: Database, settings: Settings) -> Facts:
     database.require_current_schema()
     database.require_whole_schema()
     jobs = tuple(list_jobs(database, settings))
+    asked_at = datetime.now(UTC)
     tables = database.ask("status_tables", {"large_table_bytes": LARGE_TABLE_BYTES})[0]
     now: datetime = tables["now"]
+    off = difference(asked_at, now, datetime.now(UTC))
     known = known_providers(database)
     disks = look_at_disks(settings)
     migration = with_roots(migration_state(database, known), disks)
@@ -87,6 +90,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         broken_since={row["cause"]: row["broken_since"] for row in database.ask("status_causes")},
         last_run=last_runs[0] if last_runs else None,
         faults_of_every_run=tuple(faults_of_every_run(settings)),
+        clock_fault=off,
         database_faults=tuple(database_faults(database)),
         unrecorded=_unrecorded(settings, host_rows),
         notes=tuple(f"{finding.subject}: {finding.text}" for _, finding in of_jobs if finding.in_order),

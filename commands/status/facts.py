@@ -213,6 +213,8 @@ class Facts:
     """Since when causes of trouble last, by their names, as far as runs have noted them for the notices."""
     faults_of_every_run: tuple[str, ...] = ()
     """Settings with which a run ends before it has done anything."""
+    clock_fault: str | None = None
+    """How this host's clock differs from the database's."""
     database_faults: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Lines of jobs that have something of their own to show."""

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from commands.clocks import difference
 from commands.jobs import list_jobs
 from commands.status.collect import database_faults, migration_state
 from commands.status.disks import look_at_disks
@@ -98,10 +99,13 @@ def _database_parts(settings: Settings) -> Mapping[str, Part]:
         database.limit_statements(STATEMENT_LIMIT_SECONDS)
         try:
             database.connect()  # a statement would try again for longer than there is time
+            asked_at = datetime.now(UTC)
             now = database.ask("read_clock")[0]["now"]
+            off = difference(asked_at, now, datetime.now(UTC))
+            clock_faults = () if off is None else (f"reloj: {off}",)
             entries = list_jobs(database, settings)
             return {
-                "database": _part(database_faults(database)),
+                "database": _part((*clock_faults, *database_faults(database))),
                 "jobs": _part(_job_faults(entries, database, settings, now)),
                 "providers": _part(_provider_faults(database)),
             }

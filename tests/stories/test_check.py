@@ -58,6 +58,41 @@ def test_what_needs_no_database_is_checked_without_one(bare_installation: Instal
     assert len(run.messages("ERROR")) == 1
 
 
+LATE_CLOCK = """CREATE FUNCTION public.now() RETURNS timestamptz LANGUAGE sql STABLE
+AS $$ SELECT pg_catalog.now() - interval '10 days 1 hour' $$"""
+
+
+@pytest.mark.parametrize("destination", ["s3-rclone"])
+def test_a_clock_that_is_off_is_told_before_credentials_are_doubted(
+    ready: Installation, new_destination: Callable[[str], Destination], destination: str
+) -> None:
+    """For the program, the database's clock is the one of a function that comes before PostgreSQL's own."""
+    real = new_destination(destination)
+
+    skewed = Fault("refused", refuse("s3", 403, "RequestTimeTooSkewed"), "^PUT ")
+    ready.execute(LATE_CLOCK)
+    late = {"DATABASE_URL": f"{ready.database_url}?options=-csearch_path%3Dpublic,pg_catalog"}
+    try:
+        with HttpFaultProxy(address_of(real), skewed) as proxy:
+            ready.configure(ready.add_provider(behind(real, proxy.url), "Amazon"))
+            check = ready.run("check", **late)
+            ready.small_execution("u-1")
+            ready.run("--migrate-only")
+        status = ready.run("status", **late)
+        health = ready.run("health", **late)
+    finally:
+        ready.execute("DROP FUNCTION public.now()")
+    told = findings(check)
+    assert told[0].startswith("reloj: el de este equipo va 10 d adelantado"), str(check)
+    assert "póngalo en hora (NTP)" in "".join(told[1:]), str(check)
+    assert "revise las credenciales" not in check.output
+    clock, provider = (line for line in status.output.splitlines() if line.startswith("  ! "))
+    assert "reloj: el de este equipo va 10 d adelantado" in clock, str(status)
+    assert "antes de tocar las credenciales" in provider
+    assert "10 d adelantado" in health.output
+    assert "reloj" not in ready.run("check").output
+
+
 def _no_roots(ready: Installation) -> dict[str, str | None]:
     return {"JANITOR_ROOTS": None}
 
