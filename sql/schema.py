@@ -13,6 +13,9 @@ from sql.errors import DatabaseError, SchemaError
 HERE = Path(__file__).parent
 JOBS = HERE.parent / "jobs"
 UPGRADE_FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
+CREATED_TABLE = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)")
+EXISTS = re.compile(r'(?:column "(?P<column>\w+)" of relation "(?P<table>\w+)"|"(?P<name>\w+)").* already exists')
+"""What PostgreSQL says of an object that is there already."""
 ADVISORY_LOCK = 0x6A616E69746F72  # "janitor": one init-db at a time
 
 
@@ -72,10 +75,36 @@ def initialize(connection: Connection, upgrades: tuple[Upgrade, ...]) -> tuple[s
         try:
             connection.execute_script(_locked(_guarded(upgrade)))
         except DatabaseError as error:
-            raise type(error)(f"no se pudo aplicar {upgrade.name}, de la que no queda nada hecho: {error}") from error
+            what = f"no se pudo aplicar {upgrade.name}, de la que no queda nada hecho: {error}"
+            raise type(error)(f"{what}{_way_out(upgrade, str(error))}") from error
         applied.append(upgrade.name)
     require_whole(connection)
     return tuple(applied)
+
+
+def _way_out(upgrade: Upgrade, error: str) -> str:
+    """What to do where something of an upgrade is there that the database has no record of; '' for other errors.
+
+    Nothing with rows in it is to be dropped: it is set aside, and what it holds is brought back afterwards.
+    """
+    found = EXISTS.search(error)
+    if found is None:
+        return ""
+    tables = CREATED_TABLE.findall(upgrade.statements)
+    if found["column"]:
+        table, column = found["table"], found["column"]
+        aside = f"apártela con ALTER TABLE {table} RENAME COLUMN {column} TO {column}_anterior"
+        back = "copie después sus valores"
+    elif found["name"] in tables:
+        moved = "; ".join(f"ALTER TABLE IF EXISTS {name} SET SCHEMA anterior" for name in tables)
+        aside = f"aparte sus tablas con CREATE SCHEMA anterior; {moved}"
+        back = "copie después sus filas"
+    else:
+        aside, back = f"borre {found['name']}, que no guarda filas", "no hay nada que devolver"
+    return (
+        ". Está hecha a medias, o alguien borró su anotación: lo mejor es recuperar la base de datos de una copia; "
+        f"si no, pare cron, {aside}, repita 'init-db' y {back}"
+    )
 
 
 def require_whole(connection: Connection) -> None:
@@ -108,7 +137,9 @@ def require_current(connection: Connection, upgrades: tuple[Upgrade, ...]) -> No
     """Raises `SchemaError` unless the database has exactly this version's tables."""
     missing = missing_upgrades(connection, upgrades)
     if missing:
-        raise SchemaError(f"a la base de datos le falta {missing[0].name}; ejecute 'init-db'")
+        names = ", ".join(upgrade.name for upgrade in missing)
+        verb = "le falta" if len(missing) == 1 else "le faltan"
+        raise SchemaError(f"a la base de datos {verb} {names}; ejecute 'init-db'")
 
 
 def _locked(*scripts: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ import pytest
 
 from demo.servers.postgres import EmbeddedPostgres
 from sql.connection import Connection
-from sql.errors import SchemaError
+from sql.errors import DatabaseError, SchemaError
 from sql.schema import Upgrade, initialize, known_upgrades, missing_upgrades, require_current
 
 EXTRA = (
@@ -129,6 +130,33 @@ def test_an_upgrade_that_fails_leaves_nothing_of_itself(connection: Connection) 
         initialize(connection, (*known_upgrades(), broken))
     require_current(connection, known_upgrades())
     assert initialize(connection, (*known_upgrades(), *EXTRA)) == ("9001_notes.sql", "9002_more.sql")
+
+
+@pytest.mark.parametrize(
+    ("lost", "cause", "way_out"),
+    [
+        (1, "9001_notes.sql", "ALTER TABLE IF EXISTS janitor_notes SET SCHEMA anterior"),
+        (2, "9002_more.sql", "ALTER TABLE janitor_notes RENAME COLUMN more TO more_anterior"),
+        (3, "9003_index.sql", "borre janitor_by_note"),
+    ],
+)
+def test_what_is_there_without_its_upgrade_is_named_with_a_way_out(
+    connection: Connection, database_url: str, lost: int, cause: str, way_out: str
+) -> None:
+    """As after somebody has removed the upgrade's row; what is told helps."""
+    index = Upgrade(9003, "9003_index.sql", "CREATE INDEX janitor_by_note ON janitor_notes (note);")
+    upgrades = (*known_upgrades(), *EXTRA, index)
+    initialize(connection, upgrades)
+    execute(database_url, f"DELETE FROM janitor_upgrades WHERE number >= {9000 + lost}")
+    missing = ", ".join(upgrade.name for upgrade in upgrades if upgrade.number >= 9000 + lost)
+    with pytest.raises(SchemaError, match=re.escape(f"{missing}; ejecute 'init-db'")):
+        require_current(connection, upgrades)
+    with pytest.raises(DatabaseError, match=f"no se pudo aplicar {cause}, .* already exists") as raised:
+        initialize(connection, upgrades)
+    assert way_out in str(raised.value)
+    if lost == 1:
+        execute(database_url, "CREATE SCHEMA anterior; ALTER TABLE IF EXISTS janitor_notes SET SCHEMA anterior")
+        assert initialize(connection, upgrades)[0] == cause
 
 
 def test_upgrades_one_by_one_equal_a_new_installation(
