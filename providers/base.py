@@ -157,6 +157,13 @@ class CannotSign(ProviderError):
     code = "cannot_sign"
 
 
+class CannotUnarchive(ProviderError):
+    """The provider has no archive from which it could bring anything back. What it holds can be read, or never can."""
+
+    code = "cannot_unarchive"
+    provider_wide = True
+
+
 class CannotDiscard(ProviderError):
     """The provider does not allow unfinished uploads to be listed or discarded. The message names the missing right.
 
@@ -323,10 +330,11 @@ class Provider(abc.ABC):
     def request_restore(self, key: str) -> bool:
         """Request that an archived object becomes readable for some days; return whether it is archived.
 
-        An object already requested counts as archived until it can be read. Raises `ProviderError`.
+        An object already requested counts as archived until it can be read. Raises `ProviderError`, and
+        `CannotUnarchive` where nothing is ever archived.
         """
         del key
-        raise ProviderError("en este tipo de destino no se archiva nada")
+        raise CannotUnarchive("en este tipo de destino no se archiva nada")
 
     def signed_url(self, key: str, seconds: int) -> str:
         """An address at which the object under `key` can be read for some seconds, without credentials. It is a secret:

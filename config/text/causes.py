@@ -25,6 +25,7 @@ CAUSES = {
     "object_protected": "el proveedor protege lo que hay en ese lugar",
     "object_archived": "lo guardado está en el archivo del proveedor",
     "cannot_sign": "el proveedor no firma direcciones",
+    "cannot_unarchive": "el proveedor no saca nada de un archivo",
     "cannot_discard": "el proveedor no deja descartar subidas a medias",
     "helper_lost": "se cortó un proceso auxiliar",
     "claim_lost": "otro ciclo tomó la ejecución, o cambió su fila",

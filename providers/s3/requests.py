@@ -27,7 +27,7 @@ from botocore.exceptions import ClientError
 from botocore.httpsession import URLLib3Session
 from botocore.response import StreamingBody
 
-from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, IntegrityError
+from providers.base import ANSWER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, CannotUnarchive, IntegrityError
 from providers.s3.signature import NOTHING, SHA256_OF_NOTHING, RequestSigner
 from providers.shared.answers import PATIENCE_SECONDS, paced, unintelligible
 from providers.shared.direct_http import DirectHttp
@@ -35,6 +35,9 @@ from providers.shared.network import Network
 
 CONNECTIONS = 32
 """Connections kept open: more than the threads in use."""
+
+NOT_OFFERED = ("MethodNotAllowed", "NotImplemented")
+"""How servers without an archive refuse a request to bring something back from it."""
 
 PIECE_SIZE_BYTES = 256 * 1024
 """How much of an object is read at a time: large enough for Python, small enough to stay in the processor's cache."""
@@ -228,6 +231,8 @@ class S3Requests:
             answer = self._send("POST", name, {"restore": ""}, digest, RESTORE_REQUEST)
         except ClientError as error:
             code = error.response["Error"]["Code"]
+            if code in NOT_OFFERED:
+                raise CannotUnarchive(f"este servidor no tiene archivo del que sacar nada ({code})") from error
             if code not in ("RestoreAlreadyInProgress", "InvalidObjectState"):
                 raise
             return code == "RestoreAlreadyInProgress"

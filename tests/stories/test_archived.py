@@ -84,6 +84,26 @@ def test_a_blob_that_is_archived_is_asked_for(new_destination: NewDestination) -
         assert provider.request_restore("key")
 
 
+@pytest.mark.parametrize("name", ["local", "s3-rclone"])
+def test_a_provider_that_has_no_archive_is_asked_three_times_and_then_left_alone(
+    installation: Installation, new_destination: NewDestination, name: str
+) -> None:
+    """What is told is what was asked for: nothing was to be restored."""
+    destination = new_destination(name)
+    installation.configure(installation.add_provider(destination, "El cubo"))
+    for number in range(5):
+        installation.small_execution(f"u-{number}")
+    assert installation.run("--migrate-only").exit_code == 0
+    run = installation.run("restore", "--provider", "El cubo", "--request-restore")
+    assert run.exit_code == 1, str(run)
+    refused, left_alone = [], []
+    for message in run.messages("ERROR"):
+        (left_alone if "no se intenta" in message else refused).append(message)
+    assert (len(refused), len(left_alone)) == (3, 2), str(run)
+    assert all("no se pudo sacar del archivo de El cubo: " in message for message in refused)
+    assert all(message.endswith("restáurela sin --request-restore") for message in refused)
+
+
 @pytest.mark.parametrize("name", ["local", "gcs"])
 def test_where_nothing_is_archived_nothing_is_asked_for(new_destination: NewDestination, name: str) -> None:
     with (

@@ -79,7 +79,8 @@ def test_what_a_provider_refuses_names_the_execution_the_provider_and_what_to_do
 
     nas.directory.rename(nas.directory.with_name("desmontado"))
     (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")
-    assert error == f"{beginning}no existe el directorio {nas.directory}; {advice}"
+    of_step = beginning.replace("restaurar", "sacar del archivo") if options else beginning
+    assert error == f"{of_step}no existe el directorio {nas.directory}; {advice}"
 
     migrated.execute("UPDATE cloud_providers SET configuracion = '{}'")
     (error,) = migrated.run("restore", "uno", target, *options).messages("ERROR")

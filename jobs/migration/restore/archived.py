@@ -30,7 +30,7 @@ def request_restore(database: Database, uuid: str, transfers: int, interruption:
 
 def request_from(copy: StoredCopy, pool: TransferPool, interruption: threading.Event) -> tuple[int, int]:
     """As `request_restore`, of a copy that was found. Raises `RestoreImpossible`, `MigrationError`."""
-    with errors_named(copy.place.name, copy.provider.name, CHECK_AND_AGAIN):
+    with errors_named(copy.place.name, copy.provider.name, CHECK_AND_AGAIN, "sacar del archivo"):
         keys = _keys_of(copy.provider, copy.place, interruption)
         archived: list[str] = []
 

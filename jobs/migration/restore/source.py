@@ -12,12 +12,13 @@ from config.logs import emit, one_line
 from config.models import ProviderRow
 from jobs.migration.restore.errors import RestoreImpossible
 from providers import build_provider
-from providers.base import Provider
+from providers.base import CannotUnarchive, Provider
 from sql.database import Database
 from sql.platform.configuration import provider_name
 from sql.platform.stored_executions import StoredExecution
 from storage.keys import Place, place_from_uri
 
+WITHOUT_REQUEST = "restáurela sin --request-restore"
 CHECK_AND_AGAIN = "compruébelo con check y repita la misma orden"
 
 
@@ -30,7 +31,8 @@ def errors_named(uuid: str, provider_name: str, advice: str, step: str = "restau
         raise RunInterrupted(f"{error}; {advice}") from error
     except MigrationError as error:
         subject = f"la ejecución {one_line(uuid)} no se pudo {step} de {one_line(provider_name)}"
-        raise type(error)(f"{subject}: {error}; {advice}") from error
+        to_do = WITHOUT_REQUEST if isinstance(error, CannotUnarchive) else advice
+        raise type(error)(f"{subject}: {error}; {to_do}") from error
 
 
 @dataclass(frozen=True, slots=True)
