@@ -10,7 +10,9 @@ from sql.database import Database
 LARGEST_DIFFERENCE = timedelta(minutes=5)
 """Object stores refuse requests that are off by fifteen."""
 
-ADVICE = "ponga en hora (NTP) el que vaya mal; hasta entonces los proveedores pueden rechazar credenciales que son buenas"
+ADVICE = (
+    "ponga en hora (NTP) el que vaya mal; hasta entonces los proveedores pueden rechazar credenciales que son buenas"
+)
 
 
 def clock_fault(database: Database) -> str | None:

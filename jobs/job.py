@@ -75,8 +75,9 @@ class Job(NamedTuple):
     check: Ref | None = None
     """A function of a `Context` that yields findings for `check`."""
     check_without_database: Ref | None = None
-    """A function of the program's and the job's own settings that yields findings for `check` while the database, or its
-    tables, cannot be used."""
+    """A function of the program's and the job's own settings that yields findings for `check` while the database cannot
+    be used.
+    """
     status: Ref | None = None
     """A function of a `Context` that yields findings for `status`: what the job has done, and what worries about it."""
     commands: Ref | None = None

@@ -158,6 +158,19 @@ def is_held_on_this_machine(host: str, database_identity: str, job: str) -> bool
     return True
 
 
+def is_at_work(host: str, database_identity: str, job: str | None, process_id: int) -> bool:
+    """Whether a run of this host is still there: it holds its job's lock, or, where the kernel shows no locks, there is
+    a Python process of its number. Numbers are used again.
+    """
+    if job and is_held_on_this_machine(host, database_identity, job):
+        return True
+    try:
+        with open(f"/proc/{process_id}/cmdline", "rb") as file:  # noqa: PTH123 no path is worth an object here
+            return process_id == os.getpid() or b"janitor" in file.read(4096)
+    except OSError:
+        return False
+
+
 def _identity(database_identity: str, job: str) -> str:
     return database_identity if job == NAMED_BY_THE_DATABASE_ALONE else f"{database_identity}\0{job}"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,7 +10,7 @@ from commands.status.facts import Host, RunUnderWay
 from config.logs import one_line
 from config.models import LEASE_SECONDS
 from config.settings import Settings
-from jobs.locks import is_held_on_this_machine
+from jobs.locks import is_at_work
 from sql.database import Database, database_identity
 
 SILENT_AFTER = timedelta(hours=26)
@@ -57,19 +56,7 @@ def _state(row: Mapping[str, Any], settings: Settings) -> str:
 
 
 def _is_alive(row: Mapping[str, Any], settings: Settings) -> bool:
-    """Whether the run holds the lock of its job. Where the kernel shows no locks, whether its process exists."""
-    if row["job"] and is_held_on_this_machine(settings.host, database_identity(settings.database_url), row["job"]):
-        return True
-    return _process_exists(row["process_id"])
-
-
-def _process_exists(process_id: int) -> bool:
-    """Whether a Python process has this number: numbers are used again."""
-    try:
-        with open(f"/proc/{process_id}/cmdline", "rb") as file:  # noqa: PTH123 no path is worth an object here
-            return process_id == os.getpid() or b"janitor" in file.read(4096)
-    except OSError:
-        return False
+    return is_at_work(settings.host, database_identity(settings.database_url), row["job"], row["process_id"])
 
 
 def hosts(database: Database, now: datetime) -> tuple[Host, ...]:

@@ -256,7 +256,9 @@ def backup_download(settings: Settings, *, backup_id: int, directory: Path, iden
 @backup.command("restore", short_help="Restaura una copia en otra base de datos.")
 @id_argument
 @click.option("--to", "database_url", metavar="URL", required=True, callback=_address, help="La base de datos vacía.")
-@click.option("--force", is_flag=True, help="También si no está vacía; no reemplaza nada: lo que se llame igual lo impide.")
+@click.option(
+    "--force", is_flag=True, help="También si no está vacía; no reemplaza nada: lo que se llame igual lo impide."
+)
 @identity_option
 @click.pass_obj
 def backup_restore(settings: Settings, *, backup_id: int, database_url: str, force: bool, identity: Path | None) -> int:

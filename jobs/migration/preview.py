@@ -17,7 +17,6 @@ from sql.memory.outlook import PutOff, Throughput
 from sql.migration.conflicts import Conflicts
 from storage.keys import Place, place_of
 
-
 LIMIT_OF_BYTES = "--max-bytes (JANITOR_MAX_BYTES)"
 
 

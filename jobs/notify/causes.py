@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from config.logs import one_line
 from config.models import MigrationPolicy
 from jobs.context import Context
 from jobs.job import Job, Phase, Scope
+from jobs.locks import is_at_work
 from jobs.notify.settings import NotifySettings
 from jobs.registry import all_jobs
 from jobs.report import Named, Observations, Observed
 from jobs.schedule import EveryTick, Schedule
 from jobs.tick import plan_of
+from sql.database import database_identity
 from sql.large_tables import LARGE_TABLE_BYTES
 from sql.memory.notices import Cause, State
 
@@ -32,6 +34,10 @@ FORGOTTEN_AFTER_DAYS = 30
 
 CUT_OFF_TRIES = 3
 """A job that was begun so often without a good end, and is not ended now, is killed each time."""
+
+LEVELS_OF_ERRORS = 2
+SHORTEST_REASON = 20
+"""An error says what failed, and then why. Shorter than this, two reasons are equal by chance."""
 
 SLACK_HOURS = 2
 QUARANTINED_TOLD_ONE_BY_ONE = 20
@@ -49,12 +55,18 @@ class Seen:
     jobs: Sequence[Mapping[str, Any]]
     days_since_migration: float | None
     failing_providers: Sequence[Mapping[str, Any]]
+    provider_names: Mapping[str, str]
+    """Of all rows of `cloud_providers`, by the text of the id."""
+    wanted_providers: Sequence[str]
+    """The ids that the policy names."""
+    runs_without_sign: Sequence[Mapping[str, Any]]
+    """This host's runs without an end whose lease is over, with a job that nobody has done since."""
     quarantined: Sequence[Mapping[str, Any]]
 
     @classmethod
     def by(cls, context: Context) -> Seen:
         """Ask the database, once. Raises `DatabaseError`."""
-        (row,) = context.query("look", {"most": QUARANTINED_TOLD_ONE_BY_ONE + 1})
+        (row,) = context.query("look", {"most": QUARANTINED_TOLD_ONE_BY_ONE + 1, "host": context.settings.host})
         return cls(context, **row)
 
     @property
@@ -67,6 +79,16 @@ class Seen:
     def host(self) -> str:
         """This one."""
         return self.context.settings.host
+
+    def provider(self, provider_id: int | str) -> str:
+        """A provider as operators know it: by its name, if it has a row."""
+        name = self.provider_names.get(str(provider_id))
+        return f"con id {provider_id}" if name is None else one_line(name)
+
+    @property
+    def missing_providers(self) -> tuple[str, ...]:
+        """Those that the policy names and that have no row."""
+        return tuple(each for each in self.wanted_providers if each not in self.provider_names)
 
     @property
     def observed(self) -> Observations:
@@ -110,7 +132,46 @@ def providers(seen: Seen) -> Iterator[Cause]:
             yield Cause(keys[-1], State.FAILED, f"{text}; se repite solo")
     for key in _open(seen, "provider:"):
         if key.endswith(":unusable") and key not in keys:
-            yield Cause(key, State.OK, f"El proveedor con id {key.split(':')[1]} vuelve a funcionar, o ya no se usa")
+            yield Cause(
+                key, State.OK, f"El proveedor {seen.provider(key.split(':')[1])} vuelve a funcionar, o ya no se usa"
+            )
+
+
+def missing_providers(seen: Seen) -> Iterator[Cause]:
+    """A provider that the policy names has no row any more: what it stands for is not used, and nothing fails."""
+    for provider_id in seen.missing_providers:
+        text = (
+            f"ejecuciones_config nombra el proveedor con id {provider_id}, que no existe en cloud_providers: no se "
+            "usa; devuelva su fila, o quítelo de ejecuciones_config"
+        )
+        yield Cause(f"provider:{provider_id}:missing", State.NEEDS_PERSON, text)
+    for key in _open(seen, "provider:"):
+        provider_id = key.split(":")[1]
+        if key.endswith(":missing") and provider_id not in seen.missing_providers:
+            text = f"El proveedor {seen.provider(provider_id)} vuelve a tener fila, o ya no se usa"
+            yield Cause(key, State.OK, text)
+
+
+def hung_runs(seen: Seen) -> Iterator[Cause]:
+    """A run of this host gives no sign any more, and its process is there: its job waits for it."""
+    prefix = f"run:{seen.host}:"
+    settings = seen.context.settings
+    keys = []
+    for run in seen.runs_without_sign:
+        key = f"{prefix}{run['id']}:hung"
+        if key in keys or not is_at_work(
+            settings.host, database_identity(settings.database_url), run["job"], run["process_id"]
+        ):
+            continue
+        keys.append(key)
+        text = (
+            f"El ciclo {run['id']} de {seen.host} (proceso {run['process_id']}, trabajo {run['job']}) no da señales y "
+            "sigue ahí, y los demás lo esperan; mire qué espera y, si no avanza, termínelo (kill)"
+        )
+        yield Cause(key, State.NEEDS_PERSON, text)
+    for key in _open(seen, prefix):
+        if key not in keys:
+            yield Cause(key, State.OK, f"El ciclo {key.split(':')[-2]} de {seen.host} ya no está colgado")
 
 
 def fallback(seen: Seen) -> Iterator[Cause]:
@@ -118,15 +179,17 @@ def fallback(seen: Seen) -> Iterator[Cause]:
     replaced = seen.observed.get(Observed.WAS_REPLACED, {})
     for provider_id, other in replaced.items():
         text = (
-            f"Se usa el proveedor alternativo {other}, porque el primario (id {provider_id}) no lo acepta todo; en "
-            "cuanto funcione, lo nuevo vuelve a él"
+            f"Se usa el proveedor alternativo {other}, porque el primario {seen.provider(provider_id)} no lo acepta "
+            "todo; en cuanto funcione, lo nuevo vuelve a él"
         )
         yield Cause(f"provider:{provider_id}:replaced", State.DEGRADED, text)
     for provider_id in seen.observed.get(Observed.WORKED, {}).keys() - replaced.keys():
-        yield Cause(f"provider:{provider_id}:replaced", State.OK, f"Lo nuevo vuelve al proveedor con id {provider_id}")
+        yield Cause(
+            f"provider:{provider_id}:replaced", State.OK, f"Lo nuevo vuelve al proveedor {seen.provider(provider_id)}"
+        )
     for key in _open(seen, "provider:"):
         if key.endswith(":replaced") and seen.policy and seen.policy.primary_provider_id != int(key.split(":")[1]):
-            yield Cause(key, State.OK, f"El proveedor con id {key.split(':')[1]} ya no es el primario")
+            yield Cause(key, State.OK, f"El proveedor {seen.provider(key.split(':')[1])} ya no es el primario")
 
 
 def quarantined(seen: Seen) -> Iterator[Cause]:
@@ -182,6 +245,8 @@ def stalled(seen: Seen) -> Iterator[Cause]:
     """Nothing was migrated for days, though something here is due: also where migration is off, as nobody may know."""
     days = seen.settings.stalled_days
     overdue = None
+    if _is_without_provider(seen):
+        return
     if seen.days_since_migration is None or seen.days_since_migration > days:
         overdue = _first_overdue_here(seen)
     key = f"migration:{seen.host}:stalled"
@@ -198,6 +263,12 @@ def stalled(seen: Seen) -> Iterator[Cause]:
         yield Cause(key, State.FAILED, f"{text}'janitor-daemon status' dice por qué")
     else:
         yield Cause(key, State.NEEDS_PERSON, f"{text}{why}")
+
+
+def _is_without_provider(seen: Seen) -> bool:
+    """Whether each provider of the policy is a cause of its own, so that nothing can be migrated."""
+    told = {str(each["id"]) for each in seen.failing_providers} | set(seen.missing_providers)
+    return bool(seen.wanted_providers) and told.issuperset(seen.wanted_providers)
 
 
 def _why_it_is_off(policy: MigrationPolicy) -> str | None:
@@ -218,6 +289,7 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
     told by itself is not told twice.
     """
     own = {_key_of_failing(seen, job): job for job, _ in _jobs_on(seen)}
+    told: list[str] = []
     for key in _open(seen, "job:"):
         if key.endswith(":failing") and key not in own and _is_of_host(key, seen.host):
             yield Cause(key, State.OK, f"El trabajo {key.split(':')[1]} ya no está activado")
@@ -230,9 +302,29 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
                 text = f"El trabajo de {job.title} se corta cada vez a medias (¿falta de memoria?); mire el registro"
                 yield Cause(key, State.FAILED, text)
         elif row["outcome"] == "failed":
-            yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla: {row['error']}")
+            error = str(row["error"])
+            if any(reason in error for reason in told):
+                continue  # one cause, such as a missing program, stops the one as well as the other
+            told += _reasons(error)
+            yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla{_since_good(seen, row)}: {error}")
         elif row["outcome"] == "done" and not (job.name == "migration" and seen.quarantined):
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
+
+
+def _reasons(error: str) -> list[str]:
+    """The parts of an error that another job's may end with, too: what follows what it was about."""
+    parts = error.split(": ", LEVELS_OF_ERRORS)
+    found = [": ".join(parts[start:]) for start in range(len(parts))]
+    return [reason for reason in found if len(reason) >= SHORTEST_REASON]
+
+
+def _since_good(seen: Seen, row: Mapping[str, Any]) -> str:
+    """The day of the last good run, where that is not today: a text that changes at every tick would not be one."""
+    hours = row["hours_since_good"]
+    if hours is None or hours < 24:
+        return ""
+    day = (seen.context.now - timedelta(hours=hours)).astimezone(seen.context.settings.time_zone)
+    return f" (la última vez bien, el {day:%d/%m/%Y})"
 
 
 def _is_of_host(key: str, host: str) -> bool:
@@ -278,11 +370,11 @@ def late_jobs(seen: Seen) -> Iterator[Cause]:
         longest_hours = 2 * schedule.period.total_seconds() / 3600 + SLACK_HOURS
         key = "backup:too_old" if job.name == "backup" else f"job:{job.name}:late"
         keys.append(key)
-        if hours is None:
-            continue
+        if row is None or hours is None or _has_failed(row):
+            continue  # what fails is told, and why, and is late for that reason
         if hours > longest_hours:
             text = (
-                f"El trabajo de {job.title} no acaba bien desde hace {hours / 24:.1f} días; mire 'janitor-daemon jobs'"
+                f"El trabajo de {job.title} no acaba bien desde hace {hours / 24:.0f} días; mire 'janitor-daemon jobs'"
             )
             yield Cause(key, State.FAILED, text)
         else:
@@ -290,6 +382,10 @@ def late_jobs(seen: Seen) -> Iterator[Cause]:
     for key in seen.open_causes:
         if (key == "backup:too_old" or (key.startswith("job:") and key.endswith(":late"))) and key not in keys:
             yield Cause(key, State.OK, f"El trabajo {key.removeprefix('job:').split(':')[0]} ya no está activado")
+
+
+def _has_failed(row: Mapping[str, Any]) -> bool:
+    return bool(row["outcome"] == "failed" if row["is_ended"] else row["tries"] > CUT_OFF_TRIES)
 
 
 def silent_hosts(seen: Seen) -> Iterator[Cause]:
@@ -346,6 +442,8 @@ def _disk(settings: NotifySettings, prefix: str, path: str, space: os.statvfs_re
 KINDS: Sequence[Callable[[Seen], Iterator[Cause]]] = (
     *(
         providers,
+        missing_providers,
+        hung_runs,
         fallback,
         quarantined,
         roots,

@@ -30,8 +30,10 @@ FULL_DISK_OF_SERVER = "No space left on device"
 WHAT_TO_DO = (
     (
         r'must be (?:able to SET ROLE|member of role) "(?P<role>.+?)"',
-        'la copia tiene objetos de ese usuario: ejecute como superusuario GRANT "{role}" TO {user}, '
-        "o restaure como superusuario",
+        (
+            'la copia tiene objetos de ese usuario: ejecute como superusuario GRANT "{role}" TO {user}, '
+            "o restaure como superusuario"
+        ),
     ),
     (
         r'role "(?P<role>.+?)" does not exist',
@@ -39,8 +41,10 @@ WHAT_TO_DO = (
     ),
     (
         r'(?P<role>".+?") already exists',
-        "en la base de datos ya hay {role}, y la copia también lo tiene: con --force o sin él solo se puede restaurar "
-        "donde nada se llame igual; cree otra con createdb",
+        (
+            "en la base de datos ya hay {role}, y la copia también lo tiene: con --force o sin él solo se puede "
+            "restaurar donde nada se llame igual; cree otra con createdb"
+        ),
     ),
 )
 """What an operator does about what the server refuses. PostgreSQL 15 and older ask for membership instead."""

@@ -1,6 +1,7 @@
 -- What the tables of the program say of causes of trouble: those that are open, how each job of each host and of the
--- platform last ended, when an execution was last migrated, as far as the last attempts say, which providers fail, and the
--- first executions of those in quarantine.
+-- platform last ended, when an execution was last migrated, as far as the last attempts say, which providers fail, what
+-- all of them are called and which the policy wants, which runs of this host have no lease any more, and the first
+-- executions of those in quarantine.
 SELECT
     (
         SELECT coalesce(json_object_agg(cause, text), '{}') FROM janitor_causes WHERE state <> 'ok'
@@ -28,6 +29,34 @@ SELECT
         JOIN cloud_providers AS provider ON provider.id = health.provider_id
         WHERE provider.activo
     ) AS failing_providers,
+    (
+        SELECT coalesce(json_object_agg(id::text, nombre), '{}') FROM cloud_providers
+    ) AS provider_names,
+    (
+        SELECT coalesce(json_agg(wanted.id ORDER BY wanted.id), '[]')
+        FROM (
+            SELECT to_jsonb(config) AS policy FROM ejecuciones_config AS config ORDER BY config.id DESC LIMIT 1
+        ) AS latest
+        CROSS JOIN LATERAL (
+            SELECT latest.policy ->> 'nube_primaria_id' AS id
+            UNION
+            SELECT jsonb_array_elements_text(
+                CASE
+                    WHEN jsonb_typeof(latest.policy -> 'nubes_alternativas') = 'array'
+                    THEN latest.policy -> 'nubes_alternativas'
+                END
+            )
+        ) AS wanted
+        WHERE wanted.id IS NOT NULL
+    ) AS wanted_providers,
+    (
+        SELECT coalesce(json_agg(json_build_object(
+            'id', run.id, 'process_id', run.process_id, 'job', job.job
+        ) ORDER BY run.id), '[]')
+        FROM janitor_runs AS run
+        JOIN janitor_jobs AS job ON job.run_id = run.id AND job.finished_at IS NULL
+        WHERE run.host = %(host)s AND run.finished_at IS NULL AND run.lease_expires_at < now()
+    ) AS runs_without_sign,
     (
         SELECT coalesce(json_agg(quarantined), '[]')
         FROM (

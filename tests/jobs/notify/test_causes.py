@@ -86,6 +86,32 @@ def test_a_provider_of_the_policy_that_fails_until_it_works(teller: Teller, plat
     assert found(teller) == {}
 
 
+def test_a_provider_of_the_policy_without_a_row_until_it_has_one(teller: Teller, platform: Platform) -> None:
+    _, second = use(platform)
+    platform.sql("UPDATE ejecuciones_config SET nubes_alternativas = %s", [second, 97, 98])
+    expected = {f"provider:{gone}:missing": "needs_person" for gone in (97, 98)}
+    assert found(teller) == expected
+    platform.sql("UPDATE ejecuciones_config SET nubes_alternativas = %s", [second])
+    assert found(teller) == dict.fromkeys(expected, "ok")
+    platform.sql("UPDATE ejecuciones_config SET nubes_alternativas = NULL, nube_primaria_id = 99")
+    assert found(teller) == {"provider:99:missing": "needs_person"}
+
+
+def test_a_run_that_gives_no_sign_and_is_there_until_it_is_gone(teller: Teller, platform: Platform) -> None:
+    """This process stands for the hung one; another has ended, and is no cause."""
+    for run_id, process_id, job in ((71, os.getpid(), "migration"), (72, 2**22 + 1, "temp")):
+        platform.sql(
+            "INSERT INTO janitor_runs (id, host, process_id, mode, version, lease_expires_at) "
+            "OVERRIDING SYSTEM VALUE VALUES (%s, 'norte', %s, '', '', now() - interval '1 hour')",
+            *(run_id, process_id),
+        )
+        add_job(platform, job, tries=1, outcome=None)
+        platform.sql("UPDATE janitor_jobs SET run_id = %s WHERE job = %s", run_id, job)
+    assert found(teller) == {"run:norte:71:hung": "needs_person"}
+    platform.sql("UPDATE janitor_runs SET lease_expires_at = now() + interval '1 hour'")
+    assert found(teller) == {"run:norte:71:hung": "ok"}
+
+
 def test_an_alternate_in_use_until_the_primary_takes_something(teller: Teller, platform: Platform) -> None:
     first, second = use(platform)
     teller.report.observe(Observed.WAS_REPLACED, first, "azure-frío")
@@ -217,10 +243,43 @@ def test_a_job_that_fails_until_it_ends_well(teller: Teller, platform: Platform)
     assert found(teller) == dict.fromkeys(expected, "ok")
 
 
+def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_told_once(teller: Teller, platform: Platform) -> None:
+    """Looked for in what fails and is late, in what fails for the same reason, and in what no provider takes."""
+    on = {"BACKUP_ENABLED": "true"}
+    why = "pg_dump 15 es anterior al servidor 18"
+    add_job(platform, "backup", "", good=216, tries=2, outcome="failed", error=f"no se pudo hacer la copia: {why}")
+    add_job(
+        platform,
+        "verify",
+        "",
+        good=216,
+        tries=2,
+        outcome="failed",
+        error=f"la copia 2 (x) no se pudo comprobar: {why}; mire",
+    )
+    assert found(teller, **on) == {"job:backup:failing": "failed"}
+    assert "falla (la última vez bien, el " in platform.value("SELECT text FROM janitor_causes")
+    platform.sql("UPDATE janitor_jobs SET last_outcome = 'done', last_good_at = now() WHERE job = 'backup'")
+    assert found(teller, **on) == {"job:backup:failing": "ok", "job:verify:failing": "failed"}
+
+
+def test_nothing_migrated_for_want_of_providers_is_told_by_them(
+    teller: Teller, platform: Platform, tmp_path: Path
+) -> None:
+    first, second = use(platform)
+    platform.add_execution(tmp_path)
+    for provider_id in (first, second):
+        platform.sql(ADD_PROVIDER, provider_id, True)
+    assert set(found(teller)) == {f"provider:{provider_id}:unusable" for provider_id in (first, second)}
+    platform.sql("DELETE FROM janitor_provider_health WHERE provider_id = %s", second)
+    assert found(teller)["migration:norte:stalled"] == "failed"
+
+
 def test_a_job_that_is_switched_off_is_not_waited_for(teller: Teller, platform: Platform) -> None:
     on = {"BACKUP_ENABLED": "true"}
     add_job(platform, "backup", "", good=60, tries=1, outcome="failed", error="sin sitio")
-    assert found(teller, **on) == {"job:backup:failing": "failed", "backup:too_old": "failed"}
+    assert found(teller, **on) == {"job:backup:failing": "failed"}
+    teller.note("failed", "backup:too_old", "de antes de que fallara")
     teller.note("failed", "job:temp:sur:failing", "de otra máquina")
     assert found(teller) == {"job:backup:failing": "ok", "backup:too_old": "ok"}
 
