@@ -185,8 +185,12 @@ class EmbeddedPostgres:
 
 
 def unprivileged_account() -> Account | None:
-    """The user that runs the server: `None` for the current one, unless that is root."""
+    """The user that runs the server: `None` for the current one, unless that is root.
+
+    Raises `ServerDidNotStart` where there is none that PostgreSQL accepts: it wants one with a name.
+    """
     if os.geteuid() != 0:
+        _require_name(os.geteuid())
         return None
     for name in UNPRIVILEGED_ACCOUNTS:
         try:
@@ -195,6 +199,16 @@ def unprivileged_account() -> Account | None:
             continue
         return Account(name, entry.pw_uid, entry.pw_gid)
     raise ServerDidNotStart("PostgreSQL no funciona como root y no existe el usuario postgres ni nobody")
+
+
+def _require_name(user_id: int) -> None:
+    try:
+        pwd.getpwuid(user_id)
+    except KeyError as error:
+        raise ServerDidNotStart(
+            f"el usuario con id {user_id} no figura en /etc/passwd, como en algunos contenedores, y PostgreSQL no "
+            "arranca sin nombre de usuario: añádalo allí, o use otro usuario"
+        ) from error
 
 
 def _is_reachable(path: Path) -> bool:

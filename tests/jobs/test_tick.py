@@ -220,8 +220,10 @@ def test_only_who_names_a_job_that_is_off_is_told(
     assert host.report.exit_code == 0
 
 
-def test_wrong_settings_of_one_job_are_its_own_failure(host: Host) -> None:
-    wrong = Job("wrong", "lo mal puesto", settings=Ref(f"{__name__}:WrongSettings"))
+@pytest.mark.parametrize("phase", [Phase.WORK, Phase.AFTER])
+def test_wrong_settings_of_one_job_are_its_own_failure(host: Host, phase: int) -> None:
+    """Of one that only accompanies the others, too: no run will do it."""
+    wrong = Job("wrong", "lo mal puesto", settings=Ref(f"{__name__}:WrongSettings"), phase=phase)
     assert host.tick(wrong, HOST_JOB) == ["own"]
     assert host.report.exit_code == 2
     assert "lo mal puesto" in str(host.report.problems())
