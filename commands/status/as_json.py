@@ -7,7 +7,7 @@ from dataclasses import asdict
 from datetime import datetime, tzinfo
 from typing import Any
 
-from commands.status.facts import Attention, Facts
+from commands.status.facts import Attention, Disk, Facts
 
 
 def status_as_json(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def status_as_json(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) 
         "runs_under_way": [asdict(each) for each in facts.runs],
         "hosts": [asdict(each) for each in facts.hosts],
         "jobs": [dict(each) for each in facts.jobs],
-        "disks": [{**asdict(each), "is_nearly_full": each.is_nearly_full} for each in facts.disks],
+        "disks": [_disk(each) for each in facts.disks],
         "freed": dict(facts.freed),
         "notes": list(facts.notes),
         "last_run": None if facts.last_run is None else _with_instants(facts.last_run),
@@ -62,3 +62,10 @@ def plain(value: object, zone: tzinfo) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item, zone) for item in value]
     return value
+
+
+def _disk(disk: Disk) -> dict[str, Any]:
+    """Without its device: the kernel's number of it says nothing to others, and changes."""
+    shown = {**asdict(disk), "is_nearly_full": disk.is_nearly_full}
+    del shown["device"]
+    return shown

@@ -13,7 +13,7 @@ from commands.status.providers import ADVICE
 from config.logs import one_line
 from config.text.causes import CAUSES, with_cause
 from config.text.plurals import counted, executions
-from config.text.times import age, ago, size
+from config.text.times import ago, size
 from providers.shared.answers import CLOCK_IS_OFF
 
 STALLED_AFTER = timedelta(days=7)
@@ -110,7 +110,7 @@ def _of_migration(facts: Facts) -> Iterator[Attention]:
         advice = ADVICE_BY_REASON.get(migration.reason, "corrija ejecuciones_config")
         yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
     elif stalled and facts.pending.ready:
-        text = f"a la ejecución {one_line(oldest.uuid)} le toca desde hace {age(facts.now - oldest.due_since)}"
+        text = f"a la ejecución {one_line(oldest.uuid)} le toca y sigue sin migrar"
         yield Attention("stalled", "migración", text, _how_to_go_on(facts), oldest.due_since, facts.pending.ready)
 
 
@@ -160,12 +160,20 @@ def _is_to_blame(provider: Provider, group: FailureGroup) -> bool:
     return group.provider_id == provider.provider_id or (group.provider_id is None and provider.role == "primary")
 
 
+def _waiting_for(provider: Provider, facts: Facts) -> int:
+    """How many executions a provider keeps from being migrated. Where none can be used, all of them wait for each."""
+    unusable = list(_unusable(facts))
+    wanted = [each for each in facts.providers if each.role is not None]
+    to_blame = unusable if len(unusable) == len(wanted) else [provider]
+    return sum(group.count for group in facts.failures if any(_is_to_blame(each, group) for each in to_blame))
+
+
 def _provider(provider: Provider, facts: Facts) -> Attention:
     role = "proveedor primario" if provider.role == "primary" else "proveedor alternativo"
     name = "borrado" if provider.name is None else one_line(provider.name)
     code = provider.error_code or ""
     text = with_cause(code, str(provider.error))
-    if waiting := sum(group.count for group in facts.failures if _is_to_blame(provider, group)):
+    if waiting := _waiting_for(provider, facts):
         text = f"{text}; por eso {'sigue' if waiting == 1 else 'siguen'} sin migrar {executions(waiting)}"
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
     if code == "access_denied" and (facts.clock_fault is not None or CLOCK_IS_OFF in text):
@@ -186,7 +194,12 @@ def _has_usable_alternate(facts: Facts) -> bool:
 
 
 def _of_disks(facts: Facts) -> Iterator[Attention]:
+    named: set[int] = set()
     for disk in facts.disks:
+        if disk.is_nearly_full and disk.device is not None:
+            if disk.device in named:
+                continue  # one disk that holds several of them is one thing to do
+            named.add(disk.device)
         attention = _missing(disk, facts) if disk.fault else _full(disk, facts) if disk.is_nearly_full else None
         if attention is not None:
             yield attention

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from commands.status.facts import Disk
 from config.settings import Settings
@@ -40,9 +41,9 @@ def _answers(wanted: list[tuple[str, str]]) -> Iterator[Disk]:
 
 def _look(purpose: str, path: str) -> Disk:
     try:
-        found = os.statvfs(path)
+        found, device = os.statvfs(path), Path(path).stat().st_dev
     except FileNotFoundError:
         return Disk(path, purpose, None, None, "no existe")
     except OSError as error:
         return Disk(path, purpose, None, None, reason_of(error))
-    return Disk(path, purpose, found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, None)
+    return Disk(path, purpose, found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, None, device)

@@ -161,6 +161,8 @@ class Disk:
     free_bytes: int | None
     fault: str | None
     """Why it cannot be used, in Spanish."""
+    device: int | None = None
+    """The same for all directories on one disk."""
 
     @property
     def is_nearly_full(self) -> bool:

@@ -91,6 +91,9 @@ def test_what_lasts_is_told_with_its_beginning(installation: Installation, tmp_p
     told = {each.subject: each.since for each in needs_a_person(replace(facts, disks=disks, jobs=jobs))}
     lasting = (f"raíz {root}", f"disco de {full}", "trabajo logs", "trabajo backup", "trabajo temp")
     assert [told[subject] for subject in lasting] == [began] * 4 + [None]
+    same = tuple(Disk(str(path), "root", 100 << 30, 1, None, device=7) for path in (tmp_path, tmp_path / "más"))
+    named = [each.code for each in needs_a_person(replace(facts, disks=same))]
+    assert named.count("disk_nearly_full") == 1, "one disk that holds several directories"
 
 
 def test_an_outage_is_told_by_cause_and_provider_and_not_for_each_execution(
@@ -109,7 +112,7 @@ def test_an_outage_is_told_by_cause_and_provider_and_not_for_each_execution(
     assert run.exit_code == 1
     assert lines[0].startswith("Necesita a una persona (")
     assert lines[1].startswith(f"  ! proveedor primario NAS (id {gone[0]}): no existe el destino: ")
-    assert "; por eso sigue" in lines[1] + lines[2]
+    assert all("; por eso siguen sin migrar 24 ejecuciones" in line for line in lines[1:3])
     assert "desde 20" in lines[1]
     assert len([line for line in lines if line.startswith("  ! ")]) == 2
     assert "Qué hacer: monte o cree el destino" in lines[1]
