@@ -90,11 +90,11 @@ def test_without_a_database_both_still_tell(watched: Installation, service: Cann
     assert metrics.value("janitor_task_last_success_timestamp_seconds", task="temp") is not None
 
 
-def test_a_run_that_may_not_do_one_of_its_jobs_is_told(watched: Installation, service: CannedHttp) -> None:
-    run = watched.run(TEMP_DIR=str(watched.executions))
+def test_a_run_that_may_not_begin_is_told(watched: Installation, service: CannedHttp) -> None:
+    run = watched.run(JANITOR_LOCK_DIR=str(watched.directory / "no-está"))
     assert run.exit_code == 2, str(run)
-    assert pings(service) == ["/start", "/2"]
-    assert "limpieza" in service.requests[-1].body.decode()
+    assert pings(service) == ["/2"]
+    assert "JANITOR_LOCK_DIR" in service.requests[-1].body.decode()
     assert metrics_of(watched).value("janitor_run_exit_code") == 2
 
 
