@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from commands.check import check_everything
+from commands.check_rights import with_advice
 from config.models import ProviderRow
 from config.settings import load_settings
 from jobs.settings import settings_of_jobs
 from providers import build_provider
-from providers.base import Provider
+from providers.base import AccessDenied, Provider
+from providers.shared.answers import CLOCK_IS_OFF
 from sql.database import Database
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, refuse
@@ -85,7 +87,7 @@ def test_a_clock_that_is_off_is_told_before_credentials_are_doubted(
     told = findings(check)
     assert told[0].startswith("reloj: el de este equipo va 10 d adelantado"), str(check)
     assert "póngalo en hora (NTP)" in "".join(told[1:]), str(check)
-    assert "revise las credenciales" not in check.output
+    assert "revise las credenciales" not in check.output + with_advice(AccessDenied(CLOCK_IS_OFF))
     clock, provider = (line for line in status.output.splitlines() if line.startswith("  ! "))
     assert "reloj: el de este equipo va 10 d adelantado" in clock, str(status)
     assert "antes de tocar las credenciales" in provider
