@@ -156,7 +156,7 @@ def test_one_that_fails_stops_no_other_and_a_full_disk_stops_all(scene: Scene) -
             raise RunInterrupted("interrumpido")
         return Done(1, 1, row.uuid)
 
-    with pytest.raises(DestinationFull):
+    with pytest.raises(DestinationFull, match=r"^no queda sitio; hasta ahora \d+ de 12 ejecuciones$"):
         scene.run(work, *uuids)
     assert len(begun) < len(uuids)
 

@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -213,7 +213,10 @@ def for_each_execution(
             )
             for number, (uuid, rows) in enumerate(wanted.rows(database), 1)
         )  # fmt: skip
-        with contextlib.closing(results_in_order(turns, partial(_may_begin, providers), interruption)) as results:
+        with (
+            _told_how_far(sums, total),
+            contextlib.closing(results_in_order(turns, partial(_may_begin, providers), interruption)) as results,
+        ):
             for ended in results:
                 if ended.done is None:
                     _note_failure(ended, sums)
@@ -221,6 +224,17 @@ def for_each_execution(
                 sums.add(ended.done)
                 tell(f"{ended.heading}{ended.done.line}")
     return sums
+
+
+@contextlib.contextmanager
+def _told_how_far(sums: Sums, total: int) -> Iterator[None]:
+    """Add to an error for want of room, which ends all of it, how many of several executions are done."""
+    try:
+        yield
+    except DestinationFull as error:
+        if total == 1:
+            raise
+        raise DestinationFull(f"{error}; hasta ahora {sums.done + sums.were_there} de {total} ejecuciones") from error
 
 
 def _may_begin(providers: Providers, turn: Turn, running: Sequence[Turn]) -> bool:
