@@ -30,6 +30,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 NUMBERS = itertools.count(1)
 TABLES = 10
 SHARE_OF_OTHERS = 20
+STEP = (sys.executable, "-m", "benchmarks.single_steps")
 
 TABLE = """
 CREATE TABLE table_{number} (
@@ -42,30 +43,6 @@ SELECT md5(g::text), (ARRAY['nueva', 'hecha', 'error'])[1 + g % 3], round((g::bi
 FROM generate_series(1, {rows}) AS g;
 """
 CHANGE = "UPDATE table_{number} SET state = 'otra', amount = amount + 1 WHERE id % 100 = 7;"
-
-MAKE = """
-import sys, threading, datetime, pathlib
-from jobs.backups.creation.source import Source
-from jobs.backups.engine import make_differential, make_full
-from jobs.backups.files import Target
-url, programs, directory, base = sys.argv[1:]
-source, target = Source(url, pathlib.Path(programs)), Target(pathlib.Path(directory))
-when, never = datetime.datetime(2026, 3, 2, 3), threading.Event()
-if base:
-    make_differential(source, target, pathlib.Path(base), when, never)
-else:
-    make_full(source, target, when, never)
-"""
-
-RESTORE = """
-import sys, threading, pathlib
-from jobs.backups.creation.compression import note_nothing
-from jobs.backups.verification.proving import programs_for
-from jobs.backups.verification.restoring import restore_at_once
-url, programs, *files = sys.argv[1:]
-found = programs_for(url, pathlib.Path(programs))
-restore_at_once(found, url, list(map(pathlib.Path, files)), threading.Event(), note_nothing)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +117,8 @@ def _made(database: Database, directory: Path, base: Path | None = None) -> Path
 
 
 def _command(database: Database, directory: Path, base: Path | None) -> Sequence[str]:
-    arguments = [database.url, str(database.server.binaries), str(directory), str(base or "")]
-    return [sys.executable, "-c", MAKE, *arguments]
+    arguments = [database.url, str(database.server.binaries), str(directory)]
+    return [*STEP, "full", *arguments] if base is None else [*STEP, "differential", *arguments, str(base)]
 
 
 def _environment() -> dict[str, str]:
@@ -214,7 +191,7 @@ def _same(database: Database) -> Callable[[Database], None]:
 def _restore(database: Database, files: Sequence[Path], _scratch: Path) -> Iterator[Trial]:
     with _new_database(database) as restored:
         arguments = [restored.url, str(database.server.binaries), *map(str, files)]
-        command = [sys.executable, "-c", RESTORE, *arguments]
+        command = [*STEP, "restore", *arguments]
         yield Trial(command, _environment(), partial(_same(database), restored))
 
 

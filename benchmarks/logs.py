@@ -24,14 +24,6 @@ TEN_DAYS_SECONDS = 10 * 24 * 3600
 GOALS = Goals(wall_ratio=0.5, cpu_ratio=0.4)
 REPOSITORY = Path(__file__).resolve().parent.parent
 
-JOB = """
-import sys, threading
-from jobs.logs.cleaning import clean_logs
-from jobs.logs.settings import LogsSettings
-report = clean_logs(LogsSettings((sys.argv[1],)), (), threading.Event(), dry_run=False)
-sys.exit(report.failures)
-"""
-
 KINDS = ("INFO", "INFO", "INFO", "DEBUG", "WARNING", "ERROR")
 
 
@@ -72,7 +64,7 @@ def log_text(size_bytes: int) -> bytes:
 def _job(text: bytes, logs: int, size_bytes: int, scratch: Path) -> Iterator[Trial]:
     directory = _filled(scratch, text, logs, size_bytes)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-c", JOB, str(directory)]
+    command = [sys.executable, "-m", "benchmarks.single_steps", "logs", str(directory)]
     yield Trial(command, environment, partial(_require_compressed, directory, text, logs, size_bytes))
 
 
