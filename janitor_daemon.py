@@ -15,7 +15,7 @@ if __name__ == "__main__" or sys.argv[0].endswith("/janitor-daemon"):  # what fo
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -51,7 +51,7 @@ from config.provider_fields import unknown_fields
 from config.settings import Settings, load_settings
 from jobs.context import EndOfRun
 from jobs.heartbeat import renewing_leases
-from jobs.job import Outcome
+from jobs.job import Outcome, Ref
 from jobs.locks import LockHeld
 from jobs.migration.directories import DirectoryJudge, OpenDirectory
 from jobs.migration.known_conflicts import KnownConflicts
@@ -75,6 +75,14 @@ if TYPE_CHECKING:
     from storage.manifest import Manifest
 
 Item = TypeVar("Item")
+
+JUDGMENT = Ref("commands.status.words:in_need_of_a_person")
+
+
+def in_need_of_a_person(database: Database, settings: Settings) -> Iterable[str]:
+    """What `status` says first, imported only for a job that asks. Raises `DatabaseError`."""
+    lines: Iterable[str] = JUDGMENT.load()(database, settings)
+    return lines
 
 
 class JanitorDaemon:
@@ -156,6 +164,7 @@ class JanitorDaemon:
                 "migration": lambda: self._counted(self._migrate_old_executions),
                 "temp": lambda: self._counted(self._clean_temp_files),
             },
+            in_need_of_a_person,
         )
 
     def _tick(self, tick: Tick, plans: Sequence[Plan]) -> None:

@@ -21,7 +21,7 @@ COMMANDS = {
     "man": Ref("commands.shell.commands:man"),
     "rebuild": Ref("jobs.migration.rebuild.commands:rebuild"),
     "release": Ref("commands.orders.commands:release"),
-    "report": Ref("jobs.weekly.commands:report"),
+    "report": Ref("commands.report:report"),
     "restore": Ref("jobs.migration.restore.commands:restore"),
     "retry": Ref("commands.orders.commands:retry"),
     "secret": Ref("commands.subcommands:secret"),

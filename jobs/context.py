@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -16,6 +16,9 @@ from jobs.report import JobDone, TickReport
 from sql.connection import Row
 from sql.database import Database, DatabaseError
 from sql.memory.notices import Cause
+
+Judgment = Callable[[Database, Settings], Iterable[str]]
+"""What needs a person now, in Spanish, a line for each."""
 
 
 class LeaseLost(Exception):
@@ -44,6 +47,8 @@ class Context(NamedTuple):
     """A platform job puts it into all that it writes, so that a run that was overtaken writes nothing."""
     report: TickReport | None = None
     """What the tick has done so far; `None` for a mere look at a job."""
+    judgment: Judgment | None = None
+    """Says what needs a person, as `status` does. It is above all jobs, so it is handed to them; `None` as above."""
 
     def query(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """Run `queries/{name}.sql` of the job's folder, which must do no harm when it runs twice.

@@ -22,7 +22,7 @@ from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import JobState
 from config.settings import Settings
-from jobs.context import Context, EndOfRun, LeaseLost, ObservedRun, Observer
+from jobs.context import Context, EndOfRun, Judgment, LeaseLost, ObservedRun, Observer
 from jobs.job import Job, Outcome, Phase, Ref, Scope
 from jobs.locks import JobLocks, LockHeld
 from jobs.report import JobDone, Named, TickReport
@@ -114,6 +114,7 @@ class Tick:
     """Runs the jobs that are requested, on and due, and records their results.
 
     `stories` run the jobs whose order and policy the daemon itself holds; all others have their own function.
+    `judgment` is given to every job that runs.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Tick:
         report: TickReport,
         interruption: Interruption,
         stories: Mapping[str, Story],
+        judgment: Judgment,
     ) -> None:
         self._settings = settings
         self._request = request
@@ -131,6 +133,7 @@ class Tick:
         self._report = report
         self._interruption = interruption
         self._stories = stories
+        self._judgment = judgment
         self._locks = JobLocks(settings.lock_directory, settings.host)
         self._is_database_lost = False
         self._done = 0
@@ -229,7 +232,7 @@ class Tick:
         context = Context(
             plan.job, self._settings, plan.own_settings, self._database, seen.now, self._interruption,
             is_asked_for=self._request.due_or_not, wish=self._request.wish,
-            fencing_token=fencing_token if plan.is_platform else 0, report=self._report,
+            fencing_token=fencing_token if plan.is_platform else 0, report=self._report, judgment=self._judgment,
         )  # fmt: skip
         began = time.monotonic()
         end = self._end_of(plan, self._guarded(plan, context))

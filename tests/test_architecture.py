@@ -160,6 +160,16 @@ def imports_of_wrong_rooms(file: SourceFile) -> Iterator[str]:
             yield file.at(node, f"{file.room} imports {room}")
 
 
+def references_to_wrong_rooms(file: SourceFile) -> Iterator[str]:
+    """References of a job to rooms that it must not import: a reference goes round that rule, and is one for others."""
+    for node in file.nodes:
+        match node:
+            case ast.Call(func=ast.Name(id="Ref"), args=[ast.Constant(value=str(text))]) if file.room in JOBS:
+                room = room_of(text.partition(":")[0].split("."))
+                if room not in {file.room, *ROOMS_THAT_A_ROOM_MAY_IMPORT[file.room]}:
+                    yield file.at(node, f"{file.room} refers to {room}")
+
+
 def long_functions(file: SourceFile) -> Iterator[str]:
     """Functions of more lines than a page holds, decorators not counted."""
     for node in file.nodes:
@@ -222,7 +232,11 @@ def require_kept(rule: Rule, files: Iterable[SourceFile]) -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", [foreign_imports, imports_of_wrong_rooms, long_functions, sql_in_strings, swallowed_errors]
+    "rule",
+    [
+        *(foreign_imports, imports_of_wrong_rooms, references_to_wrong_rooms),
+        *(long_functions, sql_in_strings, swallowed_errors),
+    ],
 )
 def test_product_keeps_the_rule(product_files: list[SourceFile], rule: Rule) -> None:
     assert {file.room for file in product_files} == ROOMS_THAT_A_ROOM_MAY_IMPORT.keys()
@@ -252,6 +266,8 @@ def test_tests_and_benchmarks_keep_the_rule(other_files: list[SourceFile], rule:
         (imports_of_wrong_rooms, "sql/database.py", "from providers.base import ProviderError"),
         (imports_of_wrong_rooms, "storage/upload.py", "import janitor_daemon"),
         (imports_of_wrong_rooms, "janitor_daemon.py", "from tests.servers import swift"),
+        (references_to_wrong_rooms, "jobs/weekly/data.py", "A = Ref('commands.status.words:in_need_of_a_person')"),
+        (references_to_wrong_rooms, "jobs/weekly/data.py", "A = Ref('jobs.metrics.run:run')"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 60),
         (long_functions, "jobs/a.py", "class A:\n    async def f(self):\n" + "        pass\n" * 60),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception:\n    pass"),
@@ -273,6 +289,12 @@ def test_rule_finds_a_breach(rule: Rule, path: str, source: str) -> None:
         (foreign_imports, "sql/connection.py", "import psycopg2.extras"),
         (foreign_imports, "storage/upload.py", "import tenacity"),
         (imports_of_wrong_rooms, "storage/upload.py", "from providers.base import Provider\nfrom . import tree"),
+        (
+            references_to_wrong_rooms,
+            "jobs/weekly/job.py",
+            "A = Ref('jobs.weekly.run:run'), Ref('sql.database:Database')",
+        ),
+        (references_to_wrong_rooms, "jobs/registry.py", "A = Ref('jobs.weekly.job:JOB')"),
         (long_functions, "jobs/a.py", "def f():\n" + "    pass\n" * 59),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept FileNotFoundError:\n    pass"),
         (swallowed_errors, "jobs/a.py", "try:\n    f()\nexcept Exception as error:\n    note(error)"),

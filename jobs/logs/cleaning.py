@@ -15,6 +15,7 @@ from config.text.wording import reason_of
 from files.descriptors import closing_descriptor, open_directory_path, open_file_beneath
 from jobs.logs import messages
 from jobs.logs.changing.compression import estimate_compressed_bytes
+from jobs.logs.changing.deletion import Deletion
 from jobs.logs.changing.open_logs import FirstLook, OpenLog
 from jobs.logs.changing.private_directories import take_up_leftovers
 from jobs.logs.changing.removal import Removal
@@ -144,7 +145,7 @@ class _Cleaning:
             return LogsReport(failures=1)
         report = sum((self._note(Left(name, _left_for(error))) for name, error in failed), LogsReport())
         with contextlib.closing(Removal(self._directory)) as removal:
-            report += sum((self._delete(log, removal) for log in plan.delete), LogsReport())
+            report += self._delete(plan.delete, removal)
             with contextlib.closing(self._replacement(removal)) as replacement:
                 return report + self._compress(plan.compress, replacement)
 
@@ -185,21 +186,14 @@ class _Cleaning:
         except OSError:
             return b""
 
-    def _delete(self, log: SeenFile, removal: Removal) -> LogsReport:
-        if self._interruption.is_set():
-            return LogsReport()
-        try:
-            with contextlib.closing(OpenLog(self._directory, log.name)) as opened:
-                opened.require_no_writer(self._first_look)
-                if opened.status.st_mtime_ns != log.mtime_ns:
-                    raise LogChanged("cambió desde que se miró el directorio")
-                opened.hold()
-                removal.delete(opened, removal.set_aside(opened))
-        except LogLeft as reason:
-            return self._note(Left(log.name, reason))
-        except OSError as error:
-            return self._note(Left(log.name, _left_for(error)))
-        return LogsReport(deleted_files=1, deleted_bytes=log.size_bytes)
+    def _delete(self, logs: Sequence[SeenFile], removal: Removal) -> LogsReport:
+        """Delete some at a time: each time is one look at all processes, where the kernel cannot tell who writes."""
+        deletion = Deletion(self._directory, removal, self._first_look, self._interruption)
+        report = LogsReport()
+        for first in range(0, len(logs), BATCH_FILES):
+            done, left = deletion.delete(logs[first : first + BATCH_FILES])
+            report += done + sum(map(self._note, left), LogsReport())
+        return report
 
     def _compress(self, logs: Sequence[SeenFile], replacement: Replacement) -> LogsReport:
         """Compress as many at a time as there are processors, if there is room for that."""

@@ -13,16 +13,13 @@ from typing import Any
 from config.errors import ConfigurationError
 from config.models import MigrationPolicy
 from config.settings import Settings
-from jobs.job import Ref
+from jobs.context import Judgment
 from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from jobs.weekly.forecast import UNMEASURED, Forecast, Measurement, forecast
 from sql.connection import Row
 from sql.database import Database
 from sql.large_tables import LARGE_TABLE_BYTES, SAMPLE_OF_STORED
-
-JUDGMENT = Ref("commands.status.words:in_need_of_a_person")
-"""What `status` says first. The report says the same; by reference, as commands are above all jobs."""
 
 METRICS = "jobs/metrics"
 """Its statements count the executions; here they are asked for once, by a person."""
@@ -140,8 +137,11 @@ class Report:
         return sum(day.failed for day in self.days)
 
 
-def gather(database: Database, settings: Settings, days: int) -> Report:
-    """Ask for everything. Raises as `Database` does, and `FieldError` for a policy that is not understood."""
+def gather(database: Database, settings: Settings, days: int, judgment: Judgment) -> Report:
+    """Ask for everything; `judgment` says what needs a person.
+
+    Raises as `Database` does, and `FieldError` for a policy that is not understood.
+    """
     database.connect()
     database.require_current_schema()
     zone = getattr(settings.time_zone, "key", None) or "UTC"  # a zone file of the host's need not have a name
@@ -168,7 +168,7 @@ def gather(database: Database, settings: Settings, days: int) -> Report:
         missing_roots=missing,
         backups=_backups(database.job_query(METRICS, "last_backups", {}), settings),
         is_backup_on=_is_on("backup", settings),
-        needs_person=tuple(JUDGMENT.load()(database, settings)),
+        needs_person=tuple(judgment(database, settings)),
     )
 
 

@@ -32,14 +32,15 @@ def run(context: Context) -> Outcome:
     """
     mailboxes = mailboxes_of(context.settings)
     due_on = _due_on(context, context.now)
-    report = None
+    report, judgment = None, context.judgment
+    assert judgment is not None  # noqa: S101 for the type checker: a run has one
     sent, failures = 0, []
     for mailbox in mailboxes:
         context.require_going_on()
         key = {"due_on": due_on.isoformat(), "sent_to": ", ".join(mailbox.recipients)}
         if not context.query("claim_report", {**key, "is_asked_for": context.is_asked_for}):
             continue
-        report = report or gather(context.database, context.settings, DAYS)
+        report = report or gather(context.database, context.settings, DAYS, judgment)
         text = "\n".join(map(one_line, lines(report))) + "\n"
         message = message_of(mailbox, f"Janitor Daemon: {period(report)}", text, page(report))
         try:

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from commands.report import report as command
+from commands.status.words import in_need_of_a_person
 from config.settings import Settings, load_settings
-from jobs.weekly.commands import report as command
 from jobs.weekly.data import Report, gather
 from jobs.weekly.forecast import DAY_SECONDS, Measurement, forecast
 from jobs.weekly.page import DARK, LIGHT, page
@@ -53,7 +54,7 @@ def settings(platform: Platform, tmp_path: Path) -> Settings:
 def made(platform: Platform, settings: Settings, days: int = 7) -> Report:
     """A report of what is there now."""
     with closing(platform.database("norte")) as database:
-        return gather(database, settings, days)
+        return gather(database, settings, days, in_need_of_a_person)
 
 
 @pytest.fixture

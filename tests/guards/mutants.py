@@ -4853,6 +4853,14 @@ GOING_ON = (
 LOGS = (
     Mutant(
         "logs",
+        "an old log that a program has opened since the first look is deleted where there are no leases",
+        "jobs/logs/changing/deletion.py",
+        "            if not aside.log.is_leased:",
+        "            if False:",
+        ("tests/jobs/logs/test_rights.py::test_who_opens_an_old_log_after_the_first_look_is_found_by_the_last",),
+    ),
+    Mutant(
+        "logs",
         "a compressed log is not read back",
         "jobs/logs/changing/replacement.py",
         "        if not holds_the_same(log.descriptor, target, self._interruption):\n            raise LogLeft(",
@@ -5253,6 +5261,22 @@ BACKUPS = (
         "WHERE e.evtenabled <> 'D' AND",
         "WHERE false AND",
         (f"{EXACT}test_event_triggers_write_nothing_while_a_superuser_restores",),
+    ),
+    Mutant(
+        "backups",
+        "psql refuses a differential of a table whose publication allows no deletions",
+        "jobs/backups/statements/suspend.sql",
+        "WHERE p.pubdelete AND",
+        "WHERE false AND",
+        (f"{EXACT}test_publications_that_forbid_deletions_forbid_no_differential",),
+    ),
+    Mutant(
+        "backups",
+        "gigabytes of equal rows that vanish take gigabytes of memory",
+        "jobs/backups/creation/comparison.py",
+        "at_once = max(1, PIECE_BYTES // len(line))",
+        "at_once = count",
+        (f"{BACKUP_TESTS}test_comparison.py::test_equal_rows_take_no_more_memory_than_a_few",),
     ),
     Mutant(
         "backups",

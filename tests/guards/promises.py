@@ -175,7 +175,7 @@ PROVIDERS = (
     promise(
         "A provider that refuses connections is given up at once, and the next one takes over.",
         "providers/test_provider_contract.py::test_a_refused_port_is_soon_found_out",
-        "stories/test_failing_providers.py::test_a_primary_whose_port_is_refused_costs_little_time",
+        "stories/test_failing_providers.py::test_a_primary_whose_port_is_refused_is_tried_once",
     ),
     promise(
         "A provider that no packet reaches is given up in bounded time.",
@@ -187,7 +187,7 @@ PROVIDERS = (
         "A provider that accepts and never answers is given up in bounded time.",
         "providers/test_provider_contract.py::test_a_server_that_never_answers_is_given_up",
         "providers/test_wire_damage_sftp_local.py::test_a_server_that_stops_to_answer_is_given_up",
-        "stories/test_failing_providers.py::test_a_primary_that_never_answers_is_given_up_in_time",
+        "stories/test_failing_providers.py::test_a_primary_that_never_answers_is_called_few_times",
     ),
     promise(
         "A provider that only trickles is given up in bounded time.",

@@ -58,6 +58,11 @@ class WrongSettings:
         return True
 
 
+def nobody_in_need(_database: Database, _settings: Settings) -> Iterator[str]:
+    """A judgment: nothing needs a person."""
+    return iter(())
+
+
 @pytest.fixture
 def platform(initialized_database_url: str) -> Iterator[Platform]:
     """A database of the platform."""
@@ -93,7 +98,7 @@ class Host:
         """Do one; which jobs were done by the stories that only say so."""
         self.did, self.report, database = [], TickReport(), self.platform.database(self.name)
         told = {**{job.name: self.story(job.name) for job in jobs}, **(stories or {}), **more}
-        tick = Tick(self.settings, request or Request(), database, self.report, self.interruption, told)
+        tick = Tick(self.settings, request or Request(), database, self.report, self.interruption, told, nobody_in_need)
         plans = tick.plans(jobs)
         with tick.holding_first_lock(plans):
             self._run(tick, plans, database)

@@ -24,6 +24,30 @@ def silent_server() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
+class SilentDoor:
+    """A server like that, whose connections can be counted. Has room for 512."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self._listener.setblocking(False)
+        self._connections: list[socket.socket] = []
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for connection in (self._listener, *self._connections):
+            connection.close()
+
+    def connections(self) -> int:
+        """How many were opened until now, also those that were closed since."""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._connections.append(self._listener.accept()[0])
+        return len(self._connections)
+
+
 def refused_port() -> int:
     """A port at which nobody listens."""
     return free_port()

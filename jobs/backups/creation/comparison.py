@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +19,7 @@ BUCKETS = 128
 LOOK_AHEAD_BYTES = 2048
 FIRST_STEP_BYTES = 8192
 STEP_GROWTH = 4
+PIECE_BYTES = 1024 * 1024
 MISSES_IN_ORDER = 64
 """After this many differences in a row that nothing in sight explains, rows are taken to have moved."""
 
@@ -243,7 +244,7 @@ class TableComparison:
             self._buckets = [tempfile.TemporaryFile(dir=directory) for _ in range(BUCKETS)]  # noqa: SIM115 see close
         for side, rows in ((b"-", self._gone), (b"+", self._new)):
             for row, count in rows.items():
-                self._buckets[hash(row) % BUCKETS].write((side + row + b"\n") * count)
+                write_line(self._buckets[hash(row) % BUCKETS].write, side + row, count)
         self._gone.clear()
         self._new.clear()
         self._spilled_bytes += self._held_bytes
@@ -257,6 +258,16 @@ class TableComparison:
             else:
                 self._note(found.gone, found.new, (line[1:-1],))
         return found
+
+
+def write_line(write: Callable[[bytes], object], line: bytes, count: int) -> None:
+    """Write a line, which gets its newline here, so many times. Takes no more memory than one piece, or one line."""
+    line += b"\n"
+    at_once = max(1, PIECE_BYTES // len(line))
+    piece = line * min(at_once, count)
+    for _ in range(count // at_once):
+        write(piece)
+    write(line * (count % at_once))
 
 
 def _indexed(block: bytes, index: dict[bytes, int]) -> dict[bytes, int]:

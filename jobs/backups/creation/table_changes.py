@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.backups.creation.comparison import TableComparison
+from jobs.backups.creation.comparison import TableComparison, write_line
 from jobs.backups.creation.dump_parser import TableBegins
 from jobs.backups.creation.large_objects import Write
 from jobs.backups.creation.source import Key, Table
@@ -78,11 +78,11 @@ class TableWriter:
         gone_count = new_count = digest = changed_bytes = 0
         for difference in comparison.differences():
             for row, count in difference.gone.items():
-                gone.write((self._identified(row) + b"\n") * count)
+                write_line(gone.write, self._identified(row), count)
                 gone_count += count
                 changed_bytes += len(row) * count
             for row, count in difference.new.items():
-                new.write((row + b"\n") * count)
+                write_line(new.write, row, count)
                 new_count += count
                 changed_bytes += len(row) * count
             digest += digest_of(difference.new.items()) - digest_of(difference.gone.items())

@@ -42,6 +42,20 @@ BEGIN
       pg_catalog.format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', c.oid::pg_catalog.regclass)
     FROM pg_catalog.pg_class c JOIN pg_temp.janitor_touched x ON x.rel = c.oid
     WHERE c.relforcerowsecurity AND NOT (SELECT rolsuper OR rolbypassrls FROM pg_catalog.pg_roles WHERE rolname = current_user)
+    UNION ALL  -- whatever the identity is, a row filter, a list of columns or a generated column may forbid to publish deletions
+    SELECT 4, p.oid, '',
+      pg_catalog.format('ALTER PUBLICATION %I SET (publish = %L)', p.pubname, pg_catalog.concat_ws(', ', o.others)),
+      pg_catalog.format('ALTER PUBLICATION %I SET (publish = %L)', p.pubname, pg_catalog.concat_ws(', ', 'delete', o.others))
+    FROM pg_catalog.pg_publication p,
+      LATERAL (SELECT NULLIF(pg_catalog.concat_ws(', ', CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
+                                                  CASE WHEN p.pubtruncate THEN 'truncate' END), '') AS others) o
+    WHERE p.pubdelete AND pg_catalog.pg_has_role(p.pubowner, 'USAGE') AND EXISTS (
+      SELECT FROM pg_temp.janitor_touched x, LATERAL (SELECT x.rel UNION SELECT pg_catalog.pg_partition_ancestors(x.rel)) u (rel)
+      WHERE x.has_deletions AND (
+        EXISTS (SELECT FROM pg_catalog.pg_publication_rel l, pg_catalog.to_jsonb(l) j  -- before version 15 without these columns
+                WHERE l.prpubid = p.oid AND l.prrelid = u.rel AND COALESCE(j ->> 'prqual', j ->> 'prattrs') IS NOT NULL)
+        OR EXISTS (SELECT FROM pg_catalog.pg_attribute a WHERE a.attrelid = x.rel AND a.attgenerated <> '')
+           AND EXISTS (SELECT FROM pg_catalog.pg_get_publication_tables(p.pubname::text) g WHERE g.relid = u.rel)))
     UNION ALL  -- a table whose deletions are published needs an identity to delete by
     SELECT 4, c.oid, '', pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY FULL', c.oid::pg_catalog.regclass),
       pg_catalog.format('ALTER TABLE %s REPLICA IDENTITY %s', c.oid::pg_catalog.regclass, CASE c.relreplident WHEN 'n' THEN 'NOTHING' ELSE 'DEFAULT' END)

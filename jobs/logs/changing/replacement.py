@@ -96,11 +96,11 @@ class Replacement:
         """
         left: list[Left] = []
         with contextlib.ExitStack() as opened:
-            prepared = _each(logs, lambda log: self._prepare(log, most_bytes, opened), left)
-            held = _each(prepared, self._publish, left)
+            prepared = each_of(logs, lambda log: self._prepare(log, most_bytes, opened), left)
+            held = each_of(prepared, self._publish, left)
             durable = held if self._is_durable(held, left) else []
-            aside = _each(durable, self._set_aside, left)
-            replaced = _each(self._without_writers(aside, left), self._delete, left)
+            aside = each_of(durable, self._set_aside, left)
+            replaced = each_of(self._without_writers(aside, left), self._delete, left)
         return sum(map(_report_of, replaced), LogsReport()), left
 
     def _prepare(self, seen: SeenFile, most_bytes: float, opened: contextlib.ExitStack) -> Pair:
@@ -192,7 +192,7 @@ class Replacement:
                     self._removal.require_no_writer(pair.log, pair.place, seen)
             return pair
 
-        return _each(pairs, require_no_writer, left)
+        return each_of(pairs, require_no_writer, left)
 
     def _delete(self, pair: Pair) -> Pair:
         with self._withdrawing(pair):
@@ -217,7 +217,7 @@ class Replacement:
                 os.unlink(pair.copy.name, dir_fd=self._directory)
 
 
-def _each(items: Iterable[Item], step: Callable[[Item], Result], left: list[Left]) -> list[Result]:
+def each_of(items: Iterable[Item], step: Callable[[Item], Result], left: list[Left]) -> list[Result]:
     """Take a step for each item; note a failure and continue. After an interruption no step begins."""
     results: list[Result] = []
     for item in items:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.backups.creation.comparison import Memory, TableComparison
-from jobs.backups.creation.dump_parser import Rows, parsed
+from jobs.backups.creation.dump_parser import Rows, TableBegins, parsed
+from jobs.backups.creation.source import Table
+from jobs.backups.creation.table_changes import TableWriter
 
 rows = st.lists(st.sampled_from([b"", b"a", b"b", b"a\tb", b"\\N", b"x" * 50, b"y" * 3000, b"\\\\."]), max_size=60)
 edits = st.lists(st.tuples(st.integers(0, 60), st.sampled_from(("drop", "add", "swap"))), max_size=8)
@@ -103,3 +106,31 @@ def test_after_many_rows_together_the_rest_is_in_order_again(tmp_path: Path, old
     assert list(difference.gone) == every[old_first:new_first]
     assert list(difference.new) == every[new_first:old_first]
     assert comparison.unordered_bytes < comparison.fed_bytes / 4
+
+
+@pytest.mark.parametrize("rows_in_memory", [100_000, 2])
+def test_equal_rows_take_no_more_memory_than_a_few(tmp_path: Path, rows_in_memory: int) -> None:
+    """Those that went and those that came, from memory and from files."""
+    went, came = b"w" * 9_999, b"c" * 2_000_000
+    comparison = TableComparison(Memory(tmp_path, rows_in_memory, 4_000_000))
+    writer = TableWriter(
+        Table(1, False, 1), TableBegins(b"t", (b"a",), b"COPY t (a) FROM stdin;\n"), None, b"", tmp_path
+    )
+    written = 0
+
+    def count(text: bytes) -> None:
+        nonlocal written
+        written += len(text)
+
+    tracemalloc.start()
+    comparison.begin(iter([(went + b"\n") * 100] * 32))
+    for _ in range(10):
+        comparison.feed(came + b"\n")
+    comparison.end()
+    change = writer.write(comparison, count)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    comparison.close()
+    assert (change.gone, change.new) == (3_200, 10)
+    assert written > 3_200 * 10_000 + 10 * 2_000_000
+    assert most_bytes < 16_000_000

@@ -111,6 +111,58 @@ def test_event_triggers_write_nothing_while_a_superuser_restores(pair: Pair) -> 
     )
 
 
+PUBLISHED = (
+    "CREATE TABLE filtered (id integer PRIMARY KEY, v integer)",
+    "CREATE TABLE emptied (id integer PRIMARY KEY, v integer)",
+    "CREATE TABLE listed (a integer, b integer)",
+    "CREATE TABLE generated (a integer, b integer GENERATED ALWAYS AS (a * 2) STORED)",
+    "CREATE TABLE parted (id integer PRIMARY KEY, v integer) PARTITION BY RANGE (id)",
+    "CREATE TABLE part PARTITION OF parted DEFAULT",
+    "CREATE TABLE unnamed (a integer)",
+    *(f"INSERT INTO {table} SELECT g, g FROM generate_series(1, 20) g"  # noqa: S608
+      for table in ("filtered", "emptied", "listed", "parted")),
+    *(f"INSERT INTO {table} SELECT g FROM generate_series(1, 20) g" for table in ("generated", "unnamed")),  # noqa: S608
+    "CREATE PUBLICATION rows FOR TABLE filtered WHERE (v > 0), unnamed WITH (publish = 'insert, delete')",
+    "CREATE PUBLICATION deletions FOR TABLE filtered WHERE (v < 9) WITH (publish = 'delete')",
+    "CREATE PUBLICATION usual FOR TABLE emptied WHERE (v > 0)",
+    "CREATE PUBLICATION columns FOR TABLE listed (a)",
+    "CREATE PUBLICATION made FOR TABLE generated WITH (publish = 'insert, delete')",
+    "CREATE PUBLICATION root FOR TABLE parted WHERE (v > 0) WITH (publish = 'delete', publish_via_partition_root)",
+)  # fmt: skip
+"""Tables of which the source may change rows, and delete none."""
+
+PUBLISHED_BY_A_SUPERUSER = (
+    "CREATE PUBLICATION everything FOR ALL TABLES WITH (publish = 'update, delete')",
+    "CREATE PUBLICATION of_schema FOR TABLES IN SCHEMA public WITH (publish = 'insert, delete')",
+    "ALTER TABLE unnamed REPLICA IDENTITY NOTHING",
+)
+
+
+UPDATES = (
+    *(f"UPDATE {table} SET v = -7 WHERE id = 7" for table in ("filtered", "parted")),  # noqa: S608
+    *(f"UPDATE {table} SET a = 77 WHERE a = 7" for table in ("generated", "unnamed")),  # noqa: S608
+)
+
+
+@pytest.mark.parametrize(
+    ("is_owner", "publications", "changes"), [(True, (), UPDATES), (False, PUBLISHED_BY_A_SUPERUSER, ())]
+)
+def test_publications_that_forbid_deletions_forbid_no_differential(
+    new_pair: Callable[..., Pair], is_owner: bool, publications: tuple[str, ...], changes: tuple[str, ...]
+) -> None:
+    """By a row filter, a list of columns or a generated column; of a table, its root, a schema or all."""
+    pair = new_pair("18", is_owner=is_owner)
+    pair.change(*PUBLISHED, *publications)
+    require_exact(
+        pair,
+        *changes,
+        "TRUNCATE emptied, listed",
+        "INSERT INTO emptied VALUES (1, -1)",
+        "INSERT INTO listed VALUES (1, 1)",
+        *([] if changes else ["TRUNCATE filtered, generated, parted, unnamed"]),
+    )
+
+
 def test_views_that_cannot_be_filled_cost_no_rows(pair: Pair) -> None:
     """One over an empty one, which no dump fills, and one that the new rows break."""
     pair.change(

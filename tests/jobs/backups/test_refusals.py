@@ -122,6 +122,7 @@ def description_of(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".sql.gz") + ".json")
 
 
+ANOTHER_ID = "20260101_030000_0123456789abcdef"
 DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no description": (lambda path: description_of(path).unlink(), "no se puede leer"),
     "an empty description": (lambda path: description_of(path).write_text(""), "está dañado"),
@@ -131,7 +132,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "another encoding": (lambda path: in_description(path, encoding="LATIN1"), "cambió la codificación"),
     "another server": (lambda path: in_description(path, server_major=15), "cambió la versión del servidor"),
     "another pg_dump": (lambda path: in_description(path, dump_major=15), "cambió la versión de pg_dump"),
-    "another id": (lambda path: in_description(path, id="x"), "no es el completo de su descripción"),
+    "another id": (lambda path: in_description(path, id=ANOTHER_ID), "no es el completo de su descripción"),
     "no file": (lambda path: path.unlink(), "no se puede leer"),
     "a cut file": (lambda path: path.write_bytes(path.read_bytes()[:-9]), "no tiene el tamaño"),
     "damaged tables": (lambda path: flip(path, 0.01), "dañado"),

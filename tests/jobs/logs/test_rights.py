@@ -15,6 +15,7 @@ import pytest
 
 from files.open_files import OpenFiles, look_at_open_files
 from files.writers import Answer
+from jobs.logs.changing import deletion as deletion_module
 from jobs.logs.changing import open_logs as open_logs_module
 from jobs.logs.changing import replacement as replacement_module
 from jobs.logs.changing.compression import write_compressed
@@ -287,6 +288,27 @@ def test_who_opens_a_log_after_the_first_look_is_found_by_the_last(
     require_nothing_left_over(tmp_path)
 
 
+@pytest.mark.usefixtures("no_leases")
+def test_who_opens_an_old_log_after_the_first_look_is_found_by_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = make_log(tmp_path / "app.log.gz", b"content", days=1000)
+    make_log(tmp_path / "other.log.gz", b"other", days=1000)
+    rename = os.rename
+    with contextlib.ExitStack() as stack:
+
+        def open_and_rename(source: str, target: str, **options: int) -> None:
+            if source == log.name:
+                monkeypatch.setattr(os, "rename", rename)
+                stack.enter_context(opened_by_another(log, "ab"))
+            rename(source, target, **options)
+
+        monkeypatch.setattr(os, "rename", open_and_rename)
+        report = clean(tmp_path)
+        assert (report.in_use, report.deleted_files) == (1, 1)
+        assert os.listdir(tmp_path) == [log.name]
+
+
 @pytest.mark.parametrize(
     ("answer", "is_complete", "stays"),
     [
@@ -296,8 +318,15 @@ def test_who_opens_a_log_after_the_first_look_is_found_by_the_last(
         (Answer.NO_LEASES, True, False),
     ],
 )
+@pytest.mark.parametrize(("name", "days"), [("app.log", 10), ("app.log.gz", 1000)])
 def test_where_nobody_can_tell_the_logs_of_others_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: Answer, is_complete: bool, stays: bool
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: Answer,
+    is_complete: bool,
+    stays: bool,
+    name: str,
+    days: float,
 ) -> None:
     """As with the local copies of executions."""
 
@@ -307,9 +336,10 @@ def test_where_nobody_can_tell_the_logs_of_others_stay(
     monkeypatch.setattr(open_logs_module, "take_lease", lambda _descriptor: answer)
     monkeypatch.setattr(open_logs_module, "look_at_open_files", look)
     monkeypatch.setattr(replacement_module, "look_at_open_files", look)
-    make_log(tmp_path / "app.log", b"content")
+    monkeypatch.setattr(deletion_module, "look_at_open_files", look)
+    make_log(tmp_path / name, b"content", days=days)
     report = clean(tmp_path)
-    assert (report.failures == 1, (tmp_path / "app.log").exists()) == (stays, stays)
+    assert (report.failures == 1, (tmp_path / name).exists()) == (stays, stays)
 
 
 @pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP])

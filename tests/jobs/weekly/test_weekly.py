@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from commands.status.words import in_need_of_a_person
 from config.errors import ConfigurationError
 from config.settings import load_settings
 from demo.servers.postgres import EmbeddedPostgres
@@ -89,7 +90,7 @@ def context_of(platform: Platform, environment: dict[str, str], host: str = "nor
     own = settings.of(WeeklySettings)
     return Context(
         JOB, settings, own, database, seen.now, Interruption(), is_asked_for=is_asked, fencing_token=token,
-        report=TickReport(),
+        report=TickReport(), judgment=in_need_of_a_person,
     )  # fmt: skip
 
 

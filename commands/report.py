@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from commands.status.words import in_need_of_a_person
 from config.exit_codes import EXIT_DONE
 from config.logs import one_line
 from config.options import SpanishCommand
@@ -29,7 +30,7 @@ from sql.database import Database
 def report(settings: Settings, *, days: int, html: Path | None) -> int:
     """Resume qué se migró, qué falló, qué creció, y cómo están proveedores, discos, trabajos y copias de seguridad."""
     with contextlib.closing(Database(settings.database_url, settings.host)) as database:
-        found = gather(database, settings, days)
+        found = gather(database, settings, days, in_need_of_a_person)
     for line in lines(found):
         click.echo(one_line(line))
     if html is not None:
