@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
@@ -87,7 +87,7 @@ def collect(database: Database, settings: Settings) -> Facts:
         disks=disks,
         freed=dict(database.ask("status_freed")[0]),
         host=settings.host,
-        broken_since={row["cause"]: row["broken_since"] for row in database.ask("status_causes")},
+        broken_since=_broken_since(database, jobs),
         last_run=last_runs[0] if last_runs else None,
         faults_of_every_run=tuple(faults_of_every_run(settings)),
         clock_fault=off,
@@ -100,6 +100,13 @@ def collect(database: Database, settings: Settings) -> Facts:
             if not finding.in_order
         ),
     )
+
+
+def _broken_since(database: Database, jobs: Iterable[Mapping[str, Any]]) -> Mapping[str, datetime]:
+    """Since when each cause lasts, which is known where operators are told of them: only then a run needs its table."""
+    if not any(entry["name"] == "notify" and entry["on"] for entry in jobs):
+        return {}
+    return {row["cause"]: row["broken_since"] for row in database.ask("status_causes")}
 
 
 def _unrecorded(settings: Settings, found: Sequence[Host]) -> tuple[datetime, str] | None:

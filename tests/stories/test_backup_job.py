@@ -299,7 +299,10 @@ def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
     programs.mkdir()
     (programs / "pg_dump").symlink_to(postgres.binaries / "pg_dump")
     slow = programs / "psql"
-    slow.write_text(f"#!/bin/sh\necho $$ > {shlex.quote(str(begun))}\nexec sleep 600\n")
+    slow.write_text(
+        f'#!/bin/sh\ncase "$1" in --help*) exec {postgres.binaries}/psql "$@";; esac\n'
+        f"echo $$ > {shlex.quote(str(begun))}\nexec sleep 600\n"
+    )
     slow.chmod(0o755)
     arguments = ("backup", "restore", "1", "--to", empty_database)
     with sage.start(*arguments, BACKUP_PG_BIN=str(programs)) as running:

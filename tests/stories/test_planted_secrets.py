@@ -344,8 +344,11 @@ def test_a_server_that_repeats_the_request_in_its_error_gives_nothing_away(
     with CannedHttp(BEHAVIOURS[behaviour].answer) as server:
         installation.configure(*_add(installation, list(_at_server(marks, behaviour, server.url))))
         installation.small_execution("uno")
-        with CommandLines() as command_lines:
-            run = installation.run("--debug", JANITOR_LOG_FORMAT=log_format, **environment)
+        with (
+            CommandLines() as command_lines,
+            installation.start("--debug", JANITOR_LOG_FORMAT=log_format, **environment) as command,
+        ):
+            run = command.finish()
         runs = [run, installation.run("status", "--json")]
         if not BEHAVIOURS[behaviour].lists:
             runs.append(installation.run("--debug", "check", **environment))
