@@ -428,13 +428,15 @@ def test_a_run_that_succeeds_gives_nothing_away_and_neither_does_getting_it_back
     (directory / "grande").write_bytes(b"x" * (9 * 1024 * 1024))
     installation.add_execution("dos", directory)
     with CommandLines() as command_lines:
-        run = installation.run("--debug", JANITOR_LOG_FORMAT="json", **environment)
+        with installation.start("--debug", JANITOR_LOG_FORMAT="json", **environment) as command:
+            run = command.finish()
         back = installation.run("--debug", "restore", "uno", str(installation.directory / "vuelta"), **environment)
         check = installation.run("--debug", "check", **environment)
         listed = installation.run("--debug", "secret", "list", **environment)
     assert [each.exit_code for each in (run, back, check, listed)] == [0, 0, 0, 0], f"{run}{back}{check}{listed}"
     assert installation.place("uno")[2] == installation.place("dos")[2] == primary
     _require_hidden(installation, marks, run, back, check, listed)
+    assert any("janitor_daemon.py\x00--debug" in line for line in command_lines.seen)
     assert marks.found_in("\n".join(command_lines.seen)) == {}
     assert [row["valor_cifrado"] for row in installation.rows("SELECT * FROM secretos_nube")] == [token]
 
