@@ -75,6 +75,7 @@ def codes(installation: Installation) -> list[str]:
 
 def test_what_lasts_is_told_with_its_beginning(installation: Installation, tmp_path: Path) -> None:
     """As far as runs have noted it for the notices: a root that is gone, a full disk, a job that fails."""
+    installation.environment["JANITOR_NOTIFY_URLS"] = "json://127.0.0.1:9/"
     began = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
     host = settings_of(installation).host
     root, full = str(tmp_path / "gone"), str(installation.temporary)
