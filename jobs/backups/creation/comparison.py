@@ -261,7 +261,7 @@ class TableComparison:
 
 
 def write_line(write: Callable[[bytes], object], line: bytes, count: int) -> None:
-    """Write a line, which gets its newline here, so many times. Takes no more memory than one piece, or one line."""
+    """Write a line `count` times; its newline is added here. Takes no more memory than one piece, or one line."""
     line += b"\n"
     at_once = max(1, PIECE_BYTES // len(line))
     piece = line * min(at_once, count)

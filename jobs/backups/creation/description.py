@@ -76,7 +76,7 @@ class Description:
     locale: Locale | None = None
     """`None` in older descriptions."""
     filenodes: Mapping[str, int] = field(default_factory=dict)
-    """By the oid of a table; one with another filenode was written anew since, and its rows may have moved."""
+    """By the oid of a table; one with another filenode was rewritten since, and its rows may have moved."""
 
     def __post_init__(self) -> None:
         """Raise `ValueError` for what no backup is described by: some of it becomes a part of statements."""

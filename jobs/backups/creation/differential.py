@@ -50,7 +50,7 @@ class Limits:
     """From when on a full backup is the better one, and how much memory a comparison takes.
 
     Below `smallest_bytes` of rows a differential is always small enough. Rows that are not where they were cost far
-    more than others: after `looked_at_share` of them a table that was written anew is expected to go on so.
+    more than others: after `looked_at_share` of them a table that was rewritten is expected to go on so.
     """
 
     largest_share: float = 0.3
@@ -141,7 +141,7 @@ class _Making:
     rows: int = 0
     tables: set[bytes] = field(default_factory=set)
     sizes: dict[bytes, int] = field(default_factory=dict)
-    """Of tables that were written anew, as the server knows it."""
+    """Of tables that were rewritten, as the server knows it."""
     partitioned: dict[bytes, tuple[TableBegins, TableComparison]] = field(default_factory=dict)
     """Tables whose rows come in several portions: what they differ in is known at the end."""
 
@@ -244,7 +244,7 @@ class _Making:
             raise FullBackupNeeded(f"cambió, o se movió, más del {share} de los datos desde el último completo")
 
     def _expected_bytes(self, table: bytes, comparison: TableComparison) -> float:
-        """How much of a table that was written anew is not where it was, as far as it was compared; else 0."""
+        """How much of a table that was rewritten is not where it was, as far as it was compared; else 0."""
         facts = self.snapshot.tables[table]
         if facts.filenode == self.description.filenodes.get(str(facts.oid), facts.filenode):
             return 0.0

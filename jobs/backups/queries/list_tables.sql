@@ -1,4 +1,4 @@
--- The tables whose rows pg_dump reads, quoted as it quotes them; a table that is written anew gets another filenode.
+-- The tables whose rows pg_dump reads, quoted as it quotes them; a table that is rewritten gets another filenode.
 SELECT c.oid::bigint, pg_catalog.convert_to('"' || pg_catalog.replace(n.nspname, '"', '""') || '"."' || pg_catalog.replace(c.relname, '"', '""') || '"',
                                             pg_catalog.getdatabaseencoding()), c.relkind::text, c.relfilenode::bigint
 FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
