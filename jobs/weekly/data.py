@@ -148,7 +148,7 @@ def gather(database: Database, settings: Settings, days: int, judgment: Judgment
     policy = database.load_policy() or MigrationPolicy()
     retention_seconds = min(policy.retention_hours, 1e6) * 3600
     parameters = {"retention_seconds": retention_seconds, "large_table_bytes": LARGE_TABLE_BYTES}
-    (queue,) = database.ask("report_pending", parameters)
+    (queue,) = database.job_query(METRICS, "count_executions", parameters)
     made = _instant(queue["now"], settings)
     attempts = database.report_rows("attempts", days, zone)
     disks, missing = _disks(settings, database.report_rows("disks", days, zone))
