@@ -56,6 +56,7 @@ th{{font-weight:600}}
 td.number,th.number{{text-align:right;white-space:nowrap}}
 .scroll{{overflow-x:auto}}
 svg{{display:block;width:100%;max-width:460px;height:auto;margin:4px 0 8px}}
+svg.shares{{max-width:none}}
 svg text{{font:11px system-ui,sans-serif;fill:var(--text)}}
 .good{{fill:var(--good)}}.bad{{fill:var(--bad)}}.track{{fill:var(--track)}}
 .base{{stroke:var(--soft);stroke-width:1}}

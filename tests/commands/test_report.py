@@ -187,12 +187,29 @@ def test_each_chart_can_be_read_by_a_program_and_stays_in_its_frame(busy: Report
     for chart in charts:
         drawn = ET.fromstring(chart)  # noqa: S314 the program's own
         assert drawn.attrib["aria-label"]
-        _, _, width, height = map(float, drawn.attrib["viewBox"].split())
+        width, height = frame_of(drawn)
         for shape in drawn.iter("rect"):
-            x, y, w, h = (float(shape.attrib[name]) for name in ("x", "y", "width", "height"))
+            x, y, w, h = (float(shape.attrib[name].removesuffix("%")) for name in ("x", "y", "width", "height"))
             assert min(x, y, w, h) >= 0
             assert x + w <= width + 0.1
             assert y + h <= height + 0.1
+
+
+def frame_of(drawn: ET.Element) -> tuple[float, float]:
+    """Width and height of a chart. One without a view box is as wide as its card: its widths are in percent."""
+    if "viewBox" not in drawn.attrib:
+        return 100, float(drawn.attrib["style"].removeprefix("height:").removesuffix("px"))
+    _, _, width, height = map(float, drawn.attrib["viewBox"].split())
+    return width, height
+
+
+def test_the_bar_of_a_share_is_as_wide_as_its_card(busy: Report) -> None:
+    (chart,) = [chart for chart in re.findall(r"<svg .*?</svg>", page(busy)) if "Reparto" in chart]
+    drawn = ET.fromstring(chart)  # noqa: S314 the program's own
+    assert drawn.attrib["class"] == "shares"
+    assert "svg.shares{max-width:none}" in page(busy)
+    tracks = [shape for shape in drawn.iter("rect") if shape.attrib["class"] == "track"]
+    assert {track.attrib["width"] for track in tracks} == {"100%"}
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])
