@@ -102,25 +102,29 @@ def test_what_waits_is_read_from_the_last_look_and_what_was_added_since(platform
 def test_what_waits_in_a_huge_table_is_estimated_where_no_run_has_looked(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last rows, failures and what is held are counted; of the other rows, half of the pages are read."""
-    pages = platform.value("SELECT pg_relation_size('ejecuciones_yaml') / current_setting('block_size')::integer")
-    monkeypatch.setitem(large_tables.PENDING_SAMPLE, "rows_read", 200)
-    monkeypatch.setitem(large_tables.PENDING_SAMPLE, "sampled_pages", int(pages) // 2)
+    """The last rows, failures and what is held are counted, the rest is estimated: where the sample is the whole table,
+    each row counts once.
+    """
+    pages = int(platform.value("SELECT pg_relation_size('ejecuciones_yaml') / current_setting('block_size')::integer"))
     database = platform.database()
 
-    def counted() -> tuple[str, dict[str, float]]:
+    def counted(sampled_pages: int) -> tuple[str, dict[str, float]]:
+        monkeypatch.setitem(large_tables.PENDING_SAMPLE, "rows_read", 200)
+        monkeypatch.setitem(large_tables.PENDING_SAMPLE, "sampled_pages", sampled_pages)
         source = database.outlook.pending_source(is_huge=True)
         rows, due = database.outlook.pending_by_state(24, source, 10)
         assert all(row["directory"].startswith(("/p/", "/d/")) for row in due)
         return source.basis, {kind: row["count"] for kind, row in rows.items()}
 
-    assert counted() == ("sample", {"due": 77, "not_due": 23})
-    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE id IN (7, 8)")
-    platform.sql("UPDATE janitor_migrations SET state = 'refused' WHERE execution_id = 7")
-    platform.sql("INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) VALUES (8, 'u-8', '', '', '')")
-    assert counted() == ("sample", {"due": 77, "not_due": 23, "refused": 1, "held": 1})
+    assert counted(pages) == counted(pages // 2) == ("sample", {"due": 77, "not_due": 23})
     platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE id % 10 = 9 AND id <= 19000")
-    assert 77 + 950 < counted()[1]["due"] < 77 + 3800
+    platform.sql("UPDATE janitor_migrations SET state = 'refused' WHERE execution_id = 9")
+    platform.sql("INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) VALUES (19, '', '', '', '')")
+    pages *= 2  # the table has grown by the new versions of rows
+    assert counted(pages) == ("sample", {"due": 77 + 1898, "not_due": 23, "refused": 1, "held": 1})
+    _, estimate = counted(pages // 4)
+    assert (estimate["refused"], estimate["held"]) == (1, 1)
+    assert 77 < estimate["due"] < 77 + 2 * 1898
 
 
 def waiting(database: Database, large_table_bytes: int) -> tuple[int, int]:
