@@ -11,6 +11,9 @@ HUGE_TABLE_BYTES = 256 * 1024 * 1024
 PENDING_SAMPLE = {"rows_read": 100_000, "sampled_pages": 500}
 """Of such a table `status` reads the rows with the last ids, and so many pages of the others."""
 
+SIZES_REPORTED = 1000
+"""Of twice as many executions that one provider received on one day, a report reads about so many sizes."""
+
 EXECUTIONS_REPORTED = 300_000
 """Of a large table a report counts the new ones among this many rows with the last ids."""
 

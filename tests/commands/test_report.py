@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from config.settings import Settings, load_settings
 from jobs.weekly.data import Report, gather
 from jobs.weekly.forecast import DAY_SECONDS, Measurement, forecast
 from jobs.weekly.page import DARK, LIGHT, page
-from jobs.weekly.words import attention, duration, lines, size
+from jobs.weekly.words import ESTIMATED, attention, duration, lines, size
 from tests.platform_database import Platform
 
 EVIL = "<script>alert(1)</script> & \"NAS\" 'x'"
@@ -128,6 +129,10 @@ def test_a_terminal_shows_it_and_what_needs_a_person_comes_first(busy: Report) -
     """All that `status` says, and what it does not say in addition."""
     text = list(lines(busy))
     assert text[1] == "Necesita atención:"
+    assert ESTIMATED not in "".join(text) + page(busy)
+    estimated = replace(busy, is_estimated=True)
+    assert f"  {ESTIMATED}" in lines(estimated)
+    assert ESTIMATED in page(estimated)
     assert text[2].startswith("  raíz ")
     assert text[3].startswith("  1 ejecución sin migrar: acceso denegado en ")
     assert [line.strip() for line in text[2:]][: len(busy.needs_person)] == list(busy.needs_person)

@@ -7,6 +7,7 @@ from contextlib import closing
 
 import pytest
 
+from sql import database as database_module
 from sql import large_tables
 from sql.database import Database
 from tests.platform_database import Platform
@@ -125,6 +126,31 @@ def test_what_waits_in_a_huge_table_is_estimated_where_no_run_has_looked(
     _, estimate = counted(pages // 4)
     assert (estimate["refused"], estimate["held"]) == (1, 1)
     assert 77 < estimate["due"] < 77 + 2 * 1898
+
+
+def test_what_was_sent_is_added_up_or_estimated_from_a_part_of_the_sizes(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = platform.database()
+    platform.sql(
+        "INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, "
+        "error_code, finished_at) "
+        "SELECT id, 1, 'h', 1, nube_provider_id, uuid, CASE WHEN id <= 200 THEN 'committed' ELSE 'settled' END, "
+        "CASE WHEN id > 200 THEN 'unavailable' END, now() FROM ejecuciones_yaml WHERE id <= 210"
+    )
+    platform.sql("UPDATE janitor_migrations SET size_bytes = 30 WHERE execution_id <= 3")
+
+    def sent(sizes_read: int) -> list[tuple[int, bool, int, int, bool]]:
+        monkeypatch.setattr(database_module, "SIZES_REPORTED", sizes_read)
+        names = ("provider_id", "is_migrated", "executions", "bytes", "is_estimated")
+        return [tuple(row[name] for name in names) for row in database.report_rows("attempts", 7, "UTC")]
+
+    counted = [(1, False, 8, 0, False), (1, True, 150, 1560, False), (2, False, 2, 0, False), (2, True, 50, 500, False)]
+    assert sent(100) == sent(76) == counted
+    failed_1, (*_, estimate, is_estimated), failed_2, other = sent(30)
+    assert (failed_1, failed_2, other) == (counted[0], counted[2], counted[3])
+    assert is_estimated
+    assert 1500 <= estimate <= 3000
 
 
 def waiting(database: Database, large_table_bytes: int) -> tuple[int, int]:
