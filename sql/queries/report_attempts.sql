@@ -1,24 +1,47 @@
 -- What was sent, by day, provider and end. Attempts that a later one at the same place took over are no failures. No index
--- tells when attempts ended: they are read from the first one on that began in these days or the week before. With both
--- bounds the planner expects few rows, and reads them by the index. Sizes are in another table: where very many were
+-- tells when attempts ended: they are read from the first one on that began in these days or the week before, which is
+-- found by halving, as they begin in the order of their ids. With both bounds the planner expects few rows, and reads
+-- them by the index. Sizes are in another table: where very many were
 -- migrated on one day, those of a part of them at random stand for all (`is_estimated`).
-WITH earlier AS (
-    SELECT coalesce(
-        (
-            SELECT id
-            FROM janitor_attempts
-            WHERE started_at < now() - make_interval(days => %(days)s + 7)
-            ORDER BY id DESC
-            LIMIT 1
-        ),
-        0
-    ) AS id
+WITH RECURSIVE halves (first_id, last_id) AS (
+    SELECT 0::bigint, (SELECT coalesce(max(id), 0) FROM janitor_attempts)
+    UNION ALL
+    SELECT
+        CASE WHEN probe.is_earlier THEN halves.middle ELSE halves.first_id END,
+        CASE WHEN probe.is_earlier THEN halves.last_id ELSE halves.middle END
+    FROM (
+        SELECT first_id, last_id, (first_id + last_id) / 2 AS middle FROM halves WHERE last_id - first_id > 1
+    ) AS halves
+    CROSS JOIN LATERAL (
+        SELECT coalesce(
+            (
+                SELECT started_at < now() - make_interval(days => %(days)s + 7)
+                FROM janitor_attempts
+                WHERE id <= halves.middle
+                ORDER BY id DESC
+                LIMIT 1
+            ),
+            true
+        ) AS is_earlier
+    ) AS probe
+),
+earlier AS (
+    SELECT max(first_id) AS id FROM halves
+),
+days AS (
+    -- A date for each row would take most of the time.
+    SELECT
+        (now() AT TIME ZONE %(zone)s)::date - %(days)s - 1 AS before,
+        ARRAY(
+            SELECT ((now() AT TIME ZONE %(zone)s)::date - back)::timestamp AT TIME ZONE %(zone)s
+            FROM generate_series(%(days)s, 0, -1) AS back
+        ) AS starts
 ),
 ended AS MATERIALIZED (
     SELECT
         attempt.id,
         attempt.execution_id,
-        (attempt.finished_at AT TIME ZONE %(zone)s)::date AS day,
+        width_bucket(attempt.finished_at, (SELECT starts FROM days)) AS day,
         attempt.provider_id,
         attempt.state = 'committed' AS is_migrated,
         attempt.finished_at - attempt.started_at AS took
@@ -46,7 +69,7 @@ sizes AS (
     GROUP BY ended.day, ended.provider_id
 )
 SELECT
-    counted.day::text AS day,
+    ((SELECT before FROM days) + counted.day)::text AS day,
     counted.provider_id,
     coalesce(provider.nombre, '') AS provider,
     counted.is_migrated,

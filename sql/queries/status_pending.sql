@@ -26,6 +26,13 @@ WITH pending AS (
       AND NOT id = ANY(%(execution_ids)s::bigint[])
       AND migrado_a_nube IS NOT TRUE
 ),
+waiting AS (
+    -- What keeps executions waiting. Most of them have no such record: to look for that of each would take longer.
+    SELECT execution_id, uuid, directory, executed_at, state, error_code, lease_expires_at, quarantined_at, next_try_at
+    FROM janitor_migrations
+    WHERE state IN ('failed', 'refused') OR lease_expires_at IS NOT NULL
+       OR next_try_at IS NOT NULL OR quarantined_at IS NOT NULL
+),
 judged AS (
     SELECT
         pending.id,
@@ -48,7 +55,7 @@ judged AS (
             migration.state IN ('failed', 'refused') AND migration.error_code IS DISTINCT FROM 'interrupted', false
         ) AS is_failed
     FROM pending
-    LEFT JOIN janitor_migrations AS migration ON migration.execution_id = pending.id
+    LEFT JOIN waiting AS migration ON migration.execution_id = pending.id
     CROSS JOIN LATERAL (
         SELECT
             migration.uuid = pending.uuid
