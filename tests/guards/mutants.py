@@ -6404,7 +6404,41 @@ WATCHED_FROM_OUTSIDE = (
 
 STATUS_STORY = "tests/stories/test_status.py::"
 
+HUGE_TABLE = ("tests/sql/test_large_tables.py::test_what_waits_in_a_huge_table_is_estimated_where_no_run_has_looked",)
+
 STATUS = (
+    Mutant(
+        "status",
+        "the last rows of a huge table count twice",
+        "sql/queries/status_pending.sql",
+        "      AND id <= %(after_id)s\n",
+        "",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "what is known to wait in a huge table counts twice",
+        "sql/queries/status_pending.sql",
+        "      AND NOT id = ANY(%(execution_ids)s::bigint[])\n",
+        "",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "what failed long ago in a huge table is left to the sample",
+        "sql/queries/status_known.sql",
+        "state IN ('failed', 'refused')",
+        "false",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "metrics read a large table that a run has looked through",
+        "jobs/metrics/queries/count_executions.sql",
+        "WHERE NOT EXISTS (SELECT FROM look) AND",
+        "WHERE",
+        ("tests/sql/test_large_tables.py::test_what_waits_is_read_from_the_last_look_and_what_was_added_since",),
+    ),
     Mutant(
         "status",
         "init-db calls tables up to date of which one is gone",
