@@ -14,6 +14,7 @@ import pytest
 
 from config.errors import ConfigurationError
 from jobs.logs.changing import replacement as replacement_module
+from jobs.logs.changing.compression import write_compressed
 from jobs.logs.changing.open_logs import OpenLog
 from jobs.logs.report import LogsReport
 from tests.files.test_symlink_races import Outcomes
@@ -245,7 +246,7 @@ def test_the_disk_is_waited_for_once_all_copies_of_a_batch_were_written(
     for number in range(4):
         make_log(tmp_path / f"app.log.{number}", CONTENT)
     steps: list[str] = []
-    write, fsync = replacement_module.write_compressed, os.fsync
+    write, fsync = write_compressed, os.fsync
 
     def note_and_write(source: int, target: int, most_bytes: float, interruption: threading.Event) -> int:
         steps.append("write")
