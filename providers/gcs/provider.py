@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Blob, Client
 from google.oauth2 import service_account
 
+from config.errors import SourceError
 from config.fields import FieldError, Fields, is_plain_url
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
@@ -54,8 +55,10 @@ from providers.base import (
     SlowDown,
     Source,
     StorageFull,
+    is_directory_of_keys,
 )
 from providers.exact_reading import exact_chunks, run_to_end
+from providers.gcs.kept_uploads import KeptUpload, KeptUploads, Terms
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
@@ -77,6 +80,9 @@ SESSIONS_AT_ONCE = 8
 
 LISTING_PAGE = 1000
 """GCS's largest page of a listing."""
+
+NOWHERE = KeptUploads(None)
+"""For uploads that no other run continues."""
 
 ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
@@ -145,16 +151,18 @@ class GcsProvider(Provider):
         return self._send(key, source)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. Uploads in parts carry the condition too: `discard_unfinished` cannot find their sessions."""
+        """See `Provider`. Uploads in parts carry the condition too: `discard_unfinished` finds only the sessions that
+        this host has noted.
+        """
         only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None
         for key, source in sources.items():
-            yield key, self._send(key, source, only_over)
+            yield key, self._send(key, source, only_over, self._kept_uploads)
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition is the generation, a number that no other state of any object ever has."""
         if not self._keeps_conditions.get(prefix_of(key)):
             return super().replace(key, source, expected)
-        return self._send(key, source, _generation(self._as_seen(expected)))
+        return self._send(key, source, _generation(self._as_seen(expected)), self._kept_uploads)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         return self._keeps_conditions.get(prefix)
@@ -179,16 +187,19 @@ class GcsProvider(Provider):
             remove_probe(lambda: self.delete(key))
         return False
 
-    def _send(self, key: str, source: Source, only_over: int | None = None) -> PutReceipt:
-        """Store an object; if a generation is given, only over that one."""
-        reader = _HashingReader(source)
+    def _send(self, key: str, source: Source, only_over: int | None = None, kept: KeptUploads = NOWHERE) -> PutReceipt:
+        """Store an object; if a generation is given, only over that one. Large ones are continued from, and noted in,
+        what is kept.
+        """
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
             if source.size_bytes <= ONE_REQUEST_BYTES:
+                reader = _HashingReader(source)
                 self._send_whole(self._stored_name(key), reader, only_over)
-            else:
-                with self._large_uploads:
-                    self._send_in_parts(self._blob(key), reader, source.size_bytes, only_over)
-        return reader.receipt()
+                return reader.receipt()
+            if source.size_bytes <= PART_SIZE_BYTES:  # a note would cost more than sending it again
+                kept = NOWHERE
+            with self._large_uploads:
+                return self._send_in_parts(self._blob(key), source, only_over, kept)
 
     def measure(self, source: Source) -> PutReceipt:
         reader = _HashingReader(source)
@@ -284,10 +295,31 @@ class GcsProvider(Provider):
                 raise
 
     def discard_unfinished(self, prefix: str) -> None:
-        """Nothing to do: an unfinished session can be neither seen nor listed, and GCS drops it after a week.
+        self.discard_unfinished_but_for(prefix, lambda _: False)
 
-        `put` cancels its session after an error; one that a crash left behind is not an object and costs nothing.
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """See `Provider`. Only sessions that this host has noted can be found: GCS lists none. Others are not objects
+        and cost nothing, and GCS drops them after a week; if they end late, their condition fails.
         """
+        is_any_wanted = False
+        for upload in self._kept_uploads.all_of(self._store_in_terms):
+            key = self._names.decode(upload.terms.name)
+            if not (key.startswith(prefix) if is_directory_of_keys(prefix) else key == prefix):
+                continue
+            if is_wanted(key):
+                is_any_wanted = True
+            else:
+                self._repeated(functools.partial(self._cancel, upload.url))
+                upload.forget()
+        return is_any_wanted
+
+    @property
+    def _kept_uploads(self) -> KeptUploads:
+        return KeptUploads(self.unfinished_directory)
+
+    @property
+    def _store_in_terms(self) -> str:
+        return f"{self._endpoint_url or GOOGLE_ENDPOINT_URL}/{self._bucket_name}"
 
     def _signed_url(self, key: str, seconds: int) -> str:
         """Only the key of a service account signs here; other credentials would have to ask Google for it."""
@@ -317,27 +349,64 @@ class GcsProvider(Provider):
             properties["storageClass"] = self._storage_class
         self._requests.put(properties, content, only_over)
 
-    def _send_in_parts(self, blob: Blob, reader: _HashingReader, size_bytes: int, only_over: int | None) -> None:
+    def _send_in_parts(self, blob: Blob, source: Source, only_over: int | None, kept: KeptUploads) -> PutReceipt:
         if self._storage_class:
             blob.storage_class = self._storage_class
+        terms = Terms(
+            self._store_in_terms, blob.name, source.size_bytes, only_over, self._storage_class, self._account_name
+        )
+        session = self._continued(kept, terms)
+        if session is not None:
+            with suppress(OtherBytes):
+                return self._complete(blob, session, source)._replace(sent_whole=False)
+        return self._complete(blob, self._begun(blob, kept, terms), source)
+
+    def _continued(self, kept: KeptUploads, terms: Terms) -> _UploadSession | None:
+        """The session that an earlier run began on the same terms, if the server has a part of it at least.
+
+        Any other session of the object that is noted here is cancelled.
+        """
+        noted = kept.of(terms.store, terms.name)
+        if noted is None:
+            return None
+        session = _UploadSession(noted.url, terms.size_bytes, noted)
+        look = functools.partial(self._is_worth_continuing, session)
+        if noted.terms == terms and self._repeated(look):
+            return session
+        self._give_up(session)
+        return None
+
+    def _is_worth_continuing(self, session: _UploadSession) -> bool:
+        response = self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS)
+        return session.is_open(response) and session.kept_bytes >= PART_SIZE_BYTES
+
+    def _begun(self, blob: Blob, kept: KeptUploads, terms: Terms) -> _UploadSession:
         begin = functools.partial(
             blob.create_resumable_upload_session,
             content_type=CONTENT_TYPE,
-            size=size_bytes,
+            size=terms.size_bytes,
             timeout=ANSWER_TIMEOUTS,
             checksum=None,
             retry=None,
-            if_generation_match=only_over,
+            if_generation_match=terms.only_over,
         )
-        session = _UploadSession(self._repeated(begin), size_bytes)
+        url = self._repeated(begin)
+        return _UploadSession(url, terms.size_bytes, kept.begin(terms, url))
+
+    def _complete(self, blob: Blob, session: _UploadSession, source: Source) -> PutReceipt:
+        """Send what the session lacks. Raises `OtherBytes` if what it has is not of this source."""
+        reader = _HashingReader(source)
         try:
             answer = self._send_parts(session, reader)
-        except BaseException:
-            self._cancel(session.url)
+        except BaseException as error:
+            if not session.is_noted or _is_final(error):
+                self._give_up(session)
             raise
+        session.forget()
         if answer.get("crc32c") != reader.crc32c:
             blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=answer.get("generation"))
             raise IntegrityError("GCS guardó un contenido distinto del enviado")
+        return reader.receipt()
 
     def _send_parts(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
         """Send part after part; the last one's answer is the object. Each part is retried by itself, from the position
@@ -345,7 +414,7 @@ class GcsProvider(Provider):
         """
         answer: Mapping[str, object] = {}
         for part in reader.parts():
-            session.add(part)
+            session.add(part, reader.sha256_so_far())
             send = functools.partial(self._send_rest_of_part, session, reader)
             sent = with_retries(send, self.progress.interruption, self.progress)
             if isinstance(sent, ProviderError):
@@ -370,7 +439,7 @@ class GcsProvider(Provider):
             return error
 
     def _put_rest(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
-        if session.kept_bytes == session.added_bytes < session.size_bytes:
+        if session.has_latest_part:
             return {}
         rest = session.rest()
         headers = {"Content-Range": f"bytes {session.kept_bytes}-{session.added_bytes - 1}/{session.size_bytes}"}
@@ -385,15 +454,26 @@ class GcsProvider(Provider):
 
     def _ask_how_far(self, session: _UploadSession) -> Mapping[str, object] | None:
         """The object, if it is complete though no answer said so."""
-        headers = {"Content-Range": f"bytes */{session.size_bytes}"}
-        return session.noted(self._session.put(session.url, headers=headers, timeout=ANSWER_TIMEOUTS))
+        return session.noted(self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS))
+
+    def _give_up(self, session: _UploadSession) -> None:
+        """Cancel the session: GCS answers 499. If this fails, GCS drops the session after a week."""
+        session.forget()
+        with suppress(requests.RequestException, GoogleAuthError, GoogleAPICallError):
+            self._cancel(session.url)
 
     def _cancel(self, session_url: str) -> None:
-        """Cancel the session: GCS answers 499. If this fails, GCS drops the session after a week."""
-        try:
-            self._session.delete(session_url, timeout=ANSWER_TIMEOUTS)
-        except (requests.RequestException, GoogleAuthError):
-            return
+        with self._found_credentials():
+            session = self._session
+        response = session.delete(session_url, timeout=ANSWER_TIMEOUTS)
+        if _is_passing(response):
+            raise from_http_response(response)
+
+    @property
+    def _account_name(self) -> str:
+        """Who stores, where the settings say it."""
+        given = self._credentials
+        return str(given.service_account_email) if isinstance(given, service_account.Credentials) else ""
 
     def _stored_object(self, blob: Blob) -> StoredObject:
         if blob.size is None:
@@ -498,6 +578,10 @@ class _HashingReader:
         """CRC32C of the bytes passed on, in GCS's notation: base64 of the number, most significant byte first."""
         return base64.b64encode(self._crc32c.to_bytes(4, "big")).decode()
 
+    def sha256_so_far(self) -> bytes:
+        """SHA-256 of the bytes passed on so far."""
+        return self._sha256.copy().digest()
+
     def receipt(self) -> PutReceipt:
         """The receipt, once all bytes were passed on."""
         return PutReceipt(self._size_bytes, self._sha256.hexdigest(), frozenset({f"crc32c:{self.crc32c}"}))
@@ -553,10 +637,14 @@ class SessionLost(ProviderUnavailable):
     """An upload in parts is gone and must start again."""
 
 
+class OtherBytes(ProviderUnavailable):
+    """An upload in parts was begun with other bytes: it is of no use."""
+
+
 class _UploadSession:
     """An upload in parts, and how far it has come. For one thread."""
 
-    def __init__(self, url: str, size_bytes: int) -> None:
+    def __init__(self, url: str, size_bytes: int, note: KeptUpload | None) -> None:
         self.url = url
         self.size_bytes = size_bytes
         self.kept_bytes = 0
@@ -565,11 +653,57 @@ class _UploadSession:
         self.added_bytes = 0
         """The end of the part added last."""
         self._part: _Part | None = None
+        self._note = note
+        self._parts_of_earlier_runs = len(note.hashes) if note else 0
 
-    def add(self, part: _Part) -> None:
-        """Continue with another part: the server has all bytes before it."""
+    @property
+    def is_noted(self) -> bool:
+        """Whether the next run can continue it."""
+        return self._note is not None and self._note.is_noted
+
+    def forget(self) -> None:
+        """Let no other run continue it."""
+        if self._note is not None:
+            self._note.forget()
+
+    def question(self) -> Mapping[str, str]:
+        """The headers of the request that asks how far it is."""
+        return {"Content-Range": f"bytes */{self.size_bytes}"}
+
+    def is_open(self, response: requests.Response) -> bool:
+        """Whether the answer to the question shows a session that continues. Notes how far it is."""
+        if _is_passing(response):
+            raise from_http_response(response)
+        if response.status_code != 308:  # lost, complete or refused
+            return False
+        self.kept_bytes = _kept_bytes(response)
+        return self.kept_bytes < self.size_bytes
+
+    def add(self, part: _Part, sha256_so_far: bytes) -> None:
+        """Continue with another part: the server has all bytes before it.
+
+        Raises `OtherBytes` if an earlier run has sent other bytes up to its end, or the server has what nobody noted.
+        """
+        number, start = self.added_bytes // PART_SIZE_BYTES, self.added_bytes
         self._part = part
         self.added_bytes += len(part)
+        if self._note is None:
+            return
+        if number < len(self._note.hashes):
+            if self._note.hashes[number] != sha256_so_far.hex():
+                raise OtherBytes("la subida empezada es de otro contenido")
+        elif start < self.kept_bytes:
+            raise OtherBytes("el servidor tiene más de lo que se anotó")
+        else:
+            self._note.note_part(sha256_so_far)
+
+    @property
+    def has_latest_part(self) -> bool:
+        """Whether the server has the part added last, and more is to follow."""
+        if self.added_bytes == self.size_bytes:
+            return False
+        is_of_earlier_run = self.added_bytes <= self._parts_of_earlier_runs * PART_SIZE_BYTES
+        return self.added_bytes == self.kept_bytes or (is_of_earlier_run and self.added_bytes < self.kept_bytes)
 
     def rest(self) -> _Part:
         """The bytes of the part that the server lacks. Raises `SessionLost` if it also lacks earlier bytes."""
@@ -616,6 +750,18 @@ class _Reading:
             self._is_begun, self._checksum = True, stored.checksum
         if self._checksum is None or stored.checksum != self._checksum:
             raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
+
+
+def _is_passing(response: requests.Response) -> bool:
+    """Whether the same request may get another answer later."""
+    return response.status_code in {408, 429, 500, 502, 503, 504}
+
+
+def _is_final(error: BaseException) -> bool:
+    """Whether an upload that ended with an error cannot be continued. One that was only stopped can be."""
+    if isinstance(error, ProviderUnavailable):
+        return isinstance(error, SessionLost | OtherBytes)
+    return isinstance(error, ProviderError | SourceError)
 
 
 def _kept_bytes(response: requests.Response) -> int:

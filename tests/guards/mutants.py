@@ -2853,7 +2853,7 @@ CONDITIONS = (
         "conditions",
         "GCS is not told which generation a large object may replace",
         "providers/gcs/provider.py",
-        "if_generation_match=only_over,",
+        "if_generation_match=terms.only_over,",
         "",
         ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
     ),
