@@ -165,7 +165,11 @@ class ProviderSet:
 
     @classmethod
     def load(
-        cls, database: Database, interruption: threading.Event, memory: ProviderMemory | None = None
+        cls,
+        database: Database,
+        interruption: threading.Event,
+        memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
     ) -> ProviderSet:
         """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
         rows: list[ProviderRow] = []
@@ -175,7 +179,7 @@ class ProviderSet:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
-        return cls(rows, unreadable, interruption, memory=memory)
+        return cls(rows, unreadable, interruption, memory=memory, unfinished_directory=unfinished_directory)
 
     @property
     def any_is_in_use(self) -> bool:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import json
-import mmap
 import os
 import re
 import threading
@@ -17,21 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import google.auth
-import google_crc32c
 import requests
 import urllib3.exceptions
-from google.api_core.exceptions import GoogleAPICallError, NotFound, from_http_response
+from google.api_core.exceptions import GoogleAPICallError, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport.requests import AuthorizedSession, Request
 from google.cloud.storage import Blob, Client
 from google.oauth2 import service_account
 
-from config.errors import SourceError
 from config.fields import FieldError, Fields, is_plain_url
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
-from files.descriptors import CHUNK_SIZE_BYTES
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
@@ -57,9 +51,9 @@ from providers.base import (
     StorageFull,
     is_directory_of_keys,
 )
-from providers.exact_reading import exact_chunks, run_to_end
-from providers.gcs.kept_uploads import KeptUpload, KeptUploads, Terms
+from providers.gcs.kept_uploads import KeptUploads, Terms
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
+from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession, is_final
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
 from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
@@ -72,8 +66,6 @@ from providers.shared.throttling import asks_to_slow_down, pause_seconds
 ONE_REQUEST_BYTES = 256 * 1024
 """A file of up to this size is one request. Its body goes to the socket in one piece, and Python counts all of that
 time against the connect timeout: a larger one would need a fast line."""
-
-SENT_AT_A_TIME_BYTES = 16 * 1024
 
 SESSIONS_AT_ONCE = 8
 """The number of files sent in parts at once: each holds one part in memory."""
@@ -193,7 +185,7 @@ class GcsProvider(Provider):
         """
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
             if source.size_bytes <= ONE_REQUEST_BYTES:
-                reader = _HashingReader(source)
+                reader = HashingReader(source)
                 self._send_whole(self._stored_name(key), reader, only_over)
                 return reader.receipt()
             if source.size_bytes <= PART_SIZE_BYTES:  # a note would cost more than sending it again
@@ -202,7 +194,7 @@ class GcsProvider(Provider):
                 return self._send_in_parts(self._blob(key), source, only_over, kept)
 
     def measure(self, source: Source) -> PutReceipt:
-        reader = _HashingReader(source)
+        reader = HashingReader(source)
         for _ in reader.pieces():
             pass
         return reader.receipt()
@@ -341,7 +333,7 @@ class GcsProvider(Provider):
         if "_session" in self.__dict__:
             self._session.close()
 
-    def _send_whole(self, name: str, reader: _HashingReader, only_over: int | None) -> None:
+    def _send_whole(self, name: str, reader: HashingReader, only_over: int | None) -> None:
         """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
         content = b"".join(reader.pieces())
         properties = {"name": name, "crc32c": reader.crc32c}
@@ -361,7 +353,7 @@ class GcsProvider(Provider):
                 return self._complete(blob, session, source)._replace(sent_whole=False)
         return self._complete(blob, self._begun(blob, kept, terms), source)
 
-    def _continued(self, kept: KeptUploads, terms: Terms) -> _UploadSession | None:
+    def _continued(self, kept: KeptUploads, terms: Terms) -> UploadSession | None:
         """The session that an earlier run began on the same terms, if the server has a part of it at least.
 
         Any other session of the object that is noted here is cancelled.
@@ -369,18 +361,18 @@ class GcsProvider(Provider):
         noted = kept.of(terms.store, terms.name)
         if noted is None:
             return None
-        session = _UploadSession(noted.url, terms.size_bytes, noted)
+        session = UploadSession(noted.url, terms.size_bytes, noted)
         look = functools.partial(self._is_worth_continuing, session)
         if noted.terms == terms and self._repeated(look):
             return session
         self._give_up(session)
         return None
 
-    def _is_worth_continuing(self, session: _UploadSession) -> bool:
+    def _is_worth_continuing(self, session: UploadSession) -> bool:
         response = self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS)
         return session.is_open(response) and session.kept_bytes >= PART_SIZE_BYTES
 
-    def _begun(self, blob: Blob, kept: KeptUploads, terms: Terms) -> _UploadSession:
+    def _begun(self, blob: Blob, kept: KeptUploads, terms: Terms) -> UploadSession:
         begin = functools.partial(
             blob.create_resumable_upload_session,
             content_type=CONTENT_TYPE,
@@ -391,15 +383,15 @@ class GcsProvider(Provider):
             if_generation_match=terms.only_over,
         )
         url = self._repeated(begin)
-        return _UploadSession(url, terms.size_bytes, kept.begin(terms, url))
+        return UploadSession(url, terms.size_bytes, kept.begin(terms, url))
 
-    def _complete(self, blob: Blob, session: _UploadSession, source: Source) -> PutReceipt:
+    def _complete(self, blob: Blob, session: UploadSession, source: Source) -> PutReceipt:
         """Send what the session lacks. Raises `OtherBytes` if what it has is not of this source."""
-        reader = _HashingReader(source)
+        reader = HashingReader(source)
         try:
             answer = self._send_parts(session, reader)
         except BaseException as error:
-            if not session.is_noted or _is_final(error):
+            if not session.is_noted or is_final(error):
                 self._give_up(session)
             raise
         session.forget()
@@ -408,7 +400,7 @@ class GcsProvider(Provider):
             raise IntegrityError("GCS guardó un contenido distinto del enviado")
         return reader.receipt()
 
-    def _send_parts(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
+    def _send_parts(self, session: UploadSession, reader: HashingReader) -> Mapping[str, object]:
         """Send part after part; the last one's answer is the object. Each part is retried by itself, from the position
         that the session reports.
         """
@@ -423,7 +415,7 @@ class GcsProvider(Provider):
         return answer
 
     def _send_rest_of_part(
-        self, session: _UploadSession, reader: _HashingReader
+        self, session: UploadSession, reader: HashingReader
     ) -> Mapping[str, object] | SessionLost | IntegrityError:
         """Send the missing rest of the part added last. Returns the object once complete, or an error that only another
         session can resolve.
@@ -438,7 +430,7 @@ class GcsProvider(Provider):
         except (SessionLost, IntegrityError) as error:
             return error
 
-    def _put_rest(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
+    def _put_rest(self, session: UploadSession, reader: HashingReader) -> Mapping[str, object]:
         if session.has_latest_part:
             return {}
         rest = session.rest()
@@ -452,22 +444,21 @@ class GcsProvider(Provider):
             raise ProviderUnavailable("GCS no guardó una parte completa")
         return stored or {}
 
-    def _ask_how_far(self, session: _UploadSession) -> Mapping[str, object] | None:
+    def _ask_how_far(self, session: UploadSession) -> Mapping[str, object] | None:
         """The object, if it is complete though no answer said so."""
         return session.noted(self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS))
 
-    def _give_up(self, session: _UploadSession) -> None:
+    def _give_up(self, session: UploadSession) -> None:
         """Cancel the session: GCS answers 499. If this fails, GCS drops the session after a week."""
         session.forget()
-        with suppress(requests.RequestException, GoogleAuthError, GoogleAPICallError):
+        with suppress(requests.RequestException, GoogleAuthError):
             self._cancel(session.url)
 
     def _cancel(self, session_url: str) -> None:
+        """Whatever the answer is: a session that stays hits nothing, and not every server can cancel one."""
         with self._found_credentials():
             session = self._session
-        response = session.delete(session_url, timeout=ANSWER_TIMEOUTS)
-        if _is_passing(response):
-            raise from_http_response(response)
+        session.delete(session_url, timeout=ANSWER_TIMEOUTS)
 
     @property
     def _account_name(self) -> str:
@@ -564,169 +555,6 @@ class GcsProvider(Provider):
         return session
 
 
-class _HashingReader:
-    """Passes a source's bytes to an upload and hashes the same bytes; raises if there are too few or too many."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._sha256 = hashlib.sha256()
-        self._crc32c = 0
-        self._size_bytes = 0
-
-    @property
-    def crc32c(self) -> str:
-        """CRC32C of the bytes passed on, in GCS's notation: base64 of the number, most significant byte first."""
-        return base64.b64encode(self._crc32c.to_bytes(4, "big")).decode()
-
-    def sha256_so_far(self) -> bytes:
-        """SHA-256 of the bytes passed on so far."""
-        return self._sha256.copy().digest()
-
-    def receipt(self) -> PutReceipt:
-        """The receipt, once all bytes were passed on."""
-        return PutReceipt(self._size_bytes, self._sha256.hexdigest(), frozenset({f"crc32c:{self.crc32c}"}))
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
-        for piece in exact_chunks(self._source, CHUNK_SIZE_BYTES):
-            self._size_bytes += len(piece)
-            self._sha256.update(piece)
-            self._crc32c = google_crc32c.extend(self._crc32c, piece)
-            yield piece
-
-    def parts(self) -> Iterator[_Part]:
-        """The bytes in parts of `PART_SIZE_BYTES`.
-
-        The last one comes only after the source has validated its end.
-        """
-        pieces = self.pieces()
-        for start in range(0, self._source.size_bytes, PART_SIZE_BYTES):
-            size_bytes = min(PART_SIZE_BYTES, self._source.size_bytes - start)
-            content = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            while content.tell() < size_bytes:
-                content.write(next(pieces))
-            if start + size_bytes == self._source.size_bytes:
-                run_to_end(pieces)
-            yield _Part(content)
-
-
-class _Part:
-    """A part in memory, which `requests` sends in small pieces, each with its own timeout.
-
-    Each iteration starts from the beginning: after an expired token the SDK fetches a new one and sends the part again,
-    and would send nothing of a file already read to its end.
-    """
-
-    def __init__(self, content: mmap.mmap, start: int = 0) -> None:
-        self._content = content
-        self._start = start
-
-    def __len__(self) -> int:
-        return len(self._content) - self._start
-
-    def __iter__(self) -> Iterator[bytes]:
-        for start in range(self._start, len(self._content), SENT_AT_A_TIME_BYTES):
-            yield self._content[start : start + SENT_AT_A_TIME_BYTES]
-
-    def behind(self, size_bytes: int) -> _Part:
-        """The part without its first `size_bytes`."""
-        return _Part(self._content, self._start + size_bytes)
-
-
-class SessionLost(ProviderUnavailable):
-    """An upload in parts is gone and must start again."""
-
-
-class OtherBytes(ProviderUnavailable):
-    """An upload in parts was begun with other bytes: it is of no use."""
-
-
-class _UploadSession:
-    """An upload in parts, and how far it has come. For one thread."""
-
-    def __init__(self, url: str, size_bytes: int, note: KeptUpload | None) -> None:
-        self.url = url
-        self.size_bytes = size_bytes
-        self.kept_bytes = 0
-        """How many bytes the server is known to have."""
-        self.is_position_known = True
-        self.added_bytes = 0
-        """The end of the part added last."""
-        self._part: _Part | None = None
-        self._note = note
-        self._parts_of_earlier_runs = len(note.hashes) if note else 0
-
-    @property
-    def is_noted(self) -> bool:
-        """Whether the next run can continue it."""
-        return self._note is not None and self._note.is_noted
-
-    def forget(self) -> None:
-        """Let no other run continue it."""
-        if self._note is not None:
-            self._note.forget()
-
-    def question(self) -> Mapping[str, str]:
-        """The headers of the request that asks how far it is."""
-        return {"Content-Range": f"bytes */{self.size_bytes}"}
-
-    def is_open(self, response: requests.Response) -> bool:
-        """Whether the answer to the question shows a session that continues. Notes how far it is."""
-        if _is_passing(response):
-            raise from_http_response(response)
-        if response.status_code != 308:  # lost, complete or refused
-            return False
-        self.kept_bytes = _kept_bytes(response)
-        return self.kept_bytes < self.size_bytes
-
-    def add(self, part: _Part, sha256_so_far: bytes) -> None:
-        """Continue with another part: the server has all bytes before it.
-
-        Raises `OtherBytes` if an earlier run has sent other bytes up to its end, or the server has what nobody noted.
-        """
-        number, start = self.added_bytes // PART_SIZE_BYTES, self.added_bytes
-        self._part = part
-        self.added_bytes += len(part)
-        if self._note is None:
-            return
-        if number < len(self._note.hashes):
-            if self._note.hashes[number] != sha256_so_far.hex():
-                raise OtherBytes("la subida empezada es de otro contenido")
-        elif start < self.kept_bytes:
-            raise OtherBytes("el servidor tiene más de lo que se anotó")
-        else:
-            self._note.note_part(sha256_so_far)
-
-    @property
-    def has_latest_part(self) -> bool:
-        """Whether the server has the part added last, and more is to follow."""
-        if self.added_bytes == self.size_bytes:
-            return False
-        is_of_earlier_run = self.added_bytes <= self._parts_of_earlier_runs * PART_SIZE_BYTES
-        return self.added_bytes == self.kept_bytes or (is_of_earlier_run and self.added_bytes < self.kept_bytes)
-
-    def rest(self) -> _Part:
-        """The bytes of the part that the server lacks. Raises `SessionLost` if it also lacks earlier bytes."""
-        part = self._part or _Part(mmap.mmap(-1, 1))
-        behind_bytes = self.kept_bytes - (self.added_bytes - len(part))
-        if not 0 <= behind_bytes < len(part):
-            raise SessionLost("GCS ya no tiene lo que había confirmado de una subida")
-        return part.behind(behind_bytes)
-
-    def noted(self, response: requests.Response) -> Mapping[str, object] | None:
-        """The object in an answer, if complete; otherwise notes how many bytes the server has."""
-        if response.status_code in {404, 410}:
-            raise SessionLost(f"GCS ya no tiene la subida (HTTP {response.status_code})")
-        if response.status_code == 308:
-            self.kept_bytes = _kept_bytes(response)
-            self.is_position_known = True
-            return None
-        if response.status_code not in {200, 201} or self.added_bytes < self.size_bytes:
-            raise from_http_response(response)
-        answer: Mapping[str, object] = response.json()
-        return answer
-
-
 class _Reading:
     """An object read by several requests if needed, all of which must find the same object."""
 
@@ -750,28 +578,6 @@ class _Reading:
             self._is_begun, self._checksum = True, stored.checksum
         if self._checksum is None or stored.checksum != self._checksum:
             raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
-
-
-def _is_passing(response: requests.Response) -> bool:
-    """Whether the same request may get another answer later."""
-    return response.status_code in {408, 429, 500, 502, 503, 504}
-
-
-def _is_final(error: BaseException) -> bool:
-    """Whether an upload that ended with an error cannot be continued. One that was only stopped can be."""
-    if isinstance(error, ProviderUnavailable):
-        return isinstance(error, SessionLost | OtherBytes)
-    return isinstance(error, ProviderError | SourceError)
-
-
-def _kept_bytes(response: requests.Response) -> int:
-    """How many bytes a session reports: its 308 names the range, or none if it has nothing."""
-    kept = response.headers.get("Range", "")
-    if not kept:
-        return 0
-    if not re.fullmatch(r"bytes=0-\d{1,18}", kept):
-        raise unintelligible("una subida que no dice cuánto tiene")
-    return int(kept.rpartition("-")[2]) + 1
 
 
 def _generation(expected: StoredObject | None) -> int:

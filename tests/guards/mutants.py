@@ -4828,7 +4828,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a session on Google is continued with another file",
-        "providers/gcs/provider.py",
+        "providers/gcs/upload_sessions.py",
         "if self._note.hashes[number] != sha256_so_far.hex():",
         "if False:",
         (ON_GOOGLE + "test_a_file_that_has_changed_since_is_sent_from_its_beginning",),
@@ -4836,7 +4836,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "what the server has and nobody noted is believed",
-        "providers/gcs/provider.py",
+        "providers/gcs/upload_sessions.py",
         "elif start < self.kept_bytes:",
         "elif False:",
         (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_without_parts]",),
