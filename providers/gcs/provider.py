@@ -53,7 +53,7 @@ from providers.base import (
 )
 from providers.gcs.kept_uploads import KeptUploads, Terms
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
-from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession, is_final
+from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
 from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
@@ -391,7 +391,7 @@ class GcsProvider(Provider):
         try:
             answer = self._send_parts(session, reader)
         except BaseException as error:
-            if not session.is_noted or is_final(error):
+            if not session.is_of_use_after(error):
                 self._give_up(session)
             raise
         session.forget()

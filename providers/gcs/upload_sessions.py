@@ -111,6 +111,8 @@ class UploadSession:
         self.is_position_known = True
         self.added_bytes = 0
         """The end of the part added last."""
+        self.has_advanced = False
+        """Whether the server has kept anything that was sent here."""
         self._part: Part | None = None
         self._note = note
         self._parts_of_earlier_runs = len(note.hashes) if note else 0
@@ -119,6 +121,16 @@ class UploadSession:
     def is_noted(self) -> bool:
         """Whether the next run can continue it."""
         return self._note is not None and self._note.is_noted
+
+    def is_of_use_after(self, error: BaseException) -> bool:
+        """Whether the next run can continue an upload that ended with an error. One that was only stopped is of use;
+        one that gets nowhere is not, or it would be continued for ever.
+        """
+        if not self.is_noted or isinstance(error, SourceError | SessionLost | OtherBytes):
+            return False
+        if isinstance(error, ProviderUnavailable):
+            return self.has_advanced
+        return not isinstance(error, ProviderError)
 
     def forget(self) -> None:
         """Let no other run continue it."""
@@ -177,20 +189,15 @@ class UploadSession:
         if response.status_code in {404, 410}:
             raise SessionLost(f"GCS ya no tiene la subida (HTTP {response.status_code})")
         if response.status_code == 308:
-            self.kept_bytes = _kept_bytes(response)
+            kept_bytes = _kept_bytes(response)
+            self.has_advanced = self.has_advanced or kept_bytes > self.kept_bytes
+            self.kept_bytes = kept_bytes
             self.is_position_known = True
             return None
         if response.status_code not in {200, 201} or self.added_bytes < self.size_bytes:
             raise from_http_response(response)
         answer: Mapping[str, object] = response.json()
         return answer
-
-
-def is_final(error: BaseException) -> bool:
-    """Whether an upload that ended with an error cannot be continued. One that was only stopped can be."""
-    if isinstance(error, ProviderUnavailable):
-        return isinstance(error, SessionLost | OtherBytes)
-    return isinstance(error, ProviderError | SourceError)
 
 
 def _is_passing(response: requests.Response) -> bool:

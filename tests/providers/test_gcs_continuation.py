@@ -261,6 +261,19 @@ def test_a_session_is_asked_again_while_google_is_busy(google: GoogleSessions, n
     assert google.sent_bytes == LARGE_BYTES
 
 
+def test_a_session_that_gets_nowhere_is_not_continued_again(google: GoogleSessions, notes: Path) -> None:
+    begin(google, notes)
+    google.before = lambda request: BUSY if request.body else None
+    with run(google, notes) as provider:
+        provider.creates_safely()
+        provider.progress.interruption.set()  # it ends instead of being repeated
+        with pytest.raises(ProviderUnavailable):
+            store(provider, PatternSource(LARGE_BYTES))
+    google.before = lambda _: None
+    assert end(google, notes).sent_whole
+    assert google.sessions["secret-0"].status == CANCELLED
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"storage_class": "NEARLINE"}, {"bucket": "other"}],
