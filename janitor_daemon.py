@@ -241,7 +241,12 @@ class JanitorDaemon:
         memory_kind = PausesOnly if self._options.dry_run else ProviderMemory
         memory = memory_kind(self._database, self._policy.key_prefix)
         self._providers = ProviderSet(
-            rows, unreadable, self.interruption.migrations, self._note_unusable_provider, memory
+            rows,
+            unreadable,
+            self.interruption.migrations,
+            self._note_unusable_provider,
+            memory,
+            self._settings.unfinished_directory,
         )
         self._at_the_end.callback(self._providers.close)
         self._providers.tell_unreadable(self._policy.provider_ids)

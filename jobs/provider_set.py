@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import MigrationError, caused_by_too_many_open_files
@@ -134,12 +135,14 @@ class ProviderSet:
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, str], object] = _nobody_asks,
         memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
     ) -> None:
         """`unreadable` rows are reported only when they are asked for, because most of them may not matter.
 
         `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id and name of a
         provider that stays unusable until somebody fixes its row, its access or its store, and the code of the error.
         With `memory` a provider that failed before is left alone for a while, then probed before it is used.
+        `unfinished_directory` is `Provider.unfinished_directory`.
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
@@ -151,6 +154,7 @@ class ProviderSet:
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person
         self._memory = memory
+        self._unfinished_directory = unfinished_directory
         self._worked: set[int] = set()
         self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
@@ -161,7 +165,11 @@ class ProviderSet:
 
     @classmethod
     def load(
-        cls, database: Database, interruption: threading.Event, memory: ProviderMemory | None = None
+        cls,
+        database: Database,
+        interruption: threading.Event,
+        memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
     ) -> ProviderSet:
         """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
         rows: list[ProviderRow] = []
@@ -171,7 +179,7 @@ class ProviderSet:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
-        return cls(rows, unreadable, interruption, memory=memory)
+        return cls(rows, unreadable, interruption, memory=memory, unfinished_directory=unfinished_directory)
 
     @property
     def any_is_in_use(self) -> bool:
@@ -204,10 +212,9 @@ class ProviderSet:
         with self._questions[provider_id]:
             if provider_id not in self._unprobed:
                 try:
-                    self._unprobed[provider_id] = build_provider(row)
+                    self._unprobed[provider_id] = self._built_from(row)
                 except InvalidProviderSettings:
                     return None  # the caller that wants to store there reports it
-                self._unprobed[provider_id].progress.interruption = self._interruption
             return self._unprobed[provider_id]
 
     def leave_paused_alone(self, provider_ids: Iterable[int]) -> None:
@@ -263,16 +270,22 @@ class ProviderSet:
         if self._is_paused(row):
             return
         try:
-            provider = build_provider(row)
+            provider = self._built_from(row)
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, row.name, error)
             return
-        provider.progress.interruption = self._interruption
         try:
             self._probe_if_it_failed(row, provider)
         finally:
             self._built[provider_id] = provider  # also one that is left alone has to be closed
+
+    def _built_from(self, row: ProviderRow) -> Provider:
+        """Raises `InvalidProviderSettings`."""
+        provider = build_provider(row)
+        provider.progress.interruption = self._interruption
+        provider.unfinished_directory = self._unfinished_directory
+        return provider
 
     def _is_paused(self, row: ProviderRow) -> bool:
         """Whether a provider failed so recently that it is left alone, with the settings that it has now."""
