@@ -99,6 +99,69 @@ ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_goes_on_when_
 QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_change",)
 TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
+MOUNTS = "tests/jobs/test_mounts.py::"
+UNMOUNTED = "tests/stories/test_unmounted_destinations.py::"
+NEITHER_WRITTEN_NOR_BELIEVED = f"{UNMOUNTED}test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed"
+
+MOUNTED = (
+    Mutant(
+        "mounted destinations",
+        "a mount point is taken for its disk",
+        "providers/mounts.py",
+        "    if not newest or any(",
+        "    if newest is not None or any(",
+        (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "what a provider lacks is believed to be missing",
+        "jobs/provider_set.py",
+        "            self._leave_alone(provider, error)\n            return False\n",
+        "            self._leave_alone(provider, error)\n            return True\n",
+        (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "an execution is stored without a look for the disk",
+        "jobs/migration/attempts.py",
+        "            self.providers.require_mounted(provider)\n",
+        "",
+        (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a probe decides whether a disk is mounted",
+        "jobs/provider_set.py",
+        "isinstance(error, ConnectionDenied | NotMounted)",
+        "isinstance(error, ConnectionDenied)",
+        (f"{MOUNTS}test_nothing_is_stored_for_an_alternate_that_is_not_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a probe of what failed before is stored below the mount point",
+        "jobs/provider_set.py",
+        "            self.require_mounted(provider)\n            require_in_use(",
+        "            require_in_use(",
+        (f"{MOUNTS}test_what_failed_before_is_not_probed_below_the_mount_point",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a restore says that a copy is not there because its disk is not",
+        "storage/manifest.py",
+        "        require_mounted(provider)\n",
+        "",
+        (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a copy in another store is missed here",
+        "sql/queries/find_newest_copies.sql",
+        "          AND attempt.store = %(store)s\n",
+        "",
+        (f"{MOUNTS}test_copies_that_no_row_expects_there_are_not_missed",),
+    ),
+)
+
 VERIFICATION = (
     Mutant(
         "verification",
@@ -6656,6 +6719,7 @@ MUTANTS = (
     *SECRETS,
     *COPIES,
     *PROBES_LEFT,
+    *MOUNTED,
     *SFTP_CONTINUATION,
     *CONDITIONS,
     *NEW_FILES,
