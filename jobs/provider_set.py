@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import MigrationError, caused_by_too_many_open_files
@@ -156,14 +157,16 @@ class ProviderSet:
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, str], object] = _nobody_asks,
         memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
         database: Database | None = None,
     ) -> None:
         """`unreadable` rows are reported only when they are asked for, because most of them may not matter.
 
         `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id and name of a
         provider that stays unusable until somebody fixes its row, its access or its store, and the code of the error.
-        With `memory` a provider that failed before is left alone for a while, then probed before it is used. With
-        `database` a directory whose disk is not mounted is found out before it is used.
+        With `memory` a provider that failed before is left alone for a while, then probed before it is used.
+        `unfinished_directory` is `Provider.unfinished_directory`. With `database` a directory whose disk is not mounted
+        is found out before it is used.
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
@@ -175,6 +178,7 @@ class ProviderSet:
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person
         self._memory = memory
+        self._unfinished_directory = unfinished_directory
         self._database = database
         self._mounted: set[int] = set()
         self._worked: set[int] = set()
@@ -187,7 +191,11 @@ class ProviderSet:
 
     @classmethod
     def load(
-        cls, database: Database, interruption: threading.Event, memory: ProviderMemory | None = None
+        cls,
+        database: Database,
+        interruption: threading.Event,
+        memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
     ) -> ProviderSet:
         """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
         rows: list[ProviderRow] = []
@@ -197,7 +205,14 @@ class ProviderSet:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
-        return cls(rows, unreadable, interruption, memory=memory, database=database)
+        return cls(
+            rows,
+            unreadable,
+            interruption,
+            memory=memory,
+            unfinished_directory=unfinished_directory,
+            database=database,
+        )
 
     @property
     def any_is_in_use(self) -> bool:
@@ -254,18 +269,11 @@ class ProviderSet:
         with self._questions[provider_id]:
             if provider_id not in self._unprobed:
                 try:
-                    self._unprobed[provider_id] = build_provider(row)
+                    self._unprobed[provider_id] = self._built_from(row)
                 except InvalidProviderSettings:
                     return None  # the caller that wants to store there reports it
-                self._prepare(self._unprobed[provider_id])
         provider = self._unprobed[provider_id]
         return provider if self._may_be_believed(provider) else None
-
-    def _prepare(self, provider: Provider) -> None:
-        """Tell a new provider when the run is stopped, and what is recorded of it."""
-        provider.progress.interruption = self._interruption
-        if self._database is not None:
-            provider.recorded = recorded_copies(self._database, provider, self._rows.values())
 
     def leave_paused_alone(self, provider_ids: Iterable[int]) -> None:
         """Report those of these providers that are left alone because they failed, before several processes do."""
@@ -320,16 +328,24 @@ class ProviderSet:
         if self._is_paused(row):
             return
         try:
-            provider = build_provider(row)
+            provider = self._built_from(row)
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, row.name, error)
             return
-        self._prepare(provider)
         try:
             self._probe_if_it_failed(row, provider)
         finally:
             self._built[provider_id] = provider  # also one that is left alone has to be closed
+
+    def _built_from(self, row: ProviderRow) -> Provider:
+        """Raises `InvalidProviderSettings`."""
+        provider = build_provider(row)
+        provider.progress.interruption = self._interruption
+        provider.unfinished_directory = self._unfinished_directory
+        if self._database is not None:
+            provider.recorded = recorded_copies(self._database, provider, self._rows.values())
+        return provider
 
     def _is_paused(self, row: ProviderRow) -> bool:
         """Whether a provider failed so recently that it is left alone, with the settings that it has now."""

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 from config.errors import MigrationError
@@ -287,6 +288,8 @@ class Provider(abc.ABC):
         self.kind = kind
         self.progress = Progress()
         """What its requests have shown of it. The run sets `interruption` there."""
+        self.unfinished_directory: Path | None = None
+        """Where it may note, on this host, the unfinished uploads that the provider itself does not list."""
         self.told: set[str] = set()
         """Messages about it that operators see only once: see `storage.optional_steps`."""
         self.recorded: Recorded | None = None

@@ -2916,7 +2916,7 @@ CONDITIONS = (
         "conditions",
         "GCS is not told which generation a large object may replace",
         "providers/gcs/provider.py",
-        "if_generation_match=only_over,",
+        "if_generation_match=terms.only_over,",
         "",
         ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
     ),
@@ -4788,6 +4788,7 @@ SETTINGS = (
 
 
 SFTP_GOES_ON = "tests/providers/test_sftp_resumption.py::"
+ON_GOOGLE = "tests/providers/test_gcs_continuation.py::"
 HTTP_GOES_ON = "tests/providers/test_http_resumption.py::"
 
 GOING_ON = (
@@ -4886,6 +4887,78 @@ GOING_ON = (
         """elif not answer.headers.get("Content-Range", "").startswith(f"bytes {position}-"):""",
         "elif answer is None:",
         (HTTP_GOES_ON + "test_another_range_than_the_one_asked_for_is_not_taken[gcs]",),
+    ),
+    Mutant(
+        "going on",
+        "a session on Google is continued with another file",
+        "providers/gcs/upload_sessions.py",
+        "if self._note.hashes[number] != sha256_so_far.hex():",
+        "if False:",
+        (ON_GOOGLE + "test_a_file_that_has_changed_since_is_sent_from_its_beginning",),
+    ),
+    Mutant(
+        "going on",
+        "what the server has and nobody noted is believed",
+        "providers/gcs/upload_sessions.py",
+        "elif start < self.kept_bytes:",
+        "elif False:",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_without_parts]",),
+    ),
+    Mutant(
+        "going on",
+        "what an earlier run sent to Google counts as sent",
+        "providers/gcs/provider.py",
+        "._replace(sent_whole=False)",
+        "",
+        (ON_GOOGLE + "test_the_next_run_sends_what_the_session_lacks[error0]",),
+    ),
+    Mutant(
+        "going on",
+        "a session on other terms is continued",
+        "providers/gcs/provider.py",
+        "if noted.terms == terms and self._repeated(look):",
+        "if self._repeated(look):",
+        (ON_GOOGLE + "test_a_session_for_a_new_object_is_no_session_for_its_replacement",),
+    ),
+    Mutant(
+        "going on",
+        "a session on Google that nobody wants stays",
+        "providers/gcs/provider.py",
+        "self._repeated(functools.partial(self._cancel, upload.url))",
+        "pass",
+        (ON_GOOGLE + "test_a_session_that_nobody_wants_is_cancelled[p/ejecuciones/1/]",),
+    ),
+    Mutant(
+        "going on",
+        "a note of a session that others could write is used",
+        "providers/gcs/kept_uploads.py",
+        "if status.st_uid != os.geteuid() or status.st_mode != stat.S_IFREG | 0o600:",
+        "if False:",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_open_to_others]",),
+    ),
+    Mutant(
+        "going on",
+        "notes of sessions in a directory that others can write are used",
+        "providers/gcs/kept_uploads.py",
+        "return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | FOR_OWNER",
+        "return True",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_open_directory]",),
+    ),
+    Mutant(
+        "going on",
+        "credentials go wherever a note leads",
+        "providers/gcs/kept_uploads.py",
+        "return urlsplit(store)[:2] == urlsplit(url)[:2]",
+        "return True",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_leads_to_another_server]",),
+    ),
+    Mutant(
+        "going on",
+        "the address of a session can be read by others",
+        "providers/gcs/kept_uploads.py",
+        "with os.fdopen(os.open(upload.path, flags, 0o600)",
+        "with os.fdopen(os.open(upload.path, flags, 0o644)",
+        (ON_GOOGLE + "test_the_address_of_a_session_is_for_this_user_alone",),
     ),
     Mutant(
         "going on",
@@ -6467,7 +6540,41 @@ WATCHED_FROM_OUTSIDE = (
 
 STATUS_STORY = "tests/stories/test_status.py::"
 
+HUGE_TABLE = ("tests/sql/test_large_tables.py::test_what_waits_in_a_huge_table_is_estimated_where_no_run_has_looked",)
+
 STATUS = (
+    Mutant(
+        "status",
+        "the last rows of a huge table count twice",
+        "sql/queries/status_pending.sql",
+        "      AND id <= %(after_id)s\n",
+        "",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "what is known to wait in a huge table counts twice",
+        "sql/queries/status_pending.sql",
+        "      AND NOT id = ANY(%(execution_ids)s::bigint[])\n",
+        "",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "what failed long ago in a huge table is left to the sample",
+        "sql/queries/status_known.sql",
+        "state IN ('failed', 'refused')",
+        "false",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "metrics read a large table that a run has looked through",
+        "jobs/metrics/queries/count_executions.sql",
+        "WHERE NOT EXISTS (SELECT FROM look) AND",
+        "WHERE",
+        ("tests/sql/test_large_tables.py::test_what_waits_is_read_from_the_last_look_and_what_was_added_since",),
+    ),
     Mutant(
         "status",
         "init-db calls tables up to date of which one is gone",
