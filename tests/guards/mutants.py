@@ -6173,7 +6173,6 @@ TRUST = (
         "sql/queries/find_leftovers.sql",
         " IS DISTINCT FROM substring(migration.uri from '[^/]*$')\n",
         " IS NULL\n",
-        "",
         ("tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_the_uuid_before_stays_without_its_original",),
     ),
     Mutant(
