@@ -15,11 +15,13 @@ from commands.clocks import clock_fault
 from commands.jobs import check_jobs, check_jobs_without_database, whole
 from config.errors import MigrationError
 from config.fields import FieldError
+from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
 from jobs.findings import Finding, bad, unusable
 from providers import build_provider
+from providers.base import StorageFull
 from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError
 from sql.memory.provider_health import ProviderFailure
 from sql.platform.configuration import provider_name
@@ -140,8 +142,11 @@ def _recovered(row: ProviderRow, failure: ProviderFailure, database: Database) -
     """A provider that failed has just shown that it works: the next run uses it at once."""
     subject = f"proveedor {row.name} ({row.kind})"
     text = f"fallaba desde {failure.since.astimezone():%Y-%m-%d %H:%M}, y ya funciona"
+    if failure.error_code == StorageFull.code and failure.settings == row.identity:
+        told = f"lo último que se le quiso enviar no cupo: {one_line(failure.error)}; el próximo ciclo lo intenta"
+        return Finding(subject, in_order=True, text=told, advice=True)
     try:
-        database.provider_health.forget(row.id)
+        database.provider_health.forget(row.id, failure.failures)
     except DatabaseError as error:
         return Finding(subject, in_order=True, text=f"{text}; no se pudo anotar: {error}", advice=True)
     return Finding(subject, in_order=True, text=f"{text}: el próximo ciclo lo usa")
