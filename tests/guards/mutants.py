@@ -2685,7 +2685,7 @@ SFTP_CONTINUATION = (
     Mutant(
         "sftp continuation",
         "what was copied counts as sent",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "_replace(sent_whole=not others, left_unfinished=others)",
         "_replace(left_unfinished=others)",
         (CONTINUED + "test_only_the_rest_is_sent",),
@@ -2693,7 +2693,7 @@ SFTP_CONTINUATION = (
     Mutant(
         "sftp continuation",
         "a copy that failed may still write into the file that is stored",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        self.file = None\n        self.was_asked_for = False\n",
         "        self.was_asked_for = True\n",
         (CONTINUED + "test_a_copy_that_fails_is_not_tried_again_and_all_is_sent_to_another_file[unanswered]",),
@@ -2889,15 +2889,16 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "nobody looks again once a file is on an SFTP server",
-        "providers/sftp/provider.py",
-        "        require_expected(file.key, self._find(session, file.key), expected)\n        if expected is None:",
+        "providers/sftp/storing.py",
+        "        require_expected(file.key, self._base.find(session, file.key), expected)\n"
+        "        if expected is None:",
         "        if expected is None:",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[sftp-asyncssh-False-small]",),
     ),
     Mutant(
         "conditions",
         "a file gets a name on an SFTP server that another one has got meanwhile",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        if expected is None:\n            self._rename_to_nothing(session, file)",
         "        if file is None:\n            self._rename_to_nothing(session, file)",
         (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
@@ -3478,7 +3479,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "the length of what the server has is not compared",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "    if stored_bytes != sent_bytes:\n",
         "    if stored_bytes is None:\n",
         ("tests/providers/test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",),
@@ -3486,7 +3487,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "a file gets its name before its bytes are on the disk",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "[session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []",
         "[]",
         ("tests/providers/test_sftp_durability.py::test_the_bytes_are_on_the_servers_disk_before_the_name",),
@@ -4736,7 +4737,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "an unfinished file on an SFTP server is gone on with whatever it has lost",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "return handle if there_bytes is not None and there_bytes >= acknowledged_bytes else None",
         "return handle",
         (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[shorter]",),
@@ -4744,9 +4745,9 @@ GOING_ON = (
     Mutant(
         "going on",
         "a lost session makes the unfinished file again that others have discarded",
-        "providers/sftp/provider.py",
-        "opened = _post_open(session, path, RESUME_FLAGS)",
-        "opened = _post_open(session, path, CREATE_AGAIN_FLAGS)",
+        "providers/sftp/storing.py",
+        "opened = post_open(session, path, RESUME_FLAGS)",
+        "opened = post_open(session, path, CREATE_AGAIN_FLAGS)",
         (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[gone]",),
     ),
     Mutant(
@@ -4760,7 +4761,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a name is asked for again where that may remove the file",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        if large.can_be_named_again:\n",
         "        if large.key:\n",
         (SFTP_GOES_ON + "test_a_name_is_asked_for_once_where_a_late_request_could_remove_it",),
