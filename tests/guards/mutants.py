@@ -67,6 +67,8 @@ UPLOAD_TASK = "storage/uploading/task.py"
 SENDING = "storage/sending.py"
 TREE = "files/walk.py"
 REMOVAL = "jobs/migration/removal/removal.py"
+REMOVAL_OF_ENTRIES = "jobs/migration/removal/entries.py"
+REMOVAL_COMPARISON = "jobs/migration/removal/comparison.py"
 DIRECTORIES = "jobs/migration/directories.py"
 DESCRIPTORS = "files/descriptors.py"
 
@@ -397,7 +399,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "nothing is compared before it is deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "    position = None\n    found = 0\n",
         "    return len(proven)\n    position = None\n    found = 0\n",
         DIFFERENCES,
@@ -405,7 +407,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "what the proven copy lacks is deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "        if counterpart is None or counterpart.kind is not entry.kind:\n",
         "        if counterpart is None or counterpart.kind is not entry.kind:\n            continue\n",
         DIFFERENCES,
@@ -413,7 +415,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files are deleted whatever their bytes are",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "_same_bytes(descriptor, entry, counterpart, interruption):",
         "_same_bytes(descriptor, entry, entry, interruption):",
         DIFFERENCES,
@@ -421,7 +423,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files of the right size are deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         " and hash_file(descriptor, entry, interruption) == proven.sha256",
         "",
         DIFFERENCES,
@@ -429,7 +431,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "a file that was read once is taken for the same",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if proven.identity is not None and entry.identity == proven.identity:",
         "if proven.identity is not None:",
         DIFFERENCES,
@@ -437,7 +439,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "links are deleted wherever they point",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:",
         "if entry.kind is EntryKind.LINK and entry.link_target is None:",
         DIFFERENCES,
@@ -453,7 +455,7 @@ DELETION = (
     Mutant(
         "deletion",
         "a file that changed after it was compared is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "if identity != self._compared.get(identity.inode, entry.identity):",
         "if identity.inode < 0:",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_changes_after_it_was_compared_stays",),
@@ -520,7 +522,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "files are deleted up to the first that somebody has open for writing",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "        if entry.kind is not EntryKind.FILE:\n            return\n",
         "        if entry.path:\n            return\n",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
@@ -584,7 +586,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what somebody opens for writing at the last moment is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "if not lease_is_whole(opened):",
         "if opened < 0:",
         ("tests/jobs/migration/test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",),
@@ -592,7 +594,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what comes under a name at the last moment is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "._replace(ctime_ns=identity.ctime_ns) != identity:",
         "._replace(ctime_ns=identity.ctime_ns) is None:",
         ("tests/jobs/migration/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
@@ -600,7 +602,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though no copy holds it",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if content is None or (entry.kind, content) not in held:",
         "if content is None:",
         ("tests/jobs/migration/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
@@ -608,7 +610,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what is set aside is put in the place of what came meanwhile",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)",
         "os.replace(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)",
         ("tests/jobs/migration/test_removal.py::test_what_was_replaced_twice_stays_twice",),
@@ -699,7 +701,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks again before a local copy is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "        self._require_held()\n",
         "",
         (
@@ -4084,7 +4086,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "an empty directory of the name of what is set aside is removed",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if content is None or (entry.kind",
         "if (entry.kind",
         ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
@@ -4092,7 +4094,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though somebody writes to it",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "            writers.require_none(parents, entry)\n            _require_proven_somewhere",
         "            _require_proven_somewhere",
         ("tests/jobs/migration/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
@@ -4136,7 +4138,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "a writer that the kernel does not tell of is not looked for",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "            if answer is not Answer.TAKEN:\n",
         "            if answer is None:\n",
         ("tests/files/test_open_files.py::test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything",),
@@ -4144,7 +4146,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "files of others are removed though nobody can tell who writes to them",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if answer is Answer.NO_RIGHT and not self._open_files.is_complete:",
         "if answer is None and not self._open_files.is_complete:",
         ("tests/files/test_open_files.py::test_where_nobody_can_tell_the_files_of_others_stay",),
