@@ -240,8 +240,15 @@ class JanitorDaemon:
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
         memory_kind = PausesOnly if self._options.dry_run else ProviderMemory
         memory = memory_kind(self._database, self._policy.key_prefix)
+        asked = None if self._options.dry_run else self._database  # a dry run contacts nobody
         self._providers = ProviderSet(
-            rows, unreadable, self.interruption.migrations, self._note_unusable_provider, memory
+            rows,
+            unreadable,
+            self.interruption.migrations,
+            self._note_unusable_provider,
+            memory,
+            self._settings.unfinished_directory,
+            asked,
         )
         self._at_the_end.callback(self._providers.close)
         self._providers.tell_unreadable(self._policy.provider_ids)

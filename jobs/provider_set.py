@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import MigrationError, caused_by_too_many_open_files
@@ -21,20 +22,28 @@ from providers import build_provider, import_kind
 from providers.base import (
     ConnectionDenied,
     InvalidProviderSettings,
+    NotMounted,
     Provider,
     ProviderError,
     ProviderUnavailable,
+    Recorded,
+    RecordedCopy,
     StorageFull,
 )
 from providers.probes import require_in_use
+from providers.stores import store_of
 from sql.database import Database, DatabaseError
 from sql.platform.configuration import provider_name
+from storage.keys import place_from_uri
 
 if TYPE_CHECKING:
     from sql.memory.provider_health import ProviderFailure
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
+
+WITHOUT_PAUSE = (InvalidProviderSettings, NotMounted)
+"""Errors that cost nothing to find out again: what was mended meanwhile is used at once."""
 
 SHOWN_SECONDS = 10.0
 """How long a provider is trusted after a probe has succeeded: what it refuses meanwhile concerns one object."""
@@ -71,8 +80,8 @@ class ProviderMemory:
         return self._known.get(row.id)
 
     def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
-        """Record a failure and return until when the provider is left alone, if it is. Wrong settings cost nothing to
-        find out, so no pause follows them.
+        """Record a failure and return until when the provider is left alone, if it is. Wrong settings, and a disk that
+        is not mounted, cost nothing to find out, so no pause follows them.
         """
         known = self._known.get(provider_id)
         try:
@@ -82,7 +91,7 @@ class ProviderMemory:
                 known.failures if known else 0,
                 (_code_of(error), str(error)),
                 needs_a_person=not isinstance(error, ProviderUnavailable),
-                has_pauses=isinstance(error, ProviderError) and not isinstance(error, InvalidProviderSettings),
+                has_pauses=isinstance(error, ProviderError) and not isinstance(error, WITHOUT_PAUSE),
             )
         except DatabaseError as lost:
             _tell_memory_lost("anotar", lost)
@@ -116,6 +125,20 @@ def _tell_memory_lost(action: str, error: DatabaseError) -> None:
     emit(logging.WARNING, "provider_memory_lost", message, cause=error)
 
 
+def recorded_copies(database: Database, provider: Provider, rows: Iterable[ProviderRow]) -> Recorded:
+    """What the database says is stored where a provider leads, also by other rows for the same directory of a host. Two
+    SFTP servers may have directories of one name.
+    """
+    same = [row.id for row in rows if row.kind == provider.kind == "local" and store_of(row) == provider.store]
+
+    def recorded(most: int) -> list[RecordedCopy]:
+        uris = database.stored_executions.newest_in(provider.store, {provider.id, *same}, most)
+        places = (place_from_uri(uri) for uri in uris)
+        return [RecordedCopy(place.manifest_key, place.files_prefix) for place in places]
+
+    return recorded
+
+
 def _code_of(error: Exception) -> str:
     return error.code if isinstance(error, MigrationError) else InvalidProviderSettings.code
 
@@ -134,12 +157,16 @@ class ProviderSet:
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, str], object] = _nobody_asks,
         memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
+        database: Database | None = None,
     ) -> None:
         """`unreadable` rows are reported only when they are asked for, because most of them may not matter.
 
         `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id and name of a
         provider that stays unusable until somebody fixes its row, its access or its store, and the code of the error.
         With `memory` a provider that failed before is left alone for a while, then probed before it is used.
+        `unfinished_directory` is `Provider.unfinished_directory`. With `database` a directory whose disk is not mounted
+        is found out before it is used.
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
@@ -151,6 +178,9 @@ class ProviderSet:
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person
         self._memory = memory
+        self._unfinished_directory = unfinished_directory
+        self._database = database
+        self._mounted: set[int] = set()
         self._worked: set[int] = set()
         self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
@@ -161,7 +191,11 @@ class ProviderSet:
 
     @classmethod
     def load(
-        cls, database: Database, interruption: threading.Event, memory: ProviderMemory | None = None
+        cls,
+        database: Database,
+        interruption: threading.Event,
+        memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
     ) -> ProviderSet:
         """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
         rows: list[ProviderRow] = []
@@ -171,7 +205,14 @@ class ProviderSet:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
-        return cls(rows, unreadable, interruption, memory=memory)
+        return cls(
+            rows,
+            unreadable,
+            interruption,
+            memory=memory,
+            unfinished_directory=unfinished_directory,
+            database=database,
+        )
 
     @property
     def any_is_in_use(self) -> bool:
@@ -179,13 +220,37 @@ class ProviderSet:
         return bool(self._built)
 
     def in_order(self, provider_ids: Iterable[int]) -> Iterator[Provider]:
-        """The usable ones of these providers, in this order."""
+        """The usable ones of these providers, in this order. Who stores something there calls `require_mounted`."""
         for provider_id in provider_ids:
-            provider = self.get(provider_id)
+            provider = self._usable(provider_id)
             if provider is not None:
                 yield provider
 
     def get(self, provider_id: int) -> Provider | None:
+        """A provider, unless it is missing, inactive, badly configured, down or not mounted. Raises `DatabaseError`."""
+        provider = self._usable(provider_id)
+        return provider if provider is not None and self._may_be_believed(provider) else None
+
+    def require_mounted(self, provider: Provider) -> None:
+        """Call it before anything is stored. Asks once a run. Raises as `providers.mounts.require_mounted`."""
+        if provider.id not in self._mounted:
+            from providers.mounts import require_mounted  # a run with nothing to do needs none of it
+
+            require_mounted(provider)
+            self._mounted.add(provider.id)
+
+    def _may_be_believed(self, provider: Provider) -> bool:
+        """Whether what is missing there is really missing. One that does not answer says so itself when it is used."""
+        try:
+            self.require_mounted(provider)
+        except NotMounted as error:
+            self._leave_alone(provider, error)
+            return False
+        except ProviderError as error:
+            emit(logging.DEBUG, "provider_not_seen", f"{provider.name}: {one_line(error)}", provider=provider.name)
+        return True
+
+    def _usable(self, provider_id: int) -> Provider | None:
         """A provider, unless it is missing, inactive, badly configured or down."""
         if provider_id not in self._unusable and provider_id not in self._built:
             with self._questions[provider_id]:
@@ -204,11 +269,11 @@ class ProviderSet:
         with self._questions[provider_id]:
             if provider_id not in self._unprobed:
                 try:
-                    self._unprobed[provider_id] = build_provider(row)
+                    self._unprobed[provider_id] = self._built_from(row)
                 except InvalidProviderSettings:
                     return None  # the caller that wants to store there reports it
-                self._unprobed[provider_id].progress.interruption = self._interruption
-            return self._unprobed[provider_id]
+        provider = self._unprobed[provider_id]
+        return provider if self._may_be_believed(provider) else None
 
     def leave_paused_alone(self, provider_ids: Iterable[int]) -> None:
         """Report those of these providers that are left alone because they failed, before several processes do."""
@@ -263,16 +328,24 @@ class ProviderSet:
         if self._is_paused(row):
             return
         try:
-            provider = build_provider(row)
+            provider = self._built_from(row)
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, row.name, error)
             return
-        provider.progress.interruption = self._interruption
         try:
             self._probe_if_it_failed(row, provider)
         finally:
             self._built[provider_id] = provider  # also one that is left alone has to be closed
+
+    def _built_from(self, row: ProviderRow) -> Provider:
+        """Raises `InvalidProviderSettings`."""
+        provider = build_provider(row)
+        provider.progress.interruption = self._interruption
+        provider.unfinished_directory = self._unfinished_directory
+        if self._database is not None:
+            provider.recorded = recorded_copies(self._database, provider, self._rows.values())
+        return provider
 
     def _is_paused(self, row: ProviderRow) -> bool:
         """Whether a provider failed so recently that it is left alone, with the settings that it has now."""
@@ -298,6 +371,7 @@ class ProviderSet:
         if self._memory is None or failure is None:
             return
         try:
+            self.require_mounted(provider)
             require_in_use(provider, self._memory.prefix)
         except ProviderError as error:
             self._leave_alone(provider, error)
@@ -319,7 +393,7 @@ class ProviderSet:
         if not error.provider_wide or caused_by_too_many_open_files(error):
             return
         failed_at = time.monotonic()
-        if isinstance(error, ConnectionDenied):  # a provider that refuses the login is not asked again by a probe
+        if isinstance(error, ConnectionDenied | NotMounted):  # a probe is refused, or stored below the mount point
             self._leave_alone(provider, error)
             return
         if isinstance(error, ProviderUnavailable):

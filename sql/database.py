@@ -17,7 +17,7 @@ from sql.errors import (
     DeletionSwitchedOff,
     SchemaError,
 )
-from sql.large_tables import EXECUTIONS_REPORTED, LARGE_TABLE_BYTES
+from sql.large_tables import EXECUTIONS_REPORTED, LARGE_TABLE_BYTES, SIZES_REPORTED
 from sql.memory.notices import Notices
 from sql.migration.attempts import Attempts
 from sql.migration.executions import Executions
@@ -86,7 +86,11 @@ class Database(Runs, Configuration, Executions, Attempts, Removals):
 
     def report_rows(self, name: str, days: int, zone: str) -> list[Row]:
         """The rows of `report_{name}.sql`: what happened in the last days, as `zone` divides them."""
-        bounds = {"large_table_bytes": LARGE_TABLE_BYTES, "rows_read": EXECUTIONS_REPORTED}
+        bounds = {
+            "large_table_bytes": LARGE_TABLE_BYTES,
+            "rows_read": EXECUTIONS_REPORTED,
+            "sizes_read": SIZES_REPORTED,
+        }
         return self._connection.query(f"report_{name}", {"days": days, "zone": zone, **bounds})
 
     # The tables

@@ -15,6 +15,7 @@ from config.options import SpanishCommand
 from config.settings import Settings
 from config.text.amounts import AmountError
 from config.text.parsers import integer
+from config.text.times import Clock
 from jobs.registry import all_jobs
 from sql.database import Database
 from sql.memory.past import Past
@@ -50,7 +51,10 @@ def history(settings: Settings, *, subject: str | None, as_json: bool, limit: in
             f"No consta nada de {one_line(subject)}: no es un trabajo (jobs los dice) ni el uuid de una ejecución"
         )
         return EXIT_SOMETHING_FAILED
-    click.echo(printable_json(found, indent=2) if as_json else "\n".join(describe(found)))
+    if as_json:
+        click.echo(printable_json(found, indent=2))
+    else:
+        click.echo("\n".join(describe(found, Clock.of_this_host(settings.time_zone))))
     return EXIT_DONE
 
 

@@ -10,6 +10,7 @@ from commands.history.counts import in_words
 from config.logs import one_line
 from config.text.causes import with_cause
 from config.text.plurals import counted, files
+from config.text.times import Clock, ago
 from jobs.registry import all_jobs
 from sql.connection import Row
 from sql.memory.past import Past
@@ -61,28 +62,30 @@ def _with_times(row: Row) -> dict[str, Any]:
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
 
 
-def describe(found: Mapping[str, Any]) -> Iterator[str]:
+def describe(found: Mapping[str, Any], clock: Clock) -> Iterator[str]:
     """The lines for people."""
     tell = {"runs": _tell_runs, "job": _tell_runs_of_job, "execution": _tell_life}[found["kind"]]
-    yield from tell(found)
+    yield from tell(found, clock)
     if found["is_cut"]:
         yield "Hay más, anteriores: --limit las enseña"
 
 
-def _local(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone():%Y-%m-%d %H:%M:%S}"
+def _when(text: str, clock: Clock) -> str:
+    """To the second, as events follow each other closely, with its age."""
+    instant = datetime.fromisoformat(text)
+    return f"{instant.astimezone(clock.zone):%Y-%m-%d %H:%M:%S} ({ago(instant, clock.now)})"
 
 
-def _span(run: Row) -> str:
+def _span(run: Row, clock: Clock) -> str:
     """When it ran, and for how long."""
-    began = _local(run["started_at"])
+    began = _when(run["started_at"], clock)
     if run["finished_at"] is None:
         return began
     seconds = (datetime.fromisoformat(run["finished_at"]) - datetime.fromisoformat(run["started_at"])).total_seconds()
-    return f"{began} ({seconds:.0f} s)"
+    return f"{began}, {seconds:.0f} s,"
 
 
-def _tell_runs(found: Mapping[str, Any]) -> Iterator[str]:
+def _tell_runs(found: Mapping[str, Any], clock: Clock) -> Iterator[str]:
     if not found["runs"]:
         yield "No consta ningún ciclo"
     for run in found["runs"]:
@@ -90,7 +93,7 @@ def _tell_runs(found: Mapping[str, Any]) -> Iterator[str]:
         told = "; ".join((*_done_in(run["report"]), *map(one_line, run["report"].get("problems", ()))))
         if not told and "jobs" in run["report"]:  # an earlier version, and a killed run, recorded no jobs
             told = "nada que hacer"
-        yield f"{_span(run)} {one_line(run['host'])} {one_line(run['mode'])}, {end}{f': {told}' if told else ''}"
+        yield f"{_span(run, clock)} {one_line(run['host'])} {one_line(run['mode'])}, {end}{f': {told}' if told else ''}"
 
 
 def _done_in(report: Mapping[str, Any]) -> Iterator[str]:
@@ -109,26 +112,26 @@ def _done_in(report: Mapping[str, Any]) -> Iterator[str]:
             yield f"{one_line(name)} {OUTCOMES.get(job['outcome'], '?')}{f' ({words})' if words else ''}"
 
 
-def _tell_runs_of_job(found: Mapping[str, Any]) -> Iterator[str]:
+def _tell_runs_of_job(found: Mapping[str, Any], clock: Clock) -> Iterator[str]:
     if not found["runs"]:
         yield f"No consta que el trabajo {found['job']} se haya hecho nunca"
     for run in found["runs"]:
         outcome = OUTCOMES.get(run["outcome"], "sin terminar")
         counts = ", ".join(in_words(found["job"], run["counts"]))
         told = "; ".join(part for part in (counts, one_line(run["error"] or "")) if part)
-        yield f"{_span(run)} {one_line(run['host'])} {outcome}{f': {told}' if told else ''}"
+        yield f"{_span(run, clock)} {one_line(run['host'])} {outcome}{f': {told}' if told else ''}"
 
 
-def _tell_life(found: Mapping[str, Any]) -> Iterator[str]:
+def _tell_life(found: Mapping[str, Any], clock: Clock) -> Iterator[str]:
     for row in found["rows"]:
-        yield f"Ejecución {one_line(found['uuid'])}, fila {row['execution_id']}: {_state_of(row)}"
+        yield f"Ejecución {one_line(found['uuid'])}, fila {row['execution_id']}: {_state_of(row, clock)}"
     for event in found["events"]:
         who = f" por {one_line(event['os_user'])}" if event["os_user"] else ""
         command = f" ({one_line(event['command'])})" if event["command"] else ""
-        yield f"{_local(event['at'])} {_words_of(event)}{who} en {one_line(event['host'])}{command}"
+        yield f"{_when(event['at'], clock)} {_words_of(event)}{who} en {one_line(event['host'])}{command}"
 
 
-def _state_of(row: Row) -> str:
+def _state_of(row: Row, clock: Clock) -> str:
     """What it is now, in words."""
     held = f"; retenida: {one_line(row['hold_reason'])}" if row["hold_reason"] is not None else ""
     if not row["has_row"]:
@@ -136,12 +139,12 @@ def _state_of(row: Row) -> str:
     if row["is_migrated"]:
         return f"{_copy_of(row)}{held}"
     if row["quarantined_at"]:
-        state = f"en cuarentena desde {_local(row['quarantined_at'])}: {one_line(row['error'])}; retry la libera"
+        state = f"en cuarentena desde {_when(row['quarantined_at'], clock)}: {one_line(row['error'])}; retry la libera"
     elif row["is_under_way"]:
         state = "la tiene un ciclo en marcha"
     elif row["next_try_at"]:
         state = f"falló en {counted(row['failed_runs'], 'ciclo', 'ciclos')}: {one_line(row['error'])}; se intenta otra "
-        state += f"vez desde {_local(row['next_try_at'])}"
+        state += f"vez desde {_when(row['next_try_at'], clock)}"
     else:
         state = f"pendiente{'; ' + one_line(row['error']) if row['error'] else ''}"
     return f"{state}{held}"

@@ -24,6 +24,7 @@ def status_as_json(facts: Facts, attentions: Sequence[Attention], zone: tzinfo) 
         "pending_by_state": dict(facts.pending.by_state),
         "pending_by_age": dict(facts.pending.by_age),
         "pending_is_exact": facts.pending.is_exact,
+        "pending_basis": facts.pending.basis,
         "directories_looked_for": facts.pending.directories_looked_for,
         "oldest_due": None if facts.pending.oldest_due is None else asdict(facts.pending.oldest_due),
         "migrated": facts.migrated,

@@ -32,7 +32,7 @@ from config.models import MigrationPolicy
 from config.settings import Settings
 from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseReadOnly, SchemaError
-from sql.large_tables import LARGE_TABLE_BYTES
+from sql.large_tables import HUGE_TABLE_BYTES, LARGE_TABLE_BYTES
 from sql.memory.outlook import WHOLE_TABLE
 
 FAILURES_SHOWN = 20
@@ -50,6 +50,7 @@ STATES = (
     *("due", "under_way", "not_due", "put_off", "held", "quarantined", "refused", "directory_absent", "without_date"),
 )
 AGES = ("up_to_a_day", "up_to_a_week", "up_to_a_month", "older")
+COUNTS = ("count", "failed", "old_enough", *AGES)
 
 
 def collect(database: Database, settings: Settings) -> Facts:
@@ -59,7 +60,8 @@ def collect(database: Database, settings: Settings) -> Facts:
     database.require_whole_schema()
     jobs = tuple(list_jobs(database, settings))
     asked_at = datetime.now(UTC)
-    tables = database.ask("status_tables", {"large_table_bytes": LARGE_TABLE_BYTES})[0]
+    sizes = {"large_table_bytes": LARGE_TABLE_BYTES, "huge_table_bytes": HUGE_TABLE_BYTES}
+    tables = database.ask("status_tables", sizes)[0]
     now: datetime = tables["now"]
     off = difference(asked_at, now, datetime.now(UTC))
     known = known_providers(database)
@@ -174,8 +176,10 @@ def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> Migrati
 
 
 def _pending(database: Database, retention_hours: float, tables: Mapping[str, Any]) -> Pending:
-    source = database.outlook.pending_source() if tables["is_large"] else WHOLE_TABLE
-    rows, due = database.outlook.pending_by_state(retention_hours, source, DIRECTORIES_LOOKED_FOR)
+    source = database.outlook.pending_source(is_huge=tables["is_huge"]) if tables["is_large"] else WHOLE_TABLE
+    found, due = database.outlook.pending_by_state(retention_hours, source, DIRECTORIES_LOOKED_FOR)
+    digits = SAMPLED_DIGITS if source.basis == "sample" else None
+    rows = {kind: {name: _whole(row[name], digits) for name in COUNTS} for kind, row in found.items()}
     without_directory = rows.pop("without_directory", None)
     counts = {state: rows[state]["count"] if state in rows else 0 for state in STATES}
     present = [row for row in due if os.path.lexists(_path(row["directory"]))]
@@ -194,6 +198,7 @@ def _pending(database: Database, retention_hours: float, tables: Mapping[str, An
         directories_looked_for=len(due),
         counted_at=tables["now"],
         is_exact=source.is_exact,
+        basis=source.basis,
     )
 
 
@@ -222,13 +227,14 @@ def _stored(database: Database, tables: Mapping[str, Any]) -> tuple[dict[int | N
     if tables["is_large"]:
         percent = min(100.0, 100.0 * SAMPLED_ROWS / max(tables["estimated_rows"], 1))
         return {
-            row["provider_id"]: Stored(*(_rounded(row[name]) for name in Stored._fields))
+            row["provider_id"]: Stored(*(_whole(row[name], SAMPLED_DIGITS) for name in Stored._fields))
             for row in database.ask("status_stored_sample", {"percent": percent})
         }, False
     rows = database.ask("summarize_providers")
     return {row["provider_id"]: Stored(*(row[name] for name in Stored._fields)) for row in rows}, True
 
 
-def _rounded(estimate: int) -> int:
-    """To the digits that a sample is good for."""
-    return round(estimate, -max(0, len(str(estimate)) - SAMPLED_DIGITS))
+def _whole(number: float, digits: int | None) -> int:
+    """A count, and an estimate to the digits that a sample is good for."""
+    whole = round(number)
+    return whole if digits is None else round(whole, -max(0, len(str(whole)) - digits))

@@ -64,6 +64,10 @@ class Pending:
     """How many due executions were looked for on this host's disk. Fewer than are due: the rest is counted as there."""
     counted_at: datetime
     is_exact: bool
+    basis: str = "counted"
+    """`counted`, `last_look`: that of a run and what was added since, or `sample`: estimates, like those of `by_age`,
+    which then need not add up to the same.
+    """
 
     @property
     def ready(self) -> int:

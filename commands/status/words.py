@@ -81,25 +81,31 @@ def describe_status(facts: Facts, attentions: Sequence[Attention], zone: tzinfo)
 
 def _executions(facts: Facts, clock: Clock) -> Iterator[str]:
     migration, pending = facts.migration, facts.pending
+    is_sampled = pending.basis == "sample"
+    roughly = "unas " if is_sampled else ""
     if migration.is_on:
         copy = "se borra" if migration.delete_after_migration and has_roots(facts) else "se conserva"
         order = ", ".join(_name(facts, each) for each in migration.provider_ids)
         yield f"Migración: activada, tras {migration.retention_hours:g} h; la copia local {copy}; proveedores: {order}"
-        ready = f"listas para migrar ahora: {pending.ready}"
+        ready = f"listas para migrar ahora: {roughly}{pending.ready}"
     else:
         yield f"Migración: NO SE MIGRA NADA: {migration.text}"
-        ready = f"les toca a {pending.ready}, pero no se migra nada"
-    yield f"Pendientes: {pending.total} ({ready})"
+        ready = f"les toca a {roughly}{pending.ready}, pero no se migra nada"
+    yield f"Pendientes: {roughly}{pending.total} ({ready})"
     yield from _split(
         pending.by_state, STATE_NAMES if migration.is_on else {**STATE_NAMES, "due": "a las que les toca"}
     )
     yield from _split(pending.by_age, AGE_NAMES)
     if (looked_for := pending.directories_looked_for) < pending.ready + pending.by_state.get("directory_absent", 0):
-        yield f"  se buscaron los directorios de las {looked_for} más antiguas; los demás se dan por presentes"
+        which = f"{looked_for}" if is_sampled else f"las {looked_for} más antiguas"
+        yield f"  se buscaron los directorios de {which}; los demás se dan por presentes"
     if pending.oldest_due is not None:
         oldest = pending.oldest_due
-        yield f"  a la más antigua, {one_line(oldest.uuid)}, le toca desde {clock.when(oldest.due_since)}"
-    if not pending.is_exact:
+        which = "la más antigua de las leídas" if is_sampled else "la más antigua"
+        yield f"  a {which}, {one_line(oldest.uuid)}, le toca desde {clock.when(oldest.due_since)}"
+    if is_sampled:
+        yield "  estimado: se leyeron las últimas filas, las que fallaron y una muestra de las demás"
+    elif not pending.is_exact:
         yield "  recuento rápido: la última pasada y lo añadido desde entonces"
     if pending.without_directory:
         yield f"Sin ficheros (ruta_directorio es NULL, no hay nada que migrar): {pending.without_directory}"

@@ -112,7 +112,8 @@ def of_executions(row: Row, retention_seconds: float) -> Iterator[Sample]:
     yield sample("janitor_executions_failed", row["failed"])
     yield sample("janitor_executions_quarantined", row["quarantined"])
     yield sample("janitor_executions_held", row["held"])
-    yield sample("janitor_executions_without_directory", row["without_directory"])
+    if row["without_directory"] is not None:
+        yield sample("janitor_executions_without_directory", row["without_directory"])
     yield sample("janitor_inventory_timestamp_seconds", row["now"])
     oldest = row["oldest_due"]
     if oldest is not None:

@@ -63,7 +63,11 @@ QUEUE = (
     Family("janitor_executions_failed", GAUGE, "Those of them whose last attempt failed or was refused."),
     Family("janitor_executions_quarantined", GAUGE, "Those of them that are not tried any more until a person acts."),
     Family("janitor_executions_held", GAUGE, "Executions that an operator holds."),
-    Family("janitor_executions_without_directory", GAUGE, "Executions that left no files."),
+    Family(
+        "janitor_executions_without_directory",
+        GAUGE,
+        "Executions that left no files; absent where only the last look at a large table was read.",
+    ),
     Family("janitor_oldest_due_timestamp_seconds", GAUGE, "When the oldest due execution was executed."),
     Family("janitor_oldest_due_age_seconds", GAUGE, "How old the oldest due execution is; 0 if none is due."),
     Family("janitor_oldest_due_overdue_seconds", GAUGE, "For how long the oldest due execution has been due."),

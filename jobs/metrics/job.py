@@ -21,6 +21,7 @@ JOB = Job(
         "janitor_backups": "SELECT",
         "janitor_holds": "SELECT",
         "janitor_jobs": "SELECT",
+        "janitor_looks": "SELECT",
         "janitor_migrations": "SELECT",
         "janitor_provider_health": "SELECT",
         "janitor_runs": "SELECT",

@@ -26,7 +26,7 @@ from jobs.registry import all_jobs
 from jobs.tick import plan_of
 from sql.connection import Row
 from sql.database import Database, DatabaseError, DatabaseUnavailable
-from sql.large_tables import SAMPLE_OF_STORED
+from sql.large_tables import LARGE_TABLE_BYTES, SAMPLE_OF_STORED
 
 FOLDER = "jobs/metrics"
 SLOW_COUNT_SECONDS = 1.0
@@ -142,7 +142,7 @@ class _Collection:
         self._samples.replace(BACKUPS, collecting.of_backups(rows))
 
     def _executions(self, database: Database) -> None:
-        """Count the executions, which reads whole tables: not in every run if it takes long, nor after a signal."""
+        """Count the executions, which may read whole tables: not in every run if it takes long, nor after a signal."""
         state = self._samples.state
         took, counted_at = state.get("counting_seconds", 0.0), state.get("counted_at", 0.0)
         is_soon = counted_at <= self._now < counted_at + took / SHARE_OF_COUNTING
@@ -158,7 +158,8 @@ class _Collection:
     def _counted(self, database: Database, began: float) -> Iterator[Sample]:
         policy = database.load_policy() or MigrationPolicy()
         retention_seconds = min(policy.retention_hours * 3600, LONGEST_RETENTION_SECONDS)
-        (row,) = self._rows(database, "count_executions", {"retention_seconds": retention_seconds})
+        parameters = {"retention_seconds": retention_seconds, "large_table_bytes": LARGE_TABLE_BYTES}
+        (row,) = self._rows(database, "count_executions", parameters)
         yield from collecting.of_executions(row, retention_seconds)
         yield from collecting.of_stored(self._rows(database, "count_stored", SAMPLE_OF_STORED), policy)
         yield sample("janitor_inventory_duration_seconds", time.monotonic() - began)

@@ -113,6 +113,7 @@ class Attempts:
     ) -> Attempt:
         """Begin an attempt once the place is known to belong to no other execution."""
         try:
+            self.providers.require_mounted(provider)
             return open_attempt(self.database, self.providers, claim, leased, place, tree, self.interruption)
         except MigrationError as error:
             self.providers.note_failure(provider, error, place.parent, tree.size_bytes)

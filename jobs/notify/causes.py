@@ -299,7 +299,8 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
             continue
         if not row["is_ended"]:
             if row["tries"] > CUT_OFF_TRIES:
-                text = f"El trabajo de {job.title} se corta cada vez a medias (¿falta de memoria?); mire el registro"
+                advice = f"janitor-daemon history {job.name} dice cuándo, y dmesg si fue por memoria"
+                text = f"El trabajo de {job.title} se corta cada vez a medias; {advice}"
                 yield Cause(key, State.FAILED, text)
         elif row["outcome"] == "failed":
             error = str(row["error"])

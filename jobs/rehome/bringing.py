@@ -55,8 +55,9 @@ def bring_all(context: Context, home_id: int, key_prefix: str, away: Iterator[Aw
     """
     traffic = Traffic(context.settings.bandwidth, context.interruption)
     memory = ProviderMemory(context.database, key_prefix)
+    notes = context.settings.unfinished_directory
     with (
-        closing(ProviderSet.load(context.database, context.interruption, memory)) as providers,
+        closing(ProviderSet.load(context.database, context.interruption, memory, notes)) as providers,
         closing(TransferPool(context.settings.transfers, traffic)) as pool,
     ):
         home = providers.get(home_id)

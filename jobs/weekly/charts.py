@@ -1,6 +1,6 @@
 """Charts as SVG that is part of a page: colours come from the page, so they follow its light or dark scheme.
 
-Each is 360 units wide, as a telephone shows it, so that its letters keep their size there.
+Those of days are 360 units wide, as a telephone shows them, so that their letters keep their size there.
 """
 
 from __future__ import annotations
@@ -78,11 +78,12 @@ def shares(title: str, parts: Sequence[Part]) -> str:
         share = part.value / whole
         shapes += [
             f'<text x="0" y="{y + 13}">{escape(_cut(part.label))}</text>',
-            f'<text x="{WIDTH}" y="{y + 13}" text-anchor="end">{escape(part.shown)} · {100 * share:.0f} %</text>',
-            f'<rect class="track" x="0" y="{y + 19}" width="{WIDTH}" height="10"/>',
-            f'<rect class="good" x="0" y="{y + 19}" width="{WIDTH * share:.1f}" height="10"/>',
+            f'<text x="100%" y="{y + 13}" text-anchor="end">{escape(part.shown)} · {100 * share:.0f} %</text>',
+            f'<rect class="track" x="0" y="{y + 19}" width="100%" height="10"/>',
+            f'<rect class="good" x="0" y="{y + 19}" width="{100 * share:.1f}%" height="10"/>',
         ]
-    return _svg(title, len(parts) * 40, shapes)
+    shape = f'class="shares" style="height:{len(parts) * 40}px"'  # without a view box letters keep their size
+    return _drawn(shape, title, shapes)
 
 
 def filled(title: str, share: float, *, is_scarce: bool) -> str:
@@ -106,7 +107,8 @@ def _cut(text: str) -> str:
 
 
 def _svg(title: str, height: int, shapes: Sequence[str]) -> str:
-    return (
-        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{escape(title)}">'
-        f"<title>{escape(title)}</title>{''.join(shapes)}</svg>"
-    )
+    return _drawn(f'viewBox="0 0 {WIDTH} {height}"', title, shapes)
+
+
+def _drawn(shape: str, title: str, shapes: Sequence[str]) -> str:
+    return f'<svg {shape} role="img" aria-label="{escape(title)}"><title>{escape(title)}</title>{"".join(shapes)}</svg>'

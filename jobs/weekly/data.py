@@ -120,6 +120,8 @@ class Report:
     is_backup_on: bool
     needs_person: Sequence[str]
     """What `status` says now that needs a person, a line for each."""
+    is_estimated: bool = False
+    """Whether what was sent, or what the providers hold, is estimated from a sample of a large table."""
 
     @property
     def migrated(self) -> int:
@@ -148,10 +150,11 @@ def gather(database: Database, settings: Settings, days: int, judgment: Judgment
     policy = database.load_policy() or MigrationPolicy()
     retention_seconds = min(policy.retention_hours, 1e6) * 3600
     parameters = {"retention_seconds": retention_seconds, "large_table_bytes": LARGE_TABLE_BYTES}
-    (queue,) = database.ask("report_pending", parameters)
+    (queue,) = database.job_query(METRICS, "count_executions", parameters)
     made = _instant(queue["now"], settings)
     attempts = database.report_rows("attempts", days, zone)
     disks, missing = _disks(settings, database.report_rows("disks", days, zone))
+    stored = database.job_query(METRICS, "count_stored", SAMPLE_OF_STORED)
     return Report(
         host=settings.host,
         made=made,
@@ -160,7 +163,7 @@ def gather(database: Database, settings: Settings, days: int, judgment: Judgment
         due=queue["due"],
         oldest_due=None if queue["oldest_due"] is None else _instant(queue["oldest_due"], settings),
         quarantined=queue["quarantined"],
-        stores=_stores(database.job_query(METRICS, "count_stored", SAMPLE_OF_STORED), attempts, policy),
+        stores=_stores(stored, attempts, policy),
         causes=[Cause(**_renamed(row)) for row in database.report_rows("failures", days, zone)],
         runs=_runs(database.report_rows("runs", days, zone)),
         jobs=_jobs(database.report_rows("jobs", days, zone), settings),
@@ -169,6 +172,7 @@ def gather(database: Database, settings: Settings, days: int, judgment: Judgment
         backups=_backups(database.job_query(METRICS, "last_backups", {}), settings),
         is_backup_on=_is_on("backup", settings),
         needs_person=tuple(judgment(database, settings)),
+        is_estimated=any(row["is_estimated"] for row in (*attempts, *stored)),
     )
 
 

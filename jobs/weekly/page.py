@@ -11,7 +11,7 @@ from html import escape
 from config.logs import one_line
 from jobs.weekly.charts import Bar, Part, bars, filled, shares
 from jobs.weekly.data import Disk, Report
-from jobs.weekly.words import KINDS, LITTLE_FREE, attention, duration, moment, outlook, period, size
+from jobs.weekly.words import ESTIMATED, KINDS, LITTLE_FREE, attention, duration, moment, outlook, period, size
 
 LIGHT = {
     "page": "#f6f7f9", "card": "#ffffff", "text": "#1b2430", "soft": "#525f6e", "line": "#d5dbe2",
@@ -56,6 +56,7 @@ th{{font-weight:600}}
 td.number,th.number{{text-align:right;white-space:nowrap}}
 .scroll{{overflow-x:auto}}
 svg{{display:block;width:100%;max-width:460px;height:auto;margin:4px 0 8px}}
+svg.shares{{max-width:none}}
 svg text{{font:11px system-ui,sans-serif;fill:var(--text)}}
 .good{{fill:var(--good)}}.bad{{fill:var(--bad)}}.track{{fill:var(--track)}}
 .base{{stroke:var(--soft);stroke-width:1}}
@@ -129,7 +130,8 @@ def _figures(report: Report) -> str:
     shown = "".join(
         f"<div><b>{_text(value)}</b><span class='soft'>{_text(name)}</span></div>" for name, value in figures
     )
-    return _section("En resumen", f'<div class="figures">{shown}</div>', "wide")
+    note = f"<p class='soft'>{_text(ESTIMATED)}</p>" if report.is_estimated else ""
+    return _section("En resumen", f'<div class="figures">{shown}</div>{note}', "wide")
 
 
 def _charts(report: Report) -> list[str]:

@@ -15,6 +15,7 @@ OVERDUE_DAYS = 2
 OLD_BACKUP = timedelta(days=2)
 LITTLE_FREE = 0.1
 SOON_DAYS = 7
+ESTIMATED = "≈ lo enviado y lo guardado se estiman con una muestra, pues las tablas son grandes"
 
 
 def size(number: float) -> str:
@@ -90,6 +91,8 @@ def lines(report: Report) -> Iterator[str]:
             f"  {one_line(store.name)} ({store.role}): {executions(store.executions)}, {size(store.bytes)}; "
             f"nuevo: {size(store.new_bytes)}; intentos con error: {store.failed}"
         )
+    if report.is_estimated:
+        yield f"  {ESTIMATED}"
     for disk in report.disks:
         yield f"Disco de {one_line(disk.path)}: {size(disk.free_bytes)} libres ({_share(disk)}); {outlook(disk)}"
     for host, codes in report.runs.items():

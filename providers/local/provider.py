@@ -23,6 +23,7 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidProviderSettings,
+    NotMounted,
     ObjectNotFound,
     Provider,
     ProviderUnavailable,
@@ -52,6 +53,8 @@ class LocalProvider(Provider):
     """
 
     only_conditions_stop_late_puts = False
+
+    may_be_unmounted = True
 
     what_is_there_is_durable = False
     """A name that is not yet on the disk is visible, but lost in a power failure."""
@@ -186,6 +189,10 @@ class LocalProvider(Provider):
                     elif stat.S_ISREG(status.st_mode) and not is_temporary_name(name):
                         yield StoredObject("/".join((*directory, name)), status.st_size)
 
+    def top_names(self) -> Sequence[str]:
+        with translated(self._directory):
+            return os.listdir(self._root())
+
     def delete(self, key: str) -> None:
         *directories, name = parts_of_key(key)
         with translated(key):
@@ -294,7 +301,7 @@ class LocalProvider(Provider):
             except OSError as error:
                 raise error_of(error, self._directory) from error
             if not same:
-                raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
+                raise NotMounted(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
             return self._root_descriptor
 
     def _entries(self, top: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:

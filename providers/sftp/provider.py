@@ -74,6 +74,8 @@ class SftpProvider(Provider):
 
     only_conditions_stop_late_puts = False
 
+    may_be_unmounted = True
+
     offload_threshold_bytes = 256 * 1024 * 1024
     """One process carries some 100 MB/s, however many files at once: the SSH protocol's packets are paramiko's work."""
 
@@ -182,6 +184,9 @@ class SftpProvider(Provider):
         for directory, name, attributes in self._listing.entries(prefix):
             if is_file(attributes) and not is_temporary_name(name):
                 yield StoredObject("/".join((*directory, name)), attributes.size_bytes or 0)
+
+    def top_names(self) -> Sequence[str]:
+        return [name for page in self._pages("", [()]) for _, name, _ in page]
 
     def delete(self, key: str) -> None:
         *directories, name = parts_of_key(key)

@@ -1,20 +1,37 @@
 -- Executions still to be migrated, by what keeps each of them waiting, each counted once; and the oldest ones that are
 -- due, a row each (`kind` is NULL). They are read from the platform's table, or they are those of a list that are still
--- pending, and all rows that were added after it. What was judged is kept for both answers: of a whole table without its
--- texts, which are then read once more for the oldest.
+-- pending, all rows that were added after it, and a sample of the pages of earlier ones, in which each row stands for
+-- several. What was judged is kept for both answers: of a whole table without its texts, which are then read once more
+-- for the oldest.
 WITH pending AS (
-    SELECT id, uuid::text AS uuid, ruta_directorio, fecha_ejecucion::timestamptz AS executed_at
+    SELECT
+        id, uuid::text AS uuid, ruta_directorio, fecha_ejecucion::timestamptz AS executed_at,
+        1::double precision AS weight
     FROM ejecuciones_yaml
     WHERE %(is_scanned)s AND migrado_a_nube IS NOT TRUE
     UNION ALL
-    SELECT execution.id, execution.uuid::text, execution.ruta_directorio, execution.fecha_ejecucion::timestamptz
+    SELECT execution.id, execution.uuid::text, execution.ruta_directorio, execution.fecha_ejecucion::timestamptz, 1
     FROM unnest(%(execution_ids)s::bigint[]) AS known (id)
     JOIN ejecuciones_yaml AS execution ON execution.id = known.id
     WHERE NOT %(is_scanned)s AND execution.migrado_a_nube IS NOT TRUE
     UNION ALL
-    SELECT id, uuid::text, ruta_directorio, fecha_ejecucion::timestamptz
+    SELECT id, uuid::text, ruta_directorio, fecha_ejecucion::timestamptz, 1
     FROM ejecuciones_yaml
     WHERE NOT %(is_scanned)s AND id > %(after_id)s AND migrado_a_nube IS NOT TRUE
+    UNION ALL
+    SELECT id, uuid::text, ruta_directorio, fecha_ejecucion::timestamptz, 100 / nullif(%(sampled_percent)s::double precision, 0)
+    FROM ejecuciones_yaml TABLESAMPLE SYSTEM (%(sampled_percent)s)
+    WHERE %(sampled_percent)s > 0
+      AND id <= %(after_id)s
+      AND NOT id = ANY(%(execution_ids)s::bigint[])
+      AND migrado_a_nube IS NOT TRUE
+),
+waiting AS (
+    -- What keeps executions waiting. Most of them have no such record: to look for that of each would take longer.
+    SELECT execution_id, uuid, directory, executed_at, state, error_code, lease_expires_at, quarantined_at, next_try_at
+    FROM janitor_migrations
+    WHERE state IN ('failed', 'refused') OR lease_expires_at IS NOT NULL
+       OR next_try_at IS NOT NULL OR quarantined_at IS NOT NULL
 ),
 judged AS (
     SELECT
@@ -22,6 +39,7 @@ judged AS (
         CASE WHEN NOT %(is_scanned)s THEN pending.uuid END AS uuid,
         CASE WHEN NOT %(is_scanned)s THEN pending.ruta_directorio END AS directory,
         pending.executed_at,
+        pending.weight,
         CASE
             WHEN pending.ruta_directorio IS NULL THEN 'without_directory'
             WHEN migration.state = 'migrating' AND migration.lease_expires_at > now() THEN 'under_way'
@@ -37,7 +55,7 @@ judged AS (
             migration.state IN ('failed', 'refused') AND migration.error_code IS DISTINCT FROM 'interrupted', false
         ) AS is_failed
     FROM pending
-    LEFT JOIN janitor_migrations AS migration ON migration.execution_id = pending.id
+    LEFT JOIN waiting AS migration ON migration.execution_id = pending.id
     CROSS JOIN LATERAL (
         SELECT
             migration.uuid = pending.uuid
@@ -48,15 +66,18 @@ judged AS (
 counted AS (
     SELECT
         kind,
-        count(*) AS count,
-        count(*) FILTER (WHERE is_failed) AS failed,
-        count(*) FILTER (WHERE executed_at <= now() - make_interval(secs => %(retention_seconds)s)) AS old_enough,
-        count(*) FILTER (WHERE executed_at > now() - interval '1 day') AS up_to_a_day,
-        count(*) FILTER (WHERE executed_at <= now() - interval '1 day' AND executed_at > now() - interval '7 days')
-            AS up_to_a_week,
-        count(*) FILTER (WHERE executed_at <= now() - interval '7 days' AND executed_at > now() - interval '30 days')
-            AS up_to_a_month,
-        count(*) FILTER (WHERE executed_at <= now() - interval '30 days') AS older
+        sum(weight) AS count,
+        coalesce(sum(weight) FILTER (WHERE is_failed), 0) AS failed,
+        coalesce(sum(weight) FILTER (WHERE executed_at <= now() - make_interval(secs => %(retention_seconds)s)), 0)
+            AS old_enough,
+        coalesce(sum(weight) FILTER (WHERE executed_at > now() - interval '1 day'), 0) AS up_to_a_day,
+        coalesce(sum(weight) FILTER (
+            WHERE executed_at <= now() - interval '1 day' AND executed_at > now() - interval '7 days'
+        ), 0) AS up_to_a_week,
+        coalesce(sum(weight) FILTER (
+            WHERE executed_at <= now() - interval '7 days' AND executed_at > now() - interval '30 days'
+        ), 0) AS up_to_a_month,
+        coalesce(sum(weight) FILTER (WHERE executed_at <= now() - interval '30 days'), 0) AS older
     FROM judged
     GROUP BY kind
 ),

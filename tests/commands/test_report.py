@@ -7,6 +7,7 @@ import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +21,7 @@ from config.settings import Settings, load_settings
 from jobs.weekly.data import Report, gather
 from jobs.weekly.forecast import DAY_SECONDS, Measurement, forecast
 from jobs.weekly.page import DARK, LIGHT, page
-from jobs.weekly.words import attention, duration, lines, size
+from jobs.weekly.words import ESTIMATED, attention, duration, lines, size
 from tests.platform_database import Platform
 
 EVIL = "<script>alert(1)</script> & \"NAS\" 'x'"
@@ -128,6 +129,10 @@ def test_a_terminal_shows_it_and_what_needs_a_person_comes_first(busy: Report) -
     """All that `status` says, and what it does not say in addition."""
     text = list(lines(busy))
     assert text[1] == "Necesita atención:"
+    assert ESTIMATED not in "".join(text) + page(busy)
+    estimated = replace(busy, is_estimated=True)
+    assert f"  {ESTIMATED}" in lines(estimated)
+    assert ESTIMATED in page(estimated)
     assert text[2].startswith("  raíz ")
     assert text[3].startswith("  1 ejecución sin migrar: acceso denegado en ")
     assert [line.strip() for line in text[2:]][: len(busy.needs_person)] == list(busy.needs_person)
@@ -187,12 +192,29 @@ def test_each_chart_can_be_read_by_a_program_and_stays_in_its_frame(busy: Report
     for chart in charts:
         drawn = ET.fromstring(chart)  # noqa: S314 the program's own
         assert drawn.attrib["aria-label"]
-        _, _, width, height = map(float, drawn.attrib["viewBox"].split())
+        width, height = frame_of(drawn)
         for shape in drawn.iter("rect"):
-            x, y, w, h = (float(shape.attrib[name]) for name in ("x", "y", "width", "height"))
+            x, y, w, h = (float(shape.attrib[name].removesuffix("%")) for name in ("x", "y", "width", "height"))
             assert min(x, y, w, h) >= 0
             assert x + w <= width + 0.1
             assert y + h <= height + 0.1
+
+
+def frame_of(drawn: ET.Element) -> tuple[float, float]:
+    """Width and height of a chart. One without a view box is as wide as its card: its widths are in percent."""
+    if "viewBox" not in drawn.attrib:
+        return 100, float(drawn.attrib["style"].removeprefix("height:").removesuffix("px"))
+    _, _, width, height = map(float, drawn.attrib["viewBox"].split())
+    return width, height
+
+
+def test_the_bar_of_a_share_is_as_wide_as_its_card(busy: Report) -> None:
+    (chart,) = [chart for chart in re.findall(r"<svg .*?</svg>", page(busy)) if "Reparto" in chart]
+    drawn = ET.fromstring(chart)  # noqa: S314 the program's own
+    assert drawn.attrib["class"] == "shares"
+    assert "svg.shares{max-width:none}" in page(busy)
+    tracks = [shape for shape in drawn.iter("rect") if shape.attrib["class"] == "track"]
+    assert {track.attrib["width"] for track in tracks} == {"100%"}
 
 
 @pytest.mark.parametrize("colours", [LIGHT, DARK], ids=["light", "dark"])

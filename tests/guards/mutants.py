@@ -106,6 +106,69 @@ ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_goes_on_when_
 QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_change",)
 TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
+MOUNTS = "tests/jobs/test_mounts.py::"
+UNMOUNTED = "tests/stories/test_unmounted_destinations.py::"
+NEITHER_WRITTEN_NOR_BELIEVED = f"{UNMOUNTED}test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed"
+
+MOUNTED = (
+    Mutant(
+        "mounted destinations",
+        "a mount point is taken for its disk",
+        "providers/mounts.py",
+        "    if not newest or any(",
+        "    if newest is not None or any(",
+        (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "what a provider lacks is believed to be missing",
+        "jobs/provider_set.py",
+        "            self._leave_alone(provider, error)\n            return False\n",
+        "            self._leave_alone(provider, error)\n            return True\n",
+        (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "an execution is stored without a look for the disk",
+        "jobs/migration/attempts.py",
+        "            self.providers.require_mounted(provider)\n",
+        "",
+        (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a probe decides whether a disk is mounted",
+        "jobs/provider_set.py",
+        "isinstance(error, ConnectionDenied | NotMounted)",
+        "isinstance(error, ConnectionDenied)",
+        (f"{MOUNTS}test_nothing_is_stored_for_an_alternate_that_is_not_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a probe of what failed before is stored below the mount point",
+        "jobs/provider_set.py",
+        "            self.require_mounted(provider)\n            require_in_use(",
+        "            require_in_use(",
+        (f"{MOUNTS}test_what_failed_before_is_not_probed_below_the_mount_point",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a restore says that a copy is not there because its disk is not",
+        "storage/manifest.py",
+        "        require_mounted(provider)\n",
+        "",
+        (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a copy in another store is missed here",
+        "sql/queries/find_newest_copies.sql",
+        "          AND attempt.store = %(store)s\n",
+        "",
+        (f"{MOUNTS}test_copies_that_no_row_expects_there_are_not_missed",),
+    ),
+)
+
 VERIFICATION = (
     Mutant(
         "verification",
@@ -2860,7 +2923,7 @@ CONDITIONS = (
         "conditions",
         "GCS is not told which generation a large object may replace",
         "providers/gcs/provider.py",
-        "if_generation_match=only_over,",
+        "if_generation_match=terms.only_over,",
         "",
         ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
     ),
@@ -4733,6 +4796,7 @@ SETTINGS = (
 
 
 SFTP_GOES_ON = "tests/providers/test_sftp_resumption.py::"
+ON_GOOGLE = "tests/providers/test_gcs_continuation.py::"
 HTTP_GOES_ON = "tests/providers/test_http_resumption.py::"
 
 GOING_ON = (
@@ -4831,6 +4895,78 @@ GOING_ON = (
         """elif not answer.headers.get("Content-Range", "").startswith(f"bytes {position}-"):""",
         "elif answer is None:",
         (HTTP_GOES_ON + "test_another_range_than_the_one_asked_for_is_not_taken[gcs]",),
+    ),
+    Mutant(
+        "going on",
+        "a session on Google is continued with another file",
+        "providers/gcs/upload_sessions.py",
+        "if self._note.hashes[number] != sha256_so_far.hex():",
+        "if False:",
+        (ON_GOOGLE + "test_a_file_that_has_changed_since_is_sent_from_its_beginning",),
+    ),
+    Mutant(
+        "going on",
+        "what the server has and nobody noted is believed",
+        "providers/gcs/upload_sessions.py",
+        "elif start < self.kept_bytes:",
+        "elif False:",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_without_parts]",),
+    ),
+    Mutant(
+        "going on",
+        "what an earlier run sent to Google counts as sent",
+        "providers/gcs/provider.py",
+        "._replace(sent_whole=False)",
+        "",
+        (ON_GOOGLE + "test_the_next_run_sends_what_the_session_lacks[error0]",),
+    ),
+    Mutant(
+        "going on",
+        "a session on other terms is continued",
+        "providers/gcs/provider.py",
+        "if noted.terms == terms and self._repeated(look):",
+        "if self._repeated(look):",
+        (ON_GOOGLE + "test_a_session_for_a_new_object_is_no_session_for_its_replacement",),
+    ),
+    Mutant(
+        "going on",
+        "a session on Google that nobody wants stays",
+        "providers/gcs/provider.py",
+        "self._repeated(functools.partial(self._cancel, upload.url))",
+        "pass",
+        (ON_GOOGLE + "test_a_session_that_nobody_wants_is_cancelled[p/ejecuciones/1/]",),
+    ),
+    Mutant(
+        "going on",
+        "a note of a session that others could write is used",
+        "providers/gcs/kept_uploads.py",
+        "if status.st_uid != os.geteuid() or status.st_mode != stat.S_IFREG | 0o600:",
+        "if False:",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_open_to_others]",),
+    ),
+    Mutant(
+        "going on",
+        "notes of sessions in a directory that others can write are used",
+        "providers/gcs/kept_uploads.py",
+        "return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | FOR_OWNER",
+        "return True",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_open_directory]",),
+    ),
+    Mutant(
+        "going on",
+        "credentials go wherever a note leads",
+        "providers/gcs/kept_uploads.py",
+        "return urlsplit(store)[:2] == urlsplit(url)[:2]",
+        "return True",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_leads_to_another_server]",),
+    ),
+    Mutant(
+        "going on",
+        "the address of a session can be read by others",
+        "providers/gcs/kept_uploads.py",
+        "with os.fdopen(os.open(upload.path, flags, 0o600)",
+        "with os.fdopen(os.open(upload.path, flags, 0o644)",
+        (ON_GOOGLE + "test_the_address_of_a_session_is_for_this_user_alone",),
     ),
     Mutant(
         "going on",
@@ -6412,7 +6548,41 @@ WATCHED_FROM_OUTSIDE = (
 
 STATUS_STORY = "tests/stories/test_status.py::"
 
+HUGE_TABLE = ("tests/sql/test_large_tables.py::test_what_waits_in_a_huge_table_is_estimated_where_no_run_has_looked",)
+
 STATUS = (
+    Mutant(
+        "status",
+        "the last rows of a huge table count twice",
+        "sql/queries/status_pending.sql",
+        "      AND id <= %(after_id)s\n",
+        "",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "what is known to wait in a huge table counts twice",
+        "sql/queries/status_pending.sql",
+        "      AND NOT id = ANY(%(execution_ids)s::bigint[])\n",
+        "",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "what failed long ago in a huge table is left to the sample",
+        "sql/queries/status_known.sql",
+        "state IN ('failed', 'refused')",
+        "false",
+        HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "metrics read a large table that a run has looked through",
+        "jobs/metrics/queries/count_executions.sql",
+        "WHERE NOT EXISTS (SELECT FROM look) AND",
+        "WHERE",
+        ("tests/sql/test_large_tables.py::test_what_waits_is_read_from_the_last_look_and_what_was_added_since",),
+    ),
     Mutant(
         "status",
         "init-db calls tables up to date of which one is gone",
@@ -6557,6 +6727,7 @@ MUTANTS = (
     *SECRETS,
     *COPIES,
     *PROBES_LEFT,
+    *MOUNTED,
     *SFTP_CONTINUATION,
     *CONDITIONS,
     *NEW_FILES,

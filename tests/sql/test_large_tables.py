@@ -7,6 +7,8 @@ from contextlib import closing
 
 import pytest
 
+from sql import database as database_module
+from sql import large_tables
 from sql.database import Database
 from tests.platform_database import Platform
 
@@ -98,8 +100,61 @@ def test_what_waits_is_read_from_the_last_look_and_what_was_added_since(platform
     assert waiting(database, large_table_bytes=0) == scanned, "what is set back waits for the next look"
 
 
+def test_what_waits_in_a_huge_table_is_estimated_where_no_run_has_looked(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last rows, failures and what is held are counted, the rest is estimated: where the sample is the whole table,
+    each row counts once.
+    """
+    pages = int(platform.value("SELECT pg_relation_size('ejecuciones_yaml') / current_setting('block_size')::integer"))
+    database = platform.database()
+
+    def counted(sampled_pages: int) -> tuple[str, dict[str, float]]:
+        monkeypatch.setitem(large_tables.PENDING_SAMPLE, "rows_read", 200)
+        monkeypatch.setitem(large_tables.PENDING_SAMPLE, "sampled_pages", sampled_pages)
+        source = database.outlook.pending_source(is_huge=True)
+        rows, due = database.outlook.pending_by_state(24, source, 10)
+        assert all(row["directory"].startswith(("/p/", "/d/")) for row in due)
+        return source.basis, {kind: row["count"] for kind, row in rows.items()}
+
+    assert counted(pages) == counted(pages // 2) == ("sample", {"due": 77, "not_due": 23})
+    platform.sql("UPDATE ejecuciones_yaml SET migrado_a_nube = false WHERE id % 10 = 9 AND id <= 19000")
+    platform.sql("UPDATE janitor_migrations SET state = 'refused' WHERE execution_id = 9")
+    platform.sql("INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) VALUES (19, '', '', '', '')")
+    pages *= 2  # the table has grown by the new versions of rows
+    assert counted(pages) == ("sample", {"due": 77 + 1898, "not_due": 23, "refused": 1, "held": 1})
+    _, estimate = counted(pages // 4)
+    assert (estimate["refused"], estimate["held"]) == (1, 1)
+    assert 77 < estimate["due"] < 77 + 2 * 1898
+
+
+def test_what_was_sent_is_added_up_or_estimated_from_a_part_of_the_sizes(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = platform.database()
+    platform.sql(
+        "INSERT INTO janitor_attempts (execution_id, run_id, host, fencing_token, provider_id, key_prefix, state, "
+        "error_code, finished_at) "
+        "SELECT id, 1, 'h', 1, nube_provider_id, uuid, CASE WHEN id <= 200 THEN 'committed' ELSE 'settled' END, "
+        "CASE WHEN id > 200 THEN 'unavailable' END, now() FROM ejecuciones_yaml WHERE id <= 210"
+    )
+    platform.sql("UPDATE janitor_migrations SET size_bytes = 30 WHERE execution_id <= 3")
+
+    def sent(sizes_read: int) -> list[tuple[int, bool, int, int, bool]]:
+        monkeypatch.setattr(database_module, "SIZES_REPORTED", sizes_read)
+        names = ("provider_id", "is_migrated", "executions", "bytes", "is_estimated")
+        return [tuple(row[name] for name in names) for row in database.report_rows("attempts", 7, "UTC")]
+
+    counted = [(1, False, 8, 0, False), (1, True, 150, 1560, False), (2, False, 2, 0, False), (2, True, 50, 500, False)]
+    assert sent(100) == sent(76) == counted
+    failed_1, (*_, estimate, is_estimated), failed_2, other = sent(30)
+    assert (failed_1, failed_2, other) == (counted[0], counted[2], counted[3])
+    assert is_estimated
+    assert 1500 <= estimate <= 3000
+
+
 def waiting(database: Database, large_table_bytes: int) -> tuple[int, int]:
     """How many executions are pending, and due."""
     parameters = {"retention_seconds": DAY, "large_table_bytes": large_table_bytes}
-    (row,) = database.ask("report_pending", parameters)
+    (row,) = database.job_query("jobs/metrics", "count_executions", parameters)
     return row["pending"], row["due"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from commands.history.counts import in_words
 from commands.history.life import describe
+from config.text.times import Clock
 from jobs.logs.report import LogsReport
 from jobs.registry import all_jobs, job_named
 from tests.destinations import Destination
@@ -93,11 +95,13 @@ def test_counts_are_told_in_words() -> None:
                                            "backup": {"outcome": "done", "counts": backup}}},
     }  # fmt: skip
     words = "1 copia COMPLETA hecha, 28 tablas, 1500384 filas, 2.00 KB en su fichero, 1.00 KB libres en /srv"
-    (of_run,) = describe({"kind": "runs", "runs": [run], "is_cut": False})
+    clock = Clock(datetime(2026, 11, 28, 6, tzinfo=UTC), timezone(timedelta(hours=1)))
+    (of_run,) = describe({"kind": "runs", "runs": [run], "is_cut": False}, clock)
+    assert of_run.startswith("2026-11-28 04:00:00 (hace 3 h), 9 s, una run backup")
     assert of_run.endswith(f"run backup, código 0: verify con fallos; backup bien ({words})")
-    (of_job,) = describe({"kind": "job", "job": "backup", "runs": [run], "is_cut": False})
+    (of_job,) = describe({"kind": "job", "job": "backup", "runs": [run], "is_cut": False}, clock)
     assert of_job.endswith(f"bien: {words}")
-    (idle,) = describe({"kind": "runs", "runs": [{**run, "report": {"jobs": {}}}], "is_cut": False})
+    (idle,) = describe({"kind": "runs", "runs": [{**run, "report": {"jobs": {}}}], "is_cut": False}, clock)
     assert idle.endswith("nada que hacer")
     for job in all_jobs():
         assert not [text for text in in_words(job.name, dict.fromkeys(job.counts, 2)) if "_" in text]

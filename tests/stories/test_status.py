@@ -412,13 +412,20 @@ def test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted(
     installation.configure(installation.add_provider(nas))
     installation.small_execution("vieja")
     installation.add_execution("migrada", "/x", migrated=True)
-    assert facts_of(installation).pending.is_exact  # nobody has looked yet
+    assert facts_of(installation).pending.basis == "counted", "nobody has looked yet"
+    monkeypatch.setattr(collecting, "HUGE_TABLE_BYTES", 0)
+    sampled = facts_of(installation)
+    assert (sampled.pending.basis, sampled.pending.is_exact, sampled.pending.ready) == ("sample", False, 1)
+    told = list(describe_status(sampled, (), UTC))
+    assert "Pendientes: unas 1 (listas para migrar ahora: unas 1)" in told
+    assert [line for line in told if line.startswith("  estimado: ")]
+    assert [line for line in told if line.startswith("  a la más antigua de las leídas, vieja, ")]
     with contextlib.closing(Database(installation.database_url, "h")) as database:
         database.start_run(1, "tick", "test")
         assert [[each.uuid for each in page] for page in database.candidates(0)] == [["vieja"]]
     installation.small_execution("nueva")
     facts = facts_of(installation)
-    assert not facts.pending.is_exact
+    assert facts.pending.basis == "last_look"
     assert (facts.pending.total, facts.pending.ready, facts.pending.without_directory) == (2, 2, None)
     assert (facts.migrated, facts.is_exact) == (1, False)
     assert facts.providers[0].migrated == 0

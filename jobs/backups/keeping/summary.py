@@ -121,7 +121,8 @@ def _ages(summary: Summary, full: Backup, clock: Clock) -> Finding:
         f"última comprobada {_shown(proven, clock)}"
     )
     if full.is_dated_ahead or (clock.now - full.made).days > LONGEST_DAYS_WITHOUT:
-        return bad(SUBJECT, f"{text}: hace más de una semana que no se hace una completa; mire el registro")
+        late = "hace más de una semana que no se hace una completa; janitor-daemon history backup dice por qué"
+        return bad(SUBJECT, f"{text}: {late}")
     return good(SUBJECT, text)
 
 

@@ -32,7 +32,8 @@ SELECT
     coalesce(provider.nombre, '') AS provider,
     stored.executions,
     coalesce(recorded.bytes, 0) AS bytes,
-    coalesce(unfinished.deletions, 0) AS deletions_unfinished
+    coalesce(unfinished.deletions, 0) AS deletions_unfinished,
+    (SELECT percent < 100 FROM share) AS is_estimated
 FROM stored
 LEFT JOIN recorded ON recorded.provider_id IS NOT DISTINCT FROM stored.provider_id
 LEFT JOIN unfinished ON unfinished.provider_id IS NOT DISTINCT FROM stored.provider_id

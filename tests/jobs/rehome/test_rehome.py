@@ -16,6 +16,7 @@ import pytest
 
 from config.errors import MigrationError, RunInterrupted
 from providers.base import ProviderUnavailable
+from providers.mounts import TRUSTED_NAME
 from sql.database import Database
 from storage import lease
 from tests.faulty_provider import EVERY_CALL, Call, Fault, fail
@@ -46,8 +47,10 @@ def lose_the_manifest(away: Away) -> None:
 
 
 def lose_everything(away: Away) -> None:
+    """An empty directory counts as not mounted unless somebody says that it is the right one."""
     for path in away.home.directory.iterdir():
         shutil.rmtree(path)
+    (away.home.directory / TRUSTED_NAME).touch()
 
 
 def lose_a_file(away: Away) -> None:
