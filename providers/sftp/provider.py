@@ -186,7 +186,7 @@ class SftpProvider(Provider):
                 yield StoredObject("/".join((*directory, name)), attributes.size_bytes or 0)
 
     def top_names(self) -> Sequence[str]:
-        return [name for page in self._pages("", [()]) for _, name, _ in page]
+        return [name for page in self._listing.pages("", [()]) for _, name, _ in page]
 
     def delete(self, key: str) -> None:
         *directories, name = parts_of_key(key)
