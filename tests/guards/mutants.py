@@ -59,6 +59,11 @@ NOTIFY = "tests/jobs/notify/"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
+PROOF = "storage/uploading/proof.py"
+MANIFEST_AT_PLACE = "storage/uploading/manifest_at_place.py"
+FIRST_LOOK = "storage/uploading/found.py"
+FILES_OF_UPLOAD = "storage/uploading/files.py"
+UPLOAD_TASK = "storage/uploading/task.py"
 SENDING = "storage/sending.py"
 TREE = "files/walk.py"
 REMOVAL = "jobs/migration/removal/removal.py"
@@ -191,7 +196,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "sizes are not compared",
-        UPLOAD,
+        PROOF,
         "        if stored.size_bytes != receipt.size_bytes:\n",
         "        if stored.size_bytes < 0:\n",
         FOUND_LIES,
@@ -199,7 +204,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "what a listing cannot prove is believed, as if it were empty",
-        UPLOAD,
+        PROOF,
         "        if stored.size_bytes == 0:\n",
         "        if stored.checksum is None:\n",
         FOUND_LIES,
@@ -207,7 +212,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "checksums are not compared",
-        UPLOAD,
+        PROOF,
         "if stored.checksum is not None and stored.checksum in receipt.checksums else",
         "if stored.checksum is not None else",
         FOUND_LIES,
@@ -215,7 +220,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "the right size is enough where there is no checksum",
-        UPLOAD,
+        PROOF,
         "if stored.checksum is not None and stored.checksum in receipt.checksums else",
         "if stored.checksum is None or stored.checksum in receipt.checksums else",
         FOUND_LIES,
@@ -223,7 +228,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "what was read back is not compared",
-        UPLOAD,
+        PROOF,
         "if digest.sha256 == self._receipts.of(positions[digest.key]).sha256:",
         "if digest.sha256:",
         FOUND_LIES,
@@ -231,7 +236,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "a missing object is no difference",
-        UPLOAD,
+        PROOF,
         "standing = bytearray(len(self._tree) + 1)\n        manifest =",
         "standing = bytearray([PROVEN]) * (len(self._tree) + 1)\n        manifest =",
         FOUND_LIES,
@@ -239,7 +244,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "the manifest itself is not proven",
-        UPLOAD,
+        PROOF,
         "expected = chain(self._tree.file_positions(), [self._receipts.manifest_position])",
         "expected = self._tree.file_positions()",
         FOUND_LIES,
@@ -248,8 +253,8 @@ VERIFICATION = (
         "verification",
         "what still differs after it was sent again is committed",
         UPLOAD,
-        "        if wrong:\n            raise self._unreadable or _differing(",
-        "        if not evidence:\n            raise self._unreadable or _differing(",
+        "        if compared.wrong:\n            raise compared.error(",
+        "        if not compared.evidence:\n            raise compared.error(",
         ("tests/storage/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
     ),
     Mutant(
@@ -271,7 +276,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "a copy that is being renewed looks complete",
-        UPLOAD,
+        MANIFEST_AT_PLACE,
         "            deletions.delete(manifest.stored)\n",
         "            pass\n",
         ("tests/storage/test_upload.py::test_a_copy_that_is_being_renewed_does_not_look_complete",),
@@ -1117,15 +1122,15 @@ LEFTOVERS = (
     Mutant(
         "foreign objects",
         "what lies at a place is not noted before sending",
-        UPLOAD,
-        "self._records.note_place(self._attempt, foreign_objects=foreign)",
+        FIRST_LOOK,
+        "task.records.note_place(task.attempt, foreign_objects=foreign)",
         "pass",
         ("tests/storage/test_upload.py::test_the_place_is_looked_at_and_noted_before_anything_is_sent",),
     ),
     Mutant(
         "foreign objects",
         "what lies at a place counts as ours",
-        UPLOAD,
+        UPLOAD_TASK,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return True",
         ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
@@ -1133,7 +1138,7 @@ LEFTOVERS = (
     Mutant(
         "foreign objects",
         "that foreign objects were found is forgotten",
-        UPLOAD,
+        UPLOAD_TASK,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return attempt.earlier_attempts_here > 0 and not attempt.committed_here",
         ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
@@ -1149,8 +1154,8 @@ LEFTOVERS = (
     Mutant(
         "foreign objects",
         "extra objects are removed whosever they are",
-        UPLOAD,
-        "                elif self._may_remove:\n",
+        PROOF,
+        "                elif may_remove:\n",
         "                else:\n",
         ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
@@ -1205,7 +1210,7 @@ LEFTOVERS = (
     Mutant(
         "leftovers",
         "unfinished uploads are not discarded before sending",
-        UPLOAD,
+        FIRST_LOOK,
         "        if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():",
         "        if not self._attempt:",
         ("tests/storage/test_upload.py::test_unfinished_uploads_of_an_earlier_attempt_are_discarded",),
@@ -1350,7 +1355,7 @@ HOST = (
     Mutant(
         "processes of a run",
         "what a lost helper left unfinished stays in a proven copy",
-        UPLOAD,
+        FILES_OF_UPLOAD,
         "self._sender.left_unfinished = self._sender.unanswered = True",
         "pass",
         (
@@ -1402,7 +1407,7 @@ HOST = (
     Mutant(
         "leftovers",
         "what tried out commands stays in a proven copy when the line broke just then",
-        UPLOAD,
+        PROOF,
         "self._sender.left_unfinished = True  # a file to try",
         "pass  # a file to try",
         ("tests/providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",),
@@ -1956,7 +1961,7 @@ PLACES = (
     Mutant(
         "places",
         "what an earlier attempt stored is proven by a short checksum",
-        UPLOAD,
+        PROOF,
         "        if position in self._sender.not_sent:\n",
         "        if not self._place.key_prefix:\n",
         (f"{WHOSE}::test_what_an_earlier_attempt_stored_is_proven_by_its_bytes",),
@@ -2101,38 +2106,38 @@ PLACES = (
         "places",
         "files of somebody else are not compared before anything is sent",
         UPLOAD,
-        "        self._require_equal_to_others()\n",
+        "        self._require_equal_to_others(found)\n",
         "",
         NOT_OVERWRITTEN,
     ),
     Mutant(
         "places",
         "files of somebody else are ours to overwrite",
-        UPLOAD,
-        "        if is_own or self._objects_here_are_ours:\n",
-        "        if found:\n",
+        FIRST_LOOK,
+        "        if is_own or task.objects_here_are_ours:\n",
+        "        if listing.count:\n",
         NOT_OVERWRITTEN,
     ),
     Mutant(
         "places",
         "every manifest counts as our own",
-        UPLOAD,
-        "        return head.installation == self._records.installation and head.row == self._execution.id\n",
+        MANIFEST_AT_PLACE,
+        "        return head.installation == self._task.records.installation and head.row == self._task.execution.id\n",
         "        return True\n",
         NOT_REPLACED,
     ),
     Mutant(
         "places",
         "a manifest of another row counts as our own",
-        UPLOAD,
-        "return head.installation == self._records.installation and head.row == self._execution.id",
-        "return head.installation == self._records.installation",
+        MANIFEST_AT_PLACE,
+        "return head.installation == self._task.records.installation and head.row == self._task.execution.id",
+        "return head.installation == self._task.records.installation",
         (f"{WHOSE}::test_a_manifest_of_another_row_is_not_replaced",),
     ),
     Mutant(
         "places",
         "a copy of others is adopted whatever the original's bytes",
-        UPLOAD,
+        MANIFEST_AT_PLACE,
         "all(tree.sha256(position) == self._tree.sha256(position) for",
         "all(True or position for",
         NOT_REPLACED,
@@ -2141,15 +2146,15 @@ PLACES = (
         "places",
         "a copy of others is adopted without looking at its bytes",
         UPLOAD,
-        "        wrong, evidence = self._compare()\n        if wrong:\n            raise self._claimed_by_others()\n",
-        "        wrong, evidence = self._compare()\n",
+        "        if compared.wrong:\n            raise self._manifest.claimed_by_others()\n",
+        "",
         NOT_REPLACED,
     ),
     Mutant(
         "places",
         "a manifest that somebody stored meanwhile is replaced",
-        UPLOAD,
-        "        if found is not None and not self._is_own(found):\n            raise UnsafeDestination(",
+        MANIFEST_AT_PLACE,
+        "        if found is not None and not self.is_own(found):\n            raise UnsafeDestination(",
         "        if found is not None and not self._place.key_prefix:\n            raise UnsafeDestination(",
         (f"{WHOSE}::test_a_manifest_that_somebody_stores_meanwhile_is_not_replaced",),
     ),
@@ -2636,23 +2641,23 @@ NEW_FILES = (
         "new files",
         "what was found wrong is not replaced as it was seen",
         UPLOAD,
-        "            for position in files:\n                self._occupied[position] = True\n",
-        "",
+        "found.with_objects_at(files)",
+        "found",
         (FOUND_WRONG,),
     ),
     Mutant(
         "new files",
         "nobody notes what lies there",
-        UPLOAD,
-        "            others.append(position)\n            self._occupied[position] = True\n",
-        "            others.append(position)\n",
+        FIRST_LOOK,
+        "            positions.append(position)\n            occupied[position] = True\n",
+        "            positions.append(position)\n",
         (SEEN,),
     ),
     Mutant(
         "new files",
         "helpers are not told what lies there",
-        UPLOAD,
-        "bool(self._occupied[position]),",
+        FILES_OF_UPLOAD,
+        "bool(found.occupied[position]),",
         "False,",
         (SEEN,),
     ),
@@ -2660,7 +2665,7 @@ NEW_FILES = (
         "new files",
         "a run asks by a probe object among the files",
         UPLOAD,
-        "        self._creates_safely = with_retries(",
+        "        self._creates_safely = self._task.retried(",
         "        self._creates_safely = (lambda *_: False)(",
         (NEW + "test_what_the_server_does_with_conditions_is_not_asked_among_the_files[False-s3-moto]",),
     ),
@@ -2721,8 +2726,8 @@ PROBES_LEFT = (
     Mutant(
         "probes",
         "what a killed run left of its probes stays",
-        UPLOAD,
-        "            remove_probes_of_killed_runs(self._provider, self._place, self._interruption)\n",
+        FIRST_LOOK,
+        "            remove_probes_of_killed_runs(task.provider, task.place, task.interruption)\n",
         "            pass\n",
         (NEW + "test_what_a_killed_run_left_of_its_probes_is_removed_by_the_next_one[s3-moto]",),
     ),
@@ -3206,7 +3211,7 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "a place is used though late bytes cannot be kept off",
-        UPLOAD,
+        FIRST_LOOK,
         "if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():\n",
         "if self._attempt.earlier_attempts_here and self._discard_what_is_of_no_use() is None:\n",
         (REFUSED + "test_a_place_is_closed_where_late_bytes_cannot_be_kept_off",),
@@ -3214,7 +3219,7 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "a copy is believed though a late end could replace a file of it",
-        UPLOAD,
+        PROOF,
         "if self._sender.left_unfinished and not self._discard_unfinished():\n",
         "if self._sender.left_unfinished and self._discard_unfinished() is None:\n",
         (REFUSED + "test_a_copy_is_not_believed_while_a_late_end_could_replace_a_file_of_it[403-AccessDenied]",),
@@ -3240,9 +3245,9 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "an equal manifest that is protected is not taken for what it is",
-        UPLOAD,
-        "            if self._manifest_seen is None or not is_refusal(error):",
-        "            if self._manifest_seen or is_refusal(error):",
+        MANIFEST_AT_PLACE,
+        "            if seen is None or not is_refusal(error):",
+        "            if seen or is_refusal(error):",
         (REFUSED + "test_an_equal_copy_that_is_protected_since_a_kill_is_recorded_as_it_is[local]",),
     ),
     Mutant(
@@ -6098,7 +6103,7 @@ TRUST = (
     Mutant(
         "audit",
         "a listing that does not prove every file is recorded as if it did",
-        "storage/upload.py",
+        PROOF,
         "        is_proven = sum(count for count, _ in proven) == self._tree.file_count\n",
         "        is_proven = True\n",
         ("tests/storage/test_upload.py::test_everything_is_stored_proven_and_described",),

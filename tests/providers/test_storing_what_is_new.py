@@ -21,12 +21,12 @@ from files.walk import walk_tree
 from providers.base import ConditionFailed, ProviderUnavailable, StorageFull
 from providers.probes import CONDITIONS_NAME
 from storage import helpers as helpers_module
-from storage import upload as upload_module
 from storage.helpers import Helpers
 from storage.keys import Place
 from storage.lease import Lease, now
 from storage.sending import LOOKS_AT_A_KEY, Assistance, FileToSend, SendFiles
 from storage.traffic.pace import Traffic
+from storage.uploading import files as files_of_upload
 from tests.destinations import Destination
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, behind, lose_the_answer
@@ -52,7 +52,7 @@ on_http = pytest.mark.parametrize("bench", ["s3-moto", "azure", "s3-rclone"], in
 def two_helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Helpers]:
     """Worth it from two files on, each of which is handed over alone."""
     monkeypatch.setattr(helpers_module, "FILES_WORTH_HELP", 2)
-    monkeypatch.setattr(upload_module, "FILES_HANDED_OVER", 1)
+    monkeypatch.setattr(files_of_upload, "FILES_HANDED_OVER", 1)
     with closing(Helpers(2, 2, Traffic())) as helpers:
         yield helpers
 

@@ -25,6 +25,7 @@ from sql.connection import LOST_FOR_SECONDS, Connection
 from sql.database import (
     Database,
     DatabaseError,
+    DatabaseReadOnly,
     DatabaseUnavailable,
     DeletionSwitchedOff,
     SchemaError,
@@ -785,6 +786,15 @@ def test_a_database_that_was_back_is_waited_for_as_before(
         with pytest.raises(DatabaseError):
             connection.execute_script("SELECT 1 / 0")  # an error is an answer, too
         assert waited_seconds(connection) >= LOST_FOR_SECONDS
+
+
+def test_a_database_that_only_reads_is_not_waited_for(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = PassingTime()
+    monkeypatch.setattr(connection_module, "time", clock)
+    reading_only = f"{platform.database_url}?options={quote('-c default_transaction_read_only=on')}"
+    with closing(Connection(reading_only)) as connection, pytest.raises(DatabaseReadOnly):
+        connection.query("reopen_place", {"attempt_id": 1, "run_id": 1})
+    assert clock.seconds == 0
 
 
 def test_a_database_that_is_not_there_is_unavailable_and_its_password_is_not_told() -> None:

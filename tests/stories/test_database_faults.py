@@ -133,7 +133,6 @@ def test_on_a_database_that_was_set_to_reading_only_nothing_is_touched(two: Inst
     for arguments in ([], ["--clean-only"], ["init-db"]):
         run = two.run(*arguments)
         _require_refused_as_read_only(run)
-        assert run.seconds < 15
     assert two.run("--dry-run").exit_code == 0
     status = two.run("status")
     assert status.exit_code == 1

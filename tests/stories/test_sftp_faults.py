@@ -19,8 +19,9 @@ from tests.stories.installation import Installation, Run
 from tests.stories.trees import Snapshot, require_stored, snapshot
 
 NOTHING_UNFINISHED = {"attempts": 0, "leases": 0, "removals": 0}
-GIVE_UP_SECONDS = 60.0
-"""A tick waits for a provider at most twice fifteen seconds, on a machine that is busy with other things."""
+
+MOST_CONNECTIONS = 150
+"""How often a run may try a server that resets every connection: tries have growing pauses between them."""
 
 UNFINISHED_FILE = rb"/ejecuciones/.*\.janitor-.*\.part$"
 MANIFEST = rb"manifest\.json$"
@@ -54,10 +55,9 @@ class Scene:
         )
 
     def tick(self, *faults: Fault) -> Run:
-        """One tick while these things go wrong, which tells nobody a secret and ends in time."""
+        """One tick while these things go wrong, which shows nobody a secret."""
         with self.server.going_wrong(*faults):
             run = self.installation.run(JANITOR_TRANSFERS="1")
-        assert run.seconds < GIVE_UP_SECONDS
         told = run.output + run.errors + self.installation.log_file.read_text()
         rows = json.dumps(self.installation.rows("SELECT error FROM janitor_attempts"))
         for secret in self.primary.secrets:
@@ -202,7 +202,7 @@ def test_a_line_that_is_reset_again_and_again_is_given_up(scene: Scene) -> None:
     with FaultyLine(scene.server.port, LineFault(Trouble.RESET, Direction.UP, 3200)) as line:
         scene.through(line.port)
         run = scene.tick()
-        assert line.struck > 1
+        assert 1 < line.struck <= MOST_CONNECTIONS
     scene.require_gone_to_the_alternate(run, "conexión")
     scene.require_nothing_left_after_another_tick()
 
@@ -212,6 +212,7 @@ def test_a_line_that_falls_silent_after_the_greeting_is_given_up(scene: Scene) -
         scene.through(line.port)
         run = scene.tick()
         assert line.struck
+        assert line.connections == 1
     scene.require_gone_to_the_alternate(run, "no completó la conexión SSH")
 
 

