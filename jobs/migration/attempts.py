@@ -90,6 +90,7 @@ class Attempts:
         )
         try:
             copy, manifest = self._uploaded(upload, attempt)
+            self.providers.require_still_mounted(provider)
             directory.require_in_place()
             if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
                 raise ClaimLost("la fila cambió, o se hizo cargo otro proceso de janitor")
@@ -98,6 +99,7 @@ class Attempts:
             self.database.abandon_attempt(attempt, error.code, str(error))
             raise
         self.providers.note_success(provider, tree.size_bytes)
+        self.providers.note_stored(provider, place.manifest_key)
         return copy, manifest
 
     def _uploaded(self, upload: Upload, attempt: Attempt) -> tuple[ProvenCopy, Manifest]:

@@ -109,6 +109,7 @@ QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_ch
 TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
 MOUNTS = "tests/jobs/test_mounts.py::"
+OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 UNMOUNTED = "tests/stories/test_unmounted_destinations.py::"
 NEITHER_WRITTEN_NOR_BELIEVED = f"{UNMOUNTED}test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed"
 
@@ -117,8 +118,8 @@ MOUNTED = (
         "mounted destinations",
         "a mount point is taken for its disk",
         "providers/mounts.py",
-        "    if not newest or any(",
-        "    if newest is not None or any(",
+        "    if seen is not None or not newest:\n",
+        "    if seen is not None or newest is not None:\n",
         (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
     ),
     Mutant(
@@ -136,6 +137,14 @@ MOUNTED = (
         "            self.providers.require_mounted(provider)\n",
         "",
         (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a copy is recorded though its server's disk was unmounted meanwhile",
+        "jobs/migration/attempts.py",
+        "            self.providers.require_still_mounted(provider)\n",
+        "",
+        (f"{MOUNTS}test_a_servers_disk_that_goes_in_the_middle_gets_no_copy_recorded",),
     ),
     Mutant(
         "mounted destinations",
@@ -160,6 +169,22 @@ MOUNTED = (
         "        require_mounted(provider)\n",
         "",
         (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a backup is stored without a look for the disk",
+        "jobs/backups/offsite/delivery.py",
+        "            require_mounted(provider)\n",
+        "",
+        (f"{OFF_SITE}test_the_first_copy_does_not_go_below_a_mount_point_where_executions_are_missing",),
+    ),
+    Mutant(
+        "probes left",
+        "each check uses another object, so that nobody finds what a killed one has left",
+        "commands/check.py",
+        "        yield settings.host\n",
+        "        yield None\n",
+        ("tests/stories/test_check.py::test_what_a_killed_check_has_left_is_removed_by_the_next",),
     ),
     Mutant(
         "mounted destinations",
@@ -5213,7 +5238,6 @@ OLD_CHAINS = (
     "tests/stories/test_backups_off_site.py::"
     "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
 )
-OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 CLAIMS = f"{BACKUP_TESTS}test_claims.py::"
 DESCRIPTIONS = f"{BACKUP_TESTS}test_descriptions.py::"
 REBUILDING = f"{BACKUP_TESTS}test_rebuilding.py::"
