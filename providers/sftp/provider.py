@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from config.fields import FieldError, Fields
 from config.logs import one_line
@@ -605,6 +606,17 @@ class SftpProvider(Provider):
 
     def _file_system_refusal(self, session: SftpSession, size_bytes: int) -> ProviderError | None:
         """Why the server's file system refuses a file of this size, if it says so."""
+        space = self._space(session)
+        if space is None:
+            return None
+        if space.flags & READ_ONLY_FLAG:
+            return AccessDenied("el sistema de ficheros del servidor es de solo lectura")
+        if space.free_bytes < size_bytes + ROOM_FOR_ONE_FILE_BYTES or (space.inodes and space.free_inodes <= 1):
+            return StorageFull("no queda espacio en el servidor")
+        return None
+
+    def _space(self, session: SftpSession) -> _Space | None:
+        """What the server says of its file system, if it does."""
         if STATVFS not in session.extensions:
             return None
         answer = session.answer(session.extended(STATVFS, string(self._base(session) or b"/")))
@@ -612,11 +624,13 @@ class SftpProvider(Provider):
             _, fragment_bytes, _, _, free_fragments, inodes, _, free_inodes, _, flags = answer.numbers(10)
         except StatusError:
             return None
-        if flags & READ_ONLY_FLAG:
-            return AccessDenied("el sistema de ficheros del servidor es de solo lectura")
-        if fragment_bytes * free_fragments < size_bytes + ROOM_FOR_ONE_FILE_BYTES or (inodes and free_inodes <= 1):
-            return StorageFull("no queda espacio en el servidor")
-        return None
+        return _Space(fragment_bytes * free_fragments, inodes, free_inodes, flags)
+
+    def free_bytes(self) -> int | None:
+        """See `Provider`."""
+        with self._reading_session("") as session:
+            space = self._space(session)
+        return None if space is None else space.free_bytes
 
     def _entries(self, prefix: str) -> Iterator[_Entry]:
         """Every entry below a prefix, with its directory."""
@@ -783,6 +797,15 @@ class SftpProvider(Provider):
 
 _Entry = tuple[tuple[str, ...], str, Attributes]
 """A directory, a name in it, and its attributes."""
+
+
+class _Space(NamedTuple):
+    """What a server says of its file system."""
+
+    free_bytes: int
+    inodes: int
+    free_inodes: int
+    flags: int
 
 
 class _Reading:
