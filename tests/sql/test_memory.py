@@ -115,7 +115,7 @@ def test_failures_are_counted_once_for_each_claim(platform: Platform, execution:
     assert platform.value("SELECT count(*) FROM janitor_audit WHERE event = 'quarantined'") == 1
 
 
-def test_whoever_lost_the_claim_counts_no_failure(platform: Platform, execution: Execution) -> None:
+def test_a_run_that_lost_its_claim_counts_no_failure(platform: Platform, execution: Execution) -> None:
     old = claim_one(platform.run(), execution)
     database = platform.run()
     claim_one(database, execution)

@@ -190,7 +190,7 @@ def test_nothing_is_removed_before_the_execution_is_committed(scene: Scene) -> N
     assert scene.states() == ["abandoned"]
 
 
-def test_nothing_is_removed_while_the_execution_is_migrated_anew(scene: Scene) -> None:
+def test_nothing_is_removed_while_the_execution_is_migrated_again(scene: Scene) -> None:
     """The platform took the migration back: what the failed attempt left may be used again."""
     scene.fail_on(PRIMARY, foreign=False)
     scene.commit_on(ALTERNATE)

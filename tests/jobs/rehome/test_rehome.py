@@ -26,7 +26,7 @@ PLACE = "ejecuciones/uno"
 COPY = {f"{PLACE}/ejecucion.txt", f"{PLACE}/tabla.txt", f"{PLACE}.manifest.json"}
 
 
-def test_a_copy_comes_home_and_the_old_one_goes_only_afterwards(away: Away) -> None:
+def test_a_copy_is_moved_to_the_primary_and_the_old_one_removed_only_afterwards(away: Away) -> None:
     away.migrate("uno")
     assert away.is_at("uno", away.other_id)
     outcome = away.rehome()
@@ -316,7 +316,7 @@ class Mortal:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_kill_at_any_statement_leaves_the_row_right_and_the_next_run_goes_on(away: Away, after: bool) -> None:
+def test_a_kill_at_any_statement_leaves_the_row_right_and_the_next_run_continues(away: Away, after: bool) -> None:
     """Whatever the last statement was, the row points to a whole copy, and two ticks later nothing is left over."""
     away.migrate("uno")
     for dies_at in range(100):
