@@ -6247,6 +6247,22 @@ TRUST = (
     ),
     Mutant(
         "deletion",
+        "the local copy goes though another installation keeps the stored one",
+        "storage/upload.py",
+        "._replace(is_of_others=True)",
+        "",
+        (f"{STAYING}::test_beside_an_equal_copy_of_another_installation_the_local_one_stays",),
+    ),
+    Mutant(
+        "rehome",
+        "a held execution is switched",
+        "jobs/rehome/queries/switch.sql",
+        "WHERE hold.execution_id = janitor_migrations.execution_id",
+        "WHERE false",
+        ("tests/jobs/rehome/test_rehome.py::test_a_hold_right_before_the_switch_is_heeded",),
+    ),
+    Mutant(
+        "deletion",
         "a removal goes on though an audit found the copy bad",
         "sql/migration/removals.py",
         '    if rows and rows[0]["is_known_bad"]:\n        raise CopyKnownBad\n',
