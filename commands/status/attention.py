@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from commands.clocks import ADVICE as CLOCK_ADVICE
 from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
 from commands.status.providers import ADVICE
 from config.logs import one_line
 from config.text.causes import CAUSES, with_cause
+from config.text.clocks import ADVICE as CLOCK_ADVICE
 from config.text.plurals import counted, executions
 from config.text.times import ago, size
 from providers.shared.answers import CLOCK_IS_OFF
@@ -311,12 +312,17 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
         if job["misconfigured"]:
             advice = "corrija esa variable: hasta entonces el trabajo no se hace"
             yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
-        elif job["on"] and job["name"] != "migration" and job["failed_runs"]:
+        elif job["on"] and job["name"] != "migration" and job["failed_runs"] and not _waits_for_clock(job, facts):
             text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
             text = f"{text}; la última vez que salió bien: {_ago(job['last_good_at'], facts)}"
             text = f"{text}; el último intento: {_ago(job['last_started_at'], facts)}"
             advice = f"corrija la causa y ejecute janitor-daemon run {job['name']}"
             yield Attention("job_failing", f"trabajo {job['name']}", text, advice, _failing_since(job["name"], facts))
+
+
+def _waits_for_clock(job: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether a job does nothing for a reason that is told by itself."""
+    return facts.clock_fault is not None and str(job["last_error"]).startswith("reloj: ")
 
 
 def _failing_since(job: str, facts: Facts) -> datetime | None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from commands.clocks import difference
 from commands.jobs import list_jobs, status_of_jobs
 from commands.status.disks import look_at_disks
 from commands.status.facts import (
@@ -30,6 +29,7 @@ from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
+from config.text.clocks import difference
 from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseReadOnly, SchemaError
 from sql.large_tables import HUGE_TABLE_BYTES, LARGE_TABLE_BYTES

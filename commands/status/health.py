@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from commands.clocks import difference
 from commands.jobs import list_jobs
 from commands.status.collect import database_faults, migration_state
 from commands.status.disks import look_at_disks
@@ -19,6 +18,7 @@ from commands.status.runs import hosts, runs_under_way
 from config.exit_codes import EXIT_DATABASE, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line
 from config.settings import Settings
+from config.text.clocks import difference
 from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseError
 
