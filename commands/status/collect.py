@@ -60,8 +60,7 @@ def collect(database: Database, settings: Settings) -> Facts:
     database.require_whole_schema()
     jobs = tuple(list_jobs(database, settings))
     asked_at = datetime.now(UTC)
-    sizes = {"large_table_bytes": LARGE_TABLE_BYTES, "huge_table_bytes": HUGE_TABLE_BYTES}
-    tables = database.ask("status_tables", sizes)[0]
+    tables = _tables(database)
     now: datetime = tables["now"]
     off = difference(asked_at, now, datetime.now(UTC))
     known = known_providers(database)
@@ -178,6 +177,17 @@ def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> Migrati
 
 
 # Executions
+
+
+def waiting(database: Database, retention_hours: float) -> tuple[Pending, datetime]:
+    """What is still to be migrated, and when that was read. Raises `DatabaseError`."""
+    tables = _tables(database)
+    return _pending(database, retention_hours, tables), tables["now"]
+
+
+def _tables(database: Database) -> Mapping[str, Any]:
+    sizes = {"large_table_bytes": LARGE_TABLE_BYTES, "huge_table_bytes": HUGE_TABLE_BYTES}
+    return database.ask("status_tables", sizes)[0]
 
 
 def _pending(database: Database, retention_hours: float, tables: Mapping[str, Any]) -> Pending:
