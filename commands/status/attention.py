@@ -34,9 +34,6 @@ RETRIED_BY_ITSELF = ("unavailable", "source_changed", "database_error", "migrati
 PATIENCE = timedelta(hours=24)
 """How long a failure that the next runs may get over by themselves needs nobody."""
 
-TRIES_UNTIL_TOLD = 2
-"""Runs of a job that failed in a row before somebody should look at it."""
-
 LOCAL_CAUSES = ("unsafe_source", "source_changed", "source_unreadable", "directory_missing", "database_error")
 """Codes of errors that no provider has any part in, though an execution was on its way to one."""
 

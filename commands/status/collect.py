@@ -104,7 +104,7 @@ def collect(database: Database, settings: Settings) -> Facts:
 
 
 def _broken_since(database: Database, jobs: Iterable[Mapping[str, Any]]) -> Mapping[str, datetime]:
-    """Since when each cause lasts, which is known where operators are told of them: only then a run needs its table."""
+    """Since when each cause lasts, which is known where operators get notices: only then a run needs its table."""
     if not any(entry["name"] == "notify" and entry["on"] for entry in jobs):
         return {}
     return {row["cause"]: row["broken_since"] for row in database.ask("status_causes")}

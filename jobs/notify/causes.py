@@ -402,7 +402,7 @@ def late_jobs(seen: Seen) -> Iterator[Cause]:
         key = "backup:too_old" if job.name == "backup" else f"job:{job.name}:late"
         keys.append(key)
         if row is None or hours is None or _has_failed(row):
-            continue  # what fails is told, and why, and is late for that reason
+            continue  # a failure is reported with its reason, and is why it is late
         if hours > longest_hours:
             text = (
                 f"El trabajo de {job.title} no acaba bien desde hace {hours / 24:.0f} días; mire 'janitor-daemon jobs'"

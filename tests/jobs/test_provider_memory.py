@@ -228,7 +228,7 @@ def test_the_identity_follows_the_row_and_its_secrets(platform: Platform) -> Non
     assert all(len(text) == 8 for text in seen)
 
 
-def test_without_the_table_a_run_goes_on(platform: Platform, destination: Path) -> None:
+def test_without_the_table_a_run_continues(platform: Platform, destination: Path) -> None:
     destination.mkdir()
     database = platform.run()
     platform.sql("ALTER TABLE janitor_provider_health RENAME TO elsewhere")

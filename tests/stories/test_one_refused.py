@@ -150,7 +150,7 @@ UPLOADS_ARE_LISTED = r"^GET [^ ]*[?&]uploads"
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (501, "NotImplemented")])
-def test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once(
+def test_uploads_that_may_not_be_listed_stop_nothing_and_are_reported_once(
     installation: Installation, new_destination: MakeDestination, status: int, code: str
 ) -> None:
     """Also looked for: AbortMultipartUpload, HEAD, the deletion of what a probe or an attempt has left."""
@@ -238,7 +238,7 @@ def test_an_equal_copy_that_is_protected_since_a_kill_is_recorded_as_it_is(
     require_stored(destination, "ejecuciones/una", directory)
 
 
-def test_an_older_manifest_that_is_protected_is_told_of_and_others_go_on(
+def test_an_older_manifest_that_is_protected_is_reported_and_others_continue(
     installation: Installation, new_destination: MakeDestination, nas: Destination
 ) -> None:
     destination = new_destination("local")

@@ -239,7 +239,7 @@ def test_what_is_not_long_due_is_not_missed(teller: Teller, platform: Platform, 
 
 
 @pytest.mark.parametrize(("is_configured", "why"), [(True, "migrar_automaticamente"), (False, "ninguna fila")])
-def test_what_is_due_where_migration_is_off_is_told(
+def test_what_is_due_where_migration_is_off_is_reported(
     teller: Teller, platform: Platform, tmp_path: Path, is_configured: bool, why: str
 ) -> None:
     """A row that was lost is no purpose, and of a purpose one notice reminds."""
@@ -251,7 +251,9 @@ def test_what_is_due_where_migration_is_off_is_told(
     assert why in platform.value("SELECT text FROM janitor_causes")
 
 
-def test_deletion_that_is_asked_for_without_roots_is_told(teller: Teller, platform: Platform, tmp_path: Path) -> None:
+def test_deletion_that_is_asked_for_without_roots_is_reported(
+    teller: Teller, platform: Platform, tmp_path: Path
+) -> None:
     use(platform)
     assert found(teller) == {}
     platform.sql("UPDATE ejecuciones_config SET eliminar_despues_de_migrar = true")
@@ -273,7 +275,7 @@ def test_a_job_that_fails_until_it_ends_well(teller: Teller, platform: Platform)
     assert found(teller) == dict.fromkeys(expected, "ok")
 
 
-def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_told_once(teller: Teller, platform: Platform) -> None:
+def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_reported_once(teller: Teller, platform: Platform) -> None:
     """Looked for in what fails and is late, in what fails for the same reason, and in what no provider takes."""
     on = {"BACKUP_ENABLED": "true"}
     why = "pg_dump 15 es anterior al servidor 18"
@@ -293,7 +295,7 @@ def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_told_once(teller: 
     assert found(teller, **on) == {"job:backup:failing": "ok", "job:verify:failing": "failed"}
 
 
-def test_nothing_migrated_for_want_of_providers_is_told_by_them(
+def test_nothing_migrated_for_want_of_providers_is_reported_by_them(
     teller: Teller, platform: Platform, tmp_path: Path
 ) -> None:
     first, second = use(platform)
@@ -328,7 +330,7 @@ def test_a_job_that_is_killed_each_time(teller: Teller, platform: Platform) -> N
     assert found(teller) == {"job:migration:norte:failing": "failed"}
 
 
-def test_a_migration_that_fails_for_its_provider_is_told_once(teller: Teller, platform: Platform) -> None:
+def test_a_migration_that_fails_for_its_provider_is_reported_once(teller: Teller, platform: Platform) -> None:
     first, _ = use(platform)
     add_job(platform, "migration", tries=1, outcome="failed", error="1 ejecución con error: u-1")
     platform.sql(ADD_PROVIDER, first, True)
@@ -348,7 +350,7 @@ def test_a_provider_without_room_is_told_of_by_its_name(teller: Teller, platform
     assert re.fullmatch("Al proveedor .* le falta espacio: sin espacio .quedan 1 B.; libere espacio .*", text)
 
 
-def test_a_quarantine_is_told_once_and_no_later_run_solves_it(teller: Teller, platform: Platform) -> None:
+def test_a_quarantine_is_reported_once_and_no_later_run_solves_it(teller: Teller, platform: Platform) -> None:
     execution = platform.add_execution(uuid="u-1")
     platform.sql(
         "INSERT INTO janitor_migrations "
