@@ -3225,6 +3225,14 @@ PROVIDERS = (
     ),
     Mutant(
         "refusals",
+        "young files are deleted where the clock of the host is ahead",
+        "jobs/tick.py",
+        "        if plan.job.goes_by_host_clock and self._clock_fault is not None:",
+        "        if False:",
+        ("tests/jobs/test_tick.py::test_what_goes_by_the_clock_of_the_host_is_left_while_that_is_wrong",),
+    ),
+    Mutant(
+        "refusals",
         "a lack of room puts executions in quarantine",
         "jobs/migration/setbacks.py",
         "DirectoryMissing, UnsafeSource, StorageFull)",
