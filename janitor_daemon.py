@@ -240,8 +240,15 @@ class JanitorDaemon:
         self._messages.unknown_names(f"{row.name}: {text}" for row in used for text in unknown_fields(row))
         memory_kind = PausesOnly if self._options.dry_run else ProviderMemory
         memory = memory_kind(self._database, self._policy.key_prefix)
+        asked = None if self._options.dry_run else self._database  # a dry run contacts nobody
         self._providers = ProviderSet(
-            rows, unreadable, self.interruption.migrations, self._note_unusable_provider, memory
+            rows,
+            unreadable,
+            self.interruption.migrations,
+            self._note_unusable_provider,
+            memory,
+            self._settings.unfinished_directory,
+            asked,
         )
         self._at_the_end.callback(self._providers.close)
         self._providers.tell_unreadable(self._policy.provider_ids)
@@ -326,6 +333,7 @@ class JanitorDaemon:
         ready = _unless_empty(self._ready_executions()) if self._migration_is_on() else None
         if ready or unfinished:
             self._migration.run(ready or (), self._migrate_execution, self._count_due, unfinished)
+            self._providers.settle()
         if leftovers := _unless_empty(self._database.leftovers()):
             self._migration.remove_leftovers(leftovers)
 

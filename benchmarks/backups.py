@@ -9,7 +9,6 @@ product reads back all that it writes, and hashes it; the peers do neither. The 
 from __future__ import annotations
 
 import itertools
-import os
 import shlex
 import subprocess
 import sys
@@ -21,12 +20,11 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.command_line import run_from_command_line
-from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
+from benchmarks.contest import Contestant, Trial, compete, environment_of_steps, lines_of, raw
 from benchmarks.results import PRODUCT, Goals, Report
 from benchmarks.workshop import postgres_of_this_process
 from demo.servers.postgres import EmbeddedPostgres
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 NUMBERS = itertools.count(1)
 TABLES = 10
 SHARE_OF_OTHERS = 20
@@ -112,7 +110,7 @@ def _filled(rows: int) -> Database:
 
 
 def _made(database: Database, directory: Path, base: Path | None = None) -> Path:
-    subprocess.run(_command(database, directory, base), check=True, env=_environment())
+    subprocess.run(_command(database, directory, base), check=True, env=environment_of_steps())
     return _file_in(directory)
 
 
@@ -121,17 +119,15 @@ def _command(database: Database, directory: Path, base: Path | None) -> Sequence
     return [*STEP, "full", *arguments] if base is None else [*STEP, "differential", *arguments, str(base)]
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-
-
 def _piped(command: str) -> None:
     subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True)
 
 
 @contextmanager
 def _full(database: Database, scratch: Path) -> Iterator[Trial]:
-    yield Trial(_command(database, scratch / "out", None), _environment(), partial(_require_gzip, scratch / "out"))
+    yield Trial(
+        _command(database, scratch / "out", None), environment_of_steps(), partial(_require_gzip, scratch / "out")
+    )
 
 
 @contextmanager
@@ -142,7 +138,7 @@ def _differential(database: Database, base: Path, largest_bytes: int, scratch: P
         if size > largest_bytes and base.stat().st_size > SMALLEST_JUDGED_BYTES:
             raise RuntimeError(f"the differential has {size} bytes, more than {largest_bytes}")
 
-    yield Trial(_command(database, scratch / "out", base), _environment(), require_small)
+    yield Trial(_command(database, scratch / "out", base), environment_of_steps(), require_small)
 
 
 SMALLEST_JUDGED_BYTES = 20_000_000
@@ -154,7 +150,9 @@ def _dump(database: Database, compressor: str, scratch: Path) -> Iterator[Trial]
     (scratch / "out").mkdir()
     path = shlex.quote(str(scratch / "out" / "dump.sql.gz"))
     command = f"{database.server.binaries}/pg_dump {shlex.quote(database.url)} | {compressor} > {path}"
-    yield Trial(["bash", "-o", "pipefail", "-c", command], _environment(), partial(_require_gzip, scratch / "out"))
+    yield Trial(
+        ["bash", "-o", "pipefail", "-c", command], environment_of_steps(), partial(_require_gzip, scratch / "out")
+    )
 
 
 def _require_gzip(directory: Path) -> None:
@@ -192,7 +190,7 @@ def _restore(database: Database, files: Sequence[Path], _scratch: Path) -> Itera
     with _new_database(database) as restored:
         arguments = [restored.url, str(database.server.binaries), *map(str, files)]
         command = [*STEP, "restore", *arguments]
-        yield Trial(command, _environment(), partial(_same(database), restored))
+        yield Trial(command, environment_of_steps(), partial(_same(database), restored))
 
 
 @contextmanager
@@ -201,7 +199,7 @@ def _restore_by_hand(database: Database, dump: Path, _scratch: Path) -> Iterator
         psql = f"{database.server.binaries}/psql -Xq -v ON_ERROR_STOP=1 {shlex.quote(restored.url)}"
         command = f"gunzip -c {shlex.quote(str(dump))} | {psql} > /dev/null"
         trial = ["bash", "-o", "pipefail", "-c", command]
-        yield Trial(trial, _environment(), partial(_same(database), restored))
+        yield Trial(trial, environment_of_steps(), partial(_same(database), restored))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import statistics
 import tempfile
@@ -12,6 +14,8 @@ from pathlib import Path
 
 from benchmarks.measure import Cost, run_measured
 from benchmarks.results import NO_GOALS, PRODUCT, Goals, Line
+
+REPOSITORY = Path(__file__).resolve().parent.parent
 
 Round = Mapping[str, Cost]
 """What one round cost each contestant."""
@@ -59,6 +63,18 @@ def run_once(contestant: Contestant) -> Cost:
             cost = run_measured(trial.command, trial.environment)
             trial.require_done()
         return cost
+
+
+@functools.cache
+def environment_of_steps() -> Mapping[str, str]:
+    """For `benchmarks.single_steps`: its modules are compiled once, as where the product is installed.
+
+    `PYTHONDONTWRITEBYTECODE`, which some machines set, would let each run compile them all.
+    """
+    compiled = tempfile.TemporaryDirectory(prefix="janitor-bench-")
+    atexit.register(compiled.cleanup)
+    own = {"PYTHONPATH": str(REPOSITORY), "PYTHONPYCACHEPREFIX": compiled.name}
+    return {**{name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}, **own}
 
 
 def lines_of(work: str, peers: Sequence[Contestant], rounds: Sequence[Round]) -> list[Line]:

@@ -16,13 +16,12 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.command_line import run_from_command_line
-from benchmarks.contest import Contestant, Trial, compete, lines_of, raw
+from benchmarks.contest import Contestant, Trial, compete, environment_of_steps, lines_of, raw
 from benchmarks.results import PRODUCT, Goals, Report
 
 MIB = 1024 * 1024
 TEN_DAYS_SECONDS = 10 * 24 * 3600
 GOALS = Goals(wall_ratio=0.5, cpu_ratio=0.4)
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 KINDS = ("INFO", "INFO", "INFO", "DEBUG", "WARNING", "ERROR")
 
@@ -63,9 +62,8 @@ def log_text(size_bytes: int) -> bytes:
 @contextmanager
 def _job(text: bytes, logs: int, size_bytes: int, scratch: Path) -> Iterator[Trial]:
     directory = _filled(scratch, text, logs, size_bytes)
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-m", "benchmarks.single_steps", "logs", str(directory)]
-    yield Trial(command, environment, partial(_require_compressed, directory, text, logs, size_bytes))
+    yield Trial(command, environment_of_steps(), partial(_require_compressed, directory, text, logs, size_bytes))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from typing import Any
@@ -15,11 +15,15 @@ from commands.clocks import clock_fault
 from commands.jobs import check_jobs, check_jobs_without_database, whole
 from config.errors import MigrationError
 from config.fields import FieldError
+from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
-from jobs.findings import Finding, bad, unusable
+from jobs.findings import Finding, advised, bad, unusable
+from jobs.provider_set import recorded_copies
 from providers import build_provider
+from providers.base import Provider, StorageFull
+from providers.mounts import require_mounted, shares_disk
 from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError
 from sql.memory.provider_health import ProviderFailure
 from sql.platform.configuration import provider_name
@@ -57,7 +61,7 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     items = list(database.load_provider_rows())
     rows = [item for item in items if isinstance(item, ProviderRow)]
     yield from _check_host(settings, policy, rows, database.local_directories())
-    yield from _check_providers(items, policy, database)
+    yield from _check_providers(items, policy, database, settings.roots)
     yield from _check_secrets(database)
 
 
@@ -117,14 +121,19 @@ def _check_policy(policy: MigrationPolicy | None) -> Finding:
 
 
 def _check_providers(
-    items: Iterable[ProviderRow | tuple[Mapping[str, Any], FieldError]], policy: MigrationPolicy, database: Database
+    items: Sequence[ProviderRow | tuple[Mapping[str, Any], FieldError]],
+    policy: MigrationPolicy,
+    database: Database,
+    roots: Sequence[str],
 ) -> Iterator[Finding]:
     known: set[int] = set()
+    rows = [item for item in items if isinstance(item, ProviderRow)]
     failures = database.provider_health.recall()
     for item in items:
         if isinstance(item, ProviderRow):
             known.add(item.id)
-            findings = list(whole(f"proveedor {item.name} ({item.kind})", partial(_check_provider, item, policy)))
+            check = partial(_check_provider, item, policy, database, rows, roots)
+            findings = list(whole(f"proveedor {item.name} ({item.kind})", check))
             yield from findings
             if item.id in failures and item.active and all(finding.in_order for finding in findings):
                 yield _recovered(item, failures[item.id], database)
@@ -140,14 +149,19 @@ def _recovered(row: ProviderRow, failure: ProviderFailure, database: Database) -
     """A provider that failed has just shown that it works: the next run uses it at once."""
     subject = f"proveedor {row.name} ({row.kind})"
     text = f"fallaba desde {failure.since.astimezone():%Y-%m-%d %H:%M}, y ya funciona"
+    if failure.error_code == StorageFull.code and failure.settings == row.identity:
+        told = f"lo último que se le quiso enviar no cupo: {one_line(failure.error)}; el próximo ciclo lo intenta"
+        return Finding(subject, in_order=True, text=told, advice=True)
     try:
-        database.provider_health.forget(row.id)
+        database.provider_health.forget(row.id, failure.failures)
     except DatabaseError as error:
         return Finding(subject, in_order=True, text=f"{text}; no se pudo anotar: {error}", advice=True)
     return Finding(subject, in_order=True, text=f"{text}: el próximo ciclo lo usa")
 
 
-def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Finding]:
+def _check_provider(
+    row: ProviderRow, policy: MigrationPolicy, database: Database, rows: Sequence[ProviderRow], roots: Sequence[str]
+) -> Iterator[Finding]:
     subject = f"proveedor {row.name} ({row.kind})"
     if not row.active:
         wanted = row.id in policy.provider_ids
@@ -157,9 +171,26 @@ def _check_provider(row: ProviderRow, policy: MigrationPolicy) -> Iterator[Findi
         yield Finding(subject, in_order=False, text=text)
     try:
         with closing(build_provider(row)) as provider:
+            provider.recorded = recorded_copies(database, provider, rows)
+            require_mounted(provider)  # before anything is stored below a mount point
             yield from check_rights(provider, policy.key_prefix)
+            yield from _check_disk(row, provider, roots)
     except MigrationError as error:
         yield bad(subject, with_advice(error))
+
+
+def _check_disk(row: ProviderRow, provider: Provider, roots: Sequence[str]) -> Iterator[Finding]:
+    """Before the first copy nothing but a person knows whether the right disk is mounted."""
+    path = row.options.get("ruta")
+    if row.kind != "local" or not isinstance(path, str) or provider.recorded is None or provider.recorded(1):
+        return
+    same = next((other for other in ("/", *roots) if shares_disk(path, other)), None)
+    if same is not None:
+        text = f"{one_line(path)} está en el mismo sistema de ficheros que {one_line(same)}"
+        yield advised(
+            f"proveedor {row.name} ({row.kind})",
+            f"{text}: si debe ser otro disco o un NAS, no está montado; móntelo antes del primer ciclo",
+        )
 
 
 def _check_secrets(database: Database) -> Iterator[Finding]:

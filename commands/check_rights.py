@@ -16,6 +16,7 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidProviderSettings,
+    NotMounted,
     Provider,
     ProviderUnavailable,
     StorageFull,
@@ -27,6 +28,7 @@ ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
     (InvalidProviderSettings, "corrija ese campo en cloud_providers"),
     (ConnectionDenied, ""),  # its message says what to do, and no right is missing
     (AccessDenied, "revise las credenciales y sus permisos de lectura, escritura, listado y borrado"),
+    (NotMounted, ""),  # as above
     (DestinationMissing, "créelo o corrija la configuración: el programa no lo crea"),
     (ProviderUnavailable, "compruebe dirección, red y cortafuegos"),
     (StorageFull, "libere espacio o amplíe la cuota"),

@@ -229,6 +229,11 @@ class Settings:
         return load(kind, self.sources)
 
     @property
+    def unfinished_directory(self) -> Path:
+        """Where providers note, for the next run of this host, what they could not finish."""
+        return self.log_directory.absolute() / "unfinished-uploads"
+
+    @property
     def time_zone(self) -> tzinfo:
         """The time zone of the jobs' schedules: the configured one, else the host's."""
         return self.named_time_zone or host_time_zone(self.sources.environment)

@@ -11,30 +11,41 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from config.errors import MigrationError, caused_by_too_many_open_files
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
+from config.text.times import size
 from providers import build_provider, import_kind
 from providers.base import (
     ConnectionDenied,
     InvalidProviderSettings,
+    NotMounted,
     Provider,
     ProviderError,
     ProviderUnavailable,
+    Recorded,
+    RecordedCopy,
     StorageFull,
 )
 from providers.probes import require_in_use
+from providers.room import lack_of_room
+from providers.stores import store_of
 from sql.database import Database, DatabaseError
 from sql.platform.configuration import provider_name
+from storage.keys import place_from_uri
 
 if TYPE_CHECKING:
     from sql.memory.provider_health import ProviderFailure
 
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
+
+WITHOUT_PAUSE = (InvalidProviderSettings, NotMounted, StorageFull)
+"""Errors after which what was mended meanwhile is used at once: they cost nothing, or little, to find out again."""
 
 SHOWN_SECONDS = 10.0
 """How long a provider is trusted after a probe has succeeded: what it refuses meanwhile concerns one object."""
@@ -71,8 +82,9 @@ class ProviderMemory:
         return self._known.get(row.id)
 
     def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
-        """Record a failure and return until when the provider is left alone, if it is. Wrong settings cost nothing to
-        find out, so no pause follows them.
+        """Record a failure and return until when the provider is left alone, if it is. Wrong settings, and a disk that
+        is not mounted, cost nothing to find out, so no pause follows them; nor does one follow a lack of room, which
+        somebody may make at any time.
         """
         known = self._known.get(provider_id)
         try:
@@ -82,16 +94,19 @@ class ProviderMemory:
                 known.failures if known else 0,
                 (_code_of(error), str(error)),
                 needs_a_person=not isinstance(error, ProviderUnavailable),
-                has_pauses=isinstance(error, ProviderError) and not isinstance(error, InvalidProviderSettings),
+                has_pauses=isinstance(error, ProviderError) and not isinstance(error, WITHOUT_PAUSE),
             )
         except DatabaseError as lost:
             _tell_memory_lost("anotar", lost)
             return None
 
-    def forget(self, provider_id: int) -> None:
-        """Record that a provider works again."""
+    def forget(self, provider_id: int, noted_here: int = 0) -> None:
+        """Record that a provider works again, unless another run has noted a failure since. `noted_here` says how many
+        this run has noted itself.
+        """
+        known = self._known.get(provider_id)
         try:
-            self._database.provider_health.forget(provider_id)
+            self._database.provider_health.forget(provider_id, noted_here + (known.failures if known else 0))
         except DatabaseError as error:
             _tell_memory_lost("anotar", error)
 
@@ -107,13 +122,27 @@ class PausesOnly(ProviderMemory):
     def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
         """Nothing is recorded."""
 
-    def forget(self, provider_id: int) -> None:
+    def forget(self, provider_id: int, noted_here: int = 0) -> None:
         """Nothing is recorded."""
 
 
 def _tell_memory_lost(action: str, error: DatabaseError) -> None:
     message = f"No se pudo {action} qué proveedores fallan; se sigue sin saberlo: {one_line(error)}"
     emit(logging.WARNING, "provider_memory_lost", message, cause=error)
+
+
+def recorded_copies(database: Database, provider: Provider, rows: Iterable[ProviderRow]) -> Recorded:
+    """What the database says is stored where a provider leads, also by other rows for the same directory of a host. Two
+    SFTP servers may have directories of one name.
+    """
+    same = [row.id for row in rows if row.kind == provider.kind == "local" and store_of(row) == provider.store]
+
+    def recorded(most: int) -> list[RecordedCopy]:
+        uris = database.stored_executions.newest_in(provider.store, {provider.id, *same}, most)
+        places = (place_from_uri(uri) for uri in uris)
+        return [RecordedCopy(place.manifest_key, place.files_prefix) for place in places]
+
+    return recorded
 
 
 def _code_of(error: Exception) -> str:
@@ -134,12 +163,16 @@ class ProviderSet:
         interruption: threading.Event | None = None,
         needs_a_person: Callable[[int, str, str], object] = _nobody_asks,
         memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
+        database: Database | None = None,
     ) -> None:
         """`unreadable` rows are reported only when they are asked for, because most of them may not matter.
 
         `interruption` is set when the run is asked to stop. `needs_a_person` is called with the id and name of a
         provider that stays unusable until somebody fixes its row, its access or its store, and the code of the error.
         With `memory` a provider that failed before is left alone for a while, then probed before it is used.
+        `unfinished_directory` is `Provider.unfinished_directory`. With `database` a directory whose disk is not mounted
+        is found out before it is used.
         """
         self._rows = {row.id: row for row in rows}
         self._interruption = interruption or threading.Event()
@@ -151,17 +184,27 @@ class ProviderSet:
         self._unusable: set[int] = set()
         self._needs_a_person = needs_a_person
         self._memory = memory
+        self._unfinished_directory = unfinished_directory
+        self._database = database
+        self._mounted: set[int] = set()
         self._worked: set[int] = set()
         self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
         """Until when each provider is trusted, by `time.monotonic`."""
         self._without_room: defaultdict[int, list[int]] = defaultdict(list)
         """The sizes in bytes of executions for which each provider had no room."""
+        self._short_of_room: set[int] = set()
+        """Those that had no room for an execution, in this run or in an earlier one."""
+        self._told_full: set[int] = set()
         self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
 
     @classmethod
     def load(
-        cls, database: Database, interruption: threading.Event, memory: ProviderMemory | None = None
+        cls,
+        database: Database,
+        interruption: threading.Event,
+        memory: ProviderMemory | None = None,
+        unfinished_directory: Path | None = None,
     ) -> ProviderSet:
         """Read the rows of all providers; none is contacted yet. Raises `DatabaseError`."""
         rows: list[ProviderRow] = []
@@ -171,7 +214,14 @@ class ProviderSet:
                 rows.append(item)
             else:
                 unreadable.append((item[0]["id"], provider_name(item[0]), item[1]))
-        return cls(rows, unreadable, interruption, memory=memory)
+        return cls(
+            rows,
+            unreadable,
+            interruption,
+            memory=memory,
+            unfinished_directory=unfinished_directory,
+            database=database,
+        )
 
     @property
     def any_is_in_use(self) -> bool:
@@ -179,13 +229,37 @@ class ProviderSet:
         return bool(self._built)
 
     def in_order(self, provider_ids: Iterable[int]) -> Iterator[Provider]:
-        """The usable ones of these providers, in this order."""
+        """The usable ones of these providers, in this order. Who stores something there calls `require_mounted`."""
         for provider_id in provider_ids:
-            provider = self.get(provider_id)
+            provider = self._usable(provider_id)
             if provider is not None:
                 yield provider
 
     def get(self, provider_id: int) -> Provider | None:
+        """A provider, unless it is missing, inactive, badly configured, down or not mounted. Raises `DatabaseError`."""
+        provider = self._usable(provider_id)
+        return provider if provider is not None and self._may_be_believed(provider) else None
+
+    def require_mounted(self, provider: Provider) -> None:
+        """Call it before anything is stored. Asks once a run. Raises as `providers.mounts.require_mounted`."""
+        if provider.id not in self._mounted:
+            from providers.mounts import require_mounted  # a run with nothing to do needs none of it
+
+            require_mounted(provider)
+            self._mounted.add(provider.id)
+
+    def _may_be_believed(self, provider: Provider) -> bool:
+        """Whether what is missing there is really missing. One that does not answer says so itself when it is used."""
+        try:
+            self.require_mounted(provider)
+        except NotMounted as error:
+            self._leave_alone(provider, error)
+            return False
+        except ProviderError as error:
+            emit(logging.DEBUG, "provider_not_seen", f"{provider.name}: {one_line(error)}", provider=provider.name)
+        return True
+
+    def _usable(self, provider_id: int) -> Provider | None:
         """A provider, unless it is missing, inactive, badly configured or down."""
         if provider_id not in self._unusable and provider_id not in self._built:
             with self._questions[provider_id]:
@@ -204,11 +278,11 @@ class ProviderSet:
         with self._questions[provider_id]:
             if provider_id not in self._unprobed:
                 try:
-                    self._unprobed[provider_id] = build_provider(row)
+                    self._unprobed[provider_id] = self._built_from(row)
                 except InvalidProviderSettings:
                     return None  # the caller that wants to store there reports it
-                self._unprobed[provider_id].progress.interruption = self._interruption
-            return self._unprobed[provider_id]
+        provider = self._unprobed[provider_id]
+        return provider if self._may_be_believed(provider) else None
 
     def leave_paused_alone(self, provider_ids: Iterable[int]) -> None:
         """Report those of these providers that are left alone because they failed, before several processes do."""
@@ -218,7 +292,9 @@ class ProviderSet:
                 self._is_paused(row)
 
     def any_works(self, provider_ids: Iterable[int]) -> bool:
-        """Whether one of these providers is in use and has worked in this run: what it fails at is not its fault."""
+        """Whether one of these providers is in use and has stored an execution in this run: what it fails at is not its
+        fault. A probe that succeeds shows less than that.
+        """
         return any(provider_id in self._worked and provider_id not in self._unusable for provider_id in provider_ids)
 
     def tell_unreadable(self, wanted: Container[int]) -> None:
@@ -263,16 +339,24 @@ class ProviderSet:
         if self._is_paused(row):
             return
         try:
-            provider = build_provider(row)
+            provider = self._built_from(row)
         except InvalidProviderSettings as error:
             self._unusable.add(provider_id)
             self._tell_unusable(provider_id, row.name, error)
             return
-        provider.progress.interruption = self._interruption
         try:
             self._probe_if_it_failed(row, provider)
         finally:
             self._built[provider_id] = provider  # also one that is left alone has to be closed
+
+    def _built_from(self, row: ProviderRow) -> Provider:
+        """Raises `InvalidProviderSettings`."""
+        provider = build_provider(row)
+        provider.progress.interruption = self._interruption
+        provider.unfinished_directory = self._unfinished_directory
+        if self._database is not None:
+            provider.recorded = recorded_copies(self._database, provider, self._rows.values())
+        return provider
 
     def _is_paused(self, row: ProviderRow) -> bool:
         """Whether a provider failed so recently that it is left alone, with the settings that it has now."""
@@ -298,9 +382,13 @@ class ProviderSet:
         if self._memory is None or failure is None:
             return
         try:
+            self.require_mounted(provider)
             require_in_use(provider, self._memory.prefix)
         except ProviderError as error:
             self._leave_alone(provider, error)
+            return
+        if failure.error_code == StorageFull.code and failure.settings == row.identity:
+            self._short_of_room.add(row.id)  # a probe is small: see `settle`
             return
         self._memory.forget(row.id)
         emit(
@@ -314,12 +402,13 @@ class ProviderSet:
         """Note a failure of an execution of `size_bytes`; leave the provider alone if the failure is its own.
 
         A probe below `prefix` decides: a store can refuse one object because of its name, size or rights, and accept
-        all others. A provider that did not answer several times is probed only if it was alive just before.
+        all others. A provider that did not answer several times is probed only if it was alive just before. One
+        without room for this execution may have room for a smaller one.
         """
         if not error.provider_wide or caused_by_too_many_open_files(error):
             return
         failed_at = time.monotonic()
-        if isinstance(error, ConnectionDenied):  # a provider that refuses the login is not asked again by a probe
+        if isinstance(error, ConnectionDenied | NotMounted):  # a probe is refused, or stored below the mount point
             self._leave_alone(provider, error)
             return
         if isinstance(error, ProviderUnavailable):
@@ -333,8 +422,12 @@ class ProviderSet:
                 return
             if failed_at >= self._shown_to_work.get(provider.id, 0.0):
                 self._ask(provider, error, prefix)
-        if isinstance(error, StorageFull):
+            is_left_alone = provider.id in self._unusable
+        if isinstance(error, StorageFull) and not is_left_alone:
             self._note_without_room(provider, size_bytes)
+            lack = lack_of_room(provider, size_bytes, "")
+            needed = f"hacen falta {size(size_bytes)}"
+            self._tell_full(provider, f"sin espacio ({lack})" if lack else f"sin espacio ({needed}): {error}")
 
     def _has_failed_too_often(self, provider: Provider) -> bool:
         with self._turn:
@@ -350,9 +443,12 @@ class ProviderSet:
             if refusal.provider_wide and is_same_fault:
                 self._leave_alone(provider, refusal)
             return
-        self.note_success(provider)
+        with self._turn:
+            self._failures.pop(provider.id, None)
         shown_seconds = SHOWN_SECONDS if is_removed else SHOWN_BY_WHAT_STAYS_SECONDS
         self._shown_to_work[provider.id] = time.monotonic() + shown_seconds
+        if isinstance(error, StorageFull):
+            return
         emit(
             logging.INFO,
             "provider_kept",
@@ -398,18 +494,56 @@ class ProviderSet:
     def _note_without_room(self, provider: Provider, size_bytes: int) -> None:
         with self._turn:
             self._without_room[provider.id].append(size_bytes)
+            self._short_of_room.add(provider.id)
 
-    def require_room(self, provider: Provider, size_bytes: int) -> None:
-        """Raises `StorageFull` for an execution at least as large as several for which there was no room in this run:
-        it would be sent in vain. A smaller one may fit.
+    def require_room(self, provider: Provider, size_bytes: int, prefix: str) -> None:
+        """Raises `StorageFull` for an execution that would be sent in vain: to a provider that had no room before and
+        says that it has too little now, or that had none for several in this run that were no larger. A smaller one
+        may fit. What is below `prefix` already needs no more room.
         """
+        if provider.id not in self._short_of_room:
+            return
         with self._turn:
             refused = [refused for refused in self._without_room[provider.id] if refused <= size_bytes]
-        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:
-            raise StorageFull(f"hace poco no cupo una ejecución de {max(refused)} bytes, y esta tiene {size_bytes}")
+        lack = lack_of_room(provider, size_bytes, prefix)
+        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:
+            return
+        why = lack or f"no cupo una ejecución de {size(max(refused))}, y esta tiene {size(size_bytes)}"
+        self._note_without_room(provider, size_bytes)
+        self._tell_full(provider, f"sin espacio ({why})")
+        raise StorageFull(f"sin espacio en {provider.name} ({why})")
+
+    def _tell_full(self, provider: Provider, text: str) -> None:
+        """Report and remember a lack of room, once a run. The provider stays in use, and nothing waits for a pause."""
+        with self._turn:
+            if provider.id in self._told_full:
+                return
+            self._told_full.add(provider.id)
+        self._needs_a_person(provider.id, provider.name, StorageFull.code)
+        self._remember(provider.id, StorageFull(text))
+        emit(
+            logging.WARNING,
+            "provider_short_of_room",
+            f"Proveedor {provider.name}: {text}; lo que cabe sigue yendo a él, y lo demás, al alternativo o a un ciclo "
+            "posterior; libere espacio o amplíe la cuota",
+            provider=provider.name,
+            error_code=StorageFull.code,
+        )
+
+    def settle(self) -> None:
+        """At the end of a run's transfers, forget a lack of room where executions were stored and all had room."""
+        if self._memory is None:
+            return
+        with self._turn:
+            stored = self._short_of_room & self._worked - self._unusable
+            with_room = [provider_id for provider_id in stored if not self._without_room[provider_id]]
+        for provider_id in with_room:
+            self._memory.forget(provider_id, noted_here=int(provider_id in self._told_full))
+            text = f"El proveedor {self.name(provider_id)} vuelve a tener espacio"
+            emit(logging.INFO, "provider_has_room", text, provider=self.name(provider_id))
 
     def note_success(self, provider: Provider, size_bytes: int = 0) -> None:
-        """Forget the failures of a provider that works again; one that took `size_bytes` had room for them."""
+        """Forget the failures of a provider that has stored an execution; it had room for `size_bytes`."""
         with self._turn:
             self._worked.add(provider.id)
             self._failures.pop(provider.id, None)

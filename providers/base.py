@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 
 from config.errors import MigrationError
@@ -83,6 +84,12 @@ class DestinationMissing(ProviderError):
 
     code = "destination_missing"
     provider_wide = True
+
+
+class NotMounted(DestinationMissing):
+    """The directory is there, and nothing of what was stored in it: its disk is not mounted."""
+
+    code = "not_mounted"
 
 
 class InvalidProviderSettings(ProviderError):
@@ -203,6 +210,20 @@ class BytesSource:
             yield self._content[start : start + chunk_size_bytes]
 
 
+class RecordedCopy(NamedTuple):
+    """Where a copy is that the database says is stored: the key of its manifest, and how those of its files begin."""
+
+    manifest_key: str
+    files_prefix: str
+
+
+class Recorded(Protocol):
+    """Asks the database for copies that it says are stored at a provider."""
+
+    def __call__(self, most: int, /) -> Sequence[RecordedCopy]:
+        """Some of the newest, at most so many. Raises errors of the database."""
+
+
 class Right(NamedTuple):
     """A right that a run needs at a provider: its name, the effect of lacking it (in Spanish), and a way to try it."""
 
@@ -250,6 +271,11 @@ class Provider(abc.ABC):
     what_is_there_is_durable: ClassVar[bool] = True
     """Whether a visible object survives a power failure, even if the run that stored it was killed."""
 
+    may_be_unmounted: ClassVar[bool] = False
+    """Whether it keeps objects in a directory, which is there, and empty, while its disk is not mounted: see
+    `providers.mounts`.
+    """
+
     longest_signature_seconds: ClassVar[int] = 0
     """How long an address of `signed_url` may be valid; 0 for a kind that has none."""
 
@@ -262,8 +288,12 @@ class Provider(abc.ABC):
         self.kind = kind
         self.progress = Progress()
         """What its requests have shown of it. The run sets `interruption` there."""
+        self.unfinished_directory: Path | None = None
+        """Where it may note, on this host, the unfinished uploads that the provider itself does not list."""
         self.told: set[str] = set()
         """Messages about it that operators see only once: see `storage.optional_steps`."""
+        self.recorded: Recorded | None = None
+        """The copies that the database says are stored in it; `None`: nobody asks. See `providers.mounts`."""
 
     @property
     def objects_at_once(self) -> int:
@@ -291,6 +321,13 @@ class Provider(abc.ABC):
                 self.delete(key)
             raise
         self.delete(key)
+
+    def free_bytes(self) -> int | None:
+        """How many bytes still fit, at one cheap request at most; `None` where the store does not say.
+
+        Raises `ProviderError`.
+        """
+        return None
 
     def further_rights(self, key: str) -> Iterator[Right]:
         """Rights that this kind needs besides writing, reading, listing and deleting, in the order to try them.
@@ -399,6 +436,10 @@ class Provider(abc.ABC):
 
         Unfinished uploads and the provider's own temporary names do not appear. The order is not promised.
         """
+
+    def top_names(self) -> Sequence[str]:
+        """The names in the directory that holds all objects, if `may_be_unmounted`. Raises `ProviderError`."""
+        return ()
 
     def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
         """As `list`, for objects of `size_bytes` in total: gives a server that computes checksums only on request the

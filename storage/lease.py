@@ -110,6 +110,8 @@ class LeasedProvider(Provider):
         self.listed_at_once = provider.listed_at_once  # type: ignore[misc]
         self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
         self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]
+        self.may_be_unmounted = provider.may_be_unmounted  # type: ignore[misc]
+        self.recorded = provider.recorded
         self._provider = provider
         self._lease = lease
 
@@ -210,6 +212,9 @@ class LeasedProvider(Provider):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         return self._provider.list(prefix)
+
+    def top_names(self) -> Sequence[str]:
+        return self._provider.top_names()
 
     def list_patiently(self, prefix: str, size_bytes: int, span: Span = EVERYTHING) -> Iterator[StoredObject]:
         return self._provider.list_patiently(prefix, size_bytes, span)

@@ -28,6 +28,7 @@ from config.errors import UnsafeSource
 from config.models import Entry, EntryKind, Execution, StoredObject
 from files.tree import Tree
 from providers.base import IntegrityError, NameEncoding, ObjectNotFound, Provider
+from providers.mounts import require_mounted
 from providers.retries import with_retries
 from storage.keys import Place
 
@@ -275,7 +276,7 @@ def _require_one_directory(tree: Tree) -> None:
     directories = set()
     for entry in tree:  # path order: a directory comes before its contents
         if entry.path and entry.path.rpartition("/")[0] not in directories:
-            raise ValueError("an entry that lies in no directory")
+            raise ValueError("an entry that is in no directory")
         if entry.kind is EntryKind.DIRECTORY:
             directories.add(entry.path)
     if "" not in directories:
@@ -325,7 +326,7 @@ def _sha256(value: object) -> str:
 
 def fetch_manifest(provider: Provider, place: Place, sha256: str | None, interruption: threading.Event) -> Tree:
     """Read the manifest of a committed copy. Raises `IntegrityError` when its hash is not the recorded `sha256`; that
-    is checked before anything in it is used.
+    is checked before anything in it is used. Raises `NotMounted` instead of `ObjectNotFound` where no copy is there.
     """
     return fetch_manifest_and_hash(provider, place, sha256, interruption)[0]
 
@@ -334,9 +335,13 @@ def fetch_manifest_and_hash(
     provider: Provider, place: Place, sha256: str | None, interruption: threading.Event
 ) -> tuple[Tree, str]:
     """Like `fetch_manifest`, and also return the SHA-256 of the manifest that was read."""
-    content, found_sha256 = with_retries(
-        lambda: _download(provider, place.manifest_key), interruption, provider.progress
-    )
+    try:
+        content, found_sha256 = with_retries(
+            lambda: _download(provider, place.manifest_key), interruption, provider.progress
+        )
+    except ObjectNotFound:
+        require_mounted(provider)
+        raise
     if sha256 is not None and found_sha256 != sha256:
         raise IntegrityError("el manifiesto de la nube no es el que se guardó al migrar")
     if content is not None:

@@ -66,6 +66,7 @@ class FaultyProvider(Provider):
         self.longest_key_bytes = provider.longest_key_bytes  # type: ignore[misc] # one instance's, as another class's
         self.only_conditions_stop_late_puts = provider.only_conditions_stop_late_puts  # type: ignore[misc]
         self.what_is_there_is_durable = provider.what_is_there_is_durable  # type: ignore[misc]
+        self.may_be_unmounted = provider.may_be_unmounted  # type: ignore[misc]
         self.store = provider.store
         self.calls: list[tuple[str, str]] = []
         self.provider = provider
@@ -118,6 +119,9 @@ class FaultyProvider(Provider):
 
     def list(self, prefix: str) -> Iterator[StoredObject]:
         yield from self._call("list", prefix)
+
+    def top_names(self) -> Sequence[str]:
+        return self.provider.top_names()
 
     def delete(self, key: str) -> None:
         self._call("delete", key)

@@ -26,11 +26,9 @@ PRIVATE_NAMES_THAT_REMAIN = {
     "tests/providers/test_s3_provider.py": {  # Amazon's addresses: nothing may be sent there
         *("_bucket_url", "_obstore_credentials", "_obstore_endpoint", "_signed_requests"),
     },
-    "tests/providers/test_sftp_durability.py": {"_base_path"},  # the directory of whichever server the fixture chose
     "tests/providers/test_ssh_authentication.py": {  # of paramiko: a server that answers out of order
         *("_disconnect_service_not_available", "_parse_service_request"),
     },
-    "tests/providers/test_wire_damage_http.py": {"_compare", "_receipts"},  # the comparison without an upload before it
     "tests/servers/gcs_emulator.py": {"_write_config_to_file"},  # of the emulator, which has no setting for it
 }
 """By file."""
@@ -90,9 +88,9 @@ def forbidden_names(file: SourceFile) -> Iterator[str]:
 
 
 def asserts_on_time(file: SourceFile) -> Iterator[str]:
-    """Asserts that read a clock: on a machine three times slower they fail without a fault."""
+    """Asserts of time that has passed: on a machine three times slower they fail without a fault."""
     for node in file.nodes:
-        if isinstance(node, ast.Assert) and any(map(reads_clock, ast.walk(node))):
+        if isinstance(node, ast.Assert) and any(reads_clock(one) or bounds_duration(one) for one in ast.walk(node)):
             yield file.at(node, "asserts how much time has passed")
 
 
@@ -101,6 +99,26 @@ def reads_clock(node: ast.AST) -> bool:
     match node:
         case ast.Call(func=ast.Attribute(value=ast.Name(id="time"), attr="monotonic" | "time" | "perf_counter")):
             return True
+    return False
+
+
+def bounds_duration(node: ast.AST) -> bool:
+    """Whether this demands that `seconds` are few, other than those of a clock that the test moves."""
+    match node:
+        case ast.Compare(left=shorter, ops=[ast.Lt() | ast.LtE(), *_]):
+            return is_duration(shorter)
+        case ast.Compare(ops=[ast.Gt() | ast.GtE(), *_], comparators=[shorter, *_]):
+            return is_duration(shorter)
+    return False
+
+
+def is_duration(node: ast.expr) -> bool:
+    """Whether this is named as what something took."""
+    match node:
+        case ast.Attribute(value=ast.Name(id="clock")):
+            return False
+        case ast.Attribute(attr=name) | ast.Name(id=name):
+            return name in ("seconds", "duration", "elapsed", "took")
     return False
 
 
@@ -131,10 +149,17 @@ def test_what_is_listed_is_still_there() -> None:
         (forbidden_names, "monkeypatch.setattr(provider, '_blobs', [])"),
         (forbidden_names, "monkeypatch.setattr('providers.gcs.provider._credentials', None)"),
         (asserts_on_time, "assert time.monotonic() - started < 5"),
+        (asserts_on_time, "assert run.seconds < 5, str(run)"),
+        (asserts_on_time, "assert 5 >= seconds"),
     ],
 )
 def test_a_breach_is_found(rule: Callable[[SourceFile], Iterator[str]], source: str) -> None:
     assert list(rule(parsed("tests/a.py", source)))
+
+
+@pytest.mark.parametrize("source", ["assert clock.seconds < 5", "assert run.seconds >= 5", "assert 5 < run.seconds"])
+def test_a_clock_of_the_test_and_a_lower_bound_are_no_breach(source: str) -> None:
+    assert not list(asserts_on_time(parsed("tests/a.py", source)))
 
 
 def test_what_is_a_files_own_is_no_breach() -> None:

@@ -17,6 +17,7 @@ ADVICE = {
     "unavailable": "compruebe dirección, red, cortafuegos y el propio servidor",
     "access_denied": "renueve o corrija las credenciales y sus permisos",
     "destination_missing": "monte o cree el destino, o corrija la configuración",
+    "not_mounted": "monte el destino; el ciclo siguiente lo usa",
     "invalid_settings": "corrija su fila en cloud_providers",
     "storage_full": "libere espacio o amplíe la cuota",
 }

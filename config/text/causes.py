@@ -6,6 +6,7 @@ CAUSES = {
     "unavailable": "el proveedor no respondía",
     "access_denied": "acceso denegado",
     "destination_missing": "no existe el destino",
+    "not_mounted": "el destino no está montado",
     "invalid_settings": "configuración incorrecta",
     "storage_full": "sin espacio",
     "provider_error": "el proveedor rechaza lo que se le pide",

@@ -71,7 +71,7 @@ class Attempts:
         require_no_copies(tree, directory)
         require_not_half_restored(tree, directory)
         require_no_remnant(self.providers, claim, directory, tree, self.interruption)
-        self.providers.require_room(provider, tree.size_bytes)
+        self.providers.require_room(provider, tree.size_bytes, place.files_prefix)
         lease = lease_of(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
         attempt = self._open_attempt(provider, leased, claim, place, tree)
@@ -113,6 +113,7 @@ class Attempts:
     ) -> Attempt:
         """Begin an attempt once the place is known to belong to no other execution."""
         try:
+            self.providers.require_mounted(provider)
             return open_attempt(self.database, self.providers, claim, leased, place, tree, self.interruption)
         except MigrationError as error:
             self.providers.note_failure(provider, error, place.parent, tree.size_bytes)

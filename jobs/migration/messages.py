@@ -20,6 +20,7 @@ TO_BE_MENDED = {
     "invalid_settings": "configuración",
     "access_denied": "acceso denegado",
     "destination_missing": "no existe el destino",
+    "not_mounted": "sin montar",
     "storage_full": "sin espacio",
     "provider_error": "rechaza lo que se le pide",
 }

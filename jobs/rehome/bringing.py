@@ -55,8 +55,9 @@ def bring_all(context: Context, home_id: int, key_prefix: str, away: Iterator[Aw
     """
     traffic = Traffic(context.settings.bandwidth, context.interruption)
     memory = ProviderMemory(context.database, key_prefix)
+    notes = context.settings.unfinished_directory
     with (
-        closing(ProviderSet.load(context.database, context.interruption, memory)) as providers,
+        closing(ProviderSet.load(context.database, context.interruption, memory, notes)) as providers,
         closing(TransferPool(context.settings.transfers, traffic)) as pool,
     ):
         home = providers.get(home_id)
@@ -64,6 +65,7 @@ def bring_all(context: Context, home_id: int, key_prefix: str, away: Iterator[Aw
             context.say("rehome_put_off", "El proveedor principal no se puede usar: nada se lleva a él por ahora")
             return Outcome()
         tally = _bring_in_turn(context, Move(Records(context), providers, home, key_prefix, pool), away)
+        providers.settle()
     _notify(context, tally)
     return tally.outcome()
 

@@ -14,7 +14,7 @@ from jobs.rehome.away import Away
 from jobs.rehome.equal_copy import proven_equal_copy
 from jobs.rehome.original import OldCopyDamaged, OldCopyUnavailable, StoredOriginal
 from jobs.rehome.records import Records
-from providers.base import Provider, ProviderError, ProviderUnavailable, UnsafeDestination
+from providers.base import DestinationMissing, Provider, ProviderError, ProviderUnavailable, UnsafeDestination
 from storage.keys import Place, place_of
 from storage.lease import ClaimLost, LeasedProvider
 from storage.manifest import fetch_manifest
@@ -47,9 +47,10 @@ class Move:
         place = place_of(self.key_prefix, away.uuid)
         self._require_apart(place, away)
         tree = self._old_tree(old, away)
-        self.providers.require_room(self.home, tree.size_bytes)
+        self.providers.require_room(self.home, tree.size_bytes, place.files_prefix)
         leased = LeasedProvider(self.home, self.records.lease(claim))
         try:
+            self.providers.require_mounted(self.home)
             attempt = self.records.open_attempt(claim, self.home.id, self.home.store, place, tree.fingerprint())
             moved = self._stored(leased, attempt, away, claim, StoredOriginal(old, away.place), tree)
         except MigrationError as error:
@@ -77,7 +78,7 @@ class Move:
             return fetch_manifest(old, away.place, away.manifest_sha256, self._stop)
         except ProviderError as error:
             self.providers.note_failure(old, error, away.place.parent)
-            kind = OldCopyUnavailable if isinstance(error, ProviderUnavailable) else OldCopyDamaged
+            kind = OldCopyUnavailable if isinstance(error, ProviderUnavailable | DestinationMissing) else OldCopyDamaged
             raise kind(f"no se puede leer su manifiesto en {old.name}: {error}") from error
 
     def _stored(

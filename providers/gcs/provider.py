@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import json
-import mmap
 import os
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import google.auth
-import google_crc32c
 import requests
 import urllib3.exceptions
-from google.api_core.exceptions import GoogleAPICallError, NotFound, from_http_response
+from google.api_core.exceptions import GoogleAPICallError, NotFound
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, TransportError
 from google.auth.transport.requests import AuthorizedSession, Request
@@ -30,7 +26,6 @@ from google.oauth2 import service_account
 from config.fields import FieldError, Fields, is_plain_url
 from config.logs import one_line
 from config.models import ProviderRow, PutReceipt, StoredObject
-from files.descriptors import CHUNK_SIZE_BYTES
 from providers.base import (
     ANSWER_TIMEOUT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
@@ -54,9 +49,11 @@ from providers.base import (
     SlowDown,
     Source,
     StorageFull,
+    is_directory_of_keys,
 )
-from providers.exact_reading import exact_chunks, run_to_end
+from providers.gcs.kept_uploads import KeptUploads, Terms
 from providers.gcs.requests import CONTENT_TYPE, GcsRequests
+from providers.gcs.upload_sessions import HashingReader, OtherBytes, SessionLost, UploadSession
 from providers.probes import CONDITIONS_NAME, PROBE_CONTENT, Remembered, prefix_of, probe_key, remove_probe
 from providers.retries import Result, with_retries
 from providers.shared.answers import CLOCK_IS_OFF, PARSER_ERRORS, deadline_seconds, unintelligible
@@ -70,13 +67,14 @@ ONE_REQUEST_BYTES = 256 * 1024
 """A file of up to this size is one request. Its body goes to the socket in one piece, and Python counts all of that
 time against the connect timeout: a larger one would need a fast line."""
 
-SENT_AT_A_TIME_BYTES = 16 * 1024
-
 SESSIONS_AT_ONCE = 8
 """The number of files sent in parts at once: each holds one part in memory."""
 
 LISTING_PAGE = 1000
 """GCS's largest page of a listing."""
+
+NOWHERE = KeptUploads(None)
+"""For uploads that no other run continues."""
 
 ANSWER_TIMEOUTS = (CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS)
 
@@ -145,16 +143,18 @@ class GcsProvider(Provider):
         return self._send(key, source)
 
     def put_new_many(self, sources: Mapping[str, Source]) -> Iterator[tuple[str, PutReceipt]]:
-        """See `Provider`. Uploads in parts carry the condition too: `discard_unfinished` cannot find their sessions."""
+        """See `Provider`. Uploads in parts carry the condition too: `discard_unfinished` finds only the sessions that
+        this host has noted.
+        """
         only_over = 0 if self._keeps_conditions.get(prefix_of(next(iter(sources), ""))) else None
         for key, source in sources.items():
-            yield key, self._send(key, source, only_over)
+            yield key, self._send(key, source, only_over, self._kept_uploads)
 
     def replace(self, key: str, source: Source, expected: StoredObject | None) -> PutReceipt:
         """See `Provider`. The condition is the generation, a number that no other state of any object ever has."""
         if not self._keeps_conditions.get(prefix_of(key)):
             return super().replace(key, source, expected)
-        return self._send(key, source, _generation(self._as_seen(expected)))
+        return self._send(key, source, _generation(self._as_seen(expected)), self._kept_uploads)
 
     def replaces_safely(self, prefix: str = "") -> bool:
         return self._keeps_conditions.get(prefix)
@@ -179,19 +179,22 @@ class GcsProvider(Provider):
             remove_probe(lambda: self.delete(key))
         return False
 
-    def _send(self, key: str, source: Source, only_over: int | None = None) -> PutReceipt:
-        """Store an object; if a generation is given, only over that one."""
-        reader = _HashingReader(source)
+    def _send(self, key: str, source: Source, only_over: int | None = None, kept: KeptUploads = NOWHERE) -> PutReceipt:
+        """Store an object; if a generation is given, only over that one. Large ones are continued from, and noted in,
+        what is kept.
+        """
         with _translated_errors(missing=DestinationMissing("el bucket no existe (HTTP 404)")):
             if source.size_bytes <= ONE_REQUEST_BYTES:
+                reader = HashingReader(source)
                 self._send_whole(self._stored_name(key), reader, only_over)
-            else:
-                with self._large_uploads:
-                    self._send_in_parts(self._blob(key), reader, source.size_bytes, only_over)
-        return reader.receipt()
+                return reader.receipt()
+            if source.size_bytes <= PART_SIZE_BYTES:  # a note would cost more than sending it again
+                kept = NOWHERE
+            with self._large_uploads:
+                return self._send_in_parts(self._blob(key), source, only_over, kept)
 
     def measure(self, source: Source) -> PutReceipt:
-        reader = _HashingReader(source)
+        reader = HashingReader(source)
         for _ in reader.pieces():
             pass
         return reader.receipt()
@@ -284,10 +287,31 @@ class GcsProvider(Provider):
                 raise
 
     def discard_unfinished(self, prefix: str) -> None:
-        """Nothing to do: an unfinished session can be neither seen nor listed, and GCS drops it after a week.
+        self.discard_unfinished_but_for(prefix, lambda _: False)
 
-        `put` cancels its session after an error; one that a crash left behind is not an object and costs nothing.
+    def discard_unfinished_but_for(self, prefix: str, is_wanted: Callable[[str], bool]) -> bool:
+        """See `Provider`. Only sessions that this host has noted can be found: GCS lists none. Others are not objects
+        and cost nothing, and GCS drops them after a week; if they end late, their condition fails.
         """
+        is_any_wanted = False
+        for upload in self._kept_uploads.all_of(self._store_in_terms):
+            key = self._names.decode(upload.terms.name)
+            if not (key.startswith(prefix) if is_directory_of_keys(prefix) else key == prefix):
+                continue
+            if is_wanted(key):
+                is_any_wanted = True
+            else:
+                self._repeated(functools.partial(self._cancel, upload.url))
+                upload.forget()
+        return is_any_wanted
+
+    @property
+    def _kept_uploads(self) -> KeptUploads:
+        return KeptUploads(self.unfinished_directory)
+
+    @property
+    def _store_in_terms(self) -> str:
+        return f"{self._endpoint_url or GOOGLE_ENDPOINT_URL}/{self._bucket_name}"
 
     def _signed_url(self, key: str, seconds: int) -> str:
         """Only the key of a service account signs here; other credentials would have to ask Google for it."""
@@ -309,7 +333,7 @@ class GcsProvider(Provider):
         if "_session" in self.__dict__:
             self._session.close()
 
-    def _send_whole(self, name: str, reader: _HashingReader, only_over: int | None) -> None:
+    def _send_whole(self, name: str, reader: HashingReader, only_over: int | None) -> None:
         """One request, which carries the CRC32C too: GCS refuses bytes that do not match it."""
         content = b"".join(reader.pieces())
         properties = {"name": name, "crc32c": reader.crc32c}
@@ -317,35 +341,72 @@ class GcsProvider(Provider):
             properties["storageClass"] = self._storage_class
         self._requests.put(properties, content, only_over)
 
-    def _send_in_parts(self, blob: Blob, reader: _HashingReader, size_bytes: int, only_over: int | None) -> None:
+    def _send_in_parts(self, blob: Blob, source: Source, only_over: int | None, kept: KeptUploads) -> PutReceipt:
         if self._storage_class:
             blob.storage_class = self._storage_class
+        terms = Terms(
+            self._store_in_terms, blob.name, source.size_bytes, only_over, self._storage_class, self._account_name
+        )
+        session = self._continued(kept, terms)
+        if session is not None:
+            with suppress(OtherBytes):
+                return self._complete(blob, session, source)._replace(sent_whole=False)
+        return self._complete(blob, self._begun(blob, kept, terms), source)
+
+    def _continued(self, kept: KeptUploads, terms: Terms) -> UploadSession | None:
+        """The session that an earlier run began on the same terms, if the server has a part of it at least.
+
+        Any other session of the object that is noted here is cancelled.
+        """
+        noted = kept.of(terms.store, terms.name)
+        if noted is None:
+            return None
+        session = UploadSession(noted.url, terms.size_bytes, noted)
+        look = functools.partial(self._is_worth_continuing, session)
+        if noted.terms == terms and self._repeated(look):
+            return session
+        self._give_up(session)
+        return None
+
+    def _is_worth_continuing(self, session: UploadSession) -> bool:
+        response = self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS)
+        return session.is_open(response) and session.kept_bytes >= PART_SIZE_BYTES
+
+    def _begun(self, blob: Blob, kept: KeptUploads, terms: Terms) -> UploadSession:
         begin = functools.partial(
             blob.create_resumable_upload_session,
             content_type=CONTENT_TYPE,
-            size=size_bytes,
+            size=terms.size_bytes,
             timeout=ANSWER_TIMEOUTS,
             checksum=None,
             retry=None,
-            if_generation_match=only_over,
+            if_generation_match=terms.only_over,
         )
-        session = _UploadSession(self._repeated(begin), size_bytes)
+        url = self._repeated(begin)
+        return UploadSession(url, terms.size_bytes, kept.begin(terms, url))
+
+    def _complete(self, blob: Blob, session: UploadSession, source: Source) -> PutReceipt:
+        """Send what the session lacks. Raises `OtherBytes` if what it has is not of this source."""
+        reader = HashingReader(source)
         try:
             answer = self._send_parts(session, reader)
-        except BaseException:
-            self._cancel(session.url)
+        except BaseException as error:
+            if not session.is_of_use_after(error):
+                self._give_up(session)
             raise
+        session.forget()
         if answer.get("crc32c") != reader.crc32c:
             blob.delete(timeout=ANSWER_TIMEOUTS, retry=None, if_generation_match=answer.get("generation"))
             raise IntegrityError("GCS guardó un contenido distinto del enviado")
+        return reader.receipt()
 
-    def _send_parts(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
+    def _send_parts(self, session: UploadSession, reader: HashingReader) -> Mapping[str, object]:
         """Send part after part; the last one's answer is the object. Each part is retried by itself, from the position
         that the session reports.
         """
         answer: Mapping[str, object] = {}
         for part in reader.parts():
-            session.add(part)
+            session.add(part, reader.sha256_so_far())
             send = functools.partial(self._send_rest_of_part, session, reader)
             sent = with_retries(send, self.progress.interruption, self.progress)
             if isinstance(sent, ProviderError):
@@ -354,7 +415,7 @@ class GcsProvider(Provider):
         return answer
 
     def _send_rest_of_part(
-        self, session: _UploadSession, reader: _HashingReader
+        self, session: UploadSession, reader: HashingReader
     ) -> Mapping[str, object] | SessionLost | IntegrityError:
         """Send the missing rest of the part added last. Returns the object once complete, or an error that only another
         session can resolve.
@@ -369,8 +430,8 @@ class GcsProvider(Provider):
         except (SessionLost, IntegrityError) as error:
             return error
 
-    def _put_rest(self, session: _UploadSession, reader: _HashingReader) -> Mapping[str, object]:
-        if session.kept_bytes == session.added_bytes < session.size_bytes:
+    def _put_rest(self, session: UploadSession, reader: HashingReader) -> Mapping[str, object]:
+        if session.has_latest_part:
             return {}
         rest = session.rest()
         headers = {"Content-Range": f"bytes {session.kept_bytes}-{session.added_bytes - 1}/{session.size_bytes}"}
@@ -383,17 +444,27 @@ class GcsProvider(Provider):
             raise ProviderUnavailable("GCS no guardó una parte completa")
         return stored or {}
 
-    def _ask_how_far(self, session: _UploadSession) -> Mapping[str, object] | None:
+    def _ask_how_far(self, session: UploadSession) -> Mapping[str, object] | None:
         """The object, if it is complete though no answer said so."""
-        headers = {"Content-Range": f"bytes */{session.size_bytes}"}
-        return session.noted(self._session.put(session.url, headers=headers, timeout=ANSWER_TIMEOUTS))
+        return session.noted(self._session.put(session.url, headers=session.question(), timeout=ANSWER_TIMEOUTS))
+
+    def _give_up(self, session: UploadSession) -> None:
+        """Cancel the session: GCS answers 499. If this fails, GCS drops the session after a week."""
+        session.forget()
+        with suppress(requests.RequestException, GoogleAuthError):
+            self._cancel(session.url)
 
     def _cancel(self, session_url: str) -> None:
-        """Cancel the session: GCS answers 499. If this fails, GCS drops the session after a week."""
-        try:
-            self._session.delete(session_url, timeout=ANSWER_TIMEOUTS)
-        except (requests.RequestException, GoogleAuthError):
-            return
+        """Whatever the answer is: a session that stays hits nothing, and not every server can cancel one."""
+        with self._found_credentials():
+            session = self._session
+        session.delete(session_url, timeout=ANSWER_TIMEOUTS)
+
+    @property
+    def _account_name(self) -> str:
+        """Who stores, where the settings say it."""
+        given = self._credentials
+        return str(given.service_account_email) if isinstance(given, service_account.Credentials) else ""
 
     def _stored_object(self, blob: Blob) -> StoredObject:
         if blob.size is None:
@@ -484,115 +555,6 @@ class GcsProvider(Provider):
         return session
 
 
-class _HashingReader:
-    """Passes a source's bytes to an upload and hashes the same bytes; raises if there are too few or too many."""
-
-    def __init__(self, source: Source) -> None:
-        self._source = source
-        self._sha256 = hashlib.sha256()
-        self._crc32c = 0
-        self._size_bytes = 0
-
-    @property
-    def crc32c(self) -> str:
-        """CRC32C of the bytes passed on, in GCS's notation: base64 of the number, most significant byte first."""
-        return base64.b64encode(self._crc32c.to_bytes(4, "big")).decode()
-
-    def receipt(self) -> PutReceipt:
-        """The receipt, once all bytes were passed on."""
-        return PutReceipt(self._size_bytes, self._sha256.hexdigest(), frozenset({f"crc32c:{self.crc32c}"}))
-
-    def pieces(self) -> Iterator[bytes]:
-        """The bytes in pieces of `CHUNK_SIZE_BYTES`."""
-        for piece in exact_chunks(self._source, CHUNK_SIZE_BYTES):
-            self._size_bytes += len(piece)
-            self._sha256.update(piece)
-            self._crc32c = google_crc32c.extend(self._crc32c, piece)
-            yield piece
-
-    def parts(self) -> Iterator[_Part]:
-        """The bytes in parts of `PART_SIZE_BYTES`.
-
-        The last one comes only after the source has validated its end.
-        """
-        pieces = self.pieces()
-        for start in range(0, self._source.size_bytes, PART_SIZE_BYTES):
-            size_bytes = min(PART_SIZE_BYTES, self._source.size_bytes - start)
-            content = mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            while content.tell() < size_bytes:
-                content.write(next(pieces))
-            if start + size_bytes == self._source.size_bytes:
-                run_to_end(pieces)
-            yield _Part(content)
-
-
-class _Part:
-    """A part in memory, which `requests` sends in small pieces, each with its own timeout.
-
-    Each iteration starts from the beginning: after an expired token the SDK fetches a new one and sends the part again,
-    and would send nothing of a file already read to its end.
-    """
-
-    def __init__(self, content: mmap.mmap, start: int = 0) -> None:
-        self._content = content
-        self._start = start
-
-    def __len__(self) -> int:
-        return len(self._content) - self._start
-
-    def __iter__(self) -> Iterator[bytes]:
-        for start in range(self._start, len(self._content), SENT_AT_A_TIME_BYTES):
-            yield self._content[start : start + SENT_AT_A_TIME_BYTES]
-
-    def behind(self, size_bytes: int) -> _Part:
-        """The part without its first `size_bytes`."""
-        return _Part(self._content, self._start + size_bytes)
-
-
-class SessionLost(ProviderUnavailable):
-    """An upload in parts is gone and must start again."""
-
-
-class _UploadSession:
-    """An upload in parts, and how far it has come. For one thread."""
-
-    def __init__(self, url: str, size_bytes: int) -> None:
-        self.url = url
-        self.size_bytes = size_bytes
-        self.kept_bytes = 0
-        """How many bytes the server is known to have."""
-        self.is_position_known = True
-        self.added_bytes = 0
-        """The end of the part added last."""
-        self._part: _Part | None = None
-
-    def add(self, part: _Part) -> None:
-        """Continue with another part: the server has all bytes before it."""
-        self._part = part
-        self.added_bytes += len(part)
-
-    def rest(self) -> _Part:
-        """The bytes of the part that the server lacks. Raises `SessionLost` if it also lacks earlier bytes."""
-        part = self._part or _Part(mmap.mmap(-1, 1))
-        behind_bytes = self.kept_bytes - (self.added_bytes - len(part))
-        if not 0 <= behind_bytes < len(part):
-            raise SessionLost("GCS ya no tiene lo que había confirmado de una subida")
-        return part.behind(behind_bytes)
-
-    def noted(self, response: requests.Response) -> Mapping[str, object] | None:
-        """The object in an answer, if complete; otherwise notes how many bytes the server has."""
-        if response.status_code in {404, 410}:
-            raise SessionLost(f"GCS ya no tiene la subida (HTTP {response.status_code})")
-        if response.status_code == 308:
-            self.kept_bytes = _kept_bytes(response)
-            self.is_position_known = True
-            return None
-        if response.status_code not in {200, 201} or self.added_bytes < self.size_bytes:
-            raise from_http_response(response)
-        answer: Mapping[str, object] = response.json()
-        return answer
-
-
 class _Reading:
     """An object read by several requests if needed, all of which must find the same object."""
 
@@ -616,16 +578,6 @@ class _Reading:
             self._is_begun, self._checksum = True, stored.checksum
         if self._checksum is None or stored.checksum != self._checksum:
             raise IntegrityError(f"el objeto cambió mientras se leía: {one_line(self.key)}")
-
-
-def _kept_bytes(response: requests.Response) -> int:
-    """How many bytes a session reports: its 308 names the range, or none if it has nothing."""
-    kept = response.headers.get("Range", "")
-    if not kept:
-        return 0
-    if not re.fullmatch(r"bytes=0-\d{1,18}", kept):
-        raise unintelligible("una subida que no dice cuánto tiene")
-    return int(kept.rpartition("-")[2]) + 1
 
 
 def _generation(expected: StoredObject | None) -> int:

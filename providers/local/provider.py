@@ -23,6 +23,7 @@ from providers.base import (
     DestinationMissing,
     IntegrityError,
     InvalidProviderSettings,
+    NotMounted,
     ObjectNotFound,
     Provider,
     ProviderUnavailable,
@@ -53,6 +54,8 @@ class LocalProvider(Provider):
 
     only_conditions_stop_late_puts = False
 
+    may_be_unmounted = True
+
     what_is_there_is_durable = False
     """A name that is not yet on the disk is visible, but lost in a power failure."""
 
@@ -77,6 +80,12 @@ class LocalProvider(Provider):
         """Many if one call syncs them all; elsewhere, as on a NAS, each thread waits for one file."""
         with translated("varios ficheros"):
             return FILES_SYNCED_TOGETHER if can_be_synced(self._root()) else 1
+
+    def free_bytes(self) -> int | None:
+        """See `Provider`."""
+        with translated("el directorio del proveedor"):
+            space = os.fstatvfs(self._root())
+        return space.f_bavail * space.f_frsize if space.f_blocks else None
 
     def put(self, key: str, source: Source) -> PutReceipt:
         """See `Provider`. The file and its name are on the disk when this returns."""
@@ -186,6 +195,10 @@ class LocalProvider(Provider):
                     elif stat.S_ISREG(status.st_mode) and not is_temporary_name(name):
                         yield StoredObject("/".join((*directory, name)), status.st_size)
 
+    def top_names(self) -> Sequence[str]:
+        with translated(self._directory):
+            return os.listdir(self._root())
+
     def delete(self, key: str) -> None:
         *directories, name = parts_of_key(key)
         with translated(key):
@@ -294,7 +307,7 @@ class LocalProvider(Provider):
             except OSError as error:
                 raise error_of(error, self._directory) from error
             if not same:
-                raise DestinationMissing(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
+                raise NotMounted(f"{one_line(self._directory)} ya no es el mismo directorio: ¿se desmontó?")
             return self._root_descriptor
 
     def _entries(self, top: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], os.DirEntry[str]]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sql.connection import Connection
+
+NEWEST_LOOKED_AT = 1000
+"""How many of a provider's newest copies are looked through for those in one store."""
 
 
 class StoredExecution(NamedTuple):
@@ -46,3 +50,13 @@ class StoredExecutions:
             )
             for row in self._connection.query("find_execution", {"uuid": uuid})
         ]
+
+    def newest_in(self, store: str, provider_ids: Iterable[int], most: int) -> list[str]:
+        """The `ruta_nube` of some of the newest copies in a store to which all these providers lead."""
+        parameters = {
+            "store": store,
+            "provider_ids": list(provider_ids),
+            "looked_at": max(most, NEWEST_LOOKED_AT),
+            "most": most,
+        }
+        return [row["uri"] for row in self._connection.query("find_newest_copies", parameters)]

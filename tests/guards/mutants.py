@@ -42,11 +42,13 @@ MANDATORY_GROUPS = frozenset(
 """What decides whether anything can be lost: every change must pass these."""
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
+HELD_OR_FAILED = "tests/sql/test_memory.py"
+LEFT_OVER = "tests/jobs/migration/test_leftovers.py"
 STAYING = "tests/stories/test_local_copies.py"
 ODD_DISKS = "tests/jobs/migration/test_restore_to_odd_disks.py"
 RESUMED = "tests/jobs/migration/test_restore_resumed.py"
 TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
-OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
+OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_reported"
 FROM_DISK = f"{ODD_DISKS}::test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_memory"
 NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
@@ -59,9 +61,16 @@ NOTIFY = "tests/jobs/notify/"
 VERY_MANY_FILES = "tests/stories/test_very_many_files.py"
 
 UPLOAD = "storage/upload.py"
+PROOF = "storage/uploading/proof.py"
+MANIFEST_AT_PLACE = "storage/uploading/manifest_at_place.py"
+FIRST_LOOK = "storage/uploading/found.py"
+FILES_OF_UPLOAD = "storage/uploading/files.py"
+UPLOAD_TASK = "storage/uploading/task.py"
 SENDING = "storage/sending.py"
 TREE = "files/walk.py"
 REMOVAL = "jobs/migration/removal/removal.py"
+REMOVAL_OF_ENTRIES = "jobs/migration/removal/entries.py"
+REMOVAL_COMPARISON = "jobs/migration/removal/comparison.py"
 DIRECTORIES = "jobs/migration/directories.py"
 DESCRIPTORS = "files/descriptors.py"
 
@@ -95,15 +104,78 @@ LEASE_OVER = (
 DELETION_LOST = (
     "tests/jobs/migration/test_taken_over.py::test_a_local_copy_that_is_not_ours_to_delete_any_more_stays",
 )
-ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",)
+ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",)
 QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_change",)
 TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
+
+MOUNTS = "tests/jobs/test_mounts.py::"
+UNMOUNTED = "tests/stories/test_unmounted_destinations.py::"
+NEITHER_WRITTEN_NOR_BELIEVED = f"{UNMOUNTED}test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed"
+
+MOUNTED = (
+    Mutant(
+        "mounted destinations",
+        "a mount point is taken for its disk",
+        "providers/mounts.py",
+        "    if not newest or any(",
+        "    if newest is not None or any(",
+        (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "what a provider lacks is believed to be missing",
+        "jobs/provider_set.py",
+        "            self._leave_alone(provider, error)\n            return False\n",
+        "            self._leave_alone(provider, error)\n            return True\n",
+        (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "an execution is stored without a look for the disk",
+        "jobs/migration/attempts.py",
+        "            self.providers.require_mounted(provider)\n",
+        "",
+        (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a probe decides whether a disk is mounted",
+        "jobs/provider_set.py",
+        "isinstance(error, ConnectionDenied | NotMounted)",
+        "isinstance(error, ConnectionDenied)",
+        (f"{MOUNTS}test_nothing_is_stored_for_an_alternate_that_is_not_mounted",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a probe of what failed before is stored below the mount point",
+        "jobs/provider_set.py",
+        "            self.require_mounted(provider)\n            require_in_use(",
+        "            require_in_use(",
+        (f"{MOUNTS}test_what_failed_before_is_not_probed_below_the_mount_point",),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a restore says that a copy is not there because its disk is not",
+        "storage/manifest.py",
+        "        require_mounted(provider)\n",
+        "",
+        (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a copy in another store is missed here",
+        "sql/queries/find_newest_copies.sql",
+        "          AND attempt.store = %(store)s\n",
+        "",
+        (f"{MOUNTS}test_copies_that_no_row_expects_there_are_not_missed",),
+    ),
+)
 
 VERIFICATION = (
     Mutant(
         "verification",
         "sizes are not compared",
-        UPLOAD,
+        PROOF,
         "        if stored.size_bytes != receipt.size_bytes:\n",
         "        if stored.size_bytes < 0:\n",
         FOUND_LIES,
@@ -111,7 +183,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "what a listing cannot prove is believed, as if it were empty",
-        UPLOAD,
+        PROOF,
         "        if stored.size_bytes == 0:\n",
         "        if stored.checksum is None:\n",
         FOUND_LIES,
@@ -119,7 +191,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "checksums are not compared",
-        UPLOAD,
+        PROOF,
         "if stored.checksum is not None and stored.checksum in receipt.checksums else",
         "if stored.checksum is not None else",
         FOUND_LIES,
@@ -127,7 +199,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "the right size is enough where there is no checksum",
-        UPLOAD,
+        PROOF,
         "if stored.checksum is not None and stored.checksum in receipt.checksums else",
         "if stored.checksum is None or stored.checksum in receipt.checksums else",
         FOUND_LIES,
@@ -135,7 +207,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "what was read back is not compared",
-        UPLOAD,
+        PROOF,
         "if digest.sha256 == self._receipts.of(positions[digest.key]).sha256:",
         "if digest.sha256:",
         FOUND_LIES,
@@ -143,7 +215,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "a missing object is no difference",
-        UPLOAD,
+        PROOF,
         "standing = bytearray(len(self._tree) + 1)\n        manifest =",
         "standing = bytearray([PROVEN]) * (len(self._tree) + 1)\n        manifest =",
         FOUND_LIES,
@@ -151,7 +223,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "the manifest itself is not proven",
-        UPLOAD,
+        PROOF,
         "expected = chain(self._tree.file_positions(), [self._receipts.manifest_position])",
         "expected = self._tree.file_positions()",
         FOUND_LIES,
@@ -160,9 +232,9 @@ VERIFICATION = (
         "verification",
         "what still differs after it was sent again is committed",
         UPLOAD,
-        "        if wrong:\n            raise self._unreadable or _differing(",
-        "        if not evidence:\n            raise self._unreadable or _differing(",
-        ("tests/storage/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
+        "        if compared.wrong:\n            raise compared.error(",
+        "        if not compared.evidence:\n            raise compared.error(",
+        ("tests/storage/test_upload.py::test_a_provider_that_keeps_giving_false_answers_is_not_believed",),
     ),
     Mutant(
         "verification",
@@ -183,7 +255,7 @@ VERIFICATION = (
     Mutant(
         "verification",
         "a copy that is being renewed looks complete",
-        UPLOAD,
+        MANIFEST_AT_PLACE,
         "            deletions.delete(manifest.stored)\n",
         "            pass\n",
         ("tests/storage/test_upload.py::test_a_copy_that_is_being_renewed_does_not_look_complete",),
@@ -392,7 +464,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "nothing is compared before it is deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "    position = None\n    found = 0\n",
         "    return len(proven)\n    position = None\n    found = 0\n",
         DIFFERENCES,
@@ -400,7 +472,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "what the proven copy lacks is deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "        if counterpart is None or counterpart.kind is not entry.kind:\n",
         "        if counterpart is None or counterpart.kind is not entry.kind:\n            continue\n",
         DIFFERENCES,
@@ -408,7 +480,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files are deleted whatever their bytes are",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "_same_bytes(descriptor, entry, counterpart, interruption):",
         "_same_bytes(descriptor, entry, entry, interruption):",
         DIFFERENCES,
@@ -416,7 +488,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files of the right size are deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         " and hash_file(descriptor, entry, interruption) == proven.sha256",
         "",
         DIFFERENCES,
@@ -424,7 +496,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "a file that was read once is taken for the same",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if proven.identity is not None and entry.identity == proven.identity:",
         "if proven.identity is not None:",
         DIFFERENCES,
@@ -432,7 +504,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "links are deleted wherever they point",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:",
         "if entry.kind is EntryKind.LINK and entry.link_target is None:",
         DIFFERENCES,
@@ -448,7 +520,7 @@ DELETION = (
     Mutant(
         "deletion",
         "a file that changed after it was compared is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "if identity != self._compared.get(identity.inode, entry.identity):",
         "if identity.inode < 0:",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_changes_after_it_was_compared_stays",),
@@ -475,7 +547,7 @@ DELETION = (
         REMOVAL,
         "if is_ours and _status(parent, name) is None:",
         "if is_ours:",
-        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_made_anew",),
+        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_created_again",),
     ),
     Mutant(
         "deletion",
@@ -491,7 +563,7 @@ DELETION = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -499,7 +571,7 @@ DELETION = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -515,7 +587,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "files are deleted up to the first that somebody has open for writing",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "        if entry.kind is not EntryKind.FILE:\n            return\n",
         "        if entry.path:\n            return\n",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
@@ -579,7 +651,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what somebody opens for writing at the last moment is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "if not lease_is_whole(opened):",
         "if opened < 0:",
         ("tests/jobs/migration/test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",),
@@ -587,7 +659,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what comes under a name at the last moment is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "._replace(ctime_ns=identity.ctime_ns) != identity:",
         "._replace(ctime_ns=identity.ctime_ns) is None:",
         ("tests/jobs/migration/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
@@ -595,7 +667,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though no copy holds it",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if content is None or (entry.kind, content) not in held:",
         "if content is None:",
         ("tests/jobs/migration/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
@@ -603,7 +675,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what is set aside is put in the place of what came meanwhile",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)",
         "os.replace(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)",
         ("tests/jobs/migration/test_removal.py::test_what_was_replaced_twice_stays_twice",),
@@ -641,7 +713,9 @@ FENCING = (
         "storage/lease.py",
         "            if now() >= self._ends_at:\n                raise",
         "            if now() < 0:\n                raise",
-        ("tests/storage/test_lease.py::test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_further",),
+        (
+            "tests/storage/test_lease.py::test_while_the_database_is_silent_the_lease_continues_to_its_end_and_no_further",
+        ),
     ),
     Mutant(
         "lease",
@@ -694,7 +768,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks again before a local copy is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "        self._require_held()\n",
         "",
         (
@@ -812,7 +886,7 @@ FENCING = (
         "jobs/heartbeat.py",
         "database.renew_leases()",
         "finished.is_set()",
-        ("tests/jobs/test_heartbeat.py::test_leases_are_renewed_while_the_work_goes_on",),
+        ("tests/jobs/test_heartbeat.py::test_leases_are_renewed_while_the_work_continues",),
     ),
 )
 
@@ -887,7 +961,7 @@ COMMIT = (
         "sql/platform/configuration.py",
         "if not isinstance(value, (int, float)) or value < 0:",
         "if not isinstance(value, (int, float)):",
-        ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
+        ("tests/sql/test_database.py::test_a_wrong_policy_is_reported_by_its_field",),
     ),
     Mutant(
         "schema",
@@ -903,7 +977,7 @@ COMMIT = (
         "sql/schema.py",
         "    if missing:\n",
         "    if not upgrades:\n",
-        ("tests/sql/test_schema.py::test_an_older_database_is_told_what_to_do",),
+        ("tests/sql/test_schema.py::test_an_older_database_says_what_to_do",),
     ),
 )
 
@@ -1013,7 +1087,7 @@ CONFLICTING_ROWS = (
         "sql/platform/configuration.py",
         'if any(part in (".", "..") or not part.isprintable() for part in parts):',
         "if any(not part for part in parts):",
-        ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
+        ("tests/sql/test_database.py::test_a_wrong_policy_is_reported_by_its_field",),
     ),
     Mutant(
         "names in the cloud",
@@ -1029,15 +1103,15 @@ LEFTOVERS = (
     Mutant(
         "foreign objects",
         "what lies at a place is not noted before sending",
-        UPLOAD,
-        "self._records.note_place(self._attempt, foreign_objects=foreign)",
+        FIRST_LOOK,
+        "task.records.note_place(task.attempt, foreign_objects=foreign)",
         "pass",
         ("tests/storage/test_upload.py::test_the_place_is_looked_at_and_noted_before_anything_is_sent",),
     ),
     Mutant(
         "foreign objects",
         "what lies at a place counts as ours",
-        UPLOAD,
+        UPLOAD_TASK,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return True",
         ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
@@ -1045,7 +1119,7 @@ LEFTOVERS = (
     Mutant(
         "foreign objects",
         "that foreign objects were found is forgotten",
-        UPLOAD,
+        UPLOAD_TASK,
         "return attempt.earlier_attempts_here > 0 and not (attempt.foreign_objects_here or attempt.committed_here)",
         "return attempt.earlier_attempts_here > 0 and not attempt.committed_here",
         ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
@@ -1061,8 +1135,8 @@ LEFTOVERS = (
     Mutant(
         "foreign objects",
         "extra objects are removed whosever they are",
-        UPLOAD,
-        "                elif self._may_remove:\n",
+        PROOF,
+        "                elif may_remove:\n",
         "                else:\n",
         ("tests/storage/test_upload.py::test_foreign_objects_are_kept_and_remembered",),
     ),
@@ -1117,7 +1191,7 @@ LEFTOVERS = (
     Mutant(
         "leftovers",
         "unfinished uploads are not discarded before sending",
-        UPLOAD,
+        FIRST_LOOK,
         "        if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():",
         "        if not self._attempt:",
         ("tests/storage/test_upload.py::test_unfinished_uploads_of_an_earlier_attempt_are_discarded",),
@@ -1205,7 +1279,7 @@ HOST = (
         "jobs/migration/crew.py",
         "self._report.note_problem(EXIT_SOMETHING_FAILED)",
         "pass",
-        ("tests/jobs/migration/test_crew.py::test_a_member_that_is_killed_costs_what_it_had_and_the_other_goes_on",),
+        ("tests/jobs/migration/test_crew.py::test_a_member_that_is_killed_costs_what_it_had_and_the_other_continues",),
     ),
     Mutant(
         "processes of a run",
@@ -1262,7 +1336,7 @@ HOST = (
     Mutant(
         "processes of a run",
         "what a lost helper left unfinished stays in a proven copy",
-        UPLOAD,
+        FILES_OF_UPLOAD,
         "self._sender.left_unfinished = self._sender.unanswered = True",
         "pass",
         (
@@ -1314,10 +1388,10 @@ HOST = (
     Mutant(
         "leftovers",
         "what tried out commands stays in a proven copy when the line broke just then",
-        UPLOAD,
+        PROOF,
         "self._sender.left_unfinished = True  # a file to try",
         "pass  # a file to try",
-        ("tests/providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",),
+        ("tests/providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_repaired",),
     ),
     Mutant(
         "exit codes",
@@ -1421,7 +1495,7 @@ HOST = (
         "sql/runs.py",
         '"renew_run_lease, renew_job_leases, renew_leases"',
         '"renew_leases"',
-        ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_goes_on",),
+        ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_continues",),
     ),
     Mutant(
         "jobs",
@@ -1525,7 +1599,7 @@ HOST = (
         "jobs/report.py",
         "if self._signal_number is not None:\n            return",
         "if self._signal_number == -1:\n            return",
-        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line",),
+        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_reported_in_one_line",),
     ),
     Mutant(
         "exit codes",
@@ -1541,7 +1615,7 @@ HOST = (
         "sql/queries/release_leases.sql",
         "error_code = CASE WHEN state = 'migrating' AND %(is_interrupted)s",
         "error_code = CASE WHEN false AND %(is_interrupted)s",
-        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line",),
+        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_reported_in_one_line",),
     ),
     Mutant(
         "exit codes",
@@ -1557,7 +1631,7 @@ HOST = (
         "jobs/migration/crew.py",
         "for name in names:",
         "for name in ():",
-        (f"{ENDS_WITH_1}::test_what_a_process_of_the_run_finds_out_of_a_provider_is_told_by_the_run",),
+        (f"{ENDS_WITH_1}::test_what_a_process_of_the_run_finds_out_of_a_provider_is_reported_by_the_run",),
     ),
     Mutant(
         "exit codes",
@@ -1565,7 +1639,7 @@ HOST = (
         "janitor_daemon.py",
         "if (log_file := log_file_failure()) is not None:",
         "if (log_file := log_file_failure()) == '':",
-        (f"{UNWRITABLE_LOGS}::test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_code",),
+        (f"{UNWRITABLE_LOGS}::test_a_log_that_cannot_be_written_is_reported_on_the_console_and_by_the_exit_code",),
     ),
     Mutant(
         "roots",
@@ -1573,7 +1647,7 @@ HOST = (
         DIRECTORIES,
         "return bool(containing) and set(containing) <= set(self._missing_roots)",
         "return False",
-        (f"{ENDS_WITH_1}::test_a_root_that_is_missing_is_told_and_what_is_in_it_is_left_alone",),
+        (f"{ENDS_WITH_1}::test_a_root_that_is_missing_is_reported_and_what_is_in_it_is_left_alone",),
     ),
     Mutant(
         "roots",
@@ -1844,7 +1918,7 @@ LOG_FILE = (
         "config/logs.py",
         "        if not self._is_in_place():\n            self._reopen()\n",
         "",
-        ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_made_anew",),
+        ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_created_again",),
     ),
     Mutant(
         "log file",
@@ -1852,7 +1926,7 @@ LOG_FILE = (
         "config/logs.py",
         "                return  # somebody",
         "                pass  # somebody",
-        ("tests/config/test_logs.py::test_nobody_waits_for_whoever_was_stopped_while_rotating",),
+        ("tests/config/test_logs.py::test_no_process_waits_for_one_that_was_stopped_while_rotating",),
     ),
 )
 
@@ -1868,7 +1942,7 @@ PLACES = (
     Mutant(
         "places",
         "what an earlier attempt stored is proven by a short checksum",
-        UPLOAD,
+        PROOF,
         "        if position in self._sender.not_sent:\n",
         "        if not self._place.key_prefix:\n",
         (f"{WHOSE}::test_what_an_earlier_attempt_stored_is_proven_by_its_bytes",),
@@ -2013,38 +2087,38 @@ PLACES = (
         "places",
         "files of somebody else are not compared before anything is sent",
         UPLOAD,
-        "        self._require_equal_to_others()\n",
+        "        self._require_equal_to_others(found)\n",
         "",
         NOT_OVERWRITTEN,
     ),
     Mutant(
         "places",
         "files of somebody else are ours to overwrite",
-        UPLOAD,
-        "        if is_own or self._objects_here_are_ours:\n",
-        "        if found:\n",
+        FIRST_LOOK,
+        "        if is_own or task.objects_here_are_ours:\n",
+        "        if listing.count:\n",
         NOT_OVERWRITTEN,
     ),
     Mutant(
         "places",
         "every manifest counts as our own",
-        UPLOAD,
-        "        return head.installation == self._records.installation and head.row == self._execution.id\n",
+        MANIFEST_AT_PLACE,
+        "        return head.installation == self._task.records.installation and head.row == self._task.execution.id\n",
         "        return True\n",
         NOT_REPLACED,
     ),
     Mutant(
         "places",
         "a manifest of another row counts as our own",
-        UPLOAD,
-        "return head.installation == self._records.installation and head.row == self._execution.id",
-        "return head.installation == self._records.installation",
+        MANIFEST_AT_PLACE,
+        "return head.installation == self._task.records.installation and head.row == self._task.execution.id",
+        "return head.installation == self._task.records.installation",
         (f"{WHOSE}::test_a_manifest_of_another_row_is_not_replaced",),
     ),
     Mutant(
         "places",
         "a copy of others is adopted whatever the original's bytes",
-        UPLOAD,
+        MANIFEST_AT_PLACE,
         "all(tree.sha256(position) == self._tree.sha256(position) for",
         "all(True or position for",
         NOT_REPLACED,
@@ -2053,15 +2127,15 @@ PLACES = (
         "places",
         "a copy of others is adopted without looking at its bytes",
         UPLOAD,
-        "        wrong, evidence = self._compare()\n        if wrong:\n            raise self._claimed_by_others()\n",
-        "        wrong, evidence = self._compare()\n",
+        "        if compared.wrong:\n            raise self._manifest.claimed_by_others()\n",
+        "",
         NOT_REPLACED,
     ),
     Mutant(
         "places",
         "a manifest that somebody stored meanwhile is replaced",
-        UPLOAD,
-        "        if found is not None and not self._is_own(found):\n            raise UnsafeDestination(",
+        MANIFEST_AT_PLACE,
+        "        if found is not None and not self.is_own(found):\n            raise UnsafeDestination(",
         "        if found is not None and not self._place.key_prefix:\n            raise UnsafeDestination(",
         (f"{WHOSE}::test_a_manifest_that_somebody_stores_meanwhile_is_not_replaced",),
     ),
@@ -2311,7 +2385,7 @@ COPIES = (
         DIRECTORIES,
         "        _require_no_copy(parts)\n",
         "",
-        ("tests/jobs/migration/test_directories.py::test_a_manifest_beside_a_directory_tells_a_copy",),
+        ("tests/jobs/migration/test_directories.py::test_a_manifest_beside_a_directory_shows_a_copy",),
     ),
     Mutant(
         "lease",
@@ -2548,23 +2622,23 @@ NEW_FILES = (
         "new files",
         "what was found wrong is not replaced as it was seen",
         UPLOAD,
-        "            for position in files:\n                self._occupied[position] = True\n",
-        "",
+        "found.with_objects_at(files)",
+        "found",
         (FOUND_WRONG,),
     ),
     Mutant(
         "new files",
         "nobody notes what lies there",
-        UPLOAD,
-        "            others.append(position)\n            self._occupied[position] = True\n",
-        "            others.append(position)\n",
+        FIRST_LOOK,
+        "            positions.append(position)\n            occupied[position] = True\n",
+        "            positions.append(position)\n",
         (SEEN,),
     ),
     Mutant(
         "new files",
         "helpers are not told what lies there",
-        UPLOAD,
-        "bool(self._occupied[position]),",
+        FILES_OF_UPLOAD,
+        "bool(found.occupied[position]),",
         "False,",
         (SEEN,),
     ),
@@ -2572,7 +2646,7 @@ NEW_FILES = (
         "new files",
         "a run asks by a probe object among the files",
         UPLOAD,
-        "        self._creates_safely = with_retries(",
+        "        self._creates_safely = self._task.retried(",
         "        self._creates_safely = (lambda *_: False)(",
         (NEW + "test_what_the_server_does_with_conditions_is_not_asked_among_the_files[False-s3-moto]",),
     ),
@@ -2633,8 +2707,8 @@ PROBES_LEFT = (
     Mutant(
         "probes",
         "what a killed run left of its probes stays",
-        UPLOAD,
-        "            remove_probes_of_killed_runs(self._provider, self._place, self._interruption)\n",
+        FIRST_LOOK,
+        "            remove_probes_of_killed_runs(task.provider, task.place, task.interruption)\n",
         "            pass\n",
         (NEW + "test_what_a_killed_run_left_of_its_probes_is_removed_by_the_next_one[s3-moto]",),
     ),
@@ -2680,7 +2754,7 @@ SFTP_CONTINUATION = (
     Mutant(
         "sftp continuation",
         "what was copied counts as sent",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "_replace(sent_whole=not others, left_unfinished=others)",
         "_replace(left_unfinished=others)",
         (CONTINUED + "test_only_the_rest_is_sent",),
@@ -2688,7 +2762,7 @@ SFTP_CONTINUATION = (
     Mutant(
         "sftp continuation",
         "a copy that failed may still write into the file that is stored",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        self.file = None\n        self.was_asked_for = False\n",
         "        self.was_asked_for = True\n",
         (CONTINUED + "test_a_copy_that_fails_is_not_tried_again_and_all_is_sent_to_another_file[unanswered]",),
@@ -2815,7 +2889,7 @@ CONDITIONS = (
         """        if root == "Error":\n            raise _refused(answer, answer.content, "POST")\n"""
         """        if root != "CompleteMultipartUploadResult":\n            raise unintelligible("no dice""",
         """        if root == "":\n            raise unintelligible("no dice""",
-        ("tests/providers/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_told",),
+        ("tests/providers/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_reported",),
     ),
     Mutant(
         "conditions",
@@ -2853,7 +2927,7 @@ CONDITIONS = (
         "conditions",
         "GCS is not told which generation a large object may replace",
         "providers/gcs/provider.py",
-        "if_generation_match=only_over,",
+        "if_generation_match=terms.only_over,",
         "",
         ("tests/providers/test_gcs_provider.py::test_what_comes_late_to_gcs_changes_nothing[262145]",),
     ),
@@ -2884,15 +2958,16 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "nobody looks again once a file is on an SFTP server",
-        "providers/sftp/provider.py",
-        "        require_expected(file.key, self._find(session, file.key), expected)\n        if expected is None:",
+        "providers/sftp/storing.py",
+        "        require_expected(file.key, self._base.find(session, file.key), expected)\n"
+        "        if expected is None:",
         "        if expected is None:",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[sftp-asyncssh-False-small]",),
     ),
     Mutant(
         "conditions",
         "a file gets a name on an SFTP server that another one has got meanwhile",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        if expected is None:\n            self._rename_to_nothing(session, file)",
         "        if file is None:\n            self._rename_to_nothing(session, file)",
         (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
@@ -3038,7 +3113,7 @@ CONDITIONS = (
         "providers/s3/requests.py",
         """if fields.get("IsTruncated", "false").lower() != "true":""",
         """if fields.get("IsTruncated", "false") != "true":""",
-        ("tests/providers/test_s3_requests.py::test_a_listing_goes_on_from_page_to_page",),
+        ("tests/providers/test_s3_requests.py::test_a_listing_continues_from_page_to_page",),
     ),
     Mutant(
         "object stores",
@@ -3111,14 +3186,30 @@ PROVIDERS = (
         "refusals",
         "what has no room is sent again and again",
         "jobs/provider_set.py",
-        "        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:",
-        "        if not provider.name:",
+        "        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:",
+        "        if lack is None:",
         ("tests/jobs/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
     ),
     Mutant(
         "refusals",
+        "a lack of room is forgotten where a small execution was stored",
+        "jobs/provider_set.py",
+        "for provider_id in stored if not self._without_room[provider_id]]",
+        "for provider_id in stored]",
+        ("tests/jobs/test_provider_memory.py::test_a_lack_of_room_is_remembered_without_a_pause_until_all_had_room",),
+    ),
+    Mutant(
+        "refusals",
+        "a lack of room puts executions in quarantine",
+        "jobs/migration/setbacks.py",
+        "DirectoryMissing, UnsafeSource, StorageFull)",
+        "DirectoryMissing, UnsafeSource)",
+        ("tests/jobs/test_provider_set.py::test_a_probe_that_succeeds_is_not_an_execution_that_was_stored",),
+    ),
+    Mutant(
+        "refusals",
         "a place is used though late bytes cannot be kept off",
-        UPLOAD,
+        FIRST_LOOK,
         "if self._attempt.earlier_attempts_here and not self._discard_what_is_of_no_use():\n",
         "if self._attempt.earlier_attempts_here and self._discard_what_is_of_no_use() is None:\n",
         (REFUSED + "test_a_place_is_closed_where_late_bytes_cannot_be_kept_off",),
@@ -3126,7 +3217,7 @@ PROVIDERS = (
     Mutant(
         "refusals",
         "a copy is believed though a late end could replace a file of it",
-        UPLOAD,
+        PROOF,
         "if self._sender.left_unfinished and not self._discard_unfinished():\n",
         "if self._sender.left_unfinished and self._discard_unfinished() is None:\n",
         (REFUSED + "test_a_copy_is_not_believed_while_a_late_end_could_replace_a_file_of_it[403-AccessDenied]",),
@@ -3147,14 +3238,14 @@ PROVIDERS = (
         "providers/s3/provider.py",
         'with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):',
         "with translated_errors():",
-        (REFUSED + "test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once",),
+        (REFUSED + "test_uploads_that_may_not_be_listed_stop_nothing_and_are_reported_once",),
     ),
     Mutant(
         "refusals",
         "an equal manifest that is protected is not taken for what it is",
-        UPLOAD,
-        "            if self._manifest_seen is None or not is_refusal(error):",
-        "            if self._manifest_seen or is_refusal(error):",
+        MANIFEST_AT_PLACE,
+        "            if seen is None or not is_refusal(error):",
+        "            if seen or is_refusal(error):",
         (REFUSED + "test_an_equal_copy_that_is_protected_since_a_kill_is_recorded_as_it_is[local]",),
     ),
     Mutant(
@@ -3309,7 +3400,7 @@ PROVIDERS = (
         "providers/sftp/ssh_authentication.py",
         'if self._questions + number == 0 else ""',
         "",
-        ("tests/providers/test_ssh_authentication.py::test_a_second_factor_is_not_told_the_password",),
+        ("tests/providers/test_ssh_authentication.py::test_the_password_is_not_sent_as_a_second_factor",),
     ),
     Mutant(
         "SSH authentication",
@@ -3473,7 +3564,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "the length of what the server has is not compared",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "    if stored_bytes != sent_bytes:\n",
         "    if stored_bytes is None:\n",
         ("tests/providers/test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",),
@@ -3481,7 +3572,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "a file gets its name before its bytes are on the disk",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "[session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []",
         "[]",
         ("tests/providers/test_sftp_durability.py::test_the_bytes_are_on_the_servers_disk_before_the_name",),
@@ -3632,7 +3723,7 @@ PROVIDERS = (
         "storage/sending.py",
         "if not receipt.sent_whole:",
         "if False:",
-        ("tests/stories/test_provider_progress.py::test_the_next_run_goes_on_with_the_parts_of_the_one_before",),
+        ("tests/stories/test_provider_progress.py::test_the_next_run_continues_with_the_parts_of_the_one_before",),
     ),
     Mutant(
         "object stores",
@@ -3685,7 +3776,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3693,7 +3784,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3701,7 +3792,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3709,7 +3800,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3717,7 +3808,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3725,7 +3816,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3733,7 +3824,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3741,7 +3832,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3749,7 +3840,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3757,7 +3848,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3765,7 +3856,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3773,7 +3864,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3781,7 +3872,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3789,7 +3880,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3797,7 +3888,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3805,7 +3896,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -3837,7 +3928,7 @@ REMOVALS = (
         "sql/queries/note_emptied.sql",
         "  AND fencing_token = %(fencing_token)s\n",
         "",
-        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_again_is_not_empty",),
     ),
     Mutant(
         "fencing token",
@@ -3845,7 +3936,7 @@ REMOVALS = (
         "sql/queries/note_emptied.sql",
         "  AND deletion_token = fencing_token\n",
         "",
-        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_again_is_not_empty",),
     ),
     Mutant(
         "fencing token",
@@ -3861,7 +3952,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         ", emptied_in = NULL",
         "",
-        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_again_is_not_empty",),
     ),
     Mutant(
         "deletion",
@@ -3979,7 +4070,7 @@ REMOVALS = (
         REMOVAL,
         "        _bring_to_disk(parent)\n",
         "",
-        ("tests/jobs/migration/test_removal.py::test_a_removal_is_on_the_disk_before_anybody_is_told",),
+        ("tests/jobs/migration/test_removal.py::test_a_removal_is_synced_before_it_is_reported",),
     ),
     Mutant(
         "deletion",
@@ -4029,7 +4120,7 @@ REMOVALS = (
         "jobs/migration/known_conflicts.py",
         "            if self._judge.is_acceptable(other)  # refused for its own sake, it stands in nobody's way\n",
         "",
-        ("tests/jobs/migration/test_taken_over.py::test_a_row_that_is_refused_for_its_own_sake_is_in_nobodys_way",),
+        ("tests/jobs/migration/test_taken_over.py::test_a_row_that_is_refused_delays_no_other",),
     ),
     Mutant(
         "deletion",
@@ -4078,7 +4169,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "an empty directory of the name of what is set aside is removed",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if content is None or (entry.kind",
         "if (entry.kind",
         ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
@@ -4086,7 +4177,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though somebody writes to it",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "            writers.require_none(parents, entry)\n            _require_proven_somewhere",
         "            _require_proven_somewhere",
         ("tests/jobs/migration/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
@@ -4108,7 +4199,7 @@ REMOVALS = (
         ", until_done, hold.held_until)",
         ", until_done)",
         (
-            "tests/jobs/migration/test_removal_by_helpers.py::test_helpers_are_told_how_long_they_may_go_on_and_stop_when_they_may_not",
+            "tests/jobs/migration/test_removal_by_helpers.py::test_helpers_stop_when_the_lease_that_they_were_given_ends",
         ),
     ),
     Mutant(
@@ -4130,7 +4221,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "a writer that the kernel does not tell of is not looked for",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "            if answer is not Answer.TAKEN:\n",
         "            if answer is None:\n",
         ("tests/files/test_open_files.py::test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything",),
@@ -4138,7 +4229,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "files of others are removed though nobody can tell who writes to them",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if answer is Answer.NO_RIGHT and not self._open_files.is_complete:",
         "if answer is None and not self._open_files.is_complete:",
         ("tests/files/test_open_files.py::test_where_nobody_can_tell_the_files_of_others_stay",),
@@ -4181,7 +4272,7 @@ REMOVALS = (
         "jobs/migration/restore/filling.py",
         "        if all(listing.present) and not listing.foreign and not self._losses.any_missing:\n",
         "        if not self._losses.any_missing:\n",
-        (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_told",),
+        (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_reported",),
     ),
     Mutant(
         "restore",
@@ -4367,7 +4458,7 @@ REMOVALS = (
         "jobs/migration/restore/filling.py",
         "        has_mode = stat.S_IMODE(status.st_mode) == mode\n",
         "        has_mode = True\n",
-        (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_told_and_everything_is_restored",),
+        (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_reported_and_everything_is_restored",),
     ),
     Mutant(
         "restore",
@@ -4527,7 +4618,7 @@ SETTINGS = (
         "config/logs.py",
         "    if _is_to_be_left_alone(existing):\n",
         "    if False:\n",
-        ("tests/stories/test_unwritable_logs.py::test_nobody_is_told_to_give_away_what_is_the_systems_or_a_home",),
+        ("tests/stories/test_unwritable_logs.py::test_no_advice_gives_away_a_directory_of_the_system_or_a_home",),
     ),
     Mutant(
         "half configured",
@@ -4671,7 +4762,7 @@ SETTINGS = (
         "config/provider_fields.py",
         "    for name in sorted(set(values) - here):\n",
         "    for name in ():\n",
-        ("tests/config/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
+        ("tests/config/test_provider_fields.py::test_a_field_that_means_nothing_is_reported_by_its_name_alone",),
     ),
     Mutant(
         "half configured",
@@ -4679,7 +4770,7 @@ SETTINGS = (
         "config/settings.py",
         "        file.require_nothing_but({",
         "        dict({",
-        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant",),
+        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_reported_with_the_one_that_was_meant",),
     ),
     Mutant(
         "half configured",
@@ -4687,7 +4778,7 @@ SETTINGS = (
         "config/reading/tables.py",
         "        if type(value) is not written_as:",
         "        if not isinstance(value, written_as):",
-        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted",),
+        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_reported_by_its_path_and_never_quoted",),
     ),
     Mutant(
         "half configured",
@@ -4695,7 +4786,7 @@ SETTINGS = (
         "commands/check_settings.py",
         "    if mode & OPEN_TO_WRITERS:\n",
         "    if False:\n",
-        ("tests/commands/test_check_settings.py::test_a_file_that_others_may_change_is_told",),
+        ("tests/commands/test_check_settings.py::test_a_file_that_others_may_change_is_reported",),
     ),
     Mutant(
         "half configured",
@@ -4703,7 +4794,7 @@ SETTINGS = (
         "config/declared.py",
         "        if self.secret and any(",
         "        if False and any(",
-        (f"{DECLARED}::test_a_secret_is_never_told",),
+        (f"{DECLARED}::test_a_secret_is_never_reported",),
     ),
     Mutant(
         "half configured",
@@ -4711,7 +4802,7 @@ SETTINGS = (
         "config/declared.py",
         "            learn_secrets(_worth_learning(written))\n",
         "            pass\n",
-        (f"{DECLARED}::test_a_secret_is_never_told",),
+        (f"{DECLARED}::test_a_secret_is_never_reported",),
     ),
     Mutant(
         "half configured",
@@ -4719,30 +4810,31 @@ SETTINGS = (
         "config/settings.py",
         "    return tuple(unknown(name, known) for name in sorted((with_prefix - known) | alike))\n",
         "    return ()\n",
-        ("tests/config/test_settings.py::test_names_that_mean_nothing_are_told_with_the_one_that_was_meant",),
+        ("tests/config/test_settings.py::test_names_that_mean_nothing_are_reported_with_the_one_that_was_meant",),
     ),
 )
 
 
 SFTP_GOES_ON = "tests/providers/test_sftp_resumption.py::"
+ON_GOOGLE = "tests/providers/test_gcs_continuation.py::"
 HTTP_GOES_ON = "tests/providers/test_http_resumption.py::"
 
 GOING_ON = (
     Mutant(
         "going on",
         "an unfinished file on an SFTP server is gone on with whatever it has lost",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "return handle if there_bytes is not None and there_bytes >= acknowledged_bytes else None",
         "return handle",
-        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[shorter]",),
+        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_continued[shorter]",),
     ),
     Mutant(
         "going on",
         "a lost session makes the unfinished file again that others have discarded",
-        "providers/sftp/provider.py",
-        "opened = _post_open(session, path, RESUME_FLAGS)",
-        "opened = _post_open(session, path, CREATE_AGAIN_FLAGS)",
-        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[gone]",),
+        "providers/sftp/storing.py",
+        "opened = post_open(session, path, RESUME_FLAGS)",
+        "opened = post_open(session, path, CREATE_AGAIN_FLAGS)",
+        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_continued[gone]",),
     ),
     Mutant(
         "going on",
@@ -4755,7 +4847,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a name is asked for again where that may remove the file",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        if large.can_be_named_again:\n",
         "        if large.key:\n",
         (SFTP_GOES_ON + "test_a_name_is_asked_for_once_where_a_late_request_could_remove_it",),
@@ -4790,7 +4882,7 @@ GOING_ON = (
         "providers/azure/provider.py",
         "mark = base64.urlsafe_b64encode(sha256_so_far).decode()",
         "mark = base64.urlsafe_b64encode(bytes(len(sha256_so_far))).decode()",
-        (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_gone_on_with[azure]",),
+        (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_continued[azure]",),
     ),
     Mutant(
         "going on",
@@ -4823,6 +4915,78 @@ GOING_ON = (
         """elif not answer.headers.get("Content-Range", "").startswith(f"bytes {position}-"):""",
         "elif answer is None:",
         (HTTP_GOES_ON + "test_another_range_than_the_one_asked_for_is_not_taken[gcs]",),
+    ),
+    Mutant(
+        "going on",
+        "a session on Google is continued with another file",
+        "providers/gcs/upload_sessions.py",
+        "if self._note.hashes[number] != sha256_so_far.hex():",
+        "if False:",
+        (ON_GOOGLE + "test_a_file_that_has_changed_since_is_sent_from_its_beginning",),
+    ),
+    Mutant(
+        "going on",
+        "what the server has and nobody noted is believed",
+        "providers/gcs/upload_sessions.py",
+        "elif start < self.kept_bytes:",
+        "elif False:",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_without_parts]",),
+    ),
+    Mutant(
+        "going on",
+        "what an earlier run sent to Google counts as sent",
+        "providers/gcs/provider.py",
+        "._replace(sent_whole=False)",
+        "",
+        (ON_GOOGLE + "test_the_next_run_sends_what_the_session_lacks[error0]",),
+    ),
+    Mutant(
+        "going on",
+        "a session on other terms is continued",
+        "providers/gcs/provider.py",
+        "if noted.terms == terms and self._repeated(look):",
+        "if self._repeated(look):",
+        (ON_GOOGLE + "test_a_session_for_a_new_object_is_no_session_for_its_replacement",),
+    ),
+    Mutant(
+        "going on",
+        "a session on Google that nobody wants stays",
+        "providers/gcs/provider.py",
+        "self._repeated(functools.partial(self._cancel, upload.url))",
+        "pass",
+        (ON_GOOGLE + "test_a_session_that_nobody_wants_is_cancelled[p/ejecuciones/1/]",),
+    ),
+    Mutant(
+        "going on",
+        "a note of a session that others could write is used",
+        "providers/gcs/kept_uploads.py",
+        "if status.st_uid != os.geteuid() or status.st_mode != stat.S_IFREG | 0o600:",
+        "if False:",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_open_to_others]",),
+    ),
+    Mutant(
+        "going on",
+        "notes of sessions in a directory that others can write are used",
+        "providers/gcs/kept_uploads.py",
+        "return status.st_uid == os.geteuid() and status.st_mode == stat.S_IFDIR | FOR_OWNER",
+        "return True",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_open_directory]",),
+    ),
+    Mutant(
+        "going on",
+        "credentials go wherever a note leads",
+        "providers/gcs/kept_uploads.py",
+        "return urlsplit(store)[:2] == urlsplit(url)[:2]",
+        "return True",
+        (ON_GOOGLE + "test_a_note_that_cannot_be_trusted_is_not_used[_leads_to_another_server]",),
+    ),
+    Mutant(
+        "going on",
+        "the address of a session can be read by others",
+        "providers/gcs/kept_uploads.py",
+        "with os.fdopen(os.open(upload.path, flags, 0o600)",
+        "with os.fdopen(os.open(upload.path, flags, 0o644)",
+        (ON_GOOGLE + "test_the_address_of_a_session_is_for_this_user_alone",),
     ),
     Mutant(
         "going on",
@@ -5058,7 +5222,7 @@ PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
-BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_cannot_be_told_exactly_becomes_a_full_backup"
+BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_has_no_exact_differential_becomes_a_full_backup"
 ON_THE_DISK = f"{BACKUP_TESTS}test_files.py::test_what_is_on_the_disk_is_what_was_written"
 
 BACKUPS = (
@@ -5316,7 +5480,7 @@ BACKUPS = (
         "jobs/backups/creation/table_changes.py",
         'd.%b%b" % part',
         'd.%b" % part[:3]',
-        (f"{EXACT}test_a_key_tells_values_apart_as_its_index_does",),
+        (f"{EXACT}test_a_key_distinguishes_values_as_its_index_does",),
     ),
     Mutant(
         "backups",
@@ -5398,7 +5562,7 @@ BACKUPS = (
         "jobs/backups/verification/verify.py",
         "    if sha256.hexdigest() != (recorded_sha256 or expected) or",
         "    if False and",
-        (f"{KEEPING}test_what_has_another_hash_than_was_recorded_is_given_to_nobody",),
+        (f"{KEEPING}test_a_backup_with_another_hash_than_recorded_is_never_handed_out",),
     ),
     Mutant(
         "backups",
@@ -5494,7 +5658,7 @@ BACKUPS = (
         "jobs/backups/keeping/shelf.py",
         "        return backup.path.stat().st_size == backup.size_bytes\n",
         "        return True\n",
-        (f"{BACKUP_JOB}test_what_another_hand_takes_away_is_told_once_and_replaced",),
+        (f"{BACKUP_JOB}test_a_backup_that_others_remove_is_reported_once_and_replaced",),
     ),
     Mutant(
         "backups",
@@ -5676,7 +5840,7 @@ BACKUPS = (
         "jobs/backups/offsite/delivery.py",
         "if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):",
         "if copy.spot.key:",
-        (f"{OFF_SITE}test_what_is_gone_is_told_once_and_sent_again",),
+        (f"{OFF_SITE}test_what_is_gone_is_reported_once_and_sent_again",),
     ),
     Mutant(
         "backups",
@@ -5684,7 +5848,7 @@ BACKUPS = (
         "jobs/backups/offsite/fetching.py",
         "        if self.copy.sha256 and stored.hexdigest() != self.copy.sha256:\n            raise",
         "        if self.copy.sha256 is None:\n            raise",
-        (f"{OFF_SITE}test_what_another_hand_encrypted_is_given_to_nobody",),
+        (f"{OFF_SITE}test_what_others_encrypted_is_never_handed_out",),
     ),
     Mutant(
         "backups",
@@ -5700,7 +5864,7 @@ BACKUPS = (
         "jobs/backups/verification/proving.py",
         "    for backup in chain:\n        require_undamaged(backup)\n",
         "",
-        (f"{BACKUP_JOB}test_a_damaged_backup_is_given_to_nobody",),
+        (f"{BACKUP_JOB}test_a_damaged_backup_is_never_handed_out",),
     ),
     Mutant(
         "backups",
@@ -5788,7 +5952,7 @@ BACKUPS = (
         "jobs/backups/queries/note_verified.sql",
         " AND before.verification_error IS DISTINCT FROM %(error)s::text",
         "",
-        (f"{BACKUP_PROOFS}test_a_backup_that_does_not_restore_is_told_once",),
+        (f"{BACKUP_PROOFS}test_a_backup_that_does_not_restore_is_reported_once",),
     ),
     Mutant(
         "backups",
@@ -5812,7 +5976,9 @@ BACKUPS = (
         "jobs/backups/keeping/shelf.py",
         "    return backup.damaged is None and is_there(backup)\n",
         "    return is_there(backup)\n",
-        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+        (
+            f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_reported_once_and_forgotten_when_it_is_whole_again",
+        ),
     ),
     Mutant(
         "backups",
@@ -5820,7 +5986,9 @@ BACKUPS = (
         "jobs/backups/keeping/shelf.py",
         "            if backup.damaged is None\n",
         "",
-        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+        (
+            f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_reported_once_and_forgotten_when_it_is_whole_again",
+        ),
     ),
     Mutant(
         "backups",
@@ -5938,7 +6106,7 @@ TRUST = (
     Mutant(
         "audit",
         "a listing that does not prove every file is recorded as if it did",
-        "storage/upload.py",
+        PROOF,
         "        is_proven = sum(count for count, _ in proven) == self._tree.file_count\n",
         "        is_proven = True\n",
         ("tests/storage/test_upload.py::test_everything_is_stored_proven_and_described",),
@@ -5997,9 +6165,93 @@ TRUST = (
         "leftovers",
         "a whole copy is removed though the committed one is gone",
         "jobs/migration/leftovers.py",
-        "if manifest is not None and manifest.tree is not None and not leftover.is_given_up:",
-        "if False:",
+        "        self._require_another_copy(leftover, manifest, migrated)\n",
+        "",
         ("tests/jobs/rehome/test_rehome.py::test_the_old_copy_stays_while_the_new_one_is_not_whole",),
+    ),
+    Mutant(
+        "leftovers",
+        "bytes without a manifest are removed though the committed copy is gone",
+        "jobs/migration/leftovers.py",
+        "        committed = self._committed_copy(leftover, migrated)\n"
+        "        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):\n"
+        "            return\n",
+        "        if whole is None or manifest is None:\n            return\n"
+        "        committed = self._committed_copy(leftover, migrated)\n"
+        "        if _is_of_same_execution(leftover, manifest):\n            return\n",
+        ("tests/jobs/migration/test_leftovers.py::test_no_bytes_are_removed_while_the_copy_is_lost",),
+    ),
+    Mutant(
+        "leftovers",
+        "what an audit found bad counts as another copy",
+        "jobs/migration/removal/whole_copies.py",
+        "    if copy.is_known_bad:\n        raise CopyNotWhole(KNOWN_BAD)\n",
+        "",
+        ("tests/jobs/migration/test_leftovers.py::test_nothing_is_removed_while_an_audit_says_that_the_copy_is_bad",),
+    ),
+    Mutant(
+        "leftovers",
+        "a manifest that cannot be read counts as none",
+        "jobs/migration/leftovers.py",
+        "        if head is None or manifest.tree is None:\n",
+        "        if head is not None and head.installation is None:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_what_has_a_manifest_that_cannot_be_read_stays",),
+    ),
+    Mutant(
+        "leftovers",
+        "a migrated row has given up no place",
+        "sql/queries/find_leftovers.sql",
+        " IS DISTINCT FROM substring(migration.uri from '[^/]*$')\n",
+        " IS NULL\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_the_uuid_before_stays_without_its_original",),
+    ),
+    Mutant(
+        "leftovers",
+        "a copy of another directory is no more than one of this",
+        "jobs/migration/leftovers.py",
+        " and head.directory in (None, leftover.directory)",
+        "",
+        (f"{LEFT_OVER}::test_a_whole_copy_of_another_execution_goes_only_if_its_bytes_are_elsewhere",),
+    ),
+    Mutant(
+        "leftovers",
+        "a listing with other checksums shows a whole copy",
+        "jobs/migration/removal/whole_copies.py",
+        "        if damaged:\n",
+        "        if damaged is None:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_copy_whose_listing_shows_other_checksums_is_read_back",),
+    ),
+    Mutant(
+        "deletion",
+        "a removal goes on though an audit found the copy bad",
+        "sql/migration/removals.py",
+        '    if rows and rows[0]["is_known_bad"]:\n        raise CopyKnownBad\n',
+        "",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "a directory is noted though an audit found its copy bad",
+        "sql/queries/note_set_aside.sql",
+        " AND NOT is_known_bad)",
+        ")",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "what was found before the last proof stops a removal",
+        "jobs/audit/upgrades/0003_known_bad.sql",
+        "          AND audit.audited_at > coalesce(",
+        "          AND 'infinity' > coalesce(",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "a removal that is taken up sees nothing of the copy but its manifest",
+        "jobs/migration/removal/whole_copies.py",
+        "    if wrong:\n",
+        "    if wrong is None:\n",
+        (f"{AUDIT}test_a_local_directory_stays_until_its_bad_copy_is_made_again",),
     ),
     Mutant(
         "restore",
@@ -6008,14 +6260,6 @@ TRUST = (
         "        require_not_half_restored(tree, directory)\n",
         "",
         ("tests/stories/test_restores.py::test_a_half_restored_directory_is_not_migrated",),
-    ),
-    Mutant(
-        "audit",
-        "a copy is made again though its original is being removed",
-        "jobs/audit/queries/migrate_again.sql",
-        "      AND migration.local_copy IN ('kept', 'deleted')\n",
-        "",
-        AS_FOUND,
     ),
     Mutant(
         "audit",
@@ -6057,7 +6301,7 @@ BRINGING_BACK = (
         "jobs/migration/restore/many/run.py",
         "    sums.failed += 1\n",
         "    raise ended.error or ValueError\n",
-        (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_goes_on",),
+        (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_continues",),
     ),
     Mutant(
         "bringing back",
@@ -6177,7 +6421,6 @@ BRINGING_BACK = (
     ),
 )
 
-HELD_OR_FAILED = "tests/sql/test_memory.py"
 PROVIDER_MEMORY = "tests/jobs/test_provider_memory.py"
 
 MEMORY = (
@@ -6195,7 +6438,7 @@ MEMORY = (
         "jobs/backups/keeping/recovery.py",
         "key=lambda backup: (backup.is_good, backup.id)",
         "key=lambda backup: backup.id",
-        ("tests/jobs/backups/test_recovery.py::test_the_file_of_a_good_backup_is_nobody_elses",),
+        ("tests/jobs/backups/test_recovery.py::test_the_file_of_a_good_backup_belongs_to_no_other_row",),
     ),
     Mutant(
         "memory",
@@ -6217,8 +6460,8 @@ MEMORY = (
         "memory",
         "a directory is noted though its execution is held",
         "sql/queries/note_set_aside.sql",
-        " AND NOT is_held)",
-        ")",
+        " AND NOT is_held AND",
+        " AND",
         (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
     ),
     Mutant(
@@ -6337,7 +6580,7 @@ NOTICES = (
         "sql/queries/note_causes.sql",
         "            WHEN known.unstable_since IS NOT NULL THEN\n",
         "            WHEN false THEN\n",
-        ("tests/sql/test_notices.py::test_a_cause_that_comes_and_goes_is_told_once_as_unstable",),
+        ("tests/sql/test_notices.py::test_a_cause_that_keeps_changing_is_reported_once_as_unstable",),
     ),
     Mutant(
         "notices",
@@ -6390,7 +6633,7 @@ WATCHED_FROM_OUTSIDE = (
         "janitor_daemon.py",
         "            self._show_end(exit_code, (*self.report.problems(), in_words(error)))\n",
         "",
-        (f"{OBSERVERS}test_a_run_that_may_not_begin_is_told",),
+        (f"{OBSERVERS}test_a_run_that_may_not_begin_is_reported",),
     ),
     Mutant(
         "metrics",
@@ -6469,7 +6712,7 @@ STATUS = (
         "commands/status/runs.py",
         "    if not _is_alive(row, settings):\n",
         "    if row is None:\n",
-        (f"{STATUS_STORY}test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hangs",),
+        (f"{STATUS_STORY}test_a_run_under_way_is_distinguished_from_one_that_was_killed_and_from_one_that_hangs",),
     ),
     Mutant(
         "status",
@@ -6501,7 +6744,7 @@ STATUS = (
         "commands/status/own_log.py",
         "            return line if line.message",
         "            return None if line.message",
-        (f"{STATUS_STORY}test_a_run_that_the_database_could_not_record_is_told",),
+        (f"{STATUS_STORY}test_a_run_that_the_database_could_not_record_is_reported",),
     ),
     Mutant(
         "status",
@@ -6583,6 +6826,7 @@ MUTANTS = (
     *SECRETS,
     *COPIES,
     *PROBES_LEFT,
+    *MOUNTED,
     *SFTP_CONTINUATION,
     *CONDITIONS,
     *NEW_FILES,

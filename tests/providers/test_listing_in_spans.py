@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import pytest
 
 import providers.s3.provider
-import storage.upload
+import storage.uploading.proof
 from config.models import EVERYTHING, Evidence, Span, StoredObject
 from providers import build_provider
 from providers.base import BytesSource, IntegrityError, Provider, ProviderUnavailable
@@ -148,7 +148,7 @@ class ListedBySpans(FaultyProvider):
 
 @pytest.fixture
 def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage.upload, "PAGES_WORTH_A_SPAN", 1)
+    monkeypatch.setattr(storage.uploading.proof, "PAGES_WORTH_A_SPAN", 1)
 
 
 pytestmark = pytest.mark.usefixtures("short_spans")

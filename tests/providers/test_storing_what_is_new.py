@@ -21,12 +21,12 @@ from files.walk import walk_tree
 from providers.base import ConditionFailed, ProviderUnavailable, StorageFull
 from providers.probes import CONDITIONS_NAME
 from storage import helpers as helpers_module
-from storage import upload as upload_module
 from storage.helpers import Helpers
 from storage.keys import Place
 from storage.lease import Lease, now
 from storage.sending import LOOKS_AT_A_KEY, Assistance, FileToSend, SendFiles
 from storage.traffic.pace import Traffic
+from storage.uploading import files as files_of_upload
 from tests.destinations import Destination
 from tests.faults import http_proxy
 from tests.faults.http_effects import address_of, behind, lose_the_answer
@@ -52,7 +52,7 @@ on_http = pytest.mark.parametrize("bench", ["s3-moto", "azure", "s3-rclone"], in
 def two_helpers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Helpers]:
     """Worth it from two files on, each of which is handed over alone."""
     monkeypatch.setattr(helpers_module, "FILES_WORTH_HELP", 2)
-    monkeypatch.setattr(upload_module, "FILES_HANDED_OVER", 1)
+    monkeypatch.setattr(files_of_upload, "FILES_HANDED_OVER", 1)
     with closing(Helpers(2, 2, Traffic())) as helpers:
         yield helpers
 
@@ -99,7 +99,7 @@ def test_what_is_stored_already_is_not_sent_again_and_read_back(bench: Bench) ->
 
 
 @with_conditions
-def test_other_bytes_that_came_in_between_are_replaced(bench: Bench) -> None:
+def test_other_bytes_that_came_meanwhile_are_replaced(bench: Bench) -> None:
     with bench.provider(Fault("put", after(late_bytes_come(bench)), KEY)) as provider:
         copy, manifest = bench.upload(provider)
     bench.require_complete(copy, manifest)
@@ -117,7 +117,7 @@ def test_what_an_earlier_attempt_stored_is_replaced_only_as_it_was_seen(bench: B
 
 
 @with_conditions
-def test_an_earlier_object_that_has_vanished_is_stored_anew(bench: Bench) -> None:
+def test_an_earlier_object_that_has_vanished_is_stored_again(bench: Bench) -> None:
     an_earlier_attempt_stores_other_bytes(bench)
 
     def remove() -> None:
@@ -223,7 +223,7 @@ def test_a_helper_does_the_same(bench: Bench, two_helpers: Helpers) -> None:
 
 
 @with_conditions
-def test_helpers_are_told_what_lies_there(bench: Bench, two_helpers: Helpers) -> None:
+def test_helpers_receive_what_is_stored_already(bench: Bench, two_helpers: Helpers) -> None:
     an_earlier_attempt_stores_other_bytes(bench)
     assistance = Assistance(two_helpers, bench.destination.provider_row(), FOR_LONG)
     with bench.provider() as provider:

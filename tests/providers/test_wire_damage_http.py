@@ -1,6 +1,6 @@
 """A thousand damages per provider, on the wire and at rest: each one is refused by `put` or found by the comparison.
 
-The comparison is the product's own (`storage.upload`): the listing against what was sent, and the digests of
+The comparison is the product's own (`storage.uploading.proof`): the listing against what was sent, and the digests of
 what no listing proves. The seed is in the message of every failure; `WIRE_DAMAGE_SEED` in the environment repeats it.
 """
 
@@ -25,9 +25,12 @@ from files.tree import Tree
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES, BytesSource, Provider
 from sql.database import Database
-from storage.sending import LocalFiles
+from storage.keys import Place
+from storage.receipts import Receipts
+from storage.sending import LocalFiles, Sender
 from storage.traffic.transfers import TransferPool
-from storage.upload import Upload
+from storage.uploading.proof import Proof
+from storage.uploading.task import UploadTask
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, flip_random_bit, truncate_randomly
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy
@@ -58,11 +61,14 @@ def found_wrong(provider: Provider, receipts: dict[str, PutReceipt], pool: Trans
     top = Entry("", EntryKind.DIRECTORY, 0o755, 0)
     tree = Tree((top, *(Entry(path, EntryKind.FILE, 0o644, 0, size) for path, size in files)))
     execution, original = Execution(1, "uno", None), LocalFiles(-1)
-    upload = Upload(provider, attempt, execution, tree, original, database, pool, threading.Event())
+    place = Place(PREFIX)
+    sent = Receipts(tree, place)
     for position, key in enumerate([*keys, MANIFEST_KEY], 1):
-        upload._receipts.note(position, receipts[key])
-    wrong, _ = upload._compare()
-    return {upload._receipts.key(position) for position in wrong}
+        sent.note(position, receipts[key])
+    stop = threading.Event()
+    task = UploadTask(provider, attempt, execution, place, tree, original, sent, database, pool, stop)
+    compared = Proof(task, Sender(provider, original, pool.traffic, stop)).compare(may_remove=False)
+    return {sent.key(position) for position in compared.wrong}
 
 
 def random_contents(dice: random.Random, name: str, count: int, longest_bytes: int = LONGEST_BYTES) -> dict[str, bytes]:

@@ -15,11 +15,11 @@ from files.descriptors import closing_descriptor
 from files.walk import walk_tree
 from providers.file_trees import is_temporary_name, temporary_name
 from storage import helpers as helpers_module
-from storage import upload as upload_module
 from storage.helpers import HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost, Lease, now
 from storage.sending import Assistance, FileToSend, LocalFiles, Sender, SendFiles, Sent
 from storage.traffic.pace import Traffic
+from storage.uploading import files as files_of_upload
 from tests.processes import children_of
 from tests.storage.test_upload import (
     KEY_PREFIX,
@@ -53,7 +53,7 @@ class Observed(Helpers):
 @pytest.fixture(autouse=True)
 def _few_files_are_worth_help(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(helpers_module, "FILES_WORTH_HELP", 2)
-    monkeypatch.setattr(upload_module, "FILES_HANDED_OVER", 1)
+    monkeypatch.setattr(files_of_upload, "FILES_HANDED_OVER", 1)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from providers.base import PART_SIZE_BYTES
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, refuse
 from tests.faults.http_proxy import Exchange, Fault, HttpFaultProxy
-from tests.stories.installation import Installation
+from tests.stories.installation import Installation, RunningCommand
 
 REQUESTS_PER_SECOND = 20
 EXECUTIONS, FILES = 4, 40
@@ -64,7 +65,7 @@ def test_a_bucket_that_takes_few_requests_gets_everything_in_one_run(
 
 
 @pytest.mark.parametrize("name", ["s3-rclone", "s3-swift"])
-def test_the_next_run_goes_on_with_the_parts_of_the_one_before(
+def test_the_next_run_continues_with_the_parts_of_the_one_before(
     installation: Installation, new_destination: Callable[[str], Destination], name: str
 ) -> None:
     real = new_destination(name)
@@ -83,4 +84,33 @@ def test_the_next_run_goes_on_with_the_parts_of_the_one_before(
     assert installation.migration("grande")["evidence"] == "read-back"
     real.rclone("check", "--download", "--one-way", str(installation.executions), real.rclone_remote("ejecuciones"))
     assert not [key for key in real.everything_stored() if key.endswith("(unfinished)")]
+    assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
+
+
+def test_the_next_run_continues_what_a_killed_run_sent_to_google(
+    installation: Installation, new_destination: Callable[[str], Destination]
+) -> None:
+    """The emulator ignores conditions: see `tests/providers/test_gcs_continuation.py`."""
+    real = new_destination("gcs")
+    running: list[RunningCommand] = []
+
+    def kill(exchange: Exchange) -> None:
+        running[0].process.send_signal(signal.SIGKILL)
+        exchange.reset()
+
+    with HttpFaultProxy(address_of(real), Fault("kill", kill, "^PUT .*upload_id=", on=(3,))) as proxy:
+        installation.configure(installation.add_provider(behind(real, proxy.url), "La primaria"))
+        directory = installation.small_execution("grande")
+        (directory / "grande.bin").write_bytes(os.urandom(3 * PART_SIZE_BYTES + 1000))
+        with installation.start() as command:
+            running.append(command)
+            assert command.finish().exit_code == -signal.SIGKILL
+        first = len(proxy.seen)
+        run = installation.run()
+        assert run.exit_code == 0, str(run)
+        sent = [line for line in proxy.seen[first:] if re.search("^PUT .*upload_id=", line)]
+    assert len(sent) == 1 + 2, "it asks how far the session is, and sends the third and the last part"
+    assert installation.migration("grande")["evidence"] == "read-back"
+    assert "upload_id" not in installation.log_file.read_text()
+    assert not list((installation.logs / "unfinished-uploads").iterdir())
     assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}

@@ -15,6 +15,7 @@ HEADER = re.compile(
 COLUMN = re.compile(NAME)
 END_OF_HEADER = b" FROM stdin;\n"
 END_OF_ROWS = b"\\.\n"
+SHORT_ROW_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +48,15 @@ class Rows:
         return self.block[self.start : self.end]
 
     def count(self) -> int:
-        """How many there are."""
-        return self.block.count(b"\n", self.start, self.end)
+        """How many there are.
+
+        `replace` passes from newline to newline, `count` from byte to byte: for rows of 160 bytes it takes five times
+        as long.
+        """
+        if self.block.find(b"\n", self.start) - self.start < SHORT_ROW_BYTES:
+            return self.block.count(b"\n", self.start, self.end)
+        rows = self.text
+        return len(rows) - len(rows.replace(b"\n", b""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,11 @@ from jobs.backups.errors import BackupError
 from jobs.backups.offsite.copies import backups_prefix
 from providers import build_provider
 from providers.base import Provider
+from providers.mounts import shows_nothing
 from providers.retries import with_retries
 from sql.database import Database, SchemaError
 from sql.platform.configuration import provider_name
 from storage.traffic.pace import Traffic
-
-MOUNTED_KINDS = ("local", "sftp")
-"""Those that keep objects in a directory, which is there, and empty, while its disk is not mounted."""
 
 Wrap = Callable[[Provider], Provider]
 """Makes of a provider one that changes nothing once this run does not hold the job any more."""
@@ -162,15 +160,13 @@ class Stores:
         Raises `StoreUnusable`, `RunInterrupted`.
         """
         provider = self.open(provider_id)
-        if provider.kind not in MOUNTED_KINDS:
-            return
         try:
-            has_objects = with_retries(partial(_has_objects, provider), self.interruption, provider.progress)
+            is_empty = shows_nothing(provider)
         except RunInterrupted:
             raise
         except MigrationError as error:
             raise self.give_up(provider_id, error) from error
-        if not has_objects:
+        if is_empty:
             raise self.give_up(
                 provider_id,
                 StoreUnusable(
@@ -197,7 +193,3 @@ class Stores:
 
 def _sizes(provider: Provider, prefix: str) -> dict[str, int]:
     return {stored.key: stored.size_bytes for stored in provider.list(prefix)}
-
-
-def _has_objects(provider: Provider) -> bool:
-    return next(iter(provider.list("")), None) is not None

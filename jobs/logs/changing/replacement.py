@@ -14,7 +14,14 @@ from files.descriptors import open_file_beneath
 from files.free_names import move_to_free_name
 from files.open_files import look_at_open_files
 from files.writers import has_writer
-from jobs.logs.changing.compression import NO_ROOM, NO_ROOM_LEFT, holds_the_same, keep_attributes, write_compressed
+from jobs.logs.changing.compression import (
+    NO_ROOM,
+    NO_ROOM_LEFT,
+    begin_writing_to_disk,
+    holds_the_same,
+    keep_attributes,
+    write_compressed,
+)
 from jobs.logs.changing.open_logs import FirstLook, OpenLog
 from jobs.logs.changing.private_directories import UNFINISHED, PrivateDirectory
 from jobs.logs.changing.removal import Removal
@@ -52,7 +59,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A proven compressed copy of a log. `unfinished` is its name in the private directory, if it is new."""
+    """A compressed copy of a log. `unfinished` is its name in the private directory, if it is new: not proven then."""
 
     descriptor: int
     name: str
@@ -97,14 +104,15 @@ class Replacement:
         left: list[Left] = []
         with contextlib.ExitStack() as opened:
             prepared = each_of(logs, lambda log: self._prepare(log, most_bytes, opened), left)
-            held = each_of(prepared, self._publish, left)
+            proven = each_of(prepared, self._prove, left)
+            held = each_of(proven, self._publish, left)
             durable = held if self._is_durable(held, left) else []
             aside = each_of(durable, self._set_aside, left)
             replaced = each_of(self._without_writers(aside, left), self._delete, left)
         return sum(map(_report_of, replaced), LogsReport()), left
 
     def _prepare(self, seen: SeenFile, most_bytes: float, opened: contextlib.ExitStack) -> Pair:
-        """Find or make a copy and prove it."""
+        """Find a copy that holds the same, or write one."""
         if self._interruption.is_set():
             raise RunStopped
         with contextlib.ExitStack() as own:  # a failure frees its space at once
@@ -143,11 +151,22 @@ class Replacement:
         opened.callback(_unlink_if_there, unfinished, private)
         size_bytes = write_compressed(log.descriptor, target, most_bytes, self._interruption)
         keep_attributes(log.descriptor, log.status, target)
+        begin_writing_to_disk(target)
+        return Copy(target, name, size_bytes, unfinished)
+
+    def _prove(self, pair: Pair) -> Pair:
+        """Wait until the disk has a new copy, read it back and compare it.
+
+        Its turn is after all copies of a batch were written: the disk works on them meanwhile, and they share waits.
+        """
+        if pair.copy.unfinished is None:
+            return pair
+        log, target = pair.log, pair.copy.descriptor
         os.fsync(target)
         os.posix_fadvise(target, 0, 0, os.POSIX_FADV_DONTNEED)  # so that it is read from the disk
         if not holds_the_same(log.descriptor, target, self._interruption):
             raise LogLeft("su copia comprimida, leída de nuevo, no es igual: puede que falle el disco o la memoria")
-        return Copy(target, name, size_bytes, unfinished)
+        return pair
 
     def _publish(self, pair: Pair) -> Pair:
         """Give a new copy its name, while nobody can write to the log."""

@@ -11,6 +11,7 @@ from config.errors import MigrationError, RunInterrupted
 from config.logs import emit, one_line
 from config.models import ProviderRow
 from jobs.migration.restore.errors import RestoreImpossible
+from jobs.provider_set import recorded_copies
 from providers import build_provider
 from providers.base import CannotUnarchive, Provider
 from sql.database import Database
@@ -104,10 +105,15 @@ def provider_of(database: Database, row: StoredExecution) -> Provider:
     Raises `RestoreImpossible`, `DatabaseError`, `InvalidProviderSettings`.
     """
     uuid, provider_id = row.uuid, row.provider_id
-    for item in database.load_provider_rows():
+    items = list(database.load_provider_rows())
+    for item in items:
         if isinstance(item, ProviderRow) and item.id == provider_id:
             with errors_named(uuid, item.name, CHECK_AND_AGAIN):
-                return build_provider(item)
+                provider = build_provider(item)
+            provider.recorded = recorded_copies(
+                database, provider, (row for row in items if isinstance(row, ProviderRow))
+            )
+            return provider
         if not isinstance(item, ProviderRow) and item[0]["id"] == provider_id:
             name = provider_name(item[0])
             raise RestoreImpossible(

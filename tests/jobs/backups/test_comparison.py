@@ -92,6 +92,17 @@ def test_a_dump_is_understood_however_it_is_cut_into_blocks(lines: list[bytes], 
     assert sum(event.count() for event in found) == len(lines)
 
 
+@pytest.mark.parametrize("row_bytes", [1, 2, 31, 32, 33, 200])
+def test_all_rows_of_a_part_of_a_block_are_counted(row_bytes: int) -> None:
+    """Whatever stands around them, and whether the first one is shorter than the others."""
+    row = b"x" * (row_bytes - 1) + b"\n"
+    block = b"before\n" + row * 7 + b"\n" + row * 3 + b"after\n"
+    start, end = len(b"before\n"), len(block) - len(b"after\n")
+    assert Rows(block, start, end).count() == 11
+    assert Rows(block, start + 7 * row_bytes, end).count() == 4
+    assert Rows(block, 0, len(block)).count() == 13
+
+
 @pytest.mark.parametrize(("old_first", "new_first"), [(0, 1500), (1500, 0)], ids=["rows went", "rows came"])
 def test_after_many_rows_together_the_rest_is_in_order_again(tmp_path: Path, old_first: int, new_first: int) -> None:
     """As when a table loses its oldest rows: all that follow would else be looked up one by one."""

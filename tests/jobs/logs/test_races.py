@@ -14,6 +14,7 @@ import pytest
 
 from config.errors import ConfigurationError
 from jobs.logs.changing import replacement as replacement_module
+from jobs.logs.changing.compression import write_compressed
 from jobs.logs.changing.open_logs import OpenLog
 from jobs.logs.report import LogsReport
 from tests.files.test_symlink_races import Outcomes
@@ -236,6 +237,29 @@ def test_nothing_goes_before_the_disk_has_it(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "fsync", fail)
     assert clean(tmp_path).failures == 1
     assert contents(tmp_path) == {"app.log": b"content"}
+
+
+def test_the_disk_is_waited_for_once_all_copies_of_a_batch_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the logs are a batch of a single worker."""
+    for number in range(4):
+        make_log(tmp_path / f"app.log.{number}", CONTENT)
+    steps: list[str] = []
+    write, fsync = write_compressed, os.fsync
+
+    def note_and_write(source: int, target: int, most_bytes: float, interruption: threading.Event) -> int:
+        steps.append("write")
+        return write(source, target, most_bytes, interruption)
+
+    def note_and_sync(descriptor: int) -> None:
+        steps.append("sync" if os.path.isfile(f"/proc/self/fd/{descriptor}") else "sync directory")  # noqa: PTH113
+        fsync(descriptor)
+
+    monkeypatch.setattr(replacement_module, "write_compressed", note_and_write)
+    monkeypatch.setattr(os, "fsync", note_and_sync)
+    assert clean(tmp_path, most_workers=1).compressed_files == 4
+    assert [step for step in steps if step != "sync directory"] == ["write", "write", "sync", "sync"] * 2
 
 
 # Links

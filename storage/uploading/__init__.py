@@ -1,0 +1,1 @@
+"""The parts of an upload; `storage.upload` shows their order."""
