@@ -6724,6 +6724,14 @@ STATUS = (
     ),
     Mutant(
         "status",
+        "a report takes the sizes of a part for those of all",
+        "sql/queries/report_attempts.sql",
+        "sizes.size_bytes * counted.executions",
+        "sizes.size_bytes",
+        ("tests/sql/test_large_tables.py::test_what_was_sent_is_added_up_or_estimated_from_a_part_of_the_sizes",),
+    ),
+    Mutant(
+        "status",
         "metrics read a large table that a run has looked through",
         "jobs/metrics/queries/count_executions.sql",
         "WHERE NOT EXISTS (SELECT FROM look) AND",
