@@ -8,6 +8,7 @@ import re
 import stat
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from config.logs import one_line
 from config.models import StoredObject
@@ -200,6 +201,23 @@ class BaseDirectory:
 
     def _file_system_refusal(self, session: SftpSession, size_bytes: int) -> ProviderError | None:
         """Why the server's file system refuses a file of this size, if it says so."""
+        space = self._space(session)
+        if space is None:
+            return None
+        if space.flags & READ_ONLY_FLAG:
+            return AccessDenied("el sistema de ficheros del servidor es de solo lectura")
+        if space.free_bytes < size_bytes + ROOM_FOR_ONE_FILE_BYTES or (space.inodes and space.free_inodes <= 1):
+            return StorageFull("no queda espacio en el servidor")
+        return None
+
+    def free_bytes(self) -> int | None:
+        """See `Provider.free_bytes`."""
+        with self.reading_session("") as session:
+            space = self._space(session)
+        return None if space is None else space.free_bytes
+
+    def _space(self, session: SftpSession) -> _Space | None:
+        """What the server says of its file system, if it does."""
         if STATVFS not in session.extensions:
             return None
         answer = session.answer(session.extended(STATVFS, string(self.resolved(session) or b"/")))
@@ -207,11 +225,16 @@ class BaseDirectory:
             _, fragment_bytes, _, _, free_fragments, inodes, _, free_inodes, _, flags = answer.numbers(10)
         except StatusError:
             return None
-        if flags & READ_ONLY_FLAG:
-            return AccessDenied("el sistema de ficheros del servidor es de solo lectura")
-        if fragment_bytes * free_fragments < size_bytes + ROOM_FOR_ONE_FILE_BYTES or (inodes and free_inodes <= 1):
-            return StorageFull("no queda espacio en el servidor")
-        return None
+        return _Space(fragment_bytes * free_fragments, inodes, free_inodes, flags)
+
+
+class _Space(NamedTuple):
+    """What a server says of its file system."""
+
+    free_bytes: int
+    inodes: int
+    free_inodes: int
+    flags: int
 
 
 def post_open(session: SftpSession, path: bytes, flags: int = CREATE_FLAGS) -> int:

@@ -272,6 +272,10 @@ class SftpProvider(Provider):
             computed = self._computed_digests(batch)
             yield from super().digests(batch) if computed is None else computed
 
+    def free_bytes(self) -> int | None:
+        """See `Provider`."""
+        return self._base.free_bytes()
+
     def close(self) -> None:
         self._pool.close()
 

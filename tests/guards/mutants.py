@@ -42,6 +42,8 @@ MANDATORY_GROUPS = frozenset(
 """What decides whether anything can be lost: every change must pass these."""
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
+HELD_OR_FAILED = "tests/sql/test_memory.py"
+LEFT_OVER = "tests/jobs/migration/test_leftovers.py"
 STAYING = "tests/stories/test_local_copies.py"
 ODD_DISKS = "tests/jobs/migration/test_restore_to_odd_disks.py"
 RESUMED = "tests/jobs/migration/test_restore_resumed.py"
@@ -3184,9 +3186,25 @@ PROVIDERS = (
         "refusals",
         "what has no room is sent again and again",
         "jobs/provider_set.py",
-        "        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:",
-        "        if not provider.name:",
+        "        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:",
+        "        if lack is None:",
         ("tests/jobs/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
+    ),
+    Mutant(
+        "refusals",
+        "a lack of room is forgotten where a small execution was stored",
+        "jobs/provider_set.py",
+        "for provider_id in stored if not self._without_room[provider_id]]",
+        "for provider_id in stored]",
+        ("tests/jobs/test_provider_memory.py::test_a_lack_of_room_is_remembered_without_a_pause_until_all_had_room",),
+    ),
+    Mutant(
+        "refusals",
+        "a lack of room puts executions in quarantine",
+        "jobs/migration/setbacks.py",
+        "DirectoryMissing, UnsafeSource, StorageFull)",
+        "DirectoryMissing, UnsafeSource)",
+        ("tests/jobs/test_provider_set.py::test_a_probe_that_succeeds_is_not_an_execution_that_was_stored",),
     ),
     Mutant(
         "refusals",
@@ -6147,9 +6165,93 @@ TRUST = (
         "leftovers",
         "a whole copy is removed though the committed one is gone",
         "jobs/migration/leftovers.py",
-        "if manifest is not None and manifest.tree is not None and not leftover.is_given_up:",
-        "if False:",
+        "        self._require_another_copy(leftover, manifest, migrated)\n",
+        "",
         ("tests/jobs/rehome/test_rehome.py::test_the_old_copy_stays_while_the_new_one_is_not_whole",),
+    ),
+    Mutant(
+        "leftovers",
+        "bytes without a manifest are removed though the committed copy is gone",
+        "jobs/migration/leftovers.py",
+        "        committed = self._committed_copy(leftover, migrated)\n"
+        "        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):\n"
+        "            return\n",
+        "        if whole is None or manifest is None:\n            return\n"
+        "        committed = self._committed_copy(leftover, migrated)\n"
+        "        if _is_of_same_execution(leftover, manifest):\n            return\n",
+        ("tests/jobs/migration/test_leftovers.py::test_no_bytes_are_removed_while_the_copy_is_lost",),
+    ),
+    Mutant(
+        "leftovers",
+        "what an audit found bad counts as another copy",
+        "jobs/migration/removal/whole_copies.py",
+        "    if copy.is_known_bad:\n        raise CopyNotWhole(KNOWN_BAD)\n",
+        "",
+        ("tests/jobs/migration/test_leftovers.py::test_nothing_is_removed_while_an_audit_says_that_the_copy_is_bad",),
+    ),
+    Mutant(
+        "leftovers",
+        "a manifest that cannot be read counts as none",
+        "jobs/migration/leftovers.py",
+        "        if head is None or manifest.tree is None:\n",
+        "        if head is not None and head.installation is None:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_what_has_a_manifest_that_cannot_be_read_stays",),
+    ),
+    Mutant(
+        "leftovers",
+        "a migrated row has given up no place",
+        "sql/queries/find_leftovers.sql",
+        " IS DISTINCT FROM substring(migration.uri from '[^/]*$')\n",
+        " IS NULL\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_the_uuid_before_stays_without_its_original",),
+    ),
+    Mutant(
+        "leftovers",
+        "a copy of another directory is no more than one of this",
+        "jobs/migration/leftovers.py",
+        " and head.directory in (None, leftover.directory)",
+        "",
+        (f"{LEFT_OVER}::test_a_whole_copy_of_another_execution_goes_only_if_its_bytes_are_elsewhere",),
+    ),
+    Mutant(
+        "leftovers",
+        "a listing with other checksums shows a whole copy",
+        "jobs/migration/removal/whole_copies.py",
+        "        if damaged:\n",
+        "        if damaged is None:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_copy_whose_listing_shows_other_checksums_is_read_back",),
+    ),
+    Mutant(
+        "deletion",
+        "a removal goes on though an audit found the copy bad",
+        "sql/migration/removals.py",
+        '    if rows and rows[0]["is_known_bad"]:\n        raise CopyKnownBad\n',
+        "",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "a directory is noted though an audit found its copy bad",
+        "sql/queries/note_set_aside.sql",
+        " AND NOT is_known_bad)",
+        ")",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "what was found before the last proof stops a removal",
+        "jobs/audit/upgrades/0003_known_bad.sql",
+        "          AND audit.audited_at > coalesce(",
+        "          AND 'infinity' > coalesce(",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "a removal that is taken up sees nothing of the copy but its manifest",
+        "jobs/migration/removal/whole_copies.py",
+        "    if wrong:\n",
+        "    if wrong is None:\n",
+        (f"{AUDIT}test_a_local_directory_stays_until_its_bad_copy_is_made_again",),
     ),
     Mutant(
         "restore",
@@ -6158,14 +6260,6 @@ TRUST = (
         "        require_not_half_restored(tree, directory)\n",
         "",
         ("tests/stories/test_restores.py::test_a_half_restored_directory_is_not_migrated",),
-    ),
-    Mutant(
-        "audit",
-        "a copy is made again though its original is being removed",
-        "jobs/audit/queries/migrate_again.sql",
-        "      AND migration.local_copy IN ('kept', 'deleted')\n",
-        "",
-        AS_FOUND,
     ),
     Mutant(
         "audit",
@@ -6327,7 +6421,6 @@ BRINGING_BACK = (
     ),
 )
 
-HELD_OR_FAILED = "tests/sql/test_memory.py"
 PROVIDER_MEMORY = "tests/jobs/test_provider_memory.py"
 
 MEMORY = (
@@ -6367,8 +6460,8 @@ MEMORY = (
         "memory",
         "a directory is noted though its execution is held",
         "sql/queries/note_set_aside.sql",
-        " AND NOT is_held)",
-        ")",
+        " AND NOT is_held AND",
+        " AND",
         (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
     ),
     Mutant(

@@ -52,7 +52,7 @@ KILLED = (
         "model/test_moves.py::test_a_move_that_was_cut_off_anywhere_loses_nothing",
     ),
     promise(
-        "A destination whose disk is not mounted is neither written to nor believed, whatever else its directory has.",
+        "A destination whose disk is not mounted is neither written to nor believed, whatever its mount point holds.",
         "stories/test_unmounted_destinations.py::test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed",
         "jobs/test_mounts.py::test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",
     ),

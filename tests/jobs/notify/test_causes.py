@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -309,6 +310,17 @@ def test_a_migration_that_fails_for_its_provider_is_reported_once(teller: Teller
     assert found(teller)["job:migration:norte:failing"] == "failed"
 
 
+def test_a_provider_without_room_is_told_of_by_its_name(teller: Teller, platform: Platform) -> None:
+    """The executions that had no room are no cause of their own."""
+    first, _ = use(platform)
+    add_job(platform, "migration", tries=1, outcome="failed", error="5 ejecuciones con error: u-1")
+    platform.sql(ADD_PROVIDER, first, True)
+    platform.sql("UPDATE janitor_provider_health SET error_code = 'storage_full', error = 'sin espacio (quedan 1 B)'")
+    assert found(teller) == {f"provider:{first}:unusable": "needs_person"}
+    text = platform.value("SELECT text FROM janitor_causes")
+    assert re.fullmatch("Al proveedor .* le falta espacio: sin espacio .quedan 1 B.; libere espacio .*", text)
+
+
 def test_a_quarantine_is_reported_once_and_no_later_run_solves_it(teller: Teller, platform: Platform) -> None:
     execution = platform.add_execution(uuid="u-1")
     platform.sql(
@@ -323,8 +335,10 @@ def test_a_quarantine_is_reported_once_and_no_later_run_solves_it(teller: Teller
     teller.note("failed", "job:migration:norte:failing", "de antes")
     platform.sql("UPDATE janitor_jobs SET last_outcome = 'done' WHERE job = 'migration'")
     assert found(teller) == {"execution:u-1:quarantined": "needs_person"}
-    platform.sql("UPDATE janitor_migrations SET quarantined_at = NULL")
-    assert found(teller) == {"execution:u-1:quarantined": "ok", "job:migration:norte:failing": "ok"}
+    platform.sql("UPDATE janitor_migrations SET quarantined_at = NULL, next_try_at = now() + interval '1 hour'")
+    assert found(teller) == {"execution:u-1:quarantined": "ok"}
+    platform.sql("UPDATE janitor_migrations SET next_try_at = NULL")
+    assert found(teller) == {"job:migration:norte:failing": "ok"}
 
 
 def test_a_backup_that_is_too_old(teller: Teller, platform: Platform) -> None:

@@ -78,7 +78,9 @@ def test_the_old_copy_stays_while_the_new_one_is_not_whole(away: Away, harm: Cal
     away.rehome()
     harm(away)
     run = away.installation.run("--migrate-only")
-    assert any("es una copia entera, y la que dice su fila" in message for message in run.messages("WARNING")), str(run)
+    assert any(
+        "puede ser lo único que queda, pues la copia que dice su fila" in message for message in run.messages("WARNING")
+    ), str(run)
     assert away.other.everything_stored() == COPY
 
 
