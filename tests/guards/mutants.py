@@ -6822,8 +6822,8 @@ STATUS = (
         "status",
         "deletion that will not happen is called deletion",
         "commands/status/attention.py",
-        " and not has_roots(facts)",
-        " and not facts",
+        " and not has_roots:",
+        " and not migration:",
         (f"{STATUS_STORY}test_deletion_without_roots_is_no_deletion",),
     ),
     Mutant(
