@@ -333,6 +333,7 @@ class JanitorDaemon:
         ready = _unless_empty(self._ready_executions()) if self._migration_is_on() else None
         if ready or unfinished:
             self._migration.run(ready or (), self._migrate_execution, self._count_due, unfinished)
+            self._providers.settle()
         if leftovers := _unless_empty(self._database.leftovers()):
             self._migration.remove_leftovers(leftovers)
 

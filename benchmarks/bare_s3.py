@@ -81,7 +81,7 @@ class Bucket:
     _sorted: list[str] | None = None
 
     def store(self, name: str, kept: Kept) -> None:
-        """Keep an object, in the place of what had its name."""
+        """Keep an object, and replace what had its name."""
         if name not in self.objects:
             self._sorted = None
         self.objects[name] = kept

@@ -41,7 +41,7 @@ UUID = "grande"
 
 @dataclass(slots=True)
 class Line:
-    """A line to a server. It counts the bytes that went up and strikes once, when there are so many."""
+    """A line to a server. It counts the bytes that went up and strikes once, at a certain number."""
 
     target_port: int
     strikes_at_bytes: int
@@ -132,7 +132,7 @@ def run(names: Sequence[str], size_mib: int, files: int, percent: int) -> None:
 
 
 def make_execution(sage: Installation, size_mib: int, files: int) -> None:
-    """One execution of so many equal files, whose bytes no store can compress."""
+    """One execution of some equal files, whose bytes no store can compress."""
     directory = sage.new_directory(UUID)
     for number in range(files):
         with Path("/dev/urandom").open("rb") as dice, (directory / f"{number:03}.bin").open("wb") as file:

@@ -33,7 +33,7 @@ SELECT 'e' || number, %s || '/e' || number, now() - interval '1 hour' FROM gener
 
 
 def run(executions: int, few: int, rounds: int) -> Report:
-    """So many executions beside few of them."""
+    """Many executions, and few to compare with."""
     product = Contestant(PRODUCT, partial(_tick, executions))
     peer = Contestant(f"itself at {few:,}", partial(_tick, few), GOALS)
     played = compete(product, [peer], rounds)

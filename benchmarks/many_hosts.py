@@ -1,4 +1,4 @@
-"""Many hosts on one database: processes that pose as hosts migrate at once, to `rclone serve s3`, what lies on their
+"""Many hosts on one database: processes that pose as hosts migrate at once, to `rclone serve s3`, what is on their
 own disks or on one that all share. `benchmarks/CAPACITY.md` reckons with what is counted here.
 
 python -m benchmarks.many_hosts --executions 400 --files 3

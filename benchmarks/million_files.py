@@ -28,7 +28,7 @@ DESTINATIONS: dict[str, tuple[Callable[[], AbstractContextManager[Store]], Peer]
 
 
 def run(files: int, destination: str, rounds: int) -> Report:
-    """So many files in one directory, to one of `DESTINATIONS`."""
+    """Many files in one directory, to one of `DESTINATIONS`."""
     store, peer = DESTINATIONS[destination]
     work = f"{files:,} empty files in one execution, {NAMES[destination]}"
     return Move(f"million_files_{destination}", work, partial(_make, files=files), store, [peer]).run(rounds)

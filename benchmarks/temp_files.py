@@ -29,7 +29,7 @@ GOALS = Goals(wall_ratio=1.5, peak_memory_mib=60e6 / 2**20)
 
 
 def run(files: int, rounds: int) -> Report:
-    """So many old files beside what must stay."""
+    """Many old files beside what must stay."""
     with workshop(Path.mkdir) as (_, postgres):
         product = Contestant(PRODUCT, partial(_clean, files, postgres))
         peer = Contestant("find -delete", partial(_find, files), GOALS)

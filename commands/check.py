@@ -24,7 +24,7 @@ from jobs.findings import Finding, advised, bad, unusable
 from jobs.locks import LockHeld, machine_lock
 from jobs.provider_set import recorded_copies
 from providers import build_provider
-from providers.base import Provider
+from providers.base import Provider, StorageFull
 from providers.mounts import require_mounted, shares_disk
 from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError, database_identity
 from sql.memory.provider_health import ProviderFailure
@@ -166,8 +166,11 @@ def _recovered(row: ProviderRow, failure: ProviderFailure, database: Database) -
     """A provider that failed has just shown that it works: the next run uses it at once."""
     subject = f"proveedor {row.name} ({row.kind})"
     text = f"fallaba desde {failure.since.astimezone():%Y-%m-%d %H:%M}, y ya funciona"
+    if failure.error_code == StorageFull.code and failure.settings == row.identity:
+        told = f"lo último que se le quiso enviar no cupo: {one_line(failure.error)}; el próximo ciclo lo intenta"
+        return Finding(subject, in_order=True, text=told, advice=True)
     try:
-        database.provider_health.forget(row.id)
+        database.provider_health.forget(row.id, failure.failures)
     except DatabaseError as error:
         return Finding(subject, in_order=True, text=f"{text}; no se pudo anotar: {error}", advice=True)
     return Finding(subject, in_order=True, text=f"{text}: el próximo ciclo lo usa")

@@ -18,6 +18,7 @@ from config.errors import MigrationError, caused_by_too_many_open_files
 from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import ProviderRow
+from config.text.times import size
 from providers import build_provider, import_kind
 from providers.base import (
     ConnectionDenied,
@@ -31,6 +32,7 @@ from providers.base import (
     StorageFull,
 )
 from providers.probes import require_in_use
+from providers.room import lack_of_room
 from providers.stores import store_of
 from sql.database import Database, DatabaseError
 from sql.platform.configuration import provider_name
@@ -42,8 +44,8 @@ if TYPE_CHECKING:
 FAILURES_UNTIL_LEFT_ALONE = 2
 """Provider-wide failures after which a provider that answered before is not tried again in this tick."""
 
-WITHOUT_PAUSE = (InvalidProviderSettings, NotMounted)
-"""Errors that cost nothing to find out again: what was mended meanwhile is used at once."""
+WITHOUT_PAUSE = (InvalidProviderSettings, NotMounted, StorageFull)
+"""Errors after which what was mended meanwhile is used at once: they cost nothing, or little, to find out again."""
 
 SHOWN_SECONDS = 10.0
 """How long a provider is trusted after a probe has succeeded: what it refuses meanwhile concerns one object."""
@@ -81,7 +83,8 @@ class ProviderMemory:
 
     def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
         """Record a failure and return until when the provider is left alone, if it is. Wrong settings, and a disk that
-        is not mounted, cost nothing to find out, so no pause follows them.
+        is not mounted, cost nothing to find out, so no pause follows them; nor does one follow a lack of room, which
+        somebody may make at any time.
         """
         known = self._known.get(provider_id)
         try:
@@ -97,10 +100,13 @@ class ProviderMemory:
             _tell_memory_lost("anotar", lost)
             return None
 
-    def forget(self, provider_id: int) -> None:
-        """Record that a provider works again."""
+    def forget(self, provider_id: int, noted_here: int = 0) -> None:
+        """Record that a provider works again, unless another run has noted a failure since. `noted_here` says how many
+        this run has noted itself.
+        """
+        known = self._known.get(provider_id)
         try:
-            self._database.provider_health.forget(provider_id)
+            self._database.provider_health.forget(provider_id, noted_here + (known.failures if known else 0))
         except DatabaseError as error:
             _tell_memory_lost("anotar", error)
 
@@ -116,7 +122,7 @@ class PausesOnly(ProviderMemory):
     def note_failure(self, provider_id: int, settings: str, error: Exception) -> datetime | None:
         """Nothing is recorded."""
 
-    def forget(self, provider_id: int) -> None:
+    def forget(self, provider_id: int, noted_here: int = 0) -> None:
         """Nothing is recorded."""
 
 
@@ -189,6 +195,9 @@ class ProviderSet:
         """Until when each provider is trusted, by `time.monotonic`."""
         self._without_room: defaultdict[int, list[int]] = defaultdict(list)
         """The sizes in bytes of executions for which each provider had no room."""
+        self._short_of_room: set[int] = set()
+        """Those that had no room for an execution, in this run or in an earlier one."""
+        self._told_full: set[int] = set()
         self._unreadable = {provider_id: (name, error) for provider_id, name, error in unreadable}
 
     @classmethod
@@ -306,7 +315,9 @@ class ProviderSet:
                 self._is_paused(row)
 
     def any_works(self, provider_ids: Iterable[int]) -> bool:
-        """Whether one of these providers is in use and has worked in this run: what it fails at is not its fault."""
+        """Whether one of these providers is in use and has stored an execution in this run: what it fails at is not its
+        fault. A probe that succeeds shows less than that.
+        """
         return any(provider_id in self._worked and provider_id not in self._unusable for provider_id in provider_ids)
 
     def tell_unreadable(self, wanted: Container[int]) -> None:
@@ -399,6 +410,9 @@ class ProviderSet:
         except ProviderError as error:
             self._leave_alone(provider, error)
             return
+        if failure.error_code == StorageFull.code and failure.settings == row.identity:
+            self._short_of_room.add(row.id)  # a probe is small: see `settle`
+            return
         self._memory.forget(row.id)
         emit(
             logging.INFO,
@@ -411,7 +425,8 @@ class ProviderSet:
         """Note a failure of an execution of `size_bytes`; leave the provider alone if the failure is its own.
 
         A probe below `prefix` decides: a store can refuse one object because of its name, size or rights, and accept
-        all others. A provider that did not answer several times is probed only if it was alive just before.
+        all others. A provider that did not answer several times is probed only if it was alive just before. One
+        without room for this execution may have room for a smaller one.
         """
         if not error.provider_wide or caused_by_too_many_open_files(error):
             return
@@ -430,8 +445,12 @@ class ProviderSet:
                 return
             if failed_at >= self._shown_to_work.get(provider.id, 0.0):
                 self._ask(provider, error, prefix)
-        if isinstance(error, StorageFull):
+            is_left_alone = provider.id in self._unusable
+        if isinstance(error, StorageFull) and not is_left_alone:
             self._note_without_room(provider, size_bytes)
+            lack = lack_of_room(provider, size_bytes, "")
+            needed = f"hacen falta {size(size_bytes)}"
+            self._tell_full(provider, f"sin espacio ({lack})" if lack else f"sin espacio ({needed}): {error}")
 
     def _has_failed_too_often(self, provider: Provider) -> bool:
         with self._turn:
@@ -447,9 +466,12 @@ class ProviderSet:
             if refusal.provider_wide and is_same_fault:
                 self._leave_alone(provider, refusal)
             return
-        self.note_success(provider)
+        with self._turn:
+            self._failures.pop(provider.id, None)
         shown_seconds = SHOWN_SECONDS if is_removed else SHOWN_BY_WHAT_STAYS_SECONDS
         self._shown_to_work[provider.id] = time.monotonic() + shown_seconds
+        if isinstance(error, StorageFull):
+            return
         emit(
             logging.INFO,
             "provider_kept",
@@ -495,18 +517,56 @@ class ProviderSet:
     def _note_without_room(self, provider: Provider, size_bytes: int) -> None:
         with self._turn:
             self._without_room[provider.id].append(size_bytes)
+            self._short_of_room.add(provider.id)
 
-    def require_room(self, provider: Provider, size_bytes: int) -> None:
-        """Raises `StorageFull` for an execution at least as large as several for which there was no room in this run:
-        it would be sent in vain. A smaller one may fit.
+    def require_room(self, provider: Provider, size_bytes: int, prefix: str) -> None:
+        """Raises `StorageFull` for an execution that would be sent in vain: to a provider that had no room before and
+        says that it has too little now, or that had none for several in this run that were no larger. A smaller one
+        may fit. What is below `prefix` already needs no more room.
         """
+        if provider.id not in self._short_of_room:
+            return
         with self._turn:
             refused = [refused for refused in self._without_room[provider.id] if refused <= size_bytes]
-        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:
-            raise StorageFull(f"hace poco no cupo una ejecución de {max(refused)} bytes, y esta tiene {size_bytes}")
+        lack = lack_of_room(provider, size_bytes, prefix)
+        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:
+            return
+        why = lack or f"no cupo una ejecución de {size(max(refused))}, y esta tiene {size(size_bytes)}"
+        self._note_without_room(provider, size_bytes)
+        self._tell_full(provider, f"sin espacio ({why})")
+        raise StorageFull(f"sin espacio en {provider.name} ({why})")
+
+    def _tell_full(self, provider: Provider, text: str) -> None:
+        """Report and remember a lack of room, once a run. The provider stays in use, and nothing waits for a pause."""
+        with self._turn:
+            if provider.id in self._told_full:
+                return
+            self._told_full.add(provider.id)
+        self._needs_a_person(provider.id, provider.name, StorageFull.code)
+        self._remember(provider.id, StorageFull(text))
+        emit(
+            logging.WARNING,
+            "provider_short_of_room",
+            f"Proveedor {provider.name}: {text}; lo que cabe sigue yendo a él, y lo demás, al alternativo o a un ciclo "
+            "posterior; libere espacio o amplíe la cuota",
+            provider=provider.name,
+            error_code=StorageFull.code,
+        )
+
+    def settle(self) -> None:
+        """At the end of a run's transfers, forget a lack of room where executions were stored and all had room."""
+        if self._memory is None:
+            return
+        with self._turn:
+            stored = self._short_of_room & self._worked - self._unusable
+            with_room = [provider_id for provider_id in stored if not self._without_room[provider_id]]
+        for provider_id in with_room:
+            self._memory.forget(provider_id, noted_here=int(provider_id in self._told_full))
+            text = f"El proveedor {self.name(provider_id)} vuelve a tener espacio"
+            emit(logging.INFO, "provider_has_room", text, provider=self.name(provider_id))
 
     def note_success(self, provider: Provider, size_bytes: int = 0) -> None:
-        """Forget the failures of a provider that works again; one that took `size_bytes` had room for them."""
+        """Forget the failures of a provider that has stored an execution; it had room for `size_bytes`."""
         with self._turn:
             self._worked.add(provider.id)
             self._failures.pop(provider.id, None)

@@ -322,6 +322,13 @@ class Provider(abc.ABC):
             raise
         self.delete(key)
 
+    def free_bytes(self) -> int | None:
+        """How many bytes still fit, at one cheap request at most; `None` where the store does not say.
+
+        Raises `ProviderError`.
+        """
+        return None
+
     def further_rights(self, key: str) -> Iterator[Right]:
         """Rights that this kind needs besides writing, reading, listing and deleting, in the order to try them.
 

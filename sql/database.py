@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sql import schema
 from sql.connection import Row, database_identity, require_database_named, require_database_uri
 from sql.errors import (
+    CopyKnownBad,
     DatabaseBusy,
     DatabaseError,
     DatabaseReadOnly,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from sql.platform.stored_secrets import StoredSecrets
 
 __all__ = [
+    "CopyKnownBad",
     "Database",
     "DatabaseBusy",
     "DatabaseError",

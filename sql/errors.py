@@ -23,6 +23,10 @@ class SchemaError(DatabaseError):
     """The tables do not fit this version of the program, or may not be used."""
 
 
+class CopyKnownBad(Exception):
+    """An audit found that the stored copy of the execution whose local copy is being removed is not whole."""
+
+
 class DeletionHeld(Exception):
     """An operator holds the execution whose local copy is being removed."""
 

@@ -13,6 +13,7 @@ from files.tree import Tree
 from providers.base import IntegrityError, ObjectNotFound, Provider
 from providers.retries import with_retries
 from storage.keys import Place
+from storage.receipts import MODULUS, part_of
 from storage.traffic.transfers import TransferPool
 
 DIGESTS_PER_REQUEST = 64
@@ -24,13 +25,14 @@ EXTRAS_KEPT = 1000
 @dataclass(slots=True)
 class Listed:
     """What one listing of a place shows: the positions of files that are missing or have another size, and objects that
-    belong to no file.
+    belong to no file. `digest` is the number of `storage.receipts` for the files.
     """
 
     missing: Sequence[int]
     of_wrong_size: Sequence[int]
     extras: list[StoredObject] = field(default_factory=list)
     extras_count: int = 0
+    digest: int = 0
 
     @property
     def is_equal(self) -> bool:
@@ -65,6 +67,8 @@ def _look(provider: Provider, place: Place, tree: Tree) -> Listed:
             continue
         position = found
         seen[found] = True
+        part = part_of(tree.path(found), stored.size_bytes, stored.checksum)
+        listed.digest = (listed.digest + part) % MODULUS
         if stored.size_bytes != tree.size_bytes_of(found):
             of_wrong_size.append(found)
     listed.missing = array("Q", (position for position in tree.file_positions() if not seen[position]))

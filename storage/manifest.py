@@ -276,7 +276,7 @@ def _require_one_directory(tree: Tree) -> None:
     directories = set()
     for entry in tree:  # path order: a directory comes before its contents
         if entry.path and entry.path.rpartition("/")[0] not in directories:
-            raise ValueError("an entry that lies in no directory")
+            raise ValueError("an entry that is in no directory")
         if entry.kind is EntryKind.DIRECTORY:
             directories.add(entry.path)
     if "" not in directories:

@@ -100,7 +100,7 @@ def read_below(directory: Path, read: Counter[Path]) -> int:
     return sum(size_bytes for path, size_bytes in read.items() if path.is_relative_to(directory))
 
 
-def test_requests_are_told_apart() -> None:
+def test_requests_are_distinguished() -> None:
     seen = [
         "GET /bucket?list-type=2&prefix=ejecuciones%2Fone%2F&encoding-type=url",
         "GET /bucket?encoding-type=url&prefix=ejecuciones%2Fone%2F&uploads=",

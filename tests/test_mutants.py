@@ -87,7 +87,7 @@ def with_tests(mutant: Mutant, *tests: str) -> Mutant:
     return Mutant(mutant.group, mutant.name, mutant.path, mutant.original, mutant.replacement, tests)
 
 
-def test_a_check_that_nobody_guards_is_told_and_the_checkout_stays_as_it_is(
+def test_a_check_that_nobody_guards_is_reported_and_the_checkout_stays_as_it_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = (REPOSITORY / MUTANT.path).read_bytes()

@@ -69,7 +69,7 @@ def helper() -> None: ...
         ("", "there is no test"),
     ],
 )
-def test_a_test_that_shows_nothing_is_told(
+def test_a_test_that_shows_nothing_is_reported(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch, name: str, fault: str | None
 ) -> None:
     directory = tmp_path_factory.mktemp("repository")

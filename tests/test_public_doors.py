@@ -26,7 +26,6 @@ PRIVATE_NAMES_THAT_REMAIN = {
     "tests/providers/test_s3_provider.py": {  # Amazon's addresses: nothing may be sent there
         *("_bucket_url", "_obstore_credentials", "_obstore_endpoint", "_signed_requests"),
     },
-    "tests/providers/test_sftp_durability.py": {"_base_path"},  # the directory of whichever server the fixture chose
     "tests/providers/test_ssh_authentication.py": {  # of paramiko: a server that answers out of order
         *("_disconnect_service_not_available", "_parse_service_request"),
     },

@@ -1,6 +1,6 @@
 """Builds with setuptools, from the sources alone.
 
-setuptools packs all that lies in `build`, so a module that was removed or renamed since an earlier build would be
+setuptools packs all that is in `build`, so a module that was removed or renamed since an earlier build would be
 installed once more, beside its successor.
 """
 

@@ -23,9 +23,6 @@ RETRIED_BY_ITSELF = ("unavailable", "source_changed", "database_error", "migrati
 PATIENCE = timedelta(hours=24)
 """How long a failure that the next runs may get over by themselves needs nobody."""
 
-TRIES_UNTIL_TOLD = 2
-"""Runs of a job that failed in a row before somebody should look at it."""
-
 LOCAL_CAUSES = ("unsafe_source", "source_changed", "source_unreadable", "directory_missing", "database_error")
 """Codes of errors that no provider has any part in, though an execution was on its way to one."""
 
@@ -36,6 +33,7 @@ TO_DO = {
     "source_unreadable": "dé al usuario del programa permiso de lectura",
     "directory_missing": "devuelva el directorio a su sitio o corrija la fila",
     "source_changed": "termine lo que escribe en ese directorio",
+    "storage_full": "libere espacio o amplíe la cuota; el siguiente ciclo lo reintenta",
     "unavailable": "arregle los proveedores que se nombran aquí; el siguiente ciclo lo reintenta",
 }
 
@@ -180,11 +178,12 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
         advice = "puede ser solo por el reloj: póngalo en hora antes de tocar las credenciales"
     if provider.role == "primary" and _has_usable_alternate(facts):
         advice = f"{advice}; mientras, se usan los alternativos"
+    then = "el siguiente ciclo lo reintenta" if code == "storage_full" else "compruébelo con janitor-daemon check"
     return Attention(
         f"provider_{code or 'unusable'}",
         f"{role} {name} (id {provider.provider_id})",
         text,
-        f"{advice}; compruébelo con janitor-daemon check",
+        f"{advice}; {then}",
         provider.since,
     )
 
@@ -286,7 +285,7 @@ def _failure(facts: Facts, group: FailureGroup) -> Attention:
     code = group.error_code or "unknown"
     what = "sin migrar" if group.kind == "migration" else "con la copia local sin borrar"
     text = f"{cause_of(group)}; por ejemplo {example_of(group)}"
-    advice = TO_DO.get(code, "corrija la causa; el siguiente ciclo lo reintenta")
+    advice = TO_DO.get(code, "corrija la causa; un ciclo posterior lo reintenta, y retry UUID, ya el siguiente")
     if group.error_code is None:
         text, advice = f"{text}{_error_of_migration(facts)}", "corrija ese error; el registro del programa dice más"
     if group.kind == "removal":

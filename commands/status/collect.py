@@ -105,7 +105,7 @@ def collect(database: Database, settings: Settings) -> Facts:
 
 
 def _broken_since(database: Database, jobs: Iterable[Mapping[str, Any]]) -> Mapping[str, datetime]:
-    """Since when each cause lasts, which is known where operators are told of them: only then a run needs its table."""
+    """Since when each cause lasts, which is known where operators get notices: only then a run needs its table."""
     if not any(entry["name"] == "notify" and entry["on"] for entry in jobs):
         return {}
     return {row["cause"]: row["broken_since"] for row in database.ask("status_causes")}
@@ -146,9 +146,14 @@ def migration_state(database: Database, known: Mapping[int, Known]) -> Migration
 def with_providers(migration: MigrationState, found: Sequence[Provider]) -> MigrationState:
     """The same, but off if the last runs could use none of the providers."""
     wanted = [each for each in found if each.role is not None]
-    if migration.is_on and wanted and all(each.state not in ("usable", "unknown") for each in wanted):
+    if migration.is_on and wanted and not any(_takes_something(each) for each in wanted):
         return replace(migration, is_on=False, reason="no_usable_provider", text=NO_USABLE_PROVIDER)
     return migration
+
+
+def _takes_something(provider: Provider) -> bool:
+    """One without room for a large execution may have room for a small one."""
+    return provider.state in ("usable", "unknown") or provider.error_code == "storage_full"
 
 
 def with_roots(migration: MigrationState, disks: Sequence[Disk]) -> MigrationState:

@@ -23,8 +23,6 @@ TRUE = ("true", "yes", "on", "1", "si", "sí")
 FALSE = ("false", "no", "off", "0")
 
 MOST_DAYS = 36500
-MOST_HOURS = 24 * MOST_DAYS
-MOST_SECONDS = 366 * 86400
 MOST_MEGABYTES = 10**9
 
 
@@ -84,8 +82,6 @@ weekday = integer(0, 6)
 whole_days = integer(1, MOST_DAYS)
 """For a retention: zero or less would delete new files at once."""
 
-whole_seconds = integer(1, MOST_SECONDS)
-
 
 def hours(written: str) -> float:
     """A number of hours from 0 on, as Python reads a number (0.5, 1e3). Raises `AmountError`."""
@@ -122,16 +118,6 @@ def comma_separated(parse: Callable[[str], Item]) -> Callable[[str], tuple[Item,
         return tuple(dict.fromkeys(parse(part) for part in map(str.strip, written.split(",")) if part))
 
     return parse_all
-
-
-def seconds_in_turn(written: str) -> tuple[float, ...]:
-    """Pauses one after the other, such as `1,2,4`; at least one. Raises `AmountError`."""
-    parse = number(0, MOST_SECONDS)
-    try:
-        pauses = tuple(parse(part.strip()) for part in written.split(","))
-    except AmountError:
-        raise AmountError("debe ser una lista de segundos separados por comas, como 1,2,4") from None
-    return pauses
 
 
 names = comma_separated(text)

@@ -14,8 +14,8 @@ from typing import TypeVar
 from jobs.backups.creation.differential import Limits, make_differential_once
 from jobs.backups.creation.full import make_full_once
 from jobs.backups.creation.source import Source
-from jobs.backups.errors import FullBackupNeeded, TablesBusy
-from jobs.backups.files import NAME, SUFFIX, Target, description_name
+from jobs.backups.errors import TablesBusy
+from jobs.backups.files import Target
 from jobs.backups.result import BackupFile
 
 TRIES = 5
@@ -45,36 +45,6 @@ def make_differential(
     """Make a differential of the full backup `base`. Raises `FullBackupNeeded`, and what `make_full` raises."""
     chosen = limits or Limits()
     return _patiently(lambda: make_differential_once(source, target, base, when, interruption, chosen), interruption)
-
-
-def make_differential_or_full(
-    source: Source, target: Target, when: datetime, interruption: threading.Event, limits: Limits | None = None
-) -> BackupFile:
-    """Make a differential of the newest full backup, or, where that cannot be exact or small, a full one that says why.
-
-    Raises what `make_full` raises.
-    """
-    base = newest_full(target.directory)
-    try:
-        if base is None:
-            raise FullBackupNeeded("no hay ningún completo en el directorio")
-        return make_differential(source, target, base, when, interruption, limits)
-    except FullBackupNeeded as needed:
-        return make_full(source, target, when, interruption, reason=str(needed))
-
-
-def newest_full(directory: Path) -> Path | None:
-    """The newest full backup that has its description beside it."""
-    if not directory.is_dir():
-        return None
-    found = [
-        path
-        for path in directory.iterdir()
-        if (name := NAME.fullmatch(path.name))
-        and name[2] == "FULL"
-        and (directory / description_name(path.name)).exists()
-    ]
-    return max(found, key=lambda path: path.name.removesuffix(SUFFIX), default=None)
 
 
 def _patiently(make: Callable[[], Result], interruption: threading.Event) -> Result:

@@ -17,7 +17,6 @@ from jobs.job import Job
 from jobs.metrics.samples import Sample, Samples, sample
 from sql.connection import Row
 
-EXIT_SIGNAL_BASE = 128
 KINDS = {"COMPLETO": "full", "DIFERENCIAL": "differential"}
 """How backups are called in the file, by `historial_backup.tipo`."""
 

@@ -71,7 +71,7 @@ class Attempts:
         require_no_copies(tree, directory)
         require_not_half_restored(tree, directory)
         require_no_remnant(self.providers, claim, directory, tree, self.interruption)
-        self.providers.require_room(provider, tree.size_bytes)
+        self.providers.require_room(provider, tree.size_bytes, place.files_prefix)
         lease = lease_of(partial(self.database.lease_seconds_left, claim))
         leased = LeasedProvider(provider, lease)
         attempt = self._open_attempt(provider, leased, claim, place, tree)

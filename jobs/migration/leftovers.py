@@ -10,26 +10,32 @@ from datetime import datetime
 from config.errors import MigrationError, RunInterrupted, SourceError
 from config.logs import emit, one_line
 from config.models import Execution, StoredObject
-from config.text.plurals import files
 from files.tree import Tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.places import is_same_store, paths_overlap
 from jobs.migration.removal.originals import has_all, walk_original
+from jobs.migration.removal.whole_copies import CopyNotWhole, RemainingCopy, holds_all, require_whole
 from jobs.provider_set import ProviderSet
 from jobs.report import TickReport
-from providers.base import IntegrityError, ObjectNotFound, Provider, ProviderUnavailable, UnsafeDestination
+from providers.base import IntegrityError, Provider, ProviderError, ProviderUnavailable, UnsafeDestination
 from providers.probes import remove_left_probes
 from providers.retries import with_retries
 from sql.database import Database
 from sql.migration.attempts import Leftover
 from storage.deletions import late_deletions_kept_off
-from storage.inspection import look
 from storage.keys import Place, place_from_uri
 from storage.lease import ClaimLost
-from storage.manifest import FoundManifest, fetch_manifest, find_manifest
+from storage.manifest import FoundManifest, find_manifest
 from storage.optional_steps import discard_unfinished, remove_probes_of_killed_runs
 
-PASSING = (ProviderUnavailable, ClaimLost)
+
+class CopyNotSeen(MigrationError):
+    """The provider of the copy that is to remain did not show it."""
+
+    code = "copy_not_seen"
+
+
+PASSING = (ProviderUnavailable, ClaimLost, CopyNotSeen)
 """Reasons that may have passed by the next tick. Any other reason to keep leftovers needs a person."""
 
 
@@ -62,8 +68,7 @@ class Leftovers:
         if self._is_place_of_copy(leftover, abandoned, migrated):
             return
         self._require_own(leftover, manifest)
-        if manifest is not None and manifest.tree is not None and not leftover.is_given_up:
-            self._require_committed_copy(leftover, migrated)
+        self._require_another_copy(leftover, manifest, migrated)
         self._delete(leftover, abandoned, [manifest.stored, *objects] if manifest else objects)
         self._require_gone(abandoned, place)
         with_retries(lambda: remove_left_probes(abandoned, place.parent), self._interruption, abandoned.progress)
@@ -98,35 +103,62 @@ class Leftovers:
         return False
 
     def _require_own(self, leftover: Leftover, manifest: FoundManifest | None) -> None:
-        """A manifest names the owner of the objects; those of earlier versions do not, so their objects stay. A whole
-        copy whose place was given up stays unless the original is here.
+        """A manifest names the owner of the objects; those of earlier versions do not, so their objects stay. One that
+        cannot be read may be anybody's. An empty object is what an earlier attempt put in the place of its own.
         """
-        if manifest is None or manifest.head is None:
+        if manifest is None or manifest.stored.size_bytes == 0:
             return
         head = manifest.head
-        if (head.installation, head.row) != (self._database.installation, leftover.execution_id):
+        if head is not None and (head.installation, head.row) != (self._database.installation, leftover.execution_id):
             raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
-        if leftover.is_given_up and manifest.tree is not None and not self._has_original(leftover, manifest.tree):
+        if head is None or manifest.tree is None:
             raise UnsafeDestination(
-                "es una copia entera, su fila ya no existe o tiene otro uuid, y aquí no está su directorio entero"
+                "el manifiesto que hay allí no se puede leer, y puede ser de una copia entera: si audit no dice nada "
+                "de la ejecución, su copia está entera, y puede borrarlos usted"
             )
 
-    def _require_committed_copy(self, leftover: Leftover, migrated: Provider | None) -> None:
-        """Refuse to remove a whole copy unless the copy to which the row points is seen to be whole: it may have been
-        lost since, or its provider's row may lead to another store.
+    def _require_another_copy(
+        self, leftover: Leftover, manifest: FoundManifest | None, migrated: Provider | None
+    ) -> None:
+        """Refuse to remove what may be the last bytes of an execution.
+
+        The copy to which the row points must be whole now. It does not count for a whole copy of another execution: one
+        that the row gave up, or that is of another directory. Then the original must be here, or the same bytes there.
+        """
+        whole = None if manifest is None else manifest.tree
+        if leftover.is_given_up:
+            if whole is not None and not self._has_original(leftover, whole):
+                raise UnsafeDestination(
+                    "es una copia entera, su fila ya no existe o tiene otro uuid, y aquí no está su directorio entero"
+                )
+            return
+        committed = self._committed_copy(leftover, migrated)
+        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):
+            return
+        if not holds_all(committed, whole) and not self._has_original(leftover, whole):
+            raise UnsafeDestination(
+                "es una copia entera de otra ejecución o de otro directorio que los de su fila, y aquí no está entero"
+            )
+
+    def _committed_copy(self, leftover: Leftover, migrated: Provider | None) -> Tree:
+        """What the copy to which the row points holds. It may have been lost since, or its provider's row may lead to
+        another store.
         """
         if leftover.migrated_uri is None or migrated is None:
-            return
-        place = place_from_uri(leftover.migrated_uri)
+            raise UnsafeDestination("no consta dónde está la copia de su fila")
+        copy = RemainingCopy(
+            leftover.migrated_uri,
+            leftover.migrated_manifest_sha256,
+            leftover.migrated_listing_digest,
+            leftover.migrated_is_known_bad,
+        )
         try:
-            tree = fetch_manifest(migrated, place, leftover.migrated_manifest_sha256, self._interruption)
-        except (ObjectNotFound, IntegrityError) as error:
+            return require_whole(migrated, copy, self._interruption)
+        except CopyNotWhole as error:
             raise UnsafeDestination(_told_only_copy(leftover, one_line(error))) from error
-        listed = look(migrated, place, tree, self._interruption)
-        if listed.missing or listed.of_wrong_size:
-            wrong = len(listed.missing) + len(listed.of_wrong_size)
-            reason = f"faltan o difieren {wrong} de sus {files(tree.file_count)}"
-            raise UnsafeDestination(_told_only_copy(leftover, reason))
+        except ProviderError as error:
+            uri = one_line(leftover.migrated_uri)
+            raise CopyNotSeen(f"no se pudo ver si {uri}, la copia de su fila, está entera: {error}") from error
 
     def _has_original(self, leftover: Leftover, manifest: Tree) -> bool:
         """Whether the directory has all of the copy: an empty one, or a half restore, is no original."""
@@ -185,10 +217,17 @@ def remove_leftovers(
         report.count(leftovers_removed=1)
 
 
+def _is_of_same_execution(leftover: Leftover, manifest: FoundManifest) -> bool:
+    """Earlier versions name no directory."""
+    head = manifest.head
+    return head is not None and head.execution == leftover.uuid and head.directory in (None, leftover.directory)
+
+
 def _told_only_copy(leftover: Leftover, reason: str) -> str:
     return (
-        f"es una copia entera, y la que dice su fila, {one_line(leftover.migrated_uri)}, no lo está ({reason}): "
-        "recupere aquella, o ponga en la fila ruta_nube y nube_provider_id de esta; audit lo comprueba"
+        f"puede ser lo único que queda, pues la copia que dice su fila, {one_line(leftover.migrated_uri)}, no está "
+        f"entera ({reason}): recupere aquella, o ponga en la fila ruta_nube y nube_provider_id de esta; audit lo "
+        "comprueba"
     )
 
 

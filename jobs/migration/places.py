@@ -21,7 +21,7 @@ from config.models import Attempt, Claim, CommittedCopy, Entry, EntryKind
 from files.descriptors import closing_descriptor, open_file_beneath
 from files.tree import Tree
 from jobs.migration.directories import OpenDirectory
-from jobs.migration.removal.removal import SET_ASIDE
+from jobs.migration.removal.entries import SET_ASIDE
 from jobs.provider_set import ProviderSet
 from providers.base import (
     BytesSource,

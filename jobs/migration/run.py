@@ -190,6 +190,7 @@ class Migration:
         self._helpers.employ_none()
         split_memory_budget(processes)
         self._take_up(batches, migrate)
+        self._providers.settle()
         self._providers.close()
         self._database.close()
 

@@ -62,6 +62,8 @@ class Seen:
     runs_without_sign: Sequence[Mapping[str, Any]]
     """This host's runs without an end whose lease is over, with a job that nobody has done since."""
     quarantined: Sequence[Mapping[str, Any]]
+    any_waits_after_failures: bool
+    """Whether an execution that failed waits for its next try, so that a good run says nothing of it."""
 
     @classmethod
     def by(cls, context: Context) -> Seen:
@@ -125,7 +127,10 @@ def providers(seen: Seen) -> Iterator[Cause]:
             continue
         keys.append(f"provider:{provider['id']}:unusable")
         text = f"El proveedor {provider['name']} no se puede usar: {provider['error']}"
-        if provider["needs_a_person"]:
+        if provider["error_code"] == "storage_full":
+            text = f"Al proveedor {provider['name']} le falta espacio: {provider['error']}"
+            yield Cause(keys[-1], State.NEEDS_PERSON, f"{text}; libere espacio o amplíe la cuota: se reintenta solo")
+        elif provider["needs_a_person"]:
             text = f"{text}; arréglelo y compruébelo con 'janitor-daemon check'"
             yield Cause(keys[-1], State.NEEDS_PERSON, text)
         else:
@@ -308,8 +313,13 @@ def failing_jobs(seen: Seen) -> Iterator[Cause]:
                 continue  # one cause, such as a missing program, stops the one as well as the other
             told += _reasons(error)
             yield Cause(key, State.FAILED, f"El trabajo de {job.title} falla{_since_good(seen, row)}: {error}")
-        elif row["outcome"] == "done" and not (job.name == "migration" and seen.quarantined):
+        elif row["outcome"] == "done" and not (job.name == "migration" and _any_still_fails(seen)):
             yield Cause(key, State.OK, f"El trabajo de {job.title} vuelve a ir bien")
+
+
+def _any_still_fails(seen: Seen) -> bool:
+    """Whether executions that failed were not tried in this run."""
+    return bool(seen.quarantined) or seen.any_waits_after_failures
 
 
 def _reasons(error: str) -> list[str]:
@@ -372,7 +382,7 @@ def late_jobs(seen: Seen) -> Iterator[Cause]:
         key = "backup:too_old" if job.name == "backup" else f"job:{job.name}:late"
         keys.append(key)
         if row is None or hours is None or _has_failed(row):
-            continue  # what fails is told, and why, and is late for that reason
+            continue  # a failure is reported with its reason, and is why it is late
         if hours > longest_hours:
             text = (
                 f"El trabajo de {job.title} no acaba bien desde hace {hours / 24:.0f} días; mire 'janitor-daemon jobs'"

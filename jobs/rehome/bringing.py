@@ -65,6 +65,7 @@ def bring_all(context: Context, home_id: int, key_prefix: str, away: Iterator[Aw
             context.say("rehome_put_off", "El proveedor principal no se puede usar: nada se lleva a él por ahora")
             return Outcome()
         tally = _bring_in_turn(context, Move(Records(context), providers, home, key_prefix, pool), away)
+        providers.settle()
     _notify(context, tally)
     return tally.outcome()
 

@@ -47,7 +47,7 @@ class Move:
         place = place_of(self.key_prefix, away.uuid)
         self._require_apart(place, away)
         tree = self._old_tree(old, away)
-        self.providers.require_room(self.home, tree.size_bytes)
+        self.providers.require_room(self.home, tree.size_bytes, place.files_prefix)
         leased = LeasedProvider(self.home, self.records.lease(claim))
         try:
             self.providers.require_mounted(self.home)

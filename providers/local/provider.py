@@ -81,6 +81,12 @@ class LocalProvider(Provider):
         with translated("varios ficheros"):
             return FILES_SYNCED_TOGETHER if can_be_synced(self._root()) else 1
 
+    def free_bytes(self) -> int | None:
+        """See `Provider`."""
+        with translated("el directorio del proveedor"):
+            space = os.fstatvfs(self._root())
+        return space.f_bavail * space.f_frsize if space.f_blocks else None
+
     def put(self, key: str, source: Source) -> PutReceipt:
         """See `Provider`. The file and its name are on the disk when this returns."""
         [(_, receipt)] = self.put_many({key: source})

@@ -39,7 +39,7 @@ class ResumableContent:
         self._began_at = self._got_on_at = self._noted_at = time.monotonic()
 
     def begin_behind(self, stored_bytes: int) -> None:
-        """Note before the first piece that the server has so many bytes from the beginning: they are only read."""
+        """Note before the first piece how many bytes from the beginning the server has: they are only read."""
         self.acknowledged_bytes = self._unwanted_bytes = stored_bytes
 
     def pieces(self, largest_bytes: int) -> Iterator[bytes]:

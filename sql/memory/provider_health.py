@@ -68,6 +68,7 @@ class ProviderHealth:
         rows = self._connection.query("note_provider_failure", parameters)
         return rows[0]["until"] if rows and rows[0]["is_paused"] else None
 
-    def forget(self, provider_id: int) -> None:
-        """Record that a provider works again."""
-        self._connection.query("forget_provider_failure", {"provider_id": provider_id})
+    def forget(self, provider_id: int, known_failures: int) -> None:
+        """Record that a provider works again. A failure that was recorded after these stays."""
+        parameters = {"provider_id": provider_id, "known_failures": known_failures}
+        self._connection.query("forget_provider_failure", parameters)

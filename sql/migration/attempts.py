@@ -53,6 +53,8 @@ class Leftover(NamedTuple):
     migrated_provider_id: int | None
     migrated_uri: str | None
     migrated_manifest_sha256: str | None
+    migrated_listing_digest: int | None
+    migrated_is_known_bad: bool
 
 
 class Attempts(Session):

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from config.logs import one_line
 from config.models import LEASE_SECONDS, Claim, Execution
 from sql.connection import Row
-from sql.errors import DeletionHeld, DeletionSwitchedOff
+from sql.errors import CopyKnownBad, DeletionHeld, DeletionSwitchedOff
 from sql.session import Session, claimed
 from sql.texts import Told
 
@@ -32,6 +32,7 @@ class UnfinishedDeletion(NamedTuple):
     record: RemovalRecord
     file_count: int
     """The number of files in its proven copy."""
+    listing_digest: int | None
 
 
 class ListedDeletion(NamedTuple):
@@ -73,6 +74,7 @@ class Removals(Session):
                 row["manifest_sha256"],
                 RemovalRecord(row["set_aside_inode"], row["emptied_in"]),
                 row["file_count"],
+                row["listing_digest"],
             )
             for row in self._connection.query("claim_deletions", parameters)
         ]
@@ -82,7 +84,7 @@ class Removals(Session):
         execution's row has changed since the copy was committed.
 
         Raises `DeletionSwitchedOff` if the policy in force no longer asks for deletion, `DeletionHeld` if an operator
-        holds the execution.
+        holds the execution, `CopyKnownBad` if an audit found since its proof that the stored copy is not whole.
         """
         return _seconds_left_to_delete(self._connection.query_once("deletion_seconds_left", claimed(claim)))
 
@@ -127,4 +129,6 @@ def _seconds_left_to_delete(rows: list[Row]) -> float | None:
         raise DeletionSwitchedOff
     if rows and rows[0]["is_held"]:
         raise DeletionHeld
+    if rows and rows[0]["is_known_bad"]:
+        raise CopyKnownBad
     return float(rows[0]["seconds_left"]) if rows else None

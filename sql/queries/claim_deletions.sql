@@ -25,7 +25,7 @@ WHERE migration.execution_id = ANY(%(execution_ids)s)
   AND (migration.lease_expires_at IS NULL OR migration.run_id <> %(run_id)s)
 RETURNING
     migration.execution_id, migration.uuid, migration.directory, migration.fencing_token, migration.provider_id,
-    migration.uri, migration.manifest_sha256, coalesce(migration.file_count, 0) AS file_count,
+    migration.uri, migration.manifest_sha256, migration.listing_digest, coalesce(migration.file_count, 0) AS file_count,
     CASE WHEN migration.deletion_token >= (
         SELECT max(attempt.fencing_token)
         FROM janitor_attempts AS attempt

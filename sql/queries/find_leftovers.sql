@@ -1,14 +1,19 @@
 -- Failed attempts at a place that their execution no longer uses: it has since been migrated elsewhere, as its row
 -- still says, or its row is gone or has another uuid. Excludes places that equal, contain or are inside another
 -- execution's, in any store, and attempts whose removal was refused several times, until their pause is over. A claim of
--- the job rehome has no host; if its run was killed, the job continues with what that run stored, unless it is off.
+-- the job rehome has no host; if its run was killed, the job continues with what that run stored, unless it is off. A
+-- place was given up unless the row is stored under the same uuid.
 SELECT
     attempt.id AS attempt_id, attempt.execution_id, migration.uuid, attempt.provider_id, attempt.key_prefix,
     attempt.store, attempt.host, migration.directory,
     coalesce(attempt.foreign_objects, true) AS foreign_objects, -- no run has looked: nothing was sent
-    execution.migrado_a_nube IS NOT TRUE AS is_given_up,
+    (
+        execution.migrado_a_nube IS NOT TRUE
+        OR substring(attempt.key_prefix from '[^/]*$') IS DISTINCT FROM substring(migration.uri from '[^/]*$')
+    ) AS is_given_up,
     migration.provider_id AS migrated_provider_id, migration.uri AS migrated_uri,
-    migration.manifest_sha256 AS migrated_manifest_sha256
+    migration.manifest_sha256 AS migrated_manifest_sha256, migration.listing_digest AS migrated_listing_digest,
+    janitor_is_known_bad(migration.execution_id, migration.provider_id, migration.uri) AS migrated_is_known_bad
 FROM janitor_attempts AS attempt
 JOIN janitor_migrations AS migration ON migration.execution_id = attempt.execution_id
 LEFT JOIN ejecuciones_yaml AS execution ON execution.id = attempt.execution_id

@@ -13,7 +13,8 @@ WITH held AS (
             ),
             false
         ) AS is_wanted,
-        EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id) AS is_held
+        EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = migration.execution_id) AS is_held,
+        janitor_is_known_bad(migration.execution_id, migration.provider_id, migration.uri) AS is_known_bad
     FROM janitor_migrations AS migration
     JOIN ejecuciones_yaml AS execution ON execution.id = migration.execution_id
     WHERE migration.execution_id = %(execution_id)s
@@ -30,7 +31,7 @@ WITH held AS (
 noted AS (
     UPDATE janitor_migrations
     SET deletion_token = fencing_token, set_aside_inode = %(inode)s, emptied_in = NULL
-    WHERE execution_id IN (SELECT execution_id FROM held WHERE is_wanted AND NOT is_held)
+    WHERE execution_id IN (SELECT execution_id FROM held WHERE is_wanted AND NOT is_held AND NOT is_known_bad)
       AND fencing_token = %(fencing_token)s
 )
-SELECT seconds_left, is_wanted, is_held FROM held
+SELECT seconds_left, is_wanted, is_held, is_known_bad FROM held

@@ -47,7 +47,7 @@ def test_the_variables_that_are_set_are_named_without_their_values(file: Path) -
     assert findings({})["variables"].text == "definidas: ninguna"
 
 
-def test_names_that_mean_nothing_and_wrong_values_of_jobs_are_told(file: Path) -> None:
+def test_names_that_mean_nothing_and_wrong_values_of_jobs_are_reported(file: Path) -> None:
     found = findings({"JANITOR_ROTS": "/a", "EXAMPLE_ON": "quizá"})
     assert found["entorno"].text == "JANITOR_ROTS no se conoce; ¿quería decir JANITOR_ROOTS?"
     assert found["trabajo example"].text == "EXAMPLE_ON debe ser true o false"
@@ -64,7 +64,7 @@ def test_the_file_that_was_read_is_shown(file: Path, mode: int) -> None:
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-def test_a_file_that_others_may_change_is_told(file: Path, mode: int) -> None:
+def test_a_file_that_others_may_change_is_reported(file: Path, mode: int) -> None:
     """As with `.env`: it decides what is done here, perhaps as root."""
     file.chmod(mode)
     found = findings({})["janitor.toml"]

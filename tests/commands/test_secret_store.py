@@ -141,7 +141,7 @@ def test_a_writer_waits_for_another_one_and_leaves_one_secret(platform: Platform
     assert count(platform) == 1
 
 
-def test_two_values_of_one_name_are_told_and_set_makes_them_one(platform: Platform) -> None:
+def test_two_values_of_one_name_are_reported_and_set_makes_them_one(platform: Platform) -> None:
     platform.add_provider("sftp", {}, {"password": {"secreto": "clave"}})
     for value in ("uno", "dos"):
         token = Fernet(NEW_KEY).encrypt(value.encode())
@@ -275,7 +275,7 @@ def test_the_list_tells_keys_and_providers_and_never_a_value(each_platform: Plat
 
 
 @pytest.mark.parametrize("value", [None, "", "no es nada", "\\xzz", "\\x", "ñ"])
-def test_a_row_that_holds_no_token_is_told_and_stops_its_provider_alone(
+def test_a_row_that_holds_no_token_is_reported_and_stops_its_provider_alone(
     shared_platform: Platform, value: str | None
 ) -> None:
     platform = with_table(shared_platform, "CREATE TABLE secretos_nube (nombre TEXT, valor_cifrado TEXT)")
@@ -419,7 +419,7 @@ def test_a_secret_that_only_inactive_providers_name_is_removed(platform: Platfor
     assert count(platform) == 0
 
 
-def test_a_secret_that_is_not_there_is_told(platform: Platform) -> None:
+def test_a_secret_that_is_not_there_is_reported(platform: Platform) -> None:
     for remove in (remove_secret, force_removal):
         with pytest.raises(SecretRefused, match="no existe el secreto 'nada' en secretos_nube"):
             remove(platform.database(), "nada")

@@ -140,13 +140,13 @@ def test_a_line_that_is_no_toml_is_named_without_its_text(home: Path, content: s
 
 
 @pytest.mark.parametrize("content", [b"a = '\xff'", b"a = '\0'"])
-def test_what_is_no_text_is_told(home: Path, content: bytes) -> None:
+def test_what_is_no_text_is_reported(home: Path, content: bytes) -> None:
     (home / "janitor.toml").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"^janitor\.toml: no es un texto en UTF-8"):
         load_settings({}, jobs)
 
 
-def test_a_directory_in_its_place_is_told(home: Path) -> None:
+def test_a_directory_instead_of_the_file_is_reported(home: Path) -> None:
     (home / "janitor.toml").mkdir()
     with pytest.raises(ConfigurationError, match=r"^janitor\.toml: no se puede leer: es un directorio"):
         load_settings({}, jobs)
@@ -172,7 +172,7 @@ def test_a_directory_in_its_place_is_told(home: Path) -> None:
         ),
     ],
 )
-def test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant(
+def test_a_key_that_means_nothing_is_reported_with_the_one_that_was_meant(
     home: Path, content: str, faults: list[str]
 ) -> None:
     """Above the declared lists and in them, whether the job is on or off."""
@@ -205,7 +205,7 @@ def test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant(
         ("name = 1979-05-27", "name debe ser un texto entre comillas"),
     ],
 )
-def test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted(home: Path, line: str, fault: str) -> None:
+def test_a_value_of_a_wrong_type_is_reported_by_its_path_and_never_quoted(home: Path, line: str, fault: str) -> None:
     name = "" if line.startswith("name") else "name = 'a'\n"
     (home / "janitor.toml").write_text(f"[[prueba.services]]\nname = 'bien'\n[[prueba.services]]\n{name}{line}\n")
     with pytest.raises(ConfigurationError) as refused:
@@ -215,7 +215,7 @@ def test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted(home: Path
     assert SECRET not in str(refused.value)
 
 
-def test_everything_that_is_wrong_is_told_at_once(home: Path) -> None:
+def test_everything_that_is_wrong_is_reported_at_once(home: Path) -> None:
     (home / "janitor.toml").write_text("other = 1\n[prueba]\nwords = [1, 'a', 2]\n[[prueba.services]]\nport = 'x'\n")
     with pytest.raises(ConfigurationError) as refused:
         load_settings({}, jobs)
@@ -243,7 +243,7 @@ def test_the_jobs_are_asked_what_they_declare_only_if_there_is_something(home: P
     assert asked == ["asked", "asked"]
 
 
-def test_a_wrong_variable_of_a_job_is_told_when_the_job_asks(home: Path) -> None:
+def test_a_wrong_variable_of_a_job_is_reported_when_the_job_asks(home: Path) -> None:
     settings = load_settings({"EXAMPLE_ON": "quizá"}, jobs)
     with pytest.raises(ConfigurationError, match=r"^EXAMPLE_ON debe ser true o false$"):
         settings.of(ExampleSettings)

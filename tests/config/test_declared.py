@@ -74,7 +74,7 @@ def test_an_empty_variable_is_not_set() -> None:
     assert load(Example, Sources(dict.fromkeys(names, ""))) == Example() == load(Example, Sources({}))
 
 
-def test_everything_that_is_wrong_is_told_at_once() -> None:
+def test_everything_that_is_wrong_is_reported_at_once() -> None:
     file = ConfigFile(Path("janitor.toml"), {"example": {"rules": [{"pattern": 1}]}})
     with pytest.raises(ConfigurationError) as refused:
         load(Example, Sources({"EXAMPLE_DAYS": "0", "EXAMPLE_COMPRESS": "x", "EXAMPLE_MOST_DAYS": "9"}, file))
@@ -98,7 +98,7 @@ def test_what_the_file_lists_is_read_by_the_type_of_the_field() -> None:
 
 @pytest.mark.parametrize("parse", [url("https"), quotes_what_it_is_given])
 @pytest.mark.parametrize("written", [f"http://u:{SECRET}@host", SECRET, f"a {SECRET}", f"a,{SECRET}"])
-def test_a_secret_is_never_told(parse: Callable[[str], str], written: str) -> None:
+def test_a_secret_is_never_reported(parse: Callable[[str], str], written: str) -> None:
     """Not in the error, not in its traceback, not in a repr; and the log blots it out from now on.
 
     Looked for in every parser, too, by the tests of parsers.

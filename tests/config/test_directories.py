@@ -40,7 +40,7 @@ def test_the_directory_of_the_log_is_closed_to_others(tmp_path: Path) -> None:
     assert mode_of(tmp_path / "logs") == 0o750
 
 
-def test_what_is_no_directory_is_told(tmp_path: Path) -> None:
+def test_what_is_no_directory_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         make_directory(tmp_path / "file", 0o700)

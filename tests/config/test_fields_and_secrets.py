@@ -40,7 +40,7 @@ def test_good_values_are_given_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("character", ["\0", "\x1b", "\x7f", "\r\n\x08", "\ud800"])
-def test_a_character_that_no_library_expects_is_told_by_field(character: str) -> None:
+def test_a_character_that_no_library_expects_is_reported_by_field(character: str) -> None:
     for text in (f"a{character}b", character, f"{HIDDEN}{character}"):
         with pytest.raises(FieldError, match=r"^credenciales\.x: tiene un carácter nulo o de control$"):
             fields(x=text).text("x")
@@ -84,24 +84,24 @@ def require_told(read: Callable[[str], object]) -> None:
 
 
 @pytest.mark.parametrize("value", BAD_TEXTS)
-def test_what_is_no_text_is_told(value: object) -> None:
+def test_what_is_no_text_is_reported(value: object) -> None:
     require_told(fields(x=value).text)
     require_told(fields(x=value).required_text)
 
 
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_missing_text_is_told(value: object) -> None:
+def test_a_missing_text_is_reported(value: object) -> None:
     require_told(fields(x=value).required_text)
     require_told(fields().required_text)
 
 
 @pytest.mark.parametrize("value", BAD_NUMBERS, ids=lambda value: repr(value)[:10])
-def test_what_is_no_number_in_bounds_is_told(value: object) -> None:
+def test_what_is_no_number_in_bounds_is_reported(value: object) -> None:
     require_told(lambda name: fields(x=value).integer(name, 22, 1, 65535))
 
 
 @pytest.mark.parametrize("value", BAD_TRUTHS)
-def test_what_is_no_truth_value_is_told(value: object) -> None:
+def test_what_is_no_truth_value_is_reported(value: object) -> None:
     require_told(lambda name: fields(x=value).boolean(name, False))
 
 
@@ -177,7 +177,7 @@ def test_each_of_several_keys_opens(separator: str, monkeypatch: pytest.MonkeyPa
         "key too short",
     ],
 )
-def test_a_secret_that_cannot_be_opened_is_told_by_its_name(
+def test_a_secret_that_cannot_be_opened_is_reported_by_its_name(
     keys: str, value: bytes | None, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(KEYS_VARIABLE, keys)
@@ -193,7 +193,7 @@ def test_what_is_opened_is_hidden_from_then_on_whatever_its_field_and_so_are_the
     assert shown == "*** *** *** /srv/sage"
 
 
-def test_the_names_that_would_be_asked_for_are_those_that_are_told() -> None:
+def test_the_names_that_would_be_asked_for_are_those_that_are_reported() -> None:
     credentials = {"a": {"secreto": "uno"}, "b": {"c": {"secreto": "dos"}, "secreto": "x"}, "d": ["secreto"], "e": None}
     asked: list[str] = []
 
@@ -207,7 +207,7 @@ def test_the_names_that_would_be_asked_for_are_those_that_are_told() -> None:
     assert list(named_secrets("/ruta.json")) == list(named_secrets(None)) == []
 
 
-def test_literal_secrets_are_told_by_their_fields() -> None:
+def test_literal_secrets_are_reported_by_their_fields() -> None:
     assert literal_secrets(dict.fromkeys((*SECRET_FIELDS, "host", "username"), HIDDEN)) == SECRET_FIELDS
     assert literal_secrets({"password": {"secreto": "x"}, "secret_key": "", "account_key": None, "host": "h"}) == ()
     assert literal_secrets({"secreto": "x"}) == literal_secrets("/ruta.json") == literal_secrets(None) == ()

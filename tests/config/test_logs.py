@@ -356,7 +356,7 @@ def test_no_line_of_several_installations_in_one_directory_is_lost(tmp_path: Pat
 
 
 @pytest.mark.parametrize("others", ["moved it away", "removed it"])
-def test_a_file_that_somebody_takes_away_is_made_anew(tmp_path: Path, others: str) -> None:
+def test_a_file_that_somebody_takes_away_is_created_again(tmp_path: Path, others: str) -> None:
     """As logrotate does, or another installation that has just rotated it."""
     configure_logging(tmp_path, "text", debug=False)
     emit(logging.INFO, "a", "antes")
@@ -387,7 +387,9 @@ def test_what_somebody_has_just_rotated_is_not_rotated_again(tmp_path: Path, mon
     assert [line.split(" - ")[-1] for line in log_of(tmp_path).splitlines()] == ["de otra instalación", "línea 4"]
 
 
-def test_nobody_waits_for_whoever_was_stopped_while_rotating(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_process_waits_for_one_that_was_stopped_while_rotating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(logs, "ROTATE_AT_BYTES", 300)
     configure_logging(tmp_path, "text", debug=False)
     with (tmp_path / LOG_FILE_NAME).open("ab") as locked:
@@ -400,7 +402,9 @@ def test_nobody_waits_for_whoever_was_stopped_while_rotating(tmp_path: Path, mon
     assert len((tmp_path / f"{LOG_FILE_NAME}.1").read_text(encoding="utf-8").splitlines()) == 10
 
 
-def test_a_full_disk_is_told_once_and_the_console_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_full_disk_is_reported_once_and_the_console_continues(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / LOG_FILE_NAME).symlink_to("/dev/full")
     configure_logging(tmp_path, "text", debug=False)
     for number in range(3):

@@ -69,5 +69,5 @@ def test_every_field_that_is_asked_for_is_declared_and_the_other_way_round() -> 
         (row("otra", None, bucket="b"), []),
     ],
 )
-def test_a_field_that_means_nothing_is_told_by_its_name_alone(given: ProviderRow, told: list[str]) -> None:
+def test_a_field_that_means_nothing_is_reported_by_its_name_alone(given: ProviderRow, told: list[str]) -> None:
     assert list(unknown_fields(given)) == told

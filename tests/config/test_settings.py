@@ -127,7 +127,7 @@ def test_roots_are_normal_and_none_twice(value: str, roots: tuple[str, ...]) -> 
 
 
 @pytest.mark.parametrize(("environment", "directory"), [({}, "/tmp"), ({"TMPDIR": "/otro/tmp"}, "/otro/tmp")])  # noqa: S108
-def test_locks_lie_in_the_temporary_directory_where_there_is_no_better(
+def test_locks_are_in_the_temporary_directory_where_there_is_no_better(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], directory: str
 ) -> None:
     """Always in the same one, whether it has room or not: two runs must find one lock."""
@@ -171,14 +171,14 @@ def test_a_given_environment_is_the_whole_of_it(home: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"JANITOR_HOST=no-debe-verse\xff\n", b"JANITOR_HOST=no-debe-verse\0\n"])
-def test_a_file_that_cannot_be_read_is_told_without_its_text(home: Path, content: bytes) -> None:
+def test_a_file_that_cannot_be_read_is_reported_without_its_text(home: Path, content: bytes) -> None:
     (home / ".env").write_bytes(content)
     with pytest.raises(ConfigurationError, match=r"^\.env: ") as caught:
         load_settings()
     assert "no-debe-verse" not in str(caught.value)
 
 
-def test_a_file_that_may_not_be_read_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: Path, _flags: int) -> int:
         raise PermissionError(errno.EACCES, "Permission denied")  # for root, too, whom no mode keeps out
 
@@ -188,7 +188,7 @@ def test_a_file_that_may_not_be_read_is_told(home: Path, monkeypatch: pytest.Mon
         load_settings()
 
 
-def test_a_directory_in_the_place_of_the_file_is_told(home: Path) -> None:
+def test_a_directory_instead_of_the_file_is_reported(home: Path) -> None:
     (home / ".env").mkdir()
     with pytest.raises(ConfigurationError, match=r"^\.env: no se puede leer: es un directorio"):
         load_settings()
@@ -232,7 +232,7 @@ def test_a_file_as_shells_and_editors_write_it_is_understood(home: Path, content
     assert load_settings().host == "norte"
 
 
-def test_names_that_mean_nothing_are_told_with_the_one_that_was_meant(
+def test_names_that_mean_nothing_are_reported_with_the_one_that_was_meant(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("JANITOR_ROTS", "TEMPDIR", "OTRA_COSA", "TMPDIR", "janitor_host", "TEMP_DIR")
@@ -248,7 +248,7 @@ def test_names_that_mean_nothing_are_told_with_the_one_that_was_meant(
     ]
 
 
-def test_in_the_environment_only_names_with_our_prefix_are_told() -> None:
+def test_in_the_environment_only_names_with_our_prefix_are_reported() -> None:
     environment = {
         "JANITOR_XYZ": "1",
         "TEMPDIR": "/b",
@@ -259,7 +259,7 @@ def test_in_the_environment_only_names_with_our_prefix_are_told() -> None:
     assert load_settings(environment).unknown_variables == ("JANITOR_XYZ no se conoce",)
 
 
-def test_no_name_that_is_read_is_told() -> None:
+def test_no_name_that_is_read_is_reported() -> None:
     assert (
         load_settings(dict.fromkeys((variable.name for variable in variables_of(Settings)), "")).unknown_variables == ()
     )

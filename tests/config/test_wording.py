@@ -125,7 +125,7 @@ def test_the_help_is_in_spanish(command: list[str], option: str, capsys: pytest.
     assert english_words(text) == []
 
 
-def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_version_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["--version"]) == 0
     assert re.fullmatch(r"janitor-daemon \d+\.\d+\.\d+\n", capsys.readouterr().out)
 

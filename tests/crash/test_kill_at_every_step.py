@@ -123,7 +123,7 @@ def test_a_kill_while_a_killed_run_is_taken_up_again_loses_nothing(
             scene.require_all_is_well_after_two_ticks(ended)
 
 
-def test_a_killed_restore_never_looks_like_a_whole_one_and_goes_on(
+def test_a_killed_restore_never_looks_like_a_whole_one_and_continues(
     new_scene: NewScene, new_destination: NewDestination
 ) -> None:
     """The same command finishes it, whatever step it was killed at; every other time it is killed once more before."""

@@ -279,7 +279,7 @@ def test_missing_packages_are_named_with_what_to_install(
     assert dict(os.environ) == environment
 
 
-def test_a_user_without_a_name_is_told_so_and_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_without_a_name_is_reported_with_what_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a container may run it; `initdb` would say it in English."""
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
     with pytest.raises(ServerDidNotStart, match=r"4000000000 no figura en /etc/passwd.*añádalo allí"):

@@ -16,7 +16,8 @@ from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.removal import LocalCopyDiffers, remove_local_copy, trash_name
+from jobs.migration.removal.errors import LocalCopyDiffers
+from jobs.migration.removal.removal import remove_local_copy, trash_name
 from tests.manifests import hashed
 from tests.overlays import mounted_overlay, overlay_answers
 from tests.permissions import Granted

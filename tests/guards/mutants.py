@@ -42,11 +42,13 @@ MANDATORY_GROUPS = frozenset(
 """What decides whether anything can be lost: every change must pass these."""
 
 PLANTED_SECRETS = "tests/stories/test_planted_secrets.py"
+HELD_OR_FAILED = "tests/sql/test_memory.py"
+LEFT_OVER = "tests/jobs/migration/test_leftovers.py"
 STAYING = "tests/stories/test_local_copies.py"
 ODD_DISKS = "tests/jobs/migration/test_restore_to_odd_disks.py"
 RESUMED = "tests/jobs/migration/test_restore_resumed.py"
 TWO_NAMES = f"{ODD_DISKS}::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other"
-OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_told"
+OTHER_BYTES = f"{RESUMED}::test_other_bytes_under_a_files_name_are_kept_and_reported"
 FROM_DISK = f"{ODD_DISKS}::test_what_was_there_before_is_read_from_the_disk_and_not_from_the_kernels_memory"
 NO_OWN_FILE = f"{RESUMED}::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one"
 SEVERAL_PROCESSES = "tests/stories/test_several_processes.py"
@@ -67,6 +69,8 @@ UPLOAD_TASK = "storage/uploading/task.py"
 SENDING = "storage/sending.py"
 TREE = "files/walk.py"
 REMOVAL = "jobs/migration/removal/removal.py"
+REMOVAL_OF_ENTRIES = "jobs/migration/removal/entries.py"
+REMOVAL_COMPARISON = "jobs/migration/removal/comparison.py"
 DIRECTORIES = "jobs/migration/directories.py"
 DESCRIPTORS = "files/descriptors.py"
 
@@ -100,7 +104,7 @@ LEASE_OVER = (
 DELETION_LOST = (
     "tests/jobs/migration/test_taken_over.py::test_a_local_copy_that_is_not_ours_to_delete_any_more_stays",
 )
-ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",)
+ROW_OF_A_DELETION = ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",)
 QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_change",)
 TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
@@ -255,7 +259,7 @@ VERIFICATION = (
         UPLOAD,
         "        if compared.wrong:\n            raise compared.error(",
         "        if not compared.evidence:\n            raise compared.error(",
-        ("tests/storage/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",),
+        ("tests/storage/test_upload.py::test_a_provider_that_keeps_giving_false_answers_is_not_believed",),
     ),
     Mutant(
         "verification",
@@ -485,7 +489,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "nothing is compared before it is deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "    position = None\n    found = 0\n",
         "    return len(proven)\n    position = None\n    found = 0\n",
         DIFFERENCES,
@@ -493,7 +497,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "what the proven copy lacks is deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "        if counterpart is None or counterpart.kind is not entry.kind:\n",
         "        if counterpart is None or counterpart.kind is not entry.kind:\n            continue\n",
         DIFFERENCES,
@@ -501,7 +505,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files are deleted whatever their bytes are",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "_same_bytes(descriptor, entry, counterpart, interruption):",
         "_same_bytes(descriptor, entry, entry, interruption):",
         DIFFERENCES,
@@ -509,7 +513,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "files of the right size are deleted",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         " and hash_file(descriptor, entry, interruption) == proven.sha256",
         "",
         DIFFERENCES,
@@ -517,7 +521,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "a file that was read once is taken for the same",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if proven.identity is not None and entry.identity == proven.identity:",
         "if proven.identity is not None:",
         DIFFERENCES,
@@ -525,7 +529,7 @@ DELETION = (
     Mutant(
         "manifest before unlink",
         "links are deleted wherever they point",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:",
         "if entry.kind is EntryKind.LINK and entry.link_target is None:",
         DIFFERENCES,
@@ -541,7 +545,7 @@ DELETION = (
     Mutant(
         "deletion",
         "a file that changed after it was compared is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "if identity != self._compared.get(identity.inode, entry.identity):",
         "if identity.inode < 0:",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_changes_after_it_was_compared_stays",),
@@ -568,7 +572,7 @@ DELETION = (
         REMOVAL,
         "if is_ours and _status(parent, name) is None:",
         "if is_ours:",
-        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_made_anew",),
+        ("tests/jobs/migration/test_removal.py::test_what_was_set_aside_does_not_replace_a_directory_created_again",),
     ),
     Mutant(
         "deletion",
@@ -584,7 +588,7 @@ DELETION = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -592,7 +596,7 @@ DELETION = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -608,7 +612,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "files are deleted up to the first that somebody has open for writing",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "        if entry.kind is not EntryKind.FILE:\n            return\n",
         "        if entry.path:\n            return\n",
         ("tests/jobs/migration/test_removal.py::test_a_file_that_somebody_has_open_for_writing_keeps_everything",),
@@ -672,7 +676,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what somebody opens for writing at the last moment is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "if not lease_is_whole(opened):",
         "if opened < 0:",
         ("tests/jobs/migration/test_removal.py::test_a_writer_who_comes_at_the_last_moment_keeps_his_file",),
@@ -680,7 +684,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what comes under a name at the last moment is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "._replace(ctime_ns=identity.ctime_ns) != identity:",
         "._replace(ctime_ns=identity.ctime_ns) is None:",
         ("tests/jobs/migration/test_removal.py::test_what_comes_under_a_name_at_the_last_moment_keeps_it",),
@@ -688,7 +692,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though no copy holds it",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if content is None or (entry.kind, content) not in held:",
         "if content is None:",
         ("tests/jobs/migration/test_removal.py::test_what_a_death_left_set_aside_stays_if_no_copy_holds_it",),
@@ -696,7 +700,7 @@ WRITERS = (
     Mutant(
         "deletion",
         "what is set aside is put in the place of what came meanwhile",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)",
         "os.replace(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)",
         ("tests/jobs/migration/test_removal.py::test_what_was_replaced_twice_stays_twice",),
@@ -734,7 +738,9 @@ FENCING = (
         "storage/lease.py",
         "            if now() >= self._ends_at:\n                raise",
         "            if now() < 0:\n                raise",
-        ("tests/storage/test_lease.py::test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_further",),
+        (
+            "tests/storage/test_lease.py::test_while_the_database_is_silent_the_lease_continues_to_its_end_and_no_further",
+        ),
     ),
     Mutant(
         "lease",
@@ -787,7 +793,7 @@ FENCING = (
     Mutant(
         "lease",
         "nobody asks again before a local copy is deleted",
-        REMOVAL,
+        REMOVAL_OF_ENTRIES,
         "        self._require_held()\n",
         "",
         (
@@ -905,7 +911,7 @@ FENCING = (
         "jobs/heartbeat.py",
         "database.renew_leases()",
         "finished.is_set()",
-        ("tests/jobs/test_heartbeat.py::test_leases_are_renewed_while_the_work_goes_on",),
+        ("tests/jobs/test_heartbeat.py::test_leases_are_renewed_while_the_work_continues",),
     ),
 )
 
@@ -980,7 +986,7 @@ COMMIT = (
         "sql/platform/configuration.py",
         "if not isinstance(value, (int, float)) or value < 0:",
         "if not isinstance(value, (int, float)):",
-        ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
+        ("tests/sql/test_database.py::test_a_wrong_policy_is_reported_by_its_field",),
     ),
     Mutant(
         "schema",
@@ -996,7 +1002,7 @@ COMMIT = (
         "sql/schema.py",
         "    if missing:\n",
         "    if not upgrades:\n",
-        ("tests/sql/test_schema.py::test_an_older_database_is_told_what_to_do",),
+        ("tests/sql/test_schema.py::test_an_older_database_says_what_to_do",),
     ),
 )
 
@@ -1106,7 +1112,7 @@ CONFLICTING_ROWS = (
         "sql/platform/configuration.py",
         'if any(part in (".", "..") or not part.isprintable() for part in parts):',
         "if any(not part for part in parts):",
-        ("tests/sql/test_database.py::test_a_wrong_policy_is_told_by_its_field",),
+        ("tests/sql/test_database.py::test_a_wrong_policy_is_reported_by_its_field",),
     ),
     Mutant(
         "names in the cloud",
@@ -1298,7 +1304,7 @@ HOST = (
         "jobs/migration/crew.py",
         "self._report.note_problem(EXIT_SOMETHING_FAILED)",
         "pass",
-        ("tests/jobs/migration/test_crew.py::test_a_member_that_is_killed_costs_what_it_had_and_the_other_goes_on",),
+        ("tests/jobs/migration/test_crew.py::test_a_member_that_is_killed_costs_what_it_had_and_the_other_continues",),
     ),
     Mutant(
         "processes of a run",
@@ -1410,7 +1416,7 @@ HOST = (
         PROOF,
         "self._sender.left_unfinished = True  # a file to try",
         "pass  # a file to try",
-        ("tests/providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",),
+        ("tests/providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_repaired",),
     ),
     Mutant(
         "exit codes",
@@ -1514,7 +1520,7 @@ HOST = (
         "sql/runs.py",
         '"renew_run_lease, renew_job_leases, renew_leases"',
         '"renew_leases"',
-        ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_goes_on",),
+        ("tests/jobs/test_tick.py::test_a_lease_is_renewed_while_the_job_continues",),
     ),
     Mutant(
         "jobs",
@@ -1618,7 +1624,7 @@ HOST = (
         "jobs/report.py",
         "if self._signal_number is not None:\n            return",
         "if self._signal_number == -1:\n            return",
-        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line",),
+        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_reported_in_one_line",),
     ),
     Mutant(
         "exit codes",
@@ -1634,7 +1640,7 @@ HOST = (
         "sql/queries/release_leases.sql",
         "error_code = CASE WHEN state = 'migrating' AND %(is_interrupted)s",
         "error_code = CASE WHEN false AND %(is_interrupted)s",
-        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line",),
+        (f"{SIGNALS}::test_an_interrupted_run_is_recorded_as_it_ends_and_reported_in_one_line",),
     ),
     Mutant(
         "exit codes",
@@ -1650,7 +1656,7 @@ HOST = (
         "jobs/migration/crew.py",
         "for name in names:",
         "for name in ():",
-        (f"{ENDS_WITH_1}::test_what_a_process_of_the_run_finds_out_of_a_provider_is_told_by_the_run",),
+        (f"{ENDS_WITH_1}::test_what_a_process_of_the_run_finds_out_of_a_provider_is_reported_by_the_run",),
     ),
     Mutant(
         "exit codes",
@@ -1658,7 +1664,7 @@ HOST = (
         "janitor_daemon.py",
         "if (log_file := log_file_failure()) is not None:",
         "if (log_file := log_file_failure()) == '':",
-        (f"{UNWRITABLE_LOGS}::test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_code",),
+        (f"{UNWRITABLE_LOGS}::test_a_log_that_cannot_be_written_is_reported_on_the_console_and_by_the_exit_code",),
     ),
     Mutant(
         "roots",
@@ -1666,7 +1672,7 @@ HOST = (
         DIRECTORIES,
         "return bool(containing) and set(containing) <= set(self._missing_roots)",
         "return False",
-        (f"{ENDS_WITH_1}::test_a_root_that_is_missing_is_told_and_what_is_in_it_is_left_alone",),
+        (f"{ENDS_WITH_1}::test_a_root_that_is_missing_is_reported_and_what_is_in_it_is_left_alone",),
     ),
     Mutant(
         "roots",
@@ -1937,7 +1943,7 @@ LOG_FILE = (
         "config/logs.py",
         "        if not self._is_in_place():\n            self._reopen()\n",
         "",
-        ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_made_anew",),
+        ("tests/config/test_logs.py::test_a_file_that_somebody_takes_away_is_created_again",),
     ),
     Mutant(
         "log file",
@@ -1945,7 +1951,7 @@ LOG_FILE = (
         "config/logs.py",
         "                return  # somebody",
         "                pass  # somebody",
-        ("tests/config/test_logs.py::test_nobody_waits_for_whoever_was_stopped_while_rotating",),
+        ("tests/config/test_logs.py::test_no_process_waits_for_one_that_was_stopped_while_rotating",),
     ),
 )
 
@@ -2404,7 +2410,7 @@ COPIES = (
         DIRECTORIES,
         "        _require_no_copy(parts)\n",
         "",
-        ("tests/jobs/migration/test_directories.py::test_a_manifest_beside_a_directory_tells_a_copy",),
+        ("tests/jobs/migration/test_directories.py::test_a_manifest_beside_a_directory_shows_a_copy",),
     ),
     Mutant(
         "lease",
@@ -2773,7 +2779,7 @@ SFTP_CONTINUATION = (
     Mutant(
         "sftp continuation",
         "what was copied counts as sent",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "_replace(sent_whole=not others, left_unfinished=others)",
         "_replace(left_unfinished=others)",
         (CONTINUED + "test_only_the_rest_is_sent",),
@@ -2781,7 +2787,7 @@ SFTP_CONTINUATION = (
     Mutant(
         "sftp continuation",
         "a copy that failed may still write into the file that is stored",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        self.file = None\n        self.was_asked_for = False\n",
         "        self.was_asked_for = True\n",
         (CONTINUED + "test_a_copy_that_fails_is_not_tried_again_and_all_is_sent_to_another_file[unanswered]",),
@@ -2908,7 +2914,7 @@ CONDITIONS = (
         """        if root == "Error":\n            raise _refused(answer, answer.content, "POST")\n"""
         """        if root != "CompleteMultipartUploadResult":\n            raise unintelligible("no dice""",
         """        if root == "":\n            raise unintelligible("no dice""",
-        ("tests/providers/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_told",),
+        ("tests/providers/test_s3_requests.py::test_an_upload_that_cannot_be_completed_after_all_is_reported",),
     ),
     Mutant(
         "conditions",
@@ -2977,15 +2983,16 @@ CONDITIONS = (
     Mutant(
         "conditions",
         "nobody looks again once a file is on an SFTP server",
-        "providers/sftp/provider.py",
-        "        require_expected(file.key, self._find(session, file.key), expected)\n        if expected is None:",
+        "providers/sftp/storing.py",
+        "        require_expected(file.key, self._base.find(session, file.key), expected)\n"
+        "        if expected is None:",
         "        if expected is None:",
         (CONTRACT + "test_what_others_store_while_an_object_is_sent_stays[sftp-asyncssh-False-small]",),
     ),
     Mutant(
         "conditions",
         "a file gets a name on an SFTP server that another one has got meanwhile",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        if expected is None:\n            self._rename_to_nothing(session, file)",
         "        if file is None:\n            self._rename_to_nothing(session, file)",
         (LATE_RENAME + "[first, and nobody has discarded the unfinished file]",),
@@ -3131,7 +3138,7 @@ CONDITIONS = (
         "providers/s3/requests.py",
         """if fields.get("IsTruncated", "false").lower() != "true":""",
         """if fields.get("IsTruncated", "false") != "true":""",
-        ("tests/providers/test_s3_requests.py::test_a_listing_goes_on_from_page_to_page",),
+        ("tests/providers/test_s3_requests.py::test_a_listing_continues_from_page_to_page",),
     ),
     Mutant(
         "object stores",
@@ -3204,9 +3211,25 @@ PROVIDERS = (
         "refusals",
         "what has no room is sent again and again",
         "jobs/provider_set.py",
-        "        if len(refused) >= FAILURES_UNTIL_LEFT_ALONE:",
-        "        if not provider.name:",
+        "        if lack is None and len(refused) < FAILURES_UNTIL_LEFT_ALONE:",
+        "        if lack is None:",
         ("tests/jobs/test_provider_set.py::test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run",),
+    ),
+    Mutant(
+        "refusals",
+        "a lack of room is forgotten where a small execution was stored",
+        "jobs/provider_set.py",
+        "for provider_id in stored if not self._without_room[provider_id]]",
+        "for provider_id in stored]",
+        ("tests/jobs/test_provider_memory.py::test_a_lack_of_room_is_remembered_without_a_pause_until_all_had_room",),
+    ),
+    Mutant(
+        "refusals",
+        "a lack of room puts executions in quarantine",
+        "jobs/migration/setbacks.py",
+        "DirectoryMissing, UnsafeSource, StorageFull)",
+        "DirectoryMissing, UnsafeSource)",
+        ("tests/jobs/test_provider_set.py::test_a_probe_that_succeeds_is_not_an_execution_that_was_stored",),
     ),
     Mutant(
         "refusals",
@@ -3240,7 +3263,7 @@ PROVIDERS = (
         "providers/s3/provider.py",
         'with translated_errors(), refused_as_optional("s3:ListBucketMultipartUploads"):',
         "with translated_errors():",
-        (REFUSED + "test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once",),
+        (REFUSED + "test_uploads_that_may_not_be_listed_stop_nothing_and_are_reported_once",),
     ),
     Mutant(
         "refusals",
@@ -3402,7 +3425,7 @@ PROVIDERS = (
         "providers/sftp/ssh_authentication.py",
         'if self._questions + number == 0 else ""',
         "",
-        ("tests/providers/test_ssh_authentication.py::test_a_second_factor_is_not_told_the_password",),
+        ("tests/providers/test_ssh_authentication.py::test_the_password_is_not_sent_as_a_second_factor",),
     ),
     Mutant(
         "SSH authentication",
@@ -3566,7 +3589,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "the length of what the server has is not compared",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "    if stored_bytes != sent_bytes:\n",
         "    if stored_bytes is None:\n",
         ("tests/providers/test_sftp_durability.py::test_a_server_that_keeps_less_than_was_sent_is_found_out",),
@@ -3574,7 +3597,7 @@ PROVIDERS = (
     Mutant(
         "sftp",
         "a file gets its name before its bytes are on the disk",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "[session.extended(FSYNC, string(handle))] if FSYNC in session.extensions else []",
         "[]",
         ("tests/providers/test_sftp_durability.py::test_the_bytes_are_on_the_servers_disk_before_the_name",),
@@ -3725,7 +3748,7 @@ PROVIDERS = (
         "storage/sending.py",
         "if not receipt.sent_whole:",
         "if False:",
-        ("tests/stories/test_provider_progress.py::test_the_next_run_goes_on_with_the_parts_of_the_one_before",),
+        ("tests/stories/test_provider_progress.py::test_the_next_run_continues_with_the_parts_of_the_one_before",),
     ),
     Mutant(
         "object stores",
@@ -3778,7 +3801,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3786,7 +3809,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3794,7 +3817,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3802,7 +3825,7 @@ REMOVALS = (
         "sql/queries/deletion_seconds_left.sql",
         "  AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3810,7 +3833,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3818,7 +3841,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3826,7 +3849,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3834,7 +3857,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3842,7 +3865,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         "      AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3850,7 +3873,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.migrado_a_nube\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3858,7 +3881,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3866,7 +3889,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3874,7 +3897,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.nube_provider_id = migration.provider_id\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3882,7 +3905,7 @@ REMOVALS = (
         "sql/queries/finish_deletion.sql",
         "      AND execution.ruta_nube = migration.uri\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3890,7 +3913,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.uuid::text = migration.uuid\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "row of a deletion",
@@ -3898,7 +3921,7 @@ REMOVALS = (
         "sql/queries/claim_deletions.sql",
         "  AND execution.ruta_directorio = migration.directory\n",
         "",
-        ("tests/sql/test_database.py::test_no_deletion_goes_on_when_the_row_points_elsewhere",),
+        ("tests/sql/test_database.py::test_no_deletion_continues_when_the_row_points_elsewhere",),
     ),
     Mutant(
         "deletion",
@@ -3930,7 +3953,7 @@ REMOVALS = (
         "sql/queries/note_emptied.sql",
         "  AND fencing_token = %(fencing_token)s\n",
         "",
-        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_again_is_not_empty",),
     ),
     Mutant(
         "fencing token",
@@ -3938,7 +3961,7 @@ REMOVALS = (
         "sql/queries/note_emptied.sql",
         "  AND deletion_token = fencing_token\n",
         "",
-        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_again_is_not_empty",),
     ),
     Mutant(
         "fencing token",
@@ -3954,7 +3977,7 @@ REMOVALS = (
         "sql/queries/note_set_aside.sql",
         ", emptied_in = NULL",
         "",
-        ("tests/sql/test_database.py::test_what_is_set_aside_anew_is_not_empty",),
+        ("tests/sql/test_database.py::test_what_is_set_aside_again_is_not_empty",),
     ),
     Mutant(
         "deletion",
@@ -4072,7 +4095,7 @@ REMOVALS = (
         REMOVAL,
         "        _bring_to_disk(parent)\n",
         "",
-        ("tests/jobs/migration/test_removal.py::test_a_removal_is_on_the_disk_before_anybody_is_told",),
+        ("tests/jobs/migration/test_removal.py::test_a_removal_is_synced_before_it_is_reported",),
     ),
     Mutant(
         "deletion",
@@ -4122,7 +4145,7 @@ REMOVALS = (
         "jobs/migration/known_conflicts.py",
         "            if self._judge.is_acceptable(other)  # refused for its own sake, it stands in nobody's way\n",
         "",
-        ("tests/jobs/migration/test_taken_over.py::test_a_row_that_is_refused_for_its_own_sake_is_in_nobodys_way",),
+        ("tests/jobs/migration/test_taken_over.py::test_a_row_that_is_refused_delays_no_other",),
     ),
     Mutant(
         "deletion",
@@ -4171,7 +4194,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "an empty directory of the name of what is set aside is removed",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if content is None or (entry.kind",
         "if (entry.kind",
         ("tests/jobs/migration/test_removal.py::test_a_foreign_directory_of_the_name_of_what_is_set_aside_stays",),
@@ -4179,7 +4202,7 @@ REMOVALS = (
     Mutant(
         "deletion",
         "what a death left set aside is deleted though somebody writes to it",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "            writers.require_none(parents, entry)\n            _require_proven_somewhere",
         "            _require_proven_somewhere",
         ("tests/jobs/migration/test_removal.py::test_a_writer_of_what_a_death_left_set_aside_keeps_it",),
@@ -4201,7 +4224,7 @@ REMOVALS = (
         ", until_done, hold.held_until)",
         ", until_done)",
         (
-            "tests/jobs/migration/test_removal_by_helpers.py::test_helpers_are_told_how_long_they_may_go_on_and_stop_when_they_may_not",
+            "tests/jobs/migration/test_removal_by_helpers.py::test_helpers_stop_when_the_lease_that_they_were_given_ends",
         ),
     ),
     Mutant(
@@ -4223,7 +4246,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "a writer that the kernel does not tell of is not looked for",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "            if answer is not Answer.TAKEN:\n",
         "            if answer is None:\n",
         ("tests/files/test_open_files.py::test_a_writer_that_the_kernel_does_not_tell_of_keeps_everything",),
@@ -4231,7 +4254,7 @@ REMOVALS = (
     Mutant(
         "writers",
         "files of others are removed though nobody can tell who writes to them",
-        REMOVAL,
+        REMOVAL_COMPARISON,
         "if answer is Answer.NO_RIGHT and not self._open_files.is_complete:",
         "if answer is None and not self._open_files.is_complete:",
         ("tests/files/test_open_files.py::test_where_nobody_can_tell_the_files_of_others_stay",),
@@ -4274,7 +4297,7 @@ REMOVALS = (
         "jobs/migration/restore/filling.py",
         "        if all(listing.present) and not listing.foreign and not self._losses.any_missing:\n",
         "        if not self._losses.any_missing:\n",
-        (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_told",),
+        (f"{ODD_DISKS}::test_a_name_that_the_disk_changes_is_reported",),
     ),
     Mutant(
         "restore",
@@ -4460,7 +4483,7 @@ REMOVALS = (
         "jobs/migration/restore/filling.py",
         "        has_mode = stat.S_IMODE(status.st_mode) == mode\n",
         "        has_mode = True\n",
-        (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_told_and_everything_is_restored",),
+        (f"{ODD_DISKS}::test_modes_and_times_that_the_disk_does_not_keep_are_reported_and_everything_is_restored",),
     ),
     Mutant(
         "restore",
@@ -4620,7 +4643,7 @@ SETTINGS = (
         "config/logs.py",
         "    if _is_to_be_left_alone(existing):\n",
         "    if False:\n",
-        ("tests/stories/test_unwritable_logs.py::test_nobody_is_told_to_give_away_what_is_the_systems_or_a_home",),
+        ("tests/stories/test_unwritable_logs.py::test_no_advice_gives_away_a_directory_of_the_system_or_a_home",),
     ),
     Mutant(
         "half configured",
@@ -4764,7 +4787,7 @@ SETTINGS = (
         "config/provider_fields.py",
         "    for name in sorted(set(values) - here):\n",
         "    for name in ():\n",
-        ("tests/config/test_provider_fields.py::test_a_field_that_means_nothing_is_told_by_its_name_alone",),
+        ("tests/config/test_provider_fields.py::test_a_field_that_means_nothing_is_reported_by_its_name_alone",),
     ),
     Mutant(
         "half configured",
@@ -4772,7 +4795,7 @@ SETTINGS = (
         "config/settings.py",
         "        file.require_nothing_but({",
         "        dict({",
-        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_told_with_the_one_that_was_meant",),
+        ("tests/config/test_config_file.py::test_a_key_that_means_nothing_is_reported_with_the_one_that_was_meant",),
     ),
     Mutant(
         "half configured",
@@ -4780,7 +4803,7 @@ SETTINGS = (
         "config/reading/tables.py",
         "        if type(value) is not written_as:",
         "        if not isinstance(value, written_as):",
-        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_told_by_its_path_and_never_quoted",),
+        ("tests/config/test_config_file.py::test_a_value_of_a_wrong_type_is_reported_by_its_path_and_never_quoted",),
     ),
     Mutant(
         "half configured",
@@ -4788,7 +4811,7 @@ SETTINGS = (
         "commands/check_settings.py",
         "    if mode & OPEN_TO_WRITERS:\n",
         "    if False:\n",
-        ("tests/commands/test_check_settings.py::test_a_file_that_others_may_change_is_told",),
+        ("tests/commands/test_check_settings.py::test_a_file_that_others_may_change_is_reported",),
     ),
     Mutant(
         "half configured",
@@ -4796,7 +4819,7 @@ SETTINGS = (
         "config/declared.py",
         "        if self.secret and any(",
         "        if False and any(",
-        (f"{DECLARED}::test_a_secret_is_never_told",),
+        (f"{DECLARED}::test_a_secret_is_never_reported",),
     ),
     Mutant(
         "half configured",
@@ -4804,7 +4827,7 @@ SETTINGS = (
         "config/declared.py",
         "            learn_secrets(_worth_learning(written))\n",
         "            pass\n",
-        (f"{DECLARED}::test_a_secret_is_never_told",),
+        (f"{DECLARED}::test_a_secret_is_never_reported",),
     ),
     Mutant(
         "half configured",
@@ -4812,7 +4835,7 @@ SETTINGS = (
         "config/settings.py",
         "    return tuple(unknown(name, known) for name in sorted((with_prefix - known) | alike))\n",
         "    return ()\n",
-        ("tests/config/test_settings.py::test_names_that_mean_nothing_are_told_with_the_one_that_was_meant",),
+        ("tests/config/test_settings.py::test_names_that_mean_nothing_are_reported_with_the_one_that_was_meant",),
     ),
 )
 
@@ -4825,18 +4848,18 @@ GOING_ON = (
     Mutant(
         "going on",
         "an unfinished file on an SFTP server is gone on with whatever it has lost",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "return handle if there_bytes is not None and there_bytes >= acknowledged_bytes else None",
         "return handle",
-        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[shorter]",),
+        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_continued[shorter]",),
     ),
     Mutant(
         "going on",
         "a lost session makes the unfinished file again that others have discarded",
-        "providers/sftp/provider.py",
-        "opened = _post_open(session, path, RESUME_FLAGS)",
-        "opened = _post_open(session, path, CREATE_AGAIN_FLAGS)",
-        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with[gone]",),
+        "providers/sftp/storing.py",
+        "opened = post_open(session, path, RESUME_FLAGS)",
+        "opened = post_open(session, path, CREATE_AGAIN_FLAGS)",
+        (SFTP_GOES_ON + "test_an_unfinished_file_that_lost_bytes_is_not_continued[gone]",),
     ),
     Mutant(
         "going on",
@@ -4849,7 +4872,7 @@ GOING_ON = (
     Mutant(
         "going on",
         "a name is asked for again where that may remove the file",
-        "providers/sftp/provider.py",
+        "providers/sftp/storing.py",
         "        if large.can_be_named_again:\n",
         "        if large.key:\n",
         (SFTP_GOES_ON + "test_a_name_is_asked_for_once_where_a_late_request_could_remove_it",),
@@ -4884,7 +4907,7 @@ GOING_ON = (
         "providers/azure/provider.py",
         "mark = base64.urlsafe_b64encode(sha256_so_far).decode()",
         "mark = base64.urlsafe_b64encode(bytes(len(sha256_so_far))).decode()",
-        (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_gone_on_with[azure]",),
+        (HTTP_GOES_ON + "test_blocks_of_other_bytes_are_not_continued[azure]",),
     ),
     Mutant(
         "going on",
@@ -5223,7 +5246,7 @@ PROOFS_OFF_SITE = f"{BACKUP_TESTS}test_proofs_off_site.py::"
 BACKUP_FAILURES = f"{BACKUP_TESTS}test_failures.py::"
 BACKUP_REFUSALS = f"{BACKUP_TESTS}test_refusals.py::"
 NOT_WHOLE = f"{BACKUP_FAILURES}test_a_dump_that_is_not_whole_is_no_backup"
-BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_cannot_be_told_exactly_becomes_a_full_backup"
+BECOMES_FULL = f"{BACKUP_REFUSALS}test_what_has_no_exact_differential_becomes_a_full_backup"
 ON_THE_DISK = f"{BACKUP_TESTS}test_files.py::test_what_is_on_the_disk_is_what_was_written"
 
 BACKUPS = (
@@ -5481,7 +5504,7 @@ BACKUPS = (
         "jobs/backups/creation/table_changes.py",
         'd.%b%b" % part',
         'd.%b" % part[:3]',
-        (f"{EXACT}test_a_key_tells_values_apart_as_its_index_does",),
+        (f"{EXACT}test_a_key_distinguishes_values_as_its_index_does",),
     ),
     Mutant(
         "backups",
@@ -5563,7 +5586,7 @@ BACKUPS = (
         "jobs/backups/verification/verify.py",
         "    if sha256.hexdigest() != (recorded_sha256 or expected) or",
         "    if False and",
-        (f"{KEEPING}test_what_has_another_hash_than_was_recorded_is_given_to_nobody",),
+        (f"{KEEPING}test_a_backup_with_another_hash_than_recorded_is_never_handed_out",),
     ),
     Mutant(
         "backups",
@@ -5659,7 +5682,7 @@ BACKUPS = (
         "jobs/backups/keeping/shelf.py",
         "        return backup.path.stat().st_size == backup.size_bytes\n",
         "        return True\n",
-        (f"{BACKUP_JOB}test_what_another_hand_takes_away_is_told_once_and_replaced",),
+        (f"{BACKUP_JOB}test_a_backup_that_others_remove_is_reported_once_and_replaced",),
     ),
     Mutant(
         "backups",
@@ -5841,7 +5864,7 @@ BACKUPS = (
         "jobs/backups/offsite/delivery.py",
         "if listed.get(copy.spot.key) == copy.size_bytes and _has_companions(copy, listed):",
         "if copy.spot.key:",
-        (f"{OFF_SITE}test_what_is_gone_is_told_once_and_sent_again",),
+        (f"{OFF_SITE}test_what_is_gone_is_reported_once_and_sent_again",),
     ),
     Mutant(
         "backups",
@@ -5849,7 +5872,7 @@ BACKUPS = (
         "jobs/backups/offsite/fetching.py",
         "        if self.copy.sha256 and stored.hexdigest() != self.copy.sha256:\n            raise",
         "        if self.copy.sha256 is None:\n            raise",
-        (f"{OFF_SITE}test_what_another_hand_encrypted_is_given_to_nobody",),
+        (f"{OFF_SITE}test_what_others_encrypted_is_never_handed_out",),
     ),
     Mutant(
         "backups",
@@ -5865,7 +5888,7 @@ BACKUPS = (
         "jobs/backups/verification/proving.py",
         "    for backup in chain:\n        require_undamaged(backup)\n",
         "",
-        (f"{BACKUP_JOB}test_a_damaged_backup_is_given_to_nobody",),
+        (f"{BACKUP_JOB}test_a_damaged_backup_is_never_handed_out",),
     ),
     Mutant(
         "backups",
@@ -5953,7 +5976,7 @@ BACKUPS = (
         "jobs/backups/queries/note_verified.sql",
         " AND before.verification_error IS DISTINCT FROM %(error)s::text",
         "",
-        (f"{BACKUP_PROOFS}test_a_backup_that_does_not_restore_is_told_once",),
+        (f"{BACKUP_PROOFS}test_a_backup_that_does_not_restore_is_reported_once",),
     ),
     Mutant(
         "backups",
@@ -5977,7 +6000,9 @@ BACKUPS = (
         "jobs/backups/keeping/shelf.py",
         "    return backup.damaged is None and is_there(backup)\n",
         "    return is_there(backup)\n",
-        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+        (
+            f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_reported_once_and_forgotten_when_it_is_whole_again",
+        ),
     ),
     Mutant(
         "backups",
@@ -5985,7 +6010,9 @@ BACKUPS = (
         "jobs/backups/keeping/shelf.py",
         "            if backup.damaged is None\n",
         "",
-        (f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again",),
+        (
+            f"{PROOFS_OFF_SITE}test_what_is_gone_or_damaged_is_fetched_reported_once_and_forgotten_when_it_is_whole_again",
+        ),
     ),
     Mutant(
         "backups",
@@ -6162,9 +6189,93 @@ TRUST = (
         "leftovers",
         "a whole copy is removed though the committed one is gone",
         "jobs/migration/leftovers.py",
-        "if manifest is not None and manifest.tree is not None and not leftover.is_given_up:",
-        "if False:",
+        "        self._require_another_copy(leftover, manifest, migrated)\n",
+        "",
         ("tests/jobs/rehome/test_rehome.py::test_the_old_copy_stays_while_the_new_one_is_not_whole",),
+    ),
+    Mutant(
+        "leftovers",
+        "bytes without a manifest are removed though the committed copy is gone",
+        "jobs/migration/leftovers.py",
+        "        committed = self._committed_copy(leftover, migrated)\n"
+        "        if whole is None or manifest is None or _is_of_same_execution(leftover, manifest):\n"
+        "            return\n",
+        "        if whole is None or manifest is None:\n            return\n"
+        "        committed = self._committed_copy(leftover, migrated)\n"
+        "        if _is_of_same_execution(leftover, manifest):\n            return\n",
+        ("tests/jobs/migration/test_leftovers.py::test_no_bytes_are_removed_while_the_copy_is_lost",),
+    ),
+    Mutant(
+        "leftovers",
+        "what an audit found bad counts as another copy",
+        "jobs/migration/removal/whole_copies.py",
+        "    if copy.is_known_bad:\n        raise CopyNotWhole(KNOWN_BAD)\n",
+        "",
+        ("tests/jobs/migration/test_leftovers.py::test_nothing_is_removed_while_an_audit_says_that_the_copy_is_bad",),
+    ),
+    Mutant(
+        "leftovers",
+        "a manifest that cannot be read counts as none",
+        "jobs/migration/leftovers.py",
+        "        if head is None or manifest.tree is None:\n",
+        "        if head is not None and head.installation is None:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_what_has_a_manifest_that_cannot_be_read_stays",),
+    ),
+    Mutant(
+        "leftovers",
+        "a migrated row has given up no place",
+        "sql/queries/find_leftovers.sql",
+        " IS DISTINCT FROM substring(migration.uri from '[^/]*$')\n",
+        " IS NULL\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_whole_copy_of_the_uuid_before_stays_without_its_original",),
+    ),
+    Mutant(
+        "leftovers",
+        "a copy of another directory is no more than one of this",
+        "jobs/migration/leftovers.py",
+        " and head.directory in (None, leftover.directory)",
+        "",
+        (f"{LEFT_OVER}::test_a_whole_copy_of_another_execution_goes_only_if_its_bytes_are_elsewhere",),
+    ),
+    Mutant(
+        "leftovers",
+        "a listing with other checksums shows a whole copy",
+        "jobs/migration/removal/whole_copies.py",
+        "        if damaged:\n",
+        "        if damaged is None:\n",
+        ("tests/jobs/migration/test_leftovers.py::test_a_copy_whose_listing_shows_other_checksums_is_read_back",),
+    ),
+    Mutant(
+        "deletion",
+        "a removal goes on though an audit found the copy bad",
+        "sql/migration/removals.py",
+        '    if rows and rows[0]["is_known_bad"]:\n        raise CopyKnownBad\n',
+        "",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "a directory is noted though an audit found its copy bad",
+        "sql/queries/note_set_aside.sql",
+        " AND NOT is_known_bad)",
+        ")",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "what was found before the last proof stops a removal",
+        "jobs/audit/upgrades/0003_known_bad.sql",
+        "          AND audit.audited_at > coalesce(",
+        "          AND 'infinity' > coalesce(",
+        (f"{HELD_OR_FAILED}::test_a_copy_that_an_audit_found_bad_stops_the_removal",),
+    ),
+    Mutant(
+        "deletion",
+        "a removal that is taken up sees nothing of the copy but its manifest",
+        "jobs/migration/removal/whole_copies.py",
+        "    if wrong:\n",
+        "    if wrong is None:\n",
+        (f"{AUDIT}test_a_local_directory_stays_until_its_bad_copy_is_made_again",),
     ),
     Mutant(
         "restore",
@@ -6173,14 +6284,6 @@ TRUST = (
         "        require_not_half_restored(tree, directory)\n",
         "",
         ("tests/stories/test_restores.py::test_a_half_restored_directory_is_not_migrated",),
-    ),
-    Mutant(
-        "audit",
-        "a copy is made again though its original is being removed",
-        "jobs/audit/queries/migrate_again.sql",
-        "      AND migration.local_copy IN ('kept', 'deleted')\n",
-        "",
-        AS_FOUND,
     ),
     Mutant(
         "audit",
@@ -6222,7 +6325,7 @@ BRINGING_BACK = (
         "jobs/migration/restore/many/run.py",
         "    sums.failed += 1\n",
         "    raise ended.error or ValueError\n",
-        (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_goes_on",),
+        (f"{MANY}test_one_that_fails_stops_no_other_and_the_same_command_continues",),
     ),
     Mutant(
         "bringing back",
@@ -6342,7 +6445,6 @@ BRINGING_BACK = (
     ),
 )
 
-HELD_OR_FAILED = "tests/sql/test_memory.py"
 PROVIDER_MEMORY = "tests/jobs/test_provider_memory.py"
 
 MEMORY = (
@@ -6360,7 +6462,7 @@ MEMORY = (
         "jobs/backups/keeping/recovery.py",
         "key=lambda backup: (backup.is_good, backup.id)",
         "key=lambda backup: backup.id",
-        ("tests/jobs/backups/test_recovery.py::test_the_file_of_a_good_backup_is_nobody_elses",),
+        ("tests/jobs/backups/test_recovery.py::test_the_file_of_a_good_backup_belongs_to_no_other_row",),
     ),
     Mutant(
         "memory",
@@ -6382,8 +6484,8 @@ MEMORY = (
         "memory",
         "a directory is noted though its execution is held",
         "sql/queries/note_set_aside.sql",
-        " AND NOT is_held)",
-        ")",
+        " AND NOT is_held AND",
+        " AND",
         (f"{HELD_OR_FAILED}::test_a_hold_set_during_the_migration_stops_the_removal",),
     ),
     Mutant(
@@ -6502,7 +6604,7 @@ NOTICES = (
         "sql/queries/note_causes.sql",
         "            WHEN known.unstable_since IS NOT NULL THEN\n",
         "            WHEN false THEN\n",
-        ("tests/sql/test_notices.py::test_a_cause_that_comes_and_goes_is_told_once_as_unstable",),
+        ("tests/sql/test_notices.py::test_a_cause_that_keeps_changing_is_reported_once_as_unstable",),
     ),
     Mutant(
         "notices",
@@ -6555,7 +6657,7 @@ WATCHED_FROM_OUTSIDE = (
         "janitor_daemon.py",
         "            self._show_end(exit_code, (*self.report.problems(), in_words(error)))\n",
         "",
-        (f"{OBSERVERS}test_a_run_that_may_not_begin_is_told",),
+        (f"{OBSERVERS}test_a_run_that_may_not_begin_is_reported",),
     ),
     Mutant(
         "metrics",
@@ -6634,7 +6736,7 @@ STATUS = (
         "commands/status/runs.py",
         "    if not _is_alive(row, settings):\n",
         "    if row is None:\n",
-        (f"{STATUS_STORY}test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hangs",),
+        (f"{STATUS_STORY}test_a_run_under_way_is_distinguished_from_one_that_was_killed_and_from_one_that_hangs",),
     ),
     Mutant(
         "status",
@@ -6666,7 +6768,7 @@ STATUS = (
         "commands/status/own_log.py",
         "            return line if line.message",
         "            return None if line.message",
-        (f"{STATUS_STORY}test_a_run_that_the_database_could_not_record_is_told",),
+        (f"{STATUS_STORY}test_a_run_that_the_database_could_not_record_is_reported",),
     ),
     Mutant(
         "status",

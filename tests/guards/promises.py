@@ -41,7 +41,7 @@ KILLED = (
     ),
     promise(
         "An execution that fails in too many runs is told of once and left alone; an outage puts none in quarantine.",
-        "stories/test_quarantine.py::test_an_execution_that_fails_in_too_many_runs_is_told_of_once_and_left_alone",
+        "stories/test_quarantine.py::test_an_execution_that_fails_in_too_many_runs_is_reported_once_and_left_alone",
         "stories/test_quarantine.py::test_a_providers_failures_put_nothing_in_quarantine",
     ),
     promise(
@@ -52,7 +52,7 @@ KILLED = (
         "model/test_moves.py::test_a_move_that_was_cut_off_anywhere_loses_nothing",
     ),
     promise(
-        "A destination whose disk is not mounted is neither written to nor believed, whatever else its directory has.",
+        "A destination whose disk is not mounted is neither written to nor believed, whatever its mount point holds.",
         "stories/test_unmounted_destinations.py::test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed",
         "jobs/test_mounts.py::test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",
     ),
@@ -122,7 +122,7 @@ KILLED = (
     ),
     promise(
         "What is said to be deleted or restored is so after a power failure, too.",
-        "jobs/migration/test_removal.py::test_a_removal_is_on_the_disk_before_anybody_is_told",
+        "jobs/migration/test_removal.py::test_a_removal_is_synced_before_it_is_reported",
         "jobs/migration/test_removal.py::test_a_removal_that_does_not_reach_the_disk_is_none",
         "jobs/migration/test_restore.py::test_everything_is_on_the_disk_before_the_mark_goes_and_that_before_success",
         "jobs/migration/test_restore.py::test_what_does_not_reach_the_disk_is_not_restored",
@@ -139,20 +139,20 @@ KILLED = (
     ),
     promise(
         "A restore that was killed never looks like a whole one, and the same command finishes it.",
-        "crash/test_kill_at_every_step.py::test_a_killed_restore_never_looks_like_a_whole_one_and_goes_on",
+        "crash/test_kill_at_every_step.py::test_a_killed_restore_never_looks_like_a_whole_one_and_continues",
         "jobs/migration/test_restore_resumed.py::test_what_is_there_and_proven_is_not_fetched_again",
-        "stories/test_restores.py::test_a_restore_that_is_stopped_from_outside_goes_on_by_the_same_command",
+        "stories/test_restores.py::test_a_restore_that_is_stopped_from_outside_continues_by_the_same_command",
     ),
     promise(
         "A restore that goes on replaces nothing that is not proven to be its own.",
-        "jobs/migration/test_restore_resumed.py::test_other_bytes_under_a_files_name_are_kept_and_told",
+        "jobs/migration/test_restore_resumed.py::test_other_bytes_under_a_files_name_are_kept_and_reported",
         "jobs/migration/test_restore_resumed.py::test_what_is_no_file_of_the_restores_own_is_not_taken_for_one",
         "jobs/migration/test_restore_resumed.py::test_another_copys_remains_are_left_alone",
     ),
     promise(
         "No two entries become one in a restore, whatever names the destination takes for equal.",
         "jobs/migration/test_restore_to_odd_disks.py::test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_other",
-        "jobs/migration/test_restore_to_odd_disks.py::test_a_name_that_the_disk_changes_is_told",
+        "jobs/migration/test_restore_to_odd_disks.py::test_a_name_that_the_disk_changes_is_reported",
     ),
     promise(
         "SIGTERM and SIGINT end a run within seconds, with 143 and 130, and leave nothing unfinished at a provider.",
@@ -165,16 +165,17 @@ KILLED = (
         "A run without anything to do writes nothing anywhere.",
         "crash/test_kill_at_every_step.py::test_a_kill_at_any_step_loses_nothing_and_leaves_nothing",
         "stories/test_six_hourly_tick.py"
-        "::test_without_a_prefix_executions_lie_at_the_top_and_a_second_tick_does_nothing",
+        "::test_without_a_prefix_executions_are_at_the_top_and_a_second_tick_does_nothing",
     ),
 )
 
-HTTP_FAULTS = "stories/test_http_provider_faults.py::test_every_way_to_fail_leads_to_the_alternate_and_is_told"
+HTTP_FAULTS = "stories/test_http_provider_faults.py::test_every_way_to_fail_leads_to_the_alternate_and_is_reported"
 HTTP_PARTS = (
-    "stories/test_http_provider_faults.py::test_every_way_to_fail_in_a_large_file_leads_to_the_alternate_and_is_told"
+    "stories/test_http_provider_faults.py::"
+    "test_every_way_to_fail_in_a_large_file_leads_to_the_alternate_and_is_reported"
 )
 HTTP_SLOW = "stories/test_http_provider_faults.py::test_a_slow_provider_is_given_up_in_time"
-SFTP_LIES = "providers/test_wire_damage_sftp_local.py::test_what_goes_on_going_wrong_is_never_called_proven"
+SFTP_LIES = "providers/test_wire_damage_sftp_local.py::test_what_keeps_failing_is_never_called_proven"
 
 PROVIDERS = (
     promise(
@@ -211,16 +212,16 @@ PROVIDERS = (
         HTTP_FAULTS,
         "providers/test_provider_contract.py::test_wrong_credentials_are_denied",
         "providers/test_wire_damage_sftp_local.py"
-        "::test_a_password_that_is_no_longer_accepted_in_the_middle_is_no_reason_to_go_on",
+        "::test_a_password_that_is_no_longer_accepted_in_the_middle_is_no_reason_to_continue",
     ),
     promise("A token that expires in the middle leads to the alternate.", HTTP_FAULTS),
     promise(
         "A bucket, container or directory that is missing is never made silently, also when it vanishes in the middle.",
         "providers/test_provider_contract.py::test_a_missing_destination_is_never_made",
         "stories/test_failing_providers.py::test_a_bucket_that_is_not_there_is_never_made",
-        "stories/test_sftp_faults.py::test_a_base_directory_that_vanishes_in_the_middle_is_never_made_anew",
-        "stories/test_local_faults.py::test_a_directory_that_is_not_mounted_is_told_and_not_made",
-        "providers/test_wire_damage_sftp_local.py::test_a_base_directory_that_vanishes_in_the_middle_is_never_made_anew",
+        "stories/test_sftp_faults.py::test_a_base_directory_that_vanishes_in_the_middle_is_never_created_again",
+        "stories/test_local_faults.py::test_a_directory_that_is_not_mounted_is_reported_and_not_made",
+        "providers/test_wire_damage_sftp_local.py::test_a_base_directory_that_vanishes_in_the_middle_is_never_created_again",
         "providers/test_local_provider.py::test_an_unmounted_directory_is_not_filled_below",
         HTTP_FAULTS,
     ),
@@ -228,8 +229,8 @@ PROVIDERS = (
         "A destination without room or quota leads to the alternate, and is left clean.",
         HTTP_FAULTS,
         "stories/test_local_faults.py::test_a_disk_that_takes_no_more_is_given_up_for_the_alternate",
-        "providers/test_sftp_provider.py::test_a_full_disk_is_told_and_left_clean",
-        "providers/test_local_provider.py::test_a_full_disk_is_told_and_left_clean",
+        "providers/test_sftp_provider.py::test_a_full_disk_is_reported_and_left_clean",
+        "providers/test_local_provider.py::test_a_full_disk_is_reported_and_left_clean",
     ),
     promise(
         "Bits that flip on the wire are found before anything is committed.",
@@ -246,7 +247,7 @@ PROVIDERS = (
     promise(
         "Bytes that are damaged where they are stored, before they are proven, are found.",
         "providers/test_wire_damage_http.py::test_every_damage_at_rest_is_found",
-        "providers/test_wire_damage_sftp_local.py::test_what_is_damaged_before_it_is_proven_is_stored_anew",
+        "providers/test_wire_damage_sftp_local.py::test_what_is_damaged_before_it_is_proven_is_stored_again",
     ),
     promise(
         "What arrives truncated is found before anything is committed.",
@@ -258,7 +259,7 @@ PROVIDERS = (
         "A provider that acknowledges and stores nothing is not believed.",
         HTTP_FAULTS,
         SFTP_LIES,
-        "storage/test_upload.py::test_a_provider_that_goes_on_lying_is_not_believed",
+        "storage/test_upload.py::test_a_provider_that_keeps_giving_false_answers_is_not_believed",
     ),
     promise(
         "An answer that reports success with an error or nonsense in its body is not believed.",
@@ -270,12 +271,12 @@ PROVIDERS = (
         HTTP_FAULTS,
         "providers/test_answers.py::test_a_lost_answer_to_the_end_of_an_upload_in_parts_is_worth_another_try",
         "storage/test_upload.py::test_an_answer_that_is_lost_once_does_no_harm",
-        "providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",
+        "providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_repaired",
     ),
     promise(
         "What fails once is healed, and the right bytes lie where they should.",
-        "stories/test_http_provider_faults.py::test_what_fails_once_is_healed_and_the_right_bytes_lie_on_the_primary",
-        "providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_made_up_for",
+        "stories/test_http_provider_faults.py::test_what_fails_once_is_repaired_and_the_primary_has_the_right_bytes",
+        "providers/test_wire_damage_sftp_local.py::test_what_goes_wrong_once_is_repaired",
     ),
     promise(
         "Where no provider works the local copy and the row stay as they were, and the run ends with 1.",
@@ -470,7 +471,7 @@ SOURCES = (
     ),
     promise(
         "Of a log that goes on growing no line is lost.",
-        "stories/test_changing_sources.py::test_of_a_log_that_goes_on_growing_no_line_is_lost",
+        "stories/test_changing_sources.py::test_of_a_log_that_keeps_growing_no_line_is_lost",
     ),
 )
 
@@ -530,7 +531,7 @@ DATABASE = (
         "Tables of an older or newer version are left alone by every command.",
         "stories/test_database_faults.py::test_every_command_leaves_the_tables_of_another_version_alone",
         "sql/test_schema.py::test_a_newer_database_is_refused",
-        "sql/test_schema.py::test_an_older_database_is_told_what_to_do",
+        "sql/test_schema.py::test_an_older_database_says_what_to_do",
     ),
     promise(
         "Everything works through a pooler that hands out connections by the transaction.",
@@ -540,7 +541,7 @@ DATABASE = (
     promise(
         "Missing rights are told before anything is sent, and those that are documented are enough.",
         "stories/test_database_faults.py::test_the_rights_that_the_readme_names_are_enough",
-        "stories/test_database_faults.py::test_a_right_that_is_missing_is_told_before_anything_is_sent",
+        "stories/test_database_faults.py::test_a_right_that_is_missing_is_reported_before_anything_is_sent",
     ),
     promise(
         "A restart of the database and too many connections are waited out.",
@@ -557,8 +558,8 @@ HOSTS = (
     promise(
         "Several installations may share a log directory: no line of any of them is lost, and none waits for another.",
         "config/test_logs.py::test_no_line_of_several_installations_in_one_directory_is_lost",
-        "config/test_logs.py::test_nobody_waits_for_whoever_was_stopped_while_rotating",
-        "config/test_logs.py::test_a_file_that_somebody_takes_away_is_made_anew",
+        "config/test_logs.py::test_no_process_waits_for_one_that_was_stopped_while_rotating",
+        "config/test_logs.py::test_a_file_that_somebody_takes_away_is_created_again",
     ),
     promise(
         "A disk without room or inodes keeps nothing from being migrated and deleted: then it is needed most.",
@@ -675,7 +676,7 @@ HOSTILE = (
         "jobs/migration/test_directories.py::test_a_hostile_path_is_refused_in_one_line",
         "jobs/migration/test_directories.py::test_a_root_in_a_root_is_no_execution",
         "stories/test_hostile_trees.py::test_roots_that_nest_overlap_repeat_or_are_empty_mean_what_they_say",
-        "stories/test_hostile_rows.py::test_with_roots_set_only_what_lies_properly_inside_one_is_touched",
+        "stories/test_hostile_rows.py::test_with_roots_set_only_what_is_properly_inside_one_is_touched",
     ),
     promise(
         "Without roots nothing is deleted, and the system's own directories are not even sent.",
@@ -684,8 +685,7 @@ HOSTILE = (
     ),
     promise(
         "Rows that share a directory, or one of which contains another's, are refused.",
-        "stories/test_hostile_rows.py"
-        "::test_executions_that_share_contain_or_lie_in_each_others_directories_are_refused",
+        "stories/test_hostile_rows.py::test_executions_that_share_or_contain_each_others_directories_are_refused",
         "sql/test_database.py::test_conflicting_directories",
     ),
     promise(
@@ -810,7 +810,7 @@ HISTORIES = (
     promise(
         "A copy is not overwritten or removed for another execution that has, or had, the same name.",
         "model/test_findings.py::test_a_uuid_that_a_migrated_row_had_leads_no_other_row_to_its_copy",
-        "model/test_findings.py::test_leftovers_are_not_removed_where_another_rows_copy_lies_by_now",
+        "model/test_findings.py::test_leftovers_are_not_removed_where_another_rows_copy_is_by_now",
         "model/test_findings.py::test_a_clone_of_the_database_does_not_overwrite_productions_copy",
     ),
     promise(
@@ -824,7 +824,7 @@ HISTORIES = (
         "storage/test_late_requests.py::test_a_late_file_replaces_nothing",
         "storage/test_late_requests.py::test_a_late_file_whose_name_takes_another_way_replaces_nothing",
         "providers/test_gcs_provider.py::test_a_file_that_comes_late_to_gcs_replaces_nothing",
-        "stories/test_hosts.py::test_a_file_that_arrives_late_replaces_none_that_was_written_anew",
+        "stories/test_hosts.py::test_a_file_that_arrives_late_replaces_none_that_was_written_again",
     ),
     promise(
         "What a removal that stood still or died has left of a directory does not replace its copy.",
@@ -915,9 +915,9 @@ OFF_SITE = (
 BRINGING_BACK = (
     promise(
         "A restore of several replaces nothing that is there, and one that fails stops no other.",
-        "stories/test_restore_many.py::test_one_that_fails_stops_no_other_and_the_same_command_goes_on",
+        "stories/test_restore_many.py::test_one_that_fails_stops_no_other_and_the_same_command_continues",
         "stories/test_restore_many.py::test_what_is_there_is_recognised_by_its_contents_and_never_replaced",
-        "stories/test_restores.py::test_a_restore_of_several_that_is_killed_goes_on_where_it_stopped",
+        "stories/test_restores.py::test_a_restore_of_several_that_is_killed_continues_where_it_stopped",
     ),
     promise(
         "What comes back to where it was stays inside the roots, and no removal under way takes it.",

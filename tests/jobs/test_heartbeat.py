@@ -23,7 +23,7 @@ def platform(initialized_database_url: str) -> Iterator[Platform]:
 
 
 @pytest.mark.parametrize("failures", [0, 2])
-def test_leases_are_renewed_while_the_work_goes_on(
+def test_leases_are_renewed_while_the_work_continues(
     platform: Platform, failures: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also after failures, which are no reason to stop trying."""

@@ -114,7 +114,7 @@ def test_definitions_import_little_and_nothing_of_what_a_job_does() -> None:
         assert slow not in loaded, slow
 
 
-def test_a_job_is_had_by_its_name_and_a_slip_is_told() -> None:
+def test_a_job_is_found_by_its_name_and_a_misspelling_is_reported() -> None:
     assert job_named("temp").name == "temp"
     assert jobs_named(["temp, migration", "temp"]) == {"temp", "migration"}
     with pytest.raises(UnknownJob, match="tmp no se conoce; ¿quería decir temp"):
@@ -278,7 +278,7 @@ def test_it_hides_secrets(busy: Installation, job: Job) -> None:
 
 
 @each_own_job
-def test_a_role_without_its_rights_is_told_which(busy: Installation, job: Job) -> None:
+def test_rights_that_a_role_lacks_are_named(busy: Installation, job: Job) -> None:
     if not job.rights:
         return
     role = f"{busy.database_url.rpartition('/')[2].partition('?')[0]}_bare".replace("-", "_")

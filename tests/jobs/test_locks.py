@@ -87,7 +87,7 @@ def test_other_databases_have_locks_of_their_own(directory: Path) -> None:
         assert answer == "held"
 
 
-def test_the_file_stays_and_tells_nothing(directory: Path) -> None:
+def test_the_lock_file_stays_and_shows_nothing(directory: Path) -> None:
     with host_lock(directory, IDENTITY):
         pass
     (file,) = directory.iterdir()
@@ -112,7 +112,7 @@ def test_a_link_in_its_place_is_refused(directory: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.timeout(20)
-def test_a_fifo_in_its_place_holds_nobody_up(directory: Path) -> None:
+def test_a_fifo_instead_of_the_file_delays_nothing(directory: Path) -> None:
     with host_lock(directory, IDENTITY):
         (file,) = directory.iterdir()
     file.unlink()
@@ -122,7 +122,7 @@ def test_a_fifo_in_its_place_holds_nobody_up(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["gone", "file"])
-def test_a_directory_that_is_none_is_told_with_what_to_do(tmp_path: Path, name: str) -> None:
+def test_a_directory_that_is_none_is_reported_with_what_to_do(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="JANITOR_LOCK_DIR"), host_lock(tmp_path / name, IDENTITY):
         raise AssertionError

@@ -10,7 +10,7 @@ import pytest
 
 from config.models import ProviderRow
 from jobs.provider_set import ProviderMemory, ProviderSet
-from providers.base import AccessDenied, ConnectionDenied
+from providers.base import AccessDenied, ConnectionDenied, StorageFull
 from sql.database import Database
 from tests.platform_database import Platform
 
@@ -143,6 +143,60 @@ def test_a_failure_of_one_object_is_not_remembered(platform: Platform, destinati
     assert remembered(platform) == (0, 0.0)
 
 
+def error_of(platform: Platform) -> str:
+    rows = platform.sql("SELECT error FROM janitor_provider_health")
+    return str(rows[0]["error"]) if rows else ""
+
+
+def test_a_lack_of_room_is_remembered_without_a_pause_until_all_had_room(platform: Platform, destination: Path) -> None:
+    """A person is asked for once a run. A smaller execution that was stored, and a probe, do not end it."""
+    destination.mkdir()
+    database = platform.run()
+    for failures in (1, 2):
+        NEEDED.clear()
+        with closing(run_of(database, destination)) as providers:
+            provider = providers.get(1)
+            assert provider is not None
+            providers.note_success(provider, 10)
+            for _ in range(2):
+                providers.note_failure(provider, StorageFull("lleno"), "", size_bytes=2048)
+            assert providers.get(1) is provider
+            providers.settle()
+        assert remembered(platform) == (failures, 0.0)
+        assert [(1, "El NAS", StorageFull.code)] == NEEDED
+    assert error_of(platform) == "sin espacio (hacen falta 2.00 KB): lleno"
+    with closing(run_of(database, destination)) as providers:
+        assert providers.get(1) is not None
+        providers.settle()
+    assert remembered(platform) == (2, 0.0)
+    with closing(run_of(database, destination)) as providers:
+        provider = providers.get(1)
+        assert provider is not None
+        providers.note_success(provider, 2048)
+        providers.settle()
+    assert remembered(platform) == (0, 0.0)
+
+
+def test_one_process_does_not_forget_what_another_has_found_out(platform: Platform, destination: Path) -> None:
+    """Of two that share a run, one stores small executions only."""
+    destination.mkdir()
+    with closing(run_of(platform.run(), destination)) as providers:
+        provider = providers.get(1)
+        assert provider is not None
+        providers.note_failure(provider, StorageFull("lleno"), "", size_bytes=2048)
+    one, other = (run_of(platform.run(host), destination) for host in ("host-1", "host-2"))
+    with closing(one), closing(other):
+        for providers in (one, other):
+            assert providers.get(1) is not None
+        full, small = one.get(1), other.get(1)
+        assert full is not None
+        assert small is not None
+        one.note_failure(full, StorageFull("lleno"), "", size_bytes=2048)
+        other.note_success(small, 10)
+        other.settle()
+    assert remembered(platform) == (2, 0.0)
+
+
 def test_a_run_that_is_stopped_remembers_nothing(platform: Platform, destination: Path) -> None:
     """A signal gives up requests without their fault."""
     destination.mkdir()
@@ -174,7 +228,7 @@ def test_the_identity_follows_the_row_and_its_secrets(platform: Platform) -> Non
     assert all(len(text) == 8 for text in seen)
 
 
-def test_without_the_table_a_run_goes_on(platform: Platform, destination: Path) -> None:
+def test_without_the_table_a_run_continues(platform: Platform, destination: Path) -> None:
     destination.mkdir()
     database = platform.run()
     platform.sql("ALTER TABLE janitor_provider_health RENAME TO elsewhere")

@@ -13,6 +13,7 @@ import pytest
 
 from config.errors import MigrationError, SourceChanged, caused_by_too_many_open_files
 from config.models import ProviderRow
+from jobs.migration.setbacks import counts_against
 from jobs.provider_set import FAILURES_UNTIL_LEFT_ALONE, SHOWN_SECONDS, ProviderSet
 from providers.base import (
     AccessDenied,
@@ -128,13 +129,51 @@ def test_what_is_as_large_as_what_had_no_room_is_not_sent_in_the_same_run(provid
     """Once it may have been one object's fault; twice says something of the room."""
     full = first(providers)
     providers.note_failure(full, StorageFull("lleno"), PREFIX, size_bytes=1000)
-    providers.require_room(full, 1000)
-    providers.note_failure(full, StorageFull("lleno"), PREFIX, size_bytes=2000)
-    providers.require_room(full, 1999)
-    with pytest.raises(StorageFull, match="2000 bytes"):
-        providers.require_room(full, 2000)
-    providers.note_success(full, 1500)
-    providers.require_room(full, 3000)
+    providers.require_room(full, 1000, "una/")
+    providers.note_failure(full, StorageFull("lleno"), PREFIX, size_bytes=1010)
+    providers.require_room(full, 1009, "una/")
+    with pytest.raises(
+        StorageFull, match=r"sin espacio en nas-1 .no cupo una ejecución de 1010 B, y esta tiene 1010 B"
+    ):
+        providers.require_room(full, 1010, "una/")
+    providers.note_success(full, 1015)
+    providers.require_room(full, 3000, "una/")
+
+
+def leave_room(monkeypatch: pytest.MonkeyPatch, free_bytes: int) -> None:
+    """Every file system says from now on that only this much fits."""
+    space = os.statvfs("/")
+    few = os.statvfs_result((1, 1, 10**9, free_bytes, free_bytes, *space[5:10]))
+    monkeypatch.setattr(os, "fstatvfs", lambda _descriptor: few)
+
+
+def test_what_a_full_provider_says_it_has_no_room_for_is_not_sent(
+    providers: ProviderSet, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only after it had no room once: a file system that compresses takes more than it says. What an attempt that was
+    cut off has stored needs no more room.
+    """
+    full = first(providers)
+    leave_room(monkeypatch, 500)
+    providers.require_room(full, 1000, "una/")
+    providers.note_failure(full, StorageFull("lleno"), PREFIX, size_bytes=1000)
+    providers.require_room(full, 400, "una/")
+    with pytest.raises(StorageFull, match=r"sin espacio en nas-1 .quedan 500 B, hacen falta 900 B"):
+        providers.require_room(full, 900, "una/")
+    (destination / "una").mkdir()
+    (destination / "una" / "tabla").write_bytes(b"x" * 450)
+    providers.require_room(full, 900, "una/")
+    assert usable(providers) == [1, 2]
+
+
+def test_a_probe_that_succeeds_is_not_an_execution_that_was_stored(providers: ProviderSet) -> None:
+    """`docs/memory.md`: a provider's failure counts where the same run stores others there."""
+    refusing = first(providers)
+    providers.note_failure(refusing, AccessDenied("denegado"), PREFIX)
+    assert not counts_against(AccessDenied("denegado"), providers, [1])
+    providers.note_success(refusing, 10)
+    assert counts_against(AccessDenied("denegado"), providers, [1])
+    assert not counts_against(StorageFull("lleno"), providers, [1])
 
 
 @pytest.mark.parametrize("error", [SourceChanged("x"), IntegrityError("x"), ObjectNotFound("x")])

@@ -92,7 +92,7 @@ class Machine:
 
 
 @given(schedules, instants, zones)
-def test_now_lies_between_the_last_instant_and_the_next(schedule: Schedule, now: datetime, zone: tzinfo) -> None:
+def test_now_is_between_the_last_instant_and_the_next(schedule: Schedule, now: datetime, zone: tzinfo) -> None:
     last, following = schedule.last_instant(now, zone), schedule.next_instant(now, zone)
     assert last <= now < following
     assert following - last <= schedule.period + 26 * HOUR  # a day that a zone leaves out, and a change of its clock
@@ -262,7 +262,7 @@ def test_a_frequent_job_that_fails_is_not_left_alone_longer_than_its_period() ->
     assert next_due(Every(0.5), failed(30, now), now, UTC) == now + HOUR / 2
 
 
-def test_a_failure_that_lies_ahead_makes_nobody_wait() -> None:
+def test_a_failure_dated_in_the_future_delays_no_run() -> None:
     """The clock was set back since."""
     now = local("2026-11-28T12:00")
     assert is_due(Daily(time(3, 0)), failed(9, now + 30 * DAY), now, MADRID)

@@ -215,7 +215,7 @@ def test_a_job_that_is_off_is_not_done(platform: Platform, host: Host) -> None:
 
 
 @pytest.mark.parametrize(("request_", "is_told"), [(Request(frozenset({"off"})), True), (Request(), False)], ids=str)
-def test_only_who_names_a_job_that_is_off_is_told(
+def test_a_job_that_is_off_is_reported_only_when_it_is_named(
     host: Host, caplog: pytest.LogCaptureFixture, request_: Request, is_told: bool
 ) -> None:
     off = Job("off", "lo apagado", settings=Ref(f"{__name__}:OffSettings"), when_off="falta una variable")
@@ -481,7 +481,7 @@ def test_a_scheduled_job_that_others_did_meanwhile_is_not_done_again(
     assert host.report.exit_code == 0
 
 
-def test_a_lease_is_renewed_while_the_job_goes_on(
+def test_a_lease_is_renewed_while_the_job_continues(
     platform: Platform, host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "LEASE_SECONDS", 0.3)

@@ -73,7 +73,7 @@ def test_the_manifest_of_another_execution_is_a_loss(world: World, migrated: Mem
         world.require_nothing_lost()
 
 
-def test_a_manifest_that_tells_of_other_bytes_is_a_loss(world: World, migrated: MemoryStore) -> None:
+def test_a_manifest_that_names_other_bytes_is_a_loss(world: World, migrated: MemoryStore) -> None:
     """Nobody could prove what is restored by it."""
     held = migrated.get("ejecuciones/u0.manifest.json")
     assert held is not None
@@ -108,7 +108,7 @@ def test_a_directory_that_is_removed_too_soon_is_a_loss(world: World) -> None:
         world.require_nothing_lost()
 
 
-def test_what_the_platform_writes_anew_is_no_loss(world: World, migrated: MemoryStore) -> None:
+def test_what_the_platform_rewrites_is_no_loss(world: World, migrated: MemoryStore) -> None:
     SetBack(0).play(world)
     Execute(0, "B").play(world)
     migrated.delete("ejecuciones/u0/a")
@@ -116,7 +116,7 @@ def test_what_the_platform_writes_anew_is_no_loss(world: World, migrated: Memory
 
 
 @pytest.mark.parametrize("left", ["lease", "attempt", "directory"])
-def test_what_is_left_over_is_told(world: World, migrated: MemoryStore, left: str) -> None:
+def test_what_is_left_over_is_reported(world: World, migrated: MemoryStore, left: str) -> None:
     world.require_nothing_left_over()
     if left == "lease":
         world.production.platform.sql("UPDATE janitor_migrations SET lease_expires_at = now()")
@@ -162,7 +162,7 @@ def test_an_object_of_others_that_changes_is_a_loss(world: World, migrated: Memo
         world.require_nothing_lost()
 
 
-def test_a_run_that_breaks_down_is_told(world: World) -> None:
+def test_a_run_that_breaks_down_is_reported(world: World) -> None:
     world.begin(("s3",), ("one",))
     world.production.platform.sql("UPDATE ejecuciones_config SET nube_primaria_id = NULL")
     Execute(0).play(world)
@@ -173,7 +173,7 @@ def test_a_run_that_breaks_down_is_told(world: World) -> None:
             world.tick("A")
 
 
-def test_a_loss_tells_the_history(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_shows_the_history(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(World, "require_nothing_left_over", lambda _world: pytest.fail("not a loss"))
     monkeypatch.setattr(World, "is_at_rest", lambda _world, _installation: _raise(Loss("made up")))
     with pytest.raises(Loss, match=r"made up\nin Scene\(.*\nExecute\(slot=0"):
@@ -198,7 +198,7 @@ def test_a_dead_run_does_nothing_more(world: World) -> None:
     assert world.tick("A").exit_code == 0
 
 
-def test_a_stopped_run_holds_its_lock_and_goes_on(world: World) -> None:
+def test_a_stopped_run_holds_its_lock_and_continues(world: World) -> None:
     world.begin(("s3",), ("one",))
     Execute(0).play(world)
     run = world.tick("A", Cut(Fate.STOP, COMMIT))
@@ -221,7 +221,7 @@ def test_a_stopped_run_finds_its_lease_over(world: World) -> None:
 
 
 @pytest.mark.parametrize("fate", [Fate.KILL_SENT, Fate.STOP_SENT])
-def test_a_request_on_its_way_arrives_when_it_is_told_to(world: World, fate: Fate) -> None:
+def test_a_request_under_way_arrives_when_the_history_says_so(world: World, fate: Fate) -> None:
     world.begin(("s3",), ("one",))
     Execute(0).play(world)
     world.tick("A", Cut(fate, "*/a at *"))

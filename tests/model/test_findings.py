@@ -78,7 +78,7 @@ def test_a_uuid_that_a_migrated_row_had_leads_no_other_row_to_its_copy(world: Wo
 
 
 @on_every_kind
-def test_leftovers_are_not_removed_where_another_rows_copy_lies_by_now(world: World, kind: str) -> None:
+def test_leftovers_are_not_removed_where_another_rows_copy_is_by_now(world: World, kind: str) -> None:
     """Point 2. A failed attempt of one row, whose uuid went to another one."""
     play(
         world,
@@ -109,7 +109,7 @@ def test_two_rows_that_come_to_share_a_uuid_after_the_look_do_not_share_a_place(
 
 
 @on_every_kind
-def test_leftovers_below_which_copies_lie_by_now_are_not_removed(world: World, kind: str) -> None:
+def test_leftovers_below_which_copies_are_by_now_are_not_removed(world: World, kind: str) -> None:
     """Point 2. The prefix of today lies in the place of an attempt that failed."""
     play(world, scene_on(kind), [Execute(0), DIED_BEFORE_COMMIT, ChangePrefix(2), Tick("A"), Tick("A")])
 
@@ -154,7 +154,7 @@ def test_swapped_uuids_swap_no_copies(world: World, kind: str) -> None:
 
 
 @on_every_kind
-def test_leftovers_are_not_removed_where_the_copy_lies_through_another_row(world: World, kind: str) -> None:
+def test_leftovers_are_not_removed_where_another_row_points_to_the_copy(world: World, kind: str) -> None:
     """Point 2. Two providers' rows lead to one bucket: an attempt through one fails, one through the other is good."""
     refused = Tick("A", Cut(Fate.REFUSED, "[pr]* *manifest.json at *"))
     play(world, Scene((kind, kind), ("one", "one")), [Execute(0), refused, Tick("A")])

@@ -214,7 +214,7 @@ def test_a_blob_that_is_finished_meanwhile_is_not_abandoned(box: Box, monkeypatc
         assert b"".join(provider.open("prefix/late")) == b"finished"
 
 
-def test_a_listing_goes_on_beyond_the_first_page(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_listing_continues_beyond_the_first_page(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(providers.azure.requests, "LISTING_PAGE", 2)
     with box.provider() as provider:
         for number in range(7):

@@ -44,7 +44,7 @@ def listed(answer: Answer) -> list[StoredObject]:
         return [*provider.list("p/")]
 
 
-def test_a_listing_goes_on_from_page_to_page() -> None:
+def test_a_listing_continues_from_page_to_page() -> None:
     def answer(request: Request) -> Answer:
         return listing(blob("p/b")) if "marker=2%21x%3D" in request.path else listing(blob("p/a"), following="2!x=")
 
@@ -53,7 +53,7 @@ def test_a_listing_goes_on_from_page_to_page() -> None:
     assert [request.method for request in requests] == ["GET", "GET"]
 
 
-def test_a_listing_that_does_not_go_on_is_no_listing() -> None:
+def test_a_listing_that_does_not_continue_is_no_listing() -> None:
     with pytest.raises(ProviderUnavailable):
         listed(listing(blob("p/a"), following="same"))
 
@@ -110,7 +110,9 @@ def test_a_blob_without_a_name_is_no_listing() -> None:
         (307, "", ProviderError),
     ],
 )
-def test_an_answer_that_refuses_is_told_by_its_code(status: int, code: str, error_class: type[ProviderError]) -> None:
+def test_an_answer_that_refuses_is_reported_by_its_code(
+    status: int, code: str, error_class: type[ProviderError]
+) -> None:
     headers = {"x-ms-error-code": code, "Location": "http://127.0.0.1:1/"}
     with pytest.raises(error_class, match=f"HTTP {status} {code}".strip()):
         listed(Answer(status, b"", headers))

@@ -375,7 +375,7 @@ def _cut_in_its_head(note: Path) -> None:
 
 
 def _leads_to_another_server(note: Path) -> None:
-    note.write_text(note.read_text().replace("127.0.0.1", "127.0.0.2"))
+    note.write_text(note.read_text().replace('"url": "http://127.0.0.1', '"url": "http://127.0.0.2'))
 
 
 def _a_week_old(note: Path) -> None:

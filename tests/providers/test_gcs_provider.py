@@ -348,7 +348,9 @@ def generations() -> Iterator[GenerationServer]:
 
 
 @pytest.mark.parametrize("size_bytes", [10, ONE_REQUEST_BYTES + 1])
-def test_gcs_is_told_which_generation_it_may_replace(generations: GenerationServer, size_bytes: int) -> None:
+def test_a_request_to_gcs_names_the_generation_that_it_may_replace(
+    generations: GenerationServer, size_bytes: int
+) -> None:
     with closing(provider_of(bucket="bucket", endpoint_url=generations.url)) as provider:
         assert provider.replaces_safely()
         assert provider.deletes_safely()
@@ -427,7 +429,7 @@ def test_refused_uploads_say_what_the_caller_must_decide(
     ("status", "content", "expected"),
     [(400, {"error": "invalid_grant"}, AccessDenied), (503, {"error": "internal_failure"}, ProviderUnavailable)],
 )
-def test_a_refused_token_is_told_from_a_server_that_is_down(
+def test_a_refused_token_is_distinguished_from_a_server_that_is_down(
     service_account: Callable[..., dict[str, object]],
     status: int,
     content: object,

@@ -201,7 +201,7 @@ def test_the_next_run_sends_the_blocks_that_are_missing(destination: Destination
 
 
 @pytest.mark.parametrize("name", ["azure"])
-def test_blocks_of_other_bytes_are_not_gone_on_with(destination: Destination) -> None:
+def test_blocks_of_other_bytes_are_not_continued(destination: Destination) -> None:
     """Of a file that has changed since: also where a block of it is the same, but not what comes before."""
     _begin_and_fail(destination, PatternSource(LARGE_BYTES, seed=1), from_block=5)
     source = PatternSource(LARGE_BYTES, seed=2)
@@ -280,7 +280,7 @@ def test_a_damaged_part_is_found_out_at_the_end(destination: Destination) -> Non
 
 
 @both
-def test_a_reading_that_is_cut_goes_on_behind_what_it_gave(name: str, destination: Destination) -> None:
+def test_a_reading_that_is_cut_continues_behind_what_it_gave(name: str, destination: Destination) -> None:
     source = PatternSource(LARGE_BYTES)
     cut_at_byte = LARGE_BYTES * 6 // 10
     lengths: list[int] = []
@@ -368,7 +368,7 @@ def test_a_page_of_gcs_that_is_refused_is_asked_for_again_by_itself() -> None:
         assert len(server.requests) == 6 + 1
 
 
-def test_a_listing_of_gcs_that_does_not_go_on_is_no_listing() -> None:
+def test_a_listing_of_gcs_that_does_not_continue_is_no_listing() -> None:
     page = {"kind": "storage#objects", "items": [], "nextPageToken": "same"}
     same = Answer(200, json.dumps(page).encode(), {"Content-Type": "application/json"})
     with CannedHttp(lambda _: same) as server, closing(build_provider(gcs_row(server.url))) as provider:

@@ -364,7 +364,7 @@ def test_no_descriptor_stays_open(provider: LocalProvider, directory: Path) -> N
     assert open_descriptors() == before
 
 
-def test_a_full_disk_is_told_and_left_clean(provider: LocalProvider, directory: Path) -> None:
+def test_a_full_disk_is_reported_and_left_clean(provider: LocalProvider, directory: Path) -> None:
     with mounted_small_disk(directory, DISK_SIZE_BYTES):
         provider.put("old", BytesSource(b"old"))
         free_bytes = os.statvfs(directory).f_bavail

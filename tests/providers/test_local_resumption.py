@@ -109,7 +109,7 @@ def test_a_disk_that_always_fails_is_given_up(
 
 
 @pytest.mark.parametrize("number", PASSING)
-def test_a_reading_goes_on_where_it_failed(
+def test_a_reading_continues_where_it_failed(
     provider: LocalProvider, failing: Callable[..., Counter[str]], number: int
 ) -> None:
     source = PatternSource(8 * CHUNK_SIZE_BYTES)

@@ -816,7 +816,7 @@ def assert_given_up(destination: Destination, caplog: pytest.LogCaptureFixture, 
 
 
 @networked
-def test_nothing_goes_on_behind_the_callers_back(destinations: Destination, refused_port: int) -> None:
+def test_nothing_continues_once_the_call_has_returned(destinations: Destination, refused_port: int) -> None:
     """An SDK that keeps trying in a thread of its own would hammer a provider that the tick has left alone."""
     before = set(threading.enumerate())
     provider = build_provider(at_port(destinations, refused_port).provider_row())

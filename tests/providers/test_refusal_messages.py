@@ -47,7 +47,7 @@ def error_of(answer: Answer | Callable[[Request], Answer], kind: str = "s3") -> 
         refusal(400, "", x_amz_bucket_region="eu-west-3"),
     ],
 )
-def test_the_region_of_a_bucket_that_lies_elsewhere_is_named(answer: Answer) -> None:
+def test_the_region_of_a_bucket_elsewhere_is_named(answer: Answer) -> None:
     """HEAD is answered without a body. Also looked for: listings, which tell the same."""
     error = error_of(answer)
     assert isinstance(error, InvalidProviderSettings)

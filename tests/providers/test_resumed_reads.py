@@ -64,7 +64,7 @@ def test_a_server_that_says_nothing_from_the_start_is_given_up_after_as_many_tri
     assert caught.value.given_up
 
 
-def test_what_asking_again_does_not_mend_is_told_at_once() -> None:
+def test_what_asking_again_does_not_mend_is_reported_at_once() -> None:
     store = CutStore(3, error=IntegrityError)
     with pytest.raises(IntegrityError):
         list(resumed(store.open_from, Progress()))

@@ -322,7 +322,7 @@ def test_a_request_to_stop_ends_the_wait_for_a_turn(clock: Clock) -> None:
     assert not calls
 
 
-def test_a_step_that_alone_is_told_to_wait_keeps_no_others_waiting(clock: Clock) -> None:
+def test_a_pause_requested_of_one_step_delays_no_other(clock: Clock) -> None:
     """And not for ever itself: one object that a server always calls too much is left after a while."""
     progress = Progress(clock=clock)
     pauses: list[float] = []

@@ -147,7 +147,7 @@ def test_a_wrong_field_is_named_without_its_value(
 
 
 @pytest.mark.parametrize("size_bytes", [0, 7, PART_SIZE_BYTES, PART_SIZE_BYTES + 1])
-def test_names_that_obstore_refuses_go_up_all_the_same(destination: Destination, size_bytes: int) -> None:
+def test_names_that_obstore_refuses_go_up_nevertheless(destination: Destination, size_bytes: int) -> None:
     provider = build_provider(destination.provider_row())
     content = b"x" * size_bytes
     receipt = provider.put("a/new\nline", BytesSource(content))

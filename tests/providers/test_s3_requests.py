@@ -64,7 +64,7 @@ def keys_of(answer: Answer) -> list[str]:
 
 
 @pytest.mark.parametrize("true", ["true", "True", "TRUE"])
-def test_a_listing_goes_on_from_page_to_page(true: str) -> None:
+def test_a_listing_continues_from_page_to_page(true: str) -> None:
     def answer(request: Request) -> Answer:
         if "continuation-token=1%2Fx%3D%2B%20" in request.path:
             return listing("p/b")
@@ -129,7 +129,7 @@ def test_a_server_that_asks_to_be_left_alone_is(retry_after: str) -> None:
         "<IsTruncated>true</IsTruncated>",
     ],
 )
-def test_a_listing_that_does_not_go_on_is_no_listing(fields: str) -> None:
+def test_a_listing_that_does_not_continue_is_no_listing(fields: str) -> None:
     with pytest.raises(ProviderUnavailable):
         keys_of(listing("p/a", fields=fields))
 
@@ -217,7 +217,7 @@ def completed_late(code: str) -> Answer:
     return Answer(200, f"  <Error><Code>{code}</Code></Error>".encode())
 
 
-def test_an_upload_that_cannot_be_completed_after_all_is_told() -> None:
+def test_an_upload_that_cannot_be_completed_after_all_is_reported() -> None:
     server = server_without_conditions(completed_late("EntityTooSmall"))
     with provider_of(server) as (provider, requests), pytest.raises(ProviderError):
         provider.replace("p/a", BytesSource(b"x"), None)
@@ -248,7 +248,7 @@ def test_what_is_no_listing_is_refused(status: int) -> None:
         keys_of(Answer(status, b"<html><body>login</body></html>"))
 
 
-def test_an_answer_that_refuses_is_told_by_its_code() -> None:
+def test_an_answer_that_refuses_is_reported_by_its_code() -> None:
     with pytest.raises(DestinationMissing, match="HTTP 404 NoSuchBucket"):
         keys_of(Answer(404, b"<Error><Code>NoSuchBucket</Code><Resource>/secret</Resource></Error>"))
 

@@ -290,7 +290,7 @@ def test_what_was_begun_with_other_bytes_is_begun_again(scene_with: Callable[...
         scene.require_stored(changed)
 
 
-def test_parts_that_cannot_be_listed_nor_discarded_are_told_of(scene_with: Callable[..., Any]) -> None:
+def test_parts_that_cannot_be_listed_nor_discarded_are_reported(scene_with: Callable[..., Any]) -> None:
     """Until an attempt of which all is answered."""
     faults = (
         DENIED_ONCE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -17,8 +16,14 @@ from tests.servers.openssh import OpenSsh
 
 
 @pytest.fixture
-def provider(openssh_server: OpenSsh) -> Iterator[SftpProvider]:
+def base(openssh_server: OpenSsh) -> Path:
     """A new directory on OpenSSH's server."""
+    return Path(openssh_server.new_directory())
+
+
+@pytest.fixture
+def provider(openssh_server: OpenSsh, base: Path) -> Iterator[SftpProvider]:
+    """Stores there."""
     credentials = {
         "host": openssh_server.host,
         "port": openssh_server.port,
@@ -26,7 +31,7 @@ def provider(openssh_server: OpenSsh) -> Iterator[SftpProvider]:
         "host_key": openssh_server.host_key,
         "private_key": openssh_server.private_key,
     }
-    options = {"base_path": str(openssh_server.new_directory())}
+    options = {"base_path": str(base)}
     made = SftpProvider(ProviderRow(1, "servidor", "sftp", credentials, options, active=True))
     yield made
     made.close()
@@ -97,13 +102,14 @@ def test_many_small_files_take_six_requests_each_and_few_turns(
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_of_many_files_none_is_left_half_stored_where_one_is_refused(provider: SftpProvider, place: int) -> None:
+def test_of_many_files_none_is_left_half_stored_where_one_is_refused(
+    provider: SftpProvider, base: Path, place: int
+) -> None:
     provider.put("directory/below/file", BytesSource(b"x"))
     keys = ["directory/1", "directory/2"]
     keys.insert(place, "directory/below")
     with pytest.raises(InvalidKey):
         list(provider.put_many({key: BytesSource(b"content") for key in keys}))
-    base = Path(os.fsdecode(provider._base_path))
     assert not [path for path in base.rglob("*") if path.name.endswith(".part")]
     whole = {stored.key for stored in provider.list("")} - {"directory/below/file"}
     assert all(b"".join(provider.open(key)) == b"content" for key in whole)

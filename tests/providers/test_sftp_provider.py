@@ -319,7 +319,7 @@ def test_base_path_may_be_relative_to_the_login_directory(make_provider: MakePro
     assert files_below(base_path) == {"a/file"}
 
 
-def test_a_base_path_that_vanishes_is_not_made_anew(make_provider: MakeProvider, base_path: Path) -> None:
+def test_a_base_path_that_vanishes_is_not_created_again(make_provider: MakeProvider, base_path: Path) -> None:
     provider = make_provider()
     provider.put("a/file", BytesSource(b"x"))
     shutil.rmtree(base_path)
@@ -331,7 +331,7 @@ def test_a_base_path_that_vanishes_is_not_made_anew(make_provider: MakeProvider,
 
 
 @needs_openssh
-def test_a_full_disk_is_told_and_left_clean(make_provider: MakeProvider, base_path: Path) -> None:
+def test_a_full_disk_is_reported_and_left_clean(make_provider: MakeProvider, base_path: Path) -> None:
     provider = make_provider()
     with mounted_small_disk(base_path, DISK_SIZE_BYTES):
         provider.put("a/old", BytesSource(b"old"))
@@ -428,7 +428,7 @@ def test_a_server_without_extensions_does_too(make_provider: MakeProvider) -> No
         assert files_below(directory) == {"a/file"}
 
 
-def test_a_server_without_sftp_is_told(make_provider: MakeProvider) -> None:
+def test_a_server_without_sftp_is_reported(make_provider: MakeProvider) -> None:
     server = SpecialOpenSsh("Subsystem another internal-sftp")
     with server, pytest.raises(AccessDenied, match="subsistema sftp"):
         make_provider(server, base_path=server.new_directory()).check()
@@ -629,7 +629,7 @@ def test_names_that_no_command_tells_plainly_are_read_back_and_the_others_are_no
     require_proven(provider, PLAIN_NAMES, Evidence.CHECKSUM)
 
 
-def test_where_only_commands_are_to_prove_it_is_told_which_ones_were_tried(
+def test_where_only_commands_are_to_prove_it_the_error_names_those_tried(
     make_provider: MakeProvider, programs_server: ProgramsServer
 ) -> None:
     programs_server.take_away("openssl", "sha256sum")

@@ -104,7 +104,7 @@ def all_below(directory: Path) -> set[str]:
 # Storing
 
 
-def test_an_upload_goes_on_where_a_cut_connection_left_it(
+def test_an_upload_continues_where_a_cut_connection_left_it(
     distant: SftpProvider, line: FaultyLine, directory: Path
 ) -> None:
     line.fault = LineFault(Trouble.RESET, Direction.UP, CUT_AT_BYTE, connections=(0,))
@@ -176,7 +176,7 @@ def test_what_others_store_while_a_session_is_lost_stays(
 
 
 @pytest.mark.parametrize("how", ["gone", "shorter"])
-def test_an_unfinished_file_that_lost_bytes_is_not_gone_on_with(
+def test_an_unfinished_file_that_lost_bytes_is_not_continued(
     provider: SftpProvider, lying_sftp_server: LyingSftpServer, base: Path, how: str
 ) -> None:
     """Some servers discard what a lost session left, and so does the run that has taken over."""
@@ -230,7 +230,7 @@ def test_a_name_is_asked_for_once_where_a_late_request_could_remove_it(
 # Reading
 
 
-def test_a_download_goes_on_where_a_cut_connection_left_it(
+def test_a_download_continues_where_a_cut_connection_left_it(
     distant: SftpProvider, line: FaultyLine, stored: PatternSource
 ) -> None:
     line.fault = LineFault(Trouble.RESET, Direction.DOWN, CUT_AT_BYTE, connections=(0,))
@@ -280,7 +280,7 @@ def _many_files(base: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("call", [1, 17, 33, 36, 60])
-def test_a_listing_goes_on_behind_what_it_gave(
+def test_a_listing_continues_behind_what_it_gave(
     provider: SftpProvider, lying_sftp_server: LyingSftpServer, base: Path, call: int
 ) -> None:
     """Cut at the first page of a burst, and behind pages of it that may have been given."""

@@ -177,7 +177,7 @@ def test_the_question_may_be_worded_in_any_way(prompt: str) -> None:
     assert server.answers == [PASSWORD]
 
 
-def test_a_second_factor_is_not_told_the_password() -> None:
+def test_the_password_is_not_sent_as_a_second_factor() -> None:
     server = account("keyboard-interactive", prompts=["Password: ", "Verification code: "])
     with (
         pytest.raises(AccessDenied, match=r"rechazó keyboard-interactive \(pregunta algo más que la contraseña\)"),

@@ -99,7 +99,7 @@ def test_what_is_stored_already_is_not_sent_again_and_read_back(bench: Bench) ->
 
 
 @with_conditions
-def test_other_bytes_that_came_in_between_are_replaced(bench: Bench) -> None:
+def test_other_bytes_that_came_meanwhile_are_replaced(bench: Bench) -> None:
     with bench.provider(Fault("put", after(late_bytes_come(bench)), KEY)) as provider:
         copy, manifest = bench.upload(provider)
     bench.require_complete(copy, manifest)
@@ -117,7 +117,7 @@ def test_what_an_earlier_attempt_stored_is_replaced_only_as_it_was_seen(bench: B
 
 
 @with_conditions
-def test_an_earlier_object_that_has_vanished_is_stored_anew(bench: Bench) -> None:
+def test_an_earlier_object_that_has_vanished_is_stored_again(bench: Bench) -> None:
     an_earlier_attempt_stores_other_bytes(bench)
 
     def remove() -> None:
@@ -223,7 +223,7 @@ def test_a_helper_does_the_same(bench: Bench, two_helpers: Helpers) -> None:
 
 
 @with_conditions
-def test_helpers_are_told_what_lies_there(bench: Bench, two_helpers: Helpers) -> None:
+def test_helpers_receive_what_is_stored_already(bench: Bench, two_helpers: Helpers) -> None:
     an_earlier_attempt_stores_other_bytes(bench)
     assistance = Assistance(two_helpers, bench.destination.provider_row(), FOR_LONG)
     with bench.provider() as provider:

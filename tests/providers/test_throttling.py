@@ -26,7 +26,7 @@ def test_a_header_that_makes_no_sense_is_passed_over(header: str | None) -> None
 
 
 @pytest.mark.parametrize(("header", "seconds"), [("7", 7), (" 12 ", 12), ("Wed, 21 Oct 2015 07:28:00 GMT", 0)])
-def test_a_pause_is_told_in_seconds_or_by_a_date(header: str, seconds: float) -> None:
+def test_a_pause_is_reported_in_seconds_or_by_a_date(header: str, seconds: float) -> None:
     assert pause_seconds(header) == seconds
 
 

@@ -282,7 +282,7 @@ def test_a_transfer_that_only_trickles_is_given_up(
 
 
 @pytest.mark.usefixtures("short_deadlines")
-def test_whoever_reads_slowly_is_not_given_up(provider: Provider) -> None:
+def test_a_slow_reader_is_not_given_up(provider: Provider) -> None:
     source = PatternSource(600_000)
     provider.put("p/file", source)
     reader = provider.open("p/file")
@@ -410,7 +410,7 @@ def _fresh(faults: Sequence[Fault]) -> list[Fault]:
 
 
 @pytest.mark.parametrize("faults", [pytest.param(faults, id=name) for name, faults in HEALED])
-def test_what_goes_wrong_once_is_made_up_for(
+def test_what_goes_wrong_once_is_repaired(
     bench: Bench, provider: Provider, lying_sftp_server: LyingSftpServer, faults: tuple[Fault, ...]
 ) -> None:
     logins = lying_sftp_server.logins
@@ -423,7 +423,7 @@ def test_what_goes_wrong_once_is_made_up_for(
 @pytest.mark.parametrize(
     ("expected", "faults"), [pytest.param(expected, faults, id=name) for name, expected, faults in REFUSED]
 )
-def test_what_goes_on_going_wrong_is_never_called_proven(
+def test_what_keeps_failing_is_never_called_proven(
     bench: Bench,
     provider: Provider,
     lying_sftp_server: LyingSftpServer,
@@ -454,7 +454,7 @@ def test_a_listing_that_leads_elsewhere_is_not_followed(
 # Servers that change in the middle
 
 
-def test_a_password_that_is_no_longer_accepted_in_the_middle_is_no_reason_to_go_on(
+def test_a_password_that_is_no_longer_accepted_in_the_middle_is_no_reason_to_continue(
     bench: Bench, provider: Provider, lying_sftp_server: LyingSftpServer
 ) -> None:
     def cut_and_lock_out(request: liar.Request) -> None:
@@ -491,7 +491,7 @@ def test_a_server_that_shows_another_key_in_the_middle_is_refused(
     bench.require_that_the_next_attempt_succeeds()
 
 
-def test_a_base_directory_that_vanishes_in_the_middle_is_never_made_anew(
+def test_a_base_directory_that_vanishes_in_the_middle_is_never_created_again(
     bench: Bench, provider: Provider, lying_sftp_server: LyingSftpServer
 ) -> None:
     def remove_all(request: liar.Request) -> None:
@@ -517,7 +517,7 @@ def test_a_server_that_stops_to_answer_is_given_up(
     bench.require_that_the_next_attempt_succeeds()
 
 
-def test_a_server_whose_old_rename_refuses_to_replace_is_used_all_the_same(
+def test_a_server_whose_old_rename_refuses_to_replace_is_used_nevertheless(
     bench: Bench, lying_sftp_server: LyingSftpServer
 ) -> None:
     """Without OpenSSH's extensions; and the connection ends between the removal of the old file and the rename."""
@@ -787,7 +787,7 @@ def take_all_inodes(directory: Path) -> None:
         (make_read_only, AccessDenied, "solo lectura"),
     ],
 )
-def test_a_disk_that_takes_no_more_is_told(
+def test_a_disk_that_takes_no_more_is_reported(
     local: Bench, trouble: Callable[[Path], None], expected: type[MigrationError], reason: str, call: int
 ) -> None:
     directory = local.destination.directory
@@ -853,7 +853,7 @@ def replace_by_link(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [flip, cut_short, Path.unlink], ids=["flipped", "cut short", "removed"])
 @pytest.mark.parametrize("method", ["list", "stat", "digests"])
-def test_what_is_damaged_before_it_is_proven_is_stored_anew(
+def test_what_is_damaged_before_it_is_proven_is_stored_again(
     local: Bench, damage: Callable[[Path], None], method: str
 ) -> None:
     """Before the listing and the look at the manifest, the first of which come before anything is stored, and before
@@ -868,7 +868,7 @@ def test_what_is_damaged_before_it_is_proven_is_stored_anew(
         local.require_that_the_next_attempt_succeeds()
 
 
-def test_a_stored_file_that_becomes_a_link_is_stored_anew(local: Bench) -> None:
+def test_a_stored_file_that_becomes_a_link_is_stored_again(local: Bench) -> None:
     stored = local.destination.directory / PLACE.key_of(NAME)
     with faulty(local, "list", 2, lambda: replace_by_link(stored)) as provider:
         local.attempt(provider)
@@ -878,7 +878,7 @@ def test_a_stored_file_that_becomes_a_link_is_stored_anew(local: Bench) -> None:
 
 
 @pytest.mark.parametrize("in_the_way", ["p", "p/ejecuciones", PLACE.key_prefix, PLACE.key_of("datos")])
-def test_a_file_where_a_directory_should_be_is_told(local: Bench, in_the_way: str) -> None:
+def test_a_file_where_a_directory_should_be_is_reported(local: Bench, in_the_way: str) -> None:
     path = local.destination.directory / in_the_way
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"of somebody else")
@@ -890,7 +890,7 @@ def test_a_file_where_a_directory_should_be_is_told(local: Bench, in_the_way: st
     assert not list(local.destination.directory.rglob("*.part"))
 
 
-def test_a_directory_where_a_file_should_be_is_told(local: Bench) -> None:
+def test_a_directory_where_a_file_should_be_is_reported(local: Bench) -> None:
     path = local.destination.directory / PLACE.key_of(NAME)
     path.mkdir(parents=True)
     with closing(build_provider(local.destination.provider_row())) as provider:

@@ -431,7 +431,7 @@ def test_a_lost_claim_is_not_held_by_the_token_of_another_one(platform: Platform
     assert platform.value("SELECT count(*) FROM ejecuciones_yaml WHERE migrado_a_nube") == 0
 
 
-def test_no_deletion_goes_on_because_another_row_points_where_its_own_did(platform: Platform) -> None:
+def test_no_deletion_continues_because_another_row_points_where_its_own_did(platform: Platform) -> None:
     execution = platform.add_execution()
     commit(platform.run("host-1"), execution, delete_local_copy=True)
     other = platform.add_execution("/data/other", "uuid-2")
@@ -797,7 +797,7 @@ def test_a_database_that_only_reads_is_not_waited_for(platform: Platform, monkey
     assert clock.seconds == 0
 
 
-def test_a_database_that_is_not_there_is_unavailable_and_its_password_is_not_told() -> None:
+def test_a_database_that_is_not_there_is_unavailable_and_its_password_is_not_reported() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"postgresql://janitor:contra%40sena@127.0.0.1:{taken.getsockname()[1]}/sage"
@@ -1049,7 +1049,7 @@ def test_missing_columns_mean_the_defaults(database_url: str) -> None:
         ({"prefijo_ruta_nube": "a\nb"}, "prefijo_ruta_nube"),
     ],
 )
-def test_a_wrong_policy_is_told_by_its_field(platform: Platform, columns: dict[str, object], field: str) -> None:
+def test_a_wrong_policy_is_reported_by_its_field(platform: Platform, columns: dict[str, object], field: str) -> None:
     with pytest.raises(FieldError, match=f"ejecuciones_config.{field}"):
         policy_of(platform, **columns)
 
@@ -1151,7 +1151,7 @@ CHANGES_OF_A_ROW = [
 
 
 @pytest.mark.parametrize("change", CHANGES_OF_A_ROW)
-def test_no_deletion_goes_on_when_the_row_points_elsewhere(platform: Platform, change: str) -> None:
+def test_no_deletion_continues_when_the_row_points_elsewhere(platform: Platform, change: str) -> None:
     """Whatever a removal asks or writes. Looked for elsewhere: a migration has statements of its own for its row."""
     execution = platform.add_execution()
     database = platform.run("host-1")
@@ -1271,7 +1271,7 @@ def test_what_was_written_down_of_an_earlier_removal_says_nothing_about_a_later_
     assert later.record == RemovalRecord()
 
 
-def test_what_is_set_aside_anew_is_not_empty(platform: Platform) -> None:
+def test_what_is_set_aside_again_is_not_empty(platform: Platform) -> None:
     platform.switch_deletion_on()
     execution = platform.add_execution()
     database = platform.run("host-1")
@@ -1349,7 +1349,7 @@ def test_a_database_without_url_is_named_by_libpqs_variables(monkeypatch: pytest
     assert database_identity("") == "h/1/d"
 
 
-def test_a_url_that_is_none_is_told_without_its_password() -> None:
+def test_a_url_that_is_none_is_reported_without_its_password() -> None:
     with pytest.raises(SchemaError) as caught:
         database_identity("postgresql://user:s3cret@[host/db")
     assert "s3cret" not in str(caught.value)
@@ -1391,7 +1391,7 @@ def test_a_password_that_tears_the_address_apart_is_refused_before_anything_is_l
         ("postgresql://janitor@h/sage?sslmode", "DATABASE_URL no es una URI"),
     ],
 )
-def test_what_is_wrong_with_an_address_is_told_and_the_password_is_not_blamed(url: str, told: str) -> None:
+def test_what_is_wrong_with_an_address_is_reported_and_the_password_is_not_blamed(url: str, told: str) -> None:
     with pytest.raises(SchemaError, match=f"^{told}") as caught:
         database_identity(url)
     assert "contraseña" not in str(caught.value)
@@ -1423,7 +1423,7 @@ def test_an_address_with_an_at_sign_in_its_place_is_good(url: str) -> None:
     assert database_identity(url)
 
 
-def test_a_user_without_rights_is_told(platform: Platform) -> None:
+def test_a_user_without_rights_is_reported(platform: Platform) -> None:
     platform.sql("DROP ROLE IF EXISTS nobody")
     platform.sql("CREATE ROLE nobody LOGIN PASSWORD 'nobody'")
     url = psycopg2.extensions.make_dsn(platform.database_url, user="nobody", password="nobody")

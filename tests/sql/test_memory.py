@@ -9,7 +9,7 @@ import pytest
 
 from config.models import Claim, Evidence, Execution, ProvenCopy
 from config.process.person import Person
-from sql.database import Database, DeletionHeld
+from sql.database import CopyKnownBad, Database, DeletionHeld
 from sql.memory.outlook import PutOff, Throughput
 from tests.platform_database import Platform, claim_one, open_attempt
 
@@ -79,6 +79,33 @@ def test_a_hold_set_during_the_migration_stops_the_removal(platform: Platform, e
     assert [(deletion.is_held, deletion.is_due) for deletion in database.list_deletions()] == [(False, True)]
 
 
+def test_a_copy_that_an_audit_found_bad_stops_the_removal(platform: Platform, execution: Execution) -> None:
+    """Not what was found of another copy, or before this one was proven, nor that it is whole."""
+    database = platform.run()
+    claim = claim_one(database, execution)
+    migrate(database, claim)
+    platform.sql(
+        "INSERT INTO janitor_audits (execution_id, provider_id, uri, audited_at, state, evidence) "
+        "SELECT execution_id, provider_id, uri, now(), 'damaged', 'read-back' FROM janitor_migrations"
+    )
+    with pytest.raises(CopyKnownBad):
+        database.deletion_seconds_left(claim)
+    with pytest.raises(CopyKnownBad):
+        database.note_set_aside(claim, "17")
+    assert platform.value("SELECT set_aside_inode FROM janitor_migrations") is None
+    for found, other in (
+        ("state = 'damaged'", "state = 'whole'"),
+        ("provider_id = 1", "provider_id = 2"),
+        ("uri = 'cloud://s3/p/uuid-1'", "uri = 'cloud://s3/q/uuid-1'"),
+        ("audited_at = now()", "audited_at = now() - interval '1 hour'"),
+    ):
+        platform.sql(f"UPDATE janitor_audits SET {other}")  # noqa: S608 from the list above
+        assert database.deletion_seconds_left(claim) is not None, other
+        platform.sql(f"UPDATE janitor_audits SET {found}")  # noqa: S608 from the list above
+        with pytest.raises(CopyKnownBad):
+            database.deletion_seconds_left(claim)
+
+
 def test_failures_are_counted_once_for_each_claim(platform: Platform, execution: Execution) -> None:
     """A statement that is sent twice, as its answer was lost, counts once and answers the same."""
     database = platform.run()
@@ -88,7 +115,7 @@ def test_failures_are_counted_once_for_each_claim(platform: Platform, execution:
     assert platform.value("SELECT count(*) FROM janitor_audit WHERE event = 'quarantined'") == 1
 
 
-def test_whoever_lost_the_claim_counts_no_failure(platform: Platform, execution: Execution) -> None:
+def test_a_run_that_lost_its_claim_counts_no_failure(platform: Platform, execution: Execution) -> None:
     old = claim_one(platform.run(), execution)
     database = platform.run()
     claim_one(database, execution)

@@ -45,13 +45,13 @@ def test_each_change_that_matters_makes_one_notice(platform: Platform) -> None:
     assert causes == [{"state": "degraded", "previous_state": "failed", "text": "está degraded"}]
 
 
-def test_a_recovery_is_told_once_and_a_cause_that_was_always_well_is_not_kept(platform: Platform) -> None:
+def test_a_recovery_is_reported_once_and_a_cause_that_was_always_well_is_not_kept(platform: Platform) -> None:
     assert told(platform, "ok", "needs_person", "ok", "ok") == ["first", "recovered"]
     assert told(platform, "ok", "ok", key="disk:full") == []
     assert platform.value("SELECT count(*) FROM janitor_causes") == 1
 
 
-def test_a_cause_that_comes_and_goes_is_told_once_as_unstable(platform: Platform) -> None:
+def test_a_cause_that_keeps_changing_is_reported_once_as_unstable(platform: Platform) -> None:
     changes = ["failed", "ok"] * UNSTABLE_CHANGES
     assert told(platform, *changes) == ["first", "recovered", "first", "unstable"]
     assert told(platform, "degraded", "ok", "needs_person", "ok", "needs_person") == [

@@ -98,12 +98,12 @@ def test_upgrades_of_jobs_are_found_in_their_folders(tmp_path: Path) -> None:
     ]
 
 
-def test_a_database_without_tables_is_told_what_to_do(connection: Connection) -> None:
+def test_a_database_without_tables_says_what_to_do(connection: Connection) -> None:
     with pytest.raises(SchemaError, match="init-db"):
         require_current(connection, known_upgrades())
 
 
-def test_an_older_database_is_told_what_to_do(connection: Connection) -> None:
+def test_an_older_database_says_what_to_do(connection: Connection) -> None:
     initialize(connection, known_upgrades())
     with pytest.raises(SchemaError, match=r"9001_notes\.sql.*init-db"):
         require_current(connection, (*known_upgrades(), *EXTRA))
@@ -218,7 +218,7 @@ def test_only_well_named_files_are_upgrades(tmp_path: Path) -> None:
     assert [(upgrade.number, upgrade.name) for upgrade in found] == [(1, "0001_first.sql"), (2, "0002_second.sql")]
 
 
-def test_a_role_without_rights_is_told(database_url: str) -> None:
+def test_rights_that_a_role_lacks_are_named(database_url: str) -> None:
     execute(database_url, "DROP ROLE IF EXISTS reader")
     execute(database_url, "CREATE ROLE reader LOGIN PASSWORD 'reader'")
     parts = urlsplit(database_url)

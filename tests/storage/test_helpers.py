@@ -195,7 +195,7 @@ def test_they_work_at_the_same_time_and_never_more_of_them_than_asked_for(office
     assert len(os.listdir(office.directory)) == 2
 
 
-def test_errors_are_raised_where_it_was_asked_for_and_the_helper_goes_on(office: Office) -> None:
+def test_errors_are_raised_where_it_was_asked_for_and_the_helper_continues(office: Office) -> None:
     errors = office.ask(*[Fail()] * 5)
     assert {(type(error), str(error)) for error in errors} == {(SourceChanged, "cambió x.txt")}
     assert 1 <= len(office.processes()) <= 2
@@ -210,7 +210,7 @@ def test_what_they_log_is_written_here(
     assert [(record.getMessage(), record.event) for record in caplog.records] == [("en voz alta", "told")]  # type: ignore[attr-defined]
 
 
-def test_one_that_is_killed_is_told_of_and_the_others_go_on(
+def test_a_killed_member_is_reported_and_the_others_continue(
     office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logger, "propagate", True)
@@ -229,7 +229,7 @@ def test_once_all_are_lost_nobody_waits_for_one(office: Office) -> None:
     assert not office.helpers.are_worth_while(FILES_WORTH_HELP)
 
 
-def test_where_no_process_can_be_had_that_is_told_once_and_all_is_left_to_who_asked(
+def test_where_no_process_starts_that_is_reported_once_and_the_caller_does_all(
     office: Office, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def popen(*_: object, **__: object) -> None:

@@ -26,7 +26,8 @@ from config.process.preparation import keep_rights_of_owner
 from files.descriptors import closing_descriptor
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.removal import LocalCopyDiffers, remove_local_copy
+from jobs.migration.removal.errors import LocalCopyDiffers
+from jobs.migration.removal.removal import remove_local_copy
 from jobs.migration.restore.run import Restore
 from providers.base import BytesSource, IntegrityError
 from providers.local.provider import LocalProvider

@@ -86,7 +86,7 @@ def test_a_lease_that_is_over_or_about_to_be_is_lost_though_nobody_took_over(clo
         Lease(clock.ask).require_held()
 
 
-def test_while_the_database_is_silent_the_lease_goes_on_to_its_end_and_no_further(clock: Clock) -> None:
+def test_while_the_database_is_silent_the_lease_continues_to_its_end_and_no_further(clock: Clock) -> None:
     lease = Lease(clock.ask)
     lease.require_held()
     known_at = clock.seconds

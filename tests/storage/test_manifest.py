@@ -226,7 +226,7 @@ def test_a_manifest_is_fetched_and_compared_with_its_record(provider: LocalProvi
         fetch_manifest(provider, PLACE, recorded[::-1], NEVER)
 
 
-def test_a_manifest_that_is_not_there_is_told(provider: LocalProvider) -> None:
+def test_a_manifest_that_is_not_there_is_reported(provider: LocalProvider) -> None:
     with pytest.raises(ObjectNotFound):
         fetch_manifest(provider, PLACE, None, NEVER)
 

@@ -71,7 +71,7 @@ def test_as_many_bytes_as_the_limit_allows_and_no_more(sizes_bytes: list[int]) -
     assert traffic.passed_bytes == sum(sizes_bytes)
 
 
-def test_time_in_which_nothing_travelled_is_not_made_up_for() -> None:
+def test_idle_time_is_not_spent_on_later_bytes() -> None:
     clock = Clock()
     traffic = traffic_at(clock, "64K")
     traffic.pass_bytes(64 * KIBIBYTE)

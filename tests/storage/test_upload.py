@@ -446,7 +446,7 @@ def test_a_lie_is_found_out_and_put_right(bench: Bench, lie: str) -> None:
 
 
 @pytest.mark.parametrize("lie", FILE_LIES)
-def test_a_provider_that_goes_on_lying_is_not_believed(bench: Bench, lie: str) -> None:
+def test_a_provider_that_keeps_giving_false_answers_is_not_believed(bench: Bench, lie: str) -> None:
     once = FILE_LIES[lie]
     always = Fault(once.method, once.effect, once.key, EVERY_CALL[once.calls[0] - 1 :])
     with bench.provider(always) as provider, pytest.raises(IntegrityError, match="1 objetos"):

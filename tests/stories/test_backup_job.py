@@ -241,7 +241,7 @@ def test_retention_deletes_old_chains_and_keeps_the_newest(sage: Installation) -
     assert all(path.name.startswith(newest) for path in copies(sage).iterdir())
 
 
-def test_what_another_hand_takes_away_is_told_once_and_replaced(sage: Installation) -> None:
+def test_a_backup_that_others_remove_is_reported_once_and_replaced(sage: Installation) -> None:
     done(sage.run("backup", "run"))
     (file,) = copies(sage).glob("*.gz")
     elsewhere = file.rename(sage.directory / file.name)
@@ -313,7 +313,7 @@ def test_a_restore_that_is_stopped_ends_as_signals_do_and_leaves_nothing(
     done(sage.run(*arguments))
 
 
-def test_a_damaged_backup_is_given_to_nobody(sage: Installation, empty_database: str) -> None:
+def test_a_damaged_backup_is_never_handed_out(sage: Installation, empty_database: str) -> None:
     done(sage.run("backup", "run"))
     path = next(copies(sage).glob("*.gz"))
     content = bytearray(path.read_bytes())

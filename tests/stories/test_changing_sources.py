@@ -118,7 +118,7 @@ def test_what_is_stored_through_a_mapping_after_the_upload_is_not_deleted(
         assert file.read_text()[0] == "2"
 
 
-def test_of_a_log_that_goes_on_growing_no_line_is_lost(installation: Installation, nas: Destination) -> None:
+def test_of_a_log_that_keeps_growing_no_line_is_lost(installation: Installation, nas: Destination) -> None:
     installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
     directory = installation.small_execution("uno", registro="")
     other = installation.small_execution("dos")
@@ -141,7 +141,7 @@ def test_of_a_log_that_goes_on_growing_no_line_is_lost(installation: Installatio
         assert written.startswith((restored / "registro.txt").read_text())
 
 
-def test_an_execution_that_is_made_anew_while_it_is_sent_is_migrated_as_it_is_then(
+def test_an_execution_that_is_rewritten_while_it_is_sent_is_migrated_as_it_is_then(
     installation: Installation, new_destination: Callable[[str], Destination]
 ) -> None:
     real = new_destination("s3-rclone")

@@ -72,7 +72,7 @@ AS $$ SELECT pg_catalog.now() - interval '10 days 1 hour' $$"""
 
 
 @pytest.mark.parametrize("destination", ["s3-rclone"])
-def test_a_clock_that_is_off_is_told_before_credentials_are_doubted(
+def test_a_clock_that_is_off_is_reported_before_credentials_are_doubted(
     ready: Installation, new_destination: Callable[[str], Destination], destination: str
 ) -> None:
     """For the program, the database's clock is the one of a function that comes before PostgreSQL's own."""

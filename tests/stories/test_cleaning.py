@@ -51,7 +51,7 @@ def test_only_old_regular_files_directly_in_it_are_deleted(installation: Install
     assert run.said("INFO", "Limpieza completada: 4 archivos temporales eliminados (1.50 MB)")
 
 
-def test_a_directory_with_nothing_old_is_told_too(installation: Installation) -> None:
+def test_a_directory_with_nothing_old_is_reported_too(installation: Installation) -> None:
     run = installation.run("--clean-only")
     assert run.exit_code == 0, str(run)
     assert run.said("INFO", "Limpieza completada: 0 archivos temporales eliminados (0.00 MB)")

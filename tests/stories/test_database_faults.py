@@ -330,7 +330,7 @@ def test_the_rights_that_the_readme_names_are_enough(two: Installation, nas: Des
         ("UPDATE ON janitor_migrations", "janitor_migrations"),
     ],
 )
-def test_a_right_that_is_missing_is_told_before_anything_is_sent(
+def test_a_right_that_is_missing_is_reported_before_anything_is_sent(
     two: Installation, nas: Destination, role: str, revoked: str, table: str
 ) -> None:
     two.execute(f"REVOKE {revoked} FROM {role}")
@@ -355,7 +355,7 @@ def test_a_right_that_is_missing_is_told_before_anything_is_sent(
         ("UPDATE", "janitor_job_runs"),
     ],
 )
-def test_a_role_from_before_the_tables_of_jobs_is_told_what_it_lacks(
+def test_what_a_role_from_before_the_tables_of_jobs_lacks_is_named(
     two: Installation, nas: Destination, role: str, right: str, table: str
 ) -> None:
     """`init-db` was run by the tables' owner, and nobody has granted anything since."""

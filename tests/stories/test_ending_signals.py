@@ -103,7 +103,7 @@ class Hanging:
 
 
 @ON_EACH_SIGNAL
-def test_an_interrupted_run_is_recorded_as_it_ends_and_told_in_one_line(
+def test_an_interrupted_run_is_recorded_as_it_ends_and_reported_in_one_line(
     installation: Installation, new_destination: Callable[[str], Destination], number: signal.Signals
 ) -> None:
     real = new_destination("s3-rclone")

@@ -368,7 +368,7 @@ def test_a_primary_that_turns_unhealthy_in_the_middle_leaves_the_alternate_a_who
     require_stored(nas, "ejecuciones/uno", installation.executions / "uno")
 
 
-def test_destinations_of_one_name_are_told_apart(installation: Installation, nas: Destination) -> None:
+def test_destinations_of_one_name_are_distinguished(installation: Installation, nas: Destination) -> None:
     """Two rows may have the same name: the id rules."""
     other = replace(nas, options={"ruta": str(installation.directory / "otro")})
     (installation.directory / "otro").mkdir()

@@ -122,7 +122,7 @@ def test_a_database_of_a_newer_version_is_left_alone(bare_installation: Installa
     assert bare_installation.everything_in_the_database() == content
 
 
-def test_an_older_database_is_told_to_be_upgraded_and_then_is(bare_installation: Installation) -> None:
+def test_an_older_database_asks_for_init_db_and_is_upgraded_by_it(bare_installation: Installation) -> None:
     copy = _use_a_copy_of_the_checkout(bare_installation)
     assert bare_installation.run("init-db").exit_code == 0
     (copy / "sql" / "upgrades" / "9998_algo_mas.sql").write_text("CREATE TABLE janitor_algo_mas (id INTEGER);\n")

@@ -93,7 +93,7 @@ def test_a_setting_that_stops_every_run_is_the_first_that_is_said(installation: 
     assert installation.run(**changed).exit_code == 2
 
 
-def test_check_tells_of_such_a_temp_dir_and_a_run_that_cleans_nothing_does_not_mind(
+def test_check_names_such_a_temp_dir_and_a_run_that_cleans_nothing_ignores_it(
     installation: Installation, nas: Destination
 ) -> None:
     installation.configure(installation.add_provider(nas))
@@ -156,7 +156,7 @@ def test_a_fifo_or_directory_as_the_file_is_refused_at_once(installation: Instal
         file.mkdir()
 
 
-def test_names_that_mean_nothing_are_told_once_in_a_run_and_named_by_check(
+def test_names_that_mean_nothing_are_reported_once_in_a_run_and_named_by_check(
     installation: Installation, nas: Destination
 ) -> None:
     options = {**nas.options, "RUTA": "no-debe-verse"}

@@ -28,7 +28,7 @@ def _found(installation: Installation, *arguments: str) -> Any:
     return found
 
 
-def test_the_whole_life_of_an_execution_is_told_in_order(
+def test_the_whole_life_of_an_execution_is_reported_in_order(
     installation: Installation, nas: Destination, tmp_path: Path
 ) -> None:
     installation.configure(installation.add_provider(nas, "El NAS"), eliminar_despues_de_migrar=True)
@@ -84,7 +84,7 @@ def test_runs_and_the_runs_of_a_job_are_listed(ran: Installation) -> None:
     assert _found(ran, "backup")["runs"] == []
 
 
-def test_counts_are_told_in_words() -> None:
+def test_counts_are_reported_in_words() -> None:
     """Of a run that made a backup it is not said that nothing was to be done, and no count keeps its English name."""
     backup = {"full": 1, "tables": 28, "rows": 1500384, "missing": 0, "size_bytes": 2048, "/srv": 1024}
     run = {

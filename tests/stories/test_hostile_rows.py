@@ -95,7 +95,7 @@ def test_directories_that_must_not_be_touched_are_refused(
     assert snapshot(installation.directory / "de otros") == before
 
 
-def test_with_roots_set_only_what_lies_properly_inside_one_is_touched(
+def test_with_roots_set_only_what_is_properly_inside_one_is_touched(
     installation: Installation, nas: Destination
 ) -> None:
     second_root = installation.directory / "ejecuciones-2"  # begins with the same text as the first one
@@ -130,7 +130,7 @@ def test_a_root_that_is_a_link_leads_nowhere(installation: Installation, nas: De
     assert directory.exists()
 
 
-def test_executions_that_share_contain_or_lie_in_each_others_directories_are_refused(
+def test_executions_that_share_or_contain_each_others_directories_are_refused(
     installation: Installation, nas: Destination
 ) -> None:
     shared = installation.new_directory("compartido")

@@ -168,7 +168,7 @@ def test_a_host_that_slept_past_its_lease_changes_nothing_of_what_another_one_di
     hosts.require_left_in_order()
 
 
-def test_a_file_that_arrives_late_replaces_none_that_was_written_anew(
+def test_a_file_that_arrives_late_replaces_none_that_was_written_again(
     installation: Installation, new_destination: Callable[[str], Destination]
 ) -> None:
     """Both have looked, and found nothing there; on a server that keeps conditions.
@@ -285,7 +285,7 @@ def test_nobody_takes_over_a_removal_and_the_woken_host_finishes_it(hosts: TwoHo
     hosts.require_left_in_order()
 
 
-def test_a_host_that_nobody_took_over_from_goes_on_or_begins_anew(hosts: TwoHosts) -> None:
+def test_a_host_that_nobody_took_over_from_continues_or_begins_again(hosts: TwoHosts) -> None:
     """Its lease is over, and the next tick finds everything as it should be."""
     with _asleep(hosts, A_FILE) as command:
         pass
@@ -322,7 +322,7 @@ def test_a_lease_that_runs_out_while_its_holder_is_stopped_is_taken_over(hosts: 
 LEASES_IN_FORCE = "SELECT FROM janitor_migrations WHERE lease_expires_at > now()"
 
 
-def test_renewals_that_fail_for_a_while_are_made_up_for(hosts: TwoHosts) -> None:
+def test_renewals_that_fail_for_a_while_are_repeated(hosts: TwoHosts) -> None:
     """The run waits for a provider, and meanwhile the database does not listen for a while."""
     use_program_with(hosts.installation, **LEASE, sql__connection__LOST_FOR_SECONDS=0.5)
     endpoint = str(hosts.real.options["endpoint_url"])

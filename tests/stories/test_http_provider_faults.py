@@ -337,7 +337,7 @@ def _run_chains(
             chain.require_nothing_left()
 
 
-def test_every_way_to_fail_leads_to_the_alternate_and_is_told(
+def test_every_way_to_fail_leads_to_the_alternate_and_is_reported(
     new_installation: MakeInstallation, new_destination: MakeDestination
 ) -> None:
     _run_chains(
@@ -395,7 +395,7 @@ def _with_a_large_file(installation: Installation, uuid: str = "uno") -> None:
     (directory / "grande.bin").write_bytes(os.urandom(PART_SIZE_BYTES + 1000))
 
 
-def test_every_way_to_fail_in_a_large_file_leads_to_the_alternate_and_is_told(
+def test_every_way_to_fail_in_a_large_file_leads_to_the_alternate_and_is_reported(
     new_installation: MakeInstallation, new_destination: MakeDestination
 ) -> None:
     _run_chains(new_installation, new_destination, WITH_SWIFT, troubles_with_parts, _with_a_large_file)
@@ -419,7 +419,7 @@ def passing_troubles(kind: str) -> dict[str, Fault]:
 
 
 @pytest.mark.parametrize("server", ["s3-rclone", *WITH_SWIFT])
-def test_what_fails_once_is_healed_and_the_right_bytes_lie_on_the_primary(
+def test_what_fails_once_is_repaired_and_the_primary_has_the_right_bytes(
     installation: Installation, new_destination: MakeDestination, server: str
 ) -> None:
     real = new_destination(server)

@@ -161,7 +161,7 @@ def test_other_jobs_come_and_go_while_a_migration_takes_hours(installation: Inst
     assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
 
 
-def test_a_migration_goes_on_beside_a_job_that_takes_hours(installation: Installation, nas: Destination) -> None:
+def test_a_migration_continues_beside_a_job_that_takes_hours(installation: Installation, nas: Destination) -> None:
     """The other way round, from two lines of cron."""
     task = Task(installation, scope="HOST")
     installation.configure(installation.add_provider(nas))

@@ -106,7 +106,7 @@ def test_without_an_alternate_a_full_disk_leaves_the_original_and_no_half_copy(
     assert installation.unfinished() == NOTHING_UNFINISHED
 
 
-def test_a_directory_that_is_not_mounted_is_told_and_not_made(
+def test_a_directory_that_is_not_mounted_is_reported_and_not_made(
     installation: Installation, faulty_nas: Destination, nas: Destination, directory: Path
 ) -> None:
     faulty_nas.directory.rmdir()
@@ -116,7 +116,7 @@ def test_a_directory_that_is_not_mounted_is_told_and_not_made(
 
 
 @pytest.mark.parametrize("in_the_way", ["ejecuciones", "ejecuciones/uno"])
-def test_a_file_where_a_directory_should_be_is_told_and_kept(
+def test_a_file_where_a_directory_should_be_is_reported_and_kept(
     installation: Installation, faulty_nas: Destination, nas: Destination, directory: Path, in_the_way: str
 ) -> None:
     path = faulty_nas.directory / in_the_way

@@ -88,7 +88,7 @@ def test_a_directory_that_is_not_there_is_in_the_exit_code(installation: Install
     assert "  ! trabajo logs: falló 1 vez: LOGS_PATH nombra 1 directorio que no existe: " in told.output
 
 
-def test_what_stops_a_dry_run_is_told_of_the_job(installation: Installation, logs: Path) -> None:
+def test_what_stops_a_dry_run_is_reported_for_the_job(installation: Installation, logs: Path) -> None:
     run = installation.run("run", "logs", "--dry-run", LOGS_PATH="/etc")
     assert run.exit_code == 2, str(run)
     (error,) = run.messages("ERROR")

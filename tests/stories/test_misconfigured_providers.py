@@ -177,7 +177,7 @@ def test_a_file_of_credentials_that_cannot_be_read_is_named_by_its_column(
     assert SECRET not in run.errors
 
 
-def test_check_tells_every_wrong_provider_and_what_to_do(installation: Installation, nas: Destination) -> None:
+def test_check_names_every_wrong_provider_and_what_to_do(installation: Installation, nas: Destination) -> None:
     credentials, options = _with_wrong_field("s3", "configuracion.bucket", ABSENT)
     bad = installation.add_provider_row("Mala", "s3", credentials, options)
     good = installation.add_provider(nas, "Buena")
@@ -235,7 +235,7 @@ def test_a_secret_kept_encrypted_in_the_database_is_used(
         assert hidden not in run.errors
 
 
-def test_a_row_that_the_policy_does_not_name_is_nobodys_concern(installation: Installation, nas: Destination) -> None:
+def test_a_row_that_the_policy_does_not_name_is_ignored(installation: Installation, nas: Destination) -> None:
     """Looked for in a column that is no object and in a secret that is missing; named, both make the exit code 1."""
     rows = {"Lista": [1], "Cifrada": {"password": {"secreto": "no-hay"}}}
     ids = [installation.add_provider_row(name, "sftp", column, {}) for name, column in rows.items()]

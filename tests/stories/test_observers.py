@@ -58,7 +58,7 @@ def told(request: Request) -> str:
     return match[1]
 
 
-def test_a_good_run_is_told_with_its_sums(watched: Installation, service: CannedHttp, nas: Destination) -> None:
+def test_a_good_run_is_reported_with_its_sums(watched: Installation, service: CannedHttp, nas: Destination) -> None:
     watched.configure(watched.add_provider(nas, "NAS"))
     watched.small_execution("uno")
     run = watched.run()
@@ -90,7 +90,7 @@ def test_without_a_database_both_still_tell(watched: Installation, service: Cann
     assert metrics.value("janitor_task_last_success_timestamp_seconds", task="temp") is not None
 
 
-def test_a_run_that_may_not_begin_is_told(watched: Installation, service: CannedHttp) -> None:
+def test_a_run_that_may_not_begin_is_reported(watched: Installation, service: CannedHttp) -> None:
     run = watched.run(JANITOR_LOCK_DIR=str(watched.directory / "no-está"))
     assert run.exit_code == 2, str(run)
     assert pings(service) == ["/2"]
@@ -98,7 +98,7 @@ def test_a_run_that_may_not_begin_is_told(watched: Installation, service: Canned
     assert metrics_of(watched).value("janitor_run_exit_code") == 2
 
 
-def test_an_interrupted_run_is_told(watched: Installation, service: CannedHttp) -> None:
+def test_an_interrupted_run_is_reported(watched: Installation, service: CannedHttp) -> None:
     """As its handler of signals leaves it."""
     daemon = JanitorDaemon(load_settings(watched.environment, settings_of_jobs))
     daemon.report.note_signal(signal.SIGTERM)
@@ -108,7 +108,9 @@ def test_an_interrupted_run_is_told(watched: Installation, service: CannedHttp) 
     assert metrics_of(watched).value("janitor_run_exit_code") == 143
 
 
-def test_a_killed_run_is_told_by_the_process_that_sends_its_pings(watched: Installation, service: CannedHttp) -> None:
+def test_a_killed_run_is_reported_by_the_process_that_sends_its_pings(
+    watched: Installation, service: CannedHttp
+) -> None:
     with closing(psycopg2.connect(watched.database_url)) as holder:
         holder.cursor().execute("LOCK TABLE janitor_jobs IN EXCLUSIVE MODE")
         with watched.start() as running:
@@ -150,7 +152,7 @@ def test_part_of_a_tick_is_measured_and_not_taken_for_a_whole_one(watched: Insta
     assert pings(service) == []
 
 
-def test_a_run_that_finds_all_taken_tells_nobody(watched: Installation, service: CannedHttp) -> None:
+def test_a_run_that_finds_all_taken_sends_no_ping(watched: Installation, service: CannedHttp) -> None:
     """The other one tells: its absence must be noticed."""
     with closing(psycopg2.connect(watched.database_url)) as holder:
         holder.cursor().execute("LOCK TABLE janitor_jobs IN EXCLUSIVE MODE")

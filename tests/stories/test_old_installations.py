@@ -122,7 +122,7 @@ def test_without_a_row_of_configuration_there_is_a_warning_and_still_a_cleaning(
 
 
 @pytest.mark.parametrize(("off", "word"), [("automatic", "automática"), ("primary", "primaria")])
-def test_where_migration_is_off_the_log_says_so_and_cleaning_goes_on(
+def test_where_migration_is_off_the_log_says_so_and_cleaning_continues(
     installation: Installation, nas: Destination, off: str, word: str
 ) -> None:
     provider = installation.add_provider(nas)

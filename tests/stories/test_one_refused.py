@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import signal
 import threading
@@ -104,11 +105,52 @@ def test_a_provider_that_refuses_everybody_is_found_out_once(
     assert len([line for line in run.messages("ERROR") if "La nube" in line]) <= 4  # those that were under way
 
 
+def test_what_has_no_room_waits_for_it_and_is_the_fault_of_no_execution(
+    installation: Installation, new_destination: MakeDestination
+) -> None:
+    """A store that is nearly full takes what fits. The cause is told once, by the provider's name, and stays until all
+    had room; the next run takes up what had none. Looked for elsewhere, too: local disks, SFTP and what is left of
+    them (`tests/jobs/test_provider_set.py`), the way home (`jobs/rehome/move.py`).
+    """
+    real = new_destination("s3-rclone")
+    large = [installation.small_execution(f"grande-{number}", age_hours=100 - number) for number in range(3)]
+    for directory in large:
+        (directory / "tabla.txt").write_bytes(b"x" * 20_000)
+    installation.small_execution("cabe")
+    has_room = threading.Event()
+
+    def refuse_large(exchange: Exchange) -> None:
+        if exchange.announced_bytes < 10_000 or has_room.is_set():
+            exchange.answer(exchange.forward())
+        else:
+            refuse("s3", 507, "XMinioStorageFull")(exchange)
+
+    with HttpFaultProxy(address_of(real), Fault("full", refuse_large, "^PUT")) as proxy:
+        installation.configure(installation.add_provider(behind(real, proxy.url), "La nube"))
+        for _ in range(2):
+            run = installation.run("--migrate-only", JANITOR_MAX_ATTEMPTS="1")
+            assert run.exit_code == 1, str(run)
+            (told,) = [line for line in run.messages("WARNING") if "La nube" in line]
+            assert "sin espacio (hacen falta 19" in told
+            assert "La nube (sin espacio)" in run.messages("INFO")[-1]
+        assert installation.place("cabe")[0] is True
+        rows = installation.rows("SELECT failed_runs, quarantined_at, next_try_at FROM janitor_migrations")
+        assert all(tuple(row.values()) == (0, None, None) for row in rows)
+        (found,) = json.loads(installation.run("status", "--json").output)["needs_person"]
+        assert found["code"] == "provider_storage_full"
+        assert "La nube" in found["subject"]
+        assert "siguen sin migrar 3 ejecuciones" in found["text"]
+        has_room.set()
+        assert installation.run("--migrate-only").exit_code == 0
+    assert all(installation.place(directory.name)[0] for directory in large)
+    assert installation.rows("SELECT FROM janitor_provider_health") == []
+
+
 UPLOADS_ARE_LISTED = r"^GET [^ ]*[?&]uploads"
 
 
 @pytest.mark.parametrize(("status", "code"), [(403, "AccessDenied"), (501, "NotImplemented")])
-def test_uploads_that_may_not_be_listed_stop_nothing_and_are_told_of_once(
+def test_uploads_that_may_not_be_listed_stop_nothing_and_are_reported_once(
     installation: Installation, new_destination: MakeDestination, status: int, code: str
 ) -> None:
     """Also looked for: AbortMultipartUpload, HEAD, the deletion of what a probe or an attempt has left."""
@@ -196,7 +238,7 @@ def test_an_equal_copy_that_is_protected_since_a_kill_is_recorded_as_it_is(
     require_stored(destination, "ejecuciones/una", directory)
 
 
-def test_an_older_manifest_that_is_protected_is_told_of_and_others_go_on(
+def test_an_older_manifest_that_is_protected_is_reported_and_others_continue(
     installation: Installation, new_destination: MakeDestination, nas: Destination
 ) -> None:
     destination = new_destination("local")

@@ -65,7 +65,7 @@ def test_a_bucket_that_takes_few_requests_gets_everything_in_one_run(
 
 
 @pytest.mark.parametrize("name", ["s3-rclone", "s3-swift"])
-def test_the_next_run_goes_on_with_the_parts_of_the_one_before(
+def test_the_next_run_continues_with_the_parts_of_the_one_before(
     installation: Installation, new_destination: Callable[[str], Destination], name: str
 ) -> None:
     real = new_destination(name)

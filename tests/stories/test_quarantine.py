@@ -36,7 +36,7 @@ def _make_room(nas: Destination) -> None:
     (nas.directory / "ejecuciones" / "mala").unlink()
 
 
-def test_an_execution_that_fails_in_too_many_runs_is_told_of_once_and_left_alone(
+def test_an_execution_that_fails_in_too_many_runs_is_reported_once_and_left_alone(
     installation: Installation, nas: Destination, bad: Path
 ) -> None:
     """It waits longer each time, and `retry` brings it back."""

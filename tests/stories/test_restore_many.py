@@ -39,7 +39,7 @@ def are_equal(installation: Installation, target: Path, uuids: Sequence[str]) ->
     return all(snapshot(target / uuid) == snapshot(installation.executions / uuid) for uuid in uuids)
 
 
-def test_one_that_fails_stops_no_other_and_the_same_command_goes_on(migrated: Installation, nas: Destination) -> None:
+def test_one_that_fails_stops_no_other_and_the_same_command_continues(migrated: Installation, nas: Destination) -> None:
     target = migrated.directory / "recuperadas"
     stored = nas.directory / "ejecuciones" / "dos" / "tabla.txt"
     stored.rename(nas.directory / "apartado")

@@ -88,7 +88,7 @@ def test_what_a_provider_refuses_names_the_execution_the_provider_and_what_to_do
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
-def test_a_restore_that_is_stopped_from_outside_goes_on_by_the_same_command(
+def test_a_restore_that_is_stopped_from_outside_continues_by_the_same_command(
     installation: Installation, new_destination: Callable[[str], Destination], signal_number: signal.Signals
 ) -> None:
     """In the middle of a large file, under a limit that keeps it on its way."""
@@ -109,7 +109,7 @@ def test_a_restore_that_is_stopped_from_outside_goes_on_by_the_same_command(
     assert snapshot(target) == snapshot(original)
 
 
-def test_a_restore_of_several_that_is_killed_goes_on_where_it_stopped(
+def test_a_restore_of_several_that_is_killed_continues_where_it_stopped(
     installation: Installation, new_destination: Callable[[str], Destination]
 ) -> None:
     """In the middle of the second one; the first one is whole and stays as it is."""
@@ -195,7 +195,7 @@ def test_an_execution_without_files_has_nothing_to_restore(migrated: Installatio
         assert run.messages("ERROR") == [f"la ejecución {uuid} {why}"], str(run)
 
 
-def test_what_there_is_one_of_is_told_in_the_singular(installation: Installation, nas: Destination) -> None:
+def test_what_there_is_one_of_is_reported_in_the_singular(installation: Installation, nas: Destination) -> None:
     installation.configure(installation.add_provider(nas))
     (installation.new_directory("uno") / "único").write_text("a")
     installation.add_execution("uno", installation.executions / "uno")

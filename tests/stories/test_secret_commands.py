@@ -277,7 +277,7 @@ def test_a_whole_service_account_may_be_a_secret(installation: Installation, nas
     assert not [line for line in private_key if line in run.errors]
 
 
-def test_check_advises_to_encrypt_what_lies_open(installation: Installation, nas: Destination) -> None:
+def test_check_advises_to_encrypt_literal_secrets(installation: Installation, nas: Destination) -> None:
     good = installation.add_provider(nas)
     literal = {"host": "127.0.0.1", "username": "sage", "password": "no-debe-verse", "host_key": "ssh-rsa AAAA"}
     installation.add_provider_row("Archivo", "sftp", literal, {"base_path": "/x"}, active=False)

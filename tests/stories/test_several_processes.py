@@ -67,7 +67,7 @@ def much(installation: Installation, new_destination: Callable[[str], Destinatio
         yield Much(installation, real, door)
 
 
-def test_they_tell_as_one_run_what_they_did(much: Much) -> None:
+def test_all_members_report_as_one_run(much: Much) -> None:
     installation = much.installation
     os.mkfifo(installation.executions / "e07" / "tubo")
     with installation.start("--debug", JANITOR_LOG_FORMAT="json", JANITOR_PROCESSES="3") as command:
@@ -109,7 +109,7 @@ def test_a_signal_stops_them_all_in_time_and_loses_nothing(much: Much, number: s
     much.require_finished_by_the_next_tick()
 
 
-def test_none_outlives_a_run_that_is_killed_and_the_next_one_goes_on_at_once(much: Much) -> None:
+def test_no_member_outlives_a_killed_run_and_the_next_run_continues_at_once(much: Much) -> None:
     with much.installation.start() as command:
         wait_until(much.door.met.is_set, 30)
         members = children_of(command.process.pid)
@@ -120,7 +120,7 @@ def test_none_outlives_a_run_that_is_killed_and_the_next_one_goes_on_at_once(muc
     much.require_finished_by_the_next_tick()
 
 
-def test_one_that_is_killed_is_told_of_and_costs_no_more_than_what_it_had(much: Much) -> None:
+def test_a_killed_member_is_reported_and_costs_no_more_than_what_it_had(much: Much) -> None:
     with much.installation.start() as command:
         wait_until(much.door.met.is_set, 30)
         victim, _ = children_of(command.process.pid)

@@ -123,7 +123,7 @@ REFUSALS: list[tuple[str, Sequence[Fault], str]] = [
 
 
 @pytest.mark.parametrize(("faults", "reason"), [pytest.param(list(f), r, id=name) for name, f, r in REFUSALS])
-def test_a_server_that_goes_on_going_wrong_is_given_up_for_the_alternate(
+def test_a_server_that_keeps_failing_is_given_up_for_the_alternate(
     scene: Scene, faults: list[Fault], reason: str
 ) -> None:
     fresh = [Fault(fault.kind, fault.effect, fault.path, fault.calls) for fault in faults]
@@ -154,13 +154,13 @@ def test_without_an_alternate_the_local_directory_is_kept(scene: Scene) -> None:
         pytest.param(Fault("WRITE", liar.write_otherwise(flip_a_bit), calls=(2,)), id="one write has another bit"),
     ],
 )
-def test_what_goes_wrong_once_is_made_up_for_in_the_same_tick(scene: Scene, fault: Fault) -> None:
+def test_what_goes_wrong_once_is_repaired_in_the_same_tick(scene: Scene, fault: Fault) -> None:
     run = scene.tick(Fault(fault.kind, fault.effect, fault.path, fault.calls))
     scene.require_migrated_to_the_primary(run)
     assert not run.messages("ERROR")
 
 
-def test_a_password_that_is_changed_in_the_middle_is_told(scene: Scene) -> None:
+def test_a_password_that_is_changed_in_the_middle_is_reported(scene: Scene) -> None:
     def lock_out(request: liar.Request) -> None:
         scene.server.accepts_logins = False
         request.cut()
@@ -171,7 +171,7 @@ def test_a_password_that_is_changed_in_the_middle_is_told(scene: Scene) -> None:
     scene.require_nothing_left_after_another_tick()
 
 
-def test_a_host_key_that_changes_in_the_middle_is_told(scene: Scene, asyncssh_server: AsyncSsh) -> None:
+def test_a_host_key_that_changes_in_the_middle_is_reported(scene: Scene, asyncssh_server: AsyncSsh) -> None:
     with FaultyLine(scene.server.port) as line:
         scene.through(line.port)
 
@@ -185,7 +185,7 @@ def test_a_host_key_that_changes_in_the_middle_is_told(scene: Scene, asyncssh_se
     scene.require_nothing_left_after_another_tick()
 
 
-def test_a_base_directory_that_vanishes_in_the_middle_is_never_made_anew(scene: Scene) -> None:
+def test_a_base_directory_that_vanishes_in_the_middle_is_never_created_again(scene: Scene) -> None:
     def remove_all(request: liar.Request) -> None:
         shutil.rmtree(scene.primary.directory)
         request.forward()
@@ -223,7 +223,7 @@ def test_a_host_that_no_packet_reaches_is_given_up(scene: Scene) -> None:
     scene.require_gone_to_the_alternate(run, "no responde")
 
 
-def test_commands_that_lie_prove_nothing(scene: Scene) -> None:
+def test_commands_with_false_answers_prove_nothing(scene: Scene) -> None:
     """`sha256sum` says what was sent, of a disk that holds something else, but not in its own words."""
 
     async def lie(command: str, standard_input: bytes) -> tuple[bytes, int]:

@@ -63,7 +63,7 @@ def test_a_tick_moves_executions_to_every_kind_of_destination(
     assert installation.unfinished() == {"attempts": 0, "leases": 0, "removals": 0}
 
 
-def test_without_a_prefix_executions_lie_at_the_top_and_a_second_tick_does_nothing(
+def test_without_a_prefix_executions_are_at_the_top_and_a_second_tick_does_nothing(
     installation: Installation, destinations: Destination
 ) -> None:
     provider = installation.add_provider(destinations)
@@ -89,7 +89,7 @@ def test_without_a_prefix_executions_lie_at_the_top_and_a_second_tick_does_nothi
     assert installation.rows("SELECT * FROM ejecuciones_yaml ORDER BY id") == platform
 
 
-def test_status_tells_what_a_tick_did(installation: Installation, nas: Destination) -> None:
+def test_status_shows_what_a_tick_did(installation: Installation, nas: Destination) -> None:
     provider = installation.add_provider(nas, "NAS del sótano")
     installation.configure(provider, tiempo_retencion_local=24)
     installation.small_execution("uno", contenido="doce bytes..")

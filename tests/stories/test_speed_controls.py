@@ -154,7 +154,7 @@ def test_the_oldest_execution_goes_first_although_its_thread_comes_late(
     assert migrated(installation) == ["uuid-vieja"], str(run)
 
 
-def test_a_limit_that_is_not_reached_is_not_told_of(installation: Installation, nas: Destination) -> None:
+def test_a_limit_that_is_not_reached_is_not_mentioned(installation: Installation, nas: Destination) -> None:
     installation.configure(installation.add_provider(nas))
     add_executions(installation, 2, 10)
     run = installation.run("--max-duration", "1h", "--max-bytes", "1G")

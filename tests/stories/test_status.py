@@ -73,7 +73,7 @@ def codes(installation: Installation) -> list[str]:
 # What is wrong, and what to do
 
 
-def test_what_lasts_is_told_with_its_beginning(installation: Installation, tmp_path: Path) -> None:
+def test_what_lasts_is_reported_with_its_beginning(installation: Installation, tmp_path: Path) -> None:
     """As far as runs have noted it for the notices: a root that is gone, a full disk, a job that fails."""
     installation.environment["JANITOR_NOTIFY_URLS"] = "json://127.0.0.1:9/"
     began = datetime.now(UTC).replace(microsecond=0) - timedelta(days=3)
@@ -97,7 +97,7 @@ def test_what_lasts_is_told_with_its_beginning(installation: Installation, tmp_p
     assert named.count("disk_nearly_full") == 1, "one disk that holds several directories"
 
 
-def test_an_outage_is_told_by_cause_and_provider_and_not_for_each_execution(
+def test_an_outage_is_reported_by_cause_and_provider_and_not_for_each_execution(
     installation: Installation, tmp_path: Path
 ) -> None:
     """The NAS is gone, and so is the alternate: somebody reads which, since when, why, and what to do."""
@@ -141,7 +141,7 @@ def failed_migration(uuid: str, error_code: str | None, error: str, provider: st
     )
 
 
-def test_what_failed_without_a_recorded_cause_or_on_this_host_is_told_so(installation: Installation) -> None:
+def test_a_failure_without_a_recorded_cause_or_on_this_host_is_reported_as_such(installation: Installation) -> None:
     """A run that crashed records no cause for its executions, but one for its job. A local file is on no provider."""
     facts = facts_of(installation)
     crashed = failed_migration("u-9", None, "", None)
@@ -203,7 +203,7 @@ def test_ready_is_never_said_of_what_will_not_happen(
 
 
 @pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_run_that_the_database_could_not_record_is_told(
+def test_a_run_that_the_database_could_not_record_is_reported(
     installation: Installation, nas: Destination, log_format: str
 ) -> None:
     """As on a full disk: what can be read is in order, and every run ends as it begins."""
@@ -348,7 +348,7 @@ def add_run(installation: Installation, host: str, process_id: int, lease: str |
     return int(row["id"])
 
 
-def test_a_run_under_way_is_told_from_one_that_was_killed_and_from_one_that_hangs(
+def test_a_run_under_way_is_distinguished_from_one_that_was_killed_and_from_one_that_hangs(
     installation: Installation,
 ) -> None:
     settings = settings_of(installation)
@@ -384,7 +384,7 @@ def test_a_long_migration_is_not_hidden_behind_a_later_run(installation: Install
     assert [line for line in lines if line.startswith("Última ejecución del programa: ")]
 
 
-def test_a_host_that_stopped_running_is_told_and_one_that_was_retired_is_not(installation: Installation) -> None:
+def test_a_host_that_stopped_running_is_reported_and_one_that_was_retired_is_not(installation: Installation) -> None:
     for host, age in (("puntual", "2 hours"), ("callada", "5 days"), ("retirada", "50 days")):
         installation.execute(
             "INSERT INTO janitor_runs (host, process_id, mode, version, started_at, finished_at, exit_code) "
@@ -441,7 +441,7 @@ def test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted(
         ({"report": None}, "en Con error, por qué"),
     ],
 )
-def test_what_waits_for_long_says_how_to_go_on(
+def test_what_waits_for_long_says_how_to_continue(
     installation: Installation, nas: Destination, last_run: dict[str, object] | None, advice: str
 ) -> None:
     installation.configure(installation.add_provider(nas))

@@ -75,7 +75,7 @@ UNWRITABLE: dict[str, Callable[[Path], str]] = {
 
 
 @pytest.mark.parametrize("name", UNWRITABLE)
-def test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_code(
+def test_a_log_that_cannot_be_written_is_reported_on_the_console_and_by_the_exit_code(
     ready: Installation, name: str
 ) -> None:
     """`logs` was made by root, say, and cron runs as another user. A full disk: `test_host_faults`."""
@@ -99,7 +99,7 @@ def test_a_log_that_cannot_be_written_is_told_on_the_console_and_by_the_exit_cod
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
 @pytest.mark.parametrize("path", ["/", "/etc", "/root", "/usr/lib", "/home/otra"])
-def test_nobody_is_told_to_give_away_what_is_the_systems_or_a_home(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+def test_no_advice_gives_away_a_directory_of_the_system_or_a_home(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     """Nor anything with all that is in it. For each directory that the advice is given of: log, lock, TEMP_DIR."""
     refused = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     monkeypatch.setattr(os, "geteuid", lambda: NOBODY)

@@ -131,7 +131,7 @@ def test_helpers_move_it_whole_over_connections_of_their_own(
     very_many.require_given_back()
 
 
-def test_a_helper_that_is_killed_is_done_without(very_many: VeryMany, door: Door) -> None:
+def test_a_run_finishes_without_a_helper_that_is_killed(very_many: VeryMany, door: Door) -> None:
     with very_many.installation.start() as command:
         wait_until(door.met.is_set, PATIENCE_SECONDS)
         wait_until(lambda: len(children_of(command.process.pid)) == 2, PATIENCE_SECONDS)
@@ -146,7 +146,7 @@ def test_a_helper_that_is_killed_is_done_without(very_many: VeryMany, door: Door
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_none_outlives_a_run_that_is_ended_and_the_next_one_does_the_rest(
+def test_no_helper_outlives_a_run_that_is_ended_and_the_next_run_does_the_rest(
     very_many: VeryMany, door: Door, number: signal.Signals
 ) -> None:
     with very_many.installation.start() as command:

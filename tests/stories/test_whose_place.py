@@ -16,7 +16,7 @@ from tests.stories.trees import copy_tree, require_stored, snapshot
 DELETION_OF_THE_MANIFEST = rb"DELETE /[^ ]*\.manifest\.json"
 
 
-def test_a_place_of_somebody_else_is_told_and_the_alternate_takes_over(
+def test_a_place_of_somebody_else_is_reported_and_the_alternate_takes_over(
     installation: Installation, new_destination: Callable[[str], Destination]
 ) -> None:
     """The run ends with 1 although everything is migrated: somebody has to look at what is there."""

@@ -126,7 +126,7 @@ def test_a_provider_that_only_a_person_can_mend_is_named_though_the_alternate_to
     require_told(installation, run, f"1 proveedor que alguien tiene que arreglar: Mala ({reason})")
 
 
-def test_what_a_process_of_the_run_finds_out_of_a_provider_is_told_by_the_run(
+def test_what_a_process_of_the_run_finds_out_of_a_provider_is_reported_by_the_run(
     installation: Installation, nas: Destination
 ) -> None:
     bad, good = _no_directory(installation, nas), installation.add_provider(nas, "Buena")
@@ -223,7 +223,7 @@ def test_an_attempt_that_sent_nothing_leaves_nothing_to_clear_away(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--all-dirs"], ["--dry-run"]], ids=str)
-def test_a_root_that_is_missing_is_told_and_what_is_in_it_is_left_alone(
+def test_a_root_that_is_missing_is_reported_and_what_is_in_it_is_left_alone(
     installation: Installation, nas: Destination, arguments: list[str]
 ) -> None:
     """Its disk is not mounted: neither is anything in it taken for missing, nor a removal in it for done."""

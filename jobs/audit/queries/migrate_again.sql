@@ -1,6 +1,6 @@
 -- An operator asks that a lost or damaged copy be made again from the local directory, which is still there. Only if row
 -- and migration say the same as when the copy was found to be so, and nobody works on it. One that was removed may have
--- been restored there; one whose removal is not ended is left alone.
+-- been restored there. A removal that was begun asks before each step, and ends with the row's change.
 WITH taken_back AS (
     UPDATE ejecuciones_yaml AS execution
     SET migrado_a_nube = false
@@ -15,7 +15,6 @@ WITH taken_back AS (
       AND migration.uri = execution.ruta_nube
       AND migration.provider_id = execution.nube_provider_id
       AND migration.state = 'migrated'
-      AND migration.local_copy IN ('kept', 'deleted')
       AND (migration.lease_expires_at IS NULL OR migration.lease_expires_at < now())
       AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = execution.id)
     RETURNING execution.id, execution.ruta_nube

@@ -285,7 +285,7 @@ class Sender:
             return b""
 
     def _store(self, key: str, source: Source, sha256: str, there: StoredObject | None) -> Evidence:
-        """Store one object in the place of what was seen there, unless it is exactly this one, and prove it.
+        """Replace what was seen there by one object, unless it is exactly this one, and prove it.
 
         Raises `IntegrityError`; what this call stored, and is not what was sent, is removed then.
         """

@@ -40,7 +40,7 @@ class Restraint(Protocol):
 
 
 class Unrestricted:
-    """A file as it is: whoever wrote it may run programs."""
+    """A file as it is: its author may run programs."""
 
     def beginning(self) -> bytes:
         """Nothing."""

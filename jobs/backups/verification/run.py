@@ -28,7 +28,7 @@ SLACK = timedelta(hours=12)
 """The job comes once a day, never at the same second: so a proof is due when the day begins in which it gets old."""
 
 LEFT_TO_ITS_HOST = timedelta(days=1)
-"""It proves what lies on its disk without fetching anything."""
+"""It proves what is on its disk without fetching anything."""
 
 NOT_VERIFIED = "backup:not_verified"
 """The cause of a notice. A job that fails is one by itself."""

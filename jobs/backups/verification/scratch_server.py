@@ -119,7 +119,7 @@ def _prepare(server_url: str, name: str, description: Description) -> None:
     """Make the database, and the roles that the server has not.
 
     Where the server has not the locale of the backup, it is C: most databases restore there, too. Nothing of it goes
-    through `psql`, which runs programs for whoever gets a line into what it reads.
+    through `psql`, which runs programs for anybody who gets a line into what it reads.
     """
     names = [role.encode("utf-8", "surrogateescape") for role in description.roles]
     roles = [render("create_role", name=literal(role), mark=literal(name.encode())) for role in names]

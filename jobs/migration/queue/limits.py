@@ -110,7 +110,7 @@ class RunLimits:
 
 
 def has_room_for(size_bytes: int, used_bytes: int, max_bytes: int) -> bool:
-    """Whether an execution of this size may begin in a run that has used so many bytes: the first one always may."""
+    """Whether an execution of this size may begin in a run that has used that many bytes: the first one always may."""
     return used_bytes == 0 or used_bytes + size_bytes <= max_bytes
 
 

@@ -18,19 +18,19 @@ from jobs.migration.directories import DirectoryJudge, DirectoryMissing
 from jobs.migration.known_conflicts import KnownConflicts
 from jobs.migration.leases import lease_of
 from jobs.migration.removal.removal import is_set_aside, keep_local_copy, remove_local_copy
+from jobs.migration.removal.whole_copies import KNOWN_BAD, CopyNotWhole, RemainingCopy, require_whole
 from jobs.provider_set import ProviderSet
 from jobs.report import Named, TickReport
 from jobs.signals import Interruption
 from providers.base import ProviderError, ProviderUnavailable
-from sql.database import Database, DatabaseBusy, DeletionHeld, DeletionSwitchedOff
+from sql.database import CopyKnownBad, Database, DatabaseBusy, DeletionHeld, DeletionSwitchedOff
 from sql.migration.removals import RemovalRecord, UnfinishedDeletion
 from storage.helpers import Helpers
-from storage.keys import place_from_uri
 from storage.lease import ClaimLost
-from storage.manifest import fetch_manifest
 
 NOTHING_RECORDED = RemovalRecord()
 SWITCHED_OFF = "eliminar_despues_de_migrar se desactivó mientras tanto"
+TO_DO = "audit --all --read-back dice qué le falta, y con --fix se migra otra vez desde aquí"
 HELD = "está retenida (hold), y no se borra nada de ella hasta que se ejecute release"
 
 
@@ -93,6 +93,8 @@ class RecordedPermission:
             raise RemovalSwitchedOff(SWITCHED_OFF) from None
         except DeletionHeld:
             raise RemovalHeld(HELD) from None
+        except CopyKnownBad:
+            raise CopyNotWhole(f"{KNOWN_BAD}; {TO_DO}") from None
 
 
 class LocalCopies:
@@ -117,8 +119,8 @@ class LocalCopies:
     def finish_removals(
         self, executions: Iterable[Execution], providers: ProviderSet, may_begin: Callable[[], bool]
     ) -> None:
-        """Take up in turn what this host began and did not finish, as long as `may_begin` allows it; fetch the proven
-        copy's manifest for each.
+        """Take up in turn what this host began and did not finish, as long as `may_begin` allows it; see for each
+        that the proven copy is still whole.
 
         Raises `DatabaseUnavailable`; a problem with one of them is reported and stops none of the others.
         """
@@ -304,8 +306,11 @@ class LocalCopies:
         provider = providers.get(deletion.provider_id)
         if provider is None:
             raise ProviderUnavailable("el proveedor que tiene la copia no se puede usar")
-        place = place_from_uri(deletion.uri)
-        return fetch_manifest(provider, place, deletion.manifest_sha256, self._interruption.migrations)
+        copy = RemainingCopy(deletion.uri, deletion.manifest_sha256, deletion.listing_digest, is_known_bad=False)
+        try:
+            return require_whole(provider, copy, self._interruption.migrations)
+        except CopyNotWhole as error:
+            raise CopyNotWhole(f"su copia guardada ya no está entera ({one_line(error)}); {TO_DO}") from error
 
 
 def _file_count(deletion: UnfinishedDeletion) -> int:

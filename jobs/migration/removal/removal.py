@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import itertools
 import os
-import stat
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -15,54 +13,25 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Protocol
 
-from config.errors import RunInterrupted, SourceChanged, SourceError, SourceUnreadable, UnsafeSource
+from config.errors import RunInterrupted, SourceChanged, SourceUnreadable, UnsafeSource
 from config.logs import one_line
-from config.models import Entry, EntryKind, Execution, FileIdentity
+from config.models import Entry, Execution
 from config.text.wording import reason_of
-from files.descriptors import FILE_FLAGS, closing_descriptor, open_directory_beneath
-from files.open_files import OpenFiles, look_at_open_files
+from files.descriptors import closing_descriptor, open_directory_beneath
 from files.tree import Tree
-from files.walk import hash_file, identity_of, walk_quiet_tree
-from files.writers import Answer, FileInUse, lease_is_whole, release_lease, take_lease
+from files.walk import walk_quiet_tree
 from jobs.migration.directories import DirectoryJudge, DirectoryMissing
+from jobs.migration.removal.comparison import Parents, require_proven
+from jobs.migration.removal.entries import EntryRemoval, free_names
+from jobs.migration.removal.errors import LocalCopyAbsent, LocalCopyDiffers
 from sql.migration.removals import RemovalRecord
 from storage import lease as lease_module
 from storage.helpers import FILES_HANDED_OVER, HelperLost, Helpers, Task, WorkerState
 
-SET_ASIDE = ".janitor-removing-"
-"""The prefix of a file's name, in its own directory, in the moment before it is removed."""
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 NOT_TO_BE_SYNCED = (errno.EINVAL, errno.ENOTSUP)
 """The errors of a file system that cannot sync a directory."""
 
 LONGEST_NAME_BYTES = 255
-
-LINK_FLAGS = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class LocalCopyDiffers(SourceError):
-    """The local directory has something that the proven copy does not: it stays, and a person has to look."""
-
-    code = "local_copy_differs"
-
-
-class LocalCopyInUse(SourceError):
-    """A program has a file open for writing: no copy has what it may still write, so the local one stays."""
-
-    code = "local_copy_in_use"
-
-
-class WritersUnknown(SourceError):
-    """Nobody can tell whether a program has a file open for writing, so the local copy stays."""
-
-    code = "writers_unknown"
-
-
-class LocalCopyAbsent(SourceError):
-    """There is nothing to remove, and nothing shows that this program has removed it."""
-
-    code = "local_copy_absent"
 
 
 class Permission(Protocol):
@@ -325,11 +294,11 @@ def _remove_contents(
 ) -> None:
     """Compare everything first, so that a difference is found before anything is gone; then remove, leaves first."""
     present = walk_quiet_tree(descriptor, hold.interruption)
-    with contextlib.closing(_Parents(descriptor)) as parents:
-        found = _require_proven(descriptor, parents, present, proven, hold.interruption)
+    with contextlib.closing(Parents(descriptor)) as parents:
+        found = require_proven(descriptor, parents, present, proven, hold.interruption)
     if found < len(proven) and not may_lack_some:
         raise LocalCopyDiffers(f"faltan {len(proven) - found} de los {len(proven)} ficheros y directorios de la copia")
-    names = _free_names(present, proven)
+    names = free_names(present, proven)
     left: Sequence[int] = range(len(present))
     if helpers is not None and helpers.are_worth_while(present.file_count):
         try:
@@ -337,7 +306,7 @@ def _remove_contents(
         except HelperLost:
             _remove_contents(descriptor, proven, hold, None, may_lack_some=True)
             return
-    removal = _Removal(descriptor, next(names), hold.require_held)
+    removal = EntryRemoval(descriptor, next(names), hold.require_held)
     for position in reversed(left):  # path order puts a directory before its contents
         entry = present.entry(position)
         if entry.path:
@@ -374,8 +343,8 @@ class RemoveFiles(Task[Sequence[int]]):
     set_aside: str
 
     def carry_out(self, worker_state: WorkerState, directory_descriptor: int) -> Sequence[int]:
-        """See `Task`. Returns the indexes of those that are left. Raises as `_Removal.remove`."""
-        removal = _Removal(directory_descriptor, self.set_aside, worker_state.require_word)
+        """See `Task`. Returns the indexes of those that are left. Raises as `EntryRemoval.remove`."""
+        removal = EntryRemoval(directory_descriptor, self.set_aside, worker_state.require_word)
         left = array("Q")
         for index, entry in enumerate(self.entries):
             if os.stat(entry.path, dir_fd=directory_descriptor, follow_symlinks=False).st_nlink > 1:
@@ -383,216 +352,3 @@ class RemoveFiles(Task[Sequence[int]]):
             else:
                 removal.remove(entry)
         return left
-
-
-def _name(entry: Entry) -> str:
-    return entry.path.rpartition("/")[2]
-
-
-class _Parents:
-    """Opens the parents of entries. The last one stays open, because most entries share it with the next."""
-
-    def __init__(self, top: int) -> None:
-        self._top = top
-        self._path = ""
-        self._descriptor: int | None = None
-
-    def of(self, entry: Entry) -> tuple[int, str]:
-        """A descriptor, valid until the next call, and the entry's name in it. Raises `OSError`."""
-        path, _, name = entry.path.rpartition("/")
-        if self._descriptor is None or path != self._path:
-            self.close()
-            self._descriptor = open_directory_beneath(self._top, path.split("/") if path else [])
-            self._path = path
-        return self._descriptor, name
-
-    def close(self) -> None:
-        """Close the descriptor."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-
-
-def _free_names(*trees: Tree) -> Iterator[str]:
-    """Names that no entry has."""
-    taken = {_name(entry) for tree in trees if tree.may_mention(SET_ASIDE) for entry in tree}
-    return (name for number in itertools.count() if (name := f"{SET_ASIDE}{number}") not in taken)
-
-
-def _require_proven(
-    descriptor: int, parents: _Parents, present: Tree, proven: Tree, interruption: threading.Event
-) -> int:
-    """Require every local entry to be proven and without writers. Return how many proven entries have their
-    names here.
-    """
-    position = None
-    found = 0
-    writers = _Writers()
-    for entry in present:
-        position = proven.find(entry.path, 0 if position is None else position + 1)
-        counterpart = None if position is None else proven.entry(position)
-        if counterpart is None and _name(entry).startswith(SET_ASIDE):
-            writers.require_none(parents, entry)
-            _require_proven_somewhere(descriptor, entry, proven, interruption)
-            continue
-        if counterpart is None or counterpart.kind is not entry.kind:
-            raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
-        if entry.kind is EntryKind.LINK and entry.link_target != counterpart.link_target:
-            raise LocalCopyDiffers(f"el enlace {one_line(entry.path)} difiere de la copia de la nube")
-        writers.require_none(parents, entry)
-        if entry.kind is EntryKind.FILE and not _same_bytes(descriptor, entry, counterpart, interruption):
-            raise LocalCopyDiffers(f"{one_line(entry.path)} difiere de la copia de la nube")
-        found += 1
-    return found
-
-
-def _require_proven_somewhere(descriptor: int, entry: Entry, proven: Tree, interruption: threading.Event) -> None:
-    """An entry that an interrupted removal had set aside lost its name: the copy must hold it under any name."""
-    content = entry.link_target
-    if entry.kind is EntryKind.FILE:
-        content = hash_file(descriptor, entry, interruption)
-    held = ((other.kind, other.link_target or other.sha256) for other in proven)
-    if content is None or (entry.kind, content) not in held:
-        raise LocalCopyDiffers(f"{one_line(entry.path)} no está en la copia de la nube")
-
-
-class _Writers:
-    """Finds out whether a file is open for writing: by a lease or, where there is none, in `/proc`."""
-
-    def __init__(self) -> None:
-        self._open_files: OpenFiles | None = None
-
-    def require_none(self, parents: _Parents, entry: Entry) -> None:
-        """Raises `LocalCopyInUse`, `WritersUnknown`, `OSError`."""
-        if entry.kind is not EntryKind.FILE:
-            return
-        opened = _open(*parents.of(entry), entry.kind)
-        try:
-            answer = _take_lease(opened, entry)
-            if answer is not Answer.TAKEN:
-                self._require_none_in_proc(opened, entry, answer)
-        finally:
-            os.close(opened)
-
-    def _require_none_in_proc(self, opened: int, entry: Entry, answer: Answer) -> None:
-        if self._open_files is None:
-            self._open_files = look_at_open_files()
-        if self._open_files.has_writer(opened):
-            raise LocalCopyInUse(f"otro programa tiene abierto para escribir {one_line(entry.path)}")
-        if answer is Answer.NO_RIGHT and not self._open_files.is_complete:
-            raise WritersUnknown(
-                f"no se puede saber si otro programa tiene abierto para escribir {one_line(entry.path)}, que es del "
-                f"usuario {os.fstat(opened).st_uid}: ejecute este programa como ese usuario o dele CAP_LEASE"
-            )
-
-
-def _same_bytes(descriptor: int, entry: Entry, proven: Entry, interruption: threading.Event) -> bool:
-    """An unchanged inode proves the bytes that were read and sent; otherwise they are read again."""
-    if proven.identity is not None and entry.identity == proven.identity:
-        return True
-    return entry.size_bytes == proven.size_bytes and hash_file(descriptor, entry, interruption) == proven.sha256
-
-
-class _Removal:
-    """Removes the entries of one tree, each only if it still is what was compared a moment ago.
-
-    A name may come to stand for something else between a look and `unlink`. So an entry is first renamed to `aside`, a
-    name that nobody else knows, then checked through the descriptor that was compared, and then removed. If it is
-    another file by now, it gets its name back.
-    """
-
-    def __init__(self, top: int, aside: str, require_held: Callable[[], None]) -> None:
-        self._top = top
-        self._aside = aside
-        self._require_held = require_held
-        self._compared: dict[int, FileIdentity] = {}
-        """By inode, the status of hard links after another link was removed, which changes their ctime."""
-
-    def remove(self, entry: Entry) -> None:
-        """Raises `SourceChanged`, `LocalCopyInUse`, `OSError`, what `require_held` raises; then the entry stays.
-
-        The parent is looked up again each time, so that one that somebody has moved away meanwhile is kept.
-        """
-        self._require_held()
-        *parents, name = entry.path.split("/")
-        if not parents:
-            self._remove(self._top, name, entry)
-            return
-        with closing_descriptor(open_directory_beneath(self._top, parents)) as parent:
-            self._remove(parent, name, entry)
-
-    def _remove(self, parent: int, name: str, entry: Entry) -> None:
-        if entry.kind is EntryKind.DIRECTORY:
-            os.rmdir(name, dir_fd=parent)
-            return
-        opened = _open(parent, name, entry.kind)
-        try:
-            self._remove_opened(parent, name, opened, entry)
-        finally:
-            os.close(opened)
-
-    def _remove_opened(self, parent: int, name: str, opened: int, entry: Entry) -> None:
-        leased = entry.kind is EntryKind.FILE and _take_lease(opened, entry) is Answer.TAKEN
-        identity = self._require_as_compared(opened, entry)
-        present_name = self._set_aside(parent, name)
-        try:
-            _require_still_the_same(os.stat(present_name, dir_fd=parent, follow_symlinks=False), identity, entry)
-            if leased:
-                _end_lease(opened, entry)
-            os.unlink(present_name, dir_fd=parent)
-        except BaseException:
-            self._give_back(parent, name)
-            raise
-        status = os.fstat(opened)
-        if status.st_nlink:
-            self._compared[identity.inode] = identity._replace(ctime_ns=status.st_ctime_ns)
-
-    def _require_as_compared(self, opened: int, entry: Entry) -> FileIdentity:
-        identity = identity_of(os.fstat(opened))
-        if identity != self._compared.get(identity.inode, entry.identity):
-            raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
-        return identity
-
-    def _set_aside(self, parent: int, name: str) -> str:
-        """Return the entry's new name: its own where a full disk has no room for another one."""
-        try:
-            os.rename(name, self._aside, src_dir_fd=parent, dst_dir_fd=parent)
-        except OSError as error:
-            if error.errno in NO_ROOM:
-                return name
-            raise
-        return self._aside
-
-    def _give_back(self, parent: int, name: str) -> None:
-        """Rename, but never over another entry: then it stays set aside, in a directory that stays too."""
-        with contextlib.suppress(OSError):
-            if stat.S_ISDIR(os.stat(self._aside, dir_fd=parent, follow_symlinks=False).st_mode):
-                os.rename(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent)
-            else:
-                os.link(self._aside, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
-                os.unlink(self._aside, dir_fd=parent)
-
-
-def _require_still_the_same(status: os.stat_result, identity: FileIdentity, entry: Entry) -> None:
-    """The same status, except for its ctime, which renaming has changed."""
-    if identity_of(status)._replace(ctime_ns=identity.ctime_ns) != identity:
-        raise SourceChanged(f"cambió {one_line(entry.path)} mientras se borraba")
-
-
-def _take_lease(opened: int, entry: Entry) -> Answer:
-    """Hold a lease until the descriptor is closed; see `take_lease`."""
-    try:
-        return take_lease(opened)
-    except FileInUse as error:
-        raise LocalCopyInUse(f"otro programa tiene abierto para escribir {one_line(entry.path)}") from error
-
-
-def _end_lease(opened: int, entry: Entry) -> None:
-    if not lease_is_whole(opened):
-        raise LocalCopyInUse(f"otro programa quiso escribir en {one_line(entry.path)}")
-    release_lease(opened)
-
-
-def _open(parent: int, name: str, kind: EntryKind) -> int:
-    """A descriptor of the inode that has the name, a link's or a file's. A lease needs one opened for reading."""
-    return os.open(name, FILE_FLAGS if kind is EntryKind.FILE else LINK_FLAGS, dir_fd=parent)

@@ -1,7 +1,7 @@
 -- What the tables of the program say of causes of trouble: those that are open, how each job of each host and of the
 -- platform last ended, when an execution was last migrated, as far as the last attempts say, which providers fail, what
--- all of them are called and which the policy wants, which runs of this host have no lease any more, and the first
--- executions of those in quarantine.
+-- all of them are called and which the policy wants, which runs of this host have no lease any more, the first
+-- executions of those in quarantine, and whether any waits for its next try.
 SELECT
     (
         SELECT coalesce(json_object_agg(cause, text), '{}') FROM janitor_causes WHERE state <> 'ok'
@@ -23,7 +23,7 @@ SELECT
     (
         SELECT coalesce(json_agg(json_build_object(
             'id', health.provider_id, 'name', provider.nombre, 'error', health.error,
-            'needs_a_person', health.needs_a_person
+            'needs_a_person', health.needs_a_person, 'error_code', health.error_code
         )), '[]')
         FROM janitor_provider_health AS health
         JOIN cloud_providers AS provider ON provider.id = health.provider_id
@@ -68,4 +68,11 @@ SELECT
             ORDER BY migration.quarantined_at
             LIMIT %(most)s
         ) AS quarantined
-    ) AS quarantined
+    ) AS quarantined,
+    EXISTS (
+        SELECT
+        FROM janitor_migrations AS migration
+        JOIN ejecuciones_yaml AS execution
+            ON execution.id = migration.execution_id AND execution.uuid::text = migration.uuid
+        WHERE migration.next_try_at > now() AND execution.migrado_a_nube IS NOT TRUE
+    ) AS any_waits_after_failures

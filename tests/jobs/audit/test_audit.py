@@ -242,13 +242,10 @@ def test_a_provider_that_does_not_answer_is_said_and_nothing_is_lost(auditing: A
     assert report.providers[0].error == "no responde"
 
 
-@pytest.mark.parametrize("local_copy", ["kept", "deleted"])
+@pytest.mark.parametrize("local_copy", ["kept", "deleting", "deleted"])
 def test_a_lost_copy_is_migrated_again_from_its_directory(auditing: Auditing, local_copy: str) -> None:
-    """Also from one that was deleted and restored to its place since; not while it is being deleted."""
+    """Also from one whose deletion was begun, or that was deleted and restored to its place since."""
     delete(auditing.path("uno/tabla.txt"))
-    report = auditing.audit()
-    auditing.installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting' WHERE uuid = 'uno'")
-    assert auditing.fix(report.findings) == report.findings
     auditing.installation.execute("UPDATE janitor_migrations SET local_copy = %s WHERE uuid = 'uno'", (local_copy,))
     report = auditing.audit()
     assert [finding.fix for finding in report.findings] == [Fix.MIGRATE_AGAIN]
@@ -265,7 +262,6 @@ def test_a_lost_copy_is_migrated_again_from_its_directory(auditing: Auditing, lo
 
 
 CHANGES = {
-    "UPDATE janitor_migrations SET local_copy = 'deleting'": "UPDATE janitor_migrations SET local_copy = 'kept'",
     "UPDATE janitor_migrations SET lease_expires_at = now() + interval '5 minutes'": (
         "UPDATE janitor_migrations SET lease_expires_at = NULL"
     ),
@@ -406,3 +402,36 @@ def test_the_json_is_as_its_schema_says(auditing: Auditing) -> None:
     told["findings"][0]["kind"] = "odd"
     with pytest.raises(AssertionError, match="odd"):
         require_valid("audit", told)
+
+
+NOTE_DAMAGED = (
+    "INSERT INTO janitor_audits (execution_id, provider_id, uri, audited_at, state, evidence) "
+    "SELECT execution_id, provider_id, uri, now(), 'damaged', 'read-back' FROM janitor_migrations WHERE uuid = 'uno'"
+)
+
+
+def require_refused(auditing: Auditing, why: str) -> None:
+    """A tick fails to remove the directory, says why, and leaves all of it there."""
+    run = auditing.installation.run("--migrate-only")
+    assert run.exit_code == 1, str(run)
+    assert any("No se borró la copia local" in line and why in line for line in run.messages("ERROR")), str(run)
+    assert (auditing.installation.executions / "uno" / "tabla.txt").read_text() == "a,b\n1,uno\n"
+
+
+def test_a_local_directory_stays_until_its_bad_copy_is_made_again(auditing: Auditing) -> None:
+    """As after a kill right behind the commit. `audit --fix` then has the directory migrated again."""
+    installation, stored = auditing.installation, auditing.path("uno/tabla.txt")
+    installation.configure(auditing.provider_id, eliminar_despues_de_migrar=True)
+    installation.execute("UPDATE janitor_migrations SET local_copy = 'deleting' WHERE uuid = 'uno'")
+    content = stored.read_text()
+    stored.unlink()
+    require_refused(auditing, "ya no está entera")
+    stored.write_text("X" * len(content))
+    installation.execute(NOTE_DAMAGED)
+    require_refused(auditing, "una auditoría encontró")
+    assert auditing.fix(auditing.audit(EVERY_BYTE).findings) == []
+    assert installation.place("uno")[0] is False
+    run = installation.run("--migrate-only")
+    assert run.exit_code == 0, str(run)
+    assert stored.read_text() == content
+    assert not (installation.executions / "uno").exists()

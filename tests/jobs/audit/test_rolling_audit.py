@@ -85,13 +85,13 @@ def test_all_is_read_back_once_and_again_after_so_many_days(rolling: Rolling) ->
     assert rolling.run().counts.get("audited", 0) == 1, "a copy that was moved counts as never audited"
 
 
-def test_a_run_does_not_pass_its_limit_and_the_next_goes_on(rolling: Rolling) -> None:
+def test_a_run_does_not_pass_its_limit_and_the_next_continues(rolling: Rolling) -> None:
     for count in (1, 2, 3):
         assert rolling.run(max_bytes=1).counts["audited"] == 1
         assert len(rolling.audited()) == count
 
 
-def test_a_killed_run_is_gone_on_from(rolling: Rolling) -> None:
+def test_a_killed_run_is_continued(rolling: Rolling) -> None:
     def die(_call: Call) -> Any:
         raise Killed
 
@@ -104,7 +104,7 @@ def test_a_killed_run_is_gone_on_from(rolling: Rolling) -> None:
     assert rolling.audited() == list(UUIDS)
 
 
-def test_a_bad_copy_is_told_and_the_others_are_read(rolling: Rolling) -> None:
+def test_a_bad_copy_is_reported_and_the_others_are_read(rolling: Rolling) -> None:
     table = rolling.nas.directory / "ejecuciones/dos/tabla.txt"
     table.write_bytes(b"x" * table.stat().st_size)
     outcome = rolling.run()

@@ -18,8 +18,10 @@ import psycopg2
 from demo.servers.postgres import EmbeddedPostgres
 from jobs.backups.creation.differential import Limits
 from jobs.backups.creation.source import Source
-from jobs.backups.engine import make_differential, make_differential_or_full, make_full
-from jobs.backups.files import Target
+from jobs.backups.engine import make_differential, make_full
+from jobs.backups.errors import FullBackupNeeded
+from jobs.backups.files import NAME as BACKUP_NAME
+from jobs.backups.files import SUFFIX, Target, description_name
 from jobs.backups.result import BackupFile
 
 FIRST = datetime(2026, 3, 2, 3, 0, 0)  # noqa: DTZ001 the local time of a schedule
@@ -144,7 +146,13 @@ class Pair:
 
     def differential_or_full(self, limits: Limits | None = None) -> BackupFile:
         """Make a differential, or what takes its place."""
-        return make_differential_or_full(self.source, self.target, self.when(), threading.Event(), limits)
+        base = newest_full(self.target.directory)
+        try:
+            if base is None:
+                raise FullBackupNeeded("no hay ningún completo en el directorio")
+            return make_differential(self.source, self.target, base, self.when(), threading.Event(), limits)
+        except FullBackupNeeded as needed:
+            return make_full(self.source, self.target, self.when(), threading.Event(), reason=str(needed))
 
     def when(self) -> datetime:
         """The next day at three."""
@@ -220,3 +228,17 @@ def run(database_url: str, *statements: str) -> None:
                 cursor.execute(statement)
     finally:
         connection.close()
+
+
+def newest_full(directory: Path) -> Path | None:
+    """The newest full backup that has its description beside it."""
+    if not directory.is_dir():
+        return None
+    found = [
+        path
+        for path in directory.iterdir()
+        if (name := BACKUP_NAME.fullmatch(path.name))
+        and name[2] == "FULL"
+        and (directory / description_name(path.name)).exists()
+    ]
+    return max(found, key=lambda path: path.name.removesuffix(SUFFIX), default=None)

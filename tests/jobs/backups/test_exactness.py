@@ -185,7 +185,7 @@ def test_views_that_cannot_be_filled_cost_no_rows(pair: Pair) -> None:
     assert "janitor.backup=" in pair.comment_of_restored()
 
 
-def test_a_key_tells_values_apart_as_its_index_does(pair: Pair) -> None:
+def test_a_key_distinguishes_values_as_its_index_does(pair: Pair) -> None:
     """A column may ignore case where its index does not: only ICU has such collations, and this server has no ICU."""
     pair.change(
         'CREATE TABLE codes (code text COLLATE "C" NOT NULL, part text COLLATE "C" NOT NULL, n integer NOT NULL)',

@@ -88,7 +88,7 @@ def test_a_differential_of_a_dump_that_is_not_whole_leaves_the_full_one_alone(
     assert files_of(filled) == before
 
 
-def test_why_a_dump_failed_is_told(filled: Pair, tmp_path: Path) -> None:
+def test_why_a_dump_failed_is_reported(filled: Pair, tmp_path: Path) -> None:
     programs = lying_programs(filled.binaries, tmp_path / "programs", "data", LIES["fails at the end"])
     with pytest.raises(DumpFailed, match=r"^pg_dump terminó con 1: pg_dump: error: it went wrong$"):
         full_with(filled, programs)
@@ -102,7 +102,7 @@ def test_an_older_program_is_refused_before_anything_is_written(filled: Pair, tm
     assert not filled.directory.exists()
 
 
-def test_a_missing_program_is_told_before_anything_is_written(filled: Pair, tmp_path: Path) -> None:
+def test_a_missing_program_is_reported_before_anything_is_written(filled: Pair, tmp_path: Path) -> None:
     with pytest.raises(NoFittingProgram) as failure:
         full_with(filled, tmp_path)
     require_one_line(failure.value, str(tmp_path), "BACKUP_PG_BIN", "postgresql-client-18")
@@ -202,7 +202,7 @@ def test_who_wants_to_change_a_table_meanwhile_does_not_stop_the_end(filled: Pai
     assert full.rows == 1000
 
 
-def test_an_unreachable_database_is_told_without_its_password(tmp_path: Path) -> None:
+def test_an_unreachable_database_is_reported_without_its_password(tmp_path: Path) -> None:
     source = Source("postgresql://u:very-secret@127.0.0.1:1/x")
     with pytest.raises(DatabaseUnavailable) as failure:
         make_full(source, Target(tmp_path / "b"), FIRST, threading.Event())

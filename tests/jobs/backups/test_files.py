@@ -39,7 +39,7 @@ def test_a_file_is_read_back_while_it_is_written(tmp_path: Path, monkeypatch: py
     assert (contents.size_bytes, contents.md5, contents.sha256) == (len(data), *expected)
 
 
-def test_who_gives_a_draft_up_waits_for_nobody(tmp_path: Path) -> None:
+def test_giving_up_a_draft_waits_for_no_thread(tmp_path: Path) -> None:
     def give_up() -> None:
         with Draft(tmp_path, NAME) as draft, ReadBack(draft):
             draft.write(gzip.compress(PLAIN)[:-9])

@@ -190,7 +190,9 @@ def swap(backup: Backup, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("forgotten", ["", "UPDATE janitor_backups SET sha256 = NULL"])
-def test_what_has_another_hash_than_was_recorded_is_given_to_nobody(desk: Desk, tmp_path: Path, forgotten: str) -> None:
+def test_a_backup_with_another_hash_than_recorded_is_never_handed_out(
+    desk: Desk, tmp_path: Path, forgotten: str
+) -> None:
     """Also where only the hash of the platform's own column is known."""
     backup = desk.make()
     if forgotten:

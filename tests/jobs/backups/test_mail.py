@@ -165,7 +165,7 @@ def test_of_a_large_one_the_mail_says_where_it_is(server: tuple[MailServer, int]
 
 
 @pytest.mark.parametrize("trouble", ["password", "recipient", "certificate", "nobody there"])
-def test_what_the_server_refuses_is_told_without_the_password(
+def test_what_the_server_refuses_is_reported_without_the_password(
     server: tuple[MailServer, int], backup: Backup, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
     mail, port = server

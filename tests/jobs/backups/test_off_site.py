@@ -84,7 +84,7 @@ def test_a_proven_copy_goes_to_each_kind_of_provider_and_comes_back(
     assert (desk.remote(number), desk.stored()) == ({}, [])
 
 
-def test_nothing_is_sent_twice_and_one_listing_tells_it(desk: Desk, near: int) -> None:
+def test_nothing_is_sent_twice_and_one_listing_shows_it(desk: Desk, near: int) -> None:
     desk.make()
     assert desk.run() == []
     watched: list[FaultyProvider] = []
@@ -196,7 +196,7 @@ def test_a_provider_that_fails_is_named_stops_no_other_and_is_tried_again(
     assert desk.stored() == [(backup.id, number) for backup in backups for number in (near, far)]
 
 
-def test_wrong_credentials_are_told_without_them_and_no_backup_is_marked_bad(
+def test_wrong_credentials_are_reported_without_them_and_no_backup_is_marked_bad(
     desk: Desk, new_destination: Callable[[str], Destination]
 ) -> None:
     desk.make()
@@ -269,7 +269,7 @@ def test_what_was_sent_before_the_database_was_restored_is_taken_for_its_own(
     assert desk.stored() == [(1, near)]
 
 
-def test_what_is_gone_is_told_once_and_sent_again(desk: Desk, near: int) -> None:
+def test_what_is_gone_is_reported_once_and_sent_again(desk: Desk, near: int) -> None:
     backup = desk.make()
     assert desk.run() == []
     with closing(build_provider(desk.destinations[near].provider_row())) as provider:
@@ -394,7 +394,7 @@ def test_rows_that_cannot_be_read_are_a_failure_of_the_copies_alone(desk: Desk, 
 # Fetching
 
 
-def test_what_was_changed_at_the_provider_is_given_to_nobody(desk: Desk, near: int, tmp_path: Path) -> None:
+def test_what_was_changed_at_the_provider_is_never_handed_out(desk: Desk, near: int, tmp_path: Path) -> None:
     backup = desk.make()
     desk.run()
     path = desk.destinations[near].directory / PREFIX / "backups" / FULL_NAME
@@ -404,7 +404,7 @@ def test_what_was_changed_at_the_provider_is_given_to_nobody(desk: Desk, near: i
     assert list((tmp_path / "fetched").iterdir()) == []
 
 
-def test_what_another_hand_encrypted_is_given_to_nobody(desk: Desk, near: int, identity: Path, tmp_path: Path) -> None:
+def test_what_others_encrypted_is_never_handed_out(desk: Desk, near: int, identity: Path, tmp_path: Path) -> None:
     """Anybody can encrypt for a public key; a database that was rebuilt does not know the hash of what is inside."""
     backup = desk.make()
     desk.run([recipient_of(identity)])

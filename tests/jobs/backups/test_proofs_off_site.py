@@ -91,7 +91,7 @@ def verify(desk: Desk, host: str = "host-1", **variables: str) -> dict[str, int]
     return dict(outcome.counts)
 
 
-def test_what_is_gone_or_damaged_is_fetched_told_once_and_forgotten_when_it_is_whole_again(
+def test_what_is_gone_or_damaged_is_fetched_reported_once_and_forgotten_when_it_is_whole_again(
     desk: Desk, near: int, proven: list[tuple[Path, bytes]]
 ) -> None:
     backup = desk.make()
@@ -154,7 +154,7 @@ def test_a_damaged_file_is_given_to_nobody_who_cannot_read_the_other_copy(
     assert "hay otra cifrada: añada --identity FICHERO" in caplog.text
 
 
-def test_what_is_only_encrypted_somewhere_is_proven_with_a_key_and_told_without_one(
+def test_what_is_only_encrypted_somewhere_is_proven_with_a_key_and_reported_without_one(
     desk: Desk, near: int, identity: Path, proven: list[tuple[Path, bytes]]
 ) -> None:
     backup = desk.make()
@@ -184,7 +184,7 @@ def test_a_backup_that_its_host_does_not_prove_for_a_day_is_fetched_by_another(
     assert [path != backup.path for path, _ in proven] == [True]
 
 
-def test_a_backup_that_nobody_has_any_more_is_told_and_one_that_is_out_of_reach_is_not_called_lost(
+def test_a_backup_that_nobody_has_any_more_is_reported_and_one_that_is_out_of_reach_is_not_called_lost(
     desk: Desk, near: int, tmp_path: Path
 ) -> None:
     backup = desk.make()
@@ -233,7 +233,7 @@ def test_what_a_killed_run_had_fetched_is_removed_but_not_what_another_run_uses(
     new.rmdir()
 
 
-def test_backups_that_no_provider_has_are_told_with_their_host(desk: Desk, near: int) -> None:
+def test_backups_that_no_provider_has_are_reported_with_their_host(desk: Desk, near: int) -> None:
     desk.make()
     desk.platform.sql("UPDATE historial_backup SET fecha_creacion = now() - interval '30 hours'")
     (line,) = told(context_of(desk, JOB))

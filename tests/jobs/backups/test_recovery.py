@@ -55,6 +55,6 @@ def test_of_runs_within_one_second_the_last_one_made_the_file(cut_off: Backup) -
     assert closed(before, cut_off) == {"six": "fail_backup", "seven": "finish_backup"}
 
 
-def test_the_file_of_a_good_backup_is_nobody_elses(cut_off: Backup) -> None:
+def test_the_file_of_a_good_backup_belongs_to_no_other_row(cut_off: Backup) -> None:
     good = replace(cut_off, id=6, attempt="six", state="COMPLETADO")
     assert closed(good, cut_off) == {"seven": "fail_backup"}

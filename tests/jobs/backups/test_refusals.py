@@ -142,7 +142,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_what_cannot_be_told_exactly_becomes_a_full_backup(filled: Pair, full: BackupFile, damage: str) -> None:
+def test_what_has_no_exact_differential_becomes_a_full_backup(filled: Pair, full: BackupFile, damage: str) -> None:
     harm, reason = DAMAGES[damage]
     harm(full.path)
     with pytest.raises(FullBackupNeeded, match=reason) as needed:

@@ -84,7 +84,7 @@ def test_what_fails_at_its_end_leaves_nothing(pair: Pair, programs: Programs, tm
         (("CREATE TABLE c ();", "CREATE TABLE c ();"), "donde nada se llame igual; cree otra con createdb"),
     ],
 )
-def test_what_an_owner_may_not_do_is_told_with_what_to_do(
+def test_what_an_owner_may_not_do_is_reported_with_what_to_do(
     new_pair: Callable[..., Pair], tmp_path: Path, statements: tuple[str, ...], advice: str
 ) -> None:
     """Looked for: members of roles, roles, and names that are taken."""
@@ -118,7 +118,7 @@ def test_a_statement_that_takes_long_is_stopped_and_leaves_nothing(
     require_empty(pair.restored_url)
 
 
-def test_the_progress_tells_what_was_read_and_what_is_left() -> None:
+def test_the_progress_shows_what_was_read_and_what_is_left() -> None:
     moments = iter([0.0, 10.0, 20.0])
     progress = ReadProgress("Restaurando", 3 * 1024 * 1024, lambda: next(moments))
     progress.note(1024 * 1024)

@@ -127,7 +127,7 @@ def test_no_server_is_begun_where_the_backup_has_no_room(pair: Pair, description
         pass
 
 
-def test_a_user_without_a_name_is_told_so_and_what_to_do(
+def test_a_user_without_a_name_is_reported_with_what_to_do(
     pair: Pair, description: Description, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a container may run the program."""
@@ -159,7 +159,7 @@ def test_a_database_on_a_given_server_is_dropped_after_a_kill(
     wait_until(lambda: left_on(postgres) == [], 60)
 
 
-def test_a_server_that_does_not_let_it_is_told(
+def test_a_server_that_does_not_let_it_is_reported(
     pair: Pair, description: Description, postgres: EmbeddedPostgres
 ) -> None:
     programs = find_programs(18, "18", pair.binaries)

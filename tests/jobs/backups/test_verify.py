@@ -78,7 +78,7 @@ def test_rows_that_look_like_what_a_differential_says_of_itself_are_rows(pair: P
     assert proof.rows == 4
 
 
-def test_programs_of_a_client_alone_are_told(pair: Pair, tmp_path: Path) -> None:
+def test_programs_of_a_client_alone_are_reported(pair: Pair, tmp_path: Path) -> None:
     full = pair.full()
     description = read_description(full.path.with_name(full.path.name.replace(".sql.gz", ".json")))
     for name in ("pg_dump", "psql"):

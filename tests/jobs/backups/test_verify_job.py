@@ -119,7 +119,7 @@ def test_a_chain_of_which_a_proof_failed_is_no_base_any_more(platform: Platform,
     assert backups.run(context_of(JOB)).counts["full"] == 1
 
 
-def test_a_backup_that_does_not_restore_is_told_once(
+def test_a_backup_that_does_not_restore_is_reported_once(
     platform: Platform, context_of: NewContext, tmp_path: Path
 ) -> None:
     backups.run(context_of(JOB))

@@ -77,7 +77,7 @@ def test_what_is_stored_restores_and_nothing_is_left(
     assert list(scratch.iterdir()) == []
 
 
-def test_what_does_not_restore_is_told(
+def test_what_does_not_restore_is_reported(
     run_drill: Drill, installation: Installation, nas: Destination, scratch: Path
 ) -> None:
     (nas.directory / "ejecuciones/uno/tabla.txt").unlink()

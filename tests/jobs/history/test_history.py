@@ -130,7 +130,7 @@ def test_a_preview_counts_what_a_run_deletes_and_deletes_nothing(
     assert history.run(context).counts == {"jobs": 0, "runs": 2, "job_runs": 2, "attempts": 1, "audit": 0}
 
 
-def test_it_goes_on_until_all_batches_are_done(
+def test_it_continues_until_all_batches_are_done(
     context: Context, records: Records, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(history, "BATCH_ROWS", 2)
@@ -312,7 +312,7 @@ def test_it_is_on_unless_everything_is_to_be_kept(written: str, days: int) -> No
     assert (own.days, own.is_on()) == (days, days > 0)
 
 
-def test_a_wrong_number_of_days_is_told() -> None:
+def test_a_wrong_number_of_days_is_reported() -> None:
     with pytest.raises(ConfigurationError, match="JANITOR_HISTORY_DAYS"):
         load_settings({"JANITOR_HISTORY_DAYS": "un año"}).of(HistorySettings)
 
@@ -330,7 +330,7 @@ def test_a_tick_prunes_once_a_day(installation: Installation) -> None:
     assert "JANITOR_HISTORY_DAYS es 0" in off.errors
 
 
-def test_who_asks_for_it_is_told_that_nothing_was_old_enough(installation: Installation) -> None:
+def test_a_run_on_demand_says_that_nothing_was_old_enough(installation: Installation) -> None:
     run = installation.run("run", "history")
     assert run.said("INFO", "Historial: se borraron 0 ciclos, 0 trabajos y 0 intentos de hace más de 365 días")
 

@@ -49,7 +49,7 @@ def planned(*files: SeenFile, settings: LogsSettings = SETTINGS) -> tuple[list[s
         (".gz", ("*",), False),
     ],
 )
-def test_a_log_is_told_by_its_name(name: str, patterns: tuple[str, ...], expected: bool) -> None:
+def test_a_log_is_recognised_by_its_name(name: str, patterns: tuple[str, ...], expected: bool) -> None:
     assert is_log(name, patterns) == expected
 
 

@@ -174,7 +174,7 @@ def test_what_cannot_have_the_same_owner_is_left(
 
 
 @needs_root
-def test_a_directory_that_may_not_be_written_to_is_told_once(open_to_nobody: Path) -> None:
+def test_a_directory_that_may_not_be_written_to_is_reported_once(open_to_nobody: Path) -> None:
     for number in range(3):
         make_log(open_to_nobody / f"{number}.log")
     failures, said = cleaned_by_nobody(open_to_nobody)
@@ -206,7 +206,7 @@ def test_what_a_killed_run_of_another_user_has_left_stays_and_keeps_nobody_from_
     assert sorted(os.listdir(open_to_nobody)) == ["app.log.gz", "other.log.gz"]
 
 
-def test_a_leftover_that_cannot_be_put_right_is_named_and_the_others_go_on(
+def test_a_leftover_that_cannot_be_put_right_is_named_and_the_others_continue(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     require_right(MAKE_IMMUTABLE)

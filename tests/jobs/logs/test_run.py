@@ -256,7 +256,7 @@ def test_old_copies_are_not_deleted_while_their_log_is_there(directory: Path) ->
 # Directories
 
 
-def test_several_directories_are_cleaned_and_a_missing_one_is_told(
+def test_several_directories_are_cleaned_and_a_missing_one_is_reported(
     directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = tmp_path / "other"
@@ -394,7 +394,7 @@ def test_a_small_log_frees_no_negative_nothing(directory: Path, caplog: pytest.L
     assert ", 0.00 MB liberados" in caplog.text
 
 
-def test_a_missing_right_is_told_with_those_it_takes() -> None:
+def test_a_missing_right_is_reported_with_those_it_takes() -> None:
     for code in (errno.EACCES, errno.EPERM):
         assert "este usuario necesita leerlo y escribir en su directorio" in str(left_for(OSError(code, "x")))
     assert "este usuario" not in str(left_for(OSError(errno.EIO, "x")))

@@ -131,7 +131,7 @@ def test_what_waits_and_what_is_not_at_home_is_counted(host: Host) -> None:
     assert metrics.value("janitor_stored_executions", **stored) == 1
 
 
-def test_directories_and_backups_are_told(host: Host) -> None:
+def test_directories_and_backups_are_reported(host: Host) -> None:
     host.platform.sql(
         "INSERT INTO historial_backup (tipo, nombre_archivo, ruta_archivo, tamanio_bytes, estado, fecha_creacion) "
         "VALUES ('COMPLETO', 'a', '/a', 10, 'COMPLETADO', now() - interval '2 days'), "
@@ -159,7 +159,7 @@ def test_without_a_database_what_was_known_stays(host: Host) -> None:
     assert metrics.value("janitor_run_problems") == 2
 
 
-def test_a_database_that_is_lost_meanwhile_is_told(host: Host) -> None:
+def test_a_database_that_is_lost_meanwhile_is_reported(host: Host) -> None:
     with closing(Database("postgresql://nadie@127.0.0.1:1/nada", "norte")) as gone:
         assert host.ends(0, gone).failures == ()
     assert host.samples().value("janitor_database_up") == 0
@@ -172,7 +172,7 @@ def test_what_is_free_at_the_roots_is_recorded_for_the_forecast_of_the_report(ho
     assert counts[here] > 0
 
 
-def test_what_one_table_lacks_keeps_nothing_else_from_being_told(host: Host) -> None:
+def test_what_one_table_lacks_keeps_nothing_else_from_being_reported(host: Host) -> None:
     host.platform.sql("DROP TABLE historial_backup")
     metrics = host.well()
     assert metrics.value("janitor_executions_pending") == 0

@@ -84,7 +84,7 @@ def test_each_execution_goes_to_one_of_the_processes(bench: Bench) -> None:
     assert os.getpid() not in bench.members()
 
 
-def test_what_members_count_and_say_is_told_by_the_process_of_the_run(
+def test_what_members_count_and_say_is_reported_by_the_process_of_the_run(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench.report.count(missing_directories=1)
@@ -115,7 +115,7 @@ def test_what_members_count_and_say_is_told_by_the_process_of_the_run(
     assert bench.report.exit_code == EXIT_DONE
 
 
-def test_progress_is_told_before_the_end(bench: Bench) -> None:
+def test_progress_is_reported_before_the_end(bench: Bench) -> None:
     """Even if all files are empty so far."""
 
     def work(batches: Iterator[list[Execution]]) -> None:
@@ -158,7 +158,7 @@ class Strange(Exception):
         self.lock = threading.Lock()
 
 
-def test_even_an_error_that_cannot_be_sent_is_told(bench: Bench) -> None:
+def test_even_an_error_that_cannot_be_sent_is_reported(bench: Bench) -> None:
     def work(_batches: Iterator[list[Execution]]) -> None:
         raise Strange("one", "two")
 
@@ -176,7 +176,7 @@ def test_what_the_pages_raise_ends_the_run_once_all_is_done_that_was_handed_out(
     assert bench.signs("uuid-*").keys() == {execution.uuid for execution in PAGES[0]}
 
 
-def test_a_member_that_is_killed_costs_what_it_had_and_the_other_goes_on(
+def test_a_member_that_is_killed_costs_what_it_had_and_the_other_continues(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     def work(batches: Iterator[list[Execution]]) -> None:
@@ -198,7 +198,7 @@ def test_a_member_that_is_killed_costs_what_it_had_and_the_other_goes_on(
     assert "se retoma la próxima vez" in line
 
 
-def test_members_are_told_when_the_run_is_to_stop(bench: Bench) -> None:
+def test_members_stop_when_the_run_is_to_stop(bench: Bench) -> None:
     def work(batches: Iterator[list[Execution]]) -> None:
         next(batches)
         bench.sign(f"member-{os.getpid()}")

@@ -219,7 +219,7 @@ def test_no_descriptor_is_left_open(judge: DirectoryJudge, root: Path) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_why_it_cannot_be_told_is_no_reason_to_think_that_it_is_missing() -> None:
+def test_a_directory_that_cannot_be_looked_at_is_not_taken_for_missing() -> None:
     """A missing directory is another host's; one below a directory without permission is this host's trouble."""
     with tempfile.TemporaryDirectory() as root:
         Path(root).chmod(0o755)
@@ -251,7 +251,7 @@ def test_a_directory_of_copies_is_no_execution(root: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("below", ["", "sub", "sub/sub"])
-def test_a_manifest_beside_a_directory_tells_a_copy(judge: DirectoryJudge, root: Path, below: str) -> None:
+def test_a_manifest_beside_a_directory_shows_a_copy(judge: DirectoryJudge, root: Path, below: str) -> None:
     (root / "copies" / "uuid" / "sub" / "sub").mkdir(parents=True)
     (root / "copies" / "uuid.manifest.json").touch()
     with (

@@ -16,7 +16,7 @@ def test_the_lease_is_what_the_database_says() -> None:
         lease_of(lambda: None).require_held()
 
 
-def test_a_database_that_does_not_answer_is_told_as_the_reason() -> None:
+def test_a_database_that_does_not_answer_is_reported_as_the_reason() -> None:
     """An error of the database is no answer: the work stops only once the last answer is too old, and here is none."""
 
     def ask() -> float:

@@ -7,9 +7,9 @@ import json
 import logging
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -74,19 +74,29 @@ class Scene:
         self.database.abandon_attempt(attempt, "unavailable", "no responde")
         return attempt
 
-    def store(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1", manifest: bytes = b"{}") -> None:
+    @property
+    def manifest(self) -> bytes:
+        """That of the execution."""
+        row = self.claim.execution.id
+        return manifest_of(self.database.installation, row, {name: name.encode() for name in OBJECTS})
+
+    def store(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1", manifest: bytes | None = None) -> None:
         """Objects and a manifest."""
+        content = self.manifest if manifest is None else manifest
         with closing(LocalProvider(self.rows()[provider_id - 1])) as provider:
             for name in OBJECTS:
                 provider.put(f"{key_prefix}/{name}", BytesSource(name.encode()))
-            provider.put(f"{key_prefix}.manifest.json", BytesSource(manifest))
+            provider.put(f"{key_prefix}.manifest.json", BytesSource(content))
 
-    def commit_on(self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1", manifest: bytes = b"{}") -> None:
+    def commit_on(
+        self, provider_id: int, key_prefix: str = "ejecuciones/uuid-1", manifest: bytes | None = None
+    ) -> None:
         """Another attempt, which is committed."""
+        content = self.manifest if manifest is None else manifest
         attempt = open_attempt(self.database, self.claim, provider_id, key_prefix)
         self.database.note_place(attempt, foreign_objects=False)
-        self.store(provider_id, key_prefix, manifest)
-        sha256 = hashlib.sha256(manifest).hexdigest()
+        self.store(provider_id, key_prefix, content)
+        sha256 = hashlib.sha256(content).hexdigest()
         copy = ProvenCopy(f"cloud://local/{key_prefix}", provider_id, key_prefix, 3, 3, Evidence.READ_BACK, sha256)
         assert self.database.commit_migration(self.claim, attempt, copy, delete_local_copy=False)
 
@@ -113,6 +123,22 @@ class Scene:
 def copy_at(key_prefix: str = "ejecuciones/uuid-1") -> set[str]:
     """The names of a whole copy's objects."""
     return {*(f"{key_prefix}/{name}" for name in OBJECTS), f"{key_prefix}.manifest.json"}
+
+
+def manifest_of(
+    installation: str, row: int, contents: Mapping[str, bytes], uuid: str = "uuid-1", directory: str | None = None
+) -> bytes:
+    """A whole manifest."""
+    head = {"format": "janitor-manifest", "version": 1, "execution": uuid, "row": row, "installation": installation}
+    directories = {"", *(str(parent) for name in contents for parent in PurePosixPath(name).parents)} - {"."}
+    entries: list[dict[str, object]] = [
+        {"path": path, "kind": "directory", "mode": "0755", "mtime_ns": 0} for path in directories
+    ]
+    for path, content in contents.items():
+        sha256 = hashlib.sha256(content).hexdigest()
+        file: dict[str, object] = {"path": path, "kind": "file", "mode": "0644", "mtime_ns": 0}
+        entries.append({**file, "size_bytes": len(content), "sha256": sha256})
+    return json.dumps({**head, "directory": directory, "entries": entries}).encode()
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +190,7 @@ def test_nothing_is_removed_before_the_execution_is_committed(scene: Scene) -> N
     assert scene.states() == ["abandoned"]
 
 
-def test_nothing_is_removed_while_the_execution_is_migrated_anew(scene: Scene) -> None:
+def test_nothing_is_removed_while_the_execution_is_migrated_again(scene: Scene) -> None:
     """The platform took the migration back: what the failed attempt left may be used again."""
     scene.fail_on(PRIMARY, foreign=False)
     scene.commit_on(ALTERNATE)
@@ -419,17 +445,9 @@ def test_nothing_more_is_removed_once_the_row_says_otherwise(scene: Scene) -> No
 # Whose it is by now
 
 
-def manifest_by(installation: str, row: int | None, uuid: str = "uuid-1", content: bytes | None = None) -> bytes:
+def manifest_by(installation: str, row: int, uuid: str = "uuid-1", content: bytes | None = None) -> bytes:
     """A whole manifest of an empty execution, or of one that has a file `a`."""
-    head = {"format": "janitor-manifest", "version": 1, "execution": uuid, "row": row, "installation": installation}
-    top = {"path": "", "kind": "directory", "mode": "0755", "mtime_ns": 0}
-    entries: list[dict[str, object]] = [top]
-    if content is not None:
-        sha256 = hashlib.sha256(content).hexdigest()
-        file: dict[str, object] = {"path": "a", "kind": "file", "mode": "0644", "mtime_ns": 0, "sha256": sha256}
-        file["size_bytes"] = len(content)
-        entries.append(file)
-    return json.dumps({**head, "entries": entries}).encode()
+    return manifest_of(installation, row, {} if content is None else {"a": content}, uuid)
 
 
 def put_manifest(scene: Scene, content: bytes) -> None:
@@ -622,3 +640,116 @@ def test_a_place_that_its_row_has_given_up_is_cleared(scene: Scene) -> None:
     scene.remove()
     assert scene.files(PRIMARY) == set()
     assert scene.states() == ["settled"]
+
+
+# Another copy must be whole now
+
+
+NOTE_BAD = (
+    "INSERT INTO janitor_audits (execution_id, provider_id, uri, audited_at, state, evidence) "
+    "SELECT execution_id, provider_id, uri, now() - make_interval(secs => %s), 'damaged', 'read-back' "
+    "FROM janitor_migrations"
+)
+
+
+def test_nothing_is_removed_while_an_audit_says_that_the_copy_is_bad(
+    scene: Scene, warnings: Callable[[], list[str]]
+) -> None:
+    """Its names and sizes are as they should be. What was found before the copy was last proven does not count."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.platform.sql(NOTE_BAD, 0)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    assert any("una auditoría encontró" in message for message in warnings())
+    scene.platform.sql("UPDATE janitor_audits SET audited_at = now() - interval '1 hour'")
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
+@pytest.mark.parametrize("lost", ["ejecuciones/uuid-1.manifest.json", "ejecuciones/uuid-1/a"])
+@pytest.mark.parametrize("has_manifest", [True, False])
+def test_no_bytes_are_removed_while_the_copy_is_lost(scene: Scene, lost: str, has_manifest: bool) -> None:
+    """Also without a manifest: a removal that is killed, or a provider that fails, may leave all but that."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    if not has_manifest:
+        (scene.directories[PRIMARY] / "ejecuciones" / "uuid-1.manifest.json").unlink()
+    left = scene.files(PRIMARY)
+    (scene.directories[ALTERNATE] / lost).unlink()
+    scene.remove()
+    assert scene.files(PRIMARY) == left
+    assert scene.states() == ["abandoned", "committed"]
+
+
+@pytest.mark.parametrize("is_gone", [True, False])
+@pytest.mark.parametrize("content", [b"{}", b'{"format": "janitor-manifest", "version": 1, "execution": "uuid-1"}'])
+def test_what_has_a_manifest_that_cannot_be_read_stays(scene: Scene, content: bytes, is_gone: bool) -> None:
+    """It may be of a whole copy, and of anybody's."""
+    scene.fail_on(PRIMARY, foreign=False)
+    put_manifest(scene, content)
+    if is_gone:
+        delete_row(scene)
+    else:
+        scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+def test_an_empty_object_in_the_place_of_a_manifest_is_none(scene: Scene) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    put_manifest(scene, b"")
+    scene.commit_on(ALTERNATE)
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
+def test_a_whole_copy_of_the_uuid_before_stays_without_its_original(scene: Scene) -> None:
+    """Its commit failed, as the platform gave the row to another execution, which was migrated since."""
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.database.fail_migration(scene.claim, "failed", "claim_lost", "la fila cambió")
+    scene.platform.sql("UPDATE ejecuciones_yaml SET uuid = 'uuid-2', ruta_directorio = '/data/other'")
+    scene.database = scene.platform.run()
+    scene.claim = claim_one(scene.database, scene.claim.execution._replace(uuid="uuid-2", directory="/data/other"))
+    scene.commit_on(ALTERNATE, "ejecuciones/uuid-2", manifest_of(scene.database.installation, 1, {}, "uuid-2"))
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+
+
+@pytest.mark.parametrize(("uuid", "directory"), [("uuid-9", None), ("uuid-1", "/data/before")])
+def test_a_whole_copy_of_another_execution_goes_only_if_its_bytes_are_elsewhere(
+    scene: Scene, uuid: str, directory: str | None
+) -> None:
+    """The row had another uuid, or named another directory, when it was stored."""
+    scene.fail_on(PRIMARY, foreign=False)
+    row, installation = scene.claim.execution.id, scene.database.installation
+    scene.commit_on(ALTERNATE)
+    put_manifest(scene, manifest_of(installation, row, {"a": b"x"}, uuid, directory))
+    scene.remove()
+    assert scene.files(PRIMARY) == copy_at()
+    put_manifest(scene, manifest_of(installation, row, {"a": b"a"}, uuid, directory))
+    scene.remove()
+    assert scene.files(PRIMARY) == set()
+
+
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_copy_whose_listing_shows_other_checksums_is_read_back(scene: Scene, is_damaged: bool) -> None:
+    scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    scene.platform.sql("UPDATE janitor_migrations SET listing_digest = 7")
+    if is_damaged:
+        (scene.directories[ALTERNATE] / "ejecuciones/uuid-1/c").write_bytes(b"x")
+    scene.remove()
+    assert scene.files(PRIMARY) == (copy_at() if is_damaged else set())
+
+
+def test_a_copy_whose_provider_does_not_answer_is_waited_for_without_pauses(scene: Scene) -> None:
+    """Nor is the provider of what is left over blamed for it."""
+    attempt = scene.fail_on(PRIMARY, foreign=False)
+    scene.commit_on(ALTERNATE)
+    for _ in range(4):
+        refused = fail(given_up(ProviderUnavailable("no responde")))
+        scene.faults = {ALTERNATE: [Fault("list", refused, calls=EVERY_CALL)]}
+        scene.remove()
+    assert scene.platform.value("SELECT removal_tries FROM janitor_attempts WHERE id = %s", attempt.id) == 0
+    assert scene.files(PRIMARY) == copy_at()

@@ -185,7 +185,7 @@ def test_a_place_that_only_begins_alike_is_free(platform: Platform, key_prefix: 
     assert isinstance(database.open_attempt(other, 1, key_prefix), Attempt)
 
 
-def test_an_attempt_that_died_before_it_looked_keeps_nobody_out(platform: Platform) -> None:
+def test_an_attempt_that_died_before_it_looked_closes_no_place(platform: Platform) -> None:
     database = platform.run()
     claim = claim_one(database, platform.add_execution())
     open_attempt(database, claim)

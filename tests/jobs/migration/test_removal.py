@@ -24,14 +24,8 @@ from files.descriptors import closing_descriptor
 from files.tree import Tree
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
-from jobs.migration.removal.removal import (
-    LocalCopyAbsent,
-    LocalCopyDiffers,
-    LocalCopyInUse,
-    keep_local_copy,
-    remove_local_copy,
-    trash_name,
-)
+from jobs.migration.removal.errors import LocalCopyAbsent, LocalCopyDiffers, LocalCopyInUse
+from jobs.migration.removal.removal import keep_local_copy, remove_local_copy, trash_name
 from providers.base import ProviderUnavailable
 from sql.migration.removals import RemovalRecord
 from storage import lease as lease_module
@@ -545,7 +539,7 @@ def test_what_was_replaced_twice_stays_twice(
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_disk_without_room_for_one_more_name_is_freed_all_the_same(
+def test_a_disk_without_room_for_one_more_name_is_freed_nevertheless(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path, late: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proven = proven_tree(directory, from_cloud=False)
@@ -644,7 +638,7 @@ def test_a_directory_swapped_before_it_is_renamed_is_not_touched(
     assert snapshot(moved) == before
 
 
-def test_a_directory_made_anew_beside_the_trash_is_not_touched(
+def test_a_directory_created_again_beside_the_trash_is_not_touched(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path
 ) -> None:
     proven = proven_tree(directory, from_cloud=True)
@@ -656,7 +650,7 @@ def test_a_directory_made_anew_beside_the_trash_is_not_touched(
     assert os.listdir(directory) == ["new"]
 
 
-def test_trash_that_differs_stays_beside_a_directory_made_anew(
+def test_trash_that_differs_stays_beside_a_directory_created_again(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path
 ) -> None:
     proven = proven_tree(directory, from_cloud=True)
@@ -713,7 +707,7 @@ def test_what_an_earlier_run_was_seen_to_remove_is_gone(judge: DirectoryJudge, r
     remove_local_copy(judge, execution_at(root / "gone"), not_asked, NEVER, permission)
 
 
-def test_a_directory_made_anew_since_is_not_touched(judge: DirectoryJudge, root: Path, directory: Path) -> None:
+def test_a_directory_created_again_since_is_not_touched(judge: DirectoryJudge, root: Path, directory: Path) -> None:
     before = contents(root)
     permission = Granted(RemovalRecord("17", place_of(root)))
     remove_local_copy(judge, execution_at(directory), not_asked, NEVER, permission)
@@ -835,7 +829,7 @@ def test_nobody_says_that_a_directory_was_emptied_that_was_moved_away_meanwhile(
 
 
 @pytest.mark.parametrize("when", ["before the removal", "after an interrupted one"])
-def test_a_removal_is_on_the_disk_before_anybody_is_told(
+def test_a_removal_is_synced_before_it_is_reported(
     judge: DirectoryJudge, root: Path, directory: Path, when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Looked for elsewhere: `providers/local/provider.py` syncs names and removals of directories are no promise there;
@@ -897,7 +891,7 @@ def test_what_was_set_aside_gets_its_name_back(judge: DirectoryJudge, root: Path
     assert sorted(os.listdir(root)) == ["e1", "neighbour"]
 
 
-def test_what_was_set_aside_does_not_replace_a_directory_made_anew(
+def test_what_was_set_aside_does_not_replace_a_directory_created_again(
     judge: DirectoryJudge, root: Path, directory: Path, trash: Path
 ) -> None:
     directory.rename(trash)

@@ -18,7 +18,8 @@ from files.tree import Tree
 from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal import removal as removal_module
-from jobs.migration.removal.removal import LocalCopyDiffers, RemoveFiles, remove_local_copy, trash_name
+from jobs.migration.removal.errors import LocalCopyDiffers
+from jobs.migration.removal.removal import RemoveFiles, remove_local_copy, trash_name
 from storage import helpers as helpers_module
 from storage.helpers import HelperLost, Helpers, Task, WorkerState
 from storage.lease import ClaimLost
@@ -116,7 +117,7 @@ def test_names_of_one_file_come_to_different_helpers_in_any_order(
     assert len(tasks) > 2
 
 
-def test_helpers_are_told_how_long_they_may_go_on_and_stop_when_they_may_not(
+def test_helpers_stop_when_the_lease_that_they_were_given_ends(
     judge: DirectoryJudge, root: Path, many: Path, two_helpers: Helpers
 ) -> None:
     """What a helper was told before is no answer to what has happened since."""

@@ -96,7 +96,7 @@ def names(count: int) -> list[str]:
     return [f"u{number}" for number in range(count)]
 
 
-def test_several_are_under_way_at_once_and_told_in_their_order(scene: Scene) -> None:
+def test_several_are_under_way_at_once_and_reported_in_their_order(scene: Scene) -> None:
     uuids = names(2 * MOST_AT_ONCE)
     scene.add(*uuids)
     meeting = Meeting(wanted=2 * MOST_AT_ONCE)
@@ -188,7 +188,7 @@ def test_a_provider_that_fails_is_left_alone_as_soon_as_when_one_goes_after_the_
     assert (sums.failed, len(tries)) == (10, 3)
 
 
-def test_results_that_nobody_takes_end_the_others() -> None:
+def test_results_that_are_not_taken_end_the_others() -> None:
     stop = threading.Event()
 
     class Waiting:
@@ -206,7 +206,7 @@ def test_results_that_nobody_takes_end_the_others() -> None:
     assert stop.is_set()
 
 
-def test_one_line_tells_of_all_that_are_under_way() -> None:
+def test_one_line_shows_all_that_are_under_way() -> None:
     shared = SharedProgress(lambda: 0.0)
     first, second = (RestoreProgress(uuid, 2, 100, lambda: 0.0, heading=uuid) for uuid in ("uno", "dos"))
     with shared.including(first):

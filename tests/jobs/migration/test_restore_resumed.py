@@ -143,7 +143,7 @@ def test_a_wrong_rest_is_not_believed(provider: LocalProvider, halfway: Path, ch
     assert contents(halfway) == COPY
 
 
-def test_how_many_files_were_there_is_told(provider: LocalProvider, halfway: Path) -> None:
+def test_how_many_files_were_there_is_reported(provider: LocalProvider, halfway: Path) -> None:
     assert restore_copy(provider, halfway).kept_files == 2  # d/empty and d/file
 
 
@@ -163,7 +163,7 @@ def test_the_modes_and_times_of_what_was_kept_are_right(provider: LocalProvider,
     assert stat.S_IMODE((halfway / "d").stat().st_mode) == 0o755
 
 
-def test_a_restore_that_was_asked_to_stop_goes_on_later(provider: LocalProvider, destination: Path) -> None:
+def test_a_restore_that_was_asked_to_stop_continues_later(provider: LocalProvider, destination: Path) -> None:
     interruption = threading.Event()
 
     def stop(_call: Call) -> Iterator[bytes]:
@@ -199,7 +199,7 @@ def test_damaged_bytes_of_one_try_are_not_left_where_the_next_one_writes_nothing
 
 
 @pytest.mark.parametrize("modes", [{"d": "0500", "d/file": "0400"}, {"d": "0000", "d/file": "0000", "large": "0200"}])
-def test_an_ordinary_user_goes_on_with_what_the_executions_own_modes_forbid(
+def test_an_ordinary_user_continues_with_what_the_executions_own_modes_forbid(
     provider: LocalProvider, tmp_path: Path, modes: dict[str, str]
 ) -> None:
     store_copy(provider, COPY, modes)
@@ -236,7 +236,9 @@ def walkable(directory: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ["large", "last", "d/file"])
-def test_other_bytes_under_a_files_name_are_kept_and_told(provider: LocalProvider, halfway: Path, path: str) -> None:
+def test_other_bytes_under_a_files_name_are_kept_and_reported(
+    provider: LocalProvider, halfway: Path, path: str
+) -> None:
     expected = COPY[path]
     assert isinstance(expected, bytes)
     for foreign in (flip_bit(expected), flip_bit(expected)[:-2], expected + b"x"):
@@ -250,7 +252,7 @@ def test_other_bytes_under_a_files_name_are_kept_and_told(provider: LocalProvide
     assert contents(halfway) == COPY
 
 
-def test_what_came_to_the_directory_is_kept_and_told(provider: LocalProvider, halfway: Path) -> None:
+def test_what_came_to_the_directory_is_kept_and_reported(provider: LocalProvider, halfway: Path) -> None:
     (halfway / "nota.txt").write_text("mine")
     (halfway / "d" / "more").mkdir()
     with pytest.raises(RestoreIncomplete, match=r"2 cosas que no son de la ejecución \(d/more, nota\.txt\)"):
@@ -483,7 +485,7 @@ def test_a_disk_without_locks_is_no_obstacle(
 # One object that cannot be had
 
 
-def test_what_one_missing_object_leaves_is_restored_all_the_same(provider: LocalProvider, destination: Path) -> None:
+def test_what_one_missing_object_leaves_is_restored_nevertheless(provider: LocalProvider, destination: Path) -> None:
     for name in ("large", "d/file"):
         provider.delete(PLACE.key_of(name))
     with pytest.raises(MigrationError, match=r"y 1 ficheros más"):

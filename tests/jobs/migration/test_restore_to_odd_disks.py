@@ -130,7 +130,7 @@ def test_two_names_that_are_one_there_are_both_named_and_neither_replaces_the_ot
     ],
 )
 @pytest.mark.parametrize("content", [b"file", "link", None])
-def test_a_name_that_the_disk_changes_is_told(
+def test_a_name_that_the_disk_changes_is_reported(
     provider: LocalProvider, folding_disk: OddDisk, rules: Rules, name: str, listed: str, content: bytes | str | None
 ) -> None:
     below: Copy = {f"{name}/below": b"x"} if content is None else {}
@@ -156,7 +156,7 @@ def test_names_that_differ_in_more_than_the_disk_folds_all_come_back(
 
 
 @pytest.mark.parametrize("content", [b"file", "link", None])
-def test_a_name_that_the_disk_refuses_is_told_and_the_rest_restored(
+def test_a_name_that_the_disk_refuses_is_reported_and_the_rest_restored(
     provider: LocalProvider, mounted_disk: OddDisk, content: bytes | str | None
 ) -> None:
     below: Copy = {"a:b/below": b"x", "a:b/l": "x"} if content is None else {}
@@ -174,7 +174,7 @@ def test_a_name_that_the_disk_refuses_is_told_and_the_rest_restored(
 
 @pytest.mark.parametrize("how", ["refused", "ignored"])
 @pytest.mark.parametrize("attribute", ["modes", "times"])
-def test_modes_and_times_that_the_disk_does_not_keep_are_told_and_everything_is_restored(
+def test_modes_and_times_that_the_disk_does_not_keep_are_reported_and_everything_is_restored(
     provider: LocalProvider, mounted_disk: OddDisk, attribute: str, how: str
 ) -> None:
     store_copy(provider, REST, {"zz": "0750", "zz/file": "0600", "": "0711"})
@@ -217,7 +217,7 @@ def test_a_full_disk_is_called_that(provider: LocalProvider, mounted_disk: OddDi
         restore_copy(provider, destination)
 
 
-def test_a_restore_goes_on_once_there_is_room(provider: LocalProvider, tmp_path: Path) -> None:
+def test_a_restore_continues_once_there_is_room(provider: LocalProvider, tmp_path: Path) -> None:
     store_copy(provider, LARGE)
     (tmp_path / "small").mkdir()
     with mounted_small_disk(tmp_path / "small", 200_000):

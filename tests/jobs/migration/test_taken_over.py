@@ -348,9 +348,7 @@ def test_a_directory_that_another_row_names_by_now_stays(
     assert "la-nueva" in platform.value("SELECT error FROM janitor_migrations")
 
 
-def test_a_row_that_is_refused_for_its_own_sake_is_in_nobodys_way(
-    platform: Platform, migrated: Migrated, directory: Path
-) -> None:
+def test_a_row_that_is_refused_delays_no_other(platform: Platform, migrated: Migrated, directory: Path) -> None:
     platform.add_execution(directory.parent, "todo")
     migrated.remove()
     assert not directory.exists()

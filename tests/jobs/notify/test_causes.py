@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -209,7 +210,7 @@ def test_what_is_not_long_due_is_not_missed(teller: Teller, platform: Platform, 
 
 
 @pytest.mark.parametrize(("is_configured", "why"), [(True, "migrar_automaticamente"), (False, "ninguna fila")])
-def test_what_is_due_where_migration_is_off_is_told(
+def test_what_is_due_where_migration_is_off_is_reported(
     teller: Teller, platform: Platform, tmp_path: Path, is_configured: bool, why: str
 ) -> None:
     """A row that was lost is no purpose, and of a purpose one notice reminds."""
@@ -221,7 +222,9 @@ def test_what_is_due_where_migration_is_off_is_told(
     assert why in platform.value("SELECT text FROM janitor_causes")
 
 
-def test_deletion_that_is_asked_for_without_roots_is_told(teller: Teller, platform: Platform, tmp_path: Path) -> None:
+def test_deletion_that_is_asked_for_without_roots_is_reported(
+    teller: Teller, platform: Platform, tmp_path: Path
+) -> None:
     use(platform)
     assert found(teller) == {}
     platform.sql("UPDATE ejecuciones_config SET eliminar_despues_de_migrar = true")
@@ -243,7 +246,7 @@ def test_a_job_that_fails_until_it_ends_well(teller: Teller, platform: Platform)
     assert found(teller) == dict.fromkeys(expected, "ok")
 
 
-def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_told_once(teller: Teller, platform: Platform) -> None:
+def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_reported_once(teller: Teller, platform: Platform) -> None:
     """Looked for in what fails and is late, in what fails for the same reason, and in what no provider takes."""
     on = {"BACKUP_ENABLED": "true"}
     why = "pg_dump 15 es anterior al servidor 18"
@@ -263,7 +266,7 @@ def test_one_cause_that_fails_two_jobs_and_makes_them_late_is_told_once(teller: 
     assert found(teller, **on) == {"job:backup:failing": "ok", "job:verify:failing": "failed"}
 
 
-def test_nothing_migrated_for_want_of_providers_is_told_by_them(
+def test_nothing_migrated_for_want_of_providers_is_reported_by_them(
     teller: Teller, platform: Platform, tmp_path: Path
 ) -> None:
     first, second = use(platform)
@@ -298,7 +301,7 @@ def test_a_job_that_is_killed_each_time(teller: Teller, platform: Platform) -> N
     assert found(teller) == {"job:migration:norte:failing": "failed"}
 
 
-def test_a_migration_that_fails_for_its_provider_is_told_once(teller: Teller, platform: Platform) -> None:
+def test_a_migration_that_fails_for_its_provider_is_reported_once(teller: Teller, platform: Platform) -> None:
     first, _ = use(platform)
     add_job(platform, "migration", tries=1, outcome="failed", error="1 ejecución con error: u-1")
     platform.sql(ADD_PROVIDER, first, True)
@@ -307,7 +310,18 @@ def test_a_migration_that_fails_for_its_provider_is_told_once(teller: Teller, pl
     assert found(teller)["job:migration:norte:failing"] == "failed"
 
 
-def test_a_quarantine_is_told_once_and_no_later_run_solves_it(teller: Teller, platform: Platform) -> None:
+def test_a_provider_without_room_is_told_of_by_its_name(teller: Teller, platform: Platform) -> None:
+    """The executions that had no room are no cause of their own."""
+    first, _ = use(platform)
+    add_job(platform, "migration", tries=1, outcome="failed", error="5 ejecuciones con error: u-1")
+    platform.sql(ADD_PROVIDER, first, True)
+    platform.sql("UPDATE janitor_provider_health SET error_code = 'storage_full', error = 'sin espacio (quedan 1 B)'")
+    assert found(teller) == {f"provider:{first}:unusable": "needs_person"}
+    text = platform.value("SELECT text FROM janitor_causes")
+    assert re.fullmatch("Al proveedor .* le falta espacio: sin espacio .quedan 1 B.; libere espacio .*", text)
+
+
+def test_a_quarantine_is_reported_once_and_no_later_run_solves_it(teller: Teller, platform: Platform) -> None:
     execution = platform.add_execution(uuid="u-1")
     platform.sql(
         "INSERT INTO janitor_migrations "
@@ -321,8 +335,10 @@ def test_a_quarantine_is_told_once_and_no_later_run_solves_it(teller: Teller, pl
     teller.note("failed", "job:migration:norte:failing", "de antes")
     platform.sql("UPDATE janitor_jobs SET last_outcome = 'done' WHERE job = 'migration'")
     assert found(teller) == {"execution:u-1:quarantined": "needs_person"}
-    platform.sql("UPDATE janitor_migrations SET quarantined_at = NULL")
-    assert found(teller) == {"execution:u-1:quarantined": "ok", "job:migration:norte:failing": "ok"}
+    platform.sql("UPDATE janitor_migrations SET quarantined_at = NULL, next_try_at = now() + interval '1 hour'")
+    assert found(teller) == {"execution:u-1:quarantined": "ok"}
+    platform.sql("UPDATE janitor_migrations SET next_try_at = NULL")
+    assert found(teller) == {"job:migration:norte:failing": "ok"}
 
 
 def test_a_backup_that_is_too_old(teller: Teller, platform: Platform) -> None:

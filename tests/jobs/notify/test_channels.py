@@ -110,7 +110,7 @@ def test_a_single_notice_that_is_too_long_loses_its_end() -> None:
     assert LONGEST_MESSAGE * 0.9 < length(message.title) + length(message.body) <= LONGEST_MESSAGE
 
 
-def test_a_channel_that_does_not_end_keeps_nobody_waiting() -> None:
+def test_a_channel_that_does_not_end_delays_nothing() -> None:
     channels = channels_of(settings_of(JANITOR_NOTIFY_URLS="json://never json://now json://fault"))
     messages = {channel: Message("t", channel.name, ()) for channel in channels}
     released, interruption = threading.Event(), threading.Event()

@@ -43,7 +43,7 @@ def channel_row(platform: Platform, name: str = "%") -> dict[str, object]:
     return row
 
 
-def test_several_causes_are_one_message_and_are_told_once(teller: Teller, webhook: Webhook) -> None:
+def test_several_causes_are_one_message_and_are_reported_once(teller: Teller, webhook: Webhook) -> None:
     teller.note("degraded", "watch:disk", "Al disco de /srv le quedan 4.0 GB")
     teller.note("needs_person")
     assert teller.tick().counts == {"delivered": 1, "failed": 0}
@@ -135,7 +135,7 @@ def test_quiet_hours_let_only_pass_what_needs_a_person(teller: Teller, webhook: 
     assert numbers_in(webhook.messages) == [2, 1]
 
 
-def test_what_lasts_is_told_again_after_a_day(teller: Teller, webhook: Webhook, platform: Platform) -> None:
+def test_what_lasts_is_reported_again_after_a_day(teller: Teller, webhook: Webhook, platform: Platform) -> None:
     teller.note("failed")
     teller.note("failed", "watch:disk")
     teller.note("ok", "watch:disk")
@@ -150,7 +150,7 @@ def test_what_lasts_is_told_again_after_a_day(teller: Teller, webhook: Webhook, 
     assert webhook.messages[1].startswith("🔴 Sigue: El proveedor nas no se puede usar")
 
 
-def test_one_that_ceases_to_come_and_go_is_told(teller: Teller, webhook: Webhook, platform: Platform) -> None:
+def test_a_cause_that_no_longer_changes_is_reported(teller: Teller, webhook: Webhook, platform: Platform) -> None:
     for state in ("failed", "ok") * 3:
         teller.note(state)
     teller.tick()
@@ -228,7 +228,7 @@ def test_telegram_takes_what_is_sent(platform: Platform, tmp_path: Path, monkeyp
         (TOKEN, "111", "respondió 400: Bad Request: chat not found"),
     ],
 )
-def test_telegrams_refusal_is_told_without_the_token(
+def test_telegrams_refusal_is_reported_without_the_token(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str, chat: str, refusal: str
 ) -> None:
     authority = PrivateAuthority(tmp_path)

@@ -26,7 +26,7 @@ PLACE = "ejecuciones/uno"
 COPY = {f"{PLACE}/ejecucion.txt", f"{PLACE}/tabla.txt", f"{PLACE}.manifest.json"}
 
 
-def test_a_copy_comes_home_and_the_old_one_goes_only_afterwards(away: Away) -> None:
+def test_a_copy_is_moved_to_the_primary_and_the_old_one_removed_only_afterwards(away: Away) -> None:
     away.migrate("uno")
     assert away.is_at("uno", away.other_id)
     outcome = away.rehome()
@@ -78,7 +78,9 @@ def test_the_old_copy_stays_while_the_new_one_is_not_whole(away: Away, harm: Cal
     away.rehome()
     harm(away)
     run = away.installation.run("--migrate-only")
-    assert any("es una copia entera, y la que dice su fila" in message for message in run.messages("WARNING")), str(run)
+    assert any(
+        "puede ser lo único que queda, pues la copia que dice su fila" in message for message in run.messages("WARNING")
+    ), str(run)
     assert away.other.everything_stored() == COPY
 
 
@@ -286,7 +288,7 @@ class Mortal:
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_kill_at_any_statement_leaves_the_row_right_and_the_next_run_goes_on(away: Away, after: bool) -> None:
+def test_a_kill_at_any_statement_leaves_the_row_right_and_the_next_run_continues(away: Away, after: bool) -> None:
     """Whatever the last statement was, the row points to a whole copy, and two ticks later nothing is left over."""
     away.migrate("uno")
     for dies_at in range(100):

@@ -217,7 +217,7 @@ def test_nothing_is_skipped_or_gathered_in_a_directory_of_many_files(directory: 
 # Directories that are not what they should be
 
 
-def test_a_missing_directory_is_told(tmp_path: Path) -> None:
+def test_a_missing_directory_is_reported(tmp_path: Path) -> None:
     for path in (tmp_path / "gone", tmp_path / "gone" / "too"):
         with pytest.raises(TempDirectoryMissing, match="no existe"):
             clean(path)
@@ -506,7 +506,7 @@ def test_a_read_only_disk_is_a_failure_of_each_file(directory: Path) -> None:
         assert "sistema de ficheros de solo lectura" in report.first_failure
 
 
-def test_a_directory_without_permission_is_told(directory: Path) -> None:
+def test_a_directory_without_permission_is_reported(directory: Path) -> None:
     make_file(directory / "old")
     directory.chmod(0)
     with unprivileged(), pytest.raises(TempDirectoryUnsafe, match="no se puede abrir"):

@@ -139,7 +139,7 @@ def test_what_may_have_arrived_is_repeated_once_and_no_more(mails: tuple[Mails, 
     assert len(server.messages) == 2
 
 
-def test_what_was_refused_is_told_and_repeated_until_it_is_taken(
+def test_what_was_refused_is_reported_and_repeated_until_it_is_taken(
     mails: tuple[Mails, Platform, dict[str, str]],
 ) -> None:
     server, platform, environment = mails
