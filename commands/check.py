@@ -11,7 +11,6 @@ from typing import Any
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
 from commands.check_settings import check_settings
-from commands.clocks import ADVICE as CLOCK_ADVICE
 from commands.clocks import clock_fault
 from commands.jobs import check_jobs, check_jobs_without_database, whole
 from config.errors import MigrationError
@@ -20,6 +19,7 @@ from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
+from config.text.clocks import ADVICE as CLOCK_ADVICE
 from jobs.findings import Finding, advised, bad, unusable
 from jobs.locks import LockHeld, machine_lock
 from jobs.provider_set import recorded_copies

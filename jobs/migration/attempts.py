@@ -92,7 +92,9 @@ class Attempts:
             copy, manifest = self._uploaded(upload, attempt)
             self.providers.require_still_mounted(provider)
             directory.require_in_place()
-            if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
+            if not self.database.commit_migration(
+                claim, attempt, copy, delete_local_copy=self.delete_local_copy and not copy.is_of_others
+            ):
                 raise ClaimLost("la fila cambió, o se hizo cargo otro proceso de janitor")
         except MigrationError as error:
             self.providers.note_failure(provider, error, place.parent, tree.size_bytes)

@@ -3225,6 +3225,14 @@ PROVIDERS = (
     ),
     Mutant(
         "refusals",
+        "young files are deleted where the clock of the host is ahead",
+        "jobs/tick.py",
+        "        if plan.job.goes_by_host_clock and self._clock_fault is not None:",
+        "        if False:",
+        ("tests/jobs/test_tick.py::test_what_goes_by_the_clock_of_the_host_is_left_while_that_is_wrong",),
+    ),
+    Mutant(
+        "refusals",
         "a lack of room puts executions in quarantine",
         "jobs/migration/setbacks.py",
         "DirectoryMissing, UnsafeSource, StorageFull)",
@@ -6247,6 +6255,22 @@ TRUST = (
     ),
     Mutant(
         "deletion",
+        "the local copy goes though another installation keeps the stored one",
+        "storage/upload.py",
+        "._replace(is_of_others=True)",
+        "",
+        (f"{STAYING}::test_beside_an_equal_copy_of_another_installation_the_local_one_stays",),
+    ),
+    Mutant(
+        "rehome",
+        "a held execution is switched",
+        "jobs/rehome/queries/switch.sql",
+        "WHERE hold.execution_id = janitor_migrations.execution_id",
+        "WHERE false",
+        ("tests/jobs/rehome/test_rehome.py::test_a_hold_right_before_the_switch_is_heeded",),
+    ),
+    Mutant(
+        "deletion",
         "a removal goes on though an audit found the copy bad",
         "sql/migration/removals.py",
         '    if rows and rows[0]["is_known_bad"]:\n        raise CopyKnownBad\n',
@@ -6697,6 +6721,14 @@ STATUS = (
         "state IN ('failed', 'refused')",
         "false",
         HUGE_TABLE,
+    ),
+    Mutant(
+        "status",
+        "a report takes the sizes of a part for those of all",
+        "sql/queries/report_attempts.sql",
+        "sizes.size_bytes * counted.executions",
+        "sizes.size_bytes",
+        ("tests/sql/test_large_tables.py::test_what_was_sent_is_added_up_or_estimated_from_a_part_of_the_sizes",),
     ),
     Mutant(
         "status",
