@@ -418,7 +418,7 @@ class JanitorDaemon:
         else:
             self._messages.migrated(execution, copy)
             self._note_alternate(copy.provider_id)
-            if self._delete_after_migration:
+            if self._delete_after_migration and not copy.is_of_others:
                 self._migration.local_copies.remove(claim, lambda: manifest.tree)
 
     def _require_no_conflict(self, execution: Execution) -> None:

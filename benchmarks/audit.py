@@ -29,6 +29,9 @@ from storage.receipts import MODULUS, part_of
 from tests.destinations import Destination
 from tests.stories.installation import Installation
 
+LONGEST_SECONDS = 3600
+"""A busy machine takes minutes for a million objects."""
+
 GOALS = Goals(wall_ratio=1.2, peak_memory_mib=200e6 / 2**20)
 
 EXECUTIONS = """
@@ -105,7 +108,8 @@ def _product(sage: Installation, _scratch: Path) -> Iterator[Trial]:
 
 def _require_proven(sage: Installation) -> None:
     """Raises `RuntimeError` unless the listed checksums prove every copy."""
-    (told,) = json.loads(sage.run("audit", "--all", "--json").output)["providers"]
+    with sage.start("audit", "--all", "--json") as command:
+        (told,) = json.loads(command.finish(LONGEST_SECONDS).output)["providers"]
     if not told["checksum"] == told["executions"] > 0:
         raise RuntimeError(str(told))
 

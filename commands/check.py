@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
@@ -10,7 +11,6 @@ from typing import Any
 from commands.check_host import check_dotenv, check_own_directories, check_roots, check_secret_keys
 from commands.check_rights import check_rights, with_advice
 from commands.check_settings import check_settings
-from commands.clocks import ADVICE as CLOCK_ADVICE
 from commands.clocks import clock_fault
 from commands.jobs import check_jobs, check_jobs_without_database, whole
 from config.errors import MigrationError
@@ -19,12 +19,14 @@ from config.logs import one_line
 from config.models import MigrationPolicy, ProviderRow
 from config.provider_fields import unknown_fields
 from config.settings import Settings
+from config.text.clocks import ADVICE as CLOCK_ADVICE
 from jobs.findings import Finding, advised, bad, unusable
+from jobs.locks import LockHeld, machine_lock
 from jobs.provider_set import recorded_copies
 from providers import build_provider
 from providers.base import Provider, StorageFull
 from providers.mounts import require_mounted, shares_disk
-from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError
+from sql.database import Database, DatabaseError, DatabaseReadOnly, SchemaError, database_identity
 from sql.memory.provider_health import ProviderFailure
 from sql.platform.configuration import provider_name
 
@@ -61,7 +63,8 @@ def check_everything(database: Database, settings: Settings) -> Iterator[Finding
     items = list(database.load_provider_rows())
     rows = [item for item in items if isinstance(item, ProviderRow)]
     yield from _check_host(settings, policy, rows, database.local_directories())
-    yield from _check_providers(items, policy, database, settings.roots)
+    with _only_check(settings) as only_check_of:
+        yield from _check_providers(items, policy, database, settings.roots, only_check_of)
     yield from _check_secrets(database)
 
 
@@ -120,11 +123,25 @@ def _check_policy(policy: MigrationPolicy | None) -> Finding:
     )
 
 
+@contextlib.contextmanager
+def _only_check(settings: Settings) -> Iterator[str | None]:
+    """This host's name while no other check of it uses the same objects at providers; `None` while one does."""
+    with contextlib.ExitStack() as stack:
+        try:
+            lock = machine_lock(settings.host, f"{database_identity(settings.database_url)}\0check")
+            stack.enter_context(lock)
+        except LockHeld:
+            yield None
+            return
+        yield settings.host
+
+
 def _check_providers(
     items: Sequence[ProviderRow | tuple[Mapping[str, Any], FieldError]],
     policy: MigrationPolicy,
     database: Database,
     roots: Sequence[str],
+    only_check_of: str | None,
 ) -> Iterator[Finding]:
     known: set[int] = set()
     rows = [item for item in items if isinstance(item, ProviderRow)]
@@ -132,7 +149,7 @@ def _check_providers(
     for item in items:
         if isinstance(item, ProviderRow):
             known.add(item.id)
-            check = partial(_check_provider, item, policy, database, rows, roots)
+            check = partial(_check_provider, item, policy, database, rows, roots, only_check_of)
             findings = list(whole(f"proveedor {item.name} ({item.kind})", check))
             yield from findings
             if item.id in failures and item.active and all(finding.in_order for finding in findings):
@@ -160,7 +177,12 @@ def _recovered(row: ProviderRow, failure: ProviderFailure, database: Database) -
 
 
 def _check_provider(
-    row: ProviderRow, policy: MigrationPolicy, database: Database, rows: Sequence[ProviderRow], roots: Sequence[str]
+    row: ProviderRow,
+    policy: MigrationPolicy,
+    database: Database,
+    rows: Sequence[ProviderRow],
+    roots: Sequence[str],
+    only_check_of: str | None,
 ) -> Iterator[Finding]:
     subject = f"proveedor {row.name} ({row.kind})"
     if not row.active:
@@ -173,7 +195,7 @@ def _check_provider(
         with closing(build_provider(row)) as provider:
             provider.recorded = recorded_copies(database, provider, rows)
             require_mounted(provider)  # before anything is stored below a mount point
-            yield from check_rights(provider, policy.key_prefix)
+            yield from check_rights(provider, policy.key_prefix, only_check_of)
             yield from _check_disk(row, provider, roots)
     except MigrationError as error:
         yield bad(subject, with_advice(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,10 +19,12 @@ from providers.base import (
     InvalidProviderSettings,
     NotMounted,
     Provider,
+    ProviderError,
     ProviderUnavailable,
     StorageFull,
+    is_refusal,
 )
-from providers.probes import new_check_key
+from providers.probes import check_key_of, new_check_key
 from providers.shared.answers import CLOCK_IS_OFF
 
 ADVICE: tuple[tuple[type[MigrationError], str], ...] = (
@@ -65,11 +68,19 @@ def with_advice(error: MigrationError, kind: str = "") -> str:
     return one_line(f"{error}; {advice}" if advice else str(error))
 
 
-def check_rights(provider: Provider, prefix: str) -> Iterator[Finding]:
-    """Try each right with a spare object, which is removed at the end, whatever happens meanwhile."""
+def check_rights(provider: Provider, prefix: str, only_check_of: str | None = None) -> Iterator[Finding]:
+    """Try each right with a spare object, which is removed at the end, whatever happens meanwhile.
+
+    `only_check_of` names a host on which no other check is under way. The object then has always the same name there,
+    so that this check also removes what a killed one has left.
+    """
     subject = f"proveedor {provider.name} ({provider.kind})"
-    trial = _Trial(provider, new_check_key(prefix))
+    spare_key = new_check_key(prefix)
+    trial = _Trial(provider, spare_key if only_check_of is None else check_key_of(only_check_of, prefix), spare_key)
     trial.run()
+    if not trial.wanting and trial.stopped_by is None:
+        with contextlib.suppress(MigrationError):  # the trial has shown that it is allowed
+            provider.discard_unfinished(trial.key)
     if trial.stopped_by is not None or (len(trial.wanting) > 1 and not trial.granted):
         yield bad(subject, with_advice(trial.stopped_by or trial.wanting[0].error, provider.kind))
         if trial.is_left_behind:
@@ -119,6 +130,8 @@ class _Trial:
 
     provider: Provider
     key: str
+    spare_key: str
+    """Used where a killed check has left an object that the provider protects."""
     granted: list[str] = field(default_factory=list)
     wanting: list[_Wanting] = field(default_factory=list)
     stopped_by: MigrationError | None = None
@@ -168,7 +181,13 @@ class _Trial:
         return f"queda el objeto de prueba {one_line(self.key)}: bórrelo a mano"
 
     def _write(self) -> None:
-        self.provider.put(self.key, BytesSource(CONTENT))
+        try:
+            self.provider.put(self.key, BytesSource(CONTENT))
+        except ProviderError as error:
+            if isinstance(error, STOPS_ALL) or not is_refusal(error) or self.key == self.spare_key:
+                raise
+            self.provider.put(self.spare_key, BytesSource(CONTENT))
+            self.key = self.spare_key
 
     def _read(self) -> None:
         if b"".join(self.provider.open(self.key)) != CONTENT:

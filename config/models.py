@@ -157,6 +157,8 @@ class ProvenCopy(NamedTuple):
     manifest_sha256: str
     listing_digest: int | None = None
     """See `storage.receipts`; `None` if the provider's listing does not prove every file."""
+    is_of_others: bool = False
+    """Whether another installation stored it, and may remove it under its own rules: the local copy stays."""
 
 
 class StoredObject(NamedTuple):

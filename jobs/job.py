@@ -102,6 +102,10 @@ class Job(NamedTuple):
     """The same of what it leaves out where it may not. The job itself asks for them."""
     counts: Mapping[str, Words] = NOTHING
     """What it counts, by name, as operators read it."""
+    goes_by_host_clock: bool = False
+    """Whether it judges the age of local files by this host's clock: it does nothing while that is far from the
+    database's.
+    """
     phase: int = Phase.WORK
     observer: Ref | None = None
     """For a job that has no `run`: a class like `jobs.context.Observer`. It sees the start and the end of a run."""

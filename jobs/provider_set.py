@@ -187,6 +187,8 @@ class ProviderSet:
         self._unfinished_directory = unfinished_directory
         self._database = database
         self._mounted: set[int] = set()
+        self._last_seen: dict[int, str] = {}
+        """The key of the manifest of a copy that was seen at each provider that may be unmounted."""
         self._worked: set[int] = set()
         self._questions: defaultdict[int, threading.Lock] = defaultdict(threading.Lock)
         self._shown_to_work: dict[int, float] = {}
@@ -245,8 +247,29 @@ class ProviderSet:
         if provider.id not in self._mounted:
             from providers.mounts import require_mounted  # a run with nothing to do needs none of it
 
-            require_mounted(provider)
+            self._note_seen(provider, require_mounted(provider))
             self._mounted.add(provider.id)
+
+    def require_still_mounted(self, provider: Provider) -> None:
+        """Call it before a copy is recorded: no server says that its disk was unmounted meanwhile. One look at the last
+        copy that was seen there. Raises as `require_mounted`.
+        """
+        last_seen = self._last_seen.get(provider.id)
+        if last_seen is None:
+            return
+        from providers.mounts import is_there, require_mounted
+
+        if not is_there(provider, last_seen):  # it may also have been removed
+            self._note_seen(provider, require_mounted(provider))
+
+    def note_stored(self, provider: Provider, manifest_key: str) -> None:
+        """Note the newest copy of a provider."""
+        if provider.may_be_unmounted and self._database is not None:
+            self._note_seen(provider, manifest_key)
+
+    def _note_seen(self, provider: Provider, manifest_key: str | None) -> None:
+        if manifest_key is not None:
+            self._last_seen[provider.id] = manifest_key
 
     def _may_be_believed(self, provider: Provider) -> bool:
         """Whether what is missing there is really missing. One that does not answer says so itself when it is used."""

@@ -22,6 +22,7 @@ from config.fields import FieldError
 from config.logs import emit, one_line
 from config.models import JobState
 from config.settings import Settings
+from config.text.clocks import difference
 from jobs.context import Context, EndOfRun, Judgment, LeaseLost, ObservedRun, Observer
 from jobs.job import Job, Outcome, Phase, Ref, Scope
 from jobs.locks import JobLocks, LockHeld
@@ -66,6 +67,12 @@ class RunOptions(NamedTuple):
     retention_hours: float | None = None
     skip_missing_directories: bool = True
     dry_run: bool = False
+
+
+class ClockIsOff(MigrationError):
+    """By this host's clock files seem older, or younger, than they are."""
+
+    code = "clock_is_off"
 
 
 class Plan(NamedTuple):
@@ -136,6 +143,7 @@ class Tick:
         self._judgment = judgment
         self._locks = JobLocks(settings.lock_directory, settings.host)
         self._is_database_lost = False
+        self._clock_fault: str | None = None
         self._done = 0
         self._elsewhere = 0
 
@@ -209,7 +217,9 @@ class Tick:
     # Execution
 
     def run(self, plans: Sequence[Plan], seen: JobsSeen) -> None:
-        """Run the due jobs in turn. Raises nothing that concerns only one of them."""
+        """Run the due jobs in turn. Raises nothing that concerns only one of them. `seen` was read just now."""
+        own_clock = datetime.now(UTC)
+        self._clock_fault = difference(own_clock, seen.now, own_clock)
         for plan in self.due(plans, seen):
             if not self._interruption.is_set():
                 self._do(plan, seen)
@@ -278,6 +288,10 @@ class Tick:
         return "failed" if outcome.failures else "done", outcome
 
     def _call(self, plan: Plan, context: Context) -> Outcome:
+        if plan.job.goes_by_host_clock and self._clock_fault is not None:
+            raise ClockIsOff(
+                f"reloj: {self._clock_fault}; no se toca ningún fichero por su antigüedad hasta que esté en hora (NTP)"
+            )
         story = self._stories.get(plan.job.name)
         if story is not None:
             return story()

@@ -27,20 +27,22 @@ OF_EMPTY_DISKS = frozenset(
 """What file systems and their servers put into a directory by themselves."""
 
 
-def require_mounted(provider: Provider) -> None:
-    """Raises `NotMounted` if copies are recorded in a provider's directory and none of the newest is there.
+def require_mounted(provider: Provider) -> str | None:
+    """Raises `NotMounted` if copies are recorded in a provider's directory and none of the newest is there. Return the
+    key of the manifest of one that is, if any is recorded.
 
     Costs one question to the database and, as a rule, one look at one object. Raises `ProviderError` if the provider
     does not answer, and errors of the database.
     """
     if not provider.may_be_unmounted or provider.recorded is None:
-        return
+        return None
     newest = provider.recorded(NEWEST_LOOKED_FOR)
-    if not newest or any(_has(provider, copy) for copy in newest):
-        return
+    seen = next((copy for copy in newest if _has(provider, copy)), None)
+    if seen is not None or not newest:
+        return seen.manifest_key if seen else None
     names = _retried(provider, provider.top_names)
     if TRUSTED_NAME in names:
-        return
+        return None
     count = len(provider.recorded(COUNTED_TO))
     what = counted(count, "copia", "copias") if count < COUNTED_TO else f"más de {COUNTED_TO - 1} copias"
     verb = "consta" if count == 1 else "constan"
@@ -49,6 +51,15 @@ def require_mounted(provider: Provider) -> None:
         f"{found}, aunque {verb} {what} en él: ¿está montado? Monte su disco; si es otro, nuevo, deje en él un fichero "
         f"{TRUSTED_NAME}"
     )
+
+
+def is_there(provider: Provider, manifest_key: str) -> bool:
+    """Whether a copy still has its manifest. Raises `ProviderError`."""
+    try:
+        _retried(provider, partial(provider.stat, manifest_key))
+    except ObjectNotFound:
+        return False
+    return True
 
 
 def is_empty(names: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import os
 import threading
@@ -73,6 +74,12 @@ class Remembered(Generic[Answer]):
 def new_check_key(prefix: str) -> str:
     """A unique key for one `check` below a prefix, which may be empty."""
     return probe_key(prefix, f".janitor-check-{os.urandom(8).hex()}")
+
+
+def check_key_of(host: str, prefix: str) -> str:
+    """The key that each `check` of a host uses below a prefix, one at a time."""
+    name = hashlib.sha256(f"check\0{host}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return probe_key(prefix, f"{CHECK_NAME}{name}")
 
 
 def probe_key(prefix: str, name: str) -> str:

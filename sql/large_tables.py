@@ -17,5 +17,5 @@ SIZES_REPORTED = 1000
 EXECUTIONS_REPORTED = 300_000
 """Of a large table a report counts the new ones among this many rows with the last ids."""
 
-SAMPLE_OF_STORED = {"large_table_bytes": LARGE_TABLE_BYTES, "sampled_rows": 50_000}
+SAMPLE_OF_STORED = {"large_table_bytes": LARGE_TABLE_BYTES, "sampled_rows": 20_000}
 """What `count_stored` of the metrics takes: of larger tables it reads this many rows."""

@@ -151,7 +151,7 @@ class Upload:
         if compared.wrong:
             raise self._manifest.claimed_by_others()
         self._tell_of_adoption()
-        return self._copy(compared, found.sha256), manifest
+        return self._copy(compared, found.sha256)._replace(is_of_others=True), manifest
 
     def _tell_of_adoption(self) -> None:
         uuid = one_line(self._task.execution.uuid)
@@ -159,7 +159,7 @@ class Upload:
             logging.WARNING,
             "copy_adopted",
             f"La ejecución {uuid} ya estaba entera e igual en {self._provider.name}, guardada por otra instalación: se "
-            "anota donde está, sin enviar nada",
+            "anota donde está, sin enviar nada, y la copia local se queda, pues aquella puede borrar la suya",
             execution=uuid,
             provider=self._provider.name,
         )

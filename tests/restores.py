@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from jobs.migration.restore.filling import Restored
+from jobs.migration.restore.filling import Download, Restored
 from jobs.migration.restore.run import Restore
 from providers.base import BytesSource, Provider
 from storage.keys import Place
@@ -48,7 +48,7 @@ def store_copy(provider: Provider, copy: Copy, modes: Mapping[str, str] | None =
 def restore_copy(provider: Provider, destination: Path, interruption: threading.Event | None = None) -> Restored:
     """Restore it, two files at a time."""
     with contextlib.closing(TransferPool(2)) as pool:
-        return Restore(provider, PLACE, pool, interruption or threading.Event()).run(destination, None)
+        return Restore(Download(provider, PLACE, pool, interruption or threading.Event())).run(destination, None)
 
 
 def contents(directory: Path) -> Copy:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from commands.clocks import ADVICE as CLOCK_ADVICE
-from commands.status.facts import Attention, Disk, Facts, FailureGroup, Host, Provider, RunUnderWay
+from commands.status.facts import (
+    Attention,
+    Disk,
+    Facts,
+    FailureGroup,
+    Host,
+    MigrationState,
+    Pending,
+    Provider,
+    RunUnderWay,
+)
 from commands.status.providers import ADVICE
 from config.logs import one_line
 from config.text.causes import CAUSES, with_cause
+from config.text.clocks import ADVICE as CLOCK_ADVICE
 from config.text.plurals import counted, executions
 from config.text.times import ago, size
 from providers.shared.answers import CLOCK_IS_OFF
@@ -87,16 +98,35 @@ def _of_unrecorded_runs(facts: Facts) -> Iterator[Attention]:
         yield Attention("unrecorded_run", "esta máquina", text, advice, since)
 
 
+ALWAYS_NEEDED = {
+    "unreadable_configuration": "corrija ese valor en ejecuciones_config",
+    "no_configuration": "añada una fila a ejecuciones_config",
+}
+"""What to do where nothing can be migrated, whether or not something is due already."""
+
+
 def _of_migration(facts: Facts) -> Iterator[Attention]:
-    waiting = facts.pending.ready + facts.pending.by_state.get("directory_absent", 0)
-    migration, oldest = facts.migration, facts.pending.oldest_due
-    yield from _of_missing_setting(facts)
-    if migration.reason == "unreadable_configuration":
-        yield Attention(migration.reason, "migración", migration.text, "corrija ese valor en ejecuciones_config")
+    yield from of_migration(facts.migration, facts.pending, facts.now, _how_to_go_on(facts), has_roots=has_roots(facts))
+
+
+def of_migration(
+    migration: MigrationState, pending: Pending, now: datetime, how_to_go_on: str, *, has_roots: bool
+) -> Iterator[Attention]:
+    """What about migration needs a person: the one table for `status` and `health`, as for `check`.
+
+    No row, an unreadable one, or no roots where deletion is asked for: always. Migration that is off on purpose, and a
+    backlog: where something is due for longer than `STALLED_AFTER`. Any other obstacle: where something is due.
+    """
+    waiting = pending.ready + pending.by_state.get("directory_absent", 0)
+    oldest = pending.oldest_due
+    if migration.delete_after_migration and not has_roots:
+        yield ROOTS_UNSET
+    if migration.reason in ALWAYS_NEEDED:
+        yield Attention(migration.reason, "migración", migration.text, ALWAYS_NEEDED[migration.reason])
         return
     if not waiting or oldest is None:
         return
-    stalled = facts.now - oldest.due_since > STALLED_AFTER
+    stalled = now - oldest.due_since > STALLED_AFTER
     needed = f"les toca a {executions(waiting)} y no se migra ninguna: {migration.text}"
     if migration.reason in ("switched_off", "no_provider"):
         if stalled:
@@ -107,9 +137,9 @@ def _of_migration(facts: Facts) -> Iterator[Attention]:
     elif migration.reason is not None:
         advice = ADVICE_BY_REASON.get(migration.reason, "corrija ejecuciones_config")
         yield Attention(migration.reason, "migración", needed, advice, oldest.due_since, waiting)
-    elif stalled and facts.pending.ready:
+    elif stalled and pending.ready:
         text = f"a la ejecución {one_line(oldest.uuid)} le toca y sigue sin migrar"
-        yield Attention("stalled", "migración", text, _how_to_go_on(facts), oldest.due_since, facts.pending.ready)
+        yield Attention("stalled", "migración", text, how_to_go_on, oldest.due_since, pending.ready)
 
 
 def _how_to_go_on(facts: Facts) -> str:
@@ -119,14 +149,19 @@ def _how_to_go_on(facts: Facts) -> str:
     limit = (facts.last_run["report"] or {}).get("limit_reached")
     if limit is not None:
         return f"el último ciclo llegó a su límite ({one_line(limit)}) y dejó lo demás: súbalo, o haga más ciclos"
+    if not any(job["name"] == "migration" and job["last_started_at"] for job in facts.jobs):
+        return "ningún ciclo ha hecho la migración: ejecute janitor-daemon, o mire la línea de cron (crontab.example)"
+    if not facts.failures:
+        return "ejecute janitor-daemon --dry-run, que dice qué haría el siguiente ciclo y qué no"
     return "janitor-daemon status dice, en Con error, por qué; si no, ejecute janitor-daemon --dry-run"
 
 
-def _of_missing_setting(facts: Facts) -> Iterator[Attention]:
-    if facts.migration.delete_after_migration and not has_roots(facts):
-        text = "no está definida, y ejecuciones_config pide borrar las copias locales: no se borra ninguna"
-        advice = "defina JANITOR_ROOTS con los directorios de las ejecuciones, o quite eliminar_despues_de_migrar"
-        yield Attention("roots_unset", "JANITOR_ROOTS", text, advice)
+ROOTS_UNSET = Attention(
+    "roots_unset",
+    "JANITOR_ROOTS",
+    "no está definida, y ejecuciones_config pide borrar las copias locales: no se borra ninguna",
+    "defina JANITOR_ROOTS con los directorios de las ejecuciones, o quite eliminar_despues_de_migrar",
+)
 
 
 def has_roots(facts: Facts) -> bool:
@@ -135,7 +170,6 @@ def has_roots(facts: Facts) -> bool:
 
 
 ADVICE_BY_REASON = {
-    "no_configuration": "añada una fila a ejecuciones_config",
     "roots_missing": "monte el disco o corrija JANITOR_ROOTS",
 }
 
@@ -308,12 +342,17 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
         if job["misconfigured"]:
             advice = "corrija esa variable: hasta entonces el trabajo no se hace"
             yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
-        elif job["on"] and job["name"] != "migration" and job["failed_runs"]:
+        elif job["on"] and job["name"] != "migration" and job["failed_runs"] and not _waits_for_clock(job, facts):
             text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
             text = f"{text}; la última vez que salió bien: {_ago(job['last_good_at'], facts)}"
             text = f"{text}; el último intento: {_ago(job['last_started_at'], facts)}"
             advice = f"corrija la causa y ejecute janitor-daemon run {job['name']}"
             yield Attention("job_failing", f"trabajo {job['name']}", text, advice, _failing_since(job["name"], facts))
+
+
+def _waits_for_clock(job: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether a job does nothing for a reason that is told by itself."""
+    return facts.clock_fault is not None and str(job["last_error"]).startswith("reloj: ")
 
 
 def _failing_since(job: str, facts: Facts) -> datetime | None:

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any
 
-from commands.clocks import difference
 from commands.jobs import list_jobs, status_of_jobs
 from commands.status.disks import look_at_disks
 from commands.status.facts import (
@@ -30,6 +29,7 @@ from config.fields import FieldError
 from config.logs import one_line
 from config.models import MigrationPolicy
 from config.settings import Settings
+from config.text.clocks import difference
 from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseReadOnly, SchemaError
 from sql.large_tables import HUGE_TABLE_BYTES, LARGE_TABLE_BYTES
@@ -60,8 +60,7 @@ def collect(database: Database, settings: Settings) -> Facts:
     database.require_whole_schema()
     jobs = tuple(list_jobs(database, settings))
     asked_at = datetime.now(UTC)
-    sizes = {"large_table_bytes": LARGE_TABLE_BYTES, "huge_table_bytes": HUGE_TABLE_BYTES}
-    tables = database.ask("status_tables", sizes)[0]
+    tables = _tables(database)
     now: datetime = tables["now"]
     off = difference(asked_at, now, datetime.now(UTC))
     known = known_providers(database)
@@ -178,6 +177,17 @@ def _state_of(policy: MigrationPolicy, reason: str | None, text: str) -> Migrati
 
 
 # Executions
+
+
+def waiting(database: Database, retention_hours: float) -> tuple[Pending, datetime]:
+    """What is still to be migrated, and when that was read. Raises `DatabaseError`."""
+    tables = _tables(database)
+    return _pending(database, retention_hours, tables), tables["now"]
+
+
+def _tables(database: Database) -> Mapping[str, Any]:
+    sizes = {"large_table_bytes": LARGE_TABLE_BYTES, "huge_table_bytes": HUGE_TABLE_BYTES}
+    return database.ask("status_tables", sizes)[0]
 
 
 def _pending(database: Database, retention_hours: float, tables: Mapping[str, Any]) -> Pending:

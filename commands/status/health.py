@@ -10,15 +10,16 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from commands.clocks import difference
 from commands.jobs import list_jobs
-from commands.status.collect import database_faults, migration_state
+from commands.status.attention import of_migration
+from commands.status.collect import database_faults, migration_state, waiting, with_roots
 from commands.status.disks import look_at_disks
 from commands.status.providers import known_providers, providers
 from commands.status.runs import hosts, runs_under_way
 from config.exit_codes import EXIT_DATABASE, EXIT_DONE, EXIT_SOMETHING_FAILED
 from config.logs import one_line
 from config.settings import Settings
+from config.text.clocks import difference
 from jobs.temp_files.guard import faults_of_every_run
 from sql.database import Database, DatabaseError
 
@@ -75,7 +76,9 @@ def examine(settings: Settings, limit_seconds: float = LIMIT_SECONDS) -> Health:
     """Examine all parts at once, and give up what has not answered at the end of the time."""
     started = time.monotonic()
     found: dict[str, Part] = {}
-    tasks: tuple[Callable[[], Mapping[str, Part]], ...] = (lambda: _database_parts(settings), lambda: _disks(settings))
+    tasks: tuple[Callable[[], Mapping[str, Part]], ...] = (
+        *(lambda: _database_parts(settings), lambda: _disks(settings), lambda: _migration_part(settings)),
+    )
     threads = [
         threading.Thread(target=lambda task=task: found.update(task()), name="health", daemon=True) for task in tasks
     ]
@@ -89,6 +92,7 @@ def examine(settings: Settings, limit_seconds: float = LIMIT_SECONDS) -> Health:
         "jobs": found.get("jobs", Part(DEGRADED, ("no se sabe sin la base de datos",))),
         "disks": found.get("disks", Part(DEGRADED, (f"algún disco {silent}",))),
         "providers": found.get("providers", Part(DEGRADED, ("no se sabe sin la base de datos",))),
+        "migration": found.get("migration", Part(DEGRADED, (f"la base de datos o algún disco {silent}",))),
     }
     return Health(parts, time.monotonic() - started)
 
@@ -140,11 +144,32 @@ def _job_faults(
 def _provider_faults(database: Database) -> Iterator[str]:
     known = known_providers(database)
     migration = migration_state(database, known)
-    if migration.reason in ("unreadable_configuration", "no_configuration", "no_usable_provider"):
+    if migration.reason == "no_usable_provider":
         yield migration.text
     for provider in providers(database, known, migration, {}):
         if provider.role is not None and provider.state in ("unusable", "missing", "inactive"):
             yield f"{provider.name or provider.provider_id} no se puede usar: {provider.error}"
+
+
+def _migration_part(settings: Settings) -> Mapping[str, Part]:
+    """By a connection of its own, because it looks at disks that may not answer."""
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        database.limit_statements(STATEMENT_LIMIT_SECONDS)
+        try:
+            database.connect()
+            return {"migration": _part(_migration_faults(database, settings))}
+        except DatabaseError:
+            return {"migration": Part(DEGRADED, ("no se sabe sin la base de datos",))}
+
+
+def _migration_faults(database: Database, settings: Settings) -> Iterator[str]:
+    """What `status` says needs a person, by the same table."""
+    disks = look_at_disks(settings)
+    migration = with_roots(migration_state(database, known_providers(database)), disks)
+    pending, now = waiting(database, migration.retention_hours)
+    has_roots = any(disk.purpose == "root" for disk in disks)
+    for attention in of_migration(migration, pending, now, "", has_roots=has_roots):
+        yield f"{attention.subject}: {attention.text}"
 
 
 def _disks(settings: Settings) -> Mapping[str, Part]:

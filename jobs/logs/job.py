@@ -22,6 +22,7 @@ JOB = Job(
     title="registros",
     scope=Scope.HOST,
     due=due,
+    goes_by_host_clock=True,
     run=Ref("jobs.logs.run:run"),
     preview=Ref("jobs.logs.run:preview"),
     check=Ref("jobs.logs.run:check"),

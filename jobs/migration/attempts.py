@@ -90,14 +90,18 @@ class Attempts:
         )
         try:
             copy, manifest = self._uploaded(upload, attempt)
+            self.providers.require_still_mounted(provider)
             directory.require_in_place()
-            if not self.database.commit_migration(claim, attempt, copy, delete_local_copy=self.delete_local_copy):
+            if not self.database.commit_migration(
+                claim, attempt, copy, delete_local_copy=self.delete_local_copy and not copy.is_of_others
+            ):
                 raise ClaimLost("la fila cambió, o se hizo cargo otro proceso de janitor")
         except MigrationError as error:
             self.providers.note_failure(provider, error, place.parent, tree.size_bytes)
             self.database.abandon_attempt(attempt, error.code, str(error))
             raise
         self.providers.note_success(provider, tree.size_bytes)
+        self.providers.note_stored(provider, place.manifest_key)
         return copy, manifest
 
     def _uploaded(self, upload: Upload, attempt: Attempt) -> tuple[ProvenCopy, Manifest]:

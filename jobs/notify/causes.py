@@ -270,6 +270,26 @@ def stalled(seen: Seen) -> Iterator[Cause]:
         yield Cause(key, State.NEEDS_PERSON, f"{text}{why}")
 
 
+def behind(seen: Seen) -> Iterator[Cause]:
+    """Every run ends at its limit, and what it leaves grows old: nothing fails, and nobody would notice."""
+    report, days = seen.context.report, seen.days_since_migration
+    if report is None or not any(done.name == "migration" for done in report.jobs):
+        return
+    is_stalled = days is None or days > seen.settings.stalled_days  # a cause of its own
+    limit = report.limit_reached
+    overdue = None if limit is None or is_stalled else _first_overdue_here(seen)
+    key = f"migration:{seen.host}:behind"
+    if overdue is None:
+        yield Cause(key, State.OK, "La migración vuelve a dar abasto")
+        return
+    uuid, executed_at = overdue
+    text = (
+        f"La migración no da abasto: el ciclo llegó a su límite ({limit}) y queda por migrar {one_line(uuid)}, del "
+        f"{executed_at.astimezone(seen.context.settings.time_zone):%d/%m/%Y}; suba el límite, o haga más ciclos"
+    )
+    yield Cause(key, State.DEGRADED, text)
+
+
 def _is_without_provider(seen: Seen) -> bool:
     """Whether each provider of the policy is a cause of its own, so that nothing can be migrated."""
     told = {str(each["id"]) for each in seen.failing_providers} | set(seen.missing_providers)
@@ -459,6 +479,7 @@ KINDS: Sequence[Callable[[Seen], Iterator[Cause]]] = (
         quarantined,
         roots,
         stalled,
+        behind,
         failing_jobs,
         misconfigured_jobs,
         late_jobs,

@@ -7,6 +7,7 @@ from jobs.job import Job, Ref
 JOB = Job(
     name="temp",
     title="limpieza",
+    goes_by_host_clock=True,
     required=Ref("jobs.temp_files.guard:require_temp_directory_apart"),
     counts={
         "temp_files_deleted": ("archivo temporal borrado", "archivos temporales borrados"),

@@ -57,12 +57,6 @@ if TYPE_CHECKING:
 PARTS_IN_FLIGHT = 4
 """Parts of one large file that travel at once, where they are of the ordinary size."""
 
-FEWEST_PARTS_IN_FLIGHT = 2
-
-PARTS_FOR_EACH_IN_FLIGHT = 10
-"""A line that breaks loses the parts that are on their way: of a file with fewer parts than this for each of
-`PARTS_IN_FLIGHT`, fewer travel at once. The parts of other files use the line meanwhile."""
-
 MEMORY_BUDGET_BYTES = 96 * 1024 * 1024
 """Bytes of all uploads of one provider that may be in memory at once; further uploads wait."""
 
@@ -195,7 +189,7 @@ class ObjectStorePut:
     def put_large(self, name: str, source: Source, attributes: Attributes | None = None) -> SentBytes:
         """Like `put`, in parts of `part_size_for` the source's size, a few at a time in memory."""
         part_size = part_size_for(source.size_bytes)
-        with self._room_for_parts(source.size_bytes) as (buffers, parts_in_flight):
+        with self._room_for_parts(part_size) as (buffers, parts_in_flight):
             reader = HashingReader(source, self.md5s_of_large)
             with _uploading(reader):
                 obstore.put(
@@ -238,7 +232,7 @@ class ObjectStorePut:
                 send(0, reader.single_part(), hashed())
             return reader.sent()
         with (
-            self._room_for_parts(source.size_bytes) as (buffers, parts_in_flight),
+            self._room_for_parts(part_size_for(source.size_bytes)) as (buffers, parts_in_flight),
             ThreadPoolExecutor(parts_in_flight) as threads,
         ):
             on_their_way: deque[Future[None]] = deque()
@@ -252,11 +246,9 @@ class ObjectStorePut:
         return reader.sent()
 
     @contextmanager
-    def _room_for_parts(self, size_bytes: int) -> Iterator[tuple[PartBuffers, int]]:
-        """Buffers for the parts of a file of this size, and how many may be on their way at once."""
-        part_size = part_size_for(size_bytes)
-        wanted = parts_in_flight_for(size_bytes, part_size)
-        parts_in_flight = max(1, min(wanted, self._memory_bytes // part_size - 1))
+    def _room_for_parts(self, part_size: int) -> Iterator[tuple[PartBuffers, int]]:
+        """Buffers for parts of this size, and how many may be on their way at once."""
+        parts_in_flight = max(1, min(PARTS_IN_FLIGHT, self._memory_bytes // part_size - 1))
         parts_in_memory = parts_in_flight + 1
         buffers = self._ordinary_buffers if part_size == PART_SIZE_BYTES else PartBuffers(part_size)
         with self._memory.reserved(parts_in_memory * part_size), buffers.kept(parts_in_memory):
@@ -272,12 +264,6 @@ class ObjectStorePut:
                 options = client_options(self._endpoint_url, deadline_seconds(class_bytes))
                 self._stores[class_bytes] = self._build_store(options, {"max_retries": 0})
             return self._stores[class_bytes]
-
-
-def parts_in_flight_for(size_bytes: int, part_size: int) -> int:
-    """The best number of parts of a file that travel at once: a tenth of them, between two and `PARTS_IN_FLIGHT`."""
-    worth_the_loss = size_bytes // (part_size * PARTS_FOR_EACH_IN_FLIGHT)
-    return max(FEWEST_PARTS_IN_FLIGHT, min(PARTS_IN_FLIGHT, worth_the_loss))
 
 
 class HashingReader:

@@ -2,7 +2,8 @@
 -- due, a row each (`kind` is NULL). They are read from the platform's table, or they are those of a list that are still
 -- pending, all rows that were added after it, and a sample of the pages of earlier ones, in which each row stands for
 -- several. What was judged is kept for both answers: of a whole table without its texts, which are then read once more
--- for the oldest.
+-- for the oldest. Most of them have no record of the program's: those few that keep one waiting have small indexes,
+-- and LIMIT has each of them looked up there, whatever the planner believes after an outage.
 WITH pending AS (
     SELECT
         id, uuid::text AS uuid, ruta_directorio, fecha_ejecucion::timestamptz AS executed_at,
@@ -26,13 +27,6 @@ WITH pending AS (
       AND NOT id = ANY(%(execution_ids)s::bigint[])
       AND migrado_a_nube IS NOT TRUE
 ),
-waiting AS (
-    -- What keeps executions waiting. Most of them have no such record: to look for that of each would take longer.
-    SELECT execution_id, uuid, directory, executed_at, state, error_code, lease_expires_at, quarantined_at, next_try_at
-    FROM janitor_migrations
-    WHERE state IN ('failed', 'refused') OR lease_expires_at IS NOT NULL
-       OR next_try_at IS NOT NULL OR quarantined_at IS NOT NULL
-),
 judged AS (
     SELECT
         pending.id,
@@ -42,25 +36,36 @@ judged AS (
         pending.weight,
         CASE
             WHEN pending.ruta_directorio IS NULL THEN 'without_directory'
-            WHEN migration.state = 'migrating' AND migration.lease_expires_at > now() THEN 'under_way'
+            WHEN pending.id IN (
+                SELECT execution_id FROM janitor_migrations WHERE state = 'migrating' AND lease_expires_at > now()
+            ) THEN 'under_way'
             WHEN EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = pending.id) THEN 'held'
-            WHEN migration.quarantined_at IS NOT NULL AND described.is_unchanged THEN 'quarantined'
+            WHEN put_off.quarantined_at IS NOT NULL AND described.is_unchanged THEN 'quarantined'
             WHEN pending.executed_at IS NULL THEN 'without_date'
             WHEN pending.executed_at > now() - make_interval(secs => %(retention_seconds)s) THEN 'not_due'
-            WHEN migration.state = 'refused' THEN 'refused'
-            WHEN migration.next_try_at > now() AND described.is_unchanged THEN 'put_off'
+            WHEN failed.state = 'refused' THEN 'refused'
+            WHEN put_off.next_try_at > now() AND described.is_unchanged THEN 'put_off'
             ELSE 'due'
         END AS kind,
-        coalesce(
-            migration.state IN ('failed', 'refused') AND migration.error_code IS DISTINCT FROM 'interrupted', false
-        ) AS is_failed
+        failed.state IS NOT NULL AND failed.error_code IS DISTINCT FROM 'interrupted' AS is_failed
     FROM pending
-    LEFT JOIN waiting AS migration ON migration.execution_id = pending.id
+    LEFT JOIN LATERAL (
+        SELECT state, error_code
+        FROM janitor_migrations
+        WHERE execution_id = pending.id AND state IN ('failed', 'refused')
+        LIMIT 1
+    ) AS failed ON true
+    LEFT JOIN LATERAL (
+        SELECT uuid, directory, executed_at, quarantined_at, next_try_at
+        FROM janitor_migrations
+        WHERE execution_id = pending.id AND (next_try_at IS NOT NULL OR quarantined_at IS NOT NULL)
+        LIMIT 1
+    ) AS put_off ON true
     CROSS JOIN LATERAL (
         SELECT
-            migration.uuid = pending.uuid
-            AND migration.directory IS NOT DISTINCT FROM pending.ruta_directorio
-            AND migration.executed_at IS NOT DISTINCT FROM pending.executed_at AS is_unchanged
+            put_off.uuid = pending.uuid
+            AND put_off.directory IS NOT DISTINCT FROM pending.ruta_directorio
+            AND put_off.executed_at IS NOT DISTINCT FROM pending.executed_at AS is_unchanged
     ) AS described
 ),
 counted AS (

@@ -25,6 +25,7 @@ from files.walk import FileSource, require_unchanged, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.removal import remove_local_copy
 from jobs.migration.restore.errors import DestinationUnusable, RestoreIncomplete
+from jobs.migration.restore.filling import Download
 from jobs.migration.restore.run import Restore
 from jobs.temp_files.clean import TempDirectoryUnsafe, clean_temp_files
 from providers.local.provider import LocalProvider
@@ -253,7 +254,7 @@ def test_no_component_of_a_restores_destination_leads_out_of_it(
             (tmp_path / "up" / "destination").mkdir(parents=True)
             try:
                 with swapper.racing():
-                    Restore(provider, COPY, pool, NEVER).run(tmp_path / "up" / "destination", None)
+                    Restore(Download(provider, COPY, pool, NEVER)).run(tmp_path / "up" / "destination", None)
                 outcomes.done += 1
             except (DestinationUnusable, RestoreIncomplete):
                 outcomes.refused += 1
@@ -284,7 +285,7 @@ def test_a_link_put_where_a_file_is_to_be_made_is_not_written_through(
     with Listener(outside) as listener, contextlib.closing(TransferPool(1)) as pool:
         monkeypatch.setattr(os, "open", plant_and_open)
         with pytest.raises(RestoreIncomplete, match="ya hay ahí algo con ese nombre"):
-            Restore(provider, COPY, pool, NEVER).run(tmp_path / "destination", None)
+            Restore(Download(provider, COPY, pool, NEVER)).run(tmp_path / "destination", None)
         assert listener.heard() == set()
     assert len(planted) == 1
     assert (outside / "file").read_bytes() == FOREIGN

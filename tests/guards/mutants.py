@@ -109,6 +109,7 @@ QUIET = ("tests/files/test_walk.py::test_files_that_do_not_come_to_rest_are_a_ch
 TLS = ("tests/providers/test_tls.py::test_a_server_with_a_certificate_of_its_own_making_is_sent_nothing",)
 
 MOUNTS = "tests/jobs/test_mounts.py::"
+OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 UNMOUNTED = "tests/stories/test_unmounted_destinations.py::"
 NEITHER_WRITTEN_NOR_BELIEVED = f"{UNMOUNTED}test_a_disk_that_is_not_mounted_is_neither_written_to_nor_believed"
 
@@ -117,8 +118,8 @@ MOUNTED = (
         "mounted destinations",
         "a mount point is taken for its disk",
         "providers/mounts.py",
-        "    if not newest or any(",
-        "    if newest is not None or any(",
+        "    if seen is not None or not newest:\n",
+        "    if seen is not None or newest is not None:\n",
         (f"{MOUNTS}test_a_mount_point_is_not_used_and_the_disk_is_as_soon_as_it_is_mounted",),
     ),
     Mutant(
@@ -136,6 +137,14 @@ MOUNTED = (
         "            self.providers.require_mounted(provider)\n",
         "",
         (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a copy is recorded though its server's disk was unmounted meanwhile",
+        "jobs/migration/attempts.py",
+        "            self.providers.require_still_mounted(provider)\n",
+        "",
+        (f"{MOUNTS}test_a_servers_disk_that_goes_in_the_middle_gets_no_copy_recorded",),
     ),
     Mutant(
         "mounted destinations",
@@ -160,6 +169,22 @@ MOUNTED = (
         "        require_mounted(provider)\n",
         "",
         (NEITHER_WRITTEN_NOR_BELIEVED,),
+    ),
+    Mutant(
+        "mounted destinations",
+        "a backup is stored without a look for the disk",
+        "jobs/backups/offsite/delivery.py",
+        "            require_mounted(provider)\n",
+        "",
+        (f"{OFF_SITE}test_the_first_copy_does_not_go_below_a_mount_point_where_executions_are_missing",),
+    ),
+    Mutant(
+        "probes left",
+        "each check uses another object, so that nobody finds what a killed one has left",
+        "commands/check.py",
+        "        yield settings.host\n",
+        "        yield None\n",
+        ("tests/stories/test_check.py::test_what_a_killed_check_has_left_is_removed_by_the_next",),
     ),
     Mutant(
         "mounted destinations",
@@ -3200,6 +3225,14 @@ PROVIDERS = (
     ),
     Mutant(
         "refusals",
+        "young files are deleted where the clock of the host is ahead",
+        "jobs/tick.py",
+        "        if plan.job.goes_by_host_clock and self._clock_fault is not None:",
+        "        if False:",
+        ("tests/jobs/test_tick.py::test_what_goes_by_the_clock_of_the_host_is_left_while_that_is_wrong",),
+    ),
+    Mutant(
+        "refusals",
         "a lack of room puts executions in quarantine",
         "jobs/migration/setbacks.py",
         "DirectoryMissing, UnsafeSource, StorageFull)",
@@ -5214,7 +5247,6 @@ OLD_CHAINS = (
     "tests/stories/test_backups_off_site.py::"
     "test_retention_removes_old_chains_from_the_provider_too_and_keeps_the_newest"
 )
-OFF_SITE = "tests/jobs/backups/test_off_site.py::"
 CLAIMS = f"{BACKUP_TESTS}test_claims.py::"
 DESCRIPTIONS = f"{BACKUP_TESTS}test_descriptions.py::"
 REBUILDING = f"{BACKUP_TESTS}test_rebuilding.py::"
@@ -6256,6 +6288,22 @@ TRUST = (
     ),
     Mutant(
         "deletion",
+        "the local copy goes though another installation keeps the stored one",
+        "storage/upload.py",
+        "._replace(is_of_others=True)",
+        "",
+        (f"{STAYING}::test_beside_an_equal_copy_of_another_installation_the_local_one_stays",),
+    ),
+    Mutant(
+        "rehome",
+        "a held execution is switched",
+        "jobs/rehome/queries/switch.sql",
+        "WHERE hold.execution_id = janitor_migrations.execution_id",
+        "WHERE false",
+        ("tests/jobs/rehome/test_rehome.py::test_a_hold_right_before_the_switch_is_heeded",),
+    ),
+    Mutant(
+        "deletion",
         "a removal goes on though an audit found the copy bad",
         "sql/migration/removals.py",
         '    if rows and rows[0]["is_known_bad"]:\n        raise CopyKnownBad\n',
@@ -6709,6 +6757,14 @@ STATUS = (
     ),
     Mutant(
         "status",
+        "a report takes the sizes of a part for those of all",
+        "sql/queries/report_attempts.sql",
+        "sizes.size_bytes * counted.executions",
+        "sizes.size_bytes",
+        ("tests/sql/test_large_tables.py::test_what_was_sent_is_added_up_or_estimated_from_a_part_of_the_sizes",),
+    ),
+    Mutant(
+        "status",
         "metrics read a large table that a run has looked through",
         "jobs/metrics/queries/count_executions.sql",
         "WHERE NOT EXISTS (SELECT FROM look) AND",
@@ -6799,8 +6855,8 @@ STATUS = (
         "status",
         "deletion that will not happen is called deletion",
         "commands/status/attention.py",
-        " and not has_roots(facts)",
-        " and not facts",
+        "delete_after_migration and not has_roots:",
+        "delete_after_migration and not migration:",
         (f"{STATUS_STORY}test_deletion_without_roots_is_no_deletion",),
     ),
     Mutant(

@@ -34,6 +34,12 @@ KILLED = (
         "crash/test_kill_at_system_calls.py::test_a_kill_at_any_system_call_loses_nothing_and_leaves_nothing",
     ),
     promise(
+        "What a killed run has sent to Google is continued with the same bytes and terms only, and is read back.",
+        "stories/test_provider_progress.py::test_the_next_run_continues_what_a_killed_run_sent_to_google",
+        "providers/test_gcs_continuation.py::test_a_file_that_has_changed_since_is_sent_from_its_beginning",
+        "providers/test_gcs_continuation.py::test_a_late_end_of_a_session_that_was_not_continued_replaces_nothing",
+    ),
+    promise(
         "What an operator holds keeps its local copy and is not migrated, wherever a run was when the hold was set.",
         "model/test_holds.py::test_a_held_execution_keeps_its_local_copy_wherever_a_run_was_cut_off",
         "sql/test_memory.py::test_a_hold_set_during_the_migration_stops_the_removal",

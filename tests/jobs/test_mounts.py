@@ -7,19 +7,26 @@ any more), a probe that is stored below the mount point, a disk that vanishes in
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from config.models import Evidence, ProvenCopy, ProviderRow
+from jobs.migration.attempts import Attempts
+from jobs.migration.directories import DirectoryJudge
 from jobs.provider_set import ProviderMemory, ProviderSet
 from providers.base import BytesSource, ConnectionDenied, NotMounted
 from providers.mounts import TRUSTED_NAME
 from providers.stores import store_of
 from sql.database import Database
-from storage.keys import Place
+from storage.keys import Place, place_of
+from storage.traffic.transfers import TransferPool
+from tests.destinations import Destination
+from tests.faulty_provider import Fault, FaultyProvider, after
 from tests.platform_database import Platform, claim_one
 
 
@@ -144,8 +151,9 @@ def test_what_failed_before_is_not_probed_below_the_mount_point(nas: Nas) -> Non
     nas.unmount()
     untouched = nas.directory.stat().st_mtime_ns
     with closing(nas.run()) as providers:
-        assert providers.for_removal(1) is None
         assert list(providers.in_order([1])) == []
+    with closing(nas.run()) as providers:
+        assert providers.for_removal(1) is None
     assert nas.directory.stat().st_mtime_ns == untouched
 
 
@@ -189,3 +197,38 @@ def test_a_disk_that_goes_in_the_middle_is_not_written_to(nas: Nas) -> None:
         providers.note_failure(provider, told.value, "ejecuciones")
         assert providers.get(1) is None
     assert list(nas.directory.iterdir()) == []
+
+
+def test_a_servers_disk_that_goes_in_the_middle_gets_no_copy_recorded(
+    platform: Platform, new_destination: Callable[[str], Destination], tmp_path: Path
+) -> None:
+    """It is another directory then, which only its contents tell. It goes before the second execution's first byte."""
+    database = platform.run()
+    destination = new_destination("sftp-openssh")
+    executions = tmp_path / "executions"
+    for uuid in ("uno", "dos"):
+        (executions / uuid).mkdir(parents=True)
+        (executions / uuid / "a.txt").write_text("a")
+
+    def unmount() -> None:
+        destination.directory.rename(destination.directory.with_name(f"{destination.directory.name}-away"))
+        destination.directory.mkdir(mode=0o777)
+
+    providers = ProviderSet([destination.provider_row()], (), database=database)
+    real = providers.get(1)
+    assert real is not None
+    judge = DirectoryJudge([str(executions)])
+    with closing(providers), closing(TransferPool(2)) as pool:
+        attempts = Attempts(database, providers, pool, threading.Event(), delete_local_copy=False)
+        for uuid, faults in (("uno", ()), ("dos", (Fault("put", after(unmount)),))):
+            execution = platform.add_execution(executions / uuid, uuid)
+            with FaultyProvider(real, faults) as provider, judge.open(execution) as opened:
+                provider.recorded = real.recorded
+                store = partial(attempts.store, provider, claim_one(database, execution), place_of("", uuid), opened)
+                if not faults:
+                    store()
+                    continue
+                with pytest.raises(NotMounted, match="no está ninguna de las últimas, aunque consta 1 copia"):
+                    store()
+        assert list(providers.in_order([1])) == []
+    assert platform.value("SELECT array_agg(uuid) FROM ejecuciones_yaml WHERE migrado_a_nube") == ["uno"]

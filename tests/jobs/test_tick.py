@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from jobs.context import EndOfRun, ObservedRun
 from jobs.heartbeat import renewing_leases
 from jobs.job import Job, Outcome, Phase, Ref, Scope
 from jobs.locks import LockHeld
+from jobs.registry import all_jobs
 from jobs.report import TickReport
 from jobs.schedule import Every
 from jobs.signals import Interruption
@@ -37,6 +39,9 @@ OWN_TOO = Job("too", "también lo propio")
 DAILY_JOB = Job("daily", "lo diario", scope=Scope.PLATFORM, due=Every(24))
 
 Stories = Mapping[str, Callable[[], Outcome]]
+
+
+AGES_JOB = Job("ages", "lo viejo", goes_by_host_clock=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class Host:
         self.did: list[str] = []
         self.interruption = Interruption()
         self.report = TickReport()
+        self.clock_is_ahead = timedelta(0)
 
     def story(self, name: str) -> Callable[[], Outcome]:
         """One that only says that it was done."""
@@ -107,6 +113,7 @@ class Host:
     def _run(self, tick: Tick, plans: list[Plan], database: Database) -> None:
         if tick.has_work(plans):
             seen = database.start_run(1, "tick", "test")
+            seen = seen._replace(now=seen.now - self.clock_is_ahead)
             try:
                 with renewing_leases(database):
                     tick.run(plans, seen)
@@ -235,6 +242,26 @@ def test_wrong_settings_of_one_job_are_its_own_failure(host: Host, phase: int) -
 
 
 # What stops one job
+
+
+@pytest.mark.parametrize("days", [10, -10])
+def test_what_goes_by_the_clock_of_the_host_is_left_while_that_is_wrong(
+    platform: Platform, host: Host, days: int
+) -> None:
+    """Young files would seem old. All other jobs are done, and the next tick does what was left."""
+    host.clock_is_ahead = timedelta(days=days)
+    assert host.tick(AGES_JOB, HOST_JOB) == ["own"]
+    assert host.report.exit_code == 1
+    error = state(platform, "ages")["last_error"]
+    how = "adelantado" if days > 0 else "atrasado"
+    assert error.startswith(f"reloj: el de este equipo va 10 d {how} respecto al de la base de datos; ")
+    host.clock_is_ahead = timedelta(0)
+    assert host.tick(AGES_JOB, HOST_JOB) == ["ages", "own"]
+
+
+def test_the_jobs_that_judge_the_ages_of_local_files_go_by_the_clock_of_the_host() -> None:
+    """Looked for: those that read `time.time_ns` or compare times of files."""
+    assert {job.name for job in all_jobs() if job.goes_by_host_clock} == {"temp", "logs"}
 
 
 def failing(error: BaseException) -> Callable[[], Outcome]:

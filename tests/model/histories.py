@@ -28,6 +28,7 @@ from tests.model.steps import (
     Release,
     Resume,
     Retry,
+    RotObject,
     SetBack,
     Step,
     SwapBytes,
@@ -169,7 +170,7 @@ COPIES = (
     strategies.builds(Switch, strategies.booleans()),
     strategies.builds(Audit, PRODUCTION, strategies.none() | CUTS, strategies.booleans()),
     strategies.builds(KeepCopies, strategies.booleans()),
-    strategies.builds(TakeObjectAway, small),
+    strategies.builds(TakeObjectAway, small) | strategies.builds(RotObject, small),
     strategies.builds(LeaveObject, small, strategies.sampled_from(("one", "two"))),
 )
 ORDERS = (

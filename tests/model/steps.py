@@ -212,6 +212,29 @@ class TakeObjectAway(Step):
 
 
 @dataclass(frozen=True)
+class RotObject(Step):
+    """An object of a copy gets other bytes of the same size, and the audit finds that. Others hold the right ones."""
+
+    row: int
+
+    def play(self, world: World) -> None:
+        row = _row(world, self.row)
+        if row is not None:
+            world.rot_object(row)
+
+
+@dataclass(frozen=True)
+class LoseDirectory(Step):
+    """A directory is lost of which a whole copy is stored."""
+
+    is_edit = True
+    slot: int
+
+    def play(self, world: World) -> None:
+        world.lose_directory(self.slot % PRODUCTION_SLOTS)
+
+
+@dataclass(frozen=True)
 class LeaveObject(Step):
     """Somebody else stores an object where an execution may come to be, and nothing has been stored yet."""
 

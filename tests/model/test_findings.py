@@ -13,18 +13,24 @@ from tests.model.histories import Scene, play
 from tests.model.runs import Cut, Fate
 from tests.model.steps import (
     ChangeDate,
+    ChangeDirectory,
     ChangePrefix,
     ChangeUuid,
     Clone,
     DeleteRow,
     Deliver,
     Execute,
+    LoseDirectory,
     PointProvider,
+    Rehome,
     Resume,
+    RotObject,
     SetBack,
+    Step,
     SwapBytes,
     SwapUuids,
     Switch,
+    TakeObjectAway,
     Tick,
     TimePasses,
 )
@@ -295,3 +301,24 @@ def test_a_file_that_a_removal_had_set_aside_does_not_replace_its_copy(
     died = Tick("A", Cut(Fate.KILL, "unlink*"))
     before = [DIED_BEFORE_COMMIT] * attempts_that_died
     play(world, scene_on(kind), [Execute(0), *before, died, SetBack(0, take_back=True), Tick("A")])
+
+
+# The other copy, too, is not whole any more
+
+
+@pytest.mark.parametrize("harm", [TakeObjectAway(0), RotObject(0)], ids=repr)
+def test_a_removal_that_was_put_off_does_not_go_on_once_the_copy_is_bad(world: World, harm: Step) -> None:
+    """Looked for wherever bytes of an execution go: local ones, those of a copy that was moved, and the next two."""
+    begun = Tick("A", Cut(Fate.KILL, "sql note_set_aside*"))
+    play(world, scene_on("sftp"), [Execute(0), begun, harm, Tick("A"), Tick("A")])
+
+
+def test_the_old_copy_stays_once_the_new_one_is_bad(world: World) -> None:
+    away = [Switch(is_on=False), Execute(0), Tick("A"), Switch(is_on=True)]
+    play(world, scene_on("sftp"), [*away, Rehome("A"), RotObject(0), Tick("A"), Tick("A")])
+
+
+def test_a_whole_copy_of_another_execution_of_the_same_row_stays(world: World) -> None:
+    """The row was given to another execution, which is migrated, and the first one's directory is lost."""
+    given_away = [ChangeUuid(0, U2), ChangeDirectory(0, 1), Execute(1), LoseDirectory(0)]
+    play(world, scene_on("s3"), [Execute(0), DIED_BEFORE_COMMIT, *given_away, Tick("A"), Tick("A")])

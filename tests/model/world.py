@@ -33,7 +33,7 @@ from jobs.locks import LockHeld
 from jobs.rehome.settings import RehomeSettings
 from jobs.tick import Request, RunOptions
 from sql.database import Database
-from storage.keys import Place, place_from_uri
+from storage.keys import MANIFEST_SUFFIX, Place, place_from_uri
 from storage.manifest import read_manifest
 from tests.model import stores
 from tests.model.runs import Cut, Killed, Run, Runs, watch
@@ -59,6 +59,14 @@ OPERATOR = Person("operator", "janitor-daemon hold")
 
 REMOVING = ("rename", "unlink", "rmdir")
 
+FOUND_DAMAGED = (
+    "INSERT INTO janitor_audits (execution_id, provider_id, uri, audited_at, state, evidence) "
+    "SELECT execution_id, provider_id, uri, now(), 'damaged', 'read-back' "
+    "FROM janitor_migrations WHERE execution_id = %s "
+    "ON CONFLICT (execution_id) DO UPDATE SET provider_id = excluded.provider_id, uri = excluded.uri, "
+    "audited_at = excluded.audited_at, state = excluded.state"
+)
+
 Content = Mapping[str, bytes]
 
 
@@ -76,6 +84,11 @@ class Commit:
     store: MemoryStore
     place: Place
     provider_id: int
+
+    @property
+    def place_of_bytes(self) -> tuple[str, Place]:
+        """Where it lies, whatever its provider is called."""
+        return self.store.name, self.place
 
     def content(self) -> Content | None:
         """The bytes of what is there as its manifest says; `None` for no complete copy of this execution."""
@@ -174,6 +187,7 @@ class World:
         self._inodes: dict[int, set[int]] = {slot: set() for slot in range(len(SLOTS))}
         self.commits: list[Commit] = []
         self._written_files = 0
+        self._lost_directories: set[int] = set()
         self.is_cloned = False
         self.held: dict[int, Held] = {}
         self.of_others: dict[tuple[str, str], bytes] = {}
@@ -303,11 +317,39 @@ class World:
         content = None if commit is None else commit.content()
         if commit is None or not content or not self._is_at(self.path_of(commit.slot), content) or self.runs.parked:
             return
-        asked = "SELECT local_copy FROM janitor_migrations WHERE execution_id = %s"
-        if self.production.platform.value(asked, row) != "kept":
-            return  # the copy was proven, and the directory goes
         commit.store.delete(commit.place.key_of(min(content)))
         self.production.damaged.add(commit)
+
+    def rot_object(self, row: int) -> None:
+        """The first object of a copy gets other bytes, where something else holds the right ones, and an audit has
+        found that.
+        """
+        commit = self.production.migrated.get(row)
+        content = None if commit is None else commit.content()
+        if commit is None or not content or self.runs.parked:
+            return
+        others = [other.content() for other in self.commits if other.place_of_bytes != commit.place_of_bytes]
+        if not self._is_at(self.path_of(commit.slot), content) and content not in others:
+            return
+        commit.store.put(commit.place.key_of(min(content)), content[min(content)][::-1])
+        self.production.damaged.add(commit)
+        self.production.platform.sql(FOUND_DAMAGED, row)
+
+    def lose_directory(self, slot: int) -> None:
+        """A directory vanishes of which a whole copy is stored, whoever knows of it."""
+        content = self.promised.get(slot)
+        if content and self._is_stored(content) and not self.runs.parked:
+            shutil.rmtree(self.path_of(slot), ignore_errors=True)
+            self._lost_directories.add(slot)
+
+    def _is_stored(self, content: Content) -> bool:
+        """Whether a whole copy with a manifest is in any store."""
+        return any(
+            Commit(0, 0, json.loads(held.content)["execution"], store, Place(place), 0).content() == content
+            for store in stores.network.stores.values()
+            for held in store.below("")
+            if (place := held.key.removesuffix(MANIFEST_SUFFIX)) != held.key and held.content
+        )
 
     def leave_object(self, key_prefix: str, bucket: str) -> None:
         """Somebody else stores an object at a place where this program has never stored anything."""
@@ -474,7 +516,8 @@ class World:
         """Raises `Loss`."""
         copies = [content for commit in self.commits if (content := commit.content()) is not None]
         for slot, content in self.promised.items():
-            if not (self._is_at(self.path_of(slot), content) or content in copies or self._is_anywhere(content)):
+            is_kept = self._is_at(self.path_of(slot), content) or content in copies or self._is_anywhere(content)
+            if not is_kept and not (slot in self._lost_directories and self._is_stored(content)):
                 raise Loss(f"nothing holds any more what was written to {SLOTS[slot]}: {content}")
         for installation in self.installations():
             for row, commit in installation.migrated.items():

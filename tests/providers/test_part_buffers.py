@@ -14,13 +14,7 @@ import pytest
 from providers import build_provider
 from providers.base import PART_SIZE_BYTES
 from providers.shared import part_buffers
-from providers.shared.object_store_put import (
-    MEMORY_BUDGET_BYTES,
-    HashingReader,
-    Md5Of,
-    hash_source,
-    parts_in_flight_for,
-)
+from providers.shared.object_store_put import MEMORY_BUDGET_BYTES, HashingReader, Md5Of, hash_source
 from providers.shared.part_buffers import PartBuffers, anonymous_map
 from tests.destinations import Destination
 from tests.sources import PatternSource, sha256_of
@@ -148,24 +142,3 @@ def test_uploads_at_once_share_memory_within_the_budget_and_give_it_back(
     assert set(maps.sizes) == {PART_SIZE_BYTES}
     assert len(maps.sizes) < 6 * len(sources)  # which is how many parts there are
     assert maps.most_at_once * PART_SIZE_BYTES <= MEMORY_BUDGET_BYTES
-
-
-@pytest.mark.parametrize(("parts", "at_once"), [(2, 2), (20, 2), (39, 3), (40, 4), (1000, 4)], ids=str)
-def test_a_line_that_breaks_loses_little_of_a_file(parts: int, at_once: int) -> None:
-    """A tenth of it at most, if it has twenty parts or more."""
-    assert parts_in_flight_for(parts * PART_SIZE_BYTES, PART_SIZE_BYTES) == at_once
-
-
-def test_a_file_of_few_parts_has_few_of_them_on_their_way(
-    new_destination: Callable[[str], Destination], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    workers: list[int] = []
-
-    def executor_of(count: int) -> ThreadPoolExecutor:
-        workers.append(count)
-        return ThreadPoolExecutor(count)
-
-    monkeypatch.setattr("providers.shared.object_store_put.ThreadPoolExecutor", executor_of)
-    with closing(build_provider(new_destination("azure").provider_row())) as provider:
-        provider.put("key", PatternSource(2 * PART_SIZE_BYTES + 1))
-    assert workers == [2]

@@ -28,6 +28,7 @@ from files.walk import hash_file, walk_tree
 from jobs.migration.directories import DirectoryJudge
 from jobs.migration.removal.errors import LocalCopyDiffers
 from jobs.migration.removal.removal import remove_local_copy
+from jobs.migration.restore.filling import Download
 from jobs.migration.restore.run import Restore
 from providers.base import BytesSource, IntegrityError
 from providers.local.provider import LocalProvider
@@ -112,7 +113,7 @@ def restore(tmp_path: Path, provider: LocalProvider, pool: TransferPool) -> Rest
         provider.put(PLACE.manifest_key, BytesSource(manifest))
         destination = tmp_path / "destination"
         with contextlib.closing(ObligingProvider(row_of(tmp_path))) as obliging:
-            Restore(obliging, PLACE, pool, NEVER).run(destination, None)
+            Restore(Download(obliging, PLACE, pool, NEVER)).run(destination, None)
         return destination
 
     return do
@@ -265,7 +266,7 @@ def test_nobody_else_can_look_into_a_file_before_it_is_whole(
         return call.proceed()  # type: ignore[no-any-return]
 
     with FaultyProvider(provider, [Fault("open", look, key="*/d/a")]) as watched:
-        Restore(watched, PLACE, pool, NEVER).run(tmp_path / "destination", None)
+        Restore(Download(watched, PLACE, pool, NEVER)).run(tmp_path / "destination", None)
     assert seen == [0o700, 0o600]
 
 
@@ -287,10 +288,10 @@ def test_an_interrupted_restore_shows_its_mark_beside_such_a_file(
     provider.put(PLACE.key_of(INCOMPLETE_MARK), BytesSource(CONTENT))
     provider.put(PLACE.manifest_key, BytesSource(written(directory(), file(INCOMPLETE_MARK), file("gone"))))
     with pytest.raises(Exception, match="gone"):
-        Restore(provider, PLACE, pool, NEVER).run(tmp_path / "destination", None)
+        Restore(Download(provider, PLACE, pool, NEVER)).run(tmp_path / "destination", None)
     assert json.loads((tmp_path / "destination" / f"{INCOMPLETE_MARK}-2").read_bytes())["execution"] == "uuid-1"
     provider.put(PLACE.key_of("gone"), BytesSource(CONTENT))
-    Restore(provider, PLACE, pool, NEVER).run(tmp_path / "destination", None)
+    Restore(Download(provider, PLACE, pool, NEVER)).run(tmp_path / "destination", None)
     assert sorted(os.listdir(tmp_path / "destination")) == [INCOMPLETE_MARK, "gone"]
 
 
@@ -313,7 +314,7 @@ def test_an_object_without_end_fills_no_disk(tmp_path: Path, provider: LocalProv
         FaultyProvider(provider, [fault]) as endless_provider,
         pytest.raises(IntegrityError, match="más que los 100000 bytes"),
     ):
-        Restore(endless_provider, PLACE, pool, NEVER).run(tmp_path / "destination", None)
+        Restore(Download(endless_provider, PLACE, pool, NEVER)).run(tmp_path / "destination", None)
     assert sum(handed_out) <= 2 * 131_072  # each of two tries stops with the first chunk too many
     assert (tmp_path / "destination" / "a").stat().st_size <= 100_000
 

@@ -7,17 +7,18 @@ ends as that would.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,48 @@ def may_be_forked(environment: Mapping[str, str]) -> bool:
     return {name: text for name, text in environment.items() if name.startswith(SEEN_BY_A_START_ALONE)} == LOCALE
 
 
+class ForkedCommand:
+    """A command that a server has forked, with the part of `subprocess.Popen` that tests use. Wait for its end."""
+
+    def __init__(self, process_id: int, handle: int, server: socket.socket, give_back: Callable[[], None]) -> None:
+        self.pid = process_id
+        self.returncode: int | None = None
+        self._handle = handle
+        self._server = server
+        self._give_back = give_back
+        self._turn = threading.Lock()
+
+    def poll(self) -> int | None:
+        """The exit code once it has ended, negative after a signal, as `subprocess` gives it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, seconds: float | None = None) -> int:
+        """Wait for its end, and give its exit code. Raises `subprocess.TimeoutExpired` if it runs on."""
+        if self.returncode is None:
+            answers = select.poll()
+            answers.register(self._server, select.POLLIN)
+            if not answers.poll(None if seconds is None else seconds * 1000):
+                raise subprocess.TimeoutExpired(["janitor_daemon.py"], seconds or 0)
+        with self._turn:
+            if self.returncode is None:
+                self.returncode = int(self._server.recv(LONGEST_ANSWER_BYTES))
+                os.close(self._handle)
+                self._give_back()
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it is known to have ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                signal.pidfd_send_signal(self._handle, number)
+
+    def kill(self) -> None:
+        """End it where it stands."""
+        self.send_signal(signal.SIGKILL)
+
+
 class ForkedCommands:
     """The process that forks: for each command that begins while others are under way a server more, which forks one
     command after the other. It begins with the first of them; `close` ends them all.
@@ -50,16 +93,10 @@ class ForkedCommands:
         self._root: subprocess.Popen[bytes] | None = None
         self._orders: socket.socket | None = None
 
-    def run(
-        self,
-        arguments: Sequence[str],
-        environment: Mapping[str, str],
-        directory: Path,
-        output: Path,
-        errors: Path,
-        timeout_seconds: float,
-    ) -> tuple[int, float]:
-        """Run a command, with files as its console; give its exit code and how many seconds it took."""
+    def start(
+        self, arguments: Sequence[str], environment: Mapping[str, str], directory: Path, output: Path, errors: Path
+    ) -> ForkedCommand:
+        """Begin a command, with files as its console."""
         order = {
             "arguments": arguments,
             "environment": dict(environment),
@@ -69,20 +106,16 @@ class ForkedCommands:
         }
         server = self._server()
         try:
-            server.settimeout(timeout_seconds)
-            started = time.monotonic()
             server.sendall(json.dumps(order).encode() + b"\n")
-            exit_code = int(server.recv(LONGEST_ANSWER_BYTES))
-        except BaseException as error:
+            process_id, (handle,), _, _ = socket.recv_fds(server, LONGEST_ANSWER_BYTES, 1)
+        except BaseException:
             server.close()
-            if isinstance(error, TimeoutError):
-                self.close()
-                raise subprocess.TimeoutExpired(["janitor_daemon.py", *arguments], timeout_seconds) from None
             raise
-        seconds = time.monotonic() - started
+        return ForkedCommand(int(process_id), handle, server, lambda: self._take_back(server))
+
+    def _take_back(self, server: socket.socket) -> None:
         with self._turn:
             self._idle.append(server)
-        return exit_code, seconds
 
     def close(self) -> None:
         """End the process, and the commands that may be under way."""
@@ -140,13 +173,19 @@ def serve() -> None:
 
 
 def _serve_one_after_the_other(connection: socket.socket) -> None:
-    """Fork a command for each line that comes, and answer how it ended. Returns at the end of what comes."""
+    """Fork a command for each line that comes; answer which process it is, and then how it ended.
+
+    Returns at the end of what comes.
+    """
     while order := _next_line(connection):
         child = os.fork()
         if not child:
             connection.close()
             _become(json.loads(order))
             end_process(_exit_code())
+        handle = os.pidfd_open(child)
+        socket.send_fds(connection, [str(child).encode()], [handle])
+        os.close(handle)
         _, status = os.waitpid(child, 0)
         connection.sendall(str(os.waitstatus_to_exitcode(status)).encode())
 

@@ -24,13 +24,15 @@ from tests.destinations import Destination
 from tests.privileges import WITHOUT_CAPABILITIES
 from tests.processes import wait_until
 from tests.repository import REPOSITORY
-from tests.stories.forked import ForkedCommands, may_be_forked
+from tests.stories.forked import ForkedCommand, ForkedCommands, may_be_forked
 
 PROGRAM = REPOSITORY / "janitor_daemon.py"
 COMMAND_TIMEOUT_SECONDS = 240
 LOG_LINE = re.compile(
     r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} - janitor_daemon - (?P<level>[A-Z]+) - (?P<message>.*)", re.DOTALL
 )
+
+Process = subprocess.Popen[bytes] | ForkedCommand
 
 PLATFORM_TABLES = """
 CREATE TABLE cloud_providers (
@@ -89,6 +91,17 @@ class Run:
         return f"exit code {self.exit_code} after {self.seconds:.1f} s\n{self.output}\n{self.errors}"
 
 
+def _started(command: Sequence[str], environment: Mapping[str, str], directory: Path) -> RunningCommand:
+    """A command as a process of its own."""
+    started = time.monotonic()
+    output_path, errors_path = _new_console(directory)
+    with output_path.open("wb") as output, errors_path.open("wb") as errors:
+        process = subprocess.Popen(
+            command, env=dict(environment), cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
+        )
+    return RunningCommand(process, output_path, errors_path, started)
+
+
 def _new_console(directory: Path) -> tuple[Path, Path]:
     """New files for what one more command writes: its output and its errors."""
     for number in itertools.count(len(list(directory.glob("*.stderr")))):
@@ -99,15 +112,13 @@ def _new_console(directory: Path) -> tuple[Path, Path]:
 
 
 class RunningCommand:
-    """A command under way. Leaving the context kills it if it still runs."""
+    """A command under way, and the files that are its console. Leaving the context kills it if it still runs."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], directory: Path) -> None:
-        self._output, self._errors = _new_console(directory)
-        self._started = time.monotonic()
-        with self._output.open("wb") as output, self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                command, env=dict(environment), cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=errors
-            )
+    def __init__(self, process: Process, output: Path, errors: Path, started: float) -> None:
+        self.process = process
+        self._output = output
+        self._errors = errors
+        self._started = started
 
     def errors(self) -> str:
         """What it has written to the console so far."""
@@ -120,9 +131,8 @@ class RunningCommand:
 
     def finish(self, seconds: float = COMMAND_TIMEOUT_SECONDS) -> Run:
         """Wait for its end."""
-        self.process.wait(seconds)
         return Run(
-            self.process.returncode,
+            self.process.wait(seconds),
             self._output.read_text(encoding="utf-8"),
             self.errors(),
             time.monotonic() - self._started,
@@ -149,7 +159,7 @@ class Installation:
     """The platform's directories below one directory, its database, and the daemon's command line.
 
     `executions` is where executions live and what JANITOR_ROOTS names; `environment` is all that a command sees.
-    With `forked`, commands that are run to their end are forked; otherwise each is a Python of its own.
+    With `forked`, commands are forked where they may be; otherwise each is a Python of its own.
     """
 
     forked: ForkedCommands | None = None
@@ -250,30 +260,33 @@ class Installation:
 
     def start(self, *arguments: str, **environment: str | None) -> RunningCommand:
         """Start a command; `environment` adds variables, or takes them away with `None`."""
+        changed = self._changed_environment(environment)
+        if self.forked is None or self.program != PROGRAM or not may_be_forked(changed):
+            return self.start_python(*arguments, **environment)
+        started = time.monotonic()
+        output, errors = _new_console(self._work)
+        return RunningCommand(
+            self.forked.start(arguments, changed, self._work, output, errors), output, errors, started
+        )
+
+    def start_python(self, *arguments: str, **environment: str | None) -> RunningCommand:
+        """The same as a Python of its own, for tests that look at the process and its command line."""
         command = [sys.executable, str(self.program), *arguments]
-        return RunningCommand(command, self._changed_environment(environment), self._work)
+        return _started(command, self._changed_environment(environment), self._work)
 
     def run_as_ordinary_user(self, *arguments: str, **environment: str | None) -> Run:
         """As `run`, where permissions hold for root, too."""
         command = [sys.executable, "-c", WITHOUT_CAPABILITIES, str(self.program), *arguments]
-        with RunningCommand(command, self._changed_environment(environment), self._work) as running:
+        with _started(command, self._changed_environment(environment), self._work) as running:
             return running.finish()
 
     def run(self, *arguments: str, **environment: str | None) -> Run:
         """Run a command to its end."""
-        changed = self._changed_environment(environment)
-        if self.forked is not None and self.program == PROGRAM and may_be_forked(changed):
-            return self._fork(self.forked, arguments, changed)
         with self.start(*arguments, **environment) as command:
             return command.finish()
 
     def _changed_environment(self, changes: Mapping[str, str | None]) -> dict[str, str]:
         return {name: value for name, value in {**self.environment, **changes}.items() if value is not None}
-
-    def _fork(self, forked: ForkedCommands, arguments: Sequence[str], environment: Mapping[str, str]) -> Run:
-        output, errors = _new_console(self._work)
-        exit_code, seconds = forked.run(arguments, environment, self._work, output, errors, COMMAND_TIMEOUT_SECONDS)
-        return Run(exit_code, output.read_text(encoding="utf-8"), errors.read_text(encoding="utf-8"), seconds)
 
     @property
     def log_file(self) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,7 +22,8 @@ from sql.database import Database
 from tests.destinations import Destination
 from tests.faults.http_effects import address_of, behind, refuse
 from tests.faults.http_proxy import Fault, HttpFaultProxy
-from tests.stories.installation import Installation, Run
+from tests.repository import REPOSITORY
+from tests.stories.installation import PROGRAM, Installation, Run
 
 
 @pytest.fixture
@@ -328,3 +330,32 @@ def test_each_kind_of_provider_passes(ready: Installation, destinations: Destina
     (line,) = [line for line in findings(run, "bien") if "proveedor Este" in line]
     assert line.endswith("escribe, lee, lista y borra")
     assert destinations.everything_stored() == set()
+
+
+KILLED_IN = {
+    "an object is there": "LocalProvider.open",
+    "an object has no name yet": "Batch.give_names",
+}
+
+
+@pytest.mark.parametrize("method", KILLED_IN.values(), ids=KILLED_IN.keys())
+def test_what_a_killed_check_has_left_is_removed_by_the_next(
+    ready: Installation, nas: Destination, method: str, tmp_path: Path
+) -> None:
+    """Looked for besides: a protected object (another name), two checks at once (each a name of its own)."""
+    program = tmp_path / "killed.py"
+    program.write_text(
+        "import os, signal, sys\n"
+        f"sys.path.insert(0, {str(REPOSITORY)!r})\n"
+        "from providers.local.batch import Batch\n"
+        "from providers.local.provider import LocalProvider\n"
+        f"{method} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "import janitor_daemon\n"
+        "janitor_daemon.main()\n"
+    )
+    ready.program = program
+    assert ready.run("check").exit_code == -signal.SIGKILL
+    assert len(list(nas.directory.iterdir())) == 1
+    ready.program = PROGRAM
+    assert ready.run("check").exit_code == 0
+    assert list(nas.directory.iterdir()) == []

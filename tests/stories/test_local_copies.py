@@ -178,3 +178,23 @@ def test_deletion_never_leaves_the_execution(installation: Installation, nas: De
     assert not directory.exists()
     assert (target / "importante.txt").read_text() == "no tocar"
     assert (nas.directory / "ejecuciones" / "uno" / "enlace duro").read_text() == "no tocar"
+
+
+def test_beside_an_equal_copy_of_another_installation_the_local_one_stays(
+    installation: Installation, nas: Destination
+) -> None:
+    """That one may remove its copy, and asks nobody here."""
+    directory = installation.small_execution("uno")
+    provider = installation.add_provider(nas, "nas")
+    installation.configure(provider, eliminar_despues_de_migrar=False)
+    assert installation.run("--migrate-only").exit_code == 0
+    installation.execute("TRUNCATE janitor_migrations, janitor_attempts, janitor_installation")
+    installation.execute(
+        "UPDATE ejecuciones_yaml SET migrado_a_nube = false, ruta_nube = NULL, nube_provider_id = NULL"
+    )
+    installation.configure(provider, eliminar_despues_de_migrar=True)
+    for _ in range(2):
+        run = installation.run("--migrate-only")
+        assert (run.exit_code, run.messages("ERROR")) == (0, []), str(run)
+    assert installation.place("uno")[0] is True
+    assert (directory / "tabla.txt").exists()

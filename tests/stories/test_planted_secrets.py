@@ -346,7 +346,7 @@ def test_a_server_that_repeats_the_request_in_its_error_gives_nothing_away(
         installation.small_execution("uno")
         with (
             CommandLines() as command_lines,
-            installation.start("--debug", JANITOR_LOG_FORMAT=log_format, **environment) as command,
+            installation.start_python("--debug", JANITOR_LOG_FORMAT=log_format, **environment) as command,
         ):
             run = command.finish()
         runs = [run, installation.run("status", "--json")]
@@ -428,7 +428,7 @@ def test_a_run_that_succeeds_gives_nothing_away_and_neither_does_getting_it_back
     (directory / "grande").write_bytes(b"x" * (9 * 1024 * 1024))
     installation.add_execution("dos", directory)
     with CommandLines() as command_lines:
-        with installation.start("--debug", JANITOR_LOG_FORMAT="json", **environment) as command:
+        with installation.start_python("--debug", JANITOR_LOG_FORMAT="json", **environment) as command:
             run = command.finish()
         back = installation.run("--debug", "restore", "uno", str(installation.directory / "vuelta"), **environment)
         check = installation.run("--debug", "check", **environment)

@@ -124,7 +124,7 @@ def test_no_secret_is_on_the_command_line_of_any_process(installation: Installat
         destinations, secrets = _rows_full_of_secrets(port)
         installation.configure(installation.add_provider(destinations[0]))
         installation.small_execution("uno")
-        with installation.start("--debug") as command:
+        with installation.start_python("--debug") as command:
             wait_until(lambda: "Migrando ejecución uno" in command.errors(), 30)
             shown = _command_lines_below(command.process.pid)
     assert "janitor_daemon.py" in shown

@@ -22,7 +22,7 @@ from commands import jobs as jobs_command
 from commands.status import collect as collecting
 from commands.status.attention import needs_a_person
 from commands.status.collect import collect
-from commands.status.facts import Disk, Facts, FailureGroup
+from commands.status.facts import Attention, Disk, Facts, FailureGroup
 from commands.status.health import DEGRADED, DOWN, examine
 from commands.status.own_log import unrecorded_failure
 from commands.status.words import describe_status
@@ -196,6 +196,7 @@ def test_ready_is_never_said_of_what_will_not_happen(
     installation.execute(statement)
     facts = facts_of(installation)
     assert (facts.migration.is_on, facts.migration.reason) == (False, reason)
+    assert examine(settings_of(installation)).state == DEGRADED
     run = installation.run("status")
     assert run.exit_code == 1, str(run)  # it has been waiting for more than a week
     assert "NO SE MIGRA NADA" in run.output
@@ -438,7 +439,7 @@ def test_over_large_tables_the_look_of_the_last_run_and_later_rows_are_counted(
     [
         (None, "no consta ningún ciclo: ponga la línea de cron"),
         ({"report": {"limit_reached": "--max-bytes"}}, "llegó a su límite (--max-bytes)"),
-        ({"report": None}, "en Con error, por qué"),
+        ({"report": None}, "ningún ciclo ha hecho la migración"),
     ],
 )
 def test_what_waits_for_long_says_how_to_continue(
@@ -535,7 +536,30 @@ def test_health_is_the_worst_of_its_parts(installation: Installation, nas: Desti
     assert "no escucha ningún servidor" in run.output, str(run)
     run = installation.run("health", "--json", DATABASE_URL=_at(installation.database_url, refused_port()))
     assert run.exit_code == 3
-    require_health(json.loads(run.output), "caido", "database", "jobs", "disks", "providers")
+    require_health(json.loads(run.output), "caido", "database", "jobs", "disks", "providers", "migration")
+
+
+def test_status_and_health_need_a_person_for_the_same_of_migration(
+    installation: Installation, nas: Destination
+) -> None:
+    """A row is missing though nothing is due, deletion is asked for without roots, a backlog that nothing explains."""
+    installation.configure(installation.add_provider(nas), eliminar_despues_de_migrar=True)
+    without_roots = settings_of(installation, JANITOR_ROOTS="")
+    assert examine(without_roots).parts["migration"].texts[0].startswith("JANITOR_ROOTS: no está definida")
+    assert [each.code for each in _needed(without_roots)] == ["roots_unset"]
+    settings = settings_of(installation)
+    assert examine(settings).state == "ok"
+    installation.small_execution("uno", age_hours=24 * 9)
+    assert [each.code for each in _needed(settings)] == ["stalled"]
+    assert examine(settings).parts["migration"].texts == ("migración: a la ejecución uno le toca y sigue sin migrar",)
+    installation.execute("DELETE FROM ejecuciones_config; DELETE FROM ejecuciones_yaml")
+    assert [each.code for each in _needed(settings)] == ["no_configuration"]
+    assert examine(settings).parts["migration"].state == DEGRADED
+
+
+def _needed(settings: Settings) -> tuple[Attention, ...]:
+    with contextlib.closing(Database(settings.database_url, settings.host)) as database:
+        return needs_a_person(collect(database, settings))
 
 
 def test_a_database_that_accepts_and_never_answers_is_given_up(installation: Installation) -> None:

@@ -263,6 +263,9 @@ class TableComparison:
 def write_line(write: Callable[[bytes], object], line: bytes, count: int) -> None:
     """Write a line `count` times; its newline is added here. Takes no more memory than one piece, or one line."""
     line += b"\n"
+    if count == 1:  # nearly always, and millions of times
+        write(line)
+        return
     at_once = max(1, PIECE_BYTES // len(line))
     piece = line * min(at_once, count)
     for _ in range(count // at_once):

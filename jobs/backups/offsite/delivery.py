@@ -25,6 +25,7 @@ from jobs.backups.records import Backup, readable_size
 from jobs.backups.settings import BackupSettings
 from jobs.context import Context, LeaseLost
 from providers.base import Provider
+from providers.mounts import require_mounted
 from sql.errors import DatabaseError
 from sql.memory.notices import State
 from storage.lease import ClaimLost, Lease, LeasedProvider, LeaseUnknown
@@ -241,6 +242,7 @@ class Delivery:
         sender = Sender(provider, self._stores.interruption, self._stores.traffic)
         before = [known for known in self._known if _is_same_place(known, copy)]
         if provider.id not in self._known_to_be_elsewhere:
+            require_mounted(provider)
             sender.require_elsewhere(backup.path.parent, spot)
             self._known_to_be_elsewhere.add(provider.id)
         if before and not parcel.is_encrypted:  # else that was seen when it was encrypted

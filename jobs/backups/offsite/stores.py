@@ -14,8 +14,9 @@ from config.models import ProviderRow
 from config.text.amounts import UNLIMITED, Timetable
 from jobs.backups.errors import BackupError
 from jobs.backups.offsite.copies import backups_prefix
+from jobs.provider_set import recorded_copies
 from providers import build_provider
-from providers.base import Provider
+from providers.base import Provider, Recorded
 from providers.mounts import shows_nothing
 from providers.retries import with_retries
 from sql.database import Database, SchemaError
@@ -44,6 +45,8 @@ class Rows(NamedTuple):
     readable: Mapping[int, ProviderRow]
     unreadable: Mapping[int, tuple[str, FieldError]]
     prefix: str
+    recorded: Callable[[Provider], Recorded] | None = None
+    """Asks which executions are stored at a provider."""
 
 
 def rows_in(database: Database, prefix: str | None = None) -> Rows:
@@ -61,7 +64,9 @@ def rows_in(database: Database, prefix: str | None = None) -> Rows:
         policy = database.load_policy() if prefix is None else None
     except (FieldError, SchemaError) as error:
         raise StoreUnusable(f"no se puede leer cloud_providers o ejecuciones_config: {one_line(error)}") from error
-    return Rows(readable, unreadable, (policy.key_prefix if policy else "") if prefix is None else prefix)
+    if prefix is None:
+        prefix = policy.key_prefix if policy else ""
+    return Rows(readable, unreadable, prefix, lambda provider: recorded_copies(database, provider, readable.values()))
 
 
 class Stores:
@@ -188,6 +193,8 @@ class Stores:
         except MigrationError as error:
             raise self.give_up(provider_id, error) from error
         provider.progress.interruption = self.interruption
+        if self.rows.recorded is not None:
+            provider.recorded = self.rows.recorded(provider)
         return provider
 
 

@@ -76,23 +76,24 @@ class _There:
 _NOTHING_THERE = _There(0, hashlib.sha256(), is_skipped=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Download:
+    """A copy at its place, and what fetches it."""
+
+    provider: Provider
+    place: Place
+    pool: TransferPool
+    interruption: threading.Event
+
+
 class Filling:
     """One destination being filled."""
 
-    def __init__(
-        self,
-        provider: Provider,
-        place: Place,
-        pool: TransferPool,
-        interruption: threading.Event,
-        destination: OpenDestination,
-        tree: Tree,
-        progress: RestoreProgress,
-    ) -> None:
-        self._provider = provider
-        self._place = place
-        self._pool = pool
-        self._interruption = interruption
+    def __init__(self, download: Download, destination: OpenDestination, tree: Tree, progress: RestoreProgress) -> None:
+        self._provider = download.provider
+        self._place = download.place
+        self._pool = download.pool
+        self._interruption = download.interruption
         self._destination = destination
         self._descriptor = destination.descriptor
         self._tree = tree

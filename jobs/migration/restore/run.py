@@ -16,13 +16,11 @@ from files.descriptors import closing_descriptor, open_directory_beneath, open_d
 from files.tree import Tree
 from jobs.migration.restore.destination import Disk, Target, opened_destination, sync_directory, target_at
 from jobs.migration.restore.errors import NO_ROOM, DestinationFull, DestinationUnusable
-from jobs.migration.restore.filling import LENDING_BITS, Filling, Restored
+from jobs.migration.restore.filling import LENDING_BITS, Download, Filling, Restored
 from jobs.migration.restore.include import EVERYTHING, Include
 from jobs.migration.restore.progress import RestoreProgress, Show, showing
 from jobs.migration.restore.source import CHECK_AND_AGAIN, errors_named, stored_copy
-from providers.base import Provider
 from sql.database import Database
-from storage.keys import Place
 from storage.manifest import fetch_manifest_and_hash
 from storage.traffic.pace import Traffic, transfers_within
 from storage.traffic.transfers import TransferPool
@@ -35,10 +33,7 @@ class Restore:
 
     def __init__(
         self,
-        provider: Provider,
-        place: Place,
-        pool: TransferPool,
-        interruption: threading.Event,
+        download: Download,
         include: Include = EVERYTHING,
         heading: str = "Restaurando",
         show: Show = showing,
@@ -46,10 +41,7 @@ class Restore:
         """`include` limits it to a part of the execution; `heading` is what the progress begins with that `show`
         shows.
         """
-        self._provider = provider
-        self._place = place
-        self._pool = pool
-        self._interruption = interruption
+        self._download = download
         self._include = include
         self._heading = heading
         self._show = show
@@ -63,8 +55,10 @@ class Restore:
 
         Raises `MigrationError`, and `NothingIncluded` where nothing is wanted.
         """
-        with errors_named(self._place.name, self._provider.name, CHECK_AND_AGAIN):
-            tree, sha256 = fetch_manifest_and_hash(self._provider, self._place, manifest_sha256, self._interruption)
+        with errors_named(self._download.place.name, self._download.provider.name, CHECK_AND_AGAIN):
+            tree, sha256 = fetch_manifest_and_hash(
+                self._download.provider, self._download.place, manifest_sha256, self._download.interruption
+            )
         return self._include.part_of(tree), sha256
 
     def fill(self, target: Target, tree: Tree, sha256: str) -> Restored:
@@ -76,13 +70,15 @@ class Restore:
         destination keeps what has arrived, and a file that marks it as incomplete. Files come back without setuid and
         setgid: see `LENDING_BITS`.
         """
-        with errors_named(self._place.name, self._provider.name, AGAIN), _told_errors(target.path):
+        with errors_named(self._download.place.name, self._download.provider.name, AGAIN), _told_errors(target.path):
             with (
-                opened_destination(target, self._place, sha256, tree, self._include.patterns) as opened,
+                opened_destination(target, self._download.place, sha256, tree, self._include.patterns) as opened,
                 closing_descriptor(open_directory_beneath(opened.descriptor, [])) as file_system,
             ):
-                progress = RestoreProgress(self._place.name, tree.file_count, tree.size_bytes, heading=self._heading)
-                filling = Filling(self._provider, self._place, self._pool, self._interruption, opened, tree, progress)
+                progress = RestoreProgress(
+                    self._download.place.name, tree.file_count, tree.size_bytes, heading=self._heading
+                )
+                filling = Filling(self._download, opened, tree, progress)
                 with self._show(progress):
                     restored = filling.run(Disk(file_system))
             _sync_parent(target)
@@ -139,7 +135,7 @@ def restore_execution(
     pool = TransferPool(transfers_within(transfers, bandwidth), Traffic(bandwidth, interruption))
     try:
         with stored_copy(database, uuid) as copy:
-            restore = Restore(copy.provider, copy.place, pool, interruption, include)
+            restore = Restore(Download(copy.provider, copy.place, pool, interruption), include)
             return restore.run(destination, copy.manifest_sha256)
     finally:
         pool.close()

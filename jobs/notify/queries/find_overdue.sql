@@ -1,5 +1,5 @@
 -- The oldest executions that have been due for the given number of days. A large table is not read for this: there,
--- those of the last look that are still to be migrated, found by their ids. Each branch names its own table, so that
+-- those of the last look that are still to be migrated, found by their ids. What a run is working on is left out. Each branch names its own table, so that
 -- the one that is not asked reads nothing.
 WITH limits AS (
     SELECT now() - make_interval(secs => %(retention_seconds)s) - make_interval(days => %(days)s) AS executed_before,
@@ -23,5 +23,9 @@ WITH limits AS (
 )
 SELECT uuid::text AS uuid, ruta_directorio AS directory, fecha_ejecucion::timestamptz AS executed_at
 FROM waiting
+WHERE NOT EXISTS (
+    SELECT FROM janitor_migrations AS migration
+    WHERE migration.execution_id = waiting.id AND migration.lease_expires_at > now()
+)
 ORDER BY fecha_ejecucion, id
 LIMIT 500

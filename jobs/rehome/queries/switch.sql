@@ -10,6 +10,7 @@ WITH claimed AS (
       AND host = ''
       AND provider_id = %(old_provider_id)s
       AND uri = %(old_uri)s
+      AND NOT EXISTS (SELECT FROM janitor_holds AS hold WHERE hold.execution_id = janitor_migrations.execution_id)
     FOR UPDATE
 ),
 moved AS (

@@ -20,7 +20,7 @@ from jobs.backups.offsite.encryption import identities_in, require_recipients
 from jobs.backups.offsite.fetching import BackupLost, NotFetched, fetched
 from jobs.context import LeaseLost
 from providers import build_provider
-from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable, StorageFull
+from providers.base import AccessDenied, BytesSource, Provider, ProviderUnavailable, RecordedCopy, StorageFull
 from storage.lease import Lease, LeasedProvider
 from tests.destinations import Destination
 from tests.faulty_provider import Call, Fault, FaultyProvider, fail, flip_bit, given_up, store
@@ -311,6 +311,20 @@ def test_a_disk_that_is_not_mounted_is_silent_and_not_without_copies(desk: Desk,
     assert new.name in desk.remote(near)
     missing = desk.platform.sql("SELECT id_backup FROM janitor_backup_copies WHERE missing_since IS NOT NULL")
     assert [row["id_backup"] for row in missing] == [old.id]
+
+
+def test_the_first_copy_does_not_go_below_a_mount_point_where_executions_are_missing(desk: Desk, near: int) -> None:
+    """What else is recorded in that directory tells, while no backup is."""
+
+    def with_executions(provider: Provider) -> Provider:
+        provider.recorded = lambda _most: [RecordedCopy("e/uno.manifest.json", "e/uno/")]
+        return provider
+
+    desk.wraps[near] = with_executions
+    desk.make()
+    (failure,) = desk.run()
+    assert "está vacío, aunque consta 1 copia en él: ¿está montado?" in failure
+    assert list(desk.destinations[near].directory.iterdir()) == []
 
 
 def test_after_a_change_of_the_prefix_what_is_there_counts_and_new_ones_go_to_the_new_place(

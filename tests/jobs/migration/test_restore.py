@@ -15,6 +15,7 @@ import pytest
 from config.text.amounts import UNLIMITED
 from jobs.migration.restore import destination as destination_module
 from jobs.migration.restore.errors import DestinationUnusable
+from jobs.migration.restore.filling import Download
 from jobs.migration.restore.run import Restore, restore_execution
 from providers import build_provider
 from providers.base import BytesSource, IntegrityError, Provider
@@ -65,7 +66,7 @@ def test_a_restore_asks_once_for_each_file_and_for_the_manifest_and_for_nothing_
         closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
         closing(TransferPool(4)) as pool,
     ):
-        Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
+        Restore(Download(provider, PLACE, pool, threading.Event())).run(tmp_path / "restored", None)
     restored = {path: (tmp_path / "restored" / path).read_bytes() for path in CONTENTS}
     assert restored == CONTENTS
     assert len(set(proxy.seen)) == len(CONTENTS) + 1
@@ -103,7 +104,7 @@ def test_a_restore_from_s3_asks_for_large_objects_in_ranges(
         closing(build_provider(behind(real, proxy.url).provider_row())) as provider,
         closing(TransferPool(4)) as pool,
     ):
-        Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
+        Restore(Download(provider, PLACE, pool, threading.Event())).run(tmp_path / "restored", None)
     restored = {path: (tmp_path / "restored" / path).read_bytes() for path in CONTENTS}
     assert restored == CONTENTS
     ranges = sum(math.ceil(len(content) / range_bytes) for content in CONTENTS.values())
@@ -121,7 +122,7 @@ def test_large_files_come_before_the_small_ones_so_that_none_is_alone_at_the_end
         store_in(provider, {path: os.urandom(size) for path, size in sizes.items()})
         really_open = provider.open
         provider.open = lambda key: seen.append(key) or really_open(key)  # type: ignore[method-assign,func-returns-value]
-        Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
+        Restore(Download(provider, PLACE, pool, threading.Event())).run(tmp_path / "restored", None)
     assert [key for key in seen if key != PLACE.manifest_key] == [PLACE.key_of(path) for path in "dbac"]
 
 
@@ -160,7 +161,7 @@ class Watched:
     def run(self, provider: Provider) -> None:
         """Restore everything."""
         with closing(TransferPool(1)) as pool:
-            Restore(provider, PLACE, pool, threading.Event()).run(self.destination, None)
+            Restore(Download(provider, PLACE, pool, threading.Event())).run(self.destination, None)
 
 
 @pytest.mark.parametrize("as_a_whole", [True, False], ids=["the whole file system", "each by itself"])
@@ -201,7 +202,7 @@ def test_what_does_not_reach_the_disk_is_not_restored(
         monkeypatch.setattr(destination_module, "can_be_synced", lambda _descriptor: failing == "sync_file_system")
         monkeypatch.setattr(*((os, "fsync") if failing == "fsync" else (destination_module, failing)), fail)
         with pytest.raises(DestinationUnusable, match="error de entrada y salida"):
-            Restore(provider, PLACE, pool, threading.Event()).run(tmp_path / "restored", None)
+            Restore(Download(provider, PLACE, pool, threading.Event())).run(tmp_path / "restored", None)
     assert (tmp_path / "restored" / INCOMPLETE_MARK).exists()
 
 

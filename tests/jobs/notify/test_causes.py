@@ -11,7 +11,7 @@ import pytest
 
 from jobs.notify import causes
 from jobs.notify.causes import GIGABYTE, find_causes
-from jobs.report import Named, Observed
+from jobs.report import JobDone, Named, Observed
 from sql.memory.notices import Cause
 from tests.jobs.notify.conftest import Teller
 from tests.platform_database import Platform
@@ -182,6 +182,35 @@ def test_nothing_migrated_for_days_though_something_here_is_due(
     platform.sql(ADD_ATTEMPT, 1)
     assert found(teller) == {"migration:norte:stalled": "ok"}
     assert found(teller) == {}
+
+
+def test_what_another_run_is_working_on_is_not_missed(teller: Teller, platform: Platform, tmp_path: Path) -> None:
+    """The first tick of a second host: the lease of the first is no older than a notice could be."""
+    use(platform)
+    execution = platform.add_execution(tmp_path, uuid="due")
+    platform.sql(
+        "INSERT INTO janitor_migrations (execution_id, uuid, state, host, run_id, fencing_token, lease_expires_at) "
+        "VALUES (%s, 'due', 'migrating', 'sur', 1, 1, now() + interval '1 minute')",
+        execution.id,
+    )
+    assert found(teller) == {}
+    platform.sql("UPDATE janitor_migrations SET lease_expires_at = now() - interval '1 minute'")
+    assert found(teller) == {"migration:norte:stalled": "failed"}
+
+
+def test_a_backlog_that_every_run_leaves_is_told_until_a_run_does_without_its_limit(
+    teller: Teller, platform: Platform, tmp_path: Path
+) -> None:
+    use(platform)
+    platform.sql(ADD_ATTEMPT, 1)
+    platform.add_execution(tmp_path, uuid="due")
+    teller.report.limit_reached = "--max-bytes"
+    assert found(teller) == {}, "this tick did not migrate"
+    teller.report.jobs.append(JobDone("migration", "done", 1.0))
+    assert found(teller) == {"migration:norte:behind": "degraded"}
+    assert "queda por migrar due, del 01/01/2020; suba el límite" in platform.value("SELECT text FROM janitor_causes")
+    teller.report.limit_reached = None
+    assert found(teller) == {"migration:norte:behind": "ok"}
 
 
 def test_a_large_table_is_not_read_for_what_is_due(

@@ -223,6 +223,34 @@ def test_one_that_an_operator_holds_stays_where_it_is(away: Away) -> None:
     assert (away.is_at("uno", away.other_id), away.is_at("dos", away.home_id)) == (True, True)
 
 
+@dataclass
+class HeldBeforeSwitch:
+    """A database in which an operator holds everything right before the switch."""
+
+    database: Database
+    hold: Callable[[], object]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.database, name)
+
+    def job_query(self, folder: str, name: str, *arguments: Any) -> Any:
+        if name == "switch":
+            self.hold()
+        return self.database.job_query(folder, name, *arguments)
+
+
+def test_a_hold_right_before_the_switch_is_heeded(away: Away) -> None:
+    away.migrate("uno")
+    hold = (
+        "INSERT INTO janitor_holds (execution_id, uuid, reason, host, os_user) "
+        "SELECT id, uuid, 'se mira', 'norte', 'root' FROM ejecuciones_yaml"
+    )
+    outcome = away.rehome(wrap=lambda database: HeldBeforeSwitch(database, lambda: away.installation.execute(hold)))
+    assert outcome.counts["rehomed"] == 0
+    assert away.is_at("uno", away.other_id)
+    assert away.other.everything_stored() == COPY
+
+
 def test_what_others_have_at_home_is_left_alone(away: Away) -> None:
     away.migrate("uno")
     foreign = away.home.directory / PLACE / "tabla.txt"

@@ -17,7 +17,7 @@ from config.errors import MigrationError, RunInterrupted, unexpected
 from config.logs import emit, one_line
 from files.tree import Tree
 from jobs.migration.restore.errors import DestinationFull, RestoreImpossible
-from jobs.migration.restore.filling import Restored
+from jobs.migration.restore.filling import Download, Restored
 from jobs.migration.restore.include import Include
 from jobs.migration.restore.many.at_once import results_in_order
 from jobs.migration.restore.many.presence import is_there
@@ -280,9 +280,8 @@ class Restoring:
 
     def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str) -> Done:
         """See `Work`."""
-        restore = Restore(
-            copy.provider, copy.place, self.pool, self.interruption, self.include, f"{heading}Restaurando", self.show
-        )
+        download = Download(copy.provider, copy.place, self.pool, self.interruption)
+        restore = Restore(download, self.include, f"{heading}Restaurando", self.show)
         tree, sha256 = restore.fetch(copy.manifest_sha256)
         target = self.targets.target(row)
         if is_there(target, tree, self.pool, self.interruption):
@@ -303,7 +302,7 @@ class Checking:
 
     def __call__(self, copy: StoredCopy, row: StoredExecution, heading: str) -> Done:
         """See `Work`."""
-        restore = Restore(copy.provider, copy.place, self.pool, self.interruption, self.include)
+        restore = Restore(Download(copy.provider, copy.place, self.pool, self.interruption), self.include)
         tree, _ = restore.fetch(copy.manifest_sha256)
         read_back(copy.provider, copy.place, tree, self.pool, self.interruption, f"{heading}Comprobando", self.show)
         return Done(tree.file_count, tree.size_bytes, _checked_line(row, copy.provider, tree))
