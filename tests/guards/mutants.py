@@ -5575,6 +5575,22 @@ BACKUPS = (
     ),
     Mutant(
         "backups",
+        "a small file at a provider is read whole, however large it is",
+        "jobs/backups/offsite/sending.py",
+        "        if len(found) > most_bytes:\n            break\n",
+        "",
+        (f"{BACKUP_TESTS}test_rebuilding.py::test_what_should_be_small_is_not_read_to_its_end",),
+    ),
+    Mutant(
+        "jobs",
+        "a failing backup is told to nobody where another job fails for the same reason",
+        "jobs/notify/causes.py",
+        'told.get(FOLDED_INTO.get(job.name, ""), ())):',
+        "sum(told.values(), [])):",
+        ("tests/jobs/notify/test_causes.py::test_two_full_disks_are_two_causes",),
+    ),
+    Mutant(
+        "backups",
         "a hash file that nobody can read ends the job",
         "jobs/backups/offsite/sending.py",
         "            with contextlib.suppress(ValueError, RecursionError):\n",

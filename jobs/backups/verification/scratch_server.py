@@ -72,11 +72,11 @@ trap 'remove "$1"' EXIT
 "$1/initdb" -D "$data" -U "$3" -A trust -E UTF8 --locale=C -N --no-instructions >&2 </dev/null || exit 1
 printf '%s\\n' "$directory/log" "$1/postgres" -D "$data" -c "unix_socket_directories=$directory" $4 >&9
 exec 9>&-
-looks=600
+looks=3000
 until is_ready; do
   looks=$((looks - 1))
   kill -0 "$SERVER_PROCESS" 2>/dev/null && [ "$looks" -gt 0 ] || { cat "$directory/log" >&2; exit 1; }
-  sleep 0.1
+  sleep 0.1 2>/dev/null || sleep 1
 done
 printf '%s\\n' "$directory"
 cat >/dev/null

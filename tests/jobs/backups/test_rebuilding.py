@@ -11,7 +11,7 @@ from datetime import UTC
 from jobs.backups.files import description_name
 from jobs.backups.offsite.copies import Copies
 from jobs.backups.offsite.rebuilding import Rebuilt, found_copies, rebuild
-from jobs.backups.offsite.sending import ABOUT
+from jobs.backups.offsite.sending import ABOUT, beginning_of
 from providers import build_provider
 from providers.base import BytesSource
 from tests.jobs.backups.desk import FULL_NAME, PREFIX, Desk
@@ -95,6 +95,13 @@ def test_a_hash_file_that_contradicts_itself_makes_no_copy_of_ours(desk: Desk, n
     assert rebuilt(desk, near) == []
     ours.path.unlink()
     assert deleted(desk) == [], "the old one is the last good one now"
+
+
+def test_what_should_be_small_is_not_read_to_its_end(desk: Desk, near: int) -> None:
+    """An object of any size could be there."""
+    with closing(build_provider(desk.destinations[near].provider_row())) as provider:
+        provider.put("large", BytesSource(bytes(8 * 1024 * 1024)))
+        assert 10 < len(beginning_of(provider, "large", 10)) < 8 * 1024 * 1024
 
 
 def test_a_hash_file_that_nobody_can_read_stops_no_other_copy(desk: Desk, near: int) -> None:
