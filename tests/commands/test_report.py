@@ -81,8 +81,9 @@ def busy(platform: Platform, settings: Settings) -> Report:
         "(1, 1, 'norte', 1, %s, 'a', 'committed', NULL, now() - interval '1 day 2 s', now() - interval '1 day'), "
         "(2, 1, 'norte', 1, %s, 'b', 'committed', NULL, now() - interval '2 s', now()), "
         "(3, 1, 'norte', 1, %s, 'c', 'abandoned', 'access_denied', now(), now()), "
-        "(4, 1, 'norte', 1, %s, 'd', 'abandoned', 'interrupted', now(), now())",
-        home, home, home, home,
+        "(4, 1, 'norte', 1, %s, 'd', 'abandoned', 'interrupted', now(), now()), "
+        "(2, 1, 'norte', 1, %s, 'e', 'abandoned', 'rehomed', now(), now())",
+        home, home, home, home, home,
     )  # fmt: skip
     platform.sql(
         "INSERT INTO janitor_job_runs (run_id, job, host, started_at, finished_at, outcome, error) VALUES "

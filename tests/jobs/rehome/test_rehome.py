@@ -6,10 +6,12 @@ Where else a committed copy is given up: nowhere but here and where the platform
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -282,6 +284,29 @@ def test_no_file_is_written_to_this_host(away: Away, monkeypatch: pytest.MonkeyP
 
 def no_names() -> Any:
     raise AssertionError("a temporary file")
+
+
+def test_history_tells_what_became_of_a_moved_copy_and_when(away: Away) -> None:
+    """Where else an attempt that succeeded is no longer called committed: nowhere."""
+    away.migrate("uno")
+    committed = away.installation.rows("SELECT finished_at FROM janitor_attempts")[0]["finished_at"]
+    assert away.rehome().counts["rehomed"] == 1
+    _require_told(away, committed)
+    away.tick()
+    _require_told(away, committed)
+    away.installation.execute("UPDATE janitor_audit SET details = details - 'from_committed_at'")
+    (earlier,) = away.installation.rows("SELECT migrated_at FROM janitor_migrations")
+    _require_told(away, earlier["migrated_at"])
+
+
+def _require_told(away: Away, committed: datetime) -> None:
+    run = away.installation.run("history", "uno", "--json")
+    events = [event for event in json.loads(run.output)["events"] if event["event"] != "local_copy_deleted"]
+    assert [(event["event"], event["provider"]) for event in events] == [
+        ("attempt_began", "alternativo"), ("migrated", "alternativo"), ("attempt_began", "principal"),
+        ("migrated", "principal"), ("rehomed", None),
+    ], str(run)  # fmt: skip
+    assert datetime.fromisoformat(events[1]["at"]) == committed
 
 
 class Killed(BaseException):
