@@ -21,6 +21,7 @@ from commands.status.facts import (
 )
 from commands.status.providers import ADVICE
 from config.logs import one_line
+from config.secrets import KEYS_VARIABLE
 from config.text.causes import CAUSES, with_cause
 from config.text.clocks import ADVICE as CLOCK_ADVICE
 from config.text.plurals import counted, executions
@@ -210,6 +211,11 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
     if code == "access_denied" and (facts.clock_fault is not None or CLOCK_IS_OFF in text):
         advice = "puede ser solo por el reloj: póngalo en hora antes de tocar las credenciales"
+    if code == "invalid_settings" and KEYS_VARIABLE in text:
+        advice = (
+            f"corrija {KEYS_VARIABLE} y ejecute janitor-daemon secret rotate; si la clave se perdió, guarde otra vez "
+            "el secreto con secret set"
+        )
     if provider.role == "primary" and _has_usable_alternate(facts):
         advice = f"{advice}; mientras, se usan los alternativos"
     then = "el siguiente ciclo lo reintenta" if code == "storage_full" else "compruébelo con janitor-daemon check"
@@ -342,7 +348,7 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
         if job["misconfigured"]:
             advice = "corrija esa variable: hasta entonces el trabajo no se hace"
             yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
-        elif job["on"] and job["name"] != "migration" and job["failed_runs"] and not _waits_for_clock(job, facts):
+        elif job["on"] and job["name"] != "migration" and job["failed_runs"] and not _is_told(job, facts):
             text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
             text = f"{text}; la última vez que salió bien: {_ago(job['last_good_at'], facts)}"
             text = f"{text}; el último intento: {_ago(job['last_started_at'], facts)}"
@@ -350,9 +356,12 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
             yield Attention("job_failing", f"trabajo {job['name']}", text, advice, _failing_since(job["name"], facts))
 
 
-def _waits_for_clock(job: Mapping[str, Any], facts: Facts) -> bool:
-    """Whether a job does nothing for a reason that is told by itself."""
-    return facts.clock_fault is not None and str(job["last_error"]).startswith("reloj: ")
+def _is_told(job: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether a job failed for a reason that is told by itself: by the clock, or by what the job itself says."""
+    error = str(job["last_error"])
+    if facts.clock_fault is not None and error.startswith("reloj: "):
+        return True
+    return any(own.code == f"job_{job['name']}" and own.text in error for own in facts.own_attention)
 
 
 def _failing_since(job: str, facts: Facts) -> datetime | None:
