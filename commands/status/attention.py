@@ -375,12 +375,28 @@ def _ago(instant: str | None, facts: Facts) -> str:
 
 
 def _of_leftovers(facts: Facts) -> Iterator[Attention]:
+    named = {provider.provider_id for provider in _unusable(facts)}
     for leftover in facts.leftovers:
-        if leftover.refused:
-            name = one_line(leftover.provider_name or f"con id {leftover.provider_id}")
-            text = f"no deja borrar {counted(leftover.refused, 'intento fallido', 'intentos fallidos')}"
-            text += f"; por ejemplo {one_line(leftover.example)}"
-            advice = "dé permiso de borrado o bórrelos a mano"
-            yield Attention(
-                "leftovers_refused", f"proveedor {name}", text, advice, leftover.oldest_at, leftover.refused
+        subject = f"proveedor {one_line(leftover.provider_name or f'con id {leftover.provider_id}')}"
+        waiting = leftover.count - leftover.to_be_reused
+        example = f"por ejemplo {one_line(leftover.example)}"
+        if not leftover.is_used and waiting and leftover.provider_id not in named:
+            text = f"no está activo, y guarda {_remains(waiting, leftover.moved)} que por eso no se borran; {example}"
+            advice = "actívelo hasta que un ciclo los borre, o bórrelos a mano"
+            yield Attention("leftovers_inactive", subject, text, advice, leftover.oldest_at, waiting)
+        elif leftover.refused:
+            text = f"sin poder borrarse: {_remains(leftover.refused, leftover.moved)}; {example}"
+            advice = (
+                "el registro dice por qué ('Quedan restos de'): dé permiso de borrado si falta, o bórrelos a mano si "
+                "son de otra instalación, como la base de datos de antes de una mudanza"
             )
+            yield Attention("leftovers_refused", subject, text, advice, leftover.oldest_at, leftover.refused)
+
+
+def _remains(count: int, moved: int) -> str:
+    """Of failed attempts, of copies that are at another provider by now, or of either."""
+    if not moved:
+        return counted(count, "resto de un intento fallido", "restos de intentos fallidos")
+    if moved >= count:
+        return counted(count, "copia antigua, llevada a otro proveedor,", "copias antiguas, llevadas a otro proveedor,")
+    return f"{count} restos de intentos fallidos y de copias llevadas a otro proveedor"

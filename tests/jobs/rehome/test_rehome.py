@@ -309,6 +309,43 @@ def _require_told(away: Away, committed: datetime) -> None:
     assert datetime.fromisoformat(events[1]["at"]) == committed
 
 
+def test_old_copies_at_a_provider_that_is_switched_off_need_a_person(away: Away) -> None:
+    away.migrate("uno")
+    assert away.rehome().counts["rehomed"] == 1
+    switch = "UPDATE cloud_providers SET activo = %s WHERE id = %s"
+    away.installation.execute(switch, (False, away.other_id))
+    away.tick()
+    assert away.other.everything_stored() == COPY
+    (inactive,) = _needed(away)
+    assert inactive["code"] == "provider_inactive"  # one line for one cause, while the policy names it
+    away.installation.configure(away.home_id, eliminar_despues_de_migrar=True)
+    (wrong,) = _needed(away)
+    assert "no está activo, y guarda 1 copia antigua" in wrong["text"]
+    away.installation.execute(switch, (True, away.other_id))
+    away.tick()
+    assert away.other.everything_stored() == set()
+    assert _needed(away) == []
+
+
+def test_old_copies_of_the_database_before_a_move_are_not_blamed_on_rights(away: Away) -> None:
+    """The database is another installation now, which may not remove what it cannot prove to be its own."""
+    away.migrate("uno")
+    away.installation.execute("UPDATE janitor_installation SET installation = 'otra'")
+    assert away.rehome().counts["rehomed"] == 1
+    away.tick()
+    assert away.other.everything_stored() == COPY
+    (wrong,) = _needed(away)
+    assert "sin poder borrarse: 1 copia antigua, llevada a otro proveedor" in wrong["text"]
+    assert "de otra instalación, como la base de datos de antes" in wrong["advice"]
+
+
+def _needed(away: Away) -> list[dict[str, Any]]:
+    """What `status` says that needs a person."""
+    run = away.installation.run("status", "--json")
+    needed: list[dict[str, Any]] = json.loads(run.output)["needs_person"]
+    return needed
+
+
 class Killed(BaseException):
     """The process is dead from here on."""
 
