@@ -367,7 +367,7 @@ datetime.datetime = Wrong
 def test_a_host_whose_clock_is_wrong_does_the_same(
     installation: Installation, nas: Destination, ahead_days: int
 ) -> None:
-    """Leases and ages are by the database's clock alone."""
+    """Leases and ages are by the database's clock alone. Only jobs that judge files by the host's clock leave them."""
     modules = installation.directory / "modulos"
     modules.mkdir()
     (modules / "sitecustomize.py").write_text(CLOCK_IS_WRONG)
@@ -384,7 +384,9 @@ def test_a_host_whose_clock_is_wrong_does_the_same(
     run = installation.run(**wrong)
     year = str(time.gmtime(time.time() + ahead_days * 86400).tm_year)
     assert all(line.startswith(year) for line in run.errors.splitlines()), run.errors  # its clock is wrong indeed
-    assert run.exit_code == 0, str(run)
+    assert run.exit_code == 1, str(run)
+    assert len(run.messages("ERROR")) == 1, str(run)
+    assert "reloj" in run.messages("ERROR")[0]
     assert {uuid: installation.place(uuid)[0] for uuid in ("vieja", "reciente", "ajena", "olvidada")} == {
         "vieja": True, "reciente": False, "ajena": False, "olvidada": True,
     }  # fmt: skip
