@@ -23,6 +23,7 @@ from sql.database import Database
 from storage import lease
 from tests.faulty_provider import EVERY_CALL, Call, Fault, fail
 from tests.jobs.rehome.conftest import Away
+from tests.repository import statements_of
 
 PLACE = "ejecuciones/uno"
 COPY = {f"{PLACE}/ejecucion.txt", f"{PLACE}/tabla.txt", f"{PLACE}.manifest.json"}
@@ -337,6 +338,16 @@ def test_old_copies_of_the_database_before_a_move_are_not_blamed_on_rights(away:
     (wrong,) = _needed(away)
     assert "sin poder borrarse: 1 copia antigua, llevada a otro proveedor" in wrong["text"]
     assert "de otra instalación, como la base de datos de antes" in wrong["advice"]
+
+
+def test_a_moved_database_that_continues_the_old_one_removes_its_old_copies(away: Away) -> None:
+    """As docs/moving.md has it: said before the first run there."""
+    away.migrate("uno")
+    away.installation.execute("UPDATE janitor_installation SET origin = 'the server before'")
+    away.installation.execute(statements_of("moving.md", "Another database or server"))
+    assert away.rehome().counts["rehomed"] == 1
+    away.tick()
+    assert away.other.everything_stored() == set()
 
 
 def _needed(away: Away) -> list[dict[str, Any]]:
