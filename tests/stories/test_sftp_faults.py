@@ -117,7 +117,6 @@ REFUSALS: list[tuple[str, Sequence[Fault], str]] = [
         [Fault("OPEN", liar.refuse(liar.PERMISSION_DENIED), UNFINISHED_FILE, range(4, 99))],
         "permiso denegado",
     ),
-    ("every write has another bit", [Fault("WRITE", liar.write_otherwise(flip_a_bit))], "difieren de lo enviado"),
     ("nothing is stored", [Fault("RENAME", liar.pretend)], "no están o difieren"),
 ]
 
@@ -129,6 +128,20 @@ def test_a_server_that_keeps_failing_is_given_up_for_the_alternate(
     fresh = [Fault(fault.kind, fault.effect, fault.path, fault.calls) for fault in faults]
     scene.require_gone_to_the_alternate(scene.tick(*fresh), reason)
     scene.require_nothing_left_after_another_tick()
+
+
+def test_what_has_a_damaged_manifest_is_left_for_a_person(scene: Scene) -> None:
+    """Every write has another bit, the manifest's, too: it may be of a whole copy, and of anybody's."""
+    scene.require_gone_to_the_alternate(
+        scene.tick(Fault("WRITE", liar.write_otherwise(flip_a_bit))), "difieren de lo enviado"
+    )
+    left = scene.primary.everything_stored()
+    scene.through(scene.server.port)
+    run = scene.tick()
+    assert run.exit_code == 0, str(run)
+    (line,) = [line for line in run.messages("WARNING") if line.startswith("Quedan restos de la ejecución uno en La")]
+    assert "el manifiesto que hay allí no se puede leer" in line
+    assert scene.primary.everything_stored() == left != set()
 
 
 def test_without_an_alternate_the_local_directory_is_kept(scene: Scene) -> None:
