@@ -26,6 +26,7 @@ from config.options import (
 from config.process.early_signals import EXIT_SIGNAL_BASE
 from config.settings import Settings, load_settings
 from config.text.amounts import parse_duration, parse_size
+from config.text.time_zones import show_times_in
 from config.text.wording import in_spanish
 from jobs.registry import UnknownJob, all_jobs, job_named, jobs_named
 from jobs.settings import settings_of_jobs, variables_by_title
@@ -223,6 +224,8 @@ def cli(
         load_settings(jobs=settings_of_jobs), **transfers, **bandwidth_limit, **max_duration, **max_bytes
     )
     context.meta[DO_TICK], context.obj = context.obj, settings
+    if settings.sources.environment.get("JANITOR_TIMEZONE"):
+        show_times_in(settings.time_zone)
     configure_logging(None, settings.log_format, debug=debug)
     if context.invoked_subcommand is not None:
         return EXIT_DONE

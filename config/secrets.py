@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 KEYS_VARIABLE = "JANITOR_SECRET_KEYS"
 
+PUT_KEY_BACK = "ponga la clave anterior detrás de la nueva, separadas por una coma"
+
 SECRET_FIELDS = (
     *("secret_key", "session_token", "connection_string", "account_key", "sas_token"),
     *("password", "private_key", "private_key_passphrase"),
@@ -131,7 +133,7 @@ def _decrypt(name: str, encrypted: bytes | None) -> str:
         raise FieldError(f"no existe el secreto {name!r} en secretos_nube")
     opened = keys.open(encrypted)
     if opened is None:
-        raise FieldError(f"ninguna clave de {KEYS_VARIABLE} abre el secreto {name!r}")
+        raise FieldError(f"ninguna clave de {KEYS_VARIABLE} abre el secreto {name!r}: {PUT_KEY_BACK}")
     try:
         secret = opened[1].decode()
     except UnicodeDecodeError:

@@ -138,8 +138,9 @@ class Settings:
         time_zone,
         shown="the host's",
         example="Europe/Madrid",
-        spanish="Zona horaria de los horarios de los trabajos, como Europe/Madrid; por defecto, la de la máquina.",
-        english="Time zone of the jobs' schedules, by its name, such as `Europe/Madrid`.",
+        spanish="Zona horaria de los horarios y de cuanto se lee, como Europe/Madrid; por defecto, la de la máquina.",
+        english="Time zone of all schedules, and of the times in the log, in messages and in what commands show, by "
+        "its name, such as `Europe/Madrid`.",
     )
     transfers: int = declared(
         "JANITOR_TRANSFERS",

@@ -21,6 +21,7 @@ from commands.status.facts import (
 )
 from commands.status.providers import ADVICE
 from config.logs import one_line
+from config.secrets import KEYS_VARIABLE
 from config.text.causes import CAUSES, with_cause
 from config.text.clocks import ADVICE as CLOCK_ADVICE
 from config.text.plurals import counted, executions
@@ -210,6 +211,11 @@ def _provider(provider: Provider, facts: Facts) -> Attention:
     advice = ADVICE.get(code, "actívelo, o quítelo de ejecuciones_config")
     if code == "access_denied" and (facts.clock_fault is not None or CLOCK_IS_OFF in text):
         advice = "puede ser solo por el reloj: póngalo en hora antes de tocar las credenciales"
+    if code == "invalid_settings" and KEYS_VARIABLE in text:
+        advice = (
+            f"corrija {KEYS_VARIABLE} y ejecute janitor-daemon secret rotate; si la clave se perdió, guarde otra vez "
+            "el secreto con secret set"
+        )
     if provider.role == "primary" and _has_usable_alternate(facts):
         advice = f"{advice}; mientras, se usan los alternativos"
     then = "el siguiente ciclo lo reintenta" if code == "storage_full" else "compruébelo con janitor-daemon check"
@@ -342,7 +348,7 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
         if job["misconfigured"]:
             advice = "corrija esa variable: hasta entonces el trabajo no se hace"
             yield Attention("job_misconfigured", f"trabajo {job['name']}", one_line(job["reason"]), advice)
-        elif job["on"] and job["name"] != "migration" and job["failed_runs"] and not _waits_for_clock(job, facts):
+        elif job["on"] and job["name"] != "migration" and job["failed_runs"] and not _is_told(job, facts):
             text = f"falló {counted(job['failed_runs'], 'vez', 'veces seguidas')}: {one_line(job['last_error'] or '?')}"
             text = f"{text}; la última vez que salió bien: {_ago(job['last_good_at'], facts)}"
             text = f"{text}; el último intento: {_ago(job['last_started_at'], facts)}"
@@ -350,9 +356,12 @@ def _of_jobs(facts: Facts) -> Iterator[Attention]:
             yield Attention("job_failing", f"trabajo {job['name']}", text, advice, _failing_since(job["name"], facts))
 
 
-def _waits_for_clock(job: Mapping[str, Any], facts: Facts) -> bool:
-    """Whether a job does nothing for a reason that is told by itself."""
-    return facts.clock_fault is not None and str(job["last_error"]).startswith("reloj: ")
+def _is_told(job: Mapping[str, Any], facts: Facts) -> bool:
+    """Whether a job failed for a reason that is told by itself: by the clock, or by what the job itself says."""
+    error = str(job["last_error"])
+    if facts.clock_fault is not None and error.startswith("reloj: "):
+        return True
+    return any(own.code == f"job_{job['name']}" and own.text in error for own in facts.own_attention)
 
 
 def _failing_since(job: str, facts: Facts) -> datetime | None:
@@ -366,12 +375,28 @@ def _ago(instant: str | None, facts: Facts) -> str:
 
 
 def _of_leftovers(facts: Facts) -> Iterator[Attention]:
+    named = {provider.provider_id for provider in _unusable(facts)}
     for leftover in facts.leftovers:
-        if leftover.refused:
-            name = one_line(leftover.provider_name or f"con id {leftover.provider_id}")
-            text = f"no deja borrar {counted(leftover.refused, 'intento fallido', 'intentos fallidos')}"
-            text += f"; por ejemplo {one_line(leftover.example)}"
-            advice = "dé permiso de borrado o bórrelos a mano"
-            yield Attention(
-                "leftovers_refused", f"proveedor {name}", text, advice, leftover.oldest_at, leftover.refused
+        subject = f"proveedor {one_line(leftover.provider_name or f'con id {leftover.provider_id}')}"
+        waiting = leftover.count - leftover.to_be_reused
+        example = f"por ejemplo {one_line(leftover.example)}"
+        if not leftover.is_used and waiting and leftover.provider_id not in named:
+            text = f"no está activo, y guarda {_remains(waiting, leftover.moved)} que por eso no se borran; {example}"
+            advice = "actívelo hasta que un ciclo los borre, o bórrelos a mano"
+            yield Attention("leftovers_inactive", subject, text, advice, leftover.oldest_at, waiting)
+        elif leftover.refused:
+            text = f"sin poder borrarse: {_remains(leftover.refused, leftover.moved)}; {example}"
+            advice = (
+                "el registro dice por qué ('Quedan restos de'): dé permiso de borrado si falta, o bórrelos a mano si "
+                "son de otra instalación, como la base de datos de antes de una mudanza"
             )
+            yield Attention("leftovers_refused", subject, text, advice, leftover.oldest_at, leftover.refused)
+
+
+def _remains(count: int, moved: int) -> str:
+    """Of failed attempts, of copies that are at another provider by now, or of either."""
+    if not moved:
+        return counted(count, "resto de un intento fallido", "restos de intentos fallidos")
+    if moved >= count:
+        return counted(count, "copia antigua, llevada a otro proveedor,", "copias antiguas, llevadas a otro proveedor,")
+    return f"{count} restos de intentos fallidos y de copias llevadas a otro proveedor"

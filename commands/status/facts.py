@@ -180,7 +180,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """What failed attempts may have left at one store."""
+    """What failed attempts, and copies brought to another provider, may have left at one store."""
 
     provider_id: int
     provider_name: str | None
@@ -188,6 +188,10 @@ class Leftover:
     count: int
     to_be_reused: int
     refused: int
+    moved: int
+    """Copies that were brought to another provider."""
+    is_used: bool
+    """Whether runs use the provider, so that they can remove anything there."""
     oldest_at: datetime
     example: str
 

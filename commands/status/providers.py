@@ -136,7 +136,7 @@ def _judge(
 
 
 def leftovers(database: Database, known: Mapping[int, Known]) -> tuple[Leftover, ...]:
-    """What failed attempts may have left, by provider and store."""
+    """What failed attempts, and copies brought to another provider, may have left, by provider and store."""
     return tuple(
         Leftover(
             row["provider_id"],
@@ -145,6 +145,8 @@ def leftovers(database: Database, known: Mapping[int, Known]) -> tuple[Leftover,
             row["count"],
             row["to_be_reused"],
             row["refused"],
+            row["moved"],
+            row["provider_id"] in known and known[row["provider_id"]].active,
             row["oldest_at"],
             row["example"],
         )

@@ -17,6 +17,7 @@ MEANWHILE = (
     "hasta entonces no se migra ni se borra ninguna ejecución, y nada se pierde; el siguiente ciclo lo reintenta"
 )
 TO_DO = {
+    "falta DATABASE_URL": "entre con cd en el directorio del .env del programa y repita, o defina DATABASE_URL",
     "contraseña": "corrija el usuario y la contraseña de DATABASE_URL (o PGPASSWORD, ~/.pgpass)",
     "no existe esa base de datos": "créela o corrija su nombre en DATABASE_URL",
     "no existe ese usuario": "créelo (CREATE ROLE) o corrija el de DATABASE_URL",

@@ -179,10 +179,12 @@ def _leftovers(facts: Facts, clock: Clock) -> Iterator[str]:
     total = sum(each.count for each in facts.leftovers)
     if not total:
         return
-    yield f"Intentos con restos por limpiar: {total}"
+    any_moved = any(each.moved for each in facts.leftovers)
+    yield f"{'Restos' if any_moved else 'Intentos con restos'} por limpiar: {total}"
     for each in facts.leftovers:
         name = one_line(each.provider_name or f"proveedor con id {each.provider_id}")
         reused = f", {each.to_be_reused} para reutilizar" if each.to_be_reused else ""
+        reused += f", {counted(each.moved, 'copia antigua', 'copias antiguas')}" if each.moved else ""
         place = one_line(f"{each.store} {each.example}".strip())
         yield f"  en {name}: {each.count}{reused}, desde {clock.when(each.oldest_at)}; p. ej. {place}"
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Mapping
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from config.logs import one_line
@@ -34,6 +36,24 @@ def host_time_zone(environment: Mapping[str, str]) -> tzinfo:
             return ZoneInfo.from_file(file, key=_name_of(HOSTS_ZONE))
     except (OSError, ValueError):
         return UTC
+
+
+def show_times_in(zone: tzinfo) -> None:
+    """Have the log and messages of this process, and of those that it starts, use the local time of a named zone.
+
+    Where only Python's own package knows the zone, and not the C library, they keep the host's.
+    """
+    earlier = os.environ.get("TZ")
+    os.environ["TZ"] = str(zone)
+    time.tzset()
+    now = datetime.now(UTC)
+    if now.astimezone().utcoffset() == now.astimezone(zone).utcoffset():
+        return
+    if earlier is None:
+        del os.environ["TZ"]
+    else:
+        os.environ["TZ"] = earlier
+    time.tzset()
 
 
 def _zone(name: str) -> tzinfo | None:

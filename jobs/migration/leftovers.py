@@ -110,7 +110,11 @@ class Leftovers:
             return
         head = manifest.head
         if head is not None and (head.installation, head.row) != (self._database.installation, leftover.execution_id):
-            raise UnsafeDestination("allí hay un manifiesto que esta instalación no escribió para esta ejecución")
+            raise UnsafeDestination(
+                "allí hay un manifiesto que esta instalación no escribió para esta ejecución; si la base de datos es "
+                "una copia o se mudó, lo escribió la de antes: si audit dice que la copia de su fila está entera, y la "
+                "de antes ya no se usa, bórrelos a mano"
+            )
         if head is None or manifest.tree is None:
             raise UnsafeDestination(
                 "el manifiesto que hay allí no se puede leer, y puede ser de una copia entera: si audit no dice nada "

@@ -66,6 +66,12 @@ def bring_all(context: Context, home_id: int, key_prefix: str, away: Iterator[Aw
             return Outcome()
         tally = _bring_in_turn(context, Move(Records(context), providers, home, key_prefix, pool), away)
         providers.settle()
+    if tally.rehomed:
+        context.say(
+            "rehome_old_copies",
+            "Las copias antiguas de lo llevado las borra el próximo ciclo de migración; hasta entonces deje activo el "
+            "proveedor en que están: janitor-daemon status dice cuántas quedan",
+        )
     _notify(context, tally)
     return tally.outcome()
 

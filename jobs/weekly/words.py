@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
@@ -15,6 +16,8 @@ OVERDUE_DAYS = 2
 OLD_BACKUP = timedelta(days=2)
 LITTLE_FREE = 0.1
 SOON_DAYS = 7
+NOT_MIGRATED = re.compile("[0-9]+ ejecuci(ón|ones) sin migrar:|proveedor primario ")
+"""How a line of `status` begins that names why executions are not migrated."""
 ESTIMATED = "≈ lo enviado y lo guardado se estiman con una muestra, pues las tablas son grandes"
 
 
@@ -51,11 +54,12 @@ def attention(report: Report) -> Iterator[str]:
         elif disk.forecast.days is not None and disk.forecast.days <= SOON_DAYS:
             yield f"El disco de {one_line(disk.path)} se llena en unos {disk.forecast.days:.0f} días."
     is_overdue = report.oldest_due is not None and report.made - report.oldest_due > timedelta(days=OVERDUE_DAYS)
-    if report.oldest_due is not None and is_overdue and report.due and not _says(report, "migración"):
+    if report.oldest_due is not None and is_overdue and report.due and not _says_why_not_migrated(report):
         oldest = moment(report.oldest_due)
         yield f"{executions(report.due)} por migrar, la más antigua del {oldest}: status o --dry-run dicen por qué."
     for job in report.jobs:
-        if job.failed and job.last_good is None and not _says(report, f"trabajo {job.name}"):
+        is_told = job.name == "migration" and _says_why_not_migrated(report)
+        if job.failed and job.last_good is None and not is_told and not _says(report, f"trabajo {job.name}"):
             reason = one_line(job.error or "")
             yield f"El trabajo {job.name} no ha salido bien ni una vez en {one_line(job.host)}: {reason}"
     yield from _about_backups(report)
@@ -64,6 +68,11 @@ def attention(report: Report) -> Iterator[str]:
 def _says(report: Report, subject: str) -> bool:
     """Whether `status` says something of it already."""
     return any(line.startswith(f"{subject}:") for line in report.needs_person)
+
+
+def _says_why_not_migrated(report: Report) -> bool:
+    """Whether `status` names what keeps executions from being migrated."""
+    return _says(report, "migración") or any(NOT_MIGRATED.match(line) for line in report.needs_person)
 
 
 def _about_backups(report: Report) -> Iterator[str]:

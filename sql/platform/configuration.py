@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from config.errors import ConfigurationError
 from config.fields import FieldError
 from config.logs import learn_secrets, one_line
 from config.models import MigrationPolicy, ProviderRow
@@ -157,3 +158,22 @@ def stored_bytes(text: str | None) -> bytes:
     if re.fullmatch(BYTEA_AS_TEXT, text):
         return bytes.fromhex(text[2:])
     return text.strip().encode()
+
+
+def provider_named(providers: Sequence[tuple[int, str]], written: str) -> int:
+    """The id of the one among these providers, each with its id and name, that an operator names by either.
+
+    Raises `ConfigurationError`, which lists all of them.
+    """
+    found = [number for number, name in providers if written == str(number)]
+    found = found or [number for number, name in providers if written == name]
+    if len(found) == 1:
+        return found[0]
+    if not providers:
+        raise ConfigurationError("cloud_providers no tiene ninguna fila: añada la del proveedor que guarda las copias")
+    known = ", ".join(f"{number} ({one_line(name)})" for number, name in providers)
+    if found:
+        raise ConfigurationError(
+            f"hay varios proveedores con el nombre {one_line(written)}: indique su id; hay {known}"
+        )
+    raise ConfigurationError(f"no hay ningún proveedor con el id o el nombre {one_line(written)}; hay {known}")

@@ -1,4 +1,5 @@
--- What was sent, by day, provider and end. Attempts that a later one at the same place took over are no failures. No index
+-- What was sent, by day, provider and end. Attempts that a later one at the same place took over are no failures, nor are
+-- those whose copy was brought to another provider since: there it is counted. No index
 -- tells when attempts ended: they are read from the first one on that began in these days or the week before, which is
 -- found by halving, as they begin in the order of their ids. With both bounds the planner expects few rows, and reads
 -- them by the index. Sizes are in another table: where very many were
@@ -48,7 +49,7 @@ ended AS MATERIALIZED (
     FROM janitor_attempts AS attempt
     WHERE attempt.id BETWEEN (SELECT id FROM earlier) AND (SELECT max(id) FROM janitor_attempts)
       AND attempt.finished_at >= now() - make_interval(days => %(days)s)
-      AND (attempt.state = 'committed' OR attempt.error_code <> 'interrupted')
+      AND (attempt.state = 'committed' OR attempt.error_code NOT IN ('interrupted', 'rehomed', 'orphan'))
 ),
 counted AS (
     SELECT

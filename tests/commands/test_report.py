@@ -81,8 +81,9 @@ def busy(platform: Platform, settings: Settings) -> Report:
         "(1, 1, 'norte', 1, %s, 'a', 'committed', NULL, now() - interval '1 day 2 s', now() - interval '1 day'), "
         "(2, 1, 'norte', 1, %s, 'b', 'committed', NULL, now() - interval '2 s', now()), "
         "(3, 1, 'norte', 1, %s, 'c', 'abandoned', 'access_denied', now(), now()), "
-        "(4, 1, 'norte', 1, %s, 'd', 'abandoned', 'interrupted', now(), now())",
-        home, home, home, home,
+        "(4, 1, 'norte', 1, %s, 'd', 'abandoned', 'interrupted', now(), now()), "
+        "(2, 1, 'norte', 1, %s, 'e', 'abandoned', 'rehomed', now(), now())",
+        home, home, home, home, home,
     )  # fmt: skip
     platform.sql(
         "INSERT INTO janitor_job_runs (run_id, job, host, started_at, finished_at, outcome, error) VALUES "
@@ -138,6 +139,14 @@ def test_a_terminal_shows_it_and_what_needs_a_person_comes_first(busy: Report) -
     assert [line.strip() for line in text[2:]][: len(busy.needs_person)] == list(busy.needs_person)
     assert any(line.startswith("Migradas: 2 ejecuciones, 4.0 MB (1.0 MB/s") for line in text)
     assert any("logs no ha salido bien ni una vez en norte: sin <permiso>" in line for line in attention(busy))
+    (logs,) = [job for job in busy.jobs if job.name == "logs"]
+    long_due = busy.made - timedelta(days=4)
+    quarantined = replace(busy, oldest_due=long_due, jobs=(replace(logs, name="migration"),))
+    assert "por migrar" not in "".join(attention(quarantined))
+    assert "migration no ha salido" not in "".join(attention(quarantined))
+    untold = replace(quarantined, needs_person=())
+    assert "por migrar" in "".join(attention(untold))
+    assert "migration no ha salido" in "".join(attention(untold))
     assert len(text) < 30
 
 

@@ -27,7 +27,7 @@ from config import logs
 from config.fields import FieldError
 from config.logs import Redactor
 from config.models import ProviderRow
-from config.secrets import KEYS_VARIABLE, SecretKeys
+from config.secrets import KEYS_VARIABLE, PUT_KEY_BACK, SecretKeys
 from demo.servers.postgres import EmbeddedPostgres
 from sql.database import Database
 from sql.errors import DatabaseError
@@ -284,7 +284,7 @@ def test_a_row_that_holds_no_token_is_reported_and_stops_its_provider_alone(
     platform.add_provider("local", {"ruta": "/x"})
     (_, problem), good = platform.database().load_provider_rows()  # type: ignore[misc]
     assert isinstance(good, ProviderRow)
-    assert str(problem) == "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'clave'"
+    assert str(problem) == "ninguna clave de JANITOR_SECRET_KEYS abre el secreto 'clave': " + PUT_KEY_BACK
     (listing,) = list_secrets(platform.database())
     assert listing.state.startswith("NO SE PUEDE DESCIFRAR")
     with pytest.raises(SecretRefused, match="'clave'"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from config.errors import ConfigurationError
 from config.settings import load_settings
 from config.text import time_zones
 from config.text.amounts import AmountError
-from config.text.time_zones import host_time_zone, time_zone
+from config.text.time_zones import host_time_zone, show_times_in, time_zone
 from tests.repository import REPOSITORY
 
 SUMMER = datetime(2026, 7, 1, 12, tzinfo=UTC)
@@ -74,3 +75,12 @@ def test_the_zone_of_schedules_is_the_named_one_or_the_hosts() -> None:
 def test_a_name_is_asked_for_as_it_is_written() -> None:
     with pytest.raises(AmountError):
         time_zone("")
+
+
+def test_a_zone_that_the_c_library_does_not_know_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    file = next(Path(directory, "Asia/Kolkata") for directory in TZPATH if Path(directory, "Asia/Kolkata").exists())
+    with file.open("rb") as content:
+        show_times_in(ZoneInfo.from_file(content, key="No/Such"))
+    assert os.environ["TZ"] == "UTC"
+    assert SUMMER.astimezone().utcoffset() == timedelta(0)

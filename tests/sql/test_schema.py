@@ -17,7 +17,7 @@ import pytest
 from demo.servers.postgres import EmbeddedPostgres
 from sql.connection import Connection
 from sql.errors import DatabaseError, SchemaError
-from sql.schema import Upgrade, initialize, known_upgrades, missing_upgrades, require_current
+from sql.schema import SAME_TABLES, Upgrade, initialize, known_upgrades, missing_upgrades, require_current
 
 EXTRA = (
     Upgrade(9001, "9001_notes.sql", "CREATE TABLE janitor_notes (id INTEGER PRIMARY KEY, note TEXT);"),
@@ -122,6 +122,28 @@ def test_an_upgrade_that_was_edited_since_is_refused(connection: Connection) -> 
     for ask in (require_current, initialize):
         with pytest.raises(SchemaError, match=r"9001_notes\.sql cambió"):
             ask(connection, (*known_upgrades(), edited, EXTRA[1]))
+
+
+def test_the_way_out_of_an_edited_upgrade_works(connection: Connection, database_url: str) -> None:
+    edited = Upgrade(1, OF_JOBS[0].name, OF_JOBS[0].statements + " -- a remark", "notes")
+    also = Upgrade(9001, "9001_notes.sql", EXTRA[0].statements + "\n-- a harmless remark")
+    initialize(connection, (*known_upgrades(), EXTRA[0], OF_JOBS[0]))
+    for _ in (edited, also):
+        with pytest.raises(SchemaError, match=r"git checkout.* UPDATE janitor_") as refused:
+            require_current(connection, (*known_upgrades(), also, edited))
+        execute(database_url, "UPDATE " + str(refused.value).rpartition("UPDATE ")[2])
+    require_current(connection, (*known_upgrades(), also, edited))
+
+
+def test_a_database_made_by_an_earlier_text_that_made_the_same_tables_is_used(
+    connection: Connection, database_url: str
+) -> None:
+    initialize(connection, known_upgrades())
+    for name, hashes in SAME_TABLES.items():
+        assert name in {upgrade.name for upgrade in known_upgrades()}
+        execute(database_url, f"UPDATE janitor_upgrades SET sha256 = '{hashes[0]}' WHERE name = '{name}'")  # noqa: S608
+    require_current(connection, known_upgrades())
+    assert initialize(connection, known_upgrades()) == ()
 
 
 def test_an_upgrade_that_fails_leaves_nothing_of_itself(connection: Connection) -> None:

@@ -205,7 +205,7 @@ def test_an_option_that_a_command_has_too_is_sent_behind_it(installation: Instal
 
 def test_debug_may_stand_before_any_command(bare_installation: Installation) -> None:
     assert bare_installation.run("--debug", "init-db").exit_code == 0
-    assert bare_installation.run("--debug", "status").exit_code == 0
+    assert bare_installation.run("--debug", "jobs").exit_code == 0
 
 
 @pytest.mark.parametrize("file_exists", [True, False])
@@ -222,6 +222,7 @@ def test_without_the_address_of_a_database_it_is_said_where_it_was_looked_for(
         (error,) = run.messages("ERROR")
         assert error.startswith(f"falta DATABASE_URL: no está en el entorno ni en {work}/.env")
         assert (", que no existe" in error) == (not file_exists)
+        assert "arranque su servidor" not in run.output
 
 
 def test_in_a_wrong_directory_nothing_else_is_blamed_and_nothing_is_made(

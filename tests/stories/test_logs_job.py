@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,9 @@ def test_instants_are_shown_in_the_zone_of_the_schedules(installation: Installat
     entries = json.loads(installation.run("jobs", "--json", JANITOR_TIMEZONE="Asia/Kolkata").output)
     (job,) = (entry for entry in entries if entry["name"] == "logs")
     assert job["next_due"].endswith("T04:00:00+05:30")
+    (run,) = installation.rows("SELECT started_at AT TIME ZONE 'Asia/Kolkata' AS began FROM janitor_runs")
+    first_line = datetime.fromisoformat(installation.log_file.read_text()[: len("2026-01-01 00:00:00")])
+    assert timedelta(hours=-1) < first_line - run["began"] < timedelta(hours=1)
 
 
 def test_a_dry_run_that_could_not_look_somewhere_does_not_end_well(installation: Installation) -> None:

@@ -171,3 +171,14 @@ def test_a_uuid_column_gets_what_fits_it(migrated: Installation, nas: Destinatio
     run = migrated.run("rebuild", "--provider", "nas", "--write")
     assert run.exit_code == 1, str(run)
     assert [row["uuid"] for row in rows_now(migrated)] == [name]
+
+
+@pytest.mark.parametrize("command", [("rebuild",), ("backup", "rebuild")])
+def test_a_provider_without_a_row_is_a_mistake_that_says_what_to_add(
+    installation: Installation, nas: Destination, command: tuple[str, ...]
+) -> None:
+    run = installation.run(*command, "--provider", "NAS")
+    assert (run.exit_code, "no tiene ninguna fila: añada la del proveedor" in run.errors) == (2, True), str(run)
+    installation.add_provider(nas, "Otro")
+    run = installation.run(*command, "--provider", "NAS")
+    assert (run.exit_code, "o el nombre NAS; hay 1 (Otro)" in run.errors) == (2, True), str(run)

@@ -256,12 +256,18 @@ def test_jobs_say_something_of_their_own(installation: Installation, monkeypatch
             Job(name=name, title=name, status=Ref(f"{__name__}:{name}")) for name in ("contented", "worried", "lost")
         ),
     )
+    installation.configure(None)
     facts = facts_of(installation)
     assert facts.notes == ("copias: la última es de hoy",)
     assert [(each.code, each.text) for each in needs_a_person(facts)] == [
         ("job_worried", "falta la de ayer"),
         ("job_lost", "no hay tabla"),
     ]
+    error = {"last_error": "falta la de ayer", "last_good_at": None, "last_started_at": None}
+    failing = {"name": "worried", "on": True, "misconfigured": False, "failed_runs": 3, **error}
+    assert len(needs_a_person(replace(facts, jobs=(failing,)))) == 2
+    (other, *_) = needs_a_person(replace(facts, jobs=({**failing, "last_error": "no hay sitio"},)))
+    assert other.code == "job_failing"
 
 
 def contented(_context: Context) -> Iterator[Finding]:

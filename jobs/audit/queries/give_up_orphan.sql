@@ -2,7 +2,7 @@
 -- removes under its own rules. Only if the database says the same as when the operator was asked.
 WITH given_up AS (
     UPDATE janitor_attempts AS attempt
-    SET state = 'abandoned', removal_tries = 0, removal_next_at = NULL, error_code = 'orphan', error = NULL
+    SET state = 'abandoned', removal_tries = 0, removal_next_at = NULL, error_code = coalesce(error_code, 'orphan')
     WHERE attempt.id = %(attempt_id)s
       AND attempt.state = 'settled'
       AND attempt.foreign_objects IS FALSE

@@ -159,9 +159,6 @@ def room(directory: Path, shelf: Shelf) -> Room:
 def describe_room(directory: Path, shelf: Shelf) -> Iterator[Finding]:
     """Whether the next one fits, and whether others can read it."""
     if not directory.exists():
-        if shelf.has_made_in(directory):
-            yield bad(SUBJECT, why_missing(directory))
-            return
         yield good(SUBJECT, f"{directory} (BACKUP_PATH) no existe aún; la primera copia lo crea")
         return
     if is_open_to_others(directory):
@@ -193,6 +190,8 @@ def _shown(instant: datetime | None, clock: Clock) -> str:
 
 
 def findings(shelf: Shelf, directory: Path, verify_days: int, clock: Clock) -> Sequence[Finding]:
-    """All of it."""
+    """All of it; where the directory is gone, nothing that follows from that."""
+    if not directory.exists() and shelf.has_made_in(directory):
+        return [bad(SUBJECT, why_missing(directory))]
     described = [*describe_lost(shelf), *describe_dated_ahead(shelf)]
     return [*described, *describe(summarize(shelf), verify_days, clock), *describe_room(directory, shelf)]

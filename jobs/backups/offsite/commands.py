@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from config.errors import ConfigurationError
 from config.exit_codes import EXIT_DONE
 from config.logs import one_line
 from config.mailbox import Mailbox
@@ -21,6 +22,7 @@ from jobs.signals import stopping_on_signal
 
 if TYPE_CHECKING:
     from jobs.backups.offsite.rebuilding import Rebuilt
+    from jobs.backups.offsite.stores import Stores
 
 MAIL_ADDRESS = re.compile(r"[^\s@<>,;]+@[^\s@<>,;]+")
 
@@ -59,7 +61,7 @@ def backup_rebuild(settings: Settings, *, provider: str, prefix: str | None, dry
     with contextlib.ExitStack() as stack:
         stack.enter_context(stopping_on_signal(interruption))
         vault = stack.enter_context(opened(settings, interruption, prefix=cleaned))
-        number = vault.stores.id_of(reference(provider))
+        number = _known(vault.stores, provider)
         copies = found_copies(vault.stores, number, directory, settings.time_zone)
         if dry_run:
             for copy in copies:
@@ -74,6 +76,16 @@ def backup_rebuild(settings: Settings, *, provider: str, prefix: str | None, dry
     found = counted(len(copies), "copia entera", "copias enteras")
     click.echo(one_line(f"{found} en {where}{'' if copies else OTHER_PREFIX}"))
     return EXIT_DONE
+
+
+def _known(stores: Stores, provider: str) -> int:
+    """The id of a provider. One that has no row is a mistake in what the operator wrote: `ConfigurationError`."""
+    from jobs.backups.offsite.stores import StoreUnknown
+
+    try:
+        return stores.id_of(reference(provider))
+    except StoreUnknown as error:
+        raise ConfigurationError(str(error)) from error
 
 
 def _rebuilt_line(done: Rebuilt) -> str:

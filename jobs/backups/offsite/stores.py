@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import NamedTuple
 
-from config.errors import MigrationError, RunInterrupted
+from config.errors import ConfigurationError, MigrationError, RunInterrupted
 from config.fields import FieldError
 from config.logs import one_line
 from config.models import ProviderRow
@@ -20,7 +20,7 @@ from providers.base import Provider, Recorded
 from providers.mounts import shows_nothing
 from providers.retries import with_retries
 from sql.database import Database, SchemaError
-from sql.platform.configuration import provider_name
+from sql.platform.configuration import provider_name, provider_named
 from storage.traffic.pace import Traffic
 
 Wrap = Callable[[Provider], Provider]
@@ -107,16 +107,12 @@ class Stores:
 
     def id_of(self, reference: int | str) -> int:
         """The id of a provider by its id or its name. Raises `StoreUnknown`."""
-        if isinstance(reference, int):
-            found = [reference] if reference in {**self.rows.readable, **self.rows.unreadable} else []
-        else:
-            names = {number: row.name for number, row in self.rows.readable.items()}
-            names |= {number: name for number, (name, _) in self.rows.unreadable.items()}
-            found = [number for number, name in names.items() if name == reference]
-        if len(found) == 1:
-            return found[0]
-        how_many = "hay varios proveedores" if found else "no hay ningún proveedor"
-        raise StoreUnknown(f"en cloud_providers {how_many} con este id o nombre: {one_line(reference)}")
+        names = {number: row.name for number, row in self.rows.readable.items()}
+        names |= {number: name for number, (name, _) in self.rows.unreadable.items()}
+        try:
+            return provider_named(sorted(names.items()), str(reference))
+        except ConfigurationError as error:
+            raise StoreUnknown(str(error)) from error
 
     def name_of(self, provider_id: int) -> str:
         """What operators call it."""

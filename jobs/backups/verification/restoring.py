@@ -40,6 +40,13 @@ WHAT_TO_DO = (
         'la copia tiene objetos de ese usuario: ejecute en ese servidor CREATE ROLE "{role}", y repita',
     ),
     (
+        r"permission denied for (?P<kind>schema|database|tablespace) (?P<name>.+?)(?: at character| ·|$)",
+        (
+            "a {owner}, de quien la copia tiene objetos, le falta ese permiso: ejecute en esa base de datos, como "
+            'superusuario o como su dueño, GRANT CREATE ON {kind} "{name}" TO {owner}, y repita'
+        ),
+    ),
+    (
         r'(?P<role>".+?") already exists',
         (
             "en la base de datos ya hay {role}, y la copia también lo tiene: con --force o sin él solo se puede "
@@ -48,6 +55,11 @@ WHAT_TO_DO = (
     ),
 )
 """What an operator does about what the server refuses. PostgreSQL 15 and older ask for membership instead."""
+
+STATEMENT = "STATEMENT:"
+"""How `psql` begins to repeat the statement that failed. It follows the error, and may have many lines."""
+
+NEW_OWNER = re.compile(r'OWNER TO (?P<role>"(?:[^"]|"")+"|\w+)')
 
 REFUSED_COMMANDS = ("backslash commands are restricted", "\\unrestrict: wrong key")
 
@@ -102,7 +114,7 @@ def _run_psql(
     programs: Programs, database_url: str, blocks: Iterable[bytes], what: str, interruption: threading.Event
 ) -> None:
     address = program_address(database_url)
-    options = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1")
+    options = ("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1", "--set=ECHO=errors")
     command = [programs.psql, *options, f"--dbname={address.parameters}"]
     with tempfile.TemporaryFile() as complaints:
         try:
@@ -119,15 +131,19 @@ def _run_psql(
             _stop(process)
             raise
         complaints.seek(0)
-        lines = complaints.read().decode("utf-8", "replace").splitlines()
-        said = [" ".join(line.split()) for line in lines if line.strip()]
+        complaint, _, statement = complaints.read().decode("utf-8", "replace").partition(STATEMENT)
+        said = [" ".join(line.split()) for line in complaint.splitlines() if line.strip()]
     if code != 0:
         require_no_interruption(interruption)
         user = user_of_address(database_url)
-        _raise_failure(code, user, f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}")
+        new_owner = NEW_OWNER.search(statement)
+        owner = user if new_owner is None else new_owner["role"]
+        text = f"psql terminó con {code} al restaurar {what}: {one_line(' · '.join(said[-3:]))}"
+        _raise_failure(code, user, owner, text)
 
 
-def _raise_failure(code: int, user: str, text: str) -> None:
+def _raise_failure(code: int, user: str, owner: str, text: str) -> None:
+    """Raises what the end of `psql` means; `owner` is who was to own what could not be made."""
     if any(refused in text for refused in REFUSED_COMMANDS):
         raise RestoreFailed(
             f"{text}: tiene órdenes de psql que podrían ejecutar programas, y ninguna copia hecha aquí las tiene; "
@@ -141,7 +157,7 @@ def _raise_failure(code: int, user: str, text: str) -> None:
         raise RestoreFailed(f"{text}: súbalo en ese servidor, o restaure a mano con gunzip y psql")
     for pattern, advice in WHAT_TO_DO:
         if (refusal := re.search(pattern, text)) is not None:
-            raise RestoreFailed(f"{text}: {advice.format(role=refusal['role'], user=user)}")
+            raise RestoreFailed(f"{text}: {advice.format(**refusal.groupdict(), user=user, owner=owner)}")
     raise RestoreFailed(text)
 
 

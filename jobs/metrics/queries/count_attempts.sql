@@ -33,7 +33,7 @@ ended AS (
     SELECT
         provider_id,
         CASE
-            WHEN state = 'committed' THEN 'migrated'
+            WHEN state = 'committed' OR error_code = 'rehomed' THEN 'migrated'
             WHEN error_code = 'interrupted' THEN 'interrupted'
             ELSE 'failed'
         END AS outcome,

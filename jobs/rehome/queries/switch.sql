@@ -67,6 +67,14 @@ told AS (
         'rehomed', id, %(uuid)s, %(host)s,
         jsonb_build_object(
             'from_uri', %(old_uri)s::text, 'from_provider_id', %(old_provider_id)s::integer,
+            'from_committed_at', (
+                SELECT max(attempt.finished_at)
+                FROM janitor_attempts AS attempt
+                WHERE attempt.execution_id = moved.id
+                  AND attempt.provider_id = %(old_provider_id)s
+                  AND attempt.key_prefix = %(old_key_prefix)s
+                  AND attempt.state = 'committed'
+            ),
             'to_uri', %(uri)s::text, 'to_provider_id', %(provider_id)s::integer
         )
     FROM moved

@@ -80,6 +80,10 @@ def test_what_fails_at_its_end_leaves_nothing(pair: Pair, programs: Programs, tm
             ("CREATE TABLE c ();", "ALTER TABLE c OWNER TO {other};"),
             'ejecute como superusuario GRANT "{other}" TO "{own}"',
         ),
+        (
+            ("CREATE TABLE c ();", "ALTER TABLE c OWNER TO {member};"),
+            'GRANT CREATE ON schema "public" TO {member}, y repita',
+        ),
         (("CREATE TABLE c ();", "ALTER TABLE c OWNER TO nobody_here;"), 'CREATE ROLE "nobody_here"'),
         (("CREATE TABLE c ();", "CREATE TABLE c ();"), "donde nada se llame igual; cree otra con createdb"),
     ],
@@ -87,11 +91,14 @@ def test_what_fails_at_its_end_leaves_nothing(pair: Pair, programs: Programs, tm
 def test_what_an_owner_may_not_do_is_reported_with_what_to_do(
     new_pair: Callable[..., Pair], tmp_path: Path, statements: tuple[str, ...], advice: str
 ) -> None:
-    """Looked for: members of roles, roles, and names that are taken."""
+    """Looked for: members of roles, roles, rights of owners where a thing is made, and names that are taken."""
     plain_owner = new_pair(is_owner=True)
-    names = {"own": plain_owner.role, "other": f"other_than_{plain_owner.role}"}
+    own = plain_owner.role
+    names = {"own": own, "other": f"other_than_{own}", "member": f"with_{own}"}
     if "{other}" in advice:
         plain_owner.administer(f"CREATE ROLE {names['other']}")
+    if "{member}" in advice:
+        plain_owner.administer(f"CREATE ROLE {names['member']} ROLE {own}")
     file = file_with(tmp_path, *(statement.format(**names) for statement in statements))
     programs = find_programs(18, "18", plain_owner.binaries)
     with pytest.raises(RestoreFailed) as raised:

@@ -11,7 +11,7 @@ import pytest
 from config.text.times import Clock
 from jobs.backups.errors import DiskError
 from jobs.backups.keeping.shelf import Shelf, require_directory
-from jobs.backups.keeping.summary import describe, describe_room, room, summarize
+from jobs.backups.keeping.summary import describe, describe_room, findings, room, summarize
 from jobs.backups.records import Backup
 from jobs.backups.result import Kind
 
@@ -68,7 +68,7 @@ def test_a_directory_that_is_gone_with_its_backups_is_not_made_again(tmp_path: P
     directory.rmdir()
     with pytest.raises(DiskError, match="monte su disco o corrija BACKUP_PATH"):
         require_directory(directory, Shelf((made,), "norte"))
-    (finding,) = describe_room(directory, Shelf((made,), "norte"))
+    (finding,) = findings(Shelf((made,), "norte"), directory, 0, Clock(NOW, UTC))
     assert (finding.in_order, "no existe" in finding.text) == (False, True)
     require_directory(directory, Shelf((replace(made, was_found_at_provider=True),), "norte"))
     require_directory(tmp_path / "otro", Shelf((made,), "norte"))

@@ -104,6 +104,10 @@ def test_each_attempt_is_counted_once_when_it_has_ended(host: Host) -> None:
     assert host.samples().value("janitor_executions_total", outcome="migrated", **labels) == 1
     assert host.samples().value("janitor_runs_total", exit_code="0") == 4
     assert host.samples().value("janitor_work_total", kind="migrated") == 8
+    moved = open_attempt(database, claim_one(database, platform.add_execution(uuid="uuid-3")), provider)
+    platform.sql("UPDATE janitor_attempts SET state = 'abandoned', error_code = 'rehomed' WHERE id = %s", moved.id)
+    assert host.well().value("janitor_executions_total", outcome="migrated", **labels) == 2
+    assert host.samples().value("janitor_executions_total", outcome="failed", **labels) == 2
 
 
 def test_what_waits_and_what_is_not_at_home_is_counted(host: Host) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +59,16 @@ def test_a_plain_word_of_an_address_stays_readable_in_every_path(url: str) -> No
     channels_of(settings_of(JANITOR_NOTIFY_URLS=url))
     text = "La raíz /srv/sage-produccion/produccion/Ejecuciones-2026/ejecuciones no está; mire en ntfy.example.com"
     assert redactor.redact(text) == text
+
+
+def test_a_directory_above_the_working_directory_stays_readable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = tmp_path / "up8c4ca8e"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    channels_of(settings_of(JANITOR_NOTIFY_URLS="json://localhost/up8c4ca8e/t0ken-98765"))
+    assert redactor.redact(f"{directory}/t0ken-98765") == f"{directory}/***"
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,12 @@ Where else a committed copy is given up: nowhere but here and where the platform
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from sql.database import Database
 from storage import lease
 from tests.faulty_provider import EVERY_CALL, Call, Fault, fail
 from tests.jobs.rehome.conftest import Away
+from tests.repository import statements_of
 
 PLACE = "ejecuciones/uno"
 COPY = {f"{PLACE}/ejecucion.txt", f"{PLACE}/tabla.txt", f"{PLACE}.manifest.json"}
@@ -282,6 +285,76 @@ def test_no_file_is_written_to_this_host(away: Away, monkeypatch: pytest.MonkeyP
 
 def no_names() -> Any:
     raise AssertionError("a temporary file")
+
+
+def test_history_tells_what_became_of_a_moved_copy_and_when(away: Away) -> None:
+    """Where else an attempt that succeeded is no longer called committed: nowhere."""
+    away.migrate("uno")
+    committed = away.installation.rows("SELECT finished_at FROM janitor_attempts")[0]["finished_at"]
+    assert away.rehome().counts["rehomed"] == 1
+    _require_told(away, committed)
+    away.tick()
+    _require_told(away, committed)
+    away.installation.execute("UPDATE janitor_audit SET details = details - 'from_committed_at'")
+    (earlier,) = away.installation.rows("SELECT migrated_at FROM janitor_migrations")
+    _require_told(away, earlier["migrated_at"])
+
+
+def _require_told(away: Away, committed: datetime) -> None:
+    run = away.installation.run("history", "uno", "--json")
+    events = [event for event in json.loads(run.output)["events"] if event["event"] != "local_copy_deleted"]
+    assert [(event["event"], event["provider"]) for event in events] == [
+        ("attempt_began", "alternativo"), ("migrated", "alternativo"), ("attempt_began", "principal"),
+        ("migrated", "principal"), ("rehomed", None),
+    ], str(run)  # fmt: skip
+    assert datetime.fromisoformat(events[1]["at"]) == committed
+
+
+def test_old_copies_at_a_provider_that_is_switched_off_need_a_person(away: Away) -> None:
+    away.migrate("uno")
+    assert away.rehome().counts["rehomed"] == 1
+    switch = "UPDATE cloud_providers SET activo = %s WHERE id = %s"
+    away.installation.execute(switch, (False, away.other_id))
+    away.tick()
+    assert away.other.everything_stored() == COPY
+    (inactive,) = _needed(away)
+    assert inactive["code"] == "provider_inactive"  # one line for one cause, while the policy names it
+    away.installation.configure(away.home_id, eliminar_despues_de_migrar=True)
+    (wrong,) = _needed(away)
+    assert "no está activo, y guarda 1 copia antigua" in wrong["text"]
+    away.installation.execute(switch, (True, away.other_id))
+    away.tick()
+    assert away.other.everything_stored() == set()
+    assert _needed(away) == []
+
+
+def test_old_copies_of_the_database_before_a_move_are_not_blamed_on_rights(away: Away) -> None:
+    """The database is another installation now, which may not remove what it cannot prove to be its own."""
+    away.migrate("uno")
+    away.installation.execute("UPDATE janitor_installation SET installation = 'otra'")
+    assert away.rehome().counts["rehomed"] == 1
+    away.tick()
+    assert away.other.everything_stored() == COPY
+    (wrong,) = _needed(away)
+    assert "sin poder borrarse: 1 copia antigua, llevada a otro proveedor" in wrong["text"]
+    assert "de otra instalación, como la base de datos de antes" in wrong["advice"]
+
+
+def test_a_moved_database_that_continues_the_old_one_removes_its_old_copies(away: Away) -> None:
+    """As docs/moving.md has it: said before the first run there."""
+    away.migrate("uno")
+    away.installation.execute("UPDATE janitor_installation SET origin = 'the server before'")
+    away.installation.execute(statements_of("moving.md", "Another database or server"))
+    assert away.rehome().counts["rehomed"] == 1
+    away.tick()
+    assert away.other.everything_stored() == set()
+
+
+def _needed(away: Away) -> list[dict[str, Any]]:
+    """What `status` says that needs a person."""
+    run = away.installation.run("status", "--json")
+    needed: list[dict[str, Any]] = json.loads(run.output)["needs_person"]
+    return needed
 
 
 class Killed(BaseException):

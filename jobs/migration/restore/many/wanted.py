@@ -8,11 +8,9 @@ from datetime import datetime, timedelta, tzinfo
 from itertools import groupby
 from typing import Any
 
-from config.errors import ConfigurationError
-from config.logs import one_line
 from config.models import ProviderRow
 from sql.database import Database
-from sql.platform.configuration import provider_name
+from sql.platform.configuration import provider_name, provider_named
 from sql.platform.stored_executions import StoredExecution
 
 FOLDER = "jobs/migration"
@@ -107,15 +105,4 @@ def provider_id_of(database: Database, written: str) -> int:
         (item.id, item.name) if isinstance(item, ProviderRow) else (item[0]["id"], provider_name(item[0]))
         for item in database.load_provider_rows()
     ]
-    found = [number for number, name in providers if written == str(number)]
-    found = found or [number for number, name in providers if written == name]
-    if len(found) == 1:
-        return found[0]
-    if not providers:
-        raise ConfigurationError("cloud_providers no tiene ninguna fila: añada la del proveedor que guarda las copias")
-    known = ", ".join(f"{number} ({one_line(name)})" for number, name in providers)
-    if found:
-        raise ConfigurationError(
-            f"hay varios proveedores con el nombre {one_line(written)}: indique su id; hay {known}"
-        )
-    raise ConfigurationError(f"no hay ningún proveedor con el id o el nombre {one_line(written)}; hay {known}")
+    return provider_named(providers, written)
