@@ -8,7 +8,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,6 @@ from providers.base import (
 )
 from providers.probes import require_in_use
 from providers.room import lack_of_room
-from providers.stores import store_of
 from sql.database import Database, DatabaseError
 from sql.platform.configuration import provider_name
 from storage.keys import place_from_uri
@@ -131,11 +130,14 @@ def _tell_memory_lost(action: str, error: DatabaseError) -> None:
     emit(logging.WARNING, "provider_memory_lost", message, cause=error)
 
 
-def recorded_copies(database: Database, provider: Provider, rows: Iterable[ProviderRow]) -> Recorded:
+def recorded_copies(database: Database, provider: Provider, rows: Collection[ProviderRow]) -> Recorded:
     """What the database says is stored where a provider leads, also by other rows for the same directory of a host. Two
     SFTP servers may have directories of one name.
+
+    Rows are compared by their text alone: their directories may be on disks that do not answer.
     """
-    same = [row.id for row in rows if row.kind == provider.kind == "local" and store_of(row) == provider.store]
+    directories = {row.id: row.options.get("ruta") for row in rows if row.kind == provider.kind == "local"}
+    same = [row_id for row_id, directory in directories.items() if directory == directories.get(provider.id)]
 
     def recorded(most: int) -> list[RecordedCopy]:
         uris = database.stored_executions.newest_in(provider.store, {provider.id, *same}, most)

@@ -301,8 +301,9 @@ class Installation:
             cursor.execute(statement, parameters or None)
 
     def let_pauses_end(self) -> None:
-        """What is left alone for a while after failures, executions and providers, is due from now on."""
+        """What is left alone for a while after failures, executions, copies and providers, is due from now on."""
         self.execute("UPDATE janitor_migrations SET next_try_at = now() WHERE next_try_at IS NOT NULL")
+        self.execute("UPDATE janitor_migrations SET deletion_next_at = now() WHERE deletion_next_at IS NOT NULL")
         self.execute("UPDATE janitor_provider_health SET until = now() WHERE until IS NOT NULL")
 
     def rows(self, question: str, parameters: Sequence[object] = ()) -> list[dict[str, Any]]:

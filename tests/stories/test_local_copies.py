@@ -129,11 +129,13 @@ def test_a_local_copy_stays_as_long_as_the_proven_one_cannot_be_seen(
         run = installation.run()
         assert run.exit_code == 1, str(run)
         assert snapshot(directory) == before
+        installation.let_pauses_end()
     installation.execute("UPDATE cloud_providers SET activo = false")
     manifest.write_text(content)
     assert installation.run().exit_code == 1
     assert snapshot(directory) == before
     installation.execute("UPDATE cloud_providers SET activo = true")
+    installation.let_pauses_end()
     assert installation.run().exit_code == 0
     assert not directory.exists()
 
