@@ -93,6 +93,8 @@ def test_a_hash_file_that_contradicts_itself_makes_no_copy_of_ours(desk: Desk, n
     ours = desk.make()
     put_theirs(desk, near, f"{ABOUT}{json.dumps({'sha256': ours.sha256})}\n".encode())
     assert rebuilt(desk, near) == []
+    (failure,) = desk.run()
+    assert "ya hay otra copia de seguridad con el nombre" in str(failure), "what is there is not replaced either"
     ours.path.unlink()
     assert deleted(desk) == [], "the old one is the last good one now"
 
